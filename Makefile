@@ -1,0 +1,96 @@
+# Needs python3 (3.10 or newer, with venv) and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Parallel test processes; "make test N=4".
+N ?= auto
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## Environments
+
+# Whether PYTHON will do.
+.PHONY: python
+python:
+	@$(PYTHON) -c '' 2>/dev/null || { \
+		echo "$(PYTHON) does not run: install Python 3.10 or newer, or say make PYTHON=..."; exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "$$($(PYTHON) --version) is too old: 3.10 is needed, say make PYTHON=python3.12 or the like"; \
+		exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; } >&2
+
+# A pip that answers is the sign of a whole environment: an interrupted one is made anew.
+define environment
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		$(MAKE) --no-print-directory python && $(PYTHON) -m venv --clear $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+endef
+
+# The demo's needs are a part of the developer's: whoever has these has those.
+$(VENV)/.demo: pyproject.toml
+	$(call environment,embedded)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(call environment,dev)
+	@touch $@ $(VENV)/.demo
+
+## Seeing it work
+
+.PHONY: demo demo-serve bench
+demo: $(VENV)/.demo ## do real work on an embedded PostgreSQL, print a summary, leave nothing behind
+	$(BIN)/python -m demo
+
+demo-serve: $(VENV)/.demo ## the same, but keep the site, the manager and steady traffic running
+	$(BIN)/python -m demo --serve
+
+bench: $(VENV)/.dev ## measure drain, latency, enqueue and idle; PEERS=DIR measures the peers as well
+	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS))
+
+## Tests and checks
+
+.PHONY: test coverage check check_mypy black matrix
+test: $(VENV)/.dev ## every tier of tests but real_parts, in parallel and random order
+	$(BIN)/pytest tests -n $(N)
+
+coverage: $(VENV)/.dev ## the unit and db tiers must reach every line and branch
+	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100
+
+check: $(VENV)/.dev check_mypy ## style, types, import contracts, migrations, the wheel
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/python -m lab.postgres run -- $(BIN)/python tests/manage.py makemigrations --check --dry-run
+	$(BIN)/python -m lab.wheel
+
+check_mypy: $(VENV)/.dev ## types alone
+	$(BIN)/mypy
+
+black: $(VENV)/.dev ## format the code (by ruff; the name is the original project's)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+matrix: $(VENV)/.dev ## the oldest and newest Python and Django, with psycopg2 and psycopg 3, by nox
+	$(BIN)/nox
+
+## Releases: write CHANGELOG.md first; the version is committed and tagged, nothing is pushed
+
+.PHONY: major_release minor_release patch_release
+major_release minor_release patch_release: $(VENV)/.dev
+major_release: ## release the next major version, or the one in development
+minor_release: ## release the next minor version, or the one in development
+patch_release: ## release the next patch version, or the one in development
+major_release minor_release patch_release:
+	$(BIN)/bump-my-version bump $(if $(shell grep '"[0-9.]*\.dev' django_partisan/__init__.py),stage,$(@:_release=))
+
+.PHONY: clean
+clean: ## remove the environments and all that was built
+	rm -rf $(VENV) .nox build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The benchmarks: our own figures, and the same figures beside other task queues in one run."""

@@ -1,0 +1,92 @@
+"""Measure django-partisan, alone or beside the peers in one run, and print tables.
+
+Alone: an embedded PostgreSQL, durable, or the server that DATABASE_URL names (a database `partisan_bench` is
+made there and dropped). With --peers DIR the peers' harness in DIR starts servers of its own; PEERS_ENVS
+names the folder of its environments.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from bench import alone, beside, report
+from bench.plan import Plan
+from bench.scenarios import SCENARIOS
+from bench.variant import notes
+
+
+def main() -> int:
+    """Measure what the command line asks for; exit code 1 if a measurement failed."""
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    plan = Plan(
+        arguments.scenarios, arguments.n, arguments.variants, arguments.reps, arguments.cap, arguments.retain,
+        arguments.ahead, arguments.held, arguments.output,
+    )  # fmt: skip
+    if arguments.peers:
+        if plan.ahead or plan.held:
+            sys.exit("--ahead and --held are conditions for us alone: leave out --peers")
+        head, measurements, seen = beside.run(plan, arguments.peers, arguments.subjects)
+    else:
+        head, measurements, seen = alone.run(plan)
+    print("\n" + head)
+    print(report.tables(measurements))
+    if seen:
+        print(seen)
+    used = {m.subject.partition(":")[2] for m in measurements if m.is_ours}
+    for name in [name for name in notes() if name in used]:
+        print(f"partisan2:{name} - {notes()[name]}")
+    return int(any(measurement.error for measurement in measurements))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--peers", type=_folder, metavar="DIR", help="the peers' harness; without it we are measured alone")
+    add(
+        "--subjects",
+        type=lambda text: text.split(","),
+        metavar="A:V,B:V",
+        help="the peers to measure, each with its variant",
+    )
+    add("--scenarios", type=_words_of(SCENARIOS), default=tuple(SCENARIOS), help=", ".join(SCENARIOS))
+    add("--variants", type=_words_of(notes()), help="of ours: " + ", ".join(notes()))
+    add("--n", type=_sizes, metavar="N,N", help="tasks of a drain; default 20000,200000")
+    add("--reps", type=int, default=3, help="repetitions of each (default 3)")
+    add("--cap", type=float, default=30, help="cut a drain off so many seconds after its first task")
+    add("--retain", type=int, default=0, metavar="N", help="drain beside N finished tasks")
+    add(
+        "--ahead", type=int, default=0, metavar="N", help="drain beside N tasks scheduled ahead at priority 0"
+    )
+    add("--held", action="store_true", help="drain while another session holds a transaction open")
+    add("--output", type=Path, metavar="FILE", help="add every measurement to FILE as a line of JSON")
+    return parser
+
+
+def _folder(text: str) -> Path:
+    if not (Path(text) / "run.py").exists():
+        raise argparse.ArgumentTypeError(f"{text!r} holds no run.py")
+    return Path(text)
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _words_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    def words(text: str) -> list[str]:
+        found = text.split(",")
+        unknown = [word for word in found if word not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+        return found
+
+    return words
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The application whose one task the benchmarks run."""

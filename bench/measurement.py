@@ -1,0 +1,53 @@
+"""One figure-giving run, and where it comes from: our own runner or the peers' harness."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Measurement:
+    """The figures of one repetition, or the error that took their place."""
+
+    scenario: str
+    subject: str
+    tasks: int
+    repetition: int
+    at: float
+    load: float
+    conditions: str = ""
+    figures: dict[str, float | None] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether this is django-partisan 2, and no peer."""
+        return self.subject.startswith("partisan2:")
+
+
+def append(path: Path, measurements: Iterable[Measurement]) -> None:
+    """Add measurements to a file of JSON lines."""
+    with open(path, "a") as file:
+        for measurement in measurements:
+            file.write(json.dumps(asdict(measurement)) + "\n")
+
+
+def of_harness(row: dict[str, Any]) -> Measurement:
+    """Return a line of the peers' results file as one of ours."""
+    return Measurement(
+        scenario=row["scenario"],
+        subject=row["peer"],
+        tasks=row.get("n_arg") or 0,
+        repetition=row.get("rep") or 0,
+        at=row["t"],
+        load=row["load"],
+        conditions=f"beside {row['retain_arg']:,} finished" if row.get("retain_arg") else "",
+        figures={name: _number(value) for name, value in (row.get("result") or {}).items()},
+        error=row.get("error"),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

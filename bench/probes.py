@@ -1,0 +1,143 @@
+"""Probes inside the measured processes: what `python -m bench.profile` reads afterwards.
+
+`PARTISAN_BENCH_PROFILE` names a folder and so switches them on; `PARTISAN_BENCH_PROBE` chooses one:
+`sample` looks every 2 ms which function each thread is in and gives it the CPU time that the thread used
+since (cheap; C functions count for their caller); `cprofile` counts every call (small functions look dearer
+than they are); `steps` times the functions that `PARTISAN_BENCH_STEPS` names (`module:Class.method`, ...).
+"""
+
+import cProfile
+import functools
+import importlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bench.sampler import Sampler
+
+FOLDER = "PARTISAN_BENCH_PROFILE"
+PROBE = "PARTISAN_BENCH_PROBE"
+STEPS = "PARTISAN_BENCH_STEPS"
+
+Dump = Callable[[str], None]
+
+
+class Steps:
+    """Calls and seconds of chosen functions, by name."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[float]] = {}
+
+    def wrap(self, place: str) -> None:
+        """Time the function at `module:qualified.name` from now on."""
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        owner: Any = functools.reduce(getattr, owners, importlib.import_module(module))
+        timed = getattr(owner, name)
+
+        @functools.wraps(timed)
+        def timing(*args: Any, **kwargs: Any) -> Any:
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return timed(*args, **kwargs)
+            finally:
+                totals = self.found.setdefault(place, [0, 0.0, 0.0])
+                totals[0] += 1
+                totals[1] += time.perf_counter() - wall
+                totals[2] += time.thread_time() - cpu
+
+        setattr(owner, name, timing)
+
+
+_steps = Steps()
+
+
+def install_from_environment() -> None:
+    """Put the probes in place where the environment asks for them; call once, before any fork."""
+    if FOLDER not in os.environ:
+        return
+    for place in filter(None, os.environ.get(STEPS, "").split(",")):
+        _steps.wrap(place)
+    _wrap_run(BaseProcess, lambda _: _until_exit(probing("worker")))
+    if os.environ.get(PROBE) == "cprofile":
+        _wrap_run(threading.Thread, lambda thread: _counting_calls(f"thread-{thread.name}"))
+
+
+def of_manager() -> AbstractContextManager[None]:
+    """Probe the code of a `with` block as the manager's."""
+    return probing("manager")
+
+
+@contextmanager
+def probing(role: str) -> Iterator[None]:
+    """Probe the code of a `with` block, and leave what was found in the folder."""
+    if FOLDER not in os.environ:
+        yield
+        return
+    probe = os.environ.get(PROBE, "sample")
+    if probe == "cprofile":
+        with _counting_calls(role):
+            yield
+        return
+    sampler = Sampler() if probe == "sample" else None
+    if sampler:
+        sampler.start()
+    begun = time.process_time()
+    try:
+        yield
+    finally:
+        told: dict[str, Any] = {
+            "role": role,
+            "cpu_seconds": time.process_time() - begun,
+            "steps": _steps.found,
+        }
+        if sampler:
+            told.update(sampler.finish())
+        _path(role, "json").write_text(json.dumps(told))
+
+
+@contextmanager
+def _until_exit(probe: AbstractContextManager[None]) -> Iterator[None]:
+    """Leave the context of `probe` also where the process ends by `os._exit`, as our workers do."""
+    exit_at_once = os._exit
+    with ExitStack() as stack:
+        stack.enter_context(probe)
+
+        def exit_after_all(status: int) -> NoReturn:
+            stack.close()
+            exit_at_once(status)
+
+        os._exit = exit_after_all
+        yield
+
+
+@contextmanager
+def _counting_calls(role: str) -> Iterator[None]:
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        yield
+    finally:
+        profile.disable()
+        profile.dump_stats(_path(role, "prof"))
+
+
+def _wrap_run(owner: Any, probe: Callable[[Any], AbstractContextManager[None]]) -> None:
+    run = owner.run
+
+    def probed(self: Any) -> None:
+        with probe(self):
+            run(self)
+
+    owner.run = probed
+
+
+def _path(role: str, suffix: str) -> Path:
+    name = "".join(letter if letter.isalnum() else "-" for letter in role)
+    return Path(os.environ[FOLDER]) / f"{name}.{os.getpid()}.{threading.get_native_id()}.{suffix}"

@@ -1,0 +1,17 @@
+"""Rows that stand in the table before a drain starts: tasks long finished, tasks scheduled far ahead."""
+
+_COLUMNS = (
+    "status, queue_name, created_at, updated_at, processor_class, priority, execute_after, arguments, extra"
+)
+_ARGUMENTS = """'{"args": [], "kwargs": {"i": -5, "m": 0}}', '{}'"""
+
+FINISHED = (
+    f"INSERT INTO django_partisan_task ({_COLUMNS}, attempts, finished_at)"
+    f" SELECT 'finished', 'default', now(), now(), 'Bench', 10, now(), {_ARGUMENTS}, 1, now()"
+    " FROM generate_series(1, %s)"
+)
+SCHEDULED_FIRST_IN_LINE = (
+    f"INSERT INTO django_partisan_task ({_COLUMNS})"
+    f" SELECT 'new', 'default', now(), now(), 'Bench', 0, now() + interval '1 day', {_ARGUMENTS}"
+    " FROM generate_series(1, %s)"
+)

@@ -1,0 +1,147 @@
+"""Time each step of the hot path by itself, in one process and without overlap.
+
+    python -m bench.steps [--n 50000] [--claim 2000] [--chunk 500] [--variant tuned]
+
+Wall, client CPU and server CPU microseconds a task; the sum of the client's is what manager and workers
+together must spend at least.
+"""
+
+import argparse
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench import machine, processes
+from bench.alone import database_server
+from bench.database import Database
+from bench.recorder import FOLDER
+from bench.variant import environments, notes
+
+BULK = 1_000
+
+
+class Watch:
+    """Totals of each step: seconds by the clock, of our CPU, of the server's."""
+
+    def __init__(self, server: int | None) -> None:
+        self.totals: dict[str, list[float]] = {}
+        self._server = server
+
+    @contextmanager
+    def step(self, name: str, asks_server: bool = False) -> Iterator[None]:
+        """Add a `with` block to a step."""
+        server = self._server_seconds() if asks_server else 0.0
+        begun, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            wall, used = time.perf_counter() - begun, time.process_time() - cpu
+            after = self._server_seconds() if asks_server else 0.0
+            totals = self.totals.setdefault(name, [0.0, 0.0, 0.0])
+            for place, value in enumerate((wall, used, after - server)):
+                totals[place] += value
+
+    def _server_seconds(self) -> float:
+        return processes.cpu_seconds([self._server]) if self._server else 0.0
+
+
+def main() -> None:
+    """Enqueue a backlog, take it through every step, print the table."""
+    arguments = _parser().parse_args()
+    with TemporaryDirectory(prefix="partisan-steps-") as folder, database_server() as database:
+        options = f"{arguments.n:,} tasks, claims of {arguments.claim:,}, chunks of {arguments.chunk:,}"
+        print(machine.describe(database.settings(), options))
+        _set_up(database, arguments.variant, Path(folder))
+        watch = Watch(database.pid)
+        _enqueue(watch, arguments.n)
+        database.tidy()
+        tasks = _work(watch, arguments.claim, arguments.chunk)
+    print("\n| step | wall us/task | client CPU | server CPU |\n|---|---|---|---|")
+    for name, totals in watch.totals.items():
+        print(f"| {name} | " + " | ".join(f"{1e6 * seconds / tasks:.2f}" for seconds in totals) + " |")
+    chosen = [totals for name, totals in watch.totals.items() if name != "bulk_delay"]
+    sums = [1e6 * sum(column) / tasks for column in zip(*chosen, strict=True)]
+    print("| sum without bulk_delay | " + " | ".join(f"{value:.2f}" for value in sums) + " |")
+
+
+def _set_up(database: Database, variant: str, folder: Path) -> None:
+    os.environ.update(database.environment() | environments()[variant])
+    os.environ.update({FOLDER: str(folder), "DJANGO_SETTINGS_MODULE": "bench.settings"})
+    import django
+    from django.core.management import call_command
+
+    database.recreate()
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+def _enqueue(watch: Watch, tasks: int) -> None:
+    from bench.app.partisan_tasks import Bench
+    from django_partisan.processor import bulk_delay
+
+    with watch.step("bulk_delay", asks_server=True):
+        for start in range(0, tasks, BULK):
+            bulk_delay([Bench(i=i, m=0) for i in range(start, min(tasks, start + BULK))])
+
+
+def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
+    from django_partisan.conf import queue_config
+    from django_partisan.engine.execution import Executor
+    from django_partisan.engine.wire import Frames, frame
+    from django_partisan.models import ManagerLease
+    from django_partisan.sql.claiming import ID, PRIORITY, TOKEN, claim
+    from django_partisan.sql.connection import open_connection
+    from django_partisan.sql.settling import settle_completed
+
+    config = queue_config()
+    lease = ManagerLease.objects.create(
+        queue_name=config.queue, host="bench", pid=os.getpid(), lock_name=uuid.uuid4(), lease_seconds=3600
+    )
+    connection = open_connection("bench")
+    executor = Executor(config, 0, 0, lambda row: 0.0)
+    behind: tuple[int, int] | None = None
+    tasks = 0
+    while True:
+        with watch.step("claim, rows fetched", asks_server=True):
+            rows = claim(connection, config.queue, lease.pk, claim_size, behind)
+        if not rows:
+            return tasks
+        behind = rows[-1][PRIORITY], rows[-1][ID]
+        tasks += len(rows)
+        for start in range(0, len(rows), chunk_size):
+            chunk = rows[start : start + chunk_size]
+            with watch.step("tasks into a frame (manager)"):
+                message = frame(("tasks", chunk, {}))
+            with watch.step("tasks out of a frame (worker)"):
+                received: list[Any] = Frames().feed(message)[0][1]
+            with watch.step("run: look up, decode, construct, empty body (worker)"):
+                for row in received:
+                    executor.execute(row)
+            with watch.step("report into a frame and out of it (both)"):
+                Frames().feed(frame(("report", 1, [row[ID] for row in received], [], [], {}, [])))
+        with watch.step("settle", asks_server=True):
+            settle_completed(
+                connection, [(row[ID], row[TOKEN]) for row in rows], config.delete_tasks_on_complete
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.steps",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--variant", choices=list(notes()), default="tuned")
+    parser.add_argument("--n", type=int, default=50_000)
+    parser.add_argument("--claim", type=int, default=2_000)
+    parser.add_argument("--chunk", type=int, default=500)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

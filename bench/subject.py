@@ -1,0 +1,130 @@
+"""One variant of django-partisan, driven through its adapter's command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import processes, variant
+from bench.database import Database
+from bench.recorder import FOLDER
+from bench.records import Records
+from bench.surroundings import NOTES
+
+STOP_SECONDS = 10.0
+CALL_SECONDS = 900.0
+STDERR_CHARACTERS = 2_000
+UNSETTLED = (
+    "SELECT EXISTS(SELECT 1 FROM django_partisan_task"
+    " WHERE status IN ('new', 'in_process') AND execute_after <= now())"
+)
+
+
+class Failed(Exception):
+    """The adapter or the measured worker did not do its part."""
+
+
+class Subject:
+    """A variant with a database, a folder for records, and at most one running worker tree."""
+
+    def __init__(
+        self, name: str, database: Database, folder: Path, probe: dict[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.database = database
+        self.records = Records(folder / "records")
+        self.started = 0.0
+        self._log = folder / "worker.log"
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if key not in ("PEERS_LIB", "DATABASE_URL")},
+            **database.environment(),
+            **variant.environments()[name],
+            **(probe or {}),
+            FOLDER: str(self.records.folder),
+            NOTES: str(folder / "notes"),
+            "PYTHONUNBUFFERED": "1",
+        }
+        (folder / "notes").mkdir(exist_ok=True)
+
+    def call(self, *arguments: object) -> dict[str, Any]:
+        """Run one verb of the adapter to its end; return what it told."""
+        done = subprocess.run(
+            self._command(*arguments),
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=CALL_SECONDS,
+        )
+        if done.returncode != 0:
+            raise Failed(
+                f"{self.name} {arguments}: exit code {done.returncode}\n{done.stderr[-STDERR_CHARACTERS:]}"
+            )
+        told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return told
+
+    def prepare(self) -> None:
+        """Make the schema in an empty database."""
+        self.database.recreate()
+        self.call("setup")
+
+    def fill(self, tasks: int, mode: int) -> None:
+        """Enqueue tasks and tidy the table."""
+        self.records.clear(tasks)
+        self.call("bulk", tasks, mode)
+        self.database.tidy()
+
+    def start(self) -> None:
+        """Start the worker command."""
+        with open(self._log, "wb") as log:
+            self._worker = subprocess.Popen(
+                self._command("worker"), env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self.started = time.monotonic()
+
+    @property
+    def root(self) -> int:
+        """Return the process id at the root of the worker tree."""
+        if self._worker is None:
+            raise Failed("nothing was started")
+        return self._worker.pid
+
+    def check(self) -> None:
+        """Raise unless the worker command still runs."""
+        if self._worker is None or self._worker.poll() is not None:
+            code = None if self._worker is None else self._worker.returncode
+            raise Failed(f"{self.name}: start_partisan ended with code {code}\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        """Return the end of what the worker command printed."""
+        return self._log.read_text(errors="replace")[-STDERR_CHARACTERS:] if self._log.exists() else ""
+
+    def is_settled(self) -> bool:
+        """Tell whether no due task waits or runs."""
+        return not self.database.value(UNSETTLED)
+
+    def stop(self) -> float:
+        """Ask the worker command to end, insist after some seconds; return how long it took."""
+        if self._worker is None:
+            return 0.0
+        asked = time.monotonic()
+        tree = processes.tree([self._worker.pid])
+        self._worker.send_signal(signal.SIGTERM)
+        try:
+            self._worker.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            for pid in tree:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            self._worker.wait()
+        self._worker = None
+        return time.monotonic() - asked
+
+    def _command(self, *arguments: object) -> list[str]:
+        return [sys.executable, str(variant.ADAPTER / "adapter.py"), *map(str, arguments)]

@@ -1,0 +1,89 @@
+"""`python -m demo`: real work on an embedded PostgreSQL, in less than a minute; `--help` says more."""
+
+import argparse
+import os
+import platform
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+
+from demo import catalogue
+from lab import postgres
+
+OUTPUT = Path("build") / "demo"
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def main() -> int:
+    """Run the demo and return its exit code."""
+    options = _options()
+    # A Ctrl-C and a TERM unwind the same way, through every "finally".
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with environment(options.output):
+            return _serve(options) if options.serve else _run(options)
+    except (postgres.ProgramsNotFound, postgres.ServerError) as error:
+        print(f"The demo starts a PostgreSQL of its own, but: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. Everything is stopped, and the database is removed.", file=sys.stderr)
+        return INTERRUPTED
+
+
+@contextmanager
+def environment(output: Path) -> Iterator[None]:
+    """Have a database, a catalogue and a Django that knows them, for the length of a `with` block."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "report.html").unlink(missing_ok=True)
+    with postgres.server(durable=False) as server, catalogue.serving() as serving:
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[name]  # the user's own database is none of our business
+        os.environ |= server.env() | {
+            "DEMO_OUTPUT": str(output),
+            "DEMO_CATALOGUE": serving.address,
+            "DJANGO_SETTINGS_MODULE": "demo.settings",
+        }
+        django.setup()
+        call_command("migrate", verbosity=0)
+        yield
+
+
+def _run(options: argparse.Namespace) -> int:
+    from demo import batch
+    from demo.progress import Terminal
+
+    terminal = Terminal()
+    terminal.say(f"Python {platform.python_version()}, Django {django.__version__}, an embedded PostgreSQL.")
+    return batch.run(terminal, options.output, options.files)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from demo import serve
+    from demo.progress import Terminal
+
+    return serve.run(Terminal(), options.output, options.files, options.port)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument(
+        "--serve", action="store_true", help="keep site, manager and steady traffic until Ctrl-C"
+    )
+    parser.add_argument("--files", type=int, metavar="N", help="index N files instead of all of them")
+    parser.add_argument(
+        "--port", type=int, metavar="N", help="port of the site (default: 8000, or a free one)"
+    )
+    parser.add_argument(
+        "--output", type=lambda text: Path(text).absolute(), default=OUTPUT.absolute(), metavar="DIR",
+        help=f"where report and logs go (default: {OUTPUT})",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

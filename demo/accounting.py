@@ -1,0 +1,112 @@
+"""Where every enqueued task ended, and what took how long. All of it is read from the table."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from demo import library
+from demo.models import IndexedFile
+from django_partisan.models import Task
+
+
+@dataclass(frozen=True)
+class Account:
+    """Every enqueued task, in one of three lists."""
+
+    completed: int
+    failed_as_expected: int
+    unaccounted: list[str]
+    retries: int
+    postpones: int
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Three of them, in seconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How fast the work went; durations in seconds."""
+
+    tasks: int
+    seconds: float
+    wait: Percentiles
+    held: Percentiles
+    run: Percentiles
+
+    @property
+    def tasks_per_second(self) -> float:
+        """Return the pace from the first claim to the last task's end."""
+        return self.tasks / self.seconds if self.seconds else 0.0
+
+
+def take_account(enqueued: Iterable[int]) -> Account:
+    """Find every enqueued task in the table and compare its end with what should have come of it."""
+    rows = {task.pk: task for task in Task.objects.all()}
+    indexed = set(IndexedFile.objects.values_list("path", flat=True))
+    completed = failed = 0
+    unaccounted = []
+    for pk in enqueued:
+        task = rows.get(pk)
+        if task is None:
+            unaccounted.append(f"task {pk} is not in the table")
+        elif task.status == Task.STATUS_FINISHED and _left_its_result(task, indexed):
+            completed += 1
+        elif task.status == Task.STATUS_ERROR and _had_to_fail(task):
+            failed += 1
+        else:
+            unaccounted.append(f"{task} {task.error_type or ''}: {task.error_message or 'no error'}")
+    return Account(
+        completed,
+        failed,
+        unaccounted,
+        retries=sum(task.retries for task in rows.values()),
+        postpones=sum(task.postpones for task in rows.values()),
+    )
+
+
+def take_times(tasks: Iterable[Task]) -> Timing:
+    """Return the timing of tasks that reached their end."""
+    wait, held, claimed, finished = [], [], [], []
+    for task in tasks:
+        if task.claimed_at is None or task.finished_at is None:
+            continue
+        claimed.append(task.claimed_at)
+        finished.append(task.finished_at)
+        wait.append(_seconds(task.execute_after, task.claimed_at))
+        held.append(_seconds(task.claimed_at, task.finished_at))
+    seconds = _seconds(min(claimed), max(finished)) if claimed else 0.0
+    run = list(IndexedFile.objects.values_list("seconds", flat=True))
+    return Timing(len(claimed), seconds, percentiles(wait), percentiles(held), percentiles(run))
+
+
+def percentiles(values: Sequence[float]) -> Percentiles:
+    """Return the nearest values at 50, 95 and 99 %; zeros where there are none."""
+    ordered = sorted(values) or [0.0]
+    at = [ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] for percent in (50, 95, 99)]
+    return Percentiles(*at)
+
+
+def _left_its_result(task: Task, indexed: set[str]) -> bool:
+    """Tell whether what a completed task had to store is there; only the files are looked for."""
+    return task.processor_class != "IndexFile" or _path(task) in indexed
+
+
+def _had_to_fail(task: Task) -> bool:
+    """Tell whether a failure is one that the demo asked for: a file that, looked at again, is no Python."""
+    is_syntax_error = (task.error_type or "").rpartition(".")[2] == SyntaxError.__name__
+    return task.processor_class == "IndexFile" and is_syntax_error and not library.is_valid(_path(task))
+
+
+def _path(task: Task) -> str:
+    path: str = task.arguments["kwargs"]["path"]
+    return path
+
+
+def _seconds(start: datetime, end: datetime) -> float:
+    return max(0.0, (end - start).total_seconds())

@@ -1,0 +1,48 @@
+"""`python -m demo`: enqueue everything, have a manager run it to the end, say what came of it."""
+
+import time
+from pathlib import Path
+
+from demo import accounting, enqueue, progress
+from demo.processes import Child
+from demo.progress import Terminal
+from demo.summary import print_summary
+from django_partisan.models import Task
+
+LONGEST_SECONDS = 240.0
+LOOK_SECONDS = 0.25
+
+# start_partisan --until-empty: all is well, or some task failed. The broken file's does.
+GOOD_EXIT_CODES = (0, 2)
+
+
+def run(terminal: Terminal, output: Path, files: int | None) -> int:
+    """Do the whole work and return the exit code: 1 if any task is unaccounted for."""
+    ids, seconds = enqueue.everything(files, output)
+    terminal.say(f"Enqueued {len(ids)} tasks in {seconds:.2f} s. A manager and its workers begin.")
+    manager = Child(output / "manager.log", "start_partisan", "--until-empty")
+    try:
+        ended_well = _follow(terminal, manager)
+    finally:
+        manager.stop()
+    account = accounting.take_account(ids)
+    timing = accounting.take_times(Task.objects.filter(pk__in=ids))
+    print_summary(terminal, account, timing, output)
+    return 0 if ended_well and not account.unaccounted else 1
+
+
+def _follow(terminal: Terminal, manager: Child) -> bool:
+    """Show the progress until the manager ends; tell whether it ended as it should."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while (code := manager.exit_code()) is None:
+        if time.monotonic() > deadline:
+            terminal.say(f"Not done after {LONGEST_SECONDS:.0f} s: the manager is stopped.")
+            return False
+        now = progress.counts()
+        terminal.update(f"{progress.bar(now)}  {progress.line(now)}")
+        time.sleep(LOOK_SECONDS)
+    terminal.close_line()
+    if code not in GOOD_EXIT_CODES:
+        terminal.say(f"The manager ended with exit code {code}. Its last words, from {manager.log}:")
+        terminal.say(manager.last_words())
+    return code in GOOD_EXIT_CODES

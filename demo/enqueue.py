@@ -1,0 +1,35 @@
+"""The work that is put into the queue."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from demo import library
+from demo.partisan_tasks import ImportPackage, IndexFile, WriteReport
+from django_partisan.processor import bulk_delay
+
+BROKEN = "def this is no Python:\n    pass\n"
+
+
+class Enqueued(NamedTuple):
+    """The ids of the new tasks, and how long it took to enqueue them."""
+
+    ids: list[int]
+    seconds: float
+
+
+def everything(files: int | None, output: Path) -> Enqueued:
+    """Enqueue a task for each file and package, for a broken file and for the report."""
+    broken = output / "broken.py"
+    broken.write_text(BROKEN, encoding="utf-8")
+    paths = library.python_files(files)
+    packages = sorted({library.package_of(path) for path in paths})
+
+    started = time.monotonic()
+    # One statement for all of them, and one for each of the others.
+    ids = bulk_delay(
+        [ImportPackage(name=package) for package in packages] + [IndexFile(path=path) for path in paths]
+    )
+    ids.append(IndexFile(path=str(broken)).delay().pk)
+    ids.append(WriteReport().delay().pk)
+    return Enqueued(ids, time.monotonic() - started)

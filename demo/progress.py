@@ -1,0 +1,110 @@
+"""What the terminal shows while tasks run."""
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from typing import TextIO
+
+from django.db.models import Count, Sum
+
+from django_partisan.models import Task
+
+PLAIN_SECONDS = 5.0
+"""How often a line appears where the last one cannot be written over: in a file, in a pipe."""
+
+BAR_WIDTH = 24
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many tasks are where, at one moment."""
+
+    total: int
+    waiting: int
+    in_process: int
+    completed: int
+    failed: int
+    retries: int
+    postpones: int
+
+    @property
+    def done(self) -> int:
+        """Return how many tasks reached their end."""
+        return self.completed + self.failed
+
+
+def counts(first_id: int = 0) -> Counts:
+    """Ask the table about the tasks from an id on."""
+    rows = Task.objects.filter(id__gte=first_id).values_list("status")
+    found = rows.annotate(Count("id"), Sum("retries"), Sum("postpones")).order_by()
+    by_status = {status: (number, retries, postpones) for status, number, retries, postpones in found}
+    numbers = {status: number for status, (number, _, _) in by_status.items()}
+    return Counts(
+        total=sum(numbers.values()),
+        waiting=numbers.get(Task.STATUS_NEW, 0),
+        in_process=numbers.get(Task.STATUS_IN_PROCESS, 0),
+        completed=numbers.get(Task.STATUS_FINISHED, 0),
+        failed=numbers.get(Task.STATUS_ERROR, 0),
+        retries=sum(retries for _, retries, _ in by_status.values()),
+        postpones=sum(postpones for _, _, postpones in by_status.values()),
+    )
+
+
+class Terminal:
+    """Where the demo speaks: colour and a line that changes in a terminal, plain lines elsewhere."""
+
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
+        self._stream = stream
+        self._is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._colours = self._is_terminal and "NO_COLOR" not in os.environ
+        self._has_open_line = False
+        self._plain_at = time.monotonic()
+
+    def say(self, text: str = "") -> None:
+        """Print a line of its own."""
+        self.close_line()
+        print(text, file=self._stream, flush=True)
+
+    def bold(self, text: str) -> str:
+        """Return the text as a heading where there is colour."""
+        return f"\x1b[1m{text}\x1b[0m" if self._colours else text
+
+    def green(self, text: str) -> str:
+        """Return the text as good news where there is colour."""
+        return f"\x1b[32m{text}\x1b[0m" if self._colours else text
+
+    def red(self, text: str) -> str:
+        """Return the text as bad news where there is colour."""
+        return f"\x1b[31m{text}\x1b[0m" if self._colours else text
+
+    def update(self, text: str) -> None:
+        """Show the state: over the last one in a terminal, else as a line every few seconds."""
+        if self._is_terminal:
+            width = shutil.get_terminal_size().columns - 1
+            print("\r\x1b[K" + text[:width], end="", file=self._stream, flush=True)
+            self._has_open_line = True
+        elif time.monotonic() - self._plain_at >= PLAIN_SECONDS:
+            self._plain_at = time.monotonic()
+            self.say(text)
+
+    def close_line(self) -> None:
+        """Leave the line that changes."""
+        if self._has_open_line:
+            print(file=self._stream, flush=True)
+            self._has_open_line = False
+
+
+def bar(now: Counts) -> str:
+    """Return a bar that fills as tasks reach their end."""
+    filled = BAR_WIDTH * now.done // (now.total or 1)
+    return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {now.done}/{now.total}"
+
+
+def line(now: Counts) -> str:
+    """Return the state of all tasks in one line."""
+    return (
+        f"completed {now.completed}, failed {now.failed}, in process {now.in_process}, "
+        f"waiting {now.waiting}; retried {now.retries}, postponed {now.postpones}"
+    )

@@ -1,0 +1,90 @@
+"""`python -m demo --serve`: the site, the admin and a manager with steady traffic, until Ctrl-C."""
+
+import random
+import socket
+import time
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from demo import enqueue, library, progress
+from demo.partisan_tasks import ImportPackage, IndexFile, WriteReport
+from demo.processes import Child
+from demo.progress import Terminal
+from django_partisan.processor import bulk_delay
+
+HOST = "127.0.0.1"
+USUAL_PORT = 8000
+LOGIN = "demo"
+
+
+def run(terminal: Terminal, output: Path, files: int | None, port: int | None) -> int:
+    """Serve until interrupted; return 1 if the site or the manager ends by itself."""
+    get_user_model().objects.create_superuser(LOGIN, password=LOGIN)
+    enqueue.everything(files, output)
+    address = f"{HOST}:{port or _free_port()}"
+    children: dict[str, Child] = {}
+    try:
+        children["manager"] = Child(output / "manager.log", "start_partisan")
+        children["site"] = Child(output / "site.log", "runserver", "--noreload", "--insecure", address)
+        _introduce(terminal, address, output)
+        return _keep_going(terminal, children, output)
+    except KeyboardInterrupt:
+        terminal.say("Stopping: running tasks may finish.")
+        return 0
+    finally:
+        for child in children.values():
+            child.stop()
+        terminal.say("Everything is stopped, and the database is removed.")
+
+
+def _introduce(terminal: Terminal, address: str, output: Path) -> None:
+    terminal.say(f"{terminal.bold('Admin')}   http://{address}/admin/   user {LOGIN}, password {LOGIN}")
+    terminal.say(f"{terminal.bold('Report')}  http://{address}/report/  once all files are indexed")
+    terminal.say(f"{terminal.bold('Logs')}    {output / 'manager.log'} and {output / 'site.log'}")
+    terminal.say("Ctrl-C stops and removes everything.")
+
+
+def _keep_going(terminal: Terminal, children: dict[str, Child], output: Path) -> int:
+    """Enqueue a little work every second for as long as the children live."""
+    for second in count():
+        for name, child in children.items():
+            if (code := child.exit_code()) is not None:
+                terminal.say(f"The {name} ended with exit code {code}. Its last words, from {child.log}:")
+                terminal.say(child.last_words())
+                return 1
+        _enqueue_some(second, output)
+        terminal.update(progress.line(progress.counts()))
+        time.sleep(1)
+    raise AssertionError("count() never ends")
+
+
+def _enqueue_some(second: int, output: Path) -> None:
+    paths = random.sample(_FILES, 5)
+    bulk_delay([IndexFile(path=path) for path in paths])
+    ImportPackage(name=library.package_of(paths[0])).delay()
+    if second % 10 == 0:
+        in_a_minute = timezone.now() + timedelta(minutes=1)
+        ImportPackage(name=library.package_of(paths[1])).delay(execute_after=in_a_minute)
+    if second % 30 == 0:
+        IndexFile(path=str(output / "broken.py")).delay()
+        WriteReport().delay()
+
+
+_FILES = library.python_files()
+
+
+def _free_port() -> int:
+    for port in (USUAL_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            number: int = probe.getsockname()[1]
+            return number
+    raise OSError("no port is free")

@@ -1,0 +1,54 @@
+"""The summary at the end of `python -m demo`."""
+
+from pathlib import Path
+
+from demo.accounting import Account, Percentiles, Timing
+from demo.progress import Terminal
+
+MOST_NAMED = 10
+
+
+def print_summary(terminal: Terminal, account: Account, timing: Timing, output: Path) -> None:
+    """Print what came of the tasks, how long it took, where the report is and what to try next."""
+    say, bold = terminal.say, terminal.bold
+    say()
+    say(bold("Tasks by outcome"))
+    say(terminal.green(f"  completed         {account.completed:6}"))
+    say(f"  failed            {account.failed_as_expected:6}   as they had to: these files are no Python")
+    _print_unaccounted(terminal, account.unaccounted)
+    say(f"  on the way        {account.retries:6} retries, as the web service failed now and then")
+    say(f"                    {account.postpones:6} postpones, as the report waited for the files")
+    say()
+    say(bold("Speed"))
+    pace = f"{timing.tasks_per_second:.0f} tasks per second"
+    say(f"  {pace}, from the first claim to the last task's end: {timing.seconds:.1f} s")
+    say("                                                   p50      p95      p99")
+    say("  wait   due until claimed; all were due at once" + _columns(timing.wait))
+    say("  hold   claimed until its end was written      " + _columns(timing.held))
+    say("  run    inside run(), of the indexed files     " + _columns(timing.run))
+    say()
+    report = output / "report.html"
+    say(f"{bold('Report')}  {report if report.exists() else 'not written'}")
+    say(f"{bold('Log')}     {output / 'manager.log'}")
+    say()
+    say(bold("What to try next"))
+    say("  make demo-serve            keep the site, the admin and a manager with steady traffic running")
+    say("  demo/partisan_tasks.py     read the three processors, change one, run the demo again")
+    say("  README.md                  put django-partisan into a project of your own")
+
+
+def _print_unaccounted(terminal: Terminal, unaccounted: list[str]) -> None:
+    text = f"  unaccounted for   {len(unaccounted):6}"
+    terminal.say(terminal.red(text) if unaccounted else text)
+    for task in unaccounted[:MOST_NAMED]:
+        terminal.say(f"    {task}")
+    if len(unaccounted) > MOST_NAMED:
+        terminal.say(f"    and {len(unaccounted) - MOST_NAMED} more")
+
+
+def _columns(times: Percentiles) -> str:
+    return "".join(f"{_readable(seconds):>9}" for seconds in (times.p50, times.p95, times.p99))
+
+
+def _readable(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"

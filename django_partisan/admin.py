@@ -1,0 +1,214 @@
+"""Tasks and managers in Django's admin: to look at, never to change.
+
+The table may hold millions of rows. So nothing here counts them all, sorts by a column that has no
+index, or asks the table which values a column has.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import is_aware, localtime
+
+from django_partisan import observability, redaction
+from django_partisan.admin_filters import ProcessorFilter, QueueFilter, ReasonFilter
+from django_partisan.models import ManagerLease, Task
+
+if TYPE_CHECKING:
+    TaskAdminBase = admin.ModelAdmin[Task]
+    ManagerAdminBase = admin.ModelAdmin[ManagerLease]
+    PaginatorBase = Paginator[Any]
+else:
+    TaskAdminBase = ManagerAdminBase = admin.ModelAdmin
+    PaginatorBase = Paginator
+
+LISTED_MAX = 10_000
+"""How many tasks, the latest, can be paged through; a filter or a search leads to the older ones."""
+
+HIDDEN = "Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted."
+
+
+class BoundedPaginator(PaginatorBase):
+    """A paginator that stops counting at ``LISTED_MAX``."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        return rows.order_by()[:LISTED_MAX].count() if isinstance(rows, QuerySet) else len(rows)
+
+
+def _column(field: str, title: str) -> Callable[[Any, Task], Any]:
+    """Return a column that shows a field under the name that the documentation uses."""
+
+    @admin.display(description=title)
+    def show(_admin: Any, row: Task) -> Any:
+        return getattr(row, field)
+
+    return show
+
+
+def _moment(field: str, title: str) -> Callable[[Any, Any], str | None]:
+    """Return a column that shows a moment to the millisecond: Django's own format ends at the minute."""
+
+    @admin.display(description=title)
+    def show(_admin: Any, row: Any) -> str | None:
+        moment = getattr(row, field)
+        if moment is None:
+            return None
+        return (localtime(moment) if is_aware(moment) else moment).isoformat(" ", "milliseconds")
+
+    return show
+
+
+class ReadOnly:
+    """Let those who have the view permission look, and nobody write."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: tasks come from ``delay()``, managers from ``start_partisan``."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: a row that a manager holds must not change under it."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse, as with a change."""
+        return False
+
+
+@admin.register(Task)
+class TaskAdmin(ReadOnly, TaskAdminBase):
+    """The tasks, the latest first; search by id or processor."""
+
+    list_display = (
+        "id", "processor", "status", "reason", "queue", "due_at", "ended_at", "attempts", "retries",
+        "postpones", "priority",
+    )  # fmt: skip
+    list_filter = ("status", QueueFilter, ProcessorFilter, ReasonFilter)
+    search_fields = ("=id", "processor_class")
+    search_help_text = "A task's id, or how its processor's name begins"
+    ordering = ("-id",)
+    sortable_by = ("id",)
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
+    fieldsets = (
+        (None, {"fields": ("id", "processor", "queue", "status", "priority", "shown_arguments")}),
+        ("Failure", {"fields": ("reason", "error_type", "shown_message", "shown_traceback")}),
+        ("Moments", {"fields": ("made_at", "due_at", "held_since", "ended_at", "changed_at")}),
+        ("Counters", {"fields": ("attempts", "retries", "postpones", "crashes")}),
+        ("Claim", {"fields": ("ready", "shown_manager", "claim_token", "unique_key", "shown_trace")}),
+    )
+
+    processor = _column("processor_class", "processor")
+    queue = _column("queue_name", "queue")
+    reason = _column("error_reason", "reason")
+    made_at = _moment("created_at", "enqueued at")
+    due_at = _moment("execute_after", "due at")
+    held_since = _moment("claimed_at", "claimed at")
+    ended_at = _moment("finished_at", "finished at")
+    changed_at = _moment("updated_at", "last written at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
+        """Leave out what can be large: a list of 50 tasks needs none of it."""
+        large = ("arguments", "extra", "context", "error_message", "error_traceback")
+        return super().get_queryset(request).defer(*large)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look for a number among the ids, for anything else among the processors."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if term.isdecimal():
+            return queryset.filter(pk=int(term)), False
+        return queryset.filter(processor_class__istartswith=term), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the list; its page says where the paging ends."""
+        return super().changelist_view(request, {"listed_max": LISTED_MAX, **(extra_context or {})})
+
+    @admin.display(description="arguments")
+    def shown_arguments(self, task: Task) -> str:
+        """Return the arguments, redacted and cut, if the settings allow to show them."""
+        if not observability.value("LOG_TASK_ARGS"):
+            return HIDDEN
+        return _block(redaction.shown(task.arguments))
+
+    @admin.display(description="message")
+    def shown_message(self, task: Task) -> str:
+        """Return the last error's message as it was written, line by line."""
+        return _block(task.error_message)
+
+    @admin.display(description="traceback")
+    def shown_traceback(self, task: Task) -> str:
+        """Return the last error's traceback."""
+        return _block(task.error_traceback)
+
+    @admin.display(description="claimed by")
+    def shown_manager(self, task: Task) -> str:
+        """Return the manager that holds or held the task, as a link while its row exists."""
+        lease = ManagerLease.objects.filter(pk=task.claimed_by).first() if task.claimed_by else None
+        if lease is None:
+            return str(task.claimed_by or self.get_empty_value_display())
+        page = reverse(f"{self.admin_site.name}:django_partisan_managerlease_change", args=[lease.pk])
+        return format_html('<a href="{}">{}</a>', page, lease)
+
+    @admin.display(description="trace id")
+    def shown_trace(self, task: Task) -> str:
+        """Return the id of the trace in which the task was enqueued, to look it up there."""
+        context = task.context if isinstance(task.context, dict) else {}
+        parts = str(context.get("traceparent", "")).split("-")
+        return parts[1] if len(parts) == 4 else str(self.get_empty_value_display())
+
+
+@admin.register(ManagerLease)
+class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
+    """The managers: those that live, and those whose tasks nobody has taken up yet."""
+
+    list_display = (
+        "queue_name", "host", "pid", "is_alive", "sleeping", "beaten_at", "began_at", "held_tasks",
+    )  # fmt: skip
+    list_display_links = ("queue_name", "host", "pid")
+    ordering = ("queue_name", "host", "pid")
+    fields = (
+        "id", "queue_name", "host", "pid", "is_alive", "sleeping", "began_at", "beaten_at",
+        "lease_seconds", "lock_name", "held_tasks",
+    )  # fmt: skip
+
+    began_at = _moment("started_at", "started at")
+    beaten_at = _moment("heartbeat_at", "last heartbeat at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ManagerLease]:
+        """Add how old the last heartbeat is, by the database's clock."""
+        age = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=DurationField())
+        return super().get_queryset(request).annotate(heartbeat_age=age)
+
+    @admin.display(description="alive", boolean=True)
+    def is_alive(self, lease: Any) -> bool:
+        """Tell whether the lease still runs."""
+        return bool(lease.heartbeat_age.total_seconds() < lease.lease_seconds)
+
+    @admin.display(description="tasks it holds")
+    def held_tasks(self, lease: ManagerLease) -> SafeString:
+        """Return how many tasks the manager holds, as a link to them."""
+        held = Task.objects.in_process().filter(queue_name=lease.queue_name, claimed_by=lease.pk).count()
+        page = reverse(f"{self.admin_site.name}:django_partisan_task_changelist")
+        query = f"?status__exact={Task.STATUS_IN_PROCESS}&claimed_by__exact={lease.pk}"
+        return format_html('<a href="{}{}">{}</a>', page, query, held)
+
+
+def _block(text: str | None) -> str:
+    """Return a text of several lines as it is, or a dash where there is none."""
+    style = "font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere"
+    return format_html('<div style="{}">{}</div>', style, text or "-")

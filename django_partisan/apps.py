@@ -1,0 +1,16 @@
+"""The Django application."""
+
+from django.apps import AppConfig
+
+from django_partisan import registry
+
+
+class PartisanConfig(AppConfig):
+    name = "django_partisan"
+    verbose_name = "Partisan"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django_partisan import checks  # noqa: F401 - registers the system checks
+
+        registry.autodiscover()

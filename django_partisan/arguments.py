@@ -1,0 +1,103 @@
+"""A task's arguments as JSON text: what may be stored, and when two calls are twins.
+
+``run()`` sees what equals what was passed: a tuple may come back as a list, and a float from 1e16
+as an int (PostgreSQL's jsonb writes it without an exponent).
+"""
+
+import json
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Return the arguments as JSON text.
+
+    Raises ``TypeError`` naming the argument that PostgreSQL's JSON cannot hold: a value that is
+    no JSON, NaN or an infinity, a NUL character or a lone surrogate, a key that is no string.
+    """
+    try:
+        text = _encode({"args": args, "kwargs": kwargs})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _refusal(processor, args, kwargs, str(error)) from None
+    # Non-ASCII is escaped in the text, so these two marks are all that a bad string can show.
+    if "\\u0000" in text or "\\ud" in text or _may_have_bad_keys(args, kwargs):
+        _refuse_what_json_hides(processor, args, kwargs)
+    return text
+
+
+def unique_key(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], text: str) -> uuid.UUID:
+    """Return a key that twins share: the same processor, args and kwargs, in any order of keys."""
+    if kwargs:
+        text = _encode_sorted({"args": args, "kwargs": kwargs})
+    digest = blake2b(f"{processor}\0{text}".encode(), digest_size=16).digest()
+    return uuid.UUID(bytes=digest)
+
+
+def decode(text: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return args and kwargs of a row's JSON text; version 1 rows look the same."""
+    arguments = json.loads(text)
+    return arguments.get("args", []), arguments.get("kwargs", {})
+
+
+def _may_have_bad_keys(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Tell, without a walk, whether any value is a container or a subclass that needs one."""
+    return not (_PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwargs.values())))
+
+
+def _refuse_what_json_hides(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    for place, reason in _faults_of(args, kwargs):
+        raise TypeError(f"{processor}: argument {place} {reason}.")
+
+
+def _refusal(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], known: str) -> TypeError:
+    for place, reason in _faults_of(args, kwargs):
+        return TypeError(f"{processor}: argument {place} {reason}.")
+    return TypeError(f"{processor}: the arguments cannot be stored as JSON: {known}.")
+
+
+def _faults_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    try:
+        for index, value in enumerate(args):
+            yield from _faults(f"args[{index}]", value)
+        for key, value in kwargs.items():
+            yield from _text_faults(f"kwargs[{key!r}] (its name)", key)
+            yield from _faults(f"kwargs[{key!r}]", value)
+    except RecursionError:
+        yield "somewhere inside", "is nested too deeply or contains itself"
+
+
+def _faults(place: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield where in ``value`` something stands that cannot be stored, and why."""
+    if isinstance(value, str):
+        yield from _text_faults(place, value)
+    elif value is None or isinstance(value, int):
+        return
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield place, f"is {value!r}, which JSON cannot hold"
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _faults(f"{place}[{index}]", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield place, f"has the key {key!r}, which is no string"
+            else:
+                yield from _text_faults(f"{place}[{key!r}] (its key)", key)
+            yield from _faults(f"{place}[{key!r}]", item)
+    else:
+        yield place, f"is {value!r} of type {type(value).__qualname__}, which is no JSON value"
+
+
+def _text_faults(place: str, text: str) -> Iterator[tuple[str, str]]:
+    if "\0" in text:
+        yield place, "contains a NUL character, which PostgreSQL's JSON cannot hold"
+    elif any("\ud800" <= character <= "\udfff" for character in text):
+        yield place, "contains a lone surrogate, which PostgreSQL's JSON cannot hold"

@@ -1,0 +1,1 @@
+"""Values a processor class is configured with."""

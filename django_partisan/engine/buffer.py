@@ -1,0 +1,61 @@
+"""Tasks that are claimed and not yet handed over, in the order in which they run."""
+
+from collections import deque
+from collections.abc import Iterable
+from operator import itemgetter
+
+from django_partisan.sql.claiming import ID, PRIORITY, TaskRow
+
+_in_running_order = itemgetter(PRIORITY, ID)
+
+
+class Buffer:
+    """Hold claimed tasks: the rescued first, then by priority, then as enqueued."""
+
+    def __init__(self) -> None:
+        self._rescued: deque[TaskRow] = deque()
+        self._rows: deque[TaskRow] = deque()
+
+    def __len__(self) -> int:
+        return len(self._rescued) + len(self._rows)
+
+    def add(self, rows: list[TaskRow]) -> None:
+        """Add tasks; ``rows`` are in running order."""
+        if not rows:
+            return
+        mine = self._rows
+        if mine and _in_running_order(rows[0]) < _in_running_order(mine[-1]):
+            mine = deque(sorted([*mine, *rows], key=_in_running_order))  # two runs: sorted in one merge
+            self._rows = mine
+        else:
+            mine.extend(rows)
+
+    def give_back(self, rows: Iterable[TaskRow]) -> None:
+        """Add tasks that come back from a worker."""
+        self.add(sorted(rows, key=_in_running_order))
+
+    def add_rescued(self, rows: Iterable[TaskRow]) -> None:
+        """Add tasks that run before all others."""
+        self._rescued.extend(rows)
+
+    def first(self) -> TaskRow | None:
+        """Return the task that runs next, and keep it."""
+        if self._rescued:
+            return self._rescued[0]
+        return self._rows[0] if self._rows else None
+
+    def take(self) -> TaskRow:
+        """Take the task that runs next; raises ``IndexError`` if there is none."""
+        return self._rescued.popleft() if self._rescued else self._rows.popleft()
+
+    def take_all(self) -> list[TaskRow]:
+        """Take every task."""
+        taken = [*self._rescued, *self._rows]
+        self._rescued.clear()
+        self._rows.clear()
+        return taken
+
+    def keep_only(self, ids: set[int]) -> None:
+        """Drop tasks whose claim is no longer ours."""
+        self._rescued = deque(row for row in self._rescued if row[ID] in ids)
+        self._rows = deque(row for row in self._rows if row[ID] in ids)

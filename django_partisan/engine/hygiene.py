@@ -1,0 +1,95 @@
+"""Between two tasks nothing of the first is left behind in this process's connections.
+
+Language, time zone and every other context variable need no care here: each run has a context of
+its own, which is dropped with it.
+"""
+
+import select
+import threading
+from typing import Any
+
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+_TRANSACTION_IDLE = 0  # libpq's PQTRANS_IDLE, the same number in both drivers
+
+
+class Hygiene:
+    """Watch the connections that tasks open in this thread; costs nothing while there is none."""
+
+    def __init__(self) -> None:
+        self.opened: list[BaseDatabaseWrapper] = []
+        self._thread = threading.get_ident()
+        connection_created.connect(self._note, dispatch_uid="django_partisan.hygiene")
+
+    def after_run(self) -> list[str]:
+        """Clean every connection; return the names of databases on which a transaction was open."""
+        left_open = []
+        for connection in self.opened:
+            if connection.connection is None:
+                continue
+            if _has_open_transaction(connection):
+                left_open.append(connection.alias)
+                _reset(connection)
+                continue
+            if not connection.get_autocommit():
+                connection.set_autocommit(True)
+            connection.queries_log.clear()
+            if connection.errors_occurred:
+                connection.close_if_unusable_or_obsolete()
+        return left_open
+
+    def before_chunk(self) -> None:
+        """Drop connections that are dead, or older than ``CONN_MAX_AGE``."""
+        for connection in self.opened:
+            if connection.connection is None:
+                continue
+            # An idle connection has something to read only if the server ended it.
+            if _readable(connection.connection) and not connection.is_usable():
+                _reset(connection)
+            else:
+                connection.close_if_unusable_or_obsolete()
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in self.opened:
+            connection.close()
+
+    def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
+        if threading.get_ident() == self._thread and connection not in self.opened:
+            self.opened.append(connection)
+
+
+def _has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
+    if connection.in_atomic_block:
+        return True
+    raw = connection.connection
+    if hasattr(raw, "pgconn"):
+        return bool(raw.pgconn.transaction_status != _TRANSACTION_IDLE)
+    if hasattr(raw, "get_transaction_status"):
+        return bool(raw.get_transaction_status() != _TRANSACTION_IDLE)
+    return False
+
+
+def _reset(connection: BaseDatabaseWrapper) -> None:
+    """Close the server's end, which rolls back, and have Django connect anew when next needed.
+
+    ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
+    """
+    try:
+        connection._close()
+    except Error:
+        pass  # it was dead already
+    connection.connection = None
+    connection.closed_in_transaction = False
+    connection.in_atomic_block = False
+    connection.run_on_commit = []
+
+
+def _readable(raw: Any) -> bool:
+    if not hasattr(raw, "fileno"):
+        return False
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

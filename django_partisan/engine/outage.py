@@ -1,0 +1,42 @@
+"""A time in which the database does not answer: since when, how often, and when to try again."""
+
+import time
+from typing import Final
+
+from django_partisan.facts import ErrorInfo
+
+PAUSE_SECONDS: Final = 0.25
+PAUSE_AT_MOST_SECONDS: Final = 3.0
+
+
+class Outage:
+    """Count failures in a row; the pause before the next try doubles, up to three seconds."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._failures = 0
+        self.over_at = 0.0
+        """Monotonic time of the next try."""
+        self.error = ErrorInfo("", "", "")
+
+    @property
+    def is_on(self) -> bool:
+        """True from the first failure until ``end()``."""
+        return self._failures > 0
+
+    def fail(self, error: Exception) -> bool:
+        """Note a failure; return True if it is the first."""
+        now = time.monotonic()
+        self.error = ErrorInfo.of(error)
+        if not self._failures:
+            self._since = now
+        self._failures += 1
+        self.over_at = now + min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), PAUSE_AT_MOST_SECONDS)
+        return self._failures == 1
+
+    def end(self) -> tuple[int, float]:
+        """Note that the database answers again; return how many failures there were, and the seconds."""
+        failures, seconds = self._failures, time.monotonic() - self._since
+        self._failures = 0
+        self.over_at = 0.0
+        return failures, seconds

@@ -1,0 +1,280 @@
+"""The worker processes of a manager: started, watched, replaced."""
+
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+from django_partisan import events
+from django_partisan.engine import worker_process as states
+from django_partisan.engine.naming import task_ref
+from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.starter import Starter
+from django_partisan.engine.wire import Broken
+from django_partisan.engine.worker import FLUSHED, READY, REPORT, RETIRING, RETURNED, WorkerSpec
+from django_partisan.engine.worker_process import WorkerProcess
+from django_partisan.facts import (
+    REASON_ERROR,
+    REASON_RECYCLED,
+    REASON_SIGNAL,
+    REASON_STOPPED,
+    PipeBroken,
+    WorkerExited,
+    WorkerReady,
+    WorkerStarted,
+)
+from django_partisan.sql.claiming import TaskRow
+
+PAUSE_SECONDS: Final = 0.2
+PAUSE_AT_MOST_SECONDS: Final = 10.0
+"""The pause before a slot whose workers keep dying young is filled again doubles up to this."""
+YOUNG_SECONDS: Final = 5.0
+
+
+class PoolOwner(Protocol):
+    """What the pool tells its manager."""
+
+    def on_report(self, worker: WorkerProcess, report: tuple[Any, ...]) -> None:
+        """Take note of what came of tasks."""
+
+    def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
+        """Take back tasks that the worker has not begun."""
+
+    def on_gone(self, worker: WorkerProcess, begun: TaskRow | None, rest: list[TaskRow]) -> None:
+        """Take back what a worker held when it ended: the task that it ran, and those not begun."""
+
+
+class Pool:
+    """Keep one worker in each slot until told to stop."""
+
+    def __init__(
+        self,
+        owner: PoolOwner,
+        selector: selectors.BaseSelector,
+        starter: Starter,
+        presence: PresenceFile,
+        spec_of: Callable[[int, int], WorkerSpec],
+        slots: int,
+    ) -> None:
+        self._owner = owner
+        self._selector = selector
+        self._starter = starter
+        self._presence = presence
+        self._spec_of = spec_of
+        self._generation = 0
+        self._starts_at: dict[int, float] = dict.fromkeys(range(slots), 0.0)
+        self._starting = 0
+        self._deaths: dict[int, int] = dict.fromkeys(range(slots), 0)
+        self._stopped = False
+        self.queue = spec_of(0, 0).config.queue
+        self.slots = slots
+        self.workers: list[WorkerProcess] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no worker lives or is being started."""
+        return not self.workers and not self._starting
+
+    @property
+    def is_ready(self) -> bool:
+        """True if every slot has a worker that said it is ready."""
+        return sum(worker.state == states.READY for worker in self.workers) >= self.slots
+
+    @property
+    def nobody_ready(self) -> bool:
+        """True if no worker would take a task now or after those it holds."""
+        return not any(worker.state == states.READY for worker in self.workers)
+
+    def turn(self, now: float) -> None:
+        """Start workers for the slots whose time has come."""
+        if self._stopped:
+            return
+        for slot, at in list(self._starts_at.items()):
+            if at <= now:
+                del self._starts_at[slot]
+                self._start(slot)
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next start."""
+        return min(self._starts_at.values(), default=float("inf")) if not self._stopped else float("inf")
+
+    def hand_over(self, worker: WorkerProcess, rows: list[TaskRow], claimed_at: dict[int, float]) -> None:
+        """Send tasks to a worker."""
+        worker.hold(rows)
+        self._send(worker, ("tasks", rows, claimed_at))
+
+    def stop(self) -> None:
+        """Have every worker end when it has nothing more to run; start no more."""
+        self._stopped = True
+        for worker in self.workers:
+            self._tell_to_stop(worker)
+
+    def kill(self) -> None:
+        """End every worker at once."""
+        for worker in self.workers:
+            worker.kill()
+
+    def _start(self, slot: int) -> None:
+        self._generation += 1
+        self._starting += 1
+        self._presence.clear(slot)
+        spec = self._spec_of(slot, self._generation)
+        self._starter.start(spec, lambda result: self._on_started(slot, result))
+
+    def _on_started(self, slot: int, result: WorkerProcess | Exception) -> None:
+        self._starting -= 1
+        if isinstance(result, Exception):
+            events.tell(PipeBroken, self.queue, slot, f"start failed: {result!r}")
+            self._start_later(slot)
+            return
+        worker = result
+        self.workers.append(worker)
+        assert worker.pipe is not None
+        self._selector.register(worker.pipe.fd, selectors.EVENT_READ, lambda mask: self._on_pipe(worker, mask))
+        self._selector.register(worker.exit_fd, selectors.EVENT_READ, lambda mask: self._on_exit(worker))
+        events.tell(WorkerStarted, self.queue, slot, worker.generation, worker.pid)
+        if self._stopped:
+            self._tell_to_stop(worker)
+
+    def _start_later(self, slot: int) -> None:
+        self._deaths[slot] += 1
+        pause = min(PAUSE_SECONDS * 2 ** min(self._deaths[slot] - 1, 10), PAUSE_AT_MOST_SECONDS)
+        self._starts_at[slot] = time.monotonic() + pause
+
+    def _tell_to_stop(self, worker: WorkerProcess) -> None:
+        if worker.state in (states.STARTING, states.READY):
+            worker.state = states.STOPPING
+            self._send(worker, ("stop",))
+
+    def _send(self, worker: WorkerProcess, message: Any) -> None:
+        if worker.pipe is None:
+            return
+        try:
+            worker.pipe.send(message)
+        except Broken:
+            return  # its exit is told by its other descriptor, and takes care of what it held
+        self._watch_pipe(worker)
+
+    def _watch_pipe(self, worker: WorkerProcess) -> None:
+        """Wait for room in the pipe only while something is unsent."""
+        if worker.pipe is None:
+            return
+        key = self._selector.get_key(worker.pipe.fd)
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.pipe.has_unsent else 0)
+        if key.events != wanted:
+            self._selector.modify(worker.pipe.fd, wanted, key.data)
+
+    def _on_pipe(self, worker: WorkerProcess, mask: int) -> None:
+        if worker.pipe is None:
+            return
+        try:
+            if mask & selectors.EVENT_WRITE:
+                worker.pipe.flush()
+                self._watch_pipe(worker)
+            if mask & selectors.EVENT_READ:
+                self._take(worker, worker.pipe.receive())
+        except Broken as broken:
+            self._close_pipe(worker, str(broken))
+
+    def _close_pipe(self, worker: WorkerProcess, reason: str) -> None:
+        if worker.pipe is None:
+            return
+        if reason != "end of file":
+            events.tell(PipeBroken, self.queue, worker.slot, reason)
+            worker.kill()  # it lives and speaks nonsense, or died in the middle of a word
+        self._selector.unregister(worker.pipe.fd)
+        worker.pipe.close()
+        worker.pipe = None
+
+    def _take(self, worker: WorkerProcess, messages: Iterable[tuple[Any, ...]]) -> None:
+        for message in messages:
+            kind = message[0]
+            if kind == REPORT:
+                self._owner.on_report(worker, message)
+            elif kind == RETURNED:
+                worker.recalling = False
+                worker.heard_at = time.monotonic()
+                self._owner.on_returned(worker, worker.let_go(message[1]))
+            elif kind == READY:
+                self._on_ready(worker, message[2])
+            elif kind == RETIRING:
+                self._on_retiring(worker)
+            elif kind == FLUSHED:
+                events.absorb(worker.slot, message[1])
+                worker.peak_bytes = message[2]
+
+    def _on_ready(self, worker: WorkerProcess, warnings: list[str]) -> None:
+        if worker.state == states.STARTING:
+            worker.state = states.READY
+        events.tell(WorkerReady, self.queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
+
+    def _on_retiring(self, worker: WorkerProcess) -> None:
+        """Fill the slot as soon as a worker has run its last task, while it still flushes."""
+        worker.recycled = worker.state != states.STOPPING
+        worker.state = states.RETIRING
+        if worker.recycled:
+            self._deaths[worker.slot] = 0
+            self._starts_at[worker.slot] = 0.0
+
+    def _on_exit(self, worker: WorkerProcess) -> None:
+        self._selector.unregister(worker.exit_fd)
+        for message in _rest_of(worker):
+            self._take(worker, [message])
+        self._close_pipe(worker, "end of file")
+        self._starter.collect(worker, lambda code: self._on_exit_code(worker, code))
+
+    def _on_exit_code(self, worker: WorkerProcess, code: int | None) -> None:
+        self.workers.remove(worker)
+        page = self._presence.page(worker.slot)
+        begun = worker.held.pop(page.task_id, None) if page.task_id and not worker.recycled else None
+        rest = list(worker.held.values())
+        worker.held.clear()
+        name = signal.Signals(-code).name if code is not None and code < 0 else None
+        reason = _exit_reason(worker, code, self._stopped)
+        task = None if begun is None else task_ref(begun, self.queue)
+        events.tell(
+            WorkerExited,
+            self.queue,
+            worker.slot,
+            worker.generation,
+            worker.pid,
+            code,
+            name,
+            reason,
+            task,
+            worker.peak_bytes,
+        )
+        if not worker.recycled and not self._stopped:
+            self._replace(worker)
+        worker.close()
+        self._owner.on_gone(worker, begun, rest)
+
+    def _replace(self, worker: WorkerProcess) -> None:
+        if time.monotonic() - worker.started_at < YOUNG_SECONDS and self._presence.page(worker.slot).begun == 0:
+            self._start_later(worker.slot)
+        else:
+            self._deaths[worker.slot] = 0
+            self._starts_at[worker.slot] = 0.0
+
+
+def _rest_of(worker: WorkerProcess) -> Iterator[tuple[Any, ...]]:
+    """Yield what a worker sent before it ended and nobody has read."""
+    while worker.pipe is not None:
+        try:
+            messages = worker.pipe.receive()
+        except Broken:
+            return
+        if not messages:
+            return
+        yield from messages
+
+
+def _exit_reason(worker: WorkerProcess, code: int | None, stopped: bool) -> str:
+    if worker.recycled:
+        return REASON_RECYCLED
+    if worker.killed and stopped or worker.state in (states.RETIRING, states.STOPPING) and code == 0:
+        return REASON_STOPPED
+    if code is None or code < 0:
+        return REASON_SIGNAL
+    return REASON_ERROR

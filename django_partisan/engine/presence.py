@@ -1,0 +1,153 @@
+"""Who lives on this host, and what each worker runs: one file for each manager process.
+
+The manager and all its workers hold the file locked through one open file description, so the lock
+is free exactly when the last of them is gone, however it ended; a zombie holds nothing. The file's
+pages say what each worker has begun. Each page has one writer, the worker, and needs no lock.
+"""
+
+import fcntl
+import mmap
+import os
+import stat
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django_partisan.exceptions import CannotStart
+
+PAGE_BYTES: Final = 64
+# Begun so far, the running task's id (0: none), since when (monotonic), seconds busy before that,
+# and the first number again: equal ends mean that nobody wrote in between.
+_page = struct.Struct("=QqddQ")
+
+
+class Page(NamedTuple):
+    """What a worker runs: ``task_id`` is 0 while it runs none; times are monotonic seconds."""
+
+    begun: int
+    task_id: int
+    since: float
+    busy_seconds: float
+
+
+class WorkerPage:
+    """The worker's own page, which it alone writes."""
+
+    def __init__(self, fd: int, slot: int) -> None:
+        self._map = mmap.mmap(fd, 0)
+        self._offset = slot * PAGE_BYTES
+        self.begun = 0
+        self.busy_seconds = 0.0
+
+    def begin(self, task_id: int, since: float) -> None:
+        """Note that a task begins."""
+        self.begun = begun = self.begun + 1
+        _page.pack_into(self._map, self._offset, begun, task_id, since, self.busy_seconds, begun)
+
+    def idle(self, since: float) -> None:
+        """Note that nothing runs."""
+        begun = self.begun
+        _page.pack_into(self._map, self._offset, begun, 0, since, self.busy_seconds, begun)
+
+
+class PresenceFile:
+    """A manager process's file, locked until it and all its workers are gone."""
+
+    def __init__(self, name: UUID, slots: int) -> None:
+        self.path = _folder() / f"{name}.lock"
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(self.fd, slots * PAGE_BYTES)
+        self._map = mmap.mmap(self.fd, 0)
+
+    def page(self, slot: int) -> Page:
+        """Return what the worker of a slot runs."""
+        return _read(self._map, slot)
+
+    def clear(self, slot: int) -> None:
+        """Forget what a slot's worker ran, before a new worker takes the slot."""
+        _page.pack_into(self._map, slot * PAGE_BYTES, 0, 0, 0.0, 0.0, 0)
+
+    def remove(self) -> None:
+        """Remove the file and let go of the lock; the workers must be gone."""
+        self.path.unlink(missing_ok=True)
+        self._map.close()
+        os.close(self.fd)
+
+
+@contextmanager
+def if_gone(name: UUID) -> Iterator[list[int] | None]:
+    """Yield the ids of tasks that a dead process tree had begun, or ``None`` if it is not proven dead.
+
+    The file is removed afterwards. A file that cannot be seen proves nothing: it may belong to
+    another user, or to a container with a file system of its own.
+    """
+    path = _folder() / f"{name}.lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        yield _begun_in(fd)
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(fd)
+
+
+def is_gone(name: UUID) -> bool:
+    """Tell whether a process tree of this host is proven dead."""
+    try:
+        fd = os.open(_folder() / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _begun_in(fd: int) -> list[int]:
+    size = os.fstat(fd).st_size
+    if size < PAGE_BYTES:  # its manager died before it had made the pages
+        return []
+    with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as pages:
+        found = [_read(pages, slot).task_id for slot in range(size // PAGE_BYTES)]
+    return [task_id for task_id in found if task_id]
+
+
+def _read(pages: mmap.mmap, slot: int) -> Page:
+    for _ in range(100):
+        first, task_id, since, busy, last = _page.unpack_from(pages, slot * PAGE_BYTES)
+        if first == last:
+            return Page(first, task_id, since, busy)
+        time.sleep(0)  # the writer was between two of its numbers
+    return Page(first, 0, since, busy)  # it died there: what it began is not known
+
+
+def _folder() -> Path:
+    """Return the folder of this user's files; raises ``CannotStart`` if there can be none."""
+    try:
+        folder = Path(tempfile.gettempdir()) / f"django-partisan-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise CannotStart(
+            f"No folder for the file that shows who is alive: {error}. Set TMPDIR to a folder that can be written."
+        ) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise CannotStart(f"{folder} does not belong to this user alone. Remove it, or set TMPDIR to another folder.")
+    return folder

@@ -1,0 +1,162 @@
+"""Group commit: while one settle statement is under way, outcomes gather for the next."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan import events
+from django_partisan.conf import QueueConfig
+from django_partisan.engine.line import Line
+from django_partisan.engine.outage import Outage
+from django_partisan.engine.writing import Pair, Written, write_outcomes, write_releases
+from django_partisan.facts import (
+    REASON_UNSETTLEABLE,
+    DatabaseRestored,
+    OutcomesSettled,
+    SettleErrored,
+    SettleFailed,
+    TaskClaimLost,
+    TaskFailed,
+    TasksReleased,
+)
+from django_partisan.engine.naming import task_ref
+from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
+from django_partisan.sql.settling import STATUS_ERROR, Outcome
+
+BATCH_AT_MOST: Final = 5000
+
+
+class Batch(NamedTuple):
+    """Outcomes that are written together, with the rows they are for."""
+
+    completed: list[TaskRow]
+    others: list[tuple[TaskRow, Outcome]]
+    released: list[TaskRow]
+    again: bool = False
+    """An answer to the same batch was lost before: part of it may be written."""
+
+    def __len__(self) -> int:
+        return len(self.completed) + len(self.others) + len(self.released)
+
+
+class Settler:
+    """Settle and release for one queue over one line; outcomes wait as long as the database is away."""
+
+    def __init__(self, config: QueueConfig, line: Line, failed: Callable[[int], None]) -> None:
+        self._config = config
+        self._line = line
+        self._failed = failed
+        self._completed: list[TaskRow] = []
+        self._others: deque[tuple[TaskRow, Outcome]] = deque()
+        self._released: list[TaskRow] = []
+        self._release_reason = ""
+        self._under_way: Batch | None = None
+        self._outage = Outage()
+        self.released = 0
+        """How many tasks were given back so far."""
+        self.last_finished_at: float | None = None
+
+    @property
+    def unsettled(self) -> int:
+        """How many outcomes are not written yet."""
+        return len(self._completed) + len(self._others) + len(self._released) + len(self._under_way or ())
+
+    @property
+    def reachable(self) -> bool:
+        """False while settling fails."""
+        return not self._outage.is_on
+
+    def complete(self, rows: list[TaskRow]) -> None:
+        """Have completed tasks settled."""
+        self._completed += rows
+
+    def settle(self, row: TaskRow, outcome: Outcome) -> None:
+        """Have another outcome settled."""
+        self._others.append((row, outcome))
+        if outcome.status == STATUS_ERROR:
+            self._failed(1)
+
+    def release(self, rows: list[TaskRow], reason: str) -> None:
+        """Have tasks given back that were not begun, or whose run was stopped."""
+        self._released += rows
+        self._release_reason = reason
+
+    def turn(self, now: float) -> None:
+        """Start writing what gathered, unless a write is under way."""
+        if self._line.busy or now < self._outage.over_at:
+            return
+        batch = self._under_way or self._gather()
+        if not batch:
+            return
+        self._under_way = batch
+        call = partial(_write, batch=batch, delete=self._config.delete_tasks_on_complete)
+        self._line.submit(call, partial(self._on_written, now))
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next try, or infinity."""
+        return self._outage.over_at if self._outage.is_on and not self._line.busy else float("inf")
+
+    def ids(self) -> list[int]:
+        """Return the ids of the tasks that are not settled yet."""
+        batch = self._under_way or Batch([], [], [])
+        rows = [*batch.completed, *batch.released, *self._completed, *self._released]
+        return [row[ID] for row in rows] + [outcome.id for _, outcome in [*batch.others, *self._others]]
+
+    def _gather(self) -> Batch:
+        completed, self._completed = self._completed[:BATCH_AT_MOST], self._completed[BATCH_AT_MOST:]
+        others: list[tuple[TaskRow, Outcome]] = []
+        ids: set[int] = set()
+        # One statement writes a row once: a second outcome of the same task waits for the next batch.
+        while self._others and len(others) < BATCH_AT_MOST and self._others[0][1].id not in ids:
+            ids.add(self._others[0][1].id)
+            others.append(self._others.popleft())
+        released, self._released = self._released, []
+        return Batch(completed, others, released)
+
+    def _on_written(self, started: float, result: Any) -> None:
+        batch = self._under_way
+        assert batch is not None
+        if isinstance(result, Exception):
+            self._under_way = batch._replace(again=True)
+            events.tell(SettleErrored, self._config.queue)
+            if self._outage.fail(result):
+                events.tell(SettleFailed, self._config.queue, len(batch), self._outage.error)
+            return
+        self._under_way = None
+        if self._outage.is_on:
+            failures, seconds = self._outage.end()
+            events.tell(DatabaseRestored, self._config.queue, failures, seconds)
+        self._tell(batch, *result, seconds=time.monotonic() - started)
+
+    def _tell(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
+        queue = self._config.queue
+        settled = len(batch.completed) + len(batch.others)
+        if settled:
+            self.last_finished_at = time.time()
+            if events.wanted(OutcomesSettled):
+                contexts = tuple(row[CONTEXT] for row in batch.completed if row[CONTEXT] is not None)
+                events.tell(OutcomesSettled, queue, settled, seconds, contexts)
+        if batch.released:
+            self.released += len(released)
+            events.tell(TasksReleased, queue, len(released), self._release_reason)
+        if written.lost or written.unsettleable:
+            rows = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.others)]}
+            for task_id in written.lost:
+                events.tell(TaskClaimLost, task_ref(rows[task_id], queue))
+            for task_id, error in written.unsettleable:
+                self._failed(1)
+                events.tell(TaskFailed, task_ref(rows[task_id], queue), None, REASON_UNSETTLEABLE, error)
+
+
+def _write(connection: BaseDatabaseWrapper, batch: Batch, delete: bool) -> tuple[Written, list[int]]:
+    outcomes = [outcome for _, outcome in batch.others]
+    written = write_outcomes(connection, _pairs(batch.completed), outcomes, delete, batch.again)
+    return written, write_releases(connection, _pairs(batch.released))
+
+
+def _pairs(rows: list[TaskRow]) -> list[Pair]:
+    return [(row[ID], row[TOKEN]) for row in rows]

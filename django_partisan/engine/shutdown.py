@@ -1,0 +1,62 @@
+"""The stages of stopping, and the signals that ask for them."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Shutdown:
+    """Serve, then drain when asked, then stop by force when asked again or when time is up."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._asked = 0
+        self.draining_since: float | None = None
+        self.signal: str | None = None
+        self.is_forced = False
+
+    @property
+    def is_draining(self) -> bool:
+        """True from the first request on."""
+        return self.draining_since is not None
+
+    def ask(self, name: str | None = None) -> None:
+        """Ask to drain; ask again to stop by force."""
+        self._asked += 1
+        if self.draining_since is None:
+            self.draining_since = time.monotonic()
+            self.signal = name
+        else:
+            self.is_forced = True
+
+    def turn(self, now: float) -> None:
+        """Go on to force if the time for draining is up."""
+        if now >= self.next_at():
+            self.is_forced = True
+
+    def next_at(self) -> float:
+        """Return the monotonic time at which draining ends by force."""
+        if self.draining_since is None or self._timeout is None or self.is_forced:
+            return float("inf")
+        return self.draining_since + self._timeout
+
+
+@contextmanager
+def handling_signals(shutdown: Shutdown, deliver: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Have TERM and INT ask for the next stage; a handler only notes the signal and wakes the loop."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        deliver(lambda: shutdown.ask(name))
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

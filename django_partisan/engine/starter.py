@@ -1,0 +1,139 @@
+"""Start worker processes and collect their exit codes, off the loop: both may block."""
+
+import os
+import queue
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context, reduction
+from multiprocessing.process import BaseProcess
+from typing import Any, Final
+
+from django_partisan.engine.entry import worker_main
+from django_partisan.engine.line import Deliver
+from django_partisan.engine.shield import PATH_BEFORE
+from django_partisan.engine.wire import ManagerEnd
+from django_partisan.engine.worker import WorkerSpec
+from django_partisan.engine.worker_process import WorkerProcess
+
+EXIT_CODE_SECONDS: Final = 1.0
+_UNKNOWN_EXIT_CODE: Final = 255
+"""What multiprocessing reports when the fork server was lost before it could say."""
+
+METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
+
+
+class Starter:
+    """A thread that starts workers from a fork server, one after the other."""
+
+    def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
+        self._presence_fd = presence_fd
+        self._deliver = deliver
+        self._context: Any = get_context(METHOD)
+        modules = ["django_partisan.engine.shield", *(["django_partisan.engine.preload"] if preload else [])]
+        if METHOD == "forkserver":
+            self._context.set_forkserver_preload(modules)
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="partisan-starter", daemon=True)
+        self._thread.start()
+
+    def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
+        """Start a worker; ``done`` gets it, or the error, in the loop."""
+        self._work.put(lambda: self._start(spec, done))
+
+    def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
+        """Wait for the exit code of a worker that is gone; ``None`` if nobody knows it."""
+        self._work.put(lambda: self._collect(worker, done))
+
+    def close(self, timeout: float) -> None:
+        """End the thread after what was asked before."""
+        self._work.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def _start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
+        result: WorkerProcess | Exception
+        try:
+            result = self._started(spec)
+        except Exception as error:  # told by the loop, which tries again
+            result = error
+        self._deliver(lambda: done(result))
+
+    def _started(self, spec: WorkerSpec) -> WorkerProcess:
+        ours, theirs = self._context.Pipe()
+        bell, ring = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=worker_main,
+            name=f"partisan-{spec.config.queue}-{spec.slot}",
+            args=(theirs, bell, _Inherited(self._presence_fd), spec),
+        )
+        try:
+            with _without_main_module():
+                if METHOD == "forkserver":
+                    _ensure_fork_server()
+                process.start()
+            pipe = ManagerEnd(os.dup(ours.fileno()))
+            tasks_left = spec.config.tasks_per_worker_instance
+            return WorkerProcess(spec.slot, spec.generation, process, pipe, os.dup(ring.fileno()), tasks_left)
+        finally:
+            for end in (ours, theirs, bell, ring):
+                end.close()
+
+    def _collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
+        worker.process.join(EXIT_CODE_SECONDS)
+        code = _exit_code(worker.process)
+        self._deliver(lambda: done(code))
+
+
+class _Inherited:
+    """A descriptor on its way to a child, wrapped anew for each."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __reduce__(self) -> Any:
+        return _unwrapped, (reduction.DupFd(self.fd),)
+
+
+def _unwrapped(inherited: Any) -> Any:  # pragma: no cover - child process
+    return inherited
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide the main module: a child would run it again, though it needs nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _ensure_fork_server() -> None:
+    """Start the fork server unless it runs, with our import path.
+
+    Before Python 3.13 it ignores the path it is told while it preloads, so the path goes through the
+    environment; ``shield`` puts that right before anything else is loaded.
+    """
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    os.environ[PATH_BEFORE] = before or ""
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[PATH_BEFORE]
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    code = process.exitcode
+    return None if code == _UNKNOWN_EXIT_CODE and METHOD == "forkserver" else code

@@ -1,0 +1,37 @@
+"""How other threads and signals reach the loop: a list of calls, and a pipe that wakes it."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+
+
+class Wakeup:
+    """Hand functions to the loop; it runs them in its own thread, in order."""
+
+    def __init__(self) -> None:
+        self._calls: deque[Callable[[], None]] = deque()
+        self.fd, self._ring = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._ring, False)
+
+    def deliver(self, call: Callable[[], None]) -> None:
+        """Have the loop run ``call`` soon; safe from any thread and from a signal handler."""
+        self._calls.append(call)
+        try:
+            os.write(self._ring, b"!")
+        except BlockingIOError:
+            pass  # the pipe is full of calls to wake up: one is enough
+
+    def run_delivered(self) -> None:
+        """Run what was handed over so far."""
+        try:
+            os.read(self.fd, 4096)
+        except BlockingIOError:
+            pass
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self.fd)
+        os.close(self._ring)

@@ -1,0 +1,177 @@
+"""The worker process: take what the manager hands over, run it, report what came of it."""
+
+import os
+import resource
+import threading
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from django_partisan import events
+from django_partisan.conf import QueueConfig
+from django_partisan.engine.execution import COMPLETED, Executor
+from django_partisan.engine.hygiene import Hygiene
+from django_partisan.engine.inbox import Inbox
+from django_partisan.engine.orphan import settle_as_orphan
+from django_partisan.engine.presence import WorkerPage
+from django_partisan.engine.wire import Broken, WorkerEnd
+from django_partisan.facts import TelemetryFlushTimedOut, TransactionLeftOpen
+from django_partisan.sql.claiming import ID, PROCESSOR, TOKEN, WAIT, TaskRow
+from django_partisan.sql.connection import task_database
+from django_partisan.sql.settling import Outcome
+
+READY: Final = "ready"
+REPORT: Final = "report"
+RETURNED: Final = "returned"
+RETIRING: Final = "retiring"
+FLUSHED: Final = "flushed"
+
+REPORT_EVERY_SECONDS: Final = 0.005
+REPORT_AT_MOST: Final = 500
+IDLE_SECONDS: Final = 1.0
+
+
+class WorkerSpec(NamedTuple):
+    """What a worker is told at its start; plain values, for they cross to another process."""
+
+    config: QueueConfig
+    database: str
+    slot: int
+    generation: int
+    manager_pid: int
+    subscribe: tuple[str, dict[str, Any]] | None
+    """Dotted path of a function that subscribes who watches this worker, and its plain arguments."""
+    flush_seconds: float
+
+
+class Worker:
+    """One worker process, from its start to its end."""
+
+    def __init__(self, pipe: int, bell: int, presence: int, spec: WorkerSpec, warnings: list[str]) -> None:
+        self._spec = spec
+        self._warnings = warnings
+        self._pipe = WorkerEnd(pipe)
+        self._sending = threading.Lock()
+        self._page = WorkerPage(presence, spec.slot)
+        self._inbox = Inbox(self._pipe, bell, self._give_back)
+        self._hygiene = Hygiene()
+        self._executor = Executor(spec.config, spec.slot, spec.generation, self._wait_of)
+        self._limit = spec.config.tasks_per_worker_instance
+        self._reports = 0
+        self._reported_at = 0.0
+        self._started_at = 0.0
+        self._forget()
+        connections[task_database()].settings_dict["NAME"] = spec.database
+
+    def run(self) -> None:
+        """Run tasks until stopped, recycled or orphaned."""
+        if self._spec.subscribe is not None:
+            path, arguments = self._spec.subscribe
+            import_string(path)(self._spec, **arguments)
+        try:
+            self._send((READY, os.getpid(), self._warnings))
+            while self._turn():
+                pass
+            self._send((RETIRING,))
+            self._leave()
+        except Broken:
+            self._leave_as_orphan()
+        finally:
+            self._hygiene.close()
+
+    def _turn(self) -> bool:
+        """Run one task, or report and wait; return False when this worker should end."""
+        row = self._inbox.next()
+        if row is not None:
+            self._run_one(row)
+            if monotonic() - self._reported_at > REPORT_EVERY_SECONDS or self._unreported >= REPORT_AT_MOST:
+                self._report()
+            return True
+        self._page.idle(monotonic())
+        self._report()
+        if self._inbox.stopping or self._limit is not None and self._page.begun >= self._limit:
+            return False
+        if self._inbox.wait(IDLE_SECONDS):
+            self._hygiene.before_chunk()
+            events.refresh()
+        else:
+            self._report()
+        return True
+
+    def _run_one(self, row: TaskRow) -> None:
+        self._started_at = started = monotonic()
+        self._page.begin(row[ID], started)
+        outcome = self._executor.execute(row)
+        seconds = self._executor.seconds
+        self._page.busy_seconds += seconds
+        self._unreported += 1
+        if outcome is COMPLETED:
+            self._completed.append(row[ID])
+            self._tokens.append(row[TOKEN])
+        elif isinstance(outcome, Outcome):
+            self._others.append(tuple(outcome))
+        else:
+            self._ended.append((row[ID], outcome))
+        measured = self._measured.get(row[PROCESSOR])
+        if measured is None:
+            self._measured[row[PROCESSOR]] = [1, seconds]
+        else:
+            measured[0] += 1
+            measured[1] += seconds
+        if self._hygiene.opened:
+            for database in self._hygiene.after_run():
+                events.tell(TransactionLeftOpen, self._executor.run_of(row), database)
+
+    def _report(self) -> None:
+        """Send what came of the tasks since the last report, with what the subscribers counted."""
+        self._reported_at = monotonic()
+        taken = events.take()
+        if not self._unreported and not taken:
+            return
+        self._reports += 1
+        self._send((REPORT, self._reports, self._completed, self._others, self._ended, self._measured, taken))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._unreported = 0
+        self._completed: list[int] = []
+        self._tokens: list[int] = []  # of the completed; the manager has them, an orphan needs them
+        self._others: list[tuple[Any, ...]] = []
+        self._ended: list[tuple[int, str]] = []
+        self._measured: dict[str, list[Any]] = {}
+
+    def _give_back(self, ids: list[int]) -> None:
+        try:
+            self._send((RETURNED, ids))
+        except Broken:
+            pass  # the main thread finds out by itself, at its next message
+
+    def _send(self, message: Any) -> None:
+        with self._sending:
+            self._pipe.send(message)
+
+    def _wait_of(self, row: TaskRow) -> float:
+        """Return how long the task was due before it started: the database's part, then our own."""
+        claimed_at = self._inbox.claimed_at(row[TOKEN], self._started_at)
+        return max(0.0, row[WAIT] + self._started_at - claimed_at)
+
+    def _leave(self) -> None:
+        """Flush telemetry, within a bound, and report for the last time."""
+        self._flush()
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self._send((FLUSHED, events.take(), peak_bytes))
+
+    def _leave_as_orphan(self) -> None:
+        pairs = list(zip(self._completed, self._tokens, strict=True))
+        settle_as_orphan(self._spec.config, pairs, self._others, self._inbox.take_all())
+        self._flush()
+
+    def _flush(self) -> None:
+        started = monotonic()
+        events.close(self._spec.flush_seconds)
+        seconds = monotonic() - started
+        if seconds >= self._spec.flush_seconds:
+            spec = self._spec
+            events.tell(TelemetryFlushTimedOut, spec.config.queue, spec.slot, spec.generation, seconds)

@@ -1,0 +1,116 @@
+"""A worker as its manager sees it: the process, its pipe, and what it holds."""
+
+import os
+import signal
+import time
+from multiprocessing.process import BaseProcess
+from typing import Any, Final
+
+from django_partisan.engine.wire import ManagerEnd
+from django_partisan.facts import WorkerSeen
+from django_partisan.sql.claiming import ID, TaskRow
+
+STARTING: Final = "starting"
+READY: Final = "ready"
+STOPPING: Final = "stopping"
+RETIRING: Final = "retiring"
+
+
+class WorkerProcess:
+    """One worker process, from its start to its exit."""
+
+    def __init__(
+        self, slot: int, generation: int, process: BaseProcess, pipe: ManagerEnd, bell: int, tasks_left: int | None
+    ) -> None:
+        self.slot = slot
+        self.generation = generation
+        self.process = process
+        self.pid: int = process.pid or 0
+        self.started_at = time.monotonic()
+        self.pipe: ManagerEnd | None = pipe
+        self._bell = bell
+        self.exit_fd = _exit_descriptor(process)
+        self.state = STARTING
+        self.held: dict[int, TaskRow] = {}
+        self.expected_seconds = 0.0
+        self.tasks_left = tasks_left
+        """How many more tasks it may be handed before it is recycled; ``None`` for any number."""
+        self.heard_at = self.started_at
+        """When it last was handed tasks or reported; monotonic."""
+        self.recalling = False
+        self.killed = False
+        self.recycled = False
+        self.peak_bytes: int | None = None
+
+    @property
+    def takes_tasks(self) -> bool:
+        """True if it may be handed tasks."""
+        return self.state == READY and self.tasks_left != 0 and not self.recalling
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it is ready and holds nothing."""
+        return self.state == READY and not self.held
+
+    def hold(self, rows: list[TaskRow]) -> None:
+        """Note that it was handed tasks."""
+        self.held.update((row[ID], row) for row in rows)
+        self.heard_at = time.monotonic()
+        if self.tasks_left is not None:
+            self.tasks_left -= len(rows)
+
+    def work_off(self, seconds: float) -> None:
+        """Note that it did work that was expected to take ``seconds``."""
+        self.heard_at = time.monotonic()
+        if self.held:
+            self.expected_seconds = max(0.0, self.expected_seconds - seconds)
+
+    def let_go(self, ids: list[int]) -> list[TaskRow]:
+        """Return the tasks of ``ids`` that it still held, and note that it holds them no more."""
+        pop = self.held.pop
+        rows = [row for row in [pop(id, None) for id in ids] if row is not None]
+        if not self.held:
+            self.expected_seconds = 0.0
+        return rows
+
+    def recall(self) -> None:
+        """Ask for the tasks that it has not begun; its answer comes as a message."""
+        if not self.recalling:
+            self.recalling = True
+            os.write(self._bell, b"!")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.killed = True
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it went by itself; its exit is told all the same
+
+    def close(self) -> None:
+        """Close what the manager holds of it."""
+        if self.pipe is not None:
+            self.pipe.close()
+            self.pipe = None
+        os.close(self._bell)
+        if self.exit_fd != self.process.sentinel:
+            os.close(self.exit_fd)
+
+    def seen(self, **more: Any) -> WorkerSeen:
+        """Return how a snapshot shows it."""
+        state = "starting" if self.state == STARTING else "busy" if self.held else "idle"
+        return WorkerSeen(self.slot, self.generation, self.pid, state, **more)
+
+
+def _exit_descriptor(process: BaseProcess) -> int:
+    """Return a descriptor that becomes readable when the process is gone.
+
+    The sentinel of a fork server's child also fires when the fork server is lost, which is no death
+    of the worker; a pidfd does not.
+    """
+    if hasattr(os, "pidfd_open") and process.pid is not None:
+        try:
+            return os.pidfd_open(process.pid)
+        except OSError:
+            pass  # gone already, or a kernel without it: the sentinel tells
+    return process.sentinel

@@ -1,0 +1,234 @@
+"""The one seam between the core and everything that watches it.
+
+The core tells facts (``tell``) and opens scopes (``around``); it never calls a logger, a tracer
+or a metric. A ``Subscriber`` listens. One that raises is counted, told once on standard error,
+and never reaches the task.
+"""
+
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, Final
+
+from django_partisan.facts import Fact, Scope, TaskCompleted, TaskStarted
+
+HEADERS_MAX_BYTES: Final = 4096
+"""Longest carried context of one task, as JSON text; more is dropped and counted."""
+
+
+class Subscriber:
+    """Watch the core; every method does nothing by default.
+
+    ``name`` stands in counters of swallowed errors (``logs``, ``traces``, ``metrics``, ...).
+    """
+
+    name = "subscriber"
+
+    def wants(self, kind: type[Fact]) -> bool:
+        """Tell whether facts of this kind are of use now; asked again at every ``refresh()``."""
+        return type(self).handle is not Subscriber.handle
+
+    def handle(self, fact: Fact) -> None:
+        """Take note of a fact. Must not block."""
+
+    def around(self, scope: Scope) -> AbstractContextManager[None]:
+        """Return a context manager for an enqueueing or a run."""
+        return nullcontext()
+
+    def headers(self) -> Mapping[str, str]:
+        """Return strings to store with a task that is being enqueued."""
+        return {}
+
+    def take(self) -> Any:
+        """Return a plain value for this worker's next message up, or ``None``."""
+        return None
+
+    def absorb(self, slot: int, value: Any) -> None:
+        """Receive, in the manager, what ``take()`` gave in the worker of that slot."""
+
+    def close(self, timeout: float) -> None:
+        """Flush, within ``timeout`` seconds; the process is about to end."""
+
+
+swallowed: Counter[str] = Counter()
+"""Errors of subscribers by subscriber name, and ``headers`` for carried contexts that were dropped."""
+
+_subscribers: list[Subscriber] = []
+_handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
+_wrapping: tuple[Subscriber, ...] = ()
+_heading: tuple[Subscriber, ...] = ()
+_told: set[str] = set()
+_lock = threading.Lock()
+
+
+def subscribe(subscriber: Subscriber) -> None:
+    """Have ``subscriber`` hear every fact from now on."""
+    with _lock:
+        _subscribers.append(subscriber)
+    refresh()
+
+
+def unsubscribe(subscriber: Subscriber) -> None:
+    """Have ``subscriber`` hear nothing more."""
+    with _lock:
+        _subscribers.remove(subscriber)
+    refresh()
+
+
+def subscribers() -> tuple[Subscriber, ...]:
+    """Return those who listen, in the order in which they hear."""
+    return tuple(_subscribers)
+
+
+def refresh() -> None:
+    """Ask the subscribers again what they want, as log levels may have changed."""
+    global _wrapping, _heading
+    listening = subscribers()
+    _handlers.clear()  # filled again on demand by _handlers_of()
+    _wrapping = tuple(s for s in listening if type(s).around is not Subscriber.around)
+    _heading = tuple(s for s in listening if type(s).headers is not Subscriber.headers)
+
+
+def wanted(kind: type[Fact]) -> bool:
+    """Tell whether anybody listens to facts of this kind."""
+    return bool(_handlers_of(kind))
+
+
+def each_run_is_watched() -> bool:
+    """Tell whether anybody wants to hear of every run, or be around it."""
+    return bool(_wrapping or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted))
+
+
+def tell(kind: type[Fact], *values: Any) -> None:
+    """Tell the fact ``kind(*values)``; it is not even made where nobody wants it."""
+    handlers = _handlers.get(kind)
+    if handlers is None:
+        handlers = _handlers_of(kind)
+    if not handlers:
+        return
+    fact = kind(*values)
+    for handle in handlers:
+        try:
+            handle(fact)
+        except Exception:
+            _swallow(_name_of(handle))
+
+
+def around(scope: Scope) -> AbstractContextManager[None]:
+    """Return a context manager in which every subscriber's own ``around`` is entered."""
+    return _around_all(scope) if _wrapping else _NOTHING_AROUND
+
+
+def headers() -> dict[str, str]:
+    """Return what the subscribers want stored with a new task."""
+    collected: dict[str, str] = {}
+    for subscriber in _heading:
+        try:
+            collected.update(subscriber.headers())
+        except Exception:
+            _swallow(subscriber.name)
+    return collected
+
+
+def take() -> list[tuple[str, Any]]:
+    """Return the subscribers' values for the next message up, by subscriber name."""
+    taken = []
+    for subscriber in subscribers():
+        try:
+            value = subscriber.take()
+        except Exception:
+            _swallow(subscriber.name)
+        else:
+            if value is not None:
+                taken.append((subscriber.name, value))
+    return taken
+
+
+def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
+    """Hand each value to the subscriber of the same name in this process."""
+    for name, value in taken:
+        for subscriber in subscribers():
+            if subscriber.name == name:
+                try:
+                    subscriber.absorb(slot, value)
+                except Exception:
+                    _swallow(name)
+
+
+def close(timeout: float) -> None:
+    """Close every subscriber; ``timeout`` seconds are for each."""
+    for subscriber in subscribers():
+        try:
+            subscriber.close(timeout)
+        except Exception:
+            _swallow(subscriber.name)
+
+
+_NOTHING_AROUND: Final = nullcontext()
+
+
+@contextmanager
+def _around_all(scope: Scope) -> Iterator[None]:
+    with ExitStack() as stack:
+        for subscriber in _wrapping:
+            try:
+                stack.enter_context(_Guarded(subscriber, subscriber.around(scope)))
+            except Exception:
+                _swallow(subscriber.name)
+        yield
+
+
+class _Guarded:
+    """Leave a subscriber's context manager without letting its own errors out."""
+
+    def __init__(self, subscriber: Subscriber, inner: AbstractContextManager[None]) -> None:
+        self.subscriber = subscriber
+        self.inner = inner
+
+    def __enter__(self) -> None:
+        self.inner.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self.inner.__exit__(*error)
+        except BaseException as raised:
+            if raised is not error[1]:
+                _swallow(self.subscriber.name)
+
+
+def _handlers_of(kind: type[Fact]) -> tuple[Callable[[Any], None], ...]:
+    handlers = _handlers.get(kind)
+    if handlers is None:
+        handlers = tuple(s.handle for s in _subscribers if _is_wanted(s, kind))
+        _handlers[kind] = handlers
+    return handlers
+
+
+def _is_wanted(subscriber: Subscriber, kind: type[Fact]) -> bool:
+    try:
+        return subscriber.wants(kind)
+    except Exception:
+        _swallow(subscriber.name)
+        return False
+
+
+def _name_of(handle: Callable[[Any], None]) -> str:
+    owner = getattr(handle, "__self__", None)
+    return owner.name if isinstance(owner, Subscriber) else "subscriber"
+
+
+def _swallow(name: str) -> None:
+    """Count the error under way; tell the first one of each subscriber on standard error."""
+    swallowed[name] += 1
+    with _lock:
+        first = name not in _told
+        _told.add(name)
+    if first:
+        try:
+            print(f"django_partisan: the {name} subscriber raised; further errors are only counted.", file=sys.stderr)
+            traceback.print_exc()
+        except Exception:  # standard error is closed: the count stands, the task goes on
+            swallowed["stderr"] += 1

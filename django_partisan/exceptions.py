@@ -1,0 +1,54 @@
+"""Everything the library raises, and what a task raises to speak to it."""
+
+
+class PartisanError(Exception):
+    """Base of the errors the library raises."""
+
+
+class PostponeTask(Exception):  # noqa: N818 - the public name since version 1
+    """Raise inside ``run()`` to have the task run again later.
+
+    ``postpone_for_seconds`` is the delay; without it the queue's ``DEFAULT_POSTPONE_DELAY_SECONDS``
+    is used. ``reason`` is told in the logs.
+    """
+
+    def __init__(self, postpone_for_seconds: float | None = None, reason: str | None = None) -> None:
+        super().__init__(postpone_for_seconds, reason)
+        self.postpone_for_seconds = postpone_for_seconds
+        self.reason = reason
+
+
+class MaxPostponesReached(PartisanError):
+    """A task asked to be postponed more often than its processor or queue allows: it fails."""
+
+
+class ProcessorClassAlreadyRegistered(PartisanError):
+    """Two processor classes have one name; a task's row could not say which it means."""
+
+
+class ProcessorClassNotFound(PartisanError, LookupError):
+    """No registered processor class has the name that a task's row carries."""
+
+
+class UnknownQueue(PartisanError, ValueError):
+    """A queue is named that the settings do not define."""
+
+
+class WrongSetting(PartisanError, ValueError):
+    """A setting is unknown, or has a value that cannot work."""
+
+
+class CannotStart(PartisanError):
+    """``start_partisan`` refuses to serve; the message says why and what to do."""
+
+
+class ClaimLost(PartisanError):
+    """The claim under which a task ran is no longer ours, so its transaction must not commit."""
+
+
+class WorkerLost(PartisanError):
+    """A worker process died while it ran the task, more often than ``MAX_CRASHES`` allows."""
+
+
+class Unsettleable(PartisanError):
+    """PostgreSQL refused to store a run's outcome as it was."""

@@ -1,0 +1,409 @@
+"""What the core tells: every fact of a task's, a worker's and a manager's life.
+
+Facts are frozen, hold plain values, and are named in the past tense. Durations are in seconds.
+Named tuples rather than dataclasses: they are made for every task, and cost a third.
+"""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+
+class TaskRef(NamedTuple):
+    """Name a task: its row's key numbers at this moment. ``attempt`` counts runs from 1."""
+
+    id: int
+    processor: str
+    queue: str
+    priority: int
+    attempt: int
+    retries: int
+    postpones: int
+
+
+class Run(NamedTuple):
+    """Name one attempt: its task, who runs it, and how long it was due before it started."""
+
+    id: int
+    processor: str
+    queue: str
+    priority: int
+    attempt: int
+    retries: int
+    postpones: int
+    slot: int
+    generation: int
+    wait_seconds: float
+    headers: Mapping[str, str] | None
+    arguments: str | None = None
+    """The stored JSON text; shown nowhere unless ``LOG_TASK_ARGS`` asks for it."""
+
+
+class ErrorInfo(NamedTuple):
+    """Describe an exception by its qualified class name, its message and its traceback."""
+
+    type: str
+    message: str
+    stack_trace: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "ErrorInfo":
+        """Describe ``error``; an error that cannot even describe itself is described by its class."""
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        try:
+            return cls(name, str(error), "".join(traceback.format_exception(error)))
+        except Exception as second:
+            return cls(name, f"<no message: {type(second).__name__} raised by its __str__>", "")
+
+
+# Scopes: what ``Subscriber.around()`` is entered for.
+
+
+class Enqueueing:
+    """One call of ``delay()`` or ``bulk_delay()``; the core fills in what becomes known."""
+
+    __slots__ = ("count", "deduplicated", "processor", "queue", "task_id", "task_ids")
+
+    def __init__(self, queue: str, processor: str | None, count: int = 1) -> None:
+        self.queue = queue
+        self.processor = processor
+        self.count = count
+        self.task_id: int | None = None
+        self.task_ids: Sequence[int] = ()
+        self.deduplicated = False
+
+
+class Running(NamedTuple):
+    """One run, from before it starts until its outcome was told."""
+
+    run: Run
+    propagation: str | None
+    """The processor's own ``TRACE_PROPAGATION``, if it has one."""
+
+
+Scope: TypeAlias = Enqueueing | Running
+
+
+# A task's life.
+
+
+class TaskEnqueued(NamedTuple):
+    task: TaskRef
+    due_at: datetime
+    scheduled: bool
+    arguments: str | None = None
+
+
+class TaskDeduplicated(NamedTuple):
+    task: TaskRef
+
+
+class TaskEnqueueFailed(NamedTuple):
+    queue: str
+    processor: str
+    priority: int | None
+    error: ErrorInfo
+
+
+class TasksClaimed(NamedTuple):
+    """A claim came back; ``count`` may be 0. At most 100 ids are named.
+
+    ``contexts`` are the carried contexts of its tasks as JSON text, of those that have one.
+    """
+
+    queue: str
+    count: int
+    task_ids: tuple[int, ...]
+    seconds: float
+    contexts: tuple[str, ...]
+
+
+class TaskStarted(NamedTuple):
+    run: Run
+
+
+class TaskCompleted(NamedTuple):
+    run: Run
+    seconds: float
+
+
+class TaskPostponed(NamedTuple):
+    run: Run
+    seconds: float
+    delay_seconds: float
+    reason: str | None
+
+
+class TaskRetried(NamedTuple):
+    run: Run
+    seconds: float
+    delay_seconds: float
+    retries_left: int
+    error: ErrorInfo
+
+
+class TaskFailed(NamedTuple):
+    """``reason`` is one of the ``REASON_*`` words; ``seconds`` is ``None`` where no run ended."""
+
+    run: Run | TaskRef
+    seconds: float | None
+    reason: str
+    error: ErrorInfo
+
+
+class TaskRescued(NamedTuple):
+    task: TaskRef
+    reason: str
+    previous_manager: str | None
+
+
+class TasksReleased(NamedTuple):
+    queue: str
+    count: int
+    reason: str
+
+
+class TaskClaimLost(NamedTuple):
+    task: TaskRef
+
+
+class OutcomesSettled(NamedTuple):
+    """A batch was written; ``contexts`` as in ``TasksClaimed``, of the completed tasks."""
+
+    queue: str
+    count: int
+    seconds: float
+    contexts: tuple[str, ...]
+    task_ids: tuple[int, ...] = ()
+
+
+class SettleFailed(NamedTuple):
+    """Told once when outcomes cannot be written, not for each try."""
+
+    queue: str
+    count: int
+    error: ErrorInfo
+
+
+class SettleErrored(NamedTuple):
+    """Told for every try to settle that the database refused."""
+
+    queue: str
+
+
+# A worker's life.
+
+
+class WorkerStarted(NamedTuple):
+    queue: str
+    slot: int
+    generation: int
+    pid: int
+
+
+class WorkerReady(NamedTuple):
+    queue: str
+    slot: int
+    generation: int
+    pid: int
+    warnings: tuple[str, ...]
+
+
+class WorkerExited(NamedTuple):
+    queue: str
+    slot: int
+    generation: int
+    pid: int
+    exit_code: int | None
+    signal: str | None
+    reason: str
+    task: TaskRef | None
+    peak_resident_bytes: int | None
+
+
+class TransactionLeftOpen(NamedTuple):
+    """A run ended with a transaction still open on the named database; it was rolled back."""
+
+    run: Run
+    database: str
+
+
+class TelemetryFlushTimedOut(NamedTuple):
+    queue: str
+    slot: int
+    generation: int
+    seconds: float
+
+
+class PipeBroken(NamedTuple):
+    """A worker's message was torn or could not be read; its pipe is closed."""
+
+    queue: str
+    slot: int
+    reason: str
+
+
+# A manager's life.
+
+
+class ManagerStarted(NamedTuple):
+    queue: str
+    workers: int
+    version: str
+    metrics_address: str | None
+
+
+class ManagerDraining(NamedTuple):
+    queue: str
+    signal: str | None
+    in_progress: int
+
+
+class ManagerStopped(NamedTuple):
+    queue: str
+    seconds: float
+    released: int
+    unfinished: tuple[int, ...]
+
+
+class LeaseLost(NamedTuple):
+    queue: str
+    seconds_since_heartbeat: float
+    held: int
+
+
+class ClaimFailed(NamedTuple):
+    """Told once when claims begin to fail, not for each."""
+
+    queue: str
+    error: ErrorInfo
+
+
+class ClaimErrored(NamedTuple):
+    """Told for every claim that the database refused."""
+
+    queue: str
+
+
+class DatabaseRestored(NamedTuple):
+    queue: str
+    failures: int
+    seconds: float
+
+
+class TelemetryDropped(NamedTuple):
+    queue: str
+    reason: str
+    count: int
+
+
+class MeasureCounted(NamedTuple):
+    """A run added to a counter that its processor declares; ``name`` is the exported metric's."""
+
+    queue: str
+    processor: str
+    name: str
+    labels: tuple[str, ...]
+    amount: float
+
+
+class MeasureObserved(NamedTuple):
+    """A run observed a value of a histogram that its processor declares."""
+
+    queue: str
+    processor: str
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+class MetricsServerFailed(NamedTuple):
+    queue: str
+    error: ErrorInfo
+
+
+class MetricsDatabaseFailed(NamedTuple):
+    queue: str
+    error: ErrorInfo
+
+
+class WorkerSeen(NamedTuple):
+    """A worker as a snapshot shows it; ``task`` is what it runs, since ``run_age_seconds``."""
+
+    slot: int
+    generation: int
+    pid: int
+    state: str
+    task: TaskRef | None
+    run_age_seconds: float
+    busy_seconds: float
+
+
+class Snapshot(NamedTuple):
+    """The manager's state at one moment, for gauges and probes. ``*_at`` are Unix timestamps."""
+
+    queue: str
+    workers_configured: int
+    workers: tuple[WorkerSeen, ...]
+    buffered: int
+    buffer_limit: int
+    unsettled: int
+    draining: bool
+    database_reachable: bool
+    last_loop_at: float
+    last_claim_at: float | None
+    last_finished_at: float | None
+
+
+Fact: TypeAlias = (
+    TaskEnqueued
+    | TaskDeduplicated
+    | TaskEnqueueFailed
+    | TasksClaimed
+    | TaskStarted
+    | TaskCompleted
+    | TaskPostponed
+    | TaskRetried
+    | TaskFailed
+    | TaskRescued
+    | TasksReleased
+    | TaskClaimLost
+    | OutcomesSettled
+    | SettleFailed
+    | SettleErrored
+    | WorkerStarted
+    | WorkerReady
+    | WorkerExited
+    | TransactionLeftOpen
+    | TelemetryFlushTimedOut
+    | PipeBroken
+    | ManagerStarted
+    | ManagerDraining
+    | ManagerStopped
+    | LeaseLost
+    | ClaimFailed
+    | ClaimErrored
+    | DatabaseRestored
+    | TelemetryDropped
+    | MeasureCounted
+    | MeasureObserved
+    | MetricsServerFailed
+    | MetricsDatabaseFailed
+)
+
+# Why a task failed for good.
+REASON_ERROR = "error"
+REASON_RETRIES_EXHAUSTED = "retries_exhausted"
+REASON_MAX_POSTPONES = "max_postpones"
+REASON_UNREGISTERED = "unregistered"
+REASON_WORKER_LOST = "worker_lost"
+REASON_TIMEOUT = "timeout"
+REASON_UNSETTLEABLE = "unsettleable"
+
+# Why a task was rescued (``stopped``: ended by a forced stop), or a worker is gone.
+REASON_MANAGER_LOST = "manager_lost"
+REASON_STOPPED = "stopped"
+REASON_RECYCLED = "recycled"
+REASON_SIGNAL = "signal"

@@ -1,0 +1,70 @@
+"""A log record as one readable line for people, with the stack trace of an error below it."""
+
+import logging
+import time
+from typing import Any, Final
+
+from structlog.dev import ConsoleRenderer, plain_traceback
+
+from django_partisan.logs.cutting import GAP, STACK_TRACE
+from django_partisan.logs.ecs import fields_of
+from django_partisan.redaction import cut
+
+_LABEL: Final = "labels."
+_SHORTENED: Final = (_LABEL, "partisan.task.", "partisan.")
+_IN_THE_MESSAGE: Final = frozenset({"partisan.task.id", "partisan.processor"})
+_SHOWN: Final = ("partisan.", _LABEL)
+_UNPRINTABLE: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
+"""Control characters could move a terminal's cursor; tabs and line ends stay."""
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Format a record for a terminal, with colours if it is one, at most ``max_bytes`` long."""
+
+    def __init__(self, colors: bool, max_bytes: int = 4000) -> None:
+        super().__init__()
+        self.max_bytes = max_bytes
+        self._render = ConsoleRenderer(colors=colors, sort_keys=False, exception_formatter=plain_traceback)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text without its line end."""
+        fields = fields_of(record)
+        shown: dict[str, Any] = {
+            "timestamp": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created)),
+            "level": record.levelname.lower(),
+            "event": " ".join(_clean(record.getMessage()).splitlines()),
+            "logger": record.name.rpartition(".")[2],
+        }
+        for name, value in fields.items():
+            if name.startswith(_SHOWN) and name not in _IN_THE_MESSAGE:
+                shown.setdefault(_short_name(name), _clean(value) if isinstance(value, str) else value)
+        line = cut(self._render(None, "", shown), self.max_bytes - 1)
+        trace = fields.get(STACK_TRACE)
+        if trace and record.levelno >= logging.ERROR:
+            line += _fitting(
+                _clean(trace.rstrip()), self.max_bytes - 1 - len(line.encode("utf-8", "replace"))
+            )
+        return line
+
+
+def _short_name(name: str) -> str:
+    for prefix in _SHORTENED:
+        if name.startswith(prefix):
+            return name[len(prefix) :]
+    return name  # pragma: no cover: every name that is shown has one of the prefixes
+
+
+def _clean(text: str) -> str:
+    return text.translate(_UNPRINTABLE)
+
+
+def _fitting(trace: str, room: int) -> str:
+    """Return the trace on a line of its own, cut in the middle to ``room`` bytes."""
+    encoded = f"\n{trace}".encode("utf-8", "replace")
+    if len(encoded) <= room:
+        return encoded.decode()
+    keep = room - len(GAP.encode())
+    if keep < 0:
+        return ""
+    head, tail = encoded[: keep // 3], encoded[len(encoded) - (keep - keep // 3) :]
+    return head.decode("utf-8", "ignore") + GAP + tail.decode("utf-8", "ignore")

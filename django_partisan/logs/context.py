@@ -1,0 +1,108 @@
+"""What surrounds a log line: context variables that travel with a task, labels, ids of spans."""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
+
+from opentelemetry.trace import INVALID_SPAN, get_current_span
+from structlog.contextvars import bind_contextvars, get_contextvars, reset_contextvars
+
+from django_partisan import observability, redaction
+from django_partisan.telemetry_context import process_span_id
+
+CARRIED_PREFIX: Final = "ctx."
+"""Begins the header of each carried key; no propagator's header has a dot."""
+LABEL_NAME_MAX: Final = 128
+
+_NOTHING: Final = nullcontext()
+_process: tuple[int, str, Iterator[int]] = (0, "", itertools.count())
+
+
+def carried_headers() -> dict[str, str]:
+    """Return the context variables named by ``CARRY_CONTEXT`` as headers to store with a task."""
+    bound = get_contextvars()
+    if not bound:
+        return {}
+    keys = observability.value("CARRY_CONTEXT")
+    return {CARRIED_PREFIX + key: _storable(bound[key]) for key in keys if bound.get(key) is not None}
+
+
+def carried_of(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the carried keys in a task's headers; what is malformed or not asked for is ignored."""
+    if not headers or not any(name.startswith(CARRIED_PREFIX) for name in headers):
+        return {}
+    found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
+    return {key: value for key, value in found if isinstance(value, str)}
+
+
+def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextManager[None]:
+    """Return a context manager in which the carried keys are context variables."""
+    carried = carried_of(headers)
+    return _bound(carried) if carried else _NOTHING
+
+
+def event_id() -> str:
+    """Return an id that no other line has: the process's random part, and a number."""
+    global _process
+    pid, prefix, numbers = _process
+    if pid != os.getpid():  # this process's first line, also after a fork
+        pid, prefix, numbers = _process = (os.getpid(), os.urandom(8).hex(), itertools.count(1))
+    return f"{prefix}-{next(numbers):x}"
+
+
+def surroundings() -> dict[str, Any]:
+    """Return a new event id, and the fields for the current span, the run's span and the bound context."""
+    fields: dict[str, Any] = {"event.id": event_id()}
+    span = get_current_span()
+    if span is not INVALID_SPAN:
+        context = span.get_span_context()
+        if context.is_valid:
+            fields["trace.id"] = format(context.trace_id, "032x")
+            fields["span.id"] = format(context.span_id, "016x")
+    transaction = process_span_id.get()
+    if transaction is not None:
+        fields["transaction.id"] = transaction
+    bound = get_contextvars()
+    if bound:
+        fields.update(labels(bound))
+    return fields
+
+
+def labels(context: Mapping[Any, Any]) -> dict[str, str]:
+    """Return context as ``labels.*``: flat, text only, redacted, each at most 1 KiB."""
+    parts = observability.value("REDACT_KEYS")
+    found = {}
+    for key, value in context.items():
+        if value is not None:
+            name = redaction.readable(key)
+            text = redaction.REDACTED if redaction.is_secret(name, parts) else _text(value)
+            found["labels." + (name.replace(".", "_")[:LABEL_NAME_MAX] or "_")] = text
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        try:
+            return redaction.shown(value)
+        except Exception:
+            return f"[unprintable {type(value).__name__}]"
+    return redaction.cut(redaction.readable(value), redaction.SHOWN_MAX_BYTES)
+
+
+def _storable(value: Any) -> str:
+    """Return text that PostgreSQL's JSON can hold."""
+    text = _text(value).replace("\0", "")
+    return text.encode("utf-8", "replace").decode()
+
+
+@contextmanager
+def _bound(values: Mapping[str, str]) -> Iterator[None]:
+    tokens = bind_contextvars(**values)
+    try:
+        yield
+    finally:
+        reset_contextvars(**tokens)

@@ -1,0 +1,82 @@
+"""How a line that is too long is made to fit: what matters least is cut first.
+
+Pipes write up to 4,096 bytes in one piece; a longer line can be torn by other processes' lines.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from django_partisan.redaction import cut
+
+STACK_TRACE: Final = "error.stack_trace"
+GAP: Final = "\n[…]\n"
+TRUNCATED_LABEL: Final = "labels.truncated"
+_LONGEST_VALUE: Final = 256
+_KEPT: Final[tuple[str, ...]] = ("event.id", "event.action", "partisan.task.id", "trace.id")
+
+Render = Callable[[str, Mapping[str, Any]], str]
+
+
+def is_longer(line: str, limit: int) -> bool:
+    """Tell whether ``line`` takes more than ``limit`` bytes of UTF-8."""
+    if len(line) > limit:
+        return True
+    return not line.isascii() and len(line.encode("utf-8", "replace")) > limit
+
+
+def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:
+    """Return the line that ``render`` makes of as much as fits into ``limit`` bytes.
+
+    The stack trace is cut in the middle first; then the labels go, then long values, then all but
+    what names the event and its task.
+    """
+    line = _with_shorter_trace(render, message, fields, limit)
+    if line is not None:
+        return line
+    bare = {
+        name: value
+        for name, value in fields.items()
+        if name != STACK_TRACE and not name.startswith("labels.")
+    }
+    bare[TRUNCATED_LABEL] = "true"
+    message = cut(message, 2 * _LONGEST_VALUE)
+    line = render(message, bare)
+    if not is_longer(line, limit):
+        return line
+    line = render(message, {name: _short(value) for name, value in bare.items()})
+    if not is_longer(line, limit):
+        return line
+    kept = {name: _short(bare[name]) for name in _KEPT if name in bare}
+    return render(cut(message, _LONGEST_VALUE // 4), {**kept, TRUNCATED_LABEL: "true"})
+
+
+def in_the_middle(text: str, keep: int) -> str:
+    """Return ``text`` with only its first and last characters, ``keep`` in all, around a mark."""
+    head = keep // 3
+    tail = keep - head
+    return text[:head] + GAP + (text[-tail:] if tail else "")
+
+
+def _with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str | None:
+    """Return a line with as much of the stack trace as fits, or ``None`` if it is not to blame."""
+    trace = fields.get(STACK_TRACE)
+    if not isinstance(trace, str):
+        return None
+    low, high = 0, min(len(trace), limit)
+    best = render(message, {**fields, STACK_TRACE: GAP})
+    if is_longer(best, limit):
+        return None
+    while high - low > 32:
+        keep = (low + high) // 2
+        line = render(message, {**fields, STACK_TRACE: in_the_middle(trace, keep)})
+        if is_longer(line, limit):
+            high = keep
+        else:
+            low, best = keep, line
+    return best
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return cut(value, _LONGEST_VALUE)
+    return value[:10] if isinstance(value, list) else value

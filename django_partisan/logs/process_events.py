@@ -1,0 +1,145 @@
+"""The log events of managers and workers, and of their telemetry."""
+
+import logging
+from typing import Final
+
+from django_partisan import facts
+from django_partisan.logs import values, wording
+from django_partisan.logs.event import MANAGER, WORKER, Event, optional
+from django_partisan.logs.fields import DURATION, ERROR, QUEUE, REASON, WORKER_FIELDS, keyword, long
+
+PROCESS_EVENTS: Final[dict[type, Event]] = {
+    facts.LeaseLost: Event(
+        "manager.lease_lost",
+        logging.ERROR,
+        (MANAGER,),
+        (QUEUE, long("partisan.manager.heartbeat_age_ns"), long("partisan.manager.held")),
+        "the lease ran out; a new identity follows",
+        wording.lease_lost,
+        values.lease_lost,
+    ),
+    facts.ClaimFailed: Event(
+        "claim.failed",
+        logging.ERROR,
+        (MANAGER,),
+        (QUEUE, *ERROR),
+        "claims begin to fail; once per change of state",
+        wording.claim_failed,
+        values.with_error,
+    ),
+    facts.DatabaseRestored: Event(
+        "database.restored",
+        logging.INFO,
+        (MANAGER,),
+        (QUEUE, long("partisan.database.failures"), DURATION),
+        "the database answers again",
+        wording.database_restored,
+        values.database_restored,
+    ),
+    facts.WorkerStarted: Event(
+        "worker.started",
+        logging.INFO,
+        (MANAGER,),
+        WORKER_FIELDS,
+        "its process is up",
+        wording.worker_started,
+        values.worker,
+    ),
+    facts.WorkerReady: Event(
+        "worker.ready",
+        logging.INFO,
+        (MANAGER,),
+        WORKER_FIELDS,
+        "its processors are loaded",
+        wording.worker_ready,
+        values.worker,
+    ),
+    facts.WorkerExited: Event(
+        "worker.exited",
+        logging.ERROR,
+        (MANAGER,),
+        (
+            *WORKER_FIELDS,
+            REASON,
+            *optional(
+                long("process.exit_code"),
+                keyword("partisan.worker.signal"),
+                keyword("partisan.task.id"),
+                keyword("partisan.processor"),
+                long("partisan.worker.peak_resident_bytes"),
+            ),
+        ),
+        "the process is gone; info if recycled or stopped",
+        wording.worker_exited,
+        values.worker_exited,
+        values.is_expected_exit,
+    ),
+    facts.TelemetryFlushTimedOut: Event(
+        "worker.telemetry_flush_timeout",
+        logging.WARNING,
+        (WORKER,),
+        (QUEUE, DURATION),
+        "spans could not be sent in time before the exit",
+        wording.flush_timed_out,
+        values.flush_timed_out,
+    ),
+    facts.ManagerStarted: Event(
+        "manager.started",
+        logging.INFO,
+        (MANAGER,),
+        (
+            QUEUE,
+            long("partisan.manager.workers"),
+            keyword("partisan.manager.version"),
+            *optional(keyword("partisan.manager.metrics_address")),
+        ),
+        "it is about to claim",
+        wording.manager_started,
+        values.manager_started,
+    ),
+    facts.ManagerDraining: Event(
+        "manager.draining",
+        logging.INFO,
+        (MANAGER,),
+        (QUEUE, *optional(keyword("partisan.manager.signal")), long("partisan.manager.in_progress")),
+        "it was asked to stop",
+        wording.manager_draining,
+        values.manager_draining,
+    ),
+    facts.ManagerStopped: Event(
+        "manager.stopped",
+        logging.INFO,
+        (MANAGER,),
+        (QUEUE, DURATION, long("partisan.manager.released"), keyword("partisan.manager.unfinished_ids")),
+        "the last line of a manager",
+        wording.manager_stopped,
+        values.manager_stopped,
+    ),
+    facts.MetricsServerFailed: Event(
+        "metrics.server_failed",
+        logging.ERROR,
+        (MANAGER,),
+        (QUEUE, *ERROR),
+        "the port or the TLS files cannot be used",
+        wording.metrics_server_failed,
+        values.with_error,
+    ),
+    facts.MetricsDatabaseFailed: Event(
+        "metrics.db_scrape_failed",
+        logging.WARNING,
+        (MANAGER,),
+        (QUEUE, *ERROR),
+        "the figures of the database cannot be read; once per change of state",
+        wording.metrics_database_failed,
+        values.with_error,
+    ),
+    facts.TelemetryDropped: Event(
+        "telemetry.dropped",
+        logging.WARNING,
+        (MANAGER,),
+        (QUEUE, REASON, long("partisan.telemetry.count")),
+        "telemetry was lost; at most once a minute for each reason",
+        wording.telemetry_dropped,
+        values.telemetry_dropped,
+    ),
+}

@@ -1,0 +1,115 @@
+"""What ``--log-format`` and ``--log-file`` do: one handler of ours on the logger ``django_partisan``."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from django_partisan import events, observability
+from django_partisan.exceptions import CannotStart
+from django_partisan.logs.console import ConsoleFormatter
+from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
+from django_partisan.logs.event import MANAGER
+from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
+from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
+
+AUTO: Final = "auto"
+HOST: Final = "host"
+ECS: Final = "ecs"
+JSON: Final = "json"
+CONSOLE: Final = "console"
+FORMATS: Final = (AUTO, HOST, ECS, JSON, CONSOLE)
+
+_subscriber: Final = LogSubscriber()
+
+
+def install() -> None:
+    """Have this process's facts logged, as those of an application; logging itself stays as it is."""
+    if _subscriber not in events.subscribers():
+        events.subscribe(_subscriber)
+
+
+def setup(role: str, log_format: str = AUTO, log_file: str | os.PathLike[str] | None = None) -> None:
+    """Set up logging in a process of ``start_partisan``, whose ``role`` is ``manager`` or ``worker``.
+
+    ``auto`` is ``console`` where nobody set up logging, else ``host``, which changes nothing.
+    Raises ``CannotStart`` for a format that does not exist or does not go with a file, and, in a
+    manager, for a file that cannot be opened; a worker goes on, and its lines are counted as lost.
+    """
+    chosen = resolve(log_format, log_file)
+    if chosen != HOST:
+        _put(_handler(chosen, log_file, must_open=role == MANAGER))
+    output.is_ours = chosen != HOST
+    _subscriber.become(role)
+    install()
+    events.refresh()
+
+
+def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> str:
+    """Return the format that ``log_format`` means here and now; raises ``CannotStart``."""
+    if log_format not in FORMATS:
+        raise CannotStart(f"--log-format is {log_format!r}; expected one of {', '.join(FORMATS)}.")
+    if log_format == HOST and log_file is not None:
+        raise CannotStart(
+            "--log-file needs a --log-format of its own; with 'host' your LOGGING says where lines go."
+        )
+    if log_format != AUTO:
+        return log_format
+    if log_file is not None or not (_has_handler(LOGGER) or _has_handler("")):
+        return CONSOLE
+    return HOST
+
+
+def _has_handler(name: str) -> bool:
+    return any(not isinstance(handler, logging.NullHandler) for handler in logging.getLogger(name).handlers)
+
+
+def _handler(log_format: str, log_file: str | os.PathLike[str] | None, must_open: bool) -> LineHandler:
+    handler: LineHandler
+    if log_file is None:
+        handler = StandardOutputHandler()
+    else:
+        handler = AppendingHandler(log_file)
+        if must_open:
+            try:
+                handler.open()
+            except OSError as error:
+                raise CannotStart(
+                    f"--log-file {log_file}: {error.strerror}. Name a file that can be written."
+                ) from error
+    handler.setFormatter(_formatter(log_format, on_terminal=log_file is None and _is_terminal()))
+    return handler
+
+
+def _formatter(log_format: str, on_terminal: bool) -> logging.Formatter:
+    max_bytes = observability.value("LOG_MAX_LINE_BYTES")
+    if log_format == CONSOLE:
+        return ConsoleFormatter(on_terminal, max_bytes)
+    return EcsFormatter(max_bytes) if log_format == ECS else NestedFormatter(max_bytes)
+
+
+def _is_terminal() -> bool:
+    return sys.__stdout__ is not None and os.isatty(1)
+
+
+def _put(handler: LineHandler) -> None:
+    """Make ``handler`` the only one for our loggers; a level that the host gave them stays."""
+    for logger in _our_loggers():
+        for old in list(logger.handlers):
+            logger.removeHandler(old)
+            if isinstance(old, LineHandler):
+                old.close()
+        logger.disabled = False
+        logger.propagate = logger.name != LOGGER
+    top = logging.getLogger(LOGGER)
+    top.addHandler(handler)
+    if top.level == logging.NOTSET:
+        top.setLevel(logging.INFO)
+
+
+def _our_loggers() -> Iterator[logging.Logger]:
+    yield logging.getLogger(LOGGER)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith(f"{LOGGER}.") and isinstance(logger, logging.Logger):
+            yield logger

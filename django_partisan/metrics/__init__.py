@@ -1,0 +1,1 @@
+"""Metrics: counted in the workers, summed in the manager, served to Prometheus."""

@@ -1,0 +1,54 @@
+"""Counters of what an application enqueues, in the registry that it exports itself."""
+
+from typing import Any, Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
+
+from django_partisan import events, observability
+from django_partisan.facts import Fact, TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.metrics import catalogue, series
+from django_partisan.metrics.metric import Metric
+
+HELP: Final = {
+    catalogue.TASKS_ENQUEUED.name: "Tasks that this application enqueued.",
+    catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting twin.",
+    catalogue.TASKS_ENQUEUE_FAILED.name: "Enqueuings of this application that the database refused.",
+}
+
+
+class ClientMetrics(events.Subscriber):
+    """Count enqueuings; works with the client library's multiprocess mode too."""
+
+    name = "metrics"
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._enqueued = _counter(catalogue.TASKS_ENQUEUED, registry)
+        self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED, registry)
+        self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED, registry)
+
+    def wants(self, kind: type[Fact]) -> bool:
+        """Want the three facts of an enqueuing."""
+        return kind in (TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed)
+
+    def handle(self, fact: Any) -> None:
+        """Count the fact."""
+        if isinstance(fact, TaskEnqueued):
+            scheduled = series.BOOLEANS[fact.scheduled]
+            self._enqueued.labels(fact.task.queue, fact.task.processor, scheduled).inc()
+        elif isinstance(fact, TaskDeduplicated):
+            self._deduplicated.labels(fact.task.queue, fact.task.processor).inc()
+        else:
+            self._failed.labels(fact.queue, fact.processor).inc()
+
+
+def install(registry: CollectorRegistry = REGISTRY) -> ClientMetrics | None:
+    """Subscribe the counters if ``CLIENT_METRICS`` asks for them; call once a process."""
+    if not observability.value("CLIENT_METRICS"):
+        return None
+    subscriber = ClientMetrics(registry)
+    events.subscribe(subscriber)
+    return subscriber
+
+
+def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    return Counter(metric.name, HELP[metric.name], metric.labels, registry=registry)

@@ -1,0 +1,343 @@
+"""Every metric of the library, declared once: code, documentation and tests read this table."""
+
+from typing import Final
+
+from django_partisan import observability
+from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Metric
+
+METRICS: Final[dict[str, Metric]] = {}
+"""The metrics by name, in the order in which they are documented and exported."""
+
+STATEMENT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+ATTEMPT_BUCKETS: Final = (1, 2, 3, 5, 10, 20)
+
+_CACHED = (
+    "From the database, at most METRICS_DB_MIN_INTERVAL older than the scrape; the same in every manager."
+)
+
+
+def _declare(
+    name: str,
+    kind: str,
+    labels: str,
+    sources: str,
+    question: str,
+    text: str,
+    buckets: tuple[float, ...] = (),
+) -> Metric:
+    metric = Metric(name, kind, tuple(labels.split()), tuple(sources.split()), question, text, buckets)
+    METRICS[name] = metric
+    return metric
+
+
+def bounds(metric: Metric) -> tuple[float, ...]:
+    """Return a histogram's upper bounds as the settings have them now."""
+    if metric is TASK_DURATION:
+        return tuple(observability.value("DURATION_BUCKETS"))
+    if metric is TASK_QUEUE_WAIT:
+        return tuple(observability.value("WAIT_BUCKETS"))
+    return metric.buckets
+
+
+# Each metric in four lines: what it is, its question, its help, its end.
+# fmt: off
+
+# Tasks.
+
+TASKS_ENQUEUED = _declare(
+    "partisan_tasks_enqueued_total", COUNTER, "queue processor scheduled", "W app",
+    "How much work do tasks themselves (and, with CLIENT_METRICS, the application) put in?",
+    "Tasks enqueued from inside tasks, by the queue they went to.",
+)
+TASKS_DEDUPLICATED = _declare(
+    "partisan_tasks_deduplicated_total", COUNTER, "queue processor", "W app",
+    "How much was a repeat?",
+    "Enqueuings from inside tasks that found a waiting twin.",
+)
+TASKS_CLAIMED = _declare(
+    "partisan_tasks_claimed_total", COUNTER, "queue", "M",
+    "Is work taken?",
+    "Tasks claimed.",
+)
+TASKS_STARTED = _declare(
+    "partisan_tasks_started_total", COUNTER, "queue processor", "W",
+    "Does work begin?",
+    "Runs that began, counted with their outcome.",
+)
+TASKS_COMPLETED = _declare(
+    "partisan_tasks_completed_total", COUNTER, "queue processor", "W",
+    "What comes of it?",
+    "Runs that ended well.",
+)
+TASKS_POSTPONED = _declare(
+    "partisan_tasks_postponed_total", COUNTER, "queue processor", "W",
+    "What comes of it?",
+    "Runs that asked to be run again later.",
+)
+TASKS_RETRIED = _declare(
+    "partisan_tasks_retried_total", COUNTER, "queue processor", "W",
+    "What comes of it?",
+    "Runs that ended with an error and will be repeated.",
+)
+TASKS_FAILED = _declare(
+    "partisan_tasks_failed_total", COUNTER, "queue processor reason", "W M",
+    "How often is it given up, and why?",
+    "Tasks that failed for good.",
+)
+TASK_ERRORS = _declare(
+    "partisan_task_errors_total", COUNTER, "queue processor error_type outcome", "W M",
+    "What breaks?",
+    "Errors that led to a retry or a failure, by class.",
+)
+TASKS_ENQUEUE_FAILED = _declare(
+    "partisan_tasks_enqueue_failed_total", COUNTER, "queue processor", "W app",
+    "Do inserts fail?",
+    "Enqueuings from inside tasks that the database refused.",
+)
+TASKS_RESCUED = _declare(
+    "partisan_tasks_rescued_total", COUNTER, "queue reason", "M",
+    "Do crashes interrupt work?",
+    "Tasks taken over from a lost worker or manager, to be run again.",
+)
+TASKS_RELEASED = _declare(
+    "partisan_tasks_released_total", COUNTER, "queue reason", "M",
+    "Is work handed back?",
+    "Claimed tasks given back unstarted.",
+)
+TASKS_CLAIM_LOST = _declare(
+    "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
+    "Is work taken from us?",
+    "Outcomes of claims that were no longer ours; they were not written.",
+)
+TASK_DURATION = _declare(
+    "partisan_task_duration_seconds", HISTOGRAM, "queue processor outcome", "W",
+    "How long do runs take?",
+    "Time in run().",
+    observability.DURATION_BUCKETS,
+)
+TASK_QUEUE_WAIT = _declare(
+    "partisan_task_queue_wait_seconds", HISTOGRAM, "queue processor", "W",
+    "How long from due to started?",
+    "Time from due to started, by the database's clock.",
+    observability.WAIT_BUCKETS,
+)
+TASK_ATTEMPTS = _declare(
+    "partisan_task_attempts", HISTOGRAM, "queue", "W",
+    "How many runs to the end?",
+    "Runs a task needed until it completed or failed.",
+    ATTEMPT_BUCKETS,
+)
+
+# The manager and its workers.
+
+TASKS_IN_PROGRESS = _declare(
+    "partisan_tasks_in_progress", GAUGE, "queue processor", "M",
+    "What runs now?",
+    "Runs under way.",
+)
+OLDEST_RUN_AGE = _declare(
+    "partisan_oldest_run_age_seconds", GAUGE, "queue processor", "M",
+    "What may be stuck?",
+    "Age of the longest run under way, 0 if none is.",
+)
+LAST_TASK_FINISHED = _declare(
+    "partisan_last_task_finished_timestamp_seconds", GAUGE, "queue", "M",
+    "When did anything last finish?",
+    "When the last outcome came; absent until one does.",
+)
+BUFFER_TASKS = _declare(
+    "partisan_buffer_tasks", GAUGE, "queue", "M",
+    "Is the buffer fed?",
+    "Claimed tasks that have not begun.",
+)
+BUFFER_LIMIT = _declare(
+    "partisan_buffer_limit", GAUGE, "queue", "M",
+    "Is the buffer fed?",
+    "MAX_QUEUE_SIZE.",
+)
+WORKERS = _declare(
+    "partisan_workers", GAUGE, "queue state", "M",
+    "Is the pool alive and busy?",
+    "Live workers by state.",
+)
+WORKERS_CONFIGURED = _declare(
+    "partisan_workers_configured", GAUGE, "queue", "M",
+    "How many should there be?",
+    "WORKERS_COUNT.",
+)
+WORKER_EXITS = _declare(
+    "partisan_worker_exits_total", COUNTER, "queue reason", "M",
+    "Do workers die?",
+    "Workers that are gone; stopped includes those a forced stop killed.",
+)
+WORKER_CPU = _declare(
+    "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
+    "Which worker eats the machine?",
+    "User and system time of the workers of a slot.",
+)
+WORKER_MEMORY = _declare(
+    "partisan_worker_resident_memory_bytes", GAUGE, "queue worker", "M",
+    "Which worker eats the machine?",
+    "Resident memory of the worker of a slot.",
+)
+CLAIMS = _declare(
+    "partisan_claims_total", COUNTER, "queue", "M",
+    "Is polling useful?",
+    "Claims that the database answered, with or without rows.",
+)
+CLAIMS_EMPTY = _declare(
+    "partisan_claims_empty_total", COUNTER, "queue", "M",
+    "Is polling useful?",
+    "Claims that found no row.",
+)
+CLAIM_ERRORS = _declare(
+    "partisan_claim_errors_total", COUNTER, "queue", "M",
+    "Is polling failing?",
+    "Claims that the database refused.",
+)
+CLAIM_DURATION = _declare(
+    "partisan_claim_duration_seconds", HISTOGRAM, "queue", "M",
+    "Is claiming slow?",
+    "Time of a claim.",
+    STATEMENT_BUCKETS,
+)
+SETTLE_DURATION = _declare(
+    "partisan_settle_duration_seconds", HISTOGRAM, "queue", "M",
+    "Is settling slow?",
+    "Time of a settle.",
+    STATEMENT_BUCKETS,
+)
+SETTLE_BATCH = _declare(
+    "partisan_settle_batch_tasks", HISTOGRAM, "queue", "M",
+    "Does group commit work?",
+    "Outcomes written by one settle.",
+    BATCH_BUCKETS,
+)
+SETTLE_ERRORS = _declare(
+    "partisan_settle_errors_total", COUNTER, "queue", "M",
+    "Are outcomes held back?",
+    "Settles that the database refused.",
+)
+UNSETTLED_TASKS = _declare(
+    "partisan_unsettled_tasks", GAUGE, "queue", "M",
+    "Are outcomes held back?",
+    "Outcomes that are not written yet.",
+)
+LEASE_LOST = _declare(
+    "partisan_manager_lease_lost_total", COUNTER, "queue", "M",
+    "Was the manager too slow to live?",
+    "Times the manager's lease ran out.",
+)
+WORKER_BUSY = _declare(
+    "partisan_worker_busy_seconds_total", COUNTER, "queue worker", "M",
+    "How busy are workers, also with tasks faster than a scrape?",
+    "Time the workers of a slot spent in runs.",
+)
+LAST_LOOP = _declare(
+    "partisan_manager_last_loop_timestamp_seconds", GAUGE, "queue", "M",
+    "Is the loop alive?",
+    "When the manager's loop turned last.",
+)
+LAST_CLAIM = _declare(
+    "partisan_manager_last_claim_timestamp_seconds", GAUGE, "queue", "M",
+    "Is the loop alive?",
+    "When a claim was last answered; absent until one is.",
+)
+DRAINING = _declare(
+    "partisan_manager_draining", GAUGE, "queue", "M",
+    "Is it stopping?",
+    "1 while the manager drains, else 0.",
+)
+BUILD_INFO = _declare(
+    "partisan_build_info", INFO, "version django python postgresql", "M",
+    "What runs where?",
+    "Versions in use.",
+)
+
+# The table.
+
+QUEUE_TASKS = _declare(
+    "partisan_queue_tasks", GAUGE, "queue state", "D",
+    "How deep is the backlog?",
+    f"Tasks in the table by state: exact to 100000, above it the planner's estimate. {_CACHED}",
+)
+OLDEST_DUE_AGE = _declare(
+    "partisan_queue_oldest_due_age_seconds", GAUGE, "queue", "D",
+    "How late are we?",
+    f"How long the oldest waiting task has been due, 0 if none is. {_CACHED}",
+)
+MANAGERS_ALIVE = _declare(
+    "partisan_managers_alive", GAUGE, "queue", "D",
+    "How many managers serve this queue, all hosts?",
+    f"Managers whose lease has not run out. {_CACHED}",
+)
+TABLE_INSERTS = _declare(
+    "partisan_task_table_inserts_total", COUNTER, "", "D",
+    "How fast does work come in, from everywhere?",
+    f"Rows inserted into the task table, by PostgreSQL's own statistics. {_CACHED}",
+)
+TABLE_LIVE_ROWS = _declare(
+    "partisan_task_table_live_rows", GAUGE, "", "D",
+    "Does the table bloat?",
+    f"Live rows of the task table, as PostgreSQL estimates. {_CACHED}",
+)
+TABLE_DEAD_ROWS = _declare(
+    "partisan_task_table_dead_rows", GAUGE, "", "D",
+    "Does the table bloat?",
+    f"Dead rows of the task table, as PostgreSQL estimates. {_CACHED}",
+)
+TABLE_BYTES = _declare(
+    "partisan_task_table_bytes", GAUGE, "", "D",
+    "Does the table bloat?",
+    f"Size of the task table with its indexes. {_CACHED}",
+)
+OLDEST_TRANSACTION_AGE = _declare(
+    "partisan_oldest_transaction_age_seconds", GAUGE, "", "D",
+    "Who holds vacuum back?",
+    f"Age of the oldest open transaction of the database that we may see, 0 if none is. {_CACHED}",
+)
+DB_UP = _declare(
+    "partisan_db_up", GAUGE, "queue", "D",
+    "Can the figures be trusted?",
+    "1 if the last query for the figures was answered, else 0.",
+)
+DB_SCRAPE_DURATION = _declare(
+    "partisan_db_scrape_duration_seconds", GAUGE, "queue", "D",
+    "Can the figures be trusted?",
+    "Time of the last query for the figures.",
+)
+DB_DATA_AGE = _declare(
+    "partisan_db_data_age_seconds", GAUGE, "queue", "D",
+    "Can the figures be trusted?",
+    "Age of the figures from the database; absent where there are none.",
+)
+DB_CLOCK_SKEW = _declare(
+    "partisan_db_clock_skew_seconds", GAUGE, "queue", "D",
+    "Can the figures be trusted?",
+    f"The database's clock minus the manager's. {_CACHED}",
+)
+
+# Telemetry itself.
+
+TELEMETRY_MESSAGES = _declare(
+    "partisan_telemetry_messages_total", COUNTER, "queue", "M",
+    "Does the pipe flow?",
+    "Workers' messages that carried figures.",
+)
+TELEMETRY_DROPPED = _declare(
+    "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
+    "Does the pipe flow?",
+    "Telemetry that was lost.",
+)
+LABEL_OVERFLOW = _declare(
+    "partisan_telemetry_label_overflow_total", COUNTER, "label", "W M",
+    "What was folded?",
+    "Additions made to _other because a label had too many values.",
+)
+TELEMETRY_ERRORS = _declare(
+    "partisan_telemetry_errors_total", COUNTER, "signal", "W M",
+    "What was swallowed?",
+    "Errors of logs, traces and metrics that were caught.",
+)
+# fmt: on

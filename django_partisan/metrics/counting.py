@@ -1,0 +1,186 @@
+"""How each fact is counted."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django_partisan import facts, registry
+from django_partisan.metrics import catalogue, series
+from django_partisan.metrics.additions import Additions, Exemplar
+from django_partisan.metrics.metric import OTHER, Key, Metric
+
+
+class Keys:
+    """The series of one processor that every run adds to, made once."""
+
+    def __init__(self, queue: str, processor: str) -> None:
+        self.labels = labels = (queue, processor)
+        self.started: Key = (catalogue.TASKS_STARTED.name, labels)
+        self.wait: Key = (catalogue.TASK_QUEUE_WAIT.name, labels)
+        self.attempts: Key = (catalogue.TASK_ATTEMPTS.name, (queue,))
+        self.ended: dict[str, Key] = {
+            series.COMPLETED: (catalogue.TASKS_COMPLETED.name, labels),
+            series.POSTPONED: (catalogue.TASKS_POSTPONED.name, labels),
+            series.RETRIED: (catalogue.TASKS_RETRIED.name, labels),
+        }
+        self.duration: dict[str, Key] = {
+            outcome: (catalogue.TASK_DURATION.name, (*labels, outcome)) for outcome in series.OUTCOMES
+        }
+
+
+class Counting:
+    """Add facts to ``additions``; runs of one processor and outcome many at a time."""
+
+    def __init__(self, additions: Additions) -> None:
+        self.additions = additions
+        self.exemplars: dict[tuple[str, str], tuple[Exemplar, Exemplar]] = {}
+        """By processor and outcome, the duration and the wait of the last run that is traced."""
+        self._keys: dict[tuple[str, str], Keys] = {}
+
+    def keys(self, queue: str, processor: str) -> Keys:
+        """Return the series of a processor; an unregistered one counts as ``_other``."""
+        keys = self._keys.get((queue, processor))
+        if keys is None:
+            keys = Keys(queue, processor if processor in registry.registered() else OTHER)
+            self._keys[keys.labels] = keys
+        return keys
+
+    def completed(self, alike: list[facts.TaskCompleted]) -> None:
+        """Count runs of one processor that ended well."""
+        runs = [fact[0] for fact in alike]
+        keys = self._runs(series.COMPLETED, runs[0], [fact[1] for fact in alike], [run[9] for run in runs])
+        self.additions.count(keys.ended[series.COMPLETED], len(runs))
+        self.additions.observe(keys.attempts, [run[4] for run in runs])
+
+    def _runs(self, outcome: str, first: facts.Run, durations: list[float], waits: list[float]) -> Keys:
+        keys = self.keys(first.queue, first.processor)
+        of_duration = of_wait = None
+        if self.exemplars:
+            of_duration, of_wait = self.exemplars.pop((first.processor, outcome), (None, None))
+        # A start is counted with its end: it would cross the pipe with it at the earliest anyway.
+        self.additions.count(keys.started, len(durations))
+        self.additions.observe(keys.duration[outcome], durations, of_duration)
+        self.additions.observe(keys.wait, waits, of_wait)
+        return keys
+
+    def postponed(self, fact: facts.TaskPostponed) -> None:
+        keys = self._runs(series.POSTPONED, fact.run, [fact.seconds], [fact.run.wait_seconds])
+        self.additions.count(keys.ended[series.POSTPONED])
+
+    def retried(self, fact: facts.TaskRetried) -> None:
+        keys = self._runs(series.RETRIED, fact.run, [fact.seconds], [fact.run.wait_seconds])
+        self.additions.count(keys.ended[series.RETRIED])
+        self._error(fact.run, fact.error, series.RETRIED)
+
+    def failed(self, fact: facts.TaskFailed) -> None:
+        task, seconds = fact.run, fact.seconds
+        keys = self.keys(task.queue, task.processor)
+        self.additions.count((catalogue.TASKS_FAILED.name, (*keys.labels, fact.reason)))
+        self._error(task, fact.error, series.FAILED)
+        if seconds is not None:
+            self._run_that_failed(task, seconds)
+        # What could not be settled was counted once, by the outcome that its worker told.
+        if fact.reason != facts.REASON_UNSETTLEABLE:
+            self.additions.observe(keys.attempts, [task.attempt])
+
+    def _run_that_failed(self, task: facts.Run | facts.TaskRef, seconds: float) -> None:
+        if isinstance(task, facts.Run):
+            self._runs(series.FAILED, task, [seconds], [task.wait_seconds])
+        else:
+            keys = self.keys(task.queue, task.processor)
+            self.additions.count(keys.started)
+            self.additions.observe(keys.duration[series.FAILED], [seconds])
+
+    def _error(self, task: facts.Run | facts.TaskRef, error: facts.ErrorInfo, outcome: str) -> None:
+        labels = self.keys(task.queue, task.processor).labels
+        self.additions.count((catalogue.TASK_ERRORS.name, (*labels, error.type, outcome)))
+
+    def enqueued(self, fact: facts.TaskEnqueued) -> None:
+        labels = self.keys(fact.task.queue, fact.task.processor).labels
+        scheduled = series.BOOLEANS[fact.scheduled]
+        self.additions.count((catalogue.TASKS_ENQUEUED.name, (*labels, scheduled)))
+
+    def deduplicated(self, fact: facts.TaskDeduplicated) -> None:
+        labels = self.keys(fact.task.queue, fact.task.processor).labels
+        self.additions.count((catalogue.TASKS_DEDUPLICATED.name, labels))
+
+    def enqueue_failed(self, fact: facts.TaskEnqueueFailed) -> None:
+        labels = self.keys(fact.queue, fact.processor).labels
+        self.additions.count((catalogue.TASKS_ENQUEUE_FAILED.name, labels))
+
+    def claimed(self, fact: facts.TasksClaimed) -> None:
+        self._count(catalogue.CLAIMS, fact.queue)
+        if fact.count:
+            self._count(catalogue.TASKS_CLAIMED, fact.queue, amount=fact.count)
+        else:
+            self._count(catalogue.CLAIMS_EMPTY, fact.queue)
+        self.additions.observe((catalogue.CLAIM_DURATION.name, (fact.queue,)), [fact.seconds])
+
+    def settled(self, fact: facts.OutcomesSettled) -> None:
+        self.additions.observe((catalogue.SETTLE_DURATION.name, (fact.queue,)), [fact.seconds])
+        self.additions.observe((catalogue.SETTLE_BATCH.name, (fact.queue,)), [fact.count])
+
+    def rescued(self, fact: facts.TaskRescued) -> None:
+        self._count(catalogue.TASKS_RESCUED, fact.task.queue, fact.reason)
+
+    def released(self, fact: facts.TasksReleased) -> None:
+        self._count(catalogue.TASKS_RELEASED, fact.queue, fact.reason, amount=fact.count)
+
+    def claim_lost(self, fact: facts.TaskClaimLost) -> None:
+        self._count(catalogue.TASKS_CLAIM_LOST, fact.task.queue)
+
+    def claim_errored(self, fact: facts.ClaimErrored) -> None:
+        self._count(catalogue.CLAIM_ERRORS, fact.queue)
+
+    def settle_errored(self, fact: facts.SettleErrored) -> None:
+        self._count(catalogue.SETTLE_ERRORS, fact.queue)
+
+    def lease_lost(self, fact: facts.LeaseLost) -> None:
+        self._count(catalogue.LEASE_LOST, fact.queue)
+
+    def worker_exited(self, fact: facts.WorkerExited) -> None:
+        self._count(catalogue.WORKER_EXITS, fact.queue, fact.reason)
+
+    def pipe_broken(self, fact: facts.PipeBroken) -> None:
+        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, series.DROPPED_PIPE)
+
+    def flush_timed_out(self, fact: facts.TelemetryFlushTimedOut) -> None:
+        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, series.DROPPED_FLUSH)
+
+    def telemetry_dropped(self, fact: facts.TelemetryDropped) -> None:
+        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, fact.reason, amount=fact.count)
+
+    def measure_counted(self, fact: facts.MeasureCounted) -> None:
+        labels = (*self.keys(fact.queue, fact.processor).labels, *fact.labels)
+        self.additions.count((fact.name, labels), fact.amount)
+
+    def measure_observed(self, fact: facts.MeasureObserved) -> None:
+        labels = (*self.keys(fact.queue, fact.processor).labels, *fact.labels)
+        self.additions.observe((fact.name, labels), [fact.value])
+
+    def _count(self, metric: Metric, *labels: str, amount: float = 1) -> None:
+        self.additions.count((metric.name, labels), amount)
+
+
+COUNTED: Final[dict[type, Callable[[Counting, Any], None]]] = {
+    facts.TaskPostponed: Counting.postponed,
+    facts.TaskRetried: Counting.retried,
+    facts.TaskFailed: Counting.failed,
+    facts.TaskEnqueued: Counting.enqueued,
+    facts.TaskDeduplicated: Counting.deduplicated,
+    facts.TaskEnqueueFailed: Counting.enqueue_failed,
+    facts.TasksClaimed: Counting.claimed,
+    facts.OutcomesSettled: Counting.settled,
+    facts.TaskRescued: Counting.rescued,
+    facts.TasksReleased: Counting.released,
+    facts.TaskClaimLost: Counting.claim_lost,
+    facts.ClaimErrored: Counting.claim_errored,
+    facts.SettleErrored: Counting.settle_errored,
+    facts.LeaseLost: Counting.lease_lost,
+    facts.WorkerExited: Counting.worker_exited,
+    facts.PipeBroken: Counting.pipe_broken,
+    facts.TelemetryFlushTimedOut: Counting.flush_timed_out,
+    facts.TelemetryDropped: Counting.telemetry_dropped,
+    facts.MeasureCounted: Counting.measure_counted,
+    facts.MeasureObserved: Counting.measure_observed,
+}
+"""The facts that are counted one by one; ``TaskCompleted`` is counted many at a time."""

@@ -1,0 +1,181 @@
+"""Measures of the users' own: declared on a processor class, taken inside ``run()``."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
+
+from django_partisan import events, facts
+from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Key, Metric, clean
+
+PREFIX: Final = "partisan_user_"
+ATTRIBUTE: Final = "MEASURES"
+"""The attribute of a processor class that lists its measures."""
+OWN_LABELS: Final = ("queue", "processor")
+RESERVED_LABELS: Final = frozenset({*OWN_LABELS, "le", "quantile", "job", "instance"})
+DEFAULT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class CounterMeasure:
+    """Declare a figure that only grows, exported as ``partisan_user_{name}_total``.
+
+    Raises ``ValueError`` for a name or a label that Prometheus would not take.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def metric(self) -> Metric:
+        """Return what is exported."""
+        name = f"{PREFIX}{self.name.removesuffix('_total')}_total"
+        return _metric(self, name, COUNTER, ())
+
+
+@dataclass(frozen=True)
+class HistogramMeasure:
+    """Declare a distribution, exported as ``partisan_user_{name}``; ``buckets`` are upper bounds.
+
+    Raises ``ValueError`` for a name, a label or bounds that Prometheus would not take.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = DEFAULT_BUCKETS
+
+    def __post_init__(self) -> None:
+        _check(self)
+        rising = all(low < high for low, high in pairwise(self.buckets))
+        if not self.buckets or not rising or not all(map(math.isfinite, self.buckets)):
+            raise ValueError(
+                f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
+            )
+
+    def metric(self) -> Metric:
+        """Return what is exported."""
+        return _metric(self, PREFIX + self.name, HISTOGRAM, tuple(self.buckets))
+
+
+Measure: TypeAlias = CounterMeasure | HistogramMeasure
+
+
+class Measures:
+    """What a processor measures: ``self.metrics`` inside ``run()``."""
+
+    def __init__(self, processor_class: type, queue: str | None = None) -> None:
+        """Serve the measures of a class; ``queue`` is the task's, by default the class's own."""
+        self._processor = processor_class.__name__
+        self._queue: str = getattr(processor_class, "QUEUE_NAME", "") if queue is None else queue
+        self._declared = {
+            measure.name: (measure, measure.metric().name) for measure in measures_of(processor_class)
+        }
+
+    def inc(self, name: str, amount: float = 1, **labels: Any) -> None:
+        """Add to a counter; raises ``ValueError`` for what is not declared, or not a number from 0."""
+        metric, values = self._resolve(name, labels, CounterMeasure, "inc()")
+        self._demand(name, amount, at_least=0)
+        events.tell(facts.MeasureCounted, self._queue, self._processor, metric, values, amount)
+
+    def observe(self, name: str, value: float, **labels: Any) -> None:
+        """Add a value to a histogram; raises ``ValueError`` for what is not declared, or not a number."""
+        metric, values = self._resolve(name, labels, HistogramMeasure, "observe()")
+        self._demand(name, value, at_least=-math.inf)
+        events.tell(facts.MeasureObserved, self._queue, self._processor, metric, values, value)
+
+    def _resolve(
+        self, name: str, labels: dict[str, Any], kind: type, method: str
+    ) -> tuple[str, tuple[str, ...]]:
+        found = self._declared.get(name)
+        if found is None:
+            known = ", ".join(map(repr, self._declared)) or "none"
+            raise ValueError(
+                f"{self._processor} declares no measure {name!r}; known: {known}. Add it to {ATTRIBUTE}."
+            )
+        measure, metric = found
+        if not isinstance(measure, kind):
+            raise ValueError(
+                f"{self._processor}: measure {name!r} is a {type(measure).__name__}, not one for {method}."
+            )
+        if labels.keys() != set(measure.labels):
+            given, expected = sorted(labels), sorted(measure.labels)
+            raise ValueError(
+                f"{self._processor}: measure {name!r} got the labels {given}; expected {expected}."
+            )
+        return metric, tuple(clean(str(labels[label])) for label in measure.labels)
+
+    def _demand(self, name: str, value: Any, at_least: float) -> None:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < at_least:
+            bound = "" if at_least == -math.inf else f", at least {at_least}"
+            raise ValueError(
+                f"{self._processor}: measure {name!r} got {value!r}; expected a finite number{bound}."
+            )
+
+
+def measures_of(processor_class: type) -> tuple[Measure, ...]:
+    """Return what a processor class declares."""
+    return tuple(getattr(processor_class, ATTRIBUTE, ()))
+
+
+def declared(processor_classes: Iterable[type]) -> dict[str, Metric]:
+    """Return the users' metrics by exported name; of two that differ the first counts."""
+    metrics: dict[str, Metric] = {}
+    for processor_class in processor_classes:
+        for measure in measures_of(processor_class):
+            metric = measure.metric()
+            metrics.setdefault(metric.name, metric)
+    return metrics
+
+
+def series_of(queue: str, processor_classes: Iterable[type]) -> Iterator[Key]:
+    """Yield the series that exist before anything is measured: those without further labels."""
+    for processor_class in processor_classes:
+        for measure in measures_of(processor_class):
+            if not measure.labels:
+                yield measure.metric().name, (queue, processor_class.__name__)
+
+
+def problems(processor_classes: Iterable[type]) -> Iterator[str]:
+    """Yield, for a system check, every measure that another class declares otherwise."""
+    first: dict[str, tuple[type, Metric]] = {}
+    for processor_class in processor_classes:
+        for measure in measures_of(processor_class):
+            metric = measure.metric()
+            owner, known = first.setdefault(metric.name, (processor_class, metric))
+            if known != metric:
+                yield (
+                    f"{processor_class.__name__} and {owner.__name__} declare the measure {measure.name!r} "
+                    "with another type, help, labels or buckets; make them equal, or rename one."
+                )
+
+
+def _metric(measure: Measure, name: str, kind: str, buckets: tuple[float, ...]) -> Metric:
+    labels = (*OWN_LABELS, *measure.labels)
+    open_labels = frozenset(measure.labels or ("processor",))
+    return Metric(name, kind, labels, ("W",), "The user's own.", measure.help, buckets, open_labels)
+
+
+def _check(measure: Measure) -> None:
+    kind = type(measure).__name__
+    if not _NAME.fullmatch(measure.name):
+        raise ValueError(
+            f"{kind} name is {measure.name!r}; expected lower-case letters, digits and underscores."
+        )
+    for label in measure.labels:
+        if not _NAME.fullmatch(label) or label in RESERVED_LABELS or label.startswith("__"):
+            reserved = ", ".join(sorted(RESERVED_LABELS))
+            raise ValueError(
+                f"{kind} {measure.name!r}: label is {label!r}; expected lower-case letters, digits and "
+                f"underscores, and none of {reserved}."
+            )
+    if len(set(measure.labels)) != len(measure.labels):
+        raise ValueError(f"{kind} {measure.name!r}: a label stands twice in {measure.labels!r}.")

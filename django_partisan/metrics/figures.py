@@ -1,0 +1,207 @@
+"""What the database alone knows, asked in one statement that reads partial indexes only."""
+
+import math
+import time
+from typing import Any, Final, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.connection import fetch_all, open_connection
+
+COUNTED_MAX: Final = 100_000
+"""Rows of a state that are counted; the number of more is estimated."""
+LANES_MAX: Final = 100
+"""Priorities looked at for the oldest due task of a queue with more due rows than are counted."""
+LANE_ROWS: Final = 200
+CONNECT_SECONDS_MIN: Final = 2  # libpq takes less for 2
+
+# Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
+# chosen where the planner believes that a queue holds most of the table.
+_PREPARE = """
+    SELECT set_config('statement_timeout', %s, true),
+           set_config('enable_seqscan', 'off', true),
+           set_config('enable_bitmapscan', 'off', true),
+           set_config('jit', 'off', true),
+           set_config('max_parallel_workers_per_gather', '0', true),
+           extract(epoch FROM clock_timestamp())::float8
+"""
+
+# A backlog's rows are counted by the index in which they stand; rows that fell due and were not
+# promoted yet stand in the index of scheduled ones.
+FIGURES: Final = f"""
+WITH ready AS MATERIALIZED (
+    SELECT count(*) AS n, min(execute_after) AS oldest FROM (
+        SELECT execute_after FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND status = 'new' AND ready
+         ORDER BY priority, id LIMIT {COUNTED_MAX + 1}) AS found
+), overdue AS MATERIALIZED (
+    SELECT count(*) AS n, min(execute_after) AS oldest FROM (
+        SELECT execute_after FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND execute_after <= now()
+         ORDER BY execute_after LIMIT {COUNTED_MAX + 1}) AS found
+), scheduled AS MATERIALIZED (
+    SELECT count(*) AS n FROM (
+        SELECT FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND execute_after > now()
+         ORDER BY execute_after LIMIT {COUNTED_MAX + 1}) AS found
+), in_process AS MATERIALIZED (
+    SELECT count(*) AS n FROM (
+        SELECT FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND status = 'in_process'
+         ORDER BY claimed_by LIMIT {COUNTED_MAX + 1}) AS found
+), error AS MATERIALIZED (
+    SELECT count(*) AS n FROM (
+        SELECT FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND status = 'error'
+         ORDER BY finished_at DESC LIMIT {COUNTED_MAX + 1}) AS found
+), planner AS (
+    SELECT relname, CASE WHEN relpages > 0 AND reltuples > 0
+           THEN reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int)
+           ELSE greatest(reltuples, 0) END AS estimate
+      FROM pg_class
+     WHERE oid IN (to_regclass('partisan_task_ready'), to_regclass('partisan_task_scheduled'),
+                   to_regclass('partisan_task_in_process'), to_regclass('partisan_task_error'))
+), share AS (
+    SELECT most_common_freqs[array_position(most_common_vals::text::text[], %(queue)s)] AS of_queue
+      FROM pg_stats
+      JOIN pg_namespace ON nspname = schemaname
+      JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = tablename
+     WHERE pg_class.oid = 'django_partisan_task'::regclass AND attname = 'queue_name' AND NOT inherited
+)
+SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
+       (SELECT estimate FROM planner WHERE relname = 'partisan_task_ready'),
+       (SELECT estimate FROM planner WHERE relname = 'partisan_task_scheduled'),
+       (SELECT estimate FROM planner WHERE relname = 'partisan_task_in_process'),
+       (SELECT estimate FROM planner WHERE relname = 'partisan_task_error'),
+       (SELECT of_queue FROM share),
+       extract(epoch FROM now() - least(ready.oldest, overdue.oldest,
+           CASE WHEN ready.n > {COUNTED_MAX} THEN (
+               WITH RECURSIVE lane AS (
+                   (SELECT priority, 1 AS place FROM django_partisan_task
+                     WHERE queue_name = %(queue)s AND status = 'new' AND ready
+                     ORDER BY priority LIMIT 1)
+                   UNION ALL
+                   SELECT following.priority, lane.place + 1
+                     FROM lane, LATERAL (
+                       SELECT priority FROM django_partisan_task
+                        WHERE queue_name = %(queue)s AND status = 'new' AND ready
+                          AND priority > lane.priority
+                        ORDER BY priority LIMIT 1) AS following
+                    WHERE lane.place < {LANES_MAX}
+               )
+               SELECT min(first.execute_after)
+                 FROM lane, LATERAL (
+                   SELECT execute_after FROM django_partisan_task
+                    WHERE queue_name = %(queue)s AND status = 'new' AND ready AND priority = lane.priority
+                    ORDER BY id LIMIT {LANE_ROWS}) AS first
+           ) END))::float8,
+       (SELECT count(*) FROM django_partisan_manager
+         WHERE queue_name = %(queue)s AND heartbeat_at >= now() - lease_seconds * interval '1 second'),
+       table_.n_tup_ins, table_.n_live_tup, table_.n_dead_tup, pg_total_relation_size(table_.relid),
+       greatest(
+           (SELECT max(extract(epoch FROM now() - xact_start)) FROM pg_stat_activity
+             WHERE datname = current_database() AND backend_type = 'client backend'
+               AND pid <> pg_backend_pid()),
+           (SELECT max(extract(epoch FROM now() - prepared)) FROM pg_prepared_xacts
+             WHERE database = current_database()))::float8,
+       current_setting('server_version')
+  FROM ready, overdue, scheduled, in_process, error,
+       (SELECT * FROM pg_stat_user_tables WHERE relid = 'django_partisan_task'::regclass) AS table_
+"""
+
+
+class Figures(NamedTuple):
+    """What the tables of one queue hold; ages and the skew in seconds, by the database's clock."""
+
+    due: int
+    scheduled: int
+    in_process: int
+    error: int
+    oldest_due_age: float
+    managers_alive: int
+    inserts: int
+    live_rows: int
+    dead_rows: int
+    table_bytes: int
+    oldest_transaction_age: float
+    clock_skew: float
+    server_version: str
+
+
+class Source:
+    """A connection of its own that asks for the figures; for one thread at a time."""
+
+    def __init__(self, queue: str, timeout: float) -> None:
+        """Ask for ``queue``, and have no statement take longer than ``timeout`` seconds."""
+        self._queue = queue
+        self._timeout = timeout
+        self._connection: BaseDatabaseWrapper | None = None
+
+    def read(self) -> Figures:
+        """Return the figures as they are now; raises what the driver raises, and connects anew next time."""
+        try:
+            return self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _read(self) -> Figures:
+        if self._connection is None:
+            self._connection = self._open()
+        connection = self._connection
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN READ ONLY")
+            before = time.time()
+            cursor.execute(_PREPARE, (str(math.ceil(self._timeout * 1000)),))
+            now = (before + time.time()) / 2
+            skew = cursor.fetchall()[0][-1] - now
+            row = fetch_all(connection, FIGURES, {"queue": self._queue})[0]
+            cursor.execute("COMMIT")
+        return _figures(row, skew)
+
+    def _open(self) -> BaseDatabaseWrapper:
+        connection = open_connection(f"figures {self._queue}")
+        # A host that is gone without a word must not hold the connection for the system's two hours.
+        for option, value in {
+            "connect_timeout": max(math.ceil(self._timeout), CONNECT_SECONDS_MIN),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        }.items():
+            connection.settings_dict["OPTIONS"].setdefault(option, value)
+        return connection
+
+
+def _figures(row: tuple[Any, ...], skew: float) -> Figures:
+    counted, estimates, (share, oldest, *rest) = row[:5], row[5:9], row[9:]
+    managers, inserts, live, dead, size, transaction, version = rest
+    ready, overdue, *others = counted
+    depths = [_depth(*pair, share) for pair in zip((ready, *others), estimates, strict=True)]
+    return Figures(
+        due=depths[0] + overdue,
+        scheduled=depths[1],
+        in_process=depths[2],
+        error=depths[3],
+        oldest_due_age=max(oldest or 0.0, 0.0),
+        managers_alive=managers,
+        inserts=inserts,
+        live_rows=live,
+        dead_rows=dead,
+        table_bytes=size,
+        oldest_transaction_age=max(transaction or 0.0, 0.0),
+        clock_skew=skew,
+        server_version=version,
+    )
+
+
+def _depth(counted: int, estimate: float | None, share: float | None) -> int:
+    """Return what was counted or, beyond that, the queue's share of what the planner believes."""
+    if counted <= COUNTED_MAX:
+        return counted
+    return max(counted, round((estimate or 0) * (1 if share is None else share)))

@@ -1,0 +1,137 @@
+"""The subscriber that counts facts, and hands the additions on when asked."""
+
+import threading
+import time
+from collections import Counter
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from django_partisan import events, registry
+from django_partisan.facts import (
+    Fact,
+    MeasureCounted,
+    MeasureObserved,
+    Run,
+    TaskCompleted,
+    TaskFailed,
+    TaskPostponed,
+    TaskRetried,
+)
+from django_partisan.metrics import catalogue, custom, series
+from django_partisan.metrics.additions import Additions, Value
+from django_partisan.metrics.counting import COUNTED, Counting
+
+PENDING_MAX: Final = 5_000
+"""Facts that wait to be counted before they are counted without being asked."""
+LOOK_FOR_TRACING_SECONDS: Final = 1.0
+
+_MEASURES: Final = frozenset({MeasureCounted, MeasureObserved})
+_OUTCOME: Final[dict[type, str]] = {
+    TaskCompleted: series.COMPLETED,
+    TaskPostponed: series.POSTPONED,
+    TaskRetried: series.RETRIED,
+    TaskFailed: series.FAILED,
+}
+
+
+class Recorder(events.Subscriber):
+    """Gather facts at the cost of a list's ``append``, and count them when ``take()`` is called.
+
+    Counting many at a time costs a third of counting each; it happens once a message.
+    """
+
+    name = "metrics"
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self._metrics = dict(catalogue.METRICS)
+        self._additions = Additions(self._metrics)
+        self._counting = Counting(self._additions)
+        self._pending: list[Any] = []
+        self._lock = threading.Lock()
+        self._swallowed: Counter[str] = Counter(events.swallowed)
+        self._tracing = False
+        self._look_again_at = 0.0
+
+    def wants(self, kind: type[Fact]) -> bool:
+        """Want what is counted; the start of a run is counted with its end."""
+        self._look_for_tracing()
+        return kind is TaskCompleted or kind in COUNTED
+
+    def handle(self, fact: Any) -> None:
+        """Keep the fact for later; may be called from any thread."""
+        pending = self._pending
+        pending.append(fact)
+        if self._tracing:
+            self._note_trace(fact)
+        if len(pending) > PENDING_MAX:
+            self._count()
+
+    def take(self) -> Value | None:
+        """Return what was added since the last call, or ``None``."""
+        self._look_for_tracing()
+        if self._pending:
+            self._count()
+        with self._lock:
+            if events.swallowed:
+                self._count_swallowed()
+            return self._additions.drain()
+
+    def _look_for_tracing(self) -> None:
+        # A provider comes at most once, and asking for it costs as much as counting a task.
+        if not self._tracing and time.monotonic() > self._look_again_at:
+            self._tracing = type(trace.get_tracer_provider()) is not trace.ProxyTracerProvider
+            self._look_again_at = time.monotonic() + LOOK_FOR_TRACING_SECONDS
+
+    def _count(self) -> None:
+        with self._lock:
+            pending = self._pending
+            facts = pending[:]
+            del pending[: len(facts)]  # a thread may have appended meanwhile
+            completed = [fact for fact in facts if type(fact) is TaskCompleted]
+            if completed:
+                self._count_completed(completed)
+            if len(completed) < len(facts):
+                self._count_others(facts)
+
+    def _count_completed(self, facts: list[TaskCompleted]) -> None:
+        if len(facts) == 1 or len({fact[0][1] for fact in facts}) == 1:
+            self._counting.completed(facts)
+            return
+        by_processor: dict[str, list[TaskCompleted]] = {}
+        for fact in facts:
+            by_processor.setdefault(fact.run.processor, []).append(fact)
+        for alike in by_processor.values():
+            self._counting.completed(alike)
+
+    def _count_others(self, facts: list[Any]) -> None:
+        for fact in facts:
+            count = COUNTED.get(type(fact))
+            if count is not None:
+                if type(fact) in _MEASURES and fact.name not in self._metrics:
+                    self._metrics.update(custom.declared(registry.registered().values()))
+                count(self._counting, fact)
+
+    def _count_swallowed(self) -> None:
+        for name, total in events.swallowed.items():
+            more = total - self._swallowed[name]
+            if more > 0:
+                self._swallowed[name] = total
+                if name == "headers":
+                    key = (catalogue.TELEMETRY_DROPPED.name, (self.queue, series.DROPPED_CONTEXT))
+                else:
+                    key = (catalogue.TELEMETRY_ERRORS.name, (name,))
+                self._additions.count(key, more)
+
+    def _note_trace(self, fact: Any) -> None:
+        outcome = _OUTCOME.get(type(fact))
+        if outcome is None or fact.seconds is None or not isinstance(fact.run, Run):
+            return
+        span = trace.get_current_span()
+        context = span.get_span_context()
+        if context.trace_flags.sampled and span.is_recording():
+            ids = (trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id))
+            now = time.time()
+            exemplars = ((*ids, fact.seconds, now), (*ids, fact.run.wait_seconds, now))
+            self._counting.exemplars[fact.run.processor, outcome] = exemplars

@@ -1,0 +1,108 @@
+"""Django signals for users: a task was enqueued, started, finished.
+
+The sender is the processor class, so that a receiver can choose; it is ``None`` for a class that
+this process does not have. Receivers run in the process where it happens, between the task's run
+and its settling: they should be quick. One that raises is logged by Django, counted, and changes
+nothing for the task.
+"""
+
+from typing import Any, Final
+
+from django.dispatch import Signal
+
+from django_partisan import events, registry
+from django_partisan.facts import (
+    Fact,
+    Run,
+    TaskCompleted,
+    TaskEnqueued,
+    TaskFailed,
+    TaskPostponed,
+    TaskRef,
+    TaskRetried,
+    TaskStarted,
+)
+
+COMPLETED: Final = "completed"
+POSTPONED: Final = "postponed"
+RETRIED: Final = "retried"
+FAILED: Final = "failed"
+
+
+class TaskSignal(Signal):
+    """A signal whose receivers may come and go at any time, and which costs nothing without one."""
+
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        super().connect(*args, **kwargs)
+        events.refresh()
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> bool:
+        try:
+            return super().disconnect(*args, **kwargs)
+        finally:
+            events.refresh()
+
+
+task_enqueued: Final = TaskSignal()
+"""Sent after commit, with ``task`` (a ``TaskRef``), ``due_at`` and ``scheduled``."""
+
+task_started: Final = TaskSignal()
+"""Sent in the worker before ``run()``, with ``task`` (a ``Run``)."""
+
+task_finished: Final = TaskSignal()
+"""Sent at the end of a run, with ``task``, ``outcome`` and ``error`` (an ``ErrorInfo`` or ``None``).
+
+``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``. A task whose worker died
+fails in the manager; ``task`` is a ``TaskRef`` then, without a worker's slot.
+"""
+
+_SIGNALS: Final[dict[type, TaskSignal]] = {
+    TaskEnqueued: task_enqueued,
+    TaskStarted: task_started,
+    TaskCompleted: task_finished,
+    TaskPostponed: task_finished,
+    TaskRetried: task_finished,
+    TaskFailed: task_finished,
+}
+_OUTCOMES: Final[dict[type, str]] = {
+    TaskCompleted: COMPLETED,
+    TaskPostponed: POSTPONED,
+    TaskRetried: RETRIED,
+    TaskFailed: FAILED,
+}
+
+
+class SignalSubscriber(events.Subscriber):
+    """Send facts as Django signals, where anybody receives them."""
+
+    name = "signals"
+
+    def wants(self, kind: type[Fact]) -> bool:
+        signal = _SIGNALS.get(kind)
+        return signal is not None and bool(signal.receivers)
+
+    def handle(self, fact: Any) -> None:
+        if isinstance(fact, TaskEnqueued):
+            _send(task_enqueued, fact.task, due_at=fact.due_at, scheduled=fact.scheduled)
+        elif isinstance(fact, TaskStarted):
+            _send(task_started, fact.run)
+        else:
+            outcome, error = _OUTCOMES[type(fact)], getattr(fact, "error", None)
+            _send(task_finished, fact.run, outcome=outcome, error=error)
+
+
+_subscriber: Final = SignalSubscriber()
+
+
+def install() -> None:
+    """Have this process's facts sent as signals."""
+    if _subscriber not in events.subscribers():
+        events.subscribe(_subscriber)
+
+
+def _send(signal: TaskSignal, task: TaskRef | Run, **values: Any) -> None:
+    """Send to every receiver; those that raise were logged by Django, and the first is raised here."""
+    sender = registry.registered().get(task.processor)
+    for _receiver, result in signal.send_robust(sender=sender, task=task, **values):
+        if isinstance(result, Exception):
+            raise result

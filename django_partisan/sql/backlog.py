@@ -1,0 +1,40 @@
+"""How many tasks of a queue wait, and until when."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.connection import fetch_all
+
+_SCHEDULED = """
+    SELECT count(*), min(execute_after), extract(epoch FROM min(execute_after) - now())::float8
+      FROM django_partisan_task WHERE queue_name = %s AND status = 'new'
+"""
+_HELD = "SELECT count(*) FROM django_partisan_task WHERE queue_name = %s AND status = 'in_process'"
+_SERVER = "SELECT current_setting('server_version')"
+
+
+class Waiting(NamedTuple):
+    """The tasks that wait: how many, and when the first of them is due."""
+
+    count: int
+    next_due_at: datetime | None
+    next_due_in_seconds: float | None
+
+
+def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
+    """Return how many tasks of the queue wait, due or scheduled."""
+    return Waiting(*fetch_all(connection, _SCHEDULED, (queue,))[0])
+
+
+def held(connection: BaseDatabaseWrapper, queue: str) -> int:
+    """Return how many tasks of the queue any manager holds."""
+    count: int = fetch_all(connection, _HELD, (queue,))[0][0]
+    return count
+
+
+def server_version(connection: BaseDatabaseWrapper) -> str:
+    """Return the version of the PostgreSQL server."""
+    version: str = fetch_all(connection, _SERVER)[0][0]
+    return version

@@ -1,0 +1,97 @@
+"""Take due tasks for a manager, and find out what will be due."""
+
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.connection import execute, fetch_all
+
+TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int]
+"""A task on its way to a worker: the columns of ``RETURNING``, in that order. It crosses the pipe as it is."""
+
+ID, PROCESSOR, ARGUMENTS, PRIORITY, ATTEMPTS, RETRIES, POSTPONES, CRASHES, WAIT, CONTEXT, TOKEN = range(11)
+
+RETURNING: Final = """
+    task.id, task.processor_class, task.arguments::text, task.priority, task.attempts, task.retries,
+    task.postpones, task.crashes,
+    greatest(extract(epoch FROM clock_timestamp() - task.execute_after), 0)::float8,
+    task.context::text, task.claim_token
+"""
+NEXT_TOKEN: Final = "(SELECT nextval('django_partisan_claim_token_seq'))"
+
+# The row choice is a materialized CTE, so that no plan can choose rows twice. A manager whose row is
+# gone was taken for dead: it claims nothing until it has a new identity.
+_CLAIM = f"""
+    WITH picked AS MATERIALIZED (
+        SELECT id FROM django_partisan_task
+         WHERE queue_name = %s AND status = 'new' AND ready {{behind}}
+           AND EXISTS (SELECT FROM django_partisan_manager WHERE id = %s)
+         ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE django_partisan_task AS task
+       SET status = 'in_process', ready = false, claim_token = {NEXT_TOKEN}, claimed_by = %s,
+           claimed_at = now(), updated_at = now()
+      FROM picked WHERE task.id = picked.id
+    RETURNING {RETURNING}
+"""
+_CLAIM_FROM_START = _CLAIM.format(behind="")
+_CLAIM_BEHIND = _CLAIM.format(behind="AND (priority, id) > (%s, %s)")
+
+_LOOK_AHEAD = """
+    WITH due AS MATERIALIZED (
+        SELECT id FROM django_partisan_task
+         WHERE queue_name = %s AND status = 'new' AND NOT ready AND execute_after <= now()
+         ORDER BY execute_after LIMIT %s FOR UPDATE SKIP LOCKED
+    ), promoted AS (
+        UPDATE django_partisan_task AS task SET ready = true FROM due WHERE task.id = due.id RETURNING task.id
+    )
+    SELECT (SELECT count(*) FROM promoted),
+           EXISTS (SELECT FROM promoted)
+           OR EXISTS (SELECT FROM django_partisan_task WHERE queue_name = %s AND status = 'new' AND ready),
+           (SELECT extract(epoch FROM min(execute_after) - now())::float8 FROM django_partisan_task
+             WHERE queue_name = %s AND status = 'new' AND NOT ready AND execute_after > now())
+"""
+
+_SET_SLEEPING = "UPDATE django_partisan_manager SET sleeping = %s WHERE id = %s"
+
+_in_running_order = itemgetter(PRIORITY, ID)
+
+
+class Ahead(NamedTuple):
+    """How many tasks became ready, whether any is due now, and in how many seconds the next will be."""
+
+    promoted: int
+    any_due: bool
+    next_due_in: float | None
+
+
+def claim(
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    manager: UUID,
+    limit: int,
+    behind: tuple[int, int] | None = None,
+) -> list[TaskRow]:
+    """Take up to ``limit`` due tasks, in running order.
+
+    ``behind``, the priority and id of the last task claimed, spares the walk over the index entries
+    of all that was claimed since the last vacuum; rows before it are not seen.
+    """
+    if behind is None:
+        rows = fetch_all(connection, _CLAIM_FROM_START, (queue, manager, limit, manager))
+    else:
+        rows = fetch_all(connection, _CLAIM_BEHIND, (queue, *behind, manager, limit, manager))
+    rows.sort(key=_in_running_order)
+    return rows
+
+
+def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int) -> Ahead:
+    """Mark up to ``limit`` scheduled tasks that are due now as ready, and tell what comes."""
+    return Ahead(*fetch_all(connection, _LOOK_AHEAD, (queue, limit, queue, queue))[0])
+
+
+def set_sleeping(connection: BaseDatabaseWrapper, manager: UUID, sleeping: bool) -> None:
+    """Publish whether a manager wants to be notified of new tasks."""
+    execute(connection, _SET_SLEEPING, (sleeping, manager))

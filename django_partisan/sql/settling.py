@@ -1,0 +1,144 @@
+"""Write what came of many runs in one statement, each under the claim that it ends."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.connection import fetch_all
+
+STATUS_NEW: Final = "new"
+STATUS_IN_PROCESS: Final = "in_process"
+STATUS_ERROR: Final = "error"
+
+
+class Outcome(NamedTuple):
+    """What is written to a row when its run did not complete.
+
+    ``status`` is what it becomes: ``new`` (after ``delay`` seconds), ``error``, or ``in_process`` if
+    only counters change and the claim goes on. The numbers are added to the row's counters.
+    """
+
+    id: int
+    token: int
+    status: str
+    delay: float = 0.0
+    attempts: int = 1
+    postpones: int = 0
+    retries: int = 0
+    crashes: int = 0
+    reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    error_traceback: str | None = None
+    context: str | None = None
+
+
+# A row is ours only while it is in process under the very token: an outcome of a claim that was lost
+# is never written. After an answer that was lost (``again``), rows that carry the token, or are
+# deleted, were settled by the first try.
+_LOST = """
+    SELECT outcome.id FROM outcome
+     WHERE outcome.id NOT IN (SELECT id FROM settled)
+       AND (NOT %s OR EXISTS (SELECT FROM django_partisan_task AS task
+                               WHERE task.id = outcome.id AND task.claim_token <> outcome.token))
+"""
+_IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token AND task.status = 'in_process'"
+
+_COMPLETE = f"""
+    WITH outcome AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)),
+    settled AS ({{settle}} RETURNING task.id)
+    {_LOST}
+"""
+_COMPLETE_BY_UPDATE = _COMPLETE.format(
+    settle=f"""
+        UPDATE django_partisan_task AS task
+           SET status = 'finished', attempts = task.attempts + 1, finished_at = now(), updated_at = now()
+          FROM outcome WHERE {_IS_OURS}
+    """
+)
+_COMPLETE_BY_DELETE = _COMPLETE.format(
+    settle=f"DELETE FROM django_partisan_task AS task USING outcome WHERE {_IS_OURS}"
+)
+
+_OTHERS = f"""
+    WITH outcome AS (
+        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[], %s::int[], %s::int[], %s::int[],
+                             %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+          AS o (id, token, status, delay, attempts, postpones, retries, crashes,
+                reason, error_type, error_message, error_traceback, context)
+    ), settled AS (
+        UPDATE django_partisan_task AS task
+           SET status = outcome.status,
+               ready = outcome.status = 'new' AND outcome.delay <= 0,
+               execute_after = CASE outcome.status WHEN 'new' THEN now() + outcome.delay * interval '1 second'
+                                                   ELSE task.execute_after END,
+               attempts = task.attempts + outcome.attempts,
+               postpones = task.postpones + outcome.postpones,
+               retries = task.retries + outcome.retries,
+               crashes = task.crashes + outcome.crashes,
+               finished_at = CASE outcome.status WHEN 'error' THEN now() END,
+               error_reason = coalesce(outcome.reason, task.error_reason),
+               error_type = coalesce(outcome.error_type, task.error_type),
+               error_message = coalesce(outcome.error_message, task.error_message),
+               error_traceback = coalesce(outcome.error_traceback, task.error_traceback),
+               context = CASE WHEN outcome.context IS NULL THEN task.context
+                              ELSE coalesce(task.context, '{{}}') || outcome.context::jsonb END,
+               claimed_by = CASE outcome.status WHEN 'new' THEN NULL ELSE task.claimed_by END,
+               unique_key = CASE WHEN %s THEN task.unique_key END,
+               updated_at = now()
+          FROM outcome WHERE {_IS_OURS}
+        RETURNING task.id
+    )
+    {_LOST}
+"""
+
+_RELEASE = f"""
+    WITH outcome AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token))
+    UPDATE django_partisan_task AS task
+       SET status = 'new', ready = true, claimed_by = NULL, updated_at = now(),
+           unique_key = CASE WHEN %s THEN task.unique_key END
+      FROM outcome WHERE {_IS_OURS}
+    RETURNING task.id
+"""
+
+
+def settle_completed(
+    connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], delete: bool, again: bool = False
+) -> list[int]:
+    """Finish or delete the rows of (id, token) ``pairs``; return the ids whose claim was lost."""
+    statement = _COMPLETE_BY_DELETE if delete else _COMPLETE_BY_UPDATE
+    return _ids(fetch_all(connection, statement, (*_id_arrays(pairs), again)))
+
+
+def settle_others(
+    connection: BaseDatabaseWrapper, outcomes: Sequence[Outcome], keep_keys: bool = True, again: bool = False
+) -> list[int]:
+    """Write outcomes, no id twice; return the ids whose claim was lost.
+
+    Raises ``IntegrityError`` if a row meets a twin; ``keep_keys=False`` makes the rows give up theirs.
+    """
+    columns = [list(column) for column in zip(*outcomes, strict=True)]
+    return _ids(fetch_all(connection, _OTHERS, (*columns, keep_keys, again)))
+
+
+def release(connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], keep_keys: bool = True) -> list[int]:
+    """Give tasks back that were not begun; return the ids of those that were still ours.
+
+    Raises ``IntegrityError`` as ``settle_others()``.
+    """
+    return _ids(fetch_all(connection, _RELEASE, (*_id_arrays(pairs), keep_keys)))
+
+
+def _id_arrays(pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
+    """Return two array literals; building them here is cheaper than adapting a list of numbers."""
+    ids, tokens = zip(*pairs, strict=True)
+    return _literal(ids), _literal(tokens)
+
+
+def _literal(numbers: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _ids(rows: list[tuple[Any, ...]]) -> list[int]:
+    return [row[0] for row in rows]

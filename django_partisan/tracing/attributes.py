@@ -1,0 +1,113 @@
+"""What spans say: attributes known before a span starts, and texts cut to size."""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.apps import apps
+from django.db import connections, router
+from opentelemetry.util.types import AttributeValue
+
+from django_partisan import observability
+from django_partisan.facts import Run
+from django_partisan.tracing import spans
+from django_partisan.tracing.switches import Switches
+
+Attributes = dict[str, AttributeValue]
+
+MESSAGE_MAX: Final = 1024
+"""Longest error message, in characters."""
+STACK_TRACE_MAX: Final = 8192
+"""Longest stack trace, in characters: a batch of 512 spans stays within a collector's 4 MiB."""
+DEFAULT_PORT: Final = 5432
+_CUT: Final = "\n  [...]\n"
+
+
+class Describing:
+    """Give each span the attributes that its like have in common; they are built once."""
+
+    def __init__(self, manager_pid: int | None, slot: int | None, switches: Switches) -> None:
+        self._client = f"{socket.gethostname()}:{manager_pid or os.getpid()}"
+        self._slot = slot
+        self._switches = switches
+        self._task_model = apps.get_model("django_partisan", "Task")
+        self._common: dict[tuple[Any, ...], Attributes] = {}
+
+    def name(self, span: str, queue: str, processor: str | None = None) -> str:
+        """Return a span's name: by queue, or by processor if ``SPAN_NAMING`` says so and there is one."""
+        if processor is None or self._switches["SPAN_NAMING"] == observability.NAMING_QUEUE:
+            processor = queue
+        return f"{spans.SPANS[span].operation} {processor}"
+
+    def common(
+        self, span: str, queue: str, processor: str | None = None, slot: int | None = None
+    ) -> Attributes:
+        """Return the attributes of ``span`` that do not depend on the task; not to be changed."""
+        key = (router.db_for_write(self._task_model), span, queue, processor, slot)
+        found = self._common.get(key)
+        if found is None:
+            found = self._common[key] = self._build(*key)
+        return found
+
+    def _build(
+        self, alias: str, span: str, queue: str, processor: str | None, slot: int | None
+    ) -> Attributes:
+        built: Attributes = {spans.MESSAGING_SYSTEM: spans.SYSTEM, spans.DESTINATION_NAME: queue}
+        spec = spans.SPANS[span]
+        if spec.typed:
+            built[spans.OPERATION_NAME] = built[spans.OPERATION_TYPE] = spec.operation
+        if processor is not None:
+            built[spans.PROCESSOR] = processor
+        if span in (spans.PROCESS, spans.CLAIM, spans.SETTLE):
+            slot = self._slot if slot is None else slot
+            built[spans.CLIENT_ID] = self._client if slot is None else f"{self._client}:{slot}"
+        return built | server_of(connections.databases[alias], os.environ)
+
+
+def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attributes:
+    """Return where a database is, as its settings or libpq's variables tell; never who asks."""
+    options = database.get("OPTIONS") or {}
+    host = database.get("HOST") or options.get("host") or environ.get("PGHOST") or environ.get("PGHOSTADDR")
+    port = database.get("PORT") or options.get("port") or environ.get("PGPORT")
+    found: Attributes = {}
+    if host:
+        found[spans.SERVER_ADDRESS] = str(host)
+    if port is None or port == "":
+        # A service file may say something else, and it is libpq's to read.
+        if "service" not in options:
+            found[spans.SERVER_PORT] = DEFAULT_PORT
+    elif str(port).isdecimal():
+        found[spans.SERVER_PORT] = int(port)
+    return found
+
+
+def of_run(common: Attributes, run: Run) -> Attributes:
+    """Return the attributes with which a run's span starts."""
+    return {
+        **common,
+        spans.MESSAGE_ID: str(run.id),
+        spans.ATTEMPT: run.attempt,
+        spans.RETRIES: run.retries,
+        spans.POSTPONES: run.postpones,
+        spans.PRIORITY: run.priority,
+        spans.WAIT_SECONDS: float(run.wait_seconds),
+    }
+
+
+def message(text: str) -> str:
+    """Return ``text`` as a collector can take it, cut at its end."""
+    return _encodable(text[:MESSAGE_MAX])
+
+
+def stack_trace(text: str) -> str:
+    """Return ``text`` as a collector can take it, cut in its middle: both ends tell the most."""
+    if len(text) > STACK_TRACE_MAX:
+        half = (STACK_TRACE_MAX - len(_CUT)) // 2
+        text = text[:half] + _CUT + text[-half:]
+    return _encodable(text)
+
+
+def _encodable(text: str) -> str:
+    """One lone surrogate would cost the whole batch of spans its export."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

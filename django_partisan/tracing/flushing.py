@@ -1,0 +1,29 @@
+"""Send what is left before a process ends, but never wait for longer than asked."""
+
+import threading
+
+from opentelemetry import trace
+
+from django_partisan import events
+
+
+def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -> bool:
+    """Flush this process's spans, whoever set up the SDK; tell whether ``timeout`` seconds were enough.
+
+    The SDK ignores a timeout (its issue 4568), so it flushes in a thread for which we stop waiting.
+    """
+    provider = tracer_provider or trace.get_tracer_provider()
+    force_flush = getattr(provider, "force_flush", None)
+    if force_flush is None:
+        return True
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            force_flush(int(timeout * 1000))
+        except Exception:  # the spans are gone; the process goes on to its end
+            events.swallowed["traces"] += 1
+        done.set()
+
+    threading.Thread(target=run, name="partisan-flush", daemon=True).start()
+    return done.wait(timeout)

@@ -1,0 +1,48 @@
+"""What came of a run, as its span tells it: attributes, status and one event with the log event's fields."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from django_partisan.facts import TaskCompleted, TaskFailed, TaskPostponed, TaskRetried
+from django_partisan.tracing import spans
+from django_partisan.tracing.attributes import Attributes, message
+from django_partisan.tracing.scopes import RunScope
+
+NANOSECONDS: Final = 1_000_000_000
+
+
+def _completed(run: RunScope, fact: TaskCompleted) -> None:
+    run.tell("completed", _ended(fact.seconds, "success"))
+
+
+def _postponed(run: RunScope, fact: TaskPostponed) -> None:
+    fields = _ended(fact.seconds, "unknown")
+    if fact.reason is not None:
+        fields[spans.EVENT_REASON] = message(fact.reason)
+    run.tell("postponed", fields, delay_seconds=fact.delay_seconds)
+
+
+def _retried(run: RunScope, fact: TaskRetried) -> None:
+    fields = {**_ended(fact.seconds, "failure"), spans.RETRIES_LEFT: fact.retries_left}
+    run.tell("retried", fields, fact.error, fact.delay_seconds)
+
+
+def _failed(run: RunScope, fact: TaskFailed) -> None:
+    fields = {**_ended(fact.seconds, "failure"), spans.EVENT_REASON: fact.reason}
+    run.tell("failed", fields, fact.error)
+
+
+def _ended(seconds: float | None, outcome: str) -> Attributes:
+    fields: Attributes = {spans.EVENT_OUTCOME: outcome}
+    if seconds is not None:
+        fields[spans.EVENT_DURATION] = int(seconds * NANOSECONDS)
+    return fields
+
+
+OUTCOMES: Final[Mapping[type, Callable[[RunScope, Any], None]]] = {
+    TaskCompleted: _completed,
+    TaskPostponed: _postponed,
+    TaskRetried: _retried,
+    TaskFailed: _failed,
+}
+"""How each fact that ends a run is told."""

@@ -1,0 +1,118 @@
+"""Every span and attribute, declared once: the code, its documentation and its tests read them here.
+
+Names in ``messaging.*``, ``server.*`` and ``error.*`` are OpenTelemetry's semantic conventions.
+"""
+
+from typing import Final, NamedTuple
+
+from opentelemetry.trace import SpanKind
+
+TRACER: Final = "django_partisan"
+SYSTEM: Final = "partisan"
+
+SEND: Final = "send"
+CREATE: Final = "create"
+BATCH_SEND: Final = "batch send"
+CLAIM: Final = "claim"
+PROCESS: Final = "process"
+SETTLE: Final = "settle"
+
+
+class Span(NamedTuple):
+    """One span: ``operation`` is the first word of its name, ``typed`` says that it is also an attribute."""
+
+    operation: str
+    kind: SpanKind
+    by: str
+    relation: str
+    typed: bool = True
+
+
+class Attribute(NamedTuple):
+    """One attribute: the spans that carry it, and ``when`` if not each of them always does."""
+
+    name: str
+    type: type
+    on: tuple[str, ...]
+    value: str
+    when: str | None = None
+
+
+SPANS: Final[dict[str, Span]] = {
+    SEND: Span("send", SpanKind.PRODUCER, "delay()", "child of the current span"),
+    CREATE: Span("create", SpanKind.PRODUCER, "bulk_delay(), one per task", "child of the batch send"),
+    BATCH_SEND: Span("send", SpanKind.CLIENT, "bulk_delay()", "child of the current, links to creates"),
+    CLAIM: Span("claim", SpanKind.INTERNAL, "manager, if rows came", "root, a link per task", typed=False),
+    PROCESS: Span("process", SpanKind.CONSUMER, "worker, around run()", "link, child or none"),
+    SETTLE: Span("settle", SpanKind.CLIENT, "manager", "root, a link per run"),
+}
+
+MESSAGING_SYSTEM: Final = "messaging.system"
+OPERATION_NAME: Final = "messaging.operation.name"
+OPERATION_TYPE: Final = "messaging.operation.type"
+DESTINATION_NAME: Final = "messaging.destination.name"
+MESSAGE_ID: Final = "messaging.message.id"
+MESSAGE_COUNT: Final = "messaging.batch.message_count"
+CLIENT_ID: Final = "messaging.client.id"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+ERROR_TYPE: Final = "error.type"
+PROCESSOR: Final = "partisan.processor"
+ATTEMPT: Final = "partisan.task.attempt"
+RETRIES: Final = "partisan.task.retries"
+POSTPONES: Final = "partisan.task.postpones"
+PRIORITY: Final = "partisan.task.priority"
+WAIT_SECONDS: Final = "partisan.task.wait_seconds"
+OUTCOME: Final = "partisan.task.outcome"
+DELAY_SECONDS: Final = "partisan.task.delay_seconds"
+DEDUPLICATED: Final = "partisan.task.deduplicated"
+
+_ALL: Final = tuple(SPANS)
+_SINGLE: Final = (SEND, CREATE, PROCESS)
+_BATCH: Final = (BATCH_SEND, CLAIM, SETTLE)
+_ENQUEUED: Final = "once the row is written"
+_SETTINGS: Final = "settings or libpq's variables tell"
+
+ATTRIBUTES: Final = (
+    Attribute(MESSAGING_SYSTEM, str, _ALL, SYSTEM),
+    Attribute(OPERATION_NAME, str, (SEND, CREATE, BATCH_SEND, PROCESS, SETTLE), "first word of the name"),
+    Attribute(OPERATION_TYPE, str, (SEND, CREATE, BATCH_SEND, PROCESS, SETTLE), "the same word"),
+    Attribute(DESTINATION_NAME, str, _ALL, "queue"),
+    Attribute(MESSAGE_ID, str, _SINGLE, "primary key as text", _ENQUEUED),
+    Attribute(MESSAGE_COUNT, int, _BATCH, "rows"),
+    Attribute(CLIENT_ID, str, (PROCESS, SETTLE, CLAIM), "host:manager pid:slot; manager: no slot"),
+    Attribute(SERVER_ADDRESS, str, _ALL, "database host or socket directory", _SETTINGS),
+    Attribute(SERVER_PORT, int, _ALL, "database port", _SETTINGS),
+    Attribute(PROCESSOR, str, _SINGLE, "registered name"),
+    Attribute(ATTEMPT, int, (PROCESS,), "number of this run, from 1"),
+    Attribute(RETRIES, int, (PROCESS,), "retries so far"),
+    Attribute(POSTPONES, int, (PROCESS,), "postpones so far"),
+    Attribute(PRIORITY, int, (PROCESS,), "the lower, the earlier"),
+    Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started"),
+    Attribute(OUTCOME, str, (PROCESS,), "completed, postponed, retried, failed"),
+    Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
+    Attribute(DEDUPLICATED, bool, (SEND,), "a twin was found", _ENQUEUED),
+    Attribute(ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS), "qualified class name", "failed or retried"),
+)
+
+# Of span events: the exception's are the conventions', the others those of the log event of that name.
+EXCEPTION: Final = "exception"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+EVENT_DURATION: Final = "event.duration"
+EVENT_OUTCOME: Final = "event.outcome"
+EVENT_REASON: Final = "event.reason"
+RETRIES_LEFT: Final = "partisan.task.retries_left"
+WORKER_SLOT: Final = "partisan.worker.slot"
+WORKER_GENERATION: Final = "partisan.worker.generation"
+
+# Of the link from a later run to the run before it.
+LINK: Final = "partisan.link"
+LINK_PREVIOUS_RUN: Final = "previous_run"
+
+PREVIOUS_SPAN: Final = "partisan.previous_span"
+"""Key of a row's context: the ``traceparent`` of the run before the next."""
+
+LINKS_MAX: Final = 128
+"""Most links of one claim or settle, as in the SDK's own default."""

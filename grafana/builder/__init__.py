@@ -1,0 +1,1 @@
+"""What the dashboards show; ``grafana.build`` turns it into Grafana's JSON. Needs Python 3.11."""

@@ -1,0 +1,138 @@
+"""Database: is the table well, who holds vacuum back, and can the figures be trusted?"""
+
+from typing import Final
+
+from grafana.builder import limits
+from grafana.builder.dashboard import Dashboard, Row
+from grafana.builder.panels import GREEN, ORANGE, PURPLE, RED, Panel, figure, graph
+from grafana.builder.panels import limits as low_is_good
+from grafana.builder.queries import Query
+
+
+def _trust() -> list[Panel]:
+    return [
+        figure(
+            "Database",
+            "Whether every manager shown could read its figures at the last scrape. Down:"
+            " PartisanDatabaseUnreachable; try psql from the manager's host, then look for locks.",
+            Query("min(partisan_db_up{@queue})"),
+            unit="short",
+            width=6,
+            words={"0": ("down", RED), "1": ("up", GREEN)},
+        ),
+        figure(
+            "Oldest transaction",
+            "Age of the oldest transaction in this database. While it is open, vacuum removes nothing newer"
+            " and claims become slow. Red: PartisanOldTransaction; the runbook shows how to find its owner.",
+            Query("max(partisan_oldest_transaction_age_seconds{@instance})"),
+            unit="s",
+            width=6,
+            steps=low_is_good(limits.TRANSACTION_AGE),
+        ),
+        figure(
+            "Dead rows",
+            "Row versions that vacuum has not removed yet. Red, and more than the live rows for long:"
+            " PartisanTableBloat. Look for an old transaction, then at autovacuum.",
+            Query("max(partisan_task_table_dead_rows{@instance})"),
+            unit="short",
+            width=6,
+            steps=low_is_good(limits.DEAD_ROWS),
+        ),
+        figure(
+            "Clock skew",
+            "Largest difference between a manager's clock and the database's. Red: PartisanClockSkew; waits"
+            " and leases go by the database's clock, so nothing runs early, but logs and traces disagree.",
+            Query("max(abs(partisan_db_clock_skew_seconds{@queue}))"),
+            unit="s",
+            width=6,
+            steps=low_is_good(limits.CLOCK_SKEW),
+        ),
+    ]
+
+
+def _table() -> list[Panel]:
+    return [
+        graph(
+            "Inserts",
+            "New rows of the task table, from everywhere, by PostgreSQL's own count. A burst here explains a"
+            " backlog; a drop to zero means that the application enqueues nothing.",
+            Query(
+                "max by (job) (rate(partisan_task_table_inserts_total{@instance}[$__rate_interval]))",
+                "{{job}}",
+            ),
+            unit="suffix:/s",
+        ),
+        graph(
+            "Live and dead rows",
+            "By PostgreSQL's estimate. Dead rows go up and down with vacuum; dead rows that only climb while"
+            " live ones do not: vacuum is held back, see the oldest transaction.",
+            Query("max(partisan_task_table_live_rows{@instance})", "live"),
+            Query("max(partisan_task_table_dead_rows{@instance})", "dead"),
+            unit="short",
+            colours={"live": GREEN, "dead": ORANGE},
+        ),
+        graph(
+            "Size of the table",
+            "With its indexes. It grows with finished rows unless DELETE_TASKS_ON_COMPLETE is set or"
+            " somebody deletes them; bloat does not shrink by itself.",
+            Query("max by (job) (partisan_task_table_bytes{@instance})", "{{job}}"),
+            unit="bytes",
+        ),
+        graph(
+            "Oldest transaction",
+            "A straight climb is one transaction that stays open; the drop is its end. The line is the limit"
+            " of PartisanOldTransaction.",
+            Query("max by (job) (partisan_oldest_transaction_age_seconds{@instance})", "{{job}}"),
+            unit="s",
+            width=12,
+            steps=low_is_good(limits.TRANSACTION_AGE),
+        ),
+        graph(
+            "Scheduled ahead and failed",
+            "Rows that lie ahead, and rows that failed for good and wait for somebody's decision. Failed"
+            " ones are never deleted by themselves: run them again in the admin, or delete them.",
+            Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="scheduled"}))', "scheduled"),
+            Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="error"}))', "failed"),
+            unit="short",
+            width=12,
+            colours={"scheduled": PURPLE, "failed": RED},
+        ),
+    ]
+
+
+def _figures() -> list[Panel]:
+    return [
+        graph(
+            "Time to read the figures",
+            "How long the query behind these figures takes. Above 2 s it is given up and old figures are"
+            " shown. Slow: statistics are old, so run ANALYZE on the table; or PostgreSQL has no time.",
+            Query("max by (queue) (partisan_db_scrape_duration_seconds{@queue})", "{{queue}}"),
+            unit="s",
+        ),
+        graph(
+            "Age of the figures",
+            "How old the figures were when they were scraped. Up to 5 s is meant. It climbs while the query"
+            " fails; after 60 s the figures disappear instead of lying.",
+            Query("max by (queue) (partisan_db_data_age_seconds{@queue})", "{{queue}}"),
+            unit="s",
+            colours={},
+        ),
+        graph(
+            "Clock skew",
+            "A manager's clock minus the database's, either way. Both lines of the limit are the alert's:"
+            " make the host follow a time server.",
+            Query("max by (instance) (abs(partisan_db_clock_skew_seconds{@queue}))", "{{instance}}"),
+            unit="s",
+            steps=low_is_good(limits.CLOCK_SKEW),
+        ),
+    ]
+
+
+DASHBOARD: Final = Dashboard(
+    "partisan-database",
+    (
+        Row("Can the figures be trusted", _trust()),
+        Row("The table", _table()),
+        Row("Reading the figures", _figures()),
+    ),
+)

@@ -1,0 +1,86 @@
+"""Where a panel leads: the other dashboards, the traces and the logs behind a figure."""
+
+import json
+import re
+from typing import Any, Final
+from urllib.parse import quote
+
+from grafana_foundation_sdk.builders.dashboard import DashboardLink
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import dashboard as model
+
+DASHBOARDS: Final = {
+    "partisan-overview": ("Overview", "Is work late, is it failing, is capacity gone?"),
+    "partisan-processors": ("Processors", "Which kind of task fails, waits or takes long?"),
+    "partisan-workers": ("Workers", "Are the worker and manager processes well?"),
+    "partisan-database": ("Database", "Is PostgreSQL well, and can the figures be trusted?"),
+    "partisan-telemetry": ("Telemetry", "Do counters, logs and spans arrive?"),
+}
+"""The dashboards by uid: title, and the question each answers."""
+
+
+def to_dashboards(besides: str) -> list[Builder[model.DashboardLink]]:
+    """Return links to every dashboard but one, which keep the time range and the variables."""
+    return [
+        DashboardLink(title)
+        .type(model.DashboardLinkType.LINK)
+        .icon("dashboard")
+        .tooltip(question)
+        .url(f"/d/{uid}")
+        .tags([])
+        .include_vars(True)
+        .keep_time(True)
+        for uid, (title, question) in DASHBOARDS.items()
+        if uid != besides
+    ]
+
+
+def to_processor(value: str) -> DashboardLink:
+    """Return a data link to the Processors dashboard, narrowed to the processor in ``value``."""
+    url = (
+        f"/d/partisan-processors?${{__url_time_range}}&${{datasource:queryparam}}&var-processor=${{{value}}}"
+    )
+    return _data_link("This processor alone", url)
+
+
+def to_traces_and_logs(by: str) -> list[DashboardLink]:
+    """Return data links to the traces and the logs of what a series counts.
+
+    ``by`` is the label that names it: ``queue`` or ``processor``, or ``""`` for all that is shown.
+    """
+    attribute, field = {
+        "queue": ("span.messaging.destination.name", "partisan.queue.name"),
+        "processor": ("span.partisan.processor", "partisan.processor"),
+    }.get(by, ("", ""))
+    label = f"${{__field.labels.{by}}}"
+    traceql = '{ span.messaging.system = "partisan"' + (f' && {attribute} = "{label}"' if by else "") + " }"
+    lucene = 'event.module:"partisan"' + (f' AND {field}:"{label}"' if by else "")
+    traces = {"refId": "A", "queryType": "traceql", "query": traceql}
+    logs = {
+        "refId": "A",
+        "query": lucene,
+        "metrics": [{"id": "1", "type": "logs"}],
+        "timeField": "@timestamp",
+    }
+    return [
+        _data_link("Traces in this time range", _explore("traces", "tempo", traces)),
+        _data_link("Logs in this time range", _explore("logs", "elasticsearch", logs)),
+    ]
+
+
+def _explore(variable: str, kind: str, query: dict[str, Any]) -> str:
+    """Return the address of Explore; Grafana fills in ``${...}``, so those stay unquoted."""
+    source = f"${{{variable}}}"
+    pane = {
+        "datasource": source,
+        "queries": [{**query, "datasource": {"type": kind, "uid": source}}],
+        "range": {"from": "${__from}", "to": "${__to}"},
+    }
+    text = json.dumps({"partisan": pane}, separators=(",", ":"))
+    parts = re.split(r"(\$\{[^}]+\})", text)
+    quoted = "".join(part if part.startswith("${") else quote(part, safe="") for part in parts)
+    return f"/explore?schemaVersion=1&panes={quoted}"
+
+
+def _data_link(title: str, url: str) -> DashboardLink:
+    return DashboardLink(title).title(title).url(url).target_blank(True)

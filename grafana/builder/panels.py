@@ -1,0 +1,250 @@
+"""The kinds of panel the dashboards are made of, each with one look."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+from grafana_foundation_sdk.builders import bargauge, common, heatmap, stat, table, timeseries
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.models import common as look
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from grafana.builder.queries import Query
+
+Panel: TypeAlias = bargauge.Panel | heatmap.Panel | stat.Panel | table.Panel | timeseries.Panel
+P = TypeVar("P", bargauge.Panel, heatmap.Panel, stat.Panel, table.Panel, timeseries.Panel)
+
+DATASOURCE: Final = look.DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+GREEN, BLUE, ORANGE, RED, PURPLE, GREY = "green", "blue", "orange", "red", "purple", "#8e8e8e"
+
+OUTCOMES: Final = {"completed": GREEN, "postponed": BLUE, "retried": ORANGE, "failed": RED}
+
+Steps: TypeAlias = Sequence[tuple[float | None, str]]
+"""Colours from a value on; the first value is ``None``, for "from the lowest on"."""
+
+OK_ALWAYS: Final[Steps] = [(None, GREEN)]
+
+
+def limits(warning: float, critical: float | None = None) -> Steps:
+    """Return the colours of a figure that is good while it is low."""
+    steps: list[tuple[float | None, str]] = [(None, GREEN), (warning, ORANGE if critical else RED)]
+    return [*steps, (critical, RED)] if critical else steps
+
+
+def graph(
+    title: str,
+    description: str,
+    *queries: Query,
+    unit: str,
+    width: int = 8,
+    height: int = 8,
+    steps: Steps | None = None,
+    colours: Mapping[str, str] | None = None,
+    stacked: bool = False,
+    bars: bool = False,
+    top: float | None = None,
+    legend_right: bool = False,
+    links: Sequence[build.DashboardLink] = (),
+) -> timeseries.Panel:
+    """Return lines over time; ``steps`` draws its limits, ``stacked`` adds the series up."""
+    panel = timeseries.Panel().unit(unit).min(0).span(width).height(height).data_links(list(links))
+    panel.line_width(1).fill_opacity(70 if bars else 40 if stacked else 12).show_points(
+        look.VisibilityMode.NEVER
+    )
+    panel.span_nulls(False).tooltip(
+        common.VizTooltipOptions().mode(look.TooltipDisplayMode.MULTI).sort(look.SortOrder.DESCENDING)
+    )
+    panel.legend(_legend(legend_right)).color_scheme(_palette())
+    if bars:
+        panel.draw_style(look.GraphDrawStyle.BARS).line_width(0)
+    if stacked:
+        panel.stacking(common.StackingConfig().mode(look.StackingMode.NORMAL))
+    if top is not None:
+        panel.max(top)
+    if steps is not None:
+        panel.thresholds(_thresholds(steps)).thresholds_style(
+            common.GraphThresholdsStyleConfig().mode(look.GraphThresholdsStyleMode.DASHED)
+        )
+    for name, colour in (colours or {}).items():
+        panel.override_by_name(name, [_fixed(colour)])
+    return _filled(panel, title, description, queries)
+
+
+def figure(
+    title: str,
+    description: str,
+    *queries: Query,
+    unit: str,
+    width: int = 3,
+    height: int = 4,
+    steps: Steps = OK_ALWAYS,
+    words: Mapping[str, tuple[str, str]] | None = None,
+    none: str | None = None,
+    decimals: int | None = None,
+    links: Sequence[build.DashboardLink] = (),
+) -> stat.Panel:
+    """Return one big figure as of now, coloured by ``steps``; grey where there is no value.
+
+    ``words`` gives values a text and a colour; ``none`` is the text where there is no value.
+    """
+    (_, lowest), *above = steps
+    steps = [(None, GREY), (0, lowest), *above]
+    panel = (
+        stat.Panel()
+        .unit(unit)
+        .span(width)
+        .height(height)
+        .thresholds(_thresholds(steps))
+        .data_links(list(links))
+    )
+    panel.color_mode(look.BigValueColorMode.BACKGROUND if words else look.BigValueColorMode.VALUE)
+    panel.graph_mode(look.BigValueGraphMode.NONE)
+    panel.text_mode(look.BigValueTextMode.VALUE).justify_mode(look.BigValueJustifyMode.CENTER)
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+    if words:
+        options = {
+            value: model.ValueMappingResult(text=text, color=colour)
+            for value, (text, colour) in words.items()
+        }
+        panel.mappings([model.ValueMap(options=options)])
+    if none is not None:
+        panel.no_value(none)
+    if decimals is not None:
+        panel.decimals(decimals)
+    return _filled(panel, title, description, queries, now=True)
+
+
+def heat(
+    title: str,
+    description: str,
+    query: Query,
+    unit: str = "s",
+    width: int = 12,
+    height: int = 8,
+    links: Sequence[build.DashboardLink] = (),
+) -> heatmap.Panel:
+    """Return a histogram over time, the darker the more; exemplars are drawn on it."""
+    panel = heatmap.Panel().span(width).height(height).unit("short").calculate(False).data_links(list(links))
+    panel.color(
+        heatmap.HeatmapColorOptions()
+        .mode(HeatmapColorMode.SCHEME)
+        .scheme("Oranges")
+        .scale(HeatmapColorScale.EXPONENTIAL)
+        .exponent(0.5)
+        .steps(64)
+    )
+    panel.y_axis(heatmap.YAxisConfig().unit(unit)).cell_gap(1).show_legend()
+    panel.rows_frame(heatmap.RowsHeatmapOptions().layout(look.HeatmapCellLayout.AUTO))
+    panel.cell_values(heatmap.CellValues().unit("short").decimals(1)).filter_values(
+        heatmap.FilterValueRange().le(1e-9)
+    )
+    panel.exemplars_color("rgba(92,163,255,0.9)")
+    panel.tooltip(heatmap.HeatmapTooltip().mode(look.TooltipDisplayMode.SINGLE).y_histogram(True))
+    return _filled(panel, title, description, [query])
+
+
+def bars(
+    title: str, description: str, *queries: Query, unit: str, width: int = 8, height: int = 8
+) -> bargauge.Panel:
+    """Return one horizontal bar per series, for a distribution at one look."""
+    panel = (
+        bargauge.Panel().unit(unit).min(0).span(width).height(height).thresholds(_thresholds([(None, BLUE)]))
+    )
+    panel.orientation(look.VizOrientation.HORIZONTAL).display_mode(look.BarGaugeDisplayMode.BASIC).decimals(0)
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)).show_unfilled(True)
+    panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+    return _filled(panel, title, description, queries, now=True)
+
+
+def grid(
+    title: str,
+    description: str,
+    *queries: Query,
+    unit: str,
+    columns: Mapping[str, str],
+    hidden: Sequence[str] = (),
+    sort_by: str | None = None,
+    cells: Mapping[str, Sequence[model.DynamicConfigValue]] | None = None,
+    width: int = 24,
+    height: int = 9,
+) -> table.Panel:
+    """Return a table with a row per set of labels and a column per query.
+
+    ``columns`` names and orders what comes from Prometheus (``Value #A``, a label); ``hidden``
+    leaves columns out; ``cells`` gives columns, by their shown name, a look of their own.
+    """
+    panel = table.Panel().unit(unit).span(width).height(height).show_header(True).filterable(False)
+    panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+    panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
+    panel.with_transformation(
+        model.DataTransformerConfig(
+            id_val="organize",
+            options={
+                "excludeByName": dict.fromkeys(["Time", *hidden], True),
+                "indexByName": {name: index for index, name in enumerate(columns)},
+                "renameByName": dict(columns),
+            },
+        )
+    )
+    if sort_by is not None:
+        panel.sort_by([common.TableSortByFieldState().display_name(sort_by).desc(True)])
+    for name, properties in (cells or {}).items():
+        panel.override_by_name(name, list(properties))
+    return _filled(panel, title, description, queries)
+
+
+def cell(**properties: Any) -> list[model.DynamicConfigValue]:
+    """Return a column's own look: ``unit``, ``decimals``, ``width``, ``links``, ``steps`` ..."""
+    found = []
+    for name, value in properties.items():
+        if name == "steps":
+            found.append(_property("thresholds", _thresholds(value).build()))
+            found.append(_property("custom.cellOptions", {"type": "color-background", "mode": "gradient"}))
+        elif name == "links":
+            found.append(_property("links", [link.build() for link in value]))
+        else:
+            found.append(_property(f"custom.{name}" if name == "width" else name, value))
+    return found
+
+
+def _filled(panel: P, title: str, description: str, queries: Sequence[Query], now: bool = False) -> P:
+    panel.title(title).description(description).datasource(DATASOURCE)
+    for index, query in enumerate(queries):
+        target = Dataquery().ref_id(chr(ord("A") + index)).expr(query.promql).datasource(DATASOURCE)
+        target.format(PromQueryFormat.HEATMAP if query.heatmap else PromQueryFormat.TIME_SERIES)
+        if query.table:
+            target.format(PromQueryFormat.TABLE)
+        if now or query.table:
+            target.instant()
+        else:
+            target.range()
+        if query.legend:
+            target.legend_format(query.legend)
+        panel.with_target(target.exemplar(True) if query.exemplar else target)
+    return panel
+
+
+def _legend(right: bool) -> common.VizLegendOptions:
+    legend = common.VizLegendOptions().show_legend(True).display_mode(look.LegendDisplayMode.LIST).calcs([])
+    return legend.placement(look.LegendPlacement.RIGHT if right else look.LegendPlacement.BOTTOM)
+
+
+def _palette() -> build.FieldColor:
+    return build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
+
+
+def _thresholds(steps: Steps) -> build.ThresholdsConfig:
+    found = [model.Threshold(value=value, color=colour) for value, colour in steps]
+    return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)
+
+
+def _fixed(colour: str) -> model.DynamicConfigValue:
+    return _property("color", {"mode": "fixed", "fixedColor": colour})
+
+
+def _property(name: str, value: object) -> model.DynamicConfigValue:
+    return model.DynamicConfigValue(id_val=name, value=value)

@@ -1,0 +1,222 @@
+"""Processors: which kind of task fails, waits, or takes long."""
+
+from itertools import pairwise
+from typing import Final
+
+from grafana.builder import limits
+from grafana.builder.dashboard import Dashboard, Row
+from grafana.builder.links import to_processor, to_traces_and_logs
+from grafana.builder.panels import OUTCOMES, Panel, bars, cell, graph, grid
+from grafana.builder.panels import limits as low_is_good
+from grafana.builder.queries import Query, p95_by, per_second
+
+LONG_RUN: Final = 30
+"""Seconds from which a run that is under way is shown; shorter ones come and go between scrapes."""
+
+
+def _grown(counter: str, condition: str = "") -> Query:
+    return Query(
+        f"sum by (queue, processor) (increase({counter}{{@processor{condition}}}[$__range]))", table=True
+    )
+
+
+def _table() -> list[Panel]:
+    runs = _grown("partisan_tasks_started_total")
+    failed = _grown("partisan_tasks_failed_total")
+    completed = _grown("partisan_tasks_completed_total")
+    ratio = Query(f"{failed.expr} / ({completed.expr} + {failed.expr} > 0)", table=True)
+    mean = Query(
+        f"{_grown('partisan_task_duration_seconds_sum').expr} /"
+        f" ({_grown('partisan_task_duration_seconds_count').expr} > 0)",
+        table=True,
+    )
+    p95 = Query(
+        "histogram_quantile(0.95, sum by (le, queue, processor)"
+        " (increase(partisan_task_duration_seconds_bucket{@processor}[$__range])))",
+        table=True,
+    )
+    wait = Query(
+        "histogram_quantile(0.95, sum by (le, queue, processor)"
+        " (increase(partisan_task_queue_wait_seconds_bucket{@processor}[$__range])))",
+        table=True,
+    )
+    return [
+        grid(
+            "Processors in this time range",
+            "One row per kind of task, the busiest first. A red failure ratio is the alert's limit: click"
+            " the name to see that processor alone. A long p95 wait with a short p95 duration: it waits"
+            " behind others.",
+            runs,
+            failed,
+            ratio,
+            _grown("partisan_tasks_retried_total"),
+            _grown("partisan_tasks_postponed_total"),
+            mean,
+            p95,
+            wait,
+            unit="short",
+            columns={
+                "processor": "Processor",
+                "queue": "Queue",
+                "Value #A": "Runs",
+                "Value #B": "Failed",
+                "Value #C": "Failure ratio",
+                "Value #D": "Retried",
+                "Value #E": "Postponed",
+                "Value #F": "Mean",
+                "Value #G": "p95",
+                "Value #H": "p95 wait",
+            },
+            sort_by="Runs",
+            cells={
+                "Processor": cell(links=[to_processor("__value.text")], width=220),
+                "Runs": cell(decimals=0),
+                "Failed": cell(decimals=0),
+                "Failure ratio": cell(
+                    unit="percentunit",
+                    decimals=1,
+                    steps=[(None, "transparent"), (limits.FAILURE_RATIO, "red")],
+                ),
+                "Retried": cell(decimals=0),
+                "Postponed": cell(decimals=0),
+                **dict.fromkeys(("Mean", "p95", "p95 wait"), cell(unit="s")),
+            },
+        )
+    ]
+
+
+def _outcomes() -> list[Panel]:
+    return [
+        graph(
+            "Runs by processor",
+            "Runs that start. A line that drops to zero while others go on: nobody enqueues it, or all of its"
+            " tasks wait behind others of a lower priority number.",
+            Query(per_second("partisan_tasks_started_total", "processor", "@processor"), "{{processor}}"),
+            unit="suffix:/s",
+            links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
+        ),
+        graph(
+            "Outcomes",
+            "What came of the runs of the processors shown. Choose one processor above to see it alone.",
+            Query(per_second("partisan_task_duration_seconds_count", "outcome", "@processor"), "{{outcome}}"),
+            unit="suffix:/s",
+            colours=OUTCOMES,
+            stacked=True,
+        ),
+        graph(
+            "Given up, by reason",
+            "Tasks that failed for good. retries_exhausted: what it needs was away for longer than its"
+            " retries last. worker_lost: it kills its worker (memory?). unregistered: a deploy lost the"
+            " processor.",
+            Query(per_second("partisan_tasks_failed_total", "reason", "@processor"), "{{reason}}"),
+            unit="suffix:/s",
+            stacked=True,
+        ),
+        graph(
+            "Errors by processor and type",
+            "Exceptions that ended runs, retried or failed. The same type in many processors points at"
+            " something they share; the log search by the type shows the traceback.",
+            Query(
+                per_second("partisan_task_errors_total", "processor, error_type", "@processor"),
+                "{{processor}}: {{error_type}}",
+            ),
+            unit="suffix:/s",
+            width=12,
+            stacked=True,
+            links=to_traces_and_logs("processor"),
+        ),
+        graph(
+            "Put in by tasks",
+            "Enqueues that workers (and, with CLIENT_METRICS, the application) made. Repeats were answered"
+            " with the task that waits already. Refused: the insert failed, see the log event"
+            " task.enqueue_failed.",
+            Query(
+                per_second("partisan_tasks_enqueued_total", "scheduled", "@processor"),
+                "scheduled: {{scheduled}}",
+            ),
+            Query("sum(rate(partisan_tasks_deduplicated_total{@processor}[$__rate_interval]))", "repeats"),
+            Query("sum(rate(partisan_tasks_enqueue_failed_total{@processor}[$__rate_interval]))", "refused"),
+            unit="suffix:/s",
+            width=12,
+            colours={"refused": "red"},
+        ),
+    ]
+
+
+def _time() -> list[Panel]:
+    return [
+        graph(
+            "Duration, p95",
+            "How long all but the slowest twentieth of the runs take. A step at a deploy mark is a changed"
+            " task. Dots are traces.",
+            p95_by("processor", "partisan_task_duration_seconds", "@processor"),
+            unit="s",
+            links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
+        ),
+        graph(
+            "Wait, p95",
+            "From due to started. All processors alike: too little capacity. One alone: its priority number"
+            " is high, and others go before it.",
+            p95_by("processor", "partisan_task_queue_wait_seconds", "@processor"),
+            unit="s",
+            links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
+        ),
+        graph(
+            "Workers kept busy",
+            "How many workers each processor keeps busy on average, from the duration of the runs that"
+            " ended; tasks faster than a scrape count fully. The widest band is what to make cheaper.",
+            Query(
+                per_second("partisan_task_duration_seconds_sum", "processor", "@processor"), "{{processor}}"
+            ),
+            unit="short",
+            stacked=True,
+        ),
+        graph(
+            "Longest running now",
+            "Age of the oldest run under way, by processor. The line is PartisanTaskRunningTooLong: see in"
+            " the logs which task it is, then whether it waits for a lock or the network.",
+            Query("max by (processor) (partisan_oldest_run_age_seconds{@processor})", "{{processor}}"),
+            unit="s",
+            width=8,
+            steps=low_is_good(limits.RUN_AGE),
+        ),
+        graph(
+            f"Long runs under way ({LONG_RUN} s and more)",
+            f"Runs of processors whose oldest run is {LONG_RUN} s old or older. Shorter runs are not shown on"
+            " purpose: a scrape catches them by chance only. As many as workers: nothing else can run.",
+            Query(
+                "sum by (processor) (partisan_tasks_in_progress{@processor}"
+                f" * (partisan_oldest_run_age_seconds{{@processor}} >= bool {LONG_RUN}))",
+                "{{processor}}",
+            ),
+            unit="short",
+            stacked=True,
+        ),
+        bars(
+            "Attempts to the end",
+            "How many runs tasks needed until they completed or failed, in this time range, for the queues"
+            " shown. A long tail: retries or postponements do the waiting that a schedule should do.",
+            *_attempts(),
+            unit="short",
+        ),
+    ]
+
+
+def _attempts() -> list[Query]:
+    """Ask for each bucket of attempts by itself; Prometheus counts every bucket's smaller ones too."""
+
+    def up_to(limit: str) -> str:
+        le = f'le=~"{limit}([.]0)?"' if limit != "+Inf" else 'le="+Inf"'
+        return f"sum(increase(partisan_task_attempts_bucket{{@queue,{le}}}[$__range]))"
+
+    names = {"1": "1", "2": "2", "3": "3", "5": "4 to 5", "10": "6 to 10", "20": "11 to 20", "+Inf": "more"}
+    ends = list(names)
+    first = [Query(up_to(ends[0]), names[ends[0]])]
+    return first + [Query(f"{up_to(end)} - {up_to(before)}", names[end]) for before, end in pairwise(ends)]
+
+
+DASHBOARD: Final = Dashboard(
+    "partisan-processors",
+    (Row("All processors", _table()), Row("What comes of the runs", _outcomes()), Row("Time", _time())),
+    by_processor=True,
+)

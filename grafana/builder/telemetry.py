@@ -1,0 +1,113 @@
+"""Telemetry: do counters, logs and spans arrive, and what does watching cost?"""
+
+from typing import Final
+
+from grafana.builder.dashboard import Dashboard, Row
+from grafana.builder.panels import BLUE, ORANGE, RED, Panel, graph, grid
+from grafana.builder.queries import Query, in_interval, per_second
+from grafana.builder.workers import OURS
+
+
+def _arrives() -> list[Panel]:
+    return [
+        graph(
+            "Messages from workers",
+            "Messages over the workers' pipes, each with outcomes and what they count. No messages while"
+            " runs start: counters lag behind.",
+            Query(per_second("partisan_telemetry_messages_total", "queue"), "{{queue}}"),
+            unit="suffix:/s",
+            width=6,
+        ),
+        graph(
+            "Dropped",
+            "Telemetry that was lost, by reason; tasks are not touched. Any of it fires"
+            " PartisanTelemetryDropping. Spans dropped: the collector is down or too slow.",
+            Query(in_interval("partisan_telemetry_dropped_total", "reason"), "{{reason}}"),
+            unit="short",
+            width=6,
+            stacked=True,
+            bars=True,
+        ),
+        graph(
+            "Swallowed errors",
+            "Errors inside logging, tracing or metrics that were caught so that no task suffers. The first"
+            " of each is on the process's standard error.",
+            Query(
+                "sum by (signal) (increase(partisan_telemetry_errors_total{@instance}[$__rate_interval]))",
+                "{{signal}}",
+            ),
+            unit="short",
+            width=6,
+            colours={"logs": ORANGE, "traces": BLUE, "metrics": RED},
+            stacked=True,
+            bars=True,
+        ),
+        graph(
+            "Labels folded into _other",
+            "Label values beyond the caps. It fires PartisanLabelOverflow: exception classes made at run"
+            " time, or more processors than METRICS_MAX_SERIES has room for.",
+            Query(
+                "sum by (label)"
+                " (increase(partisan_telemetry_label_overflow_total{@instance}[$__rate_interval]))",
+                "{{label}}",
+            ),
+            unit="short",
+            width=6,
+            stacked=True,
+            bars=True,
+        ),
+    ]
+
+
+def _costs() -> list[Panel]:
+    return [
+        graph(
+            "Scrape time",
+            "How long Prometheus waits for each manager. Near the scrape timeout (10 s by default) figures"
+            " go missing. Normal is some milliseconds; the database's part is on Database.",
+            Query(f"max by (instance) (scrape_duration_seconds{{@instance}} {OURS})", "{{instance}}"),
+            unit="s",
+            width=12,
+        ),
+        graph(
+            "Samples per scrape",
+            "Samples each manager exports. It grows with processors and error types; the example scrape"
+            " configuration refuses more than its sample_limit.",
+            Query(f"max by (instance) (scrape_samples_scraped{{@instance}} {OURS})", "{{instance}}"),
+            unit="short",
+            width=12,
+        ),
+    ]
+
+
+def _runs_where() -> list[Panel]:
+    return [
+        grid(
+            "What runs where",
+            "Versions by manager. After a deploy every row shows the new one; two versions side by side for"
+            " long mean a host that was forgotten.",
+            Query(
+                "max by (job, instance, version, django, python, postgresql)"
+                " (partisan_build_info{@instance})",
+                table=True,
+            ),
+            unit="short",
+            columns={
+                "job": "Job",
+                "instance": "Manager",
+                "version": "django-partisan",
+                "django": "Django",
+                "python": "Python",
+                "postgresql": "PostgreSQL",
+            },
+            hidden=["Value"],
+            sort_by="Manager",
+            height=7,
+        )
+    ]
+
+
+DASHBOARD: Final = Dashboard(
+    "partisan-telemetry",
+    (Row("Does it arrive", _arrives()), Row("What it costs", _costs()), Row("Versions", _runs_where())),
+)

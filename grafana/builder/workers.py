@@ -1,0 +1,240 @@
+"""Workers: are the worker and manager processes well, and is the machine?"""
+
+from typing import Final
+
+from grafana.builder import limits
+from grafana.builder.dashboard import Dashboard, Row
+from grafana.builder.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Panel, graph
+from grafana.builder.panels import limits as low_is_good
+from grafana.builder.queries import Query, in_interval, per_second
+
+OURS: Final = "and on (job, instance) partisan_build_info{@instance}"
+"""Narrows figures that every target exports to targets that are managers."""
+
+EXITS: Final = {"recycled": PURPLE, "stopped": GREY, "error": ORANGE, "signal": RED}
+
+
+def _pool() -> list[Panel]:
+    return [
+        graph(
+            "Workers by state",
+            "Live (idle or busy at the scrape), starting, and configured. Live below configured for long:"
+            " workers die or cannot start, see Exits by reason. How busy they are is the next panel's"
+            " question.",
+            Query('sum(partisan_workers{@queue,state=~"idle|busy"})', "live"),
+            Query('sum(partisan_workers{@queue,state="starting"})', "starting"),
+            Query("sum(partisan_workers_configured{@queue})", "configured"),
+            unit="short",
+            colours={"live": GREEN, "starting": ORANGE, "configured": GREY},
+        ),
+        graph(
+            "Workers busy",
+            "Share of the workers' time spent in runs, from busy seconds: right for tasks of milliseconds"
+            " too. Above the line while work waits: PartisanWorkersSaturated; add workers or hosts.",
+            Query(
+                "clamp_max(sum by (queue)"
+                " (rate(partisan_worker_busy_seconds_total{@queue}[$__rate_interval])) / sum by (queue)"
+                " (partisan_workers_configured{@queue}), 1)",
+                "{{queue}}",
+            ),
+            unit="percentunit",
+            top=1,
+            steps=low_is_good(limits.BUSY_RATIO),
+        ),
+        graph(
+            "Exits by reason",
+            "Recycled and stopped are meant. error or signal: a worker died; more than three in ten minutes"
+            " fire PartisanWorkersCrashLooping. The log event worker.exited names the task, the signal and"
+            " the memory.",
+            Query(in_interval("partisan_worker_exits_total", "reason"), "{{reason}}"),
+            unit="short",
+            colours=EXITS,
+            stacked=True,
+            bars=True,
+        ),
+        graph(
+            "Tasks taken over, given back, lost",
+            "Rescued: they ran or waited where something died, and run again. Released: given back unstarted"
+            " at a stop. Claim lost: an outcome came too late and was not written.",
+            Query(in_interval("partisan_tasks_rescued_total", "reason"), "rescued ({{reason}})"),
+            Query(in_interval("partisan_tasks_released_total", "reason"), "released ({{reason}})"),
+            Query("sum(increase(partisan_tasks_claim_lost_total{@queue}[$__rate_interval]))", "claim lost"),
+            unit="short",
+            stacked=True,
+            bars=True,
+        ),
+        graph(
+            "Managers",
+            "Managers that hold a lease by the database, on all hosts, and those that Prometheus scraped."
+            " More leases than scraped: a manager has no scrape target. Draining managers finish and go.",
+            Query("sum(max by (job, queue) (partisan_managers_alive{@queue}))", "with a lease"),
+            Query("count(partisan_workers_configured{@queue})", "scraped"),
+            Query("sum(partisan_manager_draining{@queue})", "draining"),
+            unit="short",
+            colours={"with a lease": GREEN, "scraped": BLUE, "draining": ORANGE},
+        ),
+        graph(
+            "Since anything finished",
+            "Time since the last run ended. It grows while a queue has nothing to do, or when all workers"
+            " are in long runs; beside due tasks and idle workers it is PartisanQueueNotDraining.",
+            Query(
+                "time() - max by (queue) (partisan_last_task_finished_timestamp_seconds{@queue} > 0)",
+                "{{queue}}",
+            ),
+            unit="s",
+        ),
+    ]
+
+
+def _machine() -> list[Panel]:
+    return [
+        graph(
+            "CPU by worker",
+            "Cores each worker uses; the number is its slot, kept over restarts. All near 1 while work"
+            " waits: the processor is the limit. All near 0 and busy: tasks wait for something else.",
+            Query(
+                per_second("partisan_worker_cpu_seconds_total", "instance, worker"),
+                "{{instance}} #{{worker}}",
+            ),
+            unit="short",
+            width=12,
+            legend_right=True,
+        ),
+        graph(
+            "Memory by worker",
+            "Resident memory. A saw-tooth is recycling at work (TASKS_PER_WORKER_INSTANCE). A climb without"
+            " end: a task leaks; recycle sooner and look for the processor.",
+            Query(
+                "max by (instance, worker) (partisan_worker_resident_memory_bytes{@queue})",
+                "{{instance}} #{{worker}}",
+            ),
+            unit="bytes",
+            width=12,
+            legend_right=True,
+        ),
+        graph(
+            "Managers' own CPU",
+            "Cores the manager process itself uses. Near 1: the manager is the limit; start a second one for"
+            " the queue, or let tasks do more each.",
+            Query(
+                f"sum by (instance) (rate(process_cpu_seconds_total{{@instance}}[$__rate_interval]) {OURS})",
+                "{{instance}}",
+            ),
+            unit="short",
+            width=12,
+        ),
+        graph(
+            "Managers' own memory",
+            "Resident memory of the manager process. It should stay flat; a climb is a fault of ours worth"
+            " reporting.",
+            Query(f"sum by (instance) (process_resident_memory_bytes{{@instance}} {OURS})", "{{instance}}"),
+            unit="bytes",
+            width=12,
+        ),
+    ]
+
+
+def _loop() -> list[Panel]:
+    return [
+        graph(
+            "Age of the manager's loop",
+            "Time since each manager's loop last turned, and last claimed. Above the line:"
+            " PartisanManagerStalled; the process hangs or its host does.",
+            Query(
+                "time() - max by (instance) (partisan_manager_last_loop_timestamp_seconds{@queue})",
+                "{{instance}} loop",
+            ),
+            Query(
+                "time() - max by (instance) (partisan_manager_last_claim_timestamp_seconds{@queue} > 0)",
+                "{{instance}} claim",
+            ),
+            unit="s",
+            steps=low_is_good(limits.LOOP_AGE),
+        ),
+        graph(
+            "Claims",
+            "Tasks claimed and claims made. Many claims with few tasks are polls of an idle queue: see the"
+            " next panel. No claims at all while tasks are due: see the loop's age and the errors.",
+            Query("sum(rate(partisan_tasks_claimed_total{@queue}[$__rate_interval]))", "tasks claimed"),
+            Query("sum(rate(partisan_claims_total{@queue}[$__rate_interval]))", "claims"),
+            unit="suffix:/s",
+        ),
+        graph(
+            "Empty claims",
+            "Share of claims that found nothing. Near 100 % on an idle queue is as it should be. On a busy"
+            " one it means that several managers fight for too little work.",
+            Query(
+                "sum by (queue) (rate(partisan_claims_empty_total{@queue}[$__rate_interval]))"
+                " / (sum by (queue) (rate(partisan_claims_total{@queue}[$__rate_interval])) > 0)",
+                "{{queue}}",
+            ),
+            unit="percentunit",
+            top=1,
+        ),
+        graph(
+            "Claim and settle, p95",
+            "How long the two statements take that every task needs. When both rise, look at PostgreSQL:"
+            " locks, a bloated table, a slow disk (Database).",
+            Query(_p95("partisan_claim_duration_seconds"), "claim"),
+            Query(_p95("partisan_settle_duration_seconds"), "settle"),
+            unit="s",
+            colours={"claim": BLUE, "settle": PURPLE},
+        ),
+        graph(
+            "Outcomes per settle",
+            "How many outcomes share one write. It grows with the load by itself; 1 under heavy load would"
+            " mean that group commit does not work.",
+            Query(
+                "sum(rate(partisan_settle_batch_tasks_sum{@queue}[$__rate_interval]))"
+                " / (sum(rate(partisan_settle_batch_tasks_count{@queue}[$__rate_interval])) > 0)",
+                "mean",
+            ),
+            Query(_p95("partisan_settle_batch_tasks"), "p95"),
+            unit="short",
+        ),
+        graph(
+            "Buffer fill",
+            "Tasks claimed and not begun, of the most the manager takes. Empty while tasks are due: claiming"
+            " is too slow. Full: workers are the limit.",
+            Query(
+                "sum by (queue) (partisan_buffer_tasks{@queue}) / sum by (queue)"
+                " (partisan_buffer_limit{@queue})",
+                "{{queue}}",
+            ),
+            unit="percentunit",
+            top=1,
+        ),
+        graph(
+            "Errors of the manager",
+            "Claims and settles that PostgreSQL refused, and leases lost. Any of them fires an alert of its"
+            " own; the log events claim.failed and task.settle_failed carry PostgreSQL's words.",
+            Query("sum(increase(partisan_claim_errors_total{@queue}[$__rate_interval]))", "claim errors"),
+            Query("sum(increase(partisan_settle_errors_total{@queue}[$__rate_interval]))", "settle errors"),
+            Query(
+                "sum(increase(partisan_manager_lease_lost_total{@queue}[$__rate_interval]))", "leases lost"
+            ),
+            unit="short",
+            width=12,
+            stacked=True,
+            bars=True,
+            colours={"claim errors": ORANGE, "settle errors": RED, "leases lost": PURPLE},
+        ),
+        graph(
+            "Outcomes not yet written",
+            "Runs that ended and whose outcome PostgreSQL has not confirmed. Some under load are normal; a"
+            " number that stays or grows means that settling is stuck (PartisanSettleErrors).",
+            Query("sum by (queue) (partisan_unsettled_tasks{@queue})", "{{queue}}"),
+            unit="short",
+            width=12,
+        ),
+    ]
+
+
+def _p95(histogram: str) -> str:
+    return f"histogram_quantile(0.95, sum by (le) (rate({histogram}_bucket{{@queue}}[$__rate_interval])))"
+
+
+DASHBOARD: Final = Dashboard(
+    "partisan-workers",
+    (Row("Pool", _pool()), Row("Machine", _machine()), Row("The manager's loop", _loop())),
+)

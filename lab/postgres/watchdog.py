@@ -1,0 +1,86 @@
+"""Stop a server and remove its folder once its owner is done with it or gone.
+
+One such process stands beside each server, in a session of its own, so that neither Ctrl-C nor a SIGKILL
+of the owner's process group reaches it. It ends the server in every case, the ordinary end as well: the
+path that must work after a crash is the path that each run takes. It is started by its path, from any
+working folder, and so imports nothing but the standard library.
+"""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+# Within its own five seconds an immediate shutdown kills the server's processes that do not listen.
+PATIENCE_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+
+def main() -> None:
+    """Wait for the owner, then clean up."""
+    base, owner = Path(sys.argv[1]), int(sys.argv[2])
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+    wait_for_owner(owner)
+    clean_up(base)
+
+
+def wait_for_owner(owner: int) -> None:
+    """Return when the owner says a word, closes the pipe or is dead."""
+    # Children that the owner forked hold the pipe open beyond its death: hence the second question.
+    while os.getppid() == owner:
+        if select.select([sys.stdin], [], [], 0.5)[0]:
+            return
+
+
+def clean_up(base: Path) -> None:
+    """Stop the server that lives in a folder, if one does, and remove the folder."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    # In a loop, because an initdb or pg_ctl that outlived the owner may still be writing.
+    while base.exists() and time.monotonic() < deadline:
+        if pid := postmaster(base / "data"):
+            stop(pid, base / "data")
+        shutil.rmtree(base, ignore_errors=True)
+        time.sleep(POLL_SECONDS)
+
+
+def stop(pid: int, data: Path) -> None:
+    """End a server by an immediate shutdown, or by force when that takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGQUIT)
+        os.kill(pid, signal.SIGCONT)  # a test may have frozen it
+        while str(data) in _command_line(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
+
+
+def postmaster(data: Path) -> int | None:
+    """Return the process id of the server that runs on a data folder, None if there is none."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+    # A server that was killed leaves its file behind, and its id may be another process's by now.
+    return pid if str(data) in _command_line(pid) else None
+
+
+def _command_line(pid: int) -> str:
+    if not Path("/proc/self").exists():
+        return subprocess.run(
+            ["ps", "-o", "command=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, check=False
+        ).stdout
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()

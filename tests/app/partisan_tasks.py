@@ -1,0 +1,1 @@
+"""The processors that the tests enqueue and run."""

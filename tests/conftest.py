@@ -1,0 +1,31 @@
+"""One PostgreSQL server for the whole run, and a mark for each tier."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lab import postgres
+
+TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the server before pytest-xdist starts its workers, which inherit its variables."""
+    if hasattr(session.config, "workerinput"):
+        return
+    stack = ExitStack()
+    session.config.add_cleanup(stack.close)
+    variables = stack.enter_context(postgres.environment())
+    # The settings were read by now, without an address: libpq alone asks for it, when it connects.
+    # DATABASE_URL would give the workers of pytest-xdist other settings than a run without them has.
+    variables.pop("DATABASE_URL", None)
+    os.environ.update(variables)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, the first folder below tests/."""
+    for item in items:
+        item.add_marker(item.path.relative_to(TESTS).parts[0])

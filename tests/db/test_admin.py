@@ -1,0 +1,284 @@
+"""The admin shows tasks and managers, and changes nothing."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.db.models import Model
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from django_partisan import admin as partisan_admin
+from django_partisan import registry
+from django_partisan.admin_filters import FAILURE_REASONS
+from django_partisan.models import ManagerLease, Task
+from django_partisan.processor import BaseTaskProcessor
+
+pytestmark = pytest.mark.django_db
+
+TASKS = reverse("admin:django_partisan_task_changelist")
+MANAGERS = reverse("admin:django_partisan_managerlease_changelist")
+
+
+@pytest.fixture
+def browser(admin_client: Client) -> Client:
+    return admin_client
+
+
+def make_task(**values: Any) -> Task:
+    return Task.objects.create(
+        **{"processor_class": "Letter", "arguments": {"args": [], "kwargs": {}}} | values
+    )
+
+
+def make_manager(**values: Any) -> ManagerLease:
+    fixed = {
+        "queue_name": "default",
+        "host": "here",
+        "pid": 17,
+        "lock_name": uuid.uuid4(),
+        "lease_seconds": 30,
+    }
+    return ManagerLease.objects.create(**fixed | values)
+
+
+def page_of(row: Model) -> str:
+    return reverse(f"admin:django_partisan_{row._meta.model_name}_change", args=[row.pk])
+
+
+def listed(browser: Client, query: str = "", url: str = TASKS) -> list[Any]:
+    response = browser.get(url + query)
+    assert response.status_code == 200
+    return [row.pk for row in response.context["cl"].result_list]
+
+
+def text(browser: Client, url: str) -> str:
+    response = browser.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_the_list_begins_with_the_latest_task(browser):
+    first, second = make_task(), make_task()
+
+    assert listed(browser) == [second.pk, first.pk]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "value", "other"),
+    [
+        ("?status__exact=error", "status", "error", "finished"),
+        ("?queue=mail", "queue_name", "mail", "default"),
+        ("?processor=Letter", "processor_class", "Letter", "Parcel"),
+    ],
+)
+def test_the_list_can_be_filtered(browser, query, field, value, other, monkeypatch):
+    monkeypatch.setitem(registry._classes, "Letter", BaseTaskProcessor)
+    wanted = make_task(**{field: value})
+    make_task(**{field: other})
+
+    assert listed(browser, query) == [wanted.pk]
+
+
+def test_the_list_can_be_filtered_by_the_reason_of_a_failure(browser):
+    wanted = make_task(status=Task.STATUS_ERROR, error_reason="worker_lost")
+    make_task(status=Task.STATUS_ERROR, error_reason="error")
+
+    assert listed(browser, "?reason=worker_lost") == [wanted.pk]
+
+
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_the_filters_offer_the_queues_of_the_settings_and_every_reason_of_failure(browser):
+    make_task()
+
+    page = text(browser, TASKS)
+
+    assert "?queue=mail" in page
+    assert "?queue=default" in page
+    assert all(f"?reason={reason}" in page for reason in FAILURE_REASONS)
+
+
+def test_a_search_finds_a_task_by_its_id(browser):
+    wanted = make_task()
+    make_task()
+
+    assert listed(browser, f"?q={wanted.pk}") == [wanted.pk]
+
+
+def test_a_search_finds_tasks_by_the_beginning_of_their_processors_name(browser):
+    wanted = make_task(processor_class="ParcelSender")
+    make_task(processor_class="LetterSender")
+
+    assert listed(browser, "?q=parcel") == [wanted.pk]
+
+
+def test_an_empty_search_lists_all(browser):
+    wanted = make_task()
+
+    assert listed(browser, "?q=+") == [wanted.pk]
+
+
+def test_a_search_for_a_number_beyond_every_id_finds_nothing(browser):
+    make_task()
+
+    assert listed(browser, "?q=99999999999999999999999") == []
+
+
+def test_the_list_neither_counts_the_whole_table_nor_reads_what_is_large(browser):
+    make_task()
+
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        listed(browser)
+
+    asked = [query["sql"] for query in queries if "django_partisan_task" in query["sql"]]
+    assert asked
+    assert not [sql for sql in asked if "COUNT(*)" in sql and "LIMIT" not in sql]
+    assert not [sql for sql in asked if "error_traceback" in sql or '"arguments"' in sql]
+
+
+def test_the_list_says_where_the_paging_ends(browser, monkeypatch):
+    monkeypatch.setattr(partisan_admin, "LISTED_MAX", 2)
+    for _ in range(3):
+        make_task()
+
+    assert "The latest 2 tasks can be paged through." in text(browser, TASKS)
+
+
+def test_the_list_says_nothing_of_an_end_that_is_far(browser):
+    make_task()
+
+    assert "can be paged through" not in text(browser, TASKS)
+
+
+def test_a_paginator_of_a_list_counts_it():
+    assert partisan_admin.BoundedPaginator([1, 2, 3], 2).count == 3
+
+
+def test_a_tasks_page_shows_its_error_and_its_counters(browser):
+    task = make_task(
+        status=Task.STATUS_ERROR,
+        attempts=4,
+        error_reason="retries_exhausted",
+        error_type="app.errors.Lost",
+        error_message="<lost>",
+        error_traceback="Traceback (most recent call last):\n  boom",
+    )
+
+    page = text(browser, page_of(task))
+
+    assert "retries_exhausted" in page
+    assert "app.errors.Lost" in page
+    assert "&lt;lost&gt;" in page
+    assert "Traceback (most recent call last):\n  boom" in page
+    assert "<lost>" not in page
+
+
+def test_arguments_are_hidden_unless_the_settings_show_them(browser):
+    task = make_task(arguments={"args": ["a private matter"], "kwargs": {}})
+
+    page = text(browser, page_of(task))
+
+    assert "a private matter" not in page
+    assert partisan_admin.HIDDEN in page
+
+
+@override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
+def test_shown_arguments_are_redacted_by_key(browser):
+    task = make_task(arguments={"args": ["a public matter"], "kwargs": {"api_token": "open sesame"}})
+
+    page = text(browser, page_of(task))
+
+    assert "a public matter" in page
+    assert "open sesame" not in page
+
+
+@pytest.mark.parametrize("context", [None, {}, [], {"traceparent": "no trace"}])
+def test_a_task_without_a_trace_has_a_page(browser, context):
+    assert "Trace id" in text(browser, page_of(make_task(context=context)))
+
+
+def test_a_tasks_page_names_the_trace_of_its_enqueuer(browser):
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    task = make_task(context={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+
+    assert trace in text(browser, page_of(task))
+
+
+def test_a_tasks_page_leads_to_the_manager_that_holds_it(browser):
+    manager = make_manager()
+    task = make_task(claimed_by=manager.pk)
+
+    assert page_of(manager) in text(browser, page_of(task))
+
+
+def test_a_tasks_page_names_a_manager_that_is_gone(browser):
+    gone = uuid.uuid4()
+    task = make_task(claimed_by=gone)
+
+    assert str(gone) in text(browser, page_of(task))
+
+
+def test_a_manager_is_alive_until_its_lease_runs_out(browser):
+    alive = make_manager(host="alive")
+    dead = make_manager(host="dead", heartbeat_at=timezone.now() - timedelta(seconds=31))
+
+    rows = browser.get(MANAGERS).context["cl"]
+    states = {row.pk: rows.model_admin.is_alive(row) for row in rows.result_list}
+
+    assert states == {alive.pk: True, dead.pk: False}
+
+
+def test_a_manager_leads_to_the_tasks_it_holds(browser):
+    manager = make_manager()
+    held = make_task(status=Task.STATUS_IN_PROCESS, claimed_by=manager.pk)
+    make_task(status=Task.STATUS_FINISHED, claimed_by=manager.pk)
+    query = f"?status__exact=in_process&claimed_by__exact={manager.pk}"
+
+    page = text(browser, page_of(manager))
+
+    assert f'{TASKS}{query.replace("&", "&amp;")}">1</a>' in page
+    assert listed(browser, query) == [held.pk]
+
+
+@override_settings(USE_TZ=False)
+def test_moments_are_shown_without_time_zones_too(browser):
+    assert "Due at" in text(browser, page_of(make_task()))
+
+
+def test_moments_are_shown_to_the_millisecond(browser):
+    due_at = datetime(2026, 11, 24, 7, 3, 12, 345678, tzinfo=timezone.get_default_timezone())
+
+    assert "2026-11-24 07:03:12.345" in text(browser, page_of(make_task(execute_after=due_at)))
+
+
+@pytest.mark.parametrize("make", [make_task, make_manager])
+def test_nobody_can_add_change_or_delete(browser, make):
+    row = make()
+    page, add = page_of(row), reverse(f"admin:django_partisan_{row._meta.model_name}_add")
+
+    answers = [browser.post(url, {}).status_code for url in (add, page, page.replace("/change/", "/delete/"))]
+
+    assert answers == [403, 403, 403]
+    assert type(row).objects.filter(pk=row.pk).exists()
+
+
+def test_a_user_with_the_view_permission_alone_sees_the_list(client):
+    user = User.objects.create_user("viewer", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_task"))
+    client.force_login(user)
+    task = make_task()
+
+    assert listed(client) == [task.pk]
+
+
+def test_a_user_without_the_permission_sees_nothing(client):
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+
+    assert client.get(TASKS).status_code == 403

@@ -1,0 +1,156 @@
+"""The demo does its work, says what came of it, and leaves nothing behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 90.0
+
+# Every process of a run inherits it, so that one that is left behind can be told from other runs' processes.
+MARK = "DEMO_TEST_RUN"
+
+WITHOUT_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+# Taken for valid when they are looked at again, the files whose tasks failed have no excuse.
+NOTHING_MAY_FAIL = """
+import runpy, demo.library
+demo.library.is_valid = lambda path: True
+runpy.run_module("demo", run_name="__main__")
+"""
+
+
+class Run:
+    """One demo in a process of its own, and all that it started."""
+
+    def __init__(self, output: Path, *options: str, code: str | None = None) -> None:
+        self.output = output
+        self.said = output / "said.txt"
+        self._mark = uuid.uuid4().hex
+        output.mkdir(exist_ok=True)
+        start = ["-c", code] if code else ["-m", "demo"]
+        with self.said.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, *start, "--output", str(output), *options],
+                cwd=ROOT,
+                env=os.environ | {MARK: self._mark, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def text(self) -> str:
+        return self.said.read_text()
+
+    def exit_code(self) -> int:
+        return self.process.wait(SECONDS)
+
+    def left_behind(self) -> list[str]:
+        """Return the command lines of the processes that are still there."""
+        mark = f"{MARK}={self._mark}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (process / "environ").read_bytes():
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+            except OSError:  # it ended meanwhile, or is another user's
+                continue
+        return found
+
+    def number_of(self, outcome: str) -> int:
+        match = re.search(rf"^ *{outcome} +(\d+)", self.text(), re.MULTILINE)
+        assert match, self.text()
+        return int(match[1])
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def start(*options: str, code: str | None = None) -> Run:
+        runs.append(Run(tmp_path / f"output-{len(runs)}", *options, code=code))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.terminate()
+            run.exit_code()
+
+
+def wait_for(condition: Callable[[], object], run: Run) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, run.text()
+        assert run.process.poll() is None, run.text()
+        time.sleep(0.1)
+
+
+def answers(url: str) -> bool:
+    try:
+        with WITHOUT_PROXIES.open(url, timeout=10) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, ConnectionError):
+        return False
+
+
+def test_the_demo_accounts_for_every_task_and_writes_its_report(demo):
+    run = demo("--files", "40")
+
+    code = run.exit_code()
+
+    assert code == 0, run.text()
+    assert run.number_of("completed") + run.number_of("failed") == int(
+        re.findall(r"Enqueued (\d+) tasks", run.text())[0]
+    )
+    assert run.number_of("completed") >= 40
+    assert run.number_of("failed") >= 1
+    assert run.number_of("unaccounted for") == 0
+    assert run.number_of("on the way") >= 1
+    assert "tasks per second" in run.text()
+    assert "<svg" in (run.output / "report.html").read_text()
+    assert "\x1b" not in run.text()
+
+
+def test_a_task_that_ends_otherwise_than_expected_makes_the_exit_code_1(demo):
+    run = demo("--files", "5", code=NOTHING_MAY_FAIL)
+
+    assert run.exit_code() == 1
+    assert run.number_of("unaccounted for") >= 1
+    assert "SyntaxError" in run.text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads the processes from /proc")
+def test_a_signal_in_the_middle_leaves_nothing_behind(demo):
+    run = demo()
+    wait_for(lambda: "A manager and its workers begin" in run.text(), run)
+
+    run.process.send_signal(signal.SIGINT)
+
+    assert run.exit_code() == 128 + signal.SIGINT
+    assert "Interrupted." in run.text()
+    assert run.left_behind() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads the processes from /proc")
+def test_the_site_and_the_manager_stay_until_a_signal_and_leave_nothing_behind(demo):
+    run = demo("--serve", "--files", "5")
+    wait_for(lambda: "Ctrl-C stops" in run.text(), run)
+    site = re.findall(r"(http://\S+)/admin/", run.text())[0]
+
+    wait_for(lambda: answers(f"{site}/admin/"), run)
+    wait_for(lambda: answers(f"{site}/report/"), run)
+    run.process.send_signal(signal.SIGTERM)
+
+    assert run.exit_code() == 0, run.text()
+    assert run.left_behind() == []

@@ -1,0 +1,167 @@
+"""The embedded server: there when asked for, gone with its owner however the owner ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from lab import database_url, postgres
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OWNER = """\
+import time
+from lab import postgres
+with postgres.server() as server:
+    print(server.base, server.pid, server.port, flush=True)
+    time.sleep(60)
+"""
+
+
+def query(url: str, statement: str = "SELECT 1") -> object:
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            row = cursor.fetchone() if cursor.description else None
+            return row[0] if row else None
+    finally:
+        connection.close()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A container may have nobody who collects orphans: a zombie is as good as gone.
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def without_a_chosen_server() -> dict[str, str]:
+    chosen = ("DATABASE_URL", *database_url.LIBPQ_PLACES)
+    return {name: value for name, value in os.environ.items() if name not in chosen}
+
+
+@pytest.fixture
+def owner() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+def started(owner: subprocess.Popen[str]) -> tuple[Path, int]:
+    assert owner.stdout is not None
+    base, pid, _port = owner.stdout.readline().split()
+    return Path(base), int(pid)
+
+
+def test_it_takes_connections_by_tcp_and_by_unix_socket_and_leaves_nothing():
+    with postgres.server() as server:
+        pid = server.pid
+        assert pid is not None
+        assert query(server.url) == query(server.socket_url) == 1
+        assert query(server.url, "SHOW fsync") == "off"
+    assert not server.base.exists()
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_it_is_gone_after_an_exception():
+    with pytest.raises(RuntimeError, match="boom"), postgres.server() as server:
+        raise RuntimeError("boom")
+    assert not server.base.exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_is_gone_after_a_signal_ends_its_owner(owner: subprocess.Popen[str], signum: signal.Signals):
+    base, pid = started(owner)
+    owner.send_signal(signum)
+    assert owner.wait(20) != 0
+    wait_until(lambda: not base.exists())
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_a_frozen_server_is_gone_with_its_owner(owner: subprocess.Popen[str]):
+    base, pid = started(owner)
+    os.kill(pid, signal.SIGSTOP)
+    owner.kill()
+    wait_until(lambda: not base.exists())
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_two_live_side_by_side():
+    with postgres.server() as one, postgres.server() as other:
+        assert query(one.url, "SHOW port") != query(other.url, "SHOW port")
+
+
+def test_it_stops_and_starts_on_the_same_address():
+    with postgres.server() as server:
+        query(server.url, "CREATE TABLE kept ()")
+        server.stop()
+        with pytest.raises(psycopg2.OperationalError):
+            query(server.url)
+        server.start()
+        assert query(server.url, "SELECT count(*) FROM kept") == 0
+
+
+def test_a_durable_one_keeps_what_was_committed_before_it_is_killed():
+    with postgres.server(durable=True) as server:
+        query(server.url, "CREATE TABLE kept (id integer)")
+        busy = psycopg2.connect(server.url)  # a backend that outlives the postmaster for a moment
+        query(server.url, "INSERT INTO kept VALUES (1)")
+        server.kill()
+        assert server.pid is None
+        server.start()
+        assert query(server.url, "SELECT count(*) FROM kept") == 1
+        busy.close()
+
+
+def test_a_wrong_setting_is_named_and_leaves_nothing():
+    wrong = postgres.server(settings={"no_such_setting": "it's"})
+    with pytest.raises(postgres.ServerError, match="no_such_setting"):
+        wrong.__enter__()
+
+
+def test_a_server_that_the_user_chose_is_used(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere/name")
+    with postgres.environment() as variables:
+        assert variables == {}
+
+
+def test_the_command_line_runs_a_command_on_a_server_of_its_own():
+    done = run_command_line("run", "--", "sh", "-c", "echo $DATABASE_URL; exit 7")
+    assert done.returncode == 7
+    assert done.stdout.startswith("postgresql://postgres@127.0.0.1:")
+
+
+def test_the_command_line_passes_signals_on():
+    done = run_command_line("run", "--", "sh", "-c", "kill -TERM $PPID; sleep 20")
+    assert done.returncode == 128 + signal.SIGTERM
+
+
+def run_command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lab.postgres", *arguments],
+        cwd=ROOT,
+        env=without_a_chosen_server(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,90 @@
+"""The tables say what the measurements say."""
+
+from bench.measurement import Measurement, of_harness
+from bench.report import tables
+
+
+def measured(subject, scenario="drain", error=None, **figures):
+    return Measurement(scenario, subject, 1000, 0, at=0.0, load=0.5, figures=figures, error=error)
+
+
+def row(text, subject):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {subject} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def heading(text):
+    drains = text[text.rindex("## ") :]
+    return row(drains, "subject")
+
+
+def test_a_rate_is_the_median_with_minimum_and_maximum():
+    text = tables([measured("partisan2:tuned", rate=rate) for rate in (100.0, 300.0, 250.0)])
+
+    assert row(text, "partisan2:tuned")[1:3] == ["3", "250 (100 to 300)"]
+
+
+def test_ratios_are_to_the_best_peer_and_not_to_the_ceiling():
+    text = tables(
+        [
+            measured("partisan2:tuned", rate=150.0),
+            measured("slow:a", rate=50.0),
+            measured("fast:b", rate=100.0),
+            measured("ceiling:pipe", rate=900.0),
+        ]
+    )
+
+    column = heading(text).index("ratio to fast:b")
+    assert [row(text, name)[column] for name in ("partisan2:tuned", "fast:b", "slow:a")] == [
+        "1.50",
+        "1.00",
+        "0.50",
+    ]
+
+
+def test_the_best_latency_is_the_lowest():
+    text = tables(
+        [
+            measured("partisan2:tuned", "latency", p50=0.5),
+            measured("fast:a", "latency", p50=1.0),
+            measured("slow:b", "latency", p50=2.0),
+        ]
+    )
+
+    assert row(text, "partisan2:tuned")[heading(text).index("ratio to fast:a")] == "0.50"
+
+
+def test_a_failed_measurement_is_told_and_counts_for_nothing():
+    text = tables([measured("partisan2:tuned", rate=10.0), measured("partisan2:tuned", error="no task ran")])
+
+    assert row(text, "partisan2:tuned")[1] == "1"
+    assert "partisan2:tuned, repetition 1: no task ran" in text
+
+
+def test_drains_are_compared_with_pgbench_where_it_ran():
+    text = tables([measured("update+delete", "limit", rate=200.0), measured("partisan2:tuned", rate=150.0)])
+
+    assert row(text, "partisan2:tuned")[heading(text).index("of pgbench")] == "0.75"
+
+
+def test_figures_that_nobody_has_are_dashes():
+    text = tables([measured("partisan2:tuned", rate=10.0, cpu_server_us=None)])
+
+    assert row(text, "partisan2:tuned")[heading(text).index("server CPU us/task")] == "-"
+
+
+def test_a_line_of_the_peers_harness_becomes_a_measurement():
+    line = {
+        "t": 5.0, "scenario": "drain", "peer": "graphile_worker:tuned", "rep": 1, "n_arg": 20,
+        "retain_arg": 500, "load": 0.25, "result": {"rate": 7, "settle_s": None, "capped": False},
+    }  # fmt: skip
+
+    found = of_harness(line)
+
+    assert (found.subject, found.tasks, found.conditions) == (
+        "graphile_worker:tuned",
+        20,
+        "beside 500 finished",
+    )
+    assert found.figures == {"rate": 7.0, "settle_s": None, "capped": 0.0}
+    assert not found.is_ours

@@ -1,0 +1,76 @@
+"""Logging as it was before each test, and a log file whose lines a test reads."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from django_partisan import events, observability
+from django_partisan.logs import setting_up, trouble
+from django_partisan.logs.event import APP, WORKER
+from django_partisan.logs.subscriber import LOGGER, output
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    loggers = list(setting_up._our_loggers())
+    before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
+    subscribed, swallowed = events.subscribers(), events.swallowed.copy()
+    yield
+    for logger, handlers, propagate, level in before:
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+    output.is_ours = False
+    setting_up._subscriber.become(APP)
+    for subscriber in events.subscribers():
+        if subscriber not in subscribed:
+            events.unsubscribe(subscriber)
+    events.refresh()
+    observability.adopt(None)
+    events.swallowed.clear()
+    events.swallowed.update(swallowed)
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "_told_at", {})
+
+
+@pytest.fixture(autouse=True)
+def no_context() -> Iterator[None]:
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Path:
+    """Set up ECS lines into a file, as a worker does, from debug on."""
+    path = tmp_path / "partisan.log"
+    logging.getLogger(LOGGER).setLevel(logging.DEBUG)
+    setting_up.setup(WORKER, "ecs", path)
+    return path
+
+
+@pytest.fixture
+def lines(log_file: Path) -> Lines:
+    """Return a function that reads and parses the lines written so far."""
+
+    def read() -> list[dict[str, Any]]:
+        text = log_file.read_text() if log_file.exists() else ""
+        return [json.loads(line, parse_constant=_refuse) for line in text.splitlines()]
+
+    return read
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

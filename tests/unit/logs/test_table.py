@@ -1,0 +1,324 @@
+"""The table of events: compared with the contract, with the facts, and with ECS."""
+
+import logging
+from collections import Counter
+from typing import Any, get_args
+
+import pytest
+from django.test import override_settings
+
+from django_partisan import facts
+from django_partisan.logs import EVENTS, event_rows
+from django_partisan.logs.event import Event
+from django_partisan.logs.fields import COMMON
+from tests.unit.logs import samples
+
+T = {
+    "partisan.queue.name": "keyword",
+    "partisan.task.id": "keyword",
+    "partisan.processor": "keyword",
+    "partisan.task.priority": "long",
+    "partisan.task.attempt": "long",
+    "partisan.task.retries": "long",
+    "partisan.task.postpones": "long",
+}
+R = {
+    **T,
+    "partisan.worker.slot": "long",
+    "partisan.worker.generation": "long",
+    "partisan.task.wait_ns": "long",
+    "partisan.task.enqueued_trace_id": "keyword",
+    "partisan.task.arguments": "keyword",
+}
+ERROR = {"error.type": "keyword", "error.message": "text", "error.stack_trace": "wildcard"}
+QUEUE = {"partisan.queue.name": "keyword"}
+REASON = {"event.reason": "keyword"}
+DURATION = {"event.duration": "long"}
+ENDED = {**DURATION, "event.outcome": "keyword"}
+DELAY = {"partisan.task.delay_ns": "long"}
+WORKER = {
+    **QUEUE,
+    "partisan.worker.slot": "long",
+    "partisan.worker.generation": "long",
+    "partisan.worker.pid": "long",
+}
+
+CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
+    "task.enqueued": (
+        "info",
+        "app, worker",
+        {
+            **T,
+            "partisan.task.due_at": "date",
+            "partisan.task.scheduled": "boolean",
+            "partisan.task.arguments": "keyword",
+        },
+    ),
+    "task.deduplicated": ("info", "app, worker", T),
+    "task.enqueue_failed": (
+        "error",
+        "app, worker",
+        {**{name: kind for name, kind in T.items() if name != "partisan.task.id"}, **ERROR},
+    ),
+    "task.claimed": (
+        "debug",
+        "manager",
+        {**QUEUE, **DURATION, "partisan.claim.count": "long", "partisan.claim.task_ids": "keyword"},
+    ),
+    "task.started": ("debug", "worker", R),
+    "task.completed": ("info", "worker", {**R, **ENDED}),
+    "task.postponed": ("info", "worker", {**R, **ENDED, **DELAY, **REASON}),
+    "task.retried": (
+        "warning",
+        "worker",
+        {**R, **ENDED, **DELAY, **ERROR, "partisan.task.retries_left": "long"},
+    ),
+    "task.failed": ("error", "worker, manager", {**R, **ENDED, **ERROR, **REASON}),
+    "task.settle_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.settle.count": "long"}),
+    "task.claim_lost": ("warning", "manager", T),
+    "task.rescued": ("warning", "manager", {**T, **REASON, "partisan.manager.previous": "keyword"}),
+    "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
+    "task.transaction_left_open": ("warning", "worker", {**R, "partisan.database.alias": "keyword"}),
+    "manager.lease_lost": (
+        "error",
+        "manager",
+        {**QUEUE, "partisan.manager.heartbeat_age_ns": "long", "partisan.manager.held": "long"},
+    ),
+    "claim.failed": ("error", "manager", {**QUEUE, **ERROR}),
+    "database.restored": ("info", "manager", {**QUEUE, **DURATION, "partisan.database.failures": "long"}),
+    "worker.started": ("info", "manager", WORKER),
+    "worker.ready": ("info", "manager", WORKER),
+    "worker.exited": (
+        "info or error",
+        "manager",
+        {
+            **WORKER,
+            **REASON,
+            "process.exit_code": "long",
+            "partisan.worker.signal": "keyword",
+            "partisan.task.id": "keyword",
+            "partisan.processor": "keyword",
+            "partisan.worker.peak_resident_bytes": "long",
+        },
+    ),
+    "worker.telemetry_flush_timeout": ("warning", "worker", {**QUEUE, **DURATION}),
+    "manager.started": (
+        "info",
+        "manager",
+        {
+            **QUEUE,
+            "partisan.manager.workers": "long",
+            "partisan.manager.version": "keyword",
+            "partisan.manager.metrics_address": "keyword",
+        },
+    ),
+    "manager.draining": (
+        "info",
+        "manager",
+        {**QUEUE, "partisan.manager.signal": "keyword", "partisan.manager.in_progress": "long"},
+    ),
+    "manager.stopped": (
+        "info",
+        "manager",
+        {
+            **QUEUE,
+            **DURATION,
+            "partisan.manager.released": "long",
+            "partisan.manager.unfinished_ids": "keyword",
+        },
+    ),
+    "metrics.server_failed": ("error", "manager", {**QUEUE, **ERROR}),
+    "metrics.db_scrape_failed": ("warning", "manager", {**QUEUE, **ERROR}),
+    "telemetry.dropped": ("warning", "manager", {**QUEUE, **REASON, "partisan.telemetry.count": "long"}),
+}
+
+ECS = {
+    "@timestamp": "date",
+    "ecs.version": "keyword",
+    "error.message": "match_only_text",
+    "error.stack_trace": "wildcard",
+    "error.type": "keyword",
+    "event.action": "keyword",
+    "event.dataset": "keyword",
+    "event.duration": "long",
+    "event.id": "keyword",
+    "event.kind": "keyword",
+    "event.module": "keyword",
+    "event.outcome": "keyword",
+    "event.reason": "keyword",
+    "labels.*": "keyword",
+    "log.level": "keyword",
+    "log.logger": "keyword",
+    "message": "match_only_text",
+    "process.exit_code": "long",
+    "process.name": "keyword",
+    "process.pid": "long",
+    "service.environment": "keyword",
+    "service.name": "keyword",
+    "service.node.name": "keyword",
+    "service.version": "keyword",
+    "span.id": "keyword",
+    "trace.id": "keyword",
+    "transaction.id": "keyword",
+}
+"""The fields of ECS 9.4 that we use, from its field definitions; labels are stored as keywords."""
+
+NOT_LOGGED = {
+    facts.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
+    facts.SettleErrored: "counted; told once, as SettleFailed",
+    facts.ClaimErrored: "counted; told once, as ClaimFailed",
+    facts.PipeBroken: "counted; the worker's exit is told",
+    facts.MeasureCounted: "a metric of the user's own",
+    facts.MeasureObserved: "a metric of the user's own",
+}
+PYTHON = {"keyword": str, "text": str, "wildcard": str, "date": str, "long": int, "boolean": bool}
+ALL_FIELDS = [*COMMON, *(field for event in EVENTS.values() for field in event.fields)]
+
+
+def event_of(fact: Any) -> Event:
+    return EVENTS[type(fact)]
+
+
+def test_the_table_is_the_contract():
+    table = {
+        action: (level, by, {field.name: field.type for field in event.fields})
+        for (action, level, by, _, _), event in zip(event_rows(), EVENTS.values(), strict=True)
+    }
+
+    assert table == CONTRACT
+
+
+def test_no_event_names_a_field_twice():
+    for event in EVENTS.values():
+        assert max(Counter(field.name for field in event.fields).values()) == 1, event.action
+
+
+def test_every_kind_of_fact_is_logged_or_left_out_for_a_reason():
+    assert set(get_args(facts.Fact)) == EVENTS.keys() | NOT_LOGGED.keys()
+    assert not EVENTS.keys() & NOT_LOGGED.keys()
+
+
+def test_there_is_a_sample_of_every_event():
+    assert {type(fact) for fact in samples.FULL} == EVENTS.keys()
+
+
+@override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
+@pytest.mark.parametrize("fact", samples.FULL, ids=lambda fact: type(fact).__name__)
+def test_an_event_has_exactly_its_fields(fact):
+    assert event_of(fact).values(fact).keys() == {field.name for field in event_of(fact).fields}
+
+
+@pytest.mark.parametrize("fact", samples.BARE, ids=lambda fact: type(fact).__name__)
+def test_an_event_lacks_only_what_may_be_absent(fact):
+    required = {field.name for field in event_of(fact).fields if not field.optional}
+
+    assert event_of(fact).values(fact).keys() == required
+
+
+@override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
+@pytest.mark.parametrize("fact", samples.FULL, ids=lambda fact: type(fact).__name__)
+def test_a_field_has_its_type(fact):
+    types = {field.name: PYTHON[field.type] for field in event_of(fact).fields}
+
+    for name, value in event_of(fact).values(fact).items():
+        values = value if isinstance(value, list) else [value]
+        assert [type(each) for each in values] == [types[name]] * len(values), name
+
+
+@pytest.mark.parametrize("fact", [*samples.FULL, *samples.BARE], ids=lambda fact: type(fact).__name__)
+def test_a_message_is_one_line_of_text(fact):
+    message = event_of(fact).wording(fact)
+
+    assert len(message) > 10
+    assert "\n" not in message
+    assert "None" not in message
+
+
+def test_one_field_has_one_type_everywhere():
+    types: dict[str, set[str]] = {}
+    for field in ALL_FIELDS:
+        types.setdefault(field.name, set()).add(field.type)
+
+    assert {name: found for name, found in types.items() if len(found) > 1} == {}
+
+
+def test_no_field_is_both_a_value_and_a_parent():
+    names = {field.name for field in ALL_FIELDS}
+    parents = {name.rpartition(".")[0] for name in names}
+
+    assert not names & parents
+
+
+def test_a_field_is_of_ecs_or_under_our_own_name():
+    for field in ALL_FIELDS:
+        assert field.name in ECS or field.name.startswith("partisan."), field.name
+
+
+def test_a_field_of_ecs_has_the_type_of_ecs():
+    for field in ALL_FIELDS:
+        if field.name in ECS:
+            assert field.type == ECS[field.name].replace("match_only_text", "text"), field.name
+
+
+@pytest.mark.parametrize(("reason", "level"), [("recycled", logging.INFO), ("stopped", logging.INFO)])
+def test_a_workers_expected_exit_is_no_error(reason, level):
+    exited = facts.WorkerExited("default", 0, 0, 1, 0, None, reason, None, None)
+
+    assert event_of(exited).level_of(exited) == level
+
+
+@pytest.mark.parametrize("reason", ["error", "signal"])
+def test_a_workers_unexpected_exit_is_an_error(reason):
+    exited = facts.WorkerExited("default", 0, 0, 1, 1, None, reason, None, None)
+
+    assert event_of(exited).level_of(exited) == logging.ERROR
+
+
+def test_the_lowest_level_of_an_event_is_what_a_subscriber_asks_for():
+    assert EVENTS[facts.WorkerExited].lowest_level() == logging.INFO
+    assert EVENTS[facts.TaskStarted].lowest_level() == logging.DEBUG
+    assert EVENTS[facts.TaskFailed].lowest_level() == logging.ERROR
+
+
+def test_the_rows_for_the_documentation_describe_every_field():
+    fields = {action: described for action, _, _, described, _ in event_rows()}
+
+    assert "`partisan.task.enqueued_trace_id` keyword (may be absent)" in fields["task.started"]
+    assert "`partisan.task.id` keyword," in fields["task.started"]
+
+
+def test_a_wait_is_never_below_zero():
+    run = samples.RUN._replace(wait_seconds=-3.0)
+
+    assert EVENTS[facts.TaskStarted].values(facts.TaskStarted(run))["partisan.task.wait_ns"] == 0
+
+
+def test_at_most_100_tasks_are_named():
+    many = tuple(range(500))
+    claimed = EVENTS[facts.TasksClaimed].values(facts.TasksClaimed("default", 500, many, 0.1, ()))
+    stopped = EVENTS[facts.ManagerStopped].values(facts.ManagerStopped("default", 1.0, 0, many))
+
+    assert len(claimed["partisan.claim.task_ids"]) == 100
+    assert len(stopped["partisan.manager.unfinished_ids"]) == 100
+
+
+def test_an_errors_message_is_cut_to_1_kib():
+    error = samples.ERROR._replace(message="ü" * 2000)
+    fields = EVENTS[facts.ClaimFailed].values(facts.ClaimFailed("default", error))
+
+    assert len(fields["error.message"].encode()) <= 1024
+    assert fields["error.message"].endswith("…")
+
+
+def test_a_message_quotes_only_the_beginning_of_an_error():
+    error = samples.ERROR._replace(message="first line\n" + "x" * 5000)
+
+    assert EVENTS[facts.ClaimFailed].wording(facts.ClaimFailed("default", error)) == (
+        "Tasks cannot be claimed: Refused: first line…"
+    )
+
+
+def test_a_message_names_an_error_without_words_by_its_class():
+    error = facts.ErrorInfo("TimeoutError", "", "")
+
+    assert EVENTS[facts.ClaimFailed].wording(facts.ClaimFailed("default", error)).endswith(": TimeoutError")

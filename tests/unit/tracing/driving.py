@@ -1,0 +1,171 @@
+"""Tell the subscriber what the core would: enqueueings, runs and their outcomes, without a table."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from django_partisan import events
+from django_partisan.facts import (
+    Enqueueing,
+    ErrorInfo,
+    Run,
+    Running,
+    TaskCompleted,
+    TaskEnqueueFailed,
+    TaskFailed,
+    TaskPostponed,
+    TaskRetried,
+    TasksClaimed,
+    TaskStarted,
+)
+from django_partisan.tracing import spans
+
+QUEUE = "images"
+PROCESSOR = "Resize"
+TASK_ID = 7
+SLOT = 3
+GENERATION = 2
+ERROR = ErrorInfo("shop.errors.Broken", "no such image", "Traceback ...\nshop.errors.Broken: no such image\n")
+
+
+def enqueue(task_id: int = TASK_ID, deduplicated: bool = False) -> dict[str, str]:
+    """Enqueue one task and return what its row carries."""
+    scope = Enqueueing(QUEUE, PROCESSOR)
+    with events.around(scope):
+        headers = events.headers()
+        scope.task_id = task_id
+        scope.deduplicated = deduplicated
+    return headers
+
+
+def bulk_enqueue(task_ids: Sequence[int], processors: Sequence[str]) -> list[dict[str, str]]:
+    """Enqueue many and return what each row carries."""
+    scope = Enqueueing(QUEUE, None, len(task_ids))
+    headers = []
+    with events.around(scope):
+        for processor in processors:
+            scope.processor = processor
+            headers.append(events.headers())
+        scope.task_ids = task_ids
+    return headers
+
+
+def refuse_to_enqueue(error: Exception, count: int = 1) -> None:
+    """Begin to enqueue ``count`` tasks, and fail with ``error`` as the database would."""
+    with events.around(Enqueueing(QUEUE, PROCESSOR, count)):
+        for _ in range(count):
+            events.headers()
+        events.tell(TaskEnqueueFailed, QUEUE, PROCESSOR, 10, ErrorInfo.of(error))
+        raise error
+
+
+def run_of(headers: Any = None, attempt: int = 1, **others: Any) -> Run:
+    fields = {
+        "id": TASK_ID,
+        "processor": PROCESSOR,
+        "queue": QUEUE,
+        "priority": 10,
+        "attempt": attempt,
+        "retries": 0,
+        "postpones": 0,
+        "slot": SLOT,
+        "generation": GENERATION,
+        "wait_seconds": 0.25,
+        "headers": headers,
+    }
+    return Run(**(fields | others))
+
+
+def complete(headers: Any = None, propagation: str | None = None, **others: Any) -> None:
+    run = run_of(headers, **others)
+    with events.around(Running(run, propagation)):
+        events.tell(TaskStarted, run)
+        events.tell(TaskCompleted, run, 1.5)
+
+
+def postpone(headers: Any = None, reason: str | None = "later", **others: Any) -> dict[str, str]:
+    """Run and postpone; return what the row carries then."""
+    run = run_of(headers, **others)
+    with events.around(Running(run, None)):
+        events.tell(TaskPostponed, run, 1.5, 60, reason)
+        return merged(headers, events.headers())
+
+
+def retry(headers: Any = None, **others: Any) -> dict[str, str]:
+    """Run and retry; return what the row carries then."""
+    run = run_of(headers, **others)
+    with events.around(Running(run, None)):
+        events.tell(TaskRetried, run, 1.5, 30.0, 2, ERROR)
+        return merged(headers, events.headers())
+
+
+def fail(headers: Any = None, error: ErrorInfo = ERROR, **others: Any) -> None:
+    run = run_of(headers, **others)
+    with events.around(Running(run, None)):
+        events.tell(TaskFailed, run, 1.5, "error", error)
+
+
+def interrupted(*outcome: Any) -> None:
+    """Run, tell ``outcome`` if there is one, and have the process end meanwhile."""
+    run = run_of()
+    with events.around(Running(run, None)):
+        if outcome:
+            events.tell(outcome[0], run, *outcome[1:])
+        raise KeyboardInterrupt
+
+
+def claimed(*rows: dict[str, str] | None, seconds: float = 0.5) -> None:
+    """Tell a claim of tasks that carry these contexts."""
+    contexts = tuple(json.dumps(row) for row in rows if row is not None)
+    events.tell(TasksClaimed, QUEUE, len(rows), tuple(range(min(len(rows), 100))), seconds, contexts)
+
+
+def merged(headers: Mapping[str, str] | None, more: Mapping[str, str]) -> dict[str, str]:
+    return {**(headers or {}), **more}
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+def event(span: ReadableSpan, name: str) -> dict[str, Any]:
+    """Return the attributes of the one event of that name."""
+    [found] = [event for event in span.events if event.name == name]
+    return dict(found.attributes or {})
+
+
+def linked(span: ReadableSpan) -> list[int]:
+    return [link.context.span_id for link in span.links]
+
+
+def span_id(span: ReadableSpan) -> int:
+    assert span.context is not None
+    found: int = span.context.span_id
+    return found
+
+
+def trace_id(span: ReadableSpan) -> int:
+    assert span.context is not None
+    found: int = span.context.trace_id
+    return found
+
+
+def parent_id(span: ReadableSpan) -> int | None:
+    return span.parent.span_id if span.parent else None
+
+
+def assert_as_declared(span: ReadableSpan, declared: str) -> None:
+    """Check name, kind and every attribute's presence and type against the declaration."""
+    spec = spans.SPANS[declared]
+    found = attributes(span)
+    allowed = {attribute.name: attribute for attribute in spans.ATTRIBUTES if declared in attribute.on}
+    always = {name for name, attribute in allowed.items() if attribute.when is None}
+    assert span.name.split()[0] == spec.operation
+    assert span.kind is spec.kind
+    assert set(found) <= set(allowed)
+    assert always <= set(found)
+    assert {name: type(value) for name, value in found.items()} == {
+        name: allowed[name].type for name in found
+    }

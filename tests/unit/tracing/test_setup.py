@@ -1,0 +1,191 @@
+"""The SDK is set up in our processes if the environment asks for it, and only then."""
+
+import os
+import sys
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBasedTraceIdRatio
+
+from django_partisan.tracing import configure_sdk_if_needed, is_set_up
+from django_partisan.tracing.setup import exporter_names
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+
+
+@pytest.fixture
+def otel(monkeypatch: pytest.MonkeyPatch):
+    """Start from an environment and a process in which nobody set up anything; collect what is set."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    proxy = trace.ProxyTracerProvider()
+    made: list[Any] = []
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: made[-1] if made else proxy)
+    monkeypatch.setattr(trace, "set_tracer_provider", made.append)
+    yield made
+    for provider in made:
+        provider.shutdown()
+
+
+def exporters_of(provider: Any) -> list[Any]:
+    processors = provider._active_span_processor._span_processors
+    return [processor.span_exporter._exporter for processor in processors]
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], role: str = "manager") -> bool:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return configure_sdk_if_needed(role, "images")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, []),
+        ({"OTEL_SERVICE_NAME": "shop"}, []),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:9"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, []),
+        (ENDPOINT, ["otlp_proto_http"]),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9"}, ["otlp_proto_http"]),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, ["otlp_proto_http"]),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ["otlp_proto_grpc"]),
+        (
+            {
+                **ENDPOINT,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+            },
+            ["otlp_proto_http"],
+        ),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, []),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "console"}, ["console"]),
+        ({"OTEL_TRACES_EXPORTER": "console, otlp"}, ["console", "otlp_proto_http"]),
+        ({"OTEL_TRACES_EXPORTER": "otlp_proto_grpc"}, ["otlp_proto_grpc"]),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "true"}, []),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "false"}, ["otlp_proto_http"]),
+    ],
+)
+def test_exporters_are_those_the_environment_asks_for(variables: dict[str, str], expected: list[str]):
+    assert exporter_names(variables) == expected
+
+
+def test_nothing_is_set_up_without_an_exporter(otel, monkeypatch: pytest.MonkeyPatch, capsys):
+    assert not configure(monkeypatch, {"OTEL_SERVICE_NAME": "shop"})
+
+    assert otel == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_endpoint_alone_exports_over_http(otel, monkeypatch: pytest.MonkeyPatch):
+    assert configure(monkeypatch, ENDPOINT)
+
+    [exporter] = exporters_of(otel[0])
+    assert isinstance(exporter, OTLPSpanExporter)
+    assert is_set_up()
+
+
+def test_resource_is_the_environments_and_names_the_process(otel, monkeypatch: pytest.MonkeyPatch):
+    names = {"OTEL_SERVICE_NAME": "shop", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=prod"}
+    configure(monkeypatch, ENDPOINT | names, "worker")
+
+    found = otel[0].resource.attributes
+    assert found["service.name"] == "shop"
+    assert found["deployment.environment.name"] == "prod"
+    assert found["process.pid"] == os.getpid()
+    assert found["partisan.process.role"] == "worker"
+    assert found["partisan.queue.name"] == "images"
+
+
+@pytest.mark.parametrize(
+    ("variables", "kind"),
+    [
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, type(ALWAYS_OFF)),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, ParentBasedTraceIdRatio),
+    ],
+)
+def test_sampler_is_the_environments(otel, monkeypatch: pytest.MonkeyPatch, variables, kind):
+    configure(monkeypatch, ENDPOINT | variables)
+
+    assert isinstance(otel[0].sampler, kind)
+
+
+def test_console_writes_to_standard_error(otel, monkeypatch: pytest.MonkeyPatch, capsys):
+    configure(monkeypatch, {"OTEL_TRACES_EXPORTER": "console"})
+    with otel[0].get_tracer("t").start_as_current_span("shown"):
+        pass
+    otel[0].force_flush()
+
+    [exporter] = exporters_of(otel[0])
+    shown = capsys.readouterr()
+    assert isinstance(exporter, ConsoleSpanExporter)
+    assert shown.out == ""
+    assert '"name": "shown"' in shown.err
+
+
+def test_provider_of_the_host_stays(otel, monkeypatch: pytest.MonkeyPatch):
+    host = TracerProvider(shutdown_on_exit=False)
+    otel.append(host)
+
+    assert not configure(monkeypatch, ENDPOINT)
+    assert otel == [host]
+
+
+@pytest.mark.parametrize(
+    ("variables", "module", "cure"),
+    [
+        (
+            ENDPOINT,
+            "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+            "pip install 'django-partisan[otlp]'",
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+            "opentelemetry-exporter-otlp-proto-grpc",
+        ),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, None, "'otlp over http/json'"),
+        ({"OTEL_TRACES_EXPORTER": "postcards"}, None, "'postcards'"),
+    ],
+)
+def test_missing_exporter_is_one_line_that_names_the_cure(
+    otel, monkeypatch: pytest.MonkeyPatch, capsys, variables, module, cure
+):
+    if module:
+        monkeypatch.setitem(sys.modules, module, None)
+
+    assert not configure(monkeypatch, variables)
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("django_partisan: ")
+    assert cure in line
+    assert otel == []
+
+
+def test_missing_exporter_does_not_cost_the_other_one(otel, monkeypatch: pytest.MonkeyPatch, capsys):
+    assert configure(monkeypatch, {"OTEL_TRACES_EXPORTER": "postcards,otlp"})
+
+    assert len(exporters_of(otel[0])) == 1
+    assert "postcards" in capsys.readouterr().err
+
+
+def test_exporter_that_refuses_its_settings_is_one_line(otel, monkeypatch: pytest.MonkeyPatch, capsys):
+    def refuse(self: Any) -> None:
+        raise ValueError("no such certificate")
+
+    monkeypatch.setattr(OTLPSpanExporter, "__init__", refuse)
+
+    assert not configure(monkeypatch, ENDPOINT)
+
+    assert capsys.readouterr().err == (
+        "django_partisan: The span exporter 'otlp_proto_http' refused its settings: no such certificate\n"
+    )
+
+
+def test_workers_do_not_repeat_what_is_wrong(otel, monkeypatch: pytest.MonkeyPatch, capsys):
+    assert not configure(monkeypatch, {"OTEL_TRACES_EXPORTER": "postcards"}, "worker")
+
+    assert capsys.readouterr().err == ""
