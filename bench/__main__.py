@@ -33,12 +33,12 @@ def main() -> int:
         head, measurements, seen = alone.run(plan)
     print("\n" + head)
     print(report.tables(measurements))
-    if seen:
-        print(seen)
+    for sight in seen:
+        print(sight)
     used = {m.subject.partition(":")[2] for m in measurements if m.is_ours}
     for name in [name for name in notes() if name in used]:
         print(f"partisan2:{name} - {notes()[name]}")
-    return int(any(measurement.error for measurement in measurements))
+    return int(any(m.error for m in measurements) or any(sight.missing() for sight in seen))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from bench.subject import Failed, Subject
 from lab import postgres
 
 
-def run(plan: Plan) -> tuple[str, list[Measurement], str]:
+def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:
     """Measure; return the head of the report, the measurements, and what the companions saw."""
     measurements: list[Measurement] = []
     tasks_run: Counter[str] = Counter()
@@ -38,7 +38,7 @@ def run(plan: Plan) -> tuple[str, list[Measurement], str]:
                     if plan.output:
                         append(plan.output, [measurement])
         time.sleep(watched.LATEST_NOTE_SECONDS)
-        return head, measurements, watched.summary(Path(folder) / "notes", tasks_run)
+        return head, measurements, watched.sights(Path(folder) / "notes", tasks_run)
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from bench.peers import SUBJECTS, Harness, harness
 from bench.plan import Plan
 
 
-def run(plan: Plan, home: Path, peers: list[str] | None) -> tuple[str, list[Measurement], str]:
+def run(
+    plan: Plan, home: Path, peers: list[str] | None
+) -> tuple[str, list[Measurement], list[watched.Sight]]:
     """Measure; return the head of the report, the measurements, and what the companions saw.
 
     `peers` are written `name:variant`; `None` means the best known variants of those that are installed.
@@ -40,7 +42,7 @@ def run(plan: Plan, home: Path, peers: list[str] | None) -> tuple[str, list[Meas
             if plan.output:
                 append(plan.output, found)
         time.sleep(watched.LATEST_NOTE_SECONDS)
-        return head, measurements, watched.summary(running.notes, _tasks_run(measurements))
+        return head, measurements, watched.sights(running.notes, _tasks_run(measurements))
 
 
 def _installed(running: Harness, peers: list[str] | tuple[str, ...]) -> list[str]:

@@ -1,9 +1,10 @@
 """Probes inside the measured processes: what `python -m bench.profile` reads afterwards.
 
 `PARTISAN_BENCH_PROFILE` names a folder and so switches them on; `PARTISAN_BENCH_PROBE` chooses one:
-`sample` looks every 2 ms which function each thread is in and gives it the CPU time that the thread used
-since (cheap; C functions count for their caller); `cprofile` counts every call (small functions look dearer
-than they are); `steps` times the functions that `PARTISAN_BENCH_STEPS` names (`module:Class.method`, ...).
+`calls` (cProfile) times every call, by the clock: small functions look dearer than they are; `sample` looks
+every 2 ms where each thread is and charges that place with the CPU time used since: cheap, but it sees a
+thread only where that lets the interpreter go, which misleads about short turns between waits; `steps` times
+the functions that `PARTISAN_BENCH_STEPS` names (`module:Class.method`, ...).
 """
 
 import cProfile
@@ -24,6 +25,7 @@ from bench.sampler import Sampler
 FOLDER = "PARTISAN_BENCH_PROFILE"
 PROBE = "PARTISAN_BENCH_PROBE"
 STEPS = "PARTISAN_BENCH_STEPS"
+CALLS, SAMPLE = "calls", "sample"
 
 Dump = Callable[[str], None]
 
@@ -65,7 +67,7 @@ def install_from_environment() -> None:
     for place in filter(None, os.environ.get(STEPS, "").split(",")):
         _steps.wrap(place)
     _wrap_run(BaseProcess, lambda _: _until_exit(probing("worker")))
-    if os.environ.get(PROBE) == "cprofile":
+    if os.environ.get(PROBE, CALLS) == CALLS:
         _wrap_run(threading.Thread, lambda thread: _counting_calls(f"thread-{thread.name}"))
 
 
@@ -80,12 +82,12 @@ def probing(role: str) -> Iterator[None]:
     if FOLDER not in os.environ:
         yield
         return
-    probe = os.environ.get(PROBE, "sample")
-    if probe == "cprofile":
+    probe = os.environ.get(PROBE, CALLS)
+    if probe == CALLS:
         with _counting_calls(role):
             yield
         return
-    sampler = Sampler() if probe == "sample" else None
+    sampler = Sampler() if probe == SAMPLE else None
     if sampler:
         sampler.start()
     begun = time.process_time()

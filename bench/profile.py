@@ -1,9 +1,10 @@
 """Say where each microsecond of the hot path goes: drain a backlog with probes in manager and workers.
 
-    python -m bench.profile [--variant V] [--n N] [--probe sample|cprofile|steps] [--step MODULE:NAME]
+    python -m bench.profile [--variant V] [--n N] [--probe calls|sample|steps] [--step MODULE:NAME]
 
-Figures are microseconds of CPU a task, by process role and thread. A probed run is slower than an unprobed
-one: read the shares, and take rates from `python -m bench`.
+Figures are microseconds a task, by process role and thread. A probed run is slower than the unprobed one that
+goes before it: read shares here, and take rates and totals from there. `probes.py` says what each probe is
+good for.
 """
 
 import argparse
@@ -18,12 +19,14 @@ from typing import Any
 from bench import machine, probes
 from bench.alone import database_server
 from bench.scenarios import Options, drain
-from bench.subject import Subject
+from bench.subject import Failed, Subject
 from bench.variant import notes
 
 Rows = list[tuple[str, float]]
 
 OWN = "in the function itself"
+TOLD = ("rate", "cpu_worker_us", "cpu_server_us", "foreign_cpu")
+CAP_SECONDS = 120
 
 
 def main() -> None:
@@ -38,17 +41,19 @@ def main() -> None:
             probes.STEPS: ",".join(arguments.step),
         }
         print(
-            machine.describe(
-                database.settings(), f"one drain of {arguments.n:,} tasks, probe {arguments.probe}"
+            machine.describe(database.settings(), f"drains of {arguments.n:,} tasks, probe {arguments.probe}")
+        )
+        options = Options(arguments.n, CAP_SECONDS)
+        unprobed = drain(Subject(arguments.variant, database, Path(name)), options)
+        figures = drain(Subject(arguments.variant, database, Path(name), environment), options)
+        for kind, found in (("unprobed", unprobed), ("probed", figures)):
+            print(
+                f"{kind}: "
+                + ", ".join(f"{key} {value:.2f}" for key in TOLD if (value := found[key]) is not None)
             )
-        )
-        figures = drain(
-            Subject(arguments.variant, database, Path(name), environment), Options(arguments.n, 120)
-        )
-        print({key: round(value, 2) for key, value in figures.items() if value is not None})
         tasks = int(figures["ran"] or 1)
-        if arguments.probe == "cprofile":
-            _print_calls(folder, arguments.top)
+        if arguments.probe == probes.CALLS:
+            _print_calls(folder, tasks, arguments.top)
         else:
             _print_places(folder, tasks, arguments.top)
 
@@ -96,14 +101,20 @@ def _print_steps(found: Iterable[dict[str, list[float]]], tasks: int) -> None:
         print(f"{calls:8.0f} {each[0]:9.1f} {each[1]:8.3f} {each[2]:8.3f}  {place}")
 
 
-def _print_calls(folder: Path, top: int) -> None:
+def _print_calls(folder: Path, tasks: int, top: int) -> None:
     by_role: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.prof")):
         by_role.setdefault(path.name.split(".")[0], []).append(str(path))
     for role, paths in by_role.items():
-        print(f"\n# {role}: {len(paths)} profiles")
-        stats = pstats.Stats(*paths, stream=sys.stdout)
-        stats.sort_stats("tottime").print_stats(top)
+        timed: dict[Any, Any] = vars(pstats.Stats(*paths))["stats"]
+        for heading, place in ((OWN, 2), ("with what it calls", 3)):
+            print(f"\n# {role} ({len(paths)}), {heading}: us/task, calls/task")
+            for function, values in sorted(timed.items(), key=lambda item: -item[1][place])[:top]:
+                print(f"{1e6 * values[place] / tasks:9.3f} {values[1] / tasks:8.3f}  {_named(*function)}")
+
+
+def _named(file: str, line: int, function: str) -> str:
+    return function if file == "~" else f"{'/'.join(Path(file).parts[-2:])}:{line} {function}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--variant", choices=list(notes()), default="tuned")
     parser.add_argument("--n", type=int, default=200_000)
-    parser.add_argument("--probe", choices=["sample", "cprofile", "steps"], default="sample")
+    parser.add_argument("--probe", choices=[probes.CALLS, probes.SAMPLE, "steps"], default=probes.CALLS)
     parser.add_argument(
         "--step", action="append", default=[], metavar="MODULE:NAME", help="a function to time"
     )
@@ -124,4 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as error:
+        sys.exit(str(error))

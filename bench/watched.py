@@ -3,32 +3,64 @@
 import json
 import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bench.variant import Variant, environments
 
 LATEST_NOTE_SECONDS = 1.0
 """How long a companion may take to write its note once the process it watched is gone."""
 
 
-def summary(folder: Path, tasks_run: Mapping[str, int]) -> str:
-    """Return a line for each variant that was watched; `tasks_run` counts its tasks over all drains."""
-    seen: dict[str, list[dict[str, Any]]] = {}
+@dataclass(frozen=True)
+class Sight:
+    """What was seen of one variant in all its runs; `tasks` is how many it ran."""
+
+    name: str
+    tasks: int
+    scrapes: list[float]
+    scrapes_failed: int
+    spans: int
+    log_lines: int
+    log_bytes: int
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.scrapes)} scrapes, {self.scrapes_failed} failed"]
+        if self.scrapes:
+            median, longest = 1000 * statistics.median(self.scrapes), 1000 * max(self.scrapes)
+            parts.append(f"p50 {median:.1f} ms, max {longest:.1f} ms")
+        if Variant.from_environment(environments()[self.name]).full:
+            size = self.log_bytes / max(1, self.log_lines)
+            logged = f"{self.log_lines:,} log lines of {size:.0f} bytes"
+            parts.append(f"{self.spans:,} process spans and {logged} for {self.tasks:,} tasks")
+        return f"{self.name}: " + "; ".join([*parts, *self.missing()])
+
+    def missing(self) -> list[str]:
+        """Return what never came, so that the variant's figures are not what they claim to be."""
+        variant = Variant.from_environment(environments()[self.name])
+        came = {"scrape": bool(self.scrapes), "span": bool(self.spans), "log line": bool(self.log_lines)}
+        wanted = ["scrape"] * variant.metrics + ["span", "log line"] * variant.full
+        return [
+            f"NOT ONE {kind.upper()}: the figures are of something else" for kind in wanted if not came[kind]
+        ]
+
+
+def sights(folder: Path, tasks_run: Mapping[str, int]) -> list[Sight]:
+    """Read the notes of all companions; `tasks_run` counts each variant's tasks over all its runs."""
+    notes: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
         note = json.loads(path.read_text())
-        seen.setdefault(note["name"], []).append(note)
-    return "\n".join(_line(name, notes, tasks_run.get(name, 0)) for name, notes in seen.items())
-
-
-def _line(name: str, notes: list[dict[str, Any]], tasks: int) -> str:
-    scrapes = [seconds for note in notes for seconds in note["scrapes"]]
-    parts = [f"{len(scrapes)} scrapes, {sum(note['scrapes_failed'] for note in notes)} failed"]
-    if scrapes:
-        parts.append(f"p50 {1000 * statistics.median(scrapes):.1f} ms, max {1000 * max(scrapes):.1f} ms")
-    spans = sum(note["spans"] for note in notes)
-    lines = sum(note["log_lines"] for note in notes)
-    if spans or lines:
-        size = sum(note["log_bytes"] for note in notes) / max(1, lines)
-        parts.append(
-            f"{spans:,} process spans and {lines:,} log lines of {size:.0f} bytes for {tasks:,} tasks"
+        notes.setdefault(note["name"], []).append(note)
+    return [
+        Sight(
+            name,
+            tasks_run.get(name, 0),
+            [seconds for note in found for seconds in note["scrapes"]],
+            *(
+                sum(note[key] for note in found)
+                for key in ("scrapes_failed", "spans", "log_lines", "log_bytes")
+            ),
         )
-    return f"{name}: " + "; ".join(parts)
+        for name, found in notes.items()
+    ]

@@ -22,8 +22,9 @@ INTERRUPTED = 128 + signal.SIGINT
 def main() -> int:
     """Run the demo and return its exit code."""
     options = _options()
-    # A Ctrl-C and a TERM unwind the same way, through every "finally".
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A Ctrl-C, a TERM and a closed terminal unwind the same way, through every "finally".
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.default_int_handler)
     try:
         with environment(options.output):
             return _serve(options) if options.serve else _run(options)

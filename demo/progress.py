@@ -14,7 +14,7 @@ from django_partisan.models import Task
 PLAIN_SECONDS = 5.0
 """How often a line appears where the last one cannot be written over: in a file, in a pipe."""
 
-BAR_WIDTH = 24
+BAR_WIDTH = 12
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Counts:
         return self.completed + self.failed
 
 
-def counts(first_id: int = 0) -> Counts:
-    """Ask the table about the tasks from an id on."""
-    rows = Task.objects.filter(id__gte=first_id).values_list("status")
+def counts() -> Counts:
+    """Ask the table where the tasks are."""
+    rows = Task.objects.values_list("status")
     found = rows.annotate(Count("id"), Sum("retries"), Sum("postpones")).order_by()
     by_status = {status: (number, retries, postpones) for status, number, retries, postpones in found}
     numbers = {status: number for status, (number, _, _) in by_status.items()}
@@ -104,7 +104,5 @@ def bar(now: Counts) -> str:
 
 def line(now: Counts) -> str:
     """Return the state of all tasks in one line."""
-    return (
-        f"completed {now.completed}, failed {now.failed}, in process {now.in_process}, "
-        f"waiting {now.waiting}; retried {now.retries}, postponed {now.postpones}"
-    )
+    outcomes = f"completed {now.completed}, failed {now.failed}"
+    return f"{outcomes}, retried {now.retries}, postponed {now.postpones}"

@@ -57,7 +57,8 @@ def _keep_going(terminal: Terminal, children: dict[str, Child], output: Path) ->
                 terminal.say(child.last_words())
                 return 1
         _enqueue_some(second, output)
-        terminal.update(progress.line(progress.counts()))
+        now = progress.counts()
+        terminal.update(f"{progress.line(now)}; waiting {now.waiting}, in process {now.in_process}")
         time.sleep(1)
     raise AssertionError("count() never ends")
 

@@ -45,11 +45,11 @@ class BoundedPaginator(PaginatorBase):
         return rows.order_by()[:LISTED_MAX].count() if isinstance(rows, QuerySet) else len(rows)
 
 
-def _column(field: str, title: str) -> Callable[[Any, Task], Any]:
+def _column(field: str, title: str) -> Callable[[Any, Any], Any]:
     """Return a column that shows a field under the name that the documentation uses."""
 
     @admin.display(description=title)
-    def show(_admin: Any, row: Task) -> Any:
+    def show(_admin: Any, row: Any) -> Any:
         return getattr(row, field)
 
     return show
@@ -63,7 +63,8 @@ def _moment(field: str, title: str) -> Callable[[Any, Any], str | None]:
         moment = getattr(row, field)
         if moment is None:
             return None
-        return (localtime(moment) if is_aware(moment) else moment).isoformat(" ", "milliseconds")
+        local = localtime(moment) if is_aware(moment) else moment
+        return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
     return show
 
@@ -89,8 +90,8 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     """The tasks, the latest first; search by id or processor."""
 
     list_display = (
-        "id", "processor", "status", "reason", "queue", "due_at", "ended_at", "attempts", "retries",
-        "postpones", "priority",
+        "id", "processor", "status", "reason", "queue", "attempts", "retries", "postpones",
+        "due_at", "ended_at",
     )  # fmt: skip
     list_filter = ("status", QueueFilter, ProcessorFilter, ReasonFilter)
     search_fields = ("=id", "processor_class")
@@ -176,16 +177,16 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
 class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
     """The managers: those that live, and those whose tasks nobody has taken up yet."""
 
-    list_display = (
-        "queue_name", "host", "pid", "is_alive", "sleeping", "beaten_at", "began_at", "held_tasks",
-    )  # fmt: skip
-    list_display_links = ("queue_name", "host", "pid")
+    list_display = ("queue", "host", "pid", "is_alive", "sleeping", "beaten_at", "began_at", "held_tasks")
+    list_display_links = ("queue", "host", "pid")
+    sortable_by = ()
     ordering = ("queue_name", "host", "pid")
     fields = (
-        "id", "queue_name", "host", "pid", "is_alive", "sleeping", "began_at", "beaten_at",
+        "id", "queue", "host", "pid", "is_alive", "sleeping", "began_at", "beaten_at",
         "lease_seconds", "lock_name", "held_tasks",
     )  # fmt: skip
 
+    queue = _column("queue_name", "queue")
     began_at = _moment("started_at", "started at")
     beaten_at = _moment("heartbeat_at", "last heartbeat at")
 

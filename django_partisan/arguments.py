@@ -13,6 +13,7 @@ from typing import Any
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_scan = json.JSONDecoder().scan_once  # a row's text has no space around it, which loads() would look for
 _encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -27,14 +28,14 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     except (TypeError, ValueError, RecursionError) as error:
         raise _refusal(processor, args, kwargs, str(error)) from None
     # Non-ASCII is escaped in the text, so these two marks are all that a bad string can show.
-    if "\\u0000" in text or "\\ud" in text or _may_have_bad_keys(args, kwargs):
+    if "\\u0000" in text or "\\ud" in text or _hold_containers(args, kwargs):
         _refuse_what_json_hides(processor, args, kwargs)
     return text
 
 
 def unique_key(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], text: str) -> uuid.UUID:
     """Return a key that twins share: the same processor, args and kwargs, in any order of keys."""
-    if kwargs:
+    if kwargs or _hold_containers(args, kwargs):
         text = _encode_sorted({"args": args, "kwargs": kwargs})
     digest = blake2b(f"{processor}\0{text}".encode(), digest_size=16).digest()
     return uuid.UUID(bytes=digest)
@@ -42,12 +43,12 @@ def unique_key(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any],
 
 def decode(text: str) -> tuple[list[Any], dict[str, Any]]:
     """Return args and kwargs of a row's JSON text; version 1 rows look the same."""
-    arguments = json.loads(text)
+    arguments, _ = _scan(text, 0)
     return arguments.get("args", []), arguments.get("kwargs", {})
 
 
-def _may_have_bad_keys(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Tell, without a walk, whether any value is a container or a subclass that needs one."""
+def _hold_containers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Tell, without a walk, whether any value is a container, or of a subclass that may hide one."""
     return not (_PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwargs.values())))
 
 
@@ -63,22 +64,22 @@ def _refusal(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], k
 
 
 def _faults_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    try:
-        for index, value in enumerate(args):
-            yield from _faults(f"args[{index}]", value)
-        for key, value in kwargs.items():
-            yield from _text_faults(f"kwargs[{key!r}] (its name)", key)
-            yield from _faults(f"kwargs[{key!r}]", value)
-    except RecursionError:
-        yield "somewhere inside", "is nested too deeply or contains itself"
+    for key in kwargs:
+        yield from _text_faults(f"kwargs[{key!r}] (its name)", key)
+    places = [(f"args[{index}]", value) for index, value in enumerate(args)]
+    for place, value in [*places, *((f"kwargs[{key!r}]", value) for key, value in kwargs.items())]:
+        try:
+            yield from _faults(place, value)
+        except RecursionError:
+            yield place, "is nested too deeply or contains itself"
 
 
 def _faults(place: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yield where in ``value`` something stands that cannot be stored, and why."""
     if isinstance(value, str):
         yield from _text_faults(place, value)
-    elif value is None or isinstance(value, int):
-        return
+    elif isinstance(value, int):
+        yield from _number_faults(place, value)
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield place, f"is {value!r}, which JSON cannot hold"
@@ -92,8 +93,15 @@ def _faults(place: str, value: Any) -> Iterator[tuple[str, str]]:
             else:
                 yield from _text_faults(f"{place}[{key!r}] (its key)", key)
             yield from _faults(f"{place}[{key!r}]", item)
-    else:
+    elif value is not None:
         yield place, f"is {value!r} of type {type(value).__qualname__}, which is no JSON value"
+
+
+def _number_faults(place: str, number: int) -> Iterator[tuple[str, str]]:
+    try:
+        int.__repr__(number)
+    except ValueError:  # sys.set_int_max_str_digits()
+        yield place, "has more digits than Python writes"
 
 
 def _text_faults(place: str, text: str) -> Iterator[tuple[str, str]]:

@@ -49,13 +49,21 @@ class Key:
     flat: bool = True
 
 
+WRONG_SHAPE = "wrong shape"
+WRONG_QUEUE_NAME = "wrong queue name"
+UNKNOWN_KEY = "unknown key"
+WRONG_VALUE = "wrong value"
+MIN_ABOVE_MAX = "MIN above MAX"
+
+
 @dataclass(frozen=True)
 class Problem:
-    """A wrong setting: where it stands, what it is, and what was expected."""
+    """A wrong setting: where it stands, what it is, what was expected, and which kind of wrong it is."""
 
     place: str
     value: Any
     expected: str
+    kind: str = WRONG_VALUE
 
     def __str__(self) -> str:
         return f"{self.place} is {self.value!r}; expected {self.expected}."
@@ -120,13 +128,22 @@ def queue_names() -> list[str]:
 
 
 def check_queue_name(name: str) -> None:
-    """Raise ``UnknownQueue``, naming the known ones, unless the settings define ``name``."""
+    """Raise ``UnknownQueue``, naming the known ones, unless the settings define ``name``.
+
+    Raises ``WrongSetting`` if they do, but it does not fit into the table.
+    """
     if name == DEFAULT_QUEUE:
         return
     known = queue_names()
     if name not in known:
         listed = ", ".join(map(repr, known))
-        raise UnknownQueue(f"Unknown queue {name!r}; known: {listed}. Add it to PARTISAN_CONFIG, or correct the name.")
+        raise UnknownQueue(
+            f"Unknown queue {name!r}; known: {listed}. Add it to PARTISAN_CONFIG, or correct the name."
+        )
+    if len(name) > QUEUE_NAME_MAX_LENGTH:
+        raise WrongSetting(
+            f"Queue name {name!r} has {len(name)} characters; at most {QUEUE_NAME_MAX_LENGTH} fit."
+        )
 
 
 def queue_config(name: str = DEFAULT_QUEUE, **overrides: Any) -> QueueConfig:
@@ -151,8 +168,12 @@ def queue_value(name: str, key: str) -> Any:
 def problems() -> Iterator[Problem]:
     """Yield every wrong setting of every queue."""
     yield from _problems_of_shape()
+    told: set[str] = set()
     for name in queue_names():
-        yield from _problems_of_queue(name, {})
+        for problem in _problems_of_queue(name, {}):
+            if str(problem) not in told:  # a flat setting is wrong once, not once for each queue
+                told.add(str(problem))
+                yield problem
 
 
 def _value_of(queue: str, key: str) -> tuple[str, Any]:
@@ -170,18 +191,19 @@ def _value_of(queue: str, key: str) -> tuple[str, Any]:
 def _problems_of_shape() -> Iterator[Problem]:
     configured = getattr(settings, "PARTISAN_CONFIG", {})
     if not isinstance(configured, Mapping):
-        yield Problem("PARTISAN_CONFIG", configured, "a dict of queue names and their settings")
+        yield Problem("PARTISAN_CONFIG", configured, "a dict of queue names and their settings", WRONG_SHAPE)
         return
     for name, own in configured.items():
         if not isinstance(name, str) or not 1 <= len(name) <= QUEUE_NAME_MAX_LENGTH:
             expected = f"queue names of 1 to {QUEUE_NAME_MAX_LENGTH} characters"
-            yield Problem("A key of PARTISAN_CONFIG", name, expected)
+            yield Problem("A key of PARTISAN_CONFIG", name, expected, WRONG_QUEUE_NAME)
         if not isinstance(own, Mapping):
-            yield Problem(f"PARTISAN_CONFIG[{name!r}]", own, "a dict of settings")
+            yield Problem(f"PARTISAN_CONFIG[{name!r}]", own, "a dict of settings", WRONG_SHAPE)
             continue
         for key in own:
             if key not in KEYS:
-                yield Problem(f"A key of PARTISAN_CONFIG[{name!r}]", key, "one of " + ", ".join(KEYS))
+                place = f"A key of PARTISAN_CONFIG[{name!r}]"
+                yield Problem(place, key, "one of " + ", ".join(KEYS), UNKNOWN_KEY)
 
 
 def _problems_of_queue(queue: str, overrides: Mapping[str, Any]) -> Iterator[Problem]:
@@ -193,4 +215,4 @@ def _problems_of_queue(queue: str, overrides: Mapping[str, Any]) -> Iterator[Pro
             yield Problem(place, value, KEYS[key].expected)
     (low_place, low), (high_place, high) = found["MIN_QUEUE_SIZE"], found["MAX_QUEUE_SIZE"]
     if _is_int(low, 0) and _is_int(high, 1) and low > high:
-        yield Problem(low_place, low, f"at most {high}, which is {high_place}")
+        yield Problem(low_place, low, f"at most {high}, which is {high_place}", MIN_ABOVE_MAX)

@@ -5,6 +5,7 @@ or a metric. A ``Subscriber`` listens. One that raises is counted, told once on 
 and never reaches the task.
 """
 
+import json
 import sys
 import threading
 import traceback
@@ -38,6 +39,10 @@ class Subscriber:
         """Return a context manager for an enqueueing or a run."""
         return nullcontext()
 
+    def quiet(self) -> AbstractContextManager[None]:
+        """Return a context manager in which our own statements are not watched."""
+        return nullcontext()
+
     def headers(self) -> Mapping[str, str]:
         """Return strings to store with a task that is being enqueued."""
         return {}
@@ -56,10 +61,16 @@ class Subscriber:
 swallowed: Counter[str] = Counter()
 """Errors of subscribers by subscriber name, and ``headers`` for carried contexts that were dropped."""
 
+_ESCAPED_BYTES: Final = 12
+"""The most bytes that JSON needs for one character."""
+_JSON_MARKS: Final = 8
+"""Quotes, colon, comma and blanks around each pair, with the braces."""
+
 _subscribers: list[Subscriber] = []
 _handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
 _wrapping: tuple[Subscriber, ...] = ()
 _heading: tuple[Subscriber, ...] = ()
+_each_run_is_watched = False
 _told: set[str] = set()
 _lock = threading.Lock()
 
@@ -85,11 +96,12 @@ def subscribers() -> tuple[Subscriber, ...]:
 
 def refresh() -> None:
     """Ask the subscribers again what they want, as log levels may have changed."""
-    global _wrapping, _heading
+    global _wrapping, _heading, _each_run_is_watched
     listening = subscribers()
     _handlers.clear()  # filled again on demand by _handlers_of()
     _wrapping = tuple(s for s in listening if type(s).around is not Subscriber.around)
     _heading = tuple(s for s in listening if type(s).headers is not Subscriber.headers)
+    _each_run_is_watched = bool(_wrapping or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted))
 
 
 def wanted(kind: type[Fact]) -> bool:
@@ -99,7 +111,7 @@ def wanted(kind: type[Fact]) -> bool:
 
 def each_run_is_watched() -> bool:
     """Tell whether anybody wants to hear of every run, or be around it."""
-    return bool(_wrapping or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted))
+    return _each_run_is_watched
 
 
 def tell(kind: type[Fact], *values: Any) -> None:
@@ -122,14 +134,33 @@ def around(scope: Scope) -> AbstractContextManager[None]:
     return _around_all(scope) if _wrapping else _NOTHING_AROUND
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Enter every subscriber's ``quiet``: polls and heartbeats are no news."""
+    with ExitStack() as stack:
+        for subscriber in subscribers():
+            try:
+                stack.enter_context(_Guarded(subscriber, subscriber.quiet()))
+            except Exception:
+                _swallow(subscriber.name)
+        yield
+
+
 def headers() -> dict[str, str]:
-    """Return what the subscribers want stored with a new task."""
+    """Return what the subscribers want stored with a new task.
+
+    What is longer than ``HEADERS_MAX_BYTES``, or no text that PostgreSQL's JSON can hold, is dropped
+    as a whole and counted: a task is never refused for its context.
+    """
     collected: dict[str, str] = {}
     for subscriber in _heading:
         try:
             collected.update(subscriber.headers())
         except Exception:
             _swallow(subscriber.name)
+    if collected and not _can_be_stored(collected):
+        swallowed["headers"] += 1
+        return {}
     return collected
 
 
@@ -215,6 +246,29 @@ def _is_wanted(subscriber: Subscriber, kind: type[Fact]) -> bool:
         return False
 
 
+def _can_be_stored(collected: Mapping[Any, Any]) -> bool:
+    characters = 0
+    for key, value in collected.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            return False
+        characters += len(key) + len(value) + _JSON_MARKS
+        for text in (key, value):
+            if "\0" in text or not (text.isascii() or _is_unicode(text)):
+                return False
+    if characters * _ESCAPED_BYTES <= HEADERS_MAX_BYTES:
+        return True  # whatever its characters are: the usual case, without writing the JSON twice
+    return len(json.dumps(collected)) <= HEADERS_MAX_BYTES
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether ``text`` is free of lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _name_of(handle: Callable[[Any], None]) -> str:
     owner = getattr(handle, "__self__", None)
     return owner.name if isinstance(owner, Subscriber) else "subscriber"
@@ -228,7 +282,10 @@ def _swallow(name: str) -> None:
         _told.add(name)
     if first:
         try:
-            print(f"django_partisan: the {name} subscriber raised; further errors are only counted.", file=sys.stderr)
+            print(
+                f"django_partisan: the {name} subscriber raised; further errors are only counted.",
+                file=sys.stderr,
+            )
             traceback.print_exc()
         except Exception:  # standard error is closed: the count stands, the task goes on
             swallowed["stderr"] += 1

@@ -5,7 +5,7 @@ class PartisanError(Exception):
     """Base of the errors the library raises."""
 
 
-class PostponeTask(Exception):  # noqa: N818 - the public name since version 1
+class PostponeTask(Exception):
     """Raise inside ``run()`` to have the task run again later.
 
     ``postpone_for_seconds`` is the delay; without it the queue's ``DEFAULT_POSTPONE_DELAY_SECONDS``

@@ -51,7 +51,9 @@ class ErrorInfo(NamedTuple):
     def of(cls, error: BaseException) -> "ErrorInfo":
         """Describe ``error``; an error that cannot even describe itself is described by its class."""
         kind = type(error)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        name = (
+            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        )
         try:
             return cls(name, str(error), "".join(traceback.format_exception(error)))
         except Exception as second:

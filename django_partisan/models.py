@@ -136,7 +136,9 @@ class ManagerLease(models.Model):
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
     host = models.TextField()
     pid = models.IntegerField()
-    lock_name = models.UUIDField(help_text="The file that this manager and its workers hold locked on their host.")
+    lock_name = models.UUIDField(
+        help_text="The file that this manager and its workers hold locked on their host."
+    )
     lease_seconds = models.FloatField()
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())

@@ -1,13 +1,14 @@
 """The class that users write their tasks with, and how a task is enqueued."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from django_partisan import arguments, events
@@ -98,11 +99,9 @@ class BaseTaskProcessor:
             scope.task_id = task.pk
             scope.deduplicated = not inserted
         if connection.in_atomic_block:
-            # A manager may have gone to sleep since; and nothing is told of a row that is rolled back.
-            transaction.on_commit(lambda: wake(connection, [queue]), connection.alias, robust=True)
-            transaction.on_commit(lambda: _tell_enqueued(task, inserted), connection.alias, robust=True)
-        else:
-            _tell_enqueued(task, inserted)
+            # A manager may have gone to sleep since the insert looked for one.
+            _after_commit(connection, lambda: wake(connection, [queue]))
+        _after_commit(connection, lambda: _tell_enqueued(task, inserted, new.arguments))
         return task
 
     async def adelay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
@@ -122,7 +121,9 @@ class BaseTaskProcessor:
         text = arguments.encode(name, self.args, self.kwargs)
         key = arguments.unique_key(name, self.args, self.kwargs, text) if cls.UNIQUE_FOR_PARAMS else None
         headers = events.headers()
-        return NewTask(queue, name, priority, execute_after, text, json.dumps(headers) if headers else None, key)
+        return NewTask(
+            queue, name, priority, execute_after, text, json.dumps(headers) if headers else None, key
+        )
 
 
 def bulk_delay(
@@ -142,7 +143,11 @@ def bulk_delay(
     name = kinds.pop().__name__ if len(kinds) == 1 else None
     scope = Enqueueing(processors[0].QUEUE_NAME, name, len(processors))
     with events.around(scope):
-        tasks = [processor._new_task(priority, execute_after) for processor in processors]
+        tasks = []
+        for processor in processors:
+            # What the subscribers want stored is asked for each task: they see whose turn it is.
+            scope.queue, scope.processor = processor.QUEUE_NAME, type(processor).__name__
+            tasks.append(processor._new_task(priority, execute_after))
         places, distinct = _without_twins(tasks)
         connection = connections[task_database()]
         try:
@@ -150,12 +155,24 @@ def bulk_delay(
         except Exception as error:
             events.tell(TaskEnqueueFailed, scope.queue, name or "", priority, ErrorInfo.of(error))
             raise
+        scope.task_ids = [rows[place][0] for place in places]
+        scope.deduplicated = not any(inserted for _, inserted in rows)
     queues = {task.queue for task in tasks}
-    transaction.on_commit(lambda: wake(connection, queues), connection.alias, robust=True)
+    _after_commit(connection, lambda: wake(connection, queues))
     if events.wanted(TaskEnqueued) or events.wanted(TaskDeduplicated):
-        told = [(rows[place], tasks[index], distinct[place] is tasks[index]) for index, place in enumerate(places)]
-        transaction.on_commit(lambda: _tell_all_enqueued(told), connection.alias, robust=True)
-    return [rows[place][0] for place in places]
+        told = [
+            (rows[place], tasks[index], distinct[place] is tasks[index]) for index, place in enumerate(places)
+        ]
+        _after_commit(connection, lambda: _tell_all_enqueued(told))
+    return list(scope.task_ids)
+
+
+def _after_commit(connection: BaseDatabaseWrapper, action: Callable[[], None]) -> None:
+    """Act once the row is there for all to see; never, if it is rolled back."""
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(action, connection.alias, robust=True)
+    else:
+        action()  # the caller ends transactions by hand, and Django cannot tell when
 
 
 def _aware(name: str, moment: Any) -> datetime:
@@ -165,7 +182,8 @@ def _aware(name: str, moment: Any) -> datetime:
         return moment
     if settings.USE_TZ:
         raise ValueError(
-            f"{name}: execute_after is {moment!r}, which has no time zone; use django.utils.timezone.now() or make_aware()."
+            f"{name}: execute_after is {moment!r}, which has no time zone; "
+            "use django.utils.timezone.now() or make_aware()."
         )
     return timezone.make_aware(moment)
 
@@ -184,7 +202,7 @@ def _without_twins(tasks: list[NewTask]) -> tuple[list[int], list[NewTask]]:
     return places, distinct
 
 
-def _tell_enqueued(task: Task, inserted: bool) -> None:
+def _tell_enqueued(task: Task, inserted: bool, arguments_text: str) -> None:
     kind = TaskEnqueued if inserted else TaskDeduplicated
     if not events.wanted(kind):
         return
@@ -198,7 +216,7 @@ def _tell_enqueued(task: Task, inserted: bool) -> None:
         task.postpones,
     )
     if inserted:
-        events.tell(TaskEnqueued, ref, task.execute_after, not task.ready)
+        events.tell(TaskEnqueued, ref, task.execute_after, not task.ready, arguments_text)
     else:
         events.tell(TaskDeduplicated, ref)
 
@@ -209,6 +227,6 @@ def _tell_all_enqueued(told: list[tuple[tuple[int, bool], NewTask, bool]]) -> No
         ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
         if inserted and is_first:
             due_at = new.execute_after or now
-            events.tell(TaskEnqueued, ref, due_at, due_at > now)
+            events.tell(TaskEnqueued, ref, due_at, due_at > now, new.arguments)
         else:
             events.tell(TaskDeduplicated, ref)

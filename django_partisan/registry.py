@@ -28,11 +28,14 @@ def register(processor_class: P) -> P:
     """
     name = processor_class.__name__
     if len(name) > PROCESSOR_NAME_MAX_LENGTH:
-        raise ValueError(f"Processor name {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit.")
+        raise ValueError(
+            f"Processor name {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
+        )
     known = _classes.get(name)
     if known is not None and _place(known) != _place(processor_class):
         raise ProcessorClassAlreadyRegistered(
-            f"Two processors are named {name!r}: one in {known.__module__}, one in {processor_class.__module__}. "
+            f"Two processors are named {name!r}: one in {known.__module__}, "
+            f"one in {processor_class.__module__}. "
             "Rename one of them: a task's row carries only the class name."
         )
     _classes[name] = processor_class
@@ -45,8 +48,8 @@ def processor_class(name: str) -> "type[BaseTaskProcessor]":
         return _classes[name]
     except KeyError:
         raise ProcessorClassNotFound(
-            f"No processor is registered as {name!r}. Decorate the class with @registry.register and import it "
-            f"from a {MODULE}.py in the root of an installed app."
+            f"No processor is registered as {name!r}. Decorate the class with @registry.register and "
+            f"import it from a {MODULE}.py in the root of an installed app."
         ) from None
 
 

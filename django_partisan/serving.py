@@ -39,7 +39,7 @@ def demand_database(wait_seconds: float = 0.0) -> None:
             break
         except OperationalError as error:
             if time.monotonic() >= deadline:
-                reason = str(error).strip().splitlines()[-1].strip()
+                reason = " ".join(str(error).split())  # libpq writes several lines, the cause first
                 raise CannotStart(
                     f"The database {address_of(connection)} is out of reach: {reason} "
                     "Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS."
@@ -76,7 +76,11 @@ class SpecOfWorker:
     """Make what each worker of this manager is told."""
 
     def __init__(
-        self, config: QueueConfig, manager_pid: int, subscribe: tuple[str, dict[str, Any]] | None, flush_seconds: float
+        self,
+        config: QueueConfig,
+        manager_pid: int,
+        subscribe: tuple[str, dict[str, Any]] | None,
+        flush_seconds: float,
     ) -> None:
         self._config = config
         self._database: str = connections[task_database()].settings_dict["NAME"]

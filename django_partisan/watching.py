@@ -29,7 +29,9 @@ class Watch:
 
         self.metrics_address: str | None = None
         plain = {"log_format": options["log_format"], "log_file": options["log_file"]}
-        self.spec_of_worker = SpecOfWorker(config, os.getpid(), ("django_partisan.watching.watch_worker", plain), 5.0)
+        self.spec_of_worker = SpecOfWorker(
+            config, os.getpid(), ("django_partisan.watching.watch_worker", plain), 5.0
+        )
 
     def serve_metrics(self, snapshot: Callable[[], Snapshot]) -> None:
         pass

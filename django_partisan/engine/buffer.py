@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from operator import itemgetter
 
-from django_partisan.sql.claiming import ID, PRIORITY, TaskRow
+from django_partisan.sql.claiming import ID, PRIORITY, PROCESSOR, TaskRow
 
 _in_running_order = itemgetter(PRIORITY, ID)
 
@@ -44,13 +44,21 @@ class Buffer:
             return self._rescued[0]
         return self._rows[0] if self._rows else None
 
-    def take(self) -> TaskRow:
-        """Take the task that runs next; raises ``IndexError`` if there is none."""
-        return self._rescued.popleft() if self._rescued else self._rows.popleft()
+    def take_alike(self, at_most: int) -> list[TaskRow]:
+        """Take the tasks that run next, as far as they are of one processor."""
+        rows = self._rescued or self._rows
+        taken: list[TaskRow] = []
+        while rows and len(taken) < at_most and (not taken or rows[0][PROCESSOR] == taken[0][PROCESSOR]):
+            taken.append(rows.popleft())
+        return taken
+
+    def rows(self) -> list[TaskRow]:
+        """Return every task, and keep them."""
+        return [*self._rescued, *self._rows]
 
     def take_all(self) -> list[TaskRow]:
         """Take every task."""
-        taken = [*self._rescued, *self._rows]
+        taken = self.rows()
         self._rescued.clear()
         self._rows.clear()
         return taken

@@ -31,24 +31,38 @@ TOLD_IDS: Final = 100
 
 
 class Claimer:
-    """Claim for one queue over one line; ``claimed`` gets the rows, in the loop."""
+    """Claim for one queue over one line; ``claimed`` gets the rows, in the loop.
+
+    ``failed`` is called when a claim's answer may have been lost with its connection.
+    """
 
     def __init__(
-        self, config: QueueConfig, line: Line, identity: Callable[[], UUID], claimed: Callable[[list[TaskRow]], None]
+        self,
+        config: QueueConfig,
+        line: Line,
+        identity: Callable[[], UUID],
+        claimed: Callable[[list[TaskRow]], None],
+        failed: Callable[[], None],
     ) -> None:
         self._config = config
         self._line = line
         self._identity = identity
         self._claimed = claimed
+        self._failed = failed
         self._hungry = True
         self._behind: tuple[int, int] | None = None
         self._from_start_at = 0.0
         self._look_at = 0.0
         self._asleep = False
         self._full_claims = 0
+        self._came_empty = False
+        self._just_fell_asleep = False
+        self._any_due = False
         self._gatherings = 0
         self._stopped = False
         self._outage = Outage()
+        self.looked_from = 0.0
+        """When the last look ahead that came back began; monotonic."""
         self.next_due_in: float | None = None
         """Seconds until the next scheduled task was due, when last looked."""
         self.last_claim_at: float | None = None
@@ -56,7 +70,12 @@ class Claimer:
     @property
     def is_idle(self) -> bool:
         """True if nothing was due when last looked, and no call is under way."""
-        return not (self._hungry or self._line.busy or self._look_at <= time.monotonic())
+        return not (self._hungry or self._any_due or self._line.busy or self._look_at <= time.monotonic())
+
+    @property
+    def is_stopped(self) -> bool:
+        """True after ``stop()``."""
+        return self._stopped
 
     @property
     def reachable(self) -> bool:
@@ -94,8 +113,9 @@ class Claimer:
         self._behind = None
 
     def expect(self, seconds: float) -> None:
-        """Note that a task of ours will be due in ``seconds``."""
+        """Note that a waiting task will be due in ``seconds``."""
         self._look_at = min(self._look_at, time.monotonic() + seconds)
+        self.next_due_in = seconds if self.next_due_in is None else min(self.next_due_in, seconds)
 
     def renew(self) -> None:
         """Begin anew under a new identity, whose row says nothing of sleep."""
@@ -117,7 +137,9 @@ class Claimer:
         )
         self._gatherings += 1
         clean = self._gatherings % self._config.checks_before_cleanup == 0
-        self._line.submit(partial(_clean_first, call) if clean else call, partial(self._on_claim, now, limit, behind))
+        self._line.submit(
+            partial(_clean_first, call) if clean else call, partial(self._on_claim, now, limit, behind)
+        )
 
     def _on_claim(self, started: float, limit: int, behind: tuple[int, int] | None, result: Any) -> None:
         if isinstance(result, Exception):
@@ -137,28 +159,38 @@ class Claimer:
             self._full_claims = 0
             self._hungry = False
             self._look_at = 0.0
+            self._came_empty = not rows
         if rows:
             self.last_claim_at = time.time()
             self._claimed(rows)
 
     def _look_ahead(self) -> None:
-        self._look_at = time.monotonic() + self._config.sleep_delay_seconds
+        now = time.monotonic()
+        self._look_at = now + self._config.sleep_delay_seconds
         call = partial(claiming.look_ahead, queue=self._config.queue, limit=PROMOTE_AT_MOST)
-        self._line.submit(call, self._on_look)
+        self._line.submit(call, partial(self._on_look, now))
 
-    def _on_look(self, result: Any) -> None:
+    def _on_look(self, started: float, result: Any) -> None:
         if isinstance(result, Exception):
             self._fail(result)
             return
         self._restored()
         ahead: Ahead = result
+        self.looked_from = started
         self.next_due_in = ahead.next_due_in
-        if ahead.any_due:
+        self._any_due = ahead.any_due
+        if ahead.any_due and (ahead.promoted or not self._came_empty):
             self._hungry = True
-        if ahead.promoted >= PROMOTE_AT_MOST:
-            self.expect(DOZE_SECONDS)
-        elif ahead.next_due_in is not None:
+        # What is due and was not to be had, others have locked: asking at once again would spin.
+        if (
+            ahead.promoted >= PROMOTE_AT_MOST
+            or self._just_fell_asleep
+            or (ahead.any_due and not self._hungry)
+        ):
+            self._look_at = min(self._look_at, time.monotonic() + DOZE_SECONDS)
+        if ahead.next_due_in is not None:
             self.expect(ahead.next_due_in)
+        self._came_empty = self._just_fell_asleep = False
 
     def _publish(self, asleep: bool) -> None:
         self._asleep = asleep
@@ -172,10 +204,12 @@ class Claimer:
         elif self._asleep:
             # Who looked at our row before it said so has not notified us: look once more, twice.
             self._look_at = 0.0
+            self._just_fell_asleep = True
             self._full_claims = 0
 
     def _fail(self, error: Exception) -> None:
         self._hungry = True
+        self._failed()
         if self._outage.fail(error):
             events.tell(ClaimFailed, self._config.queue, self._outage.error)
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from django_partisan.engine.worker import WorkerSpec
 
 
-def worker_main(pipe: Connection, bell: Connection, presence: Any, spec: "WorkerSpec") -> None:  # pragma: no cover - child process
+def worker_main(
+    pipe: Connection, bell: Connection, presence: Any, spec: "WorkerSpec"
+) -> None:  # pragma: no cover - child process
     """Run a worker until its manager stops or recycles it, or is gone.
 
     ``presence`` is a descriptor of the manager's presence file, wrapped to survive the start.

@@ -1,9 +1,10 @@
 """One run of a task, and what comes of it."""
 
 import json
+import sys
 from collections.abc import Callable
 from contextvars import copy_context
-from time import perf_counter
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from django.db import connections, transaction
@@ -62,13 +63,20 @@ class Ending(NamedTuple):
 class Executor:
     """Run tasks, one at a time, for one worker."""
 
-    def __init__(self, config: QueueConfig, slot: int, generation: int, wait_of: Callable[[TaskRow], float]) -> None:
+    def __init__(
+        self, config: QueueConfig, slot: int, generation: int, wait_of: Callable[[TaskRow], float]
+    ) -> None:
         self._config = config
         self._slot = slot
         self._generation = generation
         self._wait_of = wait_of
-        self.seconds = 0.0
+        self.started = self.ended = 0.0
+        """The last run's monotonic times; the worker, which reads the clock anyway, sets the first."""
+
+    @property
+    def seconds(self) -> float:
         """How long the last run took."""
+        return self.ended - self.started
 
     def execute(self, row: TaskRow) -> Outcome | str:
         """Run a task in a context of its own and return its outcome; raises nothing."""
@@ -114,7 +122,14 @@ class Executor:
 
     def _attempt(self, row: TaskRow) -> Ending | None:
         """Run the task; return ``None`` if it completed and is to be settled as that."""
-        started = perf_counter()
+        try:
+            return self._run(row)
+        except Exception as error:  # an exception of the task's that cannot be asked what it wants
+            return _failed(row, REASON_ERROR, error)
+        finally:
+            self.ended = monotonic()
+
+    def _run(self, row: TaskRow) -> Ending | None:
         processor_class = None
         try:
             processor_class = registry.processor_class(row[PROCESSOR])
@@ -130,8 +145,6 @@ class Executor:
             return Ending(CLAIM_LOST, None)
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
             return _errored(row, processor_class, error)
-        finally:
-            self.seconds = perf_counter() - started
         return None
 
     def _run_with_settlement(self, processor: BaseTaskProcessor, row: TaskRow) -> Ending:
@@ -141,7 +154,9 @@ class Executor:
             processor.run()
             pair = (row[ID], row[TOKEN])
             if settle_completed(connections[database], [pair], self._config.delete_tasks_on_complete):
-                raise ClaimLost(f"Task {row[ID]} was taken over while it ran; its transaction is rolled back.")
+                raise ClaimLost(
+                    f"Task {row[ID]} was taken over while it ran; its transaction is rolled back."
+                )
         return Ending(SETTLED, TaskCompleted)
 
     def _postponed(
@@ -150,14 +165,18 @@ class Executor:
         delay = request.postpone_for_seconds
         if delay is None:
             delay = self._config.default_postpone_delay_seconds
-        if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < float("inf"):
-            wrong = ValueError(f"PostponeTask was raised with {delay!r}; expected a number of seconds, at least 0.")
+        if not _is_delay(delay):
+            wrong = ValueError(
+                f"PostponeTask was raised with {delay!r}; expected a number of seconds, at least 0."
+            )
             return _failed(row, REASON_ERROR, wrong)
         limit = self._config.default_postpones_count
         if processor_class is not None and processor_class.POSTPONE_CONFIG is not None:
             limit = processor_class.POSTPONE_CONFIG.max_postpones
         if limit is not None and row[POSTPONES] >= limit:
-            reached = MaxPostponesReached(f"{row[PROCESSOR]}: postponed {row[POSTPONES]} times, which is the limit.")
+            reached = MaxPostponesReached(
+                f"{row[PROCESSOR]}: postponed {row[POSTPONES]} times, which is the limit."
+            )
             return _failed(row, REASON_MAX_POSTPONES, reached)
         outcome = Outcome(row[ID], row[TOKEN], STATUS_NEW, float(delay), postpones=1)
         return Ending(outcome, TaskPostponed, (float(delay), request.reason))
@@ -198,6 +217,10 @@ def _outcome(row: TaskRow, status: str, info: ErrorInfo, **more: Any) -> Outcome
 def storable(text: str) -> str:
     """Return ``text`` without what PostgreSQL cannot hold: NUL and lone surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _is_delay(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
 def _headers(context: str) -> dict[str, str] | None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from django_partisan.engine.buffer import Buffer
-from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.sql.claiming import PROCESSOR, TOKEN, TaskRow
 
 TARGET_SECONDS: Final = 0.010
@@ -62,9 +62,13 @@ class ClaimTimes:
         return {token: times[token] for token in {row[TOKEN] for row in rows} if token in times}
 
 
-def feed(workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace) -> list[tuple[WorkerProcess, list[TaskRow]]]:
+def feed(
+    workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace
+) -> list[tuple[WorkerProcess, list[TaskRow]]]:
     """Take from the buffer what each worker should be handed now; the least loaded is served first."""
-    hungry = [w for w in workers if w.takes_tasks and (not w.held or w.expected_seconds < REFILL_BELOW_SECONDS)]
+    hungry = [
+        w for w in workers if w.takes_tasks and (not w.held or w.expected_seconds < REFILL_BELOW_SECONDS)
+    ]
     hungry.sort(key=lambda worker: worker.expected_seconds)
     chunks = []
     for place, worker in enumerate(hungry):
@@ -79,20 +83,19 @@ def feed(workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace) -> list[t
 
 
 def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> list[TaskRow]:
-    chunk: list[TaskRow] = []
     if worker.tasks_left is not None:
         at_most = min(at_most, worker.tasks_left)
-    expected = worker.expected_seconds
-    while len(chunk) < at_most and expected < TARGET_SECONDS:
-        row = buffer.first()
-        if row is None:
-            break
-        seconds = pace.of(row[PROCESSOR])
-        if expected and expected + seconds > TARGET_SECONDS:
-            break  # a long task waits for a worker that has nothing else to do
-        chunk.append(buffer.take())
-        expected += seconds
-    worker.expected_seconds = expected
+    chunk: list[TaskRow] = []
+    while len(chunk) < at_most and (first := buffer.first()) is not None:
+        seconds = pace.of(first[PROCESSOR])
+        number = int((TARGET_SECONDS - worker.expected_seconds) / seconds)
+        if number < 1:
+            if chunk or worker.held:
+                break
+            number = 1  # a long task is for a worker that has nothing else to do
+        alike = buffer.take_alike(min(number, at_most - len(chunk)))
+        worker.expected_seconds += seconds * len(alike)
+        chunk += alike
     return chunk
 
 

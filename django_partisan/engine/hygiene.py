@@ -4,11 +4,11 @@ Language, time zone and every other context variable need no care here: each run
 its own, which is dropped with it.
 """
 
+import contextlib
 import select
 import threading
 from typing import Any
 
-from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -77,10 +77,8 @@ def _reset(connection: BaseDatabaseWrapper) -> None:
 
     ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
     """
-    try:
-        connection._close()
-    except Error:
-        pass  # it was dead already
+    with contextlib.suppress(Exception):  # the driver's own errors: it was dead already
+        connection.connection.close()
     connection.connection = None
     connection.closed_in_transaction = False
     connection.in_atomic_block = False

@@ -21,6 +21,7 @@ from django_partisan.engine.line import Line
 from django_partisan.engine.presence import if_gone, is_gone
 from django_partisan.facts import LeaseLost
 from django_partisan.sql import leasing
+from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.leasing import Colleague, Orphan
 
 WATCH_SECONDS: Final = 1.0
@@ -39,7 +40,8 @@ class Beaten(NamedTuple):
 class Lease:
     """The identity and the heartbeat of a manager; ``rescued`` gets the tasks taken over, in the loop.
 
-    ``kept`` gets, after the lease was lost, the ids of the tasks that are still ours.
+    ``kept`` gets, after the lease was lost, the ids of the tasks that are still ours. ``failed`` is
+    called when the answer to a rescue may have been lost with its connection.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Lease:
         lock_name: uuid.UUID,
         rescued: Callable[[list[Orphan]], None],
         kept: Callable[[set[int]], int],
+        failed: Callable[[], None],
     ) -> None:
         self.id = uuid.uuid4()
         self._config = config
@@ -57,7 +60,9 @@ class Lease:
         self._rescued = rescued
         self._kept = kept
         self._host = socket.gethostname()
+        self._failed = failed
         self._is_registered = False
+        self._is_ready = False
         self._beaten_at = time.monotonic()
         self._beat_at = 0.0
         self._watch_at = 0.0
@@ -67,7 +72,7 @@ class Lease:
     @property
     def is_ready(self) -> bool:
         """True once our row stands and the first rescue is done: claims may begin."""
-        return self._is_registered
+        return self._is_ready
 
     def turn(self, now: float) -> None:
         """Beat if it is time, or if a colleague of this host has just gone."""
@@ -86,6 +91,23 @@ class Lease:
         if self._stopped or self._line.busy:
             return float("inf")
         return min(self._beat_at, self._watch_at) if self._neighbours else self._beat_at
+
+    def find_unheard(self, known: list[int], found: Callable[[list[TaskRow]], None]) -> None:
+        """Look for tasks that are ours by the table though nobody here knows them.
+
+        ``known`` names all that are known, and must stay so until ``found`` is called.
+        """
+        if self._line.busy or self._stopped or not self._is_ready:
+            return
+
+        def done(result: Any) -> None:
+            if isinstance(result, Exception):
+                self._beat_at = time.monotonic() + RETRY_SECONDS
+            else:
+                found(result)
+
+        queue, manager = self._config.queue, self.id
+        self._line.submit(lambda connection: leasing.unheard(connection, queue, manager, known), done)
 
     def stop(self) -> None:
         """Take over nothing more and give up our row."""
@@ -122,7 +144,9 @@ class Lease:
         )
         self._is_registered = True
 
-    def _proven_gone(self, colleagues: list[Colleague], files: ExitStack) -> tuple[list[uuid.UUID], list[int]]:
+    def _proven_gone(
+        self, colleagues: list[Colleague], files: ExitStack
+    ) -> tuple[list[uuid.UUID], list[int]]:
         """Return the colleagues of this host that are gone for certain, and the tasks they had begun."""
         gone: list[uuid.UUID] = []
         begun: list[int] = []
@@ -140,10 +164,12 @@ class Lease:
             if not isinstance(result, Error):
                 raise result
             self._beat_at = now + RETRY_SECONDS
+            self._failed()
         elif not result.is_alive:
             self._lose(now)
         else:
             self._beaten_at = now
+            self._is_ready = True
             self._neighbours = [c for c in result.colleagues if c.host == self._host]
             if result.orphans:
                 self._rescued(result.orphans)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan import events
 from django_partisan.sql.connection import open_connection
 from django_partisan.sql.listening import listen, queues_notified
 
@@ -71,6 +72,10 @@ class Line:
         return ended
 
     def _run(self) -> None:
+        with events.quiet():
+            self._serve()
+
+    def _serve(self) -> None:
         while True:
             for key, _ in self._waiting.select():
                 if key.fd == self._bell:

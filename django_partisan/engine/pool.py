@@ -86,6 +86,10 @@ class Pool:
         """True if no worker would take a task now or after those it holds."""
         return not any(worker.state == states.READY for worker in self.workers)
 
+    def held(self) -> list[TaskRow]:
+        """Return the tasks that workers hold."""
+        return [row for worker in self.workers for row in worker.held.values()]
+
     def turn(self, now: float) -> None:
         """Start workers for the slots whose time has come."""
         if self._stopped:
@@ -108,6 +112,7 @@ class Pool:
         """Have every worker end when it has nothing more to run; start no more."""
         self._stopped = True
         for worker in self.workers:
+            worker.recall()
             self._tell_to_stop(worker)
 
     def kill(self) -> None:
@@ -131,7 +136,9 @@ class Pool:
         worker = result
         self.workers.append(worker)
         assert worker.pipe is not None
-        self._selector.register(worker.pipe.fd, selectors.EVENT_READ, lambda mask: self._on_pipe(worker, mask))
+        self._selector.register(
+            worker.pipe.fd, selectors.EVENT_READ, lambda mask: self._on_pipe(worker, mask)
+        )
         self._selector.register(worker.exit_fd, selectors.EVENT_READ, lambda mask: self._on_exit(worker))
         events.tell(WorkerStarted, self.queue, slot, worker.generation, worker.pid)
         if self._stopped:
@@ -193,9 +200,7 @@ class Pool:
             if kind == REPORT:
                 self._owner.on_report(worker, message)
             elif kind == RETURNED:
-                worker.recalling = False
-                worker.heard_at = time.monotonic()
-                self._owner.on_returned(worker, worker.let_go(message[1]))
+                self._owner.on_returned(worker, worker.take_back(message[1]))
             elif kind == READY:
                 self._on_ready(worker, message[2])
             elif kind == RETIRING:
@@ -251,7 +256,10 @@ class Pool:
         self._owner.on_gone(worker, begun, rest)
 
     def _replace(self, worker: WorkerProcess) -> None:
-        if time.monotonic() - worker.started_at < YOUNG_SECONDS and self._presence.page(worker.slot).begun == 0:
+        if (
+            time.monotonic() - worker.started_at < YOUNG_SECONDS
+            and self._presence.page(worker.slot).begun == 0
+        ):
             self._start_later(worker.slot)
         else:
             self._deaths[worker.slot] = 0
@@ -273,8 +281,10 @@ def _rest_of(worker: WorkerProcess) -> Iterator[tuple[Any, ...]]:
 def _exit_reason(worker: WorkerProcess, code: int | None, stopped: bool) -> str:
     if worker.recycled:
         return REASON_RECYCLED
-    if worker.killed and stopped or worker.state in (states.RETIRING, states.STOPPING) and code == 0:
+    if (worker.killed and stopped) or (worker.state in (states.RETIRING, states.STOPPING) and code == 0):
         return REASON_STOPPED
+    if worker.state == states.RETIRING and code is None:
+        return REASON_STOPPED  # it had ended well, and the fork server that knew its exit code is lost
     if code is None or code < 0:
         return REASON_SIGNAL
     return REASON_ERROR

@@ -23,7 +23,8 @@ def _load() -> None:  # pragma: no cover - fork server process
     names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if names:
         warnings.append(
-            "importing the project started threads, which do not exist in the workers: " + ", ".join(names)
+            "importing the project started threads, which do not exist in the workers: "
+            + ", ".join(names)
             + ". Start them in run(), or set PRELOAD to False."
         )
     gc.collect()

@@ -21,6 +21,7 @@ from uuid import UUID
 from django_partisan.exceptions import CannotStart
 
 PAGE_BYTES: Final = 64
+READ_TRIES: Final = 100
 # Begun so far, the running task's id (0: none), since when (monotonic), seconds busy before that,
 # and the first number again: equal ends mean that nobody wrote in between.
 _page = struct.Struct("=QqddQ")
@@ -130,12 +131,12 @@ def _begun_in(fd: int) -> list[int]:
 
 
 def _read(pages: mmap.mmap, slot: int) -> Page:
-    for _ in range(100):
+    for _ in range(READ_TRIES):
         first, task_id, since, busy, last = _page.unpack_from(pages, slot * PAGE_BYTES)
         if first == last:
             return Page(first, task_id, since, busy)
         time.sleep(0)  # the writer was between two of its numbers
-    return Page(first, 0, since, busy)  # it died there: what it began is not known
+    return Page(0, 0, 0.0, 0.0)  # it died there: what it began is not known
 
 
 def _folder() -> Path:
@@ -146,8 +147,11 @@ def _folder() -> Path:
         status = folder.lstat()
     except OSError as error:
         raise CannotStart(
-            f"No folder for the file that shows who is alive: {error}. Set TMPDIR to a folder that can be written."
+            f"No folder for the file that shows who is alive: {error}. "
+            "Set TMPDIR to a folder that can be written."
         ) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise CannotStart(f"{folder} does not belong to this user alone. Remove it, or set TMPDIR to another folder.")
+        raise CannotStart(
+            f"{folder} does not belong to this user alone. Remove it, or set TMPDIR to another folder."
+        )
     return folder

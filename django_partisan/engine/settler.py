@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan import events
 from django_partisan.conf import QueueConfig
 from django_partisan.engine.line import Line
+from django_partisan.engine.naming import task_ref
 from django_partisan.engine.outage import Outage
 from django_partisan.engine.writing import Pair, Written, write_outcomes, write_releases
 from django_partisan.facts import (
@@ -23,9 +24,8 @@ from django_partisan.facts import (
     TaskFailed,
     TasksReleased,
 )
-from django_partisan.engine.naming import task_ref
 from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
-from django_partisan.sql.settling import STATUS_ERROR, Outcome
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Outcome
 
 BATCH_AT_MOST: Final = 5000
 
@@ -44,18 +44,29 @@ class Batch(NamedTuple):
 
 
 class Settler:
-    """Settle and release for one queue over one line; outcomes wait as long as the database is away."""
+    """Settle and release for one queue over one line; outcomes wait as long as the database is away.
 
-    def __init__(self, config: QueueConfig, line: Line, failed: Callable[[int], None]) -> None:
+    ``failed`` gets how many tasks failed for good; ``waits``, once it is written that tasks wait again,
+    in how many seconds the first of them is due.
+    """
+
+    def __init__(
+        self,
+        config: QueueConfig,
+        line: Line,
+        requeued: Callable[[float], None],
+    ) -> None:
         self._config = config
         self._line = line
-        self._failed = failed
+        self._requeued = requeued
         self._completed: list[TaskRow] = []
         self._others: deque[tuple[TaskRow, Outcome]] = deque()
         self._released: list[TaskRow] = []
         self._release_reason = ""
         self._under_way: Batch | None = None
         self._outage = Outage()
+        self.failed = 0
+        """How many tasks failed for good so far."""
         self.released = 0
         """How many tasks were given back so far."""
         self.last_finished_at: float | None = None
@@ -77,8 +88,7 @@ class Settler:
     def settle(self, row: TaskRow, outcome: Outcome) -> None:
         """Have another outcome settled."""
         self._others.append((row, outcome))
-        if outcome.status == STATUS_ERROR:
-            self._failed(1)
+        self.failed += outcome.status == STATUS_ERROR
 
     def release(self, rows: list[TaskRow], reason: str) -> None:
         """Have tasks given back that were not begun, or whose run was stopped."""
@@ -130,7 +140,11 @@ class Settler:
         if self._outage.is_on:
             failures, seconds = self._outage.end()
             events.tell(DatabaseRestored, self._config.queue, failures, seconds)
-        self._tell(batch, *result, seconds=time.monotonic() - started)
+        written, released = result
+        delays = [outcome.delay for _, outcome in batch.others if outcome.status == STATUS_NEW]
+        if delays:
+            self._requeued(min(delays))  # not before it is written, or who looks for it finds nothing
+        self._tell(batch, written, released, time.monotonic() - started)
 
     def _tell(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
         queue = self._config.queue
@@ -138,18 +152,20 @@ class Settler:
         if settled:
             self.last_finished_at = time.time()
             if events.wanted(OutcomesSettled):
-                contexts = tuple(row[CONTEXT] for row in batch.completed if row[CONTEXT] is not None)
-                events.tell(OutcomesSettled, queue, settled, seconds, contexts)
+                rows = [*batch.completed, *(row for row, _ in batch.others)]
+                contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
+                ids = tuple(row[ID] for row in rows)
+                events.tell(OutcomesSettled, queue, settled, seconds, contexts, ids)
         if batch.released:
             self.released += len(released)
             events.tell(TasksReleased, queue, len(released), self._release_reason)
         if written.lost or written.unsettleable:
-            rows = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.others)]}
+            by_id = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.others)]}
             for task_id in written.lost:
-                events.tell(TaskClaimLost, task_ref(rows[task_id], queue))
+                events.tell(TaskClaimLost, task_ref(by_id[task_id], queue))
             for task_id, error in written.unsettleable:
-                self._failed(1)
-                events.tell(TaskFailed, task_ref(rows[task_id], queue), None, REASON_UNSETTLEABLE, error)
+                self.failed += 1
+                events.tell(TaskFailed, task_ref(by_id[task_id], queue), None, REASON_UNSETTLEABLE, error)
 
 
 def _write(connection: BaseDatabaseWrapper, batch: Batch, delete: bool) -> tuple[Written, list[int]]:

@@ -1,6 +1,7 @@
 """The stages of stopping, and the signals that ask for them."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,10 @@ class Shutdown:
 @contextmanager
 def handling_signals(shutdown: Shutdown, deliver: Callable[[Callable[[], None]], None]) -> Iterator[None]:
     """Have TERM and INT ask for the next stage; a handler only notes the signal and wakes the loop."""
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Django's reloader handles signals in the main thread, and ends the process
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name

@@ -45,7 +45,7 @@ def _snapshot(manager: "Manager") -> Snapshot:
         queue=manager.config.queue,
         workers_configured=manager.config.workers_count,
         workers=tuple(_seen(manager, worker, now) for worker in held),
-        buffered=len(manager.buffer),
+        buffered=len(manager.custody.buffer),
         buffer_limit=manager.config.max_queue_size,
         unsettled=manager.settler.unsettled,
         draining=manager.shutdown.is_draining,

@@ -1,5 +1,6 @@
 """How other threads and signals reach the loop: a list of calls, and a pipe that wakes it."""
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
@@ -17,17 +18,13 @@ class Wakeup:
     def deliver(self, call: Callable[[], None]) -> None:
         """Have the loop run ``call`` soon; safe from any thread and from a signal handler."""
         self._calls.append(call)
-        try:
+        with contextlib.suppress(BlockingIOError):  # a pipe full of bells wakes up as well
             os.write(self._ring, b"!")
-        except BlockingIOError:
-            pass  # the pipe is full of calls to wake up: one is enough
 
     def run_delivered(self) -> None:
         """Run what was handed over so far."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
-        except BlockingIOError:
-            pass
         for _ in range(len(self._calls)):
             self._calls.popleft()()
 

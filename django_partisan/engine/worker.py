@@ -1,5 +1,6 @@
 """The worker process: take what the manager hands over, run it, report what came of it."""
 
+import contextlib
 import os
 import resource
 import threading
@@ -60,8 +61,7 @@ class Worker:
         self._executor = Executor(spec.config, spec.slot, spec.generation, self._wait_of)
         self._limit = spec.config.tasks_per_worker_instance
         self._reports = 0
-        self._reported_at = 0.0
-        self._started_at = 0.0
+        self._report_at = 0.0
         self._forget()
         connections[task_database()].settings_dict["NAME"] = spec.database
 
@@ -76,22 +76,27 @@ class Worker:
                 pass
             self._send((RETIRING,))
             self._leave()
+            self._sending.acquire()  # for good: the recalling thread must not be cut off in a message
         except Broken:
             self._leave_as_orphan()
         finally:
             self._hygiene.close()
 
     def _turn(self) -> bool:
-        """Run one task, or report and wait; return False when this worker should end."""
+        """Run one task, or rest; return False when this worker should end."""
         row = self._inbox.next()
         if row is not None:
             self._run_one(row)
-            if monotonic() - self._reported_at > REPORT_EVERY_SECONDS or self._unreported >= REPORT_AT_MOST:
+            if self._executor.ended > self._report_at or self._unreported >= REPORT_AT_MOST:
                 self._report()
             return True
+        return self._rest()
+
+    def _rest(self) -> bool:
+        """Report, and wait for tasks; return False when this worker should end."""
         self._page.idle(monotonic())
         self._report()
-        if self._inbox.stopping or self._limit is not None and self._page.begun >= self._limit:
+        if self._inbox.stopping or (self._limit is not None and self._page.begun >= self._limit):
             return False
         if self._inbox.wait(IDLE_SECONDS):
             self._hygiene.before_chunk()
@@ -101,10 +106,11 @@ class Worker:
         return True
 
     def _run_one(self, row: TaskRow) -> None:
-        self._started_at = started = monotonic()
+        executor = self._executor
+        executor.started = started = monotonic()
         self._page.begin(row[ID], started)
-        outcome = self._executor.execute(row)
-        seconds = self._executor.seconds
+        outcome = executor.execute(row)
+        seconds = executor.ended - started
         self._page.busy_seconds += seconds
         self._unreported += 1
         if outcome is COMPLETED:
@@ -126,7 +132,7 @@ class Worker:
 
     def _report(self) -> None:
         """Send what came of the tasks since the last report, with what the subscribers counted."""
-        self._reported_at = monotonic()
+        self._report_at = monotonic() + REPORT_EVERY_SECONDS
         taken = events.take()
         if not self._unreported and not taken:
             return
@@ -143,10 +149,8 @@ class Worker:
         self._measured: dict[str, list[Any]] = {}
 
     def _give_back(self, ids: list[int]) -> None:
-        try:
+        with contextlib.suppress(Broken):  # the main thread finds out by itself, at its next message
             self._send((RETURNED, ids))
-        except Broken:
-            pass  # the main thread finds out by itself, at its next message
 
     def _send(self, message: Any) -> None:
         with self._sending:
@@ -154,8 +158,8 @@ class Worker:
 
     def _wait_of(self, row: TaskRow) -> float:
         """Return how long the task was due before it started: the database's part, then our own."""
-        claimed_at = self._inbox.claimed_at(row[TOKEN], self._started_at)
-        return max(0.0, row[WAIT] + self._started_at - claimed_at)
+        started = self._executor.started
+        return max(0.0, row[WAIT] + started - self._inbox.claimed_at(row[TOKEN], started))
 
     def _leave(self) -> None:
         """Flush telemetry, within a bound, and report for the last time."""

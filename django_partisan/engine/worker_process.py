@@ -1,5 +1,6 @@
 """A worker as its manager sees it: the process, its pipe, and what it holds."""
 
+import contextlib
 import os
 import signal
 import time
@@ -20,7 +21,13 @@ class WorkerProcess:
     """One worker process, from its start to its exit."""
 
     def __init__(
-        self, slot: int, generation: int, process: BaseProcess, pipe: ManagerEnd, bell: int, tasks_left: int | None
+        self,
+        slot: int,
+        generation: int,
+        process: BaseProcess,
+        pipe: ManagerEnd,
+        bell: int,
+        tasks_left: int | None,
     ) -> None:
         self.slot = slot
         self.generation = generation
@@ -68,24 +75,32 @@ class WorkerProcess:
     def let_go(self, ids: list[int]) -> list[TaskRow]:
         """Return the tasks of ``ids`` that it still held, and note that it holds them no more."""
         pop = self.held.pop
-        rows = [row for row in [pop(id, None) for id in ids] if row is not None]
+        rows = [row for row in [pop(task_id, None) for task_id in ids] if row is not None]
         if not self.held:
             self.expected_seconds = 0.0
+        return rows
+
+    def take_back(self, ids: list[int]) -> list[TaskRow]:
+        """Return the tasks of ``ids``, which it has not begun, and note that it may be handed others."""
+        rows = self.let_go(ids)
+        self.recalling = False
+        self.heard_at = time.monotonic()
+        if self.tasks_left is not None:
+            self.tasks_left += len(rows)
         return rows
 
     def recall(self) -> None:
         """Ask for the tasks that it has not begun; its answer comes as a message."""
         if not self.recalling:
             self.recalling = True
-            os.write(self._bell, b"!")
+            with contextlib.suppress(BrokenPipeError):  # it is gone; what it held comes back with its exit
+                os.write(self._bell, b"!")
 
     def kill(self) -> None:
         """End it at once."""
         self.killed = True
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it went by itself; its exit is told all the same
             os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it went by itself; its exit is told all the same
 
     def close(self) -> None:
         """Close what the manager holds of it."""

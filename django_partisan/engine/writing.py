@@ -31,7 +31,7 @@ def write_outcomes(
     delete: bool,
     again: bool = False,
 ) -> Written:
-    """Settle a batch in two statements; ``others`` go first, as they may count a crash of a completed task."""
+    """Settle a batch in two statements; ``others`` first, which may count a crash of a completed task."""
     unsettleable: list[tuple[int, ErrorInfo]] = []
 
     def write(outcomes: Sequence[Outcome]) -> list[int]:

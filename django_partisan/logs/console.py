@@ -11,9 +11,13 @@ from django_partisan.logs.ecs import fields_of
 from django_partisan.redaction import cut
 
 _LABEL: Final = "labels."
-_SHORTENED: Final = (_LABEL, "partisan.task.", "partisan.")
-_IN_THE_MESSAGE: Final = frozenset({"partisan.task.id", "partisan.processor"})
-_SHOWN: Final = ("partisan.", _LABEL)
+_SHOWN: Final = {
+    "partisan.queue.name": "queue",
+    "partisan.worker.slot": "slot",
+    "partisan.task.attempt": "attempt",
+    "partisan.task.arguments": "arguments",
+}
+"""Beside the labels; the message says the rest that people look for."""
 _UNPRINTABLE: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 """Control characters could move a terminal's cursor; tabs and line ends stay."""
 
@@ -32,12 +36,13 @@ class ConsoleFormatter(logging.Formatter):
         shown: dict[str, Any] = {
             "timestamp": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created)),
             "level": record.levelname.lower(),
-            "event": " ".join(_clean(record.getMessage()).splitlines()),
+            "event": _one_line(record.getMessage()),
             "logger": record.name.rpartition(".")[2],
         }
         for name, value in fields.items():
-            if name.startswith(_SHOWN) and name not in _IN_THE_MESSAGE:
-                shown.setdefault(_short_name(name), _clean(value) if isinstance(value, str) else value)
+            short = _SHOWN.get(name) or (name[len(_LABEL) :] if name.startswith(_LABEL) else None)
+            if short is not None:
+                shown.setdefault(short, _one_line(value) if isinstance(value, str) else value)
         line = cut(self._render(None, "", shown), self.max_bytes - 1)
         trace = fields.get(STACK_TRACE)
         if trace and record.levelno >= logging.ERROR:
@@ -47,11 +52,8 @@ class ConsoleFormatter(logging.Formatter):
         return line
 
 
-def _short_name(name: str) -> str:
-    for prefix in _SHORTENED:
-        if name.startswith(prefix):
-            return name[len(prefix) :]
-    return name  # pragma: no cover: every name that is shown has one of the prefixes
+def _one_line(text: str) -> str:
+    return " ".join(_clean(text).splitlines())
 
 
 def _clean(text: str) -> str:

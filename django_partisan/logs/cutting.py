@@ -33,20 +33,16 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
     line = _with_shorter_trace(render, message, fields, limit)
     if line is not None:
         return line
-    bare = {
-        name: value
-        for name, value in fields.items()
-        if name != STACK_TRACE and not name.startswith("labels.")
-    }
-    bare[TRUNCATED_LABEL] = "true"
+    fields = {name: value for name, value in fields.items() if not name.startswith("labels.")}
+    fields[TRUNCATED_LABEL] = "true"
     message = cut(message, 2 * _LONGEST_VALUE)
-    line = render(message, bare)
+    line = _with_shorter_trace(render, message, fields, limit)
+    if line is not None:
+        return line
+    line = render(message, {name: _short(value) for name, value in fields.items()})
     if not is_longer(line, limit):
         return line
-    line = render(message, {name: _short(value) for name, value in bare.items()})
-    if not is_longer(line, limit):
-        return line
-    kept = {name: _short(bare[name]) for name in _KEPT if name in bare}
+    kept = {name: _short(fields[name]) for name in _KEPT if name in fields}
     return render(cut(message, _LONGEST_VALUE // 4), {**kept, TRUNCATED_LABEL: "true"})
 
 
@@ -58,14 +54,15 @@ def in_the_middle(text: str, keep: int) -> str:
 
 
 def _with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str | None:
-    """Return a line with as much of the stack trace as fits, or ``None`` if it is not to blame."""
-    trace = fields.get(STACK_TRACE)
-    if not isinstance(trace, str):
-        return None
-    low, high = 0, min(len(trace), limit)
-    best = render(message, {**fields, STACK_TRACE: GAP})
+    """Return a line with as much of the stack trace as fits, or ``None`` if that is not enough."""
+    whole = render(message, fields)
+    if not is_longer(whole, limit):
+        return whole
+    trace = fields.get(STACK_TRACE, "")
+    best = render(message, {**fields, STACK_TRACE: GAP} if trace else fields)
     if is_longer(best, limit):
         return None
+    low, high = 0, min(len(trace), limit)
     while high - low > 32:
         keep = (low + high) // 2
         line = render(message, {**fields, STACK_TRACE: in_the_middle(trace, keep)})

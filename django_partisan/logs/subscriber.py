@@ -136,6 +136,5 @@ _TASK_PROCESSORS: Final[list[Processor]] = [
     _hand_over,
 ]
 LOGGERS: Final[dict[str, _FactLogger]] = {
-    role: _FactLogger(logging.getLogger(f"{LOGGER}.{role}"), [_surround, _hand_over], {})
-    for role in ROLES
+    role: _FactLogger(logging.getLogger(f"{LOGGER}.{role}"), [_surround, _hand_over], {}) for role in ROLES
 }

@@ -125,11 +125,7 @@ def registry_of(collector: PartisanCollector, on_error: OnError) -> CollectorReg
     """Return a registry of its own with ``collector`` and those of process, platform and GC."""
     registry = CollectorRegistry()
     registry.register(collector)
-    others = CollectorRegistry()
-    for inner in (
-        ProcessCollector(registry=others),
-        PlatformCollector(registry=others),
-        GCCollector(registry=others),
-    ):
-        registry.register(Guarded(inner, on_error))
+    nowhere = CollectorRegistry()  # each registers itself, so first where it does no harm
+    for kind in (ProcessCollector, PlatformCollector, GCCollector):
+        registry.register(Guarded(kind(registry=nowhere), on_error))
     return registry

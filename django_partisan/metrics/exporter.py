@@ -17,7 +17,7 @@ from django_partisan.metrics.figures import Source
 from django_partisan.metrics.manager import ManagerRecorder
 from django_partisan.metrics.metric import Metric
 from django_partisan.metrics.rendering import render
-from django_partisan.metrics.sampler import Sampler
+from django_partisan.metrics.sampler import Asked, Sampler
 from django_partisan.metrics.server import BadRequest, Request, Response, Server, plain
 from django_partisan.metrics.totals import Totals
 
@@ -57,7 +57,9 @@ class Exporter:
         keyfile: AnyPath | None = None,
         client_ca: AnyPath | None = None,
         token_file: AnyPath | None = None,
+        source: Asked | None = None,
     ) -> None:
+        """Prepare; ``source`` stands in for the database in tests."""
         self._queue = queue
         self._snapshot = snapshot
         self._place = (host, port)
@@ -67,11 +69,11 @@ class Exporter:
         self._server: Server | None = None
         self._readiness = probes.Readiness()
         processors = [
-            name for name, processor in registry.registered().items() if processor.QUEUE_NAME == queue
+            name for name, processor in registry.registered().items() if queue == processor.QUEUE_NAME
         ]
         metrics = {**catalogue.METRICS, **custom.declared(registry.registered().values())}
         self.recorder = ManagerRecorder(queue, _totals(queue, metrics, processors), self._readiness)
-        self._figures = _sampler(queue)
+        self._figures = _sampler(queue, source)
         parts = Parts(queue, processors, self.recorder, snapshot, self._figures)
         self.registry = registry_of(PartisanCollector(metrics, parts.all(), _swallow), _swallow)
 
@@ -108,18 +110,15 @@ class Exporter:
         self._probes.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, request: Request) -> Response:
-        try:
-            target = urlsplit(request.target)
-        except ValueError:
-            raise BadRequest(400) from None
+        path, query = _split(request.target)
         pages = {"/": self._index, "/metrics": self._metrics, "/live": self._live, "/ready": self._ready}
-        page = pages.get(target.path or "/")
+        page = pages.get(path)
         if page is None:
             return plain(404, "There are /metrics, /live and /ready.")
         if request.method not in METHODS:
             return plain(405, "Only GET and HEAD are answered.", ("Allow", ", ".join(METHODS)))
         pool = self._scrapes if page == self._metrics else self._probes
-        return await asyncio.get_running_loop().run_in_executor(pool, page, request, target.query)
+        return await asyncio.get_running_loop().run_in_executor(pool, page, request, query)
 
     def _metrics(self, request: Request, query: str) -> Response:
         headers = request.headers
@@ -144,6 +143,18 @@ class Exporter:
         return Response(200, "text/html; charset=utf-8", page.encode())
 
 
+def _split(target: str) -> tuple[str, str]:
+    """Return path and query of a request's target, which may be a whole URL."""
+    if target.startswith("/"):  # "//x" is a path here, though not in a URL
+        path, _, query = target.partition("?")
+        return path, query
+    try:
+        url = urlsplit(target)
+    except ValueError:
+        raise BadRequest(400) from None
+    return url.path or "/", url.query
+
+
 def _totals(queue: str, metrics: dict[str, Metric], processors: list[str]) -> Totals:
     value = observability.value
     totals = Totals(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
@@ -153,11 +164,16 @@ def _totals(queue: str, metrics: dict[str, Metric], processors: list[str]) -> To
     return totals
 
 
-def _sampler(queue: str) -> Sampler:
+def _sampler(queue: str, source: Asked | None) -> Sampler:
     value = observability.value
     timeout = value("METRICS_DB_TIMEOUT")
-    source = Source(queue, timeout)
-    return Sampler(queue, source, timeout, value("METRICS_DB_MIN_INTERVAL"), value("METRICS_DB_MAX_AGE"))
+    return Sampler(
+        queue,
+        source or Source(queue, timeout),
+        timeout,
+        value("METRICS_DB_MIN_INTERVAL"),
+        value("METRICS_DB_MAX_AGE"),
+    )
 
 
 def _swallow() -> None:

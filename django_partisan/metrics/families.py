@@ -56,9 +56,8 @@ def _add(family: Family, metric: Metric, labels: Labels, value: float | Histogra
 def _buckets(histogram: Histogram) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
     buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
     total = 0
-    for index, (bound, count) in enumerate(
-        zip(_bound_texts(histogram.bounds), histogram.counts, strict=True)
-    ):
+    pairs = zip(_bound_texts(histogram.bounds), histogram.counts, strict=True)
+    for index, (bound, count) in enumerate(pairs):
         total += count
         found = histogram.exemplars.get(index)
         if found is None:

@@ -10,8 +10,10 @@ from django_partisan.sql.connection import fetch_all, open_connection
 
 COUNTED_MAX: Final = 100_000
 """Rows of a state that are counted; the number of more is estimated."""
+FRONT_ROWS: Final = 10_000
+"""Due rows of which the oldest is found exactly: no index is by due time."""
 LANES_MAX: Final = 100
-"""Priorities looked at for the oldest due task of a queue with more due rows than are counted."""
+"""Priorities of which the first rows are looked at where there are more."""
 LANE_ROWS: Final = 200
 CONNECT_SECONDS_MIN: Final = 2  # libpq takes less for 2
 
@@ -30,10 +32,15 @@ _PREPARE = """
 # promoted yet stand in the index of scheduled ones.
 FIGURES: Final = f"""
 WITH ready AS MATERIALIZED (
-    SELECT count(*) AS n, min(execute_after) AS oldest FROM (
-        SELECT execute_after FROM django_partisan_task
+    SELECT count(*) AS n FROM (
+        SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND ready
          ORDER BY priority, id LIMIT {COUNTED_MAX + 1}) AS found
+), front AS MATERIALIZED (
+    SELECT min(execute_after) AS oldest FROM (
+        SELECT execute_after FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND status = 'new' AND ready
+         ORDER BY priority, id LIMIT {FRONT_ROWS}) AS found
 ), overdue AS MATERIALIZED (
     SELECT count(*) AS n, min(execute_after) AS oldest FROM (
         SELECT execute_after FROM django_partisan_task
@@ -74,8 +81,8 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_in_process'),
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_error'),
        (SELECT of_queue FROM share),
-       extract(epoch FROM now() - least(ready.oldest, overdue.oldest,
-           CASE WHEN ready.n > {COUNTED_MAX} THEN (
+       extract(epoch FROM now() - least(front.oldest, overdue.oldest,
+           CASE WHEN ready.n > {FRONT_ROWS} THEN (
                WITH RECURSIVE lane AS (
                    (SELECT priority, 1 AS place FROM django_partisan_task
                      WHERE queue_name = %(queue)s AND status = 'new' AND ready
@@ -105,7 +112,7 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
            (SELECT max(extract(epoch FROM now() - prepared)) FROM pg_prepared_xacts
              WHERE database = current_database()))::float8,
        current_setting('server_version')
-  FROM ready, overdue, scheduled, in_process, error,
+  FROM ready, front, overdue, scheduled, in_process, error,
        (SELECT * FROM pg_stat_user_tables WHERE relid = 'django_partisan_task'::regclass) AS table_
 """
 

@@ -43,9 +43,7 @@ class Readiness:
             ready |= {slot for slot in self._away_since if self._was_ready_lately(slot)}
         missing = snapshot.workers_configured - len(ready)
         if missing > 0:
-            faults.append(
-                f"{missing} of {snapshot.workers_configured} workers did not say that they are ready"
-            )
+            faults.append(f"{missing} of {snapshot.workers_configured} workers did not say they are ready")
         return faults
 
     def _was_ready_lately(self, slot: int) -> bool:

@@ -119,10 +119,10 @@ class Recorder(events.Subscriber):
             if more > 0:
                 self._swallowed[name] = total
                 if name == "headers":
-                    key = (catalogue.TELEMETRY_DROPPED.name, (self.queue, series.DROPPED_CONTEXT))
+                    labels = self.queue, series.DROPPED_CONTEXT
+                    self._additions.count((catalogue.TELEMETRY_DROPPED.name, labels), more)
                 else:
-                    key = (catalogue.TELEMETRY_ERRORS.name, (name,))
-                self._additions.count(key, more)
+                    self._additions.count((catalogue.TELEMETRY_ERRORS.name, (name,)), more)
 
     def _note_trace(self, fact: Any) -> None:
         outcome = _OUTCOME.get(type(fact))

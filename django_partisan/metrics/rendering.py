@@ -1,6 +1,7 @@
 """From a registry to the bytes of a scrape, family by family."""
 
 import gzip
+import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -14,6 +15,8 @@ from django_partisan.metrics.collector import OnError
 OPENMETRICS: Final = "application/openmetrics-text"
 END: Final = b"# EOF\n"
 GZIP_LEVEL: Final = 1
+
+_REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
 
 
 class Page(NamedTuple):
@@ -49,7 +52,7 @@ def render(
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     try:
         return choose_encoder(accept)
-    except ValueError:  # a version that is no number
+    except (TypeError, ValueError):  # a version that is no number
         return choose_encoder("")
 
 
@@ -67,8 +70,5 @@ def _takes_gzip(accept_encoding: str) -> bool:
     for offer in accept_encoding.lower().split(","):
         coding, *parameters = (part.strip() for part in offer.split(";"))
         if coding in ("gzip", "*"):
-            return not any(
-                parameter.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-                for parameter in parameters
-            )
+            return not any(_REFUSED.fullmatch(parameter) for parameter in parameters)
     return False

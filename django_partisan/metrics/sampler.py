@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from opentelemetry import context
 
@@ -12,6 +12,12 @@ from django_partisan.facts import ErrorInfo, MetricsDatabaseFailed
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.families import Sample
 from django_partisan.metrics.figures import Figures
+
+# What instrumentations look for before they make a span: an old public name, and today's key.
+_SUPPRESSING: Final = (
+    "suppress_instrumentation",
+    getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
+)
 
 
 class Asked(Protocol):
@@ -69,9 +75,7 @@ class Sampler:
         """Return what is known, after a query if that is due, within ``timeout`` seconds."""
         with self._changed:
             now = self._clock()
-            if self._asked_at is None and (
-                self._tried_at is None or now - self._tried_at >= self._min_interval
-            ):
+            if self._asked_at is None and self._is_stale(now):
                 self._ask(now)
             asked_at = self._asked_at
             while self._asked_at is not None and self._asked_at == asked_at:
@@ -94,6 +98,9 @@ class Sampler:
         if thread is not None:
             thread.join(timeout)
 
+    def _is_stale(self, now: float) -> bool:
+        return self._tried_at is None or now - self._tried_at >= self._min_interval
+
     def _ask(self, now: float) -> None:
         self._asked_at = now
         if self._thread is None:
@@ -110,7 +117,8 @@ class Sampler:
 
     def _serve(self) -> None:
         # This thread is ours alone, so what is attached here need never be detached.
-        context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))
+        for key in _SUPPRESSING:
+            context.attach(context.set_value(key, True))
         while self._wait_for_question():
             began = self._clock()
             error: Exception | None = None
@@ -120,9 +128,7 @@ class Sampler:
             except Exception as raised:
                 error = raised
             self._note(figures, began)
-            if error is None:
-                self._told_down = False
-            else:
+            if error is not None:
                 self._tell_down(error)
         self._source.close()
 
@@ -140,6 +146,7 @@ class Sampler:
             self._up = figures is not None
             if figures is not None:
                 self._figures, self._figures_at = figures, now
+                self._told_down = False
             self._asked_at = None
             self._changed.notify_all()
 

@@ -5,10 +5,12 @@ are few and each has a deadline; when there are too many, the oldest makes room.
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 CONNECTIONS_MAX: Final = 64
@@ -71,75 +73,91 @@ class Server:
         self._answer = answer
         self._tls = tls
         self._on_error = on_error
-        self._connections: dict[asyncio.Task[None], None] = {}
-        self._accepting: asyncio.Task[None] | None = None
+        self._connections: dict[asyncio.Task[None], socket.socket] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="partisan-metrics", daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
-        self._listener.listen(CONNECTIONS_MAX)
+        self._listener.listen()
         self._listener.setblocking(False)
         self._loop = asyncio.new_event_loop()
-        self._accepting = self._loop.create_task(self._accept())
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Close every connection and end the thread."""
-        if self._accepting is not None:
-            self._loop.call_soon_threadsafe(self._accepting.cancel)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout)
         self._listener.close()
 
     def _run(self) -> None:
-        self._loop.set_exception_handler(lambda _loop, _context: None)  # broken clients are no news
+        loop = self._loop
+        assert loop is not None
+        loop.set_exception_handler(lambda _loop, _context: None)  # broken clients are no news
+        loop.add_reader(self._listener, self._accept, loop)
         try:
-            self._loop.run_until_complete(self._accept_until_cancelled())
-            self._loop.run_until_complete(self._close_connections())
+            loop.run_forever()
+            loop.remove_reader(self._listener)
+            loop.run_until_complete(self._close_connections())
         finally:
-            self._loop.close()
+            loop.close()
 
-    async def _accept_until_cancelled(self) -> None:
-        if self._accepting is not None:
-            await asyncio.wait([self._accepting])
+    def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:  # the client is gone already
+            return
+        except OSError:  # out of descriptors, most likely
+            loop.remove_reader(self._listener)
+            loop.call_later(ACCEPT_PAUSE_SECONDS, loop.add_reader, self._listener, self._accept, loop)
+            return
+        while len(self._connections) >= CONNECTIONS_MAX:
+            self._evict(next(iter(self._connections)))
+        task = loop.create_task(self._serve(client))
+        self._connections[task] = client
+        task.add_done_callback(partial(self._forget, client))
 
-    async def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = await self._loop.sock_accept(self._listener)
-            except OSError:  # out of descriptors, or the client is gone already
-                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
-                continue
-            if len(self._connections) >= CONNECTIONS_MAX:
-                next(iter(self._connections)).cancel()
-            task = self._loop.create_task(self._serve(client))
-            self._connections[task] = None
-            task.add_done_callback(self._connections.pop)
+    def _evict(self, task: asyncio.Task[None]) -> None:
+        client = self._connections.pop(task)
+        # Before Python 3.12 a task may miss that it is cancelled; the end of the stream it cannot miss.
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+        task.cancel()
+
+    def _forget(self, client: socket.socket, task: asyncio.Task[None]) -> None:
+        # Here, not in the task: one that is cancelled before its first step runs nothing of its own.
+        client.close()
+        self._connections.pop(task, None)
 
     async def _close_connections(self) -> None:
-        connections = list(self._connections)
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        tasks = list(self._connections)
+        for task in tasks:
+            self._evict(task)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, client: socket.socket) -> None:
-        transport: asyncio.Transport | None = None
+        writer: asyncio.StreamWriter | None = None
         try:
-            client.setblocking(False)
-            reader = asyncio.StreamReader(limit=HEAD_BYTES_MAX, loop=self._loop)
-            protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-            connecting = self._loop.connect_accepted_socket(lambda: protocol, client, ssl=self._tls)
-            transport, _ = await asyncio.wait_for(connecting, REQUEST_SECONDS)
-            transport.set_write_buffer_limits(0)  # so that drained means sent
-            writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-            await self._converse(reader, writer)
+            streams = await asyncio.wait_for(self._open(client), REQUEST_SECONDS)
+            writer = streams[1]
+            await self._converse(*streams)
         except (OSError, EOFError, asyncio.TimeoutError):
             pass  # the client went away, spoke no TLS, or was too slow
         except Exception:
             self._on_error()
         finally:
-            if transport is not None:
-                transport.abort()
-            client.close()
+            if writer is not None:
+                writer.transport.abort()
+
+    async def _open(self, client: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        client.setblocking(False)
+        reader = asyncio.StreamReader(limit=HEAD_BYTES_MAX, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=self._tls)
+        transport.set_write_buffer_limits(0)  # so that drained means sent
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method = "GET"
@@ -158,6 +176,8 @@ class Server:
     async def _respond(self, request: Request) -> Response:
         try:
             return await self._answer(request)
+        except BadRequest:
+            raise
         except Exception:
             self._on_error()
             return plain(500, REASONS[500])

@@ -1,6 +1,7 @@
 """The sums of everything the manager and its workers counted; they only grow."""
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -33,11 +34,7 @@ class _Sum:
             self.counts[index] += count
         self.sum += total
         if exemplar is not None:
-            value = exemplar[2]
-            place = next(
-                (index for index, bound in enumerate(self.bounds) if value <= bound), len(self.bounds)
-            )
-            self.exemplars[place] = tuple(exemplar)  # type: ignore[assignment]
+            self.exemplars[bisect_left(self.bounds, exemplar[2])] = exemplar
 
     def copy(self) -> Histogram:
         return Histogram(self.bounds, tuple(self.counts), self.sum, dict(self.exemplars))

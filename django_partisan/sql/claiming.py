@@ -9,9 +9,21 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.connection import execute, fetch_all
 
 TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int]
-"""A task on its way to a worker: the columns of ``RETURNING``, in that order. It crosses the pipe as it is."""
+"""A task on its way to a worker: the columns of ``RETURNING``. It crosses the pipe as it is."""
 
-ID, PROCESSOR, ARGUMENTS, PRIORITY, ATTEMPTS, RETRIES, POSTPONES, CRASHES, WAIT, CONTEXT, TOKEN = range(11)
+# Indexes rather than names: a named tuple would be made anew for each task, twice.
+ID: Final = 0
+PROCESSOR: Final = 1
+ARGUMENTS: Final = 2
+PRIORITY: Final = 3
+ATTEMPTS: Final = 4
+RETRIES: Final = 5
+POSTPONES: Final = 6
+CRASHES: Final = 7
+WAIT: Final = 8
+"""Seconds from when the task was due to the claim, by the database's clock."""
+CONTEXT: Final = 9
+TOKEN: Final = 10
 
 RETURNING: Final = """
     task.id, task.processor_class, task.arguments::text, task.priority, task.attempts, task.retries,

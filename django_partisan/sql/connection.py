@@ -51,8 +51,8 @@ def demand_postgresql() -> None:
     connection = connections[task_database()]
     if connection.vendor != "postgresql":
         raise CannotStart(
-            f"The tasks' database {task_database()!r} is {connection.vendor}; django-partisan needs PostgreSQL "
-            "(ENGINE 'django.db.backends.postgresql')."
+            f"The tasks' database {task_database()!r} is {connection.vendor}; "
+            "django-partisan needs PostgreSQL (ENGINE 'django.db.backends.postgresql')."
         )
 
 
@@ -60,11 +60,13 @@ def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None)
     """Execute one statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> int:
     """Execute one statement and return how many rows it touched."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.rowcount
+        touched: int = cursor.rowcount
+        return touched

@@ -15,7 +15,7 @@ CHANNEL: Final = "django_partisan"
 """The channel of NOTIFY; the payload is the queue's name."""
 
 _FIELDS: Final = [field.attname for field in Task._meta.concrete_fields]
-_COLUMNS: Final = ", ".join(field.column for field in Task._meta.concrete_fields)
+_COLUMNS: Final = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
 _IS_JSON: Final = [name in ("arguments", "extra", "context") for name in _FIELDS]
 
 
@@ -102,7 +102,11 @@ def insert_tasks(connection: BaseDatabaseWrapper, tasks: Sequence[NewTask]) -> l
         RETURNING id, xmax = 0
     """
     arguments = "[" + ",".join(task.arguments for task in tasks) + "]"
-    parameters = [column.values[0] for column in constant] + [arguments] + [_array(column.values) for column in varying]
+    parameters = (
+        [column.values[0] for column in constant]
+        + [arguments]
+        + [_array(column.values) for column in varying]
+    )
     return fetch_all(connection, statement, parameters)
 
 

@@ -13,6 +13,7 @@ _REGISTER = """
     INSERT INTO django_partisan_manager (id, queue_name, host, pid, lock_name, lease_seconds,
                                          started_at, heartbeat_at, sleeping)
     VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false)
+    ON CONFLICT (id) DO NOTHING
 """
 _RESIGN = "DELETE FROM django_partisan_manager WHERE id = %s"
 
@@ -54,6 +55,14 @@ _KEEP = """
     RETURNING id
 """
 
+# A claim whose answer was lost with the connection: the rows are ours, and nobody here knows it.
+_UNHEARD = f"""
+    UPDATE django_partisan_task AS task SET claim_token = {NEXT_TOKEN}, claimed_at = now(), updated_at = now()
+     WHERE task.queue_name = %s AND task.status = 'in_process' AND task.claimed_by = %s
+       AND NOT task.id = ANY(%s::bigint[])
+    RETURNING {RETURNING}
+"""
+
 
 class Colleague(NamedTuple):
     """Another manager of the queue, as its row names it."""
@@ -88,7 +97,7 @@ def register(
     lock_name: UUID,
     lease_seconds: float,
 ) -> None:
-    """Insert a manager's row."""
+    """Insert a manager's row; once more is no error, as the first answer may have been lost."""
     execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds))
 
 
@@ -105,13 +114,16 @@ def resign(connection: BaseDatabaseWrapper, manager: UUID) -> None:
 
 def bury(connection: BaseDatabaseWrapper, queue: str, manager: UUID, gone: Iterable[UUID]) -> None:
     """Delete the rows of other managers that are in ``gone`` or whose lease ran out."""
-    execute(connection, _BURY, (queue, manager, [str(id) for id in gone]))
+    execute(connection, _BURY, (queue, manager, [str(one) for one in gone]))
 
 
 def adopt(connection: BaseDatabaseWrapper, queue: str, manager: UUID, begun: Sequence[int]) -> list[Orphan]:
     """Claim, in place, what no living manager holds; those in ``begun`` count a crash."""
     ids = list(begun)
-    orphans = [Orphan(row[0], cast(TaskRow, row[1:])) for row in fetch_all(connection, _ADOPT, (queue, manager, ids, ids))]
+    orphans = [
+        Orphan(row[0], cast(TaskRow, row[1:]))
+        for row in fetch_all(connection, _ADOPT, (queue, manager, ids, ids))
+    ]
     orphans.sort(key=lambda orphan: (orphan.row[PRIORITY], orphan.row[ID]))
     return orphans
 
@@ -119,3 +131,11 @@ def adopt(connection: BaseDatabaseWrapper, queue: str, manager: UUID, begun: Seq
 def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
     """Take a manager's own tasks along to its new identity; return the ids of those nobody else took."""
     return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous))}
+
+
+def unheard(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, known: Sequence[int]
+) -> list[TaskRow]:
+    """Claim anew, and return, what is ours by the table but not among the ``known`` ids."""
+    rows = cast(list[TaskRow], fetch_all(connection, _UNHEARD, (queue, manager, list(known))))
+    return sorted(rows, key=lambda row: (row[PRIORITY], row[ID]))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db import Error, OperationalError
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
@@ -25,8 +25,6 @@ def queues_notified(connection: BaseDatabaseWrapper) -> set[str]:
         raise OperationalError("the connection is closed")
     try:
         return _with_psycopg3(raw) if is_psycopg3 else _with_psycopg2(raw)
-    except Error:
-        raise
     except Exception as error:  # the drivers' own errors: Django translates only those of cursors
         raise OperationalError(str(error)) from error
 

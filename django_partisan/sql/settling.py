@@ -35,70 +35,60 @@ class Outcome(NamedTuple):
 
 
 # A row is ours only while it is in process under the very token: an outcome of a claim that was lost
-# is never written. After an answer that was lost (``again``), rows that carry the token, or are
-# deleted, were settled by the first try.
-_LOST = """
-    SELECT outcome.id FROM outcome
-     WHERE outcome.id NOT IN (SELECT id FROM settled)
-       AND (NOT %s OR EXISTS (SELECT FROM django_partisan_task AS task
-                               WHERE task.id = outcome.id AND task.claim_token <> outcome.token))
-"""
+# is never written.
 _IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token AND task.status = 'in_process'"
+_PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
 
-_COMPLETE = f"""
-    WITH outcome AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)),
-    settled AS ({{settle}} RETURNING task.id)
-    {_LOST}
+_FINISH = f"""
+    UPDATE django_partisan_task AS task
+       SET status = 'finished', attempts = task.attempts + 1, finished_at = now(), updated_at = now()
+      FROM {_PAIRS} WHERE {_IS_OURS}
+    RETURNING task.id
 """
-_COMPLETE_BY_UPDATE = _COMPLETE.format(
-    settle=f"""
-        UPDATE django_partisan_task AS task
-           SET status = 'finished', attempts = task.attempts + 1, finished_at = now(), updated_at = now()
-          FROM outcome WHERE {_IS_OURS}
-    """
-)
-_COMPLETE_BY_DELETE = _COMPLETE.format(
-    settle=f"DELETE FROM django_partisan_task AS task USING outcome WHERE {_IS_OURS}"
-)
+_DELETE = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
+
+# After an answer that was lost, rows that carry the token, or are deleted, were settled by the first try.
+_TAKEN_OVER = f"""
+    SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
+     WHERE task.id = outcome.id AND task.claim_token <> outcome.token
+"""
 
 _OTHERS = f"""
     WITH outcome AS (
-        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[], %s::int[], %s::int[], %s::int[],
-                             %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[],
+                             %s::int[], %s::int[], %s::int[], %s::int[],
+                             %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
           AS o (id, token, status, delay, attempts, postpones, retries, crashes,
                 reason, error_type, error_message, error_traceback, context)
-    ), settled AS (
-        UPDATE django_partisan_task AS task
-           SET status = outcome.status,
-               ready = outcome.status = 'new' AND outcome.delay <= 0,
-               execute_after = CASE outcome.status WHEN 'new' THEN now() + outcome.delay * interval '1 second'
-                                                   ELSE task.execute_after END,
-               attempts = task.attempts + outcome.attempts,
-               postpones = task.postpones + outcome.postpones,
-               retries = task.retries + outcome.retries,
-               crashes = task.crashes + outcome.crashes,
-               finished_at = CASE outcome.status WHEN 'error' THEN now() END,
-               error_reason = coalesce(outcome.reason, task.error_reason),
-               error_type = coalesce(outcome.error_type, task.error_type),
-               error_message = coalesce(outcome.error_message, task.error_message),
-               error_traceback = coalesce(outcome.error_traceback, task.error_traceback),
-               context = CASE WHEN outcome.context IS NULL THEN task.context
-                              ELSE coalesce(task.context, '{{}}') || outcome.context::jsonb END,
-               claimed_by = CASE outcome.status WHEN 'new' THEN NULL ELSE task.claimed_by END,
-               unique_key = CASE WHEN %s THEN task.unique_key END,
-               updated_at = now()
-          FROM outcome WHERE {_IS_OURS}
-        RETURNING task.id
     )
-    {_LOST}
+    UPDATE django_partisan_task AS task
+       SET status = outcome.status,
+           ready = outcome.status = 'new' AND outcome.delay <= 0,
+           execute_after = CASE outcome.status WHEN 'new' THEN now() + outcome.delay * interval '1 second'
+                                               ELSE task.execute_after END,
+           attempts = task.attempts + outcome.attempts,
+           postpones = task.postpones + outcome.postpones,
+           retries = task.retries + outcome.retries,
+           crashes = task.crashes + outcome.crashes,
+           finished_at = CASE outcome.status WHEN 'error' THEN now() END,
+           error_reason = coalesce(outcome.reason, task.error_reason),
+           error_type = coalesce(outcome.error_type, task.error_type),
+           error_message = coalesce(outcome.error_message, task.error_message),
+           error_traceback = coalesce(outcome.error_traceback, task.error_traceback),
+           context = CASE WHEN outcome.context IS NULL THEN task.context
+                          ELSE coalesce(task.context, '{{}}') || outcome.context::jsonb END,
+           claimed_by = CASE outcome.status WHEN 'new' THEN NULL ELSE task.claimed_by END,
+           unique_key = CASE WHEN %s THEN task.unique_key END,
+           updated_at = now()
+      FROM outcome WHERE {_IS_OURS}
+    RETURNING task.id
 """
 
 _RELEASE = f"""
-    WITH outcome AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token))
     UPDATE django_partisan_task AS task
        SET status = 'new', ready = true, claimed_by = NULL, updated_at = now(),
            unique_key = CASE WHEN %s THEN task.unique_key END
-      FROM outcome WHERE {_IS_OURS}
+      FROM {_PAIRS} WHERE {_IS_OURS}
     RETURNING task.id
 """
 
@@ -106,9 +96,12 @@ _RELEASE = f"""
 def settle_completed(
     connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], delete: bool, again: bool = False
 ) -> list[int]:
-    """Finish or delete the rows of (id, token) ``pairs``; return the ids whose claim was lost."""
-    statement = _COMPLETE_BY_DELETE if delete else _COMPLETE_BY_UPDATE
-    return _ids(fetch_all(connection, statement, (*_id_arrays(pairs), again)))
+    """Finish or delete the rows of (id, token) ``pairs``; return the ids whose claim was lost.
+
+    ``again`` says that the answer to a first try was lost.
+    """
+    settled = _ids(fetch_all(connection, _DELETE if delete else _FINISH, _id_arrays(pairs)))
+    return _lost(connection, pairs, settled, again)
 
 
 def settle_others(
@@ -119,15 +112,30 @@ def settle_others(
     Raises ``IntegrityError`` if a row meets a twin; ``keep_keys=False`` makes the rows give up theirs.
     """
     columns = [list(column) for column in zip(*outcomes, strict=True)]
-    return _ids(fetch_all(connection, _OTHERS, (*columns, keep_keys, again)))
+    settled = _ids(fetch_all(connection, _OTHERS, (*columns, keep_keys)))
+    return _lost(connection, [(outcome.id, outcome.token) for outcome in outcomes], settled, again)
 
 
-def release(connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], keep_keys: bool = True) -> list[int]:
+def release(
+    connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], keep_keys: bool = True
+) -> list[int]:
     """Give tasks back that were not begun; return the ids of those that were still ours.
 
     Raises ``IntegrityError`` as ``settle_others()``.
     """
-    return _ids(fetch_all(connection, _RELEASE, (*_id_arrays(pairs), keep_keys)))
+    return _ids(fetch_all(connection, _RELEASE, (keep_keys, *_id_arrays(pairs))))
+
+
+def _lost(
+    connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], settled: list[int], again: bool
+) -> list[int]:
+    """Return the ids that were not settled because somebody else holds, or held, the claim."""
+    if len(settled) == len(pairs):
+        return []
+    missing = {task_id for task_id, _ in pairs}.difference(settled)
+    if again:
+        missing.intersection_update(_ids(fetch_all(connection, _TAKEN_OVER, _id_arrays(pairs))))
+    return sorted(missing)
 
 
 def _id_arrays(pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from django_partisan import events
 def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -> bool:
     """Flush this process's spans, whoever set up the SDK; tell whether ``timeout`` seconds were enough.
 
-    The SDK ignores a timeout (its issue 4568), so it flushes in a thread for which we stop waiting.
+    Most SDKs ignore a timeout (their issue 4568), so a thread flushes, for which we stop waiting.
     """
     provider = tracer_provider or trace.get_tracer_provider()
     force_flush = getattr(provider, "force_flush", None)
@@ -20,7 +20,7 @@ def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -
 
     def run() -> None:
         try:
-            force_flush(int(timeout * 1000))
+            force_flush(int(timeout * 2000))  # longer than we wait, so that it is we who give up
         except Exception:  # the spans are gone; the process goes on to its end
             events.swallowed["traces"] += 1
         done.set()

@@ -27,12 +27,13 @@ from django_partisan.tracing.carrying import (
     injected,
     links_of_run,
     links_to_tasks,
+    suppressed,
 )
 from django_partisan.tracing.flushing import flush
 from django_partisan.tracing.outcomes import NANOSECONDS, OUTCOMES
 from django_partisan.tracing.scopes import Around, BatchScope, RunScope, SendScope, current
+from django_partisan.tracing.sdk import configured_tracer
 from django_partisan.tracing.settling import RunsToSettle
-from django_partisan.tracing.setup import configured_tracer
 from django_partisan.tracing.switches import Switches
 
 _NO_SPAN: Final = nullcontext()
@@ -93,6 +94,10 @@ class TracingSubscriber(Subscriber):
         scope = current.get()
         # Where nothing records, what came from elsewhere still passes through.
         return injected() if scope is None else scope.headers()
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """Return a context manager in which this thread's queries and requests are not traced."""
+        return suppressed()
 
     def take(self) -> Any:
         lost, ended = losses.taken(), self._runs.taken()

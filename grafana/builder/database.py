@@ -90,7 +90,7 @@ def _table() -> list[Panel]:
         graph(
             "Scheduled ahead and failed",
             "Rows that lie ahead, and rows that failed for good and wait for somebody's decision. Failed"
-            " ones are never deleted by themselves: run them again in the admin, or delete them.",
+            " ones are never deleted by themselves: enqueue their work anew, or delete them.",
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="scheduled"}))', "scheduled"),
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="error"}))', "failed"),
             unit="short",
@@ -115,11 +115,10 @@ def _figures() -> list[Panel]:
             " fails; after 60 s the figures disappear instead of lying.",
             Query("max by (queue) (partisan_db_data_age_seconds{@queue})", "{{queue}}"),
             unit="s",
-            colours={},
         ),
         graph(
             "Clock skew",
-            "A manager's clock minus the database's, either way. Both lines of the limit are the alert's:"
+            "The database's clock minus a manager's, either way. The line is the limit of PartisanClockSkew:"
             " make the host follow a time server.",
             Query("max by (instance) (abs(partisan_db_clock_skew_seconds{@queue}))", "{{instance}}"),
             unit="s",

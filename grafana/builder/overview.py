@@ -175,8 +175,8 @@ def _flow() -> list[Panel]:
         ),
         graph(
             "Errors by type",
-            "Exceptions that ended runs, retried or failed, by class. One new type since a deploy mark: roll"
-            " back or fix that. Several at once: look for a common cause, such as the database.",
+            "Exceptions that ended runs, by class. A new type since a deploy mark: roll back or fix that."
+            " Several at once: look for a common cause. The very first error of a type makes no rate yet.",
             Query(per_second("partisan_task_errors_total", "error_type"), "{{error_type}}"),
             unit="suffix:/s",
             stacked=True,

@@ -206,7 +206,7 @@ def _attempts() -> list[Query]:
     """Ask for each bucket of attempts by itself; Prometheus counts every bucket's smaller ones too."""
 
     def up_to(limit: str) -> str:
-        le = f'le=~"{limit}([.]0)?"' if limit != "+Inf" else 'le="+Inf"'
+        le = f'le=~"{limit}|{limit}.0"' if limit != "+Inf" else 'le="+Inf"'
         return f"sum(increase(partisan_task_attempts_bucket{{@queue,{le}}}[$__range]))"
 
     names = {"1": "1", "2": "2", "3": "3", "5": "4 to 5", "10": "6 to 10", "20": "11 to 20", "+Inf": "more"}

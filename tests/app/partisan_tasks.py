@@ -1,1 +1,250 @@
 """The processors that the tests enqueue and run."""
+
+import ctypes
+import os
+import signal
+import time
+from datetime import timedelta, timezone
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone as django_timezone
+from django.utils import translation
+
+from django_partisan import registry
+from django_partisan.config import const
+from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+from django_partisan.exceptions import PostponeTask
+from django_partisan.processor import BaseTaskProcessor
+from tests.app import journal
+from tests.app.models import Note
+
+
+class Recorded(BaseTaskProcessor):
+    """A processor whose runs stand in the journal; the work is for its subclasses."""
+
+    UNIQUE_FOR_PARAMS = False
+
+    def run(self) -> None:
+        with journal.recorded(self):
+            self.work(*self.args, **self.kwargs)
+
+    def work(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
+
+@registry.register
+class Pass(Recorded):
+    """Take some time, whatever it is told."""
+
+    def work(self, *_: Any, seconds: float = 0.0) -> None:
+        time.sleep(seconds)
+
+
+@registry.register
+class Elsewhere(Pass):
+    QUEUE_NAME = "other"
+
+
+@registry.register
+class Wait(Recorded):
+    """Wait until the test opens a gate."""
+
+    def work(self, gate: str, *_: Any) -> None:
+        journal.wait_at(gate)
+
+
+@registry.register
+class WaitBriefly(Wait):
+    """Wait at a gate; in the eyes of its manager a processor of its own, whose pace a test may teach."""
+
+
+@registry.register
+class HoldInterpreter(Recorded):
+    """Sleep in C without letting any other thread run."""
+
+    def work(self, seconds: int) -> None:
+        ctypes.PyDLL(None).sleep(seconds)
+
+
+@registry.register
+class Fail(Recorded):
+    def work(self, message: str) -> None:
+        raise ValueError(message)
+
+
+@registry.register
+class FailUnprintably(Recorded):
+    """Raise an error whose text PostgreSQL cannot hold; a lone surrogate is no JSON argument."""
+
+    def work(self) -> None:
+        raise ValueError("before\0between\ud800after")
+
+
+@registry.register
+class Exit(Recorded):
+    def work(self) -> None:
+        raise SystemExit("a task's own idea")
+
+
+@registry.register
+class Die(Recorded):
+    """Kill the worker in each of the first ``times`` runs."""
+
+    def work(self, times: int) -> None:
+        if self.task.attempt <= times:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@registry.register
+class Postpone(Recorded):
+    """Ask to run again later, ``times`` times."""
+
+    def work(self, times: int, seconds: float | None = None) -> None:
+        if self.task.postpones < times:
+            raise PostponeTask(seconds)
+
+
+@registry.register
+class PostponeTwice(Postpone):
+    POSTPONE_CONFIG = PostponeConfig(max_postpones=2)
+
+
+@registry.register
+class PostponeForEver(Postpone):
+    POSTPONE_CONFIG = PostponeConfig(max_postpones=None)
+
+
+@registry.register
+class PostponeOddly(Recorded):
+    """Ask with a delay that no clock has, and that is no JSON value."""
+
+    def work(self, kind: str) -> None:
+        if kind == "bare":
+            raise _Bare
+        raise PostponeTask({"huge": 10**400, "negative": -1, "text": "soon", "inf": float("inf")}[kind])  # type: ignore[arg-type]
+
+
+class _Bare(PostponeTask):
+    def __init__(self) -> None:
+        """Forget what the base class knows."""
+
+
+class _Retried(Recorded):
+    """Raise an error that is on the list in each of the first ``times`` runs."""
+
+    def work(self, times: int) -> None:
+        if self.task.retries < times:
+            raise TimeoutError("not this time")
+
+
+@registry.register
+class RetryConstantly(_Retried):
+    RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=3, retry_pause=0.1)
+
+
+@registry.register
+class RetryIncrementally(_Retried):
+    RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig(
+        retry_on_errors=[TimeoutError],
+        retries_count=3,
+        retry_pause=0.1,
+        retry_pause_strategy=const.DELAY_STRATEGY_INCREMENTAL,
+    )
+
+
+@registry.register
+class RetryOthers(Recorded):
+    """Raise an error that is not on the list."""
+
+    RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=3, retry_pause=0)
+
+    def work(self) -> None:
+        raise KeyError("not on the list")
+
+
+@registry.register
+class OneArgument(BaseTaskProcessor):
+    """Cannot be made from any other number of arguments."""
+
+    def __init__(self, only: int) -> None:
+        super().__init__(only)
+
+    def run(self) -> None:
+        journal.write("made", args=self.args)
+
+
+@registry.register
+class Atomic(Recorded):
+    """Write a note, then do as told, all in one transaction."""
+
+    ATOMIC = True
+    RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=1, retry_pause=0)
+
+    def work(self, how: str) -> None:
+        Note.objects.create(text=f"{how} in attempt {self.task.attempt}")
+        if self.task.attempt > 1 or how == "complete":
+            return
+        if how == "postpone":
+            raise PostponeTask(0)
+        if how == "retry":
+            raise TimeoutError
+        if how == "fail":
+            raise ValueError
+        if how == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        journal.wait_at(how)
+
+
+@registry.register
+class LeaveTransactionOpen(Recorded):
+    def work(self) -> None:
+        connection.set_autocommit(False)
+        Note.objects.create(text="never committed")
+
+
+@registry.register
+class WriteNote(Recorded):
+    def work(self, text: str) -> None:
+        Note.objects.create(text=text)
+
+
+@registry.register
+class Travel(Recorded):
+    """Change the language and the time zone, and leave them so."""
+
+    def work(self) -> None:
+        translation.activate("de")
+        django_timezone.activate(timezone(timedelta(hours=5), "elsewhere"))
+
+
+@registry.register
+class TellPlace(Recorded):
+    def work(self) -> None:
+        zone = django_timezone.get_current_timezone_name()
+        journal.write("place", language=translation.get_language(), zone=zone)
+
+
+@registry.register
+class Measure(BaseTaskProcessor):
+    """Tell how long its text is, rather than the text."""
+
+    def run(self) -> None:
+        journal.write("measured", length=len(self.args[0]))
+
+
+@registry.register
+class Mixed(Recorded):
+    """Complete in the end, or fail, by way of a postpone, a retry, or neither."""
+
+    RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=2, retry_pause=0)
+
+    def work(self, way: str, _: int) -> None:
+        if way == "fail":
+            raise ValueError("as asked")
+        if way == "postpone" and not self.task.postpones:
+            raise PostponeTask(0)
+        if way == "retry" and not self.task.retries:
+            raise TimeoutError
+        if way == "exhaust":
+            raise TimeoutError

@@ -2,18 +2,16 @@
 
 import argparse
 import atexit
-import os
-import threading
+from contextlib import closing
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
 from django_partisan import conf, serving, watching
-from django_partisan.conf import KEYS, QueueConfig
+from django_partisan.conf import QueueConfig
 from django_partisan.engine.manager import EXIT_OK, Manager
 from django_partisan.exceptions import PartisanError
-from django_partisan.logs import FORMATS
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
 
@@ -60,14 +58,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options, each in both spellings."""
-        parser.add_argument(*_spellings("queue_name"), default=conf.DEFAULT_QUEUE, help="queue to serve (default: %(default)s)")
+        parser.add_argument(
+            *_spellings("queue_name"),
+            default=conf.DEFAULT_QUEUE,
+            help="queue to serve (default: %(default)s)",
+        )
         settings = parser.add_argument_group("settings of the queue, for this process")
         for name, (kind, text) in OVERRIDES.items():
             names = ["--stop-timeout"] if name == "stop_timeout_seconds" else []
-            settings.add_argument(*names, *_spellings(name), dest=name, type=kind, help=f"{text} ({name.upper()})")
+            settings.add_argument(
+                *names, *_spellings(name), dest=name, type=kind, help=f"{text} ({name.upper()})"
+            )
         ending = parser.add_mutually_exclusive_group()
         ending.add_argument("--once", action="store_true", help="run until nothing is due, then exit")
-        ending.add_argument(*_spellings("until_empty"), action="store_true", help="run until nothing waits, then exit")
+        ending.add_argument(
+            *_spellings("until_empty"), action="store_true", help="run until nothing waits, then exit"
+        )
         starting = parser.add_argument_group("starting")
         starting.add_argument(
             *_spellings("wait_for_database"),
@@ -76,7 +82,9 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help="try this long to reach the database (default: once)",
         )
-        starting.add_argument("--autoreload", action="store_true", help="start anew when code changes, for development")
+        starting.add_argument(
+            "--autoreload", action="store_true", help="start anew when code changes, for development"
+        )
         watching.add_arguments(parser, _spellings)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -109,19 +117,21 @@ class Command(BaseCommand):
             watch.serve_metrics(manager.snapshot)
             code = manager.run(watch.metrics_address)
         if options["once"] or options["until_empty"]:
-            self._say_what_waits(config, manager.failed)
+            self._say_what_waits(config, manager.settler.failed)
             return code
         return EXIT_OK if code != 1 else code
 
     def _say_what_waits(self, config: QueueConfig, failed: int) -> None:
-        left = waiting(open_connection("count"), config.queue)
+        with closing(open_connection("count")) as connection:
+            left = waiting(connection, config.queue)
         failures = f"{failed} failed. " if failed else ""
         if not left.count:
             self._say(f"{failures}Nothing waits in queue {config.queue!r}.")
             return
         assert left.next_due_at is not None
         tasks = "1 task waits" if left.count == 1 else f"{left.count} tasks wait"
-        self._say(f"{failures}{tasks} in queue {config.queue!r}; the next is due at {left.next_due_at:%Y-%m-%d %H:%M:%S %Z}.")
+        due_at = f"{left.next_due_at:%Y-%m-%d %H:%M:%S %Z}"
+        self._say(f"{failures}{tasks} in queue {config.queue!r}; the next is due at {due_at}.")
 
     def _say(self, line: str) -> None:
         """Say one line on standard error: standard output belongs to the log."""
@@ -138,25 +148,16 @@ def _ending(options: dict[str, Any]) -> Any:
         return lambda manager: manager.is_idle
     if options["until_empty"]:
         return lambda manager: manager.is_idle and manager.claimer.next_due_in is None
-    return lambda manager: False
+    return None
 
 
 def _stop_before_exit(manager: Manager) -> None:
     """Drain when the reloader ends the process, since multiprocessing would wait for the workers."""
-    ended = threading.Event()
-    run = manager.run
-
-    def run_and_say(*args: Any) -> int:
-        try:
-            return run(*args)
-        finally:
-            ended.set()
 
     def stop() -> None:
-        for _ in range(2):
-            if not ended.is_set():
+        for _ in range(2):  # the second time by force
+            if not manager.has_ended.is_set():
                 manager.wakeup.deliver(manager.shutdown.ask)
-                ended.wait(AUTORELOAD_STOP_SECONDS)
+                manager.has_ended.wait(AUTORELOAD_STOP_SECONDS)
 
-    manager.run = run_and_say  # type: ignore[method-assign]
     atexit.register(stop)

@@ -293,6 +293,12 @@ def test_a_wait_is_never_below_zero():
     assert EVENTS[facts.TaskStarted].values(facts.TaskStarted(run))["partisan.task.wait_ns"] == 0
 
 
+def test_context_without_a_trace_names_none():
+    run = samples.RUN._replace(headers={"ctx.request_id": "r1"})
+
+    assert "partisan.task.enqueued_trace_id" not in EVENTS[facts.TaskStarted].values(facts.TaskStarted(run))
+
+
 def test_at_most_100_tasks_are_named():
     many = tuple(range(500))
     claimed = EVENTS[facts.TasksClaimed].values(facts.TasksClaimed("default", 500, many, 0.1, ()))

@@ -10,7 +10,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 
 from django_partisan import events
 from django_partisan.facts import Running, TaskCompleted
-from django_partisan.tracing import suppressed
+from django_partisan.tracing import TracingSubscriber, suppressed
 from django_partisan.tracing.carrying import extracted, injected, links_to_tasks, traceparent
 
 from .conftest import Recording
@@ -110,8 +110,9 @@ class TestBaggage:
 
 
 class TestSuppressed:
-    def test_instrumentations_are_off_within_and_on_again_after(self):
-        with suppressed():
+    @pytest.mark.parametrize("quiet", [suppressed, lambda: TracingSubscriber().quiet()])
+    def test_instrumentations_are_off_within_and_on_again_after(self, quiet):
+        with quiet():
             within = (is_instrumentation_enabled(), is_http_instrumentation_enabled())
 
         assert within == (False, False)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBasedTraceIdRatio
 
 from django_partisan.tracing import configure_sdk_if_needed, is_set_up
-from django_partisan.tracing.setup import exporter_names
+from django_partisan.tracing.sdk import exporter_names
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 

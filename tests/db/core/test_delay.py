@@ -1,0 +1,476 @@
+"""``delay()``, ``adelay()`` and ``bulk_delay()``: what is stored, refused and told."""
+
+import asyncio
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connection, connections, transaction
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone as django_timezone
+
+from django_partisan import events, processor
+from django_partisan.exceptions import UnknownQueue, WrongSetting
+from django_partisan.facts import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.models import Task
+from django_partisan.processor import BaseTaskProcessor, bulk_delay
+from django_partisan.sql.claiming import ID, claim
+from tests.db.core.rows import columns
+
+pytestmark = pytest.mark.django_db
+
+LATER = datetime(2999, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+
+class Letter(BaseTaskProcessor):
+    PRIORITY = 5
+
+
+class Parcel(BaseTaskProcessor):
+    UNIQUE_FOR_PARAMS = False
+
+
+class Mailed(BaseTaskProcessor):
+    QUEUE_NAME = "mail"
+
+
+def test_delay_returns_the_row_as_it_is_stored():
+    task = Letter(1, "a", to="Ada").delay()
+
+    stored = Task.objects.get()
+    fields = [field.attname for field in Task._meta.concrete_fields]
+    assert isinstance(task, Task)
+    assert {name: getattr(task, name) for name in fields} == {name: getattr(stored, name) for name in fields}
+    assert stored.processor_class == "Letter"
+    assert stored.arguments == {"args": [1, "a"], "kwargs": {"to": "Ada"}}
+    assert (stored.status, stored.queue_name, stored.extra, stored.ready) == ("new", "default", {}, True)
+    assert task._state.db == "default"
+    assert not task._state.adding
+
+
+def test_a_task_runs_with_the_priority_of_its_processor_10_by_default():
+    class Default(BaseTaskProcessor):
+        pass
+
+    assert Default().delay().priority == 10
+    assert Letter().delay().priority == 5
+
+
+@pytest.mark.parametrize("priority", [0, -7, 2**31 - 1, -(2**31)])
+def test_the_priority_of_a_task_can_be_overridden_and_0_is_stored_as_0(priority):
+    assert columns(Letter().delay(priority=priority).pk, "priority") == priority
+
+
+def test_a_priority_of_none_means_that_of_the_processor():
+    assert columns(Letter().delay(priority=None).pk, "priority") == 5
+
+
+@pytest.mark.parametrize("priority", [True, 1.0, "1", 2**31, -(2**31) - 1])
+def test_a_priority_that_is_no_integer_of_32_bits_is_refused(priority):
+    with pytest.raises(TypeError) as refused:
+        Letter().delay(priority=priority)
+
+    assert str(refused.value) == f"Letter: priority is {priority!r}; expected an integer of 32 bits."
+    assert not Task.objects.exists()
+
+
+def test_delay_takes_keyword_arguments_only():
+    with pytest.raises(TypeError, match="positional argument"):
+        Letter().delay(1)  # type: ignore[call-arg]
+
+
+def test_a_task_is_not_due_before_its_time():
+    task = Letter().delay(execute_after=LATER)
+
+    assert columns(task.pk, "execute_after", "ready") == (LATER, False)
+
+
+def test_a_task_whose_time_has_passed_is_due_at_once():
+    past = django_timezone.now() - timedelta(hours=1)
+
+    assert columns(Letter().delay(execute_after=past).pk, "execute_after", "ready") == (past, True)
+
+
+def test_a_task_without_a_time_is_due_since_it_was_asked_for():
+    before = django_timezone.now() - timedelta(seconds=1)
+
+    task = Letter().delay()
+
+    assert before < task.execute_after < django_timezone.now() + timedelta(seconds=1)
+    assert task.created_at == task.updated_at == task.execute_after
+
+
+def test_a_naive_time_is_refused_where_time_zones_are_used():
+    with pytest.raises(ValueError, match=r"Letter: execute_after is datetime.*has no time zone; use django"):
+        Letter().delay(execute_after=datetime(2999, 1, 2))  # noqa: DTZ001
+    assert not Task.objects.exists()
+
+
+def test_a_time_that_is_no_datetime_is_refused():
+    with pytest.raises(TypeError, match="execute_after is '2999-01-02'; expected a datetime"):
+        Letter().delay(execute_after="2999-01-02")  # type: ignore[arg-type]
+
+
+@override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin")
+def test_a_naive_time_is_local_where_no_time_zones_are_used():
+    task = Letter().delay(execute_after=datetime(2999, 7, 1, 14, 0))  # noqa: DTZ001
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT to_char(execute_after AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM django_partisan_task"
+            " WHERE id = %s",
+            [task.pk],
+        )
+        assert cursor.fetchone() == ("2999-07-01 12:00",)
+
+
+def test_arguments_that_json_cannot_hold_are_refused_and_nothing_is_stored():
+    with pytest.raises(TypeError, match=r"Letter: argument kwargs\['on'\] is .*of type datetime"):
+        Letter(on=django_timezone.now()).delay()
+    assert not Task.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 2**20, "\u00e9\U0001f4ee\\u0000\\", {"z": 1, "a": [None, True, 0.1, 2**63]}, [[], {}, ""], 1e15, -0.5],
+    ids=["a megabyte", "odd characters", "an object", "empty ones", "a large float", "a negative float"],
+)
+def test_what_run_sees_equals_what_was_passed(value, manager):
+    Letter(value, named=value).delay()
+
+    [row] = claim(connection, "default", manager(), 1)
+
+    assert processor.arguments.decode(row[2]) == ([value], {"named": value})
+
+
+def test_a_tuple_becomes_a_list_and_a_float_from_1e16_an_int(manager):
+    Letter((1, 2), 1e16).delay()
+
+    [row] = claim(connection, "default", manager(), 1)
+    [pair, number], _ = processor.arguments.decode(row[2])
+
+    assert pair == [1, 2]
+    assert (number, type(number)) == (10**16, int)
+
+
+@override_settings(PARTISAN_CONFIG={"default": {}, "mail": {}})
+def test_a_task_goes_to_the_queue_of_its_processor_default_by_default():
+    assert Letter().delay().queue_name == "default"
+    assert Mailed().delay().queue_name == "mail"
+
+
+@override_settings(PARTISAN_CONFIG={"images": {}})
+def test_an_unknown_queue_is_refused_with_the_known_names():
+    with pytest.raises(UnknownQueue, match="Unknown queue 'mail'; known: 'default', 'images'"):
+        Mailed().delay()
+    with pytest.raises(UnknownQueue, match="known: 'default', 'images'"):
+        bulk_delay([Letter(), Mailed()])
+    assert not Task.objects.exists()
+
+
+@override_settings(PARTISAN_CONFIG={"q" * 51: {}})
+def test_a_queue_name_longer_than_its_column_is_refused():
+    class Long(BaseTaskProcessor):
+        QUEUE_NAME = "q" * 51
+
+    with pytest.raises(WrongSetting, match="at most 50 fit"):
+        Long().delay()
+
+
+def test_a_task_with_the_same_args_and_kwargs_is_not_added_while_one_waits():
+    first = Letter({"a": 1, "b": 2}, x=1, y=2).delay()
+
+    again = Letter({"b": 2, "a": 1}, y=2, x=1).delay(priority=1, execute_after=LATER)
+
+    assert again.pk == first.pk
+    assert (again.priority, again.execute_after) == (first.priority, first.execute_after)
+    assert Task.objects.count() == 1
+
+
+def test_tasks_with_other_arguments_or_of_other_processors_are_no_twins():
+    ids = {task.delay().pk for task in (Letter(1), Letter(2), Letter(x=1), Parcel(1))}
+
+    assert len(ids) == 4
+
+
+def test_a_processor_can_choose_not_to_be_unique():
+    assert Parcel(1).delay().pk != Parcel(1).delay().pk
+    assert Task.objects.filter(unique_key=None).count() == 2
+
+
+@pytest.mark.parametrize("status", ["in_process", "finished", "error"])
+def test_a_task_that_does_not_wait_any_more_is_no_twin(status):
+    first = Letter(1).delay()
+    Task.objects.update(status=status)
+
+    assert Letter(1).delay().pk != first.pk
+
+
+def test_delay_is_one_statement():
+    with CaptureQueriesContext(connection) as asked:
+        Letter(1).delay()
+
+    assert len(asked) == 1
+
+
+async def _enqueue(**options: Any) -> Task:
+    try:
+        return await Letter("async").adelay(**options)
+    finally:
+        await sync_to_async(connections.close_all)()  # of the thread that asgiref chose
+
+
+@pytest.mark.django_db(transaction=True)
+def test_adelay_enqueues_from_asynchronous_code():
+    task = asyncio.run(_enqueue(priority=0, execute_after=LATER))
+
+    assert columns(task.pk, "priority", "execute_after") == (0, LATER)
+
+
+def test_carried_context_is_stored_with_the_task_and_makes_no_difference_between_twins(diary):
+    diary.carried = {"traceparent": "00-1-1-01"}
+    first = Letter(1).delay()
+    diary.carried = {"traceparent": "00-2-2-01"}
+
+    assert Letter(1).delay().pk == first.pk
+    assert columns(first.pk, "context") == {"traceparent": "00-1-1-01"}
+
+
+def test_a_task_without_carried_context_has_none():
+    assert columns(Letter(1).delay().pk, "context") is None
+
+
+def test_a_task_is_enqueued_without_its_context_if_that_is_longer_than_4096_bytes(diary, monkeypatch):
+    monkeypatch.setattr(events, "swallowed", type(events.swallowed)())
+    diary.carried = {"request": "x" * 4096}
+
+    task = Letter(1).delay()
+    ids = bulk_delay([Letter(2), Letter(3)])
+
+    assert Task.objects.filter(pk__in=[task.pk, *ids], context__isnull=True).count() == 3
+    assert events.swallowed == {"headers": 3}
+
+
+# What is told.
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_enqueued_task_is_told(diary):
+    task = Letter(1).delay(priority=3, execute_after=LATER)
+
+    [fact] = diary.of(TaskEnqueued)
+    assert fact.task == (task.pk, "Letter", "default", 3, 1, 0, 0)
+    assert (fact.due_at, fact.scheduled) == (LATER, True)
+    assert json.loads(fact.arguments) == {"args": [1], "kwargs": {}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_twin_is_told_as_the_waiting_task_is(diary):
+    task = Letter(1).delay()
+    Task.objects.update(attempts=4, retries=1, postpones=2)
+
+    Letter(1).delay(priority=0)
+
+    assert [fact.task for fact in diary.of(TaskDeduplicated)] == [(task.pk, "Letter", "default", 5, 5, 1, 2)]
+    assert len(diary.of(TaskEnqueued)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_told_before_the_callers_transaction_is_committed(diary):
+    with transaction.atomic():
+        Letter(1).delay()
+        bulk_delay([Parcel(1), Parcel(2)])
+        before = list(diary.facts)
+
+    assert before == []
+    assert len(diary.of(TaskEnqueued)) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_is_rolled_back_is_never_told_and_leaves_nothing(diary):
+    for enqueue in (Letter(1).delay, lambda: bulk_delay([Letter(2), Letter(3)])):
+        with pytest.raises(KeyError), transaction.atomic():
+            enqueue()
+            raise KeyError
+
+    assert diary.facts == []
+    assert not Task.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_of_a_savepoint_that_is_rolled_back_is_never_told(diary):
+    with transaction.atomic():
+        kept = Letter(1).delay()
+        with pytest.raises(KeyError), transaction.atomic():
+            Letter(2).delay()
+            raise KeyError
+
+    assert [fact.task.id for fact in diary.of(TaskEnqueued)] == [kept.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_transactions_are_ended_by_hand_it_is_told_at_once(diary):
+    transaction.set_autocommit(False)
+    try:
+        Letter(1).delay()
+        bulk_delay([Letter(2), Letter(3)])
+        told = len(diary.of(TaskEnqueued))
+        transaction.commit()
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+
+    assert told == 3
+    assert Task.objects.count() == 3
+
+
+def _refuse(*args: Any) -> Any:
+    raise DatabaseError("disk full")
+
+
+def test_an_insert_that_fails_is_told_and_raised(diary, monkeypatch):
+    monkeypatch.setattr(processor, "insert_task", _refuse)
+
+    with pytest.raises(DatabaseError, match="disk full"):
+        Letter(1).delay(priority=2)
+
+    [fact] = diary.of(TaskEnqueueFailed)
+    assert fact[:3] == ("default", "Letter", 2)
+    assert fact.error.message == "disk full"
+
+
+def test_an_insert_of_many_that_fails_is_told_and_raised(diary, monkeypatch):
+    monkeypatch.setattr(processor, "insert_tasks", _refuse)
+
+    with pytest.raises(DatabaseError, match="disk full"):
+        bulk_delay([Letter(1), Letter(2)], priority=2)
+
+    [fact] = diary.of(TaskEnqueueFailed)
+    assert fact[:3] == ("default", "Letter", 2)
+
+
+# Many at once.
+
+
+def test_bulk_delay_is_one_statement_for_many_in_their_order(manager):
+    with CaptureQueriesContext(connection) as asked:
+        ids = bulk_delay(Parcel(number) for number in range(500))
+
+    inserts = [query for query in asked if "INSERT" in query["sql"]]
+    rows = claim(connection, "default", manager(), 500)
+    assert len(inserts) == 1
+    assert [row[ID] for row in rows] == ids
+    assert [processor.arguments.decode(row[2])[0] for row in rows] == [[number] for number in range(500)]
+
+
+def test_bulk_delay_stores_what_delay_stores():
+    alone = Letter(1, "\u00e9\"\\{},", to=None).delay(execute_after=LATER)
+    Task.objects.update(unique_key=None)
+
+    [pk] = bulk_delay([Letter(1, "\u00e9\"\\{},", to=None)], execute_after=LATER)
+
+    names = [field.attname for field in Task._meta.concrete_fields]
+    stored = Task.objects.get(pk=pk)
+    assert {name for name in names if getattr(stored, name) != getattr(alone, name)} == {
+        "id",
+        "created_at",
+        "updated_at",
+    }
+
+
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_bulk_delay_takes_processors_of_all_kinds(diary):
+    diary.carried = {"a": 'quoted "b" \\'}
+
+    ids = bulk_delay([Letter(1), Mailed(1), Parcel(1), Letter(2)])
+
+    stored = [columns(pk, "processor_class", "queue_name", "priority", "context") for pk in ids]
+    carried = {"a": 'quoted "b" \\'}
+    assert stored == [
+        ("Letter", "default", 5, carried),
+        ("Mailed", "mail", 10, carried),
+        ("Parcel", "default", 10, carried),
+        ("Letter", "default", 5, carried),
+    ]
+
+
+def test_bulk_delay_overrides_priority_and_time_of_all():
+    ids = bulk_delay([Letter(1), Parcel(1)], priority=0, execute_after=LATER)
+
+    assert {columns(pk, "priority", "execute_after", "ready") for pk in ids} == {(0, LATER, False)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bulk_delay_returns_the_ids_of_twins_inside_and_outside_of_the_batch(diary):
+    waiting = Letter("waits").delay()
+    diary.facts.clear()
+
+    ids = bulk_delay([Letter("new"), Letter("waits"), Letter("new"), Parcel(1), Parcel(1)])
+
+    assert ids[0] == ids[2]
+    assert ids[1] == waiting.pk
+    assert len(set(ids)) == 4
+    assert Task.objects.count() == 4
+    assert [fact.task.id for fact in diary.of(TaskEnqueued)] == [ids[0], ids[3], ids[4]]
+    assert [fact.task.id for fact in diary.of(TaskDeduplicated)] == [waiting.pk, ids[0]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bulk_delay_tells_each_task_as_delay_does(diary):
+    [pk] = bulk_delay([Letter(1)], execute_after=LATER)
+    [due] = bulk_delay([Letter(2)])
+
+    scheduled, at_once = diary.of(TaskEnqueued)
+    assert scheduled.task == (pk, "Letter", "default", 5, 1, 0, 0)
+    assert (scheduled.due_at, scheduled.scheduled) == (LATER, True)
+    assert json.loads(scheduled.arguments)["args"] == [1]
+    assert (at_once.task.id, at_once.scheduled) == (due, False)
+
+
+def test_if_one_of_many_is_refused_none_is_enqueued():
+    with pytest.raises(TypeError, match=r"Letter: argument args\[0\] is nan"):
+        bulk_delay([Letter(1), Letter(float("nan"))])
+
+    assert not Task.objects.exists()
+
+
+def test_bulk_delay_of_nothing_is_nothing():
+    assert bulk_delay([]) == []
+
+
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_those_around_an_enqueueing_see_what_became_of_it(monkeypatch):
+    scopes: list[Any] = []
+    seen: list[tuple[str, str]] = []
+
+    class Around(events.Subscriber):
+        def around(self, scope: Any) -> Any:
+            scopes.append(scope)
+            return super().around(scope)
+
+        def headers(self) -> dict[str, str]:
+            seen.append((scopes[-1].queue, scopes[-1].processor))
+            return {}
+
+        def wants(self, kind: Any) -> bool:
+            return False
+
+    around = Around()
+    events.subscribe(around)
+    try:
+        task = Letter(1).delay()
+        Letter(1).delay()
+        ids = bulk_delay([Letter(1), Mailed(2)])
+        bulk_delay([Letter(1)])
+    finally:
+        events.unsubscribe(around)
+
+    single, twin, many, one_twin = scopes
+    assert (single.task_id, single.deduplicated, single.count) == (task.pk, False, 1)
+    assert (twin.task_id, twin.deduplicated) == (task.pk, True)
+    assert (many.count, many.task_ids, many.deduplicated) == (2, ids, False)
+    assert (one_twin.task_ids, one_twin.deduplicated) == ([task.pk], True)
+    assert seen[2:4] == [("default", "Letter"), ("mail", "Mailed")]

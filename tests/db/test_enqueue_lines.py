@@ -1,0 +1,84 @@
+"""What an application logs of the tasks that it enqueues, and what context travels with them."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from django.db import DataError, transaction
+
+from django_partisan import events, logs
+from django_partisan.models import Task
+from django_partisan.processor import BaseTaskProcessor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class SendLetter(BaseTaskProcessor):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog) -> Iterator[None]:
+    before = events.subscribers()
+    logs.install()
+    structlog.contextvars.clear_contextvars()
+    with caplog.at_level(logging.INFO, "django_partisan"):
+        yield
+    structlog.contextvars.clear_contextvars()
+    for subscriber in events.subscribers():
+        if subscriber not in before:
+            events.unsubscribe(subscriber)
+
+
+def actions(caplog) -> list[str]:
+    return [vars(record)["event.action"] for record in caplog.records]
+
+
+def test_an_enqueued_task_is_told_after_the_commit(caplog):
+    with transaction.atomic():
+        task = SendLetter(1).delay()
+        told_before = actions(caplog)
+
+    assert told_before == []
+    assert actions(caplog) == ["task.enqueued"]
+    assert vars(caplog.records[0])["partisan.task.id"] == str(task.pk)
+
+
+def test_a_task_that_is_rolled_back_is_never_told(caplog):
+    with pytest.raises(RuntimeError), transaction.atomic():
+        SendLetter(1).delay()
+        raise RuntimeError
+
+    assert actions(caplog) == []
+
+
+def test_a_twin_is_told_as_such(caplog):
+    SendLetter(1).delay()
+    SendLetter(1).delay()
+
+    assert actions(caplog) == ["task.enqueued", "task.deduplicated"]
+
+
+def test_an_enqueue_that_fails_is_told_as_an_error(caplog):
+    nameless = type("x" * 500, (BaseTaskProcessor,), {})
+
+    with pytest.raises(DataError):
+        nameless().delay()
+
+    assert actions(caplog) == ["task.enqueue_failed"]
+    assert caplog.records[0].levelno == logging.ERROR
+    assert vars(caplog.records[0])["error.type"] == "django.db.utils.DataError"
+
+
+def test_carried_context_is_stored_with_the_task(caplog):
+    structlog.contextvars.bind_contextvars(request_id="r\0 1", user_id=7, other="stays")
+
+    task = SendLetter(1).delay()
+
+    stored = Task.objects.get(pk=task.pk).context or {}
+    assert {name: value for name, value in stored.items() if name.startswith("ctx.")} == {
+        "ctx.request_id": "r 1",
+        "ctx.user_id": "7",
+    }
+    assert vars(caplog.records[0])["labels.other"] == "stays"

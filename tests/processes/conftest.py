@@ -1,0 +1,69 @@
+"""What the tests of managers share: the database as other processes see it, and a bench to start them on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker
+
+from .managing import Bench, make_bench
+
+QUEUES: dict[str, Any] = {"default": {}, "other": {}}
+TABLES = "django_partisan_task, django_partisan_manager, app_note"
+
+
+@pytest.fixture
+def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let the test use the database, in place of pytest-django's fixture of this name.
+
+    Nothing is rolled back, for managers must see it, and nothing is flushed, which takes longer
+    than most tests here.
+    """
+    with django_db_blocker.unblock(), override_settings(PARTISAN_CONFIG=QUEUES):
+        yield
+        connection.close()
+
+
+@pytest.fixture
+def bench(db: None, tmp_path: Path) -> Iterator[Bench]:
+    """Make a bench for one test; what was started on it is gone after the test."""
+    made = make_bench(tmp_path)
+    _empty(TABLES)
+    yield made
+    made.destroy()
+    _empty(TABLES)
+
+
+@pytest.fixture(scope="module")
+def shared_bench(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    """Make a bench whose one manager serves all tests of a module: starting takes longer than they do."""
+    made = make_bench(tmp_path_factory.mktemp("bench"))
+    try:
+        with django_db_blocker.unblock():
+            _empty(TABLES)
+            made.ready(SLEEP_DELAY_SECONDS=30, DEFAULT_POSTPONE_DELAY_SECONDS=0.2)
+            connection.close()
+        yield made
+    finally:
+        made.destroy()
+    with django_db_blocker.unblock():
+        _empty(TABLES)
+        connection.close()
+
+
+@pytest.fixture
+def serving(shared_bench: Bench, db: None) -> Iterator[Bench]:
+    """Return the shared bench, without tasks and with an empty journal."""
+    shared_bench.clear()
+    yield shared_bench
+    _empty("django_partisan_task, app_note")
+
+
+def _empty(tables: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {tables}")

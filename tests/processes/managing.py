@@ -1,0 +1,245 @@
+"""Start real managers, watch what they and their workers do, and send them signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import connection
+
+from tests.app import journal
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 20.0
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "") -> T:
+    """Return the first true value of ``condition``; fail when it takes longer than ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
+        time.sleep(0.01)
+    return value
+
+
+class Process(NamedTuple):
+    """A process as /proc shows it; ``state`` is one letter."""
+
+    pid: int
+    parent: int
+    group: int
+    state: str
+    command: str
+
+
+def processes() -> Iterator[Process]:
+    """Yield every process of this machine that is no zombie."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it went meanwhile
+        if fields[0] not in "ZX":
+            yield Process(int(folder.name), int(fields[1]), int(fields[2]), fields[0], command)
+
+
+class ManagerProcess:
+    """A ``start_partisan`` in a process group of its own."""
+
+    def __init__(self, options: tuple[str, ...], environment: dict[str, str], folder: Path) -> None:
+        number = len(list(folder.glob("*.out")))
+        self._out = folder / f"{number}.out"
+        self._err = folder / f"{number}.err"
+        command = [sys.executable, "-m", "tests.manage", "start_partisan", *options]
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=err, start_new_session=True
+            )
+
+    @property
+    def pid(self) -> int:
+        """The manager's process id, which is also its group's."""
+        return self.process.pid
+
+    def out(self) -> str:
+        """Return what stands on standard output."""
+        return self._out.read_text()
+
+    def err(self) -> str:
+        """Return what stands on standard error."""
+        return self._err.read_text()
+
+    def told(self, action: str) -> list[dict[str, Any]]:
+        """Return the log events of one action so far."""
+        lines = self.out().splitlines(keepends=True)
+        events = (json.loads(line) for line in lines if line.endswith("\n"))
+        return [event for event in events if event["event.action"] == action]
+
+    def wait_for(self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
+        """Return the log events of one action as soon as there are ``count``."""
+        try:
+            wait_until(lambda: len(self.told(action)) >= count, seconds, f"{count} x {action}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.out()}\n{self.err()}") from None
+        return self.told(action)
+
+    def family(self) -> list[Process]:
+        """Return the processes of the group: the manager, the fork server, the workers."""
+        return [process for process in processes() if process.group == self.pid]
+
+    def workers(self) -> list[int]:
+        """Return the ids of the workers that live."""
+        alive = {process.pid for process in self.family()}
+        started = [event["partisan.worker.pid"] for event in self.told("worker.started")]
+        return [pid for pid in started if pid in alive]
+
+    def fork_server(self) -> int:
+        """Return the id of the fork server, the parent of every worker."""
+        worker = self.workers()[0]
+        [parent] = [process.parent for process in self.family() if process.pid == worker]
+        return parent
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the manager alone."""
+        self.process.send_signal(number)
+
+    def send_to_group(self, number: signal.Signals) -> None:
+        """Send a signal to the manager and all that it started, as a terminal does."""
+        os.killpg(self.pid, number)
+
+    def ended(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Wait for the end; return the exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still there after {seconds} s\n{self.out()}\n{self.err()}") from None
+
+    def stop(self) -> int:
+        """Ask it to stop; return the exit code."""
+        self.send(signal.SIGTERM)
+        return self.ended()
+
+    def is_gone(self) -> bool:
+        """True when nobody of the group is left."""
+        return self.process.poll() is not None and not self.family()
+
+    def destroy(self) -> None:
+        """Leave nothing of it."""
+        for process in self.family():
+            os.kill(process.pid, signal.SIGKILL)
+        wait_until(self.is_gone, what="every process of a manager is gone")
+
+
+class Bench:
+    """A folder, a database and managers for one test, or for the tests of one module."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.managers: list[ManagerProcess] = []
+
+    def start(
+        self,
+        *options: str,
+        database: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        variables: dict[str, str] | None = None,
+        **queue: Any,
+    ) -> ManagerProcess:
+        """Start a manager; ``queue`` are settings of its queue, ``settings`` any others of Django."""
+        name = options[options.index("--queue-name") + 1] if "--queue-name" in options else "default"
+        partisan = {"default": {}, "other": {}, name: {"WORKERS_COUNT": 2, **queue}}
+        chosen = {
+            "DATABASES": {"default": database or this_database()},
+            "PARTISAN_CONFIG": partisan,
+            **(settings or {}),
+        }
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
+            "TEST_SETTINGS": json.dumps(chosen),
+            "TMPDIR": str(self.presence().parent),
+            journal.FOLDER: str(self.folder),
+            **(variables or {}),
+        }
+        manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder)
+        self.managers.append(manager)
+        return manager
+
+    def ready(self, *options: str, **queue: Any) -> ManagerProcess:
+        """Start a manager, and wait until every worker is ready."""
+        manager = self.start(*options, **queue)
+        manager.wait_for("worker.ready", queue.get("WORKERS_COUNT", 2))
+        return manager
+
+    def presence(self) -> Path:
+        """Return the folder of the files that show who is alive."""
+        return self.folder / "tmp" / f"django-partisan-{os.getuid()}"
+
+    def journal(self, what: str | None = None, **more: Any) -> list[dict[str, Any]]:
+        """Return the lines that tasks wrote, in order."""
+        path = self.folder / journal.NAME
+        text = path.read_text() if path.exists() else ""
+        lines = [json.loads(line) for line in text.splitlines()]
+        wanted = {**more, **({} if what is None else {"what": what})}
+        return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
+
+    def wait_for(self, what: str, count: int = 1, seconds: float = PATIENCE_SECONDS, **more: Any) -> list[dict[str, Any]]:
+        """Return the lines of one kind as soon as there are ``count``."""
+        try:
+            wait_until(lambda: len(self.journal(what, **more)) >= count, seconds, f"{count} x {what} {more}")
+        except AssertionError as error:
+            said = "\n".join(manager.out() + manager.err() for manager in self.managers)
+            raise AssertionError(f"{error}; the journal has {self.journal()}\n{said}") from None
+        return self.journal(what, **more)
+
+    def open(self, gate: str) -> None:
+        """Let the tasks go on that wait at a gate."""
+        (self.folder / gate).touch()
+
+    def clear(self) -> None:
+        """Forget what tasks wrote, and close the gates."""
+        for path in self.folder.iterdir():
+            if path.is_file() and path.suffix not in (".out", ".err"):
+                path.unlink()
+
+    def destroy(self) -> None:
+        """End every manager that is still there."""
+        for manager in self.managers:
+            manager.destroy()
+
+
+def make_bench(folder: Path) -> Bench:
+    """Make a bench in a folder that is new."""
+    bench = Bench(folder)
+    bench.presence().parent.mkdir()
+    return bench
+
+
+def this_database() -> dict[str, Any]:
+    """Return the settings that lead to the database of the test."""
+    keys = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+    return {key: connection.settings_dict[key] for key in keys}
+
+
+def sessions() -> int:
+    """Return how many connections of ours PostgreSQL has."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'django_partisan%%'", []
+        )
+        count: int = cursor.fetchone()[0]
+        return count
+
+
+def temporary_folder() -> Path:
+    """Return a folder whose path is short."""
+    return Path(tempfile.mkdtemp(prefix="partisan-test-"))

@@ -1,0 +1,169 @@
+"""Log lines of real processes: six at once on one pipe or file, and outputs that go away."""
+
+import fcntl
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROCESSES = 6
+LINES_EACH = 150
+TRACE_BYTES = 9 * 1024
+DEADLINE_SECONDS = 60.0
+
+WORKER = """
+import sys
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["django_partisan"], LOGGING_CONFIG=None)
+from django_partisan import events, facts, logs
+
+slot, count, trace_bytes, log_format, log_file = sys.argv[1:]
+logs.setup("worker", log_format, log_file or None)
+error = facts.ErrorInfo("app.Refused", "no", "beginning " + "\\u00fc" * (int(trace_bytes) // 2) + " end")
+print("ready", file=sys.stderr, flush=True)
+sys.stdin.readline()
+for number in range(int(count)):
+    run = facts.Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
+    events.tell(facts.TaskFailed, run, 0.1, facts.REASON_ERROR, error)
+print("lost", events.swallowed["logs"], file=sys.stderr, flush=True)
+"""
+
+
+def start(
+    slot: int,
+    count: int,
+    log_format: str = "ecs",
+    log_file: str = "",
+    before: Sequence[str] = (),
+    **how: Any,
+) -> subprocess.Popen[str]:
+    arguments = [str(slot), str(count), str(TRACE_BYTES), log_format, log_file]
+    command = [*before, sys.executable, "-c", WORKER, *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    return subprocess.Popen(command, **{**pipes, **how})
+
+
+def begin_together(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def wait_until_full(pipe: int) -> None:
+    """Wait until a line's room or less is left in ``pipe``."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while waiting_in(pipe) < fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - select.PIPE_BUF:
+        assert time.monotonic() < deadline, "the pipe was not filled in time"
+        time.sleep(0.01)
+
+
+def waiting_in(pipe: int) -> int:
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))
+    return int(count)
+
+
+def what_is_said_at_the_end(process: subprocess.Popen[str]) -> str:
+    _out, err = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0
+    return err
+
+
+@pytest.fixture
+def processes() -> Iterator[ExitStack]:
+    """Own the processes of a test: those that still run at its end are killed."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def six(processes: ExitStack, **how: Any) -> list[subprocess.Popen[str]]:
+    started = [processes.enter_context(start(slot, LINES_EACH, **how)) for slot in range(PROCESSES)]
+    for process in started:
+        processes.callback(process.kill)
+    return started
+
+
+def assert_all_whole(text: str) -> None:
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert Counter(line["partisan.worker.slot"] for line in lines) == dict.fromkeys(
+        range(PROCESSES), LINES_EACH
+    )
+    assert len({line["event.id"] for line in lines}) == PROCESSES * LINES_EACH
+    assert all(line["error.stack_trace"].startswith("beginning ") for line in lines)
+    assert all(line["error.stack_trace"].endswith(" end") for line in lines)
+
+
+def test_every_line_of_six_processes_on_one_pipe_parses_though_its_reader_is_slow(processes):
+    reading, writing = os.pipe()
+    started = six(processes, stdout=writing)
+    os.close(writing)
+    begin_together(started)
+    wait_until_full(reading)  # and all six wait to write, which is what tears lines
+
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        text = pipe.read()
+
+    assert_all_whole(text)
+    assert max(len(line.encode()) for line in text.splitlines(keepends=True)) <= 4000
+
+
+def test_every_line_of_six_processes_in_one_file_parses(processes, tmp_path):
+    path = tmp_path / "partisan.log"
+    started = six(processes, log_file=str(path))
+
+    begin_together(started)
+    assert [what_is_said_at_the_end(process) for process in started] == ["lost 0\n"] * PROCESSES
+    assert_all_whole(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("log_format", ["ecs", "json", "console"])
+def test_a_reader_that_goes_away_costs_lines_only(processes, log_format):
+    reading, writing = os.pipe()
+    process = processes.enter_context(start(0, 5, log_format, stdout=writing))
+    processes.callback(process.kill)
+    os.close(writing)
+    os.close(reading)
+
+    begin_together([process])
+    said = what_is_said_at_the_end(process)
+
+    assert said.endswith("lost 5\n")
+    assert said.count("A log line was lost (standard output): BrokenPipeError") == 1
+
+
+def test_a_process_without_standard_output_goes_on(processes):
+    process = processes.enter_context(start(0, 5, before=["sh", "-c", 'exec "$@" >&-', "sh"]))
+    processes.callback(process.kill)
+
+    begin_together([process])
+    said = what_is_said_at_the_end(process)
+
+    assert said.endswith("lost 5\n")
+    assert said.count("A log line was lost (standard output): OSError") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_costs_lines_only(processes):
+    process = processes.enter_context(start(0, 5, log_file="/dev/full"))
+    processes.callback(process.kill)
+
+    begin_together([process])
+    said = what_is_said_at_the_end(process)
+
+    assert said.endswith("lost 5\n")
+    assert said.count("A log line was lost (/dev/full)") == 1

@@ -1,0 +1,241 @@
+"""What comes of a run stands in the row, whatever the task does; and the worker lives on."""
+
+import pytest
+
+from django_partisan.models import Task
+from django_partisan.processor import BaseTaskProcessor
+from tests.app import partisan_tasks as processors
+
+from .managing import Bench, wait_until
+
+
+def outcome_of(processor: BaseTaskProcessor) -> Task:
+    """Enqueue a task, and return its row when it ran for the last time."""
+    return done(processor.delay())
+
+
+def done(task: Task) -> Task:
+    wait_until(lambda: Task.objects.filter(pk=task.pk, status__in=["finished", "error"]), what=str(task))
+    task.refresh_from_db()
+    return task
+
+
+def failure(task: Task) -> tuple[str, str | None, str | None]:
+    return task.status, task.error_reason, task.error_type
+
+
+def test_completed_task_is_finished(serving: Bench):
+    task = outcome_of(processors.Pass(1, "two", seconds=0))
+
+    assert (task.status, task.attempts, task.error_reason) == ("finished", 1, None)
+    assert task.finished_at is not None
+    assert serving.journal("begun")[0]["args"] == [1, "two"]
+
+
+def test_failing_task_fails_alone_and_keeps_its_error(serving: Bench):
+    before = serving.managers[0].workers()
+    failed = outcome_of(processors.Fail("no luck"))
+    other = outcome_of(processors.Pass())
+
+    assert failure(failed) == ("error", "error", "ValueError")
+    assert failed.error_message == "no luck"
+    assert "raise ValueError(message)" in (failed.error_traceback or "")
+    assert other.status == "finished"
+    assert serving.managers[0].workers() == before
+
+
+def test_system_exit_inside_a_task_fails_the_task_and_not_the_worker(serving: Bench):
+    before = serving.managers[0].workers()
+
+    assert failure(outcome_of(processors.Exit())) == ("error", "error", "SystemExit")
+    assert outcome_of(processors.Pass()).status == "finished"
+    assert serving.managers[0].workers() == before
+
+
+def test_error_text_that_postgresql_cannot_hold_is_cleaned(serving: Bench):
+    assert outcome_of(processors.FailUnprintably()).error_message == "beforebetween?after"
+
+
+def test_processor_that_cannot_be_constructed_fails(serving: Bench):
+    broken = Task.objects.create(processor_class="OneArgument", arguments={"args": [1, 2], "kwargs": {}})
+    sound = processors.OneArgument(3).delay()
+
+    assert failure(done(broken)) == ("error", "error", "TypeError")
+    assert done(sound).status == "finished"
+
+
+def test_row_of_an_unregistered_processor_fails_with_that_reason(serving: Bench):
+    task = Task.objects.create(processor_class="Forgotten", arguments={"args": [], "kwargs": {}})
+    processors.Pass().delay()  # the row above was not inserted by delay(), which wakes the manager
+
+    done(task)
+    assert failure(task) == ("error", "unregistered", "django_partisan.exceptions.ProcessorClassNotFound")
+    assert "'Forgotten'" in (task.error_message or "")
+
+
+@pytest.mark.parametrize("arguments", [{"args": [], "kwargs": "no"}, [], "text", 7])
+def test_row_with_arguments_that_are_none_fails_alone(serving: Bench, arguments: object):
+    task = Task.objects.create(processor_class="Pass", arguments=arguments)
+    processors.Pass().delay()
+
+    assert failure(done(task))[:2] == ("error", "error")
+
+
+def test_postponed_task_runs_again_after_the_delay_it_asked_for(serving: Bench):
+    task = outcome_of(processors.Postpone(1, 0.5))
+
+    first, second = serving.journal("begun")
+    assert (task.status, task.postpones, task.retries, task.attempts) == ("finished", 1, 0, 2)
+    assert 0.5 <= second["at"] - first["at"] < 1.5
+
+
+def test_postpone_without_seconds_uses_the_setting_of_the_queue(serving: Bench):
+    outcome_of(processors.Postpone(1))
+
+    first, second = serving.journal("begun")
+    assert 0.2 <= second["at"] - first["at"] < 1.2
+
+
+def test_task_postponed_more_often_than_its_processor_allows_fails(serving: Bench):
+    task = outcome_of(processors.PostponeTwice(9, 0))
+
+    assert failure(task) == ("error", "max_postpones", "django_partisan.exceptions.MaxPostponesReached")
+    assert (task.postpones, task.attempts) == (2, 3)
+
+
+def test_without_a_config_a_task_is_postponed_fifteen_times(serving: Bench):
+    task = outcome_of(processors.Postpone(99, 0))
+
+    assert failure(task)[1] == "max_postpones"
+    assert (task.postpones, task.attempts) == (15, 16)
+
+
+def test_none_lets_a_task_be_postponed_for_ever(serving: Bench):
+    task = outcome_of(processors.PostponeForEver(20, 0))
+
+    assert (task.status, task.postpones) == ("finished", 20)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("huge", "ValueError"),
+        ("negative", "ValueError"),
+        ("text", "ValueError"),
+        ("inf", "ValueError"),
+        ("bare", "AttributeError"),
+    ],
+)
+def test_postpone_by_what_is_no_delay_fails_the_task_alone(serving: Bench, kind: str, error: str):
+    before = serving.managers[0].workers()
+
+    assert failure(outcome_of(processors.PostponeOddly(kind))) == ("error", "error", error)
+    assert serving.managers[0].workers() == before
+
+
+def test_task_is_retried_with_a_constant_pause_and_completes(serving: Bench):
+    task = outcome_of(processors.RetryConstantly(3))
+
+    assert (task.status, task.retries, task.postpones, task.attempts) == ("finished", 3, 0, 4)
+    for pause in pauses(serving):
+        assert 0.1 <= pause < 0.9
+
+
+def test_pause_of_the_incremental_strategy_grows_by_itself(serving: Bench):
+    task = outcome_of(processors.RetryIncrementally(3))
+
+    assert task.status == "finished"
+    for number, pause in enumerate(pauses(serving), 1):
+        assert 0.1 * number <= pause < 0.1 * number + 0.8
+
+
+def test_task_fails_when_its_retries_are_exhausted(serving: Bench):
+    task = outcome_of(processors.RetryConstantly(4))
+
+    assert failure(task) == ("error", "retries_exhausted", "TimeoutError")
+    assert (task.retries, task.attempts) == (3, 4)
+
+
+def test_error_that_is_not_on_the_list_is_not_retried(serving: Bench):
+    task = outcome_of(processors.RetryOthers())
+
+    assert failure(task) == ("error", "error", "KeyError")
+    assert task.attempts == 1
+
+
+def test_argument_of_a_megabyte_reaches_its_task(serving: Bench):
+    outcome_of(processors.Measure("x" * 1_000_000))
+
+    assert [line["length"] for line in serving.journal("measured")] == [1_000_000]
+
+
+def test_outcome_that_cannot_be_settled_fails_alone_and_the_rest_of_its_batch_settles(serving: Bench):
+    from django_partisan.processor import bulk_delay
+
+    ids = bulk_delay(
+        processors.Postpone(1, 10**12) if number == 20 else processors.Postpone(1, 0) for number in range(50)
+    )
+    wait_until(lambda: not Task.objects.filter(status__in=["new", "in_process"]).exists())
+
+    unsettleable = Task.objects.get(status="error")
+    assert unsettleable.pk == ids[20]
+    assert unsettleable.error_reason == "unsettleable"
+    assert Task.objects.filter(status="finished", postpones=1).count() == 49
+
+
+def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Bench):
+    task = outcome_of(processors.LeaveTransactionOpen())
+    written = outcome_of(processors.WriteNote("after"))
+    again = outcome_of(processors.WriteNote("and after"))
+
+    assert task.status == written.status == again.status == "finished"
+    assert sorted(processors.Note.objects.values_list("text", flat=True)) == ["after", "and after"]
+    messages = [line["message"] for line in lines(serving) if str(task.pk) in line["message"]]
+    assert any("left a transaction open on the database 'default'" in message for message in messages)
+
+
+def test_language_and_time_zone_of_a_task_end_with_it(serving: Bench):
+    for _ in range(4):
+        outcome_of(processors.Travel())
+        outcome_of(processors.TellPlace())
+
+    assert {(line["language"], line["zone"]) for line in serving.journal("place")} == {
+        ("en-us", "America/Chicago")
+    }
+
+
+def test_atomic_task_and_what_it_wrote_are_committed_together(serving: Bench):
+    task = processors.Atomic("gate").delay()
+    serving.wait_for("begun")
+    assert not processors.Note.objects.exists()
+
+    serving.open("gate")
+    assert done(task).attempts == 1
+    assert processors.Note.objects.get().text == "gate in attempt 1"
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "notes"),
+    [
+        ("fail", "error", []),
+        ("retry", "finished", ["retry in attempt 2"]),
+        ("postpone", "finished", ["postpone in attempt 2"]),
+        ("die", "finished", ["die in attempt 2"]),
+    ],
+)
+def test_atomic_task_that_does_not_complete_leaves_nothing(serving: Bench, how: str, status: str, notes: list[str]):
+    task = outcome_of(processors.Atomic(how))
+
+    assert task.status == status
+    assert list(processors.Note.objects.values_list("text", flat=True)) == notes
+
+
+def pauses(bench: Bench) -> list[float]:
+    begun = [line["at"] for line in bench.journal("begun")]
+    return [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)]
+
+
+def lines(bench: Bench) -> list[dict[str, str]]:
+    import json
+
+    return [json.loads(line) for line in bench.managers[0].out().splitlines()]

@@ -1,0 +1,1 @@
+"""A host application whose tasks are traced by real managers and workers."""

@@ -1,0 +1,19 @@
+"""The tests' settings with the traced application; the environment says the rest."""
+
+import os
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.processes.traced"]
+PARTISAN_CONFIG = {
+    "default": {
+        "WORKERS_COUNT": 2,
+        "TASKS_PER_WORKER_INSTANCE": int(os.environ.get("TRACED_TASKS_PER_WORKER", 0)) or None,
+        "SLEEP_DELAY_SECONDS": 0.2,
+    }
+}
+PARTISAN_OBSERVABILITY = {
+    "TRACE_SETTLES": True,
+    "TELEMETRY_SHUTDOWN_TIMEOUT": float(os.environ.get("TRACED_SHUTDOWN_TIMEOUT", 5)),
+}

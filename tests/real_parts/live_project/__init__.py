@@ -1,0 +1,1 @@
+"""A Django project under load, for the tests that watch real managers."""

@@ -1,0 +1,123 @@
+"""Processors that behave like a shop's, and some that behave badly."""
+
+import os
+import random
+import signal
+import time
+from datetime import timedelta
+
+from django.utils import timezone
+
+from django_partisan import registry
+from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.exceptions import PostponeTask
+from django_partisan.processor import BaseTaskProcessor
+
+
+@registry.register
+class ImportCatalogue(BaseTaskProcessor):
+    """Take seconds, and enqueue what others do: now, later, and some of it twice."""
+
+    UNIQUE_FOR_PARAMS = False
+    PRIORITY = 20
+
+    def run(self) -> None:
+        time.sleep(random.uniform(0.5, 2))
+        for number in range(5):
+            ResizeImage(number).delay()
+        soon = timezone.now() + timedelta(seconds=3)
+        for _ in range(2):
+            ResizeImage("banner").delay(execute_after=soon)
+
+
+@registry.register
+class ResizeImage(BaseTaskProcessor):
+    """Use the processor for some milliseconds."""
+
+    def run(self) -> None:
+        end = time.process_time() + random.uniform(0.005, 0.03)
+        while time.process_time() < end:
+            pass
+
+
+@registry.register
+class SyncStock(BaseTaskProcessor):
+    """Be faster than any scrape, and wait for the other side now and then."""
+
+    UNIQUE_FOR_PARAMS = False
+
+    def run(self) -> None:
+        if random.random() < 0.1:
+            raise PostponeTask(1, "the warehouse is busy")
+        time.sleep(0.002)
+
+
+@registry.register
+class SendMail(BaseTaskProcessor):
+    """Fail now and then, and be retried."""
+
+    UNIQUE_FOR_PARAMS = False
+    QUEUE_NAME = "mail"
+    RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([ConnectionError], retries_count=2, retry_pause=1)
+
+    def run(self) -> None:
+        time.sleep(random.uniform(0.01, 0.08))
+        if random.random() < 0.1:
+            raise ConnectionResetError("the mail server hung up")
+
+
+@registry.register
+class SendInvoice(BaseTaskProcessor):
+    """Fail for good now and then."""
+
+    UNIQUE_FOR_PARAMS = False
+    QUEUE_NAME = "mail"
+
+    def run(self) -> None:
+        time.sleep(random.uniform(0.05, 0.2))
+        if random.random() < 0.03:
+            raise ValueError("the customer has no address")
+
+
+@registry.register
+class Crash(BaseTaskProcessor):
+    """Kill the worker that runs it."""
+
+    UNIQUE_FOR_PARAMS = False
+    QUEUE_NAME = "crashing"
+
+    def run(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@registry.register
+class Fail(BaseTaskProcessor):
+    """Fail always."""
+
+    UNIQUE_FOR_PARAMS = False
+    QUEUE_NAME = "failing"
+
+    def run(self) -> None:
+        raise RuntimeError("this never works")
+
+
+@registry.register
+class Nap(BaseTaskProcessor):
+    """Keep a worker busy without doing anything."""
+
+    UNIQUE_FOR_PARAMS = False
+    QUEUE_NAME = "backlog"
+
+    def run(self) -> None:
+        time.sleep(0.4)
+
+
+@registry.register
+class Touch(BaseTaskProcessor):
+    """Do nothing."""
+
+    UNIQUE_FOR_PARAMS = False
+    QUEUE_NAME = "locked"
+
+    def run(self) -> None:
+        pass

@@ -1,0 +1,23 @@
+"""The settings of the tests, with queues to watch and figures that are read every second."""
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS as APPS_OF_THE_TESTS
+
+# Its own processors only: names are unique among all.
+INSTALLED_APPS = [app for app in APPS_OF_THE_TESTS if app != "tests.app"] + ["tests.real_parts.live_project"]
+
+PARTISAN_CONFIG = {
+    "default": {"LEASE_SECONDS": 3, "TASKS_PER_WORKER_INSTANCE": 400, "MAX_QUEUE_SIZE": 20},
+    "mail": {"LEASE_SECONDS": 3, "MAX_QUEUE_SIZE": 20},
+    "idle": {"LEASE_SECONDS": 3},
+    "crashing": {"LEASE_SECONDS": 3},
+    "failing": {"LEASE_SECONDS": 3},
+    "backlog": {"LEASE_SECONDS": 3},
+    "locked": {"LEASE_SECONDS": 3},
+}
+
+PARTISAN_OBSERVABILITY = {
+    "METRICS_DB_MIN_INTERVAL": 1,
+    "METRICS_DB_TIMEOUT": 0.5,
+    "METRICS_DB_MAX_AGE": 10,
+}

@@ -1,0 +1,101 @@
+"""Real PostgreSQL, real managers under load, and real Prometheus and Alertmanager that watch them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from lab import postgres
+from lab.otlp_sink import OtlpSink
+from tests.real_parts.servers import HOST, Alertmanager, Child, Prometheus, Webhook, free_port
+from tests.real_parts.shortening import shortened
+
+ROOT = Path(__file__).parents[2]
+ALERTS = ROOT / "grafana" / "alerts"
+MANAGE = ROOT / "tests" / "manage.py"
+LOAD = "tests.real_parts.live_project.enqueue"
+QUEUES_UNDER_LOAD = {"default": 4, "mail": 2}
+C = TypeVar("C", bound=Child)
+
+
+class Manager(Child):
+    """A ``start_partisan`` process; ``port`` is that of its metrics."""
+
+    def __init__(self, queue: str, workers: int, port: int, folder: Path, env: dict[str, str]) -> None:
+        self.queue = queue
+        self.port = port
+        arguments = [
+            "--queue-name",
+            queue,
+            "--workers-count",
+            str(workers),
+            "--metrics-port",
+            str(port),
+            "--log-format",
+            "ecs",
+        ]
+        super().__init__(
+            f"manager-{queue}", [sys.executable, str(MANAGE), "start_partisan", *arguments], folder, env
+        )
+        self.wait_until_it_answers(f"http://{HOST}:{port}/ready", 60)
+
+
+class Stack:
+    """Everything that runs; what is started through it is stopped with it."""
+
+    def __init__(
+        self, folder: Path, server: postgres.Server, rules: dict[str, str], closing: ExitStack
+    ) -> None:
+        self.folder = folder
+        self.server = server
+        self._closing = closing
+        self.sink = closing.enter_context(OtlpSink())
+        self.env = {
+            **os.environ,
+            **server.env(),
+            "DJANGO_SETTINGS_MODULE": "tests.real_parts.live_project.settings",
+            "PYTHONPATH": str(ROOT),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.sink.url,
+            "OTEL_SERVICE_NAME": "shop",
+        }
+        self.run([str(MANAGE), "migrate", "--verbosity", "0"])
+        self.webhook = Webhook()
+        closing.callback(self.webhook.stop)
+        self.alertmanager = self._keep(Alertmanager(folder, self.webhook))
+        self.prometheus = self._keep(Prometheus(folder, rules, self.alertmanager))
+
+    def run(self, arguments: list[str]) -> None:
+        """Run a Python program to its end."""
+        subprocess.run([sys.executable, *arguments], env=self.env, cwd=ROOT, check=True, timeout=60)
+
+    def enqueue(self, processor: str, count: int) -> None:
+        """Enqueue ``count`` tasks of one processor."""
+        self.run(["-m", LOAD, processor, str(count)])
+
+    def start_load(self) -> None:
+        """Enqueue a shop's work steadily until the stack is stopped."""
+        self._keep(Child("load", [sys.executable, "-m", LOAD], self.folder, self.env))
+
+    def start_manager(self, queue: str, workers: int = 2, port: int | None = None) -> Manager:
+        """Start a manager, wait until it is ready, and have it scraped."""
+        manager = self._keep(Manager(queue, workers, port or free_port(), self.folder, self.env))
+        self.prometheus.scrape(manager.port)
+        return manager
+
+    def _keep(self, child: C) -> C:
+        self._closing.callback(child.stop)
+        return child
+
+
+@contextmanager
+def live_stack(folder: Path, *, short_rules: bool = True) -> Iterator[Stack]:
+    """Run the stack without managers; ``short_rules`` has alerts fire within seconds."""
+    rules = {file.name: file.read_text() for file in sorted(ALERTS.glob("*.yaml"))}
+    if short_rules:
+        rules = {name: shortened(text) for name, text in rules.items()}
+    with ExitStack() as closing:
+        server = closing.enter_context(postgres.server())
+        yield Stack(folder, server, rules, closing)

@@ -1,0 +1,26 @@
+"""The alert rules with seconds for minutes, so that a test sees them fire and resolve."""
+
+import re
+from typing import Final
+
+WINDOW: Final = "15s"
+LONG_WINDOW: Final = "60s"
+
+# What an alert waits for, where waiting that long would be the test: alert, limit, limit in the test.
+LIMITS: Final = (
+    ("PartisanQueueLatencyHigh", "> 300", "> 3"),
+    ("PartisanQueueLatencyCritical", "> 1800", "> 6"),
+    ("PartisanWorkersSaturated", "> 60", "> 2"),
+)
+
+
+def shortened(text: str) -> str:
+    """Return the text of a rule file with short windows, pauses and limits."""
+    text = re.sub(r"\[\d+m\]", f"[{WINDOW}]", text)
+    text = re.sub(r"\[\d+h\]", f"[{LONG_WINDOW}]", text)
+    text = re.sub(r"offset \d+[mh]", f"offset {WINDOW}", text)
+    text = re.sub(r"for: \d+m", "for: 1s", text)
+    for alert, limit, short in LIMITS:
+        before, found, after = text.partition(f"- alert: {alert}\n")
+        text = before + found + (after.replace(limit, short, 1) if found else after)
+    return text

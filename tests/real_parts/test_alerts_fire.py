@@ -1,0 +1,99 @@
+"""Alerts fire for real troubles, reach a webhook through real Alertmanager, and resolve.
+
+The rules are the committed ones with seconds for minutes (``shortening``).
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+
+from tests.real_parts.live_stack import Manager, Stack
+from tests.real_parts.servers import wait_for
+
+
+@contextmanager
+def _manager(stack: Stack, queue: str, workers: int = 2) -> Iterator[Manager]:
+    manager = stack.start_manager(queue, workers)
+    try:
+        wait_for(
+            "the first scrape", lambda: stack.prometheus.query(f'up{{instance=~".+:{manager.port}"}} == 1')
+        )
+        yield manager
+    finally:
+        manager.stop()
+        stack.prometheus.forget(manager.port)
+
+
+@contextmanager
+def _table_locked(stack: Stack) -> Iterator[None]:
+    with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
+        yield
+        connection.rollback()
+
+
+def _hear(stack: Stack, status: str, alert: str, seconds: float = 60, **labels: str) -> dict[str, str]:
+    message = wait_for(f"{alert} {status}", lambda: stack.webhook.has_heard(status, alert, **labels), seconds)
+    return message["annotations"]
+
+
+def test_a_killed_manager_is_missed_until_it_is_back(stack: Stack) -> None:
+    with _manager(stack, "idle") as manager:
+        manager.process.send_signal(signal.SIGKILL)
+        manager.process.wait()
+
+        down = _hear(stack, "firing", "PartisanManagerDown", instance=f"127.0.0.1:{manager.port}")
+        missing = _hear(stack, "firing", "PartisanManagerMissing", queue="idle")
+        again = stack.start_manager("idle", port=manager.port)
+        _hear(stack, "resolved", "PartisanManagerDown", instance=f"127.0.0.1:{manager.port}")
+        _hear(stack, "resolved", "PartisanManagerMissing", queue="idle")
+        again.stop()
+
+    assert f"127.0.0.1:{manager.port}" in down["description"]
+    assert "queue idle" in missing["description"]
+
+
+def test_workers_that_die_again_and_again_are_told_with_the_tasks_that_were_taken_over(stack: Stack) -> None:
+    with _manager(stack, "crashing"):
+        stack.enqueue("Crash", 3)
+
+        looping = _hear(stack, "firing", "PartisanWorkersCrashLooping", queue="crashing")
+        _hear(stack, "firing", "PartisanTasksRescued", queue="crashing", reason="worker_lost")
+        _hear(stack, "resolved", "PartisanWorkersCrashLooping", queue="crashing")
+        _hear(stack, "resolved", "PartisanTasksRescued", queue="crashing")
+
+    assert "died within 10 minutes" in looping["description"]
+
+
+def test_a_processor_that_fails_is_named(stack: Stack) -> None:
+    with _manager(stack, "failing"):
+        stack.enqueue("Fail", 20)
+
+        failing = _hear(stack, "firing", "PartisanTaskFailureRatioHigh", queue="failing", processor="Fail")
+        _hear(stack, "resolved", "PartisanTaskFailureRatioHigh", queue="failing")
+
+    assert "100% of the tasks of Fail in queue failing failed" in failing["description"]
+
+
+def test_a_backlog_is_late_and_its_workers_saturated_until_it_is_worked_off(stack: Stack) -> None:
+    with _manager(stack, "backlog", workers=1):
+        stack.enqueue("Nap", 60)
+
+        _hear(stack, "firing", "PartisanQueueLatencyHigh", queue="backlog")
+        _hear(stack, "firing", "PartisanQueueLatencyCritical", queue="backlog")
+        _hear(stack, "firing", "PartisanWorkersSaturated", queue="backlog")
+        _hear(stack, "resolved", "PartisanQueueLatencyHigh", queue="backlog")
+        _hear(stack, "resolved", "PartisanWorkersSaturated", queue="backlog")
+
+
+def test_a_locked_table_is_told_while_scrapes_go_on_and_resolves_with_the_lock(stack: Stack) -> None:
+    with _manager(stack, "locked") as manager:
+        with _table_locked(stack):
+            unreachable = _hear(stack, "firing", "PartisanDatabaseUnreachable", queue="locked")
+            still_scraped = stack.prometheus.query(f'up{{instance="127.0.0.1:{manager.port}"}} == 1')
+        _hear(stack, "resolved", "PartisanDatabaseUnreachable", queue="locked")
+
+    assert "cannot read its figures" in unreachable["description"]
+    assert still_scraped

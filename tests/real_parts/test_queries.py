@@ -1,0 +1,107 @@
+"""Every query of every panel and rule has an answer from a real Prometheus that scrapes real managers."""
+
+import re
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from django_partisan.metrics.catalogue import METRICS
+from tests.real_parts.live_stack import QUEUES_UNDER_LOAD, Stack
+from tests.real_parts.servers import wait_for
+from tests.unit.grafana import files
+
+SECONDS = 60
+FILLED_IN = {
+    "$__rate_interval": "8s",
+    "$__range": f"{SECONDS}s",
+    '"$job"': '".+"',
+    '"$instance"': '".+"',
+    '"$queue"': '".+"',
+    '"$processor"': '".+"',
+}
+# What a healthy system has nothing to say on; the query must be right, but may find nothing.
+MAY_BE_EMPTY = re.compile(r"^(alert |.*: annotation (Workers|Deploys))")
+
+EXPRESSIONS = [(place, expression) for place, expression in files.expressions()]
+
+
+@pytest.fixture(scope="module")
+def loaded(stack: Stack) -> Iterator[Stack]:
+    """Managers that have worked under a shop's load until every kind of outcome was scraped."""
+    managers = [stack.start_manager(queue, workers) for queue, workers in QUEUES_UNDER_LOAD.items()]
+    stack.start_load()
+    signs = (
+        'sum(partisan_task_duration_seconds_count{outcome="retried"}) > 3',
+        'sum(partisan_task_duration_seconds_count{outcome="postponed"}) > 3',
+        "sum(partisan_tasks_enqueued_total) > 20",
+        "sum(partisan_tasks_deduplicated_total) > 0",
+        "sum(partisan_task_errors_total) > 3",
+        "sum(partisan_task_attempts_count) > 100",
+        "job_queue_processor:partisan_tasks_failed:ratio_rate15m",
+    )
+    for sign in signs:
+        wait_for(sign, partial(stack.prometheus.query, sign), 90, every=0.5)
+    yield stack
+    for manager in managers:
+        manager.stop()
+        stack.prometheus.forget(manager.port)
+
+
+def _filled_in(expression: str) -> str:
+    for name, value in FILLED_IN.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
+@pytest.mark.parametrize("place", [place for place, _ in EXPRESSIONS])
+def test_a_query_has_an_answer_with_numbers(loaded: Stack, place: str) -> None:
+    expression = _filled_in(dict(EXPRESSIONS)[place])
+    assert "$" not in expression
+
+    found = wait_for(place, lambda: _numbers(loaded, expression) or MAY_BE_EMPTY.match(place), 15, every=1)
+    assert found
+
+
+def _numbers(stack: Stack, expression: str) -> list[str]:
+    now = time.time()
+    series = stack.prometheus.query_range(expression, now - 15, now, 1)
+    return [value for one in series for _, value in one["values"] if value != "NaN"]
+
+
+def test_every_exported_family_is_in_the_catalogue_and_the_other_way_round(loaded: Stack) -> None:
+    exported = {re.sub(r"_total$", "", name) for name in loaded.prometheus.metadata() if "partisan_" in name}
+
+    assert exported == {metric.family for metric in METRICS.values()}
+
+
+def test_labels_of_a_scrape_are_those_of_the_catalogue(loaded: Stack) -> None:
+    wrong = {}
+    for name, metric in METRICS.items():
+        suffix = "_count" if metric.kind == "histogram" else ""
+        for series in loaded.prometheus.query(name + suffix):
+            if set(series["metric"]) - {"__name__", "job", "instance"} != set(metric.labels):
+                wrong[name] = series["metric"]
+
+    assert wrong == {}
+
+
+def test_runs_leave_exemplars_that_are_trace_ids_of_real_spans(loaded: Stack) -> None:
+    now = time.time()
+    found = loaded.prometheus.exemplars("partisan_task_duration_seconds_bucket", now - SECONDS, now)
+    seen = {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
+    assert seen
+
+    assert wait_for("a span of an exemplar's trace", lambda: seen & _traces(loaded), 20)
+
+
+def test_no_alert_that_pages_fires_on_a_healthy_system(loaded: Stack) -> None:
+    firing: list[dict[str, Any]] = loaded.prometheus.query('ALERTS{alertstate="firing",severity="critical"}')
+
+    assert firing == []
+
+
+def _traces(stack: Stack) -> set[str]:
+    return {span.trace_id for span in stack.sink.spans}

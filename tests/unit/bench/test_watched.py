@@ -1,0 +1,40 @@
+"""A variant that was not watched as it claims is found out."""
+
+import json
+
+from bench.companion import Seen
+from bench.watched import sights
+
+
+def note(folder, name, **seen):
+    path = folder / f"{name}-{len(list(folder.iterdir()))}.json"
+    path.write_text(json.dumps(vars(Seen(name, **seen))))
+
+
+def test_what_several_runs_saw_is_added_up(tmp_path):
+    note(tmp_path, "full", scrapes=[0.001, 0.003], spans=10, log_lines=4, log_bytes=400)
+    note(tmp_path, "full", scrapes=[0.002], scrapes_failed=1, spans=5, log_lines=4, log_bytes=400)
+
+    (sight,) = sights(tmp_path, {"full": 15})
+
+    assert str(sight) == (
+        "full: 3 scrapes, 1 failed; p50 2.0 ms, max 3.0 ms;"
+        " 15 process spans and 8 log lines of 100 bytes for 15 tasks"
+    )
+    assert sight.missing() == []
+
+
+def test_metrics_that_were_never_scraped_are_found_out(tmp_path):
+    note(tmp_path, "metrics")
+
+    (sight,) = sights(tmp_path, {})
+
+    assert sight.missing() == ["NOT ONE SCRAPE: the figures are of something else"]
+
+
+def test_spans_and_log_lines_that_never_came_are_found_out(tmp_path):
+    note(tmp_path, "full", scrapes=[0.001])
+
+    (sight,) = sights(tmp_path, {})
+
+    assert [text[: text.index(":")] for text in sight.missing()] == ["NOT ONE SPAN", "NOT ONE LOG LINE"]

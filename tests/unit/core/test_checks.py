@@ -1,0 +1,125 @@
+"""``manage.py check`` tells what is wrong, each with an id and a hint."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import checks as django_checks
+from django.db import connections
+from django.test import override_settings
+
+from django_partisan import checks, registry
+from django_partisan.processor import BaseTaskProcessor
+
+
+class FilesRouter:
+    """Keep every table in a database that is none of PostgreSQL."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "files"
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_project(settings: Any) -> None:
+    settings.PARTISAN_CONFIG = {}
+    settings.PARTISAN_OBSERVABILITY = {}
+
+
+def told() -> list[django_checks.CheckMessage]:
+    """Return what ``manage.py check`` finds of ours."""
+    return django_checks.run_checks(tags=[checks.TAG])
+
+
+def test_right_settings_are_not_worth_a_word():
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "identity", "said"),
+    [
+        ([], "partisan.E001", "PARTISAN_CONFIG is []; expected a dict"),
+        ({"mail": 4}, "partisan.E001", "PARTISAN_CONFIG['mail'] is 4; expected a dict"),
+        ({"q" * 51: {}}, "partisan.E002", "expected queue names of 1 to 50 characters"),
+        ({"mail": {"WORKER_COUNT": 4}}, "partisan.E003", "A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'"),
+        ({"mail": {"WORKERS_COUNT": 0}}, "partisan.E004", "['WORKERS_COUNT'] is 0; expected an integer"),
+        ({"mail": {"MIN_QUEUE_SIZE": 11}}, "partisan.E005", "['MIN_QUEUE_SIZE'] is 11; expected at most 10"),
+    ],
+)
+def test_each_kind_of_wrong_queue_setting_has_an_id_and_a_hint(given, identity, said, settings):
+    settings.PARTISAN_CONFIG = given
+
+    [error] = told()
+
+    assert error.id == identity
+    assert said in str(error.msg)
+    assert error.hint
+    assert error.is_serious()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"METRICS_PROT": 9464}, "A key of PARTISAN_OBSERVABILITY is 'METRICS_PROT'"),
+        ({"METRICS_PORT": "9464"}, "PARTISAN_OBSERVABILITY['METRICS_PORT'] is '9464'"),
+    ],
+)
+def test_wrong_settings_of_observability_have_an_id_and_a_hint(given, said, settings):
+    settings.PARTISAN_OBSERVABILITY = given
+
+    [error] = told()
+
+    assert error.id == "partisan.E006"
+    assert str(error.msg).startswith(said)
+    assert error.hint == "Correct it in PARTISAN_OBSERVABILITY, or remove it to have the default."
+
+
+@override_settings(PARTISAN_CONFIG={"mail": {}}, PARTISAN_OBSERVABILITY={"METRICS_PORT": 9464})
+def test_a_port_that_two_queues_share_is_warned_of():
+    [warning] = told()
+
+    assert warning.id == "partisan.W001"
+    assert "of the queues 'default' and 'mail' is 9464; expected a port of its own for each" in str(warning.msg)
+    assert "METRICS_PORT as a dict" in str(warning.hint)
+    assert not warning.is_serious()
+
+
+@pytest.fixture
+def files_database(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
+    engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "files", connections.settings["default"] | engine)
+    settings.DATABASE_ROUTERS = [FilesRouter()]
+    yield
+    del connections["files"]
+
+
+@pytest.mark.usefixtures("files_database")
+def test_tasks_in_another_database_than_postgresql_are_an_error():
+    [error] = told()
+
+    assert error.id == "partisan.E007"
+    assert error.msg == "The tasks' database 'files' is sqlite; django-partisan needs PostgreSQL."
+    assert "django.db.backends.postgresql" in str(error.hint)
+
+
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones():
+    @registry.register
+    class Parcel(BaseTaskProcessor):
+        QUEUE_NAME = "parcels"
+
+    @registry.register
+    class Letter(BaseTaskProcessor):
+        QUEUE_NAME = "mail"
+
+    [error] = told()
+
+    assert error.id == "partisan.E008"
+    assert error.msg == "The queue 'parcels' of processor Parcel is unknown; known: 'default', 'mail'."
+    assert error.obj is Parcel
+    assert "PARTISAN_CONFIG" in str(error.hint)
+
+
+def test_every_kind_of_problem_has_its_own_id():
+    identities = [identity for identity, _ in checks._OF_QUEUES.values()]
+
+    assert len(set(identities)) == len(identities)

@@ -1,0 +1,65 @@
+"""Rules and panels name exported metrics only, and every exported metric is of use to somebody."""
+
+import re
+
+from django_partisan.metrics.catalogue import METRICS
+from django_partisan.metrics.metric import HISTOGRAM
+from tests.unit.grafana import files
+
+OF_OTHERS = {
+    "up",
+    "ALERTS",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+}
+"""What Prometheus itself and the client library's process collector export."""
+
+UNUSED: dict[str, str] = {}
+"""Exported metrics that no panel or rule reads, each with the reason."""
+
+
+def _exported() -> set[str]:
+    names = set()
+    for name, metric in METRICS.items():
+        names |= (
+            {f"{name}{suffix}" for suffix in ("_bucket", "_sum", "_count")}
+            if metric.kind == HISTOGRAM
+            else {name}
+        )
+    return names
+
+
+def _used() -> dict[str, list[str]]:
+    used: dict[str, list[str]] = {}
+    for place, expression in files.expressions():
+        for name in files.metrics_of(expression):
+            used.setdefault(name, []).append(place)
+    return used
+
+
+def test_every_metric_that_a_panel_or_rule_reads_is_exported() -> None:
+    unknown = {name: places for name, places in _used().items() if name not in _exported() | OF_OTHERS}
+
+    assert unknown == {}
+
+
+def test_every_exported_metric_is_read_or_listed_as_unused_with_a_reason() -> None:
+    read = {re.sub(r"_(bucket|sum|count)$", "", name) for name in _used()} | set(_used())
+
+    assert set(METRICS) - read == set(UNUSED)
+
+
+def test_labels_in_selectors_and_groupings_exist() -> None:
+    known = {label for metric in METRICS.values() for label in metric.labels}
+    of_targets = {"job", "instance", "pod", "container", "endpoint", "node", "le", "alertname", "alertstate"}
+
+    found = set()
+    for _, expression in files.expressions():
+        for group in re.findall(r"\b(?:by|without|on|ignoring) \(([^)]*)\)", expression):
+            found |= {label.strip() for label in group.split(",")}
+        for selector in re.findall(r"\{([^}]*)\}", expression):
+            found |= set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selector))
+    assert found - known <= of_targets

@@ -1,0 +1,114 @@
+"""The rules are complete: every alert says what is wrong, has a runbook and is tested both ways."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.grafana import files
+
+ALERTS = files.rules("alerts")
+RUNBOOKS = (files.ROOT / "docs" / "runbooks.md").read_text()
+OF_ALERTS = pytest.mark.parametrize("rule", ALERTS, ids=[rule["alert"] for rule in ALERTS])
+PROMISED = {
+    "PartisanManagerDown",
+    "PartisanManagerMissing",
+    "PartisanManagerStalled",
+    "PartisanNoLiveWorkers",
+    "PartisanQueueLatencyHigh",
+    "PartisanQueueLatencyCritical",
+    "PartisanQueueNotDraining",
+    "PartisanQueueGrowing",
+    "PartisanDatabaseUnreachable",
+    "PartisanTaskFailureRatioHigh",
+    "PartisanWorkersCrashLooping",
+    "PartisanTaskRunningTooLong",
+    "PartisanTasksRescued",
+    "PartisanWorkersSaturated",
+    "PartisanClaimErrors",
+    "PartisanSettleErrors",
+    "PartisanLeaseLost",
+    "PartisanClockSkew",
+    "PartisanTableBloat",
+    "PartisanOldTransaction",
+    "PartisanTelemetryDropping",
+    "PartisanLabelOverflow",
+}
+
+
+def _runbook(alert: str) -> str:
+    parts = RUNBOOKS.split(f"## {alert}\n")
+    assert len(parts) == 2
+    return parts[1].split("\n## ")[0]
+
+
+def test_the_alerts_are_those_of_the_contract() -> None:
+    assert sorted(rule["alert"] for rule in ALERTS) == sorted(PROMISED)
+
+
+@OF_ALERTS
+def test_an_alert_waits_is_graded_and_says_what_is_wrong(rule: dict[str, Any]) -> None:
+    annotations = rule["annotations"]
+
+    assert re.fullmatch(r"\d+m", rule["for"])
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert "{{" not in annotations["summary"]
+    assert "{{ $labels." in annotations["description"]
+
+
+@OF_ALERTS
+def test_an_alert_leads_to_its_runbook(rule: dict[str, Any]) -> None:
+    assert rule["annotations"]["runbook_url"].endswith(f"docs/runbooks.md#{rule['alert'].lower()}")
+
+
+@OF_ALERTS
+def test_a_runbook_says_what_it_means_how_to_look_and_what_to_do_with_a_command(rule: dict[str, Any]) -> None:
+    section = _runbook(rule["alert"])
+
+    assert [word for word in ("**Means.**", "**Look.**", "**Do.**", "```") if word not in section] == []
+
+
+def test_every_runbook_belongs_to_an_alert() -> None:
+    assert sorted(re.findall(r"^## (\w+)$", RUNBOOKS, re.MULTILINE)) == sorted(PROMISED)
+
+
+@OF_ALERTS
+def test_an_alert_has_a_firing_and_a_silent_case(rule: dict[str, Any]) -> None:
+    cases = [
+        bool(expected.get("exp_alerts"))
+        for case in files.rule_tests()
+        for expected in case["alert_rule_test"]
+        if expected["alertname"] == rule["alert"]
+    ]
+
+    assert sorted(set(cases)) == [False, True]
+
+
+def test_recorded_names_tell_level_metric_and_operations() -> None:
+    names = [rule["record"] for rule in files.rules("recording")]
+
+    assert [name for name in names if not re.fullmatch(r"job(_\w+)*:partisan_\w+:\w+", name)] == []
+
+
+def test_rules_keep_the_operators_own_labels() -> None:
+    expressions = [rule["expr"] for name in ("recording", "alerts") for rule in files.rules(name)]
+
+    assert [expression for expression in expressions if re.search(r"\bby\b", expression)] == []
+
+
+def test_every_recorded_series_that_is_used_is_recorded() -> None:
+    recorded = {rule["record"] for rule in files.rules("recording")}
+    used = set().union(*(files.records_of(expression) for _, expression in files.expressions()))
+
+    assert used <= recorded
+
+
+def test_the_provisioning_is_yaml_and_names_the_data_sources_that_the_dashboards_link_to() -> None:
+    loaded = yaml.safe_load((files.GRAFANA / "provisioning/datasources/partisan.yaml").read_text())
+    providers = yaml.safe_load((files.GRAFANA / "provisioning/dashboards/partisan.yaml").read_text())[
+        "providers"
+    ]
+
+    assert [source["type"] for source in loaded["datasources"]] == ["prometheus", "tempo", "elasticsearch"]
+    assert [provider["type"] for provider in providers] == ["file"]

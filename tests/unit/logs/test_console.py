@@ -1,0 +1,75 @@
+import logging
+from typing import Any
+
+import pytest
+
+from django_partisan import facts
+from django_partisan.logs import EVENTS
+from django_partisan.logs.console import ConsoleFormatter
+from django_partisan.logs.ecs import RECORD_FIELDS
+from tests.unit.logs import samples
+
+
+def shown(fact: object, fields: Any = None, max_bytes: int = 4000, colors: bool = False) -> str:
+    event = EVENTS[type(fact)]
+    record = logging.makeLogRecord({"name": "django_partisan.worker", "msg": event.wording(fact)})
+    record.levelno = event.level_of(fact)
+    record.levelname = logging.getLevelName(record.levelno)
+    vars(record)[RECORD_FIELDS] = {**event.values(fact), **(fields or {})}
+    return ConsoleFormatter(colors, max_bytes).format(record)
+
+
+def test_a_fact_is_one_readable_line():
+    line = shown(facts.TaskCompleted(samples.BARE_RUN, 0.5), {"labels.request_id": "r1"})
+
+    _date, _time, said = line.split(" ", 2)
+    assert " ".join(said.split()) == (
+        "[info ] Task 12 (SendMail) completed in 0.500 s [worker] "
+        "queue=default attempt=2 slot=3 request_id=r1"
+    )
+
+
+@pytest.mark.parametrize("fact", samples.FULL, ids=lambda fact: type(fact).__name__)
+def test_only_an_error_has_more_lines(fact):
+    has_trace = EVENTS[type(fact)].level_of(fact) >= logging.ERROR and hasattr(fact, "error")
+
+    assert ("\n" in shown(fact)) is has_trace
+
+
+def test_an_error_is_followed_by_its_stack_trace():
+    assert shown(facts.ClaimFailed("default", samples.ERROR)).endswith(
+        "\nTraceback ...\napp.errors.Refused: no"
+    )
+
+
+def test_there_are_colours_on_a_terminal_only():
+    fact = facts.TaskCompleted(samples.RUN, 0.5)
+
+    assert "\x1b[" in shown(fact, colors=True)
+    assert "\x1b[" not in shown(fact, colors=False)
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    error = samples.ERROR._replace(message="\x1b[2Jgone\x07", stack_trace="\x1b]0;title\x9b\x07\nend")
+    text = shown(facts.ClaimFailed("default", error), {"labels.request_id": "\x1b[2J\nnext line"})
+
+    assert not set(text) & {"\x1b", "\x07", "\x9b"}
+    assert "title" in text
+    assert "\nnext line" not in text
+
+
+@pytest.mark.parametrize("character", ["x", "ü"])
+def test_a_long_trace_is_cut_in_the_middle(character):
+    error = samples.ERROR._replace(stack_trace="beginning" + character * 9000 + "end")
+    text = shown(facts.ClaimFailed("default", error)) + "\n"
+
+    assert 3900 < len(text.encode()) <= 4000
+    assert "\nbeginning" in text
+    assert text.endswith("end\n")
+
+
+def test_a_line_without_room_for_its_trace_goes_without():
+    text = shown(facts.ClaimFailed("default", samples.ERROR), {"labels.long": "x" * 3000}, 2048)
+
+    assert "\n" not in text
+    assert len(text.encode()) < 2048

@@ -1,0 +1,208 @@
+"""What travels with a task, and what of the surroundings stands in a line."""
+
+import contextvars
+from typing import Any
+
+import pytest
+import structlog
+from django.test import override_settings
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from django_partisan import events, facts
+from django_partisan.logs import LogSubscriber, context
+from django_partisan.telemetry_context import enqueued_trace_id, process_span_id
+from tests.unit.logs import samples
+from tests.unit.logs.samples import TRACE_ID, TRACEPARENT
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    def __hash__(self) -> int:
+        return 1
+
+
+@pytest.fixture
+def subscriber() -> LogSubscriber:
+    return LogSubscriber()
+
+
+def running(headers: Any) -> facts.Running:
+    return facts.Running(samples.RUN._replace(headers=headers), None)
+
+
+def bind(**values: Any) -> None:
+    structlog.contextvars.bind_contextvars(**values)
+
+
+def test_nothing_is_carried_without_context(subscriber):
+    assert subscriber.headers() == {}
+
+
+def test_the_keys_of_the_setting_are_carried_as_text(subscriber):
+    bind(request_id="r1", user_id=7, correlation_id=None, other="x")
+
+    assert subscriber.headers() == {"ctx.request_id": "r1", "ctx.user_id": "7"}
+
+
+@override_settings(PARTISAN_OBSERVABILITY={"CARRY_CONTEXT": ["tenant"]})
+def test_the_setting_chooses_the_keys(subscriber):
+    bind(request_id="r1", tenant={"id": 1})
+
+    assert subscriber.headers() == {"ctx.tenant": '{"id": 1}'}
+
+
+def test_what_postgresql_cannot_store_is_not_carried(subscriber):
+    bind(request_id="a\0b\ud83d" + "x" * 5000)
+
+    carried = subscriber.headers()["ctx.request_id"]
+    assert carried.startswith("ab?x")
+    assert len(carried.encode()) <= 1024
+
+
+def test_carried_keys_are_bound_while_a_task_runs_and_only_then(subscriber):
+    carried = {"ctx.request_id": "r1", "ctx.user_id": "7", "traceparent": TRACEPARENT}
+
+    with subscriber.around(running(carried)):
+        assert structlog.contextvars.get_contextvars() == {"request_id": "r1", "user_id": "7"}
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_a_value_that_was_bound_before_is_there_again_afterwards(subscriber):
+    bind(request_id="of the worker")
+
+    with subscriber.around(running({"ctx.request_id": "r1"})):
+        assert structlog.contextvars.get_contextvars() == {"request_id": "r1"}
+    assert structlog.contextvars.get_contextvars() == {"request_id": "of the worker"}
+
+
+def test_carried_keys_are_unbound_when_the_task_raises_or_clears_them(subscriber):
+    with pytest.raises(KeyError), subscriber.around(running({"ctx.request_id": "r1"})):
+        structlog.contextvars.clear_contextvars()
+        raise KeyError
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [None, {}, {"traceparent": TRACEPARENT}, {"ctx.request_id": 7}, {"ctx.": "x"}, {"ctx.unasked": "x"}],
+)
+def test_hostile_or_stale_context_is_ignored(subscriber, headers):
+    with subscriber.around(running(headers)):
+        assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_an_enqueueing_binds_nothing(subscriber):
+    with subscriber.around(facts.Enqueueing("default", "SendMail")):
+        assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_a_carried_key_stands_once_in_a_line(lines, subscriber):
+    with subscriber.around(running({"ctx.request_id": "r1"})):
+        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+
+    assert [name for name in lines()[0] if "request_id" in name] == ["labels.request_id"]
+
+
+def test_a_task_finds_the_carried_key_in_its_own_lines_too(lines, subscriber):
+    with subscriber.around(running({"ctx.request_id": "r1"})):
+        bind(request_id="r2")
+        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+
+    assert lines()[0]["labels.request_id"] == "r2"
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (1.5, "1.5"),
+        (float("nan"), "nan"),
+        ([1, {"token": "t"}], '[1, {"token": "[redacted]"}]'),
+        ({Unprintable(): 1}, '{"[unprintable Unprintable]": 1}'),
+        ([float("inf")], "[Infinity]"),
+        (Unprintable(), "[unprintable Unprintable]"),
+        ("x" * 3000, "x" * 1021 + "…"),
+    ],
+)
+def test_a_label_is_text(value, label):
+    assert context.labels({"key": value}) == {"labels.key": label}
+
+
+def test_a_secret_label_is_redacted():
+    assert context.labels({"auth_token": "t", "X-Api-Key": "k"}) == {
+        "labels.auth_token": "[redacted]",
+        "labels.X-Api-Key": "[redacted]",
+    }
+
+
+def test_a_value_that_no_json_can_hold_is_a_label_all_the_same():
+    class Evil(dict):  # type: ignore[type-arg]
+        def items(self) -> Any:
+            raise RuntimeError("no")
+
+    assert context.labels({"key": Evil()}) == {"labels.key": "[unprintable Evil]"}
+
+
+def test_a_line_names_the_current_span(lines):
+    with TracerProvider().get_tracer("t").start_as_current_span("s") as span:
+        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+
+    ids = span.get_span_context()
+    assert lines()[0]["trace.id"] == f"{ids.trace_id:032x}"
+    assert lines()[0]["span.id"] == f"{ids.span_id:016x}"
+
+
+def test_a_span_without_ids_is_not_named(lines):
+    invalid = trace.NonRecordingSpan(trace.SpanContext(0, 0, is_remote=False))
+
+    with trace.use_span(invalid):
+        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+
+    assert "trace.id" not in lines()[0]
+
+
+def test_the_runs_span_is_the_transaction(lines):
+    def run() -> None:
+        process_span_id.set("00f067aa0ba902b7")
+        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+
+    contextvars.copy_context().run(run)
+    events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+
+    assert [line.get("transaction.id") for line in lines()] == ["00f067aa0ba902b7", None]
+
+
+def test_a_new_process_has_event_ids_of_its_own(monkeypatch):
+    before = context.event_id()
+    monkeypatch.setattr(context, "_process", (-1, *context._process[1:]))
+
+    assert context.event_id().split("-")[0] != before.split("-")[0]
+
+
+def test_the_enqueuers_trace_is_read_from_the_carried_context():
+    assert enqueued_trace_id({"traceparent": TRACEPARENT}) == TRACE_ID
+    assert enqueued_trace_id({"traceparent": f"01{TRACEPARENT[2:]}-later"}) == TRACE_ID
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        {},
+        {"traceparent": None},
+        {"traceparent": ""},
+        {"traceparent": TRACEPARENT.upper()},
+        {"traceparent": f"ff{TRACEPARENT[2:]}"},
+        {"traceparent": f"{TRACEPARENT}-later"},
+        {"traceparent": f"{TRACEPARENT}\n"},
+        {"traceparent": f"00-{'0' * 32}-00f067aa0ba902b7-01"},
+        {"traceparent": f"00-{TRACE_ID}-{'0' * 16}-01"},
+        {"traceparent": "x" * 100_000},
+    ],
+)
+def test_a_malformed_trace_context_is_ignored(headers):
+    assert enqueued_trace_id(headers) is None

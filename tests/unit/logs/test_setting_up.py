@@ -1,0 +1,169 @@
+"""What --log-format and --log-file do, and what they leave alone."""
+
+import json
+import logging
+import sys
+
+import pytest
+from django.test import override_settings
+
+from django_partisan import events, facts
+from django_partisan.exceptions import CannotStart
+from django_partisan.logs import FORMATS, install, setting_up, setup
+from django_partisan.logs.console import ConsoleFormatter
+from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
+from django_partisan.logs.event import APP, MANAGER, WORKER
+from django_partisan.logs.subscriber import LOGGER
+from django_partisan.logs.writing import AppendingHandler, StandardOutputHandler
+from tests.unit.logs import samples
+
+
+@pytest.fixture
+def top() -> logging.Logger:
+    return logging.getLogger(LOGGER)
+
+
+def test_the_formats_are_those_of_the_option():
+    assert FORMATS == ("auto", "host", "ecs", "json", "console")
+
+
+def test_auto_is_console_where_nobody_set_up_logging(top, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
+    top.addHandler(logging.NullHandler())
+
+    assert setting_up.resolve("auto") == "console"
+
+
+@pytest.mark.parametrize("name", ["", LOGGER])
+def test_auto_is_host_where_somebody_set_up_logging(name, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.getLogger(name), "handlers", [logging.StreamHandler()])
+
+    assert setting_up.resolve("auto") == "host"
+
+
+def test_auto_with_a_file_is_console_in_the_file():
+    assert setting_up.resolve("auto", "a.log") == "console"
+
+
+def test_host_changes_nothing(top):
+    before = (list(top.handlers), top.level, top.propagate)
+
+    setup(MANAGER, "host")
+
+    assert (top.handlers, top.level, top.propagate) == before
+
+
+@pytest.mark.parametrize(
+    ("log_format", "formatter"),
+    [("ecs", EcsFormatter), ("json", NestedFormatter), ("console", ConsoleFormatter)],
+)
+def test_a_format_puts_one_handler_on_standard_output(top, log_format, formatter):
+    top.addHandler(logging.StreamHandler())
+    logging.getLogger(f"{LOGGER}.worker").addHandler(logging.StreamHandler())
+
+    setup(MANAGER, "json")
+    setup(MANAGER, log_format)
+
+    (handler,) = top.handlers
+    assert type(handler) is StandardOutputHandler
+    assert type(handler.formatter) is formatter
+    assert not top.propagate
+    assert top.getEffectiveLevel() == logging.INFO
+    assert logging.getLogger(f"{LOGGER}.worker").handlers == []
+
+
+def test_a_level_of_the_hosts_stays(top):
+    top.setLevel(logging.ERROR)
+
+    setup(MANAGER, "ecs")
+
+    assert top.level == logging.ERROR
+
+
+def test_a_logger_that_the_hosts_configuration_disabled_speaks_again(top):
+    top.disabled = True
+
+    setup(MANAGER, "ecs")
+
+    assert not top.disabled
+
+
+def test_a_file_gets_the_lines_instead(top, tmp_path, capfd):
+    setup(MANAGER, "json", tmp_path / "a.log")
+    events.tell(facts.ManagerStarted, "default", 4, "2.0.0", None)
+
+    assert isinstance(top.handlers[0], AppendingHandler)
+    assert json.loads((tmp_path / "a.log").read_text())["event"]["action"] == "manager.started"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_standard_output_carries_lines_of_json_only(capfd):
+    setup(MANAGER, "ecs")
+
+    events.tell(facts.ManagerStarted, "default", 4, "2.0.0", None)
+    events.tell(facts.ClaimFailed, "default", samples.ERROR)
+
+    out, err = capfd.readouterr()
+    assert [json.loads(line)["event.action"] for line in out.splitlines()] == [
+        "manager.started",
+        "claim.failed",
+    ]
+    assert err == ""
+
+
+@override_settings(PARTISAN_OBSERVABILITY={"LOG_MAX_LINE_BYTES": 2048})
+def test_the_longest_line_is_a_setting(capfd):
+    setup(MANAGER, "ecs")
+
+    events.tell(facts.ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
+
+    assert 1900 < len(capfd.readouterr().out) <= 2048
+
+
+def test_an_unknown_format_is_refused_by_name():
+    with pytest.raises(
+        CannotStart, match=r"--log-format is 'xml'; expected one of auto, host, ecs, json, console\."
+    ):
+        setup(MANAGER, "xml")
+
+
+def test_a_file_does_not_go_with_host():
+    with pytest.raises(CannotStart, match="--log-file needs a --log-format"):
+        setup(MANAGER, "host", "a.log")
+
+
+def test_a_manager_does_not_start_without_its_log_file(tmp_path):
+    with pytest.raises(CannotStart, match="No such file or directory"):
+        setup(MANAGER, "ecs", tmp_path / "none" / "a.log")
+
+
+def test_a_worker_starts_without_its_log_file(tmp_path, top):
+    setup(WORKER, "ecs", tmp_path / "none" / "a.log")
+
+    assert isinstance(top.handlers[0], AppendingHandler)
+
+
+def test_there_are_no_colours_without_a_standard_output(monkeypatch):
+    monkeypatch.setattr(sys, "__stdout__", None)
+
+    assert not setting_up._is_terminal()
+
+
+def test_installing_twice_tells_every_fact_once(caplog):
+    install()
+    install()
+    with caplog.at_level(logging.INFO, LOGGER):
+        events.tell(facts.TaskDeduplicated, samples.TASK)
+
+    assert len(caplog.records) == 1
+    assert caplog.records[0].name == f"{LOGGER}.{APP}"
+
+
+@pytest.mark.parametrize("role", [MANAGER, WORKER])
+def test_lines_are_logged_under_the_name_of_the_process(role, tmp_path):
+    setup(role, "ecs", tmp_path / "a.log")
+
+    events.tell(facts.TaskDeduplicated, samples.TASK)
+
+    assert json.loads((tmp_path / "a.log").read_text())["log.logger"] == f"{LOGGER}.{role}"

@@ -1,0 +1,187 @@
+"""What the subscriber hears, how it speaks to anybody's logging, and what a task can say itself."""
+
+import json
+import logging
+import logging.handlers
+import queue
+
+import ecs_logging
+import pytest
+import structlog
+
+from django_partisan import events, facts
+from django_partisan.logs import EVENTS, LogSubscriber, install, task_logger
+from django_partisan.logs.event import MANAGER, WORKER
+from django_partisan.logs.subscriber import LOGGER
+from tests.unit.logs import samples
+
+COMPLETED = facts.TaskCompleted(samples.RUN, 0.5)
+
+
+@pytest.fixture
+def last_resort(monkeypatch) -> list[str]:
+    messages: list[str] = []
+
+    class Recorder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    monkeypatch.setattr(logging, "lastResort", Recorder())
+    return messages
+
+
+@pytest.mark.parametrize("role", [MANAGER, WORKER])
+def test_only_what_the_level_lets_through_is_wanted(role):
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
+    subscriber = LogSubscriber(role)
+
+    assert subscriber.wants(facts.TaskCompleted)
+    assert subscriber.wants(facts.WorkerExited)
+    assert not subscriber.wants(facts.TaskStarted)
+    assert not subscriber.wants(facts.OutcomesSettled)
+
+
+def test_at_error_the_expected_exits_of_workers_are_not_told(caplog):
+    logging.getLogger(LOGGER).setLevel(logging.ERROR)
+
+    LogSubscriber(MANAGER).handle(facts.WorkerExited("default", 0, 0, 1, 0, None, "recycled", None, None))
+
+    assert caplog.records == []
+
+
+def test_an_application_may_change_its_levels_at_any_time(caplog):
+    install()
+    events.tell(facts.TaskDeduplicated, samples.TASK)
+    with caplog.at_level(logging.INFO, LOGGER):
+        events.tell(facts.TaskDeduplicated, samples.TASK)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Task 12 (SendMail) waits already; no second one enqueued"
+    ]
+
+
+def test_an_application_without_logging_prints_nothing_when_a_task_is_enqueued(monkeypatch, capfd):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    install()
+
+    events.tell(facts.TaskEnqueued, samples.TASK, samples.NOON, False)
+    events.tell(facts.TaskDeduplicated, samples.TASK)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_any_handler_finds_the_fields_in_the_record(caplog):
+    structlog.contextvars.bind_contextvars(name="host", message="odd")
+    with caplog.at_level(logging.INFO, LOGGER):
+        LogSubscriber().handle(COMPLETED)
+
+    (record,) = caplog.records
+    found = vars(record)
+    assert record.getMessage() == "Task 12 (SendMail) completed in 0.500 s"
+    assert found["event.action"] == "task.completed"
+    assert found["event.module"] == "partisan"
+    assert found["partisan.task.id"] == "12"
+    assert (found["labels.name"], found["labels.message"]) == ("host", "odd")
+
+
+def test_every_event_passes_through_a_hosts_ecs_formatter(caplog):
+    formatter = ecs_logging.StdlibFormatter()
+    with caplog.at_level(logging.DEBUG, LOGGER):
+        for fact in samples.FULL:
+            LogSubscriber().handle(fact)
+
+    assert len([formatter.format(record) for record in caplog.records]) == len(samples.FULL)
+
+
+def test_every_event_passes_through_structlogs_formatter_and_a_queue(caplog):
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processor=structlog.processors.JSONRenderer(),
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder()],
+    )
+    handler = logging.handlers.QueueHandler(queue.SimpleQueue())
+    with caplog.at_level(logging.DEBUG, LOGGER):
+        for fact in samples.FULL:
+            LogSubscriber().handle(fact)
+
+    told = [formatter.format(handler.prepare(record)) for record in caplog.records]
+    for fact, text in zip(samples.FULL, told, strict=True):
+        assert json.loads(text)["event.action"] == EVENTS[type(fact)].action
+
+
+def test_a_log_call_that_raises_is_counted_and_told_once_a_minute(last_resort, monkeypatch):
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("broken")
+
+    monkeypatch.setattr(logging.getLogger(LOGGER), "handlers", [Broken()])
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
+
+    for _ in range(3):
+        LogSubscriber().handle(COMPLETED)
+
+    assert events.swallowed["logs"] == 3
+    (told,) = last_resort
+    assert told.startswith("The event task.completed could not be logged: RuntimeError.")
+
+
+def test_a_task_logs_under_its_own_name_with_its_fields(lines):
+    log = task_logger(samples.RUN)
+
+    log.info("sent %d mails", 3, recipients=3, password="hunter2", event_id=None)
+
+    (line,) = lines()
+    assert line["message"] == "sent 3 mails"
+    assert line["log.logger"] == "django_partisan.task"
+    assert (line["partisan.task.id"], line["partisan.processor"]) == ("12", "SendMail")
+    assert (line["labels.recipients"], line["labels.password"]) == ("3", "[redacted]")
+    assert "event.action" not in line
+
+
+def test_what_a_task_binds_stands_in_its_next_lines(lines):
+    log = task_logger(samples.RUN).bind(batch=7)
+
+    log.warning("slow")
+
+    assert (lines()[0]["labels.batch"], lines()[0]["log.level"]) == ("7", "warning")
+
+
+def test_context_stands_in_a_tasks_lines_and_its_own_keys_win(lines):
+    structlog.contextvars.bind_contextvars(request_id="r1", batch=1)
+
+    task_logger(samples.RUN).info("x", batch=2)
+
+    assert (lines()[0]["labels.request_id"], lines()[0]["labels.batch"]) == ("r1", "2")
+
+
+def test_a_task_can_log_an_exception(lines):
+    try:
+        raise KeyError("k")
+    except KeyError:
+        task_logger(samples.RUN).exception("odd")
+
+    (line,) = lines()
+    assert (line["error.type"], line["log.level"]) == ("KeyError", "error")
+    assert "Traceback" in line["error.stack_trace"]
+
+
+def test_what_a_task_says_below_the_level_is_dropped(lines):
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
+
+    task_logger(samples.RUN).debug("x")
+
+    assert lines() == []
+
+
+def test_a_task_that_logs_wrongly_goes_on(lines, last_resort):
+    task_logger(samples.RUN).info("%d mails", "three")
+
+    assert lines() == []
+    assert events.swallowed["logs"] == 1
+    assert last_resort[0].startswith("A line of a task could not be logged: TypeError")
+
+
+def test_a_tasks_lines_reach_any_handler(caplog):
+    with caplog.at_level(logging.INFO, LOGGER):
+        task_logger(samples.RUN).info("hello", batch=1)
+
+    assert vars(caplog.records[0])["labels.batch"] == "1"

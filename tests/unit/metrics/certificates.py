@@ -1,0 +1,45 @@
+"""A throw-away certificate authority, with a certificate for a server and one for a client."""
+
+import subprocess
+from pathlib import Path
+
+NEW = ("req", "-newkey", "rsa:2048", "-nodes", "-batch")
+DAYS = ("-days", "2")
+
+
+class Certificates:
+    """Files made by the ``openssl`` program in a folder: certificate and key of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.ca, key = self._files("ca")
+        run(*NEW, "-x509", *DAYS, "-subj", "/CN=ca", "-keyout", key, "-out", self.ca)
+        self._authority = ("-CA", self.ca, "-CAkey", key, "-CAcreateserial")
+        self.server = self._signed("server", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+        self.client = self._signed("client", "extendedKeyUsage=clientAuth")
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        return self._folder / f"{name}.pem", self._folder / f"{name}.key"
+
+    def _signed(self, name: str, extension: str) -> tuple[Path, Path]:
+        certificate, key = self._files(name)
+        request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
+        extensions.write_text(f"{extension}\n")
+        run(*NEW, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        run(
+            "x509",
+            "-req",
+            "-in",
+            request,
+            *self._authority,
+            *DAYS,
+            "-extfile",
+            extensions,
+            "-out",
+            certificate,
+        )
+        return certificate, key
+
+
+def run(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)

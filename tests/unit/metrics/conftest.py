@@ -1,0 +1,84 @@
+"""Processors to count for, and what a run of one looks like."""
+
+import shutil
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from django_partisan import events, facts, registry
+from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
+
+from .certificates import Certificates
+
+QUEUE = "default"
+
+ERROR = facts.ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
+
+
+def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> Any:
+    """Make a class that the registry takes for a processor."""
+    return type(name, (), {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__})
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give each test two processors of the queue and one of another, and nobody who listens yet."""
+    monkeypatch.setattr(registry, "_classes", {})
+    measures = (
+        CounterMeasure("mails_total", "Mails sent.", ("kind",)),
+        HistogramMeasure("size_bytes", "Size.", buckets=(10, 100)),
+    )
+    registry.register(processor("Mail", measures=measures))
+    registry.register(processor("Report"))
+    registry.register(processor("Elsewhere", queue="other"))
+    for name in ("_subscribers", "swallowed", "_told"):
+        monkeypatch.setattr(events, name, type(getattr(events, name))())
+    events.refresh()
+    yield
+    monkeypatch.undo()
+    events.refresh()
+
+
+@pytest.fixture
+def run() -> facts.Run:
+    """A first attempt of ``Mail`` that waited for 30 ms."""
+    return facts.Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
+
+
+@pytest.fixture
+def task() -> facts.TaskRef:
+    """The same, seen by the manager."""
+    return facts.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
+
+
+@pytest.fixture
+def state() -> SimpleNamespace:
+    """The state of a manager with two idle workers; change it, and ``snapshot(state)`` shows it."""
+    workers = tuple(facts.WorkerSeen(slot, 1, 0, "idle", None, 0.0, 0.0) for slot in range(2))
+    return SimpleNamespace(
+        queue=QUEUE,
+        workers_configured=2,
+        workers=workers,
+        buffered=3,
+        buffer_limit=10,
+        unsettled=4,
+        draining=False,
+        database_reachable=True,
+        last_loop_at=1_000.0,
+        last_claim_at=900.0,
+        last_finished_at=800.0,
+    )
+
+
+def snapshot(state: SimpleNamespace) -> facts.Snapshot:
+    return facts.Snapshot(**vars(state))
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates for a server on localhost and its clients."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the openssl program is not installed")
+    return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -1,0 +1,43 @@
+"""What an application exports of its own enqueuings."""
+
+from datetime import datetime, timezone
+
+from django.test import override_settings
+from prometheus_client import CollectorRegistry
+
+from django_partisan import events, facts
+from django_partisan.metrics import application
+
+from .conftest import ERROR, QUEUE
+
+ON = {"CLIENT_METRICS": True}
+
+
+def test_by_default_nothing_is_counted() -> None:
+    registry = CollectorRegistry()
+
+    assert application.install(registry) is None
+    assert not events.wanted(facts.TaskEnqueued)
+    assert list(registry.collect()) == []
+
+
+@override_settings(PARTISAN_OBSERVABILITY=ON)
+def test_enqueuings_are_counted_in_the_application_s_registry(task: facts.TaskRef) -> None:
+    registry = CollectorRegistry()
+    application.install(registry)
+    events.tell(facts.TaskEnqueued, task, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
+    events.tell(facts.TaskDeduplicated, task)
+    events.tell(facts.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
+
+    labels = {"queue": QUEUE, "processor": "Mail"}
+    value = registry.get_sample_value
+    assert value("partisan_tasks_enqueued_total", {**labels, "scheduled": "false"}) == 1
+    assert value("partisan_tasks_deduplicated_total", labels) == 1
+    assert value("partisan_tasks_enqueue_failed_total", labels) == 1
+
+
+@override_settings(PARTISAN_OBSERVABILITY=ON)
+def test_runs_are_none_of_its_business(run: facts.Run) -> None:
+    application.install(CollectorRegistry())
+
+    assert not events.wanted(facts.TaskCompleted)

@@ -1,0 +1,147 @@
+"""The users' own measures."""
+
+from typing import Any
+
+import pytest
+
+from django_partisan import events, facts
+from django_partisan.metrics import custom
+from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measures
+
+from .conftest import QUEUE, processor
+
+
+class Heard(events.Subscriber):
+    def __init__(self) -> None:
+        self.facts: list[Any] = []
+
+    def handle(self, fact: Any) -> None:
+        self.facts.append(fact)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    subscriber = Heard()
+    events.subscribe(subscriber)
+    return subscriber
+
+
+@pytest.fixture
+def measures() -> Measures:
+    declared = (
+        CounterMeasure("mails", "Mails sent.", ("kind", "to")),
+        HistogramMeasure("size_bytes", "Size."),
+    )
+    return Measures(processor("Mail", measures=declared))
+
+
+def test_a_counter_is_told_under_its_exported_name_with_labels_in_order(
+    measures: Measures, heard: Heard
+) -> None:
+    measures.inc("mails", to=7, kind="welcome")
+    measures.inc("mails", 2.5, kind="bye", to="\ud800")
+
+    assert heard.facts == [
+        facts.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome", "7"), 1),
+        facts.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("bye", "?"), 2.5),
+    ]
+
+
+def test_a_histogram_is_told_with_its_value(measures: Measures, heard: Heard) -> None:
+    measures.observe("size_bytes", -3)
+
+    assert heard.facts == [facts.MeasureObserved(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
+
+
+def test_the_queue_of_the_task_wins_over_the_class_s(heard: Heard) -> None:
+    declared = (CounterMeasure("mails", "Mails sent."),)
+    Measures(processor("Mail", measures=declared), queue="moved").inc("mails")
+
+    assert heard.facts[0].queue == "moved"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.inc("nails"), r"declares no measure 'nails'; known: 'mails', 'size_bytes'"),
+        (lambda m: m.inc("size_bytes"), r"is a HistogramMeasure, not one for inc\(\)"),
+        (lambda m: m.observe("mails", 1, kind="a", to="b"), r"is a CounterMeasure, not one for observe\(\)"),
+        (lambda m: m.inc("mails", kind="a"), r"got the labels \['kind'\]; expected \['kind', 'to'\]"),
+        (lambda m: m.inc("mails", -1, kind="a", to="b"), r"got -1; expected a finite number, at least 0"),
+        (lambda m: m.observe("size_bytes", float("nan")), r"got nan; expected a finite number\."),
+        (lambda m: m.observe("size_bytes", "3"), r"got '3'"),
+        (lambda m: m.observe("size_bytes", True), r"got True"),
+    ],
+)
+def test_a_wrong_call_names_what_is_known(measures: Measures, heard: Heard, call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(measures)
+
+    assert heard.facts == []
+
+
+def test_a_class_without_measures_says_so() -> None:
+    with pytest.raises(ValueError, match="known: none"):
+        Measures(type("Bare", (), {})).inc("mails")
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda: CounterMeasure("Mails", "."),
+        lambda: CounterMeasure("mails sent", "."),
+        lambda: CounterMeasure("mails", ".", ("queue",)),
+        lambda: CounterMeasure("mails", ".", ("le",)),
+        lambda: CounterMeasure("mails", ".", ("a-b",)),
+        lambda: CounterMeasure("mails", ".", ("a", "a")),
+        lambda: HistogramMeasure("mails", ".", buckets=()),
+        lambda: HistogramMeasure("mails", ".", buckets=(2, 1)),
+        lambda: HistogramMeasure("mails", ".", buckets=(1, float("inf"))),
+    ],
+)
+def test_what_prometheus_would_not_take_is_refused_at_once(declare: Any) -> None:
+    with pytest.raises(ValueError, match=r"CounterMeasure|HistogramMeasure"):
+        declare()
+
+
+def test_an_exported_counter_ends_in_total_once() -> None:
+    names = {CounterMeasure(name, ".").metric().name for name in ("mails", "mails_total")}
+
+    assert names == {"partisan_user_mails_total"}
+
+
+def test_a_metric_of_a_user_folds_the_user_s_labels_or_else_the_processor() -> None:
+    labelled = CounterMeasure("mails", ".", ("kind",)).metric()
+    bare = CounterMeasure("mails", ".").metric()
+
+    assert labelled.fold(("q", "Mail", "x")) == (("q", "Mail", "_other"), ("kind",))
+    assert bare.fold(("q", "Mail")) == (("q", "_other"), ("processor",))
+
+
+def test_two_classes_may_share_a_measure_that_is_the_same() -> None:
+    measure = CounterMeasure("mails", "Mails sent.")
+    classes = [processor("A", measures=(measure,)), processor("B", measures=(measure,))]
+
+    assert list(custom.problems(classes)) == []
+    assert list(custom.declared(classes)) == ["partisan_user_mails_total"]
+    assert list(custom.series_of("q", classes)) == [
+        ("partisan_user_mails_total", ("q", "A")),
+        ("partisan_user_mails_total", ("q", "B")),
+    ]
+
+
+def test_two_classes_that_differ_are_a_problem_and_the_first_counts() -> None:
+    classes = [
+        processor("A", measures=(CounterMeasure("mails", "Mails sent."),)),
+        processor("B", measures=(CounterMeasure("mails", "Mails sent.", ("kind",)),)),
+    ]
+
+    (problem,) = custom.problems(classes)
+    assert problem.startswith("B and A declare the measure 'mails' with another")
+    assert custom.declared(classes)["partisan_user_mails_total"].labels == ("queue", "processor")
+
+
+def test_a_measure_with_labels_has_no_series_before_it_is_taken() -> None:
+    measured = processor("A", measures=(CounterMeasure("mails", ".", ("kind",)),))
+
+    assert list(custom.series_of("q", [measured])) == []

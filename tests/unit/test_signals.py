@@ -1,0 +1,125 @@
+"""Django signals about tasks: what is sent, to whom, and what happens when a receiver raises."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from django_partisan import events, facts, registry, signals
+from django_partisan.processor import BaseTaskProcessor
+from tests.unit.logs import samples
+
+Received = list[dict[str, Any]]
+
+
+class SendMail(BaseTaskProcessor):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch) -> Iterator[None]:
+    monkeypatch.setitem(registry._classes, "SendMail", SendMail)
+    before, swallowed = events.subscribers(), events.swallowed.copy()
+    signals.install()
+    signals.install()
+    yield
+    if signals._subscriber not in before:
+        events.unsubscribe(signals._subscriber)
+    events.swallowed.clear()
+    events.swallowed.update(swallowed)
+
+
+@pytest.fixture
+def received() -> Iterator[Received]:
+    heard: Received = []
+
+    def receiver(**values: Any) -> None:
+        heard.append(values)
+
+    every = (signals.task_enqueued, signals.task_started, signals.task_finished)
+    for signal in every:
+        signal.connect(receiver)
+    yield heard
+    for signal in every:
+        signal.disconnect(receiver)
+
+
+def test_nothing_is_wanted_while_nobody_receives():
+    assert not any(map(signals.SignalSubscriber().wants, (facts.TaskEnqueued, facts.TaskCompleted)))
+
+
+def test_facts_without_a_signal_are_never_wanted(received):
+    assert not signals.SignalSubscriber().wants(facts.TasksClaimed)
+
+
+def test_an_enqueued_task_is_sent_once_to_those_of_its_processor(received):
+    events.tell(facts.TaskEnqueued, samples.TASK, samples.NOON, True)
+
+    (values,) = received
+    assert values.pop("signal") is signals.task_enqueued
+    assert values == {"sender": SendMail, "task": samples.TASK, "due_at": samples.NOON, "scheduled": True}
+
+
+def test_a_started_task_is_sent(received):
+    events.tell(facts.TaskStarted, samples.RUN)
+
+    assert (received[0]["signal"], received[0]["task"]) == (signals.task_started, samples.RUN)
+
+
+@pytest.mark.parametrize(
+    ("fact", "outcome", "error"),
+    [
+        (facts.TaskCompleted(samples.RUN, 0.5), "completed", None),
+        (facts.TaskPostponed(samples.RUN, 0.5, 3.0, None), "postponed", None),
+        (facts.TaskRetried(samples.RUN, 0.5, 3.0, 1, samples.ERROR), "retried", samples.ERROR),
+        (facts.TaskFailed(samples.RUN, 0.5, "error", samples.ERROR), "failed", samples.ERROR),
+    ],
+)
+def test_a_finished_task_is_sent_with_its_outcome(received, fact, outcome, error):
+    events.tell(type(fact), *fact)
+
+    (values,) = received
+    assert values["signal"] is signals.task_finished
+    assert (values["task"], values["outcome"], values["error"]) == (samples.RUN, outcome, error)
+
+
+def test_a_receiver_can_choose_a_processor():
+    heard = []
+
+    def receiver(**values: Any) -> None:
+        heard.append(values)
+
+    signals.task_started.connect(receiver, sender=SendMail)
+    events.tell(facts.TaskStarted, samples.RUN)
+    events.tell(facts.TaskStarted, samples.RUN._replace(processor="Unknown"))
+    signals.task_started.disconnect(receiver, sender=SendMail)
+
+    assert len(heard) == 1
+
+
+def test_a_receiver_that_comes_late_is_heard():
+    heard = []
+    events.tell(facts.TaskStarted, samples.RUN)
+
+    def receiver(**values: Any) -> None:
+        heard.append(values)
+
+    signals.task_started.connect(receiver)
+    events.tell(facts.TaskStarted, samples.RUN)
+    signals.task_started.disconnect(receiver)
+    events.tell(facts.TaskStarted, samples.RUN)
+
+    assert len(heard) == 1
+
+
+def test_a_receiver_that_raises_is_counted_and_the_others_hear(received, caplog):
+    def broken(**values: Any) -> None:
+        raise RuntimeError("broken")
+
+    signals.task_started.connect(broken)
+    events.tell(facts.TaskStarted, samples.RUN)
+    signals.task_started.disconnect(broken)
+
+    assert len(received) == 1
+    assert events.swallowed["signals"] == 1
+    assert "Error calling" in caplog.text
