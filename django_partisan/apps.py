@@ -11,6 +11,7 @@ class PartisanConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_partisan import checks  # noqa: F401 - registers the system checks
+        from django_partisan import checks, watching  # noqa: F401 - importing checks registers them
 
+        watching.watch_application()
         registry.autodiscover()

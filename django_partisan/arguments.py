@@ -7,13 +7,14 @@ as an int (PostgreSQL's jsonb writes it without an exponent).
 import json
 import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_scan = json.JSONDecoder().scan_once  # a row's text has no space around it, which loads() would look for
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+# a row's text has no space around it, which loads() would look for
 _encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Final
 
-from django_partisan.facts import Fact, Scope, TaskCompleted, TaskStarted
+from django_partisan.facts import Fact, Scope, TaskCompleted, TaskRef, TaskStarted
 
 HEADERS_MAX_BYTES: Final = 4096
 """Longest carried context of one task, as JSON text; more is dropped and counted."""
@@ -38,6 +38,10 @@ class Subscriber:
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         """Return a context manager for an enqueueing or a run."""
         return nullcontext()
+
+    def surrounds_every_run(self) -> bool:
+        """Tell whether ``around`` is of use for a run whose task carries no context."""
+        return type(self).around is not Subscriber.around
 
     def quiet(self) -> AbstractContextManager[None]:
         """Return a context manager in which our own statements are not watched."""
@@ -70,6 +74,7 @@ _subscribers: list[Subscriber] = []
 _handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
 _wrapping: tuple[Subscriber, ...] = ()
 _heading: tuple[Subscriber, ...] = ()
+_tools: dict[str, Callable[[TaskRef, type], Any]] = {}
 _each_run_is_watched = False
 _told: set[str] = set()
 _lock = threading.Lock()
@@ -101,7 +106,8 @@ def refresh() -> None:
     _handlers.clear()  # filled again on demand by _handlers_of()
     _wrapping = tuple(s for s in listening if type(s).around is not Subscriber.around)
     _heading = tuple(s for s in listening if type(s).headers is not Subscriber.headers)
-    _each_run_is_watched = bool(_wrapping or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted))
+    surrounded = any(s.surrounds_every_run() for s in listening)
+    _each_run_is_watched = bool(surrounded or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted))
 
 
 def wanted(kind: type[Fact]) -> bool:
@@ -110,7 +116,7 @@ def wanted(kind: type[Fact]) -> bool:
 
 
 def each_run_is_watched() -> bool:
-    """Tell whether anybody wants to hear of every run, or be around it."""
+    """Tell whether anybody wants to hear of every run, or be around it, even if it carries no context."""
     return _each_run_is_watched
 
 
@@ -132,6 +138,16 @@ def tell(kind: type[Fact], *values: Any) -> None:
 def around(scope: Scope) -> AbstractContextManager[None]:
     """Return a context manager in which every subscriber's own ``around`` is entered."""
     return _around_all(scope) if _wrapping else _NOTHING_AROUND
+
+
+def provide(name: str, make: Callable[[TaskRef, type], Any]) -> None:
+    """Have ``make(task, processor_class)`` give running tasks their ``self.log`` or ``self.metrics``."""
+    _tools[name] = make
+
+
+def tool(name: str, task: TaskRef, processor_class: type) -> Any:
+    """Return what was provided under ``name`` for a running task."""
+    return _tools[name](task, processor_class)
 
 
 @contextmanager

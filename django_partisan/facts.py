@@ -110,13 +110,13 @@ class TaskEnqueueFailed(NamedTuple):
 
 
 class TasksClaimed(NamedTuple):
-    """A claim came back; ``count`` may be 0. At most 100 ids are named.
+    """A claim came back; ``number`` of tasks may be 0. At most 100 ids are named.
 
     ``contexts`` are the carried contexts of its tasks as JSON text, of those that have one.
     """
 
     queue: str
-    count: int
+    number: int
     task_ids: tuple[int, ...]
     seconds: float
     contexts: tuple[str, ...]
@@ -163,7 +163,7 @@ class TaskRescued(NamedTuple):
 
 class TasksReleased(NamedTuple):
     queue: str
-    count: int
+    number: int
     reason: str
 
 
@@ -175,7 +175,7 @@ class OutcomesSettled(NamedTuple):
     """A batch was written; ``contexts`` as in ``TasksClaimed``, of the completed tasks."""
 
     queue: str
-    count: int
+    number: int
     seconds: float
     contexts: tuple[str, ...]
     task_ids: tuple[int, ...] = ()
@@ -185,7 +185,7 @@ class SettleFailed(NamedTuple):
     """Told once when outcomes cannot be written, not for each try."""
 
     queue: str
-    count: int
+    number: int
     error: ErrorInfo
 
 
@@ -298,7 +298,7 @@ class DatabaseRestored(NamedTuple):
 class TelemetryDropped(NamedTuple):
     queue: str
     reason: str
-    count: int
+    number: int
 
 
 class MeasureCounted(NamedTuple):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
@@ -23,7 +24,7 @@ from django_partisan.facts import (
     TaskRef,
 )
 from django_partisan.models import Task
-from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, RETRIES, TaskRow
+from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, PROCESSOR, RETRIES, TaskRow
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.enqueueing import NewTask, insert_task, insert_tasks, wake
 
@@ -67,12 +68,36 @@ class BaseTaskProcessor:
         self.args = args
         self.kwargs = kwargs
 
+    @cached_property
+    def log(self) -> Any:
+        """A structlog logger that names the running task in every line."""
+        return events.tool("log", self._named(), type(self))
+
+    @cached_property
+    def metrics(self) -> Any:
+        """The measures that the class declares in ``MEASURES``, with ``inc()`` and ``observe()``."""
+        return events.tool("metrics", self._named(), type(self))
+
     @property
     def task(self) -> CurrentTask:
         """The task that runs; raises ``RuntimeError`` outside of a run."""
         if self._row is None:
             raise RuntimeError(f"{type(self).__name__}.task exists only while a worker runs the task.")
         return CurrentTask(self._row, self.RETRY_ON_ERROR_CONFIG)
+
+    def _named(self) -> TaskRef:
+        task = self.task
+        row = self._row
+        assert row is not None
+        return TaskRef(
+            task.id,
+            row[PROCESSOR],
+            self.QUEUE_NAME,
+            row[PRIORITY],
+            task.attempt,
+            task.retries,
+            task.postpones,
+        )
 
     def run(self) -> Any:
         """Do the work; what it returns is not kept."""

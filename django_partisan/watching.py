@@ -1,47 +1,134 @@
 """Who watches in which kind of process: the subscribers, put together in one place.
 
-The application's processes log. A manager logs, traces and counts, and serves what its workers
-counted; a worker logs, traces and counts as its manager tells it.
+An application's processes log, trace and signal. A manager logs and traces, sums what its workers
+count, and serves that; a worker does as its manager tells it.
 """
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django_partisan import logs
+from django_partisan import events, logs, observability, signals, tracing
 from django_partisan.conf import QueueConfig
+from django_partisan.engine.worker import WorkerSpec
 from django_partisan.facts import Snapshot
+from django_partisan.metrics import application, custom
+from django_partisan.metrics.access import CannotServe
+from django_partisan.metrics.exporter import Exporter
+from django_partisan.metrics.recorder import Recorder
 from django_partisan.serving import SpecOfWorker
 
 
+def watch_application() -> None:
+    """Watch what a process of the host's enqueues; configures nothing, and prints nothing."""
+    logs.install()
+    tracing.install()
+    signals.install()
+    if observability.value("CLIENT_METRICS"):
+        application.install()
+    events.provide("log", lambda task, processor_class: logs.task_logger(task))
+    events.provide("metrics", lambda task, processor_class: custom.Measures(processor_class, task.queue))
+
+
 def add_arguments(parser: argparse.ArgumentParser, spellings: Callable[[str], list[str]]) -> None:
-    """Declare the options that say who watches."""
+    """Declare the options that say who watches; each wins over ``PARTISAN_OBSERVABILITY``."""
     group = parser.add_argument_group("watching")
-    group.add_argument(*spellings("metrics_port"), type=int)
-    group.add_argument(*spellings("log_format"), default="auto", choices=logs.FORMATS)
-    group.add_argument(*spellings("log_file"))
+    texts = {
+        "metrics_port": "serve metrics and probes on this port; 0 is any free one, which is logged",
+        "metrics_host": "address to serve metrics on (default: 127.0.0.1)",
+        "metrics_certfile": "serve metrics over TLS with this certificate",
+        "metrics_keyfile": "the certificate's key, if it is in another file",
+        "metrics_client_ca": "demand client certificates that this CA signed",
+        "metrics_token_file": "demand the bearer token in this file for /metrics",
+    }
+    for name, text in texts.items():
+        kind = int if name == "metrics_port" else str
+        group.add_argument(*spellings(name), type=kind, help=text)
+    group.add_argument(
+        *spellings("log_format"),
+        default="auto",
+        choices=logs.FORMATS,
+        help="auto: console unless LOGGING has a handler for us; host: leave it to LOGGING (default: auto)",
+    )
+    group.add_argument(*spellings("log_file"), metavar="PATH", help="append log lines to this file")
 
 
 class Watch:
+    """What watches one manager and its workers."""
+
     def __init__(self, config: QueueConfig, options: dict[str, Any]) -> None:
-        import os
+        self._config = config
+        self._options = options
+        self._exporter: Exporter | None = None
+        port = options["metrics_port"]
+        self._port: int | None = observability.metrics_port(config.queue) if port is None else port
+        self.flush_seconds: float = observability.value("TELEMETRY_SHUTDOWN_TIMEOUT")
 
-        self.metrics_address: str | None = None
-        plain = {"log_format": options["log_format"], "log_file": options["log_file"]}
-        self.spec_of_worker = SpecOfWorker(
-            config, os.getpid(), ("django_partisan.watching.watch_worker", plain), 5.0
+    @property
+    def spec_of_worker(self) -> SpecOfWorker:
+        """Return what tells each worker who watches it."""
+        plain = {
+            "log_format": self._options["log_format"],
+            "log_file": self._options["log_file"],
+            "count": self._port is not None,
+            "settings": observability.resolved(),
+        }
+        subscribe = (f"{__name__}.{watch_worker.__name__}", plain)
+        return SpecOfWorker(self._config, os.getpid(), subscribe, self.flush_seconds)
+
+    def serve(self, snapshot: Callable[[], Snapshot]) -> str | None:
+        """Serve metrics if asked to, and return the address; raises ``CannotServe`` if they are required."""
+        if self._port is None:
+            return None
+        exporter = Exporter(
+            self._config.queue,
+            snapshot,
+            self._options["metrics_host"] or observability.value("METRICS_HOST"),
+            self._port,
+            certfile=self._options["metrics_certfile"],
+            keyfile=self._options["metrics_keyfile"],
+            client_ca=self._options["metrics_client_ca"],
+            token_file=self._options["metrics_token_file"] or observability.value("METRICS_TOKEN_FILE"),
         )
+        try:
+            address = exporter.start()
+        except CannotServe:
+            if observability.value("METRICS_REQUIRED"):
+                raise
+            return None  # the exporter told it
+        self._exporter = exporter
+        return address
 
-    def serve_metrics(self, snapshot: Callable[[], Snapshot]) -> None:
-        pass
+    def stop(self) -> None:
+        """Serve no longer, and flush what was gathered."""
+        if self._exporter is not None:
+            self._exporter.stop()
+        events.close(self.flush_seconds)
 
 
 @contextmanager
-def manager_watched(config: QueueConfig, options: dict[str, Any], stderr: Any) -> Iterator[Watch]:
+def manager_watched(config: QueueConfig, options: dict[str, Any]) -> Iterator[Watch]:
+    """Set up logs and traces of a manager's process, and end what watches it afterwards."""
+    observability.adopt(observability.resolved())  # looked up once, not for each line
     logs.setup("manager", options["log_format"], options["log_file"])
-    yield Watch(config, options)
+    tracing.setup("manager", config.queue)
+    watch = Watch(config, options)
+    try:
+        yield watch
+    finally:
+        watch.stop()
+        observability.adopt(None)
 
 
-def watch_worker(spec: Any, log_format: str, log_file: str | None) -> None:  # pragma: no cover: child process
+def watch_worker(
+    spec: WorkerSpec, log_format: str, log_file: str | None, count: bool, settings: dict[str, Any]
+) -> None:  # pragma: no cover: called in worker processes only
+    """Set up logs, traces and counting of a worker's process, as its manager resolved them."""
+    observability.adopt(settings)
+    queue = spec.config.queue
     logs.setup("worker", log_format, log_file)
+    tracing.setup("worker", queue, spec.manager_pid, spec.slot)
+    if count:
+        events.subscribe(Recorder(queue))

@@ -1,7 +1,6 @@
 """One run of a task, and what comes of it."""
 
 import json
-import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from time import monotonic
@@ -43,6 +42,8 @@ from django_partisan.sql.claiming import (
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Outcome, settle_completed
 
+LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
+"""PostgreSQL knows dates that Python does not: a row that waits until then could not be read."""
 COMPLETED: Final = "completed"
 SETTLED: Final = "settled"
 CLAIM_LOST: Final = "claim_lost"
@@ -97,10 +98,11 @@ class Executor:
             self._generation,
             self._wait_of(row),
             None if context is None else _headers(context),
+            row[ARGUMENTS],
         )
 
     def _execute(self, row: TaskRow) -> Outcome | str:
-        if not events.each_run_is_watched():
+        if row[CONTEXT] is None and not events.each_run_is_watched():
             ending = self._attempt(row)
             if ending is None:
                 return COMPLETED
@@ -167,7 +169,8 @@ class Executor:
             delay = self._config.default_postpone_delay_seconds
         if not _is_delay(delay):
             wrong = ValueError(
-                f"PostponeTask was raised with {delay!r}; expected a number of seconds, at least 0."
+                f"PostponeTask was raised with {delay!r}; "
+                f"expected a number of seconds from 0 to {LONGEST_DELAY_SECONDS} (a hundred years)."
             )
             return _failed(row, REASON_ERROR, wrong)
         limit = self._config.default_postpones_count
@@ -192,7 +195,7 @@ def _errored(row: TaskRow, processor_class: type[BaseTaskProcessor] | None, erro
     if retry > config.retries_count:
         return _failed(row, REASON_RETRIES_EXHAUSTED, error)
     info = ErrorInfo.of(error)
-    pause = float(config.pause_before(retry))
+    pause = min(float(config.pause_before(retry)), LONGEST_DELAY_SECONDS)
     outcome = _outcome(row, STATUS_NEW, info, delay=pause, retries=1)
     return Ending(outcome, TaskRetried, (pause, config.retries_count - retry, info))
 
@@ -220,7 +223,9 @@ def storable(text: str) -> str:
 
 
 def _is_delay(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_DELAY_SECONDS
+    )
 
 
 def _headers(context: str) -> dict[str, str] | None:

@@ -81,13 +81,17 @@ class Manager:
         self.snapshot = Snapshots(self)
         """Callable from any thread: the state of this manager, for gauges and probes."""
 
-    def run(self, metrics_address: str | None = None) -> int:
-        """Turn until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed."""
-        version = django_partisan.__version__
-        events.tell(ManagerStarted, self.config.queue, self.config.workers_count, version, metrics_address)
-        if self.config.listen:
-            self._pulse_line.listen(self._on_notified)
+    def run(self, serve: Callable[[Snapshots], str | None] = lambda snapshot: None) -> int:
+        """Turn until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed.
+
+        ``serve`` is called first; it may serve the manager's snapshots somewhere and return the address.
+        """
         try:
+            address = serve(self.snapshot)
+            version = django_partisan.__version__
+            events.tell(ManagerStarted, self.config.queue, self.config.workers_count, version, address)
+            if self.config.listen:
+                self._pulse_line.listen(self._on_notified)
             with handling_signals(self.shutdown, self.wakeup.deliver):
                 while not self.is_stopped:
                     self.turn()

@@ -39,15 +39,24 @@ def write_outcomes(
 
     def write_alone(outcome: Outcome, refusal: DatabaseError) -> list[int]:
         if isinstance(refusal, IntegrityError):
-            # It waits again and meets a twin: both stay, and it gives up its key.
-            return settle_others(connection, [outcome], keep_keys=False, again=again)
+            try:  # it waits again and meets a twin: both stay, and it gives up its key
+                return settle_others(connection, [outcome], keep_keys=False, again=again)
+            except IntegrityError as other:
+                refusal = other
+        return fail((outcome.id, outcome.token), refusal)
+
+    def fail(pair: Pair, refusal: DatabaseError) -> list[int]:
         error = ErrorInfo.of(Unsettleable(f"PostgreSQL refused the outcome: {str(refusal).strip()}"))
-        unsettleable.append((outcome.id, error))
-        return settle_others(connection, [_as_failure(outcome, error)], again=again)
+        unsettleable.append((pair[0], error))
+        try:
+            return settle_others(connection, [_failure(pair, error)], again=again)
+        except LOST_CONNECTION:
+            raise
+        except DatabaseError:
+            return []  # it is told, stays in process, and holds up no other
 
     lost = _in_halves(others, write, write_alone)
-    if completed:
-        lost += settle_completed(connection, completed, delete, again)
+    lost += _in_halves(completed, lambda some: settle_completed(connection, some, delete, again), fail)
     return Written(lost, unsettleable)
 
 
@@ -79,10 +88,9 @@ def _in_halves(
     return _in_halves(items[:middle], write, write_alone) + _in_halves(items[middle:], write, write_alone)
 
 
-def _as_failure(outcome: Outcome, error: ErrorInfo) -> Outcome:
+def _failure(pair: Pair, error: ErrorInfo) -> Outcome:
     return Outcome(
-        outcome.id,
-        outcome.token,
+        *pair,
         STATUS_ERROR,
         reason=REASON_UNSETTLEABLE,
         error_type=error.type,

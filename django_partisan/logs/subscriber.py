@@ -57,6 +57,9 @@ class LogSubscriber(events.Subscriber):
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         return context.bound_while_running(scope.run.headers if isinstance(scope, Running) else None)
 
+    def surrounds_every_run(self) -> bool:
+        return False  # what is bound around a run is what its task carries
+
     def headers(self) -> dict[str, str]:
         return context.carried_headers()
 

@@ -42,7 +42,7 @@ def enqueue_failed(fact: facts.TaskEnqueueFailed) -> dict[str, Any]:
 def claimed(fact: facts.TasksClaimed) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
-        "partisan.claim.count": fact.count,
+        "partisan.claim.count": fact.number,
         "partisan.claim.task_ids": [str(task_id) for task_id in fact.task_ids[:IDS_MAX]],
         "event.duration": nanoseconds(fact.seconds),
     }
@@ -90,7 +90,7 @@ def failed(fact: facts.TaskFailed) -> dict[str, Any]:
 
 
 def settle_failed(fact: facts.SettleFailed) -> dict[str, Any]:
-    return {"partisan.settle.count": fact.count, **with_error(fact)}
+    return {"partisan.settle.count": fact.number, **with_error(fact)}
 
 
 def claim_lost(fact: facts.TaskClaimLost) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def rescued(fact: facts.TaskRescued) -> dict[str, Any]:
 def released(fact: facts.TasksReleased) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
-        "partisan.release.count": fact.count,
+        "partisan.release.count": fact.number,
         "event.reason": fact.reason,
     }
 
@@ -189,7 +189,7 @@ def telemetry_dropped(fact: facts.TelemetryDropped) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "event.reason": fact.reason,
-        "partisan.telemetry.count": fact.count,
+        "partisan.telemetry.count": fact.number,
     }
 
 

@@ -21,7 +21,7 @@ def enqueue_failed(fact: facts.TaskEnqueueFailed) -> str:
 
 
 def claimed(fact: facts.TasksClaimed) -> str:
-    return f"Claimed {_count(fact.count)} in {fact.seconds:.3f} s"
+    return f"Claimed {_count(fact.number)} in {fact.seconds:.3f} s"
 
 
 def started(fact: facts.TaskStarted) -> str:
@@ -47,7 +47,7 @@ def failed(fact: facts.TaskFailed) -> str:
 
 
 def settle_failed(fact: facts.SettleFailed) -> str:
-    return f"The outcomes of {_count(fact.count)} cannot be written yet: {_said(fact.error)}"
+    return f"The outcomes of {_count(fact.number)} cannot be written yet: {_said(fact.error)}"
 
 
 def claim_lost(fact: facts.TaskClaimLost) -> str:
@@ -59,7 +59,7 @@ def rescued(fact: facts.TaskRescued) -> str:
 
 
 def released(fact: facts.TasksReleased) -> str:
-    return f"Gave back {_count(fact.count)} not started ({fact.reason})"
+    return f"Gave back {_count(fact.number)} not started ({fact.reason})"
 
 
 def transaction_left_open(fact: facts.TransactionLeftOpen) -> str:
@@ -125,7 +125,7 @@ def metrics_database_failed(fact: facts.MetricsDatabaseFailed) -> str:
 
 
 def telemetry_dropped(fact: facts.TelemetryDropped) -> str:
-    return f"Telemetry lost: {fact.count} ({fact.reason})"
+    return f"Telemetry lost: {fact.number} ({fact.reason})"
 
 
 def _named(task: TaskRef | Run) -> str:

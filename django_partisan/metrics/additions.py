@@ -42,18 +42,11 @@ class Additions:
     def observe(self, key: Key, values: list[float], exemplar: Exemplar | None = None) -> None:
         """Add to a histogram; ``values`` may be put in another order."""
         found = self._histograms.get(key) or self._observed(key)
-        bounds = self._bounds.get(key[0]) or self.bounds_of(key[0])
+        bounds = self._bounds.get(key[0]) or self._bounds_of(key[0])
         add_to_buckets(found[0], bounds, values)
         found[1] += sum(values)
         if exemplar is not None:
             found[2] = exemplar
-
-    def bounds_of(self, name: str) -> tuple[float, ...]:
-        """Return the bounds of a histogram, the same for the life of this object."""
-        bounds = self._bounds.get(name)
-        if bounds is None:
-            bounds = self._bounds[name] = catalogue.bounds(self._metrics[name])
-        return bounds
 
     def drain(self) -> Value | None:
         """Return what was added and forget it; ``None`` if that is nothing."""
@@ -62,6 +55,10 @@ class Additions:
         value = (self._counters, self._histograms)
         self._counters, self._histograms = {}, {}
         return value
+
+    def _bounds_of(self, name: str) -> tuple[float, ...]:
+        bounds = self._bounds[name] = catalogue.bounds(self._metrics[name])
+        return bounds
 
     def _observed(self, key: Key) -> Observed:
         if len(self._histograms) >= SERIES_MAX:

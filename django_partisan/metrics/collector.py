@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TypeAlias
 
 import django
@@ -28,10 +29,12 @@ UNKNOWN = "unknown"
 class PartisanCollector:
     """Build the families of ``metrics`` anew at each scrape."""
 
-    def __init__(self, metrics: Mapping[str, Metric], parts: Iterable[Part], on_error: OnError) -> None:
-        """Fill the families from ``parts``; one that raises yields nothing and is reported."""
+    def __init__(
+        self, metrics: Mapping[str, Metric], parts: Callable[[], Iterable[Part]], on_error: OnError
+    ) -> None:
+        """Fill the families from the parts of a scrape; one that raises yields nothing and is reported."""
         self._metrics = metrics
-        self._parts = tuple(parts)
+        self._parts = parts
         self._on_error = on_error
 
     def describe(self) -> list[Family]:
@@ -41,7 +44,7 @@ class PartisanCollector:
     def collect(self) -> list[Family]:
         """Return every family, with the series that the parts yield."""
         samples: list[Sample] = []
-        for part in self._parts:
+        for part in self._parts():
             try:
                 samples += part()
             except Exception:
@@ -69,8 +72,8 @@ class Guarded:
             return []
 
 
-class Parts:
-    """The parts of a manager's scrape."""
+class Scrapes:
+    """The parts of a manager's scrapes, made anew for each: a snapshot is taken once a scrape."""
 
     def __init__(
         self,
@@ -80,45 +83,62 @@ class Parts:
         snapshot: Callable[[], Snapshot],
         figures: Sampler,
     ) -> None:
-        self._queue = queue
-        self._processors = tuple(processors)
-        self._recorder = recorder
-        self._snapshot = snapshot
-        self._figures = figures
-        self._busy = SlotCounter()
-        self._resources = Resources()
+        self.queue = queue
+        self.processors = tuple(processors)
+        self.recorder = recorder
+        self.snapshot = snapshot
+        self.figures = figures
+        self.busy = SlotCounter()
+        self.resources = Resources()
 
-    def all(self) -> tuple[Part, ...]:
-        """Return the parts; the counted ones last, so that they hold what the others swallowed."""
-        return (self.manager, self.runs, self.workers, self.resources, self.database, self.counted)
+    def __call__(self) -> tuple[Part, ...]:
+        """Return the parts of one scrape; what was counted comes last, with what the others swallowed."""
+        scrape = _Scrape(self)
+        return (
+            scrape.database,
+            scrape.manager,
+            scrape.runs,
+            scrape.workers,
+            scrape.resources,
+            scrape.counted,
+        )
+
+
+class _Scrape:
+    def __init__(self, scrapes: Scrapes) -> None:
+        self._all = scrapes
+
+    @cached_property
+    def _snapshot(self) -> Snapshot:
+        return self._all.snapshot()
 
     def manager(self) -> Iterable[Sample]:
-        return state.of_manager(self._snapshot())
+        return state.of_manager(self._snapshot)
 
     def runs(self) -> Iterable[Sample]:
-        return state.of_runs(self._snapshot(), self._processors)
+        return state.of_runs(self._snapshot, self._all.processors)
 
     def workers(self) -> Iterable[Sample]:
-        return state.of_workers(self._snapshot(), self._busy)
+        return state.of_workers(self._snapshot, self._all.busy)
 
     def resources(self) -> Iterable[Sample]:
-        return state.of_resources(self._snapshot(), self._resources)
+        return state.of_resources(self._snapshot, self._all.resources)
 
     def database(self) -> Iterator[Sample]:
-        answer = self._figures.answer()
-        yield from sampler.samples(self._queue, answer)
+        answer = self._all.figures.answer()
+        yield from sampler.samples(self._all.queue, answer)
         server = answer.figures.server_version if answer.figures else UNKNOWN
         versions = (django_partisan.__version__, django.__version__, platform.python_version(), server)
         yield catalogue.BUILD_INFO, versions, 1
 
     def counted(self) -> Iterator[Sample]:
-        self._recorder.flush()
-        counters, histograms = self._recorder.totals.copy()
-        metrics = self._recorder.totals.metrics
+        self._all.recorder.flush()
+        totals = self._all.recorder.totals
+        counters, histograms = totals.copy()
         for (name, labels), value in counters.items():
-            yield metrics[name], labels, value
+            yield totals.metrics[name], labels, value
         for (name, labels), histogram in histograms.items():
-            yield metrics[name], labels, histogram
+            yield totals.metrics[name], labels, histogram
 
 
 def registry_of(collector: PartisanCollector, on_error: OnError) -> CollectorRegistry:

@@ -109,21 +109,21 @@ class Counting:
 
     def claimed(self, fact: facts.TasksClaimed) -> None:
         self._count(catalogue.CLAIMS, fact.queue)
-        if fact.count:
-            self._count(catalogue.TASKS_CLAIMED, fact.queue, amount=fact.count)
+        if fact.number:
+            self._count(catalogue.TASKS_CLAIMED, fact.queue, amount=fact.number)
         else:
             self._count(catalogue.CLAIMS_EMPTY, fact.queue)
         self.additions.observe((catalogue.CLAIM_DURATION.name, (fact.queue,)), [fact.seconds])
 
     def settled(self, fact: facts.OutcomesSettled) -> None:
         self.additions.observe((catalogue.SETTLE_DURATION.name, (fact.queue,)), [fact.seconds])
-        self.additions.observe((catalogue.SETTLE_BATCH.name, (fact.queue,)), [fact.count])
+        self.additions.observe((catalogue.SETTLE_BATCH.name, (fact.queue,)), [fact.number])
 
     def rescued(self, fact: facts.TaskRescued) -> None:
         self._count(catalogue.TASKS_RESCUED, fact.task.queue, fact.reason)
 
     def released(self, fact: facts.TasksReleased) -> None:
-        self._count(catalogue.TASKS_RELEASED, fact.queue, fact.reason, amount=fact.count)
+        self._count(catalogue.TASKS_RELEASED, fact.queue, fact.reason, amount=fact.number)
 
     def claim_lost(self, fact: facts.TaskClaimLost) -> None:
         self._count(catalogue.TASKS_CLAIM_LOST, fact.task.queue)
@@ -147,7 +147,7 @@ class Counting:
         self._count(catalogue.TELEMETRY_DROPPED, fact.queue, series.DROPPED_FLUSH)
 
     def telemetry_dropped(self, fact: facts.TelemetryDropped) -> None:
-        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, fact.reason, amount=fact.count)
+        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, fact.reason, amount=fact.number)
 
     def measure_counted(self, fact: facts.MeasureCounted) -> None:
         labels = (*self.keys(fact.queue, fact.processor).labels, *fact.labels)

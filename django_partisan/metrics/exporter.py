@@ -12,7 +12,7 @@ from django_partisan import __version__, events, observability, registry
 from django_partisan.facts import ErrorInfo, MetricsServerFailed, Snapshot
 from django_partisan.metrics import access, catalogue, custom, probes, series
 from django_partisan.metrics.access import AnyPath
-from django_partisan.metrics.collector import PartisanCollector, Parts, registry_of
+from django_partisan.metrics.collector import PartisanCollector, Scrapes, registry_of
 from django_partisan.metrics.figures import Source
 from django_partisan.metrics.manager import ManagerRecorder
 from django_partisan.metrics.metric import Metric
@@ -43,7 +43,7 @@ _INDEX = """<!DOCTYPE html>
 class Exporter:
     """Serve the metrics of one manager from ``start()`` to ``stop()``.
 
-    ``snapshot`` is called from other threads, once for each part of a scrape and each probe.
+    ``snapshot`` is called from other threads, once for each scrape and each probe.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class Exporter:
         metrics = {**catalogue.METRICS, **custom.declared(registry.registered().values())}
         self.recorder = ManagerRecorder(queue, _totals(queue, metrics, processors), self._readiness)
         self._figures = _sampler(queue, source)
-        parts = Parts(queue, processors, self.recorder, snapshot, self._figures)
-        self.registry = registry_of(PartisanCollector(metrics, parts.all(), _swallow), _swallow)
+        scrapes = Scrapes(queue, processors, self.recorder, snapshot, self._figures)
+        self.registry = registry_of(PartisanCollector(metrics, scrapes, _swallow), _swallow)
 
     def start(self) -> str:
         """Bind the port, begin to listen to facts and to answer; return the address.

@@ -8,13 +8,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all, open_connection
 
-COUNTED_MAX: Final = 100_000
-"""Rows of a state that are counted; the number of more is estimated."""
-FRONT_ROWS: Final = 10_000
-"""Due rows of which the oldest is found exactly: no index is by due time."""
-LANES_MAX: Final = 100
-"""Priorities of which the first rows are looked at where there are more."""
-LANE_ROWS: Final = 200
 CONNECT_SECONDS_MIN: Final = 2  # libpq takes less for 2
 
 # Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
@@ -30,37 +23,37 @@ _PREPARE = """
 
 # A backlog's rows are counted by the index in which they stand; rows that fell due and were not
 # promoted yet stand in the index of scheduled ones.
-FIGURES: Final = f"""
+FIGURES: Final = """
 WITH ready AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND ready
-         ORDER BY priority, id LIMIT {COUNTED_MAX + 1}) AS found
+         ORDER BY priority, id LIMIT %(limit)s) AS found
 ), front AS MATERIALIZED (
     SELECT min(execute_after) AS oldest FROM (
         SELECT execute_after FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND ready
-         ORDER BY priority, id LIMIT {FRONT_ROWS}) AS found
+         ORDER BY priority, id LIMIT %(front)s) AS found
 ), overdue AS MATERIALIZED (
     SELECT count(*) AS n, min(execute_after) AS oldest FROM (
         SELECT execute_after FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND execute_after <= now()
-         ORDER BY execute_after LIMIT {COUNTED_MAX + 1}) AS found
+         ORDER BY execute_after LIMIT %(limit)s) AS found
 ), scheduled AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND execute_after > now()
-         ORDER BY execute_after LIMIT {COUNTED_MAX + 1}) AS found
+         ORDER BY execute_after LIMIT %(limit)s) AS found
 ), in_process AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'in_process'
-         ORDER BY claimed_by LIMIT {COUNTED_MAX + 1}) AS found
+         ORDER BY claimed_by LIMIT %(limit)s) AS found
 ), error AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'error'
-         ORDER BY finished_at DESC LIMIT {COUNTED_MAX + 1}) AS found
+         ORDER BY finished_at DESC LIMIT %(limit)s) AS found
 ), planner AS (
     SELECT relname, CASE WHEN relpages > 0 AND reltuples > 0
            THEN reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int)
@@ -82,7 +75,7 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_error'),
        (SELECT of_queue FROM share),
        extract(epoch FROM now() - least(front.oldest, overdue.oldest,
-           CASE WHEN ready.n > {FRONT_ROWS} THEN (
+           CASE WHEN ready.n > %(front)s THEN (
                WITH RECURSIVE lane AS (
                    (SELECT priority, 1 AS place FROM django_partisan_task
                      WHERE queue_name = %(queue)s AND status = 'new' AND ready
@@ -94,13 +87,13 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
                         WHERE queue_name = %(queue)s AND status = 'new' AND ready
                           AND priority > lane.priority
                         ORDER BY priority LIMIT 1) AS following
-                    WHERE lane.place < {LANES_MAX}
+                    WHERE lane.place < %(lanes)s
                )
                SELECT min(first.execute_after)
                  FROM lane, LATERAL (
                    SELECT execute_after FROM django_partisan_task
                     WHERE queue_name = %(queue)s AND status = 'new' AND ready AND priority = lane.priority
-                    ORDER BY id LIMIT {LANE_ROWS}) AS first
+                    ORDER BY id LIMIT %(lane_rows)s) AS first
            ) END))::float8,
        (SELECT count(*) FROM django_partisan_manager
          WHERE queue_name = %(queue)s AND heartbeat_at >= now() - lease_seconds * interval '1 second'),
@@ -115,6 +108,25 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
   FROM ready, front, overdue, scheduled, in_process, error,
        (SELECT * FROM pg_stat_user_tables WHERE relid = 'django_partisan_task'::regclass) AS table_
 """
+
+
+class Limits(NamedTuple):
+    """How many rows are looked at."""
+
+    counted: int = 100_000
+    """Rows of a state that are counted; the number of more is estimated."""
+    front: int = 10_000
+    """Due rows, in the order of the claim, of which the oldest is found: no index is by due time."""
+    lanes: int = 100
+    """Priorities of which the first rows are looked at where there are more due rows than that."""
+    lane_rows: int = 200
+
+    def parameters(self, queue: str) -> dict[str, Any]:
+        """Return the parameters of ``FIGURES``."""
+        return {"queue": queue, **self._asdict(), "limit": self.counted + 1}
+
+
+LIMITS: Final = Limits()
 
 
 class Figures(NamedTuple):
@@ -138,10 +150,11 @@ class Figures(NamedTuple):
 class Source:
     """A connection of its own that asks for the figures; for one thread at a time."""
 
-    def __init__(self, queue: str, timeout: float) -> None:
+    def __init__(self, queue: str, timeout: float, limits: Limits = LIMITS) -> None:
         """Ask for ``queue``, and have no statement take longer than ``timeout`` seconds."""
         self._queue = queue
         self._timeout = timeout
+        self._limits = limits
         self._connection: BaseDatabaseWrapper | None = None
 
     def read(self) -> Figures:
@@ -168,9 +181,9 @@ class Source:
             cursor.execute(_PREPARE, (str(math.ceil(self._timeout * 1000)),))
             now = (before + time.time()) / 2
             skew = cursor.fetchall()[0][-1] - now
-            row = fetch_all(connection, FIGURES, {"queue": self._queue})[0]
+            row = fetch_all(connection, FIGURES, self._limits.parameters(self._queue))[0]
             cursor.execute("COMMIT")
-        return _figures(row, skew)
+        return _figures(row, skew, self._limits.counted)
 
     def _open(self) -> BaseDatabaseWrapper:
         connection = open_connection(f"figures {self._queue}")
@@ -185,11 +198,11 @@ class Source:
         return connection
 
 
-def _figures(row: tuple[Any, ...], skew: float) -> Figures:
+def _figures(row: tuple[Any, ...], skew: float, most: int) -> Figures:
     counted, estimates, (share, oldest, *rest) = row[:5], row[5:9], row[9:]
     managers, inserts, live, dead, size, transaction, version = rest
     ready, overdue, *others = counted
-    depths = [_depth(*pair, share) for pair in zip((ready, *others), estimates, strict=True)]
+    depths = [_depth(*pair, share, most) for pair in zip((ready, *others), estimates, strict=True)]
     return Figures(
         due=depths[0] + overdue,
         scheduled=depths[1],
@@ -207,8 +220,8 @@ def _figures(row: tuple[Any, ...], skew: float) -> Figures:
     )
 
 
-def _depth(counted: int, estimate: float | None, share: float | None) -> int:
+def _depth(counted: int, estimate: float | None, share: float | None, most: int) -> int:
     """Return what was counted or, beyond that, the queue's share of what the planner believes."""
-    if counted <= COUNTED_MAX:
+    if counted <= most:
         return counted
     return max(counted, round((estimate or 0) * (1 if share is None else share)))

@@ -23,9 +23,13 @@ _SUPPRESSING: Final = (
 class Asked(Protocol):
     """What the sampler asks; see ``figures.Source``."""
 
-    def read(self) -> Figures: ...
+    def read(self) -> Figures:
+        """Return the figures, or raise."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...
 
 
 class Answer(NamedTuple):

@@ -7,9 +7,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all
 
-_SCHEDULED = """
-    SELECT count(*), min(execute_after), extract(epoch FROM min(execute_after) - now())::float8
-      FROM django_partisan_task WHERE queue_name = %s AND status = 'new'
+# In two parts, as there is an index of the ready ones and one of the others.
+_WAITING = """
+    SELECT sum(count)::bigint, min(first), extract(epoch FROM min(first) - now())::float8
+      FROM (SELECT count(*), min(execute_after) AS first FROM django_partisan_task
+             WHERE queue_name = %s AND status = 'new' AND ready
+             UNION ALL
+            SELECT count(*), min(execute_after) FROM django_partisan_task
+             WHERE queue_name = %s AND status = 'new' AND NOT ready) AS part
 """
 _HELD = "SELECT count(*) FROM django_partisan_task WHERE queue_name = %s AND status = 'in_process'"
 _SERVER = "SELECT current_setting('server_version')"
@@ -18,14 +23,14 @@ _SERVER = "SELECT current_setting('server_version')"
 class Waiting(NamedTuple):
     """The tasks that wait: how many, and when the first of them is due."""
 
-    count: int
+    number: int
     next_due_at: datetime | None
     next_due_in_seconds: float | None
 
 
 def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
     """Return how many tasks of the queue wait, due or scheduled."""
-    return Waiting(*fetch_all(connection, _SCHEDULED, (queue,))[0])
+    return Waiting(*fetch_all(connection, _WAITING, (queue, queue))[0])
 
 
 def held(connection: BaseDatabaseWrapper, queue: str) -> int:

@@ -51,6 +51,7 @@ _CLAIM = f"""
 _CLAIM_FROM_START = _CLAIM.format(behind="")
 _CLAIM_BEHIND = _CLAIM.format(behind="AND (priority, id) > (%s, %s)")
 
+# Whether any is ready is asked in order: for a mere EXISTS the planner may prefer to scan the table.
 _LOOK_AHEAD = """
     WITH due AS MATERIALIZED (
         SELECT id FROM django_partisan_task
@@ -61,7 +62,8 @@ _LOOK_AHEAD = """
     )
     SELECT (SELECT count(*) FROM promoted),
            EXISTS (SELECT FROM promoted)
-           OR EXISTS (SELECT FROM django_partisan_task WHERE queue_name = %s AND status = 'new' AND ready),
+           OR coalesce((SELECT true FROM django_partisan_task WHERE queue_name = %s AND status = 'new' AND ready
+                         ORDER BY priority, id LIMIT 1), false),
            (SELECT extract(epoch FROM min(execute_after) - now())::float8 FROM django_partisan_task
              WHERE queue_name = %s AND status = 'new' AND NOT ready AND execute_after > now())
 """

@@ -158,7 +158,7 @@ class TracingSubscriber(Subscriber):
                 self._runs.end(fact.run.id, scope.span)
 
     def _claimed(self, fact: TasksClaimed) -> None:
-        if fact.count:
+        if fact.number:
             self._after(spans.CLAIM, fact, links_to_tasks(fact.contexts))
         self._reports.add(losses.taken())
 
@@ -171,7 +171,7 @@ class TracingSubscriber(Subscriber):
         name = self._describing.name(span, fact.queue)
         attributes: Attributes = {
             **self._describing.common(span, fact.queue),
-            spans.MESSAGE_COUNT: fact.count,
+            spans.MESSAGE_COUNT: fact.number,
         }
         started = ended - int(fact.seconds * NANOSECONDS)
         tracer.start_span(name, ROOT, spans.SPANS[span].kind, attributes, links, started).end(ended)

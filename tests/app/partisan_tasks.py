@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from datetime import timedelta, timezone
 from typing import Any
@@ -248,3 +249,14 @@ class Mixed(Recorded):
             raise TimeoutError
         if way == "exhaust":
             raise TimeoutError
+
+
+@registry.register
+class TellSignals(BaseTaskProcessor):
+    """Tell what a program started by a task does not leave to the default: of TERM, INT and PIPE."""
+
+    def run(self) -> None:
+        shown = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+        masks = [int(line.split()[1], 16) for line in shown.splitlines() if line.startswith(("SigIgn", "SigBlk"))]
+        kept = [s.name for s in (signal.SIGTERM, signal.SIGINT) if any(mask >> (s - 1) & 1 for mask in masks)]
+        journal.write("signals", caught_or_ignored=kept)

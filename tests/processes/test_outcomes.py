@@ -1,9 +1,14 @@
 """What comes of a run stands in the row, whatever the task does; and the worker lives on."""
 
+import json
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from django.db import connection
 
 from django_partisan.models import Task
-from django_partisan.processor import BaseTaskProcessor
+from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import partisan_tasks as processors
 
 from .managing import Bench, wait_until
@@ -169,18 +174,30 @@ def test_argument_of_a_megabyte_reaches_its_task(serving: Bench):
     assert [line["length"] for line in serving.journal("measured")] == [1_000_000]
 
 
-def test_outcome_that_cannot_be_settled_fails_alone_and_the_rest_of_its_batch_settles(serving: Bench):
-    from django_partisan.processor import bulk_delay
+REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this row'; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON django_partisan_task FOR EACH ROW
+WHEN (NEW.priority = 77 AND (NEW.postpones = 1 OR NEW.status = 'finished')) EXECUTE FUNCTION refuse()
+"""
 
-    ids = bulk_delay(
-        processors.Postpone(1, 10**12) if number == 20 else processors.Postpone(1, 0) for number in range(50)
-    )
-    wait_until(lambda: not Task.objects.filter(status__in=["new", "in_process"]).exists())
 
-    unsettleable = Task.objects.get(status="error")
-    assert unsettleable.pk == ids[20]
-    assert unsettleable.error_reason == "unsettleable"
-    assert Task.objects.filter(status="finished", postpones=1).count() == 49
+@pytest.fixture
+def refusing_table(serving: Bench) -> Iterator[None]:
+    """Have PostgreSQL refuse the outcomes of tasks with priority 77."""
+    with connection.cursor() as cursor:
+        cursor.execute(REFUSE)
+        yield
+        cursor.execute("DROP FUNCTION refuse CASCADE")
+
+
+@pytest.mark.parametrize("times", [0, 1])
+def test_outcome_that_cannot_be_settled_fails_alone_and_its_batch_settles(refusing_table: None, times: int):
+    ids = bulk_delay(processors.Postpone(times, 0) for _ in range(20))
+    culprit = processors.Postpone(times, 0).delay(priority=77)
+    ids += bulk_delay(processors.Postpone(times, 0) for _ in range(20))
+
+    assert failure(done(culprit))[:2] == ("error", "unsettleable")
+    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished", postpones=times).count() == 40)
 
 
 def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Bench):
@@ -235,7 +252,5 @@ def pauses(bench: Bench) -> list[float]:
     return [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)]
 
 
-def lines(bench: Bench) -> list[dict[str, str]]:
-    import json
-
+def lines(bench: Bench) -> list[dict[str, Any]]:
     return [json.loads(line) for line in bench.managers[0].out().splitlines()]

@@ -109,13 +109,12 @@ class Command(BaseCommand):
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = conf.queue_config(queue, **given)
         serving.demand_database(options["wait_for_database"])
-        with watching.manager_watched(config, options, self.stderr) as watch:
+        with watching.manager_watched(config, options) as watch:
             self._say(serving.describe(config))
             manager = Manager(config, watch.spec_of_worker, _ending(options))
             if options["autoreload"]:
                 _stop_before_exit(manager)
-            watch.serve_metrics(manager.snapshot)
-            code = manager.run(watch.metrics_address)
+            code = manager.run(watch.serve)
         if options["once"] or options["until_empty"]:
             self._say_what_waits(config, manager.settler.failed)
             return code
@@ -125,11 +124,11 @@ class Command(BaseCommand):
         with closing(open_connection("count")) as connection:
             left = waiting(connection, config.queue)
         failures = f"{failed} failed. " if failed else ""
-        if not left.count:
+        if not left.number:
             self._say(f"{failures}Nothing waits in queue {config.queue!r}.")
             return
         assert left.next_due_at is not None
-        tasks = "1 task waits" if left.count == 1 else f"{left.count} tasks wait"
+        tasks = "1 task waits" if left.number == 1 else f"{left.number} tasks wait"
         due_at = f"{left.next_due_at:%Y-%m-%d %H:%M:%S %Z}"
         self._say(f"{failures}{tasks} in queue {config.queue!r}; the next is due at {due_at}.")
 

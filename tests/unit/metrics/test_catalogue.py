@@ -6,7 +6,7 @@ import pytest
 from django.test import override_settings
 
 from django_partisan.metrics import catalogue, series
-from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, clean
+from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Metric, clean
 
 # Name, type, labels, sources: what users' dashboards and alerts rely on.
 CONTRACT = """
@@ -79,7 +79,7 @@ def test_the_catalogue_has_the_rows_of_the_contract_in_its_order() -> None:
 
 
 @pytest.mark.parametrize("metric", catalogue.METRICS.values(), ids=catalogue.METRICS)
-def test_a_metric_says_what_it_is_and_what_for(metric: catalogue.Metric) -> None:
+def test_a_metric_says_what_it_is_and_what_for(metric: Metric) -> None:
     assert metric.question.endswith("?")
     assert metric.help.endswith(".")
     assert (metric.kind == COUNTER) == metric.name.endswith("_total")

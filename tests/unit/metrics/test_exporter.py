@@ -152,7 +152,8 @@ def test_exemplars_are_in_openmetrics_only(start: Start, headers: dict[str, str]
     exemplar = ("0" * 31 + "1", "0" * 15 + "2", 0.2, 1_000.0)
     key = ("partisan_task_queue_wait_seconds", (QUEUE, "Mail"))
     events.absorb(0, [("metrics", ({}, {key: [{3: 1}, 0.2, exemplar]}))])
-    expected = f'le="0.25",processor="Mail",queue="default"}} 1.0 # {{span_id="{exemplar[1]}",trace_id="{exemplar[0]}"}} 0.2 1000.0'
+    labels = f'span_id="{exemplar[1]}",trace_id="{exemplar[0]}"'
+    expected = f'le="0.25",processor="Mail",queue="default"}} 1.0 # {{{labels}}} 0.2 1000.0'
 
     assert (expected in served.text(**headers)) is bool(headers)
 
@@ -265,22 +266,44 @@ def test_a_database_that_is_down_leaves_the_rest(start: Start, source: Source) -
     assert not [key for key in served.samples() if key[0] == "partisan_queue_tasks"]
 
 
-def test_a_database_that_hangs_holds_neither_scrape_nor_probe(start: Start, source: Source) -> None:
+def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, source: Source) -> None:
     source.gate.clear()
-    served = start()
-    with ThreadPoolExecutor(12) as pool:
-        began = time.monotonic()
-        scrapes = [pool.submit(served.value, "partisan_db_up", queue=QUEUE) for _ in range(10)]
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_TIMEOUT": 0.5}):
+        served = start()
+    began = time.monotonic()
+    with ThreadPoolExecutor(10) as pool:
+        values = [pool.submit(served.value, "partisan_db_up", queue=QUEUE) for _ in range(10)]
+
+    assert [value.result() for value in values] == [0] * 10
+    assert time.monotonic() - began < 3
+
+
+def test_a_database_that_hangs_does_not_hold_probes(start: Start, source: Source) -> None:
+    source.gate.clear()
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_TIMEOUT": 60}):
+        served = start()
+    with ThreadPoolExecutor(10) as pool:
+        scrapes = [pool.submit(served.ask, "/metrics") for _ in range(10)]
         assert source_is_asked(source)
         live = served.ask("/live")
-        probe_took = time.monotonic() - began
-        values = [scrape.result() for scrape in scrapes]
-        scrapes_took = time.monotonic() - began
+        waiting = [not scrape.done() for scrape in scrapes]
+        source.gate.set()
 
     assert live.status == 200
-    assert probe_took < 1
-    assert values == [0] * 10
-    assert scrapes_took < 3
+    assert all(waiting)
+    assert all(scrape.result().status == 200 for scrape in scrapes)
+
+
+def test_a_scrape_takes_one_snapshot(start: Start, state: SimpleNamespace) -> None:
+    taken = []
+
+    def take() -> facts.Snapshot:
+        taken.append(1)
+        return snapshot(state)
+
+    start(snapshot=take).text()
+
+    assert len(taken) == 1
 
 
 def source_is_asked(source: Source) -> bool:

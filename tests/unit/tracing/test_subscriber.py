@@ -170,7 +170,7 @@ class TestLosses:
         now[0] += 1
         reports.add({})
 
-        assert [(fact.reason, fact.count) for fact in told] == [
+        assert [(fact.reason, fact.number) for fact in told] == [
             ("span_queue_full", 1),
             ("span_export_failed", 7),
             ("span_queue_full", 5),

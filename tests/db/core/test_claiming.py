@@ -1,0 +1,236 @@
+"""A claim takes what is due, in order, and nothing that is another's."""
+
+from datetime import datetime, timedelta, timezone
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone as django_timezone
+
+from django_partisan.models import ManagerLease, Task
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql.claiming import (
+    ATTEMPTS,
+    CONTEXT,
+    CRASHES,
+    ID,
+    POSTPONES,
+    PRIORITY,
+    RETRIES,
+    TOKEN,
+    WAIT,
+    claim,
+    look_ahead,
+    set_sleeping,
+)
+from tests.db.core.rows import claim_one, columns, insert, statuses
+
+pytestmark = pytest.mark.django_db
+
+LATER = datetime(2999, 1, 1, tzinfo=timezone.utc)
+
+
+def ids_claimed(manager, limit: int = 100, behind: tuple[int, int] | None = None, queue: str = "default"):
+    return [row[ID] for row in claim(connection, queue, manager, limit, behind)]
+
+
+def seconds_from_now(seconds: float) -> datetime:
+    return django_timezone.now() + timedelta(seconds=seconds)
+
+
+def test_the_lower_number_runs_first_and_equal_ones_in_the_order_of_enqueueing(manager):
+    ids = {name: insert(priority=priority).pk for name, priority in (("a", 5), ("b", 0), ("c", 5), ("d", -1))}
+
+    assert ids_claimed(manager()) == [ids["d"], ids["b"], ids["a"], ids["c"]]
+
+
+def test_a_claim_takes_no_more_than_its_limit_and_the_first_ones(manager):
+    ids = [insert().pk for _ in range(5)]
+    one = manager()
+
+    assert ids_claimed(one, limit=2) == ids[:2]
+    assert ids_claimed(one) == ids[2:]
+    assert ids_claimed(one) == []
+
+
+def test_a_claimed_task_is_in_process_and_names_its_manager_its_token_and_the_moment(manager):
+    task = insert(unique_key=uuid4())
+    one = manager()
+
+    row = claim_one(one)
+
+    stored = Task.objects.get()
+    assert (stored.status, stored.ready, stored.claimed_by) == ("in_process", False, one)
+    assert stored.claim_token == row[TOKEN] > 0
+    assert stored.claimed_at >= task.created_at - timedelta(seconds=5)
+    assert stored.unique_key == task.unique_key
+
+
+def test_a_claimed_row_carries_what_a_worker_needs(manager):
+    pk = insert(priority=3, execute_after=seconds_from_now(-60), context='{"a": "b"}').pk
+    Task.objects.update(attempts=4, retries=1, postpones=2, crashes=1)
+
+    row = claim_one(manager())
+
+    assert (row[ID], row[PRIORITY], row[CONTEXT]) == (pk, 3, '{"a": "b"}')
+    assert (row[ATTEMPTS], row[RETRIES], row[POSTPONES], row[CRASHES]) == (4, 1, 2, 1)
+    assert 59 < row[WAIT] < 120
+
+
+def test_the_wait_of_a_task_is_never_below_0(manager):
+    insert()
+    Task.objects.update(execute_after=LATER)
+
+    assert claim_one(manager())[WAIT] == 0
+
+
+def test_each_claim_has_a_token_of_its_own_that_never_comes_again(manager):
+    one = manager()
+    tokens = []
+    for _ in range(3):
+        insert()
+        tokens.append(claim_one(one)[TOKEN])
+
+    assert tokens == sorted(set(tokens))
+
+
+def test_another_queue_is_left_alone(manager):
+    insert("mail")
+    mine = insert().pk
+
+    assert ids_claimed(manager()) == [mine]
+
+
+@pytest.mark.parametrize("status", ["in_process", "finished", "error"])
+def test_only_waiting_tasks_are_claimed(status, manager):
+    insert()
+    Task.objects.update(status=status)
+
+    assert ids_claimed(manager()) == []
+
+
+def test_a_manager_without_a_row_claims_nothing(manager):
+    insert()
+    one = manager()
+    ManagerLease.objects.all().delete()
+
+    assert ids_claimed(one) == []
+    assert ids_claimed(one, behind=(0, 0)) == []
+    assert set(statuses().values()) == {"new"}
+
+
+def test_a_claim_behind_a_row_sees_only_what_comes_after_it(manager):
+    first, second, third = (insert(priority=5).pk for _ in range(3))
+    urgent = insert(priority=1).pk
+    later = insert(priority=6).pk
+    one = manager()
+
+    assert ids_claimed(one, behind=(5, first)) == [second, third, later]
+    assert ids_claimed(one) == [urgent, first]
+
+
+def test_a_scheduled_task_is_not_claimed_before_it_was_promoted(manager):
+    insert(execute_after=LATER)
+
+    assert ids_claimed(manager()) == []
+
+
+def test_looking_ahead_promotes_what_is_due_and_tells_when_the_next_will_be(manager):
+    due = insert(execute_after=seconds_from_now(-1))
+    Task.objects.update(ready=False)
+    ahead = insert(execute_after=seconds_from_now(100))
+    insert(execute_after=LATER)
+
+    found = look_ahead(connection, "default", 10)
+
+    assert (found.promoted, found.any_due) == (1, True)
+    assert 90 < found.next_due_in < 101
+    assert columns(due.pk, "ready")
+    assert not columns(ahead.pk, "ready")
+
+
+def test_looking_ahead_promotes_no_more_than_asked_the_longest_due_first():
+    ids = [insert(execute_after=seconds_from_now(-seconds)).pk for seconds in (10, 30, 20)]
+    Task.objects.update(ready=False)
+
+    found = look_ahead(connection, "default", 2)
+
+    assert found.promoted == 2
+    assert set(Task.objects.filter(ready=True).values_list("id", flat=True)) == {ids[1], ids[2]}
+
+
+def test_looking_ahead_finds_tasks_that_are_ready_already_and_stays_in_its_queue():
+    insert("mail", execute_after=seconds_from_now(-1))
+
+    assert look_ahead(connection, "default", 10) == (0, False, None)
+    assert look_ahead(connection, "mail", 10) == (0, True, None)
+
+
+def test_a_manager_publishes_that_it_sleeps(manager):
+    one, other = manager(), manager()
+
+    set_sleeping(connection, one, True)
+
+    assert ManagerLease.objects.get(sleeping=True).pk == one
+
+    set_sleeping(connection, one, False)
+
+    assert not ManagerLease.objects.get(pk=other).sleeping
+    assert not ManagerLease.objects.filter(sleeping=True).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_claims_at_the_same_time_share_no_row_and_wait_for_nothing(second, manager):
+    ids = [insert().pk for _ in range(4)]
+    one, other = manager(), manager()
+
+    with transaction.atomic():
+        first = ids_claimed(one, limit=2)
+        rest = [row[ID] for row in claim(second, "default", other, 10)]
+
+    assert first == ids[:2]
+    assert rest == ids[2:]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_another_locks_is_passed_over_by_a_promotion_too(second):
+    held, free = (insert(execute_after=seconds_from_now(-1)).pk for _ in range(2))
+    Task.objects.update(ready=False)
+
+    with transaction.atomic():
+        Task.objects.select_for_update().get(pk=held)
+        found = look_ahead(second, "default", 10)
+
+    assert found.promoted == 1
+    assert columns(free, "ready")
+
+
+class Letter(BaseTaskProcessor):
+    pass
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_twin_is_locked_until_the_callers_transaction_ends_so_no_claim_takes_it(second, manager):
+    waiting = Letter(1).delay()
+    one = manager()
+
+    with transaction.atomic():
+        Letter(1).delay()
+        during = claim(second, "default", one, 10)
+    after = claim(second, "default", one, 10)
+
+    assert during == []
+    assert [row[ID] for row in after] == [waiting.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_task_is_not_claimed_before_its_transaction_is_committed(second, manager):
+    one = manager()
+
+    with transaction.atomic():
+        task = Letter(1).delay()
+        during = claim(second, "default", one, 10)
+    after = claim(second, "default", one, 10)
+
+    assert during == []
+    assert [row[ID] for row in after] == [task.pk]

@@ -1,0 +1,244 @@
+"""An outcome is written under the claim that it ends, or not at all."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone as django_timezone
+
+from django_partisan.models import Task
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim
+from django_partisan.sql.settling import Outcome, release, settle_completed, settle_others
+from tests.db.core.rows import claim_one, columns, insert, pairs, statuses
+
+pytestmark = pytest.mark.django_db
+
+EVERYTHING = [field.attname for field in Task._meta.concrete_fields]
+
+
+@pytest.fixture
+def row(manager) -> TaskRow:
+    insert(context='{"traceparent": "00-1-1-01"}')
+    return claim_one(manager())
+
+
+@pytest.fixture
+def rows(manager) -> list[TaskRow]:
+    for _ in range(3):
+        insert()
+    return claim(connection, "default", manager(), 3)
+
+
+def outcome(row: TaskRow, status: str = "new", **more: Any) -> Outcome:
+    return Outcome(row[ID], row[TOKEN], status, **more)
+
+
+def stale(row: TaskRow) -> tuple[int, int]:
+    """Return the pair of a claim before the present one."""
+    return row[ID], row[TOKEN] - 1
+
+
+def everything(task_id: int) -> Any:
+    return columns(task_id, *EVERYTHING)
+
+
+def test_completed_tasks_are_finished(rows):
+    assert settle_completed(connection, pairs(rows), delete=False) == []
+    assert set(statuses().values()) == {"finished"}
+    assert columns(rows[0][ID], "attempts") == 1
+    assert columns(rows[0][ID], "finished_at") is not None
+
+
+def test_completed_tasks_are_deleted_if_asked(rows):
+    assert settle_completed(connection, pairs(rows[:2]), delete=True) == []
+    assert statuses() == {rows[2][ID]: "in_process"}
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_a_completion_under_an_old_token_is_reported_lost_and_writes_nothing(delete, rows):
+    mine, lost, _ = rows
+    before = everything(lost[ID])
+
+    assert settle_completed(connection, [*pairs([mine]), stale(lost)], delete) == [lost[ID]]
+    assert everything(lost[ID]) == before
+    assert statuses().get(mine[ID]) == (None if delete else "finished")
+
+
+@pytest.mark.parametrize("status", ["new", "error", "in_process"])
+def test_another_outcome_under_an_old_token_is_reported_lost_and_writes_nothing(status, row):
+    before = everything(row[ID])
+    late = outcome(row, status, reason="error", error_type="KeyError")._replace(token=row[TOKEN] - 1)
+
+    assert settle_others(connection, [late]) == [row[ID]]
+    assert everything(row[ID]) == before
+
+
+def test_a_task_that_is_settled_or_released_or_gone_cannot_be_settled_again(rows):
+    settled, released, gone = rows
+    settle_completed(connection, pairs([settled]), delete=False)
+    release(connection, pairs([released]))
+    Task.objects.filter(pk=gone[ID]).delete()
+
+    lost = settle_completed(connection, pairs(rows), delete=False)
+
+    assert set(lost) == {settled[ID], released[ID], gone[ID]}
+    assert set(settle_others(connection, [outcome(row) for row in rows])) == set(lost)
+    assert release(connection, pairs(rows)) == []
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_after_a_lost_answer_what_the_first_try_wrote_is_not_reported_lost(delete, rows):
+    written, open_, stolen = rows
+    settle_completed(connection, pairs([written]), delete)
+    Task.objects.filter(pk=stolen[ID]).update(claim_token=stolen[TOKEN] + 1)
+
+    assert settle_completed(connection, pairs([written, open_, stolen]), delete, again=True) == [stolen[ID]]
+    assert statuses().get(open_[ID]) == (None if delete else "finished")
+    assert statuses()[stolen[ID]] == "in_process"
+
+
+def test_after_a_lost_answer_other_outcomes_are_not_written_twice(rows):
+    written, open_, stolen = rows
+    outcomes = [outcome(row, postpones=1) for row in rows]
+    settle_others(connection, outcomes[:1])
+    Task.objects.filter(pk=stolen[ID]).update(claim_token=stolen[TOKEN] + 1)
+
+    assert settle_others(connection, outcomes, again=True) == [stolen[ID]]
+    assert columns(written[ID], "postpones", "attempts") == (1, 1)
+    assert columns(open_[ID], "postpones", "attempts") == (1, 1)
+    assert columns(stolen[ID], "postpones", "attempts") == (0, 0)
+
+
+def test_a_postponed_task_waits_for_its_delay_and_counts(row):
+    assert settle_others(connection, [outcome(row, delay=60.0, postpones=1)]) == []
+
+    stored = Task.objects.get()
+    assert (stored.status, stored.ready, stored.claimed_by) == ("new", False, None)
+    assert (stored.attempts, stored.postpones, stored.retries, stored.crashes) == (1, 1, 0, 0)
+    assert timedelta(seconds=50) < stored.execute_after - django_timezone.now() < timedelta(seconds=70)
+    assert (stored.finished_at, stored.error_type) == (None, None)
+
+
+def test_a_task_postponed_by_0_seconds_is_due_at_once(row, manager):
+    settle_others(connection, [outcome(row, delay=0.0, postpones=1)])
+
+    assert claim_one(manager())[ID] == row[ID]
+
+
+def test_a_retried_task_keeps_its_last_error_also_when_it_completes(row, manager):
+    error = {"error_type": "KeyError", "error_message": "k", "error_traceback": "Traceback"}
+    settle_others(connection, [outcome(row, retries=1, **error)])
+
+    assert columns(row[ID], "retries", *error) == (1, "KeyError", "k", "Traceback")
+
+    settle_completed(connection, pairs([claim_one(manager())]), delete=False)
+
+    assert columns(row[ID], "status", "attempts", "error_type") == ("finished", 2, "KeyError")
+
+
+def test_a_failed_task_has_its_reason_its_error_and_its_end_and_is_not_due(row):
+    due_at = columns(row[ID], "execute_after")
+    failure = outcome(row, "error", delay=60.0, reason="retries_exhausted", error_type="OSError", error_message="m")
+
+    assert settle_others(connection, [failure]) == []
+
+    stored = Task.objects.get()
+    assert (stored.status, stored.ready, stored.attempts) == ("error", False, 1)
+    assert (stored.error_reason, stored.error_type, stored.error_message) == ("retries_exhausted", "OSError", "m")
+    assert stored.finished_at is not None
+    assert stored.execute_after == due_at
+    assert stored.claimed_by is not None
+
+
+def test_a_crash_is_counted_while_the_claim_goes_on(row):
+    settle_others(connection, [outcome(row, "in_process", crashes=1)])
+
+    stored = Task.objects.get()
+    assert (stored.status, stored.crashes, stored.attempts) == ("in_process", 1, 1)
+    assert (stored.claim_token, stored.finished_at) == (row[TOKEN], None)
+    assert settle_completed(connection, pairs([row]), delete=False) == []
+
+
+def test_a_run_that_is_to_lose_no_attempt_loses_none(row):
+    settle_others(connection, [outcome(row, attempts=0)])
+
+    assert columns(row[ID], "attempts") == 0
+
+
+def test_carried_context_is_merged_and_kept_where_there_is_nothing_new(row):
+    settle_others(connection, [outcome(row, context='{"previous": "00-2-2-01"}')])
+
+    assert columns(row[ID], "context") == {"traceparent": "00-1-1-01", "previous": "00-2-2-01"}
+
+
+def test_context_may_come_to_a_task_that_had_none(manager):
+    insert()
+    row = claim_one(manager())
+
+    settle_others(connection, [outcome(row, context='{"a": "b"}')])
+
+    assert columns(row[ID], "context") == {"a": "b"}
+
+
+def test_many_outcomes_of_all_kinds_are_one_statement(rows, django_assert_num_queries):
+    outcomes = [outcome(row, status) for row, status in zip(rows, ("new", "error", "in_process"), strict=True)]
+
+    with django_assert_num_queries(1):
+        settle_others(connection, outcomes)
+
+    assert [statuses()[row[ID]] for row in rows] == ["new", "error", "in_process"]
+
+
+def test_a_released_task_waits_again_as_if_nothing_had_been(row, manager):
+    assert release(connection, pairs([row])) == [row[ID]]
+
+    stored = Task.objects.get()
+    assert (stored.status, stored.ready, stored.claimed_by, stored.attempts) == ("new", True, None, 0)
+    assert claim_one(manager())[ID] == row[ID]
+
+
+def test_a_release_under_an_old_token_is_not_written(row):
+    assert release(connection, [stale(row)]) == []
+    assert columns(row[ID], "status") == "in_process"
+
+
+@pytest.mark.parametrize("give_back", ["postpone", "release"])
+def test_a_task_that_meets_a_twin_stays_in_the_table_and_gives_up_its_key(give_back, manager):
+    key = uuid4()
+    first = insert(unique_key=key).pk
+    row = claim_one(manager())
+    twin = insert(unique_key=key).pk
+
+    def write(keep_keys: bool) -> Any:
+        if give_back == "release":
+            return release(connection, pairs([row]), keep_keys)
+        return settle_others(connection, [outcome(row, postpones=1)], keep_keys)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        write(keep_keys=True)
+    write(keep_keys=False)
+
+    assert statuses() == {first: "new", twin: "new"}
+    assert columns(first, "unique_key") is None
+    assert columns(twin, "unique_key") == key
+
+
+def test_a_task_that_meets_no_twin_keeps_its_key(manager):
+    key = uuid4()
+    task = insert(unique_key=key)
+    one = manager()
+    release(connection, pairs([claim_one(one)]))
+    settle_others(connection, [outcome(claim_one(one), postpones=1)])
+
+    assert columns(task.pk, "unique_key") == key
+    assert insert(unique_key=key).pk == task.pk
+
+
+def test_times_are_those_of_the_database(row, monkeypatch):
+    monkeypatch.setattr(django_timezone, "now", lambda: datetime(1999, 1, 1, tzinfo=timezone.utc))
+
+    settle_completed(connection, pairs([row]), delete=False)
+
+    assert columns(row[ID], "finished_at").year > 1999

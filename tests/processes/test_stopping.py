@@ -1,0 +1,171 @@
+"""Stopping: running tasks finish, the rest goes back, and nothing stays behind."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from django_partisan.models import ManagerLease, Task
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+
+from .managing import Bench, ManagerProcess, sessions, wait_until
+
+STOPPING = [signal.SIGTERM, signal.SIGINT]
+
+
+def statuses() -> dict[str, int]:
+    found = list(Task.objects.values_list("status", flat=True))
+    return {status: found.count(status) for status in set(found)}
+
+
+def said(manager: ManagerProcess) -> list[str]:
+    """Return the lines on standard error beside the one that says what is served."""
+    first, *more = manager.err().splitlines()
+    assert first.startswith("Serving queue")
+    return more
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_signal_to_the_whole_group_lets_running_tasks_finish_and_gives_back_the_rest(
+    bench: Bench, number: signal.Signals
+):
+    manager = bench.ready(WORKERS_COUNT=4)
+    bulk_delay(processors.Wait("gate", index) for index in range(10))
+    bench.wait_for("begun", 4)
+    wait_until(lambda: statuses() == {"in_process": 10})
+
+    manager.send_to_group(number)
+    wait_until(lambda: statuses() == {"in_process": 4, "new": 6})
+    late = processors.Wait("gate").delay()
+    bench.open("gate")
+    assert manager.ended() == 0
+
+    assert statuses() == {"finished": 4, "new": 7}
+    assert Task.objects.get(pk=late.pk).attempts == 0
+    assert set(Task.objects.filter(status="new").values_list("attempts", "crashes", "claimed_by")) == {(0, 0, None)}
+    assert said(manager) == []
+    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"stopped"}
+    assert len(manager.told("worker.exited")) == 4
+    [draining], [stopped] = manager.told("manager.draining"), manager.told("manager.stopped")
+    assert number.name in draining["message"]
+    assert stopped["message"].endswith("6 given back")
+
+
+def test_idle_manager_stops_at_once(bench: Bench):
+    manager = bench.ready(SLEEP_DELAY_SECONDS=30)
+
+    manager.send(signal.SIGTERM)
+
+    assert manager.ended(3) == 0
+    assert not ManagerLease.objects.exists()
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_signal_to_the_group_while_starting_leaves_no_fault(bench: Bench, number: signal.Signals):
+    """The fork server and the workers get the signal before they have begun to ignore it."""
+    managers = [bench.start(WORKERS_COUNT=1) for _ in range(4)]
+    for manager, step in zip(managers, range(4), strict=True):
+        manager.wait_for("manager.started")
+        deadline = time.monotonic() + 0.06 * step
+        wait_until(lambda deadline=deadline: time.monotonic() >= deadline)
+        manager.send_to_group(number)
+
+    for manager in managers:
+        assert manager.ended() == 0, manager.err()
+        assert said(manager) == []
+        assert {event["event.reason"] for event in manager.told("worker.exited")} <= {"stopped"}
+
+
+def test_second_signal_ends_running_tasks_which_go_back_and_lose_no_attempt(bench: Bench):
+    manager = bench.ready()
+    ids = bulk_delay(processors.Wait("never", index) for index in range(5))
+    bench.wait_for("begun", 2)
+
+    manager.send_to_group(signal.SIGINT)
+    manager.wait_for("manager.draining")
+    manager.send_to_group(signal.SIGINT)
+    assert manager.ended(5) == 1
+
+    assert statuses() == {"new": 5}
+    assert set(Task.objects.values_list("attempts", "crashes", "postpones", "retries")) == {(0, 0, 0, 0)}
+    rescued = manager.told("task.rescued")
+    assert {event["event.reason"] for event in rescued} == {"stopped"}
+    running = {line["id"] for line in bench.journal("begun")}
+    assert {int(event["partisan.task.id"]) for event in rescued} == running <= set(ids)
+    assert said(manager) == []
+
+
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_end_of_the_stop_timeout_ends_running_tasks(bench: Bench, how: str):
+    options, settings = ([], {"STOP_TIMEOUT_SECONDS": 0.5}) if how == "setting" else (["--stop-timeout", "0.5"], {})
+    manager = bench.ready(*options, **settings)
+    processors.Wait("never").delay()
+    bench.wait_for("begun")
+
+    began = time.monotonic()
+    manager.send(signal.SIGTERM)
+    assert manager.ended(5) == 1
+
+    assert time.monotonic() - began >= 0.5
+    assert list(Task.objects.values_list("status", "attempts", "crashes")) == [("new", 0, 0)]
+    assert [event["event.reason"] for event in manager.told("task.rescued")] == ["stopped"]
+
+
+def test_stop_timeout_that_is_not_needed_changes_nothing(bench: Bench):
+    manager = bench.ready("--stop-timeout", "20")
+    processors.Pass(seconds=0.3).delay()
+    bench.wait_for("begun")
+
+    assert manager.stop() == 0
+    assert statuses() == {"finished": 1}
+
+
+def test_task_that_was_stopped_by_force_runs_in_the_next_manager(bench: Bench):
+    first = bench.ready("--stop-timeout", "0")
+    task = processors.Wait("gate").delay()
+    bench.wait_for("begun")
+    assert first.stop() == 1
+
+    bench.open("gate")
+    bench.start("--once").ended()
+    task.refresh_from_db()
+    assert (task.status, task.attempts, task.crashes) == ("finished", 1, 0)
+
+
+def test_program_that_a_task_starts_gets_signals_as_usual(bench: Bench):
+    """TERM and INT are not ignored in it, though its worker leaves them to the manager."""
+    bench.ready()
+    processors.TellSignals().delay()
+
+    [line] = bench.wait_for("signals")
+    assert line["caught_or_ignored"] == []
+
+
+def test_nothing_is_left_after_a_stop(bench: Bench):
+    manager = bench.ready(TASKS_PER_WORKER_INSTANCE=2)
+    bulk_delay(processors.WriteNote(str(index)) for index in range(12))
+    wait_until(lambda: statuses() == {"finished": 12})
+    assert manager.stop() == 0
+
+    wait_until(manager.is_gone, 5, "the fork server and the resource tracker are gone")
+    assert list(bench.presence().iterdir()) == []
+    assert list(bench.presence().parent.iterdir()) == [bench.presence()]
+    assert not ManagerLease.objects.exists()
+    wait_until(lambda: sessions() == 0, 5)
+
+
+def test_descriptors_and_threads_stay_the_same_while_workers_come_and_go(bench: Bench):
+    manager = bench.ready(TASKS_PER_WORKER_INSTANCE=1)
+    bulk_delay(processors.Pass(index) for index in range(6))
+    manager.wait_for("worker.ready", 8)
+    before = resources(manager.pid)
+
+    bulk_delay(processors.Pass(index) for index in range(20))
+    manager.wait_for("worker.ready", 28)
+    wait_until(lambda: resources(manager.pid) == before, 5, f"{resources(manager.pid)} == {before}")
+
+
+def resources(pid: int) -> tuple[int, int]:
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
