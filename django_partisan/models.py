@@ -76,7 +76,7 @@ class Task(models.Model):
     retries = models.IntegerField(db_default=0)
     postpones = models.IntegerField(db_default=0)
     ready = models.BooleanField(db_default=False, help_text="Waits and is known to be due.")
-    claim_token = models.BigIntegerField(null=True, help_text="The claim under which it ran last.")
+    claim_token = models.BigIntegerField(null=True, help_text="The claim under which it runs.")
     claimed_by = models.UUIDField(null=True, help_text="The manager that holds or held it.")
     claimed_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

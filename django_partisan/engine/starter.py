@@ -2,18 +2,19 @@
 
 import os
 import queue
+import signal
 import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context, reduction
+from multiprocessing import forkserver, get_context, reduction, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from django_partisan.engine.entry import worker_main
 from django_partisan.engine.line import Deliver
-from django_partisan.engine.shield import PATH_BEFORE
+from django_partisan.engine.shield import PATH_BEFORE, SIGNALS
 from django_partisan.engine.wire import ManagerEnd
 from django_partisan.engine.worker import WorkerSpec
 from django_partisan.engine.worker_process import WorkerProcess
@@ -119,14 +120,18 @@ def _ensure_fork_server() -> None:
     """Start the fork server unless it runs, with our import path.
 
     Before Python 3.13 it ignores the path it is told while it preloads, so the path goes through the
-    environment; ``shield`` puts that right before anything else is loaded.
+    environment; ``shield`` puts that right before anything else is loaded. TERM and INT are blocked
+    while it starts, so that those sent to the group cannot reach it before ``shield`` ignores them.
     """
+    resource_tracker.ensure_running()  # which would unblock them, were it not running yet
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     os.environ[PATH_BEFORE] = before or ""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         del os.environ[PATH_BEFORE]
         if before is None:
             del os.environ["PYTHONPATH"]

@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "task",
             "claim_token",
-            models.BigIntegerField(null=True, help_text="The claim under which it ran last."),
+            models.BigIntegerField(null=True, help_text="The claim under which it runs."),
         ),
         migrations.AddField(
             "task", "claimed_by", models.UUIDField(null=True, help_text="The manager that holds or held it.")

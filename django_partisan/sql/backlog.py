@@ -16,7 +16,6 @@ _WAITING = """
             SELECT count(*), min(execute_after) FROM django_partisan_task
              WHERE queue_name = %s AND status = 'new' AND NOT ready) AS part
 """
-_HELD = "SELECT count(*) FROM django_partisan_task WHERE queue_name = %s AND status = 'in_process'"
 _SERVER = "SELECT current_setting('server_version')"
 
 
@@ -31,12 +30,6 @@ class Waiting(NamedTuple):
 def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
     """Return how many tasks of the queue wait, due or scheduled."""
     return Waiting(*fetch_all(connection, _WAITING, (queue, queue))[0])
-
-
-def held(connection: BaseDatabaseWrapper, queue: str) -> int:
-    """Return how many tasks of the queue any manager holds."""
-    count: int = fetch_all(connection, _HELD, (queue,))[0][0]
-    return count
 
 
 def server_version(connection: BaseDatabaseWrapper) -> str:

@@ -28,24 +28,24 @@ TOKEN: Final = 10
 RETURNING: Final = """
     task.id, task.processor_class, task.arguments::text, task.priority, task.attempts, task.retries,
     task.postpones, task.crashes,
-    greatest(extract(epoch FROM clock_timestamp() - task.execute_after), 0)::float8,
+    greatest(date_part('epoch', clock_timestamp() - task.execute_after), 0),
     task.context::text, task.claim_token
 """
 NEXT_TOKEN: Final = "(SELECT nextval('django_partisan_claim_token_seq'))"
 
-# The row choice is a materialized CTE, so that no plan can choose rows twice. A manager whose row is
+# The row choice is an array, made once before anything is updated, so that no plan can choose rows
+# twice; and whatever the statistics say, the update then goes by primary key. A manager whose row is
 # gone was taken for dead: it claims nothing until it has a new identity.
 _CLAIM = f"""
-    WITH picked AS MATERIALIZED (
+    UPDATE django_partisan_task AS task
+       SET status = 'in_process', ready = false, claim_token = {NEXT_TOKEN}, claimed_by = %s,
+           claimed_at = now(), updated_at = now()
+     WHERE id = ANY (ARRAY (
         SELECT id FROM django_partisan_task
          WHERE queue_name = %s AND status = 'new' AND ready {{behind}}
            AND EXISTS (SELECT FROM django_partisan_manager WHERE id = %s)
          ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
-    )
-    UPDATE django_partisan_task AS task
-       SET status = 'in_process', ready = false, claim_token = {NEXT_TOKEN}, claimed_by = %s,
-           claimed_at = now(), updated_at = now()
-      FROM picked WHERE task.id = picked.id
+     ))
     RETURNING {RETURNING}
 """
 _CLAIM_FROM_START = _CLAIM.format(behind="")
@@ -94,9 +94,9 @@ def claim(
     of all that was claimed since the last vacuum; rows before it are not seen.
     """
     if behind is None:
-        rows = fetch_all(connection, _CLAIM_FROM_START, (queue, manager, limit, manager))
+        rows = fetch_all(connection, _CLAIM_FROM_START, (manager, queue, manager, limit))
     else:
-        rows = fetch_all(connection, _CLAIM_BEHIND, (queue, *behind, manager, limit, manager))
+        rows = fetch_all(connection, _CLAIM_BEHIND, (manager, queue, *behind, manager, limit))
     rows.sort(key=_in_running_order)
     return rows
 

@@ -34,20 +34,21 @@ class Outcome(NamedTuple):
     context: str | None = None
 
 
-# A row is ours only while it is in process under the very token: an outcome of a claim that was lost
-# is never written.
-_IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token AND task.status = 'in_process'"
+# A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
+# that was lost is never written. The status is not asked for: it would invite a plan that walks over
+# all rows in process to find a few.
+_IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
 _PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
 
 _FINISH = f"""
     UPDATE django_partisan_task AS task
-       SET status = 'finished', attempts = task.attempts + 1, finished_at = now(), updated_at = now()
+       SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1, finished_at = now(), updated_at = now()
       FROM {_PAIRS} WHERE {_IS_OURS}
     RETURNING task.id
 """
 _DELETE = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
 
-# After an answer that was lost, rows that carry the token, or are deleted, were settled by the first try.
+# After an answer that was lost: rows without a token, or deleted, were settled by the first try.
 _TAKEN_OVER = f"""
     SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
      WHERE task.id = outcome.id AND task.claim_token <> outcome.token
@@ -63,6 +64,7 @@ _OTHERS = f"""
     )
     UPDATE django_partisan_task AS task
        SET status = outcome.status,
+           claim_token = CASE outcome.status WHEN 'in_process' THEN task.claim_token END,
            ready = outcome.status = 'new' AND outcome.delay <= 0,
            execute_after = CASE outcome.status WHEN 'new' THEN now() + outcome.delay * interval '1 second'
                                                ELSE task.execute_after END,
@@ -86,7 +88,7 @@ _OTHERS = f"""
 
 _RELEASE = f"""
     UPDATE django_partisan_task AS task
-       SET status = 'new', ready = true, claimed_by = NULL, updated_at = now(),
+       SET status = 'new', ready = true, claim_token = NULL, claimed_by = NULL, updated_at = now(),
            unique_key = CASE WHEN %s THEN task.unique_key END
       FROM {_PAIRS} WHERE {_IS_OURS}
     RETURNING task.id

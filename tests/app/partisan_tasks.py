@@ -1,6 +1,7 @@
 """The processors that the tests enqueue and run."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -19,6 +20,10 @@ from django_partisan.exceptions import PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 from tests.app import journal
 from tests.app.models import Note
+
+
+if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not None:
+    raise RuntimeError("not in a worker")
 
 
 class Recorded(BaseTaskProcessor):

@@ -158,13 +158,21 @@ def test_nothing_is_left_after_a_stop(bench: Bench):
 
 def test_descriptors_and_threads_stay_the_same_while_workers_come_and_go(bench: Bench):
     manager = bench.ready(TASKS_PER_WORKER_INSTANCE=1)
-    bulk_delay(processors.Pass(index) for index in range(6))
-    manager.wait_for("worker.ready", 8)
-    before = resources(manager.pid)
+    before = after_recycling(bench, manager, 6)
+    after = after_recycling(bench, manager, 20)
 
-    bulk_delay(processors.Pass(index) for index in range(20))
-    manager.wait_for("worker.ready", 28)
-    wait_until(lambda: resources(manager.pid) == before, 5, f"{resources(manager.pid)} == {before}")
+    assert after == before
+
+
+def after_recycling(bench: Bench, manager: ManagerProcess, count: int) -> tuple[int, int]:
+    """Recycle ``count`` workers; return how many descriptors and threads the manager has then."""
+    exits = len(manager.told("worker.exited")) + count
+    bulk_delay(processors.Pass(index) for index in range(count))
+    manager.wait_for("worker.exited", exits)
+    manager.wait_for("worker.ready", exits + 2)
+    seen = [resources(manager.pid)]
+    wait_until(lambda: seen.append(resources(manager.pid)) or seen[-5:].count(seen[-1]) == 5)  # type: ignore[func-returns-value]
+    return seen[-1]
 
 
 def resources(pid: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from django_partisan.metrics import figures
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import leasing
-from django_partisan.sql.backlog import held, waiting
+from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import claim, look_ahead
 from django_partisan.sql.connection import execute, open_connection
 
@@ -149,9 +149,8 @@ def test_what_waits_is_counted_by_the_indexes_of_ready_and_of_scheduled_tasks():
         lambda: leasing.beat(connection, "default", uuid4()),
         lambda: leasing.adopt(connection, "default", uuid4(), [1, 2]),
         lambda: leasing.keep(connection, "default", uuid4(), uuid4()),
-        lambda: held(connection, "default"),
     ],
-    ids=["beat", "adopt", "keep", "held"],
+    ids=["beat", "adopt", "keep"],
 )
 def test_what_managers_hold_is_found_by_the_index_of_tasks_in_process(act):
     plan = plan_of(act)

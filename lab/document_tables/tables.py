@@ -1,0 +1,182 @@
+"""Make each table of the documentation from what the code declares."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from django.core.management import load_command_class
+
+from django_partisan import conf, logs, observability
+from django_partisan.conf import Key
+from django_partisan.logs import fields
+from django_partisan.logs.fields import Field
+from django_partisan.metrics import catalogue
+from django_partisan.metrics.metric import Metric
+from django_partisan.tracing import spans
+from lab.document_tables import meanings
+
+COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the cores that this process may use"}
+DJANGO_OPTIONS: Final = frozenset(
+    {"help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color",
+     "skip_checks"}
+)  # fmt: skip
+
+
+def queue_settings() -> str:
+    """Return every key of a queue's settings."""
+    return _table(
+        ("Key", "Default", "Accepts", "Flat name too", "Meaning"),
+        (
+            (f"`{name}`", _default(name, key), key.expected, "yes" if key.flat else "no", meanings.QUEUE[name])
+            for name, key in conf.KEYS.items()
+        ),
+    )
+
+
+def queue_settings_in_short() -> str:
+    """Return the keys of a queue's settings for the README."""
+    rows = ((f"`{name}`", _default(name, key), meanings.QUEUE[name]) for name, key in conf.KEYS.items())
+    return _table(("Key", "Default", "Meaning"), rows)
+
+
+def observability_settings() -> str:
+    """Return every key of ``PARTISAN_OBSERVABILITY``."""
+    return _table(
+        ("Key", "Default", "Accepts", "Meaning"),
+        (
+            (f"`{name}`", _default(name, key), key.expected, meanings.OBSERVABILITY[name])
+            for name, key in observability.KEYS.items()
+        ),
+    )
+
+
+def options() -> str:
+    """Return the options of ``start_partisan``, without those of every Django command."""
+    rows = []
+    for action in start_partisan_options():
+        spellings = ", ".join(f"`{spelling}`" for spelling in action.option_strings)
+        choices = "" if action.choices is None else f" ({', '.join(map(str, action.choices))})"
+        rows.append((spellings, (action.help or "") % {"default": action.default} + choices))
+    return _table(("Option", "Meaning"), rows)
+
+
+def start_partisan_options() -> list[Any]:
+    """Return the parser's own description of each option that is ours."""
+    parser = load_command_class("django_partisan", "start_partisan").create_parser("manage.py", "start_partisan")
+    return [action for action in parser._actions if action.dest not in DJANGO_OPTIONS]
+
+
+def log_events() -> str:
+    """Return every log event; T and R stand for the fields of a task and of a run."""
+    rows = []
+    for (action, level, by, _, when), event in zip(logs.event_rows(), logs.EVENTS.values(), strict=True):
+        rows.append((f"`{action}`", level, by, _named(event.fields), when))
+    return _table(("`event.action`", "Level", "By", "Fields beside the common ones", "When"), rows)
+
+
+def log_fields() -> str:
+    """Return the common fields, and what T and R stand for."""
+    groups = {
+        "every line": fields.COMMON,
+        "T: a task": fields.TASK,
+        "R: a run, beside T": fields.RUN[len(fields.TASK) :],
+    }
+    return _table(
+        ("Where", "Fields"),
+        ((where, ", ".join(map(_field, group))) for where, group in groups.items()),
+    )
+
+
+def span_names() -> str:
+    """Return every span."""
+    rows = (
+        (name, f"`{span.operation} {{queue}}`", span.kind.name, span.by, span.relation)
+        for name, span in spans.SPANS.items()
+    )
+    return _table(("Span", "Name", "Kind", "Made by", "Parent or links"), rows)
+
+
+def span_attributes() -> str:
+    """Return every attribute of a span."""
+    everywhere = tuple(spans.SPANS)
+    rows = (
+        (
+            f"`{attribute.name}`",
+            attribute.type.__name__,
+            "all" if attribute.on == everywhere else ", ".join(attribute.on),
+            attribute.value,
+            attribute.when or "always",
+        )
+        for attribute in spans.ATTRIBUTES
+    )
+    return _table(("Attribute", "Type", "On", "Value", "When"), rows)
+
+
+def metrics() -> str:
+    """Return every metric with the question that it answers."""
+    return _table(
+        ("Metric", "Type", "Labels", "From", "Answers", "Help"),
+        (
+            (
+                f"`{metric.name}`",
+                metric.kind,
+                ", ".join(metric.labels) or "none",
+                ", ".join(metric.sources),
+                metric.question,
+                _help(metric),
+            )
+            for metric in catalogue.METRICS.values()
+        ),
+    )
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "queue-settings": queue_settings,
+    "queue-settings-in-short": queue_settings_in_short,
+    "observability-settings": observability_settings,
+    "options": options,
+    "log-events": log_events,
+    "log-fields": log_fields,
+    "spans": span_names,
+    "span-attributes": span_attributes,
+    "metrics": metrics,
+}
+
+
+def _default(name: str, key: Key) -> str:
+    if callable(key.default):
+        return COMPUTED_DEFAULTS[name]
+    if isinstance(key.default, tuple):
+        return ", ".join(f"`{value}`" for value in key.default)
+    return f"`{key.default!r}`"
+
+
+def _named(of_event: Iterable[Field]) -> str:
+    listed = list(of_event)
+    names = [field.name for field in listed]
+    for letter, group in (("R", fields.RUN), ("T", fields.TASK)):
+        members = {field.name for field in group}
+        if members.issubset(names):
+            rest = [field for field in listed if field.name not in members]
+            optional = [field for field in listed if field.name in members and field.optional]
+            # R holds fields that may be absent of themselves: the event says more only if all of R may be.
+            may_be = "T, or " if len(optional) > 2 else ""
+            return ", ".join([f"{may_be}**{letter}**", *map(_field, rest)])
+    return ", ".join(map(_field, listed))
+
+
+def _field(field: Field) -> str:
+    return f"`{field.name}` {field.type}{' (may be absent)' if field.optional else ''}"
+
+
+def _help(metric: Metric) -> str:
+    buckets = f" Bounds: {', '.join(f'{bound:g}' for bound in metric.buckets)}." if metric.buckets else ""
+    return metric.help + buckets
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [_row(headings), _row("---" for _ in headings)]
+    return "\n".join([*lines, *(_row(row) for row in rows)]) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

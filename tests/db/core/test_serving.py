@@ -1,0 +1,208 @@
+"""``start_partisan`` demands a database that is there, is PostgreSQL and is migrated, and says what it serves."""
+
+import copy
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import django
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import override_settings
+
+import django_partisan
+from django_partisan import conf, serving
+from django_partisan.exceptions import CannotStart, WrongSetting
+from django_partisan.sql.backlog import server_version, waiting
+from django_partisan.sql.connection import address_of, application_name, task_database
+from django_partisan.sql.enqueueing import wake
+from tests.db.core.rows import insert
+
+ELSEWHERE = "elsewhere"
+PASSWORD = "do not tell"
+
+
+class ElsewhereRouter:
+    """Keep the tasks in another database than the rest."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return ELSEWHERE
+
+
+def database_elsewhere(**values: Any) -> Iterator[None]:
+    connections.settings[ELSEWHERE] = {**copy.deepcopy(connections.settings["default"]), **values}
+    with override_settings(DATABASE_ROUTERS=[ElsewhereRouter()]):
+        yield
+    connections[ELSEWHERE].close()
+    del connections[ELSEWHERE]
+    del connections.settings[ELSEWHERE]
+
+
+@pytest.fixture
+def nothing_listens() -> Iterator[None]:
+    """The tasks' database is at a port where nobody answers."""
+    yield from database_elsewhere(HOST="127.0.0.1", PORT="1", USER="postgres", PASSWORD=PASSWORD)
+
+
+@pytest.fixture
+def files() -> Iterator[None]:
+    """The tasks' database is none of PostgreSQL."""
+    yield from database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
+
+
+def unblocked(django_db_blocker: Any) -> Any:
+    return django_db_blocker.unblock()
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_there_and_migrated_will_do():
+    serving.demand_database()
+
+
+@pytest.mark.usefixtures("nothing_listens")
+def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_password(django_db_blocker):
+    with django_db_blocker.unblock(), pytest.raises(CannotStart) as refused:
+        serving.demand_database()
+
+    said = str(refused.value)
+    name = connections[ELSEWHERE].settings_dict["NAME"]
+    assert said.startswith(f"The database {name!r} at 127.0.0.1:1 is out of reach: ")
+    assert "refused" in said
+    assert "--wait-for-database SECONDS" in said
+    assert "\n" not in said
+    assert PASSWORD not in said
+
+
+@pytest.mark.usefixtures("nothing_listens")
+def test_a_database_out_of_reach_is_tried_again_as_long_as_asked(django_db_blocker, monkeypatch):
+    monkeypatch.setattr(serving, "RETRY_SECONDS", 0.05)
+    started = time.monotonic()
+
+    with django_db_blocker.unblock(), pytest.raises(CannotStart):
+        serving.demand_database(0.3)
+
+    assert 0.3 <= time.monotonic() - started < 10
+
+
+@pytest.mark.usefixtures("files")
+def test_a_database_that_is_not_postgresql_is_refused():
+    with pytest.raises(CannotStart, match="The tasks' database 'elsewhere' is sqlite; django-partisan needs"):
+        serving.demand_database()
+
+
+@pytest.mark.django_db
+def test_missing_migrations_are_named_with_the_command_that_applies_them():
+    MigrationRecorder(connection).record_unapplied("django_partisan", "0004_version_2_indexes")
+
+    with pytest.raises(CannotStart) as refused:
+        serving.demand_database()
+
+    assert str(refused.value) == (
+        "Migrations of django_partisan are missing: 0004_version_2_indexes. "
+        "Run: manage.py migrate django_partisan"
+    )
+
+
+@pytest.fixture
+def not_migrated(django_db_setup: None) -> Iterator[None]:
+    yield from database_elsewhere(NAME="postgres")
+
+
+@pytest.mark.usefixtures("not_migrated")
+def test_missing_migrations_of_another_database_are_applied_there(django_db_blocker):
+    with django_db_blocker.unblock(), pytest.raises(CannotStart) as refused:
+        serving.demand_database()
+
+    assert "0001_initial, 0002_auto_20200721_0300, 0003_version_2, 0004_version_2_indexes" in str(refused.value)
+    assert str(refused.value).endswith("Run: manage.py migrate django_partisan --database elsewhere")
+
+
+@pytest.mark.django_db
+def test_the_command_refuses_in_one_line_with_exit_code_1():
+    MigrationRecorder(connection).record_unapplied("django_partisan", "0003_version_2")
+
+    with pytest.raises(CommandError, match=r"missing: 0003_version_2\. Run: manage\.py migrate") as refused:
+        call_command("start_partisan")
+
+    assert refused.value.returncode == 1
+
+
+@override_settings(
+    PARTISAN_CONFIG={"mail": {"WORKERS_COUNT": 0, "X": 1}}, PARTISAN_OBSERVABILITY={"METRICS_PORT": "a"}
+)
+def test_wrong_settings_are_all_told_at_once():
+    with pytest.raises(WrongSetting) as refused:
+        serving.demand_right_settings()
+
+    assert all(word in str(refused.value) for word in ("WORKERS_COUNT", "'X'", "METRICS_PORT"))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("workers", "said"), [(1, "with 1 worker:"), (4, "with 4 workers:")])
+def test_one_line_says_queue_workers_database_and_versions(workers, said):
+    line = serving.describe(conf.queue_config(workers_count=workers))
+
+    assert line.startswith(f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at ")
+    assert f"PostgreSQL {server_version(connection).split()[0]}, Django {django.get_version()}" in line
+    assert line.endswith(f"django-partisan {django_partisan.__version__}.")
+    assert "\n" not in line
+
+
+def test_an_address_names_the_local_socket_and_the_usual_port_where_nothing_is_set():
+    made = connections.create_connection("default")
+    made.settings_dict = {**made.settings_dict, "NAME": "shop", "HOST": "", "PORT": ""}
+
+    assert address_of(made) == "'shop' at local socket:5432"
+
+
+def test_the_database_of_the_tasks_is_where_the_router_writes_them():
+    assert task_database() == "default"
+    with override_settings(DATABASE_ROUTERS=[ElsewhereRouter()]):
+        assert task_database() == ELSEWHERE
+
+
+def test_the_name_of_a_connection_fits_into_what_postgresql_keeps():
+    assert application_name("claim mail") == "django_partisan claim mail"
+    assert len(application_name("q" * 100)) == 63
+
+
+@pytest.mark.django_db
+def test_each_worker_is_told_the_settings_and_the_databases_name():
+    config = conf.queue_config()
+    subscribe = ("a.b", {"c": 1})
+
+    spec = serving.SpecOfWorker(config, 4711, subscribe, 5.0)(3, 7)
+
+    assert connection.settings_dict["NAME"] in tuple(vars(spec).values() if hasattr(spec, "__dict__") else spec)
+    assert {config.queue} == {spec.config.queue}
+    assert (spec.slot, spec.generation) == (3, 7)
+
+
+@pytest.mark.django_db
+def test_what_waits_is_counted_with_the_moment_of_the_next():
+    assert waiting(connection, "default") == (0, None, None)
+
+    insert("mail")
+    due, later = insert(), insert(execute_after=django_now_plus(3600))
+
+    found = waiting(connection, "default")
+    assert (found.count, found.next_due_at) == (2, due.execute_after)
+    assert -60 < found.next_due_in_seconds <= 0
+    due.delete()
+    assert waiting(connection, "default")[:2] == (1, later.execute_after)
+
+
+@pytest.mark.django_db
+def test_waking_nobody_asks_nothing(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        wake(connection, [])
+
+
+def django_now_plus(seconds: float) -> Any:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    return timezone.now() + timedelta(seconds=seconds)

@@ -1,0 +1,194 @@
+"""Processes that are killed outright: a worker, the fork server, the manager, all of them."""
+
+import os
+import signal
+import time
+
+from django_partisan.models import ManagerLease, Task
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+
+from .managing import Bench, wait_until
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_killed_worker_is_replaced_at_once_and_its_task_runs_again(bench: Bench):
+    manager = bench.ready()
+    task = processors.Wait("gate").delay()
+    [victim] = [line["pid"] for line in bench.wait_for("begun")]
+    [other] = set(manager.workers()) - {victim}
+
+    kill(victim)
+    manager.wait_for("worker.ready", 3, seconds=5)
+    bench.open("gate")
+    wait_until(lambda: Task.objects.filter(pk=task.pk, status="finished"))
+
+    task.refresh_from_db()
+    assert (task.attempts, task.crashes) == (2, 1)
+    [exited] = manager.told("worker.exited")
+    assert (exited["event.reason"], exited["partisan.worker.signal"]) == ("signal", "SIGKILL")
+    assert exited["partisan.task.id"] == str(task.pk)
+    assert [event["event.reason"] for event in manager.told("task.rescued")] == ["worker_lost"]
+    assert other in manager.workers()
+
+
+def test_death_of_a_worker_disturbs_no_other(bench: Bench):
+    manager = bench.ready(WORKERS_COUNT=3, MAX_CRASHES=1)
+    calm = bulk_delay(processors.Wait("gate", index) for index in range(2))
+    bench.wait_for("begun", 2)
+    processors.Die(9).delay()
+    manager.wait_for("task.failed")
+    bench.open("gate")
+    wait_until(lambda: Task.objects.filter(pk__in=calm, status="finished", attempts=1, crashes=0).count() == 2)
+
+    assert len(bench.journal("begun", processor="Wait")) == 2
+
+
+def test_task_may_kill_max_crashes_workers_and_one_more_fails_it(bench: Bench):
+    manager = bench.ready(WORKERS_COUNT=1, MAX_CRASHES=2)
+    deadly, bearable = processors.Die(9).delay(), processors.Die(2).delay()
+    manager.wait_for("task.failed")
+    wait_until(lambda: Task.objects.filter(pk=bearable.pk, status="finished"))
+
+    deadly.refresh_from_db()
+    bearable.refresh_from_db()
+    assert (deadly.status, deadly.error_reason) == ("error", "worker_lost")
+    assert (deadly.attempts, deadly.crashes) == (3, 3)
+    assert (bearable.attempts, bearable.crashes) == (3, 2)
+    assert len(bench.journal("begun", id=deadly.pk)) == 3
+
+
+def test_what_waits_behind_a_task_that_kills_its_worker_counts_no_crash(bench: Bench):
+    bench.ready(WORKERS_COUNT=1)
+    bulk_delay(processors.Pass(index) for index in range(200))
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 200)
+    ids = bulk_delay([processors.Pass("a"), processors.Die(1), *(processors.Pass(n) for n in range(50))])
+
+    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished").count() == len(ids))
+    assert list(Task.objects.filter(crashes__gt=0).values_list("processor_class", "crashes")) == [("Die", 1)]
+    assert max(len(bench.journal("begun", id=pk)) for pk in ids if pk != ids[1]) == 1
+
+
+def test_killed_fork_server_costs_no_task_and_is_replaced(bench: Bench):
+    manager = bench.ready(TASKS_PER_WORKER_INSTANCE=3)
+    held = bulk_delay(processors.Wait("gate", index) for index in range(2))
+    bench.wait_for("begun", 2)
+    before = manager.workers()
+
+    kill(manager.fork_server())
+    more = bulk_delay(processors.Pass(index) for index in range(10))
+    assert manager.workers() == before
+    bench.open("gate")
+    wait_until(lambda: Task.objects.filter(pk__in=held + more, status="finished").count() == 12)
+
+    assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
+    assert not set(before) & set(manager.workers())
+    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled"}
+    assert manager.stop() == 0
+    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled", "stopped"}
+    assert manager.err().count("\n") == 1
+
+
+def test_stop_after_the_fork_server_was_killed_counts_no_worker_as_dead(bench: Bench):
+    manager = bench.ready()
+    kill(manager.fork_server())
+
+    assert manager.stop() == 0
+    assert [event["event.reason"] for event in manager.told("worker.exited")] == ["stopped", "stopped"]
+
+
+def test_after_a_kill_of_everything_interrupted_tasks_run_first_and_soon(bench: Bench):
+    first = bench.ready()
+    ids = bulk_delay(processors.Wait("gate", index) for index in range(6))
+    begun = {line["id"] for line in bench.wait_for("begun", 2)}
+    wait_until(lambda: Task.objects.filter(status="in_process").count() == 6)
+    first.send_to_group(signal.SIGKILL)
+    wait_until(first.is_gone)
+    urgent = bulk_delay((processors.Pass(index) for index in range(20)), priority=-100)
+    bench.open("gate")
+
+    second = bench.start(WORKERS_COUNT=1)
+    second.wait_for("worker.ready")
+    ready_at = time.monotonic()
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 26)
+
+    order = [line["id"] for line in bench.journal("begun")][2:]
+    assert set(order[:6]) == set(ids)
+    assert order[6:] == urgent
+    assert bench.journal("begun")[7]["at"] < ready_at + 2
+    assert dict(Task.objects.filter(pk__in=ids).values_list("pk", "crashes")) == {
+        pk: int(pk in begun) for pk in ids
+    }
+    assert {event["event.reason"] for event in second.told("task.rescued")} == {"manager_lost"}
+    assert [path.stem for path in bench.presence().iterdir()] == [
+        str(lease.lock_name) for lease in ManagerLease.objects.all()
+    ]
+
+
+def test_manager_that_is_killed_again_and_again_fails_the_task_that_it_runs(bench: Bench):
+    task = processors.Wait("gate").delay()
+    for round_ in range(1, 4):
+        manager = bench.start(WORKERS_COUNT=1, MAX_CRASHES=2)
+        bench.wait_for("begun", round_)
+        manager.send_to_group(signal.SIGKILL)
+        wait_until(manager.is_gone)
+
+    bench.start("--once", MAX_CRASHES=2).ended()
+    task.refresh_from_db()
+    assert (task.status, task.error_reason, task.crashes) == ("error", "worker_lost", 3)
+
+
+def test_workers_of_a_killed_manager_finish_and_settle_what_they_run_and_give_back_the_rest(bench: Bench):
+    manager = bench.ready()
+    bulk_delay(processors.Pass(index) for index in range(200))
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 200)
+    Task.objects.all().delete()
+    ids = bulk_delay([processors.Wait("gate", 1), processors.Wait("gate", 2), processors.Pass(1)])
+    begun = {line["id"] for line in bench.wait_for("begun", 202)[200:]}
+    workers = manager.workers()
+
+    manager.send(signal.SIGKILL)
+    manager.ended()
+    bench.open("gate")
+    wait_until(manager.is_gone, 10, "the workers, the fork server and the resource tracker ended")
+
+    assert len(workers) == len(begun) == 2
+    assert set(Task.objects.filter(status="finished").values_list("pk", flat=True)) == begun
+    assert Task.objects.exclude(status="finished").get().pk in set(ids) - begun
+    assert bench.start("--once").ended() == 0
+    assert set(Task.objects.values_list("status", "attempts", "crashes")) == {("finished", 1, 0)}
+
+
+def test_idle_workers_of_a_killed_manager_end(bench: Bench):
+    manager = bench.ready()
+
+    manager.send(signal.SIGKILL)
+    manager.ended()
+
+    wait_until(manager.is_gone, 5)
+
+
+def test_atomic_task_killed_with_its_manager_leaves_nothing_and_runs_again(bench: Bench):
+    first = bench.start(WORKERS_COUNT=1)
+    task = processors.Atomic("gate").delay()
+    bench.wait_for("begun")
+    first.send_to_group(signal.SIGKILL)
+    wait_until(first.is_gone)
+
+    assert bench.start("--once").ended() == 0
+    task.refresh_from_db()
+    assert (task.status, task.attempts) == ("finished", 2)
+    assert list(processors.Note.objects.values_list("text", flat=True)) == ["gate in attempt 2"]
+
+
+def test_worker_that_cannot_start_is_tried_again_at_growing_intervals(bench: Bench):
+    manager = bench.start(WORKERS_COUNT=1, PRELOAD=False, variables={"BREAK_WORKERS": "1"})
+
+    manager.wait_for("worker.exited", 3)
+    exits = manager.told("worker.exited")
+    assert {event["event.reason"] for event in exits} == {"error"}
+    assert "not in a worker" in manager.err()
+    assert manager.stop() == 0
