@@ -103,7 +103,7 @@ def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
         queue_name=config.queue, host="bench", pid=os.getpid(), lock_name=uuid.uuid4(), lease_seconds=3600
     )
     connection = open_connection("bench")
-    executor = Executor(config, 0, 0, lambda row: 0.0)
+    executor = Executor(config, 0, 0, {})
     behind: tuple[int, int] | None = None
     tasks = 0
     while True:

@@ -11,7 +11,8 @@ class PartisanConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_partisan import checks, watching  # noqa: F401 - importing checks registers them
+        from django_partisan import checks  # noqa: F401 - importing it registers them
+        from django_partisan.watching.application import watch_application
 
-        watching.watch_application()
+        watch_application()
         registry.autodiscover()

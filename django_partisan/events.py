@@ -76,6 +76,7 @@ _wrapping: tuple[Subscriber, ...] = ()
 _heading: tuple[Subscriber, ...] = ()
 _tools: dict[str, Callable[[TaskRef, type], Any]] = {}
 _each_run_is_watched = False
+_each_run_is_surrounded = False
 _told: set[str] = set()
 _lock = threading.Lock()
 
@@ -101,13 +102,15 @@ def subscribers() -> tuple[Subscriber, ...]:
 
 def refresh() -> None:
     """Ask the subscribers again what they want, as log levels may have changed."""
-    global _wrapping, _heading, _each_run_is_watched
+    global _wrapping, _heading, _each_run_is_watched, _each_run_is_surrounded
     listening = subscribers()
     _handlers.clear()  # filled again on demand by _handlers_of()
     _wrapping = tuple(s for s in listening if type(s).around is not Subscriber.around)
     _heading = tuple(s for s in listening if type(s).headers is not Subscriber.headers)
-    surrounded = any(s.surrounds_every_run() for s in listening)
-    _each_run_is_watched = bool(surrounded or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted))
+    _each_run_is_surrounded = any(s.surrounds_every_run() for s in listening)
+    _each_run_is_watched = bool(
+        _each_run_is_surrounded or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted)
+    )
 
 
 def wanted(kind: type[Fact]) -> bool:
@@ -118,6 +121,11 @@ def wanted(kind: type[Fact]) -> bool:
 def each_run_is_watched() -> bool:
     """Tell whether anybody wants to hear of every run, or be around it, even if it carries no context."""
     return _each_run_is_watched
+
+
+def each_run_is_surrounded() -> bool:
+    """Tell whether anybody wants to be around every run, even if it carries no context."""
+    return _each_run_is_surrounded
 
 
 def tell(kind: type[Fact], *values: Any) -> None:

@@ -131,6 +131,19 @@ class TaskCompleted(NamedTuple):
     seconds: float
 
 
+class RunsCompleted(NamedTuple):
+    """Runs of one processor completed: told once a report, for who counts and needs no names.
+
+    A run is in one ``RunsCompleted`` and, where anybody wants it, in one ``TaskCompleted``.
+    """
+
+    queue: str
+    processor: str
+    seconds: list[float]
+    waits_seconds: list[float]
+    attempts: list[int]
+
+
 class TaskPostponed(NamedTuple):
     run: Run
     seconds: float
@@ -366,6 +379,7 @@ Fact: TypeAlias = (
     | TasksClaimed
     | TaskStarted
     | TaskCompleted
+    | RunsCompleted
     | TaskPostponed
     | TaskRetried
     | TaskFailed

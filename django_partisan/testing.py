@@ -104,7 +104,7 @@ class _Stage:
         self._queue = queue
         self._id = uuid.uuid4()
         self._connection = connections[task_database()]
-        self._executor = Executor(self._config, 0, 0, lambda row: row[WAIT])
+        self._executor = Executor(self._config, 0, 0, {})
 
     def __enter__(self) -> "_Stage":
         host, pid = socket.gethostname(), os.getpid()

@@ -5,8 +5,10 @@ is what a fresh interpreter imports first.
 """
 
 import os
+import pickle
 import signal
 import sys
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,27 @@ if TYPE_CHECKING:
     from django_partisan.engine.worker import WorkerSpec
 
 
+class Inherited:
+    """A descriptor on its way to a child, wrapped anew for each."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __reduce__(self) -> Any:
+        return _unwrapped, (reduction.DupFd(self.fd),)
+
+
+def _unwrapped(inherited: Any) -> Any:  # pragma: no cover - child process
+    return inherited
+
+
 def worker_main(
-    pipe: Connection, bell: Connection, presence: Any, spec: "WorkerSpec"
+    pipe: Connection, bell: Connection, presence: Any, pickled_spec: bytes
 ) -> None:  # pragma: no cover - child process
     """Run a worker until its manager stops or recycles it, or is gone.
 
-    ``presence`` is a descriptor of the manager's presence file, wrapped to survive the start.
+    ``presence`` is a descriptor of the manager's presence file, wrapped to survive the start. The
+    spec is pickled once more, since its class can be imported only when Django is set up.
     """
     _outlive_signals()
     fd = presence.detach()
@@ -27,6 +44,7 @@ def worker_main(
     warnings = _set_up_django()
     from django_partisan.engine.worker import Worker
 
+    spec: WorkerSpec = pickle.loads(pickled_spec)
     Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings).run()
     # Threads that a task left behind, or a flush that hangs, must not keep the process.
     sys.stdout.flush()

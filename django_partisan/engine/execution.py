@@ -1,7 +1,7 @@
 """One run of a task, and what comes of it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextvars import copy_context
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -37,6 +37,7 @@ from django_partisan.sql.claiming import (
     PROCESSOR,
     RETRIES,
     TOKEN,
+    WAIT,
     TaskRow,
 )
 from django_partisan.sql.connection import task_database
@@ -65,12 +66,13 @@ class Executor:
     """Run tasks, one at a time, for one worker."""
 
     def __init__(
-        self, config: QueueConfig, slot: int, generation: int, wait_of: Callable[[TaskRow], float]
+        self, config: QueueConfig, slot: int, generation: int, claim_times: Mapping[int, float]
     ) -> None:
+        """Run for a worker; ``claim_times`` are those of the claims its tasks came with, by token."""
         self._config = config
         self._slot = slot
         self._generation = generation
-        self._wait_of = wait_of
+        self._claim_times = claim_times
         self.started = self.ended = 0.0
         """The last run's monotonic times; the worker, which reads the clock anyway, sets the first."""
 
@@ -82,6 +84,14 @@ class Executor:
     def execute(self, row: TaskRow) -> Outcome | str:
         """Run a task in a context of its own and return its outcome; raises nothing."""
         return copy_context().run(self._execute, row)
+
+    def wait_of(self, row: TaskRow) -> float:
+        """Return the seconds that the task was due before its run started.
+
+        The database says how long it was when the task was claimed; from there our own clock counts.
+        """
+        started = self.started
+        return max(0.0, row[WAIT] + started - self._claim_times.get(row[TOKEN], started))
 
     def run_of(self, row: TaskRow) -> Run:
         """Return the name under which this run is told."""
@@ -96,27 +106,33 @@ class Executor:
             row[POSTPONES],
             self._slot,
             self._generation,
-            self._wait_of(row),
+            self.wait_of(row),
             None if context is None else _headers(context),
             row[ARGUMENTS],
         )
 
     def _execute(self, row: TaskRow) -> Outcome | str:
-        if row[CONTEXT] is None and not events.each_run_is_watched():
+        carries_context = row[CONTEXT] is not None
+        if not carries_context and not events.each_run_is_watched():
             ending = self._attempt(row)
             if ending is None:
                 return COMPLETED
             self._tell(ending, self.run_of(row))
             return ending.outcome
         run = self.run_of(row)
+        if not carries_context and not events.each_run_is_surrounded():
+            return self._told(row, run)
         with events.around(Running(run, _propagation(row[PROCESSOR]))):
-            events.tell(TaskStarted, run)
-            ending = self._attempt(row)
-            if ending is None:
-                events.tell(TaskCompleted, run, self.seconds)
-                return COMPLETED
-            self._tell(ending, run)
-            return _with_headers(ending.outcome)
+            return _with_headers(self._told(row, run))
+
+    def _told(self, row: TaskRow, run: Run) -> Outcome | str:
+        events.tell(TaskStarted, run)
+        ending = self._attempt(row)
+        if ending is None:
+            events.tell(TaskCompleted, run, self.ended - self.started)
+            return COMPLETED
+        self._tell(ending, run)
+        return ending.outcome
 
     def _tell(self, ending: Ending, run: Run) -> None:
         if ending.fact is not None:

@@ -31,7 +31,8 @@ class Inbox:
         self._give_back = give_back
         self._tasks: deque[TaskRow] = deque()
         self._reading = threading.Lock()
-        self._claimed_at: dict[int, float] = {}
+        self.claim_times: dict[int, float] = {}
+        """Monotonic times of the claims that the tasks came with, by token."""
         self.stopping = False
         threading.Thread(target=self._answer_recalls, name="partisan-recalls", daemon=True).start()
 
@@ -42,20 +43,16 @@ class Inbox:
         except IndexError:
             return None
 
-    def claimed_at(self, token: int, default: float) -> float:
-        """Return the monotonic time of a claim."""
-        return self._claimed_at.get(token, default)
-
     def wait(self, timeout: float) -> bool:
         """Wait for a message; return False if none came. Raises ``Broken`` if the manager is gone."""
         poll = select.poll()
         poll.register(self._pipe.fd, select.POLLIN)
-        if not poll.poll(timeout * 1000):
-            return False
         with self._reading:
             if self._tasks or self.stopping:  # the recalling thread read it meanwhile
                 return True
-            self._claimed_at.clear()
+            if not poll.poll(timeout * 1000):
+                return False
+            self.claim_times.clear()
             self._accept(self._pipe.receive())
         return True
 
@@ -71,10 +68,11 @@ class Inbox:
     def _accept(self, messages: list[Any]) -> None:
         for message in messages:
             if message[0] == TASKS:
-                self._claimed_at.update(message[2])
+                self.claim_times.update(message[2])
                 self._tasks.extend(message[1])
             elif message[0] == STOP:
                 self.stopping = True
+                self._give_back([row[ID] for row in self.take_all()])
 
     def _answer_recalls(self) -> None:  # pragma: no cover - runs in worker processes
         while os.read(self._bell, 64):

@@ -1,6 +1,7 @@
 """Start worker processes and collect their exit codes, off the loop: both may block."""
 
 import os
+import pickle
 import queue
 import signal
 import sys
@@ -8,11 +9,11 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context, reduction, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
-from django_partisan.engine.entry import worker_main
+from django_partisan.engine.entry import Inherited, worker_main
 from django_partisan.engine.line import Deliver
 from django_partisan.engine.shield import PATH_BEFORE, SIGNALS
 from django_partisan.engine.wire import ManagerEnd
@@ -71,7 +72,7 @@ class Starter:
         process = self._context.Process(
             target=worker_main,
             name=f"partisan-{spec.config.queue}-{spec.slot}",
-            args=(theirs, bell, _Inherited(self._presence_fd), spec),
+            args=(theirs, bell, Inherited(self._presence_fd), pickle.dumps(spec)),
         )
         try:
             with _without_main_module():
@@ -89,20 +90,6 @@ class Starter:
         worker.process.join(EXIT_CODE_SECONDS)
         code = _exit_code(worker.process)
         self._deliver(lambda: done(code))
-
-
-class _Inherited:
-    """A descriptor on its way to a child, wrapped anew for each."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __reduce__(self) -> Any:
-        return _unwrapped, (reduction.DupFd(self.fd),)
-
-
-def _unwrapped(inherited: Any) -> Any:  # pragma: no cover - child process
-    return inherited
 
 
 @contextmanager

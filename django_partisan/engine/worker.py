@@ -5,21 +5,21 @@ import os
 import resource
 import threading
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.db import connections
 from django.utils.module_loading import import_string
 
 from django_partisan import events
 from django_partisan.conf import QueueConfig
-from django_partisan.engine.execution import COMPLETED, Executor
+from django_partisan.engine.execution import COMPLETED, SETTLED, Executor
 from django_partisan.engine.hygiene import Hygiene
 from django_partisan.engine.inbox import Inbox
 from django_partisan.engine.orphan import settle_as_orphan
 from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.wire import Broken, WorkerEnd
-from django_partisan.facts import TelemetryFlushTimedOut, TransactionLeftOpen
-from django_partisan.sql.claiming import ID, PROCESSOR, TOKEN, WAIT, TaskRow
+from django_partisan.facts import RunsCompleted, TelemetryFlushTimedOut, TransactionLeftOpen
+from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import Outcome
 
@@ -32,6 +32,10 @@ FLUSHED: Final = "flushed"
 REPORT_EVERY_SECONDS: Final = 0.005
 REPORT_AT_MOST: Final = 500
 IDLE_SECONDS: Final = 1.0
+
+
+Figures: TypeAlias = tuple[list[float], list[float], list[int]]
+"""Seconds, waits and attempts of runs of one processor."""
 
 
 class WorkerSpec(NamedTuple):
@@ -58,7 +62,7 @@ class Worker:
         self._page = WorkerPage(presence, spec.slot)
         self._inbox = Inbox(self._pipe, bell, self._give_back)
         self._hygiene = Hygiene()
-        self._executor = Executor(spec.config, spec.slot, spec.generation, self._wait_of)
+        self._executor = Executor(spec.config, spec.slot, spec.generation, self._inbox.claim_times)
         self._limit = spec.config.tasks_per_worker_instance
         self._reports = 0
         self._report_at = 0.0
@@ -70,6 +74,7 @@ class Worker:
         if self._spec.subscribe is not None:
             path, arguments = self._spec.subscribe
             import_string(path)(self._spec, **arguments)
+        self._forget()  # now that it is known who wants what
         try:
             self._send((READY, os.getpid(), self._warnings))
             while self._turn():
@@ -126,12 +131,26 @@ class Worker:
         else:
             measured[0] += 1
             measured[1] += seconds
+        if self._counted is not None and (outcome is COMPLETED or outcome is SETTLED):
+            self._count(row, seconds)
         if self._hygiene.opened:
             for database in self._hygiene.after_run():
                 events.tell(TransactionLeftOpen, self._executor.run_of(row), database)
 
+    def _count(self, row: TaskRow, seconds: float) -> None:
+        """Keep the figures of a completed run for those who count many at a time."""
+        assert self._counted is not None
+        figures = self._counted.get(row[PROCESSOR])
+        if figures is None:
+            figures = self._counted[row[PROCESSOR]] = ([], [], [])
+        figures[0].append(seconds)
+        figures[1].append(self._executor.wait_of(row))
+        figures[2].append(row[ATTEMPTS] + 1)
+
     def _report(self) -> None:
         """Send what came of the tasks since the last report, with what the subscribers counted."""
+        for processor, figures in (self._counted or {}).items():
+            events.tell(RunsCompleted, self._spec.config.queue, processor, *figures)
         self._report_at = monotonic() + REPORT_EVERY_SECONDS
         taken = events.take()
         if not self._unreported and not taken:
@@ -147,6 +166,7 @@ class Worker:
         self._others: list[tuple[Any, ...]] = []
         self._ended: list[tuple[int, str]] = []
         self._measured: dict[str, list[Any]] = {}
+        self._counted: dict[str, Figures] | None = {} if events.wanted(RunsCompleted) else None
 
     def _give_back(self, ids: list[int]) -> None:
         with contextlib.suppress(Broken):  # the main thread finds out by itself, at its next message
@@ -155,11 +175,6 @@ class Worker:
     def _send(self, message: Any) -> None:
         with self._sending:
             self._pipe.send(message)
-
-    def _wait_of(self, row: TaskRow) -> float:
-        """Return how long the task was due before it started: the database's part, then our own."""
-        started = self._executor.started
-        return max(0.0, row[WAIT] + started - self._inbox.claimed_at(row[TOKEN], started))
 
     def _leave(self) -> None:
         """Flush telemetry, within a bound, and report for the last time."""

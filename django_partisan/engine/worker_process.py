@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from multiprocessing.process import BaseProcess
+from operator import itemgetter
 from typing import Any, Final
 
 from django_partisan.engine.wire import ManagerEnd
@@ -15,6 +16,9 @@ STARTING: Final = "starting"
 READY: Final = "ready"
 STOPPING: Final = "stopping"
 RETIRING: Final = "retiring"
+
+
+_id = itemgetter(ID)
 
 
 class WorkerProcess:
@@ -61,7 +65,7 @@ class WorkerProcess:
 
     def hold(self, rows: list[TaskRow]) -> None:
         """Note that it was handed tasks."""
-        self.held.update((row[ID], row) for row in rows)
+        self.held.update(zip(map(_id, rows), rows, strict=True))
         self.heard_at = time.monotonic()
         if self.tasks_left is not None:
             self.tasks_left -= len(rows)
@@ -75,7 +79,7 @@ class WorkerProcess:
     def let_go(self, ids: list[int]) -> list[TaskRow]:
         """Return the tasks of ``ids`` that it still held, and note that it holds them no more."""
         pop = self.held.pop
-        rows = [row for row in [pop(task_id, None) for task_id in ids] if row is not None]
+        rows = [pop(task_id) for task_id in ids if task_id in self.held]
         if not self.held:
             self.expected_seconds = 0.0
         return rows

@@ -41,7 +41,10 @@ class Migration(migrations.Migration):
                 ("lease_seconds", models.FloatField()),
                 ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("heartbeat_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("sleeping", models.BooleanField(db_default=False, help_text="Asks to be notified of new tasks.")),
+                (
+                    "sleeping",
+                    models.BooleanField(db_default=False, help_text="Asks to be notified of new tasks."),
+                ),
             ],
             options={"verbose_name": "manager", "db_table": "django_partisan_manager"},
         ),

@@ -18,7 +18,9 @@ CREATE_TWIN = """
 """
 
 
-def index_anew(name: str, fields: list[str], condition: models.Q) -> list[migrations.operations.base.Operation]:
+def index_anew(
+    name: str, fields: list[str], condition: models.Q
+) -> list[migrations.operations.base.Operation]:
     index = models.Index(fields=fields, name=name, condition=condition)
     return [
         migrations.RunSQL(f"DROP INDEX CONCURRENTLY IF EXISTS {name}", migrations.RunSQL.noop),

@@ -62,7 +62,8 @@ _LOOK_AHEAD = """
     )
     SELECT (SELECT count(*) FROM promoted),
            EXISTS (SELECT FROM promoted)
-           OR coalesce((SELECT true FROM django_partisan_task WHERE queue_name = %s AND status = 'new' AND ready
+           OR coalesce((SELECT true FROM django_partisan_task
+                         WHERE queue_name = %s AND status = 'new' AND ready
                          ORDER BY priority, id LIMIT 1), false),
            (SELECT extract(epoch FROM min(execute_after) - now())::float8 FROM django_partisan_task
              WHERE queue_name = %s AND status = 'new' AND NOT ready AND execute_after > now())

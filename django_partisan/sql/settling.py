@@ -42,7 +42,8 @@ _PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS
 
 _FINISH = f"""
     UPDATE django_partisan_task AS task
-       SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1, finished_at = now(), updated_at = now()
+       SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1,
+           finished_at = now(), updated_at = now()
       FROM {_PAIRS} WHERE {_IS_OURS}
     RETURNING task.id
 """

@@ -51,15 +51,15 @@ def graph(
 ) -> timeseries.Panel:
     """Return lines over time; ``steps`` draws its limits, ``stacked`` adds the series up."""
     panel = timeseries.Panel().unit(unit).min(0).span(width).height(height).data_links(list(links))
-    panel.line_width(1).fill_opacity(70 if bars else 40 if stacked else 12).show_points(
-        look.VisibilityMode.NEVER
-    )
+    # Stacked areas have no lines: a series of zeros would draw its colour along the top of the others.
+    panel.line_width(0 if stacked or bars else 1).fill_opacity(65 if stacked or bars else 12)
+    panel.show_points(look.VisibilityMode.NEVER)
     panel.span_nulls(False).tooltip(
         common.VizTooltipOptions().mode(look.TooltipDisplayMode.MULTI).sort(look.SortOrder.DESCENDING)
     )
     panel.legend(_legend(legend_right)).color_scheme(_palette())
     if bars:
-        panel.draw_style(look.GraphDrawStyle.BARS).line_width(0)
+        panel.draw_style(look.GraphDrawStyle.BARS)
     if stacked:
         panel.stacking(common.StackingConfig().mode(look.StackingMode.NORMAL))
     if top is not None:

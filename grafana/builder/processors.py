@@ -69,17 +69,19 @@ def _table() -> list[Panel]:
             },
             sort_by="Runs",
             cells={
-                "Processor": cell(links=[to_processor("__value.text")], width=220),
-                "Runs": cell(decimals=0),
-                "Failed": cell(decimals=0),
+                "Processor": cell(links=[to_processor("__value.text")]),
+                "Queue": cell(width=140),
+                "Runs": cell(decimals=0, width=125),
+                "Failed": cell(decimals=0, width=125),
                 "Failure ratio": cell(
                     unit="percentunit",
                     decimals=1,
+                    width=125,
                     steps=[(None, "transparent"), (limits.FAILURE_RATIO, "red")],
                 ),
-                "Retried": cell(decimals=0),
-                "Postponed": cell(decimals=0),
-                **dict.fromkeys(("Mean", "p95", "p95 wait"), cell(unit="s")),
+                "Retried": cell(decimals=0, width=125),
+                "Postponed": cell(decimals=0, width=125),
+                **dict.fromkeys(("Mean", "p95", "p95 wait"), cell(unit="s", width=125)),
             },
         )
     ]

@@ -5,7 +5,7 @@ from typing import Final
 QUEUE: Final = {
     "MIN_QUEUE_SIZE": "Claim more once no more than this many tasks are claimed and not begun.",
     "MAX_QUEUE_SIZE": "Claim up to this many tasks ahead.",
-    "CHECKS_BEFORE_CLEANUP": "After this many claims, look whether the claiming connection is unusable or too old.",
+    "CHECKS_BEFORE_CLEANUP": "After this many claims, drop the claiming connection if it is of no more use.",
     "WORKERS_COUNT": "Number of worker processes.",
     "SLEEP_DELAY_SECONDS": "Longest time between two looks at the queue when nobody wakes the manager.",
     "TASKS_PER_WORKER_INSTANCE": "Replace a worker by a fresh process after this many tasks; `None`: never.",

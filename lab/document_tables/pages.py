@@ -11,7 +11,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 _MARKED = re.compile(
     r"(?P<begin><!-- table (?P<name>[a-z-]+): made by python -m lab\.document_tables -->\n)"
-    r".*?(?P<end>\n<!-- end of table -->)",
+    r".*?(?P<end><!-- end of table -->)",
     re.DOTALL,
 )
 
@@ -29,7 +29,7 @@ def tables_of(text: str) -> list[str]:
 
 def with_tables(text: str) -> str:
     """Return a page's text with its tables made anew."""
-    return _MARKED.sub(lambda match: f"{match['begin']}\n{TABLES[match['name']]()}{match['end']}", text)
+    return _MARKED.sub(lambda match: f"{match['begin']}\n{TABLES[match['name']]()}\n{match['end']}", text)
 
 
 def out_of_date() -> dict[Path, str]:

@@ -21,12 +21,22 @@ DJANGO_OPTIONS: Final = frozenset(
 )  # fmt: skip
 
 
+GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "E": fields.ERROR}
+"""Letters for fields that go together in log events; a run's before a task's, which it includes."""
+
+
 def queue_settings() -> str:
     """Return every key of a queue's settings."""
     return _table(
         ("Key", "Default", "Accepts", "Flat name too", "Meaning"),
         (
-            (f"`{name}`", _default(name, key), key.expected, "yes" if key.flat else "no", meanings.QUEUE[name])
+            (
+                f"`{name}`",
+                _default(name, key),
+                key.expected,
+                "yes" if key.flat else "no",
+                meanings.QUEUE[name],
+            )
             for name, key in conf.KEYS.items()
         ),
     )
@@ -61,12 +71,14 @@ def options() -> str:
 
 def start_partisan_options() -> list[Any]:
     """Return the parser's own description of each option that is ours."""
-    parser = load_command_class("django_partisan", "start_partisan").create_parser("manage.py", "start_partisan")
+    parser = load_command_class("django_partisan", "start_partisan").create_parser(
+        "manage.py", "start_partisan"
+    )
     return [action for action in parser._actions if action.dest not in DJANGO_OPTIONS]
 
 
 def log_events() -> str:
-    """Return every log event; T and R stand for the fields of a task and of a run."""
+    """Return every log event; letters stand for fields that go together."""
     rows = []
     for (action, level, by, _, when), event in zip(logs.event_rows(), logs.EVENTS.values(), strict=True):
         rows.append((f"`{action}`", level, by, _named(event.fields), when))
@@ -74,11 +86,13 @@ def log_events() -> str:
 
 
 def log_fields() -> str:
-    """Return the common fields, and what T and R stand for."""
+    """Return the common fields, and what the letters stand for."""
     groups = {
         "every line": fields.COMMON,
-        "T: a task": fields.TASK,
-        "R: a run, beside T": fields.RUN[len(fields.TASK) :],
+        "**T**, a task": fields.TASK,
+        "**R**, a run: T and": fields.RUN[len(fields.TASK) :],
+        "**P**, a worker process": fields.WORKER_FIELDS,
+        "**E**, an error": fields.ERROR,
     }
     return _table(
         ("Where", "Fields"),
@@ -153,15 +167,17 @@ def _default(name: str, key: Key) -> str:
 def _named(of_event: Iterable[Field]) -> str:
     listed = list(of_event)
     names = [field.name for field in listed]
-    for letter, group in (("R", fields.RUN), ("T", fields.TASK)):
+    said = []
+    for letter, group in GROUPS.items():
         members = {field.name for field in group}
         if members.issubset(names):
-            rest = [field for field in listed if field.name not in members]
-            optional = [field for field in listed if field.name in members and field.optional]
-            # R holds fields that may be absent of themselves: the event says more only if all of R may be.
-            may_be = "T, or " if len(optional) > 2 else ""
-            return ", ".join([f"{may_be}**{letter}**", *map(_field, rest)])
-    return ", ".join(map(_field, listed))
+            named = [field for field in listed if field.name in members]
+            listed = [field for field in listed if field.name not in members]
+            names = [field.name for field in listed]
+            # Some fields of R may be absent in any run; where the slot may be, there may be no run.
+            no_run = any(field.optional for field in named if field.name == "partisan.worker.slot")
+            said.append("**T** or **R**" if no_run else f"**{letter}**")
+    return ", ".join([*said, *map(_field, listed)])
 
 
 def _field(field: Field) -> str:
@@ -169,8 +185,9 @@ def _field(field: Field) -> str:
 
 
 def _help(metric: Metric) -> str:
+    text = metric.help.partition(" From the database,")[0]  # said once, above the table
     buckets = f" Bounds: {', '.join(f'{bound:g}' for bound in metric.buckets)}." if metric.buckets else ""
-    return metric.help + buckets
+    return text + buckets
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

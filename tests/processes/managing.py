@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -134,7 +134,8 @@ class ManagerProcess:
     def destroy(self) -> None:
         """Leave nothing of it."""
         for process in self.family():
-            os.kill(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it went by itself, or with the one before
+                os.kill(process.pid, signal.SIGKILL)
         wait_until(self.is_gone, what="every process of a manager is gone")
 
 
@@ -156,22 +157,22 @@ class Bench:
         """Start a manager; ``queue`` are settings of its queue, ``settings`` any others of Django."""
         name = options[options.index("--queue-name") + 1] if "--queue-name" in options else "default"
         partisan = {"default": {}, "other": {}, name: {"WORKERS_COUNT": 2, **queue}}
-        chosen = {
-            "DATABASES": {"default": database or this_database()},
-            "PARTISAN_CONFIG": partisan,
-            **(settings or {}),
-        }
-        environment = {
+        chosen = {"PARTISAN_CONFIG": partisan, **(settings or {})}
+        environment = self.environment(database, chosen) | (variables or {})
+        manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder)
+        self.managers.append(manager)
+        return manager
+
+    def environment(self, database: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str, str]:
+        """Return the variables for a process on this bench."""
+        chosen = {"DATABASES": {"default": database or this_database()}, **settings}
+        return {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
             "TEST_SETTINGS": json.dumps(chosen),
             "TMPDIR": str(self.presence().parent),
             journal.FOLDER: str(self.folder),
-            **(variables or {}),
         }
-        manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder)
-        self.managers.append(manager)
-        return manager
 
     def ready(self, *options: str, **queue: Any) -> ManagerProcess:
         """Start a manager, and wait until every worker is ready."""
@@ -223,6 +224,21 @@ def make_bench(folder: Path) -> Bench:
     return bench
 
 
+def manage(
+    bench: Bench, *command: str, database: dict[str, Any] | None = None, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a management command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.manage", *command],
+        cwd=ROOT,
+        env=bench.environment(database, settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def this_database() -> dict[str, Any]:
     """Return the settings that lead to the database of the test."""
     keys = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
@@ -238,8 +254,3 @@ def sessions() -> int:
         )
         count: int = cursor.fetchone()[0]
         return count
-
-
-def temporary_folder() -> Path:
-    """Return a folder whose path is short."""
-    return Path(tempfile.mkdtemp(prefix="partisan-test-"))

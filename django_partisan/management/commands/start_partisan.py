@@ -8,12 +8,13 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
-from django_partisan import conf, serving, watching
+from django_partisan import conf, serving
 from django_partisan.conf import QueueConfig
 from django_partisan.engine.manager import EXIT_OK, Manager
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
+from django_partisan.watching import manager as watching
 
 OVERRIDES: Final = {
     "min_queue_size": (int, "claim more when this many tasks are claimed and not begun"),

@@ -71,8 +71,7 @@ export function Graph({ panel, frames, span, marks, width, height }: Props) {
       options={panel.options}
     >
       {(builder) => {
-        const scale = (u: any) => Object.keys(u.scales).find((key) => key !== 'x')!;
-        drawMarks(builder, marks, (u, value) => u.valToPos(value, scale(u), true));
+        drawMarks(builder, marks, (u, value) => u.valToPos(value, u.series[1].scale, true));
         return null;
       }}
     </TimeSeries>

@@ -143,9 +143,10 @@ export async function exemplars(target: Target, span: Span): Promise<Exemplar[]>
     }))
   );
   // As Grafana does, leave out most where they lie close together.
+  const column = (one: Exemplar) => Math.floor(((one.time - span.from) / (span.to - span.from)) * 14);
   const kept = new Map<string, Exemplar>();
   for (const one of all) {
-    kept.set(`${Math.floor((one.time - span.from) / ((span.to - span.from) / 30))} ${Math.ceil(2 * Math.log2(one.value + 1e-6))}`, one);
+    kept.set(`${column(one)} ${Math.ceil(Math.log2(one.value + 1e-6))}`, one);
   }
   return [...kept.values()];
 }

@@ -39,21 +39,18 @@ class Served:
         self.config: QueueConfig | None = None
         self.waited_for: list[float] = []
         self.ending: Callable[[Any], bool] | None = None
-        self.metrics_address: str | None = None
+        self.watched_by: Any = None
         self.code = 0
+        self.settler = self
         self.failed = 0
         self.waits = Waiting(0, None, None)
-        self.snapshots: list[Any] = []
 
-    def make(self, config: QueueConfig, spec_of_worker: Any, ending: Callable[[Any], bool]) -> "Served":
+    def make(self, config: QueueConfig, spec_of_worker: Any, ending: Any) -> "Served":
         self.config, self.ending = config, ending
         return self
 
-    def snapshot(self) -> None:
-        raise AssertionError("nobody scrapes here")
-
-    def run(self, metrics_address: str | None) -> int:
-        self.metrics_address = metrics_address
+    def run(self, watched_by: Any) -> int:
+        self.watched_by = watched_by
         return self.code
 
 
@@ -62,10 +59,8 @@ def served(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Served:
     made = Served()
 
     @contextmanager
-    def watched(config: QueueConfig, options: dict[str, Any], stderr: Any) -> Iterator[Any]:
-        yield SimpleNamespace(
-            spec_of_worker=None, metrics_address="127.0.0.1:9464", serve_metrics=made.snapshots.append
-        )
+    def watched(config: QueueConfig, *others: Any) -> Iterator[Any]:
+        yield SimpleNamespace(spec_of_worker=None, serve=f"metrics of {config.queue}")
 
     connection = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(start_partisan, "Manager", made.make)
@@ -187,17 +182,16 @@ def test_the_database_is_waited_for_as_long_as_asked(served):
     assert served.waited_for == [0.0, 2.5]
 
 
-def test_metrics_are_served_from_the_manager_whose_address_it_tells(served):
-    start()
+def test_the_manager_runs_under_the_eyes_of_those_who_watch_its_queue(served):
+    start("--queue-name", "mail")
 
-    assert served.snapshots == [served.snapshot]
-    assert served.metrics_address == "127.0.0.1:9464"
+    assert served.watched_by == "metrics of mail"
 
 
 def test_a_manager_that_serves_has_no_end_of_its_own(served):
     start()
 
-    assert served.ending(SimpleNamespace(is_idle=True)) is False
+    assert served.ending is None
 
 
 def test_once_ends_when_nothing_is_due(served):

@@ -1,35 +1,20 @@
-"""Who watches in which kind of process: the subscribers, put together in one place.
-
-An application's processes log, trace and signal. A manager logs and traces, sums what its workers
-count, and serves that; a worker does as its manager tells it.
-"""
+"""What watches a manager: its options, its logs and traces, and the metrics it serves."""
 
 import argparse
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from django_partisan import events, logs, observability, signals, tracing
+from django_partisan import events, logs, observability, tracing
 from django_partisan.conf import QueueConfig
-from django_partisan.engine.worker import WorkerSpec
 from django_partisan.facts import Snapshot
-from django_partisan.metrics import application, custom
-from django_partisan.metrics.access import CannotServe
-from django_partisan.metrics.exporter import Exporter
-from django_partisan.metrics.recorder import Recorder
 from django_partisan.serving import SpecOfWorker
 
+if TYPE_CHECKING:
+    from django_partisan.metrics.exporter import Exporter
 
-def watch_application() -> None:
-    """Watch what a process of the host's enqueues; configures nothing, and prints nothing."""
-    logs.install()
-    tracing.install()
-    signals.install()
-    if observability.value("CLIENT_METRICS"):
-        application.install()
-    events.provide("log", lambda task, processor_class: logs.task_logger(task))
-    events.provide("metrics", lambda task, processor_class: custom.Measures(processor_class, task.queue))
+WATCH_WORKER: Final = "django_partisan.watching.worker.watch_worker"
 
 
 def add_arguments(parser: argparse.ArgumentParser, spellings: Callable[[str], list[str]]) -> None:
@@ -75,13 +60,15 @@ class Watch:
             "count": self._port is not None,
             "settings": observability.resolved(),
         }
-        subscribe = (f"{__name__}.{watch_worker.__name__}", plain)
-        return SpecOfWorker(self._config, os.getpid(), subscribe, self.flush_seconds)
+        return SpecOfWorker(self._config, os.getpid(), (WATCH_WORKER, plain), self.flush_seconds)
 
     def serve(self, snapshot: Callable[[], Snapshot]) -> str | None:
         """Serve metrics if asked to, and return the address; raises ``CannotServe`` if they are required."""
         if self._port is None:
             return None
+        from django_partisan.metrics.access import CannotServe  # with them come the client library and TLS
+        from django_partisan.metrics.exporter import Exporter
+
         exporter = Exporter(
             self._config.queue,
             snapshot,
@@ -120,15 +107,3 @@ def manager_watched(config: QueueConfig, options: dict[str, Any]) -> Iterator[Wa
     finally:
         watch.stop()
         observability.adopt(None)
-
-
-def watch_worker(
-    spec: WorkerSpec, log_format: str, log_file: str | None, count: bool, settings: dict[str, Any]
-) -> None:  # pragma: no cover: called in worker processes only
-    """Set up logs, traces and counting of a worker's process, as its manager resolved them."""
-    observability.adopt(settings)
-    queue = spec.config.queue
-    logs.setup("worker", log_format, log_file)
-    tracing.setup("worker", queue, spec.manager_pid, spec.slot)
-    if count:
-        events.subscribe(Recorder(queue))

@@ -1,0 +1,19 @@
+"""What watches in a worker's process, as its manager tells it."""
+
+from typing import Any
+
+from django_partisan import events, logs, observability, tracing
+from django_partisan.engine.worker import WorkerSpec
+from django_partisan.metrics.recorder import Recorder
+
+
+def watch_worker(
+    spec: WorkerSpec, log_format: str, log_file: str | None, count: bool, settings: dict[str, Any]
+) -> None:
+    """Set up logs, traces and counting; ``settings`` are those that the manager resolved."""
+    observability.adopt(settings)
+    queue = spec.config.queue
+    logs.setup("worker", log_format, log_file)
+    tracing.setup("worker", queue, spec.manager_pid, spec.slot)
+    if count:
+        events.subscribe(Recorder(queue))

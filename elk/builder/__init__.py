@@ -1,0 +1,1 @@
+"""Builds the templates of Elasticsearch and the saved objects of Kibana."""

@@ -1,0 +1,165 @@
+"""The ledger: what was counted, what ran, and what stands in the table agree, whatever dies meanwhile."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db.models import Count, Q, Sum
+
+from django_partisan.models import Task
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+from tests.processes.managing import Bench, ManagerProcess, processes, wait_until
+from tests.processes.observability.scraping import TEXT, Scrape, address_of, get, growing, scrape
+from tests.processes.observability.watching import Watching
+
+TASKS = 10_000
+SCRAPES = 100
+DEADLY = 2
+UNSENT_SECONDS = 0.25
+"""A worker sends what it has counted every 5 ms; on a machine with more to do than cores, it may pause."""
+OUTCOMES = ("completed", "postponed", "retried", "failed")
+NO_RUN_ENDED = ("worker_lost", "unregistered")
+
+
+class Killer(threading.Thread):
+    """Kill a random worker every second."""
+
+    def __init__(self, fork_server: int) -> None:
+        super().__init__(daemon=True)
+        self.killed: dict[int, float] = {}
+        self._fork_server = fork_server
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        chance = random.Random(4)
+        while not self._stop_asked.wait(1):
+            workers = [process.pid for process in processes() if process.parent == self._fork_server]
+            if workers:
+                pid = chance.choice(workers)
+                os.kill(pid, signal.SIGKILL)
+                self.killed[pid] = time.monotonic()
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+        self.join()
+
+
+class Watcher(threading.Thread):
+    """Scrape again and again, and note every series that went down."""
+
+    def __init__(self, manager: ManagerProcess) -> None:
+        super().__init__(daemon=True)
+        self.scrapes = 0
+        self.fallen: list[tuple[str, float, float]] = []
+        self.error: BaseException | None = None
+        self._manager = manager
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        before: dict[str, float] = {}
+        address = address_of(self._manager)
+        try:
+            while not self._stop_asked.wait(0.05):
+                now = growing(get(address, accept=TEXT).body)
+                self.fallen += [(key, old, now.get(key, -1)) for key, old in before.items() if now.get(key, -1) < old]
+                before = now
+                self.scrapes += 1
+        except BaseException as error:
+            self.error = error
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+        self.join()
+
+
+@contextmanager
+def running(*threads: Any) -> Iterator[None]:
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.stop()
+
+
+def enqueue_mixed() -> None:
+    """Enqueue most of what a processor can do, in random order."""
+    ways = ("complete", "postpone", "retry", "exhaust", "fail")
+    tasks: list[Any] = [processors.Die(9) for _ in range(DEADLY)]
+    tasks += [processors.Mixed(ways[index % 5], index) for index in range(TASKS // 4)]
+    tasks += [processors.RetryConstantly(index % 3) for index in range(TASKS // 8)]
+    tasks += [processors.Postpone(index % 3, 0) for index in range(TASKS // 8)]
+    tasks += [processors.Fail("as asked") for _ in range(TASKS // 16)]
+    tasks += [processors.Pass(seconds=0.001) for _ in range(TASKS - len(tasks))]
+    random.Random(3).shuffle(tasks)
+    bulk_delay(tasks)
+
+
+def table() -> dict[str, dict[str, int]]:
+    """Return, by processor, how many runs ended in each way, as the table has it."""
+    rows = Task.objects.values_list("processor_class").annotate(
+        completed=Count("id", filter=Q(status="finished")),
+        postponed=Sum("postpones"),
+        retried=Sum("retries"),
+        failed=Count("id", filter=Q(status="error") & ~Q(error_reason="worker_lost")),
+        lost=Count("id", filter=Q(error_reason="worker_lost")),
+    )
+    return {name: dict(zip((*OUTCOMES, "lost"), numbers, strict=True)) for name, *numbers in rows}
+
+
+def counted(seen: Scrape, processor: str) -> dict[str, int]:
+    """Return how many runs of a processor ended in each way, as exported."""
+    totals = {way: int(seen.sum(f"partisan_tasks_{way}_total", processor=processor)) for way in OUTCOMES}
+    reasons = seen.by("reason", "partisan_tasks_failed_total", processor=processor)
+    lost = int(reasons.get("worker_lost", 0))
+    return {**totals, "failed": totals["failed"] - lost, "lost": lost}
+
+
+def unsent(bench: Bench, killed: dict[int, float]) -> dict[str, int]:
+    """Return, by processor, how many runs killed workers ended so late that they may not have said so."""
+    late: Counter[str] = Counter()
+    for line in bench.journal("ended"):
+        if line["pid"] in killed and killed[line["pid"]] - line["at"] < UNSENT_SECONDS:
+            late[line["processor"]] += 1
+    return late
+
+
+@pytest.mark.timeout(240)
+def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycled_and_killed(watching: Watching):
+    enqueue_mixed()
+    manager = watching.ready(WORKERS_COUNT=4, TASKS_PER_WORKER_INSTANCE=50)
+    killer, watcher = Killer(manager.fork_server()), Watcher(manager)
+    with running(watcher):
+        with running(killer):
+            wait_until(
+                lambda: not Task.objects.filter(status__in=("new", "in_process")).exists(), 200, "all is done"
+            )
+        wait_until(lambda: watcher.scrapes >= SCRAPES or watcher.error, 60)
+    assert watcher.error is None
+    seen, in_table = scrape(manager), table()
+    assert manager.stop() == 0
+
+    recorded = Counter(line["processor"] for line in watching.bench.journal("ended"))
+    may_be_missing = unsent(watching.bench, killer.killed)
+    assert sum(in_table[name]["completed"] + in_table[name]["failed"] for name in in_table) == TASKS - DEADLY
+    for name in in_table:
+        runs = counted(seen, name)
+        assert runs == in_table[name], name
+        started = seen.sum("partisan_tasks_started_total", processor=name)
+        assert started == sum(runs[way] for way in OUTCOMES), name
+        assert 0 <= recorded[name] - started <= may_be_missing[name], name
+        assert seen.sum("partisan_task_duration_seconds_count", processor=name) == started
+        assert seen.sum("partisan_task_queue_wait_seconds_count", processor=name) == started
+    assert seen.sum("partisan_tasks_failed_total", reason="worker_lost") == DEADLY
+    assert len(killer.killed) >= 3
+    assert watcher.fallen == []
+    assert watcher.scrapes >= SCRAPES

@@ -1,0 +1,98 @@
+"""Managers of the watched application, and processes of the application itself."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from django_partisan.models import Task
+from django_partisan.processor import BaseTaskProcessor
+from tests.processes.managing import ROOT, Bench, ManagerProcess, this_database, wait_until
+from tests.settings import INSTALLED_APPS
+
+APPS = [*INSTALLED_APPS, "tests.processes.observability.watched"]
+UNFINISHED = ("new", "in_process")
+Variables = dict[str, str]
+
+
+class Watching:
+    """A bench whose managers serve metrics, and run the watched application's tasks."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    def start(
+        self,
+        *options: str,
+        observability: dict[str, Any] | None = None,
+        level: str = "INFO",
+        settings: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> ManagerProcess:
+        """Start a manager; ``observability`` are its settings, ``more`` those that ``Bench.start`` takes."""
+        chosen = {
+            "INSTALLED_APPS": APPS,
+            "PARTISAN_OBSERVABILITY": {"METRICS_DB_MIN_INTERVAL": 0, **(observability or {})},
+            "LOGGING": logging_at(level),
+            **(settings or {}),
+        }
+        if "--metrics-port" not in options:
+            options = (*options, "--metrics-port", "0")
+        variables = {**without_exporters(), **more.pop("variables", {})}
+        return self.bench.start(*options, settings=chosen, variables=variables, **more)
+
+    def ready(self, *options: str, **more: Any) -> ManagerProcess:
+        """Start a manager, and wait until every worker is ready."""
+        manager = self.start(*options, **more)
+        manager.wait_for("worker.ready", more.get("WORKERS_COUNT", 2))
+        return manager
+
+    def application(self, code: str, before: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run code in a process of the application that configured neither logging nor tracing.
+
+        ``before`` runs before Django is set up.
+        """
+        settings = {"INSTALLED_APPS": APPS, "DATABASES": {"default": this_database()}}
+        whole = f"{before}\nimport django\ndjango.setup()\n{IMPORTS}\n{code}"
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
+            "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
+            "TEST_SETTINGS": json.dumps(settings),
+            **variables,
+        }
+        command = [sys.executable, "-X", "dev", "-c", whole]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+
+IMPORTS = "from tests.processes.observability.watched.partisan_tasks import *"
+
+
+def logging_at(level: str) -> dict[str, Any]:
+    """Return Django's LOGGING that gives our loggers a level and nothing else."""
+    loggers = {"django_partisan": {"level": level}}
+    return {"version": 1, "disable_existing_loggers": False, "loggers": loggers}
+
+
+def without_exporters() -> Variables:
+    """Return the variables that keep a manager from exporting what the tests' environment asks for."""
+    return {name: "" for name in os.environ if name.startswith("OTEL_")}
+
+
+def enqueue(processor: str, *args: Any, times: int = 1, unique: bool = False, **kwargs: Any) -> list[int]:
+    """Enqueue tasks of a processor that this process need not have; return their ids."""
+    kind = type(processor, (BaseTaskProcessor,), {"UNIQUE_FOR_PARAMS": unique})
+    return [kind(*args, **kwargs).delay().pk for _ in range(times)]
+
+
+def wait_until_done(seconds: float = 30.0) -> None:
+    """Wait until no task waits or runs."""
+    wait_until(lambda: not Task.objects.filter(status__in=UNFINISHED).exists(), seconds, "every task is done")
+
+
+def statuses() -> dict[str, int]:
+    """Return how many tasks there are of each status."""
+    found = list(Task.objects.values_list("status", flat=True))
+    return {status: found.count(status) for status in sorted(set(found))}

@@ -1,0 +1,146 @@
+"""Several managers on one database: each task has one owner, and the dead and the late are found out."""
+
+import signal
+
+from django.db import connection
+
+from django_partisan.models import ManagerLease, Task
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+
+from .managing import Bench, wait_until
+
+
+def finished() -> int:
+    return Task.objects.filter(status="finished").count()
+
+
+def test_two_managers_of_one_queue_and_one_of_another_run_every_task_once(bench: Bench):
+    managers = [bench.ready(), bench.ready()]
+    other = bench.ready("--queue-name", "other")
+    mine: list[int] = []
+    elsewhere: list[int] = []
+    for start in range(0, 600, 50):
+        mine += bulk_delay(processors.Pass(number) for number in range(start, start + 50))
+        elsewhere += bulk_delay(processors.Elsewhere(number) for number in range(start, start + 50))
+    wait_until(lambda: finished() == 1200)
+
+    begun = bench.journal("begun")
+    assert sorted(line["id"] for line in begun) == sorted(mine + elsewhere)
+    pids = {line["pid"] for line in begun if line["processor"] == "Elsewhere"}
+    assert pids <= set(other.workers())
+    for manager in managers:
+        assert set(manager.workers()) & {line["pid"] for line in begun}
+    assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
+    assert [manager.stop() for manager in (*managers, other)] == [0, 0, 0]
+    assert not ManagerLease.objects.exists()
+
+
+def test_manager_of_one_queue_touches_no_rows_of_another(bench: Bench):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO django_partisan_manager (id, queue_name, host, pid, lock_name, lease_seconds, heartbeat_at)"
+            " VALUES (gen_random_uuid(), 'other', 'gone', 1, gen_random_uuid(), 3, now() - interval '1 hour')"
+        )
+    waiting = processors.Elsewhere().delay()
+    orphan = processors.Elsewhere().delay()
+    Task.objects.filter(pk=orphan.pk).update(status="in_process")
+    before = list(Task.objects.values()), list(ManagerLease.objects.values())
+
+    processors.Pass().delay()
+    bench.start("--once").ended()
+
+    assert (list(Task.objects.exclude(processor_class="Pass").values()), list(ManagerLease.objects.values())) == before
+    assert Task.objects.get(pk=waiting.pk).status == "new"
+
+
+def test_row_that_version_1_left_in_process_is_taken_up_before_all_others(bench: Bench):
+    others = bulk_delay((processors.Pass(number) for number in range(5)), priority=-5)
+    old = processors.Pass("old").delay()
+    Task.objects.filter(pk=old.pk).update(status="in_process", ready=False)
+
+    bench.start("--once", WORKERS_COUNT=1).ended()
+
+    assert [line["id"] for line in bench.journal("begun")] == [old.pk, *others]
+
+
+def test_tasks_of_a_killed_manager_go_to_its_neighbour_within_two_seconds(bench: Bench):
+    victim = bench.ready()
+    bulk_delay(processors.Wait("gate", number) for number in range(6))
+    bench.wait_for("begun", 2)
+    neighbour = bench.ready(WORKERS_COUNT=1)
+    wait_until(lambda: Task.objects.filter(status="in_process").count() == 6)
+
+    victim.send_to_group(signal.SIGKILL)
+    neighbour.wait_for("task.rescued", 6, seconds=4)
+    bench.open("gate")
+    wait_until(lambda: finished() == 6, 5)
+
+    assert Task.objects.filter(crashes=1, attempts=2).count() == 2
+    assert Task.objects.filter(crashes=0, attempts=1).count() == 4
+
+
+def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_new_identity(bench: Bench):
+    late = bench.ready(LEASE_SECONDS=3)
+    ids = bulk_delay(processors.Wait("gate", number) for number in range(4))
+    bench.wait_for("begun", 2)
+    wait_until(lambda: Task.objects.filter(status="in_process").count() == 4)
+    before = ManagerLease.objects.get()
+    punctual = bench.ready(LEASE_SECONDS=3)
+
+    late.send(signal.SIGSTOP)
+    punctual.wait_for("task.rescued", 4, seconds=8)
+    bench.open("gate")
+    wait_until(lambda: finished() == 4)
+    late.send(signal.SIGCONT)
+    late.wait_for("manager.lease_lost")
+    late.wait_for("task.claim_lost", 2)
+
+    assert {event["event.reason"] for event in punctual.told("task.rescued")} == {"manager_lost"}
+    assert {event["partisan.task.id"] for event in late.told("task.claim_lost")} <= {str(pk) for pk in ids}
+    assert Task.objects.filter(status="finished", attempts=1, crashes=0).count() == 4
+    leases = ManagerLease.objects.filter(pid=late.pid)
+    wait_until(lambda: leases.exists())
+    assert leases.get().pk != before.pk
+    punctual.stop()
+    processors.Pass().delay()
+    wait_until(lambda: finished() == 5, 5, "the late manager serves on")
+    assert late.stop() == 0
+
+
+def test_tasks_that_nobody_took_over_are_kept_through_a_lost_lease(bench: Bench):
+    manager = bench.ready(LEASE_SECONDS=3)
+    bulk_delay(processors.Wait("gate", number) for number in range(4))
+    bench.wait_for("begun", 2)
+    wait_until(lambda: Task.objects.filter(status="in_process").count() == 4)
+    ManagerLease.objects.all().delete()
+
+    manager.wait_for("manager.lease_lost", seconds=5)
+    bench.open("gate")
+    wait_until(lambda: finished() == 4)
+
+    assert len(bench.journal("begun")) == 4
+    assert manager.told("task.claim_lost") == []
+    assert manager.stop() == 0
+
+
+def test_task_running_in_a_manager_that_lost_it_does_not_run_twice_there(bench: Bench):
+    """The neighbour takes the task over and dies, so the task comes back to where it still runs."""
+    late = bench.ready(LEASE_SECONDS=3, WORKERS_COUNT=1)
+    task = processors.Wait("gate").delay()
+    bench.wait_for("begun")
+    neighbour = bench.ready(LEASE_SECONDS=3, WORKERS_COUNT=1)
+
+    late.send(signal.SIGSTOP)
+    bench.wait_for("begun", 2)
+    late.send(signal.SIGCONT)
+    late.wait_for("manager.lease_lost")
+    neighbour.send_to_group(signal.SIGKILL)
+    late.wait_for("task.rescued", seconds=6)
+    assert len(bench.journal("begun")) == 2
+    bench.open("gate")
+    wait_until(lambda: finished() == 1)
+
+    task.refresh_from_db()
+    assert (task.attempts, task.crashes) == (2, 1)
+    assert len(bench.journal("begun")) == 3

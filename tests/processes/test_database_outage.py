@@ -1,0 +1,194 @@
+"""The database goes away and comes back: the manager outlives it, and nothing is lost."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from django.db import connection
+
+from django_partisan.models import Task
+from django_partisan.processor import bulk_delay
+from lab import database_url, postgres
+from tests.app import partisan_tasks as processors
+
+from .managing import Bench, make_bench, manage, sessions, wait_until
+
+
+class OwnDatabase:
+    """A server of our own, which a test may stop, with the tables of django-partisan."""
+
+    def __init__(self, server: postgres.Server, bench: Bench) -> None:
+        self.server = server
+        self.bench = bench
+        self.settings = database_url.parse(server.url)
+
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        connected = psycopg2.connect(self.server.url)
+        try:
+            with connected, connected.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connected.close()
+
+    def enqueue(self, processor: str, first: int, count: int, gate: str = "gate") -> None:
+        self.execute(
+            "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class, priority,"
+            " execute_after, ready, arguments, extra) SELECT 'new', 'default', now(), now(), "
+            f"'{processor}', 10, now(), true, jsonb_build_object('args', jsonb_build_array('{gate}', number),"
+            f" 'kwargs', '{{}}'::jsonb), '{{}}' FROM generate_series({first}, {first + count - 1}) AS number"
+        )
+
+    def count(self, condition: str) -> int:
+        [(count,)] = self.execute(f"SELECT count(*) FROM django_partisan_task WHERE {condition}")
+        assert isinstance(count, int)
+        return count
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    with postgres.server(durable=True) as made:
+        yield made
+
+
+@pytest.fixture
+def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
+    made = OwnDatabase(server, make_bench(tmp_path))
+    done = manage(made.bench, "migrate", "--run-syncdb", "-v0", database=made.settings)
+    assert done.returncode == 0, done.stderr
+    made.execute("TRUNCATE django_partisan_task, django_partisan_manager")
+    yield made
+    made.bench.destroy()
+    if server.pid is None:
+        server.start()
+
+
+def test_manager_outlives_a_restart_of_the_database_under_load(own: OwnDatabase):
+    bench = own.bench
+    manager = bench.ready(database=own.settings)
+    own.enqueue("Pass", 0, 3000)
+    bench.wait_for("ended", 300)
+
+    own.server.stop("immediate")
+    manager.wait_for("claim.failed")
+    seen = len(bench.journal("begun"))
+    own.server.start()
+    back_at = time.monotonic()
+    wait_until(lambda: len(bench.journal("begun")) > seen, 10)
+    assert time.monotonic() - back_at < 10
+    wait_until(lambda: own.count("status <> 'finished'") == 0)
+
+    ids = [line["id"] for line in bench.journal("begun")]
+    assert len(set(ids)) == 3000
+    assert len(ids) == 3000, "no task ran twice: all that ended were settled when the database was back"
+    assert own.count("attempts <> 1 OR crashes <> 0") == 0
+    assert manager.told("database.restored")
+    assert manager.told("worker.exited") == []
+    assert manager.stop() == 0
+
+
+def test_outcomes_of_tasks_that_end_while_the_database_is_away_are_held_and_settled_late(own: OwnDatabase):
+    bench = own.bench
+    manager = bench.ready(database=own.settings)
+    own.enqueue("Wait", 0, 5)
+    bench.wait_for("begun", 2)
+    wait_until(lambda: own.count("status = 'in_process'") == 5)
+
+    own.server.stop("fast")
+    bench.open("gate")
+    bench.wait_for("ended", 5)
+    manager.wait_for("task.settle_failed")
+    own.server.start()
+    wait_until(lambda: own.count("status = 'finished' AND attempts = 1") == 5, 10)
+
+    assert len(manager.told("task.settle_failed")) == 1
+    assert len(bench.journal("begun")) == 5
+    assert manager.stop() == 0
+    assert manager.err().count("\n") == 1
+
+
+def test_manager_that_is_stopped_while_the_database_is_away_settles_when_it_is_back(own: OwnDatabase):
+    bench = own.bench
+    manager = bench.ready(database=own.settings)
+    own.enqueue("Wait", 0, 4)
+    bench.wait_for("begun", 2)
+    wait_until(lambda: own.count("status = 'in_process'") == 4)
+    own.server.stop("fast")
+    bench.open("gate")
+    bench.wait_for("ended", 2)
+
+    manager.send(15)
+    manager.wait_for("manager.draining")
+    own.server.start()
+
+    assert manager.ended(15) == 0
+    assert own.count("status = 'in_process'") == 0
+    assert own.count("status = 'finished'") == len(bench.journal("ended"))
+
+
+def test_second_signal_ends_a_manager_whose_database_is_away(own: OwnDatabase):
+    bench = own.bench
+    manager = bench.ready(database=own.settings)
+    own.enqueue("Wait", 0, 1)
+    bench.wait_for("begun")
+    own.server.stop("fast")
+
+    manager.send(15)
+    manager.wait_for("manager.draining")
+    manager.send(15)
+
+    assert manager.ended(15) == 1
+
+
+def test_workers_of_a_killed_manager_wait_for_the_database_to_settle(own: OwnDatabase):
+    bench = own.bench
+    manager = bench.ready(database=own.settings)
+    own.enqueue("Wait", 0, 2)
+    bench.wait_for("begun", 2)
+    own.server.stop("fast")
+    manager.send(9)
+    bench.open("gate")
+    bench.wait_for("ended", 2)
+
+    own.server.start()
+    wait_until(lambda: own.count("status = 'finished' AND attempts = 1") == 2, 10)
+    wait_until(manager.is_gone, 5)
+    assert "Traceback" not in manager.err()
+
+
+def test_manager_outlives_the_end_of_every_one_of_its_connections(bench: Bench):
+    manager = bench.ready(SLEEP_DELAY_SECONDS=1)
+    for round_ in range(3):
+        ids = bulk_delay(processors.WriteNote(f"{round_} {number}") for number in range(300))
+        bench.wait_for("ended", 50)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert cursor.fetchone()[0] >= 3
+        wait_until(lambda ids=ids: not Task.objects.filter(pk__in=ids, status__in=["new", "in_process"]).exists())
+
+    failed = Task.objects.filter(status="error")
+    assert failed.count() <= 2 * 3, "only tasks whose own connection was ended while they used it"
+    assert Task.objects.exclude(status="error").count() == Task.objects.filter(status="finished", attempts=1).count()
+    begun = [line["id"] for line in bench.journal("begun")]
+    assert len(begun) == len(set(begun)) == 900
+    assert manager.stop() == 0
+    wait_until(lambda: sessions() == 0)
+
+
+def test_sleeping_manager_hears_of_tasks_soon_after_its_connections_were_ended(bench: Bench):
+    bench.ready(SLEEP_DELAY_SECONDS=30)
+    wait_until(lambda: bool(sessions()))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    processors.Pass().delay()
+    bench.wait_for("begun", seconds=10)
+
