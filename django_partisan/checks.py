@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
 from django.db import connections
 
 from django_partisan import conf, observability, registry
@@ -52,7 +53,7 @@ def check_observability(app_configs: Sequence[AppConfig] | None = None, **kwargs
         "One host can serve a port once. Give METRICS_PORT as a dict of queue names and ports, or say "
         "--metrics-port; if the queues have hosts of their own, silence this check."
     )
-    return [Warning(str(problem), hint=hint, id=SHARED_PORT) for problem in observability.shared_ports()]
+    return [CheckWarning(str(problem), hint=hint, id=SHARED_PORT) for problem in observability.shared_ports()]
 
 
 @register(TAG)

@@ -73,7 +73,7 @@ def usable_cores() -> int:
     """Return how many cores this process may use, which affinity or a container may narrow."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # pragma: no cover - macOS has no affinity
+    return os.cpu_count() or 1  # pragma: no cover: macOS has no affinity
 
 
 def _is_int(value: Any, least: int) -> bool:

@@ -35,7 +35,7 @@ from django_partisan.engine.execution import SETTLED, Executor
 from django_partisan.facts import ErrorInfo
 from django_partisan.models import Task
 from django_partisan.sql import leasing
-from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, WAIT, TaskRow, claim
+from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_ERROR, Outcome, settle_completed, settle_others
 
@@ -90,8 +90,8 @@ def drain(queue: str = DEFAULT_QUEUE, *, now: datetime | None = None, at_most: i
             if len(ran) > at_most:
                 last = ran[-1]
                 raise AssertionError(
-                    f"Tasks of queue {queue!r} are still due after {at_most} runs; the last was {last.processor} "
-                    f"with args {last.args!r}, kwargs {last.kwargs!r}: {last.outcome}."
+                    f"Tasks of queue {queue!r} are still due after {at_most} runs; the last was "
+                    f"{last.processor} with args {last.args!r}, kwargs {last.kwargs!r}: {last.outcome}."
                 )
         return ran
 

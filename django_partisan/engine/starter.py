@@ -5,6 +5,7 @@ import pickle
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -19,10 +20,13 @@ from django_partisan.engine.shield import PATH_BEFORE, SIGNALS
 from django_partisan.engine.wire import ManagerEnd
 from django_partisan.engine.worker import WorkerSpec
 from django_partisan.engine.worker_process import WorkerProcess
+from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0
 _UNKNOWN_EXIT_CODE: Final = 255
 """What multiprocessing reports when the fork server was lost before it could say."""
+
+TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 
@@ -31,6 +35,8 @@ class Starter:
     """A thread that starts workers from a fork server, one after the other."""
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
+        if METHOD == "forkserver":
+            _demand_short_temporary_folder()
         self._presence_fd = presence_fd
         self._deliver = deliver
         self._context: Any = get_context(METHOD)
@@ -90,6 +96,16 @@ class Starter:
         worker.process.join(EXIT_CODE_SECONDS)
         code = _exit_code(worker.process)
         self._deliver(lambda: done(code))
+
+
+def _demand_short_temporary_folder() -> None:
+    """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
+        raise CannotStart(
+            f"The path of the temporary folder {folder} is longer than {TEMPORARY_FOLDER_MAX_BYTES} bytes, "
+            "too long for a socket inside it. Set TMPDIR to a shorter one."
+        )
 
 
 @contextmanager

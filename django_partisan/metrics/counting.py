@@ -44,18 +44,21 @@ class Counting:
             self._keys[keys.labels] = keys
         return keys
 
-    def completed(self, alike: list[facts.TaskCompleted]) -> None:
-        """Count runs of one processor that ended well."""
-        runs = [fact[0] for fact in alike]
-        keys = self._runs(series.COMPLETED, runs[0], [fact[1] for fact in alike], [run[9] for run in runs])
-        self.additions.count(keys.ended[series.COMPLETED], len(runs))
-        self.additions.observe(keys.attempts, [run[4] for run in runs])
+    def completed(self, fact: facts.RunsCompleted) -> None:
+        keys = self._runs(series.COMPLETED, fact.queue, fact.processor, fact.seconds, fact.waits_seconds)
+        self.additions.count(keys.ended[series.COMPLETED], len(fact.seconds))
+        self.additions.observe(keys.attempts, fact.attempts)
 
-    def _runs(self, outcome: str, first: facts.Run, durations: list[float], waits: list[float]) -> Keys:
-        keys = self.keys(first.queue, first.processor)
+    def _run(self, outcome: str, run: facts.Run, seconds: float) -> Keys:
+        return self._runs(outcome, run.queue, run.processor, [seconds], [run.wait_seconds])
+
+    def _runs(
+        self, outcome: str, queue: str, processor: str, durations: list[float], waits: list[float]
+    ) -> Keys:
+        keys = self.keys(queue, processor)
         of_duration = of_wait = None
         if self.exemplars:
-            of_duration, of_wait = self.exemplars.pop((first.processor, outcome), (None, None))
+            of_duration, of_wait = self.exemplars.pop((processor, outcome), (None, None))
         # A start is counted with its end: it would cross the pipe with it at the earliest anyway.
         self.additions.count(keys.started, len(durations))
         self.additions.observe(keys.duration[outcome], durations, of_duration)
@@ -63,11 +66,11 @@ class Counting:
         return keys
 
     def postponed(self, fact: facts.TaskPostponed) -> None:
-        keys = self._runs(series.POSTPONED, fact.run, [fact.seconds], [fact.run.wait_seconds])
+        keys = self._run(series.POSTPONED, fact.run, fact.seconds)
         self.additions.count(keys.ended[series.POSTPONED])
 
     def retried(self, fact: facts.TaskRetried) -> None:
-        keys = self._runs(series.RETRIED, fact.run, [fact.seconds], [fact.run.wait_seconds])
+        keys = self._run(series.RETRIED, fact.run, fact.seconds)
         self.additions.count(keys.ended[series.RETRIED])
         self._error(fact.run, fact.error, series.RETRIED)
 
@@ -84,7 +87,7 @@ class Counting:
 
     def _run_that_failed(self, task: facts.Run | facts.TaskRef, seconds: float) -> None:
         if isinstance(task, facts.Run):
-            self._runs(series.FAILED, task, [seconds], [task.wait_seconds])
+            self._run(series.FAILED, task, seconds)
         else:
             keys = self.keys(task.queue, task.processor)
             self.additions.count(keys.started)
@@ -162,6 +165,7 @@ class Counting:
 
 
 COUNTED: Final[dict[type, Callable[[Counting, Any], None]]] = {
+    facts.RunsCompleted: Counting.completed,
     facts.TaskPostponed: Counting.postponed,
     facts.TaskRetried: Counting.retried,
     facts.TaskFailed: Counting.failed,
@@ -183,4 +187,3 @@ COUNTED: Final[dict[type, Callable[[Counting, Any], None]]] = {
     facts.MeasureCounted: Counting.measure_counted,
     facts.MeasureObserved: Counting.measure_observed,
 }
-"""The facts that are counted one by one; ``TaskCompleted`` is counted many at a time."""

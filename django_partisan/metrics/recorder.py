@@ -38,7 +38,7 @@ _OUTCOME: Final[dict[type, str]] = {
 class Recorder(events.Subscriber):
     """Gather facts at the cost of a list's ``append``, and count them when ``take()`` is called.
 
-    Counting many at a time costs a third of counting each; it happens once a message.
+    Completed runs come many at a time, once a message, as they are too many to be told one by one.
     """
 
     name = "metrics"
@@ -55,16 +55,18 @@ class Recorder(events.Subscriber):
         self._look_again_at = 0.0
 
     def wants(self, kind: type[Fact]) -> bool:
-        """Want what is counted; the start of a run is counted with its end."""
+        """Want what is counted, and if runs are traced, each that completed, for its exemplar."""
         self._look_for_tracing()
-        return kind is TaskCompleted or kind in COUNTED
+        return kind in COUNTED or (kind is TaskCompleted and self._tracing)
 
     def handle(self, fact: Any) -> None:
         """Keep the fact for later; may be called from any thread."""
-        pending = self._pending
-        pending.append(fact)
         if self._tracing:
             self._note_trace(fact)
+        if type(fact) is TaskCompleted:
+            return  # counted with others, as RunsCompleted
+        pending = self._pending
+        pending.append(fact)
         if len(pending) > PENDING_MAX:
             self._count()
 
@@ -89,29 +91,12 @@ class Recorder(events.Subscriber):
             pending = self._pending
             facts = pending[:]
             del pending[: len(facts)]  # a thread may have appended meanwhile
-            completed = [fact for fact in facts if type(fact) is TaskCompleted]
-            if completed:
-                self._count_completed(completed)
-            if len(completed) < len(facts):
-                self._count_others(facts)
-
-    def _count_completed(self, facts: list[TaskCompleted]) -> None:
-        if len(facts) == 1 or len({fact[0][1] for fact in facts}) == 1:
-            self._counting.completed(facts)
-            return
-        by_processor: dict[str, list[TaskCompleted]] = {}
-        for fact in facts:
-            by_processor.setdefault(fact.run.processor, []).append(fact)
-        for alike in by_processor.values():
-            self._counting.completed(alike)
-
-    def _count_others(self, facts: list[Any]) -> None:
-        for fact in facts:
-            count = COUNTED.get(type(fact))
-            if count is not None:
-                if type(fact) in _MEASURES and fact.name not in self._metrics:
-                    self._metrics.update(custom.declared(registry.registered().values()))
-                count(self._counting, fact)
+            for fact in facts:
+                count = COUNTED.get(type(fact))
+                if count is not None:
+                    if type(fact) in _MEASURES and fact.name not in self._metrics:
+                        self._metrics.update(custom.declared(registry.registered().values()))
+                    count(self._counting, fact)
 
     def _count_swallowed(self) -> None:
         for name, total in events.swallowed.items():

@@ -1,6 +1,7 @@
 """What watches in every Django process: web servers, shells, and until they are told more, our own."""
 
 from django_partisan import events, logs, observability, signals, tracing
+from django_partisan.exceptions import WrongSetting
 from django_partisan.metrics import custom
 
 
@@ -9,9 +10,16 @@ def watch_application() -> None:
     logs.install()
     tracing.install()
     signals.install()
-    if observability.value("CLIENT_METRICS"):
+    if _is_to_count():
         from django_partisan.metrics import application  # loads the client library
 
         application.install()
     events.provide("log", lambda task, processor_class: logs.task_logger(task))
     events.provide("metrics", lambda task, processor_class: custom.Measures(processor_class, task.queue))
+
+
+def _is_to_count() -> bool:
+    try:
+        return bool(observability.value("CLIENT_METRICS"))
+    except WrongSetting:
+        return False  # the process must start, for the system checks to tell what is wrong

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from .managing import Bench, make_bench
+from .managing import Bench
 
 QUEUES: dict[str, Any] = {"default": {}, "other": {}}
 TABLES = "django_partisan_task, django_partisan_manager, app_note"
@@ -30,7 +30,7 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
 @pytest.fixture
 def bench(db: None, tmp_path: Path) -> Iterator[Bench]:
     """Make a bench for one test; what was started on it is gone after the test."""
-    made = make_bench(tmp_path)
+    made = Bench(tmp_path)
     _empty(TABLES)
     yield made
     made.destroy()
@@ -42,7 +42,7 @@ def shared_bench(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     """Make a bench whose one manager serves all tests of a module: starting takes longer than they do."""
-    made = make_bench(tmp_path_factory.mktemp("bench"))
+    made = Bench(tmp_path_factory.mktemp("bench"))
     try:
         with django_db_blocker.unblock():
             _empty(TABLES)

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -144,6 +146,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.temporary = Path(tempfile.mkdtemp(prefix="p-"))  # pytest's folders have paths too long for sockets
         self.managers: list[ManagerProcess] = []
 
     def start(
@@ -170,7 +173,7 @@ class Bench:
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
             "TEST_SETTINGS": json.dumps(chosen),
-            "TMPDIR": str(self.presence().parent),
+            "TMPDIR": str(self.temporary),
             journal.FOLDER: str(self.folder),
         }
 
@@ -182,7 +185,7 @@ class Bench:
 
     def presence(self) -> Path:
         """Return the folder of the files that show who is alive."""
-        return self.folder / "tmp" / f"django-partisan-{os.getuid()}"
+        return self.temporary / f"django-partisan-{os.getuid()}"
 
     def journal(self, what: str | None = None, **more: Any) -> list[dict[str, Any]]:
         """Return the lines that tasks wrote, in order."""
@@ -215,13 +218,7 @@ class Bench:
         """End every manager that is still there."""
         for manager in self.managers:
             manager.destroy()
-
-
-def make_bench(folder: Path) -> Bench:
-    """Make a bench in a folder that is new."""
-    bench = Bench(folder)
-    bench.presence().parent.mkdir()
-    return bench
+        shutil.rmtree(self.temporary)
 
 
 def manage(

@@ -136,7 +136,7 @@ def test_task_running_in_a_manager_that_lost_it_does_not_run_twice_there(bench: 
     late.send(signal.SIGCONT)
     late.wait_for("manager.lease_lost")
     neighbour.send_to_group(signal.SIGKILL)
-    late.wait_for("task.rescued", seconds=6)
+    wait_until(lambda: ManagerLease.objects.filter(pk=Task.objects.get().claimed_by, pid=late.pid).exists(), 6)
     assert len(bench.journal("begun")) == 2
     bench.open("gate")
     wait_until(lambda: finished() == 1)

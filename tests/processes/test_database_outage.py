@@ -13,7 +13,7 @@ from django_partisan.processor import bulk_delay
 from lab import database_url, postgres
 from tests.app import partisan_tasks as processors
 
-from .managing import Bench, make_bench, manage, sessions, wait_until
+from .managing import Bench, manage, sessions, wait_until
 
 
 class OwnDatabase:
@@ -55,7 +55,7 @@ def server() -> Iterator[postgres.Server]:
 
 @pytest.fixture
 def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
-    made = OwnDatabase(server, make_bench(tmp_path))
+    made = OwnDatabase(server, Bench(tmp_path))
     done = manage(made.bench, "migrate", "--run-syncdb", "-v0", database=made.settings)
     assert done.returncode == 0, done.stderr
     made.execute("TRUNCATE django_partisan_task, django_partisan_manager")

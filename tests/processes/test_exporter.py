@@ -144,6 +144,23 @@ def test_gauges_show_what_runs_and_who_works(bench: Bench):
     bench.open("gate")
 
 
+def test_the_trace_of_a_run_is_the_exemplar_of_its_duration(bench: Bench):
+    manager = bench.ready(*OPTIONS, variables={"OTEL_TRACES_EXPORTER": "console"})
+    scraper = Scraper(manager)
+    processors.Pass().delay()
+    wait_until(lambda: scraper.scrape().total("tasks_completed_total") == 1, what="it is counted")
+    [completed] = manager.wait_for("task.completed")
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    with urllib.request.urlopen(
+        urllib.request.Request(scraper.address + "/metrics", headers=accept)
+    ) as response:
+        lines = [line for line in response.read().decode().splitlines() if " # {" in line]
+
+    names = {line.partition("_bucket")[0] for line in lines}
+    assert names == {"partisan_task_duration_seconds", "partisan_task_queue_wait_seconds"}
+    assert all(f'trace_id="{completed["trace.id"]}"' in line for line in lines)
+
+
 def test_a_worker_that_is_recycled_after_every_task_loses_no_count(bench: Bench):
     manager = bench.ready(*OPTIONS, TASKS_PER_WORKER_INSTANCE=1)
     scraper = Scraper(manager).scrape()

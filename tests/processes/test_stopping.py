@@ -151,7 +151,7 @@ def test_nothing_is_left_after_a_stop(bench: Bench):
 
     wait_until(manager.is_gone, 5, "the fork server and the resource tracker are gone")
     assert list(bench.presence().iterdir()) == []
-    assert list(bench.presence().parent.iterdir()) == [bench.presence()]
+    assert list(bench.temporary.iterdir()) == [bench.presence()]
     assert not ManagerLease.objects.exists()
     wait_until(lambda: sessions() == 0, 5)
 

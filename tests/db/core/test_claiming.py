@@ -62,6 +62,7 @@ def test_a_claimed_task_is_in_process_and_names_its_manager_its_token_and_the_mo
     stored = Task.objects.get()
     assert (stored.status, stored.ready, stored.claimed_by) == ("in_process", False, one)
     assert stored.claim_token == row[TOKEN] > 0
+    assert stored.claimed_at is not None
     assert stored.claimed_at >= task.created_at - timedelta(seconds=5)
     assert stored.unique_key == task.unique_key
 
@@ -144,6 +145,7 @@ def test_looking_ahead_promotes_what_is_due_and_tells_when_the_next_will_be(mana
     found = look_ahead(connection, "default", 10)
 
     assert (found.promoted, found.any_due) == (1, True)
+    assert found.next_due_in is not None
     assert 90 < found.next_due_in < 101
     assert columns(due.pk, "ready")
     assert not columns(ahead.pk, "ready")

@@ -12,7 +12,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
 
-from django_partisan import events, processor
+from django_partisan import arguments, events, processor
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 from django_partisan.facts import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from django_partisan.models import Task
@@ -135,7 +135,14 @@ def test_arguments_that_json_cannot_hold_are_refused_and_nothing_is_stored():
 
 @pytest.mark.parametrize(
     "value",
-    ["x" * 2**20, "\u00e9\U0001f4ee\\u0000\\", {"z": 1, "a": [None, True, 0.1, 2**63]}, [[], {}, ""], 1e15, -0.5],
+    [
+        "x" * 2**20,
+        "\u00e9\U0001f4ee\\u0000\\",
+        {"z": 1, "a": [None, True, 0.1, 2**63]},
+        [[], {}, ""],
+        1e15,
+        -0.5,
+    ],
     ids=["a megabyte", "odd characters", "an object", "empty ones", "a large float", "a negative float"],
 )
 def test_what_run_sees_equals_what_was_passed(value, manager):
@@ -143,14 +150,14 @@ def test_what_run_sees_equals_what_was_passed(value, manager):
 
     [row] = claim(connection, "default", manager(), 1)
 
-    assert processor.arguments.decode(row[2]) == ([value], {"named": value})
+    assert arguments.decode(row[2]) == ([value], {"named": value})
 
 
 def test_a_tuple_becomes_a_list_and_a_float_from_1e16_an_int(manager):
     Letter((1, 2), 1e16).delay()
 
     [row] = claim(connection, "default", manager(), 1)
-    [pair, number], _ = processor.arguments.decode(row[2])
+    [pair, number], _ = arguments.decode(row[2])
 
     assert pair == [1, 2]
     assert (number, type(number)) == (10**16, int)
@@ -327,6 +334,17 @@ def test_where_transactions_are_ended_by_hand_it_is_told_at_once(diary):
     assert Task.objects.count() == 3
 
 
+@pytest.mark.django_db(transaction=True)
+def test_where_nobody_listens_tasks_are_enqueued_all_the_same(monkeypatch):
+    monkeypatch.setattr(events, "wanted", lambda kind: False)
+    monkeypatch.setattr(events, "tell", lambda kind, *values: pytest.fail("told"))
+
+    Letter(1).delay()
+    bulk_delay([Letter(2), Letter(3)])
+
+    assert Task.objects.count() == 3
+
+
 def _refuse(*args: Any) -> Any:
     raise DatabaseError("disk full")
 
@@ -363,14 +381,14 @@ def test_bulk_delay_is_one_statement_for_many_in_their_order(manager):
     rows = claim(connection, "default", manager(), 500)
     assert len(inserts) == 1
     assert [row[ID] for row in rows] == ids
-    assert [processor.arguments.decode(row[2])[0] for row in rows] == [[number] for number in range(500)]
+    assert [arguments.decode(row[2])[0] for row in rows] == [[number] for number in range(500)]
 
 
 def test_bulk_delay_stores_what_delay_stores():
-    alone = Letter(1, "\u00e9\"\\{},", to=None).delay(execute_after=LATER)
+    alone = Letter(1, '\u00e9"\\{},', to=None).delay(execute_after=LATER)
     Task.objects.update(unique_key=None)
 
-    [pk] = bulk_delay([Letter(1, "\u00e9\"\\{},", to=None)], execute_after=LATER)
+    [pk] = bulk_delay([Letter(1, '\u00e9"\\{},', to=None)], execute_after=LATER)
 
     names = [field.attname for field in Task._meta.concrete_fields]
     stored = Task.objects.get(pk=pk)

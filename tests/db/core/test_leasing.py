@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ID, TOKEN, claim
-from django_partisan.sql.leasing import adopt, beat, bury, keep, register, resign
+from django_partisan.sql.leasing import adopt, beat, bury, keep, register, resign, unheard
 from tests.db.core.rows import columns, insert
 
 pytestmark = pytest.mark.django_db
@@ -176,3 +176,17 @@ def test_a_manager_with_a_new_identity_keeps_what_nobody_else_took(manager):
     assert keep(connection, "default", again, one) == {kept}
     assert columns(kept, "claimed_by", "claim_token") == (again, token)
     assert columns(taken, "claimed_by") == other
+
+
+def test_a_claim_whose_answer_was_lost_is_claimed_anew_in_running_order(manager):
+    one, other = manager(), manager()
+    [known] = held_by(one)
+    held_by(other)
+    ids = {priority: insert(priority=priority).pk for priority in (7, 3)}
+    tokens = {row[TOKEN] for row in claim(connection, "default", one, 5)}
+
+    rows = unheard(connection, "default", one, [known])
+
+    assert [row[ID] for row in rows] == [ids[3], ids[7]]
+    assert {row[TOKEN] for row in rows}.isdisjoint(tokens)
+    assert unheard(connection, "mail", one, []) == []

@@ -112,8 +112,12 @@ def shape() -> list[tuple[Any, ...]]:
             "SELECT table_name, column_name, data_type, is_nullable, character_maximum_length, column_default"
             " FROM information_schema.columns WHERE table_name LIKE 'django_partisan%%' ORDER BY 1, 2"
         ),
-        *ask("SELECT sequencename, data_type::text FROM pg_sequences WHERE sequencename LIKE 'django_part%%'"),
-        *ask("SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'django_partisan%%' ORDER BY 1"),
+        *ask(
+            "SELECT sequencename, data_type::text FROM pg_sequences WHERE sequencename LIKE 'django_part%%'"
+        ),
+        *ask(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'django_partisan%%' ORDER BY 1"
+        ),
     ]
 
 

@@ -27,23 +27,24 @@ PRIMARY_KEY = "django_partisan_task_pkey"
 MANAGER = UUID(int=1)
 SCHEDULED_AHEAD = 300_000
 
-FILL = """
+FILL = f"""
     INSERT INTO django_partisan_task
-           (status, ready, queue_name, priority, execute_after, claimed_by, claim_token, finished_at, unique_key,
-            created_at, updated_at, processor_class, arguments, extra)
+           (status, ready, queue_name, priority, execute_after, claimed_by, claim_token, finished_at,
+            unique_key, created_at, updated_at, processor_class, arguments, extra)
     SELECT status, status = 'new' AND number % 2 = 0, CASE number % 5 WHEN 0 THEN 'default' ELSE 'mail' END,
            number % 20, now() + CASE WHEN number % 2 = 0 THEN -number ELSE number END * interval '1 second',
-           CASE status WHEN 'in_process' THEN '{manager}'::uuid END, 0,
+           CASE status WHEN 'in_process' THEN '{MANAGER}'::uuid END, 0,
            CASE WHEN status IN ('finished', 'error') THEN now() - number * interval '1 second' END,
            gen_random_uuid(), now(), now(), 'Letter', '{{"args": [], "kwargs": {{}}}}', '{{}}'
       FROM (SELECT number, CASE WHEN number <= 20000 THEN 'new' WHEN number <= 21000 THEN 'in_process'
                                 WHEN number <= 26000 THEN 'error' ELSE 'finished' END AS status
               FROM generate_series(1, 50000) AS number) AS numbered
-""".format(manager=MANAGER)
+"""
 
 SCHEDULE = """
     INSERT INTO django_partisan_task
-           (status, ready, queue_name, priority, execute_after, created_at, updated_at, processor_class, arguments, extra)
+           (status, ready, queue_name, priority, execute_after, created_at, updated_at, processor_class,
+            arguments, extra)
     SELECT 'new', false, 'default', -2147483648, now() + interval '1 day' + number * interval '1 second',
            now(), now(), 'Letter', '{"args": [], "kwargs": {}}', '{}'
       FROM generate_series(1, %s) AS number

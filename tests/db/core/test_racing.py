@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -45,18 +46,39 @@ class Racing(BaseTaskProcessor):
     pass
 
 
-def start_process() -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, connection.settings_dict["NAME"], str(TIMES)],
-        cwd=ROOT,
-        env=None,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+class Program:
+    """A process that enqueues when told, and says the ids that it was given."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, connection.settings_dict["NAME"], str(TIMES)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in, self._out = self._process.stdin, self._process.stdout
+
+    def wait_until_ready(self) -> None:
+        assert self._out.readline() == "ready\n"
+
+    def start(self) -> None:
+        self._in.write("\n")
+        self._in.flush()
+
+    def ids(self) -> str:
+        return self._process.communicate(timeout=DEADLINE_SECONDS)[0].strip()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._in.close()
+        self._out.close()
 
 
-def run_in_threads(act, barrier: Barrier) -> set[int]:
+def run_in_threads(act: Callable[[int], set[int]], barrier: Barrier) -> set[int]:
     def work(number: int) -> set[int]:
         try:
             connection.ensure_connection()
@@ -71,27 +93,18 @@ def run_in_threads(act, barrier: Barrier) -> set[int]:
 
 def test_racing_delays_from_8_threads_and_2_processes_give_one_waiting_task(monkeypatch):
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")
-    processes = [start_process() for _ in range(PROCESSES)]
+    programs = [Program() for _ in range(PROCESSES)]
     try:
-        for process in processes:
-            assert process.stdout.readline() == "ready\n"
-
-        def start_all() -> None:
-            for process in processes:
-                process.stdin.write("\n")
-                process.stdin.flush()
-
-        barrier = Barrier(THREADS, action=start_all)
+        for program in programs:
+            program.wait_until_ready()
+        barrier = Barrier(THREADS, action=lambda: [program.start() for program in programs])
         ids = run_in_threads(
             lambda number: {Racing("once", only=True).delay().pk for _ in range(TIMES)}, barrier
         )
-        said = [process.communicate(timeout=DEADLINE_SECONDS)[0].strip() for process in processes]
+        said = [program.ids() for program in programs]
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-            process.stdin.close()
-            process.stdout.close()
+        for program in programs:
+            program.end()
 
     [task] = Task.objects.all()
     assert ids == {task.pk}

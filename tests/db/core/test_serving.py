@@ -1,4 +1,4 @@
-"""``start_partisan`` demands a database that is there, is PostgreSQL and is migrated, and says what it serves."""
+"""``start_partisan`` demands a migrated PostgreSQL that answers, and says what it serves."""
 
 import copy
 import time
@@ -114,7 +114,9 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
     with django_db_blocker.unblock(), pytest.raises(CannotStart) as refused:
         serving.demand_database()
 
-    assert "0001_initial, 0002_auto_20200721_0300, 0003_version_2, 0004_version_2_indexes" in str(refused.value)
+    assert "0001_initial, 0002_auto_20200721_0300, 0003_version_2, 0004_version_2_indexes" in str(
+        refused.value
+    )
     assert str(refused.value).endswith("Run: manage.py migrate django_partisan --database elsewhere")
 
 
@@ -144,7 +146,9 @@ def test_wrong_settings_are_all_told_at_once():
 def test_one_line_says_queue_workers_database_and_versions(workers, said):
     line = serving.describe(conf.queue_config(workers_count=workers))
 
-    assert line.startswith(f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at ")
+    assert line.startswith(
+        f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at "
+    )
     assert f"PostgreSQL {server_version(connection).split()[0]}, Django {django.get_version()}" in line
     assert line.endswith(f"django-partisan {django_partisan.__version__}.")
     assert "\n" not in line
@@ -187,6 +191,7 @@ def test_what_waits_is_counted_with_the_moment_of_the_next():
 
     found = waiting(connection, "default")
     assert (found.number, found.next_due_at) == (2, due.execute_after)
+    assert found.next_due_in_seconds is not None
     assert abs(found.next_due_in_seconds) < 60
     due.delete()
     assert waiting(connection, "default")[:2] == (1, later.execute_after)

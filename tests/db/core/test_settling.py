@@ -140,13 +140,19 @@ def test_a_retried_task_keeps_its_last_error_also_when_it_completes(row, manager
 
 def test_a_failed_task_has_its_reason_its_error_and_its_end_and_is_not_due(row):
     due_at = columns(row[ID], "execute_after")
-    failure = outcome(row, "error", delay=60.0, reason="retries_exhausted", error_type="OSError", error_message="m")
+    failure = outcome(
+        row, "error", delay=60.0, reason="retries_exhausted", error_type="OSError", error_message="m"
+    )
 
     assert settle_others(connection, [failure]) == []
 
     stored = Task.objects.get()
     assert (stored.status, stored.ready, stored.attempts) == ("error", False, 1)
-    assert (stored.error_reason, stored.error_type, stored.error_message) == ("retries_exhausted", "OSError", "m")
+    assert (stored.error_reason, stored.error_type, stored.error_message) == (
+        "retries_exhausted",
+        "OSError",
+        "m",
+    )
     assert stored.finished_at is not None
     assert stored.execute_after == due_at
     assert stored.claimed_by is not None
@@ -183,7 +189,9 @@ def test_context_may_come_to_a_task_that_had_none(manager):
 
 
 def test_many_outcomes_of_all_kinds_are_one_statement(rows, django_assert_num_queries):
-    outcomes = [outcome(row, status) for row, status in zip(rows, ("new", "error", "in_process"), strict=True)]
+    outcomes = [
+        outcome(row, status) for row, status in zip(rows, ("new", "error", "in_process"), strict=True)
+    ]
 
     with django_assert_num_queries(1):
         settle_others(connection, outcomes)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils import timezone
 
@@ -194,7 +194,7 @@ class InATestCase(TestCase):
 
         with pytest.raises(
             AssertionError,
-            match=r"still due after 5 runs; the last was Recorded with args \['enqueue_the_same'\], kwargs {}: completed",
+            match=r"still due after 5 runs; the last was Recorded with args .*, kwargs {}: completed",
         ):
             drain(at_most=5)
 
@@ -300,16 +300,3 @@ class InATransactionTestCase(TransactionTestCase):
 
         assert outcomes(run_pending()) == ["postponed"]
         assert Task.objects.waiting().count() == 2
-
-    def test_an_outcome_that_cannot_be_stored_is_an_error_of_the_test(self) -> None:
-        class Never(BaseTaskProcessor):
-            RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([OSError], retries_count=1, retry_pause=1e300)
-
-            def run(self) -> None:
-                raise OSError
-
-        registry.register(Never)
-        Never().delay()
-
-        with pytest.raises(DatabaseError):
-            run_pending()

@@ -126,8 +126,8 @@ def test_a_scheduled_task_and_a_twin_wake_the_manager_too(listener, manager):
 def test_a_listener_whose_connection_was_ended_is_told(listener):
     execute(
         connection,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'django_partisan second'"
-        " AND datname = current_database()",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'django_partisan second' AND datname = current_database()",
     )
 
     deadline = time.monotonic() + DEADLINE_SECONDS

@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
-from tests.processes.managing import ROOT, Bench, ManagerProcess, this_database, wait_until
+from tests.processes.managing import ROOT, Bench, ManagerProcess, this_database
 from tests.settings import INSTALLED_APPS
 
 APPS = [*INSTALLED_APPS, "tests.processes.observability.watched"]
@@ -89,7 +90,10 @@ def enqueue(processor: str, *args: Any, times: int = 1, unique: bool = False, **
 
 def wait_until_done(seconds: float = 30.0) -> None:
     """Wait until no task waits or runs."""
-    wait_until(lambda: not Task.objects.filter(status__in=UNFINISHED).exists(), seconds, "every task is done")
+    deadline = time.monotonic() + seconds
+    while Task.objects.filter(status__in=UNFINISHED).exists():
+        assert time.monotonic() < deadline, f"not done within {seconds} s: {statuses()}"
+        time.sleep(0.05)  # more often would cost the tasks their processor
 
 
 def statuses() -> dict[str, int]:

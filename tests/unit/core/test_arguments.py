@@ -121,7 +121,7 @@ def test_what_json_refuses_for_reasons_of_its_own_is_refused_with_those(monkeypa
 
     monkeypatch.setattr(arguments, "_encode", refuse)
 
-    with pytest.raises(TypeError, match="^Letter: the arguments cannot be stored as JSON: no such luck"):
+    with pytest.raises(TypeError, match=r"^Letter: the arguments cannot be stored as JSON: no such luck"):
         encode(1)
 
 

@@ -1,6 +1,10 @@
 """``manage.py check`` tells what is wrong, each with an id and a hint."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,8 @@ from django.test import override_settings
 
 from django_partisan import checks, registry
 from django_partisan.processor import BaseTaskProcessor
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class FilesRouter:
@@ -40,7 +46,11 @@ def test_right_settings_are_not_worth_a_word():
         ([], "partisan.E001", "PARTISAN_CONFIG is []; expected a dict"),
         ({"mail": 4}, "partisan.E001", "PARTISAN_CONFIG['mail'] is 4; expected a dict"),
         ({"q" * 51: {}}, "partisan.E002", "expected queue names of 1 to 50 characters"),
-        ({"mail": {"WORKER_COUNT": 4}}, "partisan.E003", "A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'"),
+        (
+            {"mail": {"WORKER_COUNT": 4}},
+            "partisan.E003",
+            "A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'",
+        ),
         ({"mail": {"WORKERS_COUNT": 0}}, "partisan.E004", "['WORKERS_COUNT'] is 0; expected an integer"),
         ({"mail": {"MIN_QUEUE_SIZE": 11}}, "partisan.E005", "['MIN_QUEUE_SIZE'] is 11; expected at most 10"),
     ],
@@ -78,7 +88,9 @@ def test_a_port_that_two_queues_share_is_warned_of():
     [warning] = told()
 
     assert warning.id == "partisan.W001"
-    assert "of the queues 'default' and 'mail' is 9464; expected a port of its own for each" in str(warning.msg)
+    assert "of the queues 'default' and 'mail' is 9464; expected a port of its own for each" in str(
+        warning.msg
+    )
     assert "METRICS_PORT as a dict" in str(warning.hint)
     assert not warning.is_serious()
 
@@ -117,6 +129,27 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
     assert error.msg == "The queue 'parcels' of processor Parcel is unknown; known: 'default', 'mail'."
     assert error.obj is Parcel
     assert "PARTISAN_CONFIG" in str(error.hint)
+
+
+@pytest.mark.parametrize("wrong", [[], {"CLIENT_METRICS": "yes"}], ids=["no dict", "no boolean"])
+def test_settings_that_are_wrong_from_the_start_are_told_by_manage_py_check(wrong, tmp_path):
+    (tmp_path / "wrong_settings.py").write_text(
+        f"from tests.settings import *\nPARTISAN_OBSERVABILITY = {wrong!r}\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "django", "check", "--settings", "wrong_settings"],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert checked.returncode == 1
+    assert "Traceback" not in checked.stderr
+    assert checked.stderr.count("(partisan.E006) PARTISAN_OBSERVABILITY") == 1
 
 
 def test_every_kind_of_problem_has_its_own_id():

@@ -97,7 +97,8 @@ def test_settings_are_read_when_used():
 
 
 @pytest.mark.parametrize(
-    "key", ["MIN_QUEUE_SIZE", "DEFAULT_POSTPONE_DELAY_SECONDS", "DEFAULT_POSTPONES_COUNT", "STOP_TIMEOUT_SECONDS"]
+    "key",
+    ["MIN_QUEUE_SIZE", "DEFAULT_POSTPONE_DELAY_SECONDS", "DEFAULT_POSTPONES_COUNT", "STOP_TIMEOUT_SECONDS"],
 )
 def test_zero_is_a_value(key, settings):
     settings.PARTISAN_CONFIG = {"default": {key: 0}}
@@ -246,7 +247,7 @@ def test_overrides_win_over_all_and_zero_is_one():
 
 
 def test_a_wrong_override_is_refused_under_the_name_of_its_option():
-    with pytest.raises(WrongSetting, match="^--workers_count is 0; expected an integer, at least 1"):
+    with pytest.raises(WrongSetting, match=r"^--workers_count is 0; expected an integer, at least 1"):
         conf.queue_config(workers_count=0)
 
 

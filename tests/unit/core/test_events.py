@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -190,7 +190,9 @@ def test_errors_of_a_subscriber_are_counted_and_told_once(act, capsys):
 
     errors = capsys.readouterr().err
     assert events.swallowed == {"faulty": 2}
-    assert errors.count("django_partisan: the faulty subscriber raised; further errors are only counted.") == 1
+    assert (
+        errors.count("django_partisan: the faulty subscriber raised; further errors are only counted.") == 1
+    )
     assert errors.count("ValueError: ") == 1
 
 
@@ -313,10 +315,8 @@ def test_the_error_of_the_work_passes_and_is_seen_by_those_around():
 def test_nobody_around_can_hide_the_error_of_the_work_or_change_it():
     @contextmanager
     def hiding() -> Iterator[None]:
-        try:
+        with suppress(KeyError):
             yield
-        except KeyError:
-            pass
 
     @contextmanager
     def changing() -> Iterator[None]:
@@ -331,6 +331,60 @@ def test_nobody_around_can_hide_the_error_of_the_work_or_change_it():
         raise KeyError("work")
 
     assert events.swallowed == {"wrapping": 1}
+
+
+def test_one_around_that_raises_the_error_of_the_work_itself_is_no_fault():
+    class Passing(AbstractContextManager[None]):
+        def __exit__(self, kind: Any, error: Any, tb: Any) -> None:
+            raise error
+
+    subscribed(Wrapping(Passing))
+
+    with pytest.raises(KeyError), events.around(SCOPE):
+        raise KeyError("work")
+
+    assert not events.swallowed
+
+
+def test_our_own_statements_are_quiet_for_all_who_can_be():
+    diary: list[str] = []
+
+    class Quiet(Subscriber):
+        @contextmanager
+        def quiet(self) -> Iterator[None]:
+            diary.append("quiet")
+            yield
+            diary.append("loud again")
+
+    class Loud(Subscriber):
+        name = "loud"
+
+        def quiet(self) -> AbstractContextManager[None]:
+            raise ValueError("quiet")
+
+    subscribed(Loud(), Quiet(), Subscriber())
+
+    with events.quiet():
+        diary.append("poll")
+
+    assert diary == ["quiet", "poll", "loud again"]
+    assert events.swallowed == {"loud": 1}
+
+
+def test_one_may_be_around_only_where_a_task_carries_context():
+    class Sometimes(Wrapping):
+        def surrounds_every_run(self) -> bool:
+            return False
+
+    sometimes = Sometimes(lambda: contextmanager(_nothing)())
+    subscribed(sometimes)
+    before = events.each_run_is_watched()
+
+    subscribed(Wrapping(lambda: contextmanager(_nothing)()))
+
+    assert not before
+    assert events.each_run_is_watched()
+    assert events.each_run_is_surrounded()
 
 
 def test_headers_of_all_are_merged_the_later_wins():

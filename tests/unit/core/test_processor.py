@@ -2,8 +2,9 @@
 
 import pytest
 
-from django_partisan import processor
+from django_partisan import events, processor
 from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.facts import TaskRef
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
 
@@ -42,7 +43,7 @@ def test_a_processor_without_run_says_so():
 
 def test_there_is_no_task_outside_of_a_run():
     with pytest.raises(RuntimeError, match=r"Letter\.task exists only while a worker runs the task"):
-        assert Letter().task
+        _ = Letter().task
 
 
 def test_in_a_run_the_task_tells_its_id_and_counters():
@@ -60,6 +61,24 @@ def test_the_last_attempt_is_known_as_such(retries, is_last):
     made._row = row(retries=retries)
 
     assert made.task.is_last_attempt is is_last
+
+
+def test_in_a_run_a_processor_has_the_tools_that_were_provided(monkeypatch):
+    monkeypatch.setattr(events, "_tools", {})
+    events.provide("log", lambda task, processor_class: ("log", task, processor_class))
+    events.provide("metrics", lambda task, processor_class: ("metrics", task, processor_class))
+    made = Letter()
+    made._row = row(attempts=4, retries=1, postpones=2)
+    named = TaskRef(7, "Letter", "default", 10, 5, 1, 2)
+
+    assert made.log == ("log", named, Letter)
+    assert made.metrics == ("metrics", named, Letter)
+    assert made.log is made.log
+
+
+def test_outside_of_a_run_there_are_no_tools():
+    with pytest.raises(RuntimeError, match="exists only while a worker runs the task"):
+        _ = Letter().log
 
 
 def test_without_retries_every_attempt_is_the_last():

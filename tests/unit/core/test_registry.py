@@ -67,7 +67,9 @@ def test_a_name_as_long_as_its_column_is_registered_and_a_longer_one_refused():
 
 
 def test_a_name_that_is_not_registered_is_told_with_the_cure():
-    with pytest.raises(ProcessorClassNotFound, match=r"No processor is registered as 'Letter'.*partisan_tasks\.py"):
+    with pytest.raises(
+        ProcessorClassNotFound, match=r"No processor is registered as 'Letter'.*partisan_tasks\.py"
+    ):
         registry.processor_class("Letter")
 
 

@@ -1,5 +1,6 @@
 """The options of ``start_partisan``, what they lead to, and what is said and returned."""
 
+import atexit
 import io
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import autoreload
 
 from django_partisan import serving
 from django_partisan.conf import QueueConfig
@@ -17,6 +19,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.management.commands import start_partisan
 from django_partisan.management.commands.start_partisan import Command
 from django_partisan.sql.backlog import Waiting
+from django_partisan.watching import manager as manager_watching
 
 DUE_AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 WITH_UNDERSCORES = (
@@ -64,7 +67,7 @@ def served(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Served:
 
     connection = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(start_partisan, "Manager", made.make)
-    monkeypatch.setattr(start_partisan.watching, "manager_watched", watched)
+    monkeypatch.setattr(manager_watching, "manager_watched", watched)
     monkeypatch.setattr(serving, "demand_database", made.waited_for.append)
     monkeypatch.setattr(serving, "describe", lambda config: f"Serving {config.queue}.")
     monkeypatch.setattr(start_partisan, "open_connection", lambda role: connection)
@@ -133,7 +136,10 @@ def test_the_command_can_be_called_from_code(served):
     [
         (["--queue-name=male"], "Unknown queue 'male'; known: 'default', 'mail'."),
         (["--workers-count=0"], "--workers_count is 0; expected an integer, at least 1."),
-        (["--min-queue-size=11"], "--min_queue_size is 11; expected at most 10, which is the default of MAX_"),
+        (
+            ["--min-queue-size=11"],
+            "--min_queue_size is 11; expected at most 10, which is the default of MAX_",
+        ),
         (["--sleep-delay-seconds=0"], "--sleep_delay_seconds is 0.0; expected a number of seconds"),
     ],
 )
@@ -201,7 +207,9 @@ def test_once_ends_when_nothing_is_due(served):
     assert served.ending(SimpleNamespace(is_idle=False)) is False
 
 
-@pytest.mark.parametrize(("idle", "next_due_in", "ends"), [(True, None, True), (True, 5.0, False), (False, None, False)])
+@pytest.mark.parametrize(
+    ("idle", "next_due_in", "ends"), [(True, None, True), (True, 5.0, False), (False, None, False)]
+)
 def test_until_empty_ends_when_nothing_waits(idle, next_due_in, ends, served):
     start("--until_empty")
 
@@ -218,8 +226,14 @@ def test_once_and_until_empty_exclude_each_other(served):
     ("waits", "said"),
     [
         (Waiting(0, None, None), "Nothing waits in queue 'default'."),
-        (Waiting(1, DUE_AT, 60.0), "1 task waits in queue 'default'; the next is due at 2030-01-02 03:04:05 UTC."),
-        (Waiting(7, DUE_AT, 60.0), "7 tasks wait in queue 'default'; the next is due at 2030-01-02 03:04:05 UTC."),
+        (
+            Waiting(1, DUE_AT, 60.0),
+            "1 task waits in queue 'default'; the next is due at 2030-01-02 03:04:05 UTC.",
+        ),
+        (
+            Waiting(7, DUE_AT, 60.0),
+            "7 tasks wait in queue 'default'; the next is due at 2030-01-02 03:04:05 UTC.",
+        ),
     ],
 )
 def test_once_says_how_many_wait_and_when_the_next_is_due(waits, said, served):
@@ -290,8 +304,8 @@ def test_under_autoreload_the_manager_is_asked_to_stop_before_the_process_ends(e
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr(start_partisan, "Manager", manager.make)
     monkeypatch.setattr(start_partisan, "AUTORELOAD_STOP_SECONDS", 0.01)
-    monkeypatch.setattr(start_partisan.atexit, "register", at_exit.append)
-    monkeypatch.setattr(start_partisan.autoreload, "run_with_reloader", lambda serve, options: serve(options))
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(autoreload, "run_with_reloader", lambda serve, options: serve(options))
     start("--autoreload")
 
     [stop] = at_exit

@@ -41,6 +41,11 @@ def _own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     events.refresh()
 
 
+def completed(run: facts.Run, seconds: float) -> facts.RunsCompleted:
+    """Return what a worker tells of a run that ended well."""
+    return facts.RunsCompleted(run.queue, run.processor, [seconds], [run.wait_seconds], [run.attempt])
+
+
 @pytest.fixture
 def run() -> facts.Run:
     """A first attempt of ``Mail`` that waited for 30 ms."""

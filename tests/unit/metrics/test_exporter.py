@@ -27,7 +27,7 @@ from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.recorder import Recorder
 
 from .certificates import Certificates
-from .conftest import ERROR, QUEUE, snapshot
+from .conftest import ERROR, QUEUE, completed, snapshot
 from .test_sampler import Source
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -139,7 +139,7 @@ def test_the_labels_of_every_series_are_those_of_the_catalogue(
 
 def test_a_scrape_is_valid_openmetrics_without_created_series(start: Start, run: facts.Run) -> None:
     served = start()
-    send(served, facts.TaskCompleted(run, 0.1))
+    send(served, completed(run, 0.1))
     text = served.text(**OPENMETRICS)
 
     assert len(list(parse_openmetrics(text))) > len(METRICS)
@@ -172,7 +172,7 @@ def test_promtool_has_nothing_to_say(start: Start, run: facts.Run) -> None:
 
 def test_what_workers_and_the_manager_count_is_exported(start: Start, run: facts.Run) -> None:
     served = start()
-    send(served, facts.TaskCompleted(run, 0.2), facts.TaskCompleted(run, 0.3))
+    send(served, completed(run, 0.2), completed(run, 0.3))
     events.tell(facts.TasksReleased, QUEUE, 3, "stopped")
 
     assert served.value("partisan_tasks_completed_total", **MAIL) == 2
@@ -400,7 +400,7 @@ def test_an_unready_manager_says_which_part_is_not(start: Start, state: SimpleNa
 def test_scrapes_go_on_while_the_manager_drains(start: Start, state: SimpleNamespace, run: facts.Run) -> None:
     served = start()
     state.draining = True
-    send(served, facts.TaskCompleted(run, 0.2))
+    send(served, completed(run, 0.2))
 
     assert served.value("partisan_manager_draining", queue=QUEUE) == 1
     assert served.value("partisan_tasks_completed_total", **MAIL) == 1
@@ -484,7 +484,7 @@ def test_no_counter_goes_down_when_workers_come_and_go(
     last: dict[Any, float] = {}
     for generation in range(1, 20):
         state.workers = (facts.WorkerSeen(0, generation, 0, "idle", None, 0.0, 1.0 / generation),)
-        send(served, facts.TaskCompleted(run, 0.2))
+        send(served, completed(run, 0.2))
         seen = {key: value for key, value in served.samples().items() if key[0].endswith("_total")}
         assert all(seen[key] >= value for key, value in last.items())
         last = seen

@@ -16,7 +16,7 @@ from django_partisan.metrics.catalogue import METRICS
 from django_partisan.metrics.custom import Measures
 from django_partisan.metrics.recorder import Recorder
 
-from .conftest import ERROR, QUEUE
+from .conftest import ERROR, QUEUE, completed
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 MAIL = (QUEUE, "Mail")
@@ -39,7 +39,7 @@ def test_a_completed_run_counts_as_started_and_completed_with_its_times(
     recording: Recorder, run: facts.Run
 ) -> None:
     events.tell(facts.TaskStarted, run)
-    events.tell(facts.TaskCompleted, run, 0.2)
+    events.tell(facts.RunsCompleted, *completed(run, 0.2))
 
     assert recording.take() == (
         {("partisan_tasks_started_total", MAIL): 1, ("partisan_tasks_completed_total", MAIL): 1},
@@ -52,7 +52,7 @@ def test_a_completed_run_counts_as_started_and_completed_with_its_times(
 
 
 def test_nothing_counted_is_nothing_sent(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.TaskCompleted, run, 0.2)
+    events.tell(facts.RunsCompleted, *completed(run, 0.2))
     recording.take()
 
     assert recording.take() is None
@@ -60,11 +60,12 @@ def test_nothing_counted_is_nothing_sent(recording: Recorder, run: facts.Run) ->
 
 def test_the_start_of_a_run_is_not_even_made_a_fact(recording: Recorder) -> None:
     assert not events.wanted(facts.TaskStarted)
-    assert events.wanted(facts.TaskCompleted)
+    assert events.wanted(facts.RunsCompleted)
+    assert not events.wanted(facts.TaskCompleted)
 
 
 def test_a_message_consists_of_plain_values(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.TaskCompleted, run, 0.2)
+    events.tell(facts.RunsCompleted, *completed(run, 0.2))
     events.tell(facts.TaskFailed, run, 0.1, "error", ERROR)
     value = recording.take()
 
@@ -74,7 +75,7 @@ def test_a_message_consists_of_plain_values(recording: Recorder, run: facts.Run)
 def test_many_runs_of_several_processors_are_counted_apart(recording: Recorder, run: facts.Run) -> None:
     for number in range(30):
         one = run._replace(processor=("Mail", "Report")[number % 2], attempt=1 + number % 3)
-        events.tell(facts.TaskCompleted, one, number / 10)
+        events.tell(facts.RunsCompleted, *completed(one, number / 10))
     value = recording.take()
 
     assert value is not None
@@ -87,7 +88,7 @@ def test_many_runs_of_several_processors_are_counted_apart(recording: Recorder, 
 
 
 def test_an_unregistered_processor_counts_as_other(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.TaskCompleted, run._replace(processor="Gone"), 0.2)
+    events.tell(facts.RunsCompleted, *completed(run._replace(processor="Gone"), 0.2))
 
     assert ("partisan_tasks_completed_total", (QUEUE, "_other")) in counters(recording)
 
@@ -247,7 +248,7 @@ def test_facts_that_pile_up_are_counted_without_being_asked(
 ) -> None:
     monkeypatch.setattr(recorder, "PENDING_MAX", 10)
     for _ in range(25):
-        events.tell(facts.TaskCompleted, run, 0.2)
+        events.tell(facts.RunsCompleted, *completed(run, 0.2))
 
     assert len(recording._pending) <= 10
     assert counters(recording)["partisan_tasks_completed_total", MAIL] == 25
@@ -256,7 +257,7 @@ def test_facts_that_pile_up_are_counted_without_being_asked(
 def test_threads_may_tell_while_another_takes(recording: Recorder, run: facts.Run) -> None:
     def tell() -> None:
         for _ in range(2_000):
-            events.tell(facts.TaskCompleted, run, 0.2)
+            events.tell(facts.RunsCompleted, *completed(run, 0.2))
 
     threads = [threading.Thread(target=tell) for _ in range(3)]
     total = 0.0
@@ -296,6 +297,7 @@ def test_the_last_run_of_a_sampled_trace_is_the_exemplar(
     span = kind(SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=flags))
     with trace.use_span(span):
         events.tell(facts.TaskCompleted, run, 0.2)
+    events.tell(facts.RunsCompleted, *completed(run, 0.2))
     events.tell(facts.TasksReleased, QUEUE, 3, "stopped")
     value = recording.take()
 

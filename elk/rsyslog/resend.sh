@@ -1,0 +1,27 @@
+#!/bin/sh
+# Sends again what Elasticsearch answered with an error as a whole (such as 503), which rsyslog does not try
+# again but keeps in the file not_sent:
+#
+#     resend.sh https://elasticsearch.example.com:9200 /var/log/partisan/not_sent [PIDFILE of rsyslog]
+#
+# Run in the tests, together with partisan.conf. Needs curl and jq. What is there already is not doubled.
+set -eu
+url=${1:?give the address of Elasticsearch}
+file=${2:?give the path of the file not_sent}
+pidfile=${3:-/run/rsyslogd.pid}
+taken=$file.$(date +%s)
+
+mv "$file" "$taken"
+# rsyslog has the file open until it is told.
+kill -HUP "$(cat "$pidfile")"
+sleep 1
+while IFS= read -r line; do
+    printf '%s\n' "$line" | jq --join-output .request.postdata |
+        curl --fail --silent --show-error --header 'Content-Type: application/x-ndjson' \
+            --data-binary @- "$url/_bulk" |
+        jq --exit-status '[.items[][] | select(.status > 299 and .status != 409)] == []' >/dev/null || {
+        echo "not everything could be sent; it stays in $taken" >&2
+        exit 1
+    }
+done <"$taken"
+rm "$taken"
