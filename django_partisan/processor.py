@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from datetime import timezone as datetime_timezone
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -241,13 +242,16 @@ def _tell_enqueued(task: Task, inserted: bool, arguments_text: str) -> None:
         task.postpones,
     )
     if inserted:
-        events.tell(TaskEnqueued, ref, task.execute_after, not task.ready, arguments_text)
+        due_at = task.execute_after
+        if timezone.is_naive(due_at):  # USE_TZ = False
+            due_at = timezone.make_aware(due_at)
+        events.tell(TaskEnqueued, ref, due_at, not task.ready, arguments_text)
     else:
         events.tell(TaskDeduplicated, ref)
 
 
 def _tell_all_enqueued(told: list[tuple[tuple[int, bool], NewTask, bool]]) -> None:
-    now = timezone.now()
+    now = datetime.now(tz=datetime_timezone.utc)
     for (task_id, inserted), new, is_first in told:
         ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
         if inserted and is_first:

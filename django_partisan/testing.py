@@ -144,16 +144,15 @@ class _Stage:
 @contextmanager
 def _errors_contained(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Keep the test's transaction usable where a run leaves it broken; a worker's run has none around it."""
-    if not connection.in_atomic_block:
-        yield
-        return
-    savepoint = transaction.savepoint(connection.alias)
+    savepoint = connection.savepoint() if connection.in_atomic_block else None
     yield
+    if savepoint is None:
+        return
     try:
-        transaction.savepoint_commit(savepoint, connection.alias)
+        connection.savepoint_commit(savepoint)
     except DatabaseError:
         connection.needs_rollback = False
-        transaction.savepoint_rollback(savepoint, connection.alias)
+        connection.savepoint_rollback(savepoint)
 
 
 def _told(outcome: Outcome) -> tuple[str, float | None, str | None, ErrorInfo | None]:

@@ -103,7 +103,7 @@ def _probe(done: threading.Event, taken: list[float]) -> None:
         connection.close()
 
 
-def _ask(sql: str, *parameters: object) -> None:
+def _ask(sql: str, *parameters: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
 

@@ -6,7 +6,7 @@ from django_partisan import events
 from django_partisan.conf import QueueConfig
 from django_partisan.engine.buffer import Buffer
 from django_partisan.engine.execution import CLAIM_LOST
-from django_partisan.engine.handover import ClaimTimes, Pace, feed, to_recall
+from django_partisan.engine.handover import SILENT_SECONDS, STALE_SECONDS, ClaimTimes, Pace, feed, to_recall
 from django_partisan.engine.naming import task_ref
 from django_partisan.engine.pool import Pool
 from django_partisan.engine.presence import PresenceFile
@@ -61,16 +61,17 @@ class Custody:
         return max(self._config.max_queue_size - not_begun, unfed, 0)
 
     def hand_over(self, pool: Pool, now: float) -> None:
-        """Feed the workers; where nothing is left for an idle one, recall from one that is stuck."""
+        """Feed the workers; recall from one that is stuck, at once if an idle one has nothing to do."""
         self._recall_at = NEVER
         if self._shutdown.is_draining:
             return
         for worker, rows in feed(pool.workers, self.buffer, self._pace):
             pool.hand_over(worker, rows, self._claim_times.of(rows))
-        if not self.buffer and any(worker.is_idle for worker in pool.workers):
-            stuck, self._recall_at = to_recall(pool.workers, self._presence, now)
-            for worker in stuck:
-                worker.recall()
+        is_wanted = not self.buffer and any(worker.is_idle for worker in pool.workers)
+        patience = STALE_SECONDS if is_wanted else SILENT_SECONDS
+        stuck, self._recall_at = to_recall(pool.workers, self._presence, now, patience)
+        for worker in stuck:
+            worker.recall()
 
     def next_at(self) -> float:
         """Return the monotonic time at which a worker may turn out to be stuck."""

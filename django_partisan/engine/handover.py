@@ -22,6 +22,8 @@ LEAST_TASK_SECONDS: Final = 5e-6
 """What any task costs us, even one that does nothing."""
 STALE_SECONDS: Final = 0.020
 """How long a worker may be at one task before what waits behind it goes to an idle worker."""
+SILENT_SECONDS: Final = 0.100
+"""How long it may be without reporting those that came before, though no other worker is idle."""
 CLAIMS_REMEMBERED: Final = 1000
 
 
@@ -100,14 +102,14 @@ def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> l
 
 
 def to_recall(
-    workers: Iterable[WorkerProcess], presence: PresenceFile, now: float
+    workers: Iterable[WorkerProcess], presence: PresenceFile, now: float, patience: float
 ) -> tuple[list[WorkerProcess], float]:
-    """Return the workers that hold tasks behind one that takes long, and when to look again."""
+    """Return the workers that hold more than one that takes long, and when to look again."""
     stuck: list[WorkerProcess] = []
     look_at = float("inf")
     for worker in workers:
         if len(worker.held) > 1 and not worker.recalling:
-            stale_at = max(presence.page(worker.slot).since, worker.heard_at) + STALE_SECONDS
+            stale_at = max(presence.page(worker.slot).since, worker.heard_at) + patience
             if stale_at <= now:
                 stuck.append(worker)
             else:

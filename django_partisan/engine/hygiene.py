@@ -12,7 +12,8 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-_TRANSACTION_IDLE = 0  # libpq's PQTRANS_IDLE, the same number in both drivers
+# libpq's PQTRANS_IDLE and PQTRANS_UNKNOWN (the connection is lost), the same numbers in both drivers.
+_NO_TRANSACTION = (0, 4)
 
 
 class Hygiene:
@@ -66,9 +67,9 @@ def _has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
         return True
     raw = connection.connection
     if hasattr(raw, "pgconn"):
-        return bool(raw.pgconn.transaction_status != _TRANSACTION_IDLE)
+        return raw.pgconn.transaction_status not in _NO_TRANSACTION
     if hasattr(raw, "get_transaction_status"):
-        return bool(raw.get_transaction_status() != _TRANSACTION_IDLE)
+        return raw.get_transaction_status() not in _NO_TRANSACTION
     return False
 
 

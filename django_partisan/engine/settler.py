@@ -131,7 +131,7 @@ class Settler:
         batch = self._under_way
         assert batch is not None
         if isinstance(result, Exception):
-            self._under_way = batch._replace(again=True)
+            self._under_way = Batch(batch.completed, batch.others, batch.released, again=True)
             events.tell(SettleErrored, self._config.queue)
             if self._outage.fail(result):
                 events.tell(SettleFailed, self._config.queue, len(batch), self._outage.error)

@@ -35,8 +35,6 @@ class Starter:
     """A thread that starts workers from a fork server, one after the other."""
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
-        if METHOD == "forkserver":
-            _demand_short_temporary_folder()
         self._presence_fd = presence_fd
         self._deliver = deliver
         self._context: Any = get_context(METHOD)
@@ -98,10 +96,10 @@ class Starter:
         self._deliver(lambda: done(code))
 
 
-def _demand_short_temporary_folder() -> None:
+def demand_short_temporary_folder() -> None:
     """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
     folder = tempfile.gettempdir()
-    if len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
+    if METHOD == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
         raise CannotStart(
             f"The path of the temporary folder {folder} is longer than {TEMPORARY_FOLDER_MAX_BYTES} bytes, "
             "too long for a socket inside it. Set TMPDIR to a shorter one."

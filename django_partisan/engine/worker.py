@@ -59,6 +59,7 @@ class Worker:
         self._warnings = warnings
         self._pipe = WorkerEnd(pipe)
         self._sending = threading.Lock()
+        self._accounts = threading.Lock()  # the recalling thread reports too, while a run takes long
         self._page = WorkerPage(presence, spec.slot)
         self._inbox = Inbox(self._pipe, bell, self._give_back)
         self._hygiene = Hygiene()
@@ -115,7 +116,13 @@ class Worker:
         executor.started = started = monotonic()
         self._page.begin(row[ID], started)
         outcome = executor.execute(row)
-        seconds = executor.ended - started
+        with self._accounts:
+            self._account(row, outcome, executor.ended - started)
+        if self._hygiene.opened:
+            for database in self._hygiene.after_run():
+                events.tell(TransactionLeftOpen, executor.run_of(row), database)
+
+    def _account(self, row: TaskRow, outcome: Outcome | str, seconds: float) -> None:
         self._page.busy_seconds += seconds
         self._unreported += 1
         if outcome is COMPLETED:
@@ -133,9 +140,6 @@ class Worker:
             measured[1] += seconds
         if self._counted is not None and (outcome is COMPLETED or outcome is SETTLED):
             self._count(row, seconds)
-        if self._hygiene.opened:
-            for database in self._hygiene.after_run():
-                events.tell(TransactionLeftOpen, self._executor.run_of(row), database)
 
     def _count(self, row: TaskRow, seconds: float) -> None:
         """Keep the figures of a completed run for those who count many at a time."""
@@ -149,6 +153,10 @@ class Worker:
 
     def _report(self) -> None:
         """Send what came of the tasks since the last report, with what the subscribers counted."""
+        with self._accounts:
+            self._send_accounts()
+
+    def _send_accounts(self) -> None:
         for processor, figures in (self._counted or {}).items():
             events.tell(RunsCompleted, self._spec.config.queue, processor, *figures)
         self._report_at = monotonic() + REPORT_EVERY_SECONDS
@@ -169,7 +177,9 @@ class Worker:
         self._counted: dict[str, Figures] | None = {} if events.wanted(RunsCompleted) else None
 
     def _give_back(self, ids: list[int]) -> None:
+        """Report and return tasks that were recalled; called in the recalling thread."""
         with contextlib.suppress(Broken):  # the main thread finds out by itself, at its next message
+            self._report()
             self._send((RETURNED, ids))
 
     def _send(self, message: Any) -> None:

@@ -10,7 +10,7 @@ from django_partisan import events, observability
 from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
-from django_partisan.logs.event import MANAGER
+from django_partisan.logs.event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
 
@@ -26,6 +26,11 @@ _subscriber: Final = LogSubscriber()
 
 def install() -> None:
     """Have this process's facts logged, as those of an application; logging itself stays as it is."""
+    of_application = logging.getLogger(f"{LOGGER}.{APP}")
+    if not of_application.handlers:
+        # Where nobody set up logging, the handler of last resort would print a refused enqueueing,
+        # which its caller hears of by an exception.
+        of_application.addHandler(logging.NullHandler())
     if _subscriber not in events.subscribers():
         events.subscribe(_subscriber)
 

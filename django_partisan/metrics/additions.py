@@ -1,7 +1,7 @@
 """What was counted since somebody last asked, as plain values that can cross a pipe."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from django_partisan.metrics import catalogue
@@ -39,8 +39,8 @@ class Additions:
         else:
             self._count_folded(key, amount)
 
-    def observe(self, key: Key, values: list[float], exemplar: Exemplar | None = None) -> None:
-        """Add to a histogram; ``values`` may be put in another order."""
+    def observe(self, key: Key, values: Sequence[float], exemplar: Exemplar | None = None) -> None:
+        """Add to a histogram."""
         found = self._histograms.get(key) or self._observed(key)
         bounds = self._bounds.get(key[0]) or self._bounds_of(key[0])
         add_to_buckets(found[0], bounds, values)
@@ -77,7 +77,7 @@ class Additions:
         return key[0], folded
 
 
-def add_to_buckets(buckets: dict[int, int], bounds: tuple[float, ...], values: list[float]) -> None:
+def add_to_buckets(buckets: dict[int, int], bounds: tuple[float, ...], values: Sequence[float]) -> None:
     """Count ``values`` into sparse buckets; one that equals a bound belongs below it."""
     if len(values) < FEW:
         for value in values:
@@ -85,7 +85,7 @@ def add_to_buckets(buckets: dict[int, int], bounds: tuple[float, ...], values: l
             buckets[index] = buckets.get(index, 0) + 1
         return
     # Many values mostly share a few buckets: sorting, then one search a bucket, costs a third.
-    values.sort()
+    values = sorted(values)
     done = 0
     for index, bound in enumerate(bounds):
         place = bisect_right(values, bound, done)

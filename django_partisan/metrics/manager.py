@@ -25,7 +25,8 @@ class ManagerRecorder(Recorder):
         """Keep the fact for the next scrape."""
         if isinstance(fact, WorkerReady | WorkerExited):
             self._readiness.note(fact)
-        super().handle(fact)
+        if not isinstance(fact, WorkerReady):
+            super().handle(fact)
 
     def absorb(self, slot: int, value: Any) -> None:
         """Add what a worker's ``take()`` returned."""

@@ -92,11 +92,9 @@ class Recorder(events.Subscriber):
             facts = pending[:]
             del pending[: len(facts)]  # a thread may have appended meanwhile
             for fact in facts:
-                count = COUNTED.get(type(fact))
-                if count is not None:
-                    if type(fact) in _MEASURES and fact.name not in self._metrics:
-                        self._metrics.update(custom.declared(registry.registered().values()))
-                    count(self._counting, fact)
+                if type(fact) in _MEASURES and fact.name not in self._metrics:
+                    self._metrics.update(custom.declared(registry.registered().values()))
+                COUNTED[type(fact)](self._counting, fact)
 
     def _count_swallowed(self) -> None:
         for name, total in events.swallowed.items():

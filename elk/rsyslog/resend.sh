@@ -1,10 +1,10 @@
 #!/bin/sh
 # Sends again what Elasticsearch answered with an error as a whole (such as 503), which rsyslog does not try
-# again but keeps in the file not_sent:
+# again but keeps in the file not_sent. Run in the tests, together with partisan.conf.
 #
 #     resend.sh https://elasticsearch.example.com:9200 /var/log/partisan/not_sent [PIDFILE of rsyslog]
 #
-# Run in the tests, together with partisan.conf. Needs curl and jq. What is there already is not doubled.
+# Needs curl and jq. What is there already is not doubled.
 set -eu
 url=${1:?give the address of Elasticsearch}
 file=${2:?give the path of the file not_sent}

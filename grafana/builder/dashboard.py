@@ -97,7 +97,7 @@ def _variables(by_processor: bool) -> Iterator[Any]:
 
 
 def _query_variable(name: str, label: str, query: str) -> build.QueryVariable:
-    variable = build.QueryVariable(name).label(label).datasource(DATASOURCE).definition(query)
+    variable = build.QueryVariable(name).label(label).datasource(DATASOURCE)
     variable.query({"qryType": 1, "query": query, "refId": name})
     variable.multi(True).include_all(True).all_value(".+")
     variable.current(model.VariableOption(selected=True, text=["All"], value=["$__all"]))
@@ -135,10 +135,7 @@ def _annotations() -> Iterator[build.AnnotationQuery]:
 
 
 def _tidy(value: Any, key: str = "") -> Any:
-    """Drop what the SDK adds to every link and what hides controls in a menu.
-
-    It knows one kind of link, but a link on data has three keys.
-    """
+    """Drop what the SDK adds: keys of other links and variables, and what hides controls in a menu."""
     if isinstance(value, list):
         return [_tidy(item, key) for item in value]
     if not isinstance(value, dict):
@@ -149,4 +146,5 @@ def _tidy(value: Any, key: str = "") -> Any:
         and not value.get("icon")
     ):
         return {name: value[name] for name in ("title", "url", "targetBlank")}
-    return {name: _tidy(item, name) for name, item in value.items() if name != "placement" or key == "legend"}
+    unwanted = {"auto", "auto_min", "auto_count"} | (set() if key == "legend" else {"placement"})
+    return {name: _tidy(item, name) for name, item in value.items() if name not in unwanted}

@@ -3,7 +3,8 @@
 //   node draw.mjs --prometheus http://127.0.0.1:9090 --out ../../build/panels [--minutes 180] [--scrape 15]
 //
 // Grafana's own panel components (@grafana/ui) draw; this is not the Grafana server, and the cells of
-// heatmaps, exemplars and annotations are painted by src/. Exits with 1 on any error in the browser.
+// heatmaps, exemplars and annotations are painted by src/. Exits with 1 on any error in the browser
+// and for any panel without data.
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import { createServer } from 'node:http';
@@ -116,8 +117,8 @@ try {
 }
 await writeFile(join(options.out, 'report.json'), JSON.stringify(report, null, 2));
 for (const { uid, errors, panels } of report) {
-  const blank = panels.filter((panel) => panel.points === 0).map((panel) => panel.title);
-  console.log(`${uid}: ${panels.length} panels, ${errors.length} errors, without data: ${blank.join(', ') || 'none'}`);
+  errors.push(...panels.filter((panel) => panel.points === 0).map((panel) => `${panel.title}: no data`));
+  console.log(`${uid}: ${panels.length} panels drawn, ${errors.length} errors`);
   errors.forEach((error) => console.error(`  ${error}`));
 }
 process.exit(report.some(({ errors }) => errors.length) ? 1 : 0);

@@ -21,7 +21,6 @@ from django_partisan.processor import BaseTaskProcessor
 from tests.app import journal
 from tests.app.models import Note
 
-
 if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not None:
     raise RuntimeError("not in a worker")
 
@@ -45,11 +44,6 @@ class Pass(Recorded):
 
     def work(self, *_: Any, seconds: float = 0.0) -> None:
         time.sleep(seconds)
-
-
-@registry.register
-class Elsewhere(Pass):
-    QUEUE_NAME = "other"
 
 
 @registry.register
@@ -261,7 +255,11 @@ class TellSignals(BaseTaskProcessor):
     """Tell what a program started by a task does not leave to the default: of TERM, INT and PIPE."""
 
     def run(self) -> None:
-        shown = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
-        masks = [int(line.split()[1], 16) for line in shown.splitlines() if line.startswith(("SigIgn", "SigBlk"))]
+        shown = subprocess.run(
+            ["cat", "/proc/self/status"], capture_output=True, text=True, check=True
+        ).stdout
+        masks = [
+            int(line.split()[1], 16) for line in shown.splitlines() if line.startswith(("SigIgn", "SigBlk"))
+        ]
         kept = [s.name for s in (signal.SIGTERM, signal.SIGINT) if any(mask >> (s - 1) & 1 for mask in masks)]
         journal.write("signals", caught_or_ignored=kept)

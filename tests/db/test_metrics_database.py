@@ -314,6 +314,7 @@ def test_twenty_scrapes_at_once_are_one_query(address: str, monkeypatch: pytest.
     assert len(reads) == 1
 
 
+@pytest.mark.parametrize("address", [{"METRICS_DB_TIMEOUT": 1}], indirect=True)  # leaves time to spare
 def test_a_locked_table_costs_three_seconds_at_most_and_the_figures_alone(address: str) -> None:
     with another_connection() as other, other.cursor() as cursor:
         cursor.execute("BEGIN")

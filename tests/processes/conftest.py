@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
 from .managing import Bench
 
-QUEUES: dict[str, Any] = {"default": {}, "other": {}}
 TABLES = "django_partisan_task, django_partisan_manager, app_note"
 
 
@@ -22,7 +19,7 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
     Nothing is rolled back, for managers must see it, and nothing is flushed, which takes longer
     than most tests here.
     """
-    with django_db_blocker.unblock(), override_settings(PARTISAN_CONFIG=QUEUES):
+    with django_db_blocker.unblock():
         yield
         connection.close()
 

@@ -2,8 +2,8 @@
 
 import json
 import os
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +29,12 @@ def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, wh
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
         time.sleep(0.01)
     return value
+
+
+def let_pass(seconds: float) -> None:
+    """Let time go by, where the length of a pause is what a test is about."""
+    until = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= until, seconds + 1)
 
 
 class Process(NamedTuple):
@@ -83,9 +89,11 @@ class ManagerProcess:
         """Return the log events of one action so far."""
         lines = self.out().splitlines(keepends=True)
         events = (json.loads(line) for line in lines if line.endswith("\n"))
-        return [event for event in events if event["event.action"] == action]
+        return [event for event in events if event.get("event.action") == action]
 
-    def wait_for(self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
+    def wait_for(
+        self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS
+    ) -> list[dict[str, Any]]:
         """Return the log events of one action as soon as there are ``count``."""
         try:
             wait_until(lambda: len(self.told(action)) >= count, seconds, f"{count} x {action}")
@@ -146,7 +154,9 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.temporary = Path(tempfile.mkdtemp(prefix="p-"))  # pytest's folders have paths too long for sockets
+        self.temporary = Path(
+            tempfile.mkdtemp(prefix="p-")
+        )  # pytest's folders have paths too long for sockets
         self.managers: list[ManagerProcess] = []
 
     def start(
@@ -159,7 +169,7 @@ class Bench:
     ) -> ManagerProcess:
         """Start a manager; ``queue`` are settings of its queue, ``settings`` any others of Django."""
         name = options[options.index("--queue-name") + 1] if "--queue-name" in options else "default"
-        partisan = {"default": {}, "other": {}, name: {"WORKERS_COUNT": 2, **queue}}
+        partisan = {"default": {}, name: {"WORKERS_COUNT": 2, **queue}}
         chosen = {"PARTISAN_CONFIG": partisan, **(settings or {})}
         environment = self.environment(database, chosen) | (variables or {})
         manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder)
@@ -195,7 +205,9 @@ class Bench:
         wanted = {**more, **({} if what is None else {"what": what})}
         return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
 
-    def wait_for(self, what: str, count: int = 1, seconds: float = PATIENCE_SECONDS, **more: Any) -> list[dict[str, Any]]:
+    def wait_for(
+        self, what: str, count: int = 1, seconds: float = PATIENCE_SECONDS, **more: Any
+    ) -> list[dict[str, Any]]:
         """Return the lines of one kind as soon as there are ``count``."""
         try:
             wait_until(lambda: len(self.journal(what, **more)) >= count, seconds, f"{count} x {what} {more}")
@@ -247,7 +259,8 @@ def sessions() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name LIKE 'django_partisan%%'", []
+            " WHERE datname = current_database() AND application_name LIKE 'django_partisan%%'",
+            [],
         )
         count: int = cursor.fetchone()[0]
         return count

@@ -7,6 +7,7 @@ import time
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.app.models import Note
 
 from .managing import Bench, wait_until
 
@@ -42,7 +43,9 @@ def test_death_of_a_worker_disturbs_no_other(bench: Bench):
     processors.Die(9).delay()
     manager.wait_for("task.failed")
     bench.open("gate")
-    wait_until(lambda: Task.objects.filter(pk__in=calm, status="finished", attempts=1, crashes=0).count() == 2)
+    wait_until(
+        lambda: Task.objects.filter(pk__in=calm, status="finished", attempts=1, crashes=0).count() == 2
+    )
 
     assert len(bench.journal("begun", processor="Wait")) == 2
 
@@ -181,7 +184,7 @@ def test_atomic_task_killed_with_its_manager_leaves_nothing_and_runs_again(bench
     assert bench.start("--once").ended() == 0
     task.refresh_from_db()
     assert (task.status, task.attempts) == ("finished", 2)
-    assert list(processors.Note.objects.values_list("text", flat=True)) == ["gate in attempt 2"]
+    assert list(Note.objects.values_list("text", flat=True)) == ["gate in attempt 2"]
 
 
 def test_worker_that_cannot_start_is_tried_again_at_growing_intervals(bench: Bench):

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from django.utils import timezone
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.app.models import Note
 
-from .managing import Bench, wait_until
+from .managing import Bench, let_pass, wait_until
 
 
 def finished() -> int:
@@ -23,6 +25,10 @@ def finished() -> int:
 
 def in_process() -> int:
     return Task.objects.filter(status="in_process").count()
+
+
+def are_finished(ids: list[int]) -> bool:
+    return Task.objects.filter(pk__in=ids, status="finished").count() == len(ids)
 
 
 def begun(bench: Bench) -> list[int]:
@@ -118,8 +124,7 @@ def test_task_enqueued_as_the_manager_falls_asleep_starts_within_a_second(bench:
         processors.Pass(number).delay()
         bench.wait_for("begun", number + 1, seconds=10)
         assert bench.journal("begun")[-1]["at"] - asked_at < 1
-        resume_at = time.monotonic() + 0.0005 * number
-        wait_until(lambda resume_at=resume_at: time.monotonic() >= resume_at)
+        let_pass(0.0005 * number)
 
 
 def wait_until_asleep() -> None:
@@ -166,7 +171,9 @@ def test_idle_worker_is_fed_whatever_the_sizes_are(bench: Bench):
 def test_tasks_that_wait_behind_a_long_one_go_to_an_idle_worker(bench: Bench):
     bench.ready()
     learn_to_wait(bench)
-    ids = bulk_delay([processors.WaitBriefly("gate"), *(processors.WaitBriefly("open", n) for n in range(20))])
+    ids = bulk_delay(
+        [processors.WaitBriefly("gate"), *(processors.WaitBriefly("open", n) for n in range(20))]
+    )
 
     bench.wait_for("ended", 20, seconds=5)
     first = bench.journal("begun")[0]["at"]
@@ -211,9 +218,9 @@ def test_tasks_recalled_from_a_worker_do_not_count_towards_its_recycling(bench: 
         gate = f"gate{number}"
         behind = [processors.WaitBriefly("open", number, index) for index in range(150)]
         ids = bulk_delay([processors.WaitBriefly(gate), *behind])
-        wait_until(lambda ids=ids: Task.objects.filter(pk__in=ids, status="finished").count() == 150, 10)
+        wait_until(partial(are_finished, ids[1:]), 10)
         bench.open(gate)
-        wait_until(lambda ids=ids: Task.objects.filter(pk__in=ids, status="finished").count() == 151, 10)
+        wait_until(partial(are_finished, ids), 10)
 
     assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled"}
 
@@ -233,12 +240,14 @@ def test_worker_is_recycled_after_its_number_of_tasks(bench: Bench):
 
 
 def test_completed_task_is_deleted_if_so_configured_and_a_failed_one_stays(bench: Bench):
-    bulk_delay([processors.Pass(), processors.Fail("kept"), processors.Atomic("complete"), processors.Postpone(1, 0)])
+    bulk_delay(
+        [processors.Pass(), processors.Fail("kept"), processors.Atomic("complete"), processors.Postpone(1, 0)]
+    )
 
     assert bench.start("--until-empty", DELETE_TASKS_ON_COMPLETE=True).ended() == 2
 
     assert [task.processor_class for task in Task.objects.all()] == ["Fail"]
-    assert processors.Note.objects.count() == 1
+    assert Note.objects.count() == 1
 
 
 def test_due_task_that_somebody_has_locked_is_not_asked_for_without_pause(bench: Bench):
@@ -252,8 +261,7 @@ def test_due_task_that_somebody_has_locked_is_not_asked_for_without_pause(bench:
         Task.objects.select_for_update().get(pk=locked.pk)
         manager.send(signal.SIGCONT)
         before = cpu_seconds(manager.pid)
-        begins = time.monotonic()
-        wait_until(lambda: time.monotonic() - begins > 1.5)
+        let_pass(1.5)
         assert cpu_seconds(manager.pid) - before < 0.4
         assert Task.objects.get(pk=locked.pk).status == "new"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.db import connection
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.app.models import Note
 
 from .managing import Bench, wait_until
 
@@ -206,7 +208,7 @@ def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Ben
     again = outcome_of(processors.WriteNote("and after"))
 
     assert task.status == written.status == again.status == "finished"
-    assert sorted(processors.Note.objects.values_list("text", flat=True)) == ["after", "and after"]
+    assert sorted(Note.objects.values_list("text", flat=True)) == ["after", "and after"]
     messages = [line["message"] for line in lines(serving) if str(task.pk) in line["message"]]
     assert any("left a transaction open on the database 'default'" in message for message in messages)
 
@@ -224,11 +226,11 @@ def test_language_and_time_zone_of_a_task_end_with_it(serving: Bench):
 def test_atomic_task_and_what_it_wrote_are_committed_together(serving: Bench):
     task = processors.Atomic("gate").delay()
     serving.wait_for("begun")
-    assert not processors.Note.objects.exists()
+    assert not Note.objects.exists()
 
     serving.open("gate")
     assert done(task).attempts == 1
-    assert processors.Note.objects.get().text == "gate in attempt 1"
+    assert Note.objects.get().text == "gate in attempt 1"
 
 
 @pytest.mark.parametrize(
@@ -240,16 +242,18 @@ def test_atomic_task_and_what_it_wrote_are_committed_together(serving: Bench):
         ("die", "finished", ["die in attempt 2"]),
     ],
 )
-def test_atomic_task_that_does_not_complete_leaves_nothing(serving: Bench, how: str, status: str, notes: list[str]):
+def test_atomic_task_that_does_not_complete_leaves_nothing(
+    serving: Bench, how: str, status: str, notes: list[str]
+):
     task = outcome_of(processors.Atomic(how))
 
     assert task.status == status
-    assert list(processors.Note.objects.values_list("text", flat=True)) == notes
+    assert list(Note.objects.values_list("text", flat=True)) == notes
 
 
 def pauses(bench: Bench) -> list[float]:
     begun = [line["at"] for line in bench.journal("begun")]
-    return [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(begun)]
 
 
 def lines(bench: Bench) -> list[dict[str, Any]]:

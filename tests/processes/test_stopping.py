@@ -10,7 +10,7 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 
-from .managing import Bench, ManagerProcess, sessions, wait_until
+from .managing import Bench, ManagerProcess, let_pass, sessions, wait_until
 
 STOPPING = [signal.SIGTERM, signal.SIGINT]
 
@@ -44,7 +44,9 @@ def test_signal_to_the_whole_group_lets_running_tasks_finish_and_gives_back_the_
 
     assert statuses() == {"finished": 4, "new": 7}
     assert Task.objects.get(pk=late.pk).attempts == 0
-    assert set(Task.objects.filter(status="new").values_list("attempts", "crashes", "claimed_by")) == {(0, 0, None)}
+    assert set(Task.objects.filter(status="new").values_list("attempts", "crashes", "claimed_by")) == {
+        (0, 0, None)
+    }
     assert said(manager) == []
     assert {event["event.reason"] for event in manager.told("worker.exited")} == {"stopped"}
     assert len(manager.told("worker.exited")) == 4
@@ -68,8 +70,7 @@ def test_signal_to_the_group_while_starting_leaves_no_fault(bench: Bench, number
     managers = [bench.start(WORKERS_COUNT=1) for _ in range(4)]
     for manager, step in zip(managers, range(4), strict=True):
         manager.wait_for("manager.started")
-        deadline = time.monotonic() + 0.06 * step
-        wait_until(lambda deadline=deadline: time.monotonic() >= deadline)
+        let_pass(0.06 * step)
         manager.send_to_group(number)
 
     for manager in managers:
@@ -99,7 +100,9 @@ def test_second_signal_ends_running_tasks_which_go_back_and_lose_no_attempt(benc
 
 @pytest.mark.parametrize("how", ["option", "setting"])
 def test_end_of_the_stop_timeout_ends_running_tasks(bench: Bench, how: str):
-    options, settings = ([], {"STOP_TIMEOUT_SECONDS": 0.5}) if how == "setting" else (["--stop-timeout", "0.5"], {})
+    options, settings = (
+        ([], {"STOP_TIMEOUT_SECONDS": 0.5}) if how == "setting" else (["--stop-timeout", "0.5"], {})
+    )
     manager = bench.ready(*options, **settings)
     processors.Wait("never").delay()
     bench.wait_for("begun")
@@ -171,7 +174,12 @@ def after_recycling(bench: Bench, manager: ManagerProcess, count: int) -> tuple[
     manager.wait_for("worker.exited", exits)
     manager.wait_for("worker.ready", exits + 2)
     seen = [resources(manager.pid)]
-    wait_until(lambda: seen.append(resources(manager.pid)) or seen[-5:].count(seen[-1]) == 5)  # type: ignore[func-returns-value]
+
+    def is_steady() -> bool:
+        seen.append(resources(manager.pid))
+        return seen[-5:].count(seen[-1]) == 5
+
+    wait_until(is_steady)
     return seen[-1]
 
 

@@ -1,7 +1,8 @@
-"""Draw every panel on the data of real managers under load: ``python -m tests.real_parts.draw_panels``.
+"""Check the dashboards' shape, then draw every panel on the data of real managers under load.
 
-Grafana's own panel components draw (grafana/panels), not the Grafana server. It needs Debian's
-prometheus, prometheus-alertmanager and chromium, and node; pictures go to build/panels.
+``python -m tests.real_parts.draw_panels``. Grafana's own panel components draw (grafana/panels), not the
+Grafana server. It needs node and Debian's prometheus, prometheus-alertmanager and chromium; pictures go
+to build/panels.
 """
 
 import argparse
@@ -37,6 +38,7 @@ def main() -> int:
         program(name)
     if not (DRAWER / "node_modules").is_dir():
         subprocess.run(NPM, cwd=DRAWER, check=True)
+    subprocess.run(["npm", "run", "--silent", "shape"], cwd=DRAWER, check=True)
     shutil.rmtree(options.out, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder, live_stack(Path(folder), short_rules=False) as stack:
         for queue, workers in QUEUES_UNDER_LOAD.items():

@@ -11,6 +11,7 @@ from django.utils import autoreload
 from django_partisan import conf, serving
 from django_partisan.conf import QueueConfig
 from django_partisan.engine.manager import EXIT_OK, Manager
+from django_partisan.engine.starter import demand_short_temporary_folder
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
@@ -91,11 +92,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve until stopped; exit with the manager's code."""
         if options["autoreload"]:
-            autoreload.run_with_reloader(self._serve, options)
+            autoreload.run_with_reloader(self._serve_until_reloaded, options)
         else:
             code = self._serve(options)
             if code != EXIT_OK:
                 raise SystemExit(code)
+
+    def _serve_until_reloaded(self, options: dict[str, Any]) -> None:
+        """Serve in the reloader's thread; after a refusal it waits for the change that cures it."""
+        try:
+            self._serve_or_refuse(options)
+        except PartisanError as error:
+            self.stderr.write(str(error))
 
     def _serve(self, options: dict[str, Any]) -> int:
         try:
@@ -107,12 +115,13 @@ class Command(BaseCommand):
         queue = options["queue_name"]
         conf.check_queue_name(queue)
         serving.demand_right_settings()
+        demand_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = conf.queue_config(queue, **given)
         serving.demand_database(options["wait_for_database"])
         with watching.manager_watched(config, options) as watch:
-            self._say(serving.describe(config))
             manager = Manager(config, watch.spec_of_worker, _ending(options))
+            self._say(serving.describe(config))
             if options["autoreload"]:
                 _stop_before_exit(manager)
             code = manager.run(watch.serve)

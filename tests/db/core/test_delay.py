@@ -448,6 +448,22 @@ def test_bulk_delay_tells_each_task_as_delay_does(diary):
     assert (at_once.task.id, at_once.scheduled) == (due, False)
 
 
+@pytest.mark.django_db(transaction=True)
+@override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin")
+def test_what_is_told_is_due_at_a_moment_with_a_time_zone_where_the_project_has_none(diary):
+    local = datetime(2999, 7, 1, 14, 0)  # noqa: DTZ001
+    Letter(1).delay(execute_after=local)
+    bulk_delay([Letter(2)], execute_after=local)
+    Letter(3).delay()
+    bulk_delay([Letter(4)])
+
+    told = [(fact.due_at.utcoffset() is not None, fact.scheduled) for fact in diary.of(TaskEnqueued)]
+    assert told == [(True, True), (True, True), (True, False), (True, False)]
+    assert {fact.due_at for fact in diary.of(TaskEnqueued)[:2]} == {
+        datetime(2999, 7, 1, 12, 0, tzinfo=timezone.utc)
+    }
+
+
 def test_if_one_of_many_is_refused_none_is_enqueued():
     with pytest.raises(TypeError, match=r"Letter: argument args\[0\] is nan"):
         bulk_delay([Letter(1), Letter(float("nan"))])

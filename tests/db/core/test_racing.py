@@ -97,7 +97,12 @@ def test_racing_delays_from_8_threads_and_2_processes_give_one_waiting_task(monk
     try:
         for program in programs:
             program.wait_until_ready()
-        barrier = Barrier(THREADS, action=lambda: [program.start() for program in programs])
+
+        def start_all() -> None:
+            for program in programs:
+                program.start()
+
+        barrier = Barrier(THREADS, action=start_all)
         ids = run_in_threads(
             lambda number: {Racing("once", only=True).delay().pk for _ in range(TIMES)}, barrier
         )

@@ -1,6 +1,5 @@
 """Managers of the watched application, and processes of the application itself."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from typing import Any
 
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
-from tests.processes.managing import ROOT, Bench, ManagerProcess, this_database
+from tests.processes.managing import ROOT, Bench, ManagerProcess
 from tests.settings import INSTALLED_APPS
 
 APPS = [*INSTALLED_APPS, "tests.processes.observability.watched"]
@@ -32,16 +31,19 @@ class Watching:
         **more: Any,
     ) -> ManagerProcess:
         """Start a manager; ``observability`` are its settings, ``more`` those that ``Bench.start`` takes."""
-        chosen = {
+        if "--metrics-port" not in options:
+            options = (*options, "--metrics-port", "0")
+        chosen = self.settings(level, observability) | (settings or {})
+        variables = without_exporters() | more.pop("variables", {})
+        return self.bench.start(*options, settings=chosen, variables=variables, **more)
+
+    def settings(self, level: str = "INFO", observability: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return Django's settings for the watched application."""
+        return {
             "INSTALLED_APPS": APPS,
             "PARTISAN_OBSERVABILITY": {"METRICS_DB_MIN_INTERVAL": 0, **(observability or {})},
             "LOGGING": logging_at(level),
-            **(settings or {}),
         }
-        if "--metrics-port" not in options:
-            options = (*options, "--metrics-port", "0")
-        variables = {**without_exporters(), **more.pop("variables", {})}
-        return self.bench.start(*options, settings=chosen, variables=variables, **more)
 
     def ready(self, *options: str, **more: Any) -> ManagerProcess:
         """Start a manager, and wait until every worker is ready."""
@@ -54,14 +56,8 @@ class Watching:
 
         ``before`` runs before Django is set up.
         """
-        settings = {"INSTALLED_APPS": APPS, "DATABASES": {"default": this_database()}}
         whole = f"{before}\nimport django\ndjango.setup()\n{IMPORTS}\n{code}"
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
-            "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
-            "TEST_SETTINGS": json.dumps(settings),
-            **variables,
-        }
+        environment = self.bench.environment(None, {"INSTALLED_APPS": APPS}) | without_exporters() | variables
         command = [sys.executable, "-X", "dev", "-c", whole]
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -278,6 +278,15 @@ def test_help_shows_options_in_both_spellings_exit_codes_and_examples():
     assert "  manage.py start_partisan --once" in text
 
 
+def test_under_autoreload_a_refusal_waits_for_the_change_that_cures_it(served, monkeypatch):
+    monkeypatch.setattr(autoreload, "run_with_reloader", lambda serve, options: serve(options))
+
+    said = start("--autoreload", "--queue-name", "male")
+
+    assert said.startswith("Unknown queue 'male'; known: 'default', 'mail'.")
+    assert served.config is None
+
+
 class Reloaded(Served):
     """A manager that Django's reloader stops: it ends when asked for the ``ends_at``-th time."""
 

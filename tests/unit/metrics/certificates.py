@@ -13,7 +13,8 @@ class Certificates:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.ca, key = self._files("ca")
-        run(*NEW, "-x509", *DAYS, "-subj", "/CN=ca", "-keyout", key, "-out", self.ca)
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        run(*NEW, "-x509", *DAYS, *usage, "-subj", "/CN=ca", "-keyout", key, "-out", self.ca)
         self._authority = ("-CA", self.ca, "-CAkey", key, "-CAcreateserial")
         self.server = self._signed("server", "subjectAltName=DNS:localhost,IP:127.0.0.1")
         self.client = self._signed("client", "extendedKeyUsage=clientAuth")
@@ -24,7 +25,7 @@ class Certificates:
     def _signed(self, name: str, extension: str) -> tuple[Path, Path]:
         certificate, key = self._files(name)
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
-        extensions.write_text(f"{extension}\n")
+        extensions.write_text(f"{extension}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
         run(*NEW, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         run(
             "x509",

@@ -328,7 +328,7 @@ def test_one_message_holds_a_bounded_number_of_series(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("copies", [1, 10])
 def test_a_value_that_equals_a_bound_belongs_below_it(copies: int) -> None:
     buckets: dict[int, int] = {}
-    add_to_buckets(buckets, (1.0, 2.0), [1.0, 2.0, 2.5, 0.5] * copies)
-    add_to_buckets(buckets, (1.0, 2.0), [1.0] * copies * 10)
+    add_to_buckets(buckets, (0.1, 1.0, 2.0), [1.0, 2.0, 2.5, 0.5] * copies)
+    add_to_buckets(buckets, (0.1, 1.0, 2.0), [1.0] * copies * 10)
 
-    assert buckets == {0: 12 * copies, 1: copies, 2: copies}
+    assert buckets == {1: 12 * copies, 2: copies, 3: copies}

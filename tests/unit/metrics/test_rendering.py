@@ -47,10 +47,10 @@ def test_openmetrics_ends_once() -> None:
     assert made.body.endswith(b"# EOF\n")
 
 
-def test_a_version_that_is_no_number_is_answered_with_text() -> None:
+def test_a_version_that_is_no_number_is_answered_all_the_same() -> None:
     made, _ = page(1, accept="application/openmetrics-text; version=x.y")
 
-    assert made.content_type.startswith("text/plain")
+    assert b"gauge0 1.0\n" in made.body
 
 
 def test_a_family_that_cannot_be_written_is_its_head_alone() -> None:

@@ -1,0 +1,30 @@
+"""Are the settings right?"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from django.core.checks import ERROR as ERROR_LEVEL
+from django.core.checks import run_checks
+
+from django_partisan import conf
+from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
+from django_partisan.doctor.subject import Subject
+from django_partisan.exceptions import UnknownQueue, WrongSetting
+
+NAME: Final = "settings"
+TAG: Final = "partisan"
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """Run the system checks of this application, and look for the queue."""
+    messages = [message for message in run_checks(tags=[TAG]) if not message.is_silenced()]
+    for message in messages:
+        status = ERROR if message.level >= ERROR_LEVEL else WARNING
+        yield Finding(NAME, status, f"{message.msg} ({message.id})", message.hint or "")
+    try:
+        conf.check_queue_name(subject.queue)
+    except (UnknownQueue, WrongSetting) as error:
+        yield Finding(NAME, ERROR, str(error))
+        return
+    if not messages:
+        yield Finding(NAME, FINE, f"Nothing is wrong; queues: {', '.join(conf.queue_names())}.")

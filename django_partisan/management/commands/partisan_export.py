@@ -1,0 +1,32 @@
+"""Write out the dashboards and alerts, or the log shipping recipes, of the installed version."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_partisan import __version__, shipped
+
+
+class Command(BaseCommand):
+    """Export shipped files; see ``--help``."""
+
+    help = "Write out Grafana dashboards and Prometheus alerts (grafana) or log shipping recipes (elk)."
+    requires_system_checks: list[str] = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what is written, and where."""
+        parser.add_argument("what", choices=sorted(shipped.PARTS), help="which files")
+        parser.add_argument("folder", type=Path, metavar="DIR", help="where to; made if it is not there")
+        parser.add_argument("--force", action="store_true", help="overwrite files that differ")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Write the files; refuse to overwrite others."""
+        folder: Path = options["folder"]
+        try:
+            paths = shipped.export(options["what"], folder, options["force"])
+        except (shipped.CannotExport, OSError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{len(paths)} files of version {__version__} are in {folder}.")

@@ -1,0 +1,157 @@
+"""The examples of our own pages are run, page by page, and do what the pages say."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.utils import timezone
+
+from django_partisan import conf, registry, signals
+from django_partisan.models import Task
+from django_partisan.testing import Ran, drain
+from tests.db.snippets import Project
+from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
+
+pytestmark = pytest.mark.django_db
+
+TESTED_BELOW = {
+    "README.md", "docs/errors.md", "docs/observability.md", "docs/postgresql.md", "docs/postponing.md",
+    "docs/queues.md", "docs/runbooks.md", "docs/settings.md", "docs/tasks.md", "docs/testing.md",
+}  # fmt: skip
+
+
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Project]:
+    monkeypatch.setattr(registry, "_classes", {})
+    receivers = list(signals.task_finished.receivers)
+    yield Project(monkeypatch, settings)
+    signals.task_finished.receivers = receivers
+    signals.task_finished.sender_receivers_cache.clear()
+
+
+def outcomes(ran: list[Ran]) -> Counter[tuple[str, str]]:
+    return Counter((one.processor, one.outcome) for one in ran)
+
+
+def tomorrow() -> Any:
+    return timezone.now() + timedelta(days=2)
+
+
+def test_every_page_with_an_example_is_tested_here():
+    with_examples = {
+        name_of(path)
+        for path in PAGES
+        if any(block.kind == "python" for block in blocks_of(path.read_text()))
+    }
+
+    assert with_examples == TESTED_BELOW
+
+
+def test_the_readme_sends_a_letter(project: Project):
+    project.run_page("README.md", page("README.md"))
+
+    assert outcomes(drain()) == {("Welcome", "completed"): 1}
+    assert [letter.to for letter in mail.outbox] == [["ada@example.org"]]
+    assert conf.queue_config("mail").max_queue_size == 50
+
+
+def test_the_page_on_tasks(project: Project):
+    project.run_page("docs/tasks.md", page("docs/tasks.md"))
+    now = outcomes(drain())
+    later = outcomes(drain(now=tomorrow()))
+
+    assert now == {
+        ("Letter", "completed"): 5,  # five letters that differ, and one for tomorrow
+        ("Reminder", "completed"): 1,
+        ("Archive", "completed"): 1,
+    }
+    assert later == {("Letter", "completed"): 1}
+
+
+def test_the_page_on_postponing(project: Project):
+    project.run_page("docs/postponing.md", page("docs/postponing.md"))
+    Task.objects.waiting().update(priority=1)
+    first = Task.objects.create(processor_class="Report", execute_after=tomorrow())
+    Task.objects.waiting().exclude(pk=first.pk).update(id=first.pk + 1)
+
+    [ran] = drain()
+
+    assert (ran.outcome, ran.delay_seconds) == ("postponed", 300)
+
+
+def test_the_page_on_errors(project: Project):
+    *_, again = project.run_page("docs/errors.md", page("docs/errors.md"))
+    first = [(one.outcome, one.delay_seconds, one.reason) for one in drain(now=tomorrow())]
+    project.run(again.text)
+    second = drain(now=tomorrow())
+
+    assert first == [
+        ("retried", 3, None),
+        ("retried", 6, None),
+        ("retried", 9, None),
+        ("failed", None, "retries_exhausted"),
+    ]
+    assert len(second) == 4, "a failed task that is put back has all its retries again"
+
+
+def test_the_page_on_queues(project: Project):
+    project.run_page("docs/queues.md", page("docs/queues.md"))
+
+    assert drain() == []
+    assert outcomes(drain("reports")) == {("YearlyReport", "completed"): 1}
+    assert conf.queue_config("reports").tasks_per_worker_instance == 50
+
+
+def test_the_page_on_settings(project: Project, settings: Any):
+    for block in blocks_of(page("docs/settings.md")):
+        if block.kind == "python":
+            project.configure(block.text)
+
+    assert conf.queue_config().workers_count == 5
+    assert list(conf.problems()) == []
+    assert settings.PARTISAN_OBSERVABILITY["METRICS_PORT"] == {"default": 9464, "reports": 9465}
+
+
+def test_the_page_on_testing(project: Project):
+    project.run_page("docs/testing.md", page("docs/testing.md"))
+    result = project.run_tests()
+
+    assert result.testsRun == 2
+    assert result.errors + result.failures == []
+
+
+def test_the_page_on_postgresql(project: Project, capsys: pytest.CaptureFixture[str]):
+    finished = Task.objects.create(
+        processor_class="Prune", status="finished", finished_at=timezone.now() - timedelta(days=40)
+    )
+
+    project.run_page("docs/postgresql.md", page("docs/postgresql.md"))
+    ran = outcomes(drain())
+
+    assert ran == {("Prune", "completed"): 2}, "it goes on until nothing is left"
+    assert not Task.objects.filter(pk=finished.pk).exists()
+    assert capsys.readouterr().out == "1\n", "the one task that is due"
+
+
+def test_the_runbooks_enqueue_failed_tasks_anew(project: Project):
+    project.run_page("docs/tasks.md", page("docs/tasks.md"))
+    Task.objects.all().delete()
+    project.names.update(Task=Task, SendMail=project.names["Letter"])
+    arguments = {"args": [], "kwargs": {"to": "ada@example.org", "text": "Hello"}}
+    Task.objects.create(processor_class="SendMail", status="error", arguments=arguments)
+
+    project.run_page("docs/runbooks.md", page("docs/runbooks.md"))
+
+    assert [task.arguments for task in Task.objects.waiting()] == [arguments]
+
+
+def test_the_page_on_observability(project: Project):
+    project.run_page("docs/observability.md", page("docs/observability.md"))
+    [carrying] = Task.objects.waiting().filter(processor_class="SendLetter")
+    ran = outcomes(drain())
+
+    assert carrying.context == {"ctx.request_id": "r-17"}
+    assert ran == {("SendLetter", "completed"): 1, ("ImportOrders", "completed"): 1}

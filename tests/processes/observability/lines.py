@@ -1,0 +1,82 @@
+"""Hold the log lines of a real run against the table of events and their fields."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from django_partisan.logs import EVENTS
+from django_partisan.logs.event import Event
+from django_partisan.logs.fields import COMMON, Field
+
+MAX_BYTES: Final = 4000
+BY_ACTION: Final[dict[str, Event]] = {event.action: event for event in EVENTS.values()}
+LEVELS: Final = {10: "debug", 20: "info", 30: "warning", 40: "error"}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_keywords(value: Any) -> bool:
+    return _is_text(value) or (isinstance(value, list) and all(map(_is_text, value)))
+
+
+def _is_long(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_date(value: Any) -> bool:
+    return _is_text(value) and datetime.fromisoformat(value.replace("Z", "+00:00")).tzinfo is not None
+
+
+_IS: Final[dict[str, Callable[[Any], bool]]] = {
+    "keyword": _are_keywords,
+    "text": _is_text,
+    "wildcard": _is_text,
+    "long": _is_long,
+    "date": _is_date,
+    "boolean": lambda value: isinstance(value, bool),
+}
+
+
+def checked(text: str) -> list[dict[str, Any]]:
+    """Return the events of a log, each held against the table: no line is too long, torn, or said otherwise."""
+    events = []
+    for line in text.splitlines():
+        assert len(line.encode()) < MAX_BYTES, line
+        event = json.loads(line)
+        _check(event)
+        events.append(event)
+    ids = [event["event.id"] for event in events]
+    assert len(set(ids)) == len(ids)
+    return events
+
+
+def _check(line: dict[str, Any]) -> None:
+    action = line.get("event.action")
+    if action is None:  # what a task itself says
+        assert line["log.logger"] == "django_partisan.task", line
+        _check_fields(line, list(COMMON), others_allowed=True)
+        return
+    event = BY_ACTION[action]
+    _check_fields(line, [*COMMON, *event.fields])
+    assert line["log.logger"].removeprefix("django_partisan.") in event.by, line
+    lowest, level = LEVELS[event.lowest_level()], line["log.level"]
+    assert level in (lowest, LEVELS[event.level]), line
+
+
+def _check_fields(line: dict[str, Any], fields: list[Field], others_allowed: bool = False) -> None:
+    declared = {field.name: field for field in fields}
+    for name, value in line.items():
+        if name.startswith("labels."):
+            assert _is_text(value), (name, line)
+        elif name in declared:
+            assert _IS[declared[name].type](value), (name, line)
+        else:
+            assert others_allowed and name.startswith(("partisan.", "error.")), (name, line)
+    event_wide = {field.name for field in fields if not field.optional} - {"labels.*"}
+    assert event_wide <= line.keys(), (event_wide - line.keys(), line)
+    names = sorted(line)
+    for parent, child in zip(names, names[1:], strict=False):
+        assert not child.startswith(f"{parent}."), (parent, child)

@@ -1,0 +1,232 @@
+"""Every event that can be provoked stands in the log of a real run, as the table says (acceptance check 2)."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from django_partisan.models import ManagerLease, Task
+from lab.otlp_sink import OtlpSink
+from tests.processes.managing import ManagerProcess, wait_until
+from tests.processes.observability.cutting import Wire
+from tests.processes.observability.lines import BY_ACTION, checked
+from tests.processes.observability.scraping import scrape
+from tests.processes.observability.watching import Watching, enqueue, wait_until_done
+
+OF_TASKS = {
+    *("task.enqueued", "task.deduplicated", "task.enqueue_failed", "task.claimed", "task.started"),
+    *("task.completed", "task.postponed", "task.retried", "task.failed", "task.rescued", "task.released"),
+    *("task.transaction_left_open", "worker.started", "worker.ready", "worker.exited"),
+    *("manager.started", "manager.draining", "manager.stopped"),
+}
+OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
+OF_LOST_CLAIMS = {"task.claim_lost", "manager.lease_lost"}
+OF_TELEMETRY = {"worker.telemetry_flush_timeout", "telemetry.dropped", "metrics.server_failed"}
+
+
+def told(manager: ManagerProcess) -> dict[str, list[dict[str, Any]]]:
+    """Return a manager's lines, which were all checked, by action."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in checked(manager.out()):
+        found.setdefault(line.get("event.action", ""), []).append(line)
+    return found
+
+
+def reasons(lines: list[dict[str, Any]]) -> set[str]:
+    return {line["event.reason"] for line in lines}
+
+
+def test_the_tests_below_provoke_every_event_of_the_table():
+    assert OF_TASKS | OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY == BY_ACTION.keys()
+
+
+def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
+    manager = watching.ready(level="DEBUG", TASKS_PER_WORKER_INSTANCE=5, MAX_CRASHES=1)
+    for name, *args in (
+        *(["Enqueue"], ["PostponeOnce"], ["RetryConstantly", 1], ["Mixed", "exhaust", 1], ["Fail", "no"]),
+        *(["ExitProcess"], ["Die", 9], ["Nobody"], ["LeaveTransactionOpen"], ["Pass"]),
+    ):
+        enqueue(name, *args)
+    wait_until_done()
+    enqueue("Wait", "gate", times=6)
+    watching.bench.wait_for("begun", 2, processor="Wait")
+    manager.send(signal.SIGTERM)
+    manager.wait_for("task.released")
+    watching.bench.open("gate")
+    assert manager.ended() == 0
+
+    lines = told(manager)
+    assert OF_TASKS <= lines.keys()
+    assert reasons(lines["task.failed"]) == {
+        *("error", "retries_exhausted", "max_postpones", "unregistered", "worker_lost")
+    }
+    assert reasons(lines["task.rescued"]) == {"worker_lost"}
+    assert reasons(lines["task.released"]) == {"stopped"}
+    assert reasons(lines["worker.exited"]) == {"recycled", "stopped", "signal", "error"}
+    by_reason = {line["event.reason"]: line for line in lines["worker.exited"]}
+    assert by_reason["error"]["process.exit_code"] == 3
+    assert by_reason["error"]["partisan.processor"] == "ExitProcess"
+    assert by_reason["signal"]["partisan.worker.signal"] == "SIGKILL"
+    assert by_reason["signal"]["partisan.processor"] == "Die"
+    levels = {reason: line["log.level"] for reason, line in by_reason.items()}
+    assert levels == {"recycled": "info", "stopped": "info", "signal": "error", "error": "error"}
+    assert {line["log.level"] for line in lines["task.retried"]} == {"warning"}
+    assert [line["message"] for line in lines["task.enqueue_failed"]] != []
+
+
+def test_a_run_is_one_canonical_line_and_a_failed_one_has_its_error(watching: Watching):
+    manager = watching.ready()
+    [done] = enqueue("Pass")
+    [failed] = enqueue("Fail", "long " * 5000)
+    wait_until_done()
+    manager.stop()
+
+    lines = told(manager)
+    [completed], [failure] = lines["task.completed"], lines["task.failed"]
+    assert (completed["partisan.task.id"], completed["event.outcome"]) == (str(done), "success")
+    assert completed["partisan.task.attempt"] == 1
+    assert 0 < completed["event.duration"] < 10**10
+    assert 0 <= completed["partisan.task.wait_ns"] < 10**10
+    row = Task.objects.get(pk=failed)
+    assert failure["error.type"] == row.error_type == "ValueError"
+    assert failure["error.message"].startswith("long long")
+    assert len(failure["error.message"]) <= 1024 < len(row.error_message or "")
+    assert failure["error.stack_trace"].startswith("Traceback")
+    assert "task.claimed" not in lines
+    assert "task.started" not in lines
+
+
+def test_an_outage_of_the_database_is_told_once_and_so_is_its_end(watching: Watching):
+    with Wire() as wire:
+        manager = watching.ready(database=wire.database, SLEEP_DELAY_SECONDS=0.2)
+        enqueue("Wait", "gate")
+        watching.bench.wait_for("begun")
+        scrape(manager)
+        wire.cut()
+        manager.wait_for("claim.failed")
+        watching.bench.open("gate")
+        manager.wait_for("task.settle_failed")
+        for _ in range(3):
+            scrape(manager)
+        manager.wait_for("metrics.db_scrape_failed")
+        wire.mend()
+        manager.wait_for("database.restored")
+        wait_until_done()
+        assert manager.stop() == 0
+
+    lines = told(manager)
+    for action in ("claim.failed", "task.settle_failed", "metrics.db_scrape_failed"):
+        assert len(lines[action]) == 1, action
+    restored = lines["database.restored"]
+    assert 1 <= len(restored) <= 2  # of claims, and of settles
+    assert min(line["partisan.database.failures"] for line in restored) > 0
+    assert min(line["event.duration"] for line in restored) > 0
+
+
+def test_an_outcome_whose_claim_was_taken_away_is_told(watching: Watching):
+    manager = watching.ready()
+    [task] = enqueue("Wait", "gate")
+    watching.bench.wait_for("begun")
+    Task.objects.update(claim_token=10**12)
+    watching.bench.open("gate")
+    manager.wait_for("task.claim_lost")
+    Task.objects.all().delete()
+    manager.stop()
+
+    lines = told(manager)
+    [lost] = lines["task.claim_lost"]
+    assert (lost["partisan.task.id"], lost["partisan.processor"]) == (str(task), "Wait")
+
+
+def test_a_lease_that_others_found_run_out_is_told(watching: Watching):
+    manager = watching.ready(LEASE_SECONDS=3)
+    enqueue("Wait", "gate")
+    watching.bench.wait_for("begun")
+    ManagerLease.objects.all().delete()
+    manager.wait_for("manager.lease_lost")
+    seen = scrape(manager)
+    watching.bench.open("gate")
+    wait_until_done()
+    manager.stop()
+
+    [lost] = told(manager)["manager.lease_lost"]
+    assert 0 < lost["partisan.manager.heartbeat_age_ns"] < 10**10
+    assert lost["partisan.manager.held"] == 1
+    assert seen.sum("partisan_manager_lease_lost_total") == 1
+
+
+def test_tasks_of_a_lost_manager_and_of_a_forced_stop_are_told_as_rescued(watching: Watching):
+    first = watching.ready(WORKERS_COUNT=1)
+    enqueue("Wait", "gate")
+    watching.bench.wait_for("begun")
+    first.send_to_group(signal.SIGKILL)
+    wait_until(first.is_gone)
+    second = watching.ready(WORKERS_COUNT=1)
+    watching.bench.wait_for("begun", 2)
+    second.send(signal.SIGTERM)
+    second.wait_for("manager.draining")
+    second.send(signal.SIGTERM)
+    assert second.ended() == 1
+
+    told(first)
+    rescued = told(second)["task.rescued"]
+    assert [line["event.reason"] for line in rescued] == ["manager_lost", "stopped"]
+    assert rescued[0]["partisan.manager.previous"]
+
+
+@pytest.fixture
+def refusing(db: None) -> Iterator[None]:
+    """Have the table refuse that tasks of one processor complete."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'not with me'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refusing BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
+            " WHEN (NEW.status = 'finished' AND NEW.processor_class = 'Leaf') EXECUTE FUNCTION refuse()"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION refuse() CASCADE")
+
+
+def test_an_outcome_that_the_table_refuses_fails_its_task_and_is_told(watching: Watching, refusing: None):
+    manager = watching.ready()
+    [refused] = enqueue("Leaf")
+    enqueue("Pass", times=3)
+    wait_until_done()
+    seen = scrape(manager)
+    manager.stop()
+
+    [failed] = told(manager)["task.failed"]
+    assert (failed["partisan.task.id"], failed["event.reason"]) == (str(refused), "unsettleable")
+    assert "not with me" in failed["error.message"]
+    assert seen.sum("partisan_tasks_failed_total", reason="unsettleable", processor="Leaf") == 1
+
+
+def test_telemetry_that_is_lost_is_told(watching: Watching, sink: OtlpSink):
+    sink.mode = "hang"
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        manager = watching.ready(
+            *("--metrics-port", str(taken.getsockname()[1])),
+            observability={"METRICS_REQUIRED": False, "TELEMETRY_SHUTDOWN_TIMEOUT": 0.5},
+            variables=variables,
+            TASKS_PER_WORKER_INSTANCE=1,
+        )
+        enqueue("Leaf", times=3)
+        manager.wait_for("worker.telemetry_flush_timeout")
+        sink.mode = "refuse"
+        sink.let_go()
+        enqueue("Leaf", times=3)
+        manager.wait_for("telemetry.dropped")
+        wait_until_done()
+        manager.stop()
+
+    lines = told(manager)
+    assert OF_TELEMETRY <= lines.keys()
+    assert len(lines["metrics.server_failed"]) == 1

@@ -1,0 +1,70 @@
+"""What users see and measure of their own tasks: measures, log lines, signals."""
+
+from tests.processes.managing import wait_until
+from tests.processes.observability.lines import checked
+from tests.processes.observability.scraping import scrape, scrape_until
+from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+
+OF_TASK = {"queue": "default", "processor": "Measured"}
+
+
+def test_measures_of_a_processor_are_exported(watching: Watching):
+    manager = watching.ready()
+    before = scrape(manager)
+    enqueue("Measured", times=3)
+    seen = scrape_until(manager, "partisan_user_mails_total", 3)
+
+    assert list(before.series("partisan_user_bytes_total", **OF_TASK).values()) == [0]
+    assert before.families["partisan_user_mails"].documentation == "Mails sent."
+    assert seen.series("partisan_user_mails_total") == {frozenset({**OF_TASK, "country": "at"}.items()): 3}
+    assert seen.sum("partisan_user_bytes_total", **OF_TASK) == 7.5
+    assert seen.sum("partisan_user_size_bytes_bucket", le="10.0") == 0
+    assert seen.sum("partisan_user_size_bytes_bucket", le="100.0") == 3
+    assert seen.sum("partisan_user_size_bytes_sum") == 150
+
+
+def test_measures_cost_nothing_and_raise_nothing_without_a_port(watching: Watching):
+    manager = watching.bench.ready(settings=watching.settings())
+    enqueue("Measured")
+    wait_until_done()
+    manager.stop()
+
+    assert statuses() == {"finished": 1}
+    assert "partisan.manager.metrics_address" not in manager.told("manager.started")[0]
+    assert manager.err().count("\n") == 1  # what it serves
+
+
+def test_lines_of_a_task_name_it_and_its_trace(watching: Watching):
+    manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
+    [task] = enqueue("Measured")
+    wait_until_done()
+    manager.stop()
+
+    [said] = [line for line in checked(manager.out()) if "event.action" not in line]
+    [measured] = watching.bench.journal("measured")
+    assert said["message"] == "sent 1 mails"
+    assert (said["log.logger"], said["log.level"]) == ("django_partisan.task", "info")
+    assert (said["partisan.task.id"], said["partisan.processor"]) == (str(task), "Measured")
+    assert said["partisan.task.attempt"] == 1
+    assert (said["trace.id"], said["span.id"]) == (measured["trace"], measured["span"])
+    assert (said["labels.country"], said["labels.customer"]) == ("at", '{"id": 7}')
+
+
+def test_signals_are_sent_in_workers(watching: Watching):
+    manager = watching.ready()
+    [task] = enqueue("Measured")
+    sent = watching.bench.wait_for("signal", 2)
+
+    assert [line["kind"] for line in sent] == ["started", "completed"]
+    assert {(line["id"], line["sender"]) for line in sent} == {(task, "Measured")}
+    assert {line["pid"] for line in sent} <= set(manager.workers())
+
+
+def test_a_receiver_that_raises_costs_nothing_but_a_count(watching: Watching):
+    manager = watching.ready()
+    enqueue("OfALoudReceiver", times=2)
+    seen = scrape_until(manager, "partisan_tasks_completed_total", 2)
+    wait_until(lambda: statuses() == {"finished": 2})
+
+    assert seen.sum("partisan_telemetry_errors_total", signal="signals") == 2
+    assert manager.err().count("the signals subscriber raised") <= 2  # once a worker

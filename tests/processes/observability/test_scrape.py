@@ -1,0 +1,101 @@
+"""A real scrape holds what the catalogue says, and nothing else (acceptance check 3)."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from django_partisan.metrics import catalogue
+from django_partisan.metrics.custom import OWN_LABELS
+from django_partisan.metrics.metric import COUNTER, HISTOGRAM, INFO, Metric
+from tests.processes.managing import ManagerProcess
+from tests.processes.observability.scraping import OPENMETRICS, TEXT, Scrape, address_of, get, scrape_until
+from tests.processes.observability.watching import Watching, enqueue, wait_until_done
+
+OURS = "partisan_"
+USERS = "partisan_user_"
+NEVER_EMPTY = {name for name, metric in catalogue.METRICS.items() if "D" not in metric.sources}
+PROCESS = {"process_cpu_seconds", "process_resident_memory_bytes", "python_info", "python_gc_collections"}
+
+
+def after_some_work(watching: Watching) -> tuple[ManagerProcess, Scrape]:
+    """Return a manager that ran a little of everything with spans, and what it exports."""
+    manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
+    for name, *args in (["Enqueue"], ["PostponeOnce"], ["RetryConstantly", 1], ["Fail", "no"], ["Measured"]):
+        enqueue(name, *args)
+    wait_until_done()
+    scrape_until(manager, "partisan_task_attempts_count", 7)
+    return manager, scrape_until(manager, "partisan_db_up", 1)
+
+
+def family_name(metric: Metric) -> str:
+    """Return how OpenMetrics calls a family."""
+    suffix = {COUNTER: "_total", INFO: "_info"}.get(metric.kind, "")
+    return metric.name.removesuffix(suffix)
+
+
+def test_families_kinds_and_labels_are_those_of_the_catalogue(watching: Watching):
+    _, seen = after_some_work(watching)
+
+    ours = {name: family for name, family in seen.families.items() if name.startswith(OURS)}
+    declared = {family_name(metric): metric for metric in catalogue.METRICS.values()}
+    assert {name for name in ours if not name.startswith(USERS)} == declared.keys()
+    for name, metric in declared.items():
+        assert ours[name].type == metric.kind, name
+        assert ours[name].documentation == metric.help, name
+        for sample in ours[name].samples:
+            extra = {"le"} if metric.kind == HISTOGRAM and sample.name.endswith("_bucket") else set()
+            assert set(sample.labels) == {*metric.labels, *extra}, sample
+    assert {name for name in PROCESS if name in seen.families} == PROCESS
+    assert not [name for name in seen.values if name[0].endswith("_created")]
+
+
+def test_every_family_that_workers_and_manager_fill_has_series(watching: Watching):
+    _, seen = after_some_work(watching)
+
+    filled = {name for name, family in seen.families.items() if family.samples}
+    missing = {name for name in NEVER_EMPTY if family_name(catalogue.METRICS[name]) not in filled}
+    assert missing == set()
+
+
+def test_series_of_the_queue_s_processors_exist_before_their_first_run(watching: Watching):
+    manager = watching.ready()
+    seen = scrape_until(manager, "partisan_workers", 2)
+
+    for processor in ("Leaf", "Fail", "Measured"):
+        for way in ("started", "completed", "postponed", "retried"):
+            assert list(seen.series(f"partisan_tasks_{way}_total", processor=processor).values()) == [0]
+        assert set(seen.series("partisan_tasks_failed_total", processor=processor).values()) == {0}
+        assert len(seen.series("partisan_task_duration_seconds_count", processor=processor)) == 4
+    assert seen.series("partisan_tasks_started_total", processor="Elsewhere") == {}
+
+
+def test_exemplars_are_in_openmetrics_only(watching: Watching):
+    manager, seen = after_some_work(watching)
+    plain = get(address_of(manager), accept=TEXT)
+
+    names = {name.removesuffix("_bucket") for name, _ in seen.exemplars}
+    assert names == {"partisan_task_duration_seconds", "partisan_task_queue_wait_seconds"}
+    for exemplar in seen.exemplars.values():
+        assert {name: len(value) for name, value in exemplar.labels.items()} == {"trace_id": 32, "span_id": 16}
+    assert plain.content_type.startswith("text/plain")
+    assert " # {" not in plain.body
+    assert get(address_of(manager), accept=OPENMETRICS).content_type.startswith("application/openmetrics-text")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_has_nothing_to_say(watching: Watching):
+    manager, _ = after_some_work(watching)
+    text = get(address_of(manager), accept=TEXT).body
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_labels_of_users_come_after_queue_and_processor(watching: Watching):
+    _, seen = after_some_work(watching)
+
+    [labels] = seen.series("partisan_user_mails_total")
+    assert {name for name, _ in labels} == {*OWN_LABELS, "country"}

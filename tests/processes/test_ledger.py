@@ -1,0 +1,66 @@
+"""Ten thousand tasks of every kind, workers that come and go: each task's account is right."""
+
+import pytest
+from django.db.models import Count
+
+from django_partisan.models import Task
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+
+from .managing import Bench, wait_until
+
+WAYS = ("complete", "fail", "postpone", "retry", "exhaust")
+EACH = 2000
+# way: status, reason, attempts, postpones, retries
+ENDS = {
+    "complete": ("finished", None, 1, 0, 0),
+    "fail": ("error", "error", 1, 0, 0),
+    "postpone": ("finished", None, 2, 1, 0),
+    "retry": ("finished", None, 2, 0, 1),
+    "exhaust": ("error", "retries_exhausted", 3, 0, 2),
+}
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_mixed_tasks_over_four_recycled_workers_reach_their_right_end(bench: Bench):
+    way_of: dict[int, str] = {}
+    for start in range(0, EACH, 200):
+        made = [(way, number) for number in range(start, start + 200) for way in WAYS]
+        ids = bulk_delay(processors.Mixed(way, number) for way, number in made)
+        way_of |= {pk: way for pk, (way, _) in zip(ids, made, strict=True)}
+
+    manager = bench.start(
+        "--until-empty", "--log-format", "json", "--log-file", str(bench.folder / "log"),
+        WORKERS_COUNT=4, TASKS_PER_WORKER_INSTANCE=700, MIN_QUEUE_SIZE=200, MAX_QUEUE_SIZE=1000,
+    )  # fmt: skip
+    assert manager.ended(200) == 2, manager.err()
+
+    assert manager.err().splitlines()[1:] == ["4000 failed. Nothing waits in queue 'default'."]
+    rows = Task.objects.values_list("id", "status", "error_reason", "attempts", "postpones", "retries")
+    assert {pk: rest for pk, *rest in rows} == {pk: list(ENDS[way]) for pk, way in way_of.items()}
+    assert not Task.objects.filter(crashes__gt=0).exists()
+    assert no_task_ran_twice_at_the_same_time(bench)
+    assert len(bench.journal("begun")) == sum(attempts * EACH for _, _, attempts, _, _ in ENDS.values())
+    assert len({line["pid"] for line in bench.journal("begun")}) >= 4 + 18_000 // 700 - 4
+    assert Task.objects.values("status").annotate(n=Count("id")).count() == 2
+
+
+def no_task_ran_twice_at_the_same_time(bench: Bench) -> bool:
+    running: set[int] = set()
+    for line in bench.journal():
+        if line["what"] == "begun":
+            if line["id"] in running:
+                return False
+            running.add(line["id"])
+        else:
+            running.remove(line["id"])
+    return not running
+
+
+def test_every_argument_and_attempt_reaches_its_run(bench: Bench):
+    bench.ready()
+    ids = bulk_delay(processors.Mixed("postpone", number) for number in range(100))
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 100)
+
+    told = {(line["id"], line["attempt"], line["args"][1]) for line in bench.journal("begun")}
+    assert told == {(pk, attempt, number) for number, pk in enumerate(ids) for attempt in (1, 2)}

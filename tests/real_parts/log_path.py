@@ -1,0 +1,153 @@
+"""The path of a log line: a real manager's file, a real rsyslog, and a stand-in for Elasticsearch."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from lab import postgres
+from lab.bulk_endpoint import BulkEndpoint
+from tests.real_parts.servers import Child, NotReady, wait_for
+
+ROOT = Path(__file__).parents[2]
+ELK = ROOT / "elk"
+MANAGE = ROOT / "tests" / "manage.py"
+LOG_FOLDER = "/var/log/partisan"
+WORK_FOLDER = "/var/spool/rsyslog"
+PORT = 'serverport="9200"'
+
+
+def rsyslogd() -> str:
+    """Return the path of rsyslog's program; say how to install it if it is not there."""
+    path = shutil.which("rsyslogd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        raise NotReady("rsyslogd is missing; on Debian: apt-get install rsyslog rsyslog-elasticsearch")
+    return path
+
+
+def recipe(folder: Path, port: int) -> str:
+    """Return the recipe with folders and port of a test, and nothing else changed."""
+    text = (ELK / "rsyslog" / "partisan.conf").read_text()
+    for old, new in (
+        (LOG_FOLDER, str(folder / "log")),
+        (WORK_FOLDER, str(folder / "spool")),
+        (PORT, f'serverport="{port}"'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+class Rsyslog(Child):
+    """A real rsyslog that runs the recipe alone."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.pidfile = folder / "rsyslog.pid"
+        config = folder / "rsyslog.conf"
+        config.write_text(recipe(folder, port))
+        command = [rsyslogd(), "-n", "-f", str(config), "-i", str(self.pidfile)]
+        super().__init__("rsyslog", command, folder)
+        wait_for("rsyslog's pid file", self.pidfile.exists)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.pidfile.unlink(missing_ok=True)
+
+
+class LogPath:
+    """One folder of logs, one endpoint, and what is started to write and to ship."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str], closing: ExitStack) -> None:
+        self.folder = folder
+        self.log = folder / "log" / "partisan.log"
+        self.env = env
+        self._closing = closing
+        for name in ("log", "spool"):
+            (folder / name).mkdir()
+        self.endpoint = closing.enter_context(BulkEndpoint())
+        self.run(str(ELK / "elasticsearch" / "install.sh"), self.endpoint.url)
+        self.shipper = self.start_shipper()
+
+    def start_shipper(self) -> Rsyslog:
+        """Start rsyslog, also again after it ended."""
+        self.shipper = Rsyslog(self.folder, self.endpoint.port)
+        self._closing.callback(self.shipper.stop)
+        return self.shipper
+
+    def start_manager(self, queue: str) -> Child:
+        """Start a manager that writes ECS lines into the log file."""
+        options = ["--queue-name", queue, "--workers-count", "2", "--log-format", "ecs"]
+        command = [sys.executable, str(MANAGE), "start_partisan", *options, "--log-file", str(self.log)]
+        manager = Child(f"manager-{queue}", command, self.folder, self.env)
+        self._closing.callback(manager.stop)
+        return manager
+
+    def enqueue(self, processor: str, count: int) -> None:
+        """Enqueue ``count`` tasks of one processor."""
+        self.run(sys.executable, "-m", "tests.real_parts.live_project.enqueue", processor, str(count))
+
+    def run(self, *command: str) -> None:
+        """Run a program to its end."""
+        subprocess.run(command, env=self.env, cwd=ROOT, check=True, timeout=60)
+
+    def rotate(self) -> None:
+        """Rename the log file, as logrotate does."""
+        self.log.rename(f"{self.log}.1")
+
+    def lines(self) -> dict[str, dict[str, Any]]:
+        """Return every whole line that was written, by its ``event.id``."""
+        texts = (path.read_text() for path in self.log.parent.glob("partisan.log*"))
+        whole = [line for text in texts for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        lines = [json.loads(line) for line in whole]
+        assert len({line["event.id"] for line in lines}) == len(lines)
+        return {line["event.id"]: line for line in lines}
+
+    def wait_for_lines(self, action: str, count: int) -> None:
+        """Wait until ``count`` lines of one action were written."""
+
+        def told() -> bool:
+            actions = [line.get("event.action") for line in self.lines().values()]
+            return actions.count(action) >= count
+
+        wait_for(f"{count} x {action}", told)
+
+    def wait_for_delivery(self) -> None:
+        """Wait until the endpoint has a document for each line written."""
+        ids = self.lines().keys()
+        try:
+            self.endpoint.wait_for(lambda: ids <= self.endpoint.documents.keys(), f"{len(ids)} documents", 30)
+        except TimeoutError as error:
+            missing = [self.lines()[key] for key in ids - self.endpoint.documents.keys()]
+            raise NotReady(f"{len(missing)} missing, {missing[:3]}; {self.shipper.last_words()}") from error
+
+
+@contextmanager
+def project() -> Iterator[dict[str, str]]:
+    """Run a PostgreSQL with the tables; yield the environment of the project's processes."""
+    with postgres.server() as server:
+        env = {
+            **os.environ,
+            **server.env(),
+            "DJANGO_SETTINGS_MODULE": "tests.real_parts.live_project.settings",
+            "PYTHONPATH": str(ROOT),
+            "OTEL_SERVICE_NAME": "shop",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.2.3,deployment.environment.name=test",
+        }
+        command = [sys.executable, str(MANAGE), "migrate", "--verbosity", "0"]
+        subprocess.run(command, env=env, cwd=ROOT, check=True, timeout=60)
+        yield env
+
+
+@contextmanager
+def log_path(folder: Path, env: Mapping[str, str]) -> Iterator[LogPath]:
+    """Run shipper and endpoint; whatever was started is stopped at the end."""
+    with ExitStack() as closing:
+        yield LogPath(folder, env, closing)

@@ -1,0 +1,110 @@
+"""Tables, settings, options, checks and reasons on the pages are those of the code."""
+
+import re
+from argparse import ArgumentParser
+
+import pytest
+
+from django_partisan import checks, conf, facts, observability
+from django_partisan.metrics import catalogue
+from django_partisan.models import Task
+from django_partisan.tracing import spans
+from lab.document_tables import meanings, pages, tables
+from tests.unit.docs.pages import PAGES, blocks_of, code_in, first_cells_below, name_of, page
+
+# Of docker, systemd, Django, the benchmarks and our tools.
+OF_OTHER_PROGRAMS = {
+    "--check", "--cpus", "--database", "--durable", "--help", "--init", "--n", "--property", "--rows",
+    "--reps", "--scenarios", "--since", "--variants",
+}  # fmt: skip
+
+
+def test_the_tables_are_those_that_the_code_makes():
+    assert list(pages.out_of_date()) == [], "run: python -m lab.document_tables"
+
+
+def test_each_table_that_can_be_made_stands_on_a_page():
+    standing = [name for path in PAGES for name in pages.tables_of(path.read_text())]
+
+    assert sorted(standing) == sorted(tables.TABLES)
+
+
+def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
+    text = page("docs/settings.md")
+    stale = text.replace("| `MAX_CRASHES` | `3` |", "| `MAX_CRASHES` | `4` |")
+
+    assert stale != text
+    assert pages.with_tables(stale) == text
+
+
+def test_every_setting_and_no_other_has_a_meaning():
+    assert list(meanings.QUEUE) == list(conf.KEYS)
+    assert list(meanings.OBSERVABILITY) == list(observability.KEYS)
+
+
+def test_the_settings_page_lists_every_key():
+    text = page("docs/settings.md")
+
+    assert first_cells_below("## Of a queue", text) == list(conf.KEYS)
+    assert first_cells_below("## Of logs, spans and metrics", text) == list(observability.KEYS)
+
+
+def test_the_readme_lists_every_key_of_a_queue():
+    assert first_cells_below("## Settings", page("README.md")) == list(conf.KEYS)
+
+
+def test_the_settings_page_says_which_names_may_be_flat():
+    rows = re.findall(r"^\| `(\w+)` \|.*?\| (yes|no) \|", page("docs/settings.md"), re.MULTILINE)
+    said = dict(rows)
+
+    assert said == {name: "yes" if key.flat else "no" for name, key in conf.KEYS.items()}
+
+
+def test_the_settings_page_lists_every_check():
+    known = {value for value in vars(checks).values() if re.fullmatch(r"partisan\.[EW]\d+", str(value))}
+
+    assert set(first_cells_below("## When a setting is wrong", page("docs/settings.md"))) == known
+
+
+def test_the_page_on_errors_lists_every_reason_of_a_failure():
+    listed = set(first_cells_below("## Why a task failed", page("docs/errors.md")))
+
+    assert listed | {facts.REASON_TIMEOUT} == {
+        facts.REASON_ERROR,
+        facts.REASON_RETRIES_EXHAUSTED,
+        facts.REASON_MAX_POSTPONES,
+        facts.REASON_UNREGISTERED,
+        facts.REASON_WORKER_LOST,
+        facts.REASON_TIMEOUT,
+        facts.REASON_UNSETTLEABLE,
+    }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_every_option_that_is_named_exists(path, parser: ArgumentParser):
+    text = path.read_text()
+    code = [*code_in(text), *(block.text for block in blocks_of(text) if block.kind in ("console", "ini"))]
+    named = {option for piece in code for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", piece)}
+    known = {option for action in parser._actions for option in action.option_strings}
+
+    assert named - OF_OTHER_PROGRAMS <= known
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_every_metric_and_index_that_is_named_exists(path):
+    named = {
+        name
+        for piece in code_in(path.read_text())
+        for name in re.findall(r"\bpartisan_(?!user_)[a-z_]+\b(?!\.)", piece)
+    }
+    known = {name + suffix for name in catalogue.METRICS for suffix in ("", "_bucket", "_sum", "_count")}
+    known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]}
+
+    assert named - known == set()
+
+
+def test_the_page_on_observability_has_every_metric_span_and_attribute():
+    code = set(code_in(page("docs/observability.md")))
+
+    assert set(catalogue.METRICS) <= code
+    assert {attribute.name for attribute in spans.ATTRIBUTES} <= code

@@ -1,0 +1,36 @@
+"""The files of ``elk/`` as the tests read them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+ELK = ROOT / "elk"
+HAND_WRITTEN_BY_US = {".py"}
+WITHOUT_COMMENTS = {".json", ".ndjson", ".md"}
+
+
+def shipped() -> list[Path]:
+    """Return every file that a user gets."""
+    return sorted(
+        path
+        for path in ELK.rglob("*")
+        if path.is_file() and path.suffix not in HAND_WRITTEN_BY_US and "__pycache__" not in path.parts
+    )
+
+
+def read_yaml(name: str) -> Any:
+    """Return a YAML file's content."""
+    return yaml.safe_load((ELK / name).read_text())
+
+
+def read_json(name: str) -> Any:
+    """Return a JSON file's content."""
+    return json.loads((ELK / name).read_text())
+
+
+def saved_objects() -> list[dict[str, Any]]:
+    """Return the objects that Kibana imports."""
+    return [json.loads(line) for line in (ELK / "kibana" / "partisan.ndjson").read_text().splitlines()]

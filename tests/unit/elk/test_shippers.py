@@ -1,0 +1,117 @@
+"""The shippers' files have the shape that their programs ask for; none of these programs runs here."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.elk import files
+
+STREAM = "logs-partisan.events-default"
+PATHS = ["/var/log/partisan/*.log", "/var/log/partisan/*.log.1"]
+FILEBEAT = ("filebeat/filebeat.yml", "filebeat/filebeat-to-logstash.yml")
+LOGSTASH = (files.ELK / "logstash" / "partisan.conf").read_text()
+COLLECTOR = files.read_yaml("collector/collector.yaml")
+RSYSLOG = (files.ELK / "rsyslog" / "partisan.conf").read_text()
+
+
+def _operators() -> dict[str, dict[str, Any]]:
+    return {operator["type"]: operator for operator in COLLECTOR["receivers"]["filelog"]["operators"]}
+
+
+@pytest.mark.parametrize("name", FILEBEAT)
+def test_filebeat_reads_the_log_files_as_json_into_the_root(name: str) -> None:
+    [source] = files.read_yaml(name)["filebeat.inputs"]
+    [parser] = source["parsers"]
+
+    assert source["type"] == "filestream"
+    assert source["id"] == "partisan"
+    assert source["paths"] == PATHS
+    assert parser["ndjson"] == {
+        "target": "",
+        "overwrite_keys": True,
+        "expand_keys": True,
+        "add_error_key": True,
+    }
+
+
+def test_both_files_of_filebeat_read_alike() -> None:
+    first, second = (files.read_yaml(name)["filebeat.inputs"] for name in FILEBEAT)
+
+    assert first == second
+
+
+def test_filebeat_writes_to_the_data_stream_under_the_id_of_the_event() -> None:
+    config = files.read_yaml(FILEBEAT[0])
+    [processor] = config["processors"]
+    [then] = processor["then"]
+
+    assert config["output.elasticsearch"]["index"] == STREAM
+    assert then["fingerprint"] == {"fields": ["event.id"], "target_field": "@metadata._id"}
+    assert config["setup.template.enabled"] is False
+    assert config["setup.ilm.enabled"] is False
+
+
+def test_filebeat_and_logstash_meet_at_one_port() -> None:
+    [host] = files.read_yaml(FILEBEAT[1])["output.logstash"]["hosts"]
+
+    assert host.endswith(":5044}")
+    assert re.search(r"beats \{\s*port => 5044\b", LOGSTASH)
+
+
+def test_logstash_does_not_parse_the_lines_again() -> None:
+    assert "json" not in re.sub(r"#.*", "", LOGSTASH).lower()
+
+
+def test_logstash_writes_to_the_data_stream_under_the_id_of_the_event() -> None:
+    settings = dict(re.findall(r"^\s+(\w+) => \"([^\"]*)\"$", LOGSTASH, re.MULTILINE))
+
+    assert settings["data_stream"] == "true"
+    names = (settings[f"data_stream_{part}"] for part in ("type", "dataset", "namespace"))
+    assert "-".join(names) == STREAM
+    assert settings["document_id"] == "%{[event][id]}"
+
+
+def test_logstash_has_balanced_braces() -> None:
+    code = re.sub(r'"[^"]*"|#.*', "", LOGSTASH)
+
+    assert code.count("{") == code.count("}") == 7
+
+
+def test_logstash_keeps_what_elasticsearch_refuses() -> None:
+    assert files.read_yaml("logstash/logstash.yml")["dead_letter_queue.enable"] is True
+
+
+def test_the_collector_parses_json_time_severity_and_trace() -> None:
+    operators = _operators()
+
+    assert COLLECTOR["receivers"]["filelog"]["include"] == PATHS
+    assert operators["json_parser"]["timestamp"]["parse_from"] == 'body["@timestamp"]'
+    assert operators["json_parser"]["severity"]["parse_from"] == 'body["log.level"]'
+    assert operators["trace_parser"]["trace_id"]["parse_from"] == 'body["trace.id"]'
+    assert operators["trace_parser"]["span_id"]["parse_from"] == 'body["span.id"]'
+
+
+def test_the_collector_writes_the_line_itself_under_the_id_of_the_event() -> None:
+    exporter = COLLECTOR["exporters"]["elasticsearch"]
+
+    assert exporter["logs_index"] == STREAM
+    assert exporter["mapping"]["mode"] == "bodymap"
+    assert exporter["logs_dynamic_id"]["enabled"] is True
+    assert _operators()["copy"]["to"] == 'attributes["elasticsearch.document_id"]'
+
+
+@pytest.mark.parametrize("kind", ["receivers", "processors", "exporters"])
+def test_the_collector_defines_what_its_pipelines_use_and_uses_what_it_defines(kind: str) -> None:
+    used = {name for pipeline in COLLECTOR["service"]["pipelines"].values() for name in pipeline[kind]}
+
+    assert used == COLLECTOR[kind].keys()
+
+
+def test_the_collector_starts_the_extensions_that_it_defines() -> None:
+    assert set(COLLECTOR["service"]["extensions"]) == COLLECTOR["extensions"].keys()
+
+
+def test_rsyslog_writes_to_the_same_data_stream_from_the_same_files() -> None:
+    assert f'searchIndex="{STREAM}"' in RSYSLOG
+    assert re.findall(r'input\(type="imfile" file="([^"]+)"', RSYSLOG) == PATHS
