@@ -140,7 +140,7 @@ def tell(kind: type[Fact], *values: Any) -> None:
         try:
             handle(fact)
         except Exception:
-            _swallow(_name_of(handle))
+            swallow(_name_of(handle))
 
 
 def around(scope: Scope) -> AbstractContextManager[None]:
@@ -166,7 +166,7 @@ def quiet() -> Iterator[None]:
             try:
                 stack.enter_context(_Guarded(subscriber, subscriber.quiet()))
             except Exception:
-                _swallow(subscriber.name)
+                swallow(subscriber.name)
         yield
 
 
@@ -181,7 +181,7 @@ def headers() -> dict[str, str]:
         try:
             collected.update(subscriber.headers())
         except Exception:
-            _swallow(subscriber.name)
+            swallow(subscriber.name)
     if collected and not _can_be_stored(collected):
         swallowed["headers"] += 1
         return {}
@@ -195,7 +195,7 @@ def take() -> list[tuple[str, Any]]:
         try:
             value = subscriber.take()
         except Exception:
-            _swallow(subscriber.name)
+            swallow(subscriber.name)
         else:
             if value is not None:
                 taken.append((subscriber.name, value))
@@ -210,7 +210,7 @@ def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
                 try:
                     subscriber.absorb(slot, value)
                 except Exception:
-                    _swallow(name)
+                    swallow(name)
 
 
 def close(timeout: float) -> None:
@@ -219,7 +219,24 @@ def close(timeout: float) -> None:
         try:
             subscriber.close(timeout)
         except Exception:
-            _swallow(subscriber.name)
+            swallow(subscriber.name)
+
+
+def swallow(name: str) -> None:
+    """Count the error under way for a subscriber; tell its first one on standard error."""
+    swallowed[name] += 1
+    with _lock:
+        first = name not in _told
+        _told.add(name)
+    if first:
+        try:
+            print(
+                f"django_partisan: the {name} subscriber raised; further errors are only counted.",
+                file=sys.stderr,
+            )
+            traceback.print_exc()
+        except Exception:  # standard error is closed: the count stands, the task goes on
+            swallowed["stderr"] += 1
 
 
 _NOTHING_AROUND: Final = nullcontext()
@@ -232,7 +249,7 @@ def _around_all(scope: Scope) -> Iterator[None]:
             try:
                 stack.enter_context(_Guarded(subscriber, subscriber.around(scope)))
             except Exception:
-                _swallow(subscriber.name)
+                swallow(subscriber.name)
         yield
 
 
@@ -251,7 +268,7 @@ class _Guarded:
             self.inner.__exit__(*error)
         except BaseException as raised:
             if raised is not error[1]:
-                _swallow(self.subscriber.name)
+                swallow(self.subscriber.name)
 
 
 def _handlers_of(kind: type[Fact]) -> tuple[Callable[[Any], None], ...]:
@@ -266,7 +283,7 @@ def _is_wanted(subscriber: Subscriber, kind: type[Fact]) -> bool:
     try:
         return subscriber.wants(kind)
     except Exception:
-        _swallow(subscriber.name)
+        swallow(subscriber.name)
         return False
 
 
@@ -296,20 +313,3 @@ def _is_unicode(text: str) -> bool:
 def _name_of(handle: Callable[[Any], None]) -> str:
     owner = getattr(handle, "__self__", None)
     return owner.name if isinstance(owner, Subscriber) else "subscriber"
-
-
-def _swallow(name: str) -> None:
-    """Count the error under way; tell the first one of each subscriber on standard error."""
-    swallowed[name] += 1
-    with _lock:
-        first = name not in _told
-        _told.add(name)
-    if first:
-        try:
-            print(
-                f"django_partisan: the {name} subscriber raised; further errors are only counted.",
-                file=sys.stderr,
-            )
-            traceback.print_exc()
-        except Exception:  # standard error is closed: the count stands, the task goes on
-            swallowed["stderr"] += 1

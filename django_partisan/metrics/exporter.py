@@ -177,4 +177,4 @@ def _sampler(queue: str, source: Asked | None) -> Sampler:
 
 
 def _swallow() -> None:
-    events._swallow("metrics")
+    events.swallow("metrics")

@@ -2,15 +2,22 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.custom import OWN_LABELS
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, INFO, Metric
-from tests.processes.managing import ManagerProcess
+from django_partisan.models import Task
+from tests.processes.managing import Bench
 from tests.processes.observability.scraping import OPENMETRICS, TEXT, Scrape, address_of, get, scrape_until
 from tests.processes.observability.watching import Watching, enqueue, wait_until_done
+
+pytestmark = pytest.mark.usefixtures("db")
 
 OURS = "partisan_"
 USERS = "partisan_user_"
@@ -18,14 +25,32 @@ NEVER_EMPTY = {name for name, metric in catalogue.METRICS.items() if "D" not in 
 PROCESS = {"process_cpu_seconds", "process_resident_memory_bytes", "python_info", "python_gc_collections"}
 
 
-def after_some_work(watching: Watching) -> tuple[ManagerProcess, Scrape]:
-    """Return a manager that ran a little of everything with spans, and what it exports."""
-    manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
-    for name, *args in (["Enqueue"], ["PostponeOnce"], ["RetryConstantly", 1], ["Fail", "no"], ["Measured"]):
-        enqueue(name, *args)
-    wait_until_done()
-    scrape_until(manager, "partisan_task_attempts_count", 7)
-    return manager, scrape_until(manager, "partisan_db_up", 1)
+class Worked(NamedTuple):
+    """A manager that ran a little of everything, with spans, and what it exports."""
+
+    address: str
+    seen: Scrape
+
+
+@pytest.fixture(scope="module")
+def worked(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worked]:
+    """Run some work once for all tests of the module."""
+    watching = Watching(Bench(tmp_path_factory.mktemp("bench")))
+    with django_db_blocker.unblock():
+        Task.objects.all().delete()
+        try:
+            manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
+            for name, *args in (["Enqueue"], ["PostponeOnce"], ["RetryConstantly", 1], ["Fail", ""], ["Measured"]):
+                enqueue(name, *args)
+            wait_until_done()
+            scrape_until(manager, "partisan_task_attempts_count", 7)
+            yield Worked(address_of(manager), scrape_until(manager, "partisan_db_up", 1))
+        finally:
+            watching.bench.destroy()
+            Task.objects.all().delete()
+            connection.close()
 
 
 def family_name(metric: Metric) -> str:
@@ -34,8 +59,8 @@ def family_name(metric: Metric) -> str:
     return metric.name.removesuffix(suffix)
 
 
-def test_families_kinds_and_labels_are_those_of_the_catalogue(watching: Watching):
-    _, seen = after_some_work(watching)
+def test_families_kinds_and_labels_are_those_of_the_catalogue(worked: Worked):
+    seen = worked.seen
 
     ours = {name: family for name, family in seen.families.items() if name.startswith(OURS)}
     declared = {family_name(metric): metric for metric in catalogue.METRICS.values()}
@@ -50,19 +75,18 @@ def test_families_kinds_and_labels_are_those_of_the_catalogue(watching: Watching
     assert not [name for name in seen.values if name[0].endswith("_created")]
 
 
-def test_every_family_that_workers_and_manager_fill_has_series(watching: Watching):
-    _, seen = after_some_work(watching)
+def test_every_family_that_workers_and_manager_fill_has_series(worked: Worked):
+    seen = worked.seen
 
     filled = {name for name, family in seen.families.items() if family.samples}
     missing = {name for name in NEVER_EMPTY if family_name(catalogue.METRICS[name]) not in filled}
     assert missing == set()
 
 
-def test_series_of_the_queue_s_processors_exist_before_their_first_run(watching: Watching):
-    manager = watching.ready()
-    seen = scrape_until(manager, "partisan_workers", 2)
+def test_series_of_the_queue_s_processors_exist_before_their_first_run(worked: Worked):
+    seen = worked.seen
 
-    for processor in ("Leaf", "Fail", "Measured"):
+    for processor in ("ExitProcess", "TearMessage", "WriteNote"):
         for way in ("started", "completed", "postponed", "retried"):
             assert list(seen.series(f"partisan_tasks_{way}_total", processor=processor).values()) == [0]
         assert set(seen.series("partisan_tasks_failed_total", processor=processor).values()) == {0}
@@ -70,9 +94,9 @@ def test_series_of_the_queue_s_processors_exist_before_their_first_run(watching:
     assert seen.series("partisan_tasks_started_total", processor="Elsewhere") == {}
 
 
-def test_exemplars_are_in_openmetrics_only(watching: Watching):
-    manager, seen = after_some_work(watching)
-    plain = get(address_of(manager), accept=TEXT)
+def test_exemplars_are_in_openmetrics_only(worked: Worked):
+    seen = worked.seen
+    plain = get(worked.address, accept=TEXT)
 
     names = {name.removesuffix("_bucket") for name, _ in seen.exemplars}
     assert names == {"partisan_task_duration_seconds", "partisan_task_queue_wait_seconds"}
@@ -80,13 +104,12 @@ def test_exemplars_are_in_openmetrics_only(watching: Watching):
         assert {name: len(value) for name, value in exemplar.labels.items()} == {"trace_id": 32, "span_id": 16}
     assert plain.content_type.startswith("text/plain")
     assert " # {" not in plain.body
-    assert get(address_of(manager), accept=OPENMETRICS).content_type.startswith("application/openmetrics-text")
+    assert get(worked.address, accept=OPENMETRICS).content_type.startswith("application/openmetrics-text")
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_promtool_has_nothing_to_say(watching: Watching):
-    manager, _ = after_some_work(watching)
-    text = get(address_of(manager), accept=TEXT).body
+def test_promtool_has_nothing_to_say(worked: Worked):
+    text = get(worked.address, accept=TEXT).body
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
     )
@@ -94,8 +117,8 @@ def test_promtool_has_nothing_to_say(watching: Watching):
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
-def test_labels_of_users_come_after_queue_and_processor(watching: Watching):
-    _, seen = after_some_work(watching)
+def test_labels_of_users_come_after_queue_and_processor(worked: Worked):
+    seen = worked.seen
 
     [labels] = seen.series("partisan_user_mails_total")
     assert {name for name, _ in labels} == {*OWN_LABELS, "country"}

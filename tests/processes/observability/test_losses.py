@@ -1,0 +1,171 @@
+"""What is lost on the way out costs no task, is counted, and is told once."""
+
+import os
+import random
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_partisan.models import Task
+from lab.otlp_sink import OtlpSink
+from tests.processes.managing import wait_until
+from tests.processes.observability.lines import checked
+from tests.processes.observability.scraping import Scrape, address_of, get, scrape_until
+from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+
+TASKS = 50
+HOSTILE: list[Any] = [
+    {"traceparent": "00-zz-zz-01", "ctx.request_id": "x"},
+    {"traceparent": 7, "ctx.request_id": [1], "ctx.user_id": {"a": None}},
+    {"tracestate": "a" * 10_000, "traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"},
+    {"": "", "ctx.": "", "ctx.user_id": "\u2028", "baggage": "=;,"},
+    ["traceparent"],
+    "traceparent",
+    17,
+]
+CLASSES = 1_000
+
+
+def lost_lines(port: int) -> float:
+    """Return how many lost log lines a manager has counted."""
+    exported = Scrape(get(f"http://127.0.0.1:{port}").body)
+    return exported.sum("partisan_telemetry_errors_total", signal="logs")
+
+
+def settled(watching: Watching) -> Scrape:
+    """Return what is exported when all outcomes are written and idle workers have reported."""
+    wait_until_done(60)
+    [manager] = watching.bench.managers
+    return scrape_until(manager, "partisan_task_attempts_count", sum(statuses().values()))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_costs_log_lines_only(watching: Watching):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # the log, where the manager tells its port, is full
+    manager = watching.start("--metrics-port", str(port), "--log-file", "/dev/full", WORKERS_COUNT=2)
+    enqueue("Leaf", times=TASKS)
+    wait_until_done()
+    wait_until(lambda: lost_lines(port) >= TASKS, what="every lost line is counted")
+    assert manager.stop() == 0
+
+    assert statuses() == {"finished": TASKS}
+    told = [line for line in manager.err().splitlines() if line.startswith("A log line was lost (/dev/full)")]
+    assert 1 <= len(told) <= 3  # once in each process
+
+
+def test_a_closed_standard_output_costs_log_lines_only(watching: Watching):
+    reading, writing = os.pipe()
+    os.close(reading)
+    settings = watching.settings()
+    command = [sys.executable, "-m", "tests.manage", "start_partisan", "--until-empty", "--log-format", "ecs"]
+    enqueue("Leaf", times=TASKS)
+    environment = watching.bench.environment(None, settings)
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, env=environment, text=True, timeout=60, check=False
+    )
+    os.close(writing)
+
+    assert done.returncode == 0, done.stderr
+    assert statuses() == {"finished": TASKS}
+    told = [line for line in done.stderr.splitlines() if line.startswith("A log line was lost (standard output)")]
+    assert 1 <= len(told) <= 1 + os.cpu_count()  # type: ignore[operator]  # once in each process
+
+
+def test_garbage_on_the_port_costs_neither_tasks_nor_scrapes(watching: Watching):
+    manager = watching.ready()
+    address = address_of(manager)
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    chance = random.Random(5)
+    enqueue("Pass", times=TASKS, seconds=0.01)
+    shapes = (b"", b"\0" * 100, b"GET", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000, b"\x16\x03\x01" + bytes(range(256)))
+    opened = []
+    for index in range(200):
+        connected = socket.create_connection((host, int(port)))
+        connected.sendall(shapes[index % 5] or chance.randbytes(chance.randrange(1, 5000)))
+        opened.append(connected)
+    seen = settled(watching)
+    for connected in opened:
+        connected.close()
+    answer = get(address)
+    manager.stop()
+
+    assert (answer.status, statuses()) == (200, {"finished": TASKS})
+    assert seen.sum("partisan_tasks_completed_total") == TASKS
+    assert manager.err().count("\n") == 1
+    checked(manager.out())
+
+
+def test_a_thousand_classes_of_errors_are_folded_and_counted(watching: Watching):
+    manager = watching.ready(WORKERS_COUNT=2)
+    for number in range(CLASSES):
+        enqueue("RaiseClass", number)
+    seen = settled(watching)
+
+    by_class = seen.by("error_type", "partisan_task_errors_total", processor="RaiseClass")
+    assert len(by_class) == 21
+    assert by_class["_other"] == CLASSES - 20
+    assert seen.by("label", "partisan_telemetry_label_overflow_total") == {"error_type": CLASSES - 20}
+    assert seen.sum("partisan_tasks_failed_total", processor="RaiseClass") == CLASSES
+    assert statuses() == {"error": CLASSES}
+    manager.stop()
+    failed = [line for line in checked(manager.out()) if line["event.action"] == "task.failed"]
+    assert len({line["error.type"] for line in failed}) == CLASSES
+
+
+def test_odd_keys_of_context_cost_nothing(watching: Watching):
+    manager = watching.ready()
+    enqueue("BindOddly", times=5)
+    seen = settled(watching)
+    wait_until(lambda: statuses() == {"finished": 10})
+    manager.stop()
+
+    lines = checked(manager.out())
+    mine = [line for line in lines if line["message"] == "odd keys"]
+    assert len(mine) == 5
+    assert {line["labels.name"] for line in mine} == {"mine"}
+    completed = [line for line in lines if line.get("partisan.processor") == "BindOddly" and "event.outcome" in line]
+    assert [line["event.outcome"] for line in completed] == ["success"] * 5
+    assert seen.sum("partisan_tasks_completed_total", processor="BindOddly") == 5
+
+
+def test_hostile_context_in_the_row_costs_nothing(watching: Watching):
+    for context in HOSTILE:
+        [task] = enqueue("Leaf")
+        Task.objects.filter(pk=task).update(context=context)
+    manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
+    wait_until_done()
+    manager.stop()
+
+    assert statuses() == {"finished": len(HOSTILE)}
+    assert len([line for line in checked(manager.out()) if line["event.action"] == "task.completed"]) == len(HOSTILE)
+    assert "raised" not in manager.err()
+
+
+def test_no_secret_is_in_logs_spans_or_metrics(watching: Watching, sink: OtlpSink):
+    manager = watching.ready(
+        level="DEBUG", observability={"LOG_TASK_ARGS": True}, variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
+    )
+    enqueue("KeepSecret", 17, password="hunter2", nested={"api_key": "hunter2", "name": "shown"})
+    seen = settled(watching)
+    manager.stop()
+
+    [failed] = [line for line in checked(manager.out()) if line["event.action"] == "task.failed"]
+    assert "shown" in failed["partisan.task.arguments"]
+    everything = manager.out() + manager.err() + seen.text + "".join(map(repr, sink.spans))
+    assert "KeepSecret" in repr(sink.spans)
+    assert "hunter2" not in everything
+
+
+def test_arguments_are_nowhere_unless_asked_for(watching: Watching, sink: OtlpSink):
+    manager = watching.ready(level="DEBUG", variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url})
+    enqueue("KeepSecret", "an argument")
+    seen = settled(watching)
+    manager.stop()
+
+    everything = manager.out() + manager.err() + seen.text + "".join(map(repr, sink.spans))
+    assert "an argument" not in everything.replace("the argument was", "")
