@@ -6,7 +6,8 @@ from pathlib import Path
 from demo import accounting, enqueue, progress
 from demo.processes import Child
 from demo.progress import Terminal
-from demo.summary import print_summary
+from demo.summary import print_summary, print_telemetry, print_what_next
+from demo.telemetry import Telemetry, follow_one, watched
 from django_partisan.models import Task
 
 LONGEST_SECONDS = 240.0
@@ -18,26 +19,30 @@ GOOD_EXIT_CODES = (0, 2)
 
 def run(terminal: Terminal, output: Path, files: int | None) -> int:
     """Do the whole work and return the exit code: 1 if any task is unaccounted for."""
-    ids, seconds = enqueue.everything(files, output)
-    terminal.say(f"Enqueued {len(ids)} tasks in {seconds:.2f} s. A manager and its workers begin.")
-    manager = Child(output / "manager.log", "start_partisan", "--until-empty")
-    try:
-        ended_well = _follow(terminal, manager)
-    finally:
-        manager.stop()
+    with watched(output) as telemetry:
+        ids, seconds = enqueue.everything(files, output)
+        terminal.say(f"Enqueued {len(ids)} tasks in {seconds:.2f} s. A manager and its workers begin.")
+        manager = Child(output / "manager.log", "start_partisan", "--until-empty", *telemetry.options)
+        try:
+            ended_well = _follow(terminal, manager, telemetry)
+        finally:
+            manager.stop()
     account = accounting.take_account(ids)
     timing = accounting.take_times(Task.objects.filter(pk__in=ids))
     print_summary(terminal, account, timing, output)
+    print_telemetry(terminal, telemetry, follow_one(telemetry))
+    print_what_next(terminal)
     return 0 if ended_well and not account.unaccounted else 1
 
 
-def _follow(terminal: Terminal, manager: Child) -> bool:
+def _follow(terminal: Terminal, manager: Child, telemetry: Telemetry) -> bool:
     """Show the progress until the manager ends; tell whether it ended as it should."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while (code := manager.exit_code()) is None:
         if time.monotonic() > deadline:
             terminal.say(f"Not done after {LONGEST_SECONDS:.0f} s: the manager is stopped.")
             return False
+        telemetry.look()
         now = progress.counts()
         terminal.update(f"{progress.bar(now)}  {progress.line(now)}")
         time.sleep(LOOK_SECONDS)

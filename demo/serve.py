@@ -14,36 +14,59 @@ from demo import enqueue, library, progress
 from demo.partisan_tasks import ImportPackage, IndexFile, WriteReport
 from demo.processes import Child
 from demo.progress import Terminal
+from demo.telemetry import Telemetry, watched
 from django_partisan.processor import bulk_delay
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8000
 LOGIN = "demo"
+METRICS_SECONDS = 10.0
 
 
 def run(terminal: Terminal, output: Path, files: int | None, port: int | None) -> int:
     """Serve until interrupted; return 1 if the site or the manager ends by itself."""
     get_user_model().objects.create_superuser(LOGIN, password=LOGIN)
+    try:
+        with watched(output) as telemetry:
+            return _run(terminal, output, files, port, telemetry)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        terminal.say("Everything is stopped, and the database is removed.")
+
+
+def _run(terminal: Terminal, output: Path, files: int | None, port: int | None, telemetry: Telemetry) -> int:
     enqueue.everything(files, output)
     address = f"{HOST}:{port or _free_port()}"
     children: dict[str, Child] = {}
     try:
-        children["manager"] = Child(output / "manager.log", "start_partisan")
+        children["manager"] = Child(output / "manager.log", "start_partisan", *telemetry.options)
         children["site"] = Child(output / "site.log", "runserver", "--noreload", "--insecure", address)
-        _introduce(terminal, address, output)
+        _wait_for_metrics(telemetry)
+        _introduce(terminal, address, output, telemetry)
         return _keep_going(terminal, children, output)
     except KeyboardInterrupt:
         terminal.say("Stopping: running tasks may finish.")
-        return 0
+        raise
     finally:
         for child in children.values():
             child.stop()
-        terminal.say("Everything is stopped, and the database is removed.")
 
 
-def _introduce(terminal: Terminal, address: str, output: Path) -> None:
+def _wait_for_metrics(telemetry: Telemetry) -> None:
+    """Wait until the manager has said where its metrics are; if it never does, its log says why."""
+    deadline = time.monotonic() + METRICS_SECONDS
+    while telemetry.address is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _introduce(terminal: Terminal, address: str, output: Path, telemetry: Telemetry) -> None:
     terminal.say(f"{terminal.bold('Admin')}   http://{address}/admin/   user {LOGIN}, password {LOGIN}")
     terminal.say(f"{terminal.bold('Report')}  http://{address}/report/  once all files are indexed")
+    terminal.say(f"{terminal.bold('Metrics')} {telemetry.address}/metrics   also /live and /ready")
+    terminal.say(f"{terminal.bold('Events')}  {telemetry.log}")
+    if telemetry.traces_to is not None:
+        terminal.say(f"{terminal.bold('Spans')}   {telemetry.spans}")
     terminal.say(f"{terminal.bold('Logs')}    {output / 'manager.log'} and {output / 'site.log'}")
     terminal.say("Ctrl-C stops and removes everything.")
 

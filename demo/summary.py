@@ -4,12 +4,14 @@ from pathlib import Path
 
 from demo.accounting import Account, Percentiles, Timing
 from demo.progress import Terminal
+from demo.telemetry import Followed, Telemetry
 
 MOST_NAMED = 10
+LINE_WIDTH = 90
 
 
 def print_summary(terminal: Terminal, account: Account, timing: Timing, output: Path) -> None:
-    """Print what came of the tasks, how long it took, where the report is and what to try next."""
+    """Print what came of the tasks, how long it took and where the report is."""
     say, bold = terminal.say, terminal.bold
     say()
     say(bold("Tasks by outcome"))
@@ -29,11 +31,47 @@ def print_summary(terminal: Terminal, account: Account, timing: Timing, output: 
     say()
     report = output / "report.html"
     say(f"{bold('Report')}  {report if report.exists() else 'not written'}")
-    say(f"{bold('Log')}     {output / 'manager.log'}")
     say()
-    say(bold("What to try next"))
+
+
+def print_telemetry(terminal: Terminal, telemetry: Telemetry, followed: Followed | None) -> None:
+    """Print where metrics, log and spans are, and what each of them says of one task."""
+    say, bold = terminal.say, terminal.bold
+    say(bold("What could be seen of it"))
+    say(f"  metrics  {telemetry.metrics}   the last scrape of {telemetry.address}/metrics")
+    say(f"  log      {telemetry.log}   one ECS event a line")
+    if telemetry.traces_to is None:
+        say("  spans    none: pip install 'django-partisan[otlp]' brings an exporter")
+    else:
+        say(f"  spans    {telemetry.spans}   one span a line")
+    say()
+    if followed is not None:
+        _print_followed(terminal, followed)
+
+
+def _print_followed(terminal: Terminal, followed: Followed) -> None:
+    say = terminal.say
+    say(terminal.bold(f"Task {followed.task} ({followed.processor}) in all three, by its id"))
+    for line in followed.lines:
+        say(f"  log      {line['@timestamp'][11:23]}  {line['message'][:LINE_WIDTH]}")
+    for span in followed.spans:
+        seconds = (span["ended"] - span["started"]) / 1e9
+        outcome = span["attributes"].get("partisan.task.outcome", "")
+        linked = "".join(f", linked to span {link['span_id']}" for link in span["links"])
+        name = f"{span['name']} {outcome}".rstrip()
+        say(f"  span     {span['span_id']}  {name}, {_readable(seconds)}{linked}")
+    say(f"  metric   partisan_task_duration_seconds_bucket{{{followed.series}}}")
+    say(f"           its exemplar names trace {followed.trace}")
+    say()
+
+
+def print_what_next(terminal: Terminal) -> None:
+    """Print what to try after this."""
+    say = terminal.say
+    say(terminal.bold("What to try next"))
     say("  make demo-serve            keep the site, the admin and a manager with steady traffic running")
     say("  demo/partisan_tasks.py     read the three processors, change one, run the demo again")
+    say("  docs/observability.md      have all this for tasks of your own")
     say("  README.md                  put django-partisan into a project of your own")
 
 

@@ -41,7 +41,10 @@ class Run(NamedTuple):
 
 
 class ErrorInfo(NamedTuple):
-    """Describe an exception by its qualified class name, its message and its traceback."""
+    """Describe an exception by its qualified class name, its message and its traceback.
+
+    Lone surrogates, which no log, collector or database could take, are replaced by ``?``.
+    """
 
     type: str
     message: str
@@ -55,9 +58,13 @@ class ErrorInfo(NamedTuple):
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         )
         try:
-            return cls(name, str(error), "".join(traceback.format_exception(error)))
+            return cls(name, _whole(str(error)), _whole("".join(traceback.format_exception(error))))
         except Exception as second:
             return cls(name, f"<no message: {type(second).__name__} raised by its __str__>", "")
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 # Scopes: what ``Subscriber.around()`` is entered for.

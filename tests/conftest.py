@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from django_partisan import events
 from lab import postgres
 
 TESTS = Path(__file__).parent
@@ -29,3 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier, the first folder below tests/."""
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_swallowed_yet() -> None:
+    """Let each test count for itself the errors of those who watch."""
+    events.swallowed.clear()

@@ -26,13 +26,13 @@ class Inherited:
         return _unwrapped, (reduction.DupFd(self.fd),)
 
 
-def _unwrapped(inherited: Any) -> Any:  # pragma: no cover - child process
+def _unwrapped(inherited: Any) -> Any:  # pragma: no cover: child process
     return inherited
 
 
 def worker_main(
     pipe: Connection, bell: Connection, presence: Any, pickled_spec: bytes
-) -> None:  # pragma: no cover - child process
+) -> None:  # pragma: no cover: child process
     """Run a worker until its manager stops or recycles it, or is gone.
 
     ``presence`` is a descriptor of the manager's presence file, wrapped to survive the start. The
@@ -52,7 +52,7 @@ def worker_main(
     os._exit(0)
 
 
-def _outlive_signals() -> None:  # pragma: no cover - child process
+def _outlive_signals() -> None:  # pragma: no cover: child process
     """Let the manager decide about TERM and INT, which a terminal sends to the whole group.
 
     A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts.
@@ -61,7 +61,7 @@ def _outlive_signals() -> None:  # pragma: no cover - child process
         signal.signal(number, lambda *_: None)
 
 
-def _set_up_django() -> list[str]:  # pragma: no cover - child process
+def _set_up_django() -> list[str]:  # pragma: no cover: child process
     """Set Django up unless the fork server has; return what a person should know about that."""
     import django
     from django.apps import apps

@@ -34,6 +34,9 @@ class Inbox:
         self.claim_times: dict[int, float] = {}
         """Monotonic times of the claims that the tasks came with, by token."""
         self.stopping = False
+
+    def start(self) -> None:
+        """Answer recalls from now on."""
         threading.Thread(target=self._answer_recalls, name="partisan-recalls", daemon=True).start()
 
     def next(self) -> TaskRow | None:
@@ -74,7 +77,7 @@ class Inbox:
                 self.stopping = True
                 self._give_back([row[ID] for row in self.take_all()])
 
-    def _answer_recalls(self) -> None:  # pragma: no cover - runs in worker processes
+    def _answer_recalls(self) -> None:  # pragma: no cover: runs in worker processes
         while os.read(self._bell, 64):
             ids: list[int] = []
             # A main thread that waits for messages holds the lock, and has no task.

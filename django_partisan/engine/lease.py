@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import events
 from django_partisan.conf import QueueConfig
-from django_partisan.engine.line import Line
+from django_partisan.engine.line import Call, Done, Line
 from django_partisan.engine.presence import if_gone, is_gone
 from django_partisan.facts import LeaseLost
 from django_partisan.sql import leasing
@@ -61,6 +61,8 @@ class Lease:
         self._kept = kept
         self._host = socket.gethostname()
         self._failed = failed
+        self._duty: tuple[Call, Done] = (self._beat, self._on_beaten)
+        """What to ask the database next; after a lost lease, to be known to it again."""
         self._is_registered = False
         self._is_ready = False
         self._beaten_at = time.monotonic()
@@ -84,13 +86,17 @@ class Lease:
                 self._beat_at = now
         if now >= self._beat_at:
             self._beat_at = now + self._config.lease_seconds / 3
-            self._line.submit(self._beat, self._on_beaten)
+            self._line.submit(*self._duty)
 
     def next_at(self) -> float:
         """Return the monotonic time at which ``turn()`` has something to do."""
         if self._stopped or self._line.busy:
             return float("inf")
         return min(self._beat_at, self._watch_at) if self._neighbours else self._beat_at
+
+    def beat_soon(self) -> None:
+        """Beat in the next turn."""
+        self._beat_at = 0.0
 
     def find_unheard(self, known: list[int], found: Callable[[list[TaskRow]], None]) -> None:
         """Look for tasks that are ours by the table though nobody here knows them.
@@ -185,9 +191,11 @@ class Lease:
 
         def renewed(result: Any) -> None:
             if isinstance(result, Exception):
-                self._line.submit(renew, renewed)  # until the database answers; nothing is claimed meanwhile
+                self._beat_at = time.monotonic() + RETRY_SECONDS  # nothing is claimed meanwhile
                 return
-            events.tell(LeaseLost, self._config.queue, late, self._kept(result))
+            self._duty = (self._beat, self._on_beaten)
             self._beat_at = 0.0
+            events.tell(LeaseLost, self._config.queue, late, self._kept(result))
 
-        self._line.submit(renew, renewed)
+        self._duty = (renew, renewed)
+        self._beat_at = 0.0

@@ -35,7 +35,8 @@ class Line:
         self._deliver = deliver
         self._calls: deque[tuple[Call, Done] | None] = deque()
         self._bell, self._ring = os.pipe()
-        self._notified: Callable[[set[str]], None] | None = None
+        self._notified: Callable[[set[str] | None], None] | None = None
+        self._has_listened = False
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
         self._listened_to: Any = None
@@ -54,8 +55,12 @@ class Line:
         self._calls.append((call, done))
         os.write(self._ring, b"!")
 
-    def listen(self, notified: Callable[[set[str]], None]) -> None:
-        """Have the line listen for notifications; ``notified`` gets the names of the queues."""
+    def listen(self, notified: Callable[[set[str] | None], None]) -> None:
+        """Have the line listen for notifications.
+
+        ``notified`` gets the names of the queues, or ``None`` when some may have been missed: when
+        the connection is lost, and when the line listens again over another.
+        """
         self._notified = notified
         self.submit(self._start_listening, lambda result: None)
 
@@ -125,6 +130,9 @@ class Line:
         self._stop_watching()
         listen(connection)
         self._listened_to = connection.connection
+        if self._has_listened:
+            self._tell_missed()
+        self._has_listened = True
         self._waiting.register(connection.connection.fileno(), selectors.EVENT_READ)
 
     def _stop_watching(self) -> None:
@@ -139,6 +147,12 @@ class Line:
             queues = queues_notified(self._connection)
         except Error:
             self._hang_up()  # the next call opens it again, and listens again
+            self._tell_missed()
             return
         if queues and notified is not None:
             self._deliver(lambda: notified(queues))
+
+    def _tell_missed(self) -> None:
+        notified = self._notified
+        if notified is not None:
+            self._deliver(lambda: notified(None))

@@ -162,8 +162,11 @@ class Manager:
     def _on_claimed(self, rows: list[TaskRow]) -> None:
         self.custody.on_claimed(rows)
 
-    def _on_notified(self, queues: set[str]) -> None:
-        if self.config.queue in queues:
+    def _on_notified(self, queues: set[str] | None) -> None:
+        if queues is None:  # some may be missed: listen again with the next heartbeat, and look
+            self.lease.beat_soon()
+            self.claimer.notified()
+        elif self.config.queue in queues:
             self.claimer.notified()
 
     def _on_kept(self, ids: set[int]) -> int:

@@ -1,5 +1,6 @@
 """The worker processes of a manager: started, watched, replaced."""
 
+import contextlib
 import selectors
 import signal
 import time
@@ -177,7 +178,8 @@ class Pool:
             return
         try:
             if mask & selectors.EVENT_WRITE:
-                worker.pipe.flush()
+                with contextlib.suppress(Broken):  # what it sent before it went is still to be read
+                    worker.pipe.flush()
                 self._watch_pipe(worker)
             if mask & selectors.EVENT_READ:
                 self._take(worker, worker.pipe.receive())
@@ -224,6 +226,7 @@ class Pool:
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
+        worker.is_gone = True
         for message in _rest_of(worker):
             self._take(worker, [message])
         self._close_pipe(worker, "end of file")

@@ -11,7 +11,7 @@ import traceback
 warnings: list[str] = []
 
 
-def _load() -> None:  # pragma: no cover - fork server process
+def _load() -> None:  # pragma: no cover: fork server process
     import django
     from django.db import connections
 

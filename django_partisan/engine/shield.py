@@ -26,7 +26,5 @@ def shield() -> None:
         os.environ["PYTHONPATH"] = before
 
 
-if (
-    PATH_BEFORE in os.environ and "multiprocessing.forkserver" in sys.modules
-):  # pragma: no cover - fork server
+if PATH_BEFORE in os.environ and "multiprocessing.forkserver" in sys.modules:  # pragma: no cover: fork server
     shield()

@@ -18,7 +18,7 @@ class Wakeup:
     def deliver(self, call: Callable[[], None]) -> None:
         """Have the loop run ``call`` soon; safe from any thread and from a signal handler."""
         self._calls.append(call)
-        with contextlib.suppress(BlockingIOError):  # a pipe full of bells wakes up as well
+        with contextlib.suppress(OSError):  # a pipe full of bells wakes up as well; after close() nobody does
             os.write(self._ring, b"!")
 
     def run_delivered(self) -> None:
@@ -30,5 +30,6 @@ class Wakeup:
 
     def close(self) -> None:
         """Close the pipe."""
+        ring, self._ring = self._ring, -1
         os.close(self.fd)
-        os.close(self._ring)
+        os.close(ring)

@@ -91,6 +91,7 @@ class ManagerEnd:
             except BlockingIOError:
                 return
             except OSError as error:
+                self._unsent.clear()
                 raise Broken(f"writing failed: {error}") from error
             if written == len(head):
                 self._unsent.popleft()

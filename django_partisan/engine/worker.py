@@ -76,6 +76,7 @@ class Worker:
             path, arguments = self._spec.subscribe
             import_string(path)(self._spec, **arguments)
         self._forget()  # now that it is known who wants what
+        self._inbox.start()
         try:
             self._send((READY, os.getpid(), self._warnings))
             while self._turn():

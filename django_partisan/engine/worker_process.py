@@ -50,13 +50,14 @@ class WorkerProcess:
         """When it last was handed tasks or reported; monotonic."""
         self.recalling = False
         self.killed = False
+        self.is_gone = False
         self.recycled = False
         self.peak_bytes: int | None = None
 
     @property
     def takes_tasks(self) -> bool:
         """True if it may be handed tasks."""
-        return self.state == READY and self.tasks_left != 0 and not self.recalling
+        return self.state == READY and self.tasks_left != 0 and not self.recalling and not self.is_gone
 
     @property
     def is_idle(self) -> bool:
@@ -102,6 +103,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it at once."""
+        if self.is_gone:
+            return  # its id may be another process's by now
         self.killed = True
         with contextlib.suppress(ProcessLookupError):  # it went by itself; its exit is told all the same
             os.kill(self.pid, signal.SIGKILL)

@@ -254,6 +254,13 @@ def this_database() -> dict[str, Any]:
     return {key: connection.settings_dict[key] for key in keys}
 
 
+def is_asleep() -> bool:
+    """Tell whether every manager has said that it wants to be notified."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT bool_and(sleeping) FROM django_partisan_manager")
+        return bool(cursor.fetchone()[0])
+
+
 def sessions() -> int:
     """Return how many connections of ours PostgreSQL has."""
     with connection.cursor() as cursor:

@@ -15,7 +15,7 @@ from django_partisan.processor import bulk_delay
 from lab import database_url, postgres
 from tests.app import partisan_tasks as processors
 
-from .managing import Bench, manage, sessions, wait_until
+from .managing import Bench, is_asleep, let_pass, manage, sessions, wait_until
 
 
 class OwnDatabase:
@@ -190,12 +190,17 @@ def test_manager_outlives_the_end_of_every_one_of_its_connections(bench: Bench):
 
 def test_sleeping_manager_hears_of_tasks_soon_after_its_connections_were_ended(bench: Bench):
     bench.ready(SLEEP_DELAY_SECONDS=30)
-    wait_until(lambda: bool(sessions()))
+    wait_until(is_asleep)
+    let_pass(0.3)  # until it has looked for the last time
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
-    processors.Pass().delay()
-    bench.wait_for("begun", seconds=10)
+    processors.Pass(1).delay()
+    bench.wait_for("begun", seconds=3)
+    wait_until(is_asleep)
+    let_pass(0.3)
+    processors.Pass(2).delay()
+    bench.wait_for("begun", 2, seconds=3)

@@ -75,6 +75,24 @@ def test_what_waits_behind_a_task_that_kills_its_worker_counts_no_crash(bench: B
     assert max(len(bench.journal("begun", id=pk)) for pk in ids if pk != ids[1]) == 1
 
 
+def test_worker_killed_with_more_on_its_way_than_the_pipe_takes_loses_nothing(bench: Bench):
+    bench.ready(MAX_QUEUE_SIZE=60)
+    bulk_delay(processors.Measure(str(number)) for number in range(200))
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 200)
+    first = processors.Wait("gate").delay(priority=0)
+    [victim] = [line["pid"] for line in bench.wait_for("begun")]
+    os.kill(victim, signal.SIGSTOP)
+    bulk_delay(processors.Measure(str(number) * 200_000) for number in range(100))
+
+    wait_until(lambda: Task.objects.filter(status="finished").count() > 250)
+    kill(victim)
+    bench.open("gate")
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 301)
+
+    assert list(Task.objects.filter(crashes__gt=0).values_list("pk", flat=True)) == [first.pk]
+    assert Task.objects.filter(attempts=1, crashes=0).count() == 300
+
+
 def test_killed_fork_server_costs_no_task_and_is_replaced(bench: Bench):
     manager = bench.ready(TASKS_PER_WORKER_INSTANCE=3)
     held = bulk_delay(processors.Wait("gate", index) for index in range(2))

@@ -16,7 +16,7 @@ from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
 
-from .managing import Bench, let_pass, wait_until
+from .managing import Bench, is_asleep, let_pass, wait_until
 
 
 def finished() -> int:
@@ -92,7 +92,7 @@ def test_scheduled_tasks_start_on_time(bench: Bench, listen: bool):
 
 def test_task_enqueued_while_the_manager_sleeps_starts_within_a_second(bench: Bench):
     bench.ready(SLEEP_DELAY_SECONDS=30)
-    wait_until_asleep()
+    wait_until(is_asleep)
 
     for number in range(5):
         asked_at = time.monotonic()
@@ -103,7 +103,7 @@ def test_task_enqueued_while_the_manager_sleeps_starts_within_a_second(bench: Be
 
 def test_task_enqueued_in_a_transaction_starts_within_a_second_of_its_commit(bench: Bench):
     bench.ready(SLEEP_DELAY_SECONDS=30)
-    wait_until_asleep()
+    wait_until(is_asleep)
 
     with transaction.atomic():
         processors.Pass().delay()
@@ -125,16 +125,6 @@ def test_task_enqueued_as_the_manager_falls_asleep_starts_within_a_second(bench:
         bench.wait_for("begun", number + 1, seconds=10)
         assert bench.journal("begun")[-1]["at"] - asked_at < 1
         let_pass(0.0005 * number)
-
-
-def wait_until_asleep() -> None:
-    with connection.cursor() as cursor:
-
-        def asleep() -> bool:
-            cursor.execute("SELECT bool_and(sleeping) FROM django_partisan_manager")
-            return bool(cursor.fetchone()[0])
-
-        wait_until(asleep, what="the manager sleeps")
 
 
 def test_without_listen_the_table_is_polled(bench: Bench):

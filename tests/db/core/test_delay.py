@@ -12,7 +12,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
 
-from django_partisan import arguments, events, processor
+from django_partisan import arguments, enqueueing, events
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 from django_partisan.facts import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from django_partisan.models import Task
@@ -350,7 +350,7 @@ def _refuse(*args: Any) -> Any:
 
 
 def test_an_insert_that_fails_is_told_and_raised(diary, monkeypatch):
-    monkeypatch.setattr(processor, "insert_task", _refuse)
+    monkeypatch.setattr(enqueueing, "insert_task", _refuse)
 
     with pytest.raises(DatabaseError, match="disk full"):
         Letter(1).delay(priority=2)
@@ -361,7 +361,7 @@ def test_an_insert_that_fails_is_told_and_raised(diary, monkeypatch):
 
 
 def test_an_insert_of_many_that_fails_is_told_and_raised(diary, monkeypatch):
-    monkeypatch.setattr(processor, "insert_tasks", _refuse)
+    monkeypatch.setattr(enqueueing, "insert_tasks", _refuse)
 
     with pytest.raises(DatabaseError, match="disk full"):
         bulk_delay([Letter(1), Letter(2)], priority=2)

@@ -22,7 +22,7 @@ HOSTILE: list[Any] = [
     {"traceparent": "00-zz-zz-01", "ctx.request_id": "x"},
     {"traceparent": 7, "ctx.request_id": [1], "ctx.user_id": {"a": None}},
     {"tracestate": "a" * 10_000, "traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"},
-    {"": "", "ctx.": "", "ctx.user_id": "\u2028", "baggage": "=;,"},
+    {"": "", "ctx.": "", "ctx.user_id": "\u00fc\U0001f600", "baggage": "=;,"},
     ["traceparent"],
     "traceparent",
     17,

@@ -57,7 +57,7 @@ def test_the_dashboard_has_a_reference_for_each_panel() -> None:
 
 def test_no_panels_overlap() -> None:
     [dashboard] = _of("dashboard")
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in json.loads(dashboard["attributes"]["panelsJSON"]):
         grid = panel["gridData"]
         cells = {

@@ -164,6 +164,7 @@ ECS = {
 """The fields of ECS 9.4 that we use, from its field definitions; labels are stored as keywords."""
 
 NOT_LOGGED = {
+    facts.RunsCompleted: "each of its runs is told as TaskCompleted too",
     facts.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
     facts.SettleErrored: "counted; told once, as SettleFailed",
     facts.ClaimErrored: "counted; told once, as ClaimFailed",

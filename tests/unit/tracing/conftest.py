@@ -39,6 +39,10 @@ def recording() -> Iterator[Recording]:
     """Record spans; the subscriber must not raise meanwhile."""
     made = Recording()
     subscriber = TracingSubscriber(MANAGER_PID, tracer_provider=made.provider)
+    # The application's own would trace it all again.
+    applications = [one for one in events.subscribers() if isinstance(one, TracingSubscriber)]
+    for one in applications:
+        events.unsubscribe(one)
     before = events.swallowed["traces"]
     events.subscribe(subscriber)
     try:
@@ -46,4 +50,6 @@ def recording() -> Iterator[Recording]:
     finally:
         events.unsubscribe(subscriber)
         made.provider.shutdown()
+        for one in applications:
+            events.subscribe(one)
     assert events.swallowed["traces"] == before

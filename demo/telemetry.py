@@ -1,0 +1,149 @@
+"""What can be seen of the demo's tasks: metrics, a log of ECS lines, spans; and one task in all three."""
+
+import json
+import os
+import re
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+WITHOUT_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+SPANS_AT_ONCE = 1 << 15
+"""The SDK drops what does not fit: bulk_delay() makes a span for each of its tasks, all at once."""
+
+_EXEMPLAR = re.compile(r'^partisan_task_duration_seconds_bucket{(.*)} \S+ # {.*trace_id="(\w+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One task: its log lines, its spans, and the series whose exemplar named it."""
+
+    task: str
+    processor: str
+    lines: list[dict[str, Any]]
+    spans: list[dict[str, Any]]
+    series: str
+    trace: str
+
+
+@dataclass
+class Telemetry:
+    """Where everything is; ``traces_to`` is a collector's address, or ``None`` without an exporter."""
+
+    folder: Path
+    traces_to: str | None = None
+    last_scrape: str = ""
+    _address: str | None = field(default=None, repr=False)
+
+    @property
+    def log(self) -> Path:
+        """The log of manager and workers: one line of JSON an event, named as ECS names things."""
+        return self.folder / "events.ecs.json"
+
+    @property
+    def spans(self) -> Path:
+        """The spans, one a line."""
+        return self.folder / "spans.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The last scrape."""
+        return self.folder / "metrics.txt"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What `start_partisan` is told."""
+        return "--metrics-port", "0", "--log-format", "ecs", "--log-file", str(self.log)
+
+    @property
+    def address(self) -> str | None:
+        """Where the manager serves metrics, once it has said so in its log."""
+        if self._address is None:
+            for line in read_lines(self.log):
+                if line.get("event.action") == "manager.started":
+                    self._address = line["partisan.manager.metrics_address"]
+                    break
+        return self._address
+
+    def look(self) -> None:
+        """Scrape once, as Prometheus does, and keep what came."""
+        if self.address is None:
+            return
+        request = urllib.request.Request(f"{self.address}/metrics", headers={"Accept": OPENMETRICS})
+        try:
+            with WITHOUT_PROXIES.open(request, timeout=5) as response:
+                self.last_scrape = response.read().decode()
+        except OSError:
+            return  # the manager has just ended: the scrape before is the last
+        self.metrics.write_text(self.last_scrape, encoding="utf-8")
+
+
+def read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file of JSON that are whole."""
+    if file.exists():
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[Telemetry]:
+    """Collect what is told of tasks for the length of a `with` block; without an exporter, no spans."""
+    telemetry = Telemetry(folder)
+    for file in (telemetry.log, telemetry.spans, telemetry.metrics):
+        file.unlink(missing_ok=True)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        del os.environ[name]  # the user's own collector is none of our business
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        from lab.otlp_sink import OtlpSink
+    except ImportError:
+        yield telemetry
+        return
+    with (
+        telemetry.spans.open("w", buffering=1, encoding="utf-8") as file,
+        OtlpSink(heard=lambda span: print(json.dumps(asdict(span)), file=file)) as sink,
+    ):
+        # Managers and workers set OpenTelemetry up from these. This process is the application, where
+        # that is the application's own affair.
+        os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "demo"}
+        telemetry.traces_to = sink.url
+        provider = _export(OTLPSpanExporter())
+        try:
+            yield telemetry
+        finally:
+            provider.shutdown()
+
+
+def _export(exporter: Any) -> Any:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=SPANS_AT_ONCE))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def follow_one(telemetry: Telemetry) -> Followed | None:
+    """Return the task that an exemplar of the last scrape leads to, one that was retried if there is one."""
+    spans = list(read_lines(telemetry.spans))
+    by_trace = {span["trace_id"]: span for span in spans if span["name"].startswith("process ")}
+    exemplars = _EXEMPLAR.findall(telemetry.last_scrape)
+    for series, trace in sorted(exemplars, key=lambda exemplar: 'outcome="retried"' not in exemplar[0]):
+        if trace in by_trace:
+            task = by_trace[trace]["attributes"]["messaging.message.id"]
+            break
+    else:
+        return None
+    lines = [line for line in read_lines(telemetry.log) if line.get("partisan.task.id") == task]
+    runs = [span for span in spans if span["attributes"].get("messaging.message.id") == task]
+    processor = by_trace[trace]["attributes"]["partisan.processor"]
+    return Followed(task, processor, lines, sorted(runs, key=lambda span: span["started"]), series, trace)

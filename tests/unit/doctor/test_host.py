@@ -1,0 +1,49 @@
+"""Whether workers can start here, and who is alive be shown."""
+
+import multiprocessing
+import tempfile
+
+import pytest
+from django.test import override_settings
+
+from django_partisan import conf
+from django_partisan.doctor import host
+from django_partisan.doctor.finding import ERROR, FINE, WARNING
+
+
+def test_this_host_is_fine_and_nothing_is_left_behind(subject, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    assert [finding.status for finding in host.look(subject)] == [FINE, FINE, FINE]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_platform_without_the_start_method_is_an_error(subject, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["nothing"])
+
+    method, _, _ = host.look(subject)
+
+    assert method.status == ERROR
+
+
+def test_far_more_workers_than_cores_are_a_warning(subject):
+    many = 17 * conf.usable_cores()
+    with override_settings(PARTISAN_CONFIG={"default": {"WORKERS_COUNT": many}}):
+        _, workers, _ = host.look(subject)
+
+    assert workers.status == WARNING
+    assert workers.message.startswith(f"{many} workers")
+
+
+@pytest.mark.parametrize("kind", ["missing", "open"])
+def test_a_presence_folder_that_cannot_be_used_is_an_error(subject, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    if kind == "open":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        host._presence()
+        next(tmp_path.iterdir()).chmod(0o777)
+
+    _, _, presence = host.look(subject)
+
+    assert presence.status == ERROR
+    assert "TMPDIR" in presence.cure

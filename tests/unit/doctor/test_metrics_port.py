@@ -1,0 +1,146 @@
+"""Whether the manager's port answers, with what, and whether the manager is ready."""
+
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from django_partisan import __version__
+from django_partisan.doctor import metrics_port
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
+
+OURS = f'partisan_build_info{{django="5.2",version="{__version__}"}} 1.0\n'
+
+
+class Port:
+    """A server that answers what a test says."""
+
+    def __init__(self) -> None:
+        self.metrics = (200, f"# HELP x\n{OURS}")
+        self.ready = (200, "ready\n")
+        self.token: str | None = None
+        port = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, body = port.metrics if self.path == "/metrics" else port.ready
+                if port.token is not None and self.headers["Authorization"] != f"Bearer {port.token}":
+                    status, body = 401, "no"
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_: Any) -> None:
+                """Stay silent."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.number = self.server.server_port
+        self.url = f"http://127.0.0.1:{self.number}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    made = Port()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def statuses(subject) -> list[str]:
+    return [finding.status for finding in metrics_port.look(subject)]
+
+
+@pytest.mark.parametrize("configured", [None, 0])
+def test_without_a_known_port_nobody_is_asked(subject, configured):
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": configured}):
+        assert statuses(subject) == [SKIPPED]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_configured_port_is_asked(subject, port, host):
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": port.number, "METRICS_HOST": host}):
+        assert statuses(subject) == [FINE, FINE]
+
+
+def test_the_given_address_wins(subject, port):
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": 1}):
+        assert statuses(subject._replace(metrics_url=port.url)) == [FINE, FINE]
+
+
+def test_nobody_there_is_a_warning(subject, port):
+    port.server.shutdown()
+    port.server.server_close()
+
+    [finding] = metrics_port.look(subject._replace(metrics_url=port.url))
+
+    assert finding.status == WARNING
+    assert "refused" in finding.message
+
+
+def test_a_manager_that_is_not_ready_says_why(subject, port):
+    port.ready = (503, "the database is not reachable\nthe manager drains\n")
+
+    _, finding = metrics_port.look(subject._replace(metrics_url=port.url))
+
+    assert finding.status == WARNING
+    assert finding.message == "The manager is not ready: the database is not reachable; the manager drains."
+
+
+def test_a_manager_of_another_version_is_a_warning(subject, port):
+    port.metrics = (200, OURS.replace(__version__, "1.9"))
+
+    finding, _ = metrics_port.look(subject._replace(metrics_url=port.url))
+
+    assert finding.status == WARNING
+    assert "runs version 1.9" in finding.message
+
+
+@pytest.mark.parametrize("answer", [(200, "up 1\n"), (404, "no"), (500, OURS)])
+def test_something_else_on_the_port_is_an_error(subject, port, answer):
+    port.metrics = answer
+
+    finding, _ = metrics_port.look(subject._replace(metrics_url=port.url))
+
+    assert finding.status == ERROR
+
+
+def test_a_token_is_taken_from_its_file(subject, port, tmp_path):
+    port.token = "let-me-in"
+    file = tmp_path / "token"
+    file.write_text("let-me-in\n")
+
+    given = subject._replace(metrics_url=port.url, metrics_token_file=str(file))
+
+    assert statuses(given) == [FINE, FINE]
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_TOKEN_FILE": str(file)}):
+        assert statuses(subject._replace(metrics_url=port.url)) == [FINE, FINE]
+
+
+def test_a_wrong_token_is_an_error(subject, port):
+    port.token = "let-me-in"
+
+    finding, _ = metrics_port.look(subject._replace(metrics_url=port.url))
+
+    assert finding.status == ERROR
+    assert "token" in finding.cure
+
+
+def test_a_port_over_tls_is_asked_with_its_ca(subject, port, tmp_path, monkeypatch):
+    asked: list[Any] = []
+
+    def context(cafile: str | None) -> ssl.SSLContext:
+        asked.append(cafile)
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    monkeypatch.setattr(ssl, "create_default_context", context)
+    url = port.url.replace("http:", "https:")
+
+    [finding] = metrics_port.look(subject._replace(metrics_url=url, metrics_ca="ca.pem"))
+
+    assert finding.status == WARNING  # the port speaks no TLS
+    assert asked == ["ca.pem"]

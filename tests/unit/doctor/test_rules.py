@@ -1,0 +1,101 @@
+"""Whether rules and dashboards in use belong to the installed version."""
+
+import json
+
+import pytest
+
+from django_partisan import shipped
+from django_partisan.doctor import rules
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """Return a folder with what the installed version ships."""
+    shipped.export("grafana", tmp_path)
+    return tmp_path
+
+
+def test_the_shipped_rules_ask_for_nothing_unknown(subject):
+    fine, skipped = rules.look(subject)
+
+    assert fine.status == FINE
+    assert skipped.status == SKIPPED
+
+
+def test_an_exported_folder_of_this_version_is_fine(subject, exported):
+    assert [finding.status for finding in rules.look(subject._replace(rules=exported))] == [FINE, FINE]
+
+
+def test_a_file_changed_by_hand_is_named(subject, exported):
+    with (exported / "alerts" / "alerts.yaml").open("a") as file:
+        file.write("# mine\n")
+    (exported / "README.md").unlink()
+
+    first, _ = rules.look(subject._replace(rules=exported))
+
+    assert first.status == FINE
+    assert first.message.endswith("; changed since: README.md, alerts/alerts.yaml.")
+
+
+def test_an_export_of_another_version_is_a_warning(subject, exported):
+    manifest = exported / shipped.MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": "1.9"}))
+
+    first, _ = rules.look(subject._replace(rules=exported))
+
+    assert first.status == WARNING
+    assert "is of version 1.9" in first.message
+
+
+def test_a_folder_of_another_origin_is_a_warning(subject, exported):
+    (exported / shipped.MANIFEST).unlink()
+
+    first, second = rules.look(subject._replace(rules=exported))
+
+    assert first.status == WARNING
+    assert second.status == FINE
+
+
+def test_a_metric_that_is_not_exported_any_more_is_an_error(subject, exported):
+    with (exported / "alerts" / "alerts.yaml").open("a") as file:
+        file.write("      - alert: Mine\n        expr: rate(partisan_tasks_forgotten_total[5m]) > 0\n")
+
+    _, second = rules.look(subject._replace(rules=exported))
+
+    assert second.status == ERROR
+    assert "partisan_tasks_forgotten_total" in second.message
+
+
+def test_no_folder_is_an_error(subject, tmp_path):
+    [finding] = rules.look(subject._replace(rules=tmp_path / "none"))
+
+    assert finding.status == ERROR
+
+
+def test_a_folder_without_rules_is_an_error(subject, tmp_path):
+    _, second = rules.look(subject._replace(rules=tmp_path))
+
+    assert second.status == ERROR
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("rate(partisan_tasks_failed_total[5m])", {"partisan_tasks_failed_total"}),
+        ("job_queue:partisan_queue_oldest_due_age_seconds:max > 300", set()),
+        ("- name: partisan_alerts", set()),
+        ('"uid": "partisan-overview"', set()),
+        ("partisan_task_duration_seconds_bucket{le='1'}", {"partisan_task_duration_seconds_bucket"}),
+    ],
+)
+def test_names_of_metrics_are_told_from_other_names(text, names):
+    assert rules.names_in(text) == names
+
+
+def test_a_histogram_can_be_asked_in_three_ways():
+    names = rules.exported_names()
+
+    assert {f"partisan_task_duration_seconds_{part}" for part in ("bucket", "sum", "count")} <= names
+    assert "partisan_tasks_failed_total" in names
+    assert "partisan_tasks_failed_total_bucket" not in names
