@@ -51,14 +51,25 @@ demo: $(VENV)/.demo ## do real work on an embedded PostgreSQL, print a summary, 
 demo-serve: $(VENV)/.demo ## the same, but keep the site, the manager and steady traffic running
 	$(BIN)/python -m demo --serve
 
+.PHONY: up panels
+up: ## everything at once in containers: the demo, Prometheus, Grafana, ELK, Tempo (not run in our tests)
+	docker compose up --build --detach
+
+panels: $(VENV)/.dev ## draw every Grafana panel from real figures into build/panels; needs Chromium, npm, Prometheus
+	$(BIN)/python -m tests.real_parts.draw_panels
+
 bench: $(VENV)/.dev ## measure drain, latency, enqueue and idle; PEERS=DIR measures the peers as well
 	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS))
 
 ## Tests and checks
 
-.PHONY: test coverage check check_mypy black matrix
+.PHONY: test test-real coverage check check_mypy black matrix tables
 test: $(VENV)/.dev ## every tier of tests but real_parts, in parallel and random order
 	$(BIN)/pytest tests -n $(N)
+
+# One process: the tests share one Prometheus, and each looks for the programs it needs.
+test-real: $(VENV)/.dev ## with Prometheus, Alertmanager and rsyslog where installed; the rest is skipped, with a reason
+	$(BIN)/pytest tests/real_parts -rs
 
 coverage: $(VENV)/.dev ## the unit and db tiers must reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100
@@ -79,6 +90,9 @@ black: $(VENV)/.dev ## format the code (by ruff; the name is the original projec
 
 matrix: $(VENV)/.dev ## the oldest and newest Python and Django, with psycopg2 and psycopg 3, by nox
 	$(BIN)/nox
+
+tables: $(VENV)/.dev ## write the generated tables of the documentation anew
+	$(BIN)/python -m lab.document_tables
 
 ## Releases: write CHANGELOG.md first; the version is committed and tagged, nothing is pushed
 

@@ -61,7 +61,7 @@ def _print_followed(terminal: Terminal, followed: Followed) -> None:
         name = f"{span['name']} {outcome}".rstrip()
         say(f"  span     {span['span_id']}  {name}, {_readable(seconds)}{linked}")
     say(f"  metric   partisan_task_duration_seconds_bucket{{{followed.series}}}")
-    say(f"           its exemplar names trace {followed.trace}")
+    say(f"           exemplar: trace {followed.trace}, span {followed.span}")
     say()
 
 

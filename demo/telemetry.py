@@ -15,7 +15,9 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SPANS_AT_ONCE = 1 << 15
 """The SDK drops what does not fit: bulk_delay() makes a span for each of its tasks, all at once."""
 
-_EXEMPLAR = re.compile(r'^partisan_task_duration_seconds_bucket{(.*)} \S+ # {.*trace_id="(\w+)"', re.MULTILINE)
+_EXEMPLAR = re.compile(
+    r'^partisan_task_duration_seconds_bucket{(.*)} \S+ # {(?=.*trace_id="(\w+)").*span_id="(\w+)"', re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Followed:
     spans: list[dict[str, Any]]
     series: str
     trace: str
+    span: str
 
 
 @dataclass
@@ -106,19 +109,22 @@ def watched(folder: Path) -> Iterator[Telemetry]:
     except ImportError:
         yield telemetry
         return
-    with (
-        telemetry.spans.open("w", buffering=1, encoding="utf-8") as file,
-        OtlpSink(heard=lambda span: print(json.dumps(asdict(span)), file=file)) as sink,
-    ):
-        # Managers and workers set OpenTelemetry up from these. This process is the application, where
-        # that is the application's own affair.
-        os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "demo"}
-        telemetry.traces_to = sink.url
-        provider = _export(OTLPSpanExporter())
-        try:
-            yield telemetry
-        finally:
-            provider.shutdown()
+    with telemetry.spans.open("w", buffering=1, encoding="utf-8") as file:
+
+        def keep(span: Any) -> None:
+            print(json.dumps(asdict(span)), file=file)
+            sink.spans.clear()  # the file is enough
+
+        with OtlpSink(heard=keep) as sink:
+            # Managers and workers set OpenTelemetry up from these. This process is the application, where
+            # that is the application's own affair.
+            os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "demo"}
+            telemetry.traces_to = sink.url
+            provider = _export(OTLPSpanExporter())
+            try:
+                yield telemetry
+            finally:
+                provider.shutdown()
 
 
 def _export(exporter: Any) -> Any:
@@ -135,15 +141,15 @@ def _export(exporter: Any) -> Any:
 def follow_one(telemetry: Telemetry) -> Followed | None:
     """Return the task that an exemplar of the last scrape leads to, one that was retried if there is one."""
     spans = list(read_lines(telemetry.spans))
-    by_trace = {span["trace_id"]: span for span in spans if span["name"].startswith("process ")}
+    by_id = {span["span_id"]: span for span in spans}
     exemplars = _EXEMPLAR.findall(telemetry.last_scrape)
-    for series, trace in sorted(exemplars, key=lambda exemplar: 'outcome="retried"' not in exemplar[0]):
-        if trace in by_trace:
-            task = by_trace[trace]["attributes"]["messaging.message.id"]
-            break
-    else:
+    exemplars.sort(key=lambda exemplar: 'outcome="retried"' not in exemplar[0])
+    named = next((exemplar for exemplar in exemplars if exemplar[2] in by_id), None)
+    if named is None:
         return None
+    attributes = by_id[named[2]]["attributes"]
+    task = attributes["messaging.message.id"]
     lines = [line for line in read_lines(telemetry.log) if line.get("partisan.task.id") == task]
     runs = [span for span in spans if span["attributes"].get("messaging.message.id") == task]
-    processor = by_trace[trace]["attributes"]["partisan.processor"]
-    return Followed(task, processor, lines, sorted(runs, key=lambda span: span["started"]), series, trace)
+    runs.sort(key=lambda span: span["started"])
+    return Followed(task, attributes["partisan.processor"], lines, runs, *named)

@@ -1,0 +1,71 @@
+"""The demo shows metrics, log and spans, and one task in all three (see also `tests/processes/test_demo.py`)."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes.managing import ROOT
+from tests.processes.observability.scraping import Scrape
+
+WITHOUT_EXPORTER = """
+import runpy, sys
+sys.modules["opentelemetry.exporter.otlp.proto.http.trace_exporter"] = None
+runpy.run_module("demo", run_name="__main__")
+"""
+
+
+def run(folder: Path, *start: str) -> str:
+    """Run the demo on a few files; return what it said."""
+    command = [sys.executable, *start, "--output", str(folder), "--files", "10"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def lines_of(file: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def place(said: str, what: str) -> Path:
+    """Return where the demo says that something is."""
+    found = re.search(rf"^  {what} +(/\S+)", said, re.MULTILINE)
+    assert found, said
+    return Path(found[1])
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_follows_one_task_through_log_spans_and_metrics(tmp_path: Path):
+    said = run(tmp_path, "-m", "demo")
+
+    headline = re.search(r"^Task (\d+) \((\w+)\) in all three", said, re.MULTILINE)
+    exemplar = re.search(r"exemplar: trace (\w+), span (\w+)", said)
+    assert headline, said
+    assert exemplar, said
+    task, processor = headline.groups()
+    trace, span = exemplar.groups()
+    events = [line for line in lines_of(place(said, "log")) if line.get("partisan.task.id") == task]
+    runs = {line["span_id"]: line for line in lines_of(place(said, "spans")) if line["name"] == "process default"}
+    exported = Scrape(place(said, "metrics").read_text(encoding="utf-8"))
+    assert span in {event["span.id"] for event in events}
+    assert {event["partisan.processor"] for event in events} == {processor}
+    assert runs[span]["trace_id"] == trace
+    assert runs[span]["attributes"]["messaging.message.id"] == task  # type: ignore[index]
+    assert trace in {exemplar.labels["trace_id"] for exemplar in exported.exemplars.values()}
+    assert {link["span_id"] for link in runs[span]["links"]} <= {  # type: ignore[attr-defined]
+        line["span_id"] for line in lines_of(place(said, "spans"))
+    }
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_does_without_an_exporter(tmp_path: Path):
+    said = run(tmp_path, "-c", WITHOUT_EXPORTER)
+
+    assert "spans    none" in said
+    assert "in all three" not in said
+    assert lines_of(place(said, "log"))
+    assert place(said, "metrics").exists()
