@@ -16,7 +16,8 @@ SPANS_AT_ONCE = 1 << 15
 """The SDK drops what does not fit: bulk_delay() makes a span for each of its tasks, all at once."""
 
 _EXEMPLAR = re.compile(
-    r'^partisan_task_duration_seconds_bucket{(.*)} \S+ # {(?=.*trace_id="(\w+)").*span_id="(\w+)"', re.MULTILINE
+    r'^partisan_task_duration_seconds_bucket{(.*)} \S+ # {(?=.*trace_id="(\w+)").*span_id="(\w+)"',
+    re.MULTILINE,
 )
 
 
@@ -109,10 +110,10 @@ def watched(folder: Path) -> Iterator[Telemetry]:
     except ImportError:
         yield telemetry
         return
-    with telemetry.spans.open("w", buffering=1, encoding="utf-8") as file:
+    with telemetry.spans.open("w", buffering=1, encoding="utf-8") as spans:
 
         def keep(span: Any) -> None:
-            print(json.dumps(asdict(span)), file=file)
+            print(json.dumps(asdict(span)), file=spans)
             sink.spans.clear()  # the file is enough
 
         with OtlpSink(heard=keep) as sink:

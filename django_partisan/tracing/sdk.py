@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 
 from django_partisan import __version__, events
+from django_partisan.tracing import complaints
 from django_partisan.tracing.spans import TRACER
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> bool:
     if not exporters:
         return False
     trace.set_tracer_provider(_provider(exporters, process_role, queue))
+    complaints.soften(tell=process_role != WORKER)
     events.refresh()
     return True
 

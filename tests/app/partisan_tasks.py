@@ -106,6 +106,18 @@ class Postpone(Recorded):
 
 
 @registry.register
+class Twin(Recorded):
+    """Ask to run again, once, when the gate is open; there may be a twin by then."""
+
+    UNIQUE_FOR_PARAMS = True
+
+    def work(self, gate: str) -> None:
+        journal.wait_at(gate)
+        if not self.task.postpones:
+            raise PostponeTask(0)
+
+
+@registry.register
 class PostponeTwice(Postpone):
     POSTPONE_CONFIG = PostponeConfig(max_postpones=2)
 

@@ -1,13 +1,18 @@
 """Ten thousand tasks of every kind, workers that come and go: each task's account is right."""
 
+import os
+import random
+import signal
+from typing import Any
+
 import pytest
-from django.db.models import Count
+from django.db.models import Count, F, Sum
 
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 
-from .managing import Bench, wait_until
+from .managing import Bench, let_pass, wait_until
 
 WAYS = ("complete", "fail", "postpone", "retry", "exhaust")
 EACH = 2000
@@ -43,6 +48,53 @@ def test_ten_thousand_mixed_tasks_over_four_recycled_workers_reach_their_right_e
     assert len(bench.journal("begun")) == sum(attempts * EACH for _, _, attempts, _, _ in ENDS.values())
     assert len({line["pid"] for line in bench.journal("begun")}) >= 4 + 18_000 // 700 - 4
     assert Task.objects.values("status").annotate(n=Count("id")).count() == 2
+
+
+def test_every_task_ends_though_workers_fork_servers_and_managers_are_killed_in_between(bench: Bench):
+    sizes = {"WORKERS_COUNT": 4, "MAX_CRASHES": 99, "MIN_QUEUE_SIZE": 50, "MAX_QUEUE_SIZE": 200}
+    ids = bulk_delay(processors.Pass(number, seconds=0.002) for number in range(4000))
+    manager = bench.ready(**sizes)
+    choose, killed = random.Random(7), set()
+    for round_ in range(12):
+        let_pass(0.1)
+        if round_ == 4:
+            os.kill(manager.fork_server(), signal.SIGKILL)
+        elif round_ == 8:
+            killed.update(manager.workers())
+            manager.send_to_group(signal.SIGKILL)
+            wait_until(manager.is_gone)
+            manager = bench.ready(**sizes)
+        elif workers := manager.workers():
+            victim = choose.choice(workers)
+            killed.add(victim)
+            os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 4000, 60)
+
+    assert manager.stop() == 0
+    assert {line["id"] for line in bench.journal("ended")} == set(ids)
+    for begun, line in runs(bench):
+        assert line is not None or begun["pid"] in killed, "only a killed worker leaves a run unfinished"
+    extra = len(bench.journal("begun")) - 4000
+    crashes = Task.objects.aggregate(sum=Sum("crashes"))["sum"]
+    assert crashes <= extra <= 14 * 5, "what a dead worker had not begun, or had settled, ran once"
+    assert set(Task.objects.values_list(F("attempts") - F("crashes"), flat=True)) == {1}
+
+
+def runs(bench: Bench) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Return the first and the last line of each run; asserts that no two runs of a task overlap."""
+    open_: dict[int, dict[str, Any]] = {}
+    found: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
+    for line in bench.journal():
+        before = open_.pop(line["id"], None)
+        if line["what"] == "begun":
+            if before is not None:
+                found.append((before, None))
+            open_[line["id"]] = line
+        else:
+            assert before is not None
+            assert before["pid"] == line["pid"]
+            found.append((before, line))
+    return found + [(begun, None) for begun in open_.values()]
 
 
 def no_task_ran_twice_at_the_same_time(bench: Bench) -> bool:

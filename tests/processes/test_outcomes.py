@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
@@ -138,6 +140,18 @@ def test_postpone_by_what_is_no_delay_fails_the_task_alone(serving: Bench, kind:
 
     assert failure(outcome_of(processors.PostponeOddly(kind))) == ("error", "error", error)
     assert serving.managers[0].workers() == before
+
+
+def test_postponed_task_that_meets_a_twin_gives_up_its_key_and_both_run(serving: Bench):
+    first = processors.Twin("gate").delay()
+    serving.wait_for("begun")
+    twin = processors.Twin("gate").delay(execute_after=timezone.now() + timedelta(seconds=2))
+    assert twin.pk != first.pk
+
+    serving.open("gate")
+    assert done(first).status == "finished"
+    assert Task.objects.get(pk=twin.pk).status == "new"
+    assert done(twin).attempts == 2
 
 
 def test_task_is_retried_with_a_constant_pause_and_completes(serving: Bench):

@@ -55,6 +55,43 @@ def test_signal_to_the_whole_group_lets_running_tasks_finish_and_gives_back_the_
     assert stopped["message"].endswith("6 given back")
 
 
+def test_task_given_back_that_meets_a_twin_gives_up_its_key(bench: Bench):
+    manager = bench.ready(WORKERS_COUNT=1, MIN_QUEUE_SIZE=1, MAX_QUEUE_SIZE=2)
+    processors.Wait("gate").delay()
+    bench.wait_for("begun")
+    claimed = processors.OneArgument(1).delay()
+    wait_until(lambda: statuses() == {"in_process": 2})
+    twin = processors.OneArgument(1).delay(priority=99)
+    assert twin.pk != claimed.pk
+    wait_until(lambda: statuses() == {"in_process": 3})
+    third = processors.OneArgument(1).delay()
+
+    manager.send(signal.SIGTERM)
+    wait_until(lambda: statuses() == {"in_process": 1, "new": 3})
+    bench.open("gate")
+    assert manager.ended() == 0
+
+    keyed = Task.objects.filter(status="new", unique_key__isnull=False)
+    assert [task.pk for task in keyed] == [third.pk]
+    assert bench.start("--once").ended() == 0
+    assert len(bench.journal("made")) == 3
+
+
+def test_worker_that_dies_while_its_manager_stops_is_not_replaced_and_its_task_goes_back(bench: Bench):
+    manager = bench.ready()
+    task = processors.Wait("never").delay()
+    [victim] = [line["pid"] for line in bench.wait_for("begun")]
+
+    manager.send(signal.SIGTERM)
+    manager.wait_for("manager.draining")
+    os.kill(victim, signal.SIGKILL)
+    assert manager.ended(5) == 0
+
+    task.refresh_from_db()
+    assert (task.status, task.attempts, task.crashes, task.claimed_by) == ("new", 1, 1, None)
+    assert len(manager.told("worker.started")) == 2
+
+
 def test_idle_manager_stops_at_once(bench: Bench):
     manager = bench.ready(SLEEP_DELAY_SECONDS=30)
 

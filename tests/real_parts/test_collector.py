@@ -9,7 +9,7 @@ import pytest
 
 from lab.otlp_sink import OtlpSink, ReceivedSpan
 from tests.processes.managing import Bench
-from tests.processes.observability.watching import Watching, enqueue, wait_until_done
+from tests.processes.observability.watching import Watching, enqueue_each, wait_until_done
 from tests.real_parts.servers import HOST, Child, free_port, wait_for
 
 
@@ -71,18 +71,17 @@ def run_some(watching: Watching, endpoint: str) -> None:
     """Run the same tasks, with all their spans sent to an endpoint."""
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "shop"}
     manager = watching.ready(variables=variables, WORKERS_COUNT=2)
-    for name, *args in (["Enqueue"], ["PostponeOnce"], ["RetryConstantly", 1], ["Fail", "no"]):
-        enqueue(name, *args)
+    enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Fail", "no"))
     wait_until_done()
     assert manager.stop() == 0
 
 
-def shapes(spans: list[ReceivedSpan]) -> list[object]:
+def shapes(spans: list[ReceivedSpan]) -> list[tuple[object, ...]]:
     """Return what of spans does not differ between two runs of the same tasks."""
     ours = [
         span for span in spans if span.resource.get("service.name") == "shop" and "claim" not in span.name
     ]
-    return sorted(
+    found: list[tuple[object, ...]] = [
         (
             span.name,
             span.kind,
@@ -92,7 +91,8 @@ def shapes(spans: list[ReceivedSpan]) -> list[object]:
             len(span.links),
         )
         for span in ours
-    )
+    ]
+    return sorted(found, key=repr)
 
 
 def test_spans_pass_through_an_independent_collector_unchanged(

@@ -26,7 +26,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with live_stack(tmp_path_factory.mktemp("scraped")) as stack:
         manager = stack.start_manager("default")
         stack.enqueue("ResizeImage", TASKS)
-        wait_for("all runs in Prometheus", lambda: value(stack, "sum(partisan_tasks_completed_total)") == TASKS)
+        wait_for(
+            "all runs in Prometheus", lambda: value(stack, "sum(partisan_tasks_completed_total)") == TASKS
+        )
         assert manager.process.poll() is None
         yield stack
 

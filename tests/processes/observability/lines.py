@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from django_partisan.logs import EVENTS
@@ -41,7 +42,7 @@ _IS: Final[dict[str, Callable[[Any], bool]]] = {
 
 
 def checked(text: str) -> list[dict[str, Any]]:
-    """Return the events of a log, each held against the table: no line is too long, torn, or said otherwise."""
+    """Return the events of a log, each held against the table; no line is too long or torn."""
     events = []
     for line in text.splitlines():
         assert len(line.encode()) < MAX_BYTES, line
@@ -74,9 +75,9 @@ def _check_fields(line: dict[str, Any], fields: list[Field], others_allowed: boo
         elif name in declared:
             assert _IS[declared[name].type](value), (name, line)
         else:
-            assert others_allowed and name.startswith(("partisan.", "error.")), (name, line)
-    event_wide = {field.name for field in fields if not field.optional} - {"labels.*"}
-    assert event_wide <= line.keys(), (event_wide - line.keys(), line)
-    names = sorted(line)
-    for parent, child in zip(names, names[1:], strict=False):
+            assert others_allowed, (name, line)
+            assert name.startswith(("partisan.", "error.")), (name, line)
+    demanded = {field.name for field in fields if not field.optional}
+    assert demanded <= line.keys(), (demanded - line.keys(), line)
+    for parent, child in pairwise(sorted(line)):
         assert not child.startswith(f"{parent}."), (parent, child)

@@ -47,7 +47,9 @@ class Scrape:
 
     def series(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
         """Return the series of a name that have these labels."""
-        return {key[1]: value for key, value in self.values.items() if key[0] == name and labels.items() <= key[1]}
+        return {
+            key[1]: value for key, value in self.values.items() if key[0] == name and labels.items() <= key[1]
+        }
 
     def sum(self, name: str, **labels: str) -> float:
         """Return the sum of the series of a name that have these labels."""

@@ -1,4 +1,4 @@
-"""The demo shows metrics, log and spans, and one task in all three (see also `tests/processes/test_demo.py`)."""
+"""The demo shows metrics, log and spans, and one task in all three."""
 
 import json
 import re
@@ -49,7 +49,9 @@ def test_the_demo_follows_one_task_through_log_spans_and_metrics(tmp_path: Path)
     task, processor = headline.groups()
     trace, span = exemplar.groups()
     events = [line for line in lines_of(place(said, "log")) if line.get("partisan.task.id") == task]
-    runs = {line["span_id"]: line for line in lines_of(place(said, "spans")) if line["name"] == "process default"}
+    runs = {
+        line["span_id"]: line for line in lines_of(place(said, "spans")) if line["name"] == "process default"
+    }
     exported = Scrape(place(said, "metrics").read_text(encoding="utf-8"))
     assert span in {event["span.id"] for event in events}
     assert {event["partisan.processor"] for event in events} == {processor}

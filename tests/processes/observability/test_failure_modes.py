@@ -24,9 +24,7 @@ KEPT = {"partisan_db_up", "partisan_db_scrape_duration_seconds", "partisan_db_da
 
 
 def test_recycling_after_every_task_loses_neither_spans_nor_counts(watching: Watching, sink: OtlpSink):
-    manager = watching.ready(
-        TASKS_PER_WORKER_INSTANCE=1, variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
-    )
+    manager = watching.ready(TASKS_PER_WORKER_INSTANCE=1, variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url})
     tasks = enqueue("Leaf", times=10)
     wait_until_done()
     spans = sink.wait_for(10, "process")

@@ -64,7 +64,9 @@ class Watcher(threading.Thread):
         try:
             while not self._stop_asked.wait(0.05):
                 now = growing(get(address, accept=TEXT).body)
-                self.fallen += [(key, old, now.get(key, -1)) for key, old in before.items() if now.get(key, -1) < old]
+                self.fallen += [
+                    (key, old, now.get(key, -1)) for key, old in before.items() if now.get(key, -1) < old
+                ]
                 before = now
                 self.scrapes += 1
         except BaseException as error:
@@ -138,7 +140,9 @@ def unsent(bench: Bench, killed: set[int]) -> dict[str, int]:
 
 
 @pytest.mark.timeout(240)
-def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycled_and_killed(watching: Watching):
+def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycled_and_killed(
+    watching: Watching,
+):
     manager = watching.ready(WORKERS_COUNT=4, TASKS_PER_WORKER_INSTANCE=50)
     killer, watcher = Killer(manager.fork_server()), Watcher(manager)
     enqueue_mixed()
@@ -151,7 +155,11 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
     assert manager.stop() == 0
 
     recorded = Counter(line["processor"] for line in watching.bench.journal("ended"))
-    killed = {line["partisan.worker.pid"] for line in manager.told("worker.exited") if "partisan.worker.signal" in line}
+    killed = {
+        line["partisan.worker.pid"]
+        for line in manager.told("worker.exited")
+        if "partisan.worker.signal" in line
+    }
     may_be_missing = unsent(watching.bench, killed)
     assert sum(in_table[name]["completed"] + in_table[name]["failed"] for name in in_table) == TASKS - DEADLY
     for name in in_table:

@@ -72,7 +72,9 @@ def test_a_closed_standard_output_costs_log_lines_only(watching: Watching):
 
     assert done.returncode == 0, done.stderr
     assert statuses() == {"finished": TASKS}
-    told = [line for line in done.stderr.splitlines() if line.startswith("A log line was lost (standard output)")]
+    told = [
+        line for line in done.stderr.splitlines() if line.startswith("A log line was lost (standard output)")
+    ]
     assert 1 <= len(told) <= 1 + os.cpu_count()  # type: ignore[operator]  # once in each process
 
 
@@ -82,7 +84,13 @@ def test_garbage_on_the_port_costs_neither_tasks_nor_scrapes(watching: Watching)
     host, _, port = address.removeprefix("http://").rpartition(":")
     chance = random.Random(5)
     enqueue("Pass", times=TASKS, seconds=0.01)
-    shapes = (b"", b"\0" * 100, b"GET", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000, b"\x16\x03\x01" + bytes(range(256)))
+    shapes = (
+        b"",
+        b"\0" * 100,
+        b"GET",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000,
+        b"\x16\x03\x01" + bytes(range(256)),
+    )
     opened = []
     for index in range(200):
         connected = socket.create_connection((host, int(port)))
@@ -128,7 +136,9 @@ def test_odd_keys_of_context_cost_nothing(watching: Watching):
     mine = [line for line in lines if line["message"] == "odd keys"]
     assert len(mine) == 5
     assert {line["labels.name"] for line in mine} == {"mine"}
-    completed = [line for line in lines if line.get("partisan.processor") == "BindOddly" and "event.outcome" in line]
+    completed = [
+        line for line in lines if line.get("partisan.processor") == "BindOddly" and "event.outcome" in line
+    ]
     assert [line["event.outcome"] for line in completed] == ["success"] * 5
     assert seen.sum("partisan_tasks_completed_total", processor="BindOddly") == 5
 
@@ -142,13 +152,17 @@ def test_hostile_context_in_the_row_costs_nothing(watching: Watching):
     manager.stop()
 
     assert statuses() == {"finished": len(HOSTILE)}
-    assert len([line for line in checked(manager.out()) if line["event.action"] == "task.completed"]) == len(HOSTILE)
+    assert len([line for line in checked(manager.out()) if line["event.action"] == "task.completed"]) == len(
+        HOSTILE
+    )
     assert "raised" not in manager.err()
 
 
 def test_no_secret_is_in_logs_spans_or_metrics(watching: Watching, sink: OtlpSink):
     manager = watching.ready(
-        level="DEBUG", observability={"LOG_TASK_ARGS": True}, variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
+        level="DEBUG",
+        observability={"LOG_TASK_ARGS": True},
+        variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url},
     )
     enqueue("KeepSecret", 17, password="hunter2", nested={"api_key": "hunter2", "name": "shown"})
     seen = settled(watching)
@@ -169,3 +183,22 @@ def test_arguments_are_nowhere_unless_asked_for(watching: Watching, sink: OtlpSi
 
     everything = manager.out() + manager.err() + seen.text + "".join(map(repr, sink.spans))
     assert "an argument" not in everything.replace("the argument was", "")
+
+
+def test_spans_that_a_collector_refuses_are_counted_and_told_once(watching: Watching, sink: OtlpSink):
+    sink.mode = "refuse"
+    manager = watching.ready(variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}, TASKS_PER_WORKER_INSTANCE=5)
+    enqueue("Leaf", times=TASKS)
+    wait_until_done()
+    seen = scrape_until(manager, "partisan_telemetry_dropped_total", 1, reason="span_export_failed")
+    scrape_until(manager, "partisan_tasks_completed_total", TASKS)
+    manager.stop()
+
+    assert statuses() == {"finished": TASKS}
+    told = [line for line in checked(manager.out()) if line["event.action"] == "telemetry.dropped"]
+    first, rest = told  # once a minute, and what is left at the end
+    assert first["event.reason"] == rest["event.reason"] == "span_export_failed"
+    assert seen.sum("partisan_telemetry_dropped_total") == first["partisan.telemetry.count"]
+    assert first["partisan.telemetry.count"] + rest["partisan.telemetry.count"] >= TASKS
+    said = [line for line in manager.err().splitlines() if "export" in line]
+    assert said == ["OpenTelemetry: Failed to export spans batch code: 400, reason: Bad Request"]

@@ -45,7 +45,9 @@ def spans_by_name(sink: OtlpSink) -> dict[str, ReceivedSpan]:
 
 
 @pytest.mark.parametrize("propagation", ["link", "child", "none"])
-def test_a_task_is_followed_from_its_enqueuer_to_its_exemplar(watching: Watching, sink: OtlpSink, propagation: str):
+def test_a_task_is_followed_from_its_enqueuer_to_its_exemplar(
+    watching: Watching, sink: OtlpSink, propagation: str
+):
     task, trace_id = follow(watching, sink, propagation)
     [manager] = watching.bench.managers
     seen = scrape_until(manager, "partisan_task_duration_seconds_count", 1, processor="Measured")
@@ -70,7 +72,11 @@ def test_a_task_is_followed_from_its_enqueuer_to_its_exemplar(watching: Watching
 
     assert completed["partisan.task.id"] == said["partisan.task.id"] == str(task)
     for line in (completed, said):
-        assert (line["trace.id"], line["span.id"], line["transaction.id"]) == (run.trace_id, run.span_id, run.span_id)
+        assert (line["trace.id"], line["span.id"], line["transaction.id"]) == (
+            run.trace_id,
+            run.span_id,
+            run.span_id,
+        )
         assert line["labels.request_id"] == "r-17"
         assert "labels.shoe_size" not in line
         assert line["service.name"] == "shop"

@@ -15,7 +15,7 @@ from django_partisan.metrics.metric import COUNTER, HISTOGRAM, INFO, Metric
 from django_partisan.models import Task
 from tests.processes.managing import Bench
 from tests.processes.observability.scraping import OPENMETRICS, TEXT, Scrape, address_of, get, scrape_until
-from tests.processes.observability.watching import Watching, enqueue, wait_until_done
+from tests.processes.observability.watching import Watching, enqueue_each, wait_until_done
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -42,8 +42,7 @@ def worked(
         Task.objects.all().delete()
         try:
             manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
-            for name, *args in (["Enqueue"], ["PostponeOnce"], ["RetryConstantly", 1], ["Fail", ""], ["Measured"]):
-                enqueue(name, *args)
+            enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Fail", ""), ("Measured",))
             wait_until_done()
             scrape_until(manager, "partisan_task_attempts_count", 7)
             yield Worked(address_of(manager), scrape_until(manager, "partisan_db_up", 1))
@@ -101,7 +100,10 @@ def test_exemplars_are_in_openmetrics_only(worked: Worked):
     names = {name.removesuffix("_bucket") for name, _ in seen.exemplars}
     assert names == {"partisan_task_duration_seconds", "partisan_task_queue_wait_seconds"}
     for exemplar in seen.exemplars.values():
-        assert {name: len(value) for name, value in exemplar.labels.items()} == {"trace_id": 32, "span_id": 16}
+        assert {name: len(value) for name, value in exemplar.labels.items()} == {
+            "trace_id": 32,
+            "span_id": 16,
+        }
     assert plain.content_type.startswith("text/plain")
     assert " # {" not in plain.body
     assert get(worked.address, accept=OPENMETRICS).content_type.startswith("application/openmetrics-text")

@@ -26,10 +26,14 @@ except DatabaseError:
 """
 IMPORTS = "from django_partisan.processor import bulk_delay\nfrom django.db import *\n"
 NO_LOGGING = "from tests.processes import settings; settings.LOGGING_CONFIG = None"
-CLIENT_METRICS = "from tests.processes import settings; settings.PARTISAN_OBSERVABILITY = {'CLIENT_METRICS': True}"
+CLIENT_METRICS = (
+    "from tests.processes import settings; settings.PARTISAN_OBSERVABILITY = {'CLIENT_METRICS': True}"
+)
 
 
-@pytest.mark.parametrize("before", ["", NO_LOGGING, CLIENT_METRICS], ids=["django's", "none", "client metrics"])
+@pytest.mark.parametrize(
+    "before", ["", NO_LOGGING, CLIENT_METRICS], ids=["django's", "none", "client metrics"]
+)
 def test_enqueueing_prints_nothing(watching: Watching, before: str):
     done = watching.application(IMPORTS + ENQUEUE, before)
 
@@ -54,7 +58,9 @@ def test_enqueueing_that_the_database_refuses_raises_and_prints_nothing(watching
     ],
     ids=["endpoint", "unknown exporter", "name"],
 )
-def test_enqueueing_prints_nothing_whatever_the_environment_asks_for(watching: Watching, variables: dict[str, str]):
+def test_enqueueing_prints_nothing_whatever_the_environment_asks_for(
+    watching: Watching, variables: dict[str, str]
+):
     done = watching.application("Leaf(1).delay()", **variables)
 
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

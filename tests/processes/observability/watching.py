@@ -51,7 +51,9 @@ class Watching:
         manager.wait_for("worker.ready", more.get("WORKERS_COUNT", 2))
         return manager
 
-    def application(self, code: str, before: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
+    def application(
+        self, code: str, before: str = "", **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Run code in a process of the application that configured neither logging nor tracing.
 
         ``before`` runs before Django is set up.
@@ -82,6 +84,12 @@ def enqueue(processor: str, *args: Any, times: int = 1, unique: bool = False, **
     """Enqueue tasks of a processor that this process need not have; return their ids."""
     kind = type(processor, (BaseTaskProcessor,), {"UNIQUE_FOR_PARAMS": unique})
     return [kind(*args, **kwargs).delay().pk for _ in range(times)]
+
+
+def enqueue_each(*tasks: tuple[Any, ...]) -> None:
+    """Enqueue tasks, each named by its processor and then its arguments."""
+    for processor, *args in tasks:
+        enqueue(processor, *args)
 
 
 def wait_until_done(seconds: float = 30.0) -> None:

@@ -4,6 +4,7 @@ import re
 from argparse import ArgumentParser
 
 import pytest
+from django.core.management import load_command_class
 
 from django_partisan import checks, conf, facts, observability
 from django_partisan.metrics import catalogue
@@ -12,11 +13,12 @@ from django_partisan.tracing import spans
 from lab.document_tables import meanings, pages, tables
 from tests.unit.docs.pages import PAGES, blocks_of, code_in, first_cells_below, name_of, page
 
-# Of docker, systemd, Django, the benchmarks and our tools.
+# Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
-    "--check", "--cpus", "--database", "--durable", "--help", "--init", "--n", "--property", "--rows",
-    "--reps", "--scenarios", "--since", "--variants",
+    "--check", "--config", "--cpus", "--database", "--durable", "--enable-feature", "--help", "--init", "--n",
+    "--property", "--rows", "--reps", "--scenarios", "--since", "--storage", "--variants", "--web",
 }  # fmt: skip
+OTHER_COMMANDS = ("partisan_doctor", "partisan_export")
 
 
 def test_the_tables_are_those_that_the_code_makes():
@@ -85,7 +87,9 @@ def test_every_option_that_is_named_exists(path, parser: ArgumentParser):
     text = path.read_text()
     code = [*code_in(text), *(block.text for block in blocks_of(text) if block.kind in ("console", "ini"))]
     named = {option for piece in code for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", piece)}
-    known = {option for action in parser._actions for option in action.option_strings}
+    others = [load_command_class("django_partisan", name).create_parser("", name) for name in OTHER_COMMANDS]
+    actions = [action for each in (parser, *others) for action in each._actions]
+    known = {option for action in actions for option in action.option_strings}
 
     assert named - OF_OTHER_PROGRAMS <= known
 
@@ -98,7 +102,7 @@ def test_every_metric_and_index_that_is_named_exists(path):
         for name in re.findall(r"\bpartisan_(?!user_)[a-z_]+\b(?!\.)", piece)
     }
     known = {name + suffix for name in catalogue.METRICS for suffix in ("", "_bucket", "_sum", "_count")}
-    known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]}
+    known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]} | set(OTHER_COMMANDS)
 
     assert named - known == set()
 

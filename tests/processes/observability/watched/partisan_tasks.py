@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import struct
+
 import structlog
 from django.db import DatabaseError, connection, transaction
 from opentelemetry import trace
@@ -38,7 +39,9 @@ class Measured(Freely):
         self.metrics.inc("bytes", 2.5)
         self.metrics.observe("size_bytes", 50)
         self.log.info("sent %s mails", 1, country="at", customer={"id": 7})
-        journal.write("measured", id=self.task.id, trace=f"{context.trace_id:032x}", span=f"{context.span_id:016x}")
+        journal.write(
+            "measured", id=self.task.id, trace=f"{context.trace_id:032x}", span=f"{context.span_id:016x}"
+        )
 
 
 @registry.register
@@ -118,10 +121,23 @@ class TearMessage(Freely):
 class BindOddly(Freely):
     """Bind and log keys that loggers, records and ECS use for themselves."""
 
-    KEYS = ("name", "error", "event", "message", "log.level", "args", "exc_info", "level", "@timestamp", "trace.id")
+    KEYS = (
+        "name",
+        "error",
+        "event",
+        "message",
+        "log.level",
+        "args",
+        "exc_info",
+        "level",
+        "@timestamp",
+        "trace.id",
+    )
 
     def run(self) -> None:
-        structlog.contextvars.bind_contextvars(**dict.fromkeys(self.KEYS, "odd"), **{"": {1: {2}}, "\0": object()})
+        structlog.contextvars.bind_contextvars(
+            **dict.fromkeys(self.KEYS, "odd"), **{"": {1: {2}}, "\0": object()}
+        )
         Leaf("enqueued oddly").delay()
         self.log.info("odd keys", **{key: "mine" for key in self.KEYS if key not in ("event", "exc_info")})
         self.log.info("%s wants two %s", "who", unprintable=Unprintable())

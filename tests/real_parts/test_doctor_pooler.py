@@ -1,0 +1,99 @@
+"""The doctor tells a pooler in transaction mode from one in session mode: a real PgBouncer."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real_parts.log_path import MANAGE, ROOT, project
+from tests.real_parts.servers import HOST, NotReady, free_port, wait_for
+
+
+def pgbouncer() -> str:
+    """Return the path of PgBouncer; say how to install it if it is not there."""
+    path = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        raise NotReady("pgbouncer is missing; on Debian: apt-get install pgbouncer")
+    return path
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[dict[str, str]]:
+    """PostgreSQL with the tables."""
+    with project() as environment:
+        yield environment
+
+
+@contextmanager
+def pooler(mode: str, env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Run PgBouncer before PostgreSQL; yield an environment that leads there."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="partisan-pooler-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PgBouncer refuses to be root, and must read this
+        (folder / "users").write_text('"postgres" ""\n')
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host={env['PGHOST']} port={env['PGPORT']}\n"
+            f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = trust\nauth_file = {folder / 'users'}\npool_mode = {mode}\n"
+            "query_wait_timeout = 3\nserver_login_retry = 1\nignore_startup_parameters = options\n"
+        )
+        who = ["-u", "nobody"] if os.geteuid() == 0 else []
+        command = [pgbouncer(), "-q", *who, str(folder / "pgbouncer.ini")]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_for("PgBouncer", lambda: _listens(port))
+                through = {**env, "PGHOST": HOST, "PGPORT": str(port)}
+                through.pop("DATABASE_URL", None)  # it would win
+                yield through
+            finally:
+                process.terminate()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def findings(env: dict[str, str], check: str) -> list[dict[str, Any]]:
+    """Return what the doctor finds at one check."""
+    command = [sys.executable, str(MANAGE), "partisan_doctor", "--json"]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return [found for found in json.loads(done.stdout)["findings"] if found["check"] == check]
+
+
+def test_without_a_pooler_a_notification_arrives(env: dict[str, str]) -> None:
+    [found] = findings(env, "notifications")
+
+    assert found["status"] == "fine"
+    assert found["message"] == "A notification arrives."
+
+
+def test_a_pooler_in_session_mode_is_seen_and_fine(env: dict[str, str]) -> None:
+    with pooler("session", env) as through:
+        [found] = findings(through, "notifications")
+
+    assert found["status"] == "fine"
+    assert found["message"] == "A notification arrives, through a pooler in session mode."
+
+
+def test_a_pooler_in_transaction_mode_is_named_with_what_it_costs(env: dict[str, str]) -> None:
+    with pooler("transaction", env) as through:
+        lost, cursors = findings(through, "notifications")
+
+    assert lost["status"] == cursors["status"] == "warning"
+    assert "a pooler in transaction mode stands between" in lost["message"]
+    assert "DISABLE_SERVER_SIDE_CURSORS" in cursors["cure"]
