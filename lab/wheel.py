@@ -46,16 +46,24 @@ def shipped_files() -> set[str]:
 
 
 def use(wheel: Path, folder: Path) -> None:
-    """Install the wheel into an environment of its own and ask for the command's help."""
+    """Install the wheel into an environment of its own; ask for help, and for what is shipped along."""
     environment = folder / "environment"
     venv.create(environment, with_pip=True)
     programs = environment / "bin"
     _run(str(programs / "pip"), "install", "--quiet", str(wheel), cwd=folder)
     (folder / "settings_of_a_user.py").write_text(SETTINGS)
-    _run(
-        str(programs / "django-admin"), "help", "start_partisan",
-        cwd=folder, DJANGO_SETTINGS_MODULE="settings_of_a_user", PYTHONPATH=str(folder),
-    )  # fmt: skip
+    for command in (
+        ("help", "start_partisan"),
+        ("partisan_export", "grafana", str(folder / "grafana")),
+        ("partisan_export", "elk", str(folder / "elk")),
+    ):
+        _run(
+            str(programs / "django-admin"),
+            *command,
+            cwd=folder,
+            DJANGO_SETTINGS_MODULE="settings_of_a_user",
+            PYTHONPATH=str(folder),
+        )
 
 
 def _run(*command: str, cwd: Path, **variables: str) -> None:

@@ -131,11 +131,7 @@ class Custody:
 
     def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
         """Take back tasks that a worker has not begun."""
-        rows = self._ours(rows)
-        if self._shutdown.is_draining:
-            self._settler.release(rows, REASON_STOPPED)
-        else:
-            self.buffer.give_back(rows)
+        self._put_back(self._ours(rows))
 
     def on_gone(self, worker: WorkerProcess, begun: TaskRow | None, rest: list[TaskRow]) -> None:
         """Take back what a worker held when it ended."""
@@ -146,5 +142,11 @@ class Custody:
         """Return the tasks whose claim is ours; what waited for the others to end may run now."""
         ours, waited = self._strays.drop(rows)
         if waited:
-            self.on_claimed(waited)
+            self._put_back(waited)
         return ours
+
+    def _put_back(self, rows: list[TaskRow]) -> None:
+        if self._shutdown.is_draining:
+            self._settler.release(rows, REASON_STOPPED)
+        else:
+            self.buffer.give_back(rows)

@@ -1,7 +1,7 @@
 """How many tasks a worker is handed: one at a time if they are long, chunks if they are tiny.
 
 No task should wait behind another while a worker idles, and no worker should wait for the manager
-between tiny tasks. So a worker is handed about ten milliseconds of expected work; a processor that
+between tiny tasks. So a worker is handed about fifteen milliseconds of expected work; a processor that
 was never measured is expected to be long.
 """
 
@@ -15,8 +15,8 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.sql.claiming import PROCESSOR, TOKEN, TaskRow
 
-TARGET_SECONDS: Final = 0.010
-REFILL_BELOW_SECONDS: Final = 0.005
+TARGET_SECONDS: Final = 0.015
+REFILL_BELOW_SECONDS: Final = 0.010
 CHUNK_AT_MOST: Final = 1000
 LEAST_TASK_SECONDS: Final = 5e-6
 """What any task costs us, even one that does nothing."""
@@ -91,7 +91,7 @@ def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> l
     while len(chunk) < at_most and (first := buffer.first()) is not None:
         seconds = pace.of(first[PROCESSOR])
         number = int((TARGET_SECONDS - worker.expected_seconds) / seconds)
-        if number < 1:
+        if number < 1 or seconds >= TARGET_SECONDS:
             if chunk or worker.held:
                 break
             number = 1  # a long task is for a worker that has nothing else to do

@@ -34,18 +34,18 @@ class Hygiene:
                 left_open.append(connection.alias)
                 _reset(connection)
                 continue
-            if not connection.get_autocommit():
-                connection.set_autocommit(True)
+            if connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
+                _reset(connection)  # which a dead one bears, unlike a change of its mode
+                continue
             connection.queries_log.clear()
             if connection.errors_occurred:
                 connection.close_if_unusable_or_obsolete()
         return left_open
 
     def before_chunk(self) -> None:
-        """Drop connections that are dead, or older than ``CONN_MAX_AGE``."""
+        """Drop connections that are dead, or older than ``CONN_MAX_AGE``; forget those that are closed."""
+        self.opened = [connection for connection in self.opened if connection.connection is not None]
         for connection in self.opened:
-            if connection.connection is None:
-                continue
             # An idle connection has something to read only if the server ended it.
             if _readable(connection.connection) and not connection.is_usable():
                 _reset(connection)
@@ -79,7 +79,7 @@ def _reset(connection: BaseDatabaseWrapper) -> None:
     ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
     """
     with contextlib.suppress(Exception):  # the driver's own errors: it was dead already
-        connection.connection.close()
+        connection._close()  # a pooled one goes back to its pool, which rolls back
     connection.connection = None
     connection.closed_in_transaction = False
     connection.in_atomic_block = False
@@ -90,5 +90,8 @@ def _readable(raw: Any) -> bool:
     if not hasattr(raw, "fileno"):
         return False
     poll = select.poll()
-    poll.register(raw.fileno(), select.POLLIN)
+    try:
+        poll.register(raw.fileno(), select.POLLIN)
+    except Exception:  # the driver's own error: closed behind Django's back
+        return True
     return bool(poll.poll(0))

@@ -68,12 +68,13 @@ class Lease:
         self._beaten_at = time.monotonic()
         self._beat_at = 0.0
         self._watch_at = 0.0
+        self._ask_at = 0.0
         self._neighbours: list[Colleague] = []
         self._stopped = False
 
     @property
     def is_ready(self) -> bool:
-        """True once our row stands and the first rescue is done: claims may begin."""
+        """True once our row stands and the first rescue is done, and while the lease is not lost."""
         return self._is_ready
 
     def turn(self, now: float) -> None:
@@ -103,12 +104,12 @@ class Lease:
 
         ``known`` names all that are known, and must stay so until ``found`` is called.
         """
-        if self._line.busy or self._stopped or not self._is_ready:
+        if self._line.busy or self._stopped or not self._is_ready or time.monotonic() < self._ask_at:
             return
 
         def done(result: Any) -> None:
             if isinstance(result, Exception):
-                self._beat_at = time.monotonic() + RETRY_SECONDS
+                self._ask_at = self._beat_at = time.monotonic() + RETRY_SECONDS
             else:
                 found(result)
 
@@ -183,6 +184,7 @@ class Lease:
     def _lose(self, now: float) -> None:
         """Take a new identity: another manager found our heartbeat too old and took our row away."""
         previous, self.id = self.id, uuid.uuid4()
+        self._is_ready = False  # what was claimed under the new identity before the answer would be dropped
         late = now - self._beaten_at
 
         def renew(connection: BaseDatabaseWrapper) -> set[int]:
@@ -191,8 +193,9 @@ class Lease:
 
         def renewed(result: Any) -> None:
             if isinstance(result, Exception):
-                self._beat_at = time.monotonic() + RETRY_SECONDS  # nothing is claimed meanwhile
+                self._beat_at = time.monotonic() + RETRY_SECONDS
                 return
+            self._is_ready = True
             self._duty = (self._beat, self._on_beaten)
             self._beat_at = 0.0
             events.tell(LeaseLost, self._config.queue, late, self._kept(result))

@@ -155,7 +155,7 @@ class Manager:
             self.lease.next_at(),
             self.custody.next_at(),
             self.settler.next_at(),
-            NEVER if self._in_doubt else self.claimer.next_at(),
+            self.claimer.next_at() if self.lease.is_ready and not self._in_doubt else NEVER,
             self.shutdown.next_at(),
         )
 

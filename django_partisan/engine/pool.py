@@ -12,7 +12,7 @@ from django_partisan.engine import worker_process as states
 from django_partisan.engine.naming import task_ref
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.starter import Starter
-from django_partisan.engine.wire import Broken
+from django_partisan.engine.wire import Broken, ManagerEnd
 from django_partisan.engine.worker import FLUSHED, READY, REPORT, RETIRING, RETURNED, WorkerSpec
 from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.facts import (
@@ -162,16 +162,14 @@ class Pool:
             worker.pipe.send(message)
         except Broken:
             return  # its exit is told by its other descriptor, and takes care of what it held
-        self._watch_pipe(worker)
+        self._watch_pipe(worker.pipe)
 
-    def _watch_pipe(self, worker: WorkerProcess) -> None:
+    def _watch_pipe(self, pipe: ManagerEnd) -> None:
         """Wait for room in the pipe only while something is unsent."""
-        if worker.pipe is None:
-            return
-        key = self._selector.get_key(worker.pipe.fd)
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.pipe.has_unsent else 0)
+        key = self._selector.get_key(pipe.fd)
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if pipe.has_unsent else 0)
         if key.events != wanted:
-            self._selector.modify(worker.pipe.fd, wanted, key.data)
+            self._selector.modify(pipe.fd, wanted, key.data)
 
     def _on_pipe(self, worker: WorkerProcess, mask: int) -> None:
         if worker.pipe is None:
@@ -180,7 +178,7 @@ class Pool:
             if mask & selectors.EVENT_WRITE:
                 with contextlib.suppress(Broken):  # what it sent before it went is still to be read
                     worker.pipe.flush()
-                self._watch_pipe(worker)
+                self._watch_pipe(worker.pipe)
             if mask & selectors.EVENT_READ:
                 self._take(worker, worker.pipe.receive())
         except Broken as broken:
@@ -238,7 +236,7 @@ class Pool:
         begun = worker.held.pop(page.task_id, None) if page.task_id and not worker.recycled else None
         rest = list(worker.held.values())
         worker.held.clear()
-        name = signal.Signals(-code).name if code is not None and code < 0 else None
+        name = _signal_name(-code) if code is not None and code < 0 else None
         reason = _exit_reason(worker, code, self._stopped)
         task = None if begun is None else task_ref(begun, self.queue)
         events.tell(
@@ -279,6 +277,13 @@ def _rest_of(worker: WorkerProcess) -> Iterator[tuple[Any, ...]]:
         if not messages:
             return
         yield from messages
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # most real-time signals have no name
 
 
 def _exit_reason(worker: WorkerProcess, code: int | None, stopped: bool) -> str:

@@ -22,8 +22,9 @@ from django_partisan.exceptions import CannotStart
 
 PAGE_BYTES: Final = 64
 READ_TRIES: Final = 100
-# Begun so far, the running task's id (0: none), since when (monotonic), seconds busy before that,
-# and the first number again: equal ends mean that nobody wrote in between.
+# A number that is new with every change, the running task's id (0: none), since when (monotonic),
+# seconds busy before that, and the number again. The number is twice how many tasks have begun, and
+# one more while none runs.
 _page = struct.Struct("=QqddQ")
 
 
@@ -41,19 +42,21 @@ class WorkerPage:
 
     def __init__(self, fd: int, slot: int) -> None:
         self._map = mmap.mmap(fd, 0)
-        self._offset = slot * PAGE_BYTES
+        self._place = _place_of(slot)
         self.begun = 0
         self.busy_seconds = 0.0
 
     def begin(self, task_id: int, since: float) -> None:
         """Note that a task begins."""
         self.begun = begun = self.begun + 1
-        _page.pack_into(self._map, self._offset, begun, task_id, since, self.busy_seconds, begun)
+        number = 2 * begun
+        # Not pack_into(): it blanks the page before it fills it, and a blank page can be read as one.
+        self._map[self._place] = _page.pack(number, task_id, since, self.busy_seconds, number)
 
     def idle(self, since: float) -> None:
         """Note that nothing runs."""
-        begun = self.begun
-        _page.pack_into(self._map, self._offset, begun, 0, since, self.busy_seconds, begun)
+        number = 2 * self.begun + 1
+        self._map[self._place] = _page.pack(number, 0, since, self.busy_seconds, number)
 
 
 class PresenceFile:
@@ -63,7 +66,7 @@ class PresenceFile:
         self.path = _folder() / f"{name}.lock"
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(self.fd, slots * PAGE_BYTES)
+        os.write(self.fd, bytes(slots * PAGE_BYTES))  # a full disk fails here, not at the first task
         self._map = mmap.mmap(self.fd, 0)
 
     def page(self, slot: int) -> Page:
@@ -72,7 +75,7 @@ class PresenceFile:
 
     def clear(self, slot: int) -> None:
         """Forget what a slot's worker ran, before a new worker takes the slot."""
-        _page.pack_into(self._map, slot * PAGE_BYTES, 0, 0, 0.0, 0.0, 0)
+        self._map[_place_of(slot)] = bytes(_page.size)
 
     def remove(self) -> None:
         """Remove the file and let go of the lock; the workers must be gone."""
@@ -130,12 +133,19 @@ def _begun_in(fd: int) -> list[int]:
     return [task_id for task_id in found if task_id]
 
 
+def _place_of(slot: int) -> slice:
+    start = slot * PAGE_BYTES
+    return slice(start, start + _page.size)
+
+
 def _read(pages: mmap.mmap, slot: int) -> Page:
+    place = _place_of(slot)
     for _ in range(READ_TRIES):
-        first, task_id, since, busy, last = _page.unpack_from(pages, slot * PAGE_BYTES)
-        if first == last:
-            return Page(first, task_id, since, busy)
-        time.sleep(0)  # the writer was between two of its numbers
+        seen = pages[place]
+        first, task_id, since, busy, last = _page.unpack(seen)
+        if first == last and seen == pages[place]:
+            return Page(first // 2, task_id, since, busy)
+        time.sleep(0)  # the writer was in the middle of it
     return Page(0, 0, 0.0, 0.0)  # it died there: what it began is not known
 
 

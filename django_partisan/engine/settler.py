@@ -117,13 +117,15 @@ class Settler:
         return [row[ID] for row in rows] + [outcome.id for _, outcome in [*batch.others, *self._others]]
 
     def _gather(self) -> Batch:
-        completed, self._completed = self._completed[:BATCH_AT_MOST], self._completed[BATCH_AT_MOST:]
         others: list[tuple[TaskRow, Outcome]] = []
         ids: set[int] = set()
         # One statement writes a row once: a second outcome of the same task waits for the next batch.
         while self._others and len(others) < BATCH_AT_MOST and self._others[0][1].id not in ids:
             ids.add(self._others[0][1].id)
             others.append(self._others.popleft())
+        if self._others:  # one of them may be a crash of a task that completed, or went back, since
+            return Batch([], others, [])
+        completed, self._completed = self._completed[:BATCH_AT_MOST], self._completed[BATCH_AT_MOST:]
         released, self._released = self._released, []
         return Batch(completed, others, released)
 

@@ -99,16 +99,21 @@ class ManagerEnd:
                 self._unsent[0] = head[written:]
 
     def receive(self) -> list[Any]:
-        """Return the messages that have come; raises ``Broken`` at the end of the pipe."""
-        try:
-            data = os.read(self.fd, _READ_BYTES)
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            raise Broken(f"reading failed: {error}") from error
-        if not data:
-            raise Broken("torn frame" if self._frames.torn else "end of file")
-        return self._frames.feed(data)
+        """Return messages that have come, ``[]`` if none is whole; raises ``Broken`` at the pipe's end."""
+        while True:
+            try:
+                data = os.read(self.fd, _READ_BYTES)
+            except BlockingIOError:
+                return []
+            except ConnectionResetError:
+                data = b""  # the end as well: the worker died before it had read all that it was sent
+            except OSError as error:
+                raise Broken(f"reading failed: {error}") from error
+            if not data:
+                raise Broken("torn frame" if self._frames.torn else "end of file")
+            messages = self._frames.feed(data)
+            if messages or len(data) < _READ_BYTES:
+                return messages
 
     def close(self) -> None:
         """Close the pipe; what is unsent is forgotten."""

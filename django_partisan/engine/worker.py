@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import sys
 import threading
 from time import monotonic
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -32,6 +33,7 @@ FLUSHED: Final = "flushed"
 REPORT_EVERY_SECONDS: Final = 0.005
 REPORT_AT_MOST: Final = 500
 IDLE_SECONDS: Final = 1.0
+MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 
 Figures: TypeAlias = tuple[list[float], list[float], list[int]]
@@ -190,7 +192,7 @@ class Worker:
     def _leave(self) -> None:
         """Flush telemetry, within a bound, and report for the last time."""
         self._flush()
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
         self._send((FLUSHED, events.take(), peak_bytes))
 
     def _leave_as_orphan(self) -> None:

@@ -57,7 +57,13 @@ class WorkerProcess:
     @property
     def takes_tasks(self) -> bool:
         """True if it may be handed tasks."""
-        return self.state == READY and self.tasks_left != 0 and not self.recalling and not self.is_gone
+        return (
+            self.state == READY
+            and self.tasks_left != 0
+            and not self.recalling
+            and not self.is_gone
+            and self.pipe is not None
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -79,9 +85,10 @@ class WorkerProcess:
 
     def let_go(self, ids: list[int]) -> list[TaskRow]:
         """Return the tasks of ``ids`` that it still held, and note that it holds them no more."""
-        pop = self.held.pop
-        rows = [pop(task_id) for task_id in ids if task_id in self.held]
-        if not self.held:
+        held = self.held
+        pop = held.pop
+        rows = [pop(task_id) for task_id in ids if task_id in held]
+        if not held:
             self.expected_seconds = 0.0
         return rows
 

@@ -1,7 +1,7 @@
 """Write outcomes so that one row that PostgreSQL refuses spoils no other."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -15,6 +15,8 @@ Pair = tuple[int, int]
 
 LOST_CONNECTION = (OperationalError, InterfaceError)
 """The database is away or busy: the same batch can be written later."""
+READ_ONLY: Final = "25006"
+"""SQLSTATE of a server that became a standby: it refuses all, whatever the outcome."""
 
 
 class Written(NamedTuple):
@@ -52,7 +54,8 @@ def write_outcomes(
             return settle_others(connection, [_failure(pair, error)], again=again)
         except LOST_CONNECTION:
             raise
-        except DatabaseError:
+        except DatabaseError as other:
+            _demand_writable(other)
             return []  # it is told, stays in process, and holds up no other
 
     lost = _in_halves(others, write, write_alone)
@@ -82,10 +85,17 @@ def _in_halves(
     except LOST_CONNECTION:
         raise
     except DatabaseError as refusal:
+        _demand_writable(refusal)
         if len(items) == 1:
             return write_alone(items[0], refusal)
     middle = len(items) // 2
     return _in_halves(items[:middle], write, write_alone) + _in_halves(items[middle:], write, write_alone)
+
+
+def _demand_writable(refusal: DatabaseError) -> None:
+    cause = refusal.__cause__
+    if READ_ONLY in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):
+        raise refusal
 
 
 def _failure(pair: Pair, error: ErrorInfo) -> Outcome:

@@ -51,7 +51,7 @@ _ADOPT = f"""
 """
 _KEEP = """
     UPDATE django_partisan_task SET claimed_by = %s
-     WHERE queue_name = %s AND status = 'in_process' AND claimed_by = %s
+     WHERE queue_name = %s AND status = 'in_process' AND claimed_by IN (%s, %s)
     RETURNING id
 """
 
@@ -129,8 +129,11 @@ def adopt(connection: BaseDatabaseWrapper, queue: str, manager: UUID, begun: Seq
 
 
 def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
-    """Take a manager's own tasks along to its new identity; return the ids of those nobody else took."""
-    return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous))}
+    """Take a manager's own tasks along to its new identity; return the ids of those nobody else took.
+
+    Asked once more, as the first answer may have been lost, it returns the same.
+    """
+    return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous, manager))}
 
 
 def unheard(

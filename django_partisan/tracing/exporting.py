@@ -14,10 +14,12 @@ class CountingProcessor(BatchSpanProcessor):
     """Count the spans for which the queue has no room: the SDK drops the oldest and tells nobody how many."""
 
     def __init__(self, exporter: SpanExporter) -> None:
-        super().__init__(CountingExporter(exporter))
+        counting = CountingExporter(exporter)
+        super().__init__(counting)
         # Private in the SDK, and elsewhere in its older versions; without it nothing is counted.
         within = getattr(self, "_batch_processor", self)
         self._waiting: deque[Any] = getattr(within, "_queue", getattr(within, "queue", deque()))
+        losses.unsent.append(lambda: len(self._waiting) + counting.under_way)
 
     def on_end(self, span: ReadableSpan) -> None:
         if len(self._waiting) == self._waiting.maxlen and span.context and span.context.trace_flags.sampled:
@@ -30,12 +32,15 @@ class CountingExporter(SpanExporter):
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
+        self.under_way = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE
+        self.under_way = len(spans)
         try:
             result = self._exporter.export(spans)
         finally:
+            self.under_way = 0
             if result is not SpanExportResult.SUCCESS:
                 losses.count(losses.EXPORT_FAILED, len(spans))
         return result

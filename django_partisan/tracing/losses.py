@@ -11,7 +11,11 @@ from django_partisan.facts import TelemetryDropped
 
 QUEUE_FULL: Final = "span_queue_full"
 EXPORT_FAILED: Final = "span_export_failed"
+NOT_FLUSHED: Final = "span_not_flushed"
 INTERVAL_SECONDS: Final = 60.0
+
+unsent: Final[list[Callable[[], int]]] = []
+"""Each tells how many spans of this process an exporter has not got rid of yet."""
 
 _lock = threading.Lock()
 _counts: Counter[str] = Counter()
@@ -21,6 +25,13 @@ def count(reason: str, spans: int) -> None:
     """Count spans lost in this process."""
     with _lock:
         _counts[reason] += spans
+
+
+def count_unsent() -> None:
+    """Count as lost what no exporter has got rid of; called when the process waits no longer for them."""
+    spans = sum(ask() for ask in unsent)
+    if spans:
+        count(NOT_FLUSHED, spans)
 
 
 def taken() -> dict[str, int]:

@@ -109,7 +109,8 @@ class TracingSubscriber(Subscriber):
         self._reports.add(lost)
 
     def close(self, timeout: float) -> None:
-        flush(timeout, self._provider)
+        if not flush(timeout, self._provider):
+            losses.count_unsent()
         if self._slot is None:  # a worker's losses go up with its last message
             self._reports.add(losses.taken())
             self._reports.tell(at_once=True)

@@ -15,7 +15,8 @@ from django_partisan.processor import bulk_delay
 from lab import database_url, postgres
 from tests.app import partisan_tasks as processors
 
-from .managing import Bench, is_asleep, let_pass, manage, sessions, wait_until
+from .asking import is_asleep, sessions
+from .managing import Bench, let_pass, manage, wait_until
 
 
 class OwnDatabase:

@@ -10,7 +10,8 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 
-from .managing import Bench, ManagerProcess, let_pass, sessions, wait_until
+from .asking import sessions
+from .managing import Bench, ManagerProcess, let_pass, wait_until
 
 STOPPING = [signal.SIGTERM, signal.SIGINT]
 
@@ -92,6 +93,21 @@ def test_worker_that_dies_while_its_manager_stops_is_not_replaced_and_its_task_g
     assert len(manager.told("worker.started")) == 2
 
 
+def test_worker_whose_exit_code_is_not_known_yet_does_not_hinder_a_stop(bench: Bench):
+    """A fork server that stands still tells no exit codes, so the dead worker is still on the list."""
+    manager = bench.ready()
+    fork_server, victim = manager.fork_server(), manager.workers()[0]
+    os.kill(fork_server, signal.SIGSTOP)
+    os.kill(victim, signal.SIGKILL)
+
+    manager.send(signal.SIGTERM)
+    assert manager.ended(8) == 0
+
+    assert said(manager) == []
+    os.kill(fork_server, signal.SIGCONT)
+    wait_until(manager.is_gone)
+
+
 def test_idle_manager_stops_at_once(bench: Bench):
     manager = bench.ready(SLEEP_DELAY_SECONDS=30)
 
@@ -104,10 +120,10 @@ def test_idle_manager_stops_at_once(bench: Bench):
 @pytest.mark.parametrize("number", STOPPING)
 def test_signal_to_the_group_while_starting_leaves_no_fault(bench: Bench, number: signal.Signals):
     """The fork server and the workers get the signal before they have begun to ignore it."""
-    managers = [bench.start(WORKERS_COUNT=1) for _ in range(4)]
-    for manager, step in zip(managers, range(4), strict=True):
-        manager.wait_for("manager.started")
-        let_pass(0.06 * step)
+    managers = [bench.start(WORKERS_COUNT=1) for _ in range(2)]
+    for manager, pause in zip(managers, (0.0, 0.15), strict=True):
+        wait_until(lambda: any("forkserver" in process.command for process in manager.family()))  # noqa: B023
+        let_pass(pause)
         manager.send_to_group(number)
 
     for manager in managers:

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -39,8 +39,9 @@ class Killer(threading.Thread):
         while not self._stop_asked.wait(1):
             workers = [process.pid for process in processes() if process.parent == self._fork_server]
             if workers:
-                os.kill(chance.choice(workers), signal.SIGKILL)
-                self.killed += 1
+                with suppress(ProcessLookupError):  # it was recycled meanwhile
+                    os.kill(chance.choice(workers), signal.SIGKILL)
+                    self.killed += 1
 
     def stop(self) -> None:
         self._stop_asked.set()
@@ -122,7 +123,7 @@ def counted(seen: Scrape, processor: str) -> dict[str, int]:
 
 
 def unsent(bench: Bench, killed: set[int]) -> dict[str, int]:
-    """Return, by processor, the last runs of killed workers whose tasks ran more often than the table knows."""
+    """Return, by processor, the last runs of killed workers that the table does not know of."""
     ended = bench.journal("ended")
     rows = Task.objects.values_list("id", "status", "error_reason", "postpones", "retries")
     known = {
@@ -171,7 +172,7 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
         assert seen.sum("partisan_task_duration_seconds_count", processor=name) == started
         assert seen.sum("partisan_task_queue_wait_seconds_count", processor=name) == started
     assert seen.sum("partisan_tasks_failed_total", reason="worker_lost") == DEADLY
-    assert len(killed) >= killer.killed >= 3
+    assert min(len(killed), killer.killed) >= 3
     assert seen.sum("partisan_worker_exits_total", reason="recycled") > TASKS / 100
     assert watcher.fallen == []
     assert watcher.scrapes >= SCRAPES

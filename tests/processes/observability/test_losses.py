@@ -202,3 +202,21 @@ def test_spans_that_a_collector_refuses_are_counted_and_told_once(watching: Watc
     assert first["partisan.telemetry.count"] + rest["partisan.telemetry.count"] >= TASKS
     said = [line for line in manager.err().splitlines() if "export" in line]
     assert said == ["OpenTelemetry: Failed to export spans batch code: 400, reason: Bad Request"]
+
+
+def test_spans_that_no_collector_takes_in_time_are_counted(watching: Watching, sink: OtlpSink):
+    sink.mode = "hang"
+    manager = watching.ready(
+        variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url},
+        observability={"TELEMETRY_SHUTDOWN_TIMEOUT": 0.3},
+        TASKS_PER_WORKER_INSTANCE=5,
+    )
+    enqueue("Leaf", times=20)
+    wait_until_done()
+    scrape_until(manager, "partisan_telemetry_dropped_total", 4, reason="flush_timeout")
+    manager.stop()
+
+    told = [line for line in checked(manager.out()) if line["event.action"] == "telemetry.dropped"]
+    lost = [line["partisan.telemetry.count"] for line in told if line["event.reason"] == "span_not_flushed"]
+    assert sum(lost) >= 20
+    assert statuses() == {"finished": 20}

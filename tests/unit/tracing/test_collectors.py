@@ -25,9 +25,12 @@ Traced = Callable[..., TracerProvider]
 
 @pytest.fixture(autouse=True)
 def _no_losses_yet() -> Iterator[None]:
+    others = losses.unsent[:]
+    losses.unsent.clear()
     losses.taken()
     yield
     losses.taken()
+    losses.unsent[:] = others
 
 
 @pytest.fixture
@@ -178,6 +181,21 @@ class TestLosses:
         exporter.let_go.set()
         assert flush(10, provider)
         assert exporter.exported == 11
+
+    def test_spans_that_are_left_when_nobody_waits_for_them_are_counted(self, traced: Traced):
+        exporter = Held()
+        provider = traced(exporter)
+        for _ in range(3):
+            complete()
+        assert not flush(0.2, provider)
+        complete()
+        losses.count_unsent()
+
+        assert losses.taken() == {"span_not_flushed": 4}
+        exporter.let_go.set()
+        assert flush(10, provider)
+        losses.count_unsent()
+        assert losses.taken() == {}
 
     def test_spans_that_are_not_sampled_are_no_loss(self, traced: Traced, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")

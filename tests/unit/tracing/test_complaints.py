@@ -8,7 +8,7 @@ from django_partisan.tracing import complaints
 
 
 def without_handlers(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
-    """Take the handlers of root and SDK away, also pytest's, which come after fixtures; return a SDK's logger."""
+    """Take the handlers of root and SDK away, pytest's too, which come after fixtures; return a logger."""
     for name in ("", complaints.LOGGER):
         monkeypatch.setattr(logging.getLogger(name), "handlers", [])
     return logging.getLogger(f"{complaints.LOGGER}.exporter.of.a.test")

@@ -1,0 +1,126 @@
+"""Hand-over: no task waits for a worker that is busy while another is not; workers are recycled."""
+
+import os
+import signal
+from functools import partial
+
+from django_partisan.models import Task
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+
+from .managing import Bench, wait_until
+
+
+def finished() -> int:
+    return Task.objects.filter(status="finished").count()
+
+
+def in_process() -> int:
+    return Task.objects.filter(status="in_process").count()
+
+
+def are_finished(ids: list[int]) -> bool:
+    return Task.objects.filter(pk__in=ids, status="finished").count() == len(ids)
+
+
+def learn(bench: Bench, *processors_: processors.Recorded) -> None:
+    """Let the manager learn that the tasks of a processor take no time."""
+    bulk_delay(processors_)
+    wait_until(lambda: finished() == len(processors_))
+    Task.objects.all().delete()
+
+
+def learn_to_wait(bench: Bench) -> None:
+    bench.open("open")
+    learn(bench, *(processors.WaitBriefly("open", index) for index in range(200)))
+    (bench.folder / "journal").unlink()
+
+
+def test_max_queue_size_bounds_what_is_claimed_and_not_begun(bench: Bench):
+    bench.ready(WORKERS_COUNT=2, MIN_QUEUE_SIZE=2, MAX_QUEUE_SIZE=5)
+    bulk_delay(processors.Wait(f"gate{index}") for index in range(20))
+    bench.wait_for("begun", 2)
+
+    wait_until(lambda: in_process() == 5)
+    for number, held in enumerate([7, 6, 5, 7, 6, 5, 7]):  # three more when only two have not begun
+        bench.open(f"gate{number}")
+        wait_until(lambda: (finished(), in_process()) == (number + 1, held))  # noqa: B023
+
+
+def test_idle_worker_is_fed_whatever_the_sizes_are(bench: Bench):
+    bench.ready(WORKERS_COUNT=4, MIN_QUEUE_SIZE=0, MAX_QUEUE_SIZE=1)
+    bulk_delay(processors.Wait("gate", index) for index in range(6))
+
+    bench.wait_for("begun", 4, seconds=5)
+
+
+def test_tasks_that_wait_behind_a_long_one_go_to_an_idle_worker(bench: Bench):
+    bench.ready(MIN_QUEUE_SIZE=50, MAX_QUEUE_SIZE=100)
+    learn_to_wait(bench)
+    ids = bulk_delay(
+        [processors.WaitBriefly("gate"), *(processors.WaitBriefly("open", n) for n in range(20))]
+    )
+
+    bench.wait_for("ended", 20, seconds=5)
+    first = bench.journal("begun")[0]["at"]
+    assert max(line["at"] for line in bench.journal("ended")) - first < 0.5
+    bench.open("gate")
+    wait_until(lambda: finished() == len(ids))
+    assert len(bench.journal("begun")) == 21
+
+
+def test_what_a_stopped_worker_holds_waits_for_it_and_nothing_else_does(bench: Bench):
+    manager = bench.ready()
+    learn_to_wait(bench)
+    processors.WaitBriefly("gate").delay()
+    [stuck] = [line["pid"] for line in bench.wait_for("begun")]
+    os.kill(stuck, signal.SIGSTOP)
+
+    ids = bulk_delay(processors.Pass(index) for index in range(50))
+    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished").count() >= 40, 5)
+    os.kill(stuck, signal.SIGCONT)
+    bench.open("gate")
+    wait_until(lambda: finished() == 51, 5)
+
+    assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
+    assert manager.told("worker.exited") == []
+
+
+def test_long_call_in_c_stalls_no_other_worker(bench: Bench):
+    bench.ready()
+    held = processors.HoldInterpreter(2).delay()
+    bench.wait_for("begun")
+
+    ids = bulk_delay(processors.Pass(index) for index in range(50))
+    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished").count() == 50, 1.5)
+
+    assert Task.objects.get(pk=held.pk).status == "in_process"
+
+
+def test_tasks_recalled_from_a_worker_do_not_count_towards_its_recycling(bench: Bench):
+    """Else a worker that gave tasks back would neither be handed any more nor be replaced."""
+    bench.ready(TASKS_PER_WORKER_INSTANCE=130, MIN_QUEUE_SIZE=100, MAX_QUEUE_SIZE=200)
+    learn_to_wait(bench)
+    behind = [processors.WaitBriefly("open", number) for number in range(100)]
+    ids = bulk_delay([processors.WaitBriefly("gate"), *behind])
+    wait_until(lambda: finished() == 100, 10)
+    bench.open("gate")
+    wait_until(partial(are_finished, ids), 10)
+    seen = len(bench.journal("begun"))
+
+    bulk_delay(processors.Wait("last", number) for number in range(2))
+    bench.wait_for("begun", seen + 2, seconds=5)
+
+
+def test_worker_is_recycled_after_its_number_of_tasks(bench: Bench):
+    manager = bench.ready(TASKS_PER_WORKER_INSTANCE=5)
+    bulk_delay(processors.Pass(index) for index in range(40))
+    wait_until(lambda: finished() == 40)
+
+    runs: dict[int, int] = {}
+    for line in bench.journal("begun"):
+        runs[line["pid"]] = runs.get(line["pid"], 0) + 1
+    assert max(runs.values()) == 5
+    manager.wait_for("worker.exited", sum(count == 5 for count in runs.values()))
+    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled"}
+    assert Task.objects.filter(attempts=1, crashes=0).count() == 40

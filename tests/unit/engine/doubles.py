@@ -1,0 +1,242 @@
+"""Rows, and stand-ins for what a test does not want to be real: processes, the starter, a line."""
+
+import contextlib
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from typing import Any, Final, cast
+
+from django_partisan.conf import QueueConfig, queue_config
+from django_partisan.engine.line import Call, Done, Line
+from django_partisan.engine.pool import Pool, PoolOwner
+from django_partisan.engine.presence import PresenceFile, WorkerPage
+from django_partisan.engine.settler import Batch, Settler
+from django_partisan.engine.starter import Starter
+from django_partisan.engine.wire import ManagerEnd, WorkerEnd
+from django_partisan.engine.worker import READY, REPORT, WorkerSpec
+from django_partisan.engine.worker_process import WorkerProcess
+from django_partisan.events import Subscriber
+from django_partisan.facts import Fact
+from django_partisan.sql.claiming import TaskRow
+
+NO_PID: Final = 2**22 + 1
+"""No process has it: the largest that Linux gives is one less."""
+
+
+def row(
+    task_id: int,
+    processor: str = "Letter",
+    priority: int = 10,
+    token: int = 1,
+    attempts: int = 0,
+    crashes: int = 0,
+) -> TaskRow:
+    return (task_id, processor, "{}", priority, attempts, 0, 0, crashes, 0.0, None, token)
+
+
+def config(**changes: Any) -> QueueConfig:
+    return replace(queue_config(workers_count=2), **changes)
+
+
+def spec_of(slot: int, generation: int) -> WorkerSpec:
+    return WorkerSpec(config(), "", slot, generation, os.getpid(), None, 1.0)
+
+
+def report(completed: list[int], **more: Any) -> tuple[Any, ...]:
+    """Make a worker's report, as ``Worker`` sends it."""
+    return (
+        REPORT,
+        1,
+        completed,
+        more.get("others", []),
+        more.get("ended", []),
+        more.get("measured", {}),
+        more.get("taken", []),
+    )
+
+
+class Heard(Subscriber):
+    """Keep the facts that were told and the values that came up."""
+
+    name = "heard"
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.absorbed: list[tuple[int, Any]] = []
+
+    def handle(self, fact: Fact) -> None:
+        self.facts.append(fact)
+
+    def absorb(self, slot: int, value: Any) -> None:
+        self.absorbed.append((slot, value))
+
+    def of(self, kind: type[Fact]) -> list[Any]:
+        """Return the facts of one kind."""
+        return [fact for fact in self.facts if type(fact) is kind]
+
+
+class FakeProcess:
+    """A process that ends when the test says so, by its sentinel; nobody has its pid."""
+
+    def __init__(self, pid: int = NO_PID) -> None:
+        self.pid = pid
+        self.sentinel, self._alive = os.pipe()
+        self.exitcode: int | None = None
+        self.joined: list[float | None] = []
+
+    def end(self, code: int | None) -> None:
+        self.exitcode = code
+        os.close(self._alive)
+        self._alive = -1
+
+    def join(self, timeout: float | None = None) -> None:
+        self.joined.append(timeout)
+
+    def close(self) -> None:
+        os.close(self.sentinel)
+        if self._alive >= 0:
+            os.close(self._alive)
+
+
+class FakeWorker:
+    """Both ends of a worker: ``seen`` is the manager's view, the rest is what the worker would do."""
+
+    def __init__(self, slot: int = 0, generation: int = 1, tasks_left: int | None = None) -> None:
+        ours, theirs = socket.socketpair()
+        self.socket = theirs
+        self.end = WorkerEnd(theirs.fileno())
+        self.bell, ring = os.pipe()
+        self.process = FakeProcess()
+        self.seen = WorkerProcess(
+            slot, generation, cast(BaseProcess, self.process), ManagerEnd(ours.detach()), ring, tasks_left
+        )
+
+    def says(self, *messages: Any) -> None:
+        for message in messages:
+            self.end.send(message)
+
+    def is_ready(self) -> None:
+        self.says((READY, self.process.pid, []))
+
+    def rung(self) -> bool:
+        """Tell whether the manager rang since last asked."""
+        os.set_blocking(self.bell, False)
+        with contextlib.suppress(BlockingIOError):
+            return bool(os.read(self.bell, 64))
+        return False
+
+    def exits(self, code: int | None) -> None:
+        self.socket.close()
+        self.process.end(code)
+
+    def close(self) -> None:
+        """Close what the test holds; the manager's part may be closed already."""
+        self.socket.close()
+        os.close(self.bell)
+        with contextlib.suppress(OSError):
+            self.seen.close()
+        self.process.close()
+
+
+class FakeStarter:
+    """Start fake workers at once; what is to be done is done in the loop, as with the real one."""
+
+    def __init__(self) -> None:
+        self.workers: list[FakeWorker] = []
+        self.asked: list[WorkerSpec] = []
+        self.fails: Exception | None = None
+        self.later: list[Callable[[], None]] = []
+
+    def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
+        self.asked.append(spec)
+        if self.fails is not None:
+            error = self.fails
+            self.later.append(lambda: done(error))
+            return
+        worker = FakeWorker(spec.slot, spec.generation, spec.config.tasks_per_worker_instance)
+        self.workers.append(worker)
+        self.later.append(lambda: done(worker.seen))
+
+    def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
+        code = worker.process.exitcode
+        self.later.append(lambda: done(code))
+
+    def deliver(self) -> None:
+        calls, self.later = self.later, []
+        for call in calls:
+            call()
+
+
+class Staged:
+    """A pool with a real selector, a real presence file, and fake workers."""
+
+    def __init__(self, owner: PoolOwner, presence: PresenceFile, slots: int) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.starter = FakeStarter()
+        self.presence = presence
+        self.pool = Pool(
+            owner, self.selector, cast(Starter, self.starter), presence, spec_of, slots
+        )
+
+    def turn(self, now: float | None = None) -> None:
+        """Do what the manager's loop does for its pool, until nothing is left to do."""
+        self.pool.turn(time.monotonic() if now is None else now)
+        self.starter.deliver()
+        while ready := self.selector.select(0):
+            writable = [mask == selectors.EVENT_WRITE for _, mask in ready]
+            for key, mask in ready:
+                key.data(mask)
+            self.starter.deliver()
+            if all(writable):
+                break
+
+    def started(self) -> list[FakeWorker]:
+        """Start every slot's worker, and have it say that it is ready."""
+        self.turn()
+        for worker in self.starter.workers:
+            worker.is_ready()
+        self.turn()
+        return self.starter.workers
+
+    def begins(self, worker: FakeWorker, task_id: int) -> WorkerPage:
+        """Note on its page that a worker has begun a task."""
+        page = WorkerPage(self.presence.fd, worker.seen.slot)
+        page.begin(task_id, time.monotonic())
+        return page
+
+    def close(self) -> None:
+        for worker in self.starter.workers:
+            worker.close()
+        self.selector.close()
+
+
+class FakeLine:
+    """Keep the calls instead of making them."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.calls: list[tuple[Call, Done]] = []
+
+    def submit(self, call: Call, done: Done) -> None:
+        self.calls.append((call, done))
+
+
+class Ledger:
+    """A real settler, and what it would write."""
+
+    def __init__(self, **changes: Any) -> None:
+        self._line = FakeLine()
+        self.settler = Settler(config(**changes), cast(Line, self._line), lambda seconds: None)
+
+    def written(self) -> Batch:
+        """Return what gathered, as the batch that would be written."""
+        self.settler.turn(time.monotonic())
+        if not self._line.calls:
+            return Batch([], [], [])
+        call: Any = self._line.calls[-1][0]
+        batch: Batch = call.keywords["batch"]
+        return batch
