@@ -34,8 +34,9 @@ define environment
 endef
 
 # The demo's needs are a part of the developer's: whoever has these has those.
+comma := ,
 $(VENV)/.demo: pyproject.toml
-	$(call environment,embedded)
+	$(call environment,embedded$(comma)otlp)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml

@@ -225,6 +225,14 @@ class WorkerStarted(NamedTuple):
     pid: int
 
 
+class WorkerStartFailed(NamedTuple):
+    """A worker's process could not even be started; its slot is tried again, ever more slowly."""
+
+    queue: str
+    slot: int
+    error: ErrorInfo
+
+
 class WorkerReady(NamedTuple):
     queue: str
     slot: int
@@ -397,6 +405,7 @@ Fact: TypeAlias = (
     | SettleFailed
     | SettleErrored
     | WorkerStarted
+    | WorkerStartFailed
     | WorkerReady
     | WorkerExited
     | TransactionLeftOpen

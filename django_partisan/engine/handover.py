@@ -67,11 +67,11 @@ class ClaimTimes:
 def feed(
     workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace
 ) -> list[tuple[WorkerProcess, list[TaskRow]]]:
-    """Take from the buffer what each worker should be handed now; the least loaded is served first."""
+    """Take from the buffer what each worker should be handed now; the idle are served first, then the least loaded."""
     hungry = [
         w for w in workers if w.takes_tasks and (not w.held or w.expected_seconds < REFILL_BELOW_SECONDS)
     ]
-    hungry.sort(key=lambda worker: worker.expected_seconds)
+    hungry.sort(key=lambda worker: (bool(worker.held), worker.expected_seconds))
     chunks = []
     for place, worker in enumerate(hungry):
         if not buffer:

@@ -79,7 +79,7 @@ def _reset(connection: BaseDatabaseWrapper) -> None:
     ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
     """
     with contextlib.suppress(Exception):  # the driver's own errors: it was dead already
-        connection._close()  # a pooled one goes back to its pool, which rolls back
+        connection._close()  # type: ignore[attr-defined]  # a pooled one goes back, and is rolled back
     connection.connection = None
     connection.closed_in_transaction = False
     connection.in_atomic_block = False

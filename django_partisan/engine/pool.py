@@ -20,10 +20,12 @@ from django_partisan.facts import (
     REASON_RECYCLED,
     REASON_SIGNAL,
     REASON_STOPPED,
+    ErrorInfo,
     PipeBroken,
     WorkerExited,
     WorkerReady,
     WorkerStarted,
+    WorkerStartFailed,
 )
 from django_partisan.sql.claiming import TaskRow
 
@@ -131,7 +133,7 @@ class Pool:
     def _on_started(self, slot: int, result: WorkerProcess | Exception) -> None:
         self._starting -= 1
         if isinstance(result, Exception):
-            events.tell(PipeBroken, self.queue, slot, f"start failed: {result!r}")
+            events.tell(WorkerStartFailed, self.queue, slot, ErrorInfo.of(result))
             self._start_later(slot)
             return
         worker = result

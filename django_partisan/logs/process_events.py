@@ -45,6 +45,15 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.worker_started,
         values.worker,
     ),
+    facts.WorkerStartFailed: Event(
+        "worker.start_failed",
+        logging.ERROR,
+        (MANAGER,),
+        (QUEUE, long("partisan.worker.slot"), *ERROR),
+        "its process could not be started",
+        wording.worker_start_failed,
+        values.worker_start_failed,
+    ),
     facts.WorkerReady: Event(
         "worker.ready",
         logging.INFO,

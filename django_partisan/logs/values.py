@@ -138,6 +138,10 @@ def worker(fact: facts.WorkerStarted | facts.WorkerReady) -> dict[str, Any]:
     return of_worker(fact.queue, fact.slot, fact.generation, fact.pid)
 
 
+def worker_start_failed(fact: facts.WorkerStartFailed) -> dict[str, Any]:
+    return {"partisan.worker.slot": fact.slot, **with_error(fact)}
+
+
 def is_expected_exit(fact: facts.WorkerExited) -> bool:
     return fact.reason in EXPECTED_EXITS
 

@@ -88,6 +88,10 @@ def worker_ready(fact: facts.WorkerReady) -> str:
     return f"Worker {fact.slot} is ready (pid {fact.pid}){warned}"
 
 
+def worker_start_failed(fact: facts.WorkerStartFailed) -> str:
+    return f"Worker {fact.slot} could not be started: {_said(fact.error)}"
+
+
 def worker_exited(fact: facts.WorkerExited) -> str:
     code = "unknown" if fact.exit_code is None else fact.exit_code
     by = f"signal {fact.signal}" if fact.signal else f"exit code {code}"

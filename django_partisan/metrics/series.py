@@ -22,7 +22,9 @@ DROPPED_PIPE: Final = "pipe_broken"
 DROPPED_CONTEXT: Final = "context"
 DROPPED_FLUSH: Final = "flush_timeout"
 DROPPED_UNKNOWN: Final = "unknown_metric"
-DROPPED: Final = (DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN)
+# Those that whoever traces tells with TelemetryDropped, so that the first loss of each can alert.
+DROPPED_SPANS: Final = ("span_queue_full", "span_export_failed", "span_not_flushed")
+DROPPED: Final = (DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *DROPPED_SPANS)
 
 FAILED_REASONS: Final = (
     facts.REASON_ERROR,

@@ -1,6 +1,7 @@
 """Connections of our own: to the database of the tasks, unpooled, in autocommit, and named."""
 
 import copy
+import os
 from typing import Any
 
 from django.db import connections, router
@@ -41,8 +42,8 @@ def application_name(role: str) -> str:
 def address_of(connection: BaseDatabaseWrapper) -> str:
     """Return host, port and name of a connection's database, never its user or password."""
     settings = connection.settings_dict
-    host = settings.get("HOST") or "local socket"
-    port = settings.get("PORT") or 5432
+    host = settings.get("HOST") or os.environ.get("PGHOST") or os.environ.get("PGHOSTADDR") or "local socket"
+    port = settings.get("PORT") or os.environ.get("PGPORT") or 5432
     return f"{settings['NAME']!r} at {host}:{port}"
 
 

@@ -101,11 +101,12 @@ def test_tasks_recalled_from_a_worker_do_not_count_towards_its_recycling(bench: 
     """Else a worker that gave tasks back would neither be handed any more nor be replaced."""
     bench.ready(TASKS_PER_WORKER_INSTANCE=130, MIN_QUEUE_SIZE=100, MAX_QUEUE_SIZE=200)
     learn_to_wait(bench)
-    behind = [processors.WaitBriefly("open", number) for number in range(100)]
-    ids = bulk_delay([processors.WaitBriefly("gate"), *behind])
-    wait_until(lambda: finished() == 100, 10)
-    bench.open("gate")
-    wait_until(partial(are_finished, ids), 10)
+    for gate in ("first", "second", "third"):
+        behind = [processors.WaitBriefly("open", gate, number) for number in range(100)]
+        ids = bulk_delay([processors.WaitBriefly(gate), *behind])
+        wait_until(partial(are_finished, ids[1:]), 10)
+        bench.open(gate)
+        wait_until(partial(are_finished, ids), 10)
     seen = len(bench.journal("begun"))
 
     bulk_delay(processors.Wait("last", number) for number in range(2))

@@ -1,5 +1,7 @@
 """Every event of the table is provoked, and stands in the log of a real run as the table says."""
 
+import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ OF_TASKS = {
     *("manager.started", "manager.draining", "manager.stopped"),
 }
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
+OF_STARTS = {"worker.start_failed"}
 OF_LOST_CLAIMS = {"task.claim_lost", "manager.lease_lost"}
 OF_TELEMETRY = {"worker.telemetry_flush_timeout", "telemetry.dropped", "metrics.server_failed"}
 
@@ -40,7 +43,7 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 
 
 def test_the_tests_below_provoke_every_event_of_the_table():
-    assert BY_ACTION.keys() == OF_TASKS | OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY
+    assert BY_ACTION.keys() == OF_TASKS | OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS
 
 
 def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
@@ -96,6 +99,22 @@ def test_a_run_is_one_canonical_line_and_a_failed_one_has_its_error(watching: Wa
     assert failure["error.stack_trace"].startswith("Traceback")
     assert "task.claimed" not in lines
     assert "task.started" not in lines
+
+
+def test_a_worker_that_cannot_be_started_is_told_and_tried_again(watching: Watching):
+    manager = watching.ready()
+    limits = resource.prlimit(manager.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # no descriptor for its pipe
+    os.kill(manager.workers()[0], signal.SIGKILL)
+    manager.wait_for("worker.start_failed")
+    before = len(manager.told("worker.ready"))
+    resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: len(manager.told("worker.ready")) > before, "another worker is ready")
+    assert manager.stop() == 0
+
+    failure = told(manager)["worker.start_failed"][0]
+    assert failure["log.level"] == "error"
+    assert "Too many open files" in failure["error.message"]
 
 
 def test_an_outage_of_the_database_is_told_once_and_so_is_its_end(watching: Watching):

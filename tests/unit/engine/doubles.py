@@ -133,11 +133,11 @@ class FakeWorker:
         self.socket.close()
         self.process.end(code)
 
-    def close(self) -> None:
-        """Close what the test holds; the manager's part may be closed already."""
+    def close(self, is_seen: bool = True) -> None:
+        """Close both ends; the manager's only if it still sees this worker."""
         self.socket.close()
         os.close(self.bell)
-        with contextlib.suppress(OSError):
+        if is_seen:
             self.seen.close()
         self.process.close()
 
@@ -150,6 +150,7 @@ class FakeStarter:
         self.asked: list[WorkerSpec] = []
         self.fails: Exception | None = None
         self.later: list[Callable[[], None]] = []
+        self.collected: list[WorkerProcess] = []
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
         self.asked.append(spec)
@@ -163,6 +164,7 @@ class FakeStarter:
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
         code = worker.process.exitcode
+        self.collected.append(worker)
         self.later.append(lambda: done(code))
 
     def deliver(self) -> None:
@@ -209,8 +211,9 @@ class Staged:
         return page
 
     def close(self) -> None:
+        self.starter.deliver()
         for worker in self.starter.workers:
-            worker.close()
+            worker.close(is_seen=worker.seen not in self.starter.collected)
         self.selector.close()
 
 

@@ -35,6 +35,7 @@ FULL: list[Any] = [
     facts.ClaimFailed("default", ERROR),
     facts.DatabaseRestored("default", 3, 12.0),
     facts.WorkerStarted("default", 3, 4, 4711),
+    facts.WorkerStartFailed("default", 3, ERROR),
     facts.WorkerReady("default", 3, 4, 4711, ("nothing was preloaded",)),
     facts.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", facts.REASON_SIGNAL, TASK, 2**20),
     facts.TelemetryFlushTimedOut("default", 3, 4, 5.0),

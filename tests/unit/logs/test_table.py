@@ -87,6 +87,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "claim.failed": ("error", "manager", {**QUEUE, **ERROR}),
     "database.restored": ("info", "manager", {**QUEUE, **DURATION, "partisan.database.failures": "long"}),
     "worker.started": ("info", "manager", WORKER),
+    "worker.start_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.worker.slot": "long"}),
     "worker.ready": ("info", "manager", WORKER),
     "worker.exited": (
         "info or error",

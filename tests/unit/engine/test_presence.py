@@ -1,0 +1,228 @@
+"""Presence: who is gone is known for certain, and what they had begun."""
+
+import os
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from django_partisan.engine.presence import PAGE_BYTES, Page, PresenceFile, WorkerPage, if_gone, is_gone
+from django_partisan.exceptions import CannotStart
+
+NOBODY = Page(0, 0, 0.0, 0.0)
+
+MANAGER = """
+import sys, uuid
+from django_partisan.engine.presence import PresenceFile, WorkerPage
+file = PresenceFile(uuid.UUID(sys.argv[1]), 3)
+for slot in (0, 2):
+    WorkerPage(file.fd, slot).begin(70 + slot, 1.0)
+WorkerPage(file.fd, 1).idle(1.0)
+print("here", flush=True)
+sys.stdin.read()
+"""
+WORKER = """
+import sys
+from django_partisan.engine.presence import WorkerPage
+page = WorkerPage(0, 1)
+page.busy_seconds = 1.0
+while True:
+    page.begin(7, 5.0)
+    page.busy_seconds = 2.0
+    page.idle(6.0)
+    page.busy_seconds = 1.0
+"""
+
+
+@contextmanager
+def _manager(name: uuid.UUID) -> Iterator[None]:
+    """Have a process that holds a presence file, and is killed in the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MANAGER, str(name)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": tempfile.gettempdir()},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def test_a_page_says_what_its_worker_runs(presence: PresenceFile):
+    first, second = WorkerPage(presence.fd, 0), WorkerPage(presence.fd, 1)
+
+    first.begin(41, since=100.0)
+    second.begin(42, since=200.0)
+    first.busy_seconds = 3.5
+    first.begin(43, since=103.5)
+
+    assert presence.page(0) == Page(begun=2, task_id=43, since=103.5, busy_seconds=3.5)
+    assert presence.page(1) == Page(begun=1, task_id=42, since=200.0, busy_seconds=0.0)
+
+
+def test_a_page_of_an_idle_worker_names_no_task(presence: PresenceFile):
+    page = WorkerPage(presence.fd, 0)
+    page.begin(41, since=100.0)
+    page.busy_seconds = 2.0
+
+    page.idle(since=102.0)
+
+    assert presence.page(0) == Page(begun=1, task_id=0, since=102.0, busy_seconds=2.0)
+
+
+def test_a_page_is_cleared_for_the_next_worker_alone(presence: PresenceFile):
+    WorkerPage(presence.fd, 0).begin(41, since=100.0)
+    WorkerPage(presence.fd, 1).begin(42, since=100.0)
+
+    presence.clear(1)
+
+    assert presence.page(0).task_id == 41
+    assert presence.page(1) == NOBODY
+
+
+def test_a_reader_never_sees_a_mixture_of_two_writes(presence: PresenceFile):
+    begun, idle = (7, 5.0, 1.0), (0, 6.0, 2.0)
+    with subprocess.Popen([sys.executable, "-c", WORKER], stdin=presence.fd) as worker:
+        try:
+            while presence.page(1).begun == 0:
+                assert worker.poll() is None
+            seen = [presence.page(1) for _ in range(20_000)]
+        finally:
+            worker.kill()
+
+    assert {page[1:] for page in seen} <= {begun, idle}
+    assert [page.begun for page in seen] == sorted(page.begun for page in seen)
+    assert seen[0].begun < seen[-1].begun
+
+
+def test_a_page_whose_writer_died_in_the_middle_says_nothing(presence: PresenceFile):
+    os.pwrite(presence.fd, struct.pack("=QqddQ", 6, 41, 100.0, 0.0, 4), PAGE_BYTES)
+
+    assert presence.page(1) == NOBODY
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_nobody_is_gone_while_one_process_holds_the_file():
+    name = uuid.uuid4()
+
+    with _manager(name):
+        assert not is_gone(name)
+        with if_gone(name) as begun:
+            assert begun is None
+        assert not is_gone(name)
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_a_killed_manager_is_gone_and_what_its_workers_had_begun_is_known():
+    name = uuid.uuid4()
+    with _manager(name):
+        pass
+
+    assert is_gone(name)
+    with if_gone(name) as begun:
+        assert begun == [70, 72]
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_one_colleague_at_a_time_looks_after_the_dead():
+    name = uuid.uuid4()
+    with _manager(name):
+        pass
+
+    with if_gone(name) as mine, if_gone(name) as others:
+        assert mine is not None
+        assert others is None
+        assert not is_gone(name)
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_a_file_stays_until_the_dead_were_looked_after():
+    name = uuid.uuid4()
+    with _manager(name):
+        pass
+
+    with pytest.raises(ConnectionError), if_gone(name):
+        raise ConnectionError("the database is away")
+    assert is_gone(name)
+    with if_gone(name):
+        pass
+    assert not is_gone(name)
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_a_file_that_cannot_be_seen_proves_nothing():
+    name = uuid.uuid4()
+
+    assert not is_gone(name)
+    with if_gone(name) as begun:
+        assert begun is None
+
+
+@pytest.mark.usefixtures("presence")
+def test_a_manager_that_died_before_it_had_pages_had_begun_nothing(temporary_folder: Path):
+    name = uuid.uuid4()
+    [folder] = temporary_folder.iterdir()
+    (folder / f"{name}.lock").touch()
+
+    with if_gone(name) as begun:
+        assert begun == []
+
+
+def test_a_manager_that_ends_well_leaves_no_file(temporary_folder: Path):
+    file = PresenceFile(uuid.uuid4(), 1)
+    assert file.path.exists()
+
+    file.remove()
+
+    assert not file.path.exists()
+
+
+def test_presence_files_are_for_their_user_alone(presence: PresenceFile):
+    assert stat.S_IMODE(presence.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(presence.path.parent.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_may_enter_is_refused(temporary_folder: Path):
+    folder = temporary_folder / f"django-partisan-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o755)
+
+    with pytest.raises(CannotStart, match=f"{folder} does not belong to this user alone"):
+        PresenceFile(uuid.uuid4(), 1)
+
+
+def test_no_folder_at_all_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+
+    with pytest.raises(CannotStart, match="Set TMPDIR to a folder that can be written"):
+        PresenceFile(uuid.uuid4(), 1)
+
+
+def test_a_thread_reads_what_another_writes(presence: PresenceFile):
+    page = WorkerPage(presence.fd, 0)
+
+    def write() -> None:
+        for number in range(1, 3000):
+            page.begin(number, float(number))
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    seen = []
+    while writing.is_alive():
+        seen.append(presence.page(0))
+    writing.join()
+
+    assert all(page.begun == page.task_id == page.since for page in seen)
+    assert presence.page(0).begun == 2999
