@@ -109,7 +109,7 @@ def test_a_worker_that_cannot_be_started_is_told_and_tried_again(watching: Watch
     manager.wait_for("worker.start_failed")
     before = len(manager.told("worker.ready"))
     resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, limits)
-    wait_until(lambda: len(manager.told("worker.ready")) > before, "another worker is ready")
+    wait_until(lambda: len(manager.told("worker.ready")) > before)
     assert manager.stop() == 0
 
     failure = told(manager)["worker.start_failed"][0]
