@@ -67,7 +67,7 @@ class ClaimTimes:
 def feed(
     workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace
 ) -> list[tuple[WorkerProcess, list[TaskRow]]]:
-    """Take from the buffer what each worker should be handed now; the idle are served first, then the least loaded."""
+    """Take from the buffer what each worker should be handed now; the idle first, then the least loaded."""
     hungry = [
         w for w in workers if w.takes_tasks and (not w.held or w.expected_seconds < REFILL_BELOW_SECONDS)
     ]

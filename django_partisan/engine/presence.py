@@ -5,6 +5,7 @@ is free exactly when the last of them is gone, however it ended; a zombie holds 
 pages say what each worker has begun. Each page has one writer, the worker, and needs no lock.
 """
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -22,6 +23,8 @@ from django_partisan.exceptions import CannotStart
 
 PAGE_BYTES: Final = 64
 READ_TRIES: Final = 100
+SWEEP_SECONDS: Final = 7 * 24 * 3600
+"""Far longer than any lease: by then the file proves nothing that the lease does not."""
 # A number that is new with every change, the running task's id (0: none), since when (monotonic),
 # seconds busy before that, and the number again. The number is twice how many tasks have begun, and
 # one more while none runs.
@@ -63,7 +66,9 @@ class PresenceFile:
     """A manager process's file, locked until it and all its workers are gone."""
 
     def __init__(self, name: UUID, slots: int) -> None:
-        self.path = _folder() / f"{name}.lock"
+        folder = _folder()
+        _sweep(folder)
+        self.path = folder / f"{name}.lock"
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(self.fd, bytes(slots * PAGE_BYTES))  # a full disk fails here, not at the first task
@@ -122,6 +127,14 @@ def is_gone(name: UUID) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files that the dead left long ago; nobody of their queue came to take them over."""
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(OSError, ValueError):  # somebody was faster, or it is no file of ours
+            if path.stat().st_mtime < time.time() - SWEEP_SECONDS and is_gone(UUID(path.stem)):
+                path.unlink()
 
 
 def _begun_in(fd: int) -> list[int]:

@@ -32,6 +32,7 @@ from django_partisan.facts import (
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.settling import Outcome
+from tests.unit.engine.doubles import Heard
 from tests.unit.engine.stand_ins import config_of, task
 
 mood: ContextVar[str] = ContextVar("mood", default="calm")
@@ -115,6 +116,16 @@ def test_a_run_that_is_watched_tells_that_it_started_and_completed(heard):
         1, "Letter", "default", 4, 2, 1, 2, 3, 5, 0.5, None, '{"args":[],"kwargs":{}}'
     )
     assert 0 <= completed.seconds < 60
+
+
+@pytest.mark.usefixtures("nobody_listens")
+def test_a_run_is_told_also_where_nobody_wants_to_be_around_it():
+    processor()
+    listener = Heard()
+    with listening(listener):
+        execute(task(1))
+
+    assert [type(fact) for fact in listener.facts] == [TaskStarted, TaskCompleted]
 
 
 def test_the_wait_goes_on_from_when_the_claim_came():

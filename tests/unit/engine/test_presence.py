@@ -226,3 +226,21 @@ def test_a_thread_reads_what_another_writes(presence: PresenceFile):
 
     assert all(page.begun == page.task_id == page.since for page in seen)
     assert presence.page(0).begun == 2999
+
+
+def test_files_that_the_dead_left_long_ago_are_removed(presence: PresenceFile):
+    long_ago = 1_000_000_000.0
+    folder = presence.path.parent
+    dead, recent, foreign = (folder / f"{name}.lock" for name in (uuid.uuid4(), uuid.uuid4(), "no-uuid"))
+    for path in (dead, recent, foreign):
+        path.touch()
+    for path in (dead, foreign, presence.path):
+        os.utime(path, (long_ago, long_ago))
+
+    another = PresenceFile(uuid.uuid4(), 1)
+
+    assert not dead.exists()
+    assert recent.exists()
+    assert foreign.exists()
+    assert presence.path.exists()
+    another.remove()

@@ -332,22 +332,18 @@ def test_a_flush_that_takes_its_whole_time_is_told(side, telemetry_stays, counti
     assert late[:3] == ("default", 0, 4)
 
 
-def test_when_its_manager_is_gone_it_settles_what_it_ran_and_gives_back_the_rest(
+def test_a_manager_that_is_gone_before_anything_ran_gets_all_given_back(
     side, telemetry_stays, monkeypatch
 ):
     settled: list[Any] = []
     monkeypatch.setattr(workers, "settle_as_orphan", lambda config, *values: settled.append(values))
-    monkeypatch.setattr(workers, "REPORT_EVERY_SECONDS", 3600.0)
-    monkeypatch.setattr(workers, "REPORT_AT_MOST", 2)
     worker = side.worker()
-    turns(worker, 1)
-    side.hand_over(task(1, "Memo", token=8), task(2, "Memo", token=9), task(3, "Memo"))
+    side.hand_over(task(1, "Memo"), task(2, "Memo"))
     turns(worker, 1)
     side.ours.close()
     in_a_thread(worker)()
 
-    # READY cannot be sent: nothing has begun, and all goes back
-    assert settled == [([], [], [task(1, "Memo", token=8), task(2, "Memo", token=9), task(3, "Memo")])]
+    assert settled == [([], [], [task(1, "Memo"), task(2, "Memo")])]
     assert telemetry_stays == [5.0]
 
 
@@ -361,16 +357,10 @@ def test_runs_that_could_not_be_reported_are_settled_by_an_orphan(side, telemetr
             side.ours.shutdown(socket.SHUT_RDWR)
 
     registry.register(Last)
-    side.hand_over(
-        task(1, "Last", token=8),
-        task(2, "Memo"),
-    )
+    side.hand_over(task(1, "Last", token=8), task(2, "Memo"))
     in_a_thread(worker)()
 
-    [(completed, others, not_begun)] = settled
-    assert completed[0] == (1, 8)
-    assert others == []
-    assert [row[0] for row in not_begun] == [2][len(completed) - 1 :]
+    assert settled == [([(1, 8)], [], [task(2, "Memo")])]
 
 
 def test_a_recall_that_finds_no_manager_is_left_to_the_main_thread(side):

@@ -1,0 +1,88 @@
+"""A processor with ``ATOMIC`` writes and completes in one transaction, or not at all."""
+
+import time
+
+import pytest
+from django.db import DatabaseError, transaction
+
+from django_partisan import registry
+from django_partisan.engine.execution import CLAIM_LOST, SETTLED, Executor
+from django_partisan.facts import TaskCompleted
+from django_partisan.models import Task
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql.claiming import ID, TaskRow
+from django_partisan.sql.settling import Outcome
+from tests.app.models import Note
+from tests.db.engine.rows import claimed, statuses
+from tests.unit.engine.stand_ins import config_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Letter(BaseTaskProcessor):
+    ATOMIC = True
+
+    def run(self) -> None:
+        Note.objects.create(text="written")
+        if self.args == ("fail",):
+            raise ValueError("no ink")
+        if self.args == ("break",):
+            with transaction.atomic():
+                transaction.set_rollback(True)
+            transaction.set_rollback(True)
+
+
+def execute(row: TaskRow, **settings: bool) -> Outcome | str:
+    registry.register(Letter)
+    executor = Executor(config_of(**settings), 0, 1, {})
+    executor.started = time.monotonic()
+    return executor.execute(row)
+
+
+@pytest.mark.parametrize(("delete", "status"), [(False, "finished"), (True, None)])
+def test_its_writes_and_its_completion_are_committed_together(delete, status, heard):
+    [row] = claimed()
+
+    assert execute(row, delete_tasks_on_complete=delete) == SETTLED
+    assert statuses(row[ID]) == [status]
+    assert Note.objects.count() == 1
+    assert [fact.run.id for fact in heard.of(TaskCompleted)] == [row[ID]]
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("fail", "ValueError"), ("break", "django.db.transaction.TransactionManagementError")],
+)
+def test_after_an_error_nothing_of_it_is_written_and_the_outcome_is_for_the_manager(how, error):
+    [row] = claimed(arguments=f'{{"args": ["{how}"], "kwargs": {{}}}}')
+    outcome = execute(row)
+
+    assert isinstance(outcome, Outcome)
+    assert outcome.error_type == error
+    assert statuses(row[ID]) == ["in_process"]
+    assert not Note.objects.exists()
+
+
+def test_under_a_claim_that_was_lost_nothing_is_written(heard):
+    [row] = claimed()
+    Task.objects.update(claim_token=row[-1] + 1)
+
+    assert execute(row) == CLAIM_LOST
+    assert statuses(row[ID]) == ["in_process"]
+    assert not Note.objects.exists()
+    assert heard.of(TaskCompleted) == []
+
+
+def test_a_refused_commit_fails_the_run_and_undoes_its_completion(monkeypatch):
+    [row] = claimed()
+
+    def refuse(self: object) -> None:
+        raise DatabaseError("refused at the commit")
+
+    monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.commit", refuse)
+    outcome = execute(row)
+    monkeypatch.undo()
+
+    assert isinstance(outcome, Outcome)
+    assert outcome.error_message == "refused at the commit"
+    assert statuses(row[ID]) == ["in_process"]

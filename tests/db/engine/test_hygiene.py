@@ -1,0 +1,240 @@
+"""Between two tasks nothing is left behind in real connections."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.test import override_settings
+
+from django_partisan.engine import hygiene as cleaning
+from django_partisan.engine.hygiene import Hygiene
+from django_partisan.sql.connection import execute, fetch_all
+from tests.app.models import Note
+from tests.unit.engine.stand_ins import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hygiene() -> Iterator[Hygiene]:
+    """Watch the connection of this thread, as a worker's main thread does."""
+    connection.close()
+    made = Hygiene()
+    yield made
+    connection_created.disconnect(dispatch_uid="django_partisan.hygiene")
+    made.close()
+    connection.settings_dict["AUTOCOMMIT"] = True
+    connection.settings_dict["CONN_MAX_AGE"] = 0
+
+
+@pytest.fixture
+def other() -> Iterator[BaseDatabaseWrapper]:
+    """Another client of the same server."""
+    made = connections.create_connection("default")
+    made.settings_dict = {**made.settings_dict, "NAME": connection.settings_dict["NAME"]}
+    made.connect()
+    yield made
+    made.close()
+
+
+def backend(of: BaseDatabaseWrapper = connection) -> int:
+    pid: int = fetch_all(of, "SELECT pg_backend_pid()")[0][0]
+    return pid
+
+
+def end(pid: int, other: BaseDatabaseWrapper) -> None:
+    """Have the server end a session, and wait until it has."""
+    execute(other, "SELECT pg_terminate_backend(%s)", (pid,))
+    wait_until(lambda: not fetch_all(other, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)))
+
+
+def test_without_connections_there_is_nothing_to_do(hygiene):
+    hygiene.before_chunk()
+
+    assert hygiene.opened == []
+    assert hygiene.after_run() == []
+
+
+def test_a_well_behaved_connection_stays_open(hygiene):
+    first = backend()
+
+    assert hygiene.after_run() == []
+    assert backend() == first
+
+
+@pytest.mark.parametrize("autocommit", [True, False], ids=["atomic block", "autocommit off"])
+def test_a_transaction_left_open_is_named_and_rolled_back_and_the_next_run_commits(autocommit, hygiene):
+    if autocommit:
+        transaction.atomic().__enter__()
+    else:
+        connection.set_autocommit(False)
+    Note.objects.create(text="left open")
+
+    assert hygiene.after_run() == ["default"]
+    assert hygiene.after_run() == []
+    assert not connection.in_atomic_block
+    assert connection.get_autocommit()
+    assert not Note.objects.exists()
+    with transaction.atomic():
+        Note.objects.create(text="well done")
+    assert Note.objects.count() == 1
+
+
+def test_autocommit_switched_off_and_not_used_is_restored(hygiene):
+    connection.ensure_connection()
+    connection.set_autocommit(False)
+
+    assert hygiene.after_run() == []
+    assert connection.get_autocommit()
+
+
+def test_a_database_that_is_set_up_without_autocommit_stays_so(hygiene):
+    connection.settings_dict["AUTOCOMMIT"] = False
+    first = backend()
+    connection.rollback()
+
+    assert hygiene.after_run() == []
+    assert not connection.get_autocommit()
+    assert backend() == first
+    connection.rollback()
+
+
+def test_a_connection_that_died_while_autocommit_was_off_is_no_error_of_the_worker(hygiene, other):
+    connection.ensure_connection()
+    connection.set_autocommit(False)
+    end(backend(), other)
+    with pytest.raises(Exception, match=r"terminat|closed"):
+        backend()
+
+    assert hygiene.after_run() == []
+    assert backend() > 0
+
+
+def test_queries_are_forgotten_after_each_run(hygiene):
+    with override_settings(DEBUG=True):
+        backend()
+        assert connection.queries
+        hygiene.after_run()
+
+    assert connection.queries == []
+
+
+def test_a_connection_on_which_a_run_had_an_error_is_dropped_if_it_is_dead(hygiene, other):
+    end(backend(), other)
+    with pytest.raises(Exception, match=r"terminat|closed"):
+        backend()
+    hygiene.after_run()
+
+    assert connection.connection is None
+    assert backend() > 0
+
+
+def test_a_connection_that_is_closed_is_passed_over(hygiene):
+    backend()
+    connection.close()
+
+    assert hygiene.after_run() == []
+    hygiene.before_chunk()
+    assert hygiene.opened == []
+
+
+def test_a_connection_that_the_server_ended_is_dropped_before_the_next_chunk(hygiene, other):
+    connection.settings_dict["CONN_MAX_AGE"] = None
+    backend()
+    connection.close_at = None
+    end(backend(), other)
+    wait_until(lambda: cleaning._readable(connection.connection))
+    hygiene.before_chunk()
+
+    assert connection.connection is None
+    assert backend() > 0
+
+
+def test_a_connection_closed_behind_djangos_back_is_dropped_before_the_next_chunk(hygiene):
+    connection.settings_dict["CONN_MAX_AGE"] = None
+    backend()
+    connection.connection.close()
+    hygiene.before_chunk()
+
+    assert connection.connection is None
+    assert backend() > 0
+
+
+@pytest.mark.parametrize(("age", "kept"), [(0, False), (None, True)])
+def test_a_connection_is_kept_from_chunk_to_chunk_as_conn_max_age_says(age, kept, hygiene):
+    connection.settings_dict["CONN_MAX_AGE"] = age
+    first = backend()
+    hygiene.after_run()
+    within_the_chunk = backend()
+    hygiene.before_chunk()
+
+    assert within_the_chunk == first
+    assert (connection.connection is not None) is kept
+
+
+def test_a_connection_that_was_dropped_is_watched_again_when_it_is_opened_again(hygiene):
+    backend()
+    connection.close()
+    hygiene.before_chunk()
+    backend()
+    backend()
+
+    assert hygiene.opened == [connection]
+
+
+def test_connections_of_other_threads_are_theirs(hygiene):
+    def use() -> None:
+        backend(connections["default"])
+        connections["default"].close()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+
+    assert hygiene.opened == []
+
+
+def test_in_the_end_every_connection_is_closed(hygiene):
+    backend()
+    hygiene.close()
+
+    assert connection.connection is None
+
+
+class Raw:
+    """A connection of some other driver."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+
+class Other:
+    """A connection of some other database."""
+
+    in_atomic_block = False
+
+    def __init__(self, raw: Any) -> None:
+        self.connection = raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_open"),
+    [
+        (Raw(pgconn=Raw(transaction_status=2)), True),
+        (Raw(pgconn=Raw(transaction_status=0)), False),
+        (Raw(), False),
+    ],
+    ids=["psycopg 3 in a transaction", "psycopg 3 idle", "another driver"],
+)
+def test_each_driver_is_asked_for_an_open_transaction_in_its_own_way(raw, is_open):
+    other: Any = Other(raw)
+
+    assert cleaning._has_open_transaction(other) is is_open
+
+
+def test_a_driver_without_a_descriptor_has_nothing_to_read():
+    assert not cleaning._readable(Raw())
