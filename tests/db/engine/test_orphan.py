@@ -1,6 +1,7 @@
 """A worker whose manager is gone settles what it ran and gives back the rest."""
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,8 +53,7 @@ def test_when_the_lease_is_over_somebody_else_has_the_tasks_and_it_gives_up(monk
         raise OperationalError("away")
 
     monkeypatch.setattr(orphan, "write_outcomes", away)
-    monkeypatch.setattr(orphan.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(orphan.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(orphan, "time", SimpleNamespace(monotonic=clock.__next__, sleep=lambda seconds: None))
 
     with pytest.raises(OperationalError, match="away"):
         settle_as_orphan(config_of(lease_seconds=30), [], [], [])

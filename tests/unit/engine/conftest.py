@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def worker_in() -> Iterator[Callable[..., FakeWorker]]:
     """Make fake workers that are closed after the test; arguments as of ``FakeWorker``."""
     with ExitStack() as stack:
 
-        def make(*args: int, **more: int | None) -> FakeWorker:
+        def make(*args: Any, **more: Any) -> FakeWorker:
             worker = FakeWorker(*args, **more)
             stack.callback(worker.close)
             return worker

@@ -180,9 +180,7 @@ class Staged:
         self.selector = selectors.DefaultSelector()
         self.starter = FakeStarter()
         self.presence = presence
-        self.pool = Pool(
-            owner, self.selector, cast(Starter, self.starter), presence, spec_of, slots
-        )
+        self.pool = Pool(owner, self.selector, cast(Starter, self.starter), presence, spec_of, slots)
 
     def turn(self, now: float | None = None) -> None:
         """Do what the manager's loop does for its pool, until nothing is left to do."""

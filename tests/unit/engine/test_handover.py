@@ -72,7 +72,9 @@ def test_feeding_keeps_its_promises_whatever_the_workers_do(
     chance = random.Random(seed)
     for _ in range(25):
         _at_random(chance, workers)
-        processors = [chance.choice([TINY, SHORT, LONG, UNKNOWN]) for _ in range(chance.choice([0, 2, 9, 60]))]
+        processors = [
+            chance.choice([TINY, SHORT, LONG, UNKNOWN]) for _ in range(chance.choice([0, 2, 9, 60]))
+        ]
         rows = [row(task_id, processor) for task_id, processor in enumerate(processors)]
         buffer = _filled(*rows)
         left_before = {worker.slot: worker.tasks_left for worker in workers}

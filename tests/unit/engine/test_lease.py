@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -174,8 +175,8 @@ def test_after_a_look_that_was_not_answered_it_waits_a_second_rather_than_spin(s
     assert side.found == []
     assert not side.look_for_unheard()
     assert 0 < side.seconds_to_next() <= leases.RETRY_SECONDS
-    now = time.monotonic()
-    monkeypatch.setattr(leases.time, "monotonic", lambda: now + leases.RETRY_SECONDS)
+    later = time.monotonic() + leases.RETRY_SECONDS
+    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: later))
     assert side.look_for_unheard()
 
 

@@ -37,6 +37,8 @@ page.busy_seconds = 1.0
 while True:
     page.begin(7, 5.0)
     page.busy_seconds = 2.0
+    for _ in range(200):
+        pass
     page.idle(6.0)
     page.busy_seconds = 1.0
 """

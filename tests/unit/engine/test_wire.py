@@ -135,7 +135,7 @@ def test_the_manager_sees_the_end_of_the_pipe(ends: tuple[socket.socket, socket.
     theirs.close()
 
     assert manager.receive() == ["last"]
-    with pytest.raises(Broken, match="^end of file$"):
+    with pytest.raises(Broken, match=r"^end of file$"):
         manager.receive()
 
 
@@ -147,7 +147,7 @@ def test_a_worker_that_died_before_it_read_all_is_no_broken_pipe(ends: tuple[soc
     theirs.close()
 
     assert manager.receive() == ["last"]
-    with pytest.raises(Broken, match="^end of file$"):
+    with pytest.raises(Broken, match=r"^end of file$"):
         manager.receive()
 
 
@@ -160,7 +160,7 @@ def test_the_manager_sees_that_a_worker_ended_in_the_middle_of_a_message(
     theirs.close()
 
     assert manager.receive() == []
-    with pytest.raises(Broken, match="^torn frame$"):
+    with pytest.raises(Broken, match=r"^torn frame$"):
         manager.receive()
 
 
@@ -219,7 +219,7 @@ def test_a_worker_sees_that_its_manager_is_gone(ends: tuple[socket.socket, socke
     worker = WorkerEnd(theirs.fileno())
     ours.close()
 
-    with pytest.raises(Broken, match="^end of file$"):
+    with pytest.raises(Broken, match=r"^end of file$"):
         worker.receive()
     with pytest.raises(Broken, match="writing failed"):
         worker.send("report")

@@ -57,7 +57,9 @@ def test_only_a_ready_worker_takes_tasks(state: str, worker: FakeWorker):
     assert not worker.seen.takes_tasks
 
 
-def test_a_worker_takes_no_tasks_when_it_could_not_have_or_run_them(worker: FakeWorker, worker_in: MakeWorker):
+def test_a_worker_takes_no_tasks_when_it_could_not_have_or_run_them(
+    worker: FakeWorker, worker_in: MakeWorker
+):
     recalling, gone, unheard, used_up = (worker_in(slot).seen for slot in range(4))
     for seen in (recalling, gone, unheard, used_up):
         seen.state = READY
@@ -136,7 +138,9 @@ def test_a_worker_is_rung_once_until_it_answers(worker: FakeWorker):
 
 def test_a_worker_that_is_gone_can_be_rung(worker_in: MakeWorker):
     worker = worker_in()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), worker.bell)
+    other = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(other, worker.bell)  # which closes the end that would be read
+    os.close(other)
 
     worker.seen.recall()
 
@@ -172,8 +176,14 @@ def test_a_worker_that_just_went_can_be_killed(worker: FakeWorker):
     assert worker.seen.killed
 
 
-def test_the_sentinel_tells_of_an_exit_where_the_process_cannot_be_watched(worker: FakeWorker):
+def test_the_sentinel_tells_of_an_exit_where_the_process_cannot_be_watched(
+    worker: FakeWorker, worker_in: MakeWorker, monkeypatch: pytest.MonkeyPatch
+):
     assert worker.seen.exit_fd == worker.process.sentinel
+
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    on_macos = worker_in()
+    assert on_macos.seen.exit_fd == on_macos.process.sentinel
 
 
 def test_a_worker_is_shown_as_starting_busy_or_idle(worker: FakeWorker):

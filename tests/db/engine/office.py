@@ -1,0 +1,104 @@
+"""A manager whose workers are threads of this process, so that a test sees and stops them."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
+
+from django.db import connection, connections
+
+from django_partisan.engine.line import Deliver
+from django_partisan.engine.manager import Manager
+from django_partisan.engine.wire import ManagerEnd
+from django_partisan.engine.worker import Worker, WorkerSpec
+from django_partisan.engine.worker_process import WorkerProcess
+from tests.unit.engine.doubles import FakeProcess
+from tests.unit.engine.stand_ins import PATIENCE_SECONDS, config_of, wait_until
+
+
+class Started(WorkerProcess):
+    """A worker in a thread: killed, it is gone in its manager's eyes, whatever its task does."""
+
+    def kill(self) -> None:
+        if not self.is_gone and not self.killed:
+            self.killed = True
+            cast(FakeProcess, self.process).end(-9)
+
+
+class ThreadStarter:
+    """Start workers in threads of this process."""
+
+    def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
+        self._presence_fd = presence_fd
+        self._deliver = deliver
+        self.threads: list[threading.Thread] = []
+        self._ends: list[Callable[[], None]] = []
+
+    def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess], None]) -> None:
+        ours, theirs = socket.socketpair()
+        bell, ring = os.pipe()
+        process = FakeProcess()
+        self._ends += [theirs.close, lambda: os.close(bell), process.close]
+
+        def run() -> None:
+            Worker(theirs.fileno(), bell, self._presence_fd, spec, []).run()
+            connections.close_all()
+            with contextlib.suppress(OSError):  # it was killed before
+                process.end(0)
+
+        pipe = ManagerEnd(ours.detach())
+        worker = Started(spec.slot, spec.generation, cast(BaseProcess, process), pipe, ring, None)
+        thread = threading.Thread(target=run, name="partisan-worker")
+        self.threads.append(thread)
+        thread.start()
+        self._deliver(lambda: done(worker))
+
+    def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
+        code = worker.process.exitcode
+        self._deliver(lambda: done(code))
+
+    def close(self, timeout: float) -> None:
+        """Leave the threads to the end of the test."""
+
+    def end(self) -> None:
+        """Wait for all threads and close what they used."""
+        for thread in self.threads:
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive()
+        recalling = "partisan-recalls"
+        wait_until(lambda: all(thread.name != recalling for thread in threading.enumerate()))
+        for end in self._ends:
+            end()
+
+
+class Office:
+    """One manager, turned by the test or left to run."""
+
+    def __init__(self, finished: Callable[[Manager], bool] | None = None, **settings: Any) -> None:
+        config = config_of(**{"sleep_delay_seconds": 60, **settings})
+        name: str = connection.settings_dict["NAME"]
+
+        def spec_of(slot: int, generation: int) -> WorkerSpec:
+            return WorkerSpec(config, name, slot, generation, os.getpid(), None, 5.0)
+
+        self.manager = Manager(config, spec_of, finished)
+        self.path = self.manager.presence.path
+
+    def turn_until(self, condition: Callable[[], Any]) -> None:
+        """Turn the loop until ``condition`` is met."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, condition
+            self.manager.turn(0.05)
+
+    def close(self) -> None:
+        """End the manager as its loop does, and its threads."""
+        if not self.manager.has_ended.is_set():
+            self.manager.shutdown.ask()
+            self.turn_until(lambda: self.manager.is_stopped)
+            self.manager._close()
+        cast(ThreadStarter, self.manager._starter).end()

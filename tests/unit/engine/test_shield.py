@@ -1,0 +1,54 @@
+"""The shield: what the fork server got from us, its children and their programs must not get."""
+
+import importlib
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from django_partisan.engine import shield as shielding
+from django_partisan.engine.shield import PATH_BEFORE, SIGNALS, shield
+
+
+@pytest.fixture
+def signals_as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@pytest.mark.usefixtures("signals_as_before")
+@pytest.mark.parametrize("before", ["/users/own", None])
+def test_the_users_python_path_is_given_back(before: str | None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONPATH", "/ours")
+    monkeypatch.setenv(PATH_BEFORE, before or "")
+
+    shield()
+
+    assert os.environ.get("PYTHONPATH") == before
+    assert PATH_BEFORE not in os.environ
+
+
+@pytest.mark.usefixtures("signals_as_before")
+def test_signals_to_the_group_that_came_while_it_started_do_no_harm(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(PATH_BEFORE, "")
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    for number in SIGNALS:
+        signal.raise_signal(number)
+
+    shield()
+
+    assert not set(SIGNALS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_IGN, signal.SIG_IGN]
+
+
+def test_importing_it_outside_the_fork_server_changes_nothing():
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    importlib.reload(shielding)
+
+    assert [signal.getsignal(number) for number in SIGNALS] == before

@@ -1,0 +1,148 @@
+"""Starting: workers come from a fork server, or anew, and nothing of that leaks into this process."""
+
+import os
+import selectors
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
+from typing import Any
+
+import pytest
+
+from django_partisan.engine import starter as starting
+from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.starter import TEMPORARY_FOLDER_MAX_BYTES, Starter, demand_short_temporary_folder
+from django_partisan.engine.wakeup import Wakeup
+from django_partisan.engine.wire import Broken
+from django_partisan.engine.worker import FLUSHED, READY, RETIRING
+from django_partisan.engine.worker_process import WorkerProcess
+from django_partisan.exceptions import CannotStart
+from tests.unit.engine.doubles import FakeWorker, spec_of
+
+PATIENCE_SECONDS = 30.0
+
+
+class Loop:
+    """As much of the manager's loop as a starter needs."""
+
+    def __init__(self) -> None:
+        self.wakeup = Wakeup()
+
+    def result(self, ask: Callable[[Callable[[Any], None]], None]) -> Any:
+        """Return what ``ask`` delivers."""
+        results: list[Any] = []
+        ask(results.append)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.wakeup.fd, selectors.EVENT_READ)
+            while not results:
+                assert selector.select(PATIENCE_SECONDS)
+                self.wakeup.run_delivered()
+        return results[0]
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.wakeup.close()
+
+
+@pytest.fixture
+def starter(loop: Loop, presence: PresenceFile) -> Iterator[Starter]:
+    made = Starter(presence.fd, preload=False, deliver=loop.wakeup.deliver)
+    yield made
+    made.close(PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def fork_server() -> Iterator[None]:
+    """End the fork server after the test."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def _messages_until_the_end(worker: WorkerProcess) -> list[Any]:
+    assert worker.pipe is not None
+    messages: list[Any] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with selectors.DefaultSelector() as selector, pytest.raises(Broken, match=r"^end of file$"):
+        selector.register(worker.pipe.fd, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            selector.select(1)
+            messages += worker.pipe.receive()
+    return messages
+
+
+@pytest.mark.usefixtures("fork_server")
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+@pytest.mark.parametrize("path", [None, "/nowhere"])
+def test_a_worker_starts_serves_and_ends_with_its_exit_code(
+    method: str, path: str | None, loop: Loop, presence: PresenceFile, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(starting, "METHOD", method)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if path is not None:
+        monkeypatch.setenv("PYTHONPATH", path)
+    environment, main = dict(os.environ), sys.modules["__main__"]
+    starter = Starter(presence.fd, preload=False, deliver=loop.wakeup.deliver)
+
+    worker = loop.result(lambda done: starter.start(spec_of(1, 7), done))
+    assert isinstance(worker, WorkerProcess)
+    assert (worker.slot, worker.generation) == (1, 7)
+    assert worker.pipe is not None
+    worker.pipe.send(("stop",))
+    messages = _messages_until_the_end(worker)
+    code = loop.result(lambda done: starter.collect(worker, done))
+
+    assert [message[0] for message in messages if message[0] != "returned"] == [READY, RETIRING, FLUSHED]
+    assert messages[0] == (READY, worker.pid, [])
+    assert code == 0
+    assert dict(os.environ) == environment
+    assert sys.modules["__main__"] is main
+    worker.close()
+    starter.close(PATIENCE_SECONDS)
+
+
+def test_a_start_that_fails_delivers_its_error_and_the_next_is_tried(loop: Loop, starter: Starter):
+    cannot_cross = spec_of(0, 1)._replace(subscribe=("nowhere", {"function": lambda: None}))
+
+    for _ in range(2):
+        error = loop.result(lambda done: starter.start(cannot_cross, done))
+        assert isinstance(error, Exception)
+        assert "pickle" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "known"),
+    [("forkserver", -9, -9), ("forkserver", 255, None), ("spawn", 255, 255), ("spawn", None, None)],
+)
+def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
+    method: str,
+    code: int | None,
+    known: int | None,
+    loop: Loop,
+    starter: Starter,
+    worker_in: Callable[..., FakeWorker],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(starting, "METHOD", method)
+    worker = worker_in()
+    worker.process.end(code)
+
+    assert loop.result(lambda done: starter.collect(worker.seen, done)) == known
+    assert worker.process.joined == [starting.EXIT_CODE_SECONDS]
+
+
+def test_a_temporary_folder_with_a_long_path_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(starting, "METHOD", "forkserver")
+    longest = "/" + "t" * (TEMPORARY_FOLDER_MAX_BYTES - 1)
+    monkeypatch.setattr(tempfile, "tempdir", longest)
+    demand_short_temporary_folder()
+
+    monkeypatch.setattr(tempfile, "tempdir", longest + "t")
+    with pytest.raises(CannotStart, match="Set TMPDIR to a shorter one"):
+        demand_short_temporary_folder()
+    monkeypatch.setattr(starting, "METHOD", "spawn")
+    demand_short_temporary_folder()
