@@ -10,8 +10,8 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from django_partisan.facts import Fact, Scope, TaskCompleted, TaskRef, TaskStarted
@@ -145,7 +145,7 @@ def tell(kind: type[Fact], *values: Any) -> None:
 
 def around(scope: Scope) -> AbstractContextManager[None]:
     """Return a context manager in which every subscriber's own ``around`` is entered."""
-    return _around_all(scope) if _wrapping else _NOTHING_AROUND
+    return _Surroundings(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
 
 
 def provide(name: str, make: Callable[[TaskRef, type], Any]) -> None:
@@ -158,16 +158,9 @@ def tool(name: str, task: TaskRef, processor_class: type) -> Any:
     return _tools[name](task, processor_class)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Enter every subscriber's ``quiet``: polls and heartbeats are no news."""
-    with ExitStack() as stack:
-        for subscriber in subscribers():
-            try:
-                stack.enter_context(_Guarded(subscriber, subscriber.quiet()))
-            except Exception:
-                swallow(subscriber.name)
-        yield
+def quiet() -> AbstractContextManager[None]:
+    """Return a context manager for our own polls and heartbeats, which are no news."""
+    return _Surroundings(subscribers(), lambda one: one.quiet())
 
 
 def headers() -> dict[str, str]:
@@ -242,33 +235,40 @@ def swallow(name: str) -> None:
 _NOTHING_AROUND: Final = nullcontext()
 
 
-@contextmanager
-def _around_all(scope: Scope) -> Iterator[None]:
-    with ExitStack() as stack:
-        for subscriber in _wrapping:
-            try:
-                stack.enter_context(_Guarded(subscriber, subscriber.around(scope)))
-            except Exception:
-                swallow(subscriber.name)
-        yield
+class _Surroundings:
+    """Enter the context manager that each subscriber's method returns; never let their own errors out.
 
+    A class rather than an ``ExitStack`` in a generator: it is entered for every run.
+    """
 
-class _Guarded:
-    """Leave a subscriber's context manager without letting its own errors out."""
+    __slots__ = ("_entered", "_make", "_subscribers")
 
-    def __init__(self, subscriber: Subscriber, inner: AbstractContextManager[None]) -> None:
-        self.subscriber = subscriber
-        self.inner = inner
+    def __init__(
+        self,
+        subscribers: tuple[Subscriber, ...],
+        make: Callable[[Subscriber], AbstractContextManager[None]],
+    ) -> None:
+        self._subscribers = subscribers
+        self._make = make
+        self._entered: list[tuple[Subscriber, AbstractContextManager[None]]] = []
 
     def __enter__(self) -> None:
-        self.inner.__enter__()
+        for subscriber in self._subscribers:
+            try:
+                inner = self._make(subscriber)
+                if type(inner) is not nullcontext:
+                    inner.__enter__()
+                    self._entered.append((subscriber, inner))
+            except Exception:
+                swallow(subscriber.name)
 
     def __exit__(self, *error: Any) -> None:
-        try:
-            self.inner.__exit__(*error)
-        except BaseException as raised:
-            if raised is not error[1]:
-                swallow(self.subscriber.name)
+        for subscriber, inner in reversed(self._entered):
+            try:
+                inner.__exit__(*error)
+            except BaseException as raised:
+                if raised is not error[1]:
+                    swallow(subscriber.name)
 
 
 def _handlers_of(kind: type[Fact]) -> tuple[Callable[[Any], None], ...]:

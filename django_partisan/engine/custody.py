@@ -79,7 +79,7 @@ class Custody:
 
     def known_ids(self, pool: Pool) -> list[int]:
         """Return the ids of all tasks that are ours as far as is known here."""
-        rows = [*self.buffer.rows(), *self._strays.aside(), *pool.held()]
+        rows = [*self.buffer.rows(), *self._strays.aside(), *self._strays.others(pool.held())]
         return [row[ID] for row in rows] + self._settler.ids()
 
     def on_claimed(self, rows: list[TaskRow]) -> None:

@@ -185,19 +185,22 @@ class Pool:
                 self._take(worker, worker.pipe.receive())
         except Broken as broken:
             self._close_pipe(worker, str(broken))
+            if not worker.is_gone:
+                worker.kill()  # it speaks nonsense, or has closed its pipe and would settle by itself
 
     def _close_pipe(self, worker: WorkerProcess, reason: str) -> None:
         if worker.pipe is None:
             return
         if reason != "end of file":
             events.tell(PipeBroken, self.queue, worker.slot, reason)
-            worker.kill()  # it lives and speaks nonsense, or died in the middle of a word
         self._selector.unregister(worker.pipe.fd)
         worker.pipe.close()
         worker.pipe = None
 
-    def _take(self, worker: WorkerProcess, messages: Iterable[tuple[Any, ...]]) -> None:
+    def _take(self, worker: WorkerProcess, messages: Iterable[Any]) -> None:
         for message in messages:
+            if not isinstance(message, tuple) or not message:
+                raise Broken("a message of no kind")
             kind = message[0]
             if kind == REPORT:
                 self._owner.on_report(worker, message)
@@ -227,8 +230,9 @@ class Pool:
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
         worker.is_gone = True
-        for message in _rest_of(worker):
-            self._take(worker, [message])
+        with contextlib.suppress(Broken):
+            for message in _rest_of(worker):
+                self._take(worker, [message])
         self._close_pipe(worker, "end of file")
         self._starter.collect(worker, lambda code: self._on_exit_code(worker, code))
 

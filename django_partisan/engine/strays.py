@@ -31,6 +31,10 @@ class Strays:
         """Return the tasks that wait for a run to end."""
         return list(self._aside.values())
 
+    def others(self, rows: list[TaskRow]) -> list[TaskRow]:
+        """Return the tasks whose claim is ours."""
+        return [row for row in rows if row[ID] not in self._ids]
+
     def drop(self, rows: Sequence[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
         """Note that no worker holds ``rows`` any more; return those that are ours, and what waited."""
         if not self._ids:

@@ -1,6 +1,5 @@
 """A manager whose workers are threads of this process, so that a test sees and stops them."""
 
-import contextlib
 import os
 import socket
 import threading
@@ -20,13 +19,32 @@ from tests.unit.engine.doubles import FakeProcess
 from tests.unit.engine.stand_ins import PATIENCE_SECONDS, config_of, wait_until
 
 
+class ThreadAsProcess(FakeProcess):
+    """Ends once, by itself or because it is killed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ending = threading.Lock()
+
+    def end(self, code: int | None) -> None:
+        with self._ending:
+            if self.exitcode is None:
+                super().end(code)
+
+
 class Started(WorkerProcess):
     """A worker in a thread: killed, it is gone in its manager's eyes, whatever its task does."""
 
+    is_closed = False
+
     def kill(self) -> None:
-        if not self.is_gone and not self.killed:
-            self.killed = True
-            cast(FakeProcess, self.process).end(-9)
+        self.killed = True
+        cast(FakeProcess, self.process).end(-9)
+
+    def close(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            super().close()
 
 
 class ThreadStarter:
@@ -35,25 +53,29 @@ class ThreadStarter:
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
         self._presence_fd = presence_fd
         self._deliver = deliver
-        self.threads: list[threading.Thread] = []
+        self._workers: list[Started] = []
+        self._threads: list[threading.Thread] = []
         self._ends: list[Callable[[], None]] = []
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess], None]) -> None:
         ours, theirs = socket.socketpair()
         bell, ring = os.pipe()
-        process = FakeProcess()
+        process = ThreadAsProcess()
         self._ends += [theirs.close, lambda: os.close(bell), process.close]
 
         def run() -> None:
-            Worker(theirs.fileno(), bell, self._presence_fd, spec, []).run()
+            made = Worker(theirs.fileno(), bell, self._presence_fd, spec, [])
+            made.run()
+            if made._sending.locked():  # for good, were this a process of its own that ends now
+                made._sending.release()
             connections.close_all()
-            with contextlib.suppress(OSError):  # it was killed before
-                process.end(0)
+            process.end(0)
 
         pipe = ManagerEnd(ours.detach())
         worker = Started(spec.slot, spec.generation, cast(BaseProcess, process), pipe, ring, None)
         thread = threading.Thread(target=run, name="partisan-worker")
-        self.threads.append(thread)
+        self._workers.append(worker)
+        self._threads.append(thread)
         thread.start()
         self._deliver(lambda: done(worker))
 
@@ -65,8 +87,10 @@ class ThreadStarter:
         """Leave the threads to the end of the test."""
 
     def end(self) -> None:
-        """Wait for all threads and close what they used."""
-        for thread in self.threads:
+        """Have all threads end, also those whose manager ended first, and close what they used."""
+        for worker in self._workers:
+            worker.close()
+        for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
         recalling = "partisan-recalls"

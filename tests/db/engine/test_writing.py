@@ -50,7 +50,9 @@ def test_of_500_outcomes_one_that_is_refused_fails_alone():
     failed = Task.objects.get(status="error")
     assert (failed.pk, failed.error_reason) == (culprit, "unsettleable")
     assert failed.error_type == "django_partisan.exceptions.Unsettleable"
-    assert failed.error_message.startswith("PostgreSQL refused the outcome: invalid input syntax for type json")
+    assert failed.error_message.startswith(
+        "PostgreSQL refused the outcome: invalid input syntax for type json"
+    )
 
 
 def test_a_task_that_waits_again_and_meets_a_twin_gives_up_its_key_and_both_stay():
@@ -112,7 +114,10 @@ def test_after_a_lost_answer_what_was_written_by_the_first_try_is_not_a_lost_cla
     rows = claimed(2)
     write_outcomes(connection, pairs(rows[:1]), outcomes(rows[1:]), delete=True)
 
-    assert write_outcomes(connection, pairs(rows[:1]), outcomes(rows[1:]), delete=True, again=True) == ([], [])
+    assert write_outcomes(connection, pairs(rows[:1]), outcomes(rows[1:]), delete=True, again=True) == (
+        [],
+        [],
+    )
 
 
 def test_tasks_given_back_wait_again_and_one_with_a_twin_gives_up_its_key():

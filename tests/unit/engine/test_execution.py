@@ -108,13 +108,13 @@ def test_what_a_run_leaves_in_its_context_is_gone_before_the_next():
 
 def test_a_run_that_is_watched_tells_that_it_started_and_completed(heard):
     processor()
-    execute(task(1, priority=4, attempts=1, retries=1, postpones=2, wait=0.5, arguments='{"args":[],"kwargs":{}}'))
+    execute(
+        task(1, priority=4, attempts=1, retries=1, postpones=2, wait=0.5, arguments='{"args":[],"kwargs":{}}')
+    )
 
     [started], [completed] = heard.of(TaskStarted), heard.of(TaskCompleted)
     assert started.run == completed.run
-    assert started.run == Run(
-        1, "Letter", "default", 4, 2, 1, 2, 3, 5, 0.5, None, '{"args":[],"kwargs":{}}'
-    )
+    assert started.run == Run(1, "Letter", "default", 4, 2, 1, 2, 3, 5, 0.5, None, '{"args":[],"kwargs":{}}')
     assert 0 <= completed.seconds < 60
 
 
@@ -291,9 +291,7 @@ def test_a_lost_claim_is_no_outcome_and_no_fact_of_a_run(heard):
     assert [type(fact) for fact in heard.facts] == [TaskStarted]
 
 
-@pytest.mark.parametrize(
-    ("text", "stored"), [("a\0b", "ab"), ("a\ud800b", "a?b"), ("käse", "käse")]
-)
+@pytest.mark.parametrize(("text", "stored"), [("a\0b", "ab"), ("a\ud800b", "a?b"), ("käse", "käse")])
 def test_texts_lose_what_postgresql_cannot_hold(text, stored):
     assert storable(text) == stored
 

@@ -27,9 +27,7 @@ class Side:
 
     def close(self) -> None:
         os.close(self.ring)
-        wait_until(
-            lambda: not any(thread.name == "partisan-recalls" for thread in threading.enumerate())
-        )
+        wait_until(lambda: not any(thread.name == "partisan-recalls" for thread in threading.enumerate()))
         os.close(self.bell)
         self.ours.close()
         self.theirs.close()

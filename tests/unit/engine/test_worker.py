@@ -20,7 +20,7 @@ from django_partisan.exceptions import ClaimLost, PostponeTask
 from django_partisan.facts import RunsCompleted, TelemetryFlushTimedOut, TransactionLeftOpen
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
-from tests.unit.engine.stand_ins import config_of, task
+from tests.unit.engine.stand_ins import config_of, task, wait_until
 
 subscribed: list[tuple[Any, ...]] = []
 
@@ -69,9 +69,12 @@ class Side:
         return [message for message in found if kind in (None, message[0])]
 
     def close(self) -> None:
+        os.close(self.ring)
+        recalling = "partisan-recalls"
+        wait_until(lambda: all(thread.name != recalling for thread in threading.enumerate()))
         for end in (self.ours, self.theirs):
             end.close()
-        for fd in (self.bell, self.ring, self.page):
+        for fd in (self.bell, self.page):
             os.close(fd)
 
 
@@ -332,9 +335,7 @@ def test_a_flush_that_takes_its_whole_time_is_told(side, telemetry_stays, counti
     assert late[:3] == ("default", 0, 4)
 
 
-def test_a_manager_that_is_gone_before_anything_ran_gets_all_given_back(
-    side, telemetry_stays, monkeypatch
-):
+def test_a_manager_that_is_gone_before_anything_ran_gets_all_given_back(side, telemetry_stays, monkeypatch):
     settled: list[Any] = []
     monkeypatch.setattr(workers, "settle_as_orphan", lambda config, *values: settled.append(values))
     worker = side.worker()
@@ -350,6 +351,7 @@ def test_a_manager_that_is_gone_before_anything_ran_gets_all_given_back(
 def test_runs_that_could_not_be_reported_are_settled_by_an_orphan(side, telemetry_stays, monkeypatch):
     settled: list[Any] = []
     monkeypatch.setattr(workers, "settle_as_orphan", lambda config, *values: settled.append(values))
+    monkeypatch.setattr(workers, "REPORT_EVERY_SECONDS", -1.0)
     worker = side.worker()
 
     class Last(BaseTaskProcessor):
