@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from django.db import Error
@@ -26,16 +27,15 @@ def settle_as_orphan(
     Without a database it tries until the lease is over; from then on somebody else runs the tasks.
     """
     deadline = time.monotonic() + config.lease_seconds
-    connection = open_connection(f"orphan {config.queue}")
     outcomes = [Outcome(*values) for values in others]
     pairs = [(row[ID], row[TOKEN]) for row in not_begun]
     while True:
-        try:
-            write_outcomes(connection, completed, outcomes, config.delete_tasks_on_complete)
-            write_releases(connection, pairs)
-            return
-        except Error:
-            connection.close()
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE_SECONDS)
+        with closing(open_connection(f"orphan {config.queue}")) as connection:
+            try:
+                write_outcomes(connection, completed, outcomes, config.delete_tasks_on_complete)
+                write_releases(connection, pairs)
+                return
+            except Error:
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(_PAUSE_SECONDS)

@@ -154,11 +154,22 @@ def test_one_line_says_queue_workers_database_and_versions(workers, said):
     assert "\n" not in line
 
 
-def test_an_address_names_the_local_socket_and_the_usual_port_where_nothing_is_set():
+def test_an_address_names_the_local_socket_and_the_usual_port_where_nothing_is_set(monkeypatch):
+    for name in ("PGHOST", "PGHOSTADDR", "PGPORT"):
+        monkeypatch.delenv(name, raising=False)
     made = connections.create_connection("default")
     made.settings_dict = {**made.settings_dict, "NAME": "shop", "HOST": "", "PORT": ""}
 
     assert address_of(made) == "'shop' at local socket:5432"
+
+
+def test_an_address_follows_the_variables_of_libpq_where_the_settings_are_silent(monkeypatch):
+    monkeypatch.setenv("PGHOST", "db.example")
+    monkeypatch.setenv("PGPORT", "6432")
+    made = connections.create_connection("default")
+    made.settings_dict = {**made.settings_dict, "NAME": "shop", "HOST": "", "PORT": ""}
+
+    assert address_of(made) == "'shop' at db.example:6432"
 
 
 def test_the_database_of_the_tasks_is_where_the_router_writes_them():

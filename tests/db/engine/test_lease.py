@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from django_partisan.engine import lease as leases
 from django_partisan.engine.lease import Lease
-from django_partisan.engine.presence import PresenceFile, WorkerPage
+from django_partisan.engine.presence import PresenceFile, WorkerPage, is_gone
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, claim
@@ -35,9 +34,13 @@ class Side:
             self.line,
             uuid.uuid4(),
             self.orphans.extend,
-            lambda ids: self.kept.append(ids) or 0,  # type: ignore[func-returns-value]
+            self._keep,
             lambda: None,
         )
+
+    def _keep(self, ids: set[int]) -> int:
+        self.kept.append(ids)
+        return len(ids)
 
     def call(self) -> Any:
         """Make the call under way and answer it."""
@@ -198,4 +201,4 @@ def test_the_file_of_a_dead_manager_stays_as_a_proof_until_its_tasks_are_taken_o
     with pytest.raises(OperationalError):
         side.line.call(connection)
 
-    assert leases.is_gone(dead)
+    assert is_gone(dead)

@@ -43,7 +43,8 @@ class Side:
         wait_until(turned)
 
     def backend(self) -> int:
-        pid: int = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
+        pid = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
+        assert isinstance(pid, int)
         return pid
 
     def listens(self) -> "Side":
@@ -206,6 +207,7 @@ def test_a_line_that_hangs_does_not_keep_who_closes_it(side):
 
 def test_a_connection_that_cannot_even_be_closed_is_forgotten(side, monkeypatch):
     side.backend()
+    kept = side.line._connection.connection
 
     def refuse() -> None:
         raise Error("no")
@@ -213,5 +215,6 @@ def test_a_connection_that_cannot_even_be_closed_is_forgotten(side, monkeypatch)
     monkeypatch.setattr(side.line._connection, "close", refuse)
     side.ask(lambda connection: 1 / 0)
     monkeypatch.undo()
+    kept.close()
 
     assert side.backend() > 0

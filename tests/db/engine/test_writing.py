@@ -50,9 +50,7 @@ def test_of_500_outcomes_one_that_is_refused_fails_alone():
     failed = Task.objects.get(status="error")
     assert (failed.pk, failed.error_reason) == (culprit, "unsettleable")
     assert failed.error_type == "django_partisan.exceptions.Unsettleable"
-    assert failed.error_message.startswith(
-        "PostgreSQL refused the outcome: invalid input syntax for type json"
-    )
+    assert "refused the outcome: invalid input syntax for type json" in str(failed.error_message)
 
 
 def test_a_task_that_waits_again_and_meets_a_twin_gives_up_its_key_and_both_stay():

@@ -1,6 +1,7 @@
 """Group commit: outcomes gather while a write is under way, and none is lost to an outage."""
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS
 from tests.unit.engine.stand_ins import LineByHand, config_of, task
 
 AWAY = OperationalError("the server closed the connection")
-ALL_WRITTEN = Written([], []), []
+ALL_WRITTEN: tuple[Written, list[int]] = Written([], []), []
 
 
 class Side:
@@ -207,8 +208,13 @@ def test_outcomes_whose_claim_was_lost_and_those_refused_are_told_of_the_task(si
 @pytest.mark.parametrize("delete", [True, False])
 def test_outcomes_are_written_before_tasks_are_given_back(delete, monkeypatch):
     written: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(settling, "write_outcomes", lambda *values: written.append(values) or "outcomes")
-    monkeypatch.setattr(settling, "write_releases", lambda *values: written.append(values) or "releases")
+
+    def write(word: str, *values: Any) -> str:
+        written.append(values)
+        return word
+
+    monkeypatch.setattr(settling, "write_outcomes", partial(write, "outcomes"))
+    monkeypatch.setattr(settling, "write_releases", partial(write, "releases"))
     line = LineByHand()
     settler = Settler(config_of(delete_tasks_on_complete=delete), line, lambda seconds: None)
     settler.complete([task(1, token=8)])

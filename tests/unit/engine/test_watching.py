@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from django_partisan import events, logs, observability, tracing
+from django_partisan.facts import Snapshot
 from django_partisan.metrics import exporter as exporting
 from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.recorder import Recorder
@@ -33,7 +34,7 @@ def nothing_is_adopted() -> Iterator[None]:
 
 
 def test_nothing_is_asked_for_by_default():
-    names = "port host certfile keyfile client_ca token_file".split()
+    names = ["port", "host", "certfile", "keyfile", "client_ca", "token_file"]
 
     assert options() == {
         **{f"metrics_{name}": None for name in names},
@@ -87,6 +88,10 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return noted
 
 
+def no_snapshot() -> Snapshot:
+    raise NotImplementedError
+
+
 def watch(*words: str) -> watching.Watch:
     return watching.Watch(config_of(), options(*words))
 
@@ -95,7 +100,7 @@ def test_without_a_port_nothing_is_served(exporter, closed, settings):
     settings.PARTISAN_OBSERVABILITY = {"TELEMETRY_SHUTDOWN_TIMEOUT": 3}
     made = watch()
 
-    assert made.serve(lambda: None) is None
+    assert made.serve(no_snapshot) is None
     made.stop()
     assert exporter.made == []
     assert closed == [3]
@@ -107,12 +112,12 @@ def test_the_port_of_the_queue_is_served_as_the_settings_say(exporter, closed, s
         "METRICS_HOST": "::1",
         "METRICS_TOKEN_FILE": "/token",
     }
-    made, snapshot = watch(), object()
+    made = watch()
 
-    assert made.serve(snapshot) == "http://127.0.0.1:9464"
+    assert made.serve(no_snapshot) == "http://127.0.0.1:9464"
     [one] = exporter.made
     positional, named = one.given
-    assert positional == ("default", snapshot, "::1", 9464)
+    assert positional == ("default", no_snapshot, "::1", 9464)
     assert named == {"certfile": None, "keyfile": None, "client_ca": None, "token_file": "/token"}
     made.stop()
     assert one.stopped
@@ -129,7 +134,7 @@ def test_an_option_wins_over_its_setting(exporter, settings):
         *("--metrics-port", "0", "--metrics-host", "127.0.0.2", "--metrics-token-file", "/other"),
         *("--metrics-certfile", "/c", "--metrics-keyfile", "/k", "--metrics-client-ca", "/ca"),
     )
-    made.serve(lambda: None)
+    made.serve(no_snapshot)
 
     positional, named = exporter.made[0].given
     assert positional[2:] == ("127.0.0.2", 0)
@@ -146,9 +151,9 @@ def test_a_port_that_cannot_be_served_ends_the_manager_only_if_it_is_required(
 
     if required:
         with pytest.raises(CannotServe):
-            made.serve(lambda: None)
+            made.serve(no_snapshot)
     else:
-        assert made.serve(lambda: None) is None
+        assert made.serve(no_snapshot) is None
     made.stop()
     assert not exporter.made[0].stopped
 

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ class Side:
         self.page = os.open(folder / "presence", os.O_RDWR | os.O_CREAT)
         os.write(self.page, bytes(PAGE_BYTES))
         self.manager = ManagerEnd(self.ours.fileno())
-        self._messages: list[Any] = []
+        self.database: dict[str, str] = {}
 
     def worker(self, limit: int | None = None, **spec: Any) -> Worker:
         config = config_of(tasks_per_worker_instance=limit)
@@ -82,11 +83,11 @@ class Side:
 def side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Side]:
     monkeypatch.setattr(registry, "_classes", {"Letter": Letter, "Memo": Memo})
     # In a thread of its own it finds connections of its own.
-    named: dict[str, Any] = {}
-    monkeypatch.setattr(workers, "task_database", lambda: "any")
-    monkeypatch.setattr(workers, "connections", {"any": type("Connection", (), {"settings_dict": named})})
-    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.01)
     made = Side(tmp_path)
+    connection = SimpleNamespace(settings_dict=made.database)
+    monkeypatch.setattr(workers, "task_database", lambda: "any")
+    monkeypatch.setattr(workers, "connections", {"any": connection})
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.01)
     yield made
     connection_created.disconnect(dispatch_uid="django_partisan.hygiene")
     made.close()
@@ -100,7 +101,7 @@ def turns(worker: Worker, number: int) -> None:
 def test_it_uses_the_database_that_its_manager_names(side):
     side.worker(database="test_of_the_manager")
 
-    assert workers.connections["any"].settings_dict == {"NAME": "test_of_the_manager"}
+    assert side.database == {"NAME": "test_of_the_manager"}
 
 
 def test_it_reports_each_kind_of_outcome_with_the_pace_of_each_processor(side):
@@ -188,13 +189,12 @@ class Counting(Subscriber):
         self.taken: list[str] = []
 
     def handle(self, fact: Any) -> None:
-        for kind, facts in (
-            (RunsCompleted, self.runs),
-            (TransactionLeftOpen, self.left_open),
-            (TelemetryFlushTimedOut, self.flushes),
-        ):
-            if isinstance(fact, kind):
-                facts.append(fact)
+        kept: dict[type[Any], list[Any]] = {
+            RunsCompleted: self.runs,
+            TransactionLeftOpen: self.left_open,
+            TelemetryFlushTimedOut: self.flushes,
+        }
+        kept.get(type(fact), []).append(fact)
 
     def take(self) -> str | None:
         return self.taken.pop() if self.taken else None
