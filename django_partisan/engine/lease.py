@@ -133,8 +133,7 @@ class Lease:
         with ExitStack() as files:
             gone, begun = self._proven_gone(beat.colleagues, files)
             if gone or any(colleague.is_expired for colleague in beat.colleagues):
-                leasing.bury(connection, queue, self.id, gone)
-                orphans = leasing.adopt(connection, queue, self.id, begun)
+                orphans = leasing.take_over(connection, queue, self.id, gone, begun)
             elif beat.has_orphans:
                 orphans = leasing.adopt(connection, queue, self.id, [])
         return Beaten(True, beat.colleagues, orphans)

@@ -31,6 +31,8 @@ from django_partisan.sql.claiming import ID, TaskRow
 
 LONGEST_WAIT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
+FORCED_SETTLE_SECONDS: Final = 10.0
+"""How long a forced stop waits for a database that neither answers nor refuses."""
 EXIT_OK: Final = 0
 EXIT_FORCED: Final = 1
 EXIT_TASK_FAILED: Final = 2
@@ -195,10 +197,17 @@ class Manager:
             self._begin_to_drain()
         if self.shutdown.is_forced:
             self.pool.kill()
-        away = self.shutdown.is_forced and not self.settler.reachable
-        if self.pool.is_empty and not self.claimer.busy and (away or not self.settler.unsettled):
+        is_settled = not self.claimer.busy and not self.settler.unsettled
+        if self.pool.is_empty and (is_settled or self._gives_up_on_database(now)):
             self._is_drained = True
             self.lease.stop()
+
+    def _gives_up_on_database(self, now: float) -> bool:
+        """Tell whether a forced stop leaves what is unsettled to whoever rescues it."""
+        forced_at = self.shutdown.forced_at
+        if forced_at is None:
+            return False
+        return not self.settler.reachable or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _begin_to_drain(self) -> None:
         in_progress = sum(bool(worker.held) for worker in self.pool.workers)

@@ -185,8 +185,7 @@ class Pool:
                 self._take(worker, worker.pipe.receive())
         except Broken as broken:
             self._close_pipe(worker, str(broken))
-            if not worker.is_gone:
-                worker.kill()  # it speaks nonsense, or has closed its pipe and would settle by itself
+            worker.kill()  # it speaks nonsense, or has closed its pipe and would settle by itself
 
     def _close_pipe(self, worker: WorkerProcess, reason: str) -> None:
         if worker.pipe is None:

@@ -96,10 +96,10 @@ def if_gone(name: UUID) -> Iterator[list[int] | None]:
     The file is removed afterwards. A file that cannot be seen proves nothing: it may belong to
     another user, or to a container with a file system of its own.
     """
-    path = _folder() / f"{name}.lock"
     try:
+        path = _folder() / f"{name}.lock"
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, CannotStart):
         yield None
         return
     try:
@@ -118,7 +118,7 @@ def is_gone(name: UUID) -> bool:
     """Tell whether a process tree of this host is proven dead."""
     try:
         fd = os.open(_folder() / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, CannotStart):  # the folder itself may have gone bad since we started
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,7 +19,7 @@ class Shutdown:
         self._asked = 0
         self.draining_since: float | None = None
         self.signal: str | None = None
-        self.is_forced = False
+        self.forced_at: float | None = None
 
     @property
     def is_draining(self) -> bool:
@@ -33,12 +33,20 @@ class Shutdown:
             self.draining_since = time.monotonic()
             self.signal = name
         else:
-            self.is_forced = True
+            self._force()
+
+    @property
+    def is_forced(self) -> bool:
+        """True once running tasks are to be ended."""
+        return self.forced_at is not None
 
     def turn(self, now: float) -> None:
         """Go on to force if the time for draining is up."""
         if now >= self.next_at():
-            self.is_forced = True
+            self._force()
+
+    def _force(self) -> None:
+        self.forced_at = self.forced_at or time.monotonic()
 
     def next_at(self) -> float:
         """Return the monotonic time at which draining ends by force."""

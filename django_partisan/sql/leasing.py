@@ -1,9 +1,11 @@
 """Say that a manager lives, find those that do not, and take over what they held."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, cast
 from uuid import UUID
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.claiming import ID, NEXT_TOKEN, PRIORITY, RETURNING, TaskRow
@@ -117,6 +119,15 @@ def bury(connection: BaseDatabaseWrapper, queue: str, manager: UUID, gone: Itera
     execute(connection, _BURY, (queue, manager, [str(one) for one in gone]))
 
 
+def take_over(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, gone: Iterable[UUID], begun: Sequence[int]
+) -> list[Orphan]:
+    """Bury the dead and adopt what they held: both, or neither, so that what had begun is not forgotten."""
+    with _one_transaction(connection):
+        bury(connection, queue, manager, gone)
+        return adopt(connection, queue, manager, begun)
+
+
 def adopt(connection: BaseDatabaseWrapper, queue: str, manager: UUID, begun: Sequence[int]) -> list[Orphan]:
     """Claim, in place, what no living manager holds; those in ``begun`` count a crash."""
     ids = list(begun)
@@ -142,3 +153,22 @@ def unheard(
     """Claim anew, and return, what is ours by the table but not among the ``known`` ids."""
     rows = cast(list[TaskRow], fetch_all(connection, _UNHEARD, (queue, manager, list(known))))
     return sorted(rows, key=lambda row: (row[PRIORITY], row[ID]))
+
+
+@contextmanager
+def _one_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Commit at the end; our connections are not among Django's, so ``atomic()`` does not know them."""
+    if connection.in_atomic_block:
+        yield  # the caller's, in a test
+        return
+    connection.set_autocommit(False)
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        with suppress(Error):  # a dead connection is rolled back by the server
+            connection.rollback()
+        raise
+    finally:
+        with suppress(Error):
+            connection.set_autocommit(True)

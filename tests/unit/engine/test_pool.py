@@ -237,6 +237,17 @@ def test_a_worker_that_speaks_nonsense_is_killed_and_hurts_no_other(
     assert owner.gone == [(0, None, [row(1), row(2), row(3), row(4)])]
 
 
+def test_a_worker_whose_message_is_of_no_kind_is_killed(
+    staged: Staged, working: list[FakeWorker], heard: Heard
+):
+    working[0].says(7)
+
+    staged.turn()
+
+    assert heard.of(PipeBroken) == [("default", 0, "a message of no kind")]
+    assert working[0].seen.killed
+
+
 def test_tasks_for_a_worker_that_has_just_died_come_back_with_its_exit(
     staged: Staged, owner: Owner, working: list[FakeWorker]
 ):

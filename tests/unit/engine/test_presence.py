@@ -246,3 +246,14 @@ def test_files_that_the_dead_left_long_ago_are_removed(presence: PresenceFile):
     assert foreign.exists()
     assert presence.path.exists()
     another.remove()
+
+
+def test_a_folder_that_went_bad_proves_nothing(presence: PresenceFile):
+    presence.path.parent.chmod(0o755)
+
+    try:
+        assert not is_gone(uuid.uuid4())
+        with if_gone(uuid.uuid4()) as begun:
+            assert begun is None
+    finally:
+        presence.path.parent.chmod(0o700)
