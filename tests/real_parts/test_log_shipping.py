@@ -71,10 +71,17 @@ def test_nothing_is_lost_when_the_file_is_rotated_under_load(path: LogPath) -> N
     path.enqueue("Touch", 200)
     path.wait_for_lines("task.completed", 100)
 
+    enqueued = 200
+
+    def is_noticed() -> bool:
+        nonlocal enqueued
+        path.enqueue("Touch", 20)  # each process looks once a second, and only when it has a line to write
+        enqueued += 20
+        return path.log.exists()
+
     path.rotate()
-    path.enqueue("Touch", 200)  # the workers find out one after the other
-    path.wait_for_lines("task.completed", 400)
-    wait_for("the new file", path.log.exists)
+    wait_for("the new file", is_noticed)
+    path.wait_for_lines("task.completed", enqueued)
 
     assert_each_line_is_one_document(path)
 
