@@ -161,9 +161,6 @@ def _without_twins(tasks: list[NewTask]) -> tuple[list[int], list[NewTask]]:
 
 
 def _tell_enqueued(task: Task, inserted: bool, arguments_text: str) -> None:
-    kind = TaskEnqueued if inserted else TaskDeduplicated
-    if not events.wanted(kind):
-        return
     ref = TaskRef(
         task.pk,
         task.processor_class,

@@ -71,18 +71,12 @@ class Pool:
         self._deaths: dict[int, int] = dict.fromkeys(range(slots), 0)
         self._stopped = False
         self.queue = spec_of(0, 0).config.queue
-        self.slots = slots
         self.workers: list[WorkerProcess] = []
 
     @property
     def is_empty(self) -> bool:
         """True if no worker lives or is being started."""
         return not self.workers and not self._starting
-
-    @property
-    def is_ready(self) -> bool:
-        """True if every slot has a worker that said it is ready."""
-        return sum(worker.state == states.READY for worker in self.workers) >= self.slots
 
     @property
     def nobody_ready(self) -> bool:

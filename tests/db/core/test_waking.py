@@ -1,7 +1,9 @@
 """A sleeping manager is notified of new tasks, after their commit; nobody else is."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -96,6 +98,39 @@ def test_a_manager_that_fell_asleep_during_the_transaction_is_notified_too(many,
     try:
         with transaction.atomic():
             enqueue([Mailed(1)], many)
+            set_sleeping(other, one, True)
+    finally:
+        other.close()
+
+    assert heard_until_the_end(listener) == {"mail"}
+
+
+def test_many_tasks_of_one_transaction_ask_once_who_sleeps():
+    asked = []
+
+    def count(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.lstrip().startswith("SELECT pg_notify"):
+            asked.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(count), transaction.atomic():
+        for number in range(3):
+            Letter(number).delay()
+            with transaction.atomic():
+                Letter(number, "inside").delay()
+
+    assert len(asked) == 1
+
+
+def test_a_savepoint_that_is_rolled_back_takes_only_its_own_wake_up_along(listener, manager):
+    one = manager("mail")
+    other = open_connection("another")
+    try:
+        with transaction.atomic():
+            with contextlib.suppress(KeyError), transaction.atomic():
+                Mailed(1).delay()
+                raise KeyError
+            Mailed(2).delay()
             set_sleeping(other, one, True)
     finally:
         other.close()
