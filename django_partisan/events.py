@@ -51,6 +51,9 @@ class Subscriber:
         """Return strings to store with a task that is being enqueued."""
         return {}
 
+    def preload(self) -> None:
+        """Import what it will need in workers; called in the fork server, where nothing may be started."""
+
     def take(self) -> Any:
         """Return a plain value for this worker's next message up, or ``None``."""
         return None
@@ -179,6 +182,15 @@ def headers() -> dict[str, str]:
         swallowed["headers"] += 1
         return {}
     return collected
+
+
+def preload() -> None:
+    """Have the subscribers import what they will need in the workers that are forked from this process."""
+    for subscriber in subscribers():
+        try:
+            subscriber.preload()
+        except Exception:
+            swallow(subscriber.name)
 
 
 def take() -> list[tuple[str, Any]]:

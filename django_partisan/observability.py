@@ -133,6 +133,8 @@ def value(key: str) -> Any:
 
     Raises ``WrongSetting`` naming place, value and what was expected.
     """
+    if _adopted is not None:
+        return _adopted[key]  # checked by the process that resolved it
     found = _given().get(key, KEYS[key].default)
     if not KEYS[key].accepts(found):
         raise WrongSetting(str(_problem(key, found)))
@@ -191,7 +193,7 @@ def shared_ports() -> Iterator[Problem]:
 
 
 def _given() -> Mapping[str, Any]:
-    given = getattr(settings, SETTING, {}) if _adopted is None else _adopted
+    given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise WrongSetting(str(Problem(SETTING, given, "a dict of settings")))
     return given

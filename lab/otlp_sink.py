@@ -8,13 +8,14 @@ import gzip
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -22,6 +23,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 HOST = "127.0.0.1"
 PATH = "/v1/traces"
+DECOMPRESSIONS: Final[dict[str | None, Callable[[bytes], bytes]]] = {
+    None: bytes,
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+}
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error")
 
@@ -68,13 +74,17 @@ class OtlpSink:
     """Serve ``/v1/traces`` while used as a context manager.
 
     ``mode`` may change at any time: ``accept`` after ``delay_seconds``, ``refuse`` with status 400, or
-    ``hang`` without an answer until ``let_go()`` or the end.
+    ``hang`` without an answer until ``let_go()`` or the end. The next ``busy`` requests that would be
+    accepted get status 503, which asks to try again.
     """
 
     def __init__(self, port: int = 0, heard: Callable[[ReceivedSpan], None] | None = None) -> None:
         self.mode: Mode = "accept"
         self.delay_seconds = 0.0
+        self.busy = 0
         self.spans: list[ReceivedSpan] = []
+        self.headers: list[dict[str, str]] = []
+        """Of each request, with names in small letters."""
         self.requests = 0
         self._heard = heard
         self._arrived = threading.Condition()
@@ -125,6 +135,9 @@ class OtlpSink:
         self._released.wait(self.delay_seconds)
         if self.mode == "refuse":
             return 400
+        if self.busy:
+            self.busy -= 1
+            return 503
         received = list(spans_of(ExportTraceServiceRequest.FromString(body)))
         with self._arrived:
             self.spans.extend(received)
@@ -182,8 +195,8 @@ def _handler_of(sink: OtlpSink) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
+            body = DECOMPRESSIONS[self.headers.get("Content-Encoding")](body)
+            sink.headers.append({name.lower(): value for name, value in self.headers.items()})
             status = sink.take(body) if self.path == PATH else 404
             self.send_response(status)
             self.send_header("Content-Type", "application/x-protobuf")

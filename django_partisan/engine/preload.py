@@ -16,6 +16,9 @@ def _load() -> None:  # pragma: no cover: fork server process
     from django.db import connections
 
     django.setup()
+    from django_partisan import events
+
+    events.preload()
     for connection in connections.all(initialized_only=True):
         connection.close()
         if hasattr(connection, "close_pool"):

@@ -17,7 +17,8 @@ CARRIED_PREFIX: Final = "ctx."
 LABEL_NAME_MAX: Final = 128
 
 _NOTHING: Final = nullcontext()
-_process: tuple[int, str, Iterator[int]] = (0, "", itertools.count())
+_ids: Iterator[str] | None = None
+"""Of this process; made when its first line is."""
 
 
 def carried_headers() -> dict[str, str]:
@@ -45,11 +46,18 @@ def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextMan
 
 def event_id() -> str:
     """Return an id that no other line has: the process's random part, and a number."""
-    global _process
-    pid, prefix, numbers = _process
-    if pid != os.getpid():  # this process's first line, also after a fork
-        pid, prefix, numbers = _process = (os.getpid(), os.urandom(8).hex(), itertools.count(1))
-    return f"{prefix}-{next(numbers):x}"
+    global _ids
+    if _ids is None:
+        _ids = map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
+    return next(_ids)
+
+
+def _forget_ids() -> None:
+    global _ids
+    _ids = None
+
+
+os.register_at_fork(after_in_child=_forget_ids)
 
 
 def surroundings() -> dict[str, Any]:

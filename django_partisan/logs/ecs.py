@@ -40,6 +40,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     RECORD_FIELDS,
 }
 
+encode_text: Final = json.encoder.encode_basestring
 encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -49,7 +50,7 @@ class EcsFormatter(logging.Formatter):
     def __init__(self, max_bytes: int = 4000) -> None:
         super().__init__()
         self.max_bytes = max_bytes
-        self._constants: dict[tuple[str, str, int], str] = {}
+        self._constants: dict[tuple[str, str | None, int], str] = {}
         self._second: tuple[int, str] = (0, "")
 
     def format(self, record: logging.LogRecord) -> str:
@@ -62,7 +63,7 @@ class EcsFormatter(logging.Formatter):
 
     def _line(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:
         head = f'{{"@timestamp":"{self._timestamp(record.created)}","log.level":"{record.levelname.lower()}"'
-        return f'{head},"message":{encode(message)}{self._constant(record)},{encode(fields)[1:]}'
+        return f'{head},"message":{encode_text(message)}{self._constant(record)},{encode(fields)[1:]}'
 
     def _timestamp(self, created: float) -> str:
         second = int(created)
@@ -74,7 +75,7 @@ class EcsFormatter(logging.Formatter):
 
     def _constant(self, record: logging.LogRecord) -> str:
         """Return the members that are the same in every line of one logger in one process."""
-        key = (record.name, record.processName or "", os.getpid())
+        key = (record.name, record.processName, os.getpid())
         known = self._constants.get(key)
         if known is None:
             known = self._constants[key] = "," + encode(constants(record))[1:-1]

@@ -115,9 +115,14 @@ def _label(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
 def _hand_over(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
     """Turn the event into a call of the stdlib logger, whose handlers may be anybody's."""
     message = event_dict.pop("event", "")
-    passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
     extra = {RECORD_FIELDS: event_dict} if output.is_ours else {**EVENT_CONSTANTS, **event_dict}
-    return {"msg": message, "extra": extra, **passed_on}
+    return {"msg": message, "extra": extra}
+
+
+def _hand_over_with_arguments(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
+    """Hand over what a task gave, as its exception."""
+    passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
+    return {**_hand_over(logger, method, event_dict), **passed_on}
 
 
 class Output:
@@ -136,7 +141,7 @@ _TASK_PROCESSORS: Final[list[Processor]] = [
     structlog.stdlib.filter_by_level,
     structlog.stdlib.PositionalArgumentsFormatter(),
     _label,
-    _hand_over,
+    _hand_over_with_arguments,
 ]
 LOGGERS: Final[dict[str, _FactLogger]] = {
     role: _FactLogger(logging.getLogger(f"{LOGGER}.{role}"), [_surround, _hand_over], {}) for role in ROLES

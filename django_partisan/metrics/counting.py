@@ -33,7 +33,7 @@ class Counting:
     def __init__(self, additions: Additions) -> None:
         self.additions = additions
         self.exemplars: dict[tuple[str, str], tuple[Exemplar, Exemplar]] = {}
-        """By processor and outcome, the duration and the wait of the last run that is traced."""
+        """By processor and outcome, the duration and the wait of a run that is traced."""
         self._keys: dict[tuple[str, str], Keys] = {}
 
     def keys(self, queue: str, processor: str) -> Keys:

@@ -108,13 +108,17 @@ class Recorder(events.Subscriber):
                     self._additions.count((catalogue.TELEMETRY_ERRORS.name, (name,)), more)
 
     def _note_trace(self, fact: Any) -> None:
+        """Keep one example of each processor and outcome until they are counted."""
         outcome = _OUTCOME.get(type(fact))
         if outcome is None or fact.seconds is None or not isinstance(fact.run, Run):
+            return
+        exemplars = self._counting.exemplars
+        if (fact.run.processor, outcome) in exemplars:
             return
         span = trace.get_current_span()
         context = span.get_span_context()
         if context.trace_flags.sampled and span.is_recording():
             ids = (trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id))
             now = time.time()
-            exemplars = ((*ids, fact.seconds, now), (*ids, fact.run.wait_seconds, now))
-            self._counting.exemplars[fact.run.processor, outcome] = exemplars
+            examples = ((*ids, fact.seconds, now), (*ids, fact.run.wait_seconds, now))
+            exemplars[fact.run.processor, outcome] = examples

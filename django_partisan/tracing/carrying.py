@@ -1,6 +1,7 @@
 """Trace context that a row carries: written, read back, turned into links; and how to have no traces."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -9,8 +10,9 @@ from typing import Any, Final
 from opentelemetry import context as context_api
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
 
 from django_partisan.telemetry_context import TRACEPARENT
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
@@ -18,7 +20,12 @@ from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PR
 ROOT: Final = Context()
 """A context without a span: what starts in it has no parent."""
 
-_W3C: Final = TraceContextTextMapPropagator()
+_STATE: Final = "tracestate"
+_BAGGAGE: Final = "baggage"
+_TRACEPARENT: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+_known: tuple[TextMapPropagator | None, bool] = (None, False)
+"""The propagator that was asked last, as there is but one, and what it said."""
 
 # The key that instrumentations read is private in the API; the plain word is the older one, which
 # they still read.
@@ -41,6 +48,10 @@ def extracted(headers: Any) -> Context:
     """Return the context that a row carries; a malformed one is an empty one."""
     if not headers or not isinstance(headers, Mapping):
         return ROOT
+    if _STATE not in headers and _BAGGAGE not in headers and _means_w3c(propagate.get_global_textmap()):
+        context = _parsed(headers.get(TRACEPARENT))
+        if context is not None:
+            return trace.set_span_in_context(NonRecordingSpan(context), ROOT)
     try:
         return propagate.extract(headers, ROOT)
     except Exception:  # whatever stands in the row, the task runs
@@ -57,9 +68,10 @@ def span_context_of(context: Context) -> SpanContext | None:
 
 def traceparent(span: trace.Span) -> str | None:
     """Return ``span`` as W3C text, whatever propagator is configured."""
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier, trace.set_span_in_context(span, ROOT))
-    return carrier.get(TRACEPARENT)
+    context = span.get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def links_of_run(context: Context, headers: Any, attempt: int) -> list[Link]:
@@ -101,8 +113,27 @@ def suppressed() -> Iterator[None]:
 
 
 def _parsed(text: Any) -> SpanContext | None:
-    """Return the span context that ``traceparent()`` wrote."""
-    return span_context_of(_W3C.extract({TRACEPARENT: text}, ROOT)) if isinstance(text, str) else None
+    """Return the span context that ``traceparent()`` wrote; anything else is ``None``."""
+    match = _TRACEPARENT.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    trace_id, span_id, flags = (int(number, 16) for number in match.groups())
+    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    return context if context.is_valid else None
+
+
+def _means_w3c(propagator: TextMapPropagator) -> bool:
+    """Tell whether a ``traceparent`` means to ``propagator`` what it means in W3C Trace Context."""
+    global _known
+    known, answer = _known
+    if known is not propagator:
+        answer = (
+            type(propagator) is CompositePropagator
+            and TRACEPARENT in propagator.fields
+            and propagator.fields <= {TRACEPARENT, _STATE, _BAGGAGE}
+        )
+        _known = (propagator, answer)
+    return answer
 
 
 def _decoded(text: str) -> Any:

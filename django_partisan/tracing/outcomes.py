@@ -6,13 +6,14 @@ from typing import Any, Final
 from django_partisan.facts import TaskCompleted, TaskFailed, TaskPostponed, TaskRetried
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, message
-from django_partisan.tracing.scopes import RunScope
+from django_partisan.tracing.light_span import COMPLETED
+from django_partisan.tracing.run_scope import RunScope
 
 NANOSECONDS: Final = 1_000_000_000
 
 
 def _completed(run: RunScope, fact: TaskCompleted) -> None:
-    run.tell("completed", _ended(fact.seconds, "success"))
+    run.tell(COMPLETED, _ended(fact.seconds, "success"))
 
 
 def _postponed(run: RunScope, fact: TaskPostponed) -> None:

@@ -1,4 +1,4 @@
-"""The spans around a ``delay()``, a ``bulk_delay()`` and a run, as context managers."""
+"""The spans around a ``delay()`` and a ``bulk_delay()``, as context managers, and what all of these share."""
 
 from abc import ABC, abstractmethod
 from contextvars import ContextVar, Token
@@ -9,13 +9,11 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer
-from opentelemetry.util.types import AttributeValue
 
-from django_partisan.facts import Enqueueing, ErrorInfo, Run
-from django_partisan.telemetry_context import process_span_id
+from django_partisan.facts import Enqueueing, ErrorInfo
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, Describing, message, stack_trace
-from django_partisan.tracing.carrying import injected, traceparent
+from django_partisan.tracing.carrying import injected
 
 
 class Around(ABC):
@@ -115,60 +113,6 @@ class BatchScope(Around):
 
     def conclude(self, error: BaseException | None) -> None:
         if error is not None:
-            record_error(self.span, ErrorInfo.of(error))
-
-
-class RunScope(Around):
-    """The span of one run."""
-
-    __slots__ = ("_base", "_concluded", "_outer_id", "run")
-
-    def __init__(self, span: Span, base: Context, run: Run) -> None:
-        super().__init__(span)
-        self.run = run
-        self._base = base
-        self._concluded = False
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        span_id = self.span.get_span_context().span_id
-        self._outer_id = process_span_id.set(trace.format_span_id(span_id))
-
-    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
-        process_span_id.reset(self._outer_id)
-        super().__exit__(kind, error, tb)
-
-    def base(self) -> Context:
-        return self._base
-
-    def headers(self) -> dict[str, str]:
-        """Return what the row is to carry beside its own, should the task run again."""
-        text = traceparent(self.span)
-        return {spans.PREVIOUS_SPAN: text} if text else {}
-
-    def tell(
-        self,
-        outcome: str,
-        fields: dict[str, AttributeValue],
-        error: ErrorInfo | None = None,
-        delay_seconds: float | None = None,
-    ) -> None:
-        """Add the outcome: attributes, status, and one event with ``fields``."""
-        self._concluded = True
-        if not self.span.is_recording():
-            return
-        attributes: Attributes = {spans.OUTCOME: outcome}
-        if delay_seconds is not None:
-            attributes[spans.DELAY_SECONDS] = float(delay_seconds)
-        self.span.set_attributes(attributes)
-        if error is not None:
-            record_error(self.span, error)
-        fields[spans.WORKER_SLOT] = self.run.slot
-        fields[spans.WORKER_GENERATION] = self.run.generation
-        self.span.add_event(f"task.{outcome}", fields)
-
-    def conclude(self, error: BaseException | None) -> None:
-        if error is not None and not self._concluded:
             record_error(self.span, ErrorInfo.of(error))
 
 

@@ -4,6 +4,7 @@ Called in each process after it started, never before a fork: the SDK's threads 
 The SDK is imported only if there is something to export.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -31,9 +32,15 @@ PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PR
 
 _OTLP_BY_PROTOCOL: Final = {HTTP: "otlp_proto_http", GRPC: "otlp_proto_grpc"}
 _OTLP_MODULES: Final = {
-    "otlp_proto_http": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-    "otlp_proto_grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "otlp_proto_http": ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "OTLPSpanExporter"),
+    "otlp_proto_grpc": ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter", "OTLPSpanExporter"),
 }
+_BY_TEMPLATE: Final = ("django_partisan.tracing.otlp_http", "TemplateExporter")
+_CREDENTIALS: Final = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+)
+"""With one of these the SDK's own exporter makes its HTTP session itself."""
 _GROUP: Final = "opentelemetry_traces_exporter"
 
 
@@ -61,6 +68,14 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> bool:
     complaints.soften(tell=process_role != WORKER)
     events.refresh()
     return True
+
+
+def import_exporters() -> None:
+    """Import, and start nothing of, what ``configure_sdk_if_needed()`` uses in processes forked from here."""
+    for name in exporter_names(os.environ):
+        with contextlib.suppress(CannotExport):  # each process that lacks it says so
+            _exporter_class(name)
+            import_module("django_partisan.tracing.provider")
 
 
 def configured_tracer(provider: trace.TracerProvider | None = None) -> trace.Tracer | None:
@@ -109,13 +124,20 @@ def _exporter(name: str) -> "SpanExporter":
 def _exporter_class(name: str) -> Any:
     try:
         if name in _OTLP_MODULES:  # asking the installed packages for entry points costs more than the import
-            return import_module(_OTLP_MODULES[name]).OTLPSpanExporter
+            module, exporter_class = _module_and_class(name, os.environ)
+            return getattr(import_module(module), exporter_class)
         found = [entry.load() for entry in entry_points(group=_GROUP, name=name)]
     except ImportError as error:
         raise CannotExport(_cure_for_missing(name)) from error
     if not found:
         raise CannotExport(_cure_for_missing(name))
     return found[0]
+
+
+def _module_and_class(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    if name == _OTLP_BY_PROTOCOL[HTTP] and not any(environ.get(variable) for variable in _CREDENTIALS):
+        return _BY_TEMPLATE
+    return _OTLP_MODULES[name]
 
 
 def _cure_for_missing(name: str) -> str:
@@ -134,17 +156,12 @@ def _cure_for_missing(name: str) -> str:
 
 def _provider(exporters: "list[SpanExporter]", process_role: str, queue: str) -> trace.TracerProvider:
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
 
-    from django_partisan.tracing.exporting import CountingProcessor
+    from django_partisan.tracing.provider import Provider
 
     described: dict[str, str | int] = {
         "process.pid": os.getpid(),
         "partisan.process.role": process_role,
         "partisan.queue.name": queue,
     }
-    # Its own end at exit would wait 30 s for a dead collector: the subscriber flushes, within a bound.
-    provider = TracerProvider(resource=Resource.create(described), shutdown_on_exit=False)
-    for exporter in exporters:
-        provider.add_span_processor(CountingProcessor(exporter))
-    return provider
+    return Provider(exporters, Resource.create(described))

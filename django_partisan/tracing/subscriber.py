@@ -31,8 +31,9 @@ from django_partisan.tracing.carrying import (
 )
 from django_partisan.tracing.flushing import flush
 from django_partisan.tracing.outcomes import NANOSECONDS, OUTCOMES
-from django_partisan.tracing.scopes import Around, BatchScope, RunScope, SendScope, current
-from django_partisan.tracing.sdk import configured_tracer
+from django_partisan.tracing.run_scope import RunScope
+from django_partisan.tracing.scopes import Around, BatchScope, SendScope, current
+from django_partisan.tracing.sdk import configured_tracer, import_exporters
 from django_partisan.tracing.settling import RunsToSettle
 from django_partisan.tracing.switches import Switches
 
@@ -99,6 +100,9 @@ class TracingSubscriber(Subscriber):
         """Return a context manager in which this thread's queries and requests are not traced."""
         return suppressed()
 
+    def preload(self) -> None:
+        import_exporters()
+
     def take(self) -> Any:
         lost, ended = losses.taken(), self._runs.taken()
         return (lost, ended) if lost or ended else None
@@ -138,16 +142,22 @@ class TracingSubscriber(Subscriber):
     def _around_run(self, tracer: Tracer, scope: Running) -> Around:
         run = scope.run
         propagation = scope.propagation or self._switches["TRACE_PROPAGATION"]
-        carried, parent, links = extracted(run.headers), ROOT, None
+        carried, parent = extracted(run.headers), ROOT
+        links: list[Link] = []
         if run.attempt > 1 or propagation == observability.PROPAGATION_LINK:
             links = links_of_run(carried, run.headers, run.attempt)
         elif propagation == observability.PROPAGATION_CHILD:
             parent = carried
         else:
             carried = ROOT
-        attributes = of_run(self._describing.common(spans.PROCESS, run.queue, run.processor, run.slot), run)
+        common = self._describing.common(spans.PROCESS, run.queue, run.processor, run.slot)
         name = self._describing.name(spans.PROCESS, run.queue, run.processor)
-        span = tracer.start_span(name, parent, spans.SPANS[spans.PROCESS].kind, attributes, links)
+        light_spans = getattr(self._provider or trace.get_tracer_provider(), "light_spans", None)
+        if light_spans is not None:
+            span = light_spans.start(name, parent, links, common, run)
+        else:
+            kind = spans.SPANS[spans.PROCESS].kind
+            span = tracer.start_span(name, parent, kind, of_run(common, run), links)
         return RunScope(span, carried, run)
 
     def _ended(self, fact: Any) -> None:

@@ -1,6 +1,8 @@
 """What travels with a task, and what of the surroundings stands in a line."""
 
 import contextvars
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -176,11 +178,22 @@ def test_the_runs_span_is_the_transaction(lines):
     assert [line.get("transaction.id") for line in lines()] == ["00f067aa0ba902b7", None]
 
 
-def test_a_new_process_has_event_ids_of_its_own(monkeypatch):
-    before = context.event_id()
-    monkeypatch.setattr(context, "_process", (-1, *context._process[1:]))
+FORKING = """
+import os
+from django_partisan.logs.context import event_id
+print(event_id(), flush=True)
+if os.fork():
+    os.wait()
+print(event_id(), flush=True)
+"""
 
-    assert context.event_id().split("-")[0] != before.split("-")[0]
+
+def test_a_forked_process_has_event_ids_of_its_own():
+    told = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
+
+    first, of_child, second = (line.split("-") for line in told.stdout.splitlines())
+    assert (first[1], of_child[1], second[1]) == ("1", "1", "2")
+    assert first[0] == second[0] != of_child[0]
 
 
 def test_the_enqueuers_trace_is_read_from_the_carried_context():

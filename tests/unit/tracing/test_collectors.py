@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from django_partisan import events
 from django_partisan.facts import ErrorInfo
 from django_partisan.tracing import TracingSubscriber, flush, losses
-from django_partisan.tracing.exporting import CountingExporter, CountingProcessor
+from django_partisan.tracing.exporting import CountingExporter
+from django_partisan.tracing.otlp_http import TemplateExporter
+from django_partisan.tracing.provider import Provider
 from lab.otlp_sink import OtlpSink
 
 from .driving import complete, enqueue, fail, retry
@@ -39,14 +40,20 @@ def sink() -> Iterator[OtlpSink]:
         yield made
 
 
-@pytest.fixture
-def traced() -> Iterator[Traced]:
-    """Return a function that has everything traced through an exporter, as our own set-up does."""
+@pytest.fixture(params=["heavy", "light"])
+def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
+    """Return a function that has everything traced through an exporter, as our own set-up does.
+
+    Once with spans of the SDK's alone, once with light ones.
+    """
     undo: list[Callable[[], None]] = []
 
-    def trace_through(exporter: SpanExporter, sampler=ALWAYS_ON) -> TracerProvider:
-        provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
-        provider.add_span_processor(CountingProcessor(exporter))
+    def trace_through(exporter: SpanExporter, sampler: str = "always_on") -> TracerProvider:
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+        provider = Provider([exporter], Resource.create())
+        if request.param == "heavy":
+            provider.light_spans = None
+        assert (provider.light_spans is not None) == (request.param == "light")
         subscriber = TracingSubscriber(tracer_provider=provider)
         events.subscribe(subscriber)
         undo.extend([provider.shutdown, lambda: events.unsubscribe(subscriber)])
@@ -57,12 +64,20 @@ def traced() -> Iterator[Traced]:
         step()
 
 
-def exporter_to(sink: OtlpSink) -> OTLPSpanExporter:
-    return OTLPSpanExporter(f"{sink.url}/v1/traces", timeout=5)
+@pytest.fixture
+def exporter_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[OtlpSink], TemplateExporter]:
+    def make(sink: OtlpSink) -> TemplateExporter:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "5")
+        return TemplateExporter()
+
+    return make
 
 
 class Held(SpanExporter):
     """An exporter that is held until it is let go."""
+
+    takes_light_spans = True
 
     def __init__(self) -> None:
         self.entered = threading.Event()
@@ -80,7 +95,9 @@ class Held(SpanExporter):
 
 
 class TestRealCollector:
-    def test_a_task_is_followed_from_its_enqueueing_to_its_end(self, sink: OtlpSink, traced: Traced):
+    def test_a_task_is_followed_from_its_enqueueing_to_its_end(
+        self, exporter_to, sink: OtlpSink, traced: Traced
+    ):
         provider = traced(exporter_to(sink))
         carried = retry(enqueue())
         complete(carried, attempt=2, retries=1)
@@ -96,7 +113,7 @@ class TestRealCollector:
         assert send.attributes["partisan.task.deduplicated"] is False
 
     def test_text_that_cannot_be_encoded_does_not_cost_the_batch(
-        self, sink: OtlpSink, traced: Traced, monkeypatch: pytest.MonkeyPatch
+        self, exporter_to, sink: OtlpSink, traced: Traced, monkeypatch: pytest.MonkeyPatch
     ):
         # pytest would keep the log line for its report, which pytest-xdist cannot encode.
         monkeypatch.setattr(logging.getLogger("django_partisan.app"), "disabled", True)
@@ -108,7 +125,7 @@ class TestRealCollector:
         failed, _ = sink.wait_for(2, "process")
         assert failed.status_message == "half ? of a pair"
 
-    def test_slow_collector_does_not_hold_a_run(self, sink: OtlpSink, traced: Traced):
+    def test_slow_collector_does_not_hold_a_run(self, exporter_to, sink: OtlpSink, traced: Traced):
         sink.delay_seconds = 3.0
         provider = traced(exporter_to(sink))
         complete()
@@ -126,7 +143,9 @@ class TestRealCollector:
         assert waited_for == (1, 0)
         assert statistics.median(seconds) < 0.001
 
-    def test_flush_gives_up_in_time_on_a_collector_that_never_answers(self, sink: OtlpSink, traced: Traced):
+    def test_flush_gives_up_in_time_on_a_collector_that_never_answers(
+        self, exporter_to, sink: OtlpSink, traced: Traced
+    ):
         sink.mode = "hang"
         provider = traced(exporter_to(sink))
         subscriber = TracingSubscriber(tracer_provider=provider)
@@ -140,7 +159,7 @@ class TestRealCollector:
 
         assert 0.3 <= seconds < 1.5
 
-    def test_spans_of_a_provider_of_the_host_are_flushed_too(self, sink: OtlpSink):
+    def test_spans_of_a_provider_of_the_host_are_flushed_too(self, exporter_to, sink: OtlpSink):
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         host = TracerProvider(shutdown_on_exit=False)
@@ -154,8 +173,69 @@ class TestRealCollector:
         assert [span.name for span in sink.spans] == ["of the host"]
 
 
+class TestHowItIsSent:
+    """As the SDK's exporter would: only the bytes are ours."""
+
+    @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
+    def test_compressed_as_the_environment_says(
+        self, exporter_to, sink: OtlpSink, traced: Traced, monkeypatch: pytest.MonkeyPatch, compression: str
+    ):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+        provider = traced(exporter_to(sink))
+        for _ in range(3):
+            complete()
+
+        assert flush(10, provider)
+        assert len(sink.wait_for(3, "process")) == 3
+        assert sink.headers[0].get("content-encoding", "none") == compression
+
+    def test_headers_are_the_environments(
+        self, exporter_to, sink: OtlpSink, traced: Traced, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc")
+        provider = traced(exporter_to(sink))
+        complete()
+
+        assert flush(10, provider)
+        assert sink.headers[0]["authorization"] == "Bearer abc"
+        assert sink.headers[0]["content-type"] == "application/x-protobuf"
+
+    def test_batch_that_a_busy_collector_sent_back_is_sent_again(
+        self, exporter_to, sink: OtlpSink, traced: Traced
+    ):
+        sink.busy = 1
+        provider = traced(exporter_to(sink))
+        complete()
+
+        assert flush(10, provider)
+        assert len(sink.wait_for(1, "process")) == 1
+        assert sink.requests == 2
+        assert losses.taken() == {}
+
+    def test_spans_of_all_kinds_go_in_one_request(self, exporter_to, sink: OtlpSink, traced: Traced):
+        provider = traced(exporter_to(sink))
+        complete()
+        with provider.get_tracer("the host").start_as_current_span("of the task's own"):
+            complete()
+        fail()
+
+        assert flush(10, provider)
+        assert len(sink.wait_for(4)) == 4
+        assert sink.requests == 1
+
+    def test_nothing_is_sent_after_the_end(
+        self, exporter_to, sink: OtlpSink, traced: Traced, monkeypatch: pytest.MonkeyPatch
+    ):
+        exporter = exporter_to(sink)
+        exporter.shutdown()
+
+        assert exporter.export([]) is SpanExportResult.FAILURE
+        assert exporter.force_flush()
+        assert sink.requests == 0
+
+
 class TestLosses:
-    def test_refused_spans_are_counted(self, sink: OtlpSink, traced: Traced):
+    def test_refused_spans_are_counted(self, exporter_to, sink: OtlpSink, traced: Traced):
         sink.mode = "refuse"
         provider = traced(exporter_to(sink))
         complete()
@@ -200,7 +280,7 @@ class TestLosses:
     def test_spans_that_are_not_sampled_are_no_loss(self, traced: Traced, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
         monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
-        traced(Held(), ALWAYS_OFF)
+        traced(Held(), "always_off")
         for _ in range(5):
             complete()
 

@@ -7,13 +7,25 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBasedTraceIdRatio
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBasedTraceIdRatio,
+    Sampler,
+    SamplingResult,
+)
 
+from django_partisan import events
 from django_partisan.tracing import configure_sdk_if_needed, is_set_up
+from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.sdk import exporter_names
 
+CREDENTIALS = [
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 
@@ -84,8 +96,23 @@ def test_endpoint_alone_exports_over_http(otel, monkeypatch: pytest.MonkeyPatch)
     assert configure(monkeypatch, ENDPOINT)
 
     [exporter] = exporters_of(otel[0])
-    assert isinstance(exporter, OTLPSpanExporter)
+    assert isinstance(exporter, TemplateExporter)
+    assert otel[0].light_spans is not None
     assert is_set_up()
+
+
+@pytest.mark.parametrize("variable", CREDENTIALS)
+def test_exporter_whose_credentials_come_from_a_plugin_is_the_sdks(
+    otel, monkeypatch: pytest.MonkeyPatch, variable: str
+):
+    made = []
+    monkeypatch.setattr(OTLPSpanExporter, "__init__", lambda self: made.append(self))
+    monkeypatch.setattr(OTLPSpanExporter, "shutdown", lambda self: None)
+
+    assert configure(monkeypatch, ENDPOINT | {variable: "vault"})
+
+    assert exporters_of(otel[0]) == made
+    assert otel[0].light_spans is None
 
 
 def test_resource_is_the_environments_and_names_the_process(otel, monkeypatch: pytest.MonkeyPatch):
@@ -156,6 +183,7 @@ def test_missing_exporter_is_one_line_that_names_the_cure(
 ):
     if module:
         monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.delitem(sys.modules, "django_partisan.tracing.otlp_http", raising=False)
 
     assert not configure(monkeypatch, variables)
 
@@ -173,7 +201,7 @@ def test_missing_exporter_does_not_cost_the_other_one(otel, monkeypatch: pytest.
 
 
 def test_exporter_that_refuses_its_settings_is_one_line(otel, monkeypatch: pytest.MonkeyPatch, capsys):
-    def refuse(self: Any) -> None:
+    def refuse(self: Any, session: Any) -> None:
         raise ValueError("no such certificate")
 
     monkeypatch.setattr(OTLPSpanExporter, "__init__", refuse)
@@ -189,3 +217,77 @@ def test_workers_do_not_repeat_what_is_wrong(otel, monkeypatch: pytest.MonkeyPat
     assert not configure(monkeypatch, {"OTEL_TRACES_EXPORTER": "postcards"}, "worker")
 
     assert capsys.readouterr().err == ""
+
+
+class OfSomebody(Sampler):
+    """A sampler that is not the SDK's."""
+
+    def should_sample(self, *args: Any, **options: Any) -> SamplingResult:
+        return ALWAYS_ON.should_sample(*args, **options)
+
+    def get_description(self) -> str:
+        return "somebody's"
+
+
+class TestLightSpans:
+    """Runs have light spans only where nobody can tell the difference."""
+
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "64"},
+            {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "100"},
+            {"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true"},
+            {"OTEL_TRACES_EXPORTER": "otlp,console"},
+            {"OTEL_TRACES_EXPORTER": "console"},
+        ],
+        ids=str,
+    )
+    def test_none_where_the_environment_asks_for_more_than_they_give(
+        self, otel, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+    ):
+        assert configure(monkeypatch, ENDPOINT | variables)
+
+        assert otel[0].light_spans is None
+
+    @pytest.mark.parametrize(
+        "sampler",
+        ["always_on", "always_off", "traceidratio", "parentbased_traceidratio", "parentbased_always_on"],
+    )
+    def test_light_with_each_sampler_of_the_sdks(self, otel, monkeypatch: pytest.MonkeyPatch, sampler: str):
+        assert configure(monkeypatch, ENDPOINT | {"OTEL_TRACES_SAMPLER": sampler})
+
+        assert otel[0].light_spans is not None
+
+    def test_none_where_a_sampler_of_somebodys_may_ask_for_attributes(
+        self, otel, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(sampling, "_get_from_env_or_default", OfSomebody)
+
+        assert configure(monkeypatch, ENDPOINT)
+
+        assert otel[0].light_spans is None
+
+    def test_none_any_more_once_somebody_adds_a_processor(self, otel, monkeypatch: pytest.MonkeyPatch):
+        assert configure(monkeypatch, ENDPOINT)
+        before = otel[0].light_spans
+        otel[0].add_span_processor(SpanProcessor())
+
+        assert before is not None
+        assert otel[0].light_spans is None
+
+
+def test_what_workers_export_with_is_imported_before_they_are_forked(monkeypatch: pytest.MonkeyPatch):
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    for name in ("django_partisan.tracing.otlp_http", "django_partisan.tracing.provider"):
+        monkeypatch.delitem(sys.modules, name)
+
+    events.preload()
+    unasked = "django_partisan.tracing.provider" in sys.modules
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "postcards,otlp")
+    events.preload()
+
+    assert not unasked
+    assert "django_partisan.tracing.otlp_http" in sys.modules
+    assert "django_partisan.tracing.provider" in sys.modules

@@ -1,0 +1,109 @@
+"""OTLP messages of ended spans; those of completed runs, which are much alike, are filled into templates.
+
+A template is what the library's encoder made of the first span of its like, so that all that stays the
+same is as the library writes it. Source: ``opentelemetry.proto.trace.v1``.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import ReadableSpan
+
+from django_partisan.tracing import spans
+from django_partisan.tracing.light_span import LightSpan
+
+TEMPLATES_MAX: Final = 1_000
+"""Most templates held; further kinds of spans are encoded as all others are."""
+
+
+class Templates:
+    """Encode the spans of one process, whose light spans all have one origin."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Template] = {}
+
+    def encode(self, ended: Iterable[ReadableSpan | LightSpan]) -> bytes:
+        """Return the OTLP request for these spans."""
+        filled: list[tuple[Template, LightSpan]] = []
+        others: list[ReadableSpan] = []
+        for span in ended:
+            if not isinstance(span, LightSpan):
+                others.append(span)
+                continue
+            template = self._template(span)
+            if template is None:
+                others.append(span.origin.readable(span))
+            else:
+                filled.append((template, span))
+        request = encode_spans(others)
+        if filled:
+            envelope = request.resource_spans.add()
+            envelope.CopyFrom(filled[0][0].envelope)  # the same for all: it is about this process
+            for template, span in filled:
+                template.fill(envelope.scope_spans[0].spans.add(), span)
+        encoded: bytes = request.SerializeToString()
+        return encoded
+
+    def _template(self, span: LightSpan) -> "Template | None":
+        if span.context.trace_state or any(link.context.trace_state for link in span.links_at_start):
+            return None  # text of any kind
+        key = _likeness(span)
+        template = self._known.get(key)
+        if template is None and len(self._known) < TEMPLATES_MAX:
+            template = self._known[key] = Template(span)
+        return template
+
+
+class Template:
+    """The message of one span, with the places of what differs in those of its like."""
+
+    def __init__(self, span: LightSpan) -> None:
+        self._common = span.common  # held, so that nothing else ever has its id
+        self.envelope = encode_spans([span.origin.readable(span)]).resource_spans[0]
+        """Who sent it: the resource and the instrumentation scope, without spans."""
+        self._message = Span()
+        self._message.CopyFrom(self.envelope.scope_spans[0].spans[0])
+        del self.envelope.scope_spans[0].spans[:]
+        self._message_id = _place(self._message.attributes, spans.MESSAGE_ID)
+        self._wait = _place(self._message.attributes, spans.WAIT_SECONDS)
+        self._duration = _place(self._message.events[0].attributes, spans.EVENT_DURATION)
+
+    def fill(self, message: Span, span: LightSpan) -> None:
+        """Make ``message`` that of ``span``, which is of the template's like."""
+        message.CopyFrom(self._message)
+        context, parent = span.context, span.parent
+        message.trace_id = context.trace_id.to_bytes(16, "big")
+        message.span_id = context.span_id.to_bytes(8, "big")
+        if parent is not None:
+            message.parent_span_id = parent.span_id.to_bytes(8, "big")
+        message.start_time_unix_nano, message.end_time_unix_nano = span.started, span.ended
+        attributes, event = message.attributes, message.events[0]
+        attributes[self._message_id].value.string_value = str(span.run.id)
+        attributes[self._wait].value.double_value = span.run.wait_seconds
+        event.time_unix_nano = span.at
+        event.attributes[self._duration].value.int_value = span.fields[spans.EVENT_DURATION]
+        for link, linked in zip(message.links, span.links_at_start, strict=True):
+            link.trace_id = linked.context.trace_id.to_bytes(16, "big")
+            link.span_id = linked.context.span_id.to_bytes(8, "big")
+
+
+def _likeness(span: LightSpan) -> tuple[Any, ...]:
+    """Return all that the message of a span depends on, but for what ``fill`` writes."""
+    run, parent = span.run, span.parent
+    return (
+        id(span.common),
+        run.attempt,
+        run.retries,
+        run.postpones,
+        run.priority,
+        run.generation,
+        span.context.trace_flags,
+        parent and (parent.is_remote, parent.trace_flags),
+        *[(link.context.trace_flags, bool(link.attributes)) for link in span.links_at_start],
+    )
+
+
+def _place(attributes: Sequence[Any], name: str) -> int:
+    return [attribute.key for attribute in attributes].index(name)
