@@ -52,7 +52,7 @@ def event_id() -> str:
     return next(_ids)
 
 
-def _forget_ids() -> None:
+def _forget_ids() -> None:  # pragma: no cover: forked child
     global _ids
     _ids = None
 

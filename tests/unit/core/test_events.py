@@ -57,6 +57,9 @@ class Faulty(Subscriber):
     def absorb(self, slot: int, value: Any) -> None:
         raise ValueError("absorb")
 
+    def preload(self) -> None:
+        raise ValueError("preload")
+
     def close(self, timeout: float) -> None:
         raise ValueError("close")
 
@@ -176,11 +179,12 @@ def test_one_that_raises_keeps_no_fact_from_the_others():
         lambda: events.tell(TasksReleased, *RELEASED),
         lambda: events.around(SCOPE).__enter__(),
         events.headers,
+        events.preload,
         events.take,
         lambda: events.absorb(1, [("faulty", "value")]),
         lambda: events.close(1.0),
     ],
-    ids=["tell", "around", "headers", "take", "absorb", "close"],
+    ids=["tell", "around", "headers", "preload", "take", "absorb", "close"],
 )
 def test_errors_of_a_subscriber_are_counted_and_told_once(act, capsys):
     subscribed(Faulty())
@@ -453,6 +457,21 @@ def test_what_is_taken_is_absorbed_by_the_subscriber_of_the_same_name():
     assert taken == [("metrics", [1, 2])]
     assert counting.absorbed == [(4, [1, 2])]
     assert quiet.absorbed == []
+
+
+def test_one_that_cannot_preload_keeps_nothing_from_the_others():
+    loaded: list[str] = []
+
+    class Loading(Subscriber):
+        def preload(self) -> None:
+            loaded.append(self.name)
+
+    subscribed(Loading(), Faulty(), Subscriber(), Loading())
+
+    events.preload()
+
+    assert loaded == ["subscriber", "subscriber"]
+    assert events.swallowed == {"faulty": 1}
 
 
 def test_all_are_closed_with_the_same_patience():

@@ -283,7 +283,7 @@ class _Span(NonRecordingSpan):
     ("kind", "sampled", "expected"),
     [(_Span, True, True), (_Span, False, False), (NonRecordingSpan, True, False)],
 )
-def test_the_last_run_of_a_sampled_trace_is_the_exemplar(
+def test_a_run_of_a_sampled_trace_is_the_exemplar(
     recording: Recorder,
     run: facts.Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -309,6 +309,26 @@ def test_the_last_run_of_a_sampled_trace_is_the_exemplar(
         assert wait[:3] == ("0" * 29 + "abc", "0" * 13 + "def", 0.03)
     else:
         assert duration is wait is None
+
+
+def test_one_exemplar_of_each_outcome_goes_with_a_message(
+    recording: Recorder, run: facts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "get_tracer_provider", _Provider)
+    events.refresh()
+    found = []
+    for number in (1, 2):
+        for seconds in (0.2, 0.3):
+            context = SpanContext(number, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+            with trace.use_span(_Span(context)):
+                events.tell(facts.TaskCompleted, run, seconds)
+        for seconds in (0.2, 0.3):
+            events.tell(facts.RunsCompleted, *completed(run, seconds))
+        value = recording.take()
+        assert value is not None
+        found.append(value[1]["partisan_task_duration_seconds", (*MAIL, "completed")][2])
+
+    assert [(int(exemplar[0], 16), exemplar[2]) for exemplar in found] == [(1, 0.2), (2, 0.2)]
 
 
 def test_one_message_holds_a_bounded_number_of_series(monkeypatch: pytest.MonkeyPatch) -> None:
