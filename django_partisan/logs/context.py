@@ -17,8 +17,8 @@ CARRIED_PREFIX: Final = "ctx."
 LABEL_NAME_MAX: Final = 128
 
 _NOTHING: Final = nullcontext()
-_ids: Iterator[str] | None = None
-"""Of this process; made when its first line is."""
+_ids: tuple[int, Iterator[str]] = (0, iter(()))
+"""The process that counts, and its ids."""
 
 
 def carried_headers() -> dict[str, str]:
@@ -47,17 +47,11 @@ def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextMan
 def event_id() -> str:
     """Return an id that no other line has: the process's random part, and a number."""
     global _ids
-    if _ids is None:
-        _ids = map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
-    return next(_ids)
-
-
-def _forget_ids() -> None:  # pragma: no cover: forked child
-    global _ids
-    _ids = None
-
-
-os.register_at_fork(after_in_child=_forget_ids)
+    pid, ids = _ids
+    if pid != os.getpid():  # this process's first line, also after a fork of which Python was not told
+        ids = map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
+        _ids = (os.getpid(), ids)
+    return next(ids)
 
 
 def surroundings() -> dict[str, Any]:

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from django_partisan.telemetry_context import TRACEPARENT
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
@@ -20,6 +22,7 @@ from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PR
 ROOT: Final = Context()
 """A context without a span: what starts in it has no parent."""
 
+_W3C: Final = {TraceContextTextMapPropagator, W3CBaggagePropagator}
 _STATE: Final = "tracestate"
 _BAGGAGE: Final = "baggage"
 _TRACEPARENT: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -123,15 +126,13 @@ def _parsed(text: Any) -> SpanContext | None:
 
 
 def _means_w3c(propagator: TextMapPropagator) -> bool:
-    """Tell whether a ``traceparent`` means to ``propagator`` what it means in W3C Trace Context."""
+    """Tell whether ``propagator`` is made of the API's own for W3C Trace Context, and perhaps baggage."""
     global _known
     known, answer = _known
     if known is not propagator:
-        answer = (
-            type(propagator) is CompositePropagator
-            and TRACEPARENT in propagator.fields
-            and propagator.fields <= {TRACEPARENT, _STATE, _BAGGAGE}
-        )
+        members = getattr(propagator, "_propagators", ()) if type(propagator) is CompositePropagator else ()
+        kinds = {type(member) for member in members}
+        answer = TraceContextTextMapPropagator in kinds and kinds <= _W3C
         _known = (propagator, answer)
     return answer
 

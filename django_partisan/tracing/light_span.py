@@ -5,6 +5,7 @@ encode it for each run anew, which takes longer than a short task; here it is fi
 it is exported. Any other use of the span, by the task or by us, turns it into one of the SDK's.
 """
 
+import os
 import threading
 from collections.abc import Sequence
 from time import time_ns
@@ -21,39 +22,39 @@ from django_partisan.tracing.attributes import Attributes
 COMPLETED: Final = "completed"
 COMPLETED_EVENT: Final = f"task.{COMPLETED}"
 
-_growing: Final = threading.Lock()
+_changing = threading.Lock()
+"""Held while a span ends or becomes one of the SDK's, as a task's threads may write to it."""
+
+
+def _renew_lock() -> None:  # pragma: no cover: forked child
+    global _changing
+    _changing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Origin(Protocol):
     """Where light spans start, and what becomes of them."""
 
+    in_use: bool
+    """False once completed runs are to be told to the SDK after all."""
+
     def grow(self, span: "LightSpan") -> Span:
-        """Return the SDK's span that is to take the place of ``span``, one at a time."""
+        """Return the SDK's span that takes the place of ``span``; called for one span at a time."""
 
     def end(self, span: "LightSpan") -> None:
-        """Take a span that completed."""
+        """Take a span that completed and ended."""
 
     def readable(self, span: "LightSpan") -> Any:
-        """Return an ended span as the SDK's exporters want it."""
+        """Return a span that completed and ended as the SDK's exporters want it."""
 
 
 class LightSpan(Span):
-    """Hold what is needed to export the span of a completed run."""
+    """Hold what is needed to export the span of a completed run.
 
-    __slots__ = (
-        "_grown",
-        "at",
-        "common",
-        "context",
-        "ended",
-        "fields",
-        "links_at_start",
-        "name_at_start",
-        "origin",
-        "parent",
-        "run",
-        "started",
-    )
+    Times are in nanoseconds since the epoch.
+    """
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class LightSpan(Span):
         links: Sequence[Link],
         common: Attributes,
         run: Run,
-        origin: "Origin",
+        origin: Origin,
     ) -> None:
         self.context = context
         self.parent = parent
@@ -71,42 +72,47 @@ class LightSpan(Span):
         self.links_at_start = links
         self.common = common
         """The attributes of all runs of one processor, as the very same object for each."""
-        self.run = run
-        self.started = time_ns()
-        """This, ``at`` and ``ended`` are in nanoseconds since the epoch; 0 is not yet."""
-        self.at = self.ended = 0
-        self.fields: Attributes = {}
-        """Those of the event ``task.completed``, told at ``at``."""
+        self.run = Run._make((*run[:_CARRIED], None, None))
+        """Without what its task carries, which may be large: spans may wait for a slow collector."""
         self.origin = origin
+        self.start_time = time_ns()
+        self.end_time: int | None = None
+        self.completed_at: int | None = None
+        self.fields: Attributes = {}
+        """Those of the event ``task.completed``."""
         self._grown: Span | None = None
 
     def complete(self, fields: Attributes) -> bool:
         """Note that the run completed; return False if that is to be told as to any other span."""
-        with _growing:
+        with _changing:
             if self._grown is not None:
                 return False
-            self.fields, self.at = fields, time_ns()
+            self.fields, self.completed_at = fields, time_ns()
         return True
 
     def end(self, end_time: int | None = None) -> None:
-        if self._grown is None and self.at:
-            self.ended = end_time or time_ns()
+        with _changing:
+            stays_light = self._grown is None and self.completed_at is not None and self.origin.in_use
+            ends_now = stays_light and self.end_time is None
+            if ends_now:
+                self.end_time = end_time or time_ns()
+        if ends_now:
             self.origin.end(self)
         else:
             self.grown().end(end_time)
+
+    def grown(self) -> Span:
+        """Return the SDK's span that this one is from now on."""
+        with _changing:
+            if self._grown is None:
+                self._grown = self.origin.grow(self)
+        return self._grown
 
     def get_span_context(self) -> SpanContext:
         return self.context
 
     def is_recording(self) -> bool:
-        return not self.ended and (self._grown is None or self._grown.is_recording())
-
-    def grown(self) -> Span:
-        """Return the SDK's span that this one is from now on."""
-        with _growing:
-            if self._grown is None:
-                self._grown = self.origin.grow(self)
-        return self._grown
+        return self.end_time is None and (self._grown is None or self._grown.is_recording())
 
     def set_attributes(self, attributes: Any) -> None:
         self.grown().set_attributes(attributes)
@@ -129,8 +135,17 @@ class LightSpan(Span):
     def record_exception(self, exception: BaseException, *args: Any, **options: Any) -> None:
         self.grown().record_exception(exception, *args, **options)
 
+    def __exit__(self, *error: Any) -> None:
+        self.grown().__exit__(*error)
+
     def __getattr__(self, name: str) -> Any:
         """Return what the SDK's spans have beside the API's, as ``attributes``."""
-        if name.startswith("__") or name in self.__slots__:  # a copy that is being made asks for these
+        if name.startswith("__") or name == "_grown":  # a copy that is being made asks for these
             raise AttributeError(name)
         return getattr(self.grown(), name)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(name="{self.name_at_start}", context={self.context})'
+
+
+_CARRIED: Final = Run._fields.index("headers")

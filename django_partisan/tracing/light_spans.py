@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -15,6 +15,7 @@ from opentelemetry.trace import (
     SpanContext,
     Status,
     TraceFlags,
+    Tracer,
     set_span_in_context,
 )
 
@@ -32,23 +33,36 @@ _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 
 
 class LightSpans:
-    """Start spans of runs, with the ids and by the sampler of ``provider``, and end them in ``processor``."""
+    """Start spans of runs with the ids and by the sampler of ``provider``, and end them in ``processor``.
 
-    def __init__(self, provider: TracerProvider, processor: CountingProcessor) -> None:
+    What grows goes to all who are ``listening`` to the provider's spans.
+    """
+
+    def __init__(
+        self, provider: TracerProvider, processor: CountingProcessor, listening: SynchronousMultiSpanProcessor
+    ) -> None:
+        self.in_use = True
+        self.end = processor.on_light_end
+        self._resource = provider.resource
+        self._scope = InstrumentationScope(spans.TRACER, __version__)
         self._ids = provider.id_generator
         self._sampler = provider.sampler
         random = getattr(self._ids, "is_trace_id_random", lambda: False)
         self._flag = _RANDOM if random() else 0
         self._known_ids = _KnownIds()
-        self.resource = provider.resource
-        self.end = processor.on_light_end
-        # Of a span that grows it is known what its ids are, and that it is sampled.
-        grown = TracerProvider(
-            ALWAYS_ON, provider.resource, shutdown_on_exit=False, id_generator=self._known_ids
+        self._tracer = self._tracer_of_known_spans(listening)
+        self._tracer_of_ended_spans = self._tracer_of_known_spans(None)
+
+    def _tracer_of_known_spans(self, listening: SynchronousMultiSpanProcessor | None) -> Tracer:
+        """Return the SDK's tracer of spans that are sampled, and have ids already."""
+        provider = TracerProvider(
+            ALWAYS_ON,
+            self._resource,
+            shutdown_on_exit=False,
+            active_span_processor=listening,
+            id_generator=self._known_ids,
         )
-        grown.add_span_processor(processor)
-        self._tracer = grown.get_tracer(spans.TRACER, __version__)
-        self._scope = InstrumentationScope(spans.TRACER, __version__)
+        return provider.get_tracer(spans.TRACER, __version__)
 
     def start(self, name: str, parent: Context, links: Sequence[Link], common: Attributes, run: Run) -> Span:
         """Start the span of a run, which records nothing if it is not sampled."""
@@ -69,15 +83,19 @@ class LightSpans:
         return NonRecordingSpan(context)
 
     def grow(self, span: LightSpan) -> Span:
+        has_ended = span.end_time is not None
+        tracer = self._tracer_of_ended_spans if has_ended else self._tracer
         parent = ROOT if span.parent is None else set_span_in_context(NonRecordingSpan(span.parent), ROOT)
         self._known_ids.context = span.context
         attributes = of_run(span.common, span.run)
-        grown = self._tracer.start_span(
-            span.name_at_start, parent, _KIND, attributes, span.links_at_start, span.started
+        grown = tracer.start_span(
+            span.name_at_start, parent, _KIND, attributes, span.links_at_start, span.start_time
         )
-        if span.at:
+        if span.completed_at is not None:
             grown.set_attribute(spans.OUTCOME, COMPLETED)
-            grown.add_event(COMPLETED_EVENT, span.fields, span.at)
+            grown.add_event(COMPLETED_EVENT, span.fields, span.completed_at)
+        if has_ended:
+            grown.end(span.end_time)
         return grown
 
     def readable(self, span: LightSpan) -> ReadableSpan:
@@ -85,20 +103,20 @@ class LightSpans:
             span.name_at_start,
             span.context,
             span.parent,
-            self.resource,
+            self._resource,
             {**of_run(span.common, span.run), spans.OUTCOME: COMPLETED},
-            [Event(COMPLETED_EVENT, span.fields, span.at)],
+            [Event(COMPLETED_EVENT, span.fields, span.completed_at)],
             span.links_at_start,
             _KIND,
             status=Status(),
-            start_time=span.started,
-            end_time=span.ended,
+            start_time=span.start_time,
+            end_time=span.end_time,
             instrumentation_scope=self._scope,
         )
 
 
 class _KnownIds(IdGenerator):
-    """Give the ids of ``context``; one span grows at a time."""
+    """Give the ids of ``context``, which is that of the one span that grows at this moment."""
 
     context: SpanContext
 

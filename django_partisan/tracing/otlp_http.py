@@ -5,7 +5,6 @@ send a batch without spans, and our bytes take the place of its own where they g
 """
 
 import gzip
-import threading
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -24,13 +23,16 @@ _COMPRESSIONS: Final[dict[object, Callable[[bytes], bytes]]] = {
 }
 
 
+REQUEST_MAX_BYTES: Final = 64 << 20
+"""Longest request, before compression; what is longer is not sent. As in the SDK's exporter."""
+
+
 class TemplateExporter(SpanExporter):
-    """Export spans, those of completed runs by template."""
+    """Export spans, those of completed runs by template; the batch processor exports one batch at a time."""
 
     takes_light_spans = True
 
     def __init__(self) -> None:
-        self._sending = threading.Lock()
         self._templates = Templates()
         self._courier = _Courier()
         session = Session()
@@ -39,9 +41,13 @@ class TemplateExporter(SpanExporter):
         self._exporter: SpanExporter = OTLPSpanExporter(session=session)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        with self._sending:
-            self._courier.load = self._templates.encode(spans)
-            return self._exporter.export([])
+        load = self._templates.encode(spans)
+        if len(load) > REQUEST_MAX_BYTES:
+            return SpanExportResult.FAILURE
+        self._courier.take(load)
+        result = self._exporter.export([])
+        # What did not go through the courier was an empty batch, whatever came of it.
+        return result if self._courier.drop() else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
@@ -51,12 +57,26 @@ class TemplateExporter(SpanExporter):
 
 
 class _Courier(HTTPAdapter):
-    """Send ``load`` as the body of each request."""
+    """Send what it was given as the body of each request."""
 
-    load = b""
+    def __init__(self) -> None:
+        super().__init__()
+        self._load = b""
+        self._sent = False
+
+    def take(self, load: bytes) -> None:
+        """Take what the next requests are to send: the first, and those that try again."""
+        self._load, self._sent = load, False
+
+    def drop(self) -> bool:
+        """Forget the load, and tell whether it was sent."""
+        self._load = b""
+        return self._sent
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
-        compress = _COMPRESSIONS.get(request.headers.get("Content-Encoding"))
-        request.body = compress(self.load) if compress else self.load
-        request.headers["Content-Length"] = str(len(request.body))
+        if request.method == "POST":  # not one that follows a redirection
+            compress = _COMPRESSIONS.get(request.headers.get("Content-Encoding"))
+            request.body = compress(self._load) if compress else self._load
+            request.headers["Content-Length"] = str(len(request.body))
+            self._sent = True
         return super().send(request, *args, **options)

@@ -5,15 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider, sampling
+from opentelemetry.sdk.trace import (
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+    sampling,
+)
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from django_partisan.tracing.exporting import CountingProcessor
 from django_partisan.tracing.light_spans import LightSpans
 
-_CUTTING: Final = "_LIMIT"
+_LIMIT: Final = "_LIMIT"
 """Ends the names of the ``OTEL_*`` variables by which the SDK drops and cuts what it is told."""
-_MEASURING: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
+_INTERNAL_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 """The variable that has the SDK count its spans."""
 
 
@@ -25,17 +30,20 @@ class Provider(TracerProvider):
     """
 
     def __init__(self, exporters: Sequence[SpanExporter], resource: Resource) -> None:
+        listening = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
         # Its own end at exit would wait 30 s for a dead collector: the subscriber flushes, within a bound.
-        super().__init__(resource=resource, shutdown_on_exit=False)
+        super().__init__(resource=resource, shutdown_on_exit=False, active_span_processor=listening)
         processors = [CountingProcessor(exporter) for exporter in exporters]
         for processor in processors:
             super().add_span_processor(processor)
         self.light_spans: LightSpans | None = None
         if self._may_be_light(exporters):
-            self.light_spans = LightSpans(self, processors[0])
+            self.light_spans = LightSpans(self, processors[0], listening)
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        self.light_spans = None
+        if self.light_spans is not None:
+            self.light_spans.in_use = False
+            self.light_spans = None
         super().add_span_processor(span_processor)
 
     def _may_be_light(self, exporters: Sequence[SpanExporter]) -> bool:
@@ -43,12 +51,12 @@ class Provider(TracerProvider):
             len(exporters) == 1
             and getattr(exporters[0], "takes_light_spans", False)
             and type(self.sampler).__module__ == sampling.__name__
-            and not _is_watched_by_sdk(os.environ)
+            and not _sets_limits_or_metrics(os.environ)
         )
 
 
-def _is_watched_by_sdk(environ: Mapping[str, str]) -> bool:
+def _sets_limits_or_metrics(environ: Mapping[str, str]) -> bool:
     return any(
-        value.strip() and name.startswith("OTEL_") and (name.endswith(_CUTTING) or name == _MEASURING)
+        value.strip() and name.startswith("OTEL_") and (name.endswith(_LIMIT) or name == _INTERNAL_METRICS)
         for name, value in environ.items()
     )

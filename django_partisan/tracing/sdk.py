@@ -32,10 +32,10 @@ PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PR
 
 _OTLP_BY_PROTOCOL: Final = {HTTP: "otlp_proto_http", GRPC: "otlp_proto_grpc"}
 _OTLP_MODULES: Final = {
-    "otlp_proto_http": ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "OTLPSpanExporter"),
-    "otlp_proto_grpc": ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter", "OTLPSpanExporter"),
+    "otlp_proto_http": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "otlp_proto_grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
 }
-_BY_TEMPLATE: Final = ("django_partisan.tracing.otlp_http", "TemplateExporter")
+_BY_TEMPLATE: Final = "django_partisan.tracing.otlp_http"
 _CREDENTIALS: Final = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
@@ -123,21 +123,17 @@ def _exporter(name: str) -> "SpanExporter":
 
 def _exporter_class(name: str) -> Any:
     try:
+        if name == _OTLP_BY_PROTOCOL[HTTP] and not any(os.environ.get(variable) for variable in _CREDENTIALS):
+            with contextlib.suppress(ImportError):  # the SDK's own may still be there
+                return import_module(_BY_TEMPLATE).TemplateExporter
         if name in _OTLP_MODULES:  # asking the installed packages for entry points costs more than the import
-            module, exporter_class = _module_and_class(name, os.environ)
-            return getattr(import_module(module), exporter_class)
+            return import_module(_OTLP_MODULES[name]).OTLPSpanExporter
         found = [entry.load() for entry in entry_points(group=_GROUP, name=name)]
     except ImportError as error:
         raise CannotExport(_cure_for_missing(name)) from error
     if not found:
         raise CannotExport(_cure_for_missing(name))
     return found[0]
-
-
-def _module_and_class(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    if name == _OTLP_BY_PROTOCOL[HTTP] and not any(environ.get(variable) for variable in _CREDENTIALS):
-        return _BY_TEMPLATE
-    return _OTLP_MODULES[name]
 
 
 def _cure_for_missing(name: str) -> str:

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 from opentelemetry.sdk.trace import ReadableSpan
 
 from django_partisan.tracing import spans
+from django_partisan.tracing.attributes import Attributes
 from django_partisan.tracing.light_span import LightSpan
 
-TEMPLATES_MAX: Final = 1_000
-"""Most templates held; further kinds of spans are encoded as all others are."""
+TEMPLATES_MAX: Final = 250
+"""Most templates held, some 6 kB each; further kinds of spans are encoded as all others are."""
 
 
 class Templates:
@@ -23,6 +24,7 @@ class Templates:
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Template] = {}
+        self._envelope: ResourceSpans | None = None
 
     def encode(self, ended: Iterable[ReadableSpan | LightSpan]) -> bytes:
         """Return the OTLP request for these spans."""
@@ -40,7 +42,7 @@ class Templates:
         request = encode_spans(others)
         if filled:
             envelope = request.resource_spans.add()
-            envelope.CopyFrom(filled[0][0].envelope)  # the same for all: it is about this process
+            envelope.CopyFrom(self._envelope)
             for template, span in filled:
                 template.fill(envelope.scope_spans[0].spans.add(), span)
         encoded: bytes = request.SerializeToString()
@@ -52,23 +54,27 @@ class Templates:
         key = _likeness(span)
         template = self._known.get(key)
         if template is None and len(self._known) < TEMPLATES_MAX:
-            template = self._known[key] = Template(span)
+            template = self._known[key] = self._made(span)
         return template
+
+    def _made(self, span: LightSpan) -> "Template":
+        made = encode_spans([span.origin.readable(span)]).resource_spans[0]
+        message = made.scope_spans[0].spans.pop()
+        if self._envelope is None:  # who sends, the same for all: the resource and the scope
+            self._envelope = made
+        # Parsed anew, a message shares no memory with all that it was a part of.
+        return Template(span.common, Span.FromString(message.SerializeToString()))
 
 
 class Template:
     """The message of one span, with the places of what differs in those of its like."""
 
-    def __init__(self, span: LightSpan) -> None:
-        self._common = span.common  # held, so that nothing else ever has its id
-        self.envelope = encode_spans([span.origin.readable(span)]).resource_spans[0]
-        """Who sent it: the resource and the instrumentation scope, without spans."""
-        self._message = Span()
-        self._message.CopyFrom(self.envelope.scope_spans[0].spans[0])
-        del self.envelope.scope_spans[0].spans[:]
-        self._message_id = _place(self._message.attributes, spans.MESSAGE_ID)
-        self._wait = _place(self._message.attributes, spans.WAIT_SECONDS)
-        self._duration = _place(self._message.events[0].attributes, spans.EVENT_DURATION)
+    def __init__(self, common: Attributes, message: Span) -> None:
+        self._common = common  # held, so that nothing else ever has its id
+        self._message = message
+        self._message_id = _place(message.attributes, spans.MESSAGE_ID)
+        self._wait = _place(message.attributes, spans.WAIT_SECONDS)
+        self._duration = _place(message.events[0].attributes, spans.EVENT_DURATION)
 
     def fill(self, message: Span, span: LightSpan) -> None:
         """Make ``message`` that of ``span``, which is of the template's like."""
@@ -78,11 +84,11 @@ class Template:
         message.span_id = context.span_id.to_bytes(8, "big")
         if parent is not None:
             message.parent_span_id = parent.span_id.to_bytes(8, "big")
-        message.start_time_unix_nano, message.end_time_unix_nano = span.started, span.ended
+        message.start_time_unix_nano, message.end_time_unix_nano = span.start_time, span.end_time or 0
         attributes, event = message.attributes, message.events[0]
         attributes[self._message_id].value.string_value = str(span.run.id)
         attributes[self._wait].value.double_value = span.run.wait_seconds
-        event.time_unix_nano = span.at
+        event.time_unix_nano = span.completed_at
         event.attributes[self._duration].value.int_value = span.fields[spans.EVENT_DURATION]
         for link, linked in zip(message.links, span.links_at_start, strict=True):
             link.trace_id = linked.context.trace_id.to_bytes(16, "big")
@@ -94,6 +100,7 @@ def _likeness(span: LightSpan) -> tuple[Any, ...]:
     run, parent = span.run, span.parent
     return (
         id(span.common),
+        span.name_at_start,
         run.attempt,
         run.retries,
         run.postpones,

@@ -6,7 +6,9 @@ import pytest
 from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as context_api
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled, is_instrumentation_enabled
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from django_partisan import events
 from django_partisan.facts import Running, TaskCompleted
@@ -71,6 +73,21 @@ class TestHostile:
         headers = enqueue()
         before = propagate.get_global_textmap()
         propagate.set_global_textmap(Raising())
+        try:
+            complete(headers)
+        finally:
+            propagate.set_global_textmap(before)
+
+        assert linked(recording.span("process")) == []
+
+    def test_propagator_of_somebodys_is_asked(self, recording: Recording):
+        class Distrusting(TraceContextTextMapPropagator):
+            def extract(self, carrier, context=None, getter=None):
+                return context or {}
+
+        headers = enqueue()
+        before = propagate.get_global_textmap()
+        propagate.set_global_textmap(CompositePropagator([Distrusting()]))
         try:
             complete(headers)
         finally:

@@ -1,19 +1,26 @@
 """Spans that leave the process: through the SDK's batch processor and a real exporter to a real collector."""
 
 import logging
+import os
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from requests import Request
+from requests.adapters import HTTPAdapter
 
 from django_partisan import events
 from django_partisan.facts import ErrorInfo
-from django_partisan.tracing import TracingSubscriber, flush, losses
+from django_partisan.tracing import TracingSubscriber, flush, losses, otlp_http
 from django_partisan.tracing.exporting import CountingExporter
 from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.provider import Provider
@@ -72,6 +79,34 @@ def exporter_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[OtlpSink], Templat
         return TemplateExporter()
 
     return make
+
+
+FORKING = """
+import os, sys, time
+from opentelemetry.sdk.resources import Resource
+from django_partisan.tracing.otlp_http import TemplateExporter
+from django_partisan.tracing.provider import Provider
+
+provider = Provider([TemplateExporter()], Resource.create())
+tracer = provider.get_tracer("t")
+tracer.start_span("of the parent").end()
+[processor] = provider._active_span_processor._span_processors
+while not processor.span_exporter.under_way:
+    time.sleep(0.01)
+if os.fork() == 0:
+    tracer.start_span("of the child").end()
+    os._exit(0 if provider.force_flush() else 1)
+_, status = os.wait()
+provider.force_flush()
+os._exit(status)
+"""
+
+
+def span_of_somebody() -> ReadableSpan:
+    span = TracerProvider(ALWAYS_ON, shutdown_on_exit=False).get_tracer("t").start_span("of somebody")
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    return span
 
 
 class Held(SpanExporter):
@@ -223,9 +258,71 @@ class TestHowItIsSent:
         assert len(sink.wait_for(4)) == 4
         assert sink.requests == 1
 
-    def test_nothing_is_sent_after_the_end(
+    @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
+    def test_request_is_the_one_that_the_sdks_exporter_sends(
+        self, exporter_to, sink: OtlpSink, monkeypatch: pytest.MonkeyPatch, compression: str
+    ):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop")
+        ours, of_sdk = exporter_to(sink), OTLPSpanExporter()
+        span = span_of_somebody()
+        for exporter in (ours, of_sdk):
+            assert exporter.export([span]) is SpanExportResult.SUCCESS
+            exporter.shutdown()
+
+        first, second = sink.headers
+        assert first == second
+        assert sink.spans[0] == sink.spans[1]
+
+    def test_batch_that_found_another_way_than_ours_is_no_success(
         self, exporter_to, sink: OtlpSink, traced: Traced, monkeypatch: pytest.MonkeyPatch
     ):
+        monkeypatch.setattr(OTLPSpanExporter, "export", lambda self, spans: SpanExportResult.SUCCESS)
+        provider = traced(exporter_to(sink))
+        complete()
+
+        assert flush(10, provider)
+        assert losses.taken() == {"span_export_failed": 1}
+
+    def test_request_that_is_too_long_is_not_sent_and_counted(
+        self, exporter_to, sink: OtlpSink, traced: Traced, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(otlp_http, "REQUEST_MAX_BYTES", 100)
+        provider = traced(exporter_to(sink))
+        complete()
+
+        assert flush(10, provider)
+        assert sink.requests == 0
+        assert losses.taken() == {"span_export_failed": 1}
+
+    def test_spans_do_not_follow_a_redirection(self, monkeypatch: pytest.MonkeyPatch):
+        sent: list[object] = []
+        monkeypatch.setattr(HTTPAdapter, "send", lambda self, request: sent.append(request.body))
+        courier = otlp_http._Courier()
+        courier.take(b"spans")
+        for method in ("POST", "GET"):
+            courier.send(Request(method, "http://127.0.0.1/").prepare())
+
+        assert sent == [b"spans", None]
+
+    def test_process_that_was_forked_while_spans_are_sent_sends_its_own(self, sink: OtlpSink):
+        sink.delay_seconds = 30.0
+        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_BSP_SCHEDULE_DELAY": "1"}
+        program = subprocess.Popen([sys.executable, "-W", "ignore", "-c", FORKING], env=environment)
+        try:
+            deadline = time.monotonic() + 20
+            while sink.requests < 2 and time.monotonic() < deadline:
+                assert program.poll() is None
+                time.sleep(0.02)
+            sink.let_go()
+
+            assert program.wait(20) == 0
+            assert sorted(span.name for span in sink.spans) == ["of the child", "of the parent"]
+        finally:
+            program.kill()
+            program.wait()
+
+    def test_nothing_is_sent_after_the_end(self, exporter_to, sink: OtlpSink):
         exporter = exporter_to(sink)
         exporter.shutdown()
 
@@ -294,8 +391,8 @@ class TestLosses:
         exporter = CountingExporter(Raising())
 
         with pytest.raises(OSError, match="disk full"):
-            exporter.export([])
-        assert losses.taken() == {"span_export_failed": 0}
+            exporter.export([span_of_somebody(), span_of_somebody()])
+        assert losses.taken() == {"span_export_failed": 2}
 
     def test_exporters_own_flush_is_asked(self):
         asked = []

@@ -1,5 +1,6 @@
 """A light span is, to whoever looks, the span that the SDK would have made."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from django_partisan import events
@@ -125,6 +126,28 @@ class TestWrittenTo:
 
         assert parent_id(recording.span("query")) == span_id(recording.span("process"))
 
+    def test_what_the_tasks_code_let_out_of_the_span_is_an_error(self, recording: Recording):
+        def raise_within(span: Span) -> None:
+            with contextlib.suppress(ValueError), span:
+                raise ValueError("no")
+
+        run_with(raise_within)
+
+        process = recording.span("process")
+        assert process.status.status_code is StatusCode.ERROR
+        assert event(process, "exception")["exception.message"] == "no"
+
+    def test_nothing_comes_of_what_is_done_after_the_end(self, recording: Recording):
+        span: Any = run_with(lambda span: span)
+        [ended] = recording.spans("process")
+        span.set_attribute("late", True)
+        span.end()
+
+        assert span.end_time == ended.end_time
+        assert [attributes(found) for found in recording.spans("process")] == [attributes(ended)]
+        assert "late" not in attributes(ended)
+        assert span.attributes[spans.OUTCOME] == "completed"
+
     def test_what_the_task_wrote_after_it_was_told_complete_is_kept(self, recording: Recording):
         run = run_of()
         with events.around(Running(run, None)):
@@ -146,9 +169,30 @@ class TestStarting:
     def test_runs_are_the_sdks_once_somebody_else_listens(self, subscribed):
         provider = provider_of_our_own(Reading())
         subscribed(provider)
-        provider.light_spans = None
+        provider.add_span_processor(SpanProcessor())
 
         assert isinstance(run_with(lambda span: span), ReadableSpan)
+
+    @pytest.mark.parametrize("writes", [True, False])
+    def test_who_listens_from_the_middle_of_a_run_hears_of_its_end(self, subscribed, writes: bool):
+        heard: list[ReadableSpan] = []
+
+        class Listening(SpanProcessor):
+            def on_end(self, span: ReadableSpan) -> None:
+                heard.append(span)
+
+        def listen(span: Span) -> None:
+            if writes:
+                span.set_attribute("shop.order", 12)
+            provider.add_span_processor(Listening())
+
+        provider = provider_of_our_own(Reading())
+        subscribed(provider)
+        run_with(listen)
+
+        [process] = heard
+        assert attributes(process)[spans.OUTCOME] == "completed"
+        assert event(process, "task.completed")["event.outcome"] == "success"
 
     @pytest.mark.parametrize("sampler", ["always_off", "parentbased_always_off"])
     def test_run_that_is_not_sampled_is_not_recorded(
@@ -215,7 +259,22 @@ class TestLightSpan:
         span.complete({})
         span.end(1234)
 
-        assert span.ended == 1234
+        assert span.end_time == 1234
+
+    def test_looks_like_one_of_the_sdks(self):
+        span = self.light()
+        shown = repr(span)
+
+        assert shown.replace("LightSpan", "_Span") == repr(span.grown())
+
+    def test_holds_nothing_that_its_task_carries(self):
+        provider = provider_of_our_own(Reading())
+        assert provider.light_spans is not None
+        run = run_of({"traceparent": "x"}, arguments="long")
+        span: Any = provider.light_spans.start("x", ROOT, [], {}, run)
+
+        assert (span.run.headers, span.run.arguments) == (None, None)
+        assert span.run[:10] == run[:10]
 
     def test_copy_is_one(self):
         span = self.light()

@@ -277,6 +277,16 @@ class TestLightSpans:
         assert otel[0].light_spans is None
 
 
+def test_the_sdks_exporter_where_ours_cannot_be_had(otel, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "django_partisan.tracing.otlp_http", None)
+
+    assert configure(monkeypatch, ENDPOINT)
+
+    [exporter] = exporters_of(otel[0])
+    assert isinstance(exporter, OTLPSpanExporter)
+    assert otel[0].light_spans is None
+
+
 def test_what_workers_export_with_is_imported_before_they_are_forked(monkeypatch: pytest.MonkeyPatch):
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
