@@ -62,10 +62,11 @@ class EcsFormatter(logging.Formatter):
         return line
 
     def _line(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:
-        head = f'{{"@timestamp":"{self._timestamp(record.created)}","log.level":"{record.levelname.lower()}"'
-        return f'{head},"message":{encode_text(message)}{self._constant(record)},{encode(fields)[1:]}'
+        head = f'{{"@timestamp":"{self.timestamp(record.created)}","log.level":"{record.levelname.lower()}"'
+        return f'{head},"message":{encode_text(message)}{self.constant(record)},{encode(fields)[1:]}'
 
-    def _timestamp(self, created: float) -> str:
+    def timestamp(self, created: float) -> str:
+        """Return a time, in seconds since the epoch, as ECS wants it."""
         second = int(created)
         known, text = self._second
         if known != second:
@@ -73,7 +74,7 @@ class EcsFormatter(logging.Formatter):
             self._second = (second, text)
         return f"{text}.{int((created - second) * 1000):03d}Z"
 
-    def _constant(self, record: logging.LogRecord) -> str:
+    def constant(self, record: logging.LogRecord) -> str:
         """Return the members that are the same in every line of one logger in one process."""
         key = (record.name, record.processName, os.getpid())
         known = self._constants.get(key)

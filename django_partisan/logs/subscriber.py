@@ -8,11 +8,12 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from django_partisan import events
-from django_partisan.facts import Fact, Run, Running, Scope, TaskRef
+from django_partisan.facts import Fact, Run, Running, Scope, TaskCompleted, TaskRef
 from django_partisan.logs import context, trouble
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.event import APP, ROLES
 from django_partisan.logs.fields import of_task
+from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import EVENTS
 
 LOGGER: Final = "django_partisan"
@@ -35,11 +36,14 @@ class LogSubscriber(events.Subscriber):
         self._role = role
         self._stdlib = logging.getLogger(f"{LOGGER}.{role}")
         self._logger = LOGGERS[role]
+        self._short_line: ShortLine | None = None
 
     def wants(self, kind: type[Fact]) -> bool:
         event = EVENTS.get(kind)
         if event is None:
             return False
+        if kind is TaskCompleted:
+            self._short_line = short_line_of(self._stdlib) if output.is_ours else None
         return self._role == APP or self._stdlib.isEnabledFor(event.lowest_level())
 
     def handle(self, fact: Fact) -> None:
@@ -48,6 +52,12 @@ class LogSubscriber(events.Subscriber):
         if not self._stdlib.isEnabledFor(level):
             return
         try:
+            if (
+                isinstance(fact, TaskCompleted)
+                and self._short_line is not None
+                and self._short_line.tell(fact)
+            ):
+                return
             values = event.values(fact)
             values["event.action"] = event.action
             self._logger.tell(level, event.wording(fact), values)

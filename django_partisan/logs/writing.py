@@ -29,7 +29,17 @@ class LineHandler(logging.Handler):
         try:
             self._write(f"{self.format(record)}\n".encode("utf-8", "replace"))
         except Exception:
-            trouble.note(f"A log line was lost ({self.place()})")
+            self._note_loss()
+
+    def write_line(self, line: str) -> None:
+        """Write a line that is formatted already, under the lock, as ``handle()`` does a record."""
+        self.acquire()
+        try:
+            self._write(f"{line}\n".encode("utf-8", "replace"))
+        except Exception:
+            self._note_loss()
+        finally:
+            self.release()
 
     def place(self) -> str:
         """Return where the lines go, for messages."""
@@ -37,6 +47,9 @@ class LineHandler(logging.Handler):
 
     def _descriptor(self) -> int:
         raise NotImplementedError
+
+    def _note_loss(self) -> None:
+        trouble.note(f"A log line was lost ({self.place()})")
 
     def _write(self, data: bytes) -> None:
         descriptor = self._descriptor()

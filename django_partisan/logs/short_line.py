@@ -1,0 +1,104 @@
+"""The line of a completed run, made without a dict, a record and their encoding.
+
+It is told of every task, and nearly all of it was told of the task before. It is the very line that the
+loggers would have written, byte for byte, and is made only where nobody but a handler of ours could have
+seen, changed or stopped the record.
+"""
+
+import logging
+import time
+from functools import lru_cache
+from typing import Any, Final
+
+from django_partisan import observability
+from django_partisan.facts import Run, TaskCompleted
+from django_partisan.logs import cutting, wording
+from django_partisan.logs.context import surroundings
+from django_partisan.logs.ecs import EcsFormatter, encode, encode_text
+from django_partisan.logs.fields import nanoseconds, of_run
+from django_partisan.logs.writing import LineHandler
+from django_partisan.telemetry_context import enqueued_trace_id
+
+KINDS_MAX: Final = 1_000
+"""Kinds of runs, alike but for ids and times, whose parts of a line are held."""
+
+_ID: Final = "partisan.task.id"
+_WAIT: Final = "partisan.task.wait_ns"
+_TRACE: Final = "partisan.task.enqueued_trace_id"
+_END: Final = ',"event.outcome":"success","event.action":"task.completed",'
+
+_KIND: Final = slice(1, Run._fields.index("wait_seconds"))
+_LOGGING: Final = logging.addLevelName.__code__.co_filename
+_CALLS: Final = ("handle", "filter", "callHandlers")
+"""What a record passes on its way; those who watch for errors replace one of them."""
+
+
+class ShortLine:
+    """Write the lines of completed runs for one logger, to its one handler."""
+
+    def __init__(self, logger: logging.Logger, handler: LineHandler, formatter: EcsFormatter) -> None:
+        self._handler = handler
+        self._formatter = formatter
+        # Only what is the same in all records of this logger is read from it.
+        self._record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "", (), None)
+
+    def tell(self, fact: TaskCompleted) -> bool:
+        """Write the line of a completed run; return False if it is too long to be written as it is."""
+        run = fact.run
+        before, after = _around_id(run[_KIND])
+        trace_id = enqueued_trace_id(run.headers)
+        enqueued_in = f',"{_TRACE}":"{trace_id}"' if trace_id is not None else ""
+        formatter = self._formatter
+        line = (
+            f'{{"@timestamp":"{formatter.timestamp(time.time())}","log.level":"info",'
+            f'"message":{encode_text(wording.completed(fact))}{formatter.constant(self._record)},'
+            f"{before}{run.id}{after}{nanoseconds(run.wait_seconds)}{enqueued_in},"
+            f'"event.duration":{nanoseconds(fact.seconds)}{_END}{encode(surroundings())[1:]}'
+        )
+        if cutting.is_longer(line, formatter.max_bytes - 1):
+            return False
+        self._handler.write_line(line)
+        return True
+
+
+@lru_cache(KINDS_MAX)
+def _around_id(kind: Any) -> tuple[str, str]:
+    """Return what stands before a task's id, and between that and how long it waited."""
+    fields = of_run(Run._make((0, *kind, 0.0, None, None)))
+    names = list(fields)
+    at_id, at_wait = names.index(_ID), names.index(_WAIT)
+    before = {name: fields[name] for name in names[:at_id]}
+    between = {name: fields[name] for name in names[at_id + 1 : at_wait]}
+    return f'{encode(before)[1:-1]},"{_ID}":"', f'",{encode(between)[1:-1]},"{_WAIT}":'
+
+
+def short_line_of(logger: logging.Logger) -> ShortLine | None:
+    """Return how lines of ``logger`` can be short, or ``None`` if somebody may see the difference."""
+    handler = _only_handler(logger)
+    if (
+        handler is None
+        or type(handler.formatter) is not EcsFormatter
+        or handler.level > logging.INFO
+        or logging.getLogRecordFactory() is not logging.LogRecord
+        or not all(_is_stdlibs(getattr(type(logger), name)) for name in _CALLS)
+        or observability.value("LOG_TASK_ARGS")
+    ):
+        return None
+    return ShortLine(logger, handler, handler.formatter)
+
+
+def _is_stdlibs(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_filename == _LOGGING
+
+
+def _only_handler(logger: logging.Logger) -> LineHandler | None:
+    """Return the handler of ours that alone gets the records of ``logger``, past no filter."""
+    handlers: list[logging.Handler] = []
+    asked: logging.Logger | None = logger
+    while asked is not None:
+        handlers += asked.handlers
+        asked = asked.parent if asked.propagate else None
+    if logger.filters or len(handlers) != 1 or handlers[0].filters:
+        return None
+    return handlers[0] if isinstance(handlers[0], LineHandler) else None

@@ -1,0 +1,214 @@
+"""A short line is, byte for byte, what the loggers write; and it is short only where nobody can tell."""
+
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from _pytest.logging import LogCaptureHandler
+from django.test import override_settings
+from opentelemetry import trace
+
+from django_partisan import events, facts
+from django_partisan.facts import Run, TaskCompleted
+from django_partisan.logs import context, setting_up, short_line
+from django_partisan.logs.event import WORKER
+from django_partisan.logs.subscriber import LOGGER
+from django_partisan.telemetry_context import process_span_id
+
+from .conftest import Lines
+from .samples import BARE_RUN, RUN, TRACEPARENT
+
+LOGGER_NAME = f"{LOGGER}.{WORKER}"
+
+RUNS: dict[str, Run] = {
+    "bare": BARE_RUN,
+    "traced": BARE_RUN._replace(headers={"traceparent": TRACEPARENT}),
+    "malformed context": BARE_RUN._replace(headers={"traceparent": "x", "ctx.request_id": "1"}),
+    "odd names": BARE_RUN._replace(processor='Über"setz\\ung\n😀', queue="mail\x01"),
+    "half a character": BARE_RUN._replace(processor="half \ud83d"),
+    "numbers": BARE_RUN._replace(id=2**63 - 1, priority=-7, attempt=99, retries=3, postpones=8),
+    "clock that went back": BARE_RUN._replace(wait_seconds=-1.0),
+    "arguments": RUN,
+}
+
+
+@pytest.fixture(autouse=True)
+def same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_795_700_000.1239)
+    monkeypatch.setattr(context, "event_id", lambda: "0123-4")
+
+
+def send_pytest_away() -> None:
+    """Take off the handlers by which pytest hears of each record while a test runs."""
+    logger = logging.getLogger(LOGGER)
+    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, LogCaptureHandler)]
+
+
+def short() -> short_line.ShortLine | None:
+    send_pytest_away()
+    return short_line.short_line_of(logging.getLogger(LOGGER_NAME))
+
+
+def written(path: Path, run: Run, is_short: bool, seconds: float = 0.5) -> bytes:
+    """Return what one completed run adds to a file."""
+    before = len(path.read_bytes()) if path.exists() else 0
+    send_pytest_away()
+    events.refresh()
+    assert events.wanted(TaskCompleted)
+    assert setting_up._subscriber._short_line is not None
+    if not is_short:
+        setting_up._subscriber._short_line = None
+    events.tell(TaskCompleted, run, seconds)
+    return path.read_bytes()[before:]
+
+
+def bound(run: Callable[[], Any]) -> Any:
+    with structlog.contextvars.bound_contextvars(request_id="7", password="hunter2"):
+        return run()
+
+
+def spanned(run: Callable[[], Any]) -> Any:
+    token = process_span_id.set("00f067aa0ba902b7")
+    try:
+        with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(11, 12, is_remote=False))):
+            return run()
+    finally:
+        process_span_id.reset(token)
+
+
+class TestSameBytes:
+    @pytest.mark.parametrize(
+        "surrounded", [lambda run: run(), bound, spanned], ids=["alone", "bound", "spanned"]
+    )
+    @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+    def test_as_the_loggers_write(self, log_file: Path, run: Run, surrounded: Callable[..., bytes]):
+        # Twice: the parts of a kind of run are made the first time, and used the second.
+        lines = [
+            surrounded(functools.partial(written, log_file, run, is_short))
+            for is_short in (True, True, False)
+        ]
+
+        assert lines[0] == lines[1] == lines[2]
+        assert lines[0].endswith(b"\n")
+        assert json.loads(lines[0])["event.action"] == "task.completed"
+
+    @pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.0004999, 12.3456789, 1e6, -0.5])
+    def test_of_any_duration(self, log_file: Path, seconds: float):
+        assert written(log_file, BARE_RUN, True, seconds) == written(log_file, BARE_RUN, False, seconds)
+
+    def test_line_that_is_too_long_is_cut_as_ever(self, log_file: Path):
+        run = BARE_RUN._replace(processor="P" * 5_000)
+
+        lines = [written(log_file, run, is_short) for is_short in (True, False)]
+
+        assert lines[0] == lines[1]
+        assert len(lines[0]) <= 4_000
+
+    def test_parts_are_of_one_kind_of_run_each(self, log_file: Path, lines: Lines):
+        for slot in (1, 2, 1):
+            written(log_file, BARE_RUN._replace(slot=slot), True)
+
+        assert [line["partisan.worker.slot"] for line in lines()] == [1, 2, 1]
+
+
+class TestOnlyWhereNobodyCanTell:
+    def test_short_with_a_handler_of_ours_alone(self, log_file: Path):
+        assert short() is not None
+
+    @pytest.mark.parametrize("log_format", ["json", "console"])
+    def test_not_in_other_formats(self, tmp_path: Path, log_format: str):
+        setting_up.setup(WORKER, log_format, tmp_path / "other.log")
+
+        assert short() is None
+
+    def test_not_with_the_hosts_handlers(self):
+        setting_up.setup(WORKER, "host")
+        events.refresh()
+        events.wanted(TaskCompleted)
+
+        assert setting_up._subscriber._short_line is None
+
+    def test_not_where_arguments_are_asked_for(self, log_file: Path):
+        with override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True}):
+            assert short() is None
+
+    @pytest.mark.parametrize("name", [LOGGER, LOGGER_NAME])
+    def test_not_where_somebody_else_hears(self, log_file: Path, name: str):
+        handler = logging.NullHandler()
+        logging.getLogger(name).addHandler(handler)
+        try:
+            assert short() is None
+        finally:
+            logging.getLogger(name).removeHandler(handler)
+
+    def test_not_where_the_only_handler_is_somebodys(self, log_file: Path):
+        logger = logging.getLogger(LOGGER)
+        handlers, logger.handlers = logger.handlers, [logging.StreamHandler()]
+        try:
+            assert short() is None
+        finally:
+            logger.handlers = handlers
+
+    @pytest.mark.parametrize("of", [lambda: logging.getLogger(LOGGER).handlers[0], logging.getLogger])
+    def test_not_where_somebody_filters(self, log_file: Path, of: Callable[..., Any]):
+        filtered = of() if of is not logging.getLogger else logging.getLogger(LOGGER_NAME)
+        filtered.addFilter(bool)
+        try:
+            assert short() is None
+        finally:
+            filtered.removeFilter(bool)
+
+    def test_not_where_the_handler_wants_less(self, log_file: Path):
+        logging.getLogger(LOGGER).handlers[0].setLevel(logging.WARNING)
+
+        assert short() is None
+
+    def test_not_where_records_are_somebodys(self, log_file: Path):
+        before = logging.getLogRecordFactory()
+        logging.setLogRecordFactory(lambda *args, **options: before(*args, **options))
+        try:
+            assert short() is None
+        finally:
+            logging.setLogRecordFactory(before)
+
+    @pytest.mark.parametrize("patch", [lambda self, record: None, functools.partial(print)])
+    def test_not_where_somebody_listens_in_loggers(
+        self, log_file: Path, monkeypatch: pytest.MonkeyPatch, patch: Any
+    ):
+        monkeypatch.setattr(logging.Logger, "callHandlers", patch)
+
+        assert short() is None
+
+    def test_nothing_is_written_below_the_level(self, log_file: Path, lines: Lines):
+        logging.getLogger(LOGGER).setLevel(logging.WARNING)
+        events.tell(TaskCompleted, BARE_RUN, 0.5)
+
+        assert lines() == []
+
+
+def test_line_that_cannot_be_written_is_counted(log_file: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    handler = logging.getLogger(LOGGER).handlers[0]
+
+    def full(data: bytes) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(handler, "_write", full)
+    before = events.swallowed["logs"]
+    log_file.touch()
+
+    assert written(log_file, BARE_RUN, True) == b""
+
+    assert events.swallowed["logs"] == before + 1
+    assert "A log line was lost" in capsys.readouterr().err
+
+
+def test_other_outcomes_are_logged_as_ever(lines: Lines):
+    events.tell(facts.TaskPostponed, BARE_RUN, 0.5, 300.0, None)
+
+    assert [line["event.action"] for line in lines()] == ["task.postponed"]
