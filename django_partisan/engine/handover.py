@@ -1,7 +1,7 @@
 """How many tasks a worker is handed: one at a time if they are long, chunks if they are tiny.
 
 No task should wait behind another while a worker idles, and no worker should wait for the manager
-between tiny tasks. So a worker is handed about fifteen milliseconds of expected work; a processor that
+between tiny tasks. So a worker is handed about thirty milliseconds of expected work; a processor that
 was never measured is expected to be long.
 """
 
@@ -15,8 +15,9 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.sql.claiming import PROCESSOR, TOKEN, TaskRow
 
-TARGET_SECONDS: Final = 0.015
-REFILL_BELOW_SECONDS: Final = 0.010
+TARGET_SECONDS: Final = 0.030
+REFILL_BELOW_SECONDS: Final = 0.018
+"""More than passes between two reports, so that a worker is fed again before it has run out."""
 CHUNK_AT_MOST: Final = 1000
 LEAST_TASK_SECONDS: Final = 5e-6
 """What any task costs us, even one that does nothing."""

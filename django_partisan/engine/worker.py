@@ -30,7 +30,7 @@ RETURNED: Final = "returned"
 RETIRING: Final = "retiring"
 FLUSHED: Final = "flushed"
 
-REPORT_EVERY_SECONDS: Final = 0.020
+REPORT_EVERY_SECONDS: Final = 0.015
 REPORT_AT_MOST: Final = 500
 IDLE_SECONDS: Final = 1.0
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
