@@ -31,6 +31,7 @@ def bench(db: None, tmp_path: Path) -> Iterator[Bench]:
     _empty(TABLES)
     yield made
     made.destroy()
+    _end_other_backends()
     _empty(TABLES)
 
 
@@ -49,6 +50,7 @@ def shared_bench(
     finally:
         made.destroy()
     with django_db_blocker.unblock():
+        _end_other_backends()
         _empty(TABLES)
         connection.close()
 
@@ -59,6 +61,18 @@ def serving(shared_bench: Bench, db: None) -> Iterator[Bench]:
     shared_bench.clear()
     yield shared_bench
     _empty("django_partisan_task, app_note")
+
+
+def _end_other_backends() -> None:
+    """End what the server still executes for processes that were killed: it might fill the tables again."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        others = [pid for (pid,) in cursor.fetchall()]
+        cursor.execute("SELECT pid, pg_terminate_backend(pid, 10000) FROM unnest(%s::int[]) AS pid", [others])
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)", [others])
+        assert cursor.fetchall() == []
 
 
 def _empty(tables: str) -> None:
