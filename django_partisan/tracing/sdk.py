@@ -70,11 +70,14 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> bool:
     return True
 
 
-def import_exporters() -> None:
-    """Import, and start nothing of, what ``configure_sdk_if_needed()`` uses in processes forked from here."""
-    for name in exporter_names(os.environ):
+def import_exporter() -> None:
+    """Import, and start nothing of, what ``configure_sdk_if_needed()`` uses in processes forked from here.
+
+    Over HTTP alone: what gRPC's library, or somebody's exporter, does when it is imported may not survive.
+    """
+    if _OTLP_BY_PROTOCOL[HTTP] in exporter_names(os.environ):
         with contextlib.suppress(CannotExport):  # each process that lacks it says so
-            _exporter_class(name)
+            _exporter_class(_OTLP_BY_PROTOCOL[HTTP])
             import_module("django_partisan.tracing.provider")
 
 

@@ -33,7 +33,7 @@ from django_partisan.tracing.flushing import flush
 from django_partisan.tracing.outcomes import NANOSECONDS, OUTCOMES
 from django_partisan.tracing.run_scope import RunScope
 from django_partisan.tracing.scopes import Around, BatchScope, SendScope, current
-from django_partisan.tracing.sdk import configured_tracer, import_exporters
+from django_partisan.tracing.sdk import configured_tracer, import_exporter
 from django_partisan.tracing.settling import RunsToSettle
 from django_partisan.tracing.switches import Switches
 
@@ -101,7 +101,7 @@ class TracingSubscriber(Subscriber):
         return suppressed()
 
     def preload(self) -> None:
-        import_exporters()
+        import_exporter()
 
     def take(self) -> Any:
         lost, ended = losses.taken(), self._runs.taken()

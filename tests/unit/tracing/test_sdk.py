@@ -288,17 +288,39 @@ def test_the_sdks_exporter_where_ours_cannot_be_had(otel, monkeypatch: pytest.Mo
     assert otel[0].light_spans is None
 
 
-def test_what_workers_export_with_is_imported_before_they_are_forked(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False),
+        (ENDPOINT, True),
+        ({"OTEL_TRACES_EXPORTER": "postcards,otlp"}, True),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False),
+    ],
+    ids=str,
+)
+def test_what_workers_export_with_over_http_is_imported_before_they_are_forked(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: bool
+):
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-    for name in ("django_partisan.tracing.otlp_http", "django_partisan.tracing.provider"):
-        monkeypatch.delitem(sys.modules, name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    modules = ("django_partisan.tracing.otlp_http", "django_partisan.tracing.provider")
+    for module in modules:
+        monkeypatch.delitem(sys.modules, module, raising=False)
 
     events.preload()
-    unasked = "django_partisan.tracing.provider" in sys.modules
-    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "postcards,otlp")
+
+    assert [module in sys.modules for module in modules] == [expected, expected]
+
+
+def test_what_is_missing_is_no_fault_of_the_fork_servers(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setitem(sys.modules, "django_partisan.tracing.otlp_http", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    before = events.swallowed["traces"]
+
     events.preload()
 
-    assert not unasked
-    assert "django_partisan.tracing.otlp_http" in sys.modules
-    assert "django_partisan.tracing.provider" in sys.modules
+    assert events.swallowed["traces"] == before
+    assert capsys.readouterr() == ("", "")
