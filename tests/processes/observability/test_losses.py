@@ -213,7 +213,8 @@ def test_spans_that_no_collector_takes_in_time_are_counted(watching: Watching, s
     )
     enqueue("Leaf", times=20)
     wait_until_done()
-    scrape_until(manager, "partisan_telemetry_dropped_total", 4, reason="flush_timeout")
+    # Three workers at least ran five tasks and were recycled: two that were not yet can have run eight.
+    scrape_until(manager, "partisan_telemetry_dropped_total", 3, reason="flush_timeout")
     manager.stop()
 
     told = [line for line in checked(manager.out()) if line["event.action"] == "telemetry.dropped"]
