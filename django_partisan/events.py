@@ -5,7 +5,6 @@ or a metric. A ``Subscriber`` listens. One that raises is counted, told once on 
 and never reaches the task.
 """
 
-import json
 import sys
 import threading
 import traceback
@@ -14,10 +13,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
+from django_partisan.carried_context import can_be_stored
 from django_partisan.facts import Fact, Scope, TaskCompleted, TaskRef, TaskStarted
-
-HEADERS_MAX_BYTES: Final = 4096
-"""Longest carried context of one task, as JSON text; more is dropped and counted."""
 
 
 class Subscriber:
@@ -67,11 +64,6 @@ class Subscriber:
 
 swallowed: Counter[str] = Counter()
 """Errors of subscribers by subscriber name, and ``headers`` for carried contexts that were dropped."""
-
-_ESCAPED_BYTES: Final = 12
-"""The most bytes that JSON needs for one character."""
-_JSON_MARKS: Final = 8
-"""Quotes, colon, comma and blanks around each pair, with the braces."""
 
 _subscribers: list[Subscriber] = []
 _handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
@@ -169,7 +161,7 @@ def quiet() -> AbstractContextManager[None]:
 def headers() -> dict[str, str]:
     """Return what the subscribers want stored with a new task.
 
-    What is longer than ``HEADERS_MAX_BYTES``, or no text that PostgreSQL's JSON can hold, is dropped
+    What is longer than ``carried_context.MAX_BYTES``, or no text that PostgreSQL's JSON can hold, is dropped
     as a whole and counted: a task is never refused for its context.
     """
     collected: dict[str, str] = {}
@@ -178,7 +170,7 @@ def headers() -> dict[str, str]:
             collected.update(subscriber.headers())
         except Exception:
             swallow(subscriber.name)
-    if collected and not _can_be_stored(collected):
+    if collected and not can_be_stored(collected):
         swallowed["headers"] += 1
         return {}
     return collected
@@ -297,29 +289,6 @@ def _is_wanted(subscriber: Subscriber, kind: type[Fact]) -> bool:
     except Exception:
         swallow(subscriber.name)
         return False
-
-
-def _can_be_stored(collected: Mapping[Any, Any]) -> bool:
-    characters = 0
-    for key, value in collected.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            return False
-        characters += len(key) + len(value) + _JSON_MARKS
-        for text in (key, value):
-            if "\0" in text or not (text.isascii() or _is_unicode(text)):
-                return False
-    if characters * _ESCAPED_BYTES <= HEADERS_MAX_BYTES:
-        return True  # whatever its characters are: the usual case, without writing the JSON twice
-    return len(json.dumps(collected)) <= HEADERS_MAX_BYTES
-
-
-def _is_unicode(text: str) -> bool:
-    """Tell whether ``text`` is free of lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _name_of(handle: Callable[[Any], None]) -> str:

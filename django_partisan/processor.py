@@ -85,7 +85,7 @@ class BaseTaskProcessor:
 
     def run(self) -> Any:
         """Do the work; what it returns is not kept."""
-        raise NotImplementedError(f"{type(self).__name__} has no run().")
+        raise NotImplementedError(f"{type(self).__name__} has no run().")  # fails the task, not the class
 
     def delay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
         """Enqueue a task and return its row, or the row of the twin that waits already.

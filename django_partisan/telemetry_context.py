@@ -12,8 +12,10 @@ process_span_id: ContextVar[str | None] = ContextVar("partisan_process_span_id",
 """The id of the run's span, 16 lower-case hex digits, while the run goes on."""
 
 TRACEPARENT: Final = "traceparent"
-_IDS = r"(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-_TRACEPARENT = re.compile(rf"00-{_IDS}|(?!00|ff)[0-9a-f]{{2}}-{_IDS}(?:-.*)?")
+_IDS: Final = r"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+VERSION_00: Final = re.compile(rf"00-{_IDS}")
+"""A ``traceparent`` as it is written today: trace, span and flags."""
+_LATER: Final = re.compile(rf"(?!00|ff)[0-9a-f]{{2}}-{_IDS}(?:-.*)?")
 
 
 def enqueued_trace_id(headers: Mapping[str, str] | None) -> str | None:
@@ -26,5 +28,5 @@ def enqueued_trace_id(headers: Mapping[str, str] | None) -> str | None:
     found = headers.get(TRACEPARENT)
     if not isinstance(found, str):
         return None
-    match = _TRACEPARENT.fullmatch(found)
-    return (match[1] or match[2]) if match else None
+    match = VERSION_00.fullmatch(found) or _LATER.fullmatch(found)
+    return match[1] if match else None

@@ -42,9 +42,10 @@ class LogSubscriber(events.Subscriber):
         event = EVENTS.get(kind)
         if event is None:
             return False
-        if kind is TaskCompleted:
-            self._short_line = short_line_of(self._stdlib) if output.is_ours else None
-        return self._role == APP or self._stdlib.isEnabledFor(event.lowest_level())
+        is_wanted = self._role == APP or self._stdlib.isEnabledFor(event.lowest_level())
+        if kind is TaskCompleted:  # asked again when handlers and filters may be others, as this is
+            self._short_line = short_line_of(self._stdlib) if is_wanted and output.is_ours else None
+        return is_wanted
 
     def handle(self, fact: Fact) -> None:
         event = EVENTS[type(fact)]
@@ -125,14 +126,9 @@ def _label(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
 def _hand_over(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
     """Turn the event into a call of the stdlib logger, whose handlers may be anybody's."""
     message = event_dict.pop("event", "")
-    extra = {RECORD_FIELDS: event_dict} if output.is_ours else {**EVENT_CONSTANTS, **event_dict}
-    return {"msg": message, "extra": extra}
-
-
-def _hand_over_with_arguments(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
-    """Hand over what a task gave, as its exception."""
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
-    return {**_hand_over(logger, method, event_dict), **passed_on}
+    extra = {RECORD_FIELDS: event_dict} if output.is_ours else {**EVENT_CONSTANTS, **event_dict}
+    return {"msg": message, "extra": extra, **passed_on}
 
 
 class Output:
@@ -151,7 +147,7 @@ _TASK_PROCESSORS: Final[list[Processor]] = [
     structlog.stdlib.filter_by_level,
     structlog.stdlib.PositionalArgumentsFormatter(),
     _label,
-    _hand_over_with_arguments,
+    _hand_over,
 ]
 LOGGERS: Final[dict[str, _FactLogger]] = {
     role: _FactLogger(logging.getLogger(f"{LOGGER}.{role}"), [_surround, _hand_over], {}) for role in ROLES

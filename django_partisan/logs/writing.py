@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ CHECK_SECONDS: Final = 1.0
 """A file is looked for at most this often, to see whether it was rotated."""
 
 
-class LineHandler(logging.Handler):
+class LineHandler(logging.Handler, ABC):
     """Write each record as one line with one system call, which keeps lines of many processes whole.
 
     A line that cannot be written is counted and told now and then; nothing is raised.
@@ -41,12 +42,13 @@ class LineHandler(logging.Handler):
         finally:
             self.release()
 
+    @abstractmethod
     def place(self) -> str:
         """Return where the lines go, for messages."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _descriptor(self) -> int:
-        raise NotImplementedError
+        """Return the open file descriptor to write to."""
 
     def _note_loss(self) -> None:
         trouble.note(f"A log line was lost ({self.place()})")

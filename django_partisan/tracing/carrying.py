@@ -1,7 +1,6 @@
 """Trace context that a row carries: written, read back, turned into links; and how to have no traces."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -16,16 +15,16 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from django_partisan.telemetry_context import TRACEPARENT
+from django_partisan.telemetry_context import TRACEPARENT, VERSION_00
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
 
 ROOT: Final = Context()
 """A context without a span: what starts in it has no parent."""
 
-_W3C: Final = {TraceContextTextMapPropagator, W3CBaggagePropagator}
+_W3C: Final = TraceContextTextMapPropagator()
+_OF_W3C: Final = {TraceContextTextMapPropagator, W3CBaggagePropagator}
 _STATE: Final = "tracestate"
 _BAGGAGE: Final = "baggage"
-_TRACEPARENT: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 _known: tuple[TextMapPropagator | None, bool] = (None, False)
 """The propagator that was asked last, as there is but one, and what it said."""
@@ -71,10 +70,9 @@ def span_context_of(context: Context) -> SpanContext | None:
 
 def traceparent(span: trace.Span) -> str | None:
     """Return ``span`` as W3C text, whatever propagator is configured."""
-    context = span.get_span_context()
-    if not context.is_valid:
-        return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, trace.set_span_in_context(span, ROOT))
+    return carrier.get(TRACEPARENT)
 
 
 def links_of_run(context: Context, headers: Any, attempt: int) -> list[Link]:
@@ -117,12 +115,11 @@ def suppressed() -> Iterator[None]:
 
 def _parsed(text: Any) -> SpanContext | None:
     """Return the span context that ``traceparent()`` wrote; anything else is ``None``."""
-    match = _TRACEPARENT.fullmatch(text) if isinstance(text, str) else None
+    match = VERSION_00.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return None
     trace_id, span_id, flags = (int(number, 16) for number in match.groups())
-    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
-    return context if context.is_valid else None
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
 
 
 def _means_w3c(propagator: TextMapPropagator) -> bool:
@@ -132,7 +129,7 @@ def _means_w3c(propagator: TextMapPropagator) -> bool:
     if known is not propagator:
         members = getattr(propagator, "_propagators", ()) if type(propagator) is CompositePropagator else ()
         kinds = {type(member) for member in members}
-        answer = TraceContextTextMapPropagator in kinds and kinds <= _W3C
+        answer = TraceContextTextMapPropagator in kinds and kinds <= _OF_W3C
         _known = (propagator, answer)
     return answer
 

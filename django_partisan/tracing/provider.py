@@ -56,7 +56,8 @@ class Provider(TracerProvider):
 
 
 def _sets_limits_or_metrics(environ: Mapping[str, str]) -> bool:
+    if environ.get(_INTERNAL_METRICS, "").strip().lower() == "true":
+        return True
     return any(
-        value.strip() and name.startswith("OTEL_") and (name.endswith(_LIMIT) or name == _INTERNAL_METRICS)
-        for name, value in environ.items()
+        value.strip() for name, value in environ.items() if name.startswith("OTEL_") and name.endswith(_LIMIT)
     )

@@ -5,6 +5,8 @@ from typing import Final
 
 WINDOW: Final = "15s"
 LONG_WINDOW: Final = "60s"
+PAUSE: Final = "5s"
+"""Five scrapes: as with the minutes that it stands for, one that is missed is no alarm."""
 
 # What an alert waits for, where waiting that long would be the test: alert, limit, limit in the test.
 LIMITS: Final = (
@@ -19,7 +21,7 @@ def shortened(text: str) -> str:
     text = re.sub(r"\[\d+m\]", f"[{WINDOW}]", text)
     text = re.sub(r"\[\d+h\]", f"[{LONG_WINDOW}]", text)
     text = re.sub(r"offset \d+[mh]", f"offset {WINDOW}", text)
-    text = re.sub(r"for: \d+m", "for: 1s", text)
+    text = re.sub(r"for: \d+m", f"for: {PAUSE}", text)
     for alert, limit, short in LIMITS:
         before, found, after = text.partition(f"- alert: {alert}\n")
         text = before + found + (after.replace(limit, short, 1) if found else after)

@@ -19,11 +19,16 @@ from django_partisan.engine.handover import (
     to_recall,
 )
 from django_partisan.engine.presence import PresenceFile, WorkerPage
+from django_partisan.engine.worker import REPORT_EVERY_SECONDS
 from django_partisan.engine.worker_process import READY, STARTING, WorkerProcess
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from tests.unit.engine.doubles import FakeWorker, row
 
 TINY, SHORT, LONG, UNKNOWN = "Tiny", "Short", "Long", "Unknown"
+
+
+def test_a_worker_reports_before_it_is_refilled_and_is_refilled_before_it_runs_out():
+    assert REPORT_EVERY_SECONDS < REFILL_BELOW_SECONDS < TARGET_SECONDS
 
 
 @pytest.fixture

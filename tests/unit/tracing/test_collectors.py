@@ -314,6 +314,7 @@ class TestHowItIsSent:
             while sink.requests < 2 and time.monotonic() < deadline:
                 assert program.poll() is None
                 time.sleep(0.02)
+            assert sink.requests == 2  # the child's too, while the parent's is not answered
             sink.let_go()
 
             assert program.wait(20) == 0

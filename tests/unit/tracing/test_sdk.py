@@ -250,6 +250,13 @@ class TestLightSpans:
 
         assert otel[0].light_spans is None
 
+    def test_light_where_the_environment_says_no_to_more(self, otel, monkeypatch: pytest.MonkeyPatch):
+        variables = {"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "false", "OTEL_SPAN_LINK_COUNT_LIMIT": ""}
+
+        assert configure(monkeypatch, ENDPOINT | variables)
+
+        assert otel[0].light_spans is not None
+
     @pytest.mark.parametrize(
         "sampler",
         ["always_on", "always_off", "traceidratio", "parentbased_traceidratio", "parentbased_always_on"],
