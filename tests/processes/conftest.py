@@ -7,9 +7,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from .managing import Bench
-
-TABLES = "django_partisan_task, django_partisan_manager, app_note"
+from .managing import Bench, bench_on_empty_tables, empty
 
 
 @pytest.fixture
@@ -27,32 +25,25 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
 @pytest.fixture
 def bench(db: None, tmp_path: Path) -> Iterator[Bench]:
     """Make a bench for one test; what was started on it is gone after the test."""
-    made = Bench(tmp_path)
-    _empty(TABLES)
-    yield made
-    made.destroy()
-    _end_other_backends()
-    _empty(TABLES)
+    with bench_on_empty_tables(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def shared_bench(
+def module_bench(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
-    """Make a bench whose one manager serves all tests of a module: starting takes longer than they do."""
-    made = Bench(tmp_path_factory.mktemp("bench"))
-    try:
-        with django_db_blocker.unblock():
-            _empty(TABLES)
-            made.ready(SLEEP_DELAY_SECONDS=30, DEFAULT_POSTPONE_DELAY_SECONDS=0.2)
-            connection.close()
+    """Make a bench for all tests of a module: starting a manager takes longer than they do."""
+    with django_db_blocker.unblock(), bench_on_empty_tables(tmp_path_factory.mktemp("bench")) as made:
         yield made
-    finally:
-        made.destroy()
-    with django_db_blocker.unblock():
-        _end_other_backends()
-        _empty(TABLES)
-        connection.close()
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def shared_bench(module_bench: Bench) -> Bench:
+    """Return the module's bench, with one manager that serves all its tests."""
+    module_bench.ready(SLEEP_DELAY_SECONDS=30, DEFAULT_POSTPONE_DELAY_SECONDS=0.2)
+    return module_bench
 
 
 @pytest.fixture
@@ -60,21 +51,4 @@ def serving(shared_bench: Bench, db: None) -> Iterator[Bench]:
     """Return the shared bench, without tasks and with an empty journal."""
     shared_bench.clear()
     yield shared_bench
-    _empty("django_partisan_task, app_note")
-
-
-def _end_other_backends() -> None:
-    """End what the server still executes for processes that were killed: it might fill the tables again."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        others = [pid for (pid,) in cursor.fetchall()]
-        cursor.execute("SELECT pid, pg_terminate_backend(pid, 10000) FROM unnest(%s::int[]) AS pid", [others])
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)", [others])
-        assert cursor.fetchall() == []
-
-
-def _empty(tables: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {tables}")
+    empty("django_partisan_task", "app_note")

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -231,6 +231,27 @@ class Bench:
         for manager in self.managers:
             manager.destroy()
         shutil.rmtree(self.temporary)
+
+
+TABLES = ("django_partisan_task", "django_partisan_manager", "app_note")
+
+
+@contextmanager
+def bench_on_empty_tables(folder: Path) -> Iterator[Bench]:
+    """Make a bench; what was started on it is gone at the end, and so is every row."""
+    made = Bench(folder)
+    empty(*TABLES)
+    try:
+        yield made
+    finally:
+        made.destroy()
+        empty(*TABLES)
+
+
+def empty(*tables: str) -> None:
+    """Empty tables, for everybody to see."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(tables)}")
 
 
 def manage(

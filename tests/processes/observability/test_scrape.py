@@ -2,17 +2,13 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from django.db import connection
-from pytest_django import DjangoDbBlocker
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.custom import OWN_LABELS
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, INFO, Metric
-from django_partisan.models import Task
 from tests.processes.managing import Bench
 from tests.processes.observability.scraping import OPENMETRICS, TEXT, Scrape, address_of, get, scrape_until
 from tests.processes.observability.watching import Watching, enqueue_each, wait_until_done
@@ -33,23 +29,13 @@ class Worked(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def worked(
-    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Worked]:
+def worked(module_bench: Bench) -> Worked:
     """Run some work once for all tests of the module."""
-    watching = Watching(Bench(tmp_path_factory.mktemp("bench")))
-    with django_db_blocker.unblock():
-        Task.objects.all().delete()
-        try:
-            manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
-            enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Fail", ""), ("Measured",))
-            wait_until_done()
-            scrape_until(manager, "partisan_task_attempts_count", 7)
-            yield Worked(address_of(manager), scrape_until(manager, "partisan_db_up", 1))
-        finally:
-            watching.bench.destroy()
-            Task.objects.all().delete()
-            connection.close()
+    manager = Watching(module_bench).ready(variables={"OTEL_TRACES_EXPORTER": "console"})
+    enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Fail", ""), ("Measured",))
+    wait_until_done()
+    scrape_until(manager, "partisan_task_attempts_count", 7)
+    return Worked(address_of(manager), scrape_until(manager, "partisan_db_up", 1))
 
 
 def family_name(metric: Metric) -> str:
