@@ -4,7 +4,7 @@ import contextlib
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from django_partisan import events
@@ -12,7 +12,7 @@ from django_partisan.engine import worker_process as states
 from django_partisan.engine.naming import task_ref
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.starter import Starter
-from django_partisan.engine.wire import Broken, ManagerEnd
+from django_partisan.engine.wire import END, Broken, ManagerEnd
 from django_partisan.engine.worker import FLUSHED, READY, REPORT, RETIRING, RETURNED, WorkerSpec
 from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.facts import (
@@ -184,7 +184,7 @@ class Pool:
     def _close_pipe(self, worker: WorkerProcess, reason: str) -> None:
         if worker.pipe is None:
             return
-        if reason != "end of file":
+        if reason != END:
             events.tell(PipeBroken, self.queue, worker.slot, reason)
         self._selector.unregister(worker.pipe.fd)
         worker.pipe.close()
@@ -223,11 +223,20 @@ class Pool:
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
         worker.is_gone = True
-        with contextlib.suppress(Broken):
-            for message in _rest_of(worker):
-                self._take(worker, [message])
-        self._close_pipe(worker, "end of file")
+        self._close_pipe(worker, self._take_rest(worker))
         self._starter.collect(worker, lambda code: self._on_exit_code(worker, code))
+
+    def _take_rest(self, worker: WorkerProcess) -> str:
+        """Take what a worker sent before it ended and nobody has read; return how its pipe ended."""
+        try:
+            while worker.pipe is not None:
+                messages = worker.pipe.receive()
+                if not messages:  # the rest is no whole message, or a child of a task keeps the pipe open
+                    return worker.pipe.ending
+                self._take(worker, messages)
+        except Broken as broken:
+            return str(broken)
+        return END
 
     def _on_exit_code(self, worker: WorkerProcess, code: int | None) -> None:
         self.workers.remove(worker)
@@ -264,18 +273,6 @@ class Pool:
         else:
             self._deaths[worker.slot] = 0
             self._starts_at[worker.slot] = 0.0
-
-
-def _rest_of(worker: WorkerProcess) -> Iterator[tuple[Any, ...]]:
-    """Yield what a worker sent before it ended and nobody has read."""
-    while worker.pipe is not None:
-        try:
-            messages = worker.pipe.receive()
-        except Broken:
-            return
-        if not messages:
-            return
-        yield from messages
 
 
 def _signal_name(number: int) -> str:

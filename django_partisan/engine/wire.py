@@ -12,6 +12,8 @@ from collections import deque
 from typing import Any, Final
 
 FRAME_MAX_BYTES: Final = 1 << 30
+END: Final = "end of file"
+TORN: Final = "torn frame"
 _READ_BYTES: Final = 1 << 18
 _length = struct.Struct("!I")
 
@@ -77,6 +79,11 @@ class ManagerEnd:
         """True if the loop should call ``flush()`` when the pipe takes more."""
         return bool(self._unsent)
 
+    @property
+    def ending(self) -> str:
+        """How the pipe ends if nothing comes any more: ``END``, or ``TORN`` in the middle of a message."""
+        return TORN if self._frames.torn else END
+
     def send(self, message: Any) -> None:
         """Send a message, now or when the pipe takes it; raises ``Broken`` if nobody reads."""
         self._unsent.append(memoryview(frame(message)))
@@ -110,7 +117,7 @@ class ManagerEnd:
             except OSError as error:
                 raise Broken(f"reading failed: {error}") from error
             if not data:
-                raise Broken("torn frame" if self._frames.torn else "end of file")
+                raise Broken(self.ending)
             messages = self._frames.feed(data)
             if messages or len(data) < _READ_BYTES:
                 return messages
@@ -136,7 +143,7 @@ class WorkerEnd:
             except OSError as error:
                 raise Broken(f"reading failed: {error}") from error
             if not data:
-                raise Broken("end of file")
+                raise Broken(END)
             messages = self._frames.feed(data)
             if messages:
                 return messages

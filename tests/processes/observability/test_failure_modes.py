@@ -35,18 +35,26 @@ def test_recycling_after_every_task_loses_neither_spans_nor_counts(watching: Wat
     assert seen.sum("partisan_tasks_started_total") == seen.sum("partisan_tasks_completed_total") == 10
 
 
-def test_a_torn_message_closes_that_pipe_alone_and_is_counted(watching: Watching):
+@pytest.mark.parametrize("looks_away", [False, True], ids=["manager reads", "manager sees the exit as well"])
+def test_a_torn_message_closes_that_pipe_alone_and_is_counted(watching: Watching, looks_away: bool):
     manager = watching.ready()
     [gated] = enqueue("Wait", "gate")
     [begun] = watching.bench.wait_for("begun")
-    enqueue("TearMessage")
+    enqueue("TearMessage", "tear")
+    [tearing] = watching.bench.wait_for("tearing")
+    if looks_away:
+        manager.send(signal.SIGSTOP)
+    watching.bench.open("tear")
+    if looks_away:
+        wait_until(lambda: tearing["pid"] not in [process.pid for process in manager.family()])
+        manager.send(signal.SIGCONT)
     [exited] = manager.wait_for("worker.exited")
     watching.bench.open("gate")
     wait_until_done()
     seen = scrape_until(manager, "partisan_tasks_completed_total", 2)
     manager.stop()
 
-    assert exited["partisan.worker.pid"] != begun["pid"]
+    assert exited["partisan.worker.pid"] == tearing["pid"] != begun["pid"]
     assert seen.by("reason", "partisan_telemetry_dropped_total") == {"pipe_broken": 1}
     assert seen.by("reason", "partisan_worker_exits_total") == {"signal": 1}
     assert seen.by("reason", "partisan_tasks_rescued_total") == {"worker_lost": 1}
@@ -103,7 +111,7 @@ def test_a_scrape_is_answered_while_the_table_is_locked(watching: Watching):
 def test_a_scrape_is_answered_while_the_database_is_away(watching: Watching, how: str):
     with Wire() as wire:
         manager = watching.ready(
-            database=wire.database, observability={"METRICS_DB_TIMEOUT": 1, "METRICS_DB_MAX_AGE": 2}
+            database=wire.database, observability={"METRICS_DB_TIMEOUT": 1, "METRICS_DB_MAX_AGE": 5}
         )
         enqueue("Leaf")
         wait_until_done()

@@ -11,6 +11,7 @@ import pytest
 from django_partisan.engine import worker_process as states
 from django_partisan.engine.pool import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, YOUNG_SECONDS
 from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.wire import frame
 from django_partisan.engine.worker import FLUSHED, RETIRING, RETURNED
 from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.facts import (
@@ -244,6 +245,31 @@ def test_a_worker_whose_message_is_of_no_kind_is_killed(
 
     assert heard.of(PipeBroken) == [("default", 0, "a message of no kind")]
     assert working[0].seen.killed
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"\0\0\0\4t", "torn frame"),
+        (b"\xff" * 8, "a frame of 4294967295 bytes is announced"),
+        (frame(7), "a message of no kind"),
+    ],
+)
+@pytest.mark.parametrize("child_keeps_pipe", [False, True])
+def test_a_worker_whose_exit_is_seen_first_has_a_broken_pipe_all_the_same(
+    said: bytes, reason: str, child_keeps_pipe: bool, staged: Staged, working: list[FakeWorker], heard: Heard
+):
+    worker = working[0]
+    worker.socket.send(said)
+    with worker.socket.dup() as kept:
+        if not child_keeps_pipe:
+            kept.close()
+        worker.exits(-signal.SIGKILL)
+        staged.selector.get_key(worker.seen.exit_fd).data(1)
+        staged.starter.deliver()
+
+    assert heard.of(PipeBroken) == [("default", 0, reason)]
+    assert len(heard.of(WorkerExited)) == 1
 
 
 def test_tasks_for_a_worker_that_has_just_died_come_back_with_its_exit(

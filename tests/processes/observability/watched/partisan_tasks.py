@@ -106,11 +106,13 @@ class ExitProcess(Freely):
 
 @registry.register
 class TearMessage(Freely):
-    """Send the beginning of a message, and die, once."""
+    """Send the beginning of a message when the gate is open, and die, once."""
 
     def run(self) -> None:
         if self.task.attempt > 1:
             return
+        journal.write("tearing", id=self.task.id)
+        journal.wait_at(self.args[0])
         with socket.socket(fileno=os.dup(_this_worker()._pipe.fd)) as pipe:
             pipe.setblocking(True)
             pipe.sendall(struct.pack("!I", 1000) + b"torn")
