@@ -151,7 +151,7 @@ def test_the_command_line_runs_a_command_on_a_server_of_its_own():
 
 
 def test_the_command_line_passes_signals_on():
-    done = run_command_line("run", "--", "sh", "-c", "kill -TERM $PPID; sleep 20")
+    done = run_command_line("run", "--", "sh", "-c", "kill -TERM $PPID; exec sleep 20")
     assert done.returncode == 128 + signal.SIGTERM
 
 
