@@ -8,6 +8,7 @@ seen, changed or stopped the record.
 import logging
 import time
 from functools import lru_cache
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from django_partisan import observability
@@ -29,8 +30,9 @@ _END: Final = ',"event.outcome":"success","event.action":"task.completed",'
 
 _KIND: Final = slice(1, Run._fields.index("wait_seconds"))
 _LOGGING: Final = logging.addLevelName.__code__.co_filename
-_CALLS: Final = ("handle", "filter", "callHandlers")
-"""What a record passes on its way; those who watch for errors replace one of them."""
+_CALLS_OF_LOGGER: Final = ("makeRecord", "handle", "filter", "callHandlers")
+_CALLS_OF_HANDLER: Final = ("handle", "filter")
+"""What a record passes on its way; those who watch for errors, and agents, replace one of them."""
 
 
 class ShortLine:
@@ -80,16 +82,19 @@ def short_line_of(logger: logging.Logger) -> ShortLine | None:
         or type(handler.formatter) is not EcsFormatter
         or handler.level > logging.INFO
         or logging.getLogRecordFactory() is not logging.LogRecord
-        or not all(_is_stdlibs(getattr(type(logger), name)) for name in _CALLS)
+        or not all(_is_stdlibs(getattr(logger, name)) for name in _CALLS_OF_LOGGER)
+        or not all(_is_stdlibs(getattr(handler, name)) for name in _CALLS_OF_HANDLER)
         or observability.value("LOG_TASK_ARGS")
     ):
         return None
     return ShortLine(logger, handler, handler.formatter)
 
 
-def _is_stdlibs(function: Any) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_filename == _LOGGING
+def _is_stdlibs(call: Any) -> bool:
+    # By the very types: a wrapper may pass for what it wraps, with all its attributes.
+    if type(call) is not MethodType or type(call.__func__) is not FunctionType:
+        return False
+    return call.__func__.__code__.co_filename == _LOGGING
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:

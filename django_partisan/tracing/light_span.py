@@ -43,6 +43,9 @@ class Origin(Protocol):
     def grow(self, span: "LightSpan") -> Span:
         """Return the SDK's span that takes the place of ``span``; called for one span at a time."""
 
+    def tell_start(self, span: "LightSpan", grown: Span) -> None:
+        """Tell those who listen to the SDK's spans that ``grown`` started; never raises."""
+
     def end(self, span: "LightSpan") -> None:
         """Take a span that completed and ended."""
 
@@ -76,7 +79,8 @@ class LightSpan(Span):
         """Without what its task carries, which may be large: spans may wait for a slow collector."""
         self.origin = origin
         self.start_time = time_ns()
-        self.end_time: int | None = None
+        self.ended_at: int | None = None
+        """``None`` as well where the end was told to the SDK's span."""
         self.completed_at: int | None = None
         self.fields: Attributes = {}
         """Those of the event ``task.completed``."""
@@ -93,9 +97,9 @@ class LightSpan(Span):
     def end(self, end_time: int | None = None) -> None:
         with _changing:
             stays_light = self._grown is None and self.completed_at is not None and self.origin.in_use
-            ends_now = stays_light and self.end_time is None
+            ends_now = stays_light and self.ended_at is None
             if ends_now:
-                self.end_time = end_time or time_ns()
+                self.ended_at = end_time or time_ns()
         if ends_now:
             self.origin.end(self)
         else:
@@ -104,15 +108,24 @@ class LightSpan(Span):
     def grown(self) -> Span:
         """Return the SDK's span that this one is from now on."""
         with _changing:
-            if self._grown is None:
-                self._grown = self.origin.grow(self)
-        return self._grown
+            grown = self._grown
+            starts_now = grown is None and self.ended_at is None
+            if grown is None:
+                grown = self._grown = self.origin.grow(self)
+        if starts_now:  # without the lock: who is told may look at this very span
+            self.origin.tell_start(self, grown)
+        return grown
+
+    @property
+    def end_time(self) -> int | None:
+        """When the span ended; ``None`` before."""
+        return self.ended_at if self._grown is None else getattr(self._grown, "end_time", None)
 
     def get_span_context(self) -> SpanContext:
         return self.context
 
     def is_recording(self) -> bool:
-        return self.end_time is None and (self._grown is None or self._grown.is_recording())
+        return self.ended_at is None and (self._grown is None or self._grown.is_recording())
 
     def set_attributes(self, attributes: Any) -> None:
         self.grown().set_attributes(attributes)

@@ -1,10 +1,11 @@
 """How light spans of runs start, as the SDK would start them, and how they become spans of the SDK's."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Event, ReadableSpan, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -19,7 +20,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from django_partisan import __version__
+from django_partisan import __version__, events
 from django_partisan.facts import Run
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, of_run
@@ -50,7 +51,10 @@ class LightSpans:
         random = getattr(self._ids, "is_trace_id_random", lambda: False)
         self._flag = _RANDOM if random() else 0
         self._known_ids = _KnownIds()
-        self._tracer = self._tracer_of_known_spans(listening)
+        self._listening = listening
+        ends = _EndsAlone()  # type: ignore[no-untyped-call]
+        ends.add_span_processor(listening)
+        self._tracer = self._tracer_of_known_spans(ends)
         self._tracer_of_ended_spans = self._tracer_of_known_spans(None)
 
     def _tracer_of_known_spans(self, listening: SynchronousMultiSpanProcessor | None) -> Tracer:
@@ -83,20 +87,25 @@ class LightSpans:
         return NonRecordingSpan(context)
 
     def grow(self, span: LightSpan) -> Span:
-        has_ended = span.end_time is not None
+        has_ended = span.ended_at is not None
         tracer = self._tracer_of_ended_spans if has_ended else self._tracer
-        parent = ROOT if span.parent is None else set_span_in_context(NonRecordingSpan(span.parent), ROOT)
         self._known_ids.context = span.context
         attributes = of_run(span.common, span.run)
         grown = tracer.start_span(
-            span.name_at_start, parent, _KIND, attributes, span.links_at_start, span.start_time
+            span.name_at_start, _parent(span), _KIND, attributes, span.links_at_start, span.start_time
         )
         if span.completed_at is not None:
             grown.set_attribute(spans.OUTCOME, COMPLETED)
             grown.add_event(COMPLETED_EVENT, span.fields, span.completed_at)
         if has_ended:
-            grown.end(span.end_time)
+            grown.end(span.ended_at)
         return grown
+
+    def tell_start(self, span: LightSpan, grown: Span) -> None:
+        try:
+            self._listening.on_start(cast(SdkSpan, grown), _parent(span))
+        except Exception:  # somebody's processor; the task only wrote to its span
+            events.swallow(spans.COUNTED_AS)
 
     def readable(self, span: LightSpan) -> ReadableSpan:
         return ReadableSpan(
@@ -110,9 +119,20 @@ class LightSpans:
             _KIND,
             status=Status(),
             start_time=span.start_time,
-            end_time=span.end_time,
+            end_time=span.ended_at,
             instrumentation_scope=self._scope,
         )
+
+
+def _parent(span: LightSpan) -> Context:
+    return ROOT if span.parent is None else set_span_in_context(NonRecordingSpan(span.parent), ROOT)
+
+
+class _EndsAlone(SynchronousMultiSpanProcessor):
+    """Tell of the ends of spans; their starts are told once these are in their place."""
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
+        """Leave it to ``tell_start``."""
 
 
 class _KnownIds(IdGenerator):

@@ -9,6 +9,8 @@ from opentelemetry.trace import SpanKind
 
 TRACER: Final = "django_partisan"
 SYSTEM: Final = "partisan"
+COUNTED_AS: Final = "traces"
+"""The subscriber under whose name the errors of tracing are counted."""
 
 SEND: Final = "send"
 CREATE: Final = "create"

@@ -48,7 +48,7 @@ class TracingSubscriber(Subscriber):
     configured, whoever calls pays for the question alone.
     """
 
-    name = "traces"
+    name = spans.COUNTED_AS
 
     def __init__(
         self,

@@ -84,7 +84,7 @@ class Template:
         message.span_id = context.span_id.to_bytes(8, "big")
         if parent is not None:
             message.parent_span_id = parent.span_id.to_bytes(8, "big")
-        message.start_time_unix_nano, message.end_time_unix_nano = span.start_time, span.end_time or 0
+        message.start_time_unix_nano, message.end_time_unix_nano = span.start_time, span.ended_at or 0
         attributes, event = message.attributes, message.events[0]
         attributes[self._message_id].value.string_value = str(span.run.id)
         attributes[self._wait].value.double_value = span.run.wait_seconds
@@ -97,7 +97,7 @@ class Template:
 
 def _likeness(span: LightSpan) -> tuple[Any, ...]:
     """Return all that the message of a span depends on, but for what ``fill`` writes."""
-    run, parent = span.run, span.parent
+    run, parent, links = span.run, span.parent, span.links_at_start
     return (
         id(span.common),
         span.name_at_start,
@@ -108,7 +108,7 @@ def _likeness(span: LightSpan) -> tuple[Any, ...]:
         run.generation,
         span.context.trace_flags,
         parent and (parent.is_remote, parent.trace_flags),
-        *[(link.context.trace_flags, bool(link.attributes)) for link in span.links_at_start],
+        *[(link.context.is_remote, link.context.trace_flags, bool(link.attributes)) for link in links],
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+import wrapt
 from _pytest.logging import LogCaptureHandler
 from django.test import override_settings
 from opentelemetry import trace
@@ -39,9 +40,18 @@ RUNS: dict[str, Run] = {
 }
 
 
+PATCHES: dict[str, Callable[[Any], Any]] = {
+    "function": lambda call: lambda *args, **options: call(*args, **options),
+    "partial": functools.partialmethod,
+    "agent's wrapper": lambda call: wrapt.FunctionWrapper(call, lambda call, _, args, kw: call(*args, **kw)),
+}
+"""How those who listen replace a call; the agents' wrapper has all attributes of what it wraps."""
+
+
 @pytest.fixture(autouse=True)
 def same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_795_700_000.1239)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_795_700_000_123_900_000)  # what records take from 3.13
     monkeypatch.setattr(context, "event_id", lambda: "0123-4")
 
 
@@ -179,11 +189,28 @@ class TestOnlyWhereNobodyCanTell:
         finally:
             logging.setLogRecordFactory(before)
 
-    @pytest.mark.parametrize("patch", [lambda self, record: None, functools.partial(print)])
+    @pytest.mark.parametrize("call", ["makeRecord", "handle", "filter", "callHandlers"])
+    @pytest.mark.parametrize("patched", PATCHES.values(), ids=PATCHES)
     def test_not_where_somebody_listens_in_loggers(
-        self, log_file: Path, monkeypatch: pytest.MonkeyPatch, patch: Any
+        self, log_file: Path, monkeypatch: pytest.MonkeyPatch, call: str, patched: Callable[..., Any]
     ):
-        monkeypatch.setattr(logging.Logger, "callHandlers", patch)
+        monkeypatch.setattr(logging.Logger, call, patched(getattr(logging.Logger, call)))
+
+        assert short() is None
+
+    @pytest.mark.parametrize("call", ["handle", "filter"])
+    @pytest.mark.parametrize("patched", PATCHES.values(), ids=PATCHES)
+    def test_not_where_somebody_listens_in_handlers(
+        self, log_file: Path, monkeypatch: pytest.MonkeyPatch, call: str, patched: Callable[..., Any]
+    ):
+        holder = next(kind for kind in logging.Handler.__mro__ if call in vars(kind))
+        monkeypatch.setattr(holder, call, patched(getattr(holder, call)))
+
+        assert short() is None
+
+    def test_not_where_somebody_listens_in_this_logger(self, log_file: Path, monkeypatch: pytest.MonkeyPatch):
+        logger = logging.getLogger(LOGGER_NAME)
+        monkeypatch.setattr(logger, "handle", lambda record: None)
 
         assert short() is None
 

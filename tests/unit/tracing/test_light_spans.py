@@ -105,6 +105,19 @@ class TestWrittenTo:
         assert recording_then == (True, None, False)
         assert "task.completed" not in [seen.name for seen in recording.span("process").events]
 
+    @pytest.mark.parametrize("completes", [True, False])
+    @pytest.mark.parametrize("writes", [True, False])
+    def test_span_knows_when_it_ended(self, recording: Recording, completes: bool, writes: bool):
+        def look(span: Any) -> tuple[Any, int | None]:
+            if writes:
+                span.set_attribute("shop.order", 12)
+            return span, span.end_time
+
+        span, end_then = run_with(look, completes)
+
+        assert end_then is None
+        assert span.end_time == recording.span("process").end_time >= span.start_time
+
     def test_run_without_an_outcome_has_its_attributes(self, recording: Recording):
         run_with(lambda span: None, completes=False)
 
@@ -193,6 +206,49 @@ class TestStarting:
         [process] = heard
         assert attributes(process)[spans.OUTCOME] == "completed"
         assert event(process, "task.completed")["event.outcome"] == "success"
+
+    @pytest.mark.parametrize("writes", [True, False])
+    def test_who_listens_from_the_middle_of_a_run_may_look_at_the_current_span(
+        self, subscribed, writes: bool
+    ):
+        started: list[tuple[str, Any]] = []
+
+        class Looking(SpanProcessor):
+            def on_start(self, span: Any, parent_context: Any = None) -> None:
+                current: Any = trace.get_current_span()
+                started.append((span.name, current.attributes[spans.MESSAGE_ID]))
+
+        def listen(span: Span) -> None:
+            provider.add_span_processor(Looking())
+            if writes:
+                span.set_attribute("shop.order", 12)
+
+        provider = provider_of_our_own(Reading())
+        subscribed(provider)
+        run_with(listen)
+
+        assert started == [("process images", "7")]
+
+    def test_error_of_who_listens_is_counted_and_does_not_reach_the_task(self, subscribed, capsys):
+        class Failing(SpanProcessor):
+            def on_start(self, span: Any, parent_context: Any = None) -> None:
+                raise ValueError("no")
+
+        def listen(span: Span) -> None:
+            provider.add_span_processor(Failing())
+            span.set_attribute("shop.order", 12)
+
+        exporter = Reading()
+        provider = provider_of_our_own(exporter)
+        subscribed(provider)
+        before = events.swallowed["traces"]
+        run_with(listen)
+        provider.force_flush()
+
+        [process] = exporter.get_finished_spans()
+        assert attributes(process)["shop.order"] == 12
+        assert attributes(process)[spans.OUTCOME] == "completed"
+        assert events.swallowed["traces"] == before + 1
 
     @pytest.mark.parametrize("sampler", ["always_off", "parentbased_always_off"])
     def test_run_that_is_not_sampled_is_not_recorded(
