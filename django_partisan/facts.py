@@ -305,7 +305,7 @@ class LeaseLost(NamedTuple):
 
 
 class ClaimFailed(NamedTuple):
-    """Told once when claims begin to fail, not for each."""
+    """Told once when claims begin to fail or to wait for a database that does not answer, not for each."""
 
     queue: str
     error: ErrorInfo

@@ -1,6 +1,7 @@
 """One PostgreSQL server for the whole run, and a mark for each tier."""
 
 import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +16,9 @@ TESTS = Path(__file__).parent
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server before pytest-xdist starts its workers, which inherit its variables."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Shells give that to what they start in the background, and every program inherits it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(session.config, "workerinput"):
         return
     stack = ExitStack()

@@ -79,7 +79,7 @@ class Claimer:
 
     @property
     def reachable(self) -> bool:
-        """False while claims fail."""
+        """False while claims fail, or wait for a database that does not answer."""
         return not self._outage.is_on
 
     @property
@@ -116,6 +116,12 @@ class Claimer:
         """Note that a waiting task will be due in ``seconds``."""
         self._look_at = min(self._look_at, time.monotonic() + seconds)
         self.next_due_in = seconds if self.next_due_in is None else min(self.next_due_in, seconds)
+
+    def withheld(self, error: Exception) -> None:
+        """Note that claims wait for an answer to something else, which the database did not give."""
+        if not self._stopped:
+            self._hungry = True
+            self._tell_failure(self._outage.note(error))
 
     def renew(self) -> None:
         """Begin anew under a new identity, whose row says nothing of sleep."""
@@ -210,7 +216,10 @@ class Claimer:
     def _fail(self, error: Exception) -> None:
         self._hungry = True
         self._failed()
-        if self._outage.fail(error):
+        self._tell_failure(self._outage.fail(error))
+
+    def _tell_failure(self, is_first: bool) -> None:
+        if is_first:
             events.tell(ClaimFailed, self._config.queue, self._outage.error)
 
     def _restored(self) -> None:

@@ -74,7 +74,13 @@ class Manager:
         self.settler = Settler(config, settle_line, requeued=self.claimer.expect)
         self.custody = Custody(config, self.settler, self.shutdown, self.presence)
         self.lease = Lease(
-            config, self._pulse_line, instance, self.custody.on_rescued, self._on_kept, failed=self._doubt
+            config,
+            self._pulse_line,
+            instance,
+            self.custody.on_rescued,
+            self._on_kept,
+            failed=self._doubt,
+            withheld=self.claimer.withheld,
         )
         self._starter = Starter(self.presence.fd, config.preload, deliver)
         self.pool = Pool(

@@ -25,13 +25,18 @@ class Outage:
         return self._failures > 0
 
     def fail(self, error: Exception) -> bool:
-        """Note a failure; return True if it is the first."""
-        now = time.monotonic()
+        """Note a failure, after which to pause; return True if it is the first."""
+        is_first = self.note(error)
+        pause = min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), PAUSE_AT_MOST_SECONDS)
+        self.over_at = time.monotonic() + pause
+        return is_first
+
+    def note(self, error: Exception) -> bool:
+        """Note a failure of somebody who pauses as long as they like; return True if it is the first."""
         self.error = ErrorInfo.of(error)
         if not self._failures:
-            self._since = now
+            self._since = time.monotonic()
         self._failures += 1
-        self.over_at = now + min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), PAUSE_AT_MOST_SECONDS)
         return self._failures == 1
 
     def end(self) -> tuple[int, float]:

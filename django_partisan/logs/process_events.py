@@ -23,7 +23,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         logging.ERROR,
         (MANAGER,),
         (QUEUE, *ERROR),
-        "claims begin to fail; once per change of state",
+        "claims begin to fail, or to wait for a database that does not answer; once per change of state",
         wording.claim_failed,
         values.with_error,
     ),

@@ -98,8 +98,12 @@ class ManagerProcess:
         try:
             wait_until(lambda: len(self.told(action)) >= count, seconds, f"{count} x {action}")
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.out()}\n{self.err()}") from None
+            raise AssertionError(f"{error}\n{self}") from None
         return self.told(action)
+
+    def __str__(self) -> str:
+        code, states = self.process.poll(), [(one.pid, one.state) for one in self.family()]
+        return f"{self.out()}\n{self.err()}\nexit code {code}, alive: {states}"
 
     def family(self) -> list[Process]:
         """Return the processes of the group: the manager, the fork server, the workers."""
@@ -130,7 +134,7 @@ class ManagerProcess:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still there after {seconds} s\n{self.out()}\n{self.err()}") from None
+            raise AssertionError(f"still there after {seconds} s\n{self}") from None
 
     def stop(self) -> int:
         """Ask it to stop; return the exit code."""
@@ -183,6 +187,7 @@ class Bench:
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
             "TEST_SETTINGS": json.dumps(chosen),
+            "PYTHONFAULTHANDLER": "1",
             "TMPDIR": str(self.temporary),
             journal.FOLDER: str(self.folder),
         }
@@ -212,7 +217,7 @@ class Bench:
         try:
             wait_until(lambda: len(self.journal(what, **more)) >= count, seconds, f"{count} x {what} {more}")
         except AssertionError as error:
-            said = "\n".join(manager.out() + manager.err() for manager in self.managers)
+            said = "\n".join(map(str, self.managers))
             raise AssertionError(f"{error}; the journal has {self.journal()}\n{said}") from None
         return self.journal(what, **more)
 

@@ -29,13 +29,15 @@ class Side:
         self.line = LineByHand()
         self.orphans: list[Orphan] = []
         self.kept: list[set[int]] = []
+        self.withheld: list[Exception] = []
         self.lease = Lease(
             config_of(),
             self.line,
             uuid.uuid4(),
             self.orphans.extend,
             self._keep,
-            lambda: None,
+            failed=lambda: None,
+            withheld=self.withheld.append,
         )
 
     def _keep(self, ids: set[int]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.backends.signals import connection_created
 
 from django_partisan import __version__, events, registry
@@ -25,6 +25,7 @@ from django_partisan.facts import (
 )
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql import leasing
 from django_partisan.sql.claiming import claim
 from django_partisan.sql.connection import execute
 from tests.db.engine.office import Office, ThreadStarter
@@ -244,6 +245,29 @@ def test_in_doubt_it_waits_for_a_claim_under_way_before_it_looks_for_what_is_unk
     assert not manager._pulse_line.busy
     assert not manager.is_idle
     office.turn_until(lambda: manager.is_idle)
+
+
+def test_claims_that_wait_for_a_database_that_does_not_answer_are_told_as_failing(
+    open_office, heard, monkeypatch
+):
+    def away(*_: object) -> None:
+        raise OperationalError("the server closed the connection")
+
+    office = open_office()
+    manager = office.manager
+    office.turn_until(lambda: manager.is_idle and not manager._pulse_line.busy)
+    with monkeypatch.context() as patched:
+        patched.setattr(leasing, "unheard", away)
+        manager._doubt()
+        office.turn_until(lambda: heard.of(ClaimFailed))
+        assert not manager.claimer.reachable
+        manager.lease._ask_at = 0.0
+        office.turn_until(lambda: manager.claimer._outage._failures > 1)
+    manager.lease._ask_at = 0.0
+    office.turn_until(lambda: heard.of(DatabaseRestored))
+
+    assert manager.claimer.reachable
+    assert len(heard.of(ClaimFailed)) == 1
 
 
 def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(open_office, gate, heard):

@@ -262,6 +262,29 @@ def test_a_refused_claim_is_told_and_put_in_doubt_and_an_outage_is_told_once(sid
     assert not side.claimer.reachable
 
 
+def test_claims_that_wait_for_another_answer_are_told_as_failing_and_end_with_the_next_claim(side, heard):
+    side.looked().claim()
+    side.looked()
+    side.claimer.withheld(AWAY)
+    side.claimer.withheld(AWAY)
+
+    [failed] = heard.of(ClaimFailed)
+    assert failed.error.type == "django.db.utils.OperationalError"
+    assert heard.of(ClaimErrored) == []
+    assert not side.claimer.reachable
+    side.claim()  # at once, though it slept: whoever waited for the answer has paused long enough
+    assert [fact.failures for fact in heard.of(DatabaseRestored)] == [2]
+    assert side.claimer.reachable
+
+
+def test_after_it_was_stopped_no_claim_is_withheld(side, heard):
+    side.claimer.stop()
+    side.claimer.withheld(AWAY)
+
+    assert heard.of(ClaimFailed) == []
+    assert side.claimer.reachable
+
+
 def test_after_a_refused_claim_it_pauses_longer_each_time(side):
     side.looked()
     pauses = []

@@ -29,9 +29,16 @@ class Side:
         self.rescued: list[Orphan] = []
         self.kept: list[set[int]] = []
         self.doubts = 0
+        self.withheld: list[Exception] = []
         self.found: list[list[TaskRow]] = []
         self.lease = Lease(
-            config_of(lease_seconds=30), self.line, uuid4(), self.rescued.extend, self._keep, self._doubt
+            config_of(lease_seconds=30),
+            self.line,
+            uuid4(),
+            self.rescued.extend,
+            self._keep,
+            self._doubt,
+            self.withheld.append,
         )
 
     def _keep(self, ids: set[int]) -> int:
@@ -118,10 +125,21 @@ def test_a_beat_that_is_not_answered_puts_in_doubt_and_is_tried_again_after_a_se
     side.beaten(AWAY)
 
     assert side.doubts == 1
+    assert side.withheld == [AWAY]
     assert not side.lease.is_ready
     assert side.turn() is None
     assert 0 < side.seconds_to_next() <= leases.RETRY_SECONDS
     assert side.turn(later=leases.RETRY_SECONDS) == "_beat"
+
+
+def test_a_beat_that_is_not_answered_later_withholds_no_claim_but_the_look_that_follows_may(side):
+    side.beaten().beaten(AWAY, later=10)
+    assert side.doubts == 1
+    assert side.withheld == []
+    side.look_for_unheard()
+    side.line.answer(AWAY)
+
+    assert side.withheld == [AWAY]
 
 
 def test_a_fault_of_ours_in_a_beat_is_not_kept_quiet(side):
@@ -149,6 +167,7 @@ def test_a_renewal_that_is_not_answered_is_tried_again_after_a_second(side, hear
     side.beaten().beaten(BURIED, later=10)
     side.turn()
     side.line.answer(AWAY)
+    assert side.withheld == [AWAY]
     assert not side.lease.is_ready
     assert side.turn() is None
     assert side.turn(later=leases.RETRY_SECONDS) == "renew"

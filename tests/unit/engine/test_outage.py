@@ -16,6 +16,17 @@ def test_only_the_first_failure_in_a_row_is_news():
     assert (outage.error.type, outage.error.message) == ("ConnectionError", "still away")
 
 
+def test_a_failure_that_is_only_noted_needs_no_pause():
+    outage = Outage()
+
+    assert outage.note(ConnectionError("away"))
+    assert not outage.note(ConnectionError("still away"))
+    assert not outage.fail(ConnectionError("still away"))
+
+    assert outage.over_at >= time.monotonic() + PAUSE_SECONDS
+    assert outage.end()[0] == 3
+
+
 def test_pauses_double_up_to_three_seconds():
     outage = Outage()
     for number in range(2000):
