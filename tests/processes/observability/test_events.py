@@ -53,6 +53,8 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
         ("Fail", "no"), ("ExitProcess",), ("Die", 9), ("Nobody",), ("LeaveTransactionOpen",), ("Pass",)
     )
     wait_until_done()
+    enqueue("Pass", times=9)  # now that none dies before, five for one of the two workers
+    wait_until_done()
     enqueue("Wait", "gate", times=6)
     watching.bench.wait_for("begun", 2, processor="Wait")
     manager.send(signal.SIGTERM)
