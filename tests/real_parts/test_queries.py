@@ -98,7 +98,11 @@ def test_runs_leave_exemplars_that_are_trace_ids_of_real_spans(loaded: Stack) ->
 
 
 def test_no_alert_that_pages_fires_on_a_healthy_system(loaded: Stack) -> None:
-    firing: list[dict[str, Any]] = loaded.prometheus.query('ALERTS{alertstate="firing",severity="critical"}')
+    # Queues of other tests are missed for a while, and rightly so. Some alerts name no queue.
+    ours = "|".join(["", *QUEUES_UNDER_LOAD])
+    firing: list[dict[str, Any]] = loaded.prometheus.query(
+        f'ALERTS{{alertstate="firing",severity="critical",queue=~"{ours}"}}'
+    )
 
     assert firing == []
 
