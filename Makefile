@@ -65,8 +65,9 @@ bench: $(VENV)/.dev ## measure drain, latency, enqueue and idle; PEERS=DIR measu
 ## Tests and checks
 
 .PHONY: test test-real coverage check check_mypy black matrix tables
+# Stolen work rather than small chunks: a module stays together, and starts its servers once.
 test: $(VENV)/.dev ## every tier of tests but real_parts, in parallel and random order
-	$(BIN)/pytest tests -n $(N)
+	$(BIN)/pytest tests -n $(N) --dist worksteal
 
 # One process: the tests share one Prometheus, and each looks for the programs it needs.
 test-real: $(VENV)/.dev ## with Prometheus, Alertmanager and rsyslog where installed; the rest is skipped, with a reason
