@@ -61,6 +61,7 @@ class Starter:
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
+            del work  # or the last worker to go keeps its descriptors until the next piece of work
 
     def _start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
         result: WorkerProcess | Exception
