@@ -16,9 +16,6 @@ TESTS = Path(__file__).parent
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server before pytest-xdist starts its workers, which inherit its variables."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Shells give that to what they start in the background, and every program inherits it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(session.config, "workerinput"):
         return
     stack = ExitStack()
@@ -28,6 +25,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # DATABASE_URL would give the workers of pytest-xdist other settings than a run without them has.
     variables.pop("DATABASE_URL", None)
     os.environ.update(variables)
+
+
+def pytest_configure() -> None:
+    """Heed SIGINT, which shells ignore in what they start in the background, and programs inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

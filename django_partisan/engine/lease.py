@@ -41,8 +41,7 @@ class Lease:
     """The identity and the heartbeat of a manager; ``rescued`` gets the tasks taken over, in the loop.
 
     ``kept`` gets, after the lease was lost, the ids of the tasks that are still ours. ``failed`` is
-    called when the answer to a rescue may have been lost with its connection; ``withheld`` when claims
-    have to wait because of an error.
+    called with the error when the database did not answer: what it did may be lost with its connection.
     """
 
     def __init__(
@@ -52,8 +51,7 @@ class Lease:
         lock_name: uuid.UUID,
         rescued: Callable[[list[Orphan]], None],
         kept: Callable[[set[int]], int],
-        failed: Callable[[], None],
-        withheld: Callable[[Exception], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self.id = uuid.uuid4()
         self._config = config
@@ -63,7 +61,6 @@ class Lease:
         self._kept = kept
         self._host = socket.gethostname()
         self._failed = failed
-        self._withheld = withheld
         self._duty: tuple[Call, Done] = (self._beat, self._on_beaten)
         """What to ask the database next; after a lost lease, to be known to it again."""
         self._is_registered = False
@@ -113,7 +110,7 @@ class Lease:
         def done(result: Any) -> None:
             if isinstance(result, Exception):
                 self._ask_at = self._beat_at = time.monotonic() + RETRY_SECONDS
-                self._withheld(result)
+                self._failed(result)
             else:
                 found(result)
 
@@ -174,9 +171,7 @@ class Lease:
             if not isinstance(result, Error):
                 raise result
             self._beat_at = now + RETRY_SECONDS
-            self._failed()
-            if not self._is_ready:
-                self._withheld(result)
+            self._failed(result)
         elif not result.is_alive:
             self._lose(now)
         else:
@@ -199,7 +194,7 @@ class Lease:
         def renewed(result: Any) -> None:
             if isinstance(result, Exception):
                 self._beat_at = time.monotonic() + RETRY_SECONDS
-                self._withheld(result)
+                self._failed(result)
                 return
             self._is_ready = True
             self._duty = (self._beat, self._on_beaten)

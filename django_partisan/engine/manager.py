@@ -79,8 +79,7 @@ class Manager:
             instance,
             self.custody.on_rescued,
             self._on_kept,
-            failed=self._doubt,
-            withheld=self.claimer.withheld,
+            failed=self._on_pulse_failed,
         )
         self._starter = Starter(self.presence.fd, config.preload, deliver)
         self.pool = Pool(
@@ -184,6 +183,11 @@ class Manager:
     def _doubt(self) -> None:
         """Note that an answer of the database was lost: a task may be ours that nobody here knows."""
         self._in_doubt = True
+
+    def _on_pulse_failed(self, error: Exception) -> None:
+        if self._in_doubt:  # what would end the doubt is not answered either
+            self.claimer.withheld(error)
+        self._doubt()
 
     def _look_for_unheard(self) -> None:
         if not self.claimer.busy:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -25,7 +26,7 @@ if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not Non
     raise RuntimeError("not in a worker")
 
 
-class Recorded(BaseTaskProcessor):
+class Recorded(BaseTaskProcessor, ABC):
     """A processor whose runs stand in the journal; the work is for its subclasses."""
 
     UNIQUE_FOR_PARAMS = False
@@ -34,8 +35,9 @@ class Recorded(BaseTaskProcessor):
         with journal.recorded(self):
             self.work(*self.args, **self.kwargs)
 
+    @abstractmethod
     def work(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError
+        """Do the work."""
 
 
 @registry.register

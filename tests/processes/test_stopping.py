@@ -221,20 +221,19 @@ def test_descriptors_and_threads_stay_the_same_while_workers_come_and_go(bench: 
 
 
 def after_recycling(bench: Bench, manager: ManagerProcess, count: int) -> tuple[int, int]:
-    """Recycle ``count`` workers; return how many descriptors and threads the manager has at least then."""
+    """Recycle ``count`` workers; return how many descriptors and threads the manager has then."""
     exits = len(manager.told("worker.exited")) + count
     bulk_delay(processors.Pass(index) for index in range(count))
     manager.wait_for("worker.exited", exits)
     manager.wait_for("worker.ready", exits + 2)
-    seen: list[tuple[int, int]] = []
+    seen = [resources(manager.pid)]
 
-    def has_looked() -> bool:
+    def is_steady() -> bool:
         seen.append(resources(manager.pid))
-        return len(seen) >= 100
+        return seen[-5:].count(seen[-1]) == 5
 
-    wait_until(has_looked)  # a second: what is just being closed is not what stays
-    descriptors, threads = zip(*seen, strict=True)
-    return min(descriptors), min(threads)
+    wait_until(is_steady)
+    return seen[-1]
 
 
 def resources(pid: int) -> tuple[int, int]:

@@ -29,15 +29,14 @@ class Side:
         self.line = LineByHand()
         self.orphans: list[Orphan] = []
         self.kept: list[set[int]] = []
-        self.withheld: list[Exception] = []
+        self.failures: list[Exception] = []
         self.lease = Lease(
             config_of(),
             self.line,
             uuid.uuid4(),
             self.orphans.extend,
             self._keep,
-            failed=lambda: None,
-            withheld=self.withheld.append,
+            self.failures.append,
         )
 
     def _keep(self, ids: set[int]) -> int:
@@ -163,11 +162,13 @@ def test_tasks_are_kept_though_the_first_answer_was_lost_with_its_connection(sid
     side.beat()
     side.lease.turn(0.0)
     side.line.call(connection)
-    side.line.answer(OperationalError("the connection is lost"))
+    lost = OperationalError("the connection is lost")
+    side.line.answer(lost)
     side.lease.beat_soon()
     side.lease.turn(0.0)
     side.call()
 
+    assert side.failures == [lost]
     assert side.kept == [{row[ID]}]
 
 

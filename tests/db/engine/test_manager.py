@@ -247,27 +247,49 @@ def test_in_doubt_it_waits_for_a_claim_under_way_before_it_looks_for_what_is_unk
     office.turn_until(lambda: manager.is_idle)
 
 
+def _away(*_: object) -> None:
+    raise OperationalError("the server closed the connection")
+
+
 def test_claims_that_wait_for_a_database_that_does_not_answer_are_told_as_failing(
     open_office, heard, monkeypatch
 ):
-    def away(*_: object) -> None:
-        raise OperationalError("the server closed the connection")
-
     office = open_office()
     manager = office.manager
     office.turn_until(lambda: manager.is_idle and not manager._pulse_line.busy)
     with monkeypatch.context() as patched:
-        patched.setattr(leasing, "unheard", away)
+        patched.setattr(leasing, "unheard", _away)
         manager._doubt()
         office.turn_until(lambda: heard.of(ClaimFailed))
         assert not manager.claimer.reachable
-        manager.lease._ask_at = 0.0
-        office.turn_until(lambda: manager.claimer._outage._failures > 1)
-    manager.lease._ask_at = 0.0
     office.turn_until(lambda: heard.of(DatabaseRestored))
 
     assert manager.claimer.reachable
     assert len(heard.of(ClaimFailed)) == 1
+
+
+def test_claims_that_wait_for_the_first_heartbeat_are_told_as_failing(open_office, heard, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(leasing, "beat", _away)
+        office = open_office()
+        office.turn_until(lambda: heard.of(ClaimFailed))
+    office.turn_until(lambda: heard.of(DatabaseRestored))
+
+    assert office.manager.claimer.reachable
+
+
+def test_a_heartbeat_whose_answer_alone_was_lost_is_no_outage(open_office, heard, monkeypatch):
+    office = open_office()
+    manager = office.manager
+    office.turn_until(lambda: manager.is_idle and not manager._pulse_line.busy)
+    with monkeypatch.context() as patched:
+        patched.setattr(leasing, "beat", _away)
+        manager.lease.beat_soon()
+        office.turn_until(lambda: manager._in_doubt)
+    office.turn_until(lambda: manager.is_idle)
+
+    assert heard.of(ClaimFailed) == []
+    assert manager.claimer.reachable
 
 
 def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(open_office, gate, heard):

@@ -37,7 +37,7 @@ def test_the_defaults_are_those_of_the_readme():
 
 
 def test_a_processor_without_run_says_so():
-    with pytest.raises(NotImplementedError, match="Letter has no run"):
+    with pytest.raises(NotImplementedError, match="Letter has no run"):  # as Python says of what is abstract
         Letter().run()
 
 

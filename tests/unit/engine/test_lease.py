@@ -28,8 +28,7 @@ class Side:
         self.line = LineByHand()
         self.rescued: list[Orphan] = []
         self.kept: list[set[int]] = []
-        self.doubts = 0
-        self.withheld: list[Exception] = []
+        self.failures: list[Exception] = []
         self.found: list[list[TaskRow]] = []
         self.lease = Lease(
             config_of(lease_seconds=30),
@@ -37,16 +36,12 @@ class Side:
             uuid4(),
             self.rescued.extend,
             self._keep,
-            self._doubt,
-            self.withheld.append,
+            self.failures.append,
         )
 
     def _keep(self, ids: set[int]) -> int:
         self.kept.append(ids)
         return 3
-
-    def _doubt(self) -> None:
-        self.doubts += 1
 
     def turn(self, later: float = 0.0) -> str | None:
         self.lease.turn(time.monotonic() + later)
@@ -121,25 +116,14 @@ def test_a_colleague_of_this_host_that_has_just_gone_is_noticed_without_waiting_
     assert side.turn(later=leases.WATCH_SECONDS * 2) == "_beat"
 
 
-def test_a_beat_that_is_not_answered_puts_in_doubt_and_is_tried_again_after_a_second(side):
+def test_a_beat_that_is_not_answered_is_told_and_tried_again_after_a_second(side):
     side.beaten(AWAY)
 
-    assert side.doubts == 1
-    assert side.withheld == [AWAY]
+    assert side.failures == [AWAY]
     assert not side.lease.is_ready
     assert side.turn() is None
     assert 0 < side.seconds_to_next() <= leases.RETRY_SECONDS
     assert side.turn(later=leases.RETRY_SECONDS) == "_beat"
-
-
-def test_a_beat_that_is_not_answered_later_withholds_no_claim_but_the_look_that_follows_may(side):
-    side.beaten().beaten(AWAY, later=10)
-    assert side.doubts == 1
-    assert side.withheld == []
-    side.look_for_unheard()
-    side.line.answer(AWAY)
-
-    assert side.withheld == [AWAY]
 
 
 def test_a_fault_of_ours_in_a_beat_is_not_kept_quiet(side):
@@ -167,7 +151,7 @@ def test_a_renewal_that_is_not_answered_is_tried_again_after_a_second(side, hear
     side.beaten().beaten(BURIED, later=10)
     side.turn()
     side.line.answer(AWAY)
-    assert side.withheld == [AWAY]
+    assert side.failures == [AWAY]
     assert not side.lease.is_ready
     assert side.turn() is None
     assert side.turn(later=leases.RETRY_SECONDS) == "renew"
@@ -192,6 +176,7 @@ def test_after_a_look_that_was_not_answered_it_waits_a_second_rather_than_spin(s
     side.line.answer(AWAY)
 
     assert side.found == []
+    assert side.failures == [AWAY]
     assert not side.look_for_unheard()
     assert 0 < side.seconds_to_next() <= leases.RETRY_SECONDS
     later = time.monotonic() + leases.RETRY_SECONDS

@@ -21,6 +21,8 @@ def test_a_failure_that_is_only_noted_needs_no_pause():
 
     assert outage.note(ConnectionError("away"))
     assert not outage.note(ConnectionError("still away"))
+    assert outage.is_on
+    assert outage.over_at == 0.0
     assert not outage.fail(ConnectionError("still away"))
 
     assert outage.over_at >= time.monotonic() + PAUSE_SECONDS

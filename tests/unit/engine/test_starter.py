@@ -5,7 +5,9 @@ import selectors
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing import forkserver
 from typing import Any
 
@@ -20,6 +22,7 @@ from django_partisan.engine.worker import FLUSHED, READY, RETIRING
 from django_partisan.engine.worker_process import WorkerProcess
 from django_partisan.exceptions import CannotStart
 from tests.unit.engine.doubles import FakeWorker, spec_of
+from tests.unit.engine.stand_ins import wait_until
 
 PATIENCE_SECONDS = 30.0
 
@@ -138,6 +141,29 @@ def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
 
     assert loop.result(lambda done: starter.collect(worker.seen, done)) == known
     assert worker.process.joined == [starting.EXIT_CODE_SECONDS]
+
+
+class Gone:
+    """A worker whose process has ended."""
+
+    exitcode = 0
+
+    @property
+    def process(self) -> "Gone":
+        return self
+
+    def join(self, timeout: float) -> None:
+        pass
+
+
+def test_a_worker_that_was_collected_is_let_go(loop: Loop, starter: Starter):
+    worker: Any = Gone()
+    kept = weakref.ref(worker)
+
+    assert loop.result(partial(starter.collect, worker)) == 0
+    del worker
+
+    wait_until(lambda: kept() is None)
 
 
 def test_a_temporary_folder_with_a_long_path_is_refused(monkeypatch: pytest.MonkeyPatch):
