@@ -80,8 +80,8 @@ check: $(VENV)/.dev check_mypy ## style, types, import contracts, migrations, th
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
-	$(BIN)/python -m lab.postgres run -- $(BIN)/python tests/manage.py makemigrations --check --dry-run
-	$(BIN)/python -m lab.wheel
+	$(BIN)/python -m tools.postgres run -- $(BIN)/python tests/manage.py makemigrations --check --dry-run
+	$(BIN)/python -m tools.wheel
 
 check_mypy: $(VENV)/.dev ## types alone
 	$(BIN)/mypy
@@ -94,7 +94,7 @@ matrix: $(VENV)/.dev ## the oldest and newest Python and Django, with psycopg2 a
 	$(BIN)/nox
 
 tables: $(VENV)/.dev ## write the generated tables of the documentation anew
-	$(BIN)/python -m lab.document_tables
+	$(BIN)/python -m tools.document_tables
 
 ## Releases: write CHANGELOG.md first; the version is committed and tagged, nothing is pushed
 

@@ -15,7 +15,7 @@ from bench.measurement import Measurement, append
 from bench.plan import Plan
 from bench.scenarios import SCENARIOS, Options
 from bench.subject import Failed, Subject
-from lab import postgres
+from tools import postgres
 
 
 def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:

@@ -90,9 +90,9 @@ def _enqueue(watch: Watch, tasks: int) -> None:
 
 
 def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
-    from django_partisan.conf import queue_config
-    from django_partisan.engine.execution import Executor
-    from django_partisan.engine.wire import Frames, frame
+    from django_partisan.config.queues import queue_config
+    from django_partisan.engine.pipe import Frames, frame
+    from django_partisan.engine.worker.executor import Executor
     from django_partisan.models import ManagerLease
     from django_partisan.sql.claiming import ID, PRIORITY, TOKEN, claim
     from django_partisan.sql.connection import open_connection

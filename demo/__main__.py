@@ -13,7 +13,7 @@ import django
 from django.core.management import call_command
 
 from demo import catalogue
-from lab import postgres
+from tools import postgres
 
 OUTPUT = Path("build") / "demo"
 INTERRUPTED = 128 + signal.SIGINT

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lab import database_url
+from tools import database_url
 
 SECRET_KEY = os.environ.get("DEMO_SECRET_KEY", "not a secret: for the demo on loopback only")
 DEBUG = False

@@ -106,7 +106,7 @@ def watched(folder: Path) -> Iterator[Telemetry]:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        from lab.otlp_sink import OtlpSink
+        from tools.otlp_sink import OtlpSink
     except ImportError:
         yield telemetry
         return

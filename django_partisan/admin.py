@@ -18,9 +18,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
-from django_partisan import observability, redaction
 from django_partisan.admin_filters import ProcessorFilter, QueueFilter, ReasonFilter
+from django_partisan.config import observability
 from django_partisan.models import ManagerLease, Task
+from django_partisan.telemetry import redaction
 
 if TYPE_CHECKING:
     TaskAdminBase = admin.ModelAdmin[Task]

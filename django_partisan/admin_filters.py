@@ -6,17 +6,19 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from django_partisan import conf, facts, registry
+from django_partisan import registry
+from django_partisan.config import queues
 from django_partisan.models import Task
+from django_partisan.telemetry import events
 
 FAILURE_REASONS = (
-    facts.REASON_ERROR,
-    facts.REASON_RETRIES_EXHAUSTED,
-    facts.REASON_MAX_POSTPONES,
-    facts.REASON_UNREGISTERED,
-    facts.REASON_WORKER_LOST,
-    facts.REASON_TIMEOUT,
-    facts.REASON_UNSETTLEABLE,
+    events.REASON_ERROR,
+    events.REASON_RETRIES_EXHAUSTED,
+    events.REASON_MAX_POSTPONES,
+    events.REASON_UNREGISTERED,
+    events.REASON_WORKER_LOST,
+    events.REASON_TIMEOUT,
+    events.REASON_UNSETTLEABLE,
 )
 
 
@@ -36,7 +38,7 @@ class QueueFilter(KnownValuesFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the queues of the settings."""
-        return [(name, name) for name in conf.queue_names()]
+        return [(name, name) for name in queues.queue_names()]
 
 
 class ProcessorFilter(KnownValuesFilter):

@@ -8,8 +8,9 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.db import connections
 
-from django_partisan import conf, observability, registry
-from django_partisan.conf import Problem
+from django_partisan import registry
+from django_partisan.config import observability, queues
+from django_partisan.config.queues import Problem
 from django_partisan.sql.connection import task_database
 
 TAG: Final = "partisan"
@@ -25,11 +26,11 @@ UNKNOWN_QUEUE: Final = "partisan.E008"
 SHARED_PORT: Final = "partisan.W001"
 
 _OF_QUEUES: Final = {
-    conf.WRONG_SHAPE: (SHAPE, "Write PARTISAN_CONFIG = {'default': {'WORKERS_COUNT': 4}}, for example."),
-    conf.WRONG_QUEUE_NAME: (QUEUE_NAME, "Name each queue with a short string."),
-    conf.UNKNOWN_KEY: (UNKNOWN_KEY, "Correct the key, or remove it."),
-    conf.WRONG_VALUE: (WRONG_VALUE, "Correct the value, or remove the setting to have its default."),
-    conf.MIN_ABOVE_MAX: (MIN_ABOVE_MAX, "Lower MIN_QUEUE_SIZE or raise MAX_QUEUE_SIZE of this queue."),
+    queues.WRONG_SHAPE: (SHAPE, "Write PARTISAN_CONFIG = {'default': {'WORKERS_COUNT': 4}}, for example."),
+    queues.WRONG_QUEUE_NAME: (QUEUE_NAME, "Name each queue with a short string."),
+    queues.UNKNOWN_KEY: (UNKNOWN_KEY, "Correct the key, or remove it."),
+    queues.WRONG_VALUE: (WRONG_VALUE, "Correct the value, or remove the setting to have its default."),
+    queues.MIN_ABOVE_MAX: (MIN_ABOVE_MAX, "Lower MIN_QUEUE_SIZE or raise MAX_QUEUE_SIZE of this queue."),
 }
 
 
@@ -37,7 +38,7 @@ _OF_QUEUES: Final = {
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Tell what is wrong with the settings of queues."""
     messages: list[CheckMessage] = []
-    for problem in conf.problems():
+    for problem in queues.problems():
         identity, hint = _OF_QUEUES[problem.kind]
         messages.append(Error(str(problem), hint=hint, id=identity))
     return messages
@@ -87,7 +88,7 @@ def _of_observability(problem: Problem) -> CheckMessage:
 
 
 def _strayed() -> Iterator[CheckMessage]:
-    known = conf.queue_names()
+    known = queues.queue_names()
     listed = ", ".join(map(repr, known))
     for name, processor_class in registry.registered().items():
         queue = processor_class.QUEUE_NAME

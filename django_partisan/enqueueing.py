@@ -14,9 +14,13 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from django_partisan import arguments, events
-from django_partisan.conf import check_queue_name
-from django_partisan.facts import (
+from django_partisan import arguments
+from django_partisan.config.queues import check_queue_name
+from django_partisan.models import Task
+from django_partisan.sql.connection import task_database
+from django_partisan.sql.enqueueing import NewTask, insert_task, insert_tasks, wake
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     Enqueueing,
     ErrorInfo,
     TaskDeduplicated,
@@ -24,9 +28,6 @@ from django_partisan.facts import (
     TaskEnqueueFailed,
     TaskRef,
 )
-from django_partisan.models import Task
-from django_partisan.sql.connection import task_database
-from django_partisan.sql.enqueueing import NewTask, insert_task, insert_tasks, wake
 
 if TYPE_CHECKING:
     from django_partisan.processor import BaseTaskProcessor
@@ -38,19 +39,19 @@ def enqueue(processor: "BaseTaskProcessor", priority: int | None, execute_after:
     """Insert one task, or lock its waiting twin, in the caller's transaction; return the row."""
     name, queue = type(processor).__name__, processor.QUEUE_NAME
     scope = Enqueueing(queue, name)
-    with events.around(scope):
+    with bus.around(scope):
         new = _new_task(processor, priority, execute_after)
         connection = connections[task_database()]
         try:
             task, inserted = insert_task(connection, new)
         except Exception as error:
-            events.tell(TaskEnqueueFailed, queue, name, new.priority, ErrorInfo.of(error))
+            bus.emit(TaskEnqueueFailed, queue, name, new.priority, ErrorInfo.of(error))
             raise
         scope.task_id = task.pk
         scope.deduplicated = not inserted
     if connection.in_atomic_block:
         _wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
-    if events.wanted(TaskEnqueued if inserted else TaskDeduplicated):
+    if bus.wanted(TaskEnqueued if inserted else TaskDeduplicated):
         _after_commit(connection, lambda: _tell_enqueued(task, inserted, new.arguments))
     return task
 
@@ -64,7 +65,7 @@ def enqueue_many(
     kinds = {type(processor) for processor in processors}
     name = kinds.pop().__name__ if len(kinds) == 1 else None
     scope = Enqueueing(processors[0].QUEUE_NAME, name, len(processors))
-    with events.around(scope):
+    with bus.around(scope):
         tasks = []
         for processor in processors:
             # What the subscribers want stored is asked for each task: they see whose turn it is.
@@ -75,12 +76,12 @@ def enqueue_many(
         try:
             rows = insert_tasks(connection, distinct)
         except Exception as error:
-            events.tell(TaskEnqueueFailed, scope.queue, name or "", priority, ErrorInfo.of(error))
+            bus.emit(TaskEnqueueFailed, scope.queue, name or "", priority, ErrorInfo.of(error))
             raise
         scope.task_ids = [rows[place][0] for place in places]
         scope.deduplicated = not any(inserted for _, inserted in rows)
     _wake_after_commit(connection, {task.queue for task in tasks})
-    if events.wanted(TaskEnqueued) or events.wanted(TaskDeduplicated):
+    if bus.wanted(TaskEnqueued) or bus.wanted(TaskDeduplicated):
         told = [
             (rows[place], tasks[index], distinct[place] is tasks[index]) for index, place in enumerate(places)
         ]
@@ -102,7 +103,7 @@ def _new_task(
     args, kwargs = processor.args, processor.kwargs
     text = arguments.encode(name, args, kwargs)
     key = arguments.unique_key(name, args, kwargs, text) if processor.UNIQUE_FOR_PARAMS else None
-    headers = events.headers()
+    headers = bus.headers()
     context = json.dumps(headers) if headers else None
     return NewTask(queue, name, priority, execute_after, text, context, key)
 
@@ -174,9 +175,9 @@ def _tell_enqueued(task: Task, inserted: bool, arguments_text: str) -> None:
         due_at = task.execute_after
         if timezone.is_naive(due_at):  # USE_TZ = False
             due_at = timezone.make_aware(due_at)
-        events.tell(TaskEnqueued, ref, due_at, not task.ready, arguments_text)
+        bus.emit(TaskEnqueued, ref, due_at, not task.ready, arguments_text)
     else:
-        events.tell(TaskDeduplicated, ref)
+        bus.emit(TaskDeduplicated, ref)
 
 
 def _tell_all_enqueued(told: list[tuple[tuple[int, bool], NewTask, bool]]) -> None:
@@ -185,6 +186,6 @@ def _tell_all_enqueued(told: list[tuple[tuple[int, bool], NewTask, bool]]) -> No
         ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
         if inserted and is_first:
             due_at = new.execute_after or now
-            events.tell(TaskEnqueued, ref, due_at, due_at > now, new.arguments)
+            bus.emit(TaskEnqueued, ref, due_at, due_at > now, new.arguments)
         else:
-            events.tell(TaskDeduplicated, ref)
+            bus.emit(TaskDeduplicated, ref)

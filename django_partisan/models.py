@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from django_partisan.conf import DEFAULT_QUEUE, QUEUE_NAME_MAX_LENGTH
+from django_partisan.config.queues import DEFAULT_QUEUE, QUEUE_NAME_MAX_LENGTH
 from django_partisan.registry import PROCESSOR_NAME_MAX_LENGTH
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 
-from django_partisan import enqueueing, events
-from django_partisan.conf import DEFAULT_QUEUE
+from django_partisan import enqueueing
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.facts import TaskRef
+from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, PROCESSOR, RETRIES, TaskRow
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import TaskRef
 
 
 class CurrentTask:
@@ -55,12 +56,12 @@ class BaseTaskProcessor:
     @cached_property
     def log(self) -> Any:
         """A structlog logger that names the running task in every line."""
-        return events.tool("log", self._named(), type(self))
+        return bus.tool("log", self._named(), type(self))
 
     @cached_property
     def metrics(self) -> Any:
         """The measures that the class declares in ``MEASURES``, with ``inc()`` and ``observe()``."""
-        return events.tool("metrics", self._named(), type(self))
+        return bus.tool("metrics", self._named(), type(self))
 
     @property
     def task(self) -> CurrentTask:

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from django.dispatch import Signal
 
-from django_partisan import events, registry
-from django_partisan.facts import (
+from django_partisan import registry
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     Fact,
     Run,
     TaskCompleted,
@@ -34,13 +35,13 @@ class TaskSignal(Signal):
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
         super().connect(*args, **kwargs)
-        events.refresh()
+        bus.refresh()
 
     def disconnect(self, *args: Any, **kwargs: Any) -> bool:
         try:
             return super().disconnect(*args, **kwargs)
         finally:
-            events.refresh()
+            bus.refresh()
 
 
 task_enqueued: Final = TaskSignal()
@@ -72,7 +73,7 @@ _OUTCOMES: Final[dict[type, str]] = {
 }
 
 
-class SignalSubscriber(events.Subscriber):
+class SignalSubscriber(bus.Subscriber):
     """Send facts as Django signals, where anybody receives them."""
 
     name = "signals"
@@ -96,8 +97,8 @@ _subscriber: Final = SignalSubscriber()
 
 def install() -> None:
     """Have this process's facts sent as signals."""
-    if _subscriber not in events.subscribers():
-        events.subscribe(_subscriber)
+    if _subscriber not in bus.subscribers():
+        bus.subscribe(_subscriber)
 
 
 def _send(signal: TaskSignal, task: TaskRef | Run, **values: Any) -> None:

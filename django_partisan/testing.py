@@ -29,15 +29,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from django_partisan import arguments
-from django_partisan.conf import DEFAULT_QUEUE, queue_config
-from django_partisan.engine.execution import COMPLETED as RETURNED
-from django_partisan.engine.execution import SETTLED, Executor
-from django_partisan.facts import ErrorInfo
+from django_partisan.config.queues import DEFAULT_QUEUE, queue_config
+from django_partisan.engine.worker.executor import COMPLETED as RETURNED
+from django_partisan.engine.worker.executor import SETTLED, Executor
 from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_ERROR, Outcome, settle_completed, settle_others
+from django_partisan.telemetry.events import ErrorInfo
 
 COMPLETED: Final = "completed"
 POSTPONED: Final = "postponed"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from django_partisan import events
-from lab import postgres
+from django_partisan.telemetry import bus
+from tools import postgres
 
 TESTS = Path(__file__).parent
 
@@ -42,4 +42,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _nothing_swallowed_yet() -> None:
     """Let each test count for itself the errors of those who watch."""
-    events.swallowed.clear()
+    bus.swallowed.clear()

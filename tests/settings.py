@@ -2,7 +2,7 @@
 
 import os
 
-from lab import database_url
+from tools import database_url
 
 SECRET_KEY = "not a secret: for tests only"
 DEBUG = False

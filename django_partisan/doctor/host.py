@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Final
 
-from django_partisan import conf
+from django_partisan.config import queues
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
 from django_partisan.doctor.subject import Subject
+from django_partisan.engine.forkserver.spawner import METHOD
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.starter import METHOD
 from django_partisan.exceptions import CannotStart
 
 NAME: Final = "host"
@@ -35,7 +35,7 @@ def _start_method() -> Finding:
 
 
 def _workers(queue: str) -> Finding:
-    workers, cores = conf.queue_value(queue, "WORKERS_COUNT"), conf.usable_cores()
+    workers, cores = queues.queue_value(queue, "WORKERS_COUNT"), queues.usable_cores()
     message = f"{workers} workers on {cores} usable cores."
     if workers <= 16 * cores:
         return Finding(NAME, FINE, message)

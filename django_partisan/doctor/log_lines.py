@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from django_partisan import observability
+from django_partisan.config import observability
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
 from django_partisan.doctor.subject import Subject
 from django_partisan.exceptions import CannotStart

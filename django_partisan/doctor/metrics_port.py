@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from django_partisan import __version__, observability
+from django_partisan import __version__
+from django_partisan.config import observability
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
 from django_partisan.doctor.subject import Subject
 

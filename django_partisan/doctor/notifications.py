@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan import conf
+from django_partisan.config import queues
 from django_partisan.doctor.finding import FINE, WARNING, Finding
 from django_partisan.doctor.subject import Subject
 from django_partisan.sql.connection import execute, fetch_all, open_connection
@@ -24,7 +24,7 @@ CHANNEL_OF_DOCTOR: Final = f"{CHANNEL}_doctor"
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Send a notification to ourselves, over a connection like the managers'."""
-    listens = conf.queue_value(subject.queue, "LISTEN")
+    listens = queues.queue_value(subject.queue, "LISTEN")
     with closing(open_connection("doctor")) as listener, closing(open_connection("doctor")) as sender:
         execute(listener, f"LISTEN {CHANNEL_OF_DOCTOR}")
         pooled = is_pooled(listener)
@@ -70,7 +70,7 @@ def _arrived(pooled: bool, listens: bool) -> Finding:
 
 
 def _lost(queue: str, pooled: bool, listens: bool) -> Finding:
-    delay = conf.queue_value(queue, "SLEEP_DELAY_SECONDS")
+    delay = queues.queue_value(queue, "SLEEP_DELAY_SECONDS")
     why = "a pooler in transaction mode stands between" if pooled else "something swallows it"
     message = f"No notification arrives within {WAIT_SECONDS:g} s: {why}"
     if not listens:

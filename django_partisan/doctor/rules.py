@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from django_partisan import __version__, shipped
+from django_partisan import __version__, bundled_files
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
 from django_partisan.doctor.subject import Subject
 from django_partisan.metrics import catalogue
@@ -23,7 +23,7 @@ _SUFFIXES_OF_HISTOGRAM: Final = ("_bucket", "_count", "_sum")
 def look(subject: Subject) -> Iterator[Finding]:
     """Look at an exported folder if one is given, else at what is shipped."""
     if subject.rules is None:
-        yield from _judge_names(shipped.folder_of(GRAFANA), "The shipped rules and dashboards")
+        yield from _judge_names(bundled_files.folder_of(GRAFANA), "The shipped rules and dashboards")
         yield Finding(
             NAME, SKIPPED, "Which rules Prometheus loads is not known here.",
             "Give the folder that partisan_export wrote with --rules.",
@@ -52,7 +52,7 @@ def names_in(text: str) -> set[str]:
 
 
 def _judge_manifest(folder: Path) -> Finding:
-    manifest = shipped.manifest_of(folder)
+    manifest = bundled_files.manifest_of(folder)
     if manifest is None:
         return Finding(NAME, WARNING, f"{folder} was not written by partisan_export.", AGAIN)
     if manifest["version"] != __version__:
@@ -61,7 +61,7 @@ def _judge_manifest(folder: Path) -> Finding:
     changed = [
         name
         for name, digest in manifest["files"].items()
-        if not (folder / name).is_file() or shipped.digest_of(folder / name) != digest
+        if not (folder / name).is_file() or bundled_files.digest_of(folder / name) != digest
     ]
     own = f"; changed since: {', '.join(changed)}" if changed else ""
     return Finding(NAME, FINE, f"{folder} is of version {__version__}{own}.")

@@ -6,7 +6,7 @@ from typing import Final
 from django.core.checks import ERROR as ERROR_LEVEL
 from django.core.checks import run_checks
 
-from django_partisan import conf
+from django_partisan.config import queues
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
 from django_partisan.doctor.subject import Subject
 from django_partisan.exceptions import UnknownQueue, WrongSetting
@@ -22,9 +22,9 @@ def look(subject: Subject) -> Iterator[Finding]:
         status = ERROR if message.level >= ERROR_LEVEL else WARNING
         yield Finding(NAME, status, f"{message.msg} ({message.id})", message.hint or "")
     try:
-        conf.check_queue_name(subject.queue)
+        queues.check_queue_name(subject.queue)
     except (UnknownQueue, WrongSetting) as error:
         yield Finding(NAME, ERROR, str(error))
         return
     if not messages:
-        yield Finding(NAME, FINE, f"Nothing is wrong; queues: {', '.join(conf.queue_names())}.")
+        yield Finding(NAME, FINE, f"Nothing is wrong; queues: {', '.join(queues.queue_names())}.")

@@ -8,7 +8,7 @@ from structlog.dev import ConsoleRenderer, plain_traceback
 
 from django_partisan.logs.cutting import GAP, STACK_TRACE
 from django_partisan.logs.ecs import fields_of
-from django_partisan.redaction import cut
+from django_partisan.telemetry.redaction import cut
 
 _LABEL: Final = "labels."
 _SHOWN: Final = {

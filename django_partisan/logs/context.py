@@ -9,8 +9,9 @@ from typing import Any, Final
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 from structlog.contextvars import bind_contextvars, get_contextvars, reset_contextvars
 
-from django_partisan import observability, redaction
-from django_partisan.telemetry_context import process_span_id
+from django_partisan.config import observability
+from django_partisan.telemetry import redaction
+from django_partisan.telemetry.trace_context import process_span_id
 
 CARRIED_PREFIX: Final = "ctx."
 """Begins the header of each carried key; no propagator's header has a dot."""

@@ -6,7 +6,7 @@ Pipes write up to 4,096 bytes in one piece; a longer line can be torn by other p
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from django_partisan.redaction import cut
+from django_partisan.telemetry.redaction import cut
 
 STACK_TRACE: Final = "error.stack_trace"
 GAP: Final = "\n[…]\n"

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from django_partisan.facts import ErrorInfo
 from django_partisan.logs import cutting
 from django_partisan.logs.context import event_id, labels
 from django_partisan.logs.fields import COMMON, of_error
 from django_partisan.logs.service import service_fields
 from django_partisan.logs.table import EVENTS
+from django_partisan.telemetry.events import ErrorInfo
 
 ECS_VERSION: Final = "9.4.0"
 RECORD_FIELDS: Final = "partisan_fields"

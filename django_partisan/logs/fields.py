@@ -2,9 +2,10 @@
 
 from typing import Any, Final, NamedTuple
 
-from django_partisan import observability, redaction
-from django_partisan.facts import ErrorInfo, Run, TaskRef
-from django_partisan.telemetry_context import enqueued_trace_id
+from django_partisan.config import observability
+from django_partisan.telemetry import redaction
+from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef
+from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 ERROR_MESSAGE_MAX_BYTES: Final = 1024
 IDS_MAX: Final = 100

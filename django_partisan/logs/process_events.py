@@ -3,13 +3,13 @@
 import logging
 from typing import Final
 
-from django_partisan import facts
 from django_partisan.logs import values, wording
 from django_partisan.logs.event import MANAGER, WORKER, Event, optional
 from django_partisan.logs.fields import DURATION, ERROR, QUEUE, REASON, WORKER_FIELDS, keyword, long
+from django_partisan.telemetry import events
 
 PROCESS_EVENTS: Final[dict[type, Event]] = {
-    facts.LeaseLost: Event(
+    events.LeaseLost: Event(
         "manager.lease_lost",
         logging.ERROR,
         (MANAGER,),
@@ -18,7 +18,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.lease_lost,
         values.lease_lost,
     ),
-    facts.ClaimFailed: Event(
+    events.ClaimFailed: Event(
         "claim.failed",
         logging.ERROR,
         (MANAGER,),
@@ -27,7 +27,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.claim_failed,
         values.with_error,
     ),
-    facts.DatabaseRestored: Event(
+    events.DatabaseRestored: Event(
         "database.restored",
         logging.INFO,
         (MANAGER,),
@@ -36,7 +36,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.database_restored,
         values.database_restored,
     ),
-    facts.WorkerStarted: Event(
+    events.WorkerStarted: Event(
         "worker.started",
         logging.INFO,
         (MANAGER,),
@@ -45,7 +45,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.worker_started,
         values.worker,
     ),
-    facts.WorkerStartFailed: Event(
+    events.WorkerStartFailed: Event(
         "worker.start_failed",
         logging.ERROR,
         (MANAGER,),
@@ -54,7 +54,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.worker_start_failed,
         values.worker_start_failed,
     ),
-    facts.WorkerReady: Event(
+    events.WorkerReady: Event(
         "worker.ready",
         logging.INFO,
         (MANAGER,),
@@ -63,7 +63,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.worker_ready,
         values.worker,
     ),
-    facts.WorkerExited: Event(
+    events.WorkerExited: Event(
         "worker.exited",
         logging.ERROR,
         (MANAGER,),
@@ -83,7 +83,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         values.worker_exited,
         values.is_expected_exit,
     ),
-    facts.TelemetryFlushTimedOut: Event(
+    events.TelemetryFlushTimedOut: Event(
         "worker.telemetry_flush_timeout",
         logging.WARNING,
         (WORKER,),
@@ -92,7 +92,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.flush_timed_out,
         values.flush_timed_out,
     ),
-    facts.ManagerStarted: Event(
+    events.ManagerStarted: Event(
         "manager.started",
         logging.INFO,
         (MANAGER,),
@@ -106,7 +106,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.manager_started,
         values.manager_started,
     ),
-    facts.ManagerDraining: Event(
+    events.ManagerDraining: Event(
         "manager.draining",
         logging.INFO,
         (MANAGER,),
@@ -115,7 +115,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.manager_draining,
         values.manager_draining,
     ),
-    facts.ManagerStopped: Event(
+    events.ManagerStopped: Event(
         "manager.stopped",
         logging.INFO,
         (MANAGER,),
@@ -124,7 +124,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.manager_stopped,
         values.manager_stopped,
     ),
-    facts.MetricsServerFailed: Event(
+    events.MetricsServerFailed: Event(
         "metrics.server_failed",
         logging.ERROR,
         (MANAGER,),
@@ -133,7 +133,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.metrics_server_failed,
         values.with_error,
     ),
-    facts.MetricsDatabaseFailed: Event(
+    events.MetricsDatabaseFailed: Event(
         "metrics.db_scrape_failed",
         logging.WARNING,
         (MANAGER,),
@@ -142,7 +142,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.metrics_database_failed,
         values.with_error,
     ),
-    facts.TelemetryDropped: Event(
+    events.TelemetryDropped: Event(
         "telemetry.dropped",
         logging.WARNING,
         (MANAGER,),

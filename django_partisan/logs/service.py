@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from django_partisan.redaction import cut
+from django_partisan.telemetry.redaction import cut
 
 NAME_MAX_BYTES = 256
 

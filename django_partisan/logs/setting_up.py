@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from django_partisan import events, observability
+from django_partisan.config import observability
 from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
+from django_partisan.telemetry import bus
 
 AUTO: Final = "auto"
 HOST: Final = "host"
@@ -31,8 +32,8 @@ def install() -> None:
         # Where nobody set up logging, the handler of last resort would print a refused enqueueing,
         # which its caller hears of by an exception.
         of_application.addHandler(logging.NullHandler())
-    if _subscriber not in events.subscribers():
-        events.subscribe(_subscriber)
+    if _subscriber not in bus.subscribers():
+        bus.subscribe(_subscriber)
 
 
 def setup(role: str, log_format: str = AUTO, log_file: str | os.PathLike[str] | None = None) -> None:
@@ -48,7 +49,7 @@ def setup(role: str, log_format: str = AUTO, log_file: str | os.PathLike[str] | 
     output.is_ours = chosen != HOST
     _subscriber.become(role)
     install()
-    events.refresh()
+    bus.refresh()
 
 
 def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> str:

@@ -11,14 +11,14 @@ from functools import lru_cache
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from django_partisan import observability
-from django_partisan.facts import Run, TaskCompleted
+from django_partisan.config import observability
 from django_partisan.logs import cutting, wording
 from django_partisan.logs.context import surroundings
 from django_partisan.logs.ecs import EcsFormatter, encode, encode_text
 from django_partisan.logs.fields import nanoseconds, of_run
 from django_partisan.logs.writing import LineHandler
-from django_partisan.telemetry_context import enqueued_trace_id
+from django_partisan.telemetry.events import Run, TaskCompleted
+from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 KINDS_MAX: Final = 1_000
 """Kinds of runs, alike but for ids and times, whose parts of a line are held."""

@@ -7,20 +7,27 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from django_partisan import events
-from django_partisan.facts import Fact, Run, Running, Scope, TaskCompleted, TaskRef
 from django_partisan.logs import context, trouble
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.event import APP, ROLES
 from django_partisan.logs.fields import of_task
 from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import EVENTS
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
+    Fact,
+    Run,
+    Running,
+    Scope,
+    TaskCompleted,
+    TaskRef,
+)
 
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
 
 
-class LogSubscriber(events.Subscriber):
+class LogSubscriber(bus.Subscriber):
     """Log facts as the events of the table, on the logger of this process's role.
 
     In an application process the level is asked at each fact, as it may change at any time there.
@@ -32,7 +39,7 @@ class LogSubscriber(events.Subscriber):
         self.become(role)
 
     def become(self, role: str) -> None:
-        """Log as ``app``, ``manager`` or ``worker`` from now on; takes effect with ``events.refresh()``."""
+        """Log as ``app``, ``manager`` or ``worker`` from now on; takes effect with ``bus.refresh()``."""
         self._role = role
         self._stdlib = logging.getLogger(f"{LOGGER}.{role}")
         self._logger = LOGGERS[role]

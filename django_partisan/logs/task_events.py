@@ -3,7 +3,6 @@
 import logging
 from typing import Final
 
-from django_partisan import facts
 from django_partisan.logs import values, wording
 from django_partisan.logs.event import APP, MANAGER, WORKER, Event, optional
 from django_partisan.logs.fields import (
@@ -19,6 +18,7 @@ from django_partisan.logs.fields import (
     keyword,
     long,
 )
+from django_partisan.telemetry import events
 
 _DELAY: Final = long("partisan.task.delay_ns")
 _MAY_BE_UNKNOWN: Final = ("partisan.processor", "partisan.task.priority")
@@ -30,7 +30,7 @@ _UNNAMED_TASK: Final = tuple(
 _MAYBE_RUN: Final = (*TASK, *optional(*(field for field in RUN if field not in TASK), DURATION))
 
 TASK_EVENTS: Final[dict[type, Event]] = {
-    facts.TaskEnqueued: Event(
+    events.TaskEnqueued: Event(
         "task.enqueued",
         logging.INFO,
         (APP, WORKER),
@@ -44,7 +44,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.enqueued,
         values.enqueued,
     ),
-    facts.TaskDeduplicated: Event(
+    events.TaskDeduplicated: Event(
         "task.deduplicated",
         logging.INFO,
         (APP, WORKER),
@@ -53,7 +53,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.deduplicated,
         values.deduplicated,
     ),
-    facts.TaskEnqueueFailed: Event(
+    events.TaskEnqueueFailed: Event(
         "task.enqueue_failed",
         logging.ERROR,
         (APP, WORKER),
@@ -62,7 +62,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.enqueue_failed,
         values.enqueue_failed,
     ),
-    facts.TasksClaimed: Event(
+    events.TasksClaimed: Event(
         "task.claimed",
         logging.DEBUG,
         (MANAGER,),
@@ -71,10 +71,10 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.claimed,
         values.claimed,
     ),
-    facts.TaskStarted: Event(
+    events.TaskStarted: Event(
         "task.started", logging.DEBUG, (WORKER,), RUN, "before `run()`", wording.started, values.started
     ),
-    facts.TaskCompleted: Event(
+    events.TaskCompleted: Event(
         "task.completed",
         logging.INFO,
         (WORKER,),
@@ -83,7 +83,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.completed,
         values.completed,
     ),
-    facts.TaskPostponed: Event(
+    events.TaskPostponed: Event(
         "task.postponed",
         logging.INFO,
         (WORKER,),
@@ -92,7 +92,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.postponed,
         values.postponed,
     ),
-    facts.TaskRetried: Event(
+    events.TaskRetried: Event(
         "task.retried",
         logging.WARNING,
         (WORKER,),
@@ -101,7 +101,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.retried,
         values.retried,
     ),
-    facts.TaskFailed: Event(
+    events.TaskFailed: Event(
         "task.failed",
         logging.ERROR,
         (WORKER, MANAGER),
@@ -110,7 +110,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.failed,
         values.failed,
     ),
-    facts.SettleFailed: Event(
+    events.SettleFailed: Event(
         "task.settle_failed",
         logging.ERROR,
         (MANAGER,),
@@ -119,7 +119,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.settle_failed,
         values.settle_failed,
     ),
-    facts.TaskClaimLost: Event(
+    events.TaskClaimLost: Event(
         "task.claim_lost",
         logging.WARNING,
         (MANAGER,),
@@ -128,7 +128,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.claim_lost,
         values.claim_lost,
     ),
-    facts.TaskRescued: Event(
+    events.TaskRescued: Event(
         "task.rescued",
         logging.WARNING,
         (MANAGER,),
@@ -137,7 +137,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.rescued,
         values.rescued,
     ),
-    facts.TasksReleased: Event(
+    events.TasksReleased: Event(
         "task.released",
         logging.INFO,
         (MANAGER,),
@@ -146,7 +146,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.released,
         values.released,
     ),
-    facts.TransactionLeftOpen: Event(
+    events.TransactionLeftOpen: Event(
         "task.transaction_left_open",
         logging.WARNING,
         (WORKER,),

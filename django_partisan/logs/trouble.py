@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Final
 
-from django_partisan import events
+from django_partisan.telemetry import bus
 
 COUNTED_AS: Final = "logs"
 SILENCE_SECONDS: Final = 60.0
@@ -20,7 +20,7 @@ def note(what: str) -> None:
 
     Never raises, so that a lost line is all that is lost.
     """
-    events.swallowed[COUNTED_AS] += 1
+    bus.swallowed[COUNTED_AS] += 1
     now = time.monotonic()
     with _lock:
         if now - _told_at.get(what, -SILENCE_SECONDS) < SILENCE_SECONDS:
@@ -35,4 +35,4 @@ def note(what: str) -> None:
                 logging.LogRecord("django_partisan.logs", logging.ERROR, __file__, 0, message, (), error)
             )
     except Exception:  # standard error is gone too: the count is all that can be kept
-        events.swallowed[COUNTED_AS] += 1
+        bus.swallowed[COUNTED_AS] += 1

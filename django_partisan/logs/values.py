@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django_partisan import facts, redaction
 from django_partisan.logs.fields import (
     IDS_MAX,
     add_arguments,
@@ -12,11 +11,12 @@ from django_partisan.logs.fields import (
     of_task,
     of_worker,
 )
+from django_partisan.telemetry import events, redaction
 
-EXPECTED_EXITS = frozenset({facts.REASON_RECYCLED, facts.REASON_STOPPED})
+EXPECTED_EXITS = frozenset({events.REASON_RECYCLED, events.REASON_STOPPED})
 
 
-def enqueued(fact: facts.TaskEnqueued) -> dict[str, Any]:
+def enqueued(fact: events.TaskEnqueued) -> dict[str, Any]:
     fields = of_task(fact.task)
     fields["partisan.task.due_at"] = fact.due_at.isoformat()
     fields["partisan.task.scheduled"] = fact.scheduled
@@ -24,11 +24,11 @@ def enqueued(fact: facts.TaskEnqueued) -> dict[str, Any]:
     return fields
 
 
-def deduplicated(fact: facts.TaskDeduplicated) -> dict[str, Any]:
+def deduplicated(fact: events.TaskDeduplicated) -> dict[str, Any]:
     return of_task(fact.task)
 
 
-def enqueue_failed(fact: facts.TaskEnqueueFailed) -> dict[str, Any]:
+def enqueue_failed(fact: events.TaskEnqueueFailed) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         **_present({"partisan.processor": fact.processor or None, "partisan.task.priority": fact.priority}),
@@ -39,7 +39,7 @@ def enqueue_failed(fact: facts.TaskEnqueueFailed) -> dict[str, Any]:
     }
 
 
-def claimed(fact: facts.TasksClaimed) -> dict[str, Any]:
+def claimed(fact: events.TasksClaimed) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "partisan.claim.count": fact.number,
@@ -48,18 +48,18 @@ def claimed(fact: facts.TasksClaimed) -> dict[str, Any]:
     }
 
 
-def started(fact: facts.TaskStarted) -> dict[str, Any]:
+def started(fact: events.TaskStarted) -> dict[str, Any]:
     return of_run(fact.run)
 
 
-def completed(fact: facts.TaskCompleted) -> dict[str, Any]:
+def completed(fact: events.TaskCompleted) -> dict[str, Any]:
     fields = of_run(fact.run)
     fields["event.duration"] = nanoseconds(fact.seconds)
     fields["event.outcome"] = "success"
     return fields
 
 
-def postponed(fact: facts.TaskPostponed) -> dict[str, Any]:
+def postponed(fact: events.TaskPostponed) -> dict[str, Any]:
     fields = of_run(fact.run)
     fields["event.duration"] = nanoseconds(fact.seconds)
     fields["event.outcome"] = "unknown"
@@ -69,7 +69,7 @@ def postponed(fact: facts.TaskPostponed) -> dict[str, Any]:
     return fields
 
 
-def retried(fact: facts.TaskRetried) -> dict[str, Any]:
+def retried(fact: events.TaskRetried) -> dict[str, Any]:
     fields = of_run(fact.run)
     fields["event.duration"] = nanoseconds(fact.seconds)
     fields["event.outcome"] = "failure"
@@ -79,8 +79,8 @@ def retried(fact: facts.TaskRetried) -> dict[str, Any]:
     return fields
 
 
-def failed(fact: facts.TaskFailed) -> dict[str, Any]:
-    fields = of_run(fact.run) if isinstance(fact.run, facts.Run) else of_task(fact.run)
+def failed(fact: events.TaskFailed) -> dict[str, Any]:
+    fields = of_run(fact.run) if isinstance(fact.run, events.Run) else of_task(fact.run)
     if fact.seconds is not None:
         fields["event.duration"] = nanoseconds(fact.seconds)
     fields["event.outcome"] = "failure"
@@ -89,20 +89,20 @@ def failed(fact: facts.TaskFailed) -> dict[str, Any]:
     return fields
 
 
-def settle_failed(fact: facts.SettleFailed) -> dict[str, Any]:
+def settle_failed(fact: events.SettleFailed) -> dict[str, Any]:
     return {"partisan.settle.count": fact.number, **with_error(fact)}
 
 
-def claim_lost(fact: facts.TaskClaimLost) -> dict[str, Any]:
+def claim_lost(fact: events.TaskClaimLost) -> dict[str, Any]:
     return of_task(fact.task)
 
 
-def rescued(fact: facts.TaskRescued) -> dict[str, Any]:
+def rescued(fact: events.TaskRescued) -> dict[str, Any]:
     previous = _present({"partisan.manager.previous": fact.previous_manager})
     return {**of_task(fact.task), "event.reason": fact.reason, **previous}
 
 
-def released(fact: facts.TasksReleased) -> dict[str, Any]:
+def released(fact: events.TasksReleased) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "partisan.release.count": fact.number,
@@ -110,11 +110,11 @@ def released(fact: facts.TasksReleased) -> dict[str, Any]:
     }
 
 
-def transaction_left_open(fact: facts.TransactionLeftOpen) -> dict[str, Any]:
+def transaction_left_open(fact: events.TransactionLeftOpen) -> dict[str, Any]:
     return {**of_run(fact.run), "partisan.database.alias": fact.database}
 
 
-def lease_lost(fact: facts.LeaseLost) -> dict[str, Any]:
+def lease_lost(fact: events.LeaseLost) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "partisan.manager.heartbeat_age_ns": nanoseconds(fact.seconds_since_heartbeat),
@@ -126,7 +126,7 @@ def with_error(fact: Any) -> dict[str, Any]:
     return {"partisan.queue.name": fact.queue, **of_error(fact.error)}
 
 
-def database_restored(fact: facts.DatabaseRestored) -> dict[str, Any]:
+def database_restored(fact: events.DatabaseRestored) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "partisan.database.failures": fact.failures,
@@ -134,19 +134,19 @@ def database_restored(fact: facts.DatabaseRestored) -> dict[str, Any]:
     }
 
 
-def worker(fact: facts.WorkerStarted | facts.WorkerReady) -> dict[str, Any]:
+def worker(fact: events.WorkerStarted | events.WorkerReady) -> dict[str, Any]:
     return of_worker(fact.queue, fact.slot, fact.generation, fact.pid)
 
 
-def worker_start_failed(fact: facts.WorkerStartFailed) -> dict[str, Any]:
+def worker_start_failed(fact: events.WorkerStartFailed) -> dict[str, Any]:
     return {"partisan.worker.slot": fact.slot, **with_error(fact)}
 
 
-def is_expected_exit(fact: facts.WorkerExited) -> bool:
+def is_expected_exit(fact: events.WorkerExited) -> bool:
     return fact.reason in EXPECTED_EXITS
 
 
-def worker_exited(fact: facts.WorkerExited) -> dict[str, Any]:
+def worker_exited(fact: events.WorkerExited) -> dict[str, Any]:
     task = fact.task
     perhaps = {
         "process.exit_code": fact.exit_code,
@@ -159,11 +159,11 @@ def worker_exited(fact: facts.WorkerExited) -> dict[str, Any]:
     return {**known, "event.reason": fact.reason, **_present(perhaps)}
 
 
-def flush_timed_out(fact: facts.TelemetryFlushTimedOut) -> dict[str, Any]:
+def flush_timed_out(fact: events.TelemetryFlushTimedOut) -> dict[str, Any]:
     return {"partisan.queue.name": fact.queue, "event.duration": nanoseconds(fact.seconds)}
 
 
-def manager_started(fact: facts.ManagerStarted) -> dict[str, Any]:
+def manager_started(fact: events.ManagerStarted) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "partisan.manager.workers": fact.workers,
@@ -172,7 +172,7 @@ def manager_started(fact: facts.ManagerStarted) -> dict[str, Any]:
     }
 
 
-def manager_draining(fact: facts.ManagerDraining) -> dict[str, Any]:
+def manager_draining(fact: events.ManagerDraining) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "partisan.manager.in_progress": fact.in_progress,
@@ -180,7 +180,7 @@ def manager_draining(fact: facts.ManagerDraining) -> dict[str, Any]:
     }
 
 
-def manager_stopped(fact: facts.ManagerStopped) -> dict[str, Any]:
+def manager_stopped(fact: events.ManagerStopped) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "event.duration": nanoseconds(fact.seconds),
@@ -189,7 +189,7 @@ def manager_stopped(fact: facts.ManagerStopped) -> dict[str, Any]:
     }
 
 
-def telemetry_dropped(fact: facts.TelemetryDropped) -> dict[str, Any]:
+def telemetry_dropped(fact: events.TelemetryDropped) -> dict[str, Any]:
     return {
         "partisan.queue.name": fact.queue,
         "event.reason": fact.reason,

@@ -1,134 +1,134 @@
 """The message of each event: one plain sentence for people, with the numbers that matter."""
 
-from django_partisan import facts
-from django_partisan.facts import ErrorInfo, Run, TaskRef
+from django_partisan.telemetry import events
+from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef
 
 _SAID_MAX = 200
 
 
-def enqueued(fact: facts.TaskEnqueued) -> str:
+def enqueued(fact: events.TaskEnqueued) -> str:
     if fact.scheduled:
         return f"{_named(fact.task)} enqueued, due at {fact.due_at.isoformat()}"
     return f"{_named(fact.task)} enqueued"
 
 
-def deduplicated(fact: facts.TaskDeduplicated) -> str:
+def deduplicated(fact: events.TaskDeduplicated) -> str:
     return f"{_named(fact.task)} waits already; no second one enqueued"
 
 
-def enqueue_failed(fact: facts.TaskEnqueueFailed) -> str:
+def enqueue_failed(fact: events.TaskEnqueueFailed) -> str:
     return f"A task of {fact.processor or 'several processors'} could not be enqueued: {_said(fact.error)}"
 
 
-def claimed(fact: facts.TasksClaimed) -> str:
+def claimed(fact: events.TasksClaimed) -> str:
     return f"Claimed {_count(fact.number)} in {fact.seconds:.3f} s"
 
 
-def started(fact: facts.TaskStarted) -> str:
+def started(fact: events.TaskStarted) -> str:
     return f"{_named(fact.run)} started, attempt {fact.run.attempt}"
 
 
-def completed(fact: facts.TaskCompleted) -> str:
+def completed(fact: events.TaskCompleted) -> str:
     return f"{_named(fact.run)} completed in {fact.seconds:.3f} s"
 
 
-def postponed(fact: facts.TaskPostponed) -> str:
+def postponed(fact: events.TaskPostponed) -> str:
     why = "" if fact.reason is None else f": {_short(str(fact.reason))}"
     return f"{_named(fact.run)} postponed by {fact.delay_seconds:g} s{why}"
 
 
-def retried(fact: facts.TaskRetried) -> str:
+def retried(fact: events.TaskRetried) -> str:
     when = f"runs again in {fact.delay_seconds:g} s, {fact.retries_left} retries left"
     return f"{_named(fact.run)} {when}: {_said(fact.error)}"
 
 
-def failed(fact: facts.TaskFailed) -> str:
+def failed(fact: events.TaskFailed) -> str:
     return f"{_named(fact.run)} failed for good ({fact.reason}): {_said(fact.error)}"
 
 
-def settle_failed(fact: facts.SettleFailed) -> str:
+def settle_failed(fact: events.SettleFailed) -> str:
     return f"The outcomes of {_count(fact.number)} cannot be written yet: {_said(fact.error)}"
 
 
-def claim_lost(fact: facts.TaskClaimLost) -> str:
+def claim_lost(fact: events.TaskClaimLost) -> str:
     return f"{_named(fact.task)} ended under a claim that is no longer ours; its outcome is dropped"
 
 
-def rescued(fact: facts.TaskRescued) -> str:
+def rescued(fact: events.TaskRescued) -> str:
     return f"{_named(fact.task)} will run again ({fact.reason})"
 
 
-def released(fact: facts.TasksReleased) -> str:
+def released(fact: events.TasksReleased) -> str:
     return f"Gave back {_count(fact.number)} not started ({fact.reason})"
 
 
-def transaction_left_open(fact: facts.TransactionLeftOpen) -> str:
+def transaction_left_open(fact: events.TransactionLeftOpen) -> str:
     return f"{_named(fact.run)} left a transaction open on the database {fact.database!r}; it was rolled back"
 
 
-def lease_lost(fact: facts.LeaseLost) -> str:
+def lease_lost(fact: events.LeaseLost) -> str:
     age = f"{fact.seconds_since_heartbeat:.1f} s after the last heartbeat"
     return f"The lease ran out {age}, with {_count(fact.held)} held; going on under a new identity"
 
 
-def claim_failed(fact: facts.ClaimFailed) -> str:
+def claim_failed(fact: events.ClaimFailed) -> str:
     return f"Tasks cannot be claimed: {_said(fact.error)}"
 
 
-def database_restored(fact: facts.DatabaseRestored) -> str:
+def database_restored(fact: events.DatabaseRestored) -> str:
     return f"The database answers again after {fact.failures} failures in {fact.seconds:.1f} s"
 
 
-def worker_started(fact: facts.WorkerStarted) -> str:
+def worker_started(fact: events.WorkerStarted) -> str:
     return f"Worker {fact.slot} started (pid {fact.pid})"
 
 
-def worker_ready(fact: facts.WorkerReady) -> str:
+def worker_ready(fact: events.WorkerReady) -> str:
     warned = "".join(f"; {_short(warning)}" for warning in fact.warnings)
     return f"Worker {fact.slot} is ready (pid {fact.pid}){warned}"
 
 
-def worker_start_failed(fact: facts.WorkerStartFailed) -> str:
+def worker_start_failed(fact: events.WorkerStartFailed) -> str:
     return f"Worker {fact.slot} could not be started: {_said(fact.error)}"
 
 
-def worker_exited(fact: facts.WorkerExited) -> str:
+def worker_exited(fact: events.WorkerExited) -> str:
     code = "unknown" if fact.exit_code is None else fact.exit_code
     by = f"signal {fact.signal}" if fact.signal else f"exit code {code}"
     ran = "" if fact.task is None else f", while it ran {_named(fact.task)}"
     return f"Worker {fact.slot} exited (pid {fact.pid}, {fact.reason}, {by}){ran}"
 
 
-def flush_timed_out(fact: facts.TelemetryFlushTimedOut) -> str:
+def flush_timed_out(fact: events.TelemetryFlushTimedOut) -> str:
     return f"Spans could not be sent within {fact.seconds:g} s; the rest is lost"
 
 
-def manager_started(fact: facts.ManagerStarted) -> str:
+def manager_started(fact: events.ManagerStarted) -> str:
     metrics = f", metrics on {fact.metrics_address}" if fact.metrics_address else ""
     return (
         f"django-partisan {fact.version} serves the queue {fact.queue!r} with {fact.workers} workers{metrics}"
     )
 
 
-def manager_draining(fact: facts.ManagerDraining) -> str:
+def manager_draining(fact: events.ManagerDraining) -> str:
     why = f" on {fact.signal}" if fact.signal else ""
     return f"Stopping{why}; {_count(fact.in_progress)} in progress"
 
 
-def manager_stopped(fact: facts.ManagerStopped) -> str:
+def manager_stopped(fact: events.ManagerStopped) -> str:
     left = f", {len(fact.unfinished)} unfinished" if fact.unfinished else ""
     return f"Stopped after {fact.seconds:.1f} s; {fact.released} given back{left}"
 
 
-def metrics_server_failed(fact: facts.MetricsServerFailed) -> str:
+def metrics_server_failed(fact: events.MetricsServerFailed) -> str:
     return f"Metrics cannot be served: {_said(fact.error)}"
 
 
-def metrics_database_failed(fact: facts.MetricsDatabaseFailed) -> str:
+def metrics_database_failed(fact: events.MetricsDatabaseFailed) -> str:
     return f"Figures of the database cannot be read: {_said(fact.error)}"
 
 
-def telemetry_dropped(fact: facts.TelemetryDropped) -> str:
+def telemetry_dropped(fact: events.TelemetryDropped) -> str:
     return f"Telemetry lost: {fact.number} ({fact.reason})"
 
 

@@ -4,10 +4,16 @@ from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
-from django_partisan import events, observability
-from django_partisan.facts import Fact, TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.config import observability
 from django_partisan.metrics import catalogue, series
 from django_partisan.metrics.metric import Metric
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
+    Fact,
+    TaskDeduplicated,
+    TaskEnqueued,
+    TaskEnqueueFailed,
+)
 
 HELP: Final = {
     catalogue.TASKS_ENQUEUED.name: "Tasks that this application enqueued.",
@@ -16,7 +22,7 @@ HELP: Final = {
 }
 
 
-class ClientMetrics(events.Subscriber):
+class ClientMetrics(bus.Subscriber):
     """Count enqueuings; works with the client library's multiprocess mode too."""
 
     name = "metrics"
@@ -46,7 +52,7 @@ def install(registry: CollectorRegistry = REGISTRY) -> ClientMetrics | None:
     if not observability.value("CLIENT_METRICS"):
         return None
     subscriber = ClientMetrics(registry)
-    events.subscribe(subscriber)
+    bus.subscribe(subscriber)
     return subscriber
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from django_partisan import observability
+from django_partisan.config import observability
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Metric
 
 METRICS: Final[dict[str, Metric]] = {}

@@ -11,13 +11,13 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector as AnyCollector
 
 import django_partisan
-from django_partisan.facts import Snapshot
 from django_partisan.metrics import catalogue, sampler, state
 from django_partisan.metrics.families import Sample, empty, filled
 from django_partisan.metrics.manager import ManagerRecorder
 from django_partisan.metrics.metric import Metric
 from django_partisan.metrics.resources import Resources, SlotCounter
 from django_partisan.metrics.sampler import Sampler
+from django_partisan.telemetry.events import Snapshot
 
 Part: TypeAlias = Callable[[], Iterable[Sample]]
 OnError: TypeAlias = Callable[[], None]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
-from django_partisan import events, facts
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Key, Metric, clean
+from django_partisan.telemetry import bus, events
 
 PREFIX: Final = "partisan_user_"
 ATTRIBUTE: Final = "MEASURES"
@@ -83,13 +83,13 @@ class Measures:
         """Add to a counter; raises ``ValueError`` for what is not declared, or not a number from 0."""
         metric, values = self._resolve(name, labels, CounterMeasure, "inc()")
         self._demand(name, amount, at_least=0)
-        events.tell(facts.MeasureCounted, self._queue, self._processor, metric, values, amount)
+        bus.emit(events.MeasureCounted, self._queue, self._processor, metric, values, amount)
 
     def observe(self, name: str, value: float, **labels: Any) -> None:
         """Add a value to a histogram; raises ``ValueError`` for what is not declared, or not a number."""
         metric, values = self._resolve(name, labels, HistogramMeasure, "observe()")
         self._demand(name, value, at_least=-math.inf)
-        events.tell(facts.MeasureObserved, self._queue, self._processor, metric, values, value)
+        bus.emit(events.MeasureObserved, self._queue, self._processor, metric, values, value)
 
     def _resolve(
         self, name: str, labels: dict[str, Any], kind: type, method: str

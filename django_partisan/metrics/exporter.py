@@ -8,8 +8,8 @@ from html import escape
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from django_partisan import __version__, events, observability, registry
-from django_partisan.facts import ErrorInfo, MetricsServerFailed, Snapshot
+from django_partisan import __version__, registry
+from django_partisan.config import observability
 from django_partisan.metrics import access, catalogue, custom, probes, series
 from django_partisan.metrics.access import AnyPath
 from django_partisan.metrics.collector import PartisanCollector, Scrapes, registry_of
@@ -20,6 +20,8 @@ from django_partisan.metrics.rendering import render
 from django_partisan.metrics.sampler import Asked, Sampler
 from django_partisan.metrics.server import BadRequest, Request, Response, Server, plain
 from django_partisan.metrics.totals import Totals
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ErrorInfo, MetricsServerFailed, Snapshot
 
 SCRAPES_AT_ONCE: Final = 4
 PROBES_AT_ONCE: Final = 2
@@ -88,21 +90,21 @@ class Exporter:
             tls = access.tls_context(*self._tls_files)
             listener = access.listen(*self._place)
         except access.CannotServe as error:
-            events.tell(MetricsServerFailed, self._queue, ErrorInfo.of(error))
+            bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error))
             raise
         address = access.address_of(listener, secure=tls is not None)
         self._scrapes = ThreadPoolExecutor(SCRAPES_AT_ONCE, "partisan-scrape")
         self._probes = ThreadPoolExecutor(PROBES_AT_ONCE, "partisan-probe")
         self._server = Server(listener, self._answer, tls, _swallow)
         self._server.start()
-        events.subscribe(self.recorder)
+        bus.subscribe(self.recorder)
         return address
 
     def stop(self) -> None:
         """Stop answering and listening; what was counted stays."""
         if self._server is None:
             return
-        events.unsubscribe(self.recorder)
+        bus.unsubscribe(self.recorder)
         self._server.stop()
         self._server = None
         self._figures.stop()
@@ -177,4 +179,4 @@ def _sampler(queue: str, source: Asked | None) -> Sampler:
 
 
 def _swallow() -> None:
-    events.swallow("metrics")
+    bus.swallow("metrics")

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django_partisan.facts import Fact, WorkerExited, WorkerReady
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.probes import Readiness
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.metrics.totals import Totals
+from django_partisan.telemetry.events import Fact, WorkerExited, WorkerReady
 
 
 class ManagerRecorder(Recorder):

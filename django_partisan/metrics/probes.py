@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from django_partisan.facts import Snapshot, WorkerExited, WorkerReady
+from django_partisan.telemetry.events import Snapshot, WorkerExited, WorkerReady
 
 STALLED_SECONDS: Final = 30.0
 """How long the loop may take for a turn; also, how long a worker that was ready may be replaced."""

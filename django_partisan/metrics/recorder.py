@@ -7,8 +7,12 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from django_partisan import events, registry
-from django_partisan.facts import (
+from django_partisan import registry
+from django_partisan.metrics import catalogue, custom, series
+from django_partisan.metrics.additions import Additions, Value
+from django_partisan.metrics.counting import COUNTED, Counting
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     Fact,
     MeasureCounted,
     MeasureObserved,
@@ -18,9 +22,6 @@ from django_partisan.facts import (
     TaskPostponed,
     TaskRetried,
 )
-from django_partisan.metrics import catalogue, custom, series
-from django_partisan.metrics.additions import Additions, Value
-from django_partisan.metrics.counting import COUNTED, Counting
 
 PENDING_MAX: Final = 5_000
 """Facts that wait to be counted before they are counted without being asked."""
@@ -35,7 +36,7 @@ _OUTCOME: Final[dict[type, str]] = {
 }
 
 
-class Recorder(events.Subscriber):
+class Recorder(bus.Subscriber):
     """Gather facts at the cost of a list's ``append``, and count them when ``take()`` is called.
 
     Completed runs come many at a time, once a message, as they are too many to be told one by one.
@@ -50,7 +51,7 @@ class Recorder(events.Subscriber):
         self._counting = Counting(self._additions)
         self._pending: list[Any] = []
         self._lock = threading.Lock()
-        self._swallowed: Counter[str] = Counter(events.swallowed)
+        self._swallowed: Counter[str] = Counter(bus.swallowed)
         self._tracing = False
         self._look_again_at = 0.0
 
@@ -76,7 +77,7 @@ class Recorder(events.Subscriber):
         if self._pending:
             self._count()
         with self._lock:
-            if events.swallowed:
+            if bus.swallowed:
                 self._count_swallowed()
             return self._additions.drain()
 
@@ -97,7 +98,7 @@ class Recorder(events.Subscriber):
                 COUNTED[type(fact)](self._counting, fact)
 
     def _count_swallowed(self) -> None:
-        for name, total in events.swallowed.items():
+        for name, total in bus.swallowed.items():
             more = total - self._swallowed[name]
             if more > 0:
                 self._swallowed[name] = total

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from django_partisan.facts import WorkerSeen
+from django_partisan.telemetry.events import WorkerSeen
 
 PROC: Final = Path("/proc")
 # Fields of /proc/<pid>/stat after the name in brackets, counted from 0.

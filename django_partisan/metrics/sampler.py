@@ -7,11 +7,11 @@ from typing import Final, NamedTuple, Protocol
 
 from opentelemetry import context
 
-from django_partisan import events
-from django_partisan.facts import ErrorInfo, MetricsDatabaseFailed
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.families import Sample
 from django_partisan.metrics.figures import Figures
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ErrorInfo, MetricsDatabaseFailed
 
 # What instrumentations look for before they make a span: an old public name, and today's key.
 _SUPPRESSING: Final = (
@@ -158,7 +158,7 @@ class Sampler:
         with self._changed:
             told, self._told_down = self._told_down, True
         if not told:
-            events.tell(MetricsDatabaseFailed, self._queue, ErrorInfo.of(error))
+            bus.emit(MetricsDatabaseFailed, self._queue, ErrorInfo.of(error))
 
 
 def samples(queue: str, answer: Answer) -> Iterator[Sample]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from django_partisan import facts
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Key, Metric
+from django_partisan.telemetry import events
 
 COMPLETED: Final = "completed"
 POSTPONED: Final = "postponed"
@@ -27,21 +27,21 @@ DROPPED_SPANS: Final = ("span_queue_full", "span_export_failed", "span_not_flush
 DROPPED: Final = (DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *DROPPED_SPANS)
 
 FAILED_REASONS: Final = (
-    facts.REASON_ERROR,
-    facts.REASON_RETRIES_EXHAUSTED,
-    facts.REASON_MAX_POSTPONES,
-    facts.REASON_UNREGISTERED,
-    facts.REASON_WORKER_LOST,
-    facts.REASON_TIMEOUT,
-    facts.REASON_UNSETTLEABLE,
+    events.REASON_ERROR,
+    events.REASON_RETRIES_EXHAUSTED,
+    events.REASON_MAX_POSTPONES,
+    events.REASON_UNREGISTERED,
+    events.REASON_WORKER_LOST,
+    events.REASON_TIMEOUT,
+    events.REASON_UNSETTLEABLE,
 )
-RESCUED_REASONS: Final = (facts.REASON_MANAGER_LOST, facts.REASON_WORKER_LOST, facts.REASON_STOPPED)
-RELEASED_REASONS: Final = (facts.REASON_STOPPED,)
+RESCUED_REASONS: Final = (events.REASON_MANAGER_LOST, events.REASON_WORKER_LOST, events.REASON_STOPPED)
+RELEASED_REASONS: Final = (events.REASON_STOPPED,)
 EXIT_REASONS: Final = (
-    facts.REASON_RECYCLED,
-    facts.REASON_STOPPED,
-    facts.REASON_ERROR,
-    facts.REASON_SIGNAL,
+    events.REASON_RECYCLED,
+    events.REASON_STOPPED,
+    events.REASON_ERROR,
+    events.REASON_SIGNAL,
 )
 
 # Metrics with the labels queue and processor, and the values of a third label, if there is one.

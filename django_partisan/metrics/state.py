@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from django_partisan import registry
-from django_partisan.facts import Snapshot
 from django_partisan.metrics import catalogue, series
 from django_partisan.metrics.families import Sample
 from django_partisan.metrics.metric import OTHER
 from django_partisan.metrics.resources import Resources, SlotCounter
+from django_partisan.telemetry.events import Snapshot
 
 
 def of_manager(snapshot: Snapshot) -> Iterator[Sample]:

@@ -9,8 +9,8 @@ from django.apps import apps
 from django.db import connections, router
 from opentelemetry.util.types import AttributeValue
 
-from django_partisan import observability
-from django_partisan.facts import Run
+from django_partisan.config import observability
+from django_partisan.telemetry.events import Run
 from django_partisan.tracing import spans
 from django_partisan.tracing.switches import Switches
 

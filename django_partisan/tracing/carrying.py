@@ -15,7 +15,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from django_partisan.telemetry_context import TRACEPARENT, VERSION_00
+from django_partisan.telemetry.trace_context import TRACEPARENT, VERSION_00
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
 
 ROOT: Final = Context()

@@ -4,7 +4,7 @@ import threading
 
 from opentelemetry import trace
 
-from django_partisan import events
+from django_partisan.telemetry import bus
 from django_partisan.tracing import spans
 
 
@@ -23,7 +23,7 @@ def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -
         try:
             force_flush(int(timeout * 2000))  # longer than we wait, so that it is we who give up
         except Exception:  # the spans are gone; the process goes on to its end
-            events.swallowed[spans.COUNTED_AS] += 1
+            bus.swallowed[spans.COUNTED_AS] += 1
         done.set()
 
     threading.Thread(target=run, name="partisan-flush", daemon=True).start()

@@ -16,7 +16,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes as AnyAttributes
 from opentelemetry.util.types import AttributeValue
 
-from django_partisan.facts import Run
+from django_partisan.telemetry.events import Run
 from django_partisan.tracing.attributes import Attributes
 
 COMPLETED: Final = "completed"

@@ -20,8 +20,9 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from django_partisan import __version__, events
-from django_partisan.facts import Run
+from django_partisan import __version__
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import Run
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, of_run
 from django_partisan.tracing.carrying import ROOT, span_context_of
@@ -105,7 +106,7 @@ class LightSpans:
         try:
             self._listening.on_start(cast(SdkSpan, grown), _parent(span))
         except Exception:  # somebody's processor; the task only wrote to its span
-            events.swallow(spans.COUNTED_AS)
+            bus.swallow(spans.COUNTED_AS)
 
     def readable(self, span: LightSpan) -> ReadableSpan:
         return ReadableSpan(

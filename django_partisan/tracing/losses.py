@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from django_partisan import events
-from django_partisan.facts import TelemetryDropped
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import TelemetryDropped
 
 QUEUE_FULL: Final = "span_queue_full"
 EXPORT_FAILED: Final = "span_export_failed"
@@ -65,4 +65,4 @@ class Reports:
             if at_once or now - self._told_at.get(reason, -INTERVAL_SECONDS) >= INTERVAL_SECONDS:
                 del self._untold[reason]
                 self._told_at[reason] = now
-                events.tell(TelemetryDropped, self._queue, reason, lost)
+                bus.emit(TelemetryDropped, self._queue, reason, lost)

@@ -3,7 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from django_partisan.facts import TaskCompleted, TaskFailed, TaskPostponed, TaskRetried
+from django_partisan.telemetry.events import (
+    TaskCompleted,
+    TaskFailed,
+    TaskPostponed,
+    TaskRetried,
+)
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, message
 from django_partisan.tracing.light_span import COMPLETED

@@ -2,8 +2,8 @@
 
 import os
 
-from django_partisan import events
-from django_partisan.conf import DEFAULT_QUEUE
+from django_partisan.config.queues import DEFAULT_QUEUE
+from django_partisan.telemetry import bus
 from django_partisan.tracing.sdk import MANAGER, WORKER, configure_sdk_if_needed, is_set_up
 from django_partisan.tracing.subscriber import TracingSubscriber
 
@@ -34,7 +34,7 @@ def _put(subscriber: TracingSubscriber | None) -> None:
     """Have ``subscriber`` take the place of the one before, which a fork server may have left us."""
     global _subscriber
     if _subscriber is not None:
-        events.unsubscribe(_subscriber)
+        bus.unsubscribe(_subscriber)
     if subscriber is not None:
-        events.subscribe(subscriber)
+        bus.subscribe(subscriber)
     _subscriber = subscriber

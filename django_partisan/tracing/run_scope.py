@@ -5,8 +5,8 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, format_span_id
 
-from django_partisan.facts import ErrorInfo, Run
-from django_partisan.telemetry_context import process_span_id
+from django_partisan.telemetry.events import ErrorInfo, Run
+from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes
 from django_partisan.tracing.carrying import traceparent

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer
 
-from django_partisan.facts import Enqueueing, ErrorInfo
+from django_partisan.telemetry.events import Enqueueing, ErrorInfo
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, Describing, message, stack_trace
 from django_partisan.tracing.carrying import injected

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 
-from django_partisan import __version__, events
+from django_partisan import __version__
+from django_partisan.telemetry import bus
 from django_partisan.tracing import complaints
 from django_partisan.tracing.spans import TRACER
 
@@ -66,7 +67,7 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> bool:
         return False
     trace.set_tracer_provider(_provider(exporters, process_role, queue))
     complaints.soften(tell=process_role != WORKER)
-    events.refresh()
+    bus.refresh()
     return True
 
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 from opentelemetry import trace
 from opentelemetry.trace import Link, Tracer, TracerProvider
 
-from django_partisan import events, observability
-from django_partisan.conf import DEFAULT_QUEUE
-from django_partisan.events import Subscriber
-from django_partisan.facts import (
+from django_partisan.config import observability
+from django_partisan.config.queues import DEFAULT_QUEUE
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import (
     Enqueueing,
     Fact,
     OutcomesSettled,
@@ -124,7 +125,7 @@ class TracingSubscriber(Subscriber):
         if self._tracer is None:
             self._tracer = configured_tracer(self._provider)
             if self._tracer is not None:
-                events.refresh()  # facts that nobody wanted so far are of use now
+                bus.refresh()  # facts that nobody wanted so far are of use now
         return self._tracer
 
     def _around_enqueueing(self, tracer: Tracer, scope: Enqueueing) -> Around:

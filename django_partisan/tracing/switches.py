@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django_partisan import observability
+from django_partisan.config import observability
 
 
 class Switches:

@@ -9,7 +9,8 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from django_partisan import conf, registry, signals
+from django_partisan import registry, signals
+from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.testing import Ran, drain
 from tests.db.snippets import Project
@@ -55,7 +56,7 @@ def test_the_readme_sends_a_letter(project: Project):
 
     assert outcomes(drain()) == {("Welcome", "completed"): 1}
     assert [letter.to for letter in mail.outbox] == [["ada@example.org"]]
-    assert conf.queue_config("mail").max_queue_size == 50
+    assert queues.queue_config("mail").max_queue_size == 50
 
 
 def test_the_page_on_tasks(project: Project):
@@ -102,7 +103,7 @@ def test_the_page_on_queues(project: Project):
 
     assert drain() == []
     assert outcomes(drain("reports")) == {("YearlyReport", "completed"): 1}
-    assert conf.queue_config("reports").tasks_per_worker_instance == 50
+    assert queues.queue_config("reports").tasks_per_worker_instance == 50
 
 
 def test_the_page_on_settings(project: Project, settings: Any):
@@ -110,8 +111,8 @@ def test_the_page_on_settings(project: Project, settings: Any):
         if block.kind == "python":
             project.configure(block.text)
 
-    assert conf.queue_config().workers_count == 5
-    assert list(conf.problems()) == []
+    assert queues.queue_config().workers_count == 5
+    assert list(queues.problems()) == []
     assert settings.PARTISAN_OBSERVABILITY["METRICS_PORT"] == {"default": 9464, "reports": 9465}
 
 

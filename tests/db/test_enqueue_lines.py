@@ -7,9 +7,10 @@ import pytest
 import structlog
 from django.db import DataError, transaction
 
-from django_partisan import events, logs
+from django_partisan import logs
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.telemetry import bus
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,15 +21,15 @@ class SendLetter(BaseTaskProcessor):
 
 @pytest.fixture(autouse=True)
 def logged(caplog) -> Iterator[None]:
-    before = events.subscribers()
+    before = bus.subscribers()
     logs.install()
     structlog.contextvars.clear_contextvars()
     with caplog.at_level(logging.INFO, "django_partisan"):
         yield
     structlog.contextvars.clear_contextvars()
-    for subscriber in events.subscribers():
+    for subscriber in bus.subscribers():
         if subscriber not in before:
-            events.unsubscribe(subscriber)
+            bus.unsubscribe(subscriber)
 
 
 def actions(caplog) -> list[str]:

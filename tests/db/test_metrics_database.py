@@ -18,12 +18,12 @@ from django.test import override_settings
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from django_partisan import facts
 from django_partisan.metrics import figures
 from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.figures import FIGURES, LIMITS, Limits, Source
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.connection import open_connection
+from django_partisan.telemetry import events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -267,7 +267,7 @@ def test_a_query_ends_with_its_timeout() -> None:
 
 @pytest.fixture
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    state = facts.Snapshot(QUEUE, 0, (), 0, 10, 0, False, True, time.time(), None, None)
+    state = events.Snapshot(QUEUE, 0, (), 0, 10, 0, False, True, time.time(), None, None)
     with override_settings(PARTISAN_OBSERVABILITY=getattr(request, "param", {})):
         exporter = Exporter(QUEUE, lambda: state, "127.0.0.1", 0)
     yield exporter.start()

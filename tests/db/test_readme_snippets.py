@@ -7,7 +7,8 @@ import pytest
 from django.core.management import load_command_class
 from django.utils import timezone
 
-from django_partisan import conf, registry
+from django_partisan import registry
+from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.testing import drain
 from tests.db import original_readme
@@ -111,13 +112,13 @@ def test_task_goes_to_the_queue_that_its_processor_names(project: Project):
 def test_queues_are_those_of_the_settings(project: Project):
     project.configure(original_readme.QUEUES)
 
-    assert conf.queue_names() == ["default", "another_queue"]
-    assert list(conf.problems()) == []
+    assert queues.queue_names() == ["default", "another_queue"]
+    assert list(queues.problems()) == []
 
 
 def test_settings_as_a_dict_are_those_of_the_queue(project: Project):
     project.configure(original_readme.SETTINGS)
-    config = conf.queue_config()
+    config = queues.queue_config()
 
     assert (config.min_queue_size, config.max_queue_size, config.checks_before_cleanup) == (10, 20, 50)
     assert (config.workers_count, config.sleep_delay_seconds, config.tasks_per_worker_instance) == (5, 5, 50)
@@ -138,4 +139,4 @@ def test_settings_are_overridden_by_options(name: str):
     options = parsed(f"--{name}", "7")
 
     assert getattr(options, name) == 7
-    assert getattr(conf.queue_config("default", **{name: 7, "max_queue_size": 7}), name) == 7
+    assert getattr(queues.queue_config("default", **{name: 7, "max_queue_size": 7}), name) == 7

@@ -12,8 +12,8 @@ from django.db import connection
 
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
-from lab import database_url, postgres
 from tests.app import partisan_tasks as processors
+from tools import database_url, postgres
 
 from .asking import is_asleep, sessions
 from .managing import Bench, let_pass, manage, wait_until

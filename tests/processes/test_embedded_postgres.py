@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from lab import database_url, postgres
+from tools import database_url, postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWNER = """\
 import time
-from lab import postgres
+from tools import postgres
 with postgres.server() as server:
     print(server.base, server.pid, server.port, flush=True)
     time.sleep(60)
@@ -157,7 +157,7 @@ def test_the_command_line_passes_signals_on():
 
 def run_command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "lab.postgres", *arguments],
+        [sys.executable, "-m", "tools.postgres", *arguments],
         cwd=ROOT,
         env=without_a_chosen_server(),
         capture_output=True,

@@ -26,17 +26,18 @@ WORKER = """
 import sys
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django_partisan"], LOGGING_CONFIG=None)
-from django_partisan import events, facts, logs
+from django_partisan.telemetry import bus, events
+from django_partisan import logs
 
 slot, count, trace_bytes, log_format, log_file = sys.argv[1:]
 logs.setup("worker", log_format, log_file or None)
-error = facts.ErrorInfo("app.Refused", "no", "beginning " + "\\u00fc" * (int(trace_bytes) // 2) + " end")
+error = events.ErrorInfo("app.Refused", "no", "beginning " + "\\u00fc" * (int(trace_bytes) // 2) + " end")
 print("ready", file=sys.stderr, flush=True)
 sys.stdin.readline()
 for number in range(int(count)):
-    run = facts.Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
-    events.tell(facts.TaskFailed, run, 0.1, facts.REASON_ERROR, error)
-print("lost", events.swallowed["logs"], file=sys.stderr, flush=True)
+    run = events.Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
+    bus.emit(events.TaskFailed, run, 0.1, events.REASON_ERROR, error)
+print("lost", bus.swallowed["logs"], file=sys.stderr, flush=True)
 """
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "lab.measure_upgrade", "--rows", "100"]
+COMMAND = [sys.executable, "-m", "tools.measure_upgrade", "--rows", "100"]
 
 
 def databases() -> list[str]:

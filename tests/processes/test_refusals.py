@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab import database_url, postgres
+from tools import database_url, postgres
 
 from .managing import Bench, ManagerProcess, this_database, wait_until
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
-from lab import database_url, postgres
 from tests.app import partisan_tasks as processors
+from tools import database_url, postgres
 
 from .managing import Bench, manage, this_database, wait_until
 

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from django_partisan.models import Task
-from lab.otlp_sink import OtlpSink, ReceivedSpan
+from tools.otlp_sink import OtlpSink, ReceivedSpan
 
 from .traced.apps import HOST_ENDPOINT
 

@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from lab import postgres
-from lab.otlp_sink import OtlpSink
 from tests.real_parts.servers import HOST, Alertmanager, Child, Prometheus, Webhook, free_port
 from tests.real_parts.shortening import shortened
+from tools import postgres
+from tools.otlp_sink import OtlpSink
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "grafana" / "alerts"

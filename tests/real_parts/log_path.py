@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab import postgres
-from lab.bulk_endpoint import BulkEndpoint
 from tests.real_parts.servers import Child, NotReady, wait_for
+from tools import postgres
+from tools.bulk_endpoint import BulkEndpoint
 
 ROOT = Path(__file__).parents[2]
 ELK = ROOT / "elk"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.otlp_sink import OtlpSink, ReceivedSpan
 from tests.processes.managing import Bench
 from tests.processes.observability.watching import Watching, enqueue_each, wait_until_done
 from tests.real_parts.servers import HOST, Child, free_port, wait_for
+from tools.otlp_sink import OtlpSink, ReceivedSpan
 
 
 def rotel() -> Path | None:

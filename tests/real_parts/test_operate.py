@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.bulk_endpoint import BulkEndpoint
-from lab.otlp_sink import OtlpSink
 from tests.real_parts.log_path import ROOT, project
 from tests.real_parts.servers import Child, free_port, wait_for
 from tests.unit.docs.consoles import Console, consoles_of
+from tools.bulk_endpoint import BulkEndpoint
+from tools.otlp_sink import OtlpSink
 
 PAGE = ROOT / "docs" / "operate.md"
 MANAGE = "import runpy\nrunpy.run_module('tests.manage', run_name='__main__')\n"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from django_partisan import observability
+from django_partisan.config import observability
 from django_partisan.exceptions import WrongSetting
 
 DEFAULTS = {

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events, facts, registry, signals
+from django_partisan import registry, signals
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.telemetry import bus, events
 from tests.unit.logs import samples
 
 Received = list[dict[str, Any]]
@@ -19,14 +20,14 @@ class SendMail(BaseTaskProcessor):
 @pytest.fixture(autouse=True)
 def installed(monkeypatch) -> Iterator[None]:
     monkeypatch.setitem(registry._classes, "SendMail", SendMail)
-    before, swallowed = events.subscribers(), events.swallowed.copy()
+    before, swallowed = bus.subscribers(), bus.swallowed.copy()
     signals.install()
     signals.install()
     yield
     if signals._subscriber not in before:
-        events.unsubscribe(signals._subscriber)
-    events.swallowed.clear()
-    events.swallowed.update(swallowed)
+        bus.unsubscribe(signals._subscriber)
+    bus.swallowed.clear()
+    bus.swallowed.update(swallowed)
 
 
 @pytest.fixture
@@ -45,15 +46,15 @@ def received() -> Iterator[Received]:
 
 
 def test_nothing_is_wanted_while_nobody_receives():
-    assert not any(map(signals.SignalSubscriber().wants, (facts.TaskEnqueued, facts.TaskCompleted)))
+    assert not any(map(signals.SignalSubscriber().wants, (events.TaskEnqueued, events.TaskCompleted)))
 
 
 def test_facts_without_a_signal_are_never_wanted(received):
-    assert not signals.SignalSubscriber().wants(facts.TasksClaimed)
+    assert not signals.SignalSubscriber().wants(events.TasksClaimed)
 
 
 def test_an_enqueued_task_is_sent_once_to_those_of_its_processor(received):
-    events.tell(facts.TaskEnqueued, samples.TASK, samples.NOON, True)
+    bus.emit(events.TaskEnqueued, samples.TASK, samples.NOON, True)
 
     (values,) = received
     assert values.pop("signal") is signals.task_enqueued
@@ -61,7 +62,7 @@ def test_an_enqueued_task_is_sent_once_to_those_of_its_processor(received):
 
 
 def test_a_started_task_is_sent(received):
-    events.tell(facts.TaskStarted, samples.RUN)
+    bus.emit(events.TaskStarted, samples.RUN)
 
     assert (received[0]["signal"], received[0]["task"]) == (signals.task_started, samples.RUN)
 
@@ -69,14 +70,14 @@ def test_a_started_task_is_sent(received):
 @pytest.mark.parametrize(
     ("fact", "outcome", "error"),
     [
-        (facts.TaskCompleted(samples.RUN, 0.5), "completed", None),
-        (facts.TaskPostponed(samples.RUN, 0.5, 3.0, None), "postponed", None),
-        (facts.TaskRetried(samples.RUN, 0.5, 3.0, 1, samples.ERROR), "retried", samples.ERROR),
-        (facts.TaskFailed(samples.RUN, 0.5, "error", samples.ERROR), "failed", samples.ERROR),
+        (events.TaskCompleted(samples.RUN, 0.5), "completed", None),
+        (events.TaskPostponed(samples.RUN, 0.5, 3.0, None), "postponed", None),
+        (events.TaskRetried(samples.RUN, 0.5, 3.0, 1, samples.ERROR), "retried", samples.ERROR),
+        (events.TaskFailed(samples.RUN, 0.5, "error", samples.ERROR), "failed", samples.ERROR),
     ],
 )
 def test_a_finished_task_is_sent_with_its_outcome(received, fact, outcome, error):
-    events.tell(type(fact), *fact)
+    bus.emit(type(fact), *fact)
 
     (values,) = received
     assert values["signal"] is signals.task_finished
@@ -90,8 +91,8 @@ def test_a_receiver_can_choose_a_processor():
         heard.append(values)
 
     signals.task_started.connect(receiver, sender=SendMail)
-    events.tell(facts.TaskStarted, samples.RUN)
-    events.tell(facts.TaskStarted, samples.RUN._replace(processor="Unknown"))
+    bus.emit(events.TaskStarted, samples.RUN)
+    bus.emit(events.TaskStarted, samples.RUN._replace(processor="Unknown"))
     signals.task_started.disconnect(receiver, sender=SendMail)
 
     assert len(heard) == 1
@@ -99,15 +100,15 @@ def test_a_receiver_can_choose_a_processor():
 
 def test_a_receiver_that_comes_late_is_heard():
     heard = []
-    events.tell(facts.TaskStarted, samples.RUN)
+    bus.emit(events.TaskStarted, samples.RUN)
 
     def receiver(**values: Any) -> None:
         heard.append(values)
 
     signals.task_started.connect(receiver)
-    events.tell(facts.TaskStarted, samples.RUN)
+    bus.emit(events.TaskStarted, samples.RUN)
     signals.task_started.disconnect(receiver)
-    events.tell(facts.TaskStarted, samples.RUN)
+    bus.emit(events.TaskStarted, samples.RUN)
 
     assert len(heard) == 1
 
@@ -117,9 +118,9 @@ def test_a_receiver_that_raises_is_counted_and_the_others_hear(received, caplog)
         raise RuntimeError("broken")
 
     signals.task_started.connect(broken)
-    events.tell(facts.TaskStarted, samples.RUN)
+    bus.emit(events.TaskStarted, samples.RUN)
     signals.task_started.disconnect(broken)
 
     assert len(received) == 1
-    assert events.swallowed["signals"] == 1
+    assert bus.swallowed["signals"] == 1
     assert "Error calling" in caplog.text

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
-from django_partisan import __version__, conf
+from django_partisan import __version__
+from django_partisan.config import queues
 from django_partisan.doctor import Finding, Subject, examine, exit_code, worst
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
 from django_partisan.logs import FORMATS
@@ -43,7 +44,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options: what the manager is started with, and what to compare."""
         parser.add_argument(
-            "--queue-name", "--queue_name", default=conf.DEFAULT_QUEUE, help="queue (default: %(default)s)"
+            "--queue-name", "--queue_name", default=queues.DEFAULT_QUEUE, help="queue (default: %(default)s)"
         )
         parser.add_argument("--metrics-url", metavar="URL", help="address of the manager's metrics port")
         parser.add_argument("--metrics-ca", metavar="FILE", help="CA that signed the port's certificate")

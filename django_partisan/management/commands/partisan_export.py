@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_partisan import __version__, shipped
+from django_partisan import __version__, bundled_files
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare what is written, and where."""
-        parser.add_argument("what", choices=sorted(shipped.PARTS), help="which files")
+        parser.add_argument("what", choices=sorted(bundled_files.PARTS), help="which files")
         parser.add_argument("folder", type=Path, metavar="DIR", help="where to; made if it is not there")
         parser.add_argument("--force", action="store_true", help="overwrite files that differ")
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         """Write the files; refuse to overwrite others."""
         folder: Path = options["folder"]
         try:
-            paths = shipped.export(options["what"], folder, options["force"])
-        except (shipped.CannotExport, OSError) as error:
+            paths = bundled_files.export(options["what"], folder, options["force"])
+        except (bundled_files.CannotExport, OSError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{len(paths)} files of version {__version__} are in {folder}.")

@@ -8,14 +8,15 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
-from django_partisan import conf, serving
-from django_partisan.conf import QueueConfig
-from django_partisan.engine.manager import EXIT_OK, Manager
-from django_partisan.engine.starter import demand_short_temporary_folder
+from django_partisan.config import queues
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.forkserver.spawner import demand_short_temporary_folder
+from django_partisan.engine.manager import startup
+from django_partisan.engine.manager.manager import EXIT_OK, Manager
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
-from django_partisan.watching import manager as watching
+from django_partisan.telemetry.setup import manager as watching
 
 OVERRIDES: Final = {
     "min_queue_size": (int, "claim more when this many tasks are claimed and not begun"),
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         """Declare the options, each in both spellings."""
         parser.add_argument(
             *_spellings("queue_name"),
-            default=conf.DEFAULT_QUEUE,
+            default=queues.DEFAULT_QUEUE,
             help="queue to serve (default: %(default)s)",
         )
         settings = parser.add_argument_group("settings of the queue, for this process")
@@ -113,15 +114,15 @@ class Command(BaseCommand):
 
     def _serve_or_refuse(self, options: dict[str, Any]) -> int:
         queue = options["queue_name"]
-        conf.check_queue_name(queue)
-        serving.demand_right_settings()
+        queues.check_queue_name(queue)
+        startup.demand_right_settings()
         demand_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
-        config = conf.queue_config(queue, **given)
-        serving.demand_database(options["wait_for_database"])
+        config = queues.queue_config(queue, **given)
+        startup.demand_database(options["wait_for_database"])
         with watching.manager_watched(config, options) as watch:
             manager = Manager(config, watch.spec_of_worker, _ending(options))
-            self._say(serving.describe(config))
+            self._say(startup.describe(config))
             if options["autoreload"]:
                 _stop_before_exit(manager)
             code = manager.run(watch.serve)

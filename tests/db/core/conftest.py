@@ -8,11 +8,12 @@ import pytest
 from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan import events, registry
-from django_partisan.events import Subscriber
-from django_partisan.facts import Fact
+from django_partisan import registry
 from django_partisan.sql import leasing
 from django_partisan.sql.connection import open_connection
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import Fact
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +43,9 @@ class Diary(Subscriber):
 @pytest.fixture
 def diary() -> Iterator[Diary]:
     made = Diary()
-    events.subscribe(made)
+    bus.subscribe(made)
     yield made
-    events.unsubscribe(made)
+    bus.unsubscribe(made)
 
 
 @pytest.fixture

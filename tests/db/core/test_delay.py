@@ -12,12 +12,13 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
 
-from django_partisan import arguments, enqueueing, events
+from django_partisan import arguments, enqueueing
 from django_partisan.exceptions import UnknownQueue, WrongSetting
-from django_partisan.facts import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from django_partisan.sql.claiming import ID, claim
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from tests.db.core.rows import columns
 
 pytestmark = pytest.mark.django_db
@@ -251,14 +252,14 @@ def test_a_task_without_carried_context_has_none():
 
 
 def test_a_task_is_enqueued_without_its_context_if_that_is_longer_than_4096_bytes(diary, monkeypatch):
-    monkeypatch.setattr(events, "swallowed", type(events.swallowed)())
+    monkeypatch.setattr(bus, "swallowed", type(bus.swallowed)())
     diary.carried = {"request": "x" * 4096}
 
     task = Letter(1).delay()
     ids = bulk_delay([Letter(2), Letter(3)])
 
     assert Task.objects.filter(pk__in=[task.pk, *ids], context__isnull=True).count() == 3
-    assert events.swallowed == {"headers": 3}
+    assert bus.swallowed == {"headers": 3}
 
 
 # What is told.
@@ -336,8 +337,8 @@ def test_where_transactions_are_ended_by_hand_it_is_told_at_once(diary):
 
 @pytest.mark.django_db(transaction=True)
 def test_where_nobody_listens_tasks_are_enqueued_all_the_same(monkeypatch):
-    monkeypatch.setattr(events, "wanted", lambda kind: False)
-    monkeypatch.setattr(events, "tell", lambda kind, *values: pytest.fail("told"))
+    monkeypatch.setattr(bus, "wanted", lambda kind: False)
+    monkeypatch.setattr(bus, "emit", lambda kind, *values: pytest.fail("told"))
 
     Letter(1).delay()
     bulk_delay([Letter(2), Letter(3)])
@@ -480,7 +481,7 @@ def test_those_around_an_enqueueing_see_what_became_of_it(monkeypatch):
     scopes: list[Any] = []
     seen: list[tuple[str, str]] = []
 
-    class Around(events.Subscriber):
+    class Around(bus.Subscriber):
         def around(self, scope: Any) -> Any:
             scopes.append(scope)
             return super().around(scope)
@@ -493,14 +494,14 @@ def test_those_around_an_enqueueing_see_what_became_of_it(monkeypatch):
             return False
 
     around = Around()
-    events.subscribe(around)
+    bus.subscribe(around)
     try:
         task = Letter(1).delay()
         Letter(1).delay()
         ids = bulk_delay([Letter(1), Mailed(2)])
         bulk_delay([Letter(1)])
     finally:
-        events.unsubscribe(around)
+        bus.unsubscribe(around)
 
     single, twin, many, one_twin = scopes
     assert (single.task_id, single.deduplicated, single.count) == (task.pk, False, 1)

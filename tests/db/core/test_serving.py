@@ -15,7 +15,8 @@ from django.test import override_settings
 from django.utils import timezone
 
 import django_partisan
-from django_partisan import conf, serving
+from django_partisan.config import queues
+from django_partisan.engine.manager import startup
 from django_partisan.exceptions import CannotStart, WrongSetting
 from django_partisan.management.commands import start_partisan
 from django_partisan.sql.backlog import server_version, waiting
@@ -57,13 +58,13 @@ def files() -> Iterator[None]:
 
 @pytest.mark.django_db
 def test_a_database_that_is_there_and_migrated_will_do():
-    serving.demand_database()
+    startup.demand_database()
 
 
 @pytest.mark.usefixtures("nothing_listens")
 def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_password(django_db_blocker):
     with django_db_blocker.unblock(), pytest.raises(CannotStart) as refused:
-        serving.demand_database()
+        startup.demand_database()
 
     said = str(refused.value)
     name = connections[ELSEWHERE].settings_dict["NAME"]
@@ -76,11 +77,11 @@ def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_pass
 
 @pytest.mark.usefixtures("nothing_listens")
 def test_a_database_out_of_reach_is_tried_again_as_long_as_asked(django_db_blocker, monkeypatch):
-    monkeypatch.setattr(serving, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(startup, "RETRY_SECONDS", 0.05)
     started = time.monotonic()
 
     with django_db_blocker.unblock(), pytest.raises(CannotStart):
-        serving.demand_database(0.3)
+        startup.demand_database(0.3)
 
     assert 0.3 <= time.monotonic() - started < 10
 
@@ -88,7 +89,7 @@ def test_a_database_out_of_reach_is_tried_again_as_long_as_asked(django_db_block
 @pytest.mark.usefixtures("files")
 def test_a_database_that_is_not_postgresql_is_refused():
     with pytest.raises(CannotStart, match="The tasks' database 'elsewhere' is sqlite; django-partisan needs"):
-        serving.demand_database()
+        startup.demand_database()
 
 
 @pytest.mark.django_db
@@ -96,7 +97,7 @@ def test_missing_migrations_are_named_with_the_command_that_applies_them():
     MigrationRecorder(connection).record_unapplied("django_partisan", "0004_version_2_indexes")
 
     with pytest.raises(CannotStart) as refused:
-        serving.demand_database()
+        startup.demand_database()
 
     assert str(refused.value) == (
         "Migrations of django_partisan are missing: 0004_version_2_indexes. "
@@ -112,7 +113,7 @@ def not_migrated(django_db_setup: None) -> Iterator[None]:
 @pytest.mark.usefixtures("not_migrated")
 def test_missing_migrations_of_another_database_are_applied_there(django_db_blocker):
     with django_db_blocker.unblock(), pytest.raises(CannotStart) as refused:
-        serving.demand_database()
+        startup.demand_database()
 
     assert "0001_initial, 0002_auto_20200721_0300, 0003_version_2, 0004_version_2_indexes" in str(
         refused.value
@@ -136,7 +137,7 @@ def test_the_command_refuses_in_one_line_with_exit_code_1(monkeypatch):
 )
 def test_wrong_settings_are_all_told_at_once():
     with pytest.raises(WrongSetting) as refused:
-        serving.demand_right_settings()
+        startup.demand_right_settings()
 
     assert all(word in str(refused.value) for word in ("WORKERS_COUNT", "'X'", "METRICS_PORT"))
 
@@ -144,7 +145,7 @@ def test_wrong_settings_are_all_told_at_once():
 @pytest.mark.django_db
 @pytest.mark.parametrize(("workers", "said"), [(1, "with 1 worker:"), (4, "with 4 workers:")])
 def test_one_line_says_queue_workers_database_and_versions(workers, said):
-    line = serving.describe(conf.queue_config(workers_count=workers))
+    line = startup.describe(queues.queue_config(workers_count=workers))
 
     assert line.startswith(
         f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at "
@@ -185,10 +186,10 @@ def test_the_name_of_a_connection_fits_into_what_postgresql_keeps():
 
 @pytest.mark.django_db
 def test_each_worker_is_told_the_settings_and_the_databases_name():
-    config = conf.queue_config()
+    config = queues.queue_config()
     subscribe = ("a.b", {"c": 1})
 
-    spec = serving.SpecOfWorker(config, 4711, subscribe, 5.0)(3, 7)
+    spec = startup.SpecOfWorker(config, 4711, subscribe, 5.0)(3, 7)
 
     assert spec == (config, connection.settings_dict["NAME"], 3, 7, 4711, subscribe, 5.0)
 

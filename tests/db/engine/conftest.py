@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan import events, registry
+from django_partisan import registry
+from django_partisan.telemetry import bus
 from tests.unit.engine.doubles import Heard
 
 
@@ -16,6 +17,6 @@ def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def heard() -> Iterator[Heard]:
     made = Heard()
-    events.subscribe(made)
+    bus.subscribe(made)
     yield made
-    events.unsubscribe(made)
+    bus.unsubscribe(made)

@@ -6,12 +6,12 @@ import pytest
 from django.db import DatabaseError, transaction
 
 from django_partisan import registry
-from django_partisan.engine.execution import CLAIM_LOST, SETTLED, Executor
-from django_partisan.facts import TaskCompleted
+from django_partisan.engine.worker.executor import CLAIM_LOST, SETTLED, Executor
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.sql.settling import Outcome
+from django_partisan.telemetry.events import TaskCompleted
 from tests.app.models import Note
 from tests.db.engine.rows import claimed, statuses
 from tests.unit.engine.stand_ins import config_of

@@ -10,8 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.test import override_settings
 
-from django_partisan.engine import hygiene as cleaning
-from django_partisan.engine.hygiene import Hygiene
+from django_partisan.engine.worker import connections as cleaning
+from django_partisan.engine.worker.connections import Hygiene
 from django_partisan.sql.connection import execute, fetch_all
 from tests.app.models import Note
 from tests.unit.engine.stand_ins import wait_until

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from django_partisan.engine.lease import Lease
+from django_partisan.engine.manager.lease import Lease
 from django_partisan.engine.presence import PresenceFile, WorkerPage, is_gone
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import leasing

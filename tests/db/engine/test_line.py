@@ -8,9 +8,9 @@ import pytest
 from django.db import Error, OperationalError, ProgrammingError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine import line as lines
-from django_partisan.engine.line import Line
-from django_partisan.engine.wakeup import Wakeup
+from django_partisan.engine.manager import database_thread as lines
+from django_partisan.engine.manager.database_thread import Line
+from django_partisan.engine.manager.loop_calls import Wakeup
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import queues_notified

@@ -9,11 +9,22 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.backends.signals import connection_created
 
-from django_partisan import __version__, events, registry
-from django_partisan.engine import manager as managing
-from django_partisan.engine.manager import EXIT_FORCED, EXIT_OK, EXIT_TASK_FAILED, Manager
+from django_partisan import __version__, registry
+from django_partisan.engine.manager import manager as managing
+from django_partisan.engine.manager.manager import (
+    EXIT_FORCED,
+    EXIT_OK,
+    EXIT_TASK_FAILED,
+    Manager,
+)
 from django_partisan.exceptions import PostponeTask
-from django_partisan.facts import (
+from django_partisan.models import ManagerLease, Task
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql import leasing
+from django_partisan.sql.claiming import claim
+from django_partisan.sql.connection import execute
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     ClaimFailed,
     DatabaseRestored,
     LeaseLost,
@@ -23,11 +34,6 @@ from django_partisan.facts import (
     TaskRescued,
     TasksReleased,
 )
-from django_partisan.models import ManagerLease, Task
-from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql import leasing
-from django_partisan.sql.claiming import claim
-from django_partisan.sql.connection import execute
 from tests.db.engine.office import Office, ThreadStarter
 from tests.db.engine.rows import enqueue, statuses
 from tests.unit.engine.stand_ins import PATIENCE_SECONDS
@@ -77,7 +83,7 @@ def open_office(
     """Make managers that are closed after the test; arguments as of ``Office``."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(managing, "Starter", ThreadStarter)
-    monkeypatch.setattr(events, "close", lambda timeout: None)  # who watches this process goes on
+    monkeypatch.setattr(bus, "close", lambda timeout: None)  # who watches this process goes on
     registry.register(Letter)
     registry.register(Bill)
     made: list[Office] = []

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_partisan.engine import orphan
-from django_partisan.engine.orphan import settle_as_orphan
-from django_partisan.engine.writing import write_outcomes
+from django_partisan.engine.settling import write_outcomes
+from django_partisan.engine.worker import manager_lost
+from django_partisan.engine.worker.manager_lost import settle_as_orphan
 from django_partisan.models import ManagerLease
 from django_partisan.sql.claiming import ID, TOKEN
 from django_partisan.sql.settling import Outcome
@@ -38,8 +38,8 @@ def test_without_a_database_it_tries_until_the_database_is_back(monkeypatch):
             raise failures.pop()
         return write_outcomes(*values)
 
-    monkeypatch.setattr(orphan, "_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(orphan, "write_outcomes", write)
+    monkeypatch.setattr(manager_lost, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(manager_lost, "write_outcomes", write)
     settle_as_orphan(config_of(), [(row[ID], row[TOKEN])], [], [])
 
     assert statuses(row[ID]) == ["finished"]
@@ -52,8 +52,10 @@ def test_when_the_lease_is_over_somebody_else_has_the_tasks_and_it_gives_up(monk
     def away(*_: Any) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(orphan, "write_outcomes", away)
-    monkeypatch.setattr(orphan, "time", SimpleNamespace(monotonic=clock.__next__, sleep=lambda seconds: None))
+    monkeypatch.setattr(manager_lost, "write_outcomes", away)
+    monkeypatch.setattr(
+        manager_lost, "time", SimpleNamespace(monotonic=clock.__next__, sleep=lambda seconds: None)
+    )
 
     with pytest.raises(OperationalError, match="away"):
         settle_as_orphan(config_of(lease_seconds=30), [], [], [])

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, InternalError, OperationalError, connection
 
-from django_partisan.engine import writing
-from django_partisan.engine.writing import write_outcomes, write_releases
+from django_partisan.engine import settling
+from django_partisan.engine.settling import write_outcomes, write_releases
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute
@@ -155,7 +155,7 @@ def test_a_connection_lost_in_the_middle_is_raised_whatever_was_being_written(mo
         tried.append(outcomes[0].status)
         raise DatabaseError("refused") if outcomes[0].status == STATUS_NEW else OperationalError("gone")
 
-    monkeypatch.setattr(writing, "settle_others", settle)
+    monkeypatch.setattr(settling, "settle_others", settle)
 
     with pytest.raises(OperationalError, match="gone"):
         write_outcomes(connection, [], outcomes(rows), delete=False)

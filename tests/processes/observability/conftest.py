@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.otlp_sink import OtlpSink
 from tests.processes.managing import Bench
 from tests.processes.observability.watching import Watching
+from tools.otlp_sink import OtlpSink
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pytest
 from django.db import connection
 
 from django_partisan.models import ManagerLease, Task
-from lab.otlp_sink import OtlpSink
 from tests.processes.managing import ManagerProcess, wait_until
 from tests.processes.observability.cutting import Wire
 from tests.processes.observability.lines import BY_ACTION, checked
 from tests.processes.observability.scraping import scrape
 from tests.processes.observability.watching import Watching, enqueue, enqueue_each, wait_until_done
+from tools.otlp_sink import OtlpSink
 
 OF_TASKS = {
     *("task.enqueued", "task.deduplicated", "task.enqueue_failed", "task.claimed", "task.started"),

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from lab.otlp_sink import OtlpSink, ReceivedSpan
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import scrape_until
 from tests.processes.observability.watching import Watching, wait_until_done
+from tools.otlp_sink import OtlpSink, ReceivedSpan
 
 ENQUEUE = """
 import json, structlog

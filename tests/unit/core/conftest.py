@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan import events, registry
+from django_partisan import registry
+from django_partisan.telemetry import bus
 
 
 @pytest.fixture(autouse=True)
@@ -14,13 +15,13 @@ def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(events, "_subscribers", [])
-    monkeypatch.setattr(events, "_told", set())
-    counted = events.swallowed.copy()
-    events.swallowed.clear()
-    events.refresh()
+    monkeypatch.setattr(bus, "_subscribers", [])
+    monkeypatch.setattr(bus, "_told", set())
+    counted = bus.swallowed.copy()
+    bus.swallowed.clear()
+    bus.refresh()
     yield
     monkeypatch.undo()
-    events.swallowed.clear()
-    events.swallowed.update(counted)
-    events.refresh()
+    bus.swallowed.clear()
+    bus.swallowed.update(counted)
+    bus.refresh()

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
-from django_partisan import conf
+from django_partisan.config import queues
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 
 NEW_IN_VERSION_2 = {
@@ -31,17 +31,17 @@ README_DEFAULTS = {
 @pytest.fixture(autouse=True)
 def no_settings_of_the_project(settings: Any) -> None:
     settings.PARTISAN_CONFIG = {}
-    for key in conf.KEYS:
+    for key in queues.KEYS:
         if hasattr(django_settings, key):
             delattr(settings, key)
 
 
 def problem_texts() -> list[str]:
-    return [str(problem) for problem in conf.problems()]
+    return [str(problem) for problem in queues.problems()]
 
 
 def test_the_defaults_are_those_of_the_readme():
-    config = conf.queue_config()
+    config = queues.queue_config()
 
     assert config.queue == "default"
     assert {field: getattr(config, field) for field in README_DEFAULTS} == README_DEFAULTS
@@ -51,31 +51,31 @@ def test_the_defaults_are_those_of_the_readme():
 def test_by_default_there_are_as_many_workers_as_this_process_may_use_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
 
-    assert conf.queue_config().workers_count == 3
+    assert queues.queue_config().workers_count == 3
 
 
 @override_settings(MAX_QUEUE_SIZE=77)
 def test_a_flat_setting_is_used():
-    assert conf.queue_config().max_queue_size == 77
+    assert queues.queue_config().max_queue_size == 77
 
 
 @override_settings(MAX_QUEUE_SIZE=77, PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 55}})
 def test_partisan_config_wins_over_flat_settings():
-    assert conf.queue_config().max_queue_size == 55
+    assert queues.queue_config().max_queue_size == 55
 
 
 @override_settings(
     MAX_QUEUE_SIZE=77, PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 55}, "mail": {"WORKERS_COUNT": 1}}
 )
 def test_an_unset_key_of_another_queue_has_its_flat_value_not_that_of_the_default_queue():
-    config = conf.queue_config("mail")
+    config = queues.queue_config("mail")
 
     assert (config.workers_count, config.max_queue_size) == (1, 77)
 
 
 @override_settings(PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 55}, "mail": {}})
 def test_a_queue_without_settings_has_the_defaults():
-    assert conf.queue_config("mail").max_queue_size == 10
+    assert queues.queue_config("mail").max_queue_size == 10
 
 
 @pytest.mark.parametrize("key", NEW_IN_VERSION_2)
@@ -83,17 +83,17 @@ def test_a_key_of_version_2_is_no_flat_setting(key, settings):
     given, default = NEW_IN_VERSION_2[key]
     setattr(settings, key, given)
 
-    assert conf.queue_value("default", key) == default
+    assert queues.queue_value("default", key) == default
 
     settings.PARTISAN_CONFIG = {"default": {key: given}}
 
-    assert conf.queue_value("default", key) == given
+    assert queues.queue_value("default", key) == given
 
 
 def test_settings_are_read_when_used():
     with override_settings(PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 21}}):
-        assert conf.queue_config().max_queue_size == 21
-    assert conf.queue_config().max_queue_size == 10
+        assert queues.queue_config().max_queue_size == 21
+    assert queues.queue_config().max_queue_size == 10
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_settings_are_read_when_used():
 def test_zero_is_a_value(key, settings):
     settings.PARTISAN_CONFIG = {"default": {key: 0}}
 
-    assert getattr(conf.queue_config(), key.lower()) == 0
+    assert getattr(queues.queue_config(), key.lower()) == 0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_zero_is_a_value(key, settings):
 def test_none_is_a_value_where_it_has_a_meaning(key, settings):
     settings.PARTISAN_CONFIG = {"default": {key: None}}
 
-    assert getattr(conf.queue_config(), key.lower()) is None
+    assert getattr(queues.queue_config(), key.lower()) is None
 
 
 @pytest.mark.parametrize(
@@ -143,17 +143,17 @@ def test_none_is_a_value_where_it_has_a_meaning(key, settings):
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wrong, settings):
     settings.PARTISAN_CONFIG = {"default": {key: wrong}}
-    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {conf.KEYS[key].expected}."
+    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {queues.KEYS[key].expected}."
 
     with pytest.raises(WrongSetting) as refused:
-        conf.queue_config()
+        queues.queue_config()
 
     assert str(refused.value) == expected
     assert problem_texts() == [expected]
 
 
 def test_every_key_refuses_something():
-    assert not any(key.accepts(object()) for key in conf.KEYS.values())
+    assert not any(key.accepts(object()) for key in queues.KEYS.values())
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}, "images": {}}, WORKERS_COUNT=0)
@@ -163,20 +163,20 @@ def test_a_wrong_flat_setting_is_told_once_for_all_queues():
 
 @override_settings(PARTISAN_CONFIG={"mail": {"WORKER_COUNT": 4}})
 def test_an_unknown_key_is_refused_with_the_known_ones():
-    [problem] = conf.problems()
+    [problem] = queues.problems()
 
-    assert problem.kind == conf.UNKNOWN_KEY
+    assert problem.kind == queues.UNKNOWN_KEY
     assert str(problem).startswith("A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'; expected one of ")
-    assert all(key in str(problem) for key in conf.KEYS)
+    assert all(key in str(problem) for key in queues.KEYS)
     with pytest.raises(WrongSetting, match="WORKER_COUNT"):
-        conf.queue_config("mail")
+        queues.queue_config("mail")
 
 
 @override_settings(MIN_QUEUE_SIZE=30, PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 20}})
 def test_a_minimum_above_the_maximum_is_refused_with_both_places():
-    [problem] = conf.problems()
+    [problem] = queues.problems()
 
-    assert problem.kind == conf.MIN_ABOVE_MAX
+    assert problem.kind == queues.MIN_ABOVE_MAX
     assert str(problem) == (
         "MIN_QUEUE_SIZE is 30; expected at most 20, which is PARTISAN_CONFIG['default']['MAX_QUEUE_SIZE']."
     )
@@ -184,76 +184,76 @@ def test_a_minimum_above_the_maximum_is_refused_with_both_places():
 
 @override_settings(PARTISAN_CONFIG={"default": {"MIN_QUEUE_SIZE": 20, "MAX_QUEUE_SIZE": 20}})
 def test_a_minimum_may_equal_the_maximum():
-    assert conf.queue_config().min_queue_size == 20
+    assert queues.queue_config().min_queue_size == 20
 
 
 @pytest.mark.parametrize("wrong", [None, [], "default"])
 def test_partisan_config_must_be_a_dict(wrong, settings):
     settings.PARTISAN_CONFIG = wrong
 
-    [problem] = conf.problems()
+    [problem] = queues.problems()
 
-    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG", conf.WRONG_SHAPE)
-    assert conf.queue_names() == ["default"]
+    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG", queues.WRONG_SHAPE)
+    assert queues.queue_names() == ["default"]
 
 
 @override_settings(PARTISAN_CONFIG={"mail": ["WORKERS_COUNT"]})
 def test_the_settings_of_a_queue_must_be_a_dict():
-    [problem] = conf.problems()
+    [problem] = queues.problems()
 
-    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG['mail']", conf.WRONG_SHAPE)
+    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG['mail']", queues.WRONG_SHAPE)
 
 
 @pytest.mark.parametrize("name", ["", "q" * 51, 7, None])
 def test_a_queue_name_must_fit_into_the_table(name, settings):
     settings.PARTISAN_CONFIG = {name: {}}
 
-    [problem] = conf.problems()
+    [problem] = queues.problems()
 
-    assert (problem.value, problem.kind) == (name, conf.WRONG_QUEUE_NAME)
+    assert (problem.value, problem.kind) == (name, queues.WRONG_QUEUE_NAME)
     assert "1 to 50 characters" in problem.expected
 
 
 @override_settings(PARTISAN_CONFIG={"q" * 51: {}})
 def test_a_queue_name_that_is_too_long_is_refused_before_it_is_stored():
-    conf.check_queue_name("default")
+    queues.check_queue_name("default")
 
     with pytest.raises(WrongSetting, match="has 51 characters; at most 50 fit"):
-        conf.check_queue_name("q" * 51)
+        queues.check_queue_name("q" * 51)
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}, "images": {}})
 def test_the_default_queue_exists_anyway():
-    assert conf.queue_names() == ["default", "mail", "images"]
-    assert conf.queue_config().queue == "default"
+    assert queues.queue_names() == ["default", "mail", "images"]
+    assert queues.queue_config().queue == "default"
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}, "default": {}})
 def test_queues_are_listed_in_the_order_of_the_settings():
-    assert conf.queue_names() == ["mail", "default"]
+    assert queues.queue_names() == ["mail", "default"]
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}})
 def test_an_unknown_queue_is_refused_with_the_known_ones():
     with pytest.raises(UnknownQueue, match=r"Unknown queue 'male'; known: 'default', 'mail'\. Add it"):
-        conf.queue_config("male")
+        queues.queue_config("male")
 
 
 @override_settings(PARTISAN_CONFIG={"default": {"MIN_QUEUE_SIZE": 1, "WORKERS_COUNT": 4}})
 def test_overrides_win_over_all_and_zero_is_one():
-    config = conf.queue_config(min_queue_size=0, workers_count=2)
+    config = queues.queue_config(min_queue_size=0, workers_count=2)
 
     assert (config.min_queue_size, config.workers_count) == (0, 2)
 
 
 def test_a_wrong_override_is_refused_under_the_name_of_its_option():
     with pytest.raises(WrongSetting, match=r"^--workers_count is 0; expected an integer, at least 1"):
-        conf.queue_config(workers_count=0)
+        queues.queue_config(workers_count=0)
 
 
 def test_a_minimum_by_option_above_the_maximum_by_default_is_refused():
     with pytest.raises(WrongSetting) as refused:
-        conf.queue_config(min_queue_size=11)
+        queues.queue_config(min_queue_size=11)
 
     assert str(refused.value) == (
         "--min_queue_size is 11; expected at most 10, which is the default of MAX_QUEUE_SIZE."

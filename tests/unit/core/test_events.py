@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events
-from django_partisan.events import Subscriber
-from django_partisan.facts import (
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import (
     Enqueueing,
     Fact,
     Scope,
@@ -88,38 +88,38 @@ class Wrapping(Subscriber):
 
 def subscribed(*subscribers: Subscriber) -> None:
     for subscriber in subscribers:
-        events.subscribe(subscriber)
+        bus.subscribe(subscriber)
 
 
 def test_a_fact_is_heard_by_all_in_the_order_of_subscription():
     diary: list[Any] = []
     subscribed(Listener("first", diary), Listener("second", diary))
 
-    events.tell(TasksReleased, *RELEASED)
+    bus.emit(TasksReleased, *RELEASED)
 
     assert diary == [("first", TasksReleased(*RELEASED)), ("second", TasksReleased(*RELEASED))]
-    assert [subscriber.name for subscriber in events.subscribers()] == ["first", "second"]
+    assert [subscriber.name for subscriber in bus.subscribers()] == ["first", "second"]
 
 
 def test_who_unsubscribed_hears_nothing_more():
     diary: list[Any] = []
     listener = Listener("first", diary)
     subscribed(listener)
-    events.tell(TasksReleased, *RELEASED)
+    bus.emit(TasksReleased, *RELEASED)
 
-    events.unsubscribe(listener)
-    events.tell(TasksReleased, *RELEASED)
+    bus.unsubscribe(listener)
+    bus.emit(TasksReleased, *RELEASED)
 
     assert len(diary) == 1
-    assert not events.wanted(TasksReleased)
+    assert not bus.wanted(TasksReleased)
 
 
 def test_a_fact_that_nobody_wants_is_not_even_made():
     subscribed(Subscriber())
 
-    events.tell(TasksReleased, "too few values")
+    bus.emit(TasksReleased, "too few values")
 
-    assert not events.wanted(TasksReleased)
+    assert not bus.wanted(TasksReleased)
 
 
 def test_a_subscriber_is_asked_again_what_it_wants_at_a_refresh_only():
@@ -131,16 +131,16 @@ def test_a_subscriber_is_asked_again_what_it_wants_at_a_refresh_only():
 
     listener = Choosy("choosy", [])
     subscribed(listener)
-    before = events.wanted(TasksReleased)
+    before = bus.wanted(TasksReleased)
 
     listener.level = "info"
 
     assert not before
-    assert not events.wanted(TasksReleased)
+    assert not bus.wanted(TasksReleased)
 
-    events.refresh()
+    bus.refresh()
 
-    assert events.wanted(TasksReleased)
+    assert bus.wanted(TasksReleased)
 
 
 def test_runs_are_watched_if_somebody_wants_their_start_or_end_or_to_be_around():
@@ -155,20 +155,20 @@ def test_runs_are_watched_if_somebody_wants_their_start_or_end_or_to_be_around()
     watched = []
     for kinds in ((TaskDeduplicated,), (TaskStarted,), (TaskCompleted,)):
         only.kinds = kinds
-        events.refresh()
-        watched.append(events.each_run_is_watched())
-    events.unsubscribe(only)
+        bus.refresh()
+        watched.append(bus.each_run_is_watched())
+    bus.unsubscribe(only)
     subscribed(Wrapping(lambda: contextmanager(_nothing)()))
 
     assert watched == [False, True, True]
-    assert events.each_run_is_watched()
+    assert bus.each_run_is_watched()
 
 
 def test_one_that_raises_keeps_no_fact_from_the_others():
     diary: list[Any] = []
     subscribed(Faulty(), Listener("next", diary))
 
-    events.tell(TasksReleased, *RELEASED)
+    bus.emit(TasksReleased, *RELEASED)
 
     assert len(diary) == 1
 
@@ -176,13 +176,13 @@ def test_one_that_raises_keeps_no_fact_from_the_others():
 @pytest.mark.parametrize(
     "act",
     [
-        lambda: events.tell(TasksReleased, *RELEASED),
-        lambda: events.around(SCOPE).__enter__(),
-        events.headers,
-        events.preload,
-        events.take,
-        lambda: events.absorb(1, [("faulty", "value")]),
-        lambda: events.close(1.0),
+        lambda: bus.emit(TasksReleased, *RELEASED),
+        lambda: bus.around(SCOPE).__enter__(),
+        bus.headers,
+        bus.preload,
+        bus.take,
+        lambda: bus.absorb(1, [("faulty", "value")]),
+        lambda: bus.close(1.0),
     ],
     ids=["tell", "around", "headers", "preload", "take", "absorb", "close"],
 )
@@ -193,7 +193,7 @@ def test_errors_of_a_subscriber_are_counted_and_told_once(act, capsys):
     act()
 
     errors = capsys.readouterr().err
-    assert events.swallowed == {"faulty": 2}
+    assert bus.swallowed == {"faulty": 2}
     assert (
         errors.count("django_partisan: the faulty subscriber raised; further errors are only counted.") == 1
     )
@@ -207,8 +207,8 @@ def test_one_that_raises_when_asked_what_it_wants_hears_nothing():
 
     subscribed(Undecided("undecided", []))
 
-    assert not events.wanted(TasksReleased)
-    assert events.swallowed["undecided"] > 0
+    assert not bus.wanted(TasksReleased)
+    assert bus.swallowed["undecided"] > 0
 
 
 def test_a_handler_that_is_no_method_of_a_subscriber_is_counted_all_the_same():
@@ -219,9 +219,9 @@ def test_a_handler_that_is_no_method_of_a_subscriber_is_counted_all_the_same():
     listener.handle = handle  # type: ignore[method-assign]
     subscribed(listener)
 
-    events.tell(TasksReleased, *RELEASED)
+    bus.emit(TasksReleased, *RELEASED)
 
-    assert events.swallowed == {"subscriber": 1}
+    assert bus.swallowed == {"subscriber": 1}
 
 
 def test_a_closed_standard_error_hurts_nobody(monkeypatch):
@@ -230,9 +230,9 @@ def test_a_closed_standard_error_hurts_nobody(monkeypatch):
     monkeypatch.setattr(sys, "stderr", closed)
     subscribed(Faulty())
 
-    events.tell(TasksReleased, *RELEASED)
+    bus.emit(TasksReleased, *RELEASED)
 
-    assert events.swallowed == {"faulty": 1, "stderr": 1}
+    assert bus.swallowed == {"faulty": 1, "stderr": 1}
 
 
 def test_scopes_nest_in_the_order_of_subscription():
@@ -250,7 +250,7 @@ def test_scopes_nest_in_the_order_of_subscription():
 
     subscribed(Nesting("outer"), Nesting("inner"))
 
-    with events.around(SCOPE):
+    with bus.around(SCOPE):
         diary.append("work")
 
     assert diary == ["into outer", "into inner", "work", "out of inner", "out of outer"]
@@ -259,8 +259,8 @@ def test_scopes_nest_in_the_order_of_subscription():
 def test_where_nobody_is_around_nothing_is():
     subscribed(Listener("listener", []))
 
-    assert events.around(SCOPE) is events.around(SCOPE)
-    with events.around(SCOPE) as nothing:
+    assert bus.around(SCOPE) is bus.around(SCOPE)
+    with bus.around(SCOPE) as nothing:
         assert nothing is None
 
 
@@ -275,11 +275,11 @@ def test_one_that_cannot_be_entered_leaves_the_others_around():
 
     subscribed(Faulty(), Wrapping(noting))
 
-    with events.around(SCOPE):
+    with bus.around(SCOPE):
         diary.append("work")
 
     assert diary == ["in", "work", "out"]
-    assert events.swallowed == {"faulty": 1}
+    assert bus.swallowed == {"faulty": 1}
 
 
 def test_one_that_raises_on_the_way_out_hurts_nobody():
@@ -290,10 +290,10 @@ def test_one_that_raises_on_the_way_out_hurts_nobody():
 
     subscribed(Wrapping(raising))
 
-    with events.around(SCOPE):
+    with bus.around(SCOPE):
         pass
 
-    assert events.swallowed == {"wrapping": 1}
+    assert bus.swallowed == {"wrapping": 1}
 
 
 def test_the_error_of_the_work_passes_and_is_seen_by_those_around():
@@ -309,11 +309,11 @@ def test_the_error_of_the_work_passes_and_is_seen_by_those_around():
 
     subscribed(Wrapping(looking))
 
-    with pytest.raises(KeyError) as raised, events.around(SCOPE):
+    with pytest.raises(KeyError) as raised, bus.around(SCOPE):
         raise KeyError("work")
 
     assert seen == [raised.value]
-    assert not events.swallowed
+    assert not bus.swallowed
 
 
 def test_nobody_around_can_hide_the_error_of_the_work_or_change_it():
@@ -331,10 +331,10 @@ def test_nobody_around_can_hide_the_error_of_the_work_or_change_it():
 
     subscribed(Wrapping(hiding), Wrapping(changing))
 
-    with pytest.raises(KeyError, match="work"), events.around(SCOPE):
+    with pytest.raises(KeyError, match="work"), bus.around(SCOPE):
         raise KeyError("work")
 
-    assert events.swallowed == {"wrapping": 1}
+    assert bus.swallowed == {"wrapping": 1}
 
 
 def test_one_around_that_raises_the_error_of_the_work_itself_is_no_fault():
@@ -344,10 +344,10 @@ def test_one_around_that_raises_the_error_of_the_work_itself_is_no_fault():
 
     subscribed(Wrapping(Passing))
 
-    with pytest.raises(KeyError), events.around(SCOPE):
+    with pytest.raises(KeyError), bus.around(SCOPE):
         raise KeyError("work")
 
-    assert not events.swallowed
+    assert not bus.swallowed
 
 
 def test_our_own_statements_are_quiet_for_all_who_can_be():
@@ -368,11 +368,11 @@ def test_our_own_statements_are_quiet_for_all_who_can_be():
 
     subscribed(Loud(), Quiet(), Subscriber())
 
-    with events.quiet():
+    with bus.quiet():
         diary.append("poll")
 
     assert diary == ["quiet", "poll", "loud again"]
-    assert events.swallowed == {"loud": 1}
+    assert bus.swallowed == {"loud": 1}
 
 
 def test_one_may_be_around_only_where_a_task_carries_context():
@@ -382,19 +382,19 @@ def test_one_may_be_around_only_where_a_task_carries_context():
 
     sometimes = Sometimes(lambda: contextmanager(_nothing)())
     subscribed(sometimes)
-    before = events.each_run_is_watched()
+    before = bus.each_run_is_watched()
 
     subscribed(Wrapping(lambda: contextmanager(_nothing)()))
 
     assert not before
-    assert events.each_run_is_watched()
-    assert events.each_run_is_surrounded()
+    assert bus.each_run_is_watched()
+    assert bus.each_run_is_surrounded()
 
 
 def test_headers_of_all_are_merged_the_later_wins():
     subscribed(Carrying({"a": "1", "b": "1"}), Subscriber(), Carrying({"b": "2"}))
 
-    assert events.headers() == {"a": "1", "b": "2"}
+    assert bus.headers() == {"a": "1", "b": "2"}
 
 
 @pytest.mark.parametrize("character", ["x", "\u00e9", "\U0001f4ee", '"'])
@@ -405,13 +405,13 @@ def test_context_up_to_4096_bytes_of_json_is_carried_and_more_is_dropped_and_cou
     carrying = Carrying({"k": fitting})
     subscribed(carrying)
 
-    assert events.headers() == {"k": fitting}
-    assert not events.swallowed
+    assert bus.headers() == {"k": fitting}
+    assert not bus.swallowed
 
     carrying.given = {"k": fitting + "x"}
 
-    assert events.headers() == {}
-    assert events.swallowed == {"headers": 1}
+    assert bus.headers() == {}
+    assert bus.swallowed == {"headers": 1}
 
 
 @pytest.mark.parametrize("key", ["k", "\U0001f4ee"])
@@ -419,8 +419,8 @@ def test_context_of_many_small_parts_is_measured_as_a_whole(key):
     many = {f"{key}{number}": "" for number in range(1000)}
     subscribed(Carrying(many))
 
-    assert events.headers() == {}
-    assert events.swallowed == {"headers": 1}
+    assert bus.headers() == {}
+    assert bus.swallowed == {"headers": 1}
 
 
 @pytest.mark.parametrize(
@@ -431,8 +431,8 @@ def test_context_of_many_small_parts_is_measured_as_a_whole(key):
 def test_context_that_no_row_can_hold_is_dropped_and_counted(given):
     subscribed(Carrying(given))
 
-    assert events.headers() == {}
-    assert events.swallowed == {"headers": 1}
+    assert bus.headers() == {}
+    assert bus.swallowed == {"headers": 1}
 
 
 def test_what_is_taken_is_absorbed_by_the_subscriber_of_the_same_name():
@@ -451,8 +451,8 @@ def test_what_is_taken_is_absorbed_by_the_subscriber_of_the_same_name():
     counting, quiet = Relaying("metrics", [1, 2]), Relaying("traces")
     subscribed(counting, quiet, Subscriber())
 
-    taken = events.take()
-    events.absorb(4, [*taken, ("unknown", 1)])
+    taken = bus.take()
+    bus.absorb(4, [*taken, ("unknown", 1)])
 
     assert taken == [("metrics", [1, 2])]
     assert counting.absorbed == [(4, [1, 2])]
@@ -468,10 +468,10 @@ def test_one_that_cannot_preload_keeps_nothing_from_the_others():
 
     subscribed(Loading(), Faulty(), Subscriber(), Loading())
 
-    events.preload()
+    bus.preload()
 
     assert loaded == ["subscriber", "subscriber"]
-    assert events.swallowed == {"faulty": 1}
+    assert bus.swallowed == {"faulty": 1}
 
 
 def test_all_are_closed_with_the_same_patience():
@@ -483,7 +483,7 @@ def test_all_are_closed_with_the_same_patience():
 
     subscribed(Closing(), Faulty(), Closing())
 
-    events.close(2.5)
+    bus.close(2.5)
 
     assert patience == [2.5, 2.5]
 

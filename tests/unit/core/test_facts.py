@@ -2,7 +2,7 @@
 
 import pickle
 
-from django_partisan.facts import ErrorInfo, TaskClaimLost, TaskRef
+from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskRef
 
 
 class Broken(Exception):

@@ -2,11 +2,12 @@
 
 import pytest
 
-from django_partisan import events, processor
+from django_partisan import processor
 from django_partisan.config.processor_configs import ErrorsHandleConfig
-from django_partisan.facts import TaskRef
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import TaskRef
 
 
 class Letter(BaseTaskProcessor):
@@ -64,9 +65,9 @@ def test_the_last_attempt_is_known_as_such(retries, is_last):
 
 
 def test_in_a_run_a_processor_has_the_tools_that_were_provided(monkeypatch):
-    monkeypatch.setattr(events, "_tools", {})
-    events.provide("log", lambda task, processor_class: ("log", task, processor_class))
-    events.provide("metrics", lambda task, processor_class: ("metrics", task, processor_class))
+    monkeypatch.setattr(bus, "_tools", {})
+    bus.provide("log", lambda task, processor_class: ("log", task, processor_class))
+    bus.provide("metrics", lambda task, processor_class: ("metrics", task, processor_class))
     made = Letter()
     made._row = row(attempts=4, retries=1, postpones=2)
     named = TaskRef(7, "Letter", "default", 10, 5, 1, 2)

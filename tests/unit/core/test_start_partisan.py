@@ -13,13 +13,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import autoreload
 
-from django_partisan import serving
-from django_partisan.conf import QueueConfig
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager import startup
 from django_partisan.exceptions import CannotStart
 from django_partisan.management.commands import start_partisan
 from django_partisan.management.commands.start_partisan import Command
 from django_partisan.sql.backlog import Waiting
-from django_partisan.watching import manager as manager_watching
+from django_partisan.telemetry.setup import manager as manager_watching
 
 DUE_AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 WITH_UNDERSCORES = (
@@ -68,8 +68,8 @@ def served(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Served:
     connection = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(start_partisan, "Manager", made.make)
     monkeypatch.setattr(manager_watching, "manager_watched", watched)
-    monkeypatch.setattr(serving, "demand_database", made.waited_for.append)
-    monkeypatch.setattr(serving, "describe", lambda config: f"Serving {config.queue}.")
+    monkeypatch.setattr(startup, "demand_database", made.waited_for.append)
+    monkeypatch.setattr(startup, "describe", lambda config: f"Serving {config.queue}.")
     monkeypatch.setattr(start_partisan, "open_connection", lambda role: connection)
     monkeypatch.setattr(start_partisan, "waiting", lambda connection, queue: made.waits)
     settings.PARTISAN_CONFIG = {"mail": {"MAX_QUEUE_SIZE": 20}}
@@ -175,7 +175,7 @@ def test_a_database_that_is_not_there_is_refused_with_its_reason(served, monkeyp
     def refuse(wait_seconds: float) -> None:
         raise CannotStart("The database is out of reach.")
 
-    monkeypatch.setattr(serving, "demand_database", refuse)
+    monkeypatch.setattr(startup, "demand_database", refuse)
 
     with pytest.raises(CommandError, match="out of reach"):
         start()

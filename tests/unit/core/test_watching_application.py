@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events, logs, signals, tracing
+from django_partisan import logs, signals, tracing
 from django_partisan.metrics import application as client_metrics
-from django_partisan.watching import application
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.setup import application
 
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note what is installed instead of installing it a second time."""
     noted: list[str] = []
-    monkeypatch.setattr(events, "_tools", {})
+    monkeypatch.setattr(bus, "_tools", {})
     for module, name in (
         (logs, "logs"),
         (tracing, "traces"),
@@ -40,4 +41,4 @@ def test_logs_traces_and_signals_are_told_and_metrics_where_asked(given: Any, ex
     application.watch_application()
 
     assert installed == expected
-    assert set(events._tools) == {"log", "metrics"}
+    assert set(bus._tools) == {"log", "metrics"}

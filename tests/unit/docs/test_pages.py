@@ -65,7 +65,18 @@ def test_no_synonym_of_our_words_is_used(path: Path):
 
 @each_page
 def test_files_that_a_page_names_exist(path: Path):
-    folders = ("grafana", "elk", "lab", "bench", "demo", "tests", "docs", "django_partisan", "sql", "metrics")
+    folders = (
+        "grafana",
+        "elk",
+        "tools",
+        "bench",
+        "demo",
+        "tests",
+        "docs",
+        "django_partisan",
+        "sql",
+        "metrics",
+    )
     named = {
         code for code in code_in(path.read_text()) if re.fullmatch(rf"(?:{'|'.join(folders)})/[\w./-]*", code)
     }

@@ -6,12 +6,14 @@ from argparse import ArgumentParser
 import pytest
 from django.core.management import load_command_class
 
-from django_partisan import checks, conf, facts, observability
+from django_partisan import checks
+from django_partisan.config import observability, queues
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
+from django_partisan.telemetry import events
 from django_partisan.tracing import spans
-from lab.document_tables import meanings, pages, tables
 from tests.unit.docs.pages import PAGES, blocks_of, code_in, first_cells_below, name_of, page
+from tools.document_tables import meanings, pages, tables
 
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
@@ -22,7 +24,7 @@ OTHER_COMMANDS = ("partisan_doctor", "partisan_export")
 
 
 def test_the_tables_are_those_that_the_code_makes():
-    assert list(pages.out_of_date()) == [], "run: python -m lab.document_tables"
+    assert list(pages.out_of_date()) == [], "run: python -m tools.document_tables"
 
 
 def test_each_table_that_can_be_made_stands_on_a_page():
@@ -40,26 +42,26 @@ def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
 
 
 def test_every_setting_and_no_other_has_a_meaning():
-    assert list(meanings.QUEUE) == list(conf.KEYS)
+    assert list(meanings.QUEUE) == list(queues.KEYS)
     assert list(meanings.OBSERVABILITY) == list(observability.KEYS)
 
 
 def test_the_settings_page_lists_every_key():
     text = page("docs/settings.md")
 
-    assert first_cells_below("## Of a queue", text) == list(conf.KEYS)
+    assert first_cells_below("## Of a queue", text) == list(queues.KEYS)
     assert first_cells_below("## Of logs, spans and metrics", text) == list(observability.KEYS)
 
 
 def test_the_readme_lists_every_key_of_a_queue():
-    assert first_cells_below("## Settings", page("README.md")) == list(conf.KEYS)
+    assert first_cells_below("## Settings", page("README.md")) == list(queues.KEYS)
 
 
 def test_the_settings_page_says_which_names_may_be_flat():
     rows = re.findall(r"^\| `(\w+)` \|.*?\| (yes|no) \|", page("docs/settings.md"), re.MULTILINE)
     said = dict(rows)
 
-    assert said == {name: "yes" if key.flat else "no" for name, key in conf.KEYS.items()}
+    assert said == {name: "yes" if key.flat else "no" for name, key in queues.KEYS.items()}
 
 
 def test_the_settings_page_lists_every_check():
@@ -71,14 +73,14 @@ def test_the_settings_page_lists_every_check():
 def test_the_page_on_errors_lists_every_reason_of_a_failure():
     listed = set(first_cells_below("## Why a task failed", page("docs/errors.md")))
 
-    assert listed | {facts.REASON_TIMEOUT} == {
-        facts.REASON_ERROR,
-        facts.REASON_RETRIES_EXHAUSTED,
-        facts.REASON_MAX_POSTPONES,
-        facts.REASON_UNREGISTERED,
-        facts.REASON_WORKER_LOST,
-        facts.REASON_TIMEOUT,
-        facts.REASON_UNSETTLEABLE,
+    assert listed | {events.REASON_TIMEOUT} == {
+        events.REASON_ERROR,
+        events.REASON_RETRIES_EXHAUSTED,
+        events.REASON_MAX_POSTPONES,
+        events.REASON_UNREGISTERED,
+        events.REASON_WORKER_LOST,
+        events.REASON_TIMEOUT,
+        events.REASON_UNSETTLEABLE,
     }
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from django_partisan import shipped
+from django_partisan import bundled_files
 from django_partisan.doctor import rules
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
 
@@ -12,7 +12,7 @@ from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
 @pytest.fixture
 def exported(tmp_path):
     """Return a folder with what the installed version ships."""
-    shipped.export("grafana", tmp_path)
+    bundled_files.export("grafana", tmp_path)
     return tmp_path
 
 
@@ -39,7 +39,7 @@ def test_a_file_changed_by_hand_is_named(subject, exported):
 
 
 def test_an_export_of_another_version_is_a_warning(subject, exported):
-    manifest = exported / shipped.MANIFEST
+    manifest = exported / bundled_files.MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": "1.9"}))
 
     first, _ = rules.look(subject._replace(rules=exported))
@@ -49,7 +49,7 @@ def test_an_export_of_another_version_is_a_warning(subject, exported):
 
 
 def test_a_folder_of_another_origin_is_a_warning(subject, exported):
-    (exported / shipped.MANIFEST).unlink()
+    (exported / bundled_files.MANIFEST).unlink()
 
     first, second = rules.look(subject._replace(rules=exported))
 

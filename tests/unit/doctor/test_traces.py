@@ -7,7 +7,7 @@ import pytest
 
 from django_partisan.doctor import traces
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
-from lab.otlp_sink import OtlpSink
+from tools.otlp_sink import OtlpSink
 
 
 @pytest.fixture

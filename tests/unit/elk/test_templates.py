@@ -2,8 +2,8 @@
 
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.table import EVENTS
-from lab.ecs import ECS, LABELS, types_of
 from tests.unit.elk import files
+from tools.ecs import ECS, LABELS, types_of
 
 TABLE = {field.name: field.type for field in COMMON} | {
     field.name: field.type for event in EVENTS.values() for field in event.fields

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events
 from django_partisan.engine.presence import PresenceFile
+from django_partisan.telemetry import bus
 from tests.unit.engine.doubles import FakeWorker, Heard
 
 
@@ -18,9 +18,9 @@ from tests.unit.engine.doubles import FakeWorker, Heard
 def heard() -> Iterator[Heard]:
     """Listen to all that is told during a test."""
     listener = Heard()
-    events.subscribe(listener)
+    bus.subscribe(listener)
     yield listener
-    events.unsubscribe(listener)
+    bus.unsubscribe(listener)
 
 
 @pytest.fixture

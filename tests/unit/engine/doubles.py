@@ -10,18 +10,18 @@ from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, cast
 
-from django_partisan.conf import QueueConfig, queue_config
-from django_partisan.engine.line import Call, Done, Line
-from django_partisan.engine.pool import Pool, PoolOwner
+from django_partisan.config.queues import QueueConfig, queue_config
+from django_partisan.engine.forkserver.spawner import Starter
+from django_partisan.engine.manager.database_thread import Call, Done, Line
+from django_partisan.engine.manager.pool import Pool, PoolOwner
+from django_partisan.engine.manager.settler import Batch, Settler
+from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
-from django_partisan.engine.settler import Batch, Settler
-from django_partisan.engine.starter import Starter
-from django_partisan.engine.wire import ManagerEnd, WorkerEnd
-from django_partisan.engine.worker import READY, REPORT, WorkerSpec
-from django_partisan.engine.worker_process import WorkerProcess
-from django_partisan.events import Subscriber
-from django_partisan.facts import Fact
+from django_partisan.engine.worker.worker import READY, REPORT, WorkerSpec
 from django_partisan.sql.claiming import TaskRow
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import Fact
 
 NO_PID: Final = 2**22 + 1
 """No process has it: the largest that Linux gives is one less."""

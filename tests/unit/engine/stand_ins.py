@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from django_partisan import conf
-from django_partisan.conf import QueueConfig
-from django_partisan.engine.line import Call, Done, Line
+from django_partisan.config import queues
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.database_thread import Call, Done, Line
 from django_partisan.sql.claiming import TaskRow
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class LineByHand(Line):
 
 def config_of(**values: Any) -> QueueConfig:
     """Return the settings of the default queue, with one worker unless told otherwise."""
-    return conf.queue_config(**{"workers_count": 1, **values})
+    return queues.queue_config(**{"workers_count": 1, **values})
 
 
 def task(

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from django_partisan.engine.buffer import Buffer
+from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.sql.claiming import ID, PRIORITY, PROCESSOR, TaskRow
 from tests.unit.engine.doubles import row
 

@@ -8,12 +8,17 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import OperationalError
 
-from django_partisan import events
-from django_partisan.engine import claimer as claiming
-from django_partisan.engine.claimer import Claimer
-from django_partisan.facts import ClaimErrored, ClaimFailed, DatabaseRestored, TasksClaimed
+from django_partisan.engine.manager import claimer as claiming
+from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.sql import claiming as sql_claiming
 from django_partisan.sql.claiming import Ahead, TaskRow
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
+    ClaimErrored,
+    ClaimFailed,
+    DatabaseRestored,
+    TasksClaimed,
+)
 from tests.unit.engine.stand_ins import LineByHand, config_of, task
 
 AWAY = OperationalError("the server closed the connection")
@@ -366,8 +371,8 @@ def test_a_claim_is_told_with_its_contexts_and_at_most_a_hundred_ids(side, heard
 
 
 def test_a_claim_is_not_described_where_nobody_wants_it(side, monkeypatch):
-    monkeypatch.setattr(events, "wanted", lambda kind: False)
-    monkeypatch.setattr(events, "tell", lambda *_: pytest.fail("told"))
+    monkeypatch.setattr(bus, "wanted", lambda kind: False)
+    monkeypatch.setattr(bus, "emit", lambda *_: pytest.fail("told"))
     side.looked().claim(task(1))
 
     assert side.claimed == [[task(1)]]

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan.engine.custody import NEVER, Custody
-from django_partisan.engine.execution import CLAIM_LOST, SETTLED
-from django_partisan.engine.handover import SILENT_SECONDS, STALE_SECONDS
-from django_partisan.engine.pool import Pool
+from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS
+from django_partisan.engine.manager.dispatcher import NEVER, Custody
+from django_partisan.engine.manager.pool import Pool
+from django_partisan.engine.manager.shutdown import Shutdown
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.shutdown import Shutdown
-from django_partisan.facts import TaskClaimLost, TaskRescued
+from django_partisan.engine.worker.executor import CLAIM_LOST, SETTLED
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.sql.leasing import Orphan
 from django_partisan.sql.settling import STATUS_NEW, Outcome
+from django_partisan.telemetry.events import TaskClaimLost, TaskRescued
 from tests.unit.engine.doubles import FakeWorker, Heard, Ledger, Staged, config, report, row
 
 TINY = {"Letter": (1000, 0.001)}

@@ -8,19 +8,23 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events, registry
+from django_partisan import registry
 from django_partisan.config.const import DELAY_STRATEGY_INCREMENTAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.engine.execution import (
+from django_partisan.engine.worker.executor import (
     CLAIM_LOST,
     COMPLETED,
     LONGEST_DELAY_SECONDS,
     Executor,
     storable,
 )
-from django_partisan.events import Subscriber
 from django_partisan.exceptions import ClaimLost, PostponeTask
-from django_partisan.facts import (
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql.claiming import TaskRow
+from django_partisan.sql.settling import Outcome
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import (
     Run,
     Running,
     TaskCompleted,
@@ -29,9 +33,6 @@ from django_partisan.facts import (
     TaskRetried,
     TaskStarted,
 )
-from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql.claiming import TaskRow
-from django_partisan.sql.settling import Outcome
 from tests.unit.engine.doubles import Heard
 from tests.unit.engine.stand_ins import config_of, task
 
@@ -45,11 +46,11 @@ def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(events, "_subscribers", [])
-    events.refresh()
+    monkeypatch.setattr(bus, "_subscribers", [])
+    bus.refresh()
     yield
     monkeypatch.undo()
-    events.refresh()
+    bus.refresh()
 
 
 class Fault(Exception):
@@ -320,11 +321,11 @@ class Surrounding(Subscriber):
 
 @contextmanager
 def listening(subscriber: Subscriber) -> Iterator[None]:
-    events.subscribe(subscriber)
+    bus.subscribe(subscriber)
     try:
         yield
     finally:
-        events.unsubscribe(subscriber)
+        bus.unsubscribe(subscriber)
 
 
 @pytest.mark.usefixtures("nobody_listens")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from django_partisan.engine.buffer import Buffer
-from django_partisan.engine.handover import (
+from django_partisan.engine.manager.buffer import Buffer
+from django_partisan.engine.manager.chunking import (
     CHUNK_AT_MOST,
     CLAIMS_REMEMBERED,
     LEAST_TASK_SECONDS,
@@ -18,9 +18,9 @@ from django_partisan.engine.handover import (
     feed,
     to_recall,
 )
+from django_partisan.engine.manager.worker_process import READY, STARTING, WorkerProcess
 from django_partisan.engine.presence import PresenceFile, WorkerPage
-from django_partisan.engine.worker import REPORT_EVERY_SECONDS
-from django_partisan.engine.worker_process import READY, STARTING, WorkerProcess
+from django_partisan.engine.worker.worker import REPORT_EVERY_SECONDS
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from tests.unit.engine.doubles import FakeWorker, row
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan.engine.inbox import Inbox
-from django_partisan.engine.wire import Broken, ManagerEnd, WorkerEnd
+from django_partisan.engine.pipe import Broken, ManagerEnd, WorkerEnd
+from django_partisan.engine.worker.prefetch import Inbox
 from tests.unit.engine.stand_ins import task, wait_until
 
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
-from django_partisan.engine import lease as leases
-from django_partisan.engine.lease import Beaten, Lease
-from django_partisan.facts import LeaseLost
+from django_partisan.engine.manager import lease as leases
+from django_partisan.engine.manager.lease import Beaten, Lease
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.leasing import Colleague, Orphan
+from django_partisan.telemetry.events import LeaseLost
 from tests.unit.engine.stand_ins import LineByHand, config_of, task
 
 AWAY = OperationalError("the server closed the connection")

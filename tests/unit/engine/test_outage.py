@@ -2,7 +2,7 @@
 
 import time
 
-from django_partisan.engine.outage import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, Outage
+from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, Outage
 
 
 def test_only_the_first_failure_in_a_row_is_news():

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from django_partisan.engine import worker_process as states
-from django_partisan.engine.pool import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, YOUNG_SECONDS
+from django_partisan.engine.manager import worker_process as states
+from django_partisan.engine.manager.pool import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, YOUNG_SECONDS
+from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.pipe import frame
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.wire import frame
-from django_partisan.engine.worker import FLUSHED, RETIRING, RETURNED
-from django_partisan.engine.worker_process import WorkerProcess
-from django_partisan.facts import (
+from django_partisan.engine.worker.worker import FLUSHED, RETIRING, RETURNED
+from django_partisan.sql.claiming import TaskRow
+from django_partisan.telemetry.events import (
     REASON_ERROR,
     REASON_RECYCLED,
     REASON_SIGNAL,
@@ -25,7 +26,6 @@ from django_partisan.facts import (
     WorkerStarted,
     WorkerStartFailed,
 )
-from django_partisan.sql.claiming import TaskRow
 from tests.unit.engine.doubles import NO_PID, FakeWorker, Heard, Staged, report, row
 
 NEVER = float("inf")

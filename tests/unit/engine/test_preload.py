@@ -9,7 +9,7 @@ from pathlib import Path
 import django
 import pytest
 
-NAME = "django_partisan.engine.preload"
+NAME = "django_partisan.engine.forkserver.preload"
 SETTINGS_WITH_A_THREAD = """
 import threading
 from tests.settings import *

@@ -4,19 +4,19 @@ import uuid
 
 import pytest
 
-from django_partisan.engine.buffer import Buffer
-from django_partisan.engine.rescue import Rescue
-from django_partisan.engine.shutdown import Shutdown
-from django_partisan.facts import (
+from django_partisan.engine.manager.buffer import Buffer
+from django_partisan.engine.manager.rescue import Rescue
+from django_partisan.engine.manager.shutdown import Shutdown
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
+from django_partisan.sql.leasing import Orphan
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, Outcome
+from django_partisan.telemetry.events import (
     REASON_MANAGER_LOST,
     REASON_STOPPED,
     REASON_WORKER_LOST,
     TaskFailed,
     TaskRescued,
 )
-from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
-from django_partisan.sql.leasing import Orphan
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, Outcome
 from tests.unit.engine.doubles import Heard, Ledger, config, row
 
 MAX_CRASHES = 3

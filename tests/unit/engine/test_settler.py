@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_partisan import events
-from django_partisan.engine import settler as settling
-from django_partisan.engine.settler import Batch, Settler
-from django_partisan.engine.writing import Written
-from django_partisan.facts import (
+from django_partisan.engine.manager import settler as settling
+from django_partisan.engine.manager.settler import Batch, Settler
+from django_partisan.engine.settling import Written
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, Outcome
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     DatabaseRestored,
     ErrorInfo,
     OutcomesSettled,
@@ -21,8 +23,6 @@ from django_partisan.facts import (
     TaskFailed,
     TasksReleased,
 )
-from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, Outcome
 from tests.unit.engine.stand_ins import LineByHand, config_of, task
 
 AWAY = OperationalError("the server closed the connection")
@@ -176,8 +176,8 @@ def test_a_batch_is_told_with_the_contexts_and_ids_of_its_tasks(side, heard):
 
 
 def test_a_batch_is_not_described_where_nobody_wants_it(side, monkeypatch):
-    monkeypatch.setattr(events, "wanted", lambda kind: False)
-    monkeypatch.setattr(events, "tell", lambda *_: pytest.fail("told"))
+    monkeypatch.setattr(bus, "wanted", lambda kind: False)
+    monkeypatch.setattr(bus, "emit", lambda *_: pytest.fail("told"))
     side.settler.complete([task(1)])
     side.write()
 

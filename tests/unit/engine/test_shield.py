@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan.engine import shield as shielding
-from django_partisan.engine.shield import PATH_BEFORE, SIGNALS, shield
+from django_partisan.engine.forkserver import bootstrap as shielding
+from django_partisan.engine.forkserver.bootstrap import PATH_BEFORE, SIGNALS, shield
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from django_partisan.engine.shutdown import SIGNALS, Shutdown, handling_signals
+from django_partisan.engine.manager.shutdown import SIGNALS, Shutdown, handling_signals
 
 NEVER = float("inf")
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from django_partisan.engine.custody import Custody
+from django_partisan.engine.manager.dispatcher import Custody
+from django_partisan.engine.manager.loop_calls import Wakeup
+from django_partisan.engine.manager.shutdown import Shutdown
+from django_partisan.engine.manager.snapshot import Snapshots
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.shutdown import Shutdown
-from django_partisan.engine.snapshot import Snapshots
-from django_partisan.engine.wakeup import Wakeup
-from django_partisan.engine.worker import RETIRING
+from django_partisan.engine.worker.worker import RETIRING
 from tests.unit.engine.doubles import NO_PID, Ledger, Staged, config, row
 
 if TYPE_CHECKING:
-    from django_partisan.engine.manager import Manager
+    from django_partisan.engine.manager.manager import Manager
 
 
 class StandIn(SimpleNamespace):

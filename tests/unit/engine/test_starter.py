@@ -13,13 +13,17 @@ from typing import Any
 
 import pytest
 
-from django_partisan.engine import starter as starting
+from django_partisan.engine.forkserver import spawner as starting
+from django_partisan.engine.forkserver.spawner import (
+    TEMPORARY_FOLDER_MAX_BYTES,
+    Starter,
+    demand_short_temporary_folder,
+)
+from django_partisan.engine.manager.loop_calls import Wakeup
+from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.pipe import Broken
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.starter import TEMPORARY_FOLDER_MAX_BYTES, Starter, demand_short_temporary_folder
-from django_partisan.engine.wakeup import Wakeup
-from django_partisan.engine.wire import Broken
-from django_partisan.engine.worker import FLUSHED, READY, RETIRING
-from django_partisan.engine.worker_process import WorkerProcess
+from django_partisan.engine.worker.worker import FLUSHED, READY, RETIRING
 from django_partisan.exceptions import CannotStart
 from tests.unit.engine.doubles import FakeWorker, spec_of
 from tests.unit.engine.stand_ins import wait_until

@@ -1,6 +1,6 @@
 """Strays: no task runs twice at the same time in one manager, whoever holds its claim."""
 
-from django_partisan.engine.strays import Strays
+from django_partisan.engine.manager.strays import Strays
 from tests.unit.engine.doubles import row
 
 

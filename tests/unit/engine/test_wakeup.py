@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan.engine.wakeup import Wakeup
+from django_partisan.engine.manager.loop_calls import Wakeup
 
 PIPE_IS_FULL_AFTER = 66_000
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events, logs, observability, tracing
-from django_partisan.facts import Snapshot
+from django_partisan import logs, tracing
+from django_partisan.config import observability
 from django_partisan.metrics import exporter as exporting
 from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.recorder import Recorder
-from django_partisan.watching import manager as watching
-from django_partisan.watching import worker as watching_worker
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import Snapshot
+from django_partisan.telemetry.setup import manager as watching
+from django_partisan.telemetry.setup import worker as watching_worker
 from tests.unit.engine.stand_ins import config_of
 
 
@@ -84,7 +86,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> type[Exporter]:
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Note for how long who watches may flush, instead of ending it for all tests."""
     noted: list[float] = []
-    monkeypatch.setattr(events, "close", noted.append)
+    monkeypatch.setattr(bus, "close", noted.append)
     return noted
 
 
@@ -205,7 +207,7 @@ def test_a_manager_that_ends_with_an_error_flushes_too(set_up, closed):
 @pytest.mark.parametrize("count", [True, False])
 def test_a_workers_process_is_watched_as_its_manager_says(count, set_up, monkeypatch):
     subscribed: list[Any] = []
-    monkeypatch.setattr(events, "subscribe", subscribed.append)
+    monkeypatch.setattr(bus, "subscribe", subscribed.append)
     spec = watch().spec_of_worker(2, 7)
     settings = {**observability.resolved(), "LOG_TASK_ARGS": True}
     watching_worker.watch_worker(spec, "ecs", "/log", count, settings)

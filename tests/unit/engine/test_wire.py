@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from django_partisan.engine.wire import FRAME_MAX_BYTES, Broken, Frames, ManagerEnd, WorkerEnd, frame
+from django_partisan.engine.pipe import (
+    FRAME_MAX_BYTES,
+    Broken,
+    Frames,
+    ManagerEnd,
+    WorkerEnd,
+    frame,
+)
 
 LARGE = ("report", "x" * 700_000)
 """A message that no read takes in at once, nor any pipe."""

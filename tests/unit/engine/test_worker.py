@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from django.db.backends.signals import connection_created
 
-from django_partisan import events, registry
-from django_partisan.engine import worker as workers
+from django_partisan import registry
+from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PAGE_BYTES, WorkerPage
-from django_partisan.engine.wire import ManagerEnd
-from django_partisan.engine.worker import Worker, WorkerSpec
-from django_partisan.events import Subscriber
+from django_partisan.engine.worker import worker as workers
+from django_partisan.engine.worker.worker import Worker, WorkerSpec
 from django_partisan.exceptions import ClaimLost, PostponeTask
-from django_partisan.facts import RunsCompleted, TelemetryFlushTimedOut, TransactionLeftOpen
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import RunsCompleted, TelemetryFlushTimedOut, TransactionLeftOpen
 from tests.unit.engine.stand_ins import config_of, task, wait_until
 
 subscribed: list[tuple[Any, ...]] = []
@@ -203,9 +204,9 @@ class Counting(Subscriber):
 @pytest.fixture
 def counting() -> Iterator[Counting]:
     made = Counting()
-    events.subscribe(made)
+    bus.subscribe(made)
     yield made
-    events.unsubscribe(made)
+    bus.unsubscribe(made)
 
 
 def test_completed_runs_are_told_once_a_report_and_processor_with_all_their_figures(
@@ -238,11 +239,11 @@ def test_where_nobody_counts_no_figures_are_kept(side):
 
 @pytest.fixture
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(events, "_subscribers", [])
-    events.refresh()
+    monkeypatch.setattr(bus, "_subscribers", [])
+    bus.refresh()
     yield
     monkeypatch.undo()
-    events.refresh()
+    bus.refresh()
 
 
 def test_what_was_counted_goes_up_though_no_run_ended(side, counting):
@@ -309,7 +310,7 @@ def in_a_thread(worker: Worker) -> Callable[[], None]:
 def telemetry_stays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Do not close those who watch this process; note how long they would have had."""
     closed: list[float] = []
-    monkeypatch.setattr(events, "close", closed.append)
+    monkeypatch.setattr(bus, "close", closed.append)
     return closed
 
 

@@ -10,8 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from django_partisan.engine.wire import ManagerEnd
-from django_partisan.engine.worker_process import READY, RETIRING, STARTING, STOPPING, WorkerProcess
+from django_partisan.engine.manager.worker_process import (
+    READY,
+    RETIRING,
+    STARTING,
+    STOPPING,
+    WorkerProcess,
+)
+from django_partisan.engine.pipe import ManagerEnd
 from tests.unit.engine.doubles import NO_PID, FakeWorker, row
 
 MakeWorker = Callable[..., FakeWorker]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import structlog
 
-from django_partisan import events, observability
+from django_partisan.config import observability
 from django_partisan.logs import setting_up, trouble
 from django_partisan.logs.event import APP, WORKER
 from django_partisan.logs.subscriber import LOGGER, output
+from django_partisan.telemetry import bus
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -21,7 +22,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 def logging_as_it_was() -> Iterator[None]:
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    subscribed, swallowed = events.subscribers(), events.swallowed.copy()
+    subscribed, swallowed = bus.subscribers(), bus.swallowed.copy()
     yield
     for logger, handlers, propagate, level in before:
         for handler in logger.handlers:
@@ -31,13 +32,13 @@ def logging_as_it_was() -> Iterator[None]:
         logger.setLevel(level)
     output.is_ours = False
     setting_up._subscriber.become(APP)
-    for subscriber in events.subscribers():
+    for subscriber in bus.subscribers():
         if subscriber not in subscribed:
-            events.unsubscribe(subscriber)
-    events.refresh()
+            bus.unsubscribe(subscriber)
+    bus.refresh()
     observability.adopt(None)
-    events.swallowed.clear()
-    events.swallowed.update(swallowed)
+    bus.swallowed.clear()
+    bus.swallowed.update(swallowed)
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from django_partisan import facts
 from django_partisan.logs import EVENTS
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import RECORD_FIELDS
+from django_partisan.telemetry import events
 from tests.unit.logs import samples
 
 
@@ -20,7 +20,7 @@ def shown(fact: object, fields: Any = None, max_bytes: int = 4000, colors: bool 
 
 
 def test_a_fact_is_one_readable_line():
-    line = shown(facts.TaskCompleted(samples.BARE_RUN, 0.5), {"labels.request_id": "r1"})
+    line = shown(events.TaskCompleted(samples.BARE_RUN, 0.5), {"labels.request_id": "r1"})
 
     _date, _time, said = line.split(" ", 2)
     assert " ".join(said.split()) == (
@@ -37,13 +37,13 @@ def test_only_an_error_has_more_lines(fact):
 
 
 def test_an_error_is_followed_by_its_stack_trace():
-    assert shown(facts.ClaimFailed("default", samples.ERROR)).endswith(
+    assert shown(events.ClaimFailed("default", samples.ERROR)).endswith(
         "\nTraceback ...\napp.errors.Refused: no"
     )
 
 
 def test_there_are_colours_on_a_terminal_only():
-    fact = facts.TaskCompleted(samples.RUN, 0.5)
+    fact = events.TaskCompleted(samples.RUN, 0.5)
 
     assert "\x1b[" in shown(fact, colors=True)
     assert "\x1b[" not in shown(fact, colors=False)
@@ -51,7 +51,7 @@ def test_there_are_colours_on_a_terminal_only():
 
 def test_control_characters_do_not_reach_the_terminal():
     error = samples.ERROR._replace(message="\x1b[2Jgone\x07", stack_trace="\x1b]0;title\x9b\x07\nend")
-    text = shown(facts.ClaimFailed("default", error), {"labels.request_id": "\x1b[2J\nnext line"})
+    text = shown(events.ClaimFailed("default", error), {"labels.request_id": "\x1b[2J\nnext line"})
 
     assert not set(text) & {"\x1b", "\x07", "\x9b"}
     assert "title" in text
@@ -61,7 +61,7 @@ def test_control_characters_do_not_reach_the_terminal():
 @pytest.mark.parametrize("character", ["x", "ü"])
 def test_a_long_trace_is_cut_in_the_middle(character):
     error = samples.ERROR._replace(stack_trace="beginning" + character * 9000 + "end")
-    text = shown(facts.ClaimFailed("default", error)) + "\n"
+    text = shown(events.ClaimFailed("default", error)) + "\n"
 
     assert 3900 < len(text.encode()) <= 4000
     assert "\nbeginning" in text
@@ -69,7 +69,7 @@ def test_a_long_trace_is_cut_in_the_middle(character):
 
 
 def test_a_line_without_room_for_its_trace_goes_without():
-    text = shown(facts.ClaimFailed("default", samples.ERROR), {"labels.long": "x" * 3000}, 2048)
+    text = shown(events.ClaimFailed("default", samples.ERROR), {"labels.long": "x" * 3000}, 2048)
 
     assert "\n" not in text
     assert len(text.encode()) < 2048

@@ -11,9 +11,9 @@ from django.test import override_settings
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from django_partisan import events, facts
 from django_partisan.logs import LogSubscriber, context
-from django_partisan.telemetry_context import enqueued_trace_id, process_span_id
+from django_partisan.telemetry import bus, events
+from django_partisan.telemetry.trace_context import enqueued_trace_id, process_span_id
 from tests.unit.logs import samples
 from tests.unit.logs.samples import TRACE_ID, TRACEPARENT
 
@@ -31,8 +31,8 @@ def subscriber() -> LogSubscriber:
     return LogSubscriber()
 
 
-def running(headers: Any) -> facts.Running:
-    return facts.Running(samples.RUN._replace(headers=headers), None)
+def running(headers: Any) -> events.Running:
+    return events.Running(samples.RUN._replace(headers=headers), None)
 
 
 def bind(**values: Any) -> None:
@@ -97,13 +97,13 @@ def test_hostile_or_stale_context_is_ignored(subscriber, headers):
 
 
 def test_an_enqueueing_binds_nothing(subscriber):
-    with subscriber.around(facts.Enqueueing("default", "SendMail")):
+    with subscriber.around(events.Enqueueing("default", "SendMail")):
         assert structlog.contextvars.get_contextvars() == {}
 
 
 def test_a_carried_key_stands_once_in_a_line(lines, subscriber):
     with subscriber.around(running({"ctx.request_id": "r1"})):
-        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert [name for name in lines()[0] if "request_id" in name] == ["labels.request_id"]
 
@@ -111,7 +111,7 @@ def test_a_carried_key_stands_once_in_a_line(lines, subscriber):
 def test_a_task_finds_the_carried_key_in_its_own_lines_too(lines, subscriber):
     with subscriber.around(running({"ctx.request_id": "r1"})):
         bind(request_id="r2")
-        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert lines()[0]["labels.request_id"] == "r2"
 
@@ -151,7 +151,7 @@ def test_a_value_that_no_json_can_hold_is_a_label_all_the_same():
 
 def test_a_line_names_the_current_span(lines):
     with TracerProvider().get_tracer("t").start_as_current_span("s") as span:
-        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     ids = span.get_span_context()
     assert lines()[0]["trace.id"] == f"{ids.trace_id:032x}"
@@ -162,7 +162,7 @@ def test_a_span_without_ids_is_not_named(lines):
     invalid = trace.NonRecordingSpan(trace.SpanContext(0, 0, is_remote=False))
 
     with trace.use_span(invalid):
-        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert "trace.id" not in lines()[0]
 
@@ -170,10 +170,10 @@ def test_a_span_without_ids_is_not_named(lines):
 def test_the_runs_span_is_the_transaction(lines):
     def run() -> None:
         process_span_id.set("00f067aa0ba902b7")
-        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     contextvars.copy_context().run(run)
-    events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert [line.get("transaction.id") for line in lines()] == ["00f067aa0ba902b7", None]
 

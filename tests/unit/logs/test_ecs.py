@@ -11,11 +11,11 @@ import pytest
 import structlog
 from django.test import override_settings
 
-from django_partisan import events, facts
 from django_partisan.logs import EVENTS
 from django_partisan.logs.ecs import RECORD_FIELDS, EcsFormatter, NestedFormatter
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.writing import AppendingHandler
+from django_partisan.telemetry import bus, events
 from tests.unit.logs import samples
 
 HEAD = ("@timestamp", "log.level", "message", "ecs.version", "log.logger", "process.pid", "process.name")
@@ -39,7 +39,7 @@ def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 @SECRETS
 @pytest.mark.parametrize("fact", [*samples.FULL, *samples.BARE], ids=lambda fact: type(fact).__name__)
 def test_a_line_has_the_common_fields_and_those_of_its_event(lines, fact):
-    events.tell(type(fact), *fact)
+    bus.emit(type(fact), *fact)
 
     (line,) = lines()
     event = EVENTS[type(fact)]
@@ -51,7 +51,7 @@ def test_a_line_has_the_common_fields_and_those_of_its_event(lines, fact):
 
 
 def test_a_completed_task_is_told_in_one_canonical_line(lines):
-    events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     (line,) = lines()
     assert datetime.fromisoformat(line.pop("@timestamp").replace("Z", "+00:00")) <= datetime.now(timezone.utc)
@@ -84,7 +84,7 @@ def test_a_completed_task_is_told_in_one_canonical_line(lines):
 
 
 def test_a_line_begins_as_ecs_logging_asks(log_file):
-    events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert log_file.read_text().startswith('{"@timestamp":"')
     assert tuple(json.loads(log_file.read_text()))[:7] == HEAD
@@ -92,7 +92,7 @@ def test_a_line_begins_as_ecs_logging_asks(log_file):
 
 def test_no_two_lines_share_an_id(lines):
     for _ in range(50):
-        events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert len({line["event.id"] for line in lines()}) == 50
 
@@ -110,7 +110,7 @@ def test_a_line_equals_ecs_loggings_on_the_fields_they_share():
 
 
 def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
-    fields = EVENTS[facts.TaskRetried].values(samples.FULL[7])
+    fields = EVENTS[events.TaskRetried].values(samples.FULL[7])
     ours = json.loads(EcsFormatter(100_000).format(record("hello", extra={RECORD_FIELDS: dict(fields)})))
     theirs = flat(json.loads(ecs_logging.StructlogFormatter()(None, "info", {"event": "hello", **fields})))
 
@@ -119,7 +119,7 @@ def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
 
 
 def test_nested_json_has_the_same_fields():
-    fields = EVENTS[facts.TaskRetried].values(samples.FULL[7])
+    fields = EVENTS[events.TaskRetried].values(samples.FULL[7])
     made = record("hello", extra={RECORD_FIELDS: fields})
     nested = json.loads(NestedFormatter().format(made))
 
@@ -132,7 +132,7 @@ def test_nested_json_has_the_same_fields():
 def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter, character):
     trace = "the beginning\n" + character * 9000 + "\nthe end"
     error = samples.ERROR._replace(stack_trace=trace, message=character * 100)
-    fields = EVENTS[facts.TaskRetried].values(facts.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
+    fields = EVENTS[events.TaskRetried].values(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
     line = formatter(4000).format(record("m", logging.WARNING, extra={RECORD_FIELDS: fields})) + "\n"
     kept = flat(json.loads(line))["error.stack_trace"]
 
@@ -144,7 +144,7 @@ def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter
 
 def test_a_stack_trace_of_megabytes_is_cut_quickly():
     error = samples.ERROR._replace(stack_trace="x" * 20_000_000)
-    fields = EVENTS[facts.ClaimFailed].values(facts.ClaimFailed("default", error))
+    fields = EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
 
     assert len(EcsFormatter(4000).format(record(extra={RECORD_FIELDS: fields}))) < 4000
 
@@ -227,10 +227,10 @@ def test_a_lone_surrogate_is_written_as_valid_utf_8(tmp_path):
 def test_context_of_any_name_becomes_a_label(lines, key):
     structlog.contextvars.bind_contextvars(**{key: 1})
 
-    events.tell(facts.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert lines()[0][f"labels.{key.replace('.', '_') or '_'}"] == "1"
-    assert events.swallowed["logs"] == 0
+    assert bus.swallowed["logs"] == 0
 
 
 def test_a_record_of_an_exception_has_the_fields_of_an_error():

@@ -3,8 +3,8 @@ import json
 import pytest
 from django.test import override_settings
 
-from django_partisan import redaction
-from django_partisan.observability import REDACTED
+from django_partisan.config.observability import REDACTED
+from django_partisan.telemetry import redaction
 
 
 class Unprintable:

@@ -7,7 +7,6 @@ import sys
 import pytest
 from django.test import override_settings
 
-from django_partisan import events, facts
 from django_partisan.exceptions import CannotStart
 from django_partisan.logs import FORMATS, install, setting_up, setup
 from django_partisan.logs.console import ConsoleFormatter
@@ -15,6 +14,7 @@ from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.event import APP, MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import AppendingHandler, StandardOutputHandler
+from django_partisan.telemetry import bus, events
 from tests.unit.logs import samples
 
 
@@ -91,7 +91,7 @@ def test_a_logger_that_the_hosts_configuration_disabled_speaks_again(top):
 
 def test_a_file_gets_the_lines_instead(top, tmp_path, capfd):
     setup(MANAGER, "json", tmp_path / "a.log")
-    events.tell(facts.ManagerStarted, "default", 4, "2.0.0", None)
+    bus.emit(events.ManagerStarted, "default", 4, "2.0.0", None)
 
     assert isinstance(top.handlers[0], AppendingHandler)
     assert json.loads((tmp_path / "a.log").read_text())["event"]["action"] == "manager.started"
@@ -101,8 +101,8 @@ def test_a_file_gets_the_lines_instead(top, tmp_path, capfd):
 def test_standard_output_carries_lines_of_json_only(capfd):
     setup(MANAGER, "ecs")
 
-    events.tell(facts.ManagerStarted, "default", 4, "2.0.0", None)
-    events.tell(facts.ClaimFailed, "default", samples.ERROR)
+    bus.emit(events.ManagerStarted, "default", 4, "2.0.0", None)
+    bus.emit(events.ClaimFailed, "default", samples.ERROR)
 
     out, err = capfd.readouterr()
     assert [json.loads(line)["event.action"] for line in out.splitlines()] == [
@@ -116,7 +116,7 @@ def test_standard_output_carries_lines_of_json_only(capfd):
 def test_the_longest_line_is_a_setting(capfd):
     setup(MANAGER, "ecs")
 
-    events.tell(facts.ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
+    bus.emit(events.ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
 
     assert 1900 < len(capfd.readouterr().out) <= 2048
 
@@ -154,7 +154,7 @@ def test_installing_twice_tells_every_fact_once(caplog):
     install()
     install()
     with caplog.at_level(logging.INFO, LOGGER):
-        events.tell(facts.TaskDeduplicated, samples.TASK)
+        bus.emit(events.TaskDeduplicated, samples.TASK)
 
     assert len(caplog.records) == 1
     assert caplog.records[0].name == f"{LOGGER}.{APP}"
@@ -164,6 +164,6 @@ def test_installing_twice_tells_every_fact_once(caplog):
 def test_lines_are_logged_under_the_name_of_the_process(role, tmp_path):
     setup(role, "ecs", tmp_path / "a.log")
 
-    events.tell(facts.TaskDeduplicated, samples.TASK)
+    bus.emit(events.TaskDeduplicated, samples.TASK)
 
     assert json.loads((tmp_path / "a.log").read_text())["log.logger"] == f"{LOGGER}.{role}"

@@ -15,13 +15,13 @@ from _pytest.logging import LogCaptureHandler
 from django.test import override_settings
 from opentelemetry import trace
 
-from django_partisan import events, facts
-from django_partisan.facts import Run, TaskCompleted
 from django_partisan.logs import context, setting_up, short_line
 from django_partisan.logs.event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import LineHandler
-from django_partisan.telemetry_context import process_span_id
+from django_partisan.telemetry import bus, events
+from django_partisan.telemetry.events import Run, TaskCompleted
+from django_partisan.telemetry.trace_context import process_span_id
 
 from .conftest import Lines
 from .samples import BARE_RUN, RUN, TRACEPARENT
@@ -70,12 +70,12 @@ def written(path: Path, run: Run, is_short: bool, seconds: float = 0.5) -> bytes
     """Return what one completed run adds to a file."""
     before = len(path.read_bytes()) if path.exists() else 0
     send_pytest_away()
-    events.refresh()
-    assert events.wanted(TaskCompleted)
+    bus.refresh()
+    assert bus.wanted(TaskCompleted)
     assert setting_up._subscriber._short_line is not None
     if not is_short:
         setting_up._subscriber._short_line = None
-    events.tell(TaskCompleted, run, seconds)
+    bus.emit(TaskCompleted, run, seconds)
     return path.read_bytes()[before:]
 
 
@@ -140,8 +140,8 @@ class TestOnlyWhereNobodyCanTell:
 
     def test_not_with_the_hosts_handlers(self):
         setting_up.setup(WORKER, "host")
-        events.refresh()
-        events.wanted(TaskCompleted)
+        bus.refresh()
+        bus.wanted(TaskCompleted)
 
         assert setting_up._subscriber._short_line is None
 
@@ -216,7 +216,7 @@ class TestOnlyWhereNobodyCanTell:
     def test_nothing_is_written_below_the_level(self, log_file: Path, lines: Lines):
         assert written(log_file, BARE_RUN, True) != b""
         logging.getLogger(LOGGER).setLevel(logging.WARNING)
-        events.tell(TaskCompleted, BARE_RUN, 0.5)  # nobody was asked anew what is wanted
+        bus.emit(TaskCompleted, BARE_RUN, 0.5)  # nobody was asked anew what is wanted
 
         assert len(lines()) == 1
 
@@ -228,16 +228,16 @@ def test_line_that_cannot_be_written_is_counted(log_file: Path, monkeypatch: pyt
         raise OSError("no space left")
 
     monkeypatch.setattr(handler, "_write", full)
-    before = events.swallowed["logs"]
+    before = bus.swallowed["logs"]
     log_file.touch()
 
     assert written(log_file, BARE_RUN, True) == b""
 
-    assert events.swallowed["logs"] == before + 1
+    assert bus.swallowed["logs"] == before + 1
     assert "A log line was lost" in capsys.readouterr().err
 
 
 def test_other_outcomes_are_logged_as_ever(lines: Lines):
-    events.tell(facts.TaskPostponed, BARE_RUN, 0.5, 300.0, None)
+    bus.emit(events.TaskPostponed, BARE_RUN, 0.5, 300.0, None)
 
     assert [line["event.action"] for line in lines()] == ["task.postponed"]

@@ -9,13 +9,13 @@ import ecs_logging
 import pytest
 import structlog
 
-from django_partisan import events, facts
 from django_partisan.logs import EVENTS, LogSubscriber, install, task_logger
 from django_partisan.logs.event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
+from django_partisan.telemetry import bus, events
 from tests.unit.logs import samples
 
-COMPLETED = facts.TaskCompleted(samples.RUN, 0.5)
+COMPLETED = events.TaskCompleted(samples.RUN, 0.5)
 
 
 @pytest.fixture
@@ -35,25 +35,25 @@ def test_only_what_the_level_lets_through_is_wanted(role):
     logging.getLogger(LOGGER).setLevel(logging.INFO)
     subscriber = LogSubscriber(role)
 
-    assert subscriber.wants(facts.TaskCompleted)
-    assert subscriber.wants(facts.WorkerExited)
-    assert not subscriber.wants(facts.TaskStarted)
-    assert not subscriber.wants(facts.OutcomesSettled)
+    assert subscriber.wants(events.TaskCompleted)
+    assert subscriber.wants(events.WorkerExited)
+    assert not subscriber.wants(events.TaskStarted)
+    assert not subscriber.wants(events.OutcomesSettled)
 
 
 def test_at_error_the_expected_exits_of_workers_are_not_told(caplog):
     logging.getLogger(LOGGER).setLevel(logging.ERROR)
 
-    LogSubscriber(MANAGER).handle(facts.WorkerExited("default", 0, 0, 1, 0, None, "recycled", None, None))
+    LogSubscriber(MANAGER).handle(events.WorkerExited("default", 0, 0, 1, 0, None, "recycled", None, None))
 
     assert caplog.records == []
 
 
 def test_an_application_may_change_its_levels_at_any_time(caplog):
     install()
-    events.tell(facts.TaskDeduplicated, samples.TASK)
+    bus.emit(events.TaskDeduplicated, samples.TASK)
     with caplog.at_level(logging.INFO, LOGGER):
-        events.tell(facts.TaskDeduplicated, samples.TASK)
+        bus.emit(events.TaskDeduplicated, samples.TASK)
 
     assert [record.getMessage() for record in caplog.records] == [
         "Task 12 (SendMail) waits already; no second one enqueued"
@@ -64,8 +64,8 @@ def test_an_application_without_logging_prints_nothing_when_a_task_is_enqueued(m
     monkeypatch.setattr(logging.root, "handlers", [])
     install()
 
-    events.tell(facts.TaskEnqueued, samples.TASK, samples.NOON, False)
-    events.tell(facts.TaskDeduplicated, samples.TASK)
+    bus.emit(events.TaskEnqueued, samples.TASK, samples.NOON, False)
+    bus.emit(events.TaskDeduplicated, samples.TASK)
 
     assert capfd.readouterr() == ("", "")
 
@@ -119,7 +119,7 @@ def test_a_log_call_that_raises_is_counted_and_told_once_a_minute(last_resort, m
     for _ in range(3):
         LogSubscriber().handle(COMPLETED)
 
-    assert events.swallowed["logs"] == 3
+    assert bus.swallowed["logs"] == 3
     (told,) = last_resort
     assert told.startswith("The event task.completed could not be logged: RuntimeError.")
 
@@ -176,7 +176,7 @@ def test_a_task_that_logs_wrongly_goes_on(lines, last_resort):
     task_logger(samples.RUN).info("%d mails", "three")
 
     assert lines() == []
-    assert events.swallowed["logs"] == 1
+    assert bus.swallowed["logs"] == 1
     assert last_resort[0].startswith("A line of a task could not be logged: TypeError")
 
 

@@ -7,10 +7,10 @@ from typing import Any, get_args
 import pytest
 from django.test import override_settings
 
-from django_partisan import facts
 from django_partisan.logs import EVENTS, event_rows
 from django_partisan.logs.event import Event
 from django_partisan.logs.fields import COMMON
+from django_partisan.telemetry import events
 from tests.unit.logs import samples
 
 T = {
@@ -165,13 +165,13 @@ ECS = {
 """The fields of ECS 9.4 that we use, from its field definitions; labels are stored as keywords."""
 
 NOT_LOGGED = {
-    facts.RunsCompleted: "each of its runs is told as TaskCompleted too",
-    facts.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
-    facts.SettleErrored: "counted; told once, as SettleFailed",
-    facts.ClaimErrored: "counted; told once, as ClaimFailed",
-    facts.PipeBroken: "counted; the worker's exit is told",
-    facts.MeasureCounted: "a metric of the user's own",
-    facts.MeasureObserved: "a metric of the user's own",
+    events.RunsCompleted: "each of its runs is told as TaskCompleted too",
+    events.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
+    events.SettleErrored: "counted; told once, as SettleFailed",
+    events.ClaimErrored: "counted; told once, as ClaimFailed",
+    events.PipeBroken: "counted; the worker's exit is told",
+    events.MeasureCounted: "a metric of the user's own",
+    events.MeasureObserved: "a metric of the user's own",
 }
 PYTHON = {"keyword": str, "text": str, "wildcard": str, "date": str, "long": int, "boolean": bool}
 ALL_FIELDS = [*COMMON, *(field for event in EVENTS.values() for field in event.fields)]
@@ -196,7 +196,7 @@ def test_no_event_names_a_field_twice():
 
 
 def test_every_kind_of_fact_is_logged_or_left_out_for_a_reason():
-    assert set(get_args(facts.Fact)) == EVENTS.keys() | NOT_LOGGED.keys()
+    assert set(get_args(events.Fact)) == EVENTS.keys() | NOT_LOGGED.keys()
     assert not EVENTS.keys() & NOT_LOGGED.keys()
 
 
@@ -264,22 +264,22 @@ def test_a_field_of_ecs_has_the_type_of_ecs():
 
 @pytest.mark.parametrize(("reason", "level"), [("recycled", logging.INFO), ("stopped", logging.INFO)])
 def test_a_workers_expected_exit_is_no_error(reason, level):
-    exited = facts.WorkerExited("default", 0, 0, 1, 0, None, reason, None, None)
+    exited = events.WorkerExited("default", 0, 0, 1, 0, None, reason, None, None)
 
     assert event_of(exited).level_of(exited) == level
 
 
 @pytest.mark.parametrize("reason", ["error", "signal"])
 def test_a_workers_unexpected_exit_is_an_error(reason):
-    exited = facts.WorkerExited("default", 0, 0, 1, 1, None, reason, None, None)
+    exited = events.WorkerExited("default", 0, 0, 1, 1, None, reason, None, None)
 
     assert event_of(exited).level_of(exited) == logging.ERROR
 
 
 def test_the_lowest_level_of_an_event_is_what_a_subscriber_asks_for():
-    assert EVENTS[facts.WorkerExited].lowest_level() == logging.INFO
-    assert EVENTS[facts.TaskStarted].lowest_level() == logging.DEBUG
-    assert EVENTS[facts.TaskFailed].lowest_level() == logging.ERROR
+    assert EVENTS[events.WorkerExited].lowest_level() == logging.INFO
+    assert EVENTS[events.TaskStarted].lowest_level() == logging.DEBUG
+    assert EVENTS[events.TaskFailed].lowest_level() == logging.ERROR
 
 
 def test_the_rows_for_the_documentation_describe_every_field():
@@ -292,19 +292,19 @@ def test_the_rows_for_the_documentation_describe_every_field():
 def test_a_wait_is_never_below_zero():
     run = samples.RUN._replace(wait_seconds=-3.0)
 
-    assert EVENTS[facts.TaskStarted].values(facts.TaskStarted(run))["partisan.task.wait_ns"] == 0
+    assert EVENTS[events.TaskStarted].values(events.TaskStarted(run))["partisan.task.wait_ns"] == 0
 
 
 def test_context_without_a_trace_names_none():
     run = samples.RUN._replace(headers={"ctx.request_id": "r1"})
 
-    assert "partisan.task.enqueued_trace_id" not in EVENTS[facts.TaskStarted].values(facts.TaskStarted(run))
+    assert "partisan.task.enqueued_trace_id" not in EVENTS[events.TaskStarted].values(events.TaskStarted(run))
 
 
 def test_at_most_100_tasks_are_named():
     many = tuple(range(500))
-    claimed = EVENTS[facts.TasksClaimed].values(facts.TasksClaimed("default", 500, many, 0.1, ()))
-    stopped = EVENTS[facts.ManagerStopped].values(facts.ManagerStopped("default", 1.0, 0, many))
+    claimed = EVENTS[events.TasksClaimed].values(events.TasksClaimed("default", 500, many, 0.1, ()))
+    stopped = EVENTS[events.ManagerStopped].values(events.ManagerStopped("default", 1.0, 0, many))
 
     assert len(claimed["partisan.claim.task_ids"]) == 100
     assert len(stopped["partisan.manager.unfinished_ids"]) == 100
@@ -312,7 +312,7 @@ def test_at_most_100_tasks_are_named():
 
 def test_an_errors_message_is_cut_to_1_kib():
     error = samples.ERROR._replace(message="ü" * 2000)
-    fields = EVENTS[facts.ClaimFailed].values(facts.ClaimFailed("default", error))
+    fields = EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
 
     assert len(fields["error.message"].encode()) <= 1024
     assert fields["error.message"].endswith("…")
@@ -321,12 +321,12 @@ def test_an_errors_message_is_cut_to_1_kib():
 def test_a_message_quotes_only_the_beginning_of_an_error():
     error = samples.ERROR._replace(message="first line\n" + "x" * 5000)
 
-    assert EVENTS[facts.ClaimFailed].wording(facts.ClaimFailed("default", error)) == (
+    assert EVENTS[events.ClaimFailed].wording(events.ClaimFailed("default", error)) == (
         "Tasks cannot be claimed: Refused: first line…"
     )
 
 
 def test_a_message_names_an_error_without_words_by_its_class():
-    error = facts.ErrorInfo("TimeoutError", "", "")
+    error = events.ErrorInfo("TimeoutError", "", "")
 
-    assert EVENTS[facts.ClaimFailed].wording(facts.ClaimFailed("default", error)).endswith(": TimeoutError")
+    assert EVENTS[events.ClaimFailed].wording(events.ClaimFailed("default", error)).endswith(": TimeoutError")

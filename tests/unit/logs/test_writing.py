@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from django_partisan import events
 from django_partisan.logs import trouble
 from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
+from django_partisan.telemetry import bus
 
 
 class Clock:
@@ -121,13 +121,13 @@ def test_when_a_rotated_file_cannot_be_opened_anew_the_old_one_goes_on(tmp_path,
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_costs_lines_that_are_counted_and_told_once(told):
     handler = AppendingHandler("/dev/full")
-    before = events.swallowed["logs"]
+    before = bus.swallowed["logs"]
 
     for _ in range(3):
         write(handler, "one")
     handler.close()
 
-    assert events.swallowed["logs"] == before + 3
+    assert bus.swallowed["logs"] == before + 3
     assert told == ["A log line was lost (/dev/full): OSError. Further losses are only counted for a minute."]
 
 
@@ -192,7 +192,7 @@ def test_a_record_that_cannot_be_formatted_is_counted(tmp_path, told):
     handler = AppendingHandler(tmp_path / "a.log")
     handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("x",), "levelno": logging.INFO}))
 
-    assert events.swallowed["logs"] == 1
+    assert bus.swallowed["logs"] == 1
     assert len(told) == 1
 
 
@@ -205,7 +205,7 @@ def test_each_trouble_is_told_once_a_minute(monkeypatch, told):
         trouble.note(what)
 
     assert [message[0] for message in told] == ["a", "b", "a"]
-    assert events.swallowed["logs"] == 4
+    assert bus.swallowed["logs"] == 4
 
 
 def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):
@@ -213,7 +213,7 @@ def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):
 
     trouble.note("a")
 
-    assert events.swallowed["logs"] == 1
+    assert bus.swallowed["logs"] == 1
 
 
 def test_trouble_with_telling_of_trouble_is_counted_too(monkeypatch):
@@ -225,7 +225,7 @@ def test_trouble_with_telling_of_trouble_is_counted_too(monkeypatch):
 
     trouble.note("a")
 
-    assert events.swallowed["logs"] == 2
+    assert bus.swallowed["logs"] == 2
 
 
 def test_a_handler_must_say_where_its_lines_go():

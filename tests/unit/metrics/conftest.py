@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events, facts, registry
+from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
+from django_partisan.telemetry import bus, events
 
 from .certificates import Certificates
 
 QUEUE = "default"
 
-ERROR = facts.ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
+ERROR = events.ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
 
 
 def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> Any:
@@ -34,34 +35,34 @@ def _own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.register(processor("Report"))
     registry.register(processor("Elsewhere", queue="other"))
     for name in ("_subscribers", "swallowed", "_told"):
-        monkeypatch.setattr(events, name, type(getattr(events, name))())
-    events.refresh()
+        monkeypatch.setattr(bus, name, type(getattr(bus, name))())
+    bus.refresh()
     yield
     monkeypatch.undo()
-    events.refresh()
+    bus.refresh()
 
 
-def completed(run: facts.Run, seconds: float) -> facts.RunsCompleted:
+def completed(run: events.Run, seconds: float) -> events.RunsCompleted:
     """Return what a worker tells of a run that ended well."""
-    return facts.RunsCompleted(run.queue, run.processor, [seconds], [run.wait_seconds], [run.attempt])
+    return events.RunsCompleted(run.queue, run.processor, [seconds], [run.wait_seconds], [run.attempt])
 
 
 @pytest.fixture
-def run() -> facts.Run:
+def run() -> events.Run:
     """A first attempt of ``Mail`` that waited for 30 ms."""
-    return facts.Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
+    return events.Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
 
 
 @pytest.fixture
-def task() -> facts.TaskRef:
+def task() -> events.TaskRef:
     """The same, seen by the manager."""
-    return facts.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
+    return events.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
 
 
 @pytest.fixture
 def state() -> SimpleNamespace:
     """The state of a manager with two idle workers; change it, and ``snapshot(state)`` shows it."""
-    workers = tuple(facts.WorkerSeen(slot, 1, 0, "idle", None, 0.0, 0.0) for slot in range(2))
+    workers = tuple(events.WorkerSeen(slot, 1, 0, "idle", None, 0.0, 0.0) for slot in range(2))
     return SimpleNamespace(
         queue=QUEUE,
         workers_configured=2,
@@ -77,8 +78,8 @@ def state() -> SimpleNamespace:
     )
 
 
-def snapshot(state: SimpleNamespace) -> facts.Snapshot:
-    return facts.Snapshot(**vars(state))
+def snapshot(state: SimpleNamespace) -> events.Snapshot:
+    return events.Snapshot(**vars(state))
 
 
 @pytest.fixture(scope="session")

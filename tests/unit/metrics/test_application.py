@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 from django.test import override_settings
 from prometheus_client import CollectorRegistry
 
-from django_partisan import events, facts
 from django_partisan.metrics import application
+from django_partisan.telemetry import bus, events
 
 from .conftest import ERROR, QUEUE
 
@@ -17,17 +17,17 @@ def test_by_default_nothing_is_counted() -> None:
     registry = CollectorRegistry()
 
     assert application.install(registry) is None
-    assert not events.wanted(facts.TaskEnqueued)
+    assert not bus.wanted(events.TaskEnqueued)
     assert list(registry.collect()) == []
 
 
 @override_settings(PARTISAN_OBSERVABILITY=ON)
-def test_enqueuings_are_counted_in_the_application_s_registry(task: facts.TaskRef) -> None:
+def test_enqueuings_are_counted_in_the_application_s_registry(task: events.TaskRef) -> None:
     registry = CollectorRegistry()
     application.install(registry)
-    events.tell(facts.TaskEnqueued, task, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
-    events.tell(facts.TaskDeduplicated, task)
-    events.tell(facts.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
+    bus.emit(events.TaskEnqueued, task, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
+    bus.emit(events.TaskDeduplicated, task)
+    bus.emit(events.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
 
     labels = {"queue": QUEUE, "processor": "Mail"}
     value = registry.get_sample_value
@@ -37,7 +37,7 @@ def test_enqueuings_are_counted_in_the_application_s_registry(task: facts.TaskRe
 
 
 @override_settings(PARTISAN_OBSERVABILITY=ON)
-def test_runs_are_none_of_its_business(run: facts.Run) -> None:
+def test_runs_are_none_of_its_business(run: events.Run) -> None:
     application.install(CollectorRegistry())
 
-    assert not events.wanted(facts.TaskCompleted)
+    assert not bus.wanted(events.TaskCompleted)

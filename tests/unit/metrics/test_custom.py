@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from django_partisan import events, facts
 from django_partisan.metrics import custom
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measures
+from django_partisan.telemetry import bus, events
 
 from .conftest import QUEUE, processor
 
 
-class Heard(events.Subscriber):
+class Heard(bus.Subscriber):
     def __init__(self) -> None:
         self.facts: list[Any] = []
 
@@ -22,7 +22,7 @@ class Heard(events.Subscriber):
 @pytest.fixture
 def heard() -> Heard:
     subscriber = Heard()
-    events.subscribe(subscriber)
+    bus.subscribe(subscriber)
     return subscriber
 
 
@@ -42,15 +42,15 @@ def test_a_counter_is_told_under_its_exported_name_with_labels_in_order(
     measures.inc("mails", 2.5, kind="bye", to="\ud800")
 
     assert heard.facts == [
-        facts.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome", "7"), 1),
-        facts.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("bye", "?"), 2.5),
+        events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome", "7"), 1),
+        events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("bye", "?"), 2.5),
     ]
 
 
 def test_a_histogram_is_told_with_its_value(measures: Measures, heard: Heard) -> None:
     measures.observe("size_bytes", -3)
 
-    assert heard.facts == [facts.MeasureObserved(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
+    assert heard.facts == [events.MeasureObserved(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
 
 
 def test_the_queue_of_the_task_wins_over_the_class_s(heard: Heard) -> None:

@@ -19,12 +19,12 @@ from django.test import override_settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from django_partisan import events, facts
 from django_partisan.metrics import exporter as exporting
 from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.catalogue import METRICS
 from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.recorder import Recorder
+from django_partisan.telemetry import bus, events
 
 from .certificates import Certificates
 from .conftest import ERROR, QUEUE, completed, snapshot
@@ -96,11 +96,11 @@ def start(state: SimpleNamespace, source: Source) -> Iterator[Start]:
 def told() -> list[Any]:
     heard: list[Any] = []
 
-    class Told(events.Subscriber):
+    class Told(bus.Subscriber):
         def handle(self, fact: Any) -> None:
             heard.append(fact)
 
-    events.subscribe(Told())
+    bus.subscribe(Told())
     return heard
 
 
@@ -114,7 +114,7 @@ def test_every_family_of_the_catalogue_is_in_a_scrape_by_help_and_type(start: St
 
 
 def test_every_family_is_there_without_a_database_or_a_snapshot_too(start: Start, source: Source) -> None:
-    def broken() -> facts.Snapshot:
+    def broken() -> events.Snapshot:
         raise RuntimeError("a bug")
 
     source.error = OSError("gone")
@@ -124,11 +124,11 @@ def test_every_family_is_there_without_a_database_or_a_snapshot_too(start: Start
 
 
 def test_the_labels_of_every_series_are_those_of_the_catalogue(
-    start: Start, run: facts.Run, state: SimpleNamespace, task: facts.TaskRef
+    start: Start, run: events.Run, state: SimpleNamespace, task: events.TaskRef
 ) -> None:
-    state.workers = (facts.WorkerSeen(0, 1, threading.get_native_id(), "busy", task, 1.0, 2.0),)
+    state.workers = (events.WorkerSeen(0, 1, threading.get_native_id(), "busy", task, 1.0, 2.0),)
     served = start()
-    send(served, facts.TaskFailed(run, 0.1, "error", ERROR))
+    send(served, events.TaskFailed(run, 0.1, "error", ERROR))
     families = {family.name: family for family in parse_openmetrics(served.text(**OPENMETRICS))}
 
     for metric in METRICS.values():
@@ -137,7 +137,7 @@ def test_the_labels_of_every_series_are_those_of_the_catalogue(
         assert labels == {frozenset(metric.labels)}, metric.name
 
 
-def test_a_scrape_is_valid_openmetrics_without_created_series(start: Start, run: facts.Run) -> None:
+def test_a_scrape_is_valid_openmetrics_without_created_series(start: Start, run: events.Run) -> None:
     served = start()
     send(served, completed(run, 0.1))
     text = served.text(**OPENMETRICS)
@@ -151,29 +151,29 @@ def test_exemplars_are_in_openmetrics_only(start: Start, headers: dict[str, str]
     served = start()
     exemplar = ("0" * 31 + "1", "0" * 15 + "2", 0.2, 1_000.0)
     key = ("partisan_task_queue_wait_seconds", (QUEUE, "Mail"))
-    events.absorb(0, [("metrics", ({}, {key: [{3: 1}, 0.2, exemplar]}))])
+    bus.absorb(0, [("metrics", ({}, {key: [{3: 1}, 0.2, exemplar]}))])
     labels = f'span_id="{exemplar[1]}",trace_id="{exemplar[0]}"'
     expected = f'le="0.25",processor="Mail",queue="default"}} 1.0 # {{{labels}}} 0.2 1000.0'
 
     assert (expected in served.text(**headers)) is bool(headers)
 
 
-def test_promtool_has_nothing_to_say(start: Start, run: facts.Run) -> None:
+def test_promtool_has_nothing_to_say(start: Start, run: events.Run) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
     served = start()
-    send(served, facts.TaskFailed(run, 0.1, "error", ERROR))
+    send(served, events.TaskFailed(run, 0.1, "error", ERROR))
     scrape = served.text().encode()
     checked = subprocess.run([promtool, "check", "metrics"], input=scrape, capture_output=True, check=False)
 
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-def test_what_workers_and_the_manager_count_is_exported(start: Start, run: facts.Run) -> None:
+def test_what_workers_and_the_manager_count_is_exported(start: Start, run: events.Run) -> None:
     served = start()
     send(served, completed(run, 0.2), completed(run, 0.3))
-    events.tell(facts.TasksReleased, QUEUE, 3, "stopped")
+    bus.emit(events.TasksReleased, QUEUE, 3, "stopped")
 
     assert served.value("partisan_tasks_completed_total", **MAIL) == 2
     assert served.value("partisan_tasks_started_total", **MAIL) == 2
@@ -192,7 +192,7 @@ def test_only_processors_of_the_queue_have_series_before_their_first_run(start: 
 def test_measures_of_users_are_exported(start: Start) -> None:
     served = start()
     before = served.text()
-    send(served, facts.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
+    send(served, events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
 
     assert "# HELP partisan_user_mails_total Mails sent." in before
     assert 'partisan_user_size_bytes_bucket{le="10.0",processor="Mail",queue="default"} 0.0' in before
@@ -203,7 +203,7 @@ def test_a_thousand_labels_of_a_user_are_limited(start: Start) -> None:
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_MAX_SERIES": 50}):
         served = start()
     for number in range(1_000):
-        send(served, facts.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
+        send(served, events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
 
     series = [key for key in served.samples() if key[0] == "partisan_user_mails_total"]
     assert len(series) == 51
@@ -297,7 +297,7 @@ def test_a_database_that_hangs_does_not_hold_probes(start: Start, source: Source
 def test_a_scrape_takes_one_snapshot(start: Start, state: SimpleNamespace) -> None:
     taken = []
 
-    def take() -> facts.Snapshot:
+    def take() -> events.Snapshot:
         taken.append(1)
         return snapshot(state)
 
@@ -397,7 +397,9 @@ def test_an_unready_manager_says_which_part_is_not(start: Start, state: SimpleNa
     assert after.text == "the manager drains\n"  # type: ignore[attr-defined]
 
 
-def test_scrapes_go_on_while_the_manager_drains(start: Start, state: SimpleNamespace, run: facts.Run) -> None:
+def test_scrapes_go_on_while_the_manager_drains(
+    start: Start, state: SimpleNamespace, run: events.Run
+) -> None:
     served = start()
     state.draining = True
     send(served, completed(run, 0.2))
@@ -453,7 +455,7 @@ def test_a_taken_port_is_told_and_raised_before_anything_starts(start: Start, to
         with pytest.raises(OSError, match=rf"Cannot serve metrics on port {port} .*--metrics-port"):
             start(port=port)
 
-    assert [type(fact) for fact in told] == [facts.MetricsServerFailed]
+    assert [type(fact) for fact in told] == [events.MetricsServerFailed]
     assert told[0].error.type == f"{CannotServe.__module__}.CannotServe"
 
 
@@ -474,16 +476,16 @@ def test_after_stop_the_port_is_free_and_nobody_listens(start: Start) -> None:
     served.exporter.stop()
 
     socket.create_server(("127.0.0.1", served.port)).close()
-    assert events.subscribers() == ()
+    assert bus.subscribers() == ()
 
 
 def test_no_counter_goes_down_when_workers_come_and_go(
-    start: Start, state: SimpleNamespace, run: facts.Run
+    start: Start, state: SimpleNamespace, run: events.Run
 ) -> None:
     served = start()
     last: dict[Any, float] = {}
     for generation in range(1, 20):
-        state.workers = (facts.WorkerSeen(0, generation, 0, "idle", None, 0.0, 1.0 / generation),)
+        state.workers = (events.WorkerSeen(0, generation, 0, "idle", None, 0.0, 1.0 / generation),)
         send(served, completed(run, 0.2))
         seen = {key: value for key, value in served.samples().items() if key[0].endswith("_total")}
         assert all(seen[key] >= value for key, value in last.items())
@@ -510,4 +512,4 @@ def send(served: Served, *told: Any) -> None:
     worker = Recorder(QUEUE)
     for fact in told:
         worker.handle(fact)
-    events.absorb(0, [("metrics", worker.take())])
+    bus.absorb(0, [("metrics", worker.take())])

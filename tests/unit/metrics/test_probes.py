@@ -3,22 +3,22 @@
 from types import SimpleNamespace
 from typing import Any
 
-from django_partisan import facts
 from django_partisan.metrics.probes import Readiness, stall
+from django_partisan.telemetry import events
 
 from .conftest import QUEUE, snapshot
 
 
-def ready(slot: int) -> facts.WorkerReady:
-    return facts.WorkerReady(QUEUE, slot, 1, 42, ())
+def ready(slot: int) -> events.WorkerReady:
+    return events.WorkerReady(QUEUE, slot, 1, 42, ())
 
 
-def exited(slot: int) -> facts.WorkerExited:
-    return facts.WorkerExited(QUEUE, slot, 1, 42, 0, None, "recycled", None, None)
+def exited(slot: int) -> events.WorkerExited:
+    return events.WorkerExited(QUEUE, slot, 1, 42, 0, None, "recycled", None, None)
 
 
-def starting(slot: int) -> facts.WorkerSeen:
-    return facts.WorkerSeen(slot, 2, 0, "starting", None, 0.0, 0.0)
+def starting(slot: int) -> events.WorkerSeen:
+    return events.WorkerSeen(slot, 2, 0, "starting", None, 0.0, 0.0)
 
 
 def test_a_loop_that_turned_thirty_seconds_ago_is_alive(state: SimpleNamespace) -> None:
@@ -87,14 +87,14 @@ def test_crashing_again_and_again_does_not_renew_the_respite(state: SimpleNamesp
 
 
 def test_the_manager_s_recorder_hears_who_is_ready(state: SimpleNamespace, monkeypatch: Any) -> None:
-    from django_partisan import events
     from django_partisan.metrics.catalogue import METRICS
     from django_partisan.metrics.manager import ManagerRecorder
     from django_partisan.metrics.totals import Totals
+    from django_partisan.telemetry import bus
 
     readiness = Readiness()
-    events.subscribe(ManagerRecorder(QUEUE, Totals(QUEUE, METRICS, 0, 0), readiness))
-    events.tell(facts.WorkerReady, QUEUE, 1, 1, 42, ())
+    bus.subscribe(ManagerRecorder(QUEUE, Totals(QUEUE, METRICS, 0, 0), readiness))
+    bus.emit(events.WorkerReady, QUEUE, 1, 1, 42, ())
     state.workers = (*state.workers[:1], starting(1))
 
     assert readiness.faults(snapshot(state)) == []

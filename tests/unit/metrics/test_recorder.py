@@ -9,12 +9,13 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from django_partisan import events, facts, registry
+from django_partisan import registry
 from django_partisan.metrics import additions, recorder
 from django_partisan.metrics.additions import Additions, add_to_buckets
 from django_partisan.metrics.catalogue import METRICS
 from django_partisan.metrics.custom import Measures
 from django_partisan.metrics.recorder import Recorder
+from django_partisan.telemetry import bus, events
 
 from .conftest import ERROR, QUEUE, completed
 
@@ -27,7 +28,7 @@ EMPTY: dict[Any, Any] = {}
 def recording(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr(recorder, "LOOK_FOR_TRACING_SECONDS", 0)
     recording = Recorder(QUEUE)
-    events.subscribe(recording)
+    bus.subscribe(recording)
     return recording
 
 
@@ -36,10 +37,10 @@ def counters(recording: Recorder) -> dict[Any, float]:
 
 
 def test_a_completed_run_counts_as_started_and_completed_with_its_times(
-    recording: Recorder, run: facts.Run
+    recording: Recorder, run: events.Run
 ) -> None:
-    events.tell(facts.TaskStarted, run)
-    events.tell(facts.RunsCompleted, *completed(run, 0.2))
+    bus.emit(events.TaskStarted, run)
+    bus.emit(events.RunsCompleted, *completed(run, 0.2))
 
     assert recording.take() == (
         {("partisan_tasks_started_total", MAIL): 1, ("partisan_tasks_completed_total", MAIL): 1},
@@ -51,31 +52,31 @@ def test_a_completed_run_counts_as_started_and_completed_with_its_times(
     )
 
 
-def test_nothing_counted_is_nothing_sent(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.RunsCompleted, *completed(run, 0.2))
+def test_nothing_counted_is_nothing_sent(recording: Recorder, run: events.Run) -> None:
+    bus.emit(events.RunsCompleted, *completed(run, 0.2))
     recording.take()
 
     assert recording.take() is None
 
 
 def test_the_start_of_a_run_is_not_even_made_a_fact(recording: Recorder) -> None:
-    assert not events.wanted(facts.TaskStarted)
-    assert events.wanted(facts.RunsCompleted)
-    assert not events.wanted(facts.TaskCompleted)
+    assert not bus.wanted(events.TaskStarted)
+    assert bus.wanted(events.RunsCompleted)
+    assert not bus.wanted(events.TaskCompleted)
 
 
-def test_a_message_consists_of_plain_values(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.RunsCompleted, *completed(run, 0.2))
-    events.tell(facts.TaskFailed, run, 0.1, "error", ERROR)
+def test_a_message_consists_of_plain_values(recording: Recorder, run: events.Run) -> None:
+    bus.emit(events.RunsCompleted, *completed(run, 0.2))
+    bus.emit(events.TaskFailed, run, 0.1, "error", ERROR)
     value = recording.take()
 
     assert marshal.loads(marshal.dumps(value)) == value
 
 
-def test_many_runs_of_several_processors_are_counted_apart(recording: Recorder, run: facts.Run) -> None:
+def test_many_runs_of_several_processors_are_counted_apart(recording: Recorder, run: events.Run) -> None:
     for number in range(30):
         one = run._replace(processor=("Mail", "Report")[number % 2], attempt=1 + number % 3)
-        events.tell(facts.RunsCompleted, *completed(one, number / 10))
+        bus.emit(events.RunsCompleted, *completed(one, number / 10))
     value = recording.take()
 
     assert value is not None
@@ -87,15 +88,15 @@ def test_many_runs_of_several_processors_are_counted_apart(recording: Recorder, 
     assert value[1]["partisan_task_attempts", (QUEUE,)] == [{0: 10, 1: 10, 2: 10}, 60, None]
 
 
-def test_an_unregistered_processor_counts_as_other(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.RunsCompleted, *completed(run._replace(processor="Gone"), 0.2))
+def test_an_unregistered_processor_counts_as_other(recording: Recorder, run: events.Run) -> None:
+    bus.emit(events.RunsCompleted, *completed(run._replace(processor="Gone"), 0.2))
 
     assert ("partisan_tasks_completed_total", (QUEUE, "_other")) in counters(recording)
 
 
-def test_postponed_and_retried_runs_count_as_started_too(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.TaskPostponed, run, 0.1, 5.0, None)
-    events.tell(facts.TaskRetried, run, 0.1, 5.0, 2, ERROR)
+def test_postponed_and_retried_runs_count_as_started_too(recording: Recorder, run: events.Run) -> None:
+    bus.emit(events.TaskPostponed, run, 0.1, 5.0, None)
+    bus.emit(events.TaskRetried, run, 0.1, 5.0, 2, ERROR)
 
     assert counters(recording) == {
         ("partisan_tasks_started_total", MAIL): 2,
@@ -105,8 +106,8 @@ def test_postponed_and_retried_runs_count_as_started_too(recording: Recorder, ru
     }
 
 
-def test_a_failure_counts_its_reason_its_error_and_the_attempts(recording: Recorder, run: facts.Run) -> None:
-    events.tell(facts.TaskFailed, run._replace(attempt=4), 0.1, "retries_exhausted", ERROR)
+def test_a_failure_counts_its_reason_its_error_and_the_attempts(recording: Recorder, run: events.Run) -> None:
+    bus.emit(events.TaskFailed, run._replace(attempt=4), 0.1, "retries_exhausted", ERROR)
     value = recording.take()
 
     assert value is not None
@@ -120,9 +121,9 @@ def test_a_failure_counts_its_reason_its_error_and_the_attempts(recording: Recor
 
 @pytest.mark.parametrize("reason", ["worker_lost", "unregistered"])
 def test_a_failure_without_a_run_does_not_count_as_started(
-    recording: Recorder, task: facts.TaskRef, reason: str
+    recording: Recorder, task: events.TaskRef, reason: str
 ) -> None:
-    events.tell(facts.TaskFailed, task, None, reason, ERROR)
+    bus.emit(events.TaskFailed, task, None, reason, ERROR)
     value = recording.take()
 
     assert value is not None
@@ -131,8 +132,8 @@ def test_a_failure_without_a_run_does_not_count_as_started(
     assert list(value[1]) == [("partisan_task_attempts", (QUEUE,))]
 
 
-def test_a_run_that_the_manager_ended_counts_as_started(recording: Recorder, task: facts.TaskRef) -> None:
-    events.tell(facts.TaskFailed, task, 9.0, "timeout", ERROR)
+def test_a_run_that_the_manager_ended_counts_as_started(recording: Recorder, task: events.TaskRef) -> None:
+    bus.emit(events.TaskFailed, task, 9.0, "timeout", ERROR)
     value = recording.take()
 
     assert value is not None
@@ -141,20 +142,20 @@ def test_a_run_that_the_manager_ended_counts_as_started(recording: Recorder, tas
 
 
 def test_an_outcome_that_could_not_be_settled_does_not_count_its_attempts_twice(
-    recording: Recorder, task: facts.TaskRef
+    recording: Recorder, task: events.TaskRef
 ) -> None:
-    events.tell(facts.TaskFailed, task, None, "unsettleable", ERROR)
+    bus.emit(events.TaskFailed, task, None, "unsettleable", ERROR)
     value = recording.take()
 
     assert value is not None
     assert value[1] == {}
 
 
-def test_every_enqueuing_inside_a_task_is_counted(recording: Recorder, task: facts.TaskRef) -> None:
-    events.tell(facts.TaskEnqueued, task, NOW, True)
-    events.tell(facts.TaskEnqueued, task, NOW, False)
-    events.tell(facts.TaskDeduplicated, task)
-    events.tell(facts.TaskEnqueueFailed, QUEUE, "", None, ERROR)
+def test_every_enqueuing_inside_a_task_is_counted(recording: Recorder, task: events.TaskRef) -> None:
+    bus.emit(events.TaskEnqueued, task, NOW, True)
+    bus.emit(events.TaskEnqueued, task, NOW, False)
+    bus.emit(events.TaskDeduplicated, task)
+    bus.emit(events.TaskEnqueueFailed, QUEUE, "", None, ERROR)
 
     assert counters(recording) == {
         ("partisan_tasks_enqueued_total", (*MAIL, "true")): 1,
@@ -165,9 +166,9 @@ def test_every_enqueuing_inside_a_task_is_counted(recording: Recorder, task: fac
 
 
 def test_claims_count_their_rows_or_that_they_were_empty(recording: Recorder) -> None:
-    events.tell(facts.TasksClaimed, QUEUE, 7, (), 0.002, ())
-    events.tell(facts.TasksClaimed, QUEUE, 0, (), 0.001, ())
-    events.tell(facts.ClaimErrored, QUEUE)
+    bus.emit(events.TasksClaimed, QUEUE, 7, (), 0.002, ())
+    bus.emit(events.TasksClaimed, QUEUE, 0, (), 0.001, ())
+    bus.emit(events.ClaimErrored, QUEUE)
     value = recording.take()
 
     assert value == (
@@ -182,8 +183,8 @@ def test_claims_count_their_rows_or_that_they_were_empty(recording: Recorder) ->
 
 
 def test_settles_count_their_size_and_time(recording: Recorder) -> None:
-    events.tell(facts.OutcomesSettled, QUEUE, 50, 0.02, ())
-    events.tell(facts.SettleErrored, QUEUE)
+    bus.emit(events.OutcomesSettled, QUEUE, 50, 0.02, ())
+    bus.emit(events.SettleErrored, QUEUE)
     value = recording.take()
 
     assert value == (
@@ -195,15 +196,15 @@ def test_settles_count_their_size_and_time(recording: Recorder) -> None:
     )
 
 
-def test_the_manager_s_own_events_are_counted_by_reason(recording: Recorder, task: facts.TaskRef) -> None:
-    events.tell(facts.TaskRescued, task, "worker_lost", None)
-    events.tell(facts.TasksReleased, QUEUE, 3, "stopped")
-    events.tell(facts.TaskClaimLost, task)
-    events.tell(facts.LeaseLost, QUEUE, 40.0, 2)
-    events.tell(facts.WorkerExited, QUEUE, 0, 1, 42, 1, None, "error", None, None)
-    events.tell(facts.PipeBroken, QUEUE, 0, "torn")
-    events.tell(facts.TelemetryFlushTimedOut, QUEUE, 0, 1, 5.0)
-    events.tell(facts.TelemetryDropped, QUEUE, "spans", 12)
+def test_the_manager_s_own_events_are_counted_by_reason(recording: Recorder, task: events.TaskRef) -> None:
+    bus.emit(events.TaskRescued, task, "worker_lost", None)
+    bus.emit(events.TasksReleased, QUEUE, 3, "stopped")
+    bus.emit(events.TaskClaimLost, task)
+    bus.emit(events.LeaseLost, QUEUE, 40.0, 2)
+    bus.emit(events.WorkerExited, QUEUE, 0, 1, 42, 1, None, "error", None, None)
+    bus.emit(events.PipeBroken, QUEUE, 0, "torn")
+    bus.emit(events.TelemetryFlushTimedOut, QUEUE, 0, 1, 5.0)
+    bus.emit(events.TelemetryDropped, QUEUE, "spans", 12)
 
     assert counters(recording) == {
         ("partisan_tasks_rescued_total", (QUEUE, "worker_lost")): 1,
@@ -218,9 +219,9 @@ def test_the_manager_s_own_events_are_counted_by_reason(recording: Recorder, tas
 
 
 def test_errors_that_the_seam_swallowed_are_counted_once(recording: Recorder) -> None:
-    events.swallowed.update({"logs": 2, "headers": 3})
+    bus.swallowed.update({"logs": 2, "headers": 3})
     first = counters(recording)
-    events.swallowed["logs"] += 1
+    bus.swallowed["logs"] += 1
 
     assert first == {
         ("partisan_telemetry_errors_total", ("logs",)): 2,
@@ -244,20 +245,20 @@ def test_a_measure_declared_after_the_start_is_counted(
 
 
 def test_facts_that_pile_up_are_counted_without_being_asked(
-    recording: Recorder, run: facts.Run, monkeypatch: pytest.MonkeyPatch
+    recording: Recorder, run: events.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "PENDING_MAX", 10)
     for _ in range(25):
-        events.tell(facts.RunsCompleted, *completed(run, 0.2))
+        bus.emit(events.RunsCompleted, *completed(run, 0.2))
 
     assert len(recording._pending) <= 10
     assert counters(recording)["partisan_tasks_completed_total", MAIL] == 25
 
 
-def test_threads_may_tell_while_another_takes(recording: Recorder, run: facts.Run) -> None:
+def test_threads_may_tell_while_another_takes(recording: Recorder, run: events.Run) -> None:
     def tell() -> None:
         for _ in range(2_000):
-            events.tell(facts.RunsCompleted, *completed(run, 0.2))
+            bus.emit(events.RunsCompleted, *completed(run, 0.2))
 
     threads = [threading.Thread(target=tell) for _ in range(3)]
     total = 0.0
@@ -285,20 +286,20 @@ class _Span(NonRecordingSpan):
 )
 def test_a_run_of_a_sampled_trace_is_the_exemplar(
     recording: Recorder,
-    run: facts.Run,
+    run: events.Run,
     monkeypatch: pytest.MonkeyPatch,
     kind: type[NonRecordingSpan],
     sampled: bool,
     expected: bool,
 ) -> None:
     monkeypatch.setattr(trace, "get_tracer_provider", _Provider)
-    events.refresh()
+    bus.refresh()
     flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
     span = kind(SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=flags))
     with trace.use_span(span):
-        events.tell(facts.TaskCompleted, run, 0.2)
-    events.tell(facts.RunsCompleted, *completed(run, 0.2))
-    events.tell(facts.TasksReleased, QUEUE, 3, "stopped")
+        bus.emit(events.TaskCompleted, run, 0.2)
+    bus.emit(events.RunsCompleted, *completed(run, 0.2))
+    bus.emit(events.TasksReleased, QUEUE, 3, "stopped")
     value = recording.take()
 
     assert value is not None
@@ -312,18 +313,18 @@ def test_a_run_of_a_sampled_trace_is_the_exemplar(
 
 
 def test_one_exemplar_of_each_outcome_goes_with_a_message(
-    recording: Recorder, run: facts.Run, monkeypatch: pytest.MonkeyPatch
+    recording: Recorder, run: events.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trace, "get_tracer_provider", _Provider)
-    events.refresh()
+    bus.refresh()
     found = []
     for number in (1, 2):
         for seconds in (0.2, 0.3):
             context = SpanContext(number, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
             with trace.use_span(_Span(context)):
-                events.tell(facts.TaskCompleted, run, seconds)
+                bus.emit(events.TaskCompleted, run, seconds)
         for seconds in (0.2, 0.3):
-            events.tell(facts.RunsCompleted, *completed(run, seconds))
+            bus.emit(events.RunsCompleted, *completed(run, seconds))
         value = recording.take()
         assert value is not None
         found.append(value[1]["partisan_task_duration_seconds", (*MAIL, "completed")][2])

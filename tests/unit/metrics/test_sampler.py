@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from opentelemetry import context
 
-from django_partisan import events, facts
 from django_partisan.metrics import sampler as sampling
 from django_partisan.metrics.figures import Figures
 from django_partisan.metrics.sampler import Answer, Sampler
+from django_partisan.telemetry import bus, events
 
 from .conftest import QUEUE
 
@@ -41,15 +41,15 @@ class Source:
         self.closed = True
 
 
-class Told(events.Subscriber):
+class Told(bus.Subscriber):
     def __init__(self) -> None:
-        self.facts: list[facts.MetricsDatabaseFailed] = []
+        self.facts: list[events.MetricsDatabaseFailed] = []
 
     def wants(self, kind: type) -> bool:
-        return kind is facts.MetricsDatabaseFailed
+        return kind is events.MetricsDatabaseFailed
 
-    def handle(self, fact: facts.Fact) -> None:
-        assert isinstance(fact, facts.MetricsDatabaseFailed)
+    def handle(self, fact: events.Fact) -> None:
+        assert isinstance(fact, events.MetricsDatabaseFailed)
         self.facts.append(fact)
 
 
@@ -61,7 +61,7 @@ def source() -> Source:
 @pytest.fixture
 def told() -> Told:
     subscriber = Told()
-    events.subscribe(subscriber)
+    bus.subscribe(subscriber)
     return subscriber
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from django_partisan import facts
 from django_partisan.metrics import state as gauges
 from django_partisan.metrics.resources import Resources, SlotCounter
+from django_partisan.telemetry import events
 
 from .conftest import QUEUE, snapshot
 
@@ -37,14 +37,14 @@ def test_a_moment_that_has_not_come_has_no_series(state: SimpleNamespace) -> Non
 
 
 def test_runs_are_counted_by_processor_with_the_age_of_the_oldest(
-    state: SimpleNamespace, task: facts.TaskRef
+    state: SimpleNamespace, task: events.TaskRef
 ) -> None:
     gone = task._replace(processor="Gone")
     state.workers = (
-        facts.WorkerSeen(0, 1, 0, "busy", task, 2.0, 0.0),
-        facts.WorkerSeen(1, 1, 0, "busy", task, 5.0, 0.0),
-        facts.WorkerSeen(2, 1, 0, "busy", gone, 1.0, 0.0),
-        facts.WorkerSeen(3, 1, 0, "idle", None, 0.0, 0.0),
+        events.WorkerSeen(0, 1, 0, "busy", task, 2.0, 0.0),
+        events.WorkerSeen(1, 1, 0, "busy", task, 5.0, 0.0),
+        events.WorkerSeen(2, 1, 0, "busy", gone, 1.0, 0.0),
+        events.WorkerSeen(3, 1, 0, "idle", None, 0.0, 0.0),
     )
 
     assert by_name(gauges.of_runs(snapshot(state), ["Mail", "Report"])) == {
@@ -59,8 +59,8 @@ def test_runs_are_counted_by_processor_with_the_age_of_the_oldest(
 
 def test_workers_are_counted_in_every_state_and_named_by_slot(state: SimpleNamespace) -> None:
     state.workers = (
-        facts.WorkerSeen(0, 1, 0, "busy", None, 0.0, 7.0),
-        facts.WorkerSeen(1, 3, 0, "idle", None, 0.0, 1.0),
+        events.WorkerSeen(0, 1, 0, "busy", None, 0.0, 7.0),
+        events.WorkerSeen(1, 3, 0, "idle", None, 0.0, 1.0),
     )
 
     assert by_name(gauges.of_workers(snapshot(state), SlotCounter())) == {
@@ -111,7 +111,7 @@ def test_a_worker_that_is_gone_keeps_its_time_and_has_no_memory(
     stat = tmp_path / "7" / "stat"
     stat.parent.mkdir()
     stat.write_text("7 (x) S " + "0 " * 10 + "100 100 " + "0 " * 8 + "50 0")
-    state.workers = (facts.WorkerSeen(0, 1, 7, "busy", None, 0.0, 0.0),)
+    state.workers = (events.WorkerSeen(0, 1, 7, "busy", None, 0.0, 0.0),)
     resources = Resources(tmp_path)
     alive = by_name(gauges.of_resources(snapshot(state), resources))
     stat.unlink()

@@ -2,7 +2,6 @@
 
 import pytest
 
-from django_partisan import events, facts
 from django_partisan.metrics import catalogue, series
 from django_partisan.metrics.catalogue import METRICS
 from django_partisan.metrics.manager import ManagerRecorder
@@ -10,6 +9,7 @@ from django_partisan.metrics.metric import Key
 from django_partisan.metrics.probes import Readiness
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.metrics.totals import Histogram, Totals
+from django_partisan.telemetry import bus, events
 
 from .conftest import ERROR, QUEUE
 
@@ -133,13 +133,13 @@ def test_what_nobody_knows_is_dropped_and_counted(key: Key) -> None:
     assert counted(made)["partisan_telemetry_dropped_total", (QUEUE, "unknown_metric")] == 2
 
 
-def test_the_manager_sums_messages_and_its_own_facts(run: facts.Run) -> None:
+def test_the_manager_sums_messages_and_its_own_facts(run: events.Run) -> None:
     worker = Recorder(QUEUE)
     manager = ManagerRecorder(QUEUE, totals(), Readiness())
-    events.subscribe(manager)
-    worker.handle(facts.TaskFailed(run, 0.1, "error", ERROR))
-    events.absorb(0, [("metrics", worker.take()), ("traces", 1)])
-    events.tell(facts.TasksReleased, QUEUE, 3, "stopped")
+    bus.subscribe(manager)
+    worker.handle(events.TaskFailed(run, 0.1, "error", ERROR))
+    bus.absorb(0, [("metrics", worker.take()), ("traces", 1)])
+    bus.emit(events.TasksReleased, QUEUE, 3, "stopped")
     manager.flush()
     manager.flush()
 
@@ -151,7 +151,7 @@ def test_the_manager_sums_messages_and_its_own_facts(run: facts.Run) -> None:
 
 def test_the_manager_sends_nothing_up() -> None:
     manager = ManagerRecorder(QUEUE, totals(), Readiness())
-    events.subscribe(manager)
-    events.tell(facts.TasksReleased, QUEUE, 3, "stopped")
+    bus.subscribe(manager)
+    bus.emit(events.TasksReleased, QUEUE, 3, "stopped")
 
-    assert events.take() == []
+    assert bus.take() == []

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from django_partisan import events
+from django_partisan.telemetry import bus
 from django_partisan.tracing import TracingSubscriber
 from django_partisan.tracing.light_span import LightSpan
 from django_partisan.tracing.provider import Provider
@@ -69,16 +69,16 @@ def recording(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     made = Recording(request.param(exporter), exporter)
     subscriber = TracingSubscriber(MANAGER_PID, tracer_provider=made.provider)
     # The application's own would trace it all again.
-    applications = [one for one in events.subscribers() if isinstance(one, TracingSubscriber)]
+    applications = [one for one in bus.subscribers() if isinstance(one, TracingSubscriber)]
     for one in applications:
-        events.unsubscribe(one)
-    before = events.swallowed["traces"]
-    events.subscribe(subscriber)
+        bus.unsubscribe(one)
+    before = bus.swallowed["traces"]
+    bus.subscribe(subscriber)
     try:
         yield made
     finally:
-        events.unsubscribe(subscriber)
+        bus.unsubscribe(subscriber)
         made.provider.shutdown()
         for one in applications:
-            events.subscribe(one)
-    assert events.swallowed["traces"] == before
+            bus.subscribe(one)
+    assert bus.swallowed["traces"] == before

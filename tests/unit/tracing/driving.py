@@ -6,8 +6,8 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from django_partisan import events
-from django_partisan.facts import (
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     Enqueueing,
     ErrorInfo,
     Run,
@@ -33,8 +33,8 @@ ERROR = ErrorInfo("shop.errors.Broken", "no such image", "Traceback ...\nshop.er
 def enqueue(task_id: int = TASK_ID, deduplicated: bool = False) -> dict[str, str]:
     """Enqueue one task and return what its row carries."""
     scope = Enqueueing(QUEUE, PROCESSOR)
-    with events.around(scope):
-        headers = events.headers()
+    with bus.around(scope):
+        headers = bus.headers()
         scope.task_id = task_id
         scope.deduplicated = deduplicated
     return headers
@@ -44,20 +44,20 @@ def bulk_enqueue(task_ids: Sequence[int], processors: Sequence[str]) -> list[dic
     """Enqueue many and return what each row carries."""
     scope = Enqueueing(QUEUE, None, len(task_ids))
     headers = []
-    with events.around(scope):
+    with bus.around(scope):
         for processor in processors:
             scope.processor = processor
-            headers.append(events.headers())
+            headers.append(bus.headers())
         scope.task_ids = task_ids
     return headers
 
 
 def refuse_to_enqueue(error: Exception, count: int = 1) -> None:
     """Begin to enqueue ``count`` tasks, and fail with ``error`` as the database would."""
-    with events.around(Enqueueing(QUEUE, PROCESSOR, count)):
+    with bus.around(Enqueueing(QUEUE, PROCESSOR, count)):
         for _ in range(count):
-            events.headers()
-        events.tell(TaskEnqueueFailed, QUEUE, PROCESSOR, 10, ErrorInfo.of(error))
+            bus.headers()
+        bus.emit(TaskEnqueueFailed, QUEUE, PROCESSOR, 10, ErrorInfo.of(error))
         raise error
 
 
@@ -80,46 +80,46 @@ def run_of(headers: Any = None, attempt: int = 1, **others: Any) -> Run:
 
 def complete(headers: Any = None, propagation: str | None = None, **others: Any) -> None:
     run = run_of(headers, **others)
-    with events.around(Running(run, propagation)):
-        events.tell(TaskStarted, run)
-        events.tell(TaskCompleted, run, 1.5)
+    with bus.around(Running(run, propagation)):
+        bus.emit(TaskStarted, run)
+        bus.emit(TaskCompleted, run, 1.5)
 
 
 def postpone(headers: Any = None, reason: str | None = "later", **others: Any) -> dict[str, str]:
     """Run and postpone; return what the row carries then."""
     run = run_of(headers, **others)
-    with events.around(Running(run, None)):
-        events.tell(TaskPostponed, run, 1.5, 60, reason)
-        return merged(headers, events.headers())
+    with bus.around(Running(run, None)):
+        bus.emit(TaskPostponed, run, 1.5, 60, reason)
+        return merged(headers, bus.headers())
 
 
 def retry(headers: Any = None, **others: Any) -> dict[str, str]:
     """Run and retry; return what the row carries then."""
     run = run_of(headers, **others)
-    with events.around(Running(run, None)):
-        events.tell(TaskRetried, run, 1.5, 30.0, 2, ERROR)
-        return merged(headers, events.headers())
+    with bus.around(Running(run, None)):
+        bus.emit(TaskRetried, run, 1.5, 30.0, 2, ERROR)
+        return merged(headers, bus.headers())
 
 
 def fail(headers: Any = None, error: ErrorInfo = ERROR, **others: Any) -> None:
     run = run_of(headers, **others)
-    with events.around(Running(run, None)):
-        events.tell(TaskFailed, run, 1.5, "error", error)
+    with bus.around(Running(run, None)):
+        bus.emit(TaskFailed, run, 1.5, "error", error)
 
 
 def interrupted(*outcome: Any) -> None:
     """Run, tell ``outcome`` if there is one, and have the process end meanwhile."""
     run = run_of()
-    with events.around(Running(run, None)):
+    with bus.around(Running(run, None)):
         if outcome:
-            events.tell(outcome[0], run, *outcome[1:])
+            bus.emit(outcome[0], run, *outcome[1:])
         raise KeyboardInterrupt
 
 
 def claimed(*rows: dict[str, str] | None, seconds: float = 0.5) -> None:
     """Tell a claim of tasks that carry these contexts."""
     contexts = tuple(json.dumps(row) for row in rows if row is not None)
-    events.tell(TasksClaimed, QUEUE, len(rows), tuple(range(min(len(rows), 100))), seconds, contexts)
+    bus.emit(TasksClaimed, QUEUE, len(rows), tuple(range(min(len(rows), 100))), seconds, contexts)
 
 
 def merged(headers: Mapping[str, str] | None, more: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,8 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from django_partisan import events
-from django_partisan.facts import Running, TaskCompleted
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import Running, TaskCompleted
 from django_partisan.tracing import TracingSubscriber, suppressed
 from django_partisan.tracing.carrying import extracted, injected, links_to_tasks, traceparent
 
@@ -108,9 +108,9 @@ class TestBaggage:
         context_api.detach(token)
 
         run = run_of(headers)
-        with events.around(Running(run, None)):
+        with bus.around(Running(run, None)):
             found = baggage.get_baggage("shop")
-            events.tell(TaskCompleted, run, 0.1)
+            bus.emit(TaskCompleted, run, 0.1)
 
         assert found == "berlin"
         assert baggage.get_baggage("shop") is None
@@ -120,7 +120,7 @@ class TestBaggage:
         headers = enqueue()
         context_api.detach(token)
 
-        with events.around(Running(run_of(headers), "none")):
+        with bus.around(Running(run_of(headers), "none")):
             found = baggage.get_baggage("shop")
 
         assert found is None

@@ -18,13 +18,13 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from requests import Request
 from requests.adapters import HTTPAdapter
 
-from django_partisan import events
-from django_partisan.facts import ErrorInfo
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ErrorInfo
 from django_partisan.tracing import TracingSubscriber, flush, losses, otlp_http
 from django_partisan.tracing.exporting import CountingExporter
 from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.provider import Provider
-from lab.otlp_sink import OtlpSink
+from tools.otlp_sink import OtlpSink
 
 from .driving import complete, enqueue, fail, retry
 
@@ -62,8 +62,8 @@ def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
             provider.light_spans = None
         assert (provider.light_spans is not None) == (request.param == "light")
         subscriber = TracingSubscriber(tracer_provider=provider)
-        events.subscribe(subscriber)
-        undo.extend([provider.shutdown, lambda: events.unsubscribe(subscriber)])
+        bus.subscribe(subscriber)
+        undo.extend([provider.shutdown, lambda: bus.unsubscribe(subscriber)])
         return provider
 
     yield trace_through
@@ -418,7 +418,7 @@ class TestFlush:
             def force_flush(self, timeout_millis: int = 30000) -> bool:
                 raise RuntimeError
 
-        before = events.swallowed["traces"]
+        before = bus.swallowed["traces"]
 
         assert flush(10, Raising(shutdown_on_exit=False))
-        assert events.swallowed["traces"] == before + 1
+        assert bus.swallowed["traces"] == before + 1

@@ -11,8 +11,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from django_partisan import events
-from django_partisan.facts import Running, TaskCompleted
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import Running, TaskCompleted
 from django_partisan.tracing import TracingSubscriber, spans
 from django_partisan.tracing.carrying import ROOT
 from django_partisan.tracing.light_span import LightSpan
@@ -31,20 +31,20 @@ def subscribed() -> Iterator[Callable[[Provider], None]]:
 
     def subscribe(provider: Provider) -> None:
         subscribers.append(TracingSubscriber(4711, SLOT, tracer_provider=provider))
-        events.subscribe(subscribers[-1])
+        bus.subscribe(subscribers[-1])
 
     yield subscribe
     for subscriber in subscribers:
-        events.unsubscribe(subscriber)
+        bus.unsubscribe(subscriber)
 
 
 def run_with(write: Callable[[Span], Any], completes: bool = True) -> Any:
     """Run a task that does something with its span; return what came of that."""
     run = run_of()
-    with events.around(Running(run, None)):
+    with bus.around(Running(run, None)):
         found = write(trace.get_current_span())
         if completes:
-            events.tell(TaskCompleted, run, 1.5)
+            bus.emit(TaskCompleted, run, 1.5)
     return found
 
 
@@ -163,8 +163,8 @@ class TestWrittenTo:
 
     def test_what_the_task_wrote_after_it_was_told_complete_is_kept(self, recording: Recording):
         run = run_of()
-        with events.around(Running(run, None)):
-            events.tell(TaskCompleted, run, 1.5)
+        with bus.around(Running(run, None)):
+            bus.emit(TaskCompleted, run, 1.5)
             trace.get_current_span().set_attribute("late", True)
 
         found = recording.span("process")
@@ -241,14 +241,14 @@ class TestStarting:
         exporter = Reading()
         provider = provider_of_our_own(exporter)
         subscribed(provider)
-        before = events.swallowed["traces"]
+        before = bus.swallowed["traces"]
         run_with(listen)
         provider.force_flush()
 
         [process] = exporter.get_finished_spans()
         assert attributes(process)["shop.order"] == 12
         assert attributes(process)[spans.OUTCOME] == "completed"
-        assert events.swallowed["traces"] == before + 1
+        assert bus.swallowed["traces"] == before + 1
 
     @pytest.mark.parametrize("sampler", ["always_off", "parentbased_always_off"])
     def test_run_that_is_not_sampled_is_not_recorded(

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry import trace
 
-from django_partisan import events
-from django_partisan.facts import TaskCompleted
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import TaskCompleted
 from django_partisan.tracing import TracingSubscriber, install, process, setup
 
 from .conftest import Recording
@@ -35,7 +35,7 @@ def host_configured(monkeypatch: pytest.MonkeyPatch, recording: Recording) -> Re
 
 
 def tracing() -> list[TracingSubscriber]:
-    return [found for found in events.subscribers() if isinstance(found, TracingSubscriber)]
+    return [found for found in bus.subscribers() if isinstance(found, TracingSubscriber)]
 
 
 def test_application_is_traced_by_one_subscriber(host_configured_nothing):
@@ -61,7 +61,7 @@ def test_process_of_ours_has_a_subscriber_of_its_own(host_configured: Recording,
 
     assert applications not in tracing()
     assert process._subscriber in tracing()
-    assert events.wanted(TaskCompleted)
+    assert bus.wanted(TaskCompleted)
 
 
 def test_unknown_role_is_refused():

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
 )
 
-from django_partisan import events
+from django_partisan.telemetry import bus
 from django_partisan.tracing import configure_sdk_if_needed, is_set_up
 from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.sdk import exporter_names
@@ -316,7 +316,7 @@ def test_what_workers_export_with_over_http_is_imported_before_they_are_forked(
     for module in modules:
         monkeypatch.delitem(sys.modules, module, raising=False)
 
-    events.preload()
+    bus.preload()
 
     assert [module in sys.modules for module in modules] == [expected, expected]
 
@@ -325,9 +325,9 @@ def test_what_is_missing_is_no_fault_of_the_fork_servers(monkeypatch: pytest.Mon
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setitem(sys.modules, "django_partisan.tracing.otlp_http", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    before = events.swallowed["traces"]
+    before = bus.swallowed["traces"]
 
-    events.preload()
+    bus.preload()
 
-    assert events.swallowed["traces"] == before
+    assert bus.swallowed["traces"] == before
     assert capsys.readouterr() == ("", "")

@@ -8,8 +8,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from django_partisan import events
-from django_partisan.facts import (
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     Enqueueing,
     OutcomesSettled,
     Running,
@@ -17,7 +17,7 @@ from django_partisan.facts import (
     TaskFailed,
     TasksClaimed,
 )
-from django_partisan.telemetry_context import process_span_id
+from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import TracingSubscriber, spans
 
 from .conftest import MANAGER_PID, Recording
@@ -97,7 +97,7 @@ class TestEnqueueing:
         assert "messaging.message.id" not in attributes(send)
 
     def test_enqueueing_that_names_no_row_has_no_message_id(self, recording: Recording):
-        with events.around(Enqueueing(QUEUE, PROCESSOR)):
+        with bus.around(Enqueueing(QUEUE, PROCESSOR)):
             pass
 
         assert "messaging.message.id" not in attributes(recording.span("send"))
@@ -251,10 +251,10 @@ class TestPropagation:
 
     def test_task_enqueued_in_a_run_is_the_runs_child(self, recording: Recording):
         run = run_of(enqueue())
-        with events.around(Running(run, None)):
+        with bus.around(Running(run, None)):
             headers = enqueue(task_id=8)
-            put_back = events.headers()
-            events.tell(TaskCompleted, run, 0.1)
+            put_back = bus.headers()
+            bus.emit(TaskCompleted, run, 0.1)
 
         process, inner = recording.span("process"), recording.spans("send")[1]
         assert parent_id(inner) == span_id(process)
@@ -357,8 +357,8 @@ class TestOutcomes:
         assert recording.span("process").status.status_code is StatusCode.UNSET
 
     def test_managers_fact_about_another_run_is_no_outcome_of_this_one(self, recording: Recording):
-        with events.around(Running(run_of(), None)):
-            events.tell(TaskFailed, run_of(id=TASK_ID + 1), None, "worker_lost", ERROR)
+        with bus.around(Running(run_of(), None)):
+            bus.emit(TaskFailed, run_of(id=TASK_ID + 1), None, "worker_lost", ERROR)
 
         assert recording.span("process").events == ()
 
@@ -367,19 +367,19 @@ class TestOutcomes:
         [(TaskCompleted, (1.0,)), (TaskFailed, (None, "worker_lost", ERROR))],
     )
     def test_outcome_told_outside_a_run_makes_no_span(self, recording: Recording, kind, values):
-        events.tell(kind, run_of(), *values)
+        bus.emit(kind, run_of(), *values)
 
         assert recording.spans("process") == []
 
     def test_failure_without_a_duration_has_none(self, recording: Recording):
         run = run_of()
-        with events.around(Running(run, None)):
-            events.tell(TaskFailed, run, None, "unregistered", ERROR)
+        with bus.around(Running(run, None)):
+            bus.emit(TaskFailed, run, None, "unregistered", ERROR)
 
         assert "event.duration" not in event(recording.span("process"), "task.failed")
 
     def test_process_span_is_current_while_the_task_runs_and_its_id_is_known(self, recording: Recording):
-        with events.around(Running(run_of(), None)):
+        with bus.around(Running(run_of(), None)):
             current, known = trace.get_current_span(), process_span_id.get()
 
         process = recording.span("process")
@@ -389,7 +389,7 @@ class TestOutcomes:
         assert not trace.get_current_span().get_span_context().is_valid
 
     def test_users_own_span_is_a_child_of_the_runs(self, recording: Recording):
-        with events.around(Running(run_of(), None)), recording.tracer.start_as_current_span("resize"):
+        with bus.around(Running(run_of(), None)), recording.tracer.start_as_current_span("resize"):
             pass
 
         assert parent_id(recording.span("resize")) == span_id(recording.span("process"))
@@ -430,27 +430,27 @@ class TestClaimsAndSettles:
 
     def test_claims_are_not_traced_if_switched_off(self, recording: Recording, settings):
         settings.PARTISAN_OBSERVABILITY = {"TRACE_CLAIMS": False}
-        events.refresh()
+        bus.refresh()
 
         claimed(None)
 
         assert recording.spans("claim") == []
 
     def test_settles_are_not_traced_by_default(self, recording: Recording):
-        events.tell(OutcomesSettled, QUEUE, 1, 0.1, (), (1,))
+        bus.emit(OutcomesSettled, QUEUE, 1, 0.1, (), (1,))
 
         assert recording.spans("settle") == []
 
     def test_settle_span_links_to_the_runs_it_settles(self, recording: Recording, settings):
         settings.PARTISAN_OBSERVABILITY = {"TRACE_SETTLES": True}
         worker = TracingSubscriber(MANAGER_PID, SLOT, tracer_provider=recording.provider)
-        events.subscribe(worker)
+        bus.subscribe(worker)
         complete(enqueue(), id=1)
         fail(enqueue(), id=2)
         complete(enqueue(), id=3)
-        events.absorb(SLOT, events.take())
-        events.unsubscribe(worker)
-        events.tell(OutcomesSettled, QUEUE, 2, 0.1, (), (1, 2))
+        bus.absorb(SLOT, bus.take())
+        bus.unsubscribe(worker)
+        bus.emit(OutcomesSettled, QUEUE, 2, 0.1, (), (1, 2))
 
         settle = recording.span("settle")
         runs = {attributes(run)["messaging.message.id"]: span_id(run) for run in recording.spans("process")}
@@ -462,8 +462,8 @@ class TestClaimsAndSettles:
 
     def test_settle_of_runs_that_are_not_known_links_to_their_enqueuers(self, recording: Recording, settings):
         settings.PARTISAN_OBSERVABILITY = {"TRACE_SETTLES": True}
-        events.refresh()
-        events.tell(OutcomesSettled, QUEUE, 1, 0.1, (json.dumps(enqueue()),), (1,))
+        bus.refresh()
+        bus.emit(OutcomesSettled, QUEUE, 1, 0.1, (json.dumps(enqueue()),), (1,))
 
         assert linked(recording.span("settle")) == [span_id(recording.span("send"))]
 

@@ -5,8 +5,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from django_partisan import events
-from django_partisan.facts import (
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
     Enqueueing,
     OutcomesSettled,
     Running,
@@ -84,13 +84,13 @@ def test_only_facts_that_make_spans_are_wanted(recording: Recording):
 def test_context_of_spans_that_are_not_sampled_travels_on():
     provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
     subscriber = TracingSubscriber(tracer_provider=provider)
-    events.subscribe(subscriber)
+    bus.subscribe(subscriber)
     try:
         sent = enqueue()
         put_back = postpone(sent)
         complete(put_back, attempt=2)
     finally:
-        events.unsubscribe(subscriber)
+        bus.unsubscribe(subscriber)
 
     assert int(sent["traceparent"].rsplit("-")[3], 16) & 1 == 0
     assert put_back["partisan.previous_span"] != put_back["traceparent"]
@@ -105,7 +105,7 @@ class TestLosses:
 
     @pytest.fixture
     def told(self):
-        class Listening(events.Subscriber):
+        class Listening(bus.Subscriber):
             def __init__(self) -> None:
                 self.facts: list[TelemetryDropped] = []
 
@@ -116,9 +116,9 @@ class TestLosses:
                 self.facts.append(fact)
 
         listening = Listening()
-        events.subscribe(listening)
+        bus.subscribe(listening)
         yield listening.facts
-        events.unsubscribe(listening)
+        bus.unsubscribe(listening)
 
     def test_worker_hands_its_losses_up_once(self):
         subscriber = TracingSubscriber()
@@ -156,7 +156,7 @@ class TestLosses:
 
     def test_managers_own_losses_are_told_with_a_claim(self, told, recording: Recording):
         losses.count(losses.QUEUE_FULL, 1)
-        events.tell(TasksClaimed, QUEUE, 0, (), 0.1, ())
+        bus.emit(TasksClaimed, QUEUE, 0, (), 0.1, ())
 
         assert told == [TelemetryDropped("default", "span_queue_full", 1)]
 

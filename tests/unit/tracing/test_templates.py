@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from django_partisan import events
+from django_partisan.telemetry import bus
 from django_partisan.tracing import TracingSubscriber, flush, templates
 from django_partisan.tracing.light_span import LightSpan
 from django_partisan.tracing.provider import Provider
@@ -65,9 +65,9 @@ def gathered(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gathering, Trace
     exporter = Gathering()
     provider = Provider([exporter], Resource.create({"service.name": "shop", "process.pid": 12}))  # type: ignore[list-item]
     subscriber = TracingSubscriber(4711, SLOT, tracer_provider=provider)
-    events.subscribe(subscriber)
+    bus.subscribe(subscriber)
     yield exporter, provider
-    events.unsubscribe(subscriber)
+    bus.unsubscribe(subscriber)
     provider.shutdown()
 
 

@@ -12,7 +12,7 @@ from opentelemetry import trace
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import PostponeConfig
-from django_partisan.engine.worker import Worker
+from django_partisan.engine.worker.worker import Worker
 from django_partisan.exceptions import PostponeTask
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
 from django_partisan.processor import BaseTaskProcessor

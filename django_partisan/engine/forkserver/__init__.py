@@ -1,0 +1,1 @@
+"""The fork server: start worker processes that have already loaded Django and the tasks."""

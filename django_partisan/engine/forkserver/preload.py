@@ -1,0 +1,40 @@
+"""Preloaded in the fork server: Django, its apps and the processors, to be shared by all workers.
+
+No connection, pool or lock of ours may be inherited: a child would share the parent's socket. What
+goes wrong is told by the workers, since the fork server has nobody to tell.
+"""
+
+import gc
+import threading
+import traceback
+
+warnings: list[str] = []
+
+
+def _load() -> None:  # pragma: no cover: fork server process
+    import django
+    from django.db import connections
+
+    django.setup()
+    from django_partisan.telemetry import bus
+
+    bus.preload()
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if hasattr(connection, "close_pool"):
+            connection.close_pool()
+    names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if names:
+        warnings.append(
+            "importing the project started threads, which do not exist in the workers: "
+            + ", ".join(names)
+            + ". Start them in run(), or set PRELOAD to False."
+        )
+    gc.collect()
+    gc.freeze()  # a collection in a child would write to every shared page
+
+
+try:
+    _load()
+except Exception:  # each worker loads by itself then, and fails with the cause if it is a fault
+    warnings.append("preloading failed: " + traceback.format_exc().strip().splitlines()[-1])

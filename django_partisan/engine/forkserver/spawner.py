@@ -1,0 +1,149 @@
+"""Start worker processes and collect their exit codes, off the loop: both may block."""
+
+import os
+import pickle
+import queue
+import signal
+import sys
+import tempfile
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing.process import BaseProcess
+from typing import Any, Final
+
+from django_partisan.engine.forkserver.bootstrap import PATH_BEFORE, SIGNALS
+from django_partisan.engine.manager.database_thread import Deliver
+from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.engine.worker.main import Inherited, worker_main
+from django_partisan.engine.worker.worker import WorkerSpec
+from django_partisan.exceptions import CannotStart
+
+EXIT_CODE_SECONDS: Final = 1.0
+_UNKNOWN_EXIT_CODE: Final = 255
+"""What multiprocessing reports when the fork server was lost before it could say."""
+
+TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
+
+METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
+
+
+class Starter:
+    """A thread that starts workers from a fork server, one after the other."""
+
+    def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
+        self._presence_fd = presence_fd
+        self._deliver = deliver
+        self._context: Any = get_context(METHOD)
+        modules = [
+            "django_partisan.engine.forkserver.bootstrap",
+            *(["django_partisan.engine.forkserver.preload"] if preload else []),
+        ]
+        if METHOD == "forkserver":
+            self._context.set_forkserver_preload(modules)
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="partisan-starter", daemon=True)
+        self._thread.start()
+
+    def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
+        """Start a worker; ``done`` gets it, or the error, in the loop."""
+        self._work.put(lambda: self._start(spec, done))
+
+    def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
+        """Wait for the exit code of a worker that is gone; ``None`` if nobody knows it."""
+        self._work.put(lambda: self._collect(worker, done))
+
+    def close(self, timeout: float) -> None:
+        """End the thread after what was asked before."""
+        self._work.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            del work  # or the last worker to go keeps its descriptors until the next piece of work
+
+    def _start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
+        result: WorkerProcess | Exception
+        try:
+            result = self._started(spec)
+        except Exception as error:  # told by the loop, which tries again
+            result = error
+        self._deliver(lambda: done(result))
+
+    def _started(self, spec: WorkerSpec) -> WorkerProcess:
+        ours, theirs = self._context.Pipe()
+        bell, ring = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=worker_main,
+            name=f"partisan-{spec.config.queue}-{spec.slot}",
+            args=(theirs, bell, Inherited(self._presence_fd), pickle.dumps(spec)),
+        )
+        try:
+            with _without_main_module():
+                if METHOD == "forkserver":
+                    _ensure_fork_server()
+                process.start()
+            pipe = ManagerEnd(os.dup(ours.fileno()))
+            tasks_left = spec.config.tasks_per_worker_instance
+            return WorkerProcess(spec.slot, spec.generation, process, pipe, os.dup(ring.fileno()), tasks_left)
+        finally:
+            for end in (ours, theirs, bell, ring):
+                end.close()
+
+    def _collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
+        worker.process.join(EXIT_CODE_SECONDS)
+        code = _exit_code(worker.process)
+        self._deliver(lambda: done(code))
+
+
+def demand_short_temporary_folder() -> None:
+    """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
+    folder = tempfile.gettempdir()
+    if METHOD == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
+        raise CannotStart(
+            f"The path of the temporary folder {folder} is longer than {TEMPORARY_FOLDER_MAX_BYTES} bytes, "
+            "too long for a socket inside it. Set TMPDIR to a shorter one."
+        )
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide the main module: a child would run it again, though it needs nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _ensure_fork_server() -> None:
+    """Start the fork server unless it runs, with our import path.
+
+    Before Python 3.13 it ignores the path it is told while it preloads, so the path goes through the
+    environment; ``shield`` puts that right before anything else is loaded. TERM and INT are blocked
+    while it starts, so that those sent to the group cannot reach it before ``shield`` ignores them.
+    """
+    resource_tracker.ensure_running()  # which would unblock them, were it not running yet
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    os.environ[PATH_BEFORE] = before or ""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        del os.environ[PATH_BEFORE]
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    code = process.exitcode
+    return None if code == _UNKNOWN_EXIT_CODE and METHOD == "forkserver" else code

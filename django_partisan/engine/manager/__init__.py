@@ -1,0 +1,1 @@
+"""The manager process: claim, dispatch, settle, and look after the workers."""

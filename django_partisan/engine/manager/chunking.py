@@ -1,0 +1,118 @@
+"""How many tasks a worker is handed: one at a time if they are long, chunks if they are tiny.
+
+No task should wait behind another while a worker idles, and no worker should wait for the manager
+between tiny tasks. So a worker is handed about thirty milliseconds of expected work; a processor that
+was never measured is expected to be long.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from django_partisan.engine.manager.buffer import Buffer
+from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.presence import PresenceFile
+from django_partisan.sql.claiming import PROCESSOR, TOKEN, TaskRow
+
+TARGET_SECONDS: Final = 0.030
+REFILL_BELOW_SECONDS: Final = 0.018
+"""More than passes between two reports, so that a worker is fed again before it has run out."""
+CHUNK_AT_MOST: Final = 1000
+LEAST_TASK_SECONDS: Final = 5e-6
+"""What any task costs us, even one that does nothing."""
+STALE_SECONDS: Final = 0.020
+"""How long a worker may be at one task before what waits behind it goes to an idle worker."""
+SILENT_SECONDS: Final = 0.100
+"""How long it may be without reporting those that came before, though no other worker is idle."""
+CLAIMS_REMEMBERED: Final = 1000
+
+
+class Pace:
+    """How long the tasks of each processor take; recent runs count more."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def learn(self, processor: str, runs: int, seconds: float) -> None:
+        """Note that ``runs`` runs took ``seconds`` in all."""
+        mean = max(LEAST_TASK_SECONDS, seconds / runs)
+        known = self._seconds.get(processor)
+        weight = 1 - 0.8**runs
+        self._seconds[processor] = mean if known is None else known + (mean - known) * weight
+
+    def of(self, processor: str) -> float:
+        """Return the seconds that a run is expected to take."""
+        return self._seconds.get(processor, TARGET_SECONDS)
+
+
+class ClaimTimes:
+    """When each claim came, by its token, so that a worker can say how long a task was due."""
+
+    def __init__(self) -> None:
+        self._times: OrderedDict[int, float] = OrderedDict()
+
+    def note(self, rows: Sequence[TaskRow]) -> None:
+        """Note that a claim has just come; all its rows carry one token."""
+        if rows:
+            self._times[rows[0][TOKEN]] = time.monotonic()
+            if len(self._times) > CLAIMS_REMEMBERED:
+                self._times.popitem(last=False)
+
+    def of(self, rows: Sequence[TaskRow]) -> dict[int, float]:
+        """Return the monotonic times of the claims that the rows came with, if remembered."""
+        times = self._times
+        return {token: times[token] for token in {row[TOKEN] for row in rows} if token in times}
+
+
+def feed(
+    workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace
+) -> list[tuple[WorkerProcess, list[TaskRow]]]:
+    """Take from the buffer what each worker should be handed now; the idle first, then the least loaded."""
+    hungry = [
+        w for w in workers if w.takes_tasks and (not w.held or w.expected_seconds < REFILL_BELOW_SECONDS)
+    ]
+    hungry.sort(key=lambda worker: (bool(worker.held), worker.expected_seconds))
+    chunks = []
+    for place, worker in enumerate(hungry):
+        if not buffer:
+            break
+        # The rest of the hungry get their share, so that a small buffer keeps all of them busy.
+        share = -(-len(buffer) // (len(hungry) - place))
+        chunk = _chunk(worker, buffer, pace, min(share, CHUNK_AT_MOST))
+        if chunk:
+            chunks.append((worker, chunk))
+    return chunks
+
+
+def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> list[TaskRow]:
+    if worker.tasks_left is not None:
+        at_most = min(at_most, worker.tasks_left)
+    chunk: list[TaskRow] = []
+    while len(chunk) < at_most and (first := buffer.first()) is not None:
+        seconds = pace.of(first[PROCESSOR])
+        number = int((TARGET_SECONDS - worker.expected_seconds) / seconds)
+        if number < 1 or seconds >= TARGET_SECONDS:
+            if chunk or worker.held:
+                break
+            number = 1  # a long task is for a worker that has nothing else to do
+        alike = buffer.take_alike(min(number, at_most - len(chunk)))
+        worker.expected_seconds += seconds * len(alike)
+        chunk += alike
+    return chunk
+
+
+def to_recall(
+    workers: Iterable[WorkerProcess], presence: PresenceFile, now: float, patience: float
+) -> tuple[list[WorkerProcess], float]:
+    """Return the workers that hold more than one that takes long, and when to look again."""
+    stuck: list[WorkerProcess] = []
+    look_at = float("inf")
+    for worker in workers:
+        if len(worker.held) > 1 and not worker.recalling:
+            stale_at = max(presence.page(worker.slot).since, worker.heard_at) + patience
+            if stale_at <= now:
+                stuck.append(worker)
+            else:
+                look_at = min(look_at, stale_at)
+    return stuck, look_at

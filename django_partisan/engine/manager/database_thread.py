@@ -1,0 +1,158 @@
+"""A line to the database: one thread, one connection, one call at a time, results to the loop.
+
+The loop never waits for PostgreSQL. Each duty that must not wait for another has its own line.
+"""
+
+import os
+import selectors
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.connection import open_connection
+from django_partisan.sql.listening import listen, queues_notified
+from django_partisan.telemetry import bus
+
+Call: TypeAlias = Callable[[BaseDatabaseWrapper], Any]
+Done: TypeAlias = Callable[[Any], None]
+Deliver: TypeAlias = Callable[[Callable[[], None]], None]
+
+
+class Line:
+    """Run calls with a connection in a thread of its own.
+
+    ``deliver`` hands a function to the loop, which calls it in its own thread; ``done`` gets what
+    the call returned, or the exception that it raised. After a database error the connection is
+    closed if it is of no more use, and opened anew for the next call.
+    """
+
+    def __init__(self, role: str, deliver: Deliver) -> None:
+        self._connection = open_connection(role)
+        self._deliver = deliver
+        self._calls: deque[tuple[Call, Done] | None] = deque()
+        self._bell, self._ring = os.pipe()
+        self._notified: Callable[[set[str] | None], None] | None = None
+        self._has_listened = False
+        self._waiting = selectors.DefaultSelector()
+        self._waiting.register(self._bell, selectors.EVENT_READ)
+        self._listened_to: Any = None
+        self.pending = 0
+        self._thread = threading.Thread(target=self._run, name=f"partisan-{role}", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """True while a call waits or is under way; read and written by the loop alone."""
+        return self.pending > 0
+
+    def submit(self, call: Call, done: Done) -> None:
+        """Have the line make a call, after those submitted before."""
+        self.pending += 1
+        self._calls.append((call, done))
+        os.write(self._ring, b"!")
+
+    def listen(self, notified: Callable[[set[str] | None], None]) -> None:
+        """Have the line listen for notifications.
+
+        ``notified`` gets the names of the queues, or ``None`` when some may have been missed: when
+        the connection is lost, and when the line listens again over another.
+        """
+        self._notified = notified
+        self.submit(self._start_listening, lambda result: None)
+
+    def close(self, timeout: float) -> bool:
+        """End the thread after the calls submitted before; return whether it ended in time."""
+        self._calls.append(None)
+        os.write(self._ring, b"!")
+        self._thread.join(timeout)
+        ended = not self._thread.is_alive()
+        if ended:
+            self._waiting.close()
+            os.close(self._bell)
+            os.close(self._ring)
+        return ended
+
+    def _run(self) -> None:
+        with bus.quiet():
+            self._serve()
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._waiting.select():
+                if key.fd == self._bell:
+                    os.read(self._bell, 4096)
+                else:
+                    self._take_notifications()
+            while self._calls:
+                item = self._calls.popleft()
+                if item is None:
+                    self._hang_up()
+                    return
+                self._make(*item)
+
+    def _make(self, call: Call, done: Done) -> None:
+        result: Any
+        try:
+            result = call(self._connection)
+            if self._notified is not None:
+                self._start_listening(self._connection)
+        except Error as error:
+            result = error
+            self._drop_if_dead()
+        except Exception as error:  # a fault of ours: the loop decides, this thread goes on
+            result = error
+            self._hang_up()
+        self._deliver(lambda: self._finish(done, result))
+
+    def _finish(self, done: Done, result: Any) -> None:
+        self.pending -= 1
+        done(result)
+
+    def _drop_if_dead(self) -> None:
+        connection = self._connection
+        if connection.connection is not None and not connection.is_usable():
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._stop_watching()
+        try:
+            self._connection.close()
+        except Error:
+            self._connection.connection = None
+
+    def _start_listening(self, connection: BaseDatabaseWrapper) -> None:
+        if self._listened_to is connection.connection:
+            return
+        self._stop_watching()
+        listen(connection)
+        self._listened_to = connection.connection
+        if self._has_listened:
+            self._tell_missed()
+        self._has_listened = True
+        self._waiting.register(connection.connection.fileno(), selectors.EVENT_READ)
+
+    def _stop_watching(self) -> None:
+        for key in list(self._waiting.get_map().values()):
+            if key.fd != self._bell:
+                self._waiting.unregister(key.fd)
+        self._listened_to = None
+
+    def _take_notifications(self) -> None:
+        notified = self._notified
+        try:
+            queues = queues_notified(self._connection)
+        except Error:
+            self._hang_up()  # the next call opens it again, and listens again
+            self._tell_missed()
+            return
+        if queues and notified is not None:
+            self._deliver(lambda: notified(queues))
+
+    def _tell_missed(self) -> None:
+        notified = self._notified
+        if notified is not None:
+            self._deliver(lambda: notified(None))

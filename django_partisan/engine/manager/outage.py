@@ -1,0 +1,47 @@
+"""A time in which the database does not answer: since when, how often, and when to try again."""
+
+import time
+from typing import Final
+
+from django_partisan.telemetry.events import ErrorInfo
+
+PAUSE_SECONDS: Final = 0.25
+PAUSE_AT_MOST_SECONDS: Final = 3.0
+
+
+class Outage:
+    """Count failures in a row; the pause before the next try doubles, up to three seconds."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._failures = 0
+        self.over_at = 0.0
+        """Monotonic time of the next try."""
+        self.error = ErrorInfo("", "", "")
+
+    @property
+    def is_on(self) -> bool:
+        """True from the first failure until ``end()``."""
+        return self._failures > 0
+
+    def fail(self, error: Exception) -> bool:
+        """Note a failure, after which to pause; return True if it is the first."""
+        is_first = self.note(error)
+        pause = min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), PAUSE_AT_MOST_SECONDS)
+        self.over_at = time.monotonic() + pause
+        return is_first
+
+    def note(self, error: Exception) -> bool:
+        """Note a failure of somebody who pauses as long as they like; return True if it is the first."""
+        self.error = ErrorInfo.of(error)
+        if not self._failures:
+            self._since = time.monotonic()
+        self._failures += 1
+        return self._failures == 1
+
+    def end(self) -> tuple[int, float]:
+        """Note that the database answers again; return how many failures there were, and the seconds."""
+        failures, seconds = self._failures, time.monotonic() - self._since
+        self._failures = 0
+        self.over_at = 0.0
+        return failures, seconds

@@ -1,0 +1,185 @@
+"""Group commit: while one settle statement is under way, outcomes gather for the next."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.database_thread import Line
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.settling import (
+    Pair,
+    Written,
+    write_outcomes,
+    write_releases,
+)
+from django_partisan.engine.task_ref import task_ref
+from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Outcome
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
+    REASON_UNSETTLEABLE,
+    DatabaseRestored,
+    OutcomesSettled,
+    SettleErrored,
+    SettleFailed,
+    TaskClaimLost,
+    TaskFailed,
+    TasksReleased,
+)
+
+BATCH_AT_MOST: Final = 5000
+
+
+class Batch(NamedTuple):
+    """Outcomes that are written together, with the rows they are for."""
+
+    completed: list[TaskRow]
+    others: list[tuple[TaskRow, Outcome]]
+    released: list[TaskRow]
+    again: bool = False
+    """An answer to the same batch was lost before: part of it may be written."""
+
+    def __len__(self) -> int:
+        return len(self.completed) + len(self.others) + len(self.released)
+
+
+class Settler:
+    """Settle and release for one queue over one line; outcomes wait as long as the database is away.
+
+    ``failed`` gets how many tasks failed for good; ``waits``, once it is written that tasks wait again,
+    in how many seconds the first of them is due.
+    """
+
+    def __init__(
+        self,
+        config: QueueConfig,
+        line: Line,
+        requeued: Callable[[float], None],
+    ) -> None:
+        self._config = config
+        self._line = line
+        self._requeued = requeued
+        self._completed: list[TaskRow] = []
+        self._others: deque[tuple[TaskRow, Outcome]] = deque()
+        self._released: list[TaskRow] = []
+        self._release_reason = ""
+        self._under_way: Batch | None = None
+        self._outage = Outage()
+        self.failed = 0
+        """How many tasks failed for good so far."""
+        self.released = 0
+        """How many tasks were given back so far."""
+        self.last_finished_at: float | None = None
+
+    @property
+    def unsettled(self) -> int:
+        """How many outcomes are not written yet."""
+        return len(self._completed) + len(self._others) + len(self._released) + len(self._under_way or ())
+
+    @property
+    def reachable(self) -> bool:
+        """False while settling fails."""
+        return not self._outage.is_on
+
+    def complete(self, rows: list[TaskRow]) -> None:
+        """Have completed tasks settled."""
+        self._completed += rows
+
+    def settle(self, row: TaskRow, outcome: Outcome) -> None:
+        """Have another outcome settled."""
+        self._others.append((row, outcome))
+        self.failed += outcome.status == STATUS_ERROR
+
+    def release(self, rows: list[TaskRow], reason: str) -> None:
+        """Have tasks given back that were not begun, or whose run was stopped."""
+        self._released += rows
+        self._release_reason = reason
+
+    def turn(self, now: float) -> None:
+        """Start writing what gathered, unless a write is under way."""
+        if self._line.busy or now < self._outage.over_at:
+            return
+        batch = self._under_way or self._gather()
+        if not batch:
+            return
+        self._under_way = batch
+        call = partial(_write, batch=batch, delete=self._config.delete_tasks_on_complete)
+        self._line.submit(call, partial(self._on_written, now))
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next try, or infinity."""
+        return self._outage.over_at if self._outage.is_on and not self._line.busy else float("inf")
+
+    def ids(self) -> list[int]:
+        """Return the ids of the tasks that are not settled yet."""
+        batch = self._under_way or Batch([], [], [])
+        rows = [*batch.completed, *batch.released, *self._completed, *self._released]
+        return [row[ID] for row in rows] + [outcome.id for _, outcome in [*batch.others, *self._others]]
+
+    def _gather(self) -> Batch:
+        others: list[tuple[TaskRow, Outcome]] = []
+        ids: set[int] = set()
+        # One statement writes a row once: a second outcome of the same task waits for the next batch.
+        while self._others and len(others) < BATCH_AT_MOST and self._others[0][1].id not in ids:
+            ids.add(self._others[0][1].id)
+            others.append(self._others.popleft())
+        if self._others:  # one of them may be a crash of a task that completed, or went back, since
+            return Batch([], others, [])
+        completed, self._completed = self._completed[:BATCH_AT_MOST], self._completed[BATCH_AT_MOST:]
+        released, self._released = self._released, []
+        return Batch(completed, others, released)
+
+    def _on_written(self, started: float, result: Any) -> None:
+        batch = self._under_way
+        assert batch is not None
+        if isinstance(result, Exception):
+            self._under_way = Batch(batch.completed, batch.others, batch.released, again=True)
+            bus.emit(SettleErrored, self._config.queue)
+            if self._outage.fail(result):
+                bus.emit(SettleFailed, self._config.queue, len(batch), self._outage.error)
+            return
+        self._under_way = None
+        if self._outage.is_on:
+            failures, seconds = self._outage.end()
+            bus.emit(DatabaseRestored, self._config.queue, failures, seconds)
+        written, released = result
+        delays = [outcome.delay for _, outcome in batch.others if outcome.status == STATUS_NEW]
+        if delays:
+            self._requeued(min(delays))  # not before it is written, or who looks for it finds nothing
+        self._tell(batch, written, released, time.monotonic() - started)
+
+    def _tell(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
+        queue = self._config.queue
+        settled = len(batch.completed) + len(batch.others)
+        if settled:
+            self.last_finished_at = time.time()
+            if bus.wanted(OutcomesSettled):
+                rows = [*batch.completed, *(row for row, _ in batch.others)]
+                contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
+                ids = tuple(row[ID] for row in rows)
+                bus.emit(OutcomesSettled, queue, settled, seconds, contexts, ids)
+        if batch.released:
+            self.released += len(released)
+            bus.emit(TasksReleased, queue, len(released), self._release_reason)
+        if written.lost or written.unsettleable:
+            by_id = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.others)]}
+            for task_id in written.lost:
+                bus.emit(TaskClaimLost, task_ref(by_id[task_id], queue))
+            for task_id, error in written.unsettleable:
+                self.failed += 1
+                bus.emit(TaskFailed, task_ref(by_id[task_id], queue), None, REASON_UNSETTLEABLE, error)
+
+
+def _write(connection: BaseDatabaseWrapper, batch: Batch, delete: bool) -> tuple[Written, list[int]]:
+    outcomes = [outcome for _, outcome in batch.others]
+    written = write_outcomes(connection, _pairs(batch.completed), outcomes, delete, batch.again)
+    return written, write_releases(connection, _pairs(batch.released))
+
+
+def _pairs(rows: list[TaskRow]) -> list[Pair]:
+    return [(row[ID], row[TOKEN]) for row in rows]

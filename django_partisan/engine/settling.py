@@ -1,0 +1,109 @@
+"""Write outcomes so that one row that PostgreSQL refuses spoils no other."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.exceptions import Unsettleable
+from django_partisan.sql.settling import STATUS_ERROR, Outcome, release, settle_completed, settle_others
+from django_partisan.telemetry.events import REASON_UNSETTLEABLE, ErrorInfo
+
+T = TypeVar("T")
+Pair = tuple[int, int]
+
+LOST_CONNECTION = (OperationalError, InterfaceError)
+"""The database is away or busy: the same batch can be written later."""
+READ_ONLY: Final = "25006"
+"""SQLSTATE of a server that became a standby: it refuses all, whatever the outcome."""
+
+
+class Written(NamedTuple):
+    """What a write found: claims that were lost, tasks that could not be settled as they were."""
+
+    lost: list[int]
+    unsettleable: list[tuple[int, ErrorInfo]]
+
+
+def write_outcomes(
+    connection: BaseDatabaseWrapper,
+    completed: Sequence[Pair],
+    others: Sequence[Outcome],
+    delete: bool,
+    again: bool = False,
+) -> Written:
+    """Settle a batch in two statements; ``others`` first, which may count a crash of a completed task."""
+    unsettleable: list[tuple[int, ErrorInfo]] = []
+
+    def write(outcomes: Sequence[Outcome]) -> list[int]:
+        return settle_others(connection, outcomes, again=again)
+
+    def write_alone(outcome: Outcome, refusal: DatabaseError) -> list[int]:
+        if isinstance(refusal, IntegrityError):
+            try:  # it waits again and meets a twin: both stay, and it gives up its key
+                return settle_others(connection, [outcome], keep_keys=False, again=again)
+            except IntegrityError as other:
+                refusal = other
+        return fail((outcome.id, outcome.token), refusal)
+
+    def fail(pair: Pair, refusal: DatabaseError) -> list[int]:
+        error = ErrorInfo.of(Unsettleable(f"PostgreSQL refused the outcome: {str(refusal).strip()}"))
+        unsettleable.append((pair[0], error))
+        try:
+            return settle_others(connection, [_failure(pair, error)], again=again)
+        except LOST_CONNECTION:
+            raise
+        except DatabaseError as other:
+            _demand_writable(other)
+            return []  # it is told, stays in process, and holds up no other
+
+    lost = _in_halves(others, write, write_alone)
+    lost += _in_halves(completed, lambda some: settle_completed(connection, some, delete, again), fail)
+    return Written(lost, unsettleable)
+
+
+def write_releases(connection: BaseDatabaseWrapper, pairs: Sequence[Pair]) -> list[int]:
+    """Give tasks back; return the ids of those that were still ours."""
+    return _in_halves(
+        pairs,
+        lambda some: release(connection, some),
+        lambda pair, refusal: release(connection, [pair], keep_keys=False),
+    )
+
+
+def _in_halves(
+    items: Sequence[T],
+    write: Callable[[Sequence[T]], list[int]],
+    write_alone: Callable[[T, DatabaseError], list[int]],
+) -> list[int]:
+    """Write all in one statement; if that is refused, halve until the culprit stands alone."""
+    if not items:
+        return []
+    try:
+        return write(items)
+    except LOST_CONNECTION:
+        raise
+    except DatabaseError as refusal:
+        _demand_writable(refusal)
+        if len(items) == 1:
+            return write_alone(items[0], refusal)
+    middle = len(items) // 2
+    return _in_halves(items[:middle], write, write_alone) + _in_halves(items[middle:], write, write_alone)
+
+
+def _demand_writable(refusal: DatabaseError) -> None:
+    cause = refusal.__cause__
+    if READ_ONLY in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):
+        raise refusal
+
+
+def _failure(pair: Pair, error: ErrorInfo) -> Outcome:
+    return Outcome(
+        *pair,
+        STATUS_ERROR,
+        reason=REASON_UNSETTLEABLE,
+        error_type=error.type,
+        error_message=error.message.replace("\0", ""),
+        error_traceback="",
+    )

@@ -1,0 +1,75 @@
+"""Where a worker process begins: make it a Django process, then let the worker run.
+
+Nothing of Django may be imported here at module level: without a preloaded fork server this module
+is what a fresh interpreter imports first.
+"""
+
+import os
+import pickle
+import signal
+import sys
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_partisan.engine.worker.worker import WorkerSpec
+
+
+class Inherited:
+    """A descriptor on its way to a child, wrapped anew for each."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __reduce__(self) -> Any:
+        return _unwrapped, (reduction.DupFd(self.fd),)
+
+
+def _unwrapped(inherited: Any) -> Any:  # pragma: no cover: child process
+    return inherited
+
+
+def worker_main(
+    pipe: Connection, bell: Connection, presence: Any, pickled_spec: bytes
+) -> None:  # pragma: no cover: child process
+    """Run a worker until its manager stops or recycles it, or is gone.
+
+    ``presence`` is a descriptor of the manager's presence file, wrapped to survive the start. The
+    spec is pickled once more, since its class can be imported only when Django is set up.
+    """
+    _outlive_signals()
+    fd = presence.detach()
+    os.set_inheritable(fd, False)
+    warnings = _set_up_django()
+    from django_partisan.engine.worker.worker import Worker
+
+    spec: WorkerSpec = pickle.loads(pickled_spec)
+    Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings).run()
+    # Threads that a task left behind, or a flush that hangs, must not keep the process.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _outlive_signals() -> None:  # pragma: no cover: child process
+    """Let the manager decide about TERM and INT, which a terminal sends to the whole group.
+
+    A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+
+def _set_up_django() -> list[str]:  # pragma: no cover: child process
+    """Set Django up unless the fork server has; return what a person should know about that."""
+    import django
+    from django.apps import apps
+
+    preload = sys.modules.get("django_partisan.engine.forkserver.preload")
+    warnings: list[str] = list(getattr(preload, "warnings", ()))
+    if not apps.ready:
+        if preload is not None:
+            warnings.append("nothing was preloaded: this worker loaded Django by itself")
+        django.setup()
+    return warnings

@@ -1,0 +1,1 @@
+"""Events of a task's life, the bus that carries them, and what subscribers share."""

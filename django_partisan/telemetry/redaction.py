@@ -1,0 +1,70 @@
+"""What may be shown of a task's arguments and context: one rule for logs, spans and the admin."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from django_partisan.config import observability
+
+REDACTED: Final = "[redacted]"
+SHOWN_MAX_BYTES: Final = 1024
+"""Longest text shown of one value."""
+_MARK: Final = "…"
+_DEPTH_MAX: Final = 50
+
+
+def is_secret(key: Any, parts: Collection[str] | None = None) -> bool:
+    """Tell whether a key names a secret: any of ``REDACT_KEYS`` is a part of it, in any case."""
+    parts = observability.value("REDACT_KEYS") if parts is None else parts
+    folded = str(key).lower().replace("-", "_")
+    return any(part.lower().replace("-", "_") in folded for part in parts)
+
+
+def redact(value: Any, parts: Collection[str] | None = None) -> Any:
+    """Return ``value`` with the values of all secret keys in it replaced."""
+    return _redact(value, observability.value("REDACT_KEYS") if parts is None else parts, _DEPTH_MAX)
+
+
+def shown(value: Any) -> str:
+    """Return ``value`` as JSON text, redacted and cut to 1 KiB."""
+    return cut(json.dumps(redact(value), ensure_ascii=False, default=readable), SHOWN_MAX_BYTES)
+
+
+def shown_arguments(text: str) -> str:
+    """Return a task's stored arguments, JSON text, redacted and cut to 1 KiB."""
+    try:
+        arguments = json.loads(text)
+    except (ValueError, RecursionError):
+        return "[unreadable]"
+    return shown(arguments)
+
+
+def readable(value: Any) -> str:
+    """Return ``value`` as text, also if its own ``__str__`` raises."""
+    try:
+        return str(value)
+    except Exception:
+        return f"[unprintable {type(value).__name__}]"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return ``text`` cut to ``limit`` bytes of UTF-8, with a mark at its end if anything is missing."""
+    if len(text) * 4 <= limit:
+        return text
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - len(_MARK.encode())].decode("utf-8", "ignore") + _MARK
+
+
+def _redact(value: Any, parts: Collection[str], depth: int) -> Any:
+    if depth == 0:
+        return "[too deep]"
+    if isinstance(value, Mapping):
+        return {
+            readable(key): REDACTED if is_secret(readable(key), parts) else _redact(inner, parts, depth - 1)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redact(inner, parts, depth - 1) for inner in value]
+    return value

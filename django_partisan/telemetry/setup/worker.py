@@ -1,0 +1,21 @@
+"""What watches in a worker's process, as its manager tells it."""
+
+from typing import Any
+
+from django_partisan import logs, tracing
+from django_partisan.config import observability
+from django_partisan.engine.worker.worker import WorkerSpec
+from django_partisan.metrics.recorder import Recorder
+from django_partisan.telemetry import bus
+
+
+def watch_worker(
+    spec: WorkerSpec, log_format: str, log_file: str | None, count: bool, settings: dict[str, Any]
+) -> None:
+    """Set up logs, traces and counting; ``settings`` are those that the manager resolved."""
+    observability.adopt(settings)
+    queue = spec.config.queue
+    logs.setup("worker", log_format, log_file)
+    tracing.setup("worker", queue, spec.manager_pid, spec.slot)
+    if count:
+        bus.subscribe(Recorder(queue))

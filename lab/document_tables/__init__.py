@@ -1,1 +1,0 @@
-"""The tables of the documentation that are made from the code: `python -m lab.document_tables`."""

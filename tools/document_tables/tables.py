@@ -1,0 +1,200 @@
+"""Make each table of the documentation from what the code declares."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from django.core.management import load_command_class
+
+from django_partisan import logs
+from django_partisan.config import observability, queues
+from django_partisan.config.queues import Key
+from django_partisan.logs import fields
+from django_partisan.logs.fields import Field
+from django_partisan.metrics import catalogue
+from django_partisan.metrics.metric import Metric
+from django_partisan.tracing import spans
+from tools.document_tables import meanings
+
+COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the cores that this process may use"}
+DJANGO_OPTIONS: Final = frozenset(
+    {"help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color",
+     "skip_checks"}
+)  # fmt: skip
+
+
+GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "E": fields.ERROR}
+"""Letters for fields that go together in log events; a run's before a task's, which it includes."""
+
+
+def queue_settings() -> str:
+    """Return every key of a queue's settings."""
+    return _table(
+        ("Key", "Default", "Accepts", "Flat name too", "Meaning"),
+        (
+            (
+                f"`{name}`",
+                _default(name, key),
+                key.expected,
+                "yes" if key.flat else "no",
+                meanings.QUEUE[name],
+            )
+            for name, key in queues.KEYS.items()
+        ),
+    )
+
+
+def queue_settings_in_short() -> str:
+    """Return the keys of a queue's settings for the README."""
+    rows = ((f"`{name}`", _default(name, key), meanings.QUEUE[name]) for name, key in queues.KEYS.items())
+    return _table(("Key", "Default", "Meaning"), rows)
+
+
+def observability_settings() -> str:
+    """Return every key of ``PARTISAN_OBSERVABILITY``."""
+    return _table(
+        ("Key", "Default", "Accepts", "Meaning"),
+        (
+            (f"`{name}`", _default(name, key), key.expected, meanings.OBSERVABILITY[name])
+            for name, key in observability.KEYS.items()
+        ),
+    )
+
+
+def options() -> str:
+    """Return the options of ``start_partisan``, without those of every Django command."""
+    rows = []
+    for action in start_partisan_options():
+        spellings = ", ".join(f"`{spelling}`" for spelling in action.option_strings)
+        choices = "" if action.choices is None else f" ({', '.join(map(str, action.choices))})"
+        rows.append((spellings, (action.help or "") % {"default": action.default} + choices))
+    return _table(("Option", "Meaning"), rows)
+
+
+def start_partisan_options() -> list[Any]:
+    """Return the parser's own description of each option that is ours."""
+    parser = load_command_class("django_partisan", "start_partisan").create_parser(
+        "manage.py", "start_partisan"
+    )
+    return [action for action in parser._actions if action.dest not in DJANGO_OPTIONS]
+
+
+def log_events() -> str:
+    """Return every log event; letters stand for fields that go together."""
+    rows = []
+    for (action, level, by, _, when), event in zip(logs.event_rows(), logs.EVENTS.values(), strict=True):
+        rows.append((f"`{action}`", level, by, _named(event.fields), when))
+    return _table(("`event.action`", "Level", "By", "Fields beside the common ones", "When"), rows)
+
+
+def log_fields() -> str:
+    """Return the common fields, and what the letters stand for."""
+    groups = {
+        "every line": fields.COMMON,
+        "**T**, a task": fields.TASK,
+        "**R**, a run: T and": fields.RUN[len(fields.TASK) :],
+        "**P**, a worker process": fields.WORKER_FIELDS,
+        "**E**, an error": fields.ERROR,
+    }
+    return _table(
+        ("Where", "Fields"),
+        ((where, ", ".join(map(_field, group))) for where, group in groups.items()),
+    )
+
+
+def span_names() -> str:
+    """Return every span."""
+    rows = (
+        (name, f"`{span.operation} {{queue}}`", span.kind.name, span.by, span.relation)
+        for name, span in spans.SPANS.items()
+    )
+    return _table(("Span", "Name", "Kind", "Made by", "Parent or links"), rows)
+
+
+def span_attributes() -> str:
+    """Return every attribute of a span."""
+    everywhere = tuple(spans.SPANS)
+    rows = (
+        (
+            f"`{attribute.name}`",
+            attribute.type.__name__,
+            "all" if attribute.on == everywhere else ", ".join(attribute.on),
+            attribute.value,
+            attribute.when or "always",
+        )
+        for attribute in spans.ATTRIBUTES
+    )
+    return _table(("Attribute", "Type", "On", "Value", "When"), rows)
+
+
+def metrics() -> str:
+    """Return every metric with the question that it answers."""
+    return _table(
+        ("Metric", "Type", "Labels", "From", "Answers", "Help"),
+        (
+            (
+                f"`{metric.name}`",
+                metric.kind,
+                ", ".join(metric.labels) or "none",
+                ", ".join(metric.sources),
+                metric.question,
+                _help(metric),
+            )
+            for metric in catalogue.METRICS.values()
+        ),
+    )
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "queue-settings": queue_settings,
+    "queue-settings-in-short": queue_settings_in_short,
+    "observability-settings": observability_settings,
+    "options": options,
+    "log-events": log_events,
+    "log-fields": log_fields,
+    "spans": span_names,
+    "span-attributes": span_attributes,
+    "metrics": metrics,
+}
+
+
+def _default(name: str, key: Key) -> str:
+    if callable(key.default):
+        return COMPUTED_DEFAULTS[name]
+    if isinstance(key.default, tuple):
+        return ", ".join(f"`{value}`" for value in key.default)
+    return f"`{key.default!r}`"
+
+
+def _named(of_event: Iterable[Field]) -> str:
+    listed = list(of_event)
+    names = [field.name for field in listed]
+    said = []
+    for letter, group in GROUPS.items():
+        members = {field.name for field in group}
+        if members.issubset(names):
+            named = [field for field in listed if field.name in members]
+            listed = [field for field in listed if field.name not in members]
+            names = [field.name for field in listed]
+            # Some fields of R may be absent in any run; where the slot may be, there may be no run.
+            no_run = any(field.optional for field in named if field.name == "partisan.worker.slot")
+            said.append("**T** or **R**" if no_run else f"**{letter}**")
+    return ", ".join([*said, *map(_field, listed)])
+
+
+def _field(field: Field) -> str:
+    return f"`{field.name}` {field.type}{' (may be absent)' if field.optional else ''}"
+
+
+def _help(metric: Metric) -> str:
+    text = metric.help.partition(" From the database,")[0]  # said once, above the table
+    buckets = f" Bounds: {', '.join(f'{bound:g}' for bound in metric.buckets)}." if metric.buckets else ""
+    return text + buckets
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [_row(headings), _row("---" for _ in headings)]
+    return "\n".join([*lines, *(_row(row) for row in rows)]) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
