@@ -13,7 +13,7 @@ from django.dispatch import Signal
 from django_partisan import registry
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    Fact,
+    Event,
     Run,
     TaskCompleted,
     TaskEnqueued,
@@ -74,29 +74,29 @@ _OUTCOMES: Final[dict[type, str]] = {
 
 
 class SignalSubscriber(bus.Subscriber):
-    """Send facts as Django signals, where anybody receives them."""
+    """Send events as Django signals, where anybody receives them."""
 
     name = "signals"
 
-    def wants(self, kind: type[Fact]) -> bool:
+    def wants(self, kind: type[Event]) -> bool:
         signal = _SIGNALS.get(kind)
         return signal is not None and bool(signal.receivers)
 
-    def handle(self, fact: Any) -> None:
-        if isinstance(fact, TaskEnqueued):
-            _send(task_enqueued, fact.task, due_at=fact.due_at, scheduled=fact.scheduled)
-        elif isinstance(fact, TaskStarted):
-            _send(task_started, fact.run)
+    def handle(self, event: Any) -> None:
+        if isinstance(event, TaskEnqueued):
+            _send(task_enqueued, event.task, due_at=event.due_at, scheduled=event.scheduled)
+        elif isinstance(event, TaskStarted):
+            _send(task_started, event.run)
         else:
-            outcome, error = _OUTCOMES[type(fact)], getattr(fact, "error", None)
-            _send(task_finished, fact.run, outcome=outcome, error=error)
+            outcome, error = _OUTCOMES[type(event)], getattr(event, "error", None)
+            _send(task_finished, event.run, outcome=outcome, error=error)
 
 
 _subscriber: Final = SignalSubscriber()
 
 
 def install() -> None:
-    """Have this process's facts sent as signals."""
+    """Have this process's events sent as signals."""
     if _subscriber not in bus.subscribers():
         bus.subscribe(_subscriber)
 

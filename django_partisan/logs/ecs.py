@@ -17,7 +17,7 @@ from django_partisan.logs import cutting
 from django_partisan.logs.context import event_id, labels
 from django_partisan.logs.fields import COMMON, of_error
 from django_partisan.logs.service import service_fields
-from django_partisan.logs.table import EVENTS
+from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.telemetry.events import ErrorInfo
 
 ECS_VERSION: Final = "9.4.0"
@@ -30,7 +30,9 @@ EVENT_CONSTANTS: Final = {
     "event.dataset": "partisan.events",
 }
 _BY_CALL: Final = ("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id")
-_KNOWN: Final = frozenset(field.name for event in EVENTS.values() for field in event.fields).union(_BY_CALL)
+_KNOWN: Final = frozenset(
+    field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
+).union(_BY_CALL)
 _LABEL: Final = "labels."
 _CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {

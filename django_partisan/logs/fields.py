@@ -1,4 +1,4 @@
-"""The fields of a log event: their names, their types, and the facts they are taken from."""
+"""The fields of a log event: their names, their types, and the events they are taken from."""
 
 from typing import Any, Final, NamedTuple
 

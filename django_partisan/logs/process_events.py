@@ -4,12 +4,12 @@ import logging
 from typing import Final
 
 from django_partisan.logs import values, wording
-from django_partisan.logs.event import MANAGER, WORKER, Event, optional
 from django_partisan.logs.fields import DURATION, ERROR, QUEUE, REASON, WORKER_FIELDS, keyword, long
+from django_partisan.logs.log_event import MANAGER, WORKER, LogEvent, optional
 from django_partisan.telemetry import events
 
-PROCESS_EVENTS: Final[dict[type, Event]] = {
-    events.LeaseLost: Event(
+PROCESS_LOG_EVENTS: Final[dict[type, LogEvent]] = {
+    events.LeaseLost: LogEvent(
         "manager.lease_lost",
         logging.ERROR,
         (MANAGER,),
@@ -18,7 +18,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.lease_lost,
         values.lease_lost,
     ),
-    events.ClaimFailed: Event(
+    events.ClaimFailed: LogEvent(
         "claim.failed",
         logging.ERROR,
         (MANAGER,),
@@ -27,7 +27,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.claim_failed,
         values.with_error,
     ),
-    events.DatabaseRestored: Event(
+    events.DatabaseRestored: LogEvent(
         "database.restored",
         logging.INFO,
         (MANAGER,),
@@ -36,7 +36,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.database_restored,
         values.database_restored,
     ),
-    events.WorkerStarted: Event(
+    events.WorkerStarted: LogEvent(
         "worker.started",
         logging.INFO,
         (MANAGER,),
@@ -45,7 +45,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.worker_started,
         values.worker,
     ),
-    events.WorkerStartFailed: Event(
+    events.WorkerStartFailed: LogEvent(
         "worker.start_failed",
         logging.ERROR,
         (MANAGER,),
@@ -54,7 +54,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.worker_start_failed,
         values.worker_start_failed,
     ),
-    events.WorkerReady: Event(
+    events.WorkerReady: LogEvent(
         "worker.ready",
         logging.INFO,
         (MANAGER,),
@@ -63,7 +63,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.worker_ready,
         values.worker,
     ),
-    events.WorkerExited: Event(
+    events.WorkerExited: LogEvent(
         "worker.exited",
         logging.ERROR,
         (MANAGER,),
@@ -83,7 +83,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         values.worker_exited,
         values.is_expected_exit,
     ),
-    events.TelemetryFlushTimedOut: Event(
+    events.TelemetryFlushTimedOut: LogEvent(
         "worker.telemetry_flush_timeout",
         logging.WARNING,
         (WORKER,),
@@ -92,7 +92,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.flush_timed_out,
         values.flush_timed_out,
     ),
-    events.ManagerStarted: Event(
+    events.ManagerStarted: LogEvent(
         "manager.started",
         logging.INFO,
         (MANAGER,),
@@ -106,7 +106,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.manager_started,
         values.manager_started,
     ),
-    events.ManagerDraining: Event(
+    events.ManagerDraining: LogEvent(
         "manager.draining",
         logging.INFO,
         (MANAGER,),
@@ -115,7 +115,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.manager_draining,
         values.manager_draining,
     ),
-    events.ManagerStopped: Event(
+    events.ManagerStopped: LogEvent(
         "manager.stopped",
         logging.INFO,
         (MANAGER,),
@@ -124,7 +124,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.manager_stopped,
         values.manager_stopped,
     ),
-    events.MetricsServerFailed: Event(
+    events.MetricsServerFailed: LogEvent(
         "metrics.server_failed",
         logging.ERROR,
         (MANAGER,),
@@ -133,7 +133,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.metrics_server_failed,
         values.with_error,
     ),
-    events.MetricsDatabaseFailed: Event(
+    events.MetricsDatabaseFailed: LogEvent(
         "metrics.db_scrape_failed",
         logging.WARNING,
         (MANAGER,),
@@ -142,7 +142,7 @@ PROCESS_EVENTS: Final[dict[type, Event]] = {
         wording.metrics_database_failed,
         values.with_error,
     ),
-    events.TelemetryDropped: Event(
+    events.TelemetryDropped: LogEvent(
         "telemetry.dropped",
         logging.WARNING,
         (MANAGER,),

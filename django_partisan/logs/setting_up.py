@@ -10,7 +10,7 @@ from django_partisan.config import observability
 from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
-from django_partisan.logs.event import APP, MANAGER
+from django_partisan.logs.log_event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
 from django_partisan.telemetry import bus
@@ -26,7 +26,7 @@ _subscriber: Final = LogSubscriber()
 
 
 def install() -> None:
-    """Have this process's facts logged, as those of an application; logging itself stays as it is."""
+    """Have this process's events logged, as those of an application; logging itself stays as it is."""
     of_application = logging.getLogger(f"{LOGGER}.{APP}")
     if not of_application.handlers:
         # Where nobody set up logging, the handler of last resort would print a refused enqueueing,

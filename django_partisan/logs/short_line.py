@@ -44,18 +44,18 @@ class ShortLine:
         # Only what is the same in all records of this logger is read from it.
         self._record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "", (), None)
 
-    def tell(self, fact: TaskCompleted) -> bool:
+    def tell(self, event: TaskCompleted) -> bool:
         """Write the line of a completed run; return False if it is too long to be written as it is."""
-        run = fact.run
+        run = event.run
         before, after = _around_id(run[_KIND])
         trace_id = enqueued_trace_id(run.headers)
         enqueued_in = f',"{_TRACE}":"{trace_id}"' if trace_id is not None else ""
         formatter = self._formatter
         line = (
             f'{{"@timestamp":"{formatter.timestamp(time.time())}","log.level":"info",'
-            f'"message":{encode_text(wording.completed(fact))}{formatter.constant(self._record)},'
+            f'"message":{encode_text(wording.completed(event))}{formatter.constant(self._record)},'
             f"{before}{run.id}{after}{nanoseconds(run.wait_seconds)}{enqueued_in},"
-            f'"event.duration":{nanoseconds(fact.seconds)}{_END}{encode(surroundings())[1:]}'
+            f'"event.duration":{nanoseconds(event.seconds)}{_END}{encode(surroundings())[1:]}'
         )
         if cutting.is_longer(line, formatter.max_bytes - 1):
             return False

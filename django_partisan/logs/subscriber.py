@@ -9,13 +9,13 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from django_partisan.logs import context, trouble
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
-from django_partisan.logs.event import APP, ROLES
 from django_partisan.logs.fields import of_task
+from django_partisan.logs.log_event import APP, ROLES
 from django_partisan.logs.short_line import ShortLine, short_line_of
-from django_partisan.logs.table import EVENTS
+from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    Fact,
+    Event,
     Run,
     Running,
     Scope,
@@ -28,9 +28,9 @@ TASK_LOGGER: Final = f"{LOGGER}.task"
 
 
 class LogSubscriber(bus.Subscriber):
-    """Log facts as the events of the table, on the logger of this process's role.
+    """Log events as the events of the table, on the logger of this process's role.
 
-    In an application process the level is asked at each fact, as it may change at any time there.
+    In an application process the level is asked at each event, as it may change at any time there.
     """
 
     name = trouble.COUNTED_AS
@@ -45,32 +45,32 @@ class LogSubscriber(bus.Subscriber):
         self._logger = LOGGERS[role]
         self._short_line: ShortLine | None = None
 
-    def wants(self, kind: type[Fact]) -> bool:
-        event = EVENTS.get(kind)
-        if event is None:
+    def wants(self, kind: type[Event]) -> bool:
+        log_event = LOG_EVENTS.get(kind)
+        if log_event is None:
             return False
-        is_wanted = self._role == APP or self._stdlib.isEnabledFor(event.lowest_level())
+        is_wanted = self._role == APP or self._stdlib.isEnabledFor(log_event.lowest_level())
         if kind is TaskCompleted:  # asked again when handlers and filters may be others, as this is
             self._short_line = short_line_of(self._stdlib) if is_wanted and output.is_ours else None
         return is_wanted
 
-    def handle(self, fact: Fact) -> None:
-        event = EVENTS[type(fact)]
-        level = event.level_of(fact)
+    def handle(self, event: Event) -> None:
+        log_event = LOG_EVENTS[type(event)]
+        level = log_event.level_of(event)
         if not self._stdlib.isEnabledFor(level):
             return
         try:
             if (
-                isinstance(fact, TaskCompleted)
+                isinstance(event, TaskCompleted)
                 and self._short_line is not None
-                and self._short_line.tell(fact)
+                and self._short_line.tell(event)
             ):
                 return
-            values = event.values(fact)
-            values["event.action"] = event.action
-            self._logger.tell(level, event.wording(fact), values)
+            values = log_event.values(event)
+            values["event.action"] = log_event.action
+            self._logger.tell(level, log_event.wording(event), values)
         except Exception:
-            trouble.note(f"The event {event.action} could not be logged")
+            trouble.note(f"The event {log_event.action} could not be logged")
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         return context.bound_while_running(scope.run.headers if isinstance(scope, Running) else None)
@@ -91,7 +91,7 @@ def task_logger(run: Run | TaskRef) -> Any:
     return _TaskLogger(logging.getLogger(TASK_LOGGER), _TASK_PROCESSORS, dict(of_task(run)))
 
 
-class _FactLogger(structlog.BoundLoggerBase):
+class _EventLogger(structlog.BoundLoggerBase):
     """Log an event by the stdlib logger, in half the time of ``structlog.stdlib.BoundLogger``.
 
     The event's keys pass through one call instead of five, and no frames are walked for a caller.
@@ -156,6 +156,6 @@ _TASK_PROCESSORS: Final[list[Processor]] = [
     _label,
     _hand_over,
 ]
-LOGGERS: Final[dict[str, _FactLogger]] = {
-    role: _FactLogger(logging.getLogger(f"{LOGGER}.{role}"), [_surround, _hand_over], {}) for role in ROLES
+LOGGERS: Final[dict[str, _EventLogger]] = {
+    role: _EventLogger(logging.getLogger(f"{LOGGER}.{role}"), [_surround, _hand_over], {}) for role in ROLES
 }

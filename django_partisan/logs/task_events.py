@@ -4,7 +4,6 @@ import logging
 from typing import Final
 
 from django_partisan.logs import values, wording
-from django_partisan.logs.event import APP, MANAGER, WORKER, Event, optional
 from django_partisan.logs.fields import (
     ARGUMENTS,
     DURATION,
@@ -18,6 +17,7 @@ from django_partisan.logs.fields import (
     keyword,
     long,
 )
+from django_partisan.logs.log_event import APP, MANAGER, WORKER, LogEvent, optional
 from django_partisan.telemetry import events
 
 _DELAY: Final = long("partisan.task.delay_ns")
@@ -29,8 +29,8 @@ _UNNAMED_TASK: Final = tuple(
 )
 _MAYBE_RUN: Final = (*TASK, *optional(*(field for field in RUN if field not in TASK), DURATION))
 
-TASK_EVENTS: Final[dict[type, Event]] = {
-    events.TaskEnqueued: Event(
+TASK_LOG_EVENTS: Final[dict[type, LogEvent]] = {
+    events.TaskEnqueued: LogEvent(
         "task.enqueued",
         logging.INFO,
         (APP, WORKER),
@@ -44,7 +44,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.enqueued,
         values.enqueued,
     ),
-    events.TaskDeduplicated: Event(
+    events.TaskDeduplicated: LogEvent(
         "task.deduplicated",
         logging.INFO,
         (APP, WORKER),
@@ -53,7 +53,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.deduplicated,
         values.deduplicated,
     ),
-    events.TaskEnqueueFailed: Event(
+    events.TaskEnqueueFailed: LogEvent(
         "task.enqueue_failed",
         logging.ERROR,
         (APP, WORKER),
@@ -62,7 +62,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.enqueue_failed,
         values.enqueue_failed,
     ),
-    events.TasksClaimed: Event(
+    events.TasksClaimed: LogEvent(
         "task.claimed",
         logging.DEBUG,
         (MANAGER,),
@@ -71,10 +71,10 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.claimed,
         values.claimed,
     ),
-    events.TaskStarted: Event(
+    events.TaskStarted: LogEvent(
         "task.started", logging.DEBUG, (WORKER,), RUN, "before `run()`", wording.started, values.started
     ),
-    events.TaskCompleted: Event(
+    events.TaskCompleted: LogEvent(
         "task.completed",
         logging.INFO,
         (WORKER,),
@@ -83,7 +83,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.completed,
         values.completed,
     ),
-    events.TaskPostponed: Event(
+    events.TaskPostponed: LogEvent(
         "task.postponed",
         logging.INFO,
         (WORKER,),
@@ -92,7 +92,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.postponed,
         values.postponed,
     ),
-    events.TaskRetried: Event(
+    events.TaskRetried: LogEvent(
         "task.retried",
         logging.WARNING,
         (WORKER,),
@@ -101,7 +101,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.retried,
         values.retried,
     ),
-    events.TaskFailed: Event(
+    events.TaskFailed: LogEvent(
         "task.failed",
         logging.ERROR,
         (WORKER, MANAGER),
@@ -110,7 +110,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.failed,
         values.failed,
     ),
-    events.SettleFailed: Event(
+    events.SettleFailed: LogEvent(
         "task.settle_failed",
         logging.ERROR,
         (MANAGER,),
@@ -119,7 +119,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.settle_failed,
         values.settle_failed,
     ),
-    events.TaskClaimLost: Event(
+    events.TaskClaimLost: LogEvent(
         "task.claim_lost",
         logging.WARNING,
         (MANAGER,),
@@ -128,7 +128,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.claim_lost,
         values.claim_lost,
     ),
-    events.TaskRescued: Event(
+    events.TaskRescued: LogEvent(
         "task.rescued",
         logging.WARNING,
         (MANAGER,),
@@ -137,7 +137,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.rescued,
         values.rescued,
     ),
-    events.TasksReleased: Event(
+    events.TasksReleased: LogEvent(
         "task.released",
         logging.INFO,
         (MANAGER,),
@@ -146,7 +146,7 @@ TASK_EVENTS: Final[dict[type, Event]] = {
         wording.released,
         values.released,
     ),
-    events.TransactionLeftOpen: Event(
+    events.TransactionLeftOpen: LogEvent(
         "task.transaction_left_open",
         logging.WARNING,
         (WORKER,),

@@ -9,7 +9,7 @@ from django_partisan.metrics import catalogue, series
 from django_partisan.metrics.metric import Metric
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    Fact,
+    Event,
     TaskDeduplicated,
     TaskEnqueued,
     TaskEnqueueFailed,
@@ -32,19 +32,19 @@ class ClientMetrics(bus.Subscriber):
         self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED, registry)
         self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED, registry)
 
-    def wants(self, kind: type[Fact]) -> bool:
-        """Want the three facts of an enqueuing."""
+    def wants(self, kind: type[Event]) -> bool:
+        """Want the three events of an enqueuing."""
         return kind in (TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed)
 
-    def handle(self, fact: Any) -> None:
-        """Count the fact."""
-        if isinstance(fact, TaskEnqueued):
-            scheduled = series.BOOLEANS[fact.scheduled]
-            self._enqueued.labels(fact.task.queue, fact.task.processor, scheduled).inc()
-        elif isinstance(fact, TaskDeduplicated):
-            self._deduplicated.labels(fact.task.queue, fact.task.processor).inc()
+    def handle(self, event: Any) -> None:
+        """Count the event."""
+        if isinstance(event, TaskEnqueued):
+            scheduled = series.BOOLEANS[event.scheduled]
+            self._enqueued.labels(event.task.queue, event.task.processor, scheduled).inc()
+        elif isinstance(event, TaskDeduplicated):
+            self._deduplicated.labels(event.task.queue, event.task.processor).inc()
         else:
-            self._failed.labels(fact.queue, fact.processor).inc()
+            self._failed.labels(event.queue, event.processor).inc()
 
 
 def install(registry: CollectorRegistry = REGISTRY) -> ClientMetrics | None:

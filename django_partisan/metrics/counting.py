@@ -1,4 +1,4 @@
-"""How each fact is counted."""
+"""How each event is counted."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -29,7 +29,7 @@ class Keys:
 
 
 class Counting:
-    """Add facts to ``additions``; runs of one processor and outcome many at a time."""
+    """Add events to ``additions``; runs of one processor and outcome many at a time."""
 
     def __init__(self, additions: Additions) -> None:
         self.additions = additions
@@ -45,10 +45,10 @@ class Counting:
             self._keys[keys.labels] = keys
         return keys
 
-    def completed(self, fact: events.RunsCompleted) -> None:
-        keys = self._runs(series.COMPLETED, fact.queue, fact.processor, fact.seconds, fact.waits_seconds)
-        self.additions.count(keys.ended[series.COMPLETED], len(fact.seconds))
-        self.additions.observe(keys.attempts, fact.attempts)
+    def completed(self, event: events.RunsCompleted) -> None:
+        keys = self._runs(series.COMPLETED, event.queue, event.processor, event.seconds, event.waits_seconds)
+        self.additions.count(keys.ended[series.COMPLETED], len(event.seconds))
+        self.additions.observe(keys.attempts, event.attempts)
 
     def _run(self, outcome: str, run: events.Run, seconds: float) -> Keys:
         return self._runs(outcome, run.queue, run.processor, [seconds], [run.wait_seconds])
@@ -66,24 +66,24 @@ class Counting:
         self.additions.observe(keys.wait, waits, of_wait)
         return keys
 
-    def postponed(self, fact: events.TaskPostponed) -> None:
-        keys = self._run(series.POSTPONED, fact.run, fact.seconds)
+    def postponed(self, event: events.TaskPostponed) -> None:
+        keys = self._run(series.POSTPONED, event.run, event.seconds)
         self.additions.count(keys.ended[series.POSTPONED])
 
-    def retried(self, fact: events.TaskRetried) -> None:
-        keys = self._run(series.RETRIED, fact.run, fact.seconds)
+    def retried(self, event: events.TaskRetried) -> None:
+        keys = self._run(series.RETRIED, event.run, event.seconds)
         self.additions.count(keys.ended[series.RETRIED])
-        self._error(fact.run, fact.error, series.RETRIED)
+        self._error(event.run, event.error, series.RETRIED)
 
-    def failed(self, fact: events.TaskFailed) -> None:
-        task, seconds = fact.run, fact.seconds
+    def failed(self, event: events.TaskFailed) -> None:
+        task, seconds = event.run, event.seconds
         keys = self.keys(task.queue, task.processor)
-        self.additions.count((catalogue.TASKS_FAILED.name, (*keys.labels, fact.reason)))
-        self._error(task, fact.error, series.FAILED)
+        self.additions.count((catalogue.TASKS_FAILED.name, (*keys.labels, event.reason)))
+        self._error(task, event.error, series.FAILED)
         if seconds is not None:
             self._run_that_failed(task, seconds)
         # What could not be settled was counted once, by the outcome that its worker told.
-        if fact.reason != events.REASON_UNSETTLEABLE:
+        if event.reason != events.REASON_UNSETTLEABLE:
             self.additions.observe(keys.attempts, [task.attempt])
 
     def _run_that_failed(self, task: events.Run | events.TaskRef, seconds: float) -> None:
@@ -98,68 +98,68 @@ class Counting:
         labels = self.keys(task.queue, task.processor).labels
         self.additions.count((catalogue.TASK_ERRORS.name, (*labels, error.type, outcome)))
 
-    def enqueued(self, fact: events.TaskEnqueued) -> None:
-        labels = self.keys(fact.task.queue, fact.task.processor).labels
-        scheduled = series.BOOLEANS[fact.scheduled]
+    def enqueued(self, event: events.TaskEnqueued) -> None:
+        labels = self.keys(event.task.queue, event.task.processor).labels
+        scheduled = series.BOOLEANS[event.scheduled]
         self.additions.count((catalogue.TASKS_ENQUEUED.name, (*labels, scheduled)))
 
-    def deduplicated(self, fact: events.TaskDeduplicated) -> None:
-        labels = self.keys(fact.task.queue, fact.task.processor).labels
+    def deduplicated(self, event: events.TaskDeduplicated) -> None:
+        labels = self.keys(event.task.queue, event.task.processor).labels
         self.additions.count((catalogue.TASKS_DEDUPLICATED.name, labels))
 
-    def enqueue_failed(self, fact: events.TaskEnqueueFailed) -> None:
-        labels = self.keys(fact.queue, fact.processor).labels
+    def enqueue_failed(self, event: events.TaskEnqueueFailed) -> None:
+        labels = self.keys(event.queue, event.processor).labels
         self.additions.count((catalogue.TASKS_ENQUEUE_FAILED.name, labels))
 
-    def claimed(self, fact: events.TasksClaimed) -> None:
-        self._count(catalogue.CLAIMS, fact.queue)
-        if fact.number:
-            self._count(catalogue.TASKS_CLAIMED, fact.queue, amount=fact.number)
+    def claimed(self, event: events.TasksClaimed) -> None:
+        self._count(catalogue.CLAIMS, event.queue)
+        if event.number:
+            self._count(catalogue.TASKS_CLAIMED, event.queue, amount=event.number)
         else:
-            self._count(catalogue.CLAIMS_EMPTY, fact.queue)
-        self.additions.observe((catalogue.CLAIM_DURATION.name, (fact.queue,)), [fact.seconds])
+            self._count(catalogue.CLAIMS_EMPTY, event.queue)
+        self.additions.observe((catalogue.CLAIM_DURATION.name, (event.queue,)), [event.seconds])
 
-    def settled(self, fact: events.OutcomesSettled) -> None:
-        self.additions.observe((catalogue.SETTLE_DURATION.name, (fact.queue,)), [fact.seconds])
-        self.additions.observe((catalogue.SETTLE_BATCH.name, (fact.queue,)), [fact.number])
+    def settled(self, event: events.OutcomesSettled) -> None:
+        self.additions.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
+        self.additions.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
 
-    def rescued(self, fact: events.TaskRescued) -> None:
-        self._count(catalogue.TASKS_RESCUED, fact.task.queue, fact.reason)
+    def rescued(self, event: events.TaskRescued) -> None:
+        self._count(catalogue.TASKS_RESCUED, event.task.queue, event.reason)
 
-    def released(self, fact: events.TasksReleased) -> None:
-        self._count(catalogue.TASKS_RELEASED, fact.queue, fact.reason, amount=fact.number)
+    def released(self, event: events.TasksReleased) -> None:
+        self._count(catalogue.TASKS_RELEASED, event.queue, event.reason, amount=event.number)
 
-    def claim_lost(self, fact: events.TaskClaimLost) -> None:
-        self._count(catalogue.TASKS_CLAIM_LOST, fact.task.queue)
+    def claim_lost(self, event: events.TaskClaimLost) -> None:
+        self._count(catalogue.TASKS_CLAIM_LOST, event.task.queue)
 
-    def claim_errored(self, fact: events.ClaimErrored) -> None:
-        self._count(catalogue.CLAIM_ERRORS, fact.queue)
+    def claim_errored(self, event: events.ClaimErrored) -> None:
+        self._count(catalogue.CLAIM_ERRORS, event.queue)
 
-    def settle_errored(self, fact: events.SettleErrored) -> None:
-        self._count(catalogue.SETTLE_ERRORS, fact.queue)
+    def settle_errored(self, event: events.SettleErrored) -> None:
+        self._count(catalogue.SETTLE_ERRORS, event.queue)
 
-    def lease_lost(self, fact: events.LeaseLost) -> None:
-        self._count(catalogue.LEASE_LOST, fact.queue)
+    def lease_lost(self, event: events.LeaseLost) -> None:
+        self._count(catalogue.LEASE_LOST, event.queue)
 
-    def worker_exited(self, fact: events.WorkerExited) -> None:
-        self._count(catalogue.WORKER_EXITS, fact.queue, fact.reason)
+    def worker_exited(self, event: events.WorkerExited) -> None:
+        self._count(catalogue.WORKER_EXITS, event.queue, event.reason)
 
-    def pipe_broken(self, fact: events.PipeBroken) -> None:
-        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, series.DROPPED_PIPE)
+    def pipe_broken(self, event: events.PipeBroken) -> None:
+        self._count(catalogue.TELEMETRY_DROPPED, event.queue, series.DROPPED_PIPE)
 
-    def flush_timed_out(self, fact: events.TelemetryFlushTimedOut) -> None:
-        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, series.DROPPED_FLUSH)
+    def flush_timed_out(self, event: events.TelemetryFlushTimedOut) -> None:
+        self._count(catalogue.TELEMETRY_DROPPED, event.queue, series.DROPPED_FLUSH)
 
-    def telemetry_dropped(self, fact: events.TelemetryDropped) -> None:
-        self._count(catalogue.TELEMETRY_DROPPED, fact.queue, fact.reason, amount=fact.number)
+    def telemetry_dropped(self, event: events.TelemetryDropped) -> None:
+        self._count(catalogue.TELEMETRY_DROPPED, event.queue, event.reason, amount=event.number)
 
-    def measure_counted(self, fact: events.MeasureCounted) -> None:
-        labels = (*self.keys(fact.queue, fact.processor).labels, *fact.labels)
-        self.additions.count((fact.name, labels), fact.amount)
+    def measure_counted(self, event: events.MeasureCounted) -> None:
+        labels = (*self.keys(event.queue, event.processor).labels, *event.labels)
+        self.additions.count((event.name, labels), event.amount)
 
-    def measure_observed(self, fact: events.MeasureObserved) -> None:
-        labels = (*self.keys(fact.queue, fact.processor).labels, *fact.labels)
-        self.additions.observe((fact.name, labels), [fact.value])
+    def measure_observed(self, event: events.MeasureObserved) -> None:
+        labels = (*self.keys(event.queue, event.processor).labels, *event.labels)
+        self.additions.observe((event.name, labels), [event.value])
 
     def _count(self, metric: Metric, *labels: str, amount: float = 1) -> None:
         self.additions.count((metric.name, labels), amount)

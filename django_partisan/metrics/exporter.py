@@ -80,7 +80,7 @@ class Exporter:
         self.registry = registry_of(PartisanCollector(metrics, scrapes, _swallow), _swallow)
 
     def start(self) -> str:
-        """Bind the port, begin to listen to facts and to answer; return the address.
+        """Bind the port, begin to listen to events and to answer; return the address.
 
         Raises ``CannotServe`` (an ``OSError``) if the port, the TLS files or the token file cannot be used.
         """

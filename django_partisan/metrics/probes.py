@@ -23,13 +23,13 @@ class Readiness:
         self._lock = threading.Lock()
         self._away_since: dict[int, float | None] = {}
 
-    def note(self, fact: WorkerReady | WorkerExited) -> None:
+    def note(self, event: WorkerReady | WorkerExited) -> None:
         """Take note of a worker that came or went."""
         with self._lock:
-            if isinstance(fact, WorkerReady):
-                self._away_since[fact.slot] = None
-            elif self._away_since.get(fact.slot, 0.0) is None:
-                self._away_since[fact.slot] = self._clock()
+            if isinstance(event, WorkerReady):
+                self._away_since[event.slot] = None
+            elif self._away_since.get(event.slot, 0.0) is None:
+                self._away_since[event.slot] = self._clock()
 
     def faults(self, snapshot: Snapshot) -> list[str]:
         """Return why the manager is not ready; nothing if it is."""

@@ -1,4 +1,4 @@
-"""The subscriber that counts facts, and hands the additions on when asked."""
+"""The subscriber that counts events, and hands the additions on when asked."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from django_partisan.metrics.additions import Additions, Value
 from django_partisan.metrics.counting import COUNTED, Counting
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    Fact,
+    Event,
     MeasureCounted,
     MeasureObserved,
     Run,
@@ -24,7 +24,7 @@ from django_partisan.telemetry.events import (
 )
 
 PENDING_MAX: Final = 5_000
-"""Facts that wait to be counted before they are counted without being asked."""
+"""Events that wait to be counted before they are counted without being asked."""
 LOOK_FOR_TRACING_SECONDS: Final = 1.0
 
 _MEASURES: Final = frozenset({MeasureCounted, MeasureObserved})
@@ -37,7 +37,7 @@ _OUTCOME: Final[dict[type, str]] = {
 
 
 class Recorder(bus.Subscriber):
-    """Gather facts at the cost of a list's ``append``, and count them when ``take()`` is called.
+    """Gather events at the cost of a list's ``append``, and count them when ``take()`` is called.
 
     Completed runs come many at a time, once a message, as they are too many to be told one by one.
     """
@@ -55,19 +55,19 @@ class Recorder(bus.Subscriber):
         self._tracing = False
         self._look_again_at = 0.0
 
-    def wants(self, kind: type[Fact]) -> bool:
+    def wants(self, kind: type[Event]) -> bool:
         """Want what is counted, and if runs are traced, each that completed, for its exemplar."""
         self._look_for_tracing()
         return kind in COUNTED or (kind is TaskCompleted and self._tracing)
 
-    def handle(self, fact: Any) -> None:
-        """Keep the fact for later; may be called from any thread."""
+    def handle(self, event: Any) -> None:
+        """Keep the event for later; may be called from any thread."""
         if self._tracing:
-            self._note_trace(fact)
-        if type(fact) is TaskCompleted:
+            self._note_trace(event)
+        if type(event) is TaskCompleted:
             return  # counted with others, as RunsCompleted
         pending = self._pending
-        pending.append(fact)
+        pending.append(event)
         if len(pending) > PENDING_MAX:
             self._count()
 
@@ -90,12 +90,12 @@ class Recorder(bus.Subscriber):
     def _count(self) -> None:
         with self._lock:
             pending = self._pending
-            facts = pending[:]
-            del pending[: len(facts)]  # a thread may have appended meanwhile
-            for fact in facts:
-                if type(fact) in _MEASURES and fact.name not in self._metrics:
+            events = pending[:]
+            del pending[: len(events)]  # a thread may have appended meanwhile
+            for event in events:
+                if type(event) in _MEASURES and event.name not in self._metrics:
                     self._metrics.update(custom.declared(registry.registered().values()))
-                COUNTED[type(fact)](self._counting, fact)
+                COUNTED[type(event)](self._counting, event)
 
     def _count_swallowed(self) -> None:
         for name, total in bus.swallowed.items():
@@ -108,18 +108,18 @@ class Recorder(bus.Subscriber):
                 else:
                     self._additions.count((catalogue.TELEMETRY_ERRORS.name, (name,)), more)
 
-    def _note_trace(self, fact: Any) -> None:
+    def _note_trace(self, event: Any) -> None:
         """Keep one example of each processor and outcome until they are counted."""
-        outcome = _OUTCOME.get(type(fact))
-        if outcome is None or fact.seconds is None or not isinstance(fact.run, Run):
+        outcome = _OUTCOME.get(type(event))
+        if outcome is None or event.seconds is None or not isinstance(event.run, Run):
             return
         exemplars = self._counting.exemplars
-        if (fact.run.processor, outcome) in exemplars:
+        if (event.run.processor, outcome) in exemplars:
             return
         span = trace.get_current_span()
         context = span.get_span_context()
         if context.trace_flags.sampled and span.is_recording():
             ids = (trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id))
             now = time.time()
-            examples = ((*ids, fact.seconds, now), (*ids, fact.run.wait_seconds, now))
-            exemplars[fact.run.processor, outcome] = examples
+            examples = ((*ids, event.seconds, now), (*ids, event.run.wait_seconds, now))
+            exemplars[event.run.processor, outcome] = examples

@@ -1,6 +1,6 @@
 """The one seam between the core and everything that watches it.
 
-The core tells facts (``tell``) and opens scopes (``around``); it never calls a logger, a tracer
+The core tells events (``tell``) and opens scopes (``around``); it never calls a logger, a tracer
 or a metric. A ``Subscriber`` listens. One that raises is counted, told once on standard error,
 and never reaches the task.
 """
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from django_partisan.telemetry.events import (
-    Fact,
+    Event,
     Scope,
     TaskCompleted,
     TaskRef,
@@ -31,12 +31,12 @@ class Subscriber:
 
     name = "subscriber"
 
-    def wants(self, kind: type[Fact]) -> bool:
-        """Tell whether facts of this kind are of use now; asked again at every ``refresh()``."""
+    def wants(self, kind: type[Event]) -> bool:
+        """Tell whether events of this kind are of use now; asked again at every ``refresh()``."""
         return type(self).handle is not Subscriber.handle
 
-    def handle(self, fact: Fact) -> None:
-        """Take note of a fact. Must not block."""
+    def handle(self, event: Event) -> None:
+        """Take note of an event. Must not block."""
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         """Return a context manager for an enqueueing or a run."""
@@ -83,7 +83,7 @@ _lock = threading.Lock()
 
 
 def subscribe(subscriber: Subscriber) -> None:
-    """Have ``subscriber`` hear every fact from now on."""
+    """Have ``subscriber`` hear every event from now on."""
     with _lock:
         _subscribers.append(subscriber)
     refresh()
@@ -114,8 +114,8 @@ def refresh() -> None:
     )
 
 
-def wanted(kind: type[Fact]) -> bool:
-    """Tell whether anybody listens to facts of this kind."""
+def wanted(kind: type[Event]) -> bool:
+    """Tell whether anybody listens to events of this kind."""
     return bool(_handlers_of(kind))
 
 
@@ -129,17 +129,17 @@ def each_run_is_surrounded() -> bool:
     return _each_run_is_surrounded
 
 
-def emit(kind: type[Fact], *values: Any) -> None:
-    """Tell the fact ``kind(*values)``; it is not even made where nobody wants it."""
+def emit(kind: type[Event], *values: Any) -> None:
+    """Tell the event ``kind(*values)``; it is not even made where nobody wants it."""
     handlers = _handlers.get(kind)
     if handlers is None:
         handlers = _handlers_of(kind)
     if not handlers:
         return
-    fact = kind(*values)
+    event = kind(*values)
     for handle in handlers:
         try:
-            handle(fact)
+            handle(event)
         except Exception:
             swallow(_name_of(handle))
 
@@ -281,7 +281,7 @@ class _Surroundings:
                     swallow(subscriber.name)
 
 
-def _handlers_of(kind: type[Fact]) -> tuple[Callable[[Any], None], ...]:
+def _handlers_of(kind: type[Event]) -> tuple[Callable[[Any], None], ...]:
     handlers = _handlers.get(kind)
     if handlers is None:
         handlers = tuple(s.handle for s in _subscribers if _is_wanted(s, kind))
@@ -289,7 +289,7 @@ def _handlers_of(kind: type[Fact]) -> tuple[Callable[[Any], None], ...]:
     return handlers
 
 
-def _is_wanted(subscriber: Subscriber, kind: type[Fact]) -> bool:
+def _is_wanted(subscriber: Subscriber, kind: type[Event]) -> bool:
     try:
         return subscriber.wants(kind)
     except Exception:

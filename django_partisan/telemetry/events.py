@@ -1,6 +1,6 @@
-"""What the core tells: every fact of a task's, a worker's and a manager's life.
+"""What the core tells: every event of a task's, a worker's and a manager's life.
 
-Facts are frozen, hold plain values, and are named in the past tense. Durations are in seconds.
+Events are frozen, hold plain values, and are named in the past tense. Durations are in seconds.
 Named tuples rather than dataclasses: they are made for every task, and cost a third.
 """
 
@@ -387,7 +387,7 @@ class Snapshot(NamedTuple):
     last_finished_at: float | None
 
 
-Fact: TypeAlias = (
+Event: TypeAlias = (
     TaskEnqueued
     | TaskDeduplicated
     | TaskEnqueueFailed

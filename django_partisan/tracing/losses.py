@@ -45,7 +45,7 @@ def taken() -> dict[str, int]:
 
 
 class Reports:
-    """Tell losses of all processes of one manager as facts."""
+    """Tell losses of all processes of one manager as events."""
 
     def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._queue = queue

@@ -17,25 +17,25 @@ from django_partisan.tracing.run_scope import RunScope
 NANOSECONDS: Final = 1_000_000_000
 
 
-def _completed(run: RunScope, fact: TaskCompleted) -> None:
-    run.tell(COMPLETED, _ended(fact.seconds, "success"))
+def _completed(run: RunScope, event: TaskCompleted) -> None:
+    run.tell(COMPLETED, _ended(event.seconds, "success"))
 
 
-def _postponed(run: RunScope, fact: TaskPostponed) -> None:
-    fields = _ended(fact.seconds, "unknown")
-    if fact.reason is not None:
-        fields[spans.EVENT_REASON] = message(fact.reason)
-    run.tell("postponed", fields, delay_seconds=fact.delay_seconds)
+def _postponed(run: RunScope, event: TaskPostponed) -> None:
+    fields = _ended(event.seconds, "unknown")
+    if event.reason is not None:
+        fields[spans.EVENT_REASON] = message(event.reason)
+    run.tell("postponed", fields, delay_seconds=event.delay_seconds)
 
 
-def _retried(run: RunScope, fact: TaskRetried) -> None:
-    fields = {**_ended(fact.seconds, "failure"), spans.RETRIES_LEFT: fact.retries_left}
-    run.tell("retried", fields, fact.error, fact.delay_seconds)
+def _retried(run: RunScope, event: TaskRetried) -> None:
+    fields = {**_ended(event.seconds, "failure"), spans.RETRIES_LEFT: event.retries_left}
+    run.tell("retried", fields, event.error, event.delay_seconds)
 
 
-def _failed(run: RunScope, fact: TaskFailed) -> None:
-    fields = {**_ended(fact.seconds, "failure"), spans.EVENT_REASON: fact.reason}
-    run.tell("failed", fields, fact.error)
+def _failed(run: RunScope, event: TaskFailed) -> None:
+    fields = {**_ended(event.seconds, "failure"), spans.EVENT_REASON: event.reason}
+    run.tell("failed", fields, event.error)
 
 
 def _ended(seconds: float | None, outcome: str) -> Attributes:
@@ -51,4 +51,4 @@ OUTCOMES: Final[Mapping[type, Callable[[RunScope, Any], None]]] = {
     TaskRetried: _retried,
     TaskFailed: _failed,
 }
-"""How each fact that ends a run is told."""
+"""How each event that ends a run is told."""

@@ -14,7 +14,7 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import (
     Enqueueing,
-    Fact,
+    Event,
     OutcomesSettled,
     Running,
     Scope,
@@ -66,19 +66,21 @@ class TracingSubscriber(Subscriber):
         self._reports = losses.Reports(queue)
         self._runs = RunsToSettle()
 
-    def wants(self, kind: type[Fact]) -> bool:
+    def wants(self, kind: type[Event]) -> bool:
         setting = _SWITCHES.get(kind)
         if kind not in OUTCOMES and setting is None:
             return False
         return self._recording() is not None and (setting is None or bool(self._switches[setting]))
 
-    def handle(self, fact: Fact) -> None:
-        if isinstance(fact, TasksClaimed):
-            self._claimed(fact)
-        elif isinstance(fact, OutcomesSettled):
-            self._after(spans.SETTLE, fact, self._runs.links(fact.task_ids) or links_to_tasks(fact.contexts))
+    def handle(self, event: Event) -> None:
+        if isinstance(event, TasksClaimed):
+            self._claimed(event)
+        elif isinstance(event, OutcomesSettled):
+            self._after(
+                spans.SETTLE, event, self._runs.links(event.task_ids) or links_to_tasks(event.contexts)
+            )
         else:
-            self._ended(fact)
+            self._ended(event)
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         tracer = self._recording()
@@ -125,7 +127,7 @@ class TracingSubscriber(Subscriber):
         if self._tracer is None:
             self._tracer = configured_tracer(self._provider)
             if self._tracer is not None:
-                bus.refresh()  # facts that nobody wanted so far are of use now
+                bus.refresh()  # events that nobody wanted so far are of use now
         return self._tracer
 
     def _around_enqueueing(self, tracer: Tracer, scope: Enqueueing) -> Around:
@@ -161,29 +163,29 @@ class TracingSubscriber(Subscriber):
             span = tracer.start_span(name, parent, kind, of_run(common, run), links)
         return RunScope(span, carried, run)
 
-    def _ended(self, fact: Any) -> None:
+    def _ended(self, event: Any) -> None:
         scope = current.get()
         # A manager tells of runs that are not under way here.
-        if isinstance(scope, RunScope) and scope.run.id == fact.run.id:
-            OUTCOMES[type(fact)](scope, fact)
+        if isinstance(scope, RunScope) and scope.run.id == event.run.id:
+            OUTCOMES[type(event)](scope, event)
             if self._slot is not None and self._switches["TRACE_SETTLES"]:
-                self._runs.end(fact.run.id, scope.span)
+                self._runs.end(event.run.id, scope.span)
 
-    def _claimed(self, fact: TasksClaimed) -> None:
-        if fact.number:
-            self._after(spans.CLAIM, fact, links_to_tasks(fact.contexts))
+    def _claimed(self, event: TasksClaimed) -> None:
+        if event.number:
+            self._after(spans.CLAIM, event, links_to_tasks(event.contexts))
         self._reports.add(losses.taken())
 
-    def _after(self, span: str, fact: TasksClaimed | OutcomesSettled, links: list[Link]) -> None:
+    def _after(self, span: str, event: TasksClaimed | OutcomesSettled, links: list[Link]) -> None:
         """Make the span of something that ended just now."""
         tracer = self._recording()
         if tracer is None:
             return
         ended = time.time_ns()
-        name = self._describing.name(span, fact.queue)
+        name = self._describing.name(span, event.queue)
         attributes: Attributes = {
-            **self._describing.common(span, fact.queue),
-            spans.MESSAGE_COUNT: fact.number,
+            **self._describing.common(span, event.queue),
+            spans.MESSAGE_COUNT: event.number,
         }
-        started = ended - int(fact.seconds * NANOSECONDS)
+        started = ended - int(event.seconds * NANOSECONDS)
         tracer.start_span(name, ROOT, spans.SPANS[span].kind, attributes, links, started).end(ended)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from django_partisan.logs.fields import COMMON, Field
-from django_partisan.logs.table import EVENTS
+from django_partisan.logs.table import LOG_EVENTS
 
 COMPONENT: Final = "partisan@mappings"
 PATTERN: Final = "logs-partisan.*-*"
@@ -68,7 +68,7 @@ def mapped_fields() -> list[Field]:
 
 def _all_fields() -> Iterator[Field]:
     yield from COMMON
-    for event in EVENTS.values():
+    for event in LOG_EVENTS.values():
         yield from event.fields
 
 

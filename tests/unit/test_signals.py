@@ -68,7 +68,7 @@ def test_a_started_task_is_sent(received):
 
 
 @pytest.mark.parametrize(
-    ("fact", "outcome", "error"),
+    ("event", "outcome", "error"),
     [
         (events.TaskCompleted(samples.RUN, 0.5), "completed", None),
         (events.TaskPostponed(samples.RUN, 0.5, 3.0, None), "postponed", None),
@@ -76,8 +76,8 @@ def test_a_started_task_is_sent(received):
         (events.TaskFailed(samples.RUN, 0.5, "error", samples.ERROR), "failed", samples.ERROR),
     ],
 )
-def test_a_finished_task_is_sent_with_its_outcome(received, fact, outcome, error):
-    bus.emit(type(fact), *fact)
+def test_a_finished_task_is_sent_with_its_outcome(received, event, outcome, error):
+    bus.emit(type(event), *event)
 
     (values,) = received
     assert values["signal"] is signals.task_finished

@@ -81,8 +81,10 @@ def start_partisan_options() -> list[Any]:
 def log_events() -> str:
     """Return every log event; letters stand for fields that go together."""
     rows = []
-    for (action, level, by, _, when), event in zip(logs.event_rows(), logs.EVENTS.values(), strict=True):
-        rows.append((f"`{action}`", level, by, _named(event.fields), when))
+    for (action, level, by, _, when), log_event in zip(
+        logs.event_rows(), logs.LOG_EVENTS.values(), strict=True
+    ):
+        rows.append((f"`{action}`", level, by, _named(log_event.fields), when))
     return _table(("`event.action`", "Level", "By", "Fields beside the common ones", "When"), rows)
 
 

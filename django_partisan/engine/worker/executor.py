@@ -34,7 +34,7 @@ from django_partisan.telemetry.events import (
     REASON_RETRIES_EXHAUSTED,
     REASON_UNREGISTERED,
     ErrorInfo,
-    Fact,
+    Event,
     Run,
     Running,
     TaskCompleted,
@@ -54,12 +54,12 @@ CLAIM_LOST: Final = "claim_lost"
 class Ending(NamedTuple):
     """How a run ended, unless it simply completed.
 
-    ``outcome`` is for the manager to settle, or one of the words above if nothing is. ``fact`` and
+    ``outcome`` is for the manager to settle, or one of the words above if nothing is. ``event`` and
     ``values`` are told after the run and its seconds.
     """
 
     outcome: Outcome | str
-    fact: type[Fact] | None
+    event: type[Event] | None
     values: tuple[Any, ...] = ()
 
 
@@ -136,8 +136,8 @@ class Executor:
         return ending.outcome
 
     def _tell(self, ending: Ending, run: Run) -> None:
-        if ending.fact is not None:
-            bus.emit(ending.fact, run, self.seconds, *ending.values)
+        if ending.event is not None:
+            bus.emit(ending.event, run, self.seconds, *ending.values)
 
     def _attempt(self, row: TaskRow) -> Ending | None:
         """Run the task; return ``None`` if it completed and is to be settled as that."""

@@ -13,7 +13,7 @@ from django_partisan.sql import leasing
 from django_partisan.sql.connection import open_connection
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import Fact
+from django_partisan.telemetry.events import Event
 
 
 @pytest.fixture(autouse=True)
@@ -22,22 +22,22 @@ def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Diary(Subscriber):
-    """Note every fact, and have ``carried`` stored with each task."""
+    """Note every event, and have ``carried`` stored with each task."""
 
     name = "diary"
 
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
+        self.events: list[Event] = []
         self.carried: dict[str, str] = {}
 
-    def handle(self, fact: Fact) -> None:
-        self.facts.append(fact)
+    def handle(self, event: Event) -> None:
+        self.events.append(event)
 
     def headers(self) -> dict[str, str]:
         return self.carried
 
     def of(self, kind: type[Any]) -> list[Any]:
-        return [fact for fact in self.facts if isinstance(fact, kind)]
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 @pytest.fixture

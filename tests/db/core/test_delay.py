@@ -269,10 +269,10 @@ def test_a_task_is_enqueued_without_its_context_if_that_is_longer_than_4096_byte
 def test_an_enqueued_task_is_told(diary):
     task = Letter(1).delay(priority=3, execute_after=LATER)
 
-    [fact] = diary.of(TaskEnqueued)
-    assert fact.task == (task.pk, "Letter", "default", 3, 1, 0, 0)
-    assert (fact.due_at, fact.scheduled) == (LATER, True)
-    assert json.loads(fact.arguments) == {"args": [1], "kwargs": {}}
+    [event] = diary.of(TaskEnqueued)
+    assert event.task == (task.pk, "Letter", "default", 3, 1, 0, 0)
+    assert (event.due_at, event.scheduled) == (LATER, True)
+    assert json.loads(event.arguments) == {"args": [1], "kwargs": {}}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -282,7 +282,9 @@ def test_a_twin_is_told_as_the_waiting_task_is(diary):
 
     Letter(1).delay(priority=0)
 
-    assert [fact.task for fact in diary.of(TaskDeduplicated)] == [(task.pk, "Letter", "default", 5, 5, 1, 2)]
+    assert [event.task for event in diary.of(TaskDeduplicated)] == [
+        (task.pk, "Letter", "default", 5, 5, 1, 2)
+    ]
     assert len(diary.of(TaskEnqueued)) == 1
 
 
@@ -291,7 +293,7 @@ def test_nothing_is_told_before_the_callers_transaction_is_committed(diary):
     with transaction.atomic():
         Letter(1).delay()
         bulk_delay([Parcel(1), Parcel(2)])
-        before = list(diary.facts)
+        before = list(diary.events)
 
     assert before == []
     assert len(diary.of(TaskEnqueued)) == 3
@@ -304,7 +306,7 @@ def test_a_task_that_is_rolled_back_is_never_told_and_leaves_nothing(diary):
             enqueue()
             raise KeyError
 
-    assert diary.facts == []
+    assert diary.events == []
     assert not Task.objects.exists()
 
 
@@ -316,7 +318,7 @@ def test_a_task_of_a_savepoint_that_is_rolled_back_is_never_told(diary):
             Letter(2).delay()
             raise KeyError
 
-    assert [fact.task.id for fact in diary.of(TaskEnqueued)] == [kept.pk]
+    assert [event.task.id for event in diary.of(TaskEnqueued)] == [kept.pk]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -356,9 +358,9 @@ def test_an_insert_that_fails_is_told_and_raised(diary, monkeypatch):
     with pytest.raises(DatabaseError, match="disk full"):
         Letter(1).delay(priority=2)
 
-    [fact] = diary.of(TaskEnqueueFailed)
-    assert fact[:3] == ("default", "Letter", 2)
-    assert fact.error.message == "disk full"
+    [event] = diary.of(TaskEnqueueFailed)
+    assert event[:3] == ("default", "Letter", 2)
+    assert event.error.message == "disk full"
 
 
 def test_an_insert_of_many_that_fails_is_told_and_raised(diary, monkeypatch):
@@ -367,8 +369,8 @@ def test_an_insert_of_many_that_fails_is_told_and_raised(diary, monkeypatch):
     with pytest.raises(DatabaseError, match="disk full"):
         bulk_delay([Letter(1), Letter(2)], priority=2)
 
-    [fact] = diary.of(TaskEnqueueFailed)
-    assert fact[:3] == ("default", "Letter", 2)
+    [event] = diary.of(TaskEnqueueFailed)
+    assert event[:3] == ("default", "Letter", 2)
 
 
 # Many at once.
@@ -425,7 +427,7 @@ def test_bulk_delay_overrides_priority_and_time_of_all():
 @pytest.mark.django_db(transaction=True)
 def test_bulk_delay_returns_the_ids_of_twins_inside_and_outside_of_the_batch(diary):
     waiting = Letter("waits").delay()
-    diary.facts.clear()
+    diary.events.clear()
 
     ids = bulk_delay([Letter("new"), Letter("waits"), Letter("new"), Parcel(1), Parcel(1)])
 
@@ -433,8 +435,8 @@ def test_bulk_delay_returns_the_ids_of_twins_inside_and_outside_of_the_batch(dia
     assert ids[1] == waiting.pk
     assert len(set(ids)) == 4
     assert Task.objects.count() == 4
-    assert [fact.task.id for fact in diary.of(TaskEnqueued)] == [ids[0], ids[3], ids[4]]
-    assert [fact.task.id for fact in diary.of(TaskDeduplicated)] == [waiting.pk, ids[0]]
+    assert [event.task.id for event in diary.of(TaskEnqueued)] == [ids[0], ids[3], ids[4]]
+    assert [event.task.id for event in diary.of(TaskDeduplicated)] == [waiting.pk, ids[0]]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -458,9 +460,9 @@ def test_what_is_told_is_due_at_a_moment_with_a_time_zone_where_the_project_has_
     Letter(3).delay()
     bulk_delay([Letter(4)])
 
-    told = [(fact.due_at.utcoffset() is not None, fact.scheduled) for fact in diary.of(TaskEnqueued)]
+    told = [(event.due_at.utcoffset() is not None, event.scheduled) for event in diary.of(TaskEnqueued)]
     assert told == [(True, True), (True, True), (True, False), (True, False)]
-    assert {fact.due_at for fact in diary.of(TaskEnqueued)[:2]} == {
+    assert {event.due_at for event in diary.of(TaskEnqueued)[:2]} == {
         datetime(2999, 7, 1, 12, 0, tzinfo=timezone.utc)
     }
 

@@ -46,7 +46,7 @@ def test_its_writes_and_its_completion_are_committed_together(delete, status, he
     assert execute(row, delete_tasks_on_complete=delete) == SETTLED
     assert statuses(row[ID]) == [status]
     assert Note.objects.count() == 1
-    assert [fact.run.id for fact in heard.of(TaskCompleted)] == [row[ID]]
+    assert [event.run.id for event in heard.of(TaskCompleted)] == [row[ID]]
 
 
 @pytest.mark.parametrize(

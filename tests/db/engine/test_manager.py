@@ -151,7 +151,7 @@ def test_asked_to_stop_it_finishes_what_runs_and_gives_back_the_rest(open_office
 
     assert statuses(running, *waiting) == ["finished", *["new"] * 5]
     assert heard.of(ManagerDraining) == [ManagerDraining("default", "SIGTERM", 1)]
-    assert sum(fact.number for fact in heard.of(TasksReleased)) == 5
+    assert sum(event.number for event in heard.of(TasksReleased)) == 5
 
 
 def test_when_the_time_for_draining_is_up_what_runs_is_ended_and_given_back(open_office, gate, heard):
@@ -161,7 +161,7 @@ def test_when_the_time_for_draining_is_up_what_runs_is_ended_and_given_back(open
     assert office.manager.run() == EXIT_FORCED
     assert statuses(*ids) == ["new"]
     assert Task.objects.get().attempts == 0
-    assert [fact.reason for fact in heard.of(TaskRescued)] == ["stopped"]
+    assert [event.reason for event in heard.of(TaskRescued)] == ["stopped"]
 
 
 def test_a_forced_stop_does_not_wait_for_a_database_that_is_away(open_office, gate, heard):

@@ -6,12 +6,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from django_partisan.logs import EVENTS
-from django_partisan.logs.event import Event
+from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.fields import COMMON, Field
+from django_partisan.logs.log_event import LogEvent
 
 MAX_BYTES: Final = 4000
-BY_ACTION: Final[dict[str, Event]] = {event.action: event for event in EVENTS.values()}
+BY_ACTION: Final[dict[str, LogEvent]] = {event.action: event for event in LOG_EVENTS.values()}
 LEVELS: Final = {10: "debug", 20: "info", 30: "warning", 40: "error"}
 
 
@@ -60,11 +60,11 @@ def _check(line: dict[str, Any]) -> None:
         assert line["log.logger"] == "django_partisan.task", line
         _check_fields(line, list(COMMON), others_allowed=True)
         return
-    event = BY_ACTION[action]
-    _check_fields(line, [*COMMON, *event.fields])
-    assert line["log.logger"].removeprefix("django_partisan.") in event.by, line
-    lowest, level = LEVELS[event.lowest_level()], line["log.level"]
-    assert level in (lowest, LEVELS[event.level]), line
+    log_event = BY_ACTION[action]
+    _check_fields(line, [*COMMON, *log_event.fields])
+    assert line["log.logger"].removeprefix("django_partisan.") in log_event.by, line
+    lowest, level = LEVELS[log_event.lowest_level()], line["log.level"]
+    assert level in (lowest, LEVELS[log_event.level]), line
 
 
 def _check_fields(line: dict[str, Any], fields: list[Field], others_allowed: bool = False) -> None:

@@ -12,7 +12,7 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import (
     Enqueueing,
-    Fact,
+    Event,
     Scope,
     TaskCompleted,
     TaskDeduplicated,
@@ -33,8 +33,8 @@ class Listener(Subscriber):
         self.name = name
         self.diary = diary
 
-    def handle(self, fact: Fact) -> None:
-        self.diary.append((self.name, fact))
+    def handle(self, event: Event) -> None:
+        self.diary.append((self.name, event))
 
 
 class Faulty(Subscriber):
@@ -42,7 +42,7 @@ class Faulty(Subscriber):
 
     name = "faulty"
 
-    def handle(self, fact: Fact) -> None:
+    def handle(self, event: Event) -> None:
         raise ValueError("handle")
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
@@ -126,7 +126,7 @@ def test_a_subscriber_is_asked_again_what_it_wants_at_a_refresh_only():
     class Choosy(Listener):
         level = "warning"
 
-        def wants(self, kind: type[Fact]) -> bool:
+        def wants(self, kind: type[Event]) -> bool:
             return self.level == "info"
 
     listener = Choosy("choosy", [])
@@ -145,9 +145,9 @@ def test_a_subscriber_is_asked_again_what_it_wants_at_a_refresh_only():
 
 def test_runs_are_watched_if_somebody_wants_their_start_or_end_or_to_be_around():
     class Only(Listener):
-        kinds: tuple[type[Fact], ...] = ()
+        kinds: tuple[type[Event], ...] = ()
 
-        def wants(self, kind: type[Fact]) -> bool:
+        def wants(self, kind: type[Event]) -> bool:
             return kind in self.kinds
 
     only = Only("only", [])
@@ -202,7 +202,7 @@ def test_errors_of_a_subscriber_are_counted_and_told_once(act, capsys):
 
 def test_one_that_raises_when_asked_what_it_wants_hears_nothing():
     class Undecided(Listener):
-        def wants(self, kind: type[Fact]) -> bool:
+        def wants(self, kind: type[Event]) -> bool:
             raise ValueError("wants")
 
     subscribed(Undecided("undecided", []))
@@ -212,7 +212,7 @@ def test_one_that_raises_when_asked_what_it_wants_hears_nothing():
 
 
 def test_a_handler_that_is_no_method_of_a_subscriber_is_counted_all_the_same():
-    def handle(fact: Fact) -> None:
+    def handle(event: Event) -> None:
         raise ValueError("handle")
 
     listener = Listener("listener", [])

@@ -1,4 +1,4 @@
-"""Facts describe errors by plain values, whatever the error is."""
+"""Events describe errors by plain values, whatever the error is."""
 
 import pickle
 
@@ -43,6 +43,6 @@ def test_an_error_that_cannot_describe_itself_is_described_by_its_class():
 
 
 def test_facts_are_plain_values():
-    fact = TaskClaimLost(TaskRef(1, "Letter", "mail", 10, 1, 0, 0))
+    event = TaskClaimLost(TaskRef(1, "Letter", "mail", 10, 1, 0, 0))
 
-    assert pickle.loads(pickle.dumps(fact)) == fact
+    assert pickle.loads(pickle.dumps(event)) == event

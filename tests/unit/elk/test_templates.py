@@ -1,12 +1,12 @@
 """The templates map the log table, field by field."""
 
 from django_partisan.logs.fields import COMMON
-from django_partisan.logs.table import EVENTS
+from django_partisan.logs.table import LOG_EVENTS
 from tests.unit.elk import files
 from tools.ecs import ECS, LABELS, types_of
 
 TABLE = {field.name: field.type for field in COMMON} | {
-    field.name: field.type for event in EVENTS.values() for field in event.fields
+    field.name: field.type for event in LOG_EVENTS.values() for field in event.fields
 }
 COMPONENT = files.read_json("elasticsearch/component-template.json")
 INDEX = files.read_json("elasticsearch/index-template.json")

@@ -21,7 +21,7 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.worker.worker import READY, REPORT, WorkerSpec
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import Fact
+from django_partisan.telemetry.events import Event
 
 NO_PID: Final = 2**22 + 1
 """No process has it: the largest that Linux gives is one less."""
@@ -60,23 +60,23 @@ def report(completed: list[int], **more: Any) -> tuple[Any, ...]:
 
 
 class Heard(Subscriber):
-    """Keep the facts that were told and the values that came up."""
+    """Keep the events that were told and the values that came up."""
 
     name = "heard"
 
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
+        self.events: list[Event] = []
         self.absorbed: list[tuple[int, Any]] = []
 
-    def handle(self, fact: Fact) -> None:
-        self.facts.append(fact)
+    def handle(self, event: Event) -> None:
+        self.events.append(event)
 
     def absorb(self, slot: int, value: Any) -> None:
         self.absorbed.append((slot, value))
 
-    def of(self, kind: type[Fact]) -> list[Any]:
-        """Return the facts of one kind."""
-        return [fact for fact in self.facts if type(fact) is kind]
+    def of(self, kind: type[Event]) -> list[Any]:
+        """Return the events of one kind."""
+        return [event for event in self.events if type(event) is kind]
 
 
 class FakeProcess:

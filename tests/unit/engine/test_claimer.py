@@ -278,7 +278,7 @@ def test_claims_that_wait_for_another_answer_are_told_as_failing_and_end_with_th
     assert heard.of(ClaimErrored) == []
     assert not side.claimer.reachable
     side.claim()  # at once, though it slept: whoever waited for the answer has paused long enough
-    assert [fact.failures for fact in heard.of(DatabaseRestored)] == [2]
+    assert [event.failures for event in heard.of(DatabaseRestored)] == [2]
     assert side.claimer.reachable
 
 

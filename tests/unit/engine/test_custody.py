@@ -137,7 +137,7 @@ def test_an_outcome_goes_to_the_settler_and_the_task_leaves_its_worker(scene: Sc
     batch = scene.ledger.written()
     assert (batch.completed, batch.others) == ([row(1)], [(row(2), postponed)])
     assert [one[ID] for one in scene.pool.held()] == [5, 6, 7, 8]
-    assert [fact.task.id for fact in heard.of(TaskClaimLost)] == [3]
+    assert [event.task.id for event in heard.of(TaskClaimLost)] == [3]
     assert heard.absorbed == [(0, 7)]
     assert sorted(scene.custody.known_ids(scene.pool)) == [1, 2, 5, 6, 7, 8]
 
@@ -209,7 +209,7 @@ def test_what_a_dead_manager_held_runs_next(scene: Scene, heard: Heard):
     scene.custody.on_rescued([Orphan(None, row(2))])
 
     assert scene.buffered() == [2, 1]
-    assert [fact.task.id for fact in heard.of(TaskRescued)] == [2]
+    assert [event.task.id for event in heard.of(TaskRescued)] == [2]
 
 
 def test_with_a_lost_lease_what_others_took_over_is_dropped_from_the_buffer(lost: Scene):

@@ -126,7 +126,7 @@ def test_a_run_is_told_also_where_nobody_wants_to_be_around_it():
     with listening(listener):
         execute(task(1))
 
-    assert [type(fact) for fact in listener.facts] == [TaskStarted, TaskCompleted]
+    assert [type(event) for event in listener.events] == [TaskStarted, TaskCompleted]
 
 
 def test_the_wait_goes_on_from_when_the_claim_came():
@@ -289,7 +289,7 @@ def test_a_lost_claim_is_no_outcome_and_no_fact_of_a_run(heard):
     processor(ClaimLost("taken over"))
 
     assert execute(task(1)) == CLAIM_LOST
-    assert [type(fact) for fact in heard.facts] == [TaskStarted]
+    assert [type(event) for event in heard.events] == [TaskStarted]
 
 
 @pytest.mark.parametrize(("text", "stored"), [("a\0b", "ab"), ("a\ud800b", "a?b"), ("käse", "käse")])

@@ -314,7 +314,7 @@ def test_an_unasked_exit_is_told_with_its_code_and_signal(
     staged.starter.workers[1].exits(code)
     staged.turn()
 
-    assert [(fact.exit_code, fact.signal, fact.reason) for fact in heard.of(WorkerExited)] == [
+    assert [(event.exit_code, event.signal, event.reason) for event in heard.of(WorkerExited)] == [
         (code, name, reason)
     ]
 
@@ -388,7 +388,7 @@ def test_a_start_that_fails_is_told_and_tried_again_later(staged: Staged, heard:
 
     staged.turn()
 
-    told = [(fact.queue, fact.slot, fact.error.message) for fact in heard.of(WorkerStartFailed)]
+    told = [(event.queue, event.slot, event.error.message) for event in heard.of(WorkerStartFailed)]
     assert told == [("default", slot, "too many open files") for slot in (0, 1)]
     assert staged.pool.is_empty
     assert before + PAUSE_SECONDS <= staged.pool.next_at() <= time.monotonic() + PAUSE_SECONDS
@@ -411,7 +411,7 @@ def test_a_stopping_pool_recalls_and_tells_every_worker_to_end(
         worker.exits(0)
     staged.turn()
     assert owner.returned == [row(2), row(3)]
-    assert [fact.reason for fact in heard.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
+    assert [event.reason for event in heard.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
     assert staged.pool.is_empty
     assert staged.pool.next_at() == NEVER
     staged.turn()
@@ -454,7 +454,7 @@ def test_a_killed_worker_of_a_stopped_pool_was_stopped(
 
     staged.turn()
 
-    assert [fact.reason for fact in heard.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
+    assert [event.reason for event in heard.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
 
 
 def test_a_worker_that_ended_well_was_stopped_even_if_nobody_knows_its_exit_code(
@@ -466,7 +466,7 @@ def test_a_worker_that_ended_well_was_stopped_even_if_nobody_knows_its_exit_code
 
     staged.turn()
 
-    assert [fact.reason for fact in heard.of(WorkerExited)] == [REASON_STOPPED]
+    assert [event.reason for event in heard.of(WorkerExited)] == [REASON_STOPPED]
 
 
 def test_nothing_stays_open_of_a_worker_that_went(staged: Staged, working: list[FakeWorker]):

@@ -49,7 +49,7 @@ def test_a_task_whose_worker_died_runs_next_and_counts_a_crash(scene: Scene, hea
     assert (first[ID], first[ATTEMPTS], first[CRASHES]) == (7, 2, MAX_CRASHES)
     assert scene.buffered() == [7, 3, 1, 8]
     assert scene.ledger.written().others == [(begun, Outcome(7, 1, STATUS_IN_PROCESS, crashes=1))]
-    assert [(fact.task.id, *fact[1:]) for fact in heard.of(TaskRescued)] == [(7, REASON_WORKER_LOST, None)]
+    assert [(event.task.id, *event[1:]) for event in heard.of(TaskRescued)] == [(7, REASON_WORKER_LOST, None)]
 
 
 def test_a_task_that_killed_too_many_workers_fails(scene: Scene, heard: Heard):
@@ -73,7 +73,7 @@ def test_what_a_dead_worker_had_not_begun_waits_in_its_place(scene: Scene, heard
 
     assert scene.buffered() == [3, 1, 8]
     assert len(scene.ledger.written()) == 0
-    assert heard.facts == []
+    assert heard.events == []
 
 
 def test_while_draining_what_a_dead_worker_held_goes_back_to_the_queue(scene: Scene):
@@ -97,7 +97,7 @@ def test_a_stop_by_force_gives_all_back_and_counts_nothing(begun: TaskRow | None
     batch = scene.ledger.written()
     assert batch.others == []
     assert [one[ID] for one in batch.released] == ([7, 8] if begun else [8])
-    assert [fact.reason for fact in heard.of(TaskRescued)] == ([REASON_STOPPED] if begun else [])
+    assert [event.reason for event in heard.of(TaskRescued)] == ([REASON_STOPPED] if begun else [])
 
 
 def test_what_a_dead_manager_held_runs_before_all_else(scene: Scene, heard: Heard):
@@ -108,7 +108,7 @@ def test_what_a_dead_manager_held_runs_before_all_else(scene: Scene, heard: Hear
 
     assert scene.buffered() == [7, 6, 1]
     assert len(scene.ledger.written()) == 0
-    assert [(fact.task.id, *fact[1:]) for fact in heard.of(TaskRescued)] == [
+    assert [(event.task.id, *event[1:]) for event in heard.of(TaskRescued)] == [
         (7, REASON_MANAGER_LOST, str(dead)),
         (6, REASON_MANAGER_LOST, None),
     ]

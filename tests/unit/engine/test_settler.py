@@ -199,7 +199,7 @@ def test_outcomes_whose_claim_was_lost_and_those_refused_are_told_of_the_task(si
     side.settler.settle(task(3), outcome(task(3)))
     side.write((Written([1], [(3, refusal)]), []))
 
-    assert [fact.task.id for fact in heard.of(TaskClaimLost)] == [1]
+    assert [event.task.id for event in heard.of(TaskClaimLost)] == [1]
     [failed] = heard.of(TaskFailed)
     assert (failed.run.id, failed.seconds, failed.reason, failed.error) == (3, None, "unsettleable", refusal)
     assert side.settler.failed == 1

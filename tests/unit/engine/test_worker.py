@@ -189,13 +189,13 @@ class Counting(Subscriber):
         self.flushes: list[Any] = []
         self.taken: list[str] = []
 
-    def handle(self, fact: Any) -> None:
+    def handle(self, event: Any) -> None:
         kept: dict[type[Any], list[Any]] = {
             RunsCompleted: self.runs,
             TransactionLeftOpen: self.left_open,
             TelemetryFlushTimedOut: self.flushes,
         }
-        kept.get(type(fact), []).append(fact)
+        kept.get(type(event), []).append(event)
 
     def take(self) -> str | None:
         return self.taken.pop() if self.taken else None
@@ -262,7 +262,7 @@ def test_a_transaction_that_a_run_left_open_is_told_with_the_run(side, counting,
     side.hand_over(task(7, "Memo"))
     turns(worker, 2)
 
-    assert [(fact.run.id, fact.database) for fact in counting.left_open] == [(7, "default")]
+    assert [(event.run.id, event.database) for event in counting.left_open] == [(7, "default")]
 
 
 def test_connections_are_looked_after_before_each_chunk(side, monkeypatch):

@@ -11,7 +11,7 @@ import structlog
 
 from django_partisan.config import observability
 from django_partisan.logs import setting_up, trouble
-from django_partisan.logs.event import APP, WORKER
+from django_partisan.logs.log_event import APP, WORKER
 from django_partisan.logs.subscriber import LOGGER, output
 from django_partisan.telemetry import bus
 

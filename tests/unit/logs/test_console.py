@@ -3,19 +3,19 @@ from typing import Any
 
 import pytest
 
-from django_partisan.logs import EVENTS
+from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import RECORD_FIELDS
 from django_partisan.telemetry import events
 from tests.unit.logs import samples
 
 
-def shown(fact: object, fields: Any = None, max_bytes: int = 4000, colors: bool = False) -> str:
-    event = EVENTS[type(fact)]
-    record = logging.makeLogRecord({"name": "django_partisan.worker", "msg": event.wording(fact)})
-    record.levelno = event.level_of(fact)
+def shown(event: object, fields: Any = None, max_bytes: int = 4000, colors: bool = False) -> str:
+    log_event = LOG_EVENTS[type(event)]
+    record = logging.makeLogRecord({"name": "django_partisan.worker", "msg": log_event.wording(event)})
+    record.levelno = log_event.level_of(event)
     record.levelname = logging.getLevelName(record.levelno)
-    vars(record)[RECORD_FIELDS] = {**event.values(fact), **(fields or {})}
+    vars(record)[RECORD_FIELDS] = {**log_event.values(event), **(fields or {})}
     return ConsoleFormatter(colors, max_bytes).format(record)
 
 
@@ -29,11 +29,11 @@ def test_a_fact_is_one_readable_line():
     )
 
 
-@pytest.mark.parametrize("fact", samples.FULL, ids=lambda fact: type(fact).__name__)
-def test_only_an_error_has_more_lines(fact):
-    has_trace = EVENTS[type(fact)].level_of(fact) >= logging.ERROR and hasattr(fact, "error")
+@pytest.mark.parametrize("event", samples.FULL, ids=lambda event: type(event).__name__)
+def test_only_an_error_has_more_lines(event):
+    has_trace = LOG_EVENTS[type(event)].level_of(event) >= logging.ERROR and hasattr(event, "error")
 
-    assert ("\n" in shown(fact)) is has_trace
+    assert ("\n" in shown(event)) is has_trace
 
 
 def test_an_error_is_followed_by_its_stack_trace():
@@ -43,10 +43,10 @@ def test_an_error_is_followed_by_its_stack_trace():
 
 
 def test_there_are_colours_on_a_terminal_only():
-    fact = events.TaskCompleted(samples.RUN, 0.5)
+    event = events.TaskCompleted(samples.RUN, 0.5)
 
-    assert "\x1b[" in shown(fact, colors=True)
-    assert "\x1b[" not in shown(fact, colors=False)
+    assert "\x1b[" in shown(event, colors=True)
+    assert "\x1b[" not in shown(event, colors=False)
 
 
 def test_control_characters_do_not_reach_the_terminal():

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from django.test import override_settings
 
-from django_partisan.logs import EVENTS
+from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.ecs import RECORD_FIELDS, EcsFormatter, NestedFormatter
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.writing import AppendingHandler
@@ -37,17 +37,17 @@ def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @SECRETS
-@pytest.mark.parametrize("fact", [*samples.FULL, *samples.BARE], ids=lambda fact: type(fact).__name__)
-def test_a_line_has_the_common_fields_and_those_of_its_event(lines, fact):
-    bus.emit(type(fact), *fact)
+@pytest.mark.parametrize("event", [*samples.FULL, *samples.BARE], ids=lambda event: type(event).__name__)
+def test_a_line_has_the_common_fields_and_those_of_its_event(lines, event):
+    bus.emit(type(event), *event)
 
     (line,) = lines()
-    event = EVENTS[type(fact)]
-    required = {field.name for field in (*COMMON, *event.fields) if not field.optional} | {"event.action"}
-    allowed = {field.name for field in (*COMMON, *event.fields)}
+    log_event = LOG_EVENTS[type(event)]
+    required = {field.name for field in (*COMMON, *log_event.fields) if not field.optional} | {"event.action"}
+    allowed = {field.name for field in (*COMMON, *log_event.fields)}
     assert required <= line.keys() <= allowed
-    assert line["event.action"] == event.action
-    assert line["log.level"] == logging.getLevelName(event.level_of(fact)).lower()
+    assert line["event.action"] == log_event.action
+    assert line["log.level"] == logging.getLevelName(log_event.level_of(event)).lower()
 
 
 def test_a_completed_task_is_told_in_one_canonical_line(lines):
@@ -110,7 +110,7 @@ def test_a_line_equals_ecs_loggings_on_the_fields_they_share():
 
 
 def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
-    fields = EVENTS[events.TaskRetried].values(samples.FULL[7])
+    fields = LOG_EVENTS[events.TaskRetried].values(samples.FULL[7])
     ours = json.loads(EcsFormatter(100_000).format(record("hello", extra={RECORD_FIELDS: dict(fields)})))
     theirs = flat(json.loads(ecs_logging.StructlogFormatter()(None, "info", {"event": "hello", **fields})))
 
@@ -119,7 +119,7 @@ def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
 
 
 def test_nested_json_has_the_same_fields():
-    fields = EVENTS[events.TaskRetried].values(samples.FULL[7])
+    fields = LOG_EVENTS[events.TaskRetried].values(samples.FULL[7])
     made = record("hello", extra={RECORD_FIELDS: fields})
     nested = json.loads(NestedFormatter().format(made))
 
@@ -132,7 +132,7 @@ def test_nested_json_has_the_same_fields():
 def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter, character):
     trace = "the beginning\n" + character * 9000 + "\nthe end"
     error = samples.ERROR._replace(stack_trace=trace, message=character * 100)
-    fields = EVENTS[events.TaskRetried].values(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
+    fields = LOG_EVENTS[events.TaskRetried].values(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
     line = formatter(4000).format(record("m", logging.WARNING, extra={RECORD_FIELDS: fields})) + "\n"
     kept = flat(json.loads(line))["error.stack_trace"]
 
@@ -144,7 +144,7 @@ def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter
 
 def test_a_stack_trace_of_megabytes_is_cut_quickly():
     error = samples.ERROR._replace(stack_trace="x" * 20_000_000)
-    fields = EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
+    fields = LOG_EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
 
     assert len(EcsFormatter(4000).format(record(extra={RECORD_FIELDS: fields}))) < 4000
 

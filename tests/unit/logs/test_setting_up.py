@@ -11,7 +11,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.logs import FORMATS, install, setting_up, setup
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
-from django_partisan.logs.event import APP, MANAGER, WORKER
+from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import AppendingHandler, StandardOutputHandler
 from django_partisan.telemetry import bus, events

@@ -16,7 +16,7 @@ from django.test import override_settings
 from opentelemetry import trace
 
 from django_partisan.logs import context, setting_up, short_line
-from django_partisan.logs.event import WORKER
+from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus, events

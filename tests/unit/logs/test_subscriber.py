@@ -9,8 +9,8 @@ import ecs_logging
 import pytest
 import structlog
 
-from django_partisan.logs import EVENTS, LogSubscriber, install, task_logger
-from django_partisan.logs.event import MANAGER, WORKER
+from django_partisan.logs import LOG_EVENTS, LogSubscriber, install, task_logger
+from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.telemetry import bus, events
 from tests.unit.logs import samples
@@ -87,8 +87,8 @@ def test_any_handler_finds_the_fields_in_the_record(caplog):
 def test_every_event_passes_through_a_hosts_ecs_formatter(caplog):
     formatter = ecs_logging.StdlibFormatter()
     with caplog.at_level(logging.DEBUG, LOGGER):
-        for fact in samples.FULL:
-            LogSubscriber().handle(fact)
+        for event in samples.FULL:
+            LogSubscriber().handle(event)
 
     assert len([formatter.format(record) for record in caplog.records]) == len(samples.FULL)
 
@@ -100,12 +100,12 @@ def test_every_event_passes_through_structlogs_formatter_and_a_queue(caplog):
     )
     handler = logging.handlers.QueueHandler(queue.SimpleQueue())
     with caplog.at_level(logging.DEBUG, LOGGER):
-        for fact in samples.FULL:
-            LogSubscriber().handle(fact)
+        for event in samples.FULL:
+            LogSubscriber().handle(event)
 
     told = [formatter.format(handler.prepare(record)) for record in caplog.records]
-    for fact, text in zip(samples.FULL, told, strict=True):
-        assert json.loads(text)["event.action"] == EVENTS[type(fact)].action
+    for event, text in zip(samples.FULL, told, strict=True):
+        assert json.loads(text)["event.action"] == LOG_EVENTS[type(event)].action
 
 
 def test_a_log_call_that_raises_is_counted_and_told_once_a_minute(last_resort, monkeypatch):

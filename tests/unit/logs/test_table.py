@@ -1,4 +1,4 @@
-"""The table of events: compared with the contract, with the facts, and with ECS."""
+"""The table of events: compared with the contract, with the events, and with ECS."""
 
 import logging
 from collections import Counter
@@ -7,9 +7,9 @@ from typing import Any, get_args
 import pytest
 from django.test import override_settings
 
-from django_partisan.logs import EVENTS, event_rows
-from django_partisan.logs.event import Event
+from django_partisan.logs import LOG_EVENTS, event_rows
 from django_partisan.logs.fields import COMMON
+from django_partisan.logs.log_event import LogEvent
 from django_partisan.telemetry import events
 from tests.unit.logs import samples
 
@@ -174,62 +174,62 @@ NOT_LOGGED = {
     events.MeasureObserved: "a metric of the user's own",
 }
 PYTHON = {"keyword": str, "text": str, "wildcard": str, "date": str, "long": int, "boolean": bool}
-ALL_FIELDS = [*COMMON, *(field for event in EVENTS.values() for field in event.fields)]
+ALL_FIELDS = [*COMMON, *(field for log_event in LOG_EVENTS.values() for field in log_event.fields)]
 
 
-def event_of(fact: Any) -> Event:
-    return EVENTS[type(fact)]
+def event_of(event: Any) -> LogEvent:
+    return LOG_EVENTS[type(event)]
 
 
 def test_the_table_is_the_contract():
     table = {
-        action: (level, by, {field.name: field.type for field in event.fields})
-        for (action, level, by, _, _), event in zip(event_rows(), EVENTS.values(), strict=True)
+        action: (level, by, {field.name: field.type for field in log_event.fields})
+        for (action, level, by, _, _), log_event in zip(event_rows(), LOG_EVENTS.values(), strict=True)
     }
 
     assert table == CONTRACT
 
 
 def test_no_event_names_a_field_twice():
-    for event in EVENTS.values():
-        assert max(Counter(field.name for field in event.fields).values()) == 1, event.action
+    for log_event in LOG_EVENTS.values():
+        assert max(Counter(field.name for field in log_event.fields).values()) == 1, log_event.action
 
 
 def test_every_kind_of_fact_is_logged_or_left_out_for_a_reason():
-    assert set(get_args(events.Fact)) == EVENTS.keys() | NOT_LOGGED.keys()
-    assert not EVENTS.keys() & NOT_LOGGED.keys()
+    assert set(get_args(events.Event)) == LOG_EVENTS.keys() | NOT_LOGGED.keys()
+    assert not LOG_EVENTS.keys() & NOT_LOGGED.keys()
 
 
 def test_there_is_a_sample_of_every_event():
-    assert {type(fact) for fact in samples.FULL} == EVENTS.keys()
+    assert {type(event) for event in samples.FULL} == LOG_EVENTS.keys()
 
 
 @override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
-@pytest.mark.parametrize("fact", samples.FULL, ids=lambda fact: type(fact).__name__)
-def test_an_event_has_exactly_its_fields(fact):
-    assert event_of(fact).values(fact).keys() == {field.name for field in event_of(fact).fields}
+@pytest.mark.parametrize("event", samples.FULL, ids=lambda event: type(event).__name__)
+def test_an_event_has_exactly_its_fields(event):
+    assert event_of(event).values(event).keys() == {field.name for field in event_of(event).fields}
 
 
-@pytest.mark.parametrize("fact", samples.BARE, ids=lambda fact: type(fact).__name__)
-def test_an_event_lacks_only_what_may_be_absent(fact):
-    required = {field.name for field in event_of(fact).fields if not field.optional}
+@pytest.mark.parametrize("event", samples.BARE, ids=lambda event: type(event).__name__)
+def test_an_event_lacks_only_what_may_be_absent(event):
+    required = {field.name for field in event_of(event).fields if not field.optional}
 
-    assert event_of(fact).values(fact).keys() == required
+    assert event_of(event).values(event).keys() == required
 
 
 @override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
-@pytest.mark.parametrize("fact", samples.FULL, ids=lambda fact: type(fact).__name__)
-def test_a_field_has_its_type(fact):
-    types = {field.name: PYTHON[field.type] for field in event_of(fact).fields}
+@pytest.mark.parametrize("event", samples.FULL, ids=lambda event: type(event).__name__)
+def test_a_field_has_its_type(event):
+    types = {field.name: PYTHON[field.type] for field in event_of(event).fields}
 
-    for name, value in event_of(fact).values(fact).items():
+    for name, value in event_of(event).values(event).items():
         values = value if isinstance(value, list) else [value]
         assert [type(each) for each in values] == [types[name]] * len(values), name
 
 
-@pytest.mark.parametrize("fact", [*samples.FULL, *samples.BARE], ids=lambda fact: type(fact).__name__)
-def test_a_message_is_one_line_of_text(fact):
-    message = event_of(fact).wording(fact)
+@pytest.mark.parametrize("event", [*samples.FULL, *samples.BARE], ids=lambda event: type(event).__name__)
+def test_a_message_is_one_line_of_text(event):
+    message = event_of(event).wording(event)
 
     assert len(message) > 10
     assert "\n" not in message
@@ -277,9 +277,9 @@ def test_a_workers_unexpected_exit_is_an_error(reason):
 
 
 def test_the_lowest_level_of_an_event_is_what_a_subscriber_asks_for():
-    assert EVENTS[events.WorkerExited].lowest_level() == logging.INFO
-    assert EVENTS[events.TaskStarted].lowest_level() == logging.DEBUG
-    assert EVENTS[events.TaskFailed].lowest_level() == logging.ERROR
+    assert LOG_EVENTS[events.WorkerExited].lowest_level() == logging.INFO
+    assert LOG_EVENTS[events.TaskStarted].lowest_level() == logging.DEBUG
+    assert LOG_EVENTS[events.TaskFailed].lowest_level() == logging.ERROR
 
 
 def test_the_rows_for_the_documentation_describe_every_field():
@@ -292,19 +292,21 @@ def test_the_rows_for_the_documentation_describe_every_field():
 def test_a_wait_is_never_below_zero():
     run = samples.RUN._replace(wait_seconds=-3.0)
 
-    assert EVENTS[events.TaskStarted].values(events.TaskStarted(run))["partisan.task.wait_ns"] == 0
+    assert LOG_EVENTS[events.TaskStarted].values(events.TaskStarted(run))["partisan.task.wait_ns"] == 0
 
 
 def test_context_without_a_trace_names_none():
     run = samples.RUN._replace(headers={"ctx.request_id": "r1"})
 
-    assert "partisan.task.enqueued_trace_id" not in EVENTS[events.TaskStarted].values(events.TaskStarted(run))
+    assert "partisan.task.enqueued_trace_id" not in LOG_EVENTS[events.TaskStarted].values(
+        events.TaskStarted(run)
+    )
 
 
 def test_at_most_100_tasks_are_named():
     many = tuple(range(500))
-    claimed = EVENTS[events.TasksClaimed].values(events.TasksClaimed("default", 500, many, 0.1, ()))
-    stopped = EVENTS[events.ManagerStopped].values(events.ManagerStopped("default", 1.0, 0, many))
+    claimed = LOG_EVENTS[events.TasksClaimed].values(events.TasksClaimed("default", 500, many, 0.1, ()))
+    stopped = LOG_EVENTS[events.ManagerStopped].values(events.ManagerStopped("default", 1.0, 0, many))
 
     assert len(claimed["partisan.claim.task_ids"]) == 100
     assert len(stopped["partisan.manager.unfinished_ids"]) == 100
@@ -312,7 +314,7 @@ def test_at_most_100_tasks_are_named():
 
 def test_an_errors_message_is_cut_to_1_kib():
     error = samples.ERROR._replace(message="ü" * 2000)
-    fields = EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
+    fields = LOG_EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
 
     assert len(fields["error.message"].encode()) <= 1024
     assert fields["error.message"].endswith("…")
@@ -321,7 +323,7 @@ def test_an_errors_message_is_cut_to_1_kib():
 def test_a_message_quotes_only_the_beginning_of_an_error():
     error = samples.ERROR._replace(message="first line\n" + "x" * 5000)
 
-    assert EVENTS[events.ClaimFailed].wording(events.ClaimFailed("default", error)) == (
+    assert LOG_EVENTS[events.ClaimFailed].wording(events.ClaimFailed("default", error)) == (
         "Tasks cannot be claimed: Refused: first line…"
     )
 
@@ -329,4 +331,8 @@ def test_a_message_quotes_only_the_beginning_of_an_error():
 def test_a_message_names_an_error_without_words_by_its_class():
     error = events.ErrorInfo("TimeoutError", "", "")
 
-    assert EVENTS[events.ClaimFailed].wording(events.ClaimFailed("default", error)).endswith(": TimeoutError")
+    assert (
+        LOG_EVENTS[events.ClaimFailed]
+        .wording(events.ClaimFailed("default", error))
+        .endswith(": TimeoutError")
+    )

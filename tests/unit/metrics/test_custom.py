@@ -13,10 +13,10 @@ from .conftest import QUEUE, processor
 
 class Heard(bus.Subscriber):
     def __init__(self) -> None:
-        self.facts: list[Any] = []
+        self.events: list[Any] = []
 
-    def handle(self, fact: Any) -> None:
-        self.facts.append(fact)
+    def handle(self, event: Any) -> None:
+        self.events.append(event)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_counter_is_told_under_its_exported_name_with_labels_in_order(
     measures.inc("mails", to=7, kind="welcome")
     measures.inc("mails", 2.5, kind="bye", to="\ud800")
 
-    assert heard.facts == [
+    assert heard.events == [
         events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome", "7"), 1),
         events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("bye", "?"), 2.5),
     ]
@@ -50,14 +50,14 @@ def test_a_counter_is_told_under_its_exported_name_with_labels_in_order(
 def test_a_histogram_is_told_with_its_value(measures: Measures, heard: Heard) -> None:
     measures.observe("size_bytes", -3)
 
-    assert heard.facts == [events.MeasureObserved(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
+    assert heard.events == [events.MeasureObserved(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
 
 
 def test_the_queue_of_the_task_wins_over_the_class_s(heard: Heard) -> None:
     declared = (CounterMeasure("mails", "Mails sent."),)
     Measures(processor("Mail", measures=declared), queue="moved").inc("mails")
 
-    assert heard.facts[0].queue == "moved"
+    assert heard.events[0].queue == "moved"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_wrong_call_names_what_is_known(measures: Measures, heard: Heard, call
     with pytest.raises(ValueError, match=message):
         call(measures)
 
-    assert heard.facts == []
+    assert heard.events == []
 
 
 def test_a_class_without_measures_says_so() -> None:

@@ -97,8 +97,8 @@ def told() -> list[Any]:
     heard: list[Any] = []
 
     class Told(bus.Subscriber):
-        def handle(self, fact: Any) -> None:
-            heard.append(fact)
+        def handle(self, event: Any) -> None:
+            heard.append(event)
 
     bus.subscribe(Told())
     return heard
@@ -455,7 +455,7 @@ def test_a_taken_port_is_told_and_raised_before_anything_starts(start: Start, to
         with pytest.raises(OSError, match=rf"Cannot serve metrics on port {port} .*--metrics-port"):
             start(port=port)
 
-    assert [type(fact) for fact in told] == [events.MetricsServerFailed]
+    assert [type(event) for event in told] == [events.MetricsServerFailed]
     assert told[0].error.type == f"{CannotServe.__module__}.CannotServe"
 
 
@@ -508,8 +508,8 @@ def test_the_scrape_of_a_part_s_bug_is_told_on_standard_error_once(
 
 
 def send(served: Served, *told: Any) -> None:
-    """Have a worker of its own count facts and send them up."""
+    """Have a worker of its own count events and send them up."""
     worker = Recorder(QUEUE)
-    for fact in told:
-        worker.handle(fact)
+    for event in told:
+        worker.handle(event)
     bus.absorb(0, [("metrics", worker.take())])

@@ -43,14 +43,14 @@ class Source:
 
 class Told(bus.Subscriber):
     def __init__(self) -> None:
-        self.facts: list[events.MetricsDatabaseFailed] = []
+        self.events: list[events.MetricsDatabaseFailed] = []
 
     def wants(self, kind: type) -> bool:
         return kind is events.MetricsDatabaseFailed
 
-    def handle(self, fact: events.Fact) -> None:
-        assert isinstance(fact, events.MetricsDatabaseFailed)
-        self.facts.append(fact)
+    def handle(self, event: events.Event) -> None:
+        assert isinstance(event, events.MetricsDatabaseFailed)
+        self.events.append(event)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_a_hanging_query_holds_its_callers_for_the_timeout_only(
     assert 0.2 <= first_took < 2
     assert second_took < 0.2
     assert source.calls == 1
-    assert [fact.error.type for fact in told.facts] == ["TimeoutError"]
+    assert [event.error.type for event in told.events] == ["TimeoutError"]
 
 
 def test_a_failure_is_told_once_until_the_next_success(
@@ -164,9 +164,9 @@ def test_a_failure_is_told_once_until_the_next_success(
     for error in (OSError("one"), OSError("two"), None, OSError("three")):
         source.error = error
         sampler.answer()
-    wait_for(lambda: len(told.facts) == 2)
+    wait_for(lambda: len(told.events) == 2)
 
-    assert [fact.error.message for fact in told.facts] == ["one", "three"]
+    assert [event.error.message for event in told.events] == ["one", "three"]
 
 
 def test_stopping_ends_the_thread_and_closes_the_connection(

@@ -107,17 +107,17 @@ class TestLosses:
     def told(self):
         class Listening(bus.Subscriber):
             def __init__(self) -> None:
-                self.facts: list[TelemetryDropped] = []
+                self.events: list[TelemetryDropped] = []
 
             def wants(self, kind) -> bool:
                 return kind is TelemetryDropped
 
-            def handle(self, fact) -> None:
-                self.facts.append(fact)
+            def handle(self, event) -> None:
+                self.events.append(event)
 
         listening = Listening()
         bus.subscribe(listening)
-        yield listening.facts
+        yield listening.events
         bus.unsubscribe(listening)
 
     def test_worker_hands_its_losses_up_once(self):
@@ -170,7 +170,7 @@ class TestLosses:
         now[0] += 1
         reports.add({})
 
-        assert [(fact.reason, fact.number) for fact in told] == [
+        assert [(event.reason, event.number) for event in told] == [
             ("span_queue_full", 1),
             ("span_export_failed", 7),
             ("span_queue_full", 5),

@@ -12,8 +12,8 @@ WORKER: Final = "worker"
 ROLES: Final = (APP, MANAGER, WORKER)
 
 
-class Event(NamedTuple):
-    """Describe one event; ``values`` and ``wording`` make its fields and its message from a fact."""
+class LogEvent(NamedTuple):
+    """Describe one event; ``values`` and ``wording`` make its fields and its message from an event."""
 
     action: str
     level: int
@@ -25,14 +25,14 @@ class Event(NamedTuple):
     is_expected: Callable[[Any], bool] | None = None
     """Where this says yes the line is at info, whatever ``level`` says."""
 
-    def level_of(self, fact: Any) -> int:
-        """Return the level at which this fact is told."""
-        if self.is_expected is not None and self.is_expected(fact):
+    def level_of(self, event: Any) -> int:
+        """Return the level at which this event is told."""
+        if self.is_expected is not None and self.is_expected(event):
             return logging.INFO
         return self.level
 
     def lowest_level(self) -> int:
-        """Return the lowest level at which any fact of this kind is told."""
+        """Return the lowest level at which any event of this kind is told."""
         return self.level if self.is_expected is None else min(self.level, logging.INFO)
 
 
