@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from bench import machine, processes
 from bench.alone import database_server
@@ -92,6 +91,7 @@ def _enqueue(watch: Watch, tasks: int) -> None:
 def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
     from django_partisan.config.queues import queue_config
     from django_partisan.engine.pipe import Frames, frame
+    from django_partisan.engine.protocol import Report, RunTasks
     from django_partisan.engine.worker.executor import Executor
     from django_partisan.models import ManagerLease
     from django_partisan.sql.claiming import ID, PRIORITY, TOKEN, claim
@@ -116,14 +116,16 @@ def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
         for start in range(0, len(rows), chunk_size):
             chunk = rows[start : start + chunk_size]
             with watch.step("tasks into a frame (manager)"):
-                message = frame(("tasks", chunk, {}))
+                message = frame(RunTasks(chunk, {}))
             with watch.step("tasks out of a frame (worker)"):
-                received: list[Any] = Frames().feed(message)[0][1]
+                (received,) = Frames().feed(message)
+                assert isinstance(received, RunTasks)
             with watch.step("run: look up, decode, construct, empty body (worker)"):
-                for row in received:
+                for row in received.rows:
                     executor.execute(row)
             with watch.step("report into a frame and out of it (both)"):
-                Frames().feed(frame(("report", 1, [row[ID] for row in received], [], [], {}, [])))
+                completed = [row[ID] for row in received.rows]
+                Frames().feed(frame(Report(completed, [], [], [], {}, [])))
         with watch.step("settle", asks_server=True):
             settle_completed(
                 connection, [(row[ID], row[TOKEN]) for row in rows], config.delete_tasks_on_complete

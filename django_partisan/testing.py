@@ -36,7 +36,7 @@ from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
-from django_partisan.sql.settling import STATUS_ERROR, Outcome, settle_completed, settle_others
+from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, settle_completed
 from django_partisan.telemetry.events import ErrorInfo
 
 COMPLETED: Final = "completed"
@@ -133,12 +133,12 @@ class _Stage:
             return _ran(row, CLAIM_LOST)
         return _ran(row, *_told(outcome))
 
-    def _settle(self, outcome: Outcome) -> list[int]:
+    def _settle(self, outcome: RowChange) -> list[int]:
         try:
             with transaction.atomic(using=self._connection.alias):
-                return settle_others(self._connection, [outcome])
+                return apply_changes(self._connection, [outcome])
         except IntegrityError:  # it waits again and meets a twin: both stay, and it gives up its key
-            return settle_others(self._connection, [outcome], keep_keys=False)
+            return apply_changes(self._connection, [outcome], keep_keys=False)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def _errors_contained(connection: BaseDatabaseWrapper) -> Iterator[None]:
         connection.savepoint_rollback(savepoint)
 
 
-def _told(outcome: Outcome) -> tuple[str, float | None, str | None, ErrorInfo | None]:
+def _told(outcome: RowChange) -> tuple[str, float | None, str | None, ErrorInfo | None]:
     error = None
     if outcome.error_type is not None:
         error = ErrorInfo(outcome.error_type, outcome.error_message or "", outcome.error_traceback or "")

@@ -1,7 +1,7 @@
-"""Messages over one pipe: plain values, framed, and never blocking the manager.
+"""A pipe between a manager and a worker: framed messages that never block the manager.
 
-A frame is four bytes of length and a marshalled value. Marshal takes plain values only, so that no
-user's class can cross, or fail to be made again on the other side.
+A frame is four bytes of length and a marshalled message. Marshal takes plain values only, so no
+class of a user can cross, or fail to be made again on the other side.
 """
 
 import marshal
@@ -9,7 +9,9 @@ import os
 import select
 import struct
 from collections import deque
-from typing import Any, Final
+from typing import Final
+
+from django_partisan.engine.protocol import Message, ProtocolError, decode, encode
 
 FRAME_MAX_BYTES: Final = 1 << 30
 END: Final = "end of file"
@@ -33,7 +35,7 @@ class Frames:
         """True if part of a message came whose end has not."""
         return bool(self._pending)
 
-    def feed(self, data: bytes) -> list[Any]:
+    def feed(self, data: bytes) -> list[Message]:
         """Return the messages that ``data`` completes; raises ``Broken`` if it is none of ours."""
         pending = self._pending
         pending += data
@@ -52,16 +54,16 @@ class Frames:
         return messages
 
 
-def frame(message: Any) -> bytes:
+def frame(message: Message) -> bytes:
     """Return a message as bytes; raises ``ValueError`` if it is not made of plain values."""
-    body = marshal.dumps(message)
+    body = marshal.dumps(encode(message))
     return _length.pack(len(body)) + body
 
 
-def _loads(body: bytearray) -> Any:
+def _loads(body: bytearray) -> Message:
     try:
-        return marshal.loads(body)
-    except (EOFError, ValueError, TypeError) as error:
+        return decode(marshal.loads(body))
+    except (EOFError, ValueError, TypeError, ProtocolError) as error:
         raise Broken(f"a frame cannot be read: {error}") from error
 
 
@@ -84,7 +86,7 @@ class ManagerEnd:
         """How the pipe ends if nothing comes any more: ``END``, or ``TORN`` in the middle of a message."""
         return TORN if self._frames.torn else END
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Message) -> None:
         """Send a message, now or when the pipe takes it; raises ``Broken`` if nobody reads."""
         self._unsent.append(memoryview(frame(message)))
         self.flush()
@@ -105,7 +107,7 @@ class ManagerEnd:
             else:
                 self._unsent[0] = head[written:]
 
-    def receive(self) -> list[Any]:
+    def receive(self) -> list[Message]:
         """Return messages that have come, ``[]`` if none is whole; raises ``Broken`` at the pipe's end."""
         while True:
             try:
@@ -135,7 +137,7 @@ class WorkerEnd:
         self.fd = fd
         self._frames = Frames()
 
-    def receive(self) -> list[Any]:
+    def receive(self) -> list[Message]:
         """Wait for messages and return them; raises ``Broken`` at the end of the pipe."""
         while True:
             try:
@@ -148,9 +150,9 @@ class WorkerEnd:
             if messages:
                 return messages
 
-    def receive_available(self) -> list[Any]:
+    def receive_available(self) -> list[Message]:
         """Return the messages that have come, without waiting for more."""
-        messages: list[Any] = []
+        messages: list[Message] = []
         while self._readable():
             try:
                 data = os.read(self.fd, _READ_BYTES)
@@ -161,7 +163,7 @@ class WorkerEnd:
             messages += self._frames.feed(data)
         return messages
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Message) -> None:
         """Send a message; raises ``Broken`` if nobody reads."""
         rest = memoryview(frame(message))
         try:

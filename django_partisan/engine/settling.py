@@ -7,7 +7,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.exceptions import Unsettleable
-from django_partisan.sql.settling import STATUS_ERROR, Outcome, release, settle_completed, settle_others
+from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, release, settle_completed
 from django_partisan.telemetry.events import REASON_UNSETTLEABLE, ErrorInfo
 
 T = TypeVar("T")
@@ -29,20 +29,20 @@ class Written(NamedTuple):
 def write_outcomes(
     connection: BaseDatabaseWrapper,
     completed: Sequence[Pair],
-    others: Sequence[Outcome],
+    changes: Sequence[RowChange],
     delete: bool,
     again: bool = False,
 ) -> Written:
-    """Settle a batch in two statements; ``others`` first, which may count a crash of a completed task."""
+    """Settle a batch in two statements; ``changes`` first, which may count a crash of a completed task."""
     unsettleable: list[tuple[int, ErrorInfo]] = []
 
-    def write(outcomes: Sequence[Outcome]) -> list[int]:
-        return settle_others(connection, outcomes, again=again)
+    def write(outcomes: Sequence[RowChange]) -> list[int]:
+        return apply_changes(connection, outcomes, again=again)
 
-    def write_alone(outcome: Outcome, refusal: DatabaseError) -> list[int]:
+    def write_alone(outcome: RowChange, refusal: DatabaseError) -> list[int]:
         if isinstance(refusal, IntegrityError):
             try:  # it waits again and meets a twin: both stay, and it gives up its key
-                return settle_others(connection, [outcome], keep_keys=False, again=again)
+                return apply_changes(connection, [outcome], keep_keys=False, again=again)
             except IntegrityError as other:
                 refusal = other
         return fail((outcome.id, outcome.token), refusal)
@@ -51,14 +51,14 @@ def write_outcomes(
         error = ErrorInfo.of(Unsettleable(f"PostgreSQL refused the outcome: {str(refusal).strip()}"))
         unsettleable.append((pair[0], error))
         try:
-            return settle_others(connection, [_failure(pair, error)], again=again)
+            return apply_changes(connection, [_failure(pair, error)], again=again)
         except LOST_CONNECTION:
             raise
         except DatabaseError as other:
             _demand_writable(other)
             return []  # it is told, stays in process, and holds up no other
 
-    lost = _in_halves(others, write, write_alone)
+    lost = _in_halves(changes, write, write_alone)
     lost += _in_halves(completed, lambda some: settle_completed(connection, some, delete, again), fail)
     return Written(lost, unsettleable)
 
@@ -98,8 +98,8 @@ def _demand_writable(refusal: DatabaseError) -> None:
         raise refusal
 
 
-def _failure(pair: Pair, error: ErrorInfo) -> Outcome:
-    return Outcome(
+def _failure(pair: Pair, error: ErrorInfo) -> RowChange:
+    return RowChange(
         *pair,
         STATUS_ERROR,
         reason=REASON_UNSETTLEABLE,

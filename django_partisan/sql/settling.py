@@ -12,7 +12,7 @@ STATUS_IN_PROCESS: Final = "in_process"
 STATUS_ERROR: Final = "error"
 
 
-class Outcome(NamedTuple):
+class RowChange(NamedTuple):
     """What is written to a row when its run did not complete.
 
     ``status`` is what it becomes: ``new`` (after ``delay`` seconds), ``error``, or ``in_process`` if
@@ -55,7 +55,7 @@ _TAKEN_OVER = f"""
      WHERE task.id = outcome.id AND task.claim_token <> outcome.token
 """
 
-_OTHERS = f"""
+_APPLY = f"""
     WITH outcome AS (
         SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[],
                              %s::int[], %s::int[], %s::int[], %s::int[],
@@ -107,15 +107,18 @@ def settle_completed(
     return _lost(connection, pairs, settled, again)
 
 
-def settle_others(
-    connection: BaseDatabaseWrapper, outcomes: Sequence[Outcome], keep_keys: bool = True, again: bool = False
+def apply_changes(
+    connection: BaseDatabaseWrapper,
+    outcomes: Sequence[RowChange],
+    keep_keys: bool = True,
+    again: bool = False,
 ) -> list[int]:
     """Write outcomes, no id twice; return the ids whose claim was lost.
 
     Raises ``IntegrityError`` if a row meets a twin; ``keep_keys=False`` makes the rows give up theirs.
     """
     columns = [list(column) for column in zip(*outcomes, strict=True)]
-    settled = _ids(fetch_all(connection, _OTHERS, (*columns, keep_keys)))
+    settled = _ids(fetch_all(connection, _APPLY, (*columns, keep_keys)))
     return _lost(connection, [(outcome.id, outcome.token) for outcome in outcomes], settled, again)
 
 
@@ -124,7 +127,7 @@ def release(
 ) -> list[int]:
     """Give tasks back that were not begun; return the ids of those that were still ours.
 
-    Raises ``IntegrityError`` as ``settle_others()``.
+    Raises ``IntegrityError`` as ``apply_changes()``.
     """
     return _ids(fetch_all(connection, _RELEASE, (keep_keys, *_id_arrays(pairs))))
 

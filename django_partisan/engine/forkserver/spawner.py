@@ -19,7 +19,7 @@ from django_partisan.engine.manager.database_thread import Deliver
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.main import Inherited, worker_main
-from django_partisan.engine.worker.worker import WorkerSpec
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0

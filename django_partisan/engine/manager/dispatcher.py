@@ -1,6 +1,6 @@
 """The tasks that are ours: where each is from its claim until its outcome goes to the settler."""
 
-from typing import Any, Final
+from typing import Final
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.buffer import Buffer
@@ -19,11 +19,11 @@ from django_partisan.engine.manager.shutdown import Shutdown
 from django_partisan.engine.manager.strays import Strays
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.protocol import Report
 from django_partisan.engine.task_ref import task_ref
-from django_partisan.engine.worker.executor import CLAIM_LOST
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.sql.leasing import Orphan
-from django_partisan.sql.settling import Outcome
+from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import REASON_STOPPED, TaskClaimLost
 
@@ -116,25 +116,23 @@ class Custody:
                 worker.recall()
         return held
 
-    def on_report(self, worker: WorkerProcess, report: tuple[Any, ...]) -> None:
+    def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Take note of what came of tasks: hand their outcomes to the settler, learn their pace."""
-        _, _, completed, others, ended, measured, taken = report
-        rows = worker.let_go(completed)
+        rows = worker.let_go(report.completed)
         self._settler.complete(rows)
-        for values in others:
+        for values in report.changes:
             for row in worker.let_go([values[0]]):
                 rows.append(row)
-                self._settler.settle(row, Outcome(*values))
-        for task_id, how in ended:
-            for row in worker.let_go([task_id]):
-                rows.append(row)
-                if how == CLAIM_LOST:
-                    bus.emit(TaskClaimLost, task_ref(row, self._config.queue))
+                self._settler.settle(row, RowChange(*values))
+        rows += worker.let_go(report.settled)
+        for row in worker.let_go(report.claims_lost):
+            rows.append(row)
+            bus.emit(TaskClaimLost, task_ref(row, self._config.queue))
         self._ours(rows)
-        for processor, (runs, seconds) in measured.items():
+        for processor, (runs, seconds) in report.measured.items():
             worker.work_off(runs * self._pace.of(processor))
             self._pace.learn(processor, runs, seconds)
-        bus.absorb(worker.slot, taken)
+        bus.absorb(worker.slot, report.telemetry)
 
     def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
         """Take back tasks that a worker has not begun."""

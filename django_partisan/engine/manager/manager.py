@@ -24,7 +24,7 @@ from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.shutdown import Shutdown, handling_signals
 from django_partisan.engine.manager.snapshot import Snapshots
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.worker.worker import WorkerSpec
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (

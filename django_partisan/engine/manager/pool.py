@@ -5,22 +5,27 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Starter
 from django_partisan.engine.manager import worker_process as states
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import END, Broken, ManagerEnd
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.task_ref import task_ref
-from django_partisan.engine.worker.worker import (
-    FLUSHED,
-    READY,
-    REPORT,
-    RETIRING,
-    RETURNED,
-    WorkerSpec,
+from django_partisan.engine.protocol import (
+    Flushed,
+    Message,
+    Ready,
+    Report,
+    Retiring,
+    Returned,
+    RunTasks,
+    Stop,
+    ToWorker,
 )
+from django_partisan.engine.task_ref import task_ref
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -45,7 +50,7 @@ YOUNG_SECONDS: Final = 5.0
 class PoolOwner(Protocol):
     """What the pool tells its manager."""
 
-    def on_report(self, worker: WorkerProcess, report: tuple[Any, ...]) -> None:
+    def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Take note of what came of tasks."""
 
     def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
@@ -110,7 +115,7 @@ class Pool:
     def hand_over(self, worker: WorkerProcess, rows: list[TaskRow], claimed_at: dict[int, float]) -> None:
         """Send tasks to a worker."""
         worker.hold(rows)
-        self._send(worker, ("tasks", rows, claimed_at))
+        self._send(worker, RunTasks(rows, claimed_at))
 
     def stop(self) -> None:
         """Have every worker end when it has nothing more to run; start no more."""
@@ -156,9 +161,9 @@ class Pool:
     def _tell_to_stop(self, worker: WorkerProcess) -> None:
         if worker.state in (states.STARTING, states.READY):
             worker.state = states.STOPPING
-            self._send(worker, ("stop",))
+            self._send(worker, Stop())
 
-    def _send(self, worker: WorkerProcess, message: Any) -> None:
+    def _send(self, worker: WorkerProcess, message: ToWorker) -> None:
         if worker.pipe is None:
             return
         try:
@@ -197,24 +202,26 @@ class Pool:
         worker.pipe.close()
         worker.pipe = None
 
-    def _take(self, worker: WorkerProcess, messages: Iterable[Any]) -> None:
+    def _take(self, worker: WorkerProcess, messages: Iterable[Message]) -> None:
         for message in messages:
-            if not isinstance(message, tuple) or not message:
-                raise Broken("a message of no kind")
-            kind = message[0]
-            if kind == REPORT:
-                self._owner.on_report(worker, message)
-            elif kind == RETURNED:
-                self._owner.on_returned(worker, worker.take_back(message[1]))
-            elif kind == READY:
-                self._on_ready(worker, message[2])
-            elif kind == RETIRING:
-                self._on_retiring(worker)
-            elif kind == FLUSHED:
-                bus.absorb(worker.slot, message[1])
-                worker.peak_bytes = message[2]
+            match message:
+                case Report():
+                    self._owner.on_report(worker, message)
+                case Returned(task_ids):
+                    self._owner.on_returned(worker, worker.take_back(task_ids))
+                case Ready(version, warnings):
+                    self._on_ready(worker, version, warnings)
+                case Retiring():
+                    self._on_retiring(worker)
+                case Flushed(telemetry, peak_bytes):
+                    bus.absorb(worker.slot, telemetry)
+                    worker.peak_bytes = peak_bytes
+                case _:
+                    raise Broken(f"a worker sent {type(message).__name__}, which only managers send")
 
-    def _on_ready(self, worker: WorkerProcess, warnings: list[str]) -> None:
+    def _on_ready(self, worker: WorkerProcess, version: int, warnings: list[str]) -> None:
+        if version != protocol.VERSION:
+            raise Broken(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
         if worker.state == states.STARTING:
             worker.state = states.READY
         bus.emit(WorkerReady, self.queue, worker.slot, worker.generation, worker.pid, tuple(warnings))

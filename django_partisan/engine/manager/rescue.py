@@ -8,7 +8,7 @@ from django_partisan.engine.task_ref import task_ref
 from django_partisan.exceptions import WorkerLost
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.leasing import Orphan
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, Outcome
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     REASON_MANAGER_LOST,
@@ -60,14 +60,14 @@ class Rescue:
             return
         bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_WORKER_LOST, None)
         status = STATUS_NEW if self._shutdown.is_draining else STATUS_IN_PROCESS
-        self._settler.settle(row, Outcome(row[ID], row[TOKEN], status, crashes=1))
+        self._settler.settle(row, RowChange(row[ID], row[TOKEN], status, crashes=1))
         if not self._shutdown.is_draining:
             self._buffer.add_rescued([_with_crash(row)])
 
     def _fail(self, row: TaskRow, attempts: int, crashes: int) -> None:
         times = row[CRASHES] + crashes
         error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: its worker died {times} times while it ran."))
-        outcome = Outcome(
+        outcome = RowChange(
             row[ID],
             row[TOKEN],
             STATUS_ERROR,

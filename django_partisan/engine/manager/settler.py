@@ -19,7 +19,7 @@ from django_partisan.engine.settling import (
 )
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Outcome
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     REASON_UNSETTLEABLE,
@@ -39,13 +39,13 @@ class Batch(NamedTuple):
     """Outcomes that are written together, with the rows they are for."""
 
     completed: list[TaskRow]
-    others: list[tuple[TaskRow, Outcome]]
+    changes: list[tuple[TaskRow, RowChange]]
     released: list[TaskRow]
     again: bool = False
     """An answer to the same batch was lost before: part of it may be written."""
 
     def __len__(self) -> int:
-        return len(self.completed) + len(self.others) + len(self.released)
+        return len(self.completed) + len(self.changes) + len(self.released)
 
 
 class Settler:
@@ -65,7 +65,7 @@ class Settler:
         self._line = line
         self._requeued = requeued
         self._completed: list[TaskRow] = []
-        self._others: deque[tuple[TaskRow, Outcome]] = deque()
+        self._changes: deque[tuple[TaskRow, RowChange]] = deque()
         self._released: list[TaskRow] = []
         self._release_reason = ""
         self._under_way: Batch | None = None
@@ -79,7 +79,7 @@ class Settler:
     @property
     def unsettled(self) -> int:
         """How many outcomes are not written yet."""
-        return len(self._completed) + len(self._others) + len(self._released) + len(self._under_way or ())
+        return len(self._completed) + len(self._changes) + len(self._released) + len(self._under_way or ())
 
     @property
     def reachable(self) -> bool:
@@ -90,9 +90,9 @@ class Settler:
         """Have completed tasks settled."""
         self._completed += rows
 
-    def settle(self, row: TaskRow, outcome: Outcome) -> None:
+    def settle(self, row: TaskRow, outcome: RowChange) -> None:
         """Have another outcome settled."""
-        self._others.append((row, outcome))
+        self._changes.append((row, outcome))
         self.failed += outcome.status == STATUS_ERROR
 
     def release(self, rows: list[TaskRow], reason: str) -> None:
@@ -119,26 +119,26 @@ class Settler:
         """Return the ids of the tasks that are not settled yet."""
         batch = self._under_way or Batch([], [], [])
         rows = [*batch.completed, *batch.released, *self._completed, *self._released]
-        return [row[ID] for row in rows] + [outcome.id for _, outcome in [*batch.others, *self._others]]
+        return [row[ID] for row in rows] + [outcome.id for _, outcome in [*batch.changes, *self._changes]]
 
     def _gather(self) -> Batch:
-        others: list[tuple[TaskRow, Outcome]] = []
+        changes: list[tuple[TaskRow, RowChange]] = []
         ids: set[int] = set()
         # One statement writes a row once: a second outcome of the same task waits for the next batch.
-        while self._others and len(others) < BATCH_AT_MOST and self._others[0][1].id not in ids:
-            ids.add(self._others[0][1].id)
-            others.append(self._others.popleft())
-        if self._others:  # one of them may be a crash of a task that completed, or went back, since
-            return Batch([], others, [])
+        while self._changes and len(changes) < BATCH_AT_MOST and self._changes[0][1].id not in ids:
+            ids.add(self._changes[0][1].id)
+            changes.append(self._changes.popleft())
+        if self._changes:  # one of them may be a crash of a task that completed, or went back, since
+            return Batch([], changes, [])
         completed, self._completed = self._completed[:BATCH_AT_MOST], self._completed[BATCH_AT_MOST:]
         released, self._released = self._released, []
-        return Batch(completed, others, released)
+        return Batch(completed, changes, released)
 
     def _on_written(self, started: float, result: Any) -> None:
         batch = self._under_way
         assert batch is not None
         if isinstance(result, Exception):
-            self._under_way = Batch(batch.completed, batch.others, batch.released, again=True)
+            self._under_way = Batch(batch.completed, batch.changes, batch.released, again=True)
             bus.emit(SettleErrored, self._config.queue)
             if self._outage.fail(result):
                 bus.emit(SettleFailed, self._config.queue, len(batch), self._outage.error)
@@ -148,18 +148,18 @@ class Settler:
             failures, seconds = self._outage.end()
             bus.emit(DatabaseRestored, self._config.queue, failures, seconds)
         written, released = result
-        delays = [outcome.delay for _, outcome in batch.others if outcome.status == STATUS_NEW]
+        delays = [outcome.delay for _, outcome in batch.changes if outcome.status == STATUS_NEW]
         if delays:
             self._requeued(min(delays))  # not before it is written, or who looks for it finds nothing
         self._tell(batch, written, released, time.monotonic() - started)
 
     def _tell(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
         queue = self._config.queue
-        settled = len(batch.completed) + len(batch.others)
+        settled = len(batch.completed) + len(batch.changes)
         if settled:
             self.last_finished_at = time.time()
             if bus.wanted(OutcomesSettled):
-                rows = [*batch.completed, *(row for row, _ in batch.others)]
+                rows = [*batch.completed, *(row for row, _ in batch.changes)]
                 contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
                 ids = tuple(row[ID] for row in rows)
                 bus.emit(OutcomesSettled, queue, settled, seconds, contexts, ids)
@@ -167,7 +167,7 @@ class Settler:
             self.released += len(released)
             bus.emit(TasksReleased, queue, len(released), self._release_reason)
         if written.lost or written.unsettleable:
-            by_id = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.others)]}
+            by_id = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.changes)]}
             for task_id in written.lost:
                 bus.emit(TaskClaimLost, task_ref(by_id[task_id], queue))
             for task_id, error in written.unsettleable:
@@ -176,7 +176,7 @@ class Settler:
 
 
 def _write(connection: BaseDatabaseWrapper, batch: Batch, delete: bool) -> tuple[Written, list[int]]:
-    outcomes = [outcome for _, outcome in batch.others]
+    outcomes = [outcome for _, outcome in batch.changes]
     written = write_outcomes(connection, _pairs(batch.completed), outcomes, delete, batch.again)
     return written, write_releases(connection, _pairs(batch.released))
 

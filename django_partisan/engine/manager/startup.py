@@ -10,7 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 import django_partisan
 from django_partisan.config import observability, queues
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.worker.worker import WorkerSpec
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.exceptions import CannotStart, WrongSetting
 from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, demand_postgresql, task_database

@@ -26,7 +26,7 @@ from django_partisan.sql.claiming import (
     TaskRow,
 )
 from django_partisan.sql.connection import task_database
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Outcome, settle_completed
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange, settle_completed
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     REASON_ERROR,
@@ -58,7 +58,7 @@ class Ending(NamedTuple):
     ``values`` are told after the run and its seconds.
     """
 
-    outcome: Outcome | str
+    outcome: RowChange | str
     event: type[Event] | None
     values: tuple[Any, ...] = ()
 
@@ -82,7 +82,7 @@ class Executor:
         """How long the last run took."""
         return self.ended - self.started
 
-    def execute(self, row: TaskRow) -> Outcome | str:
+    def execute(self, row: TaskRow) -> RowChange | str:
         """Run a task in a context of its own and return its outcome; raises nothing."""
         return copy_context().run(self._execute, row)
 
@@ -112,7 +112,7 @@ class Executor:
             row[ARGUMENTS],
         )
 
-    def _execute(self, row: TaskRow) -> Outcome | str:
+    def _execute(self, row: TaskRow) -> RowChange | str:
         carries_context = row[CONTEXT] is not None
         if not carries_context and not bus.each_run_is_watched():
             ending = self._attempt(row)
@@ -126,7 +126,7 @@ class Executor:
         with bus.around(Running(run, _propagation(row[PROCESSOR]))):
             return _with_headers(self._told(row, run))
 
-    def _told(self, row: TaskRow, run: Run) -> Outcome | str:
+    def _told(self, row: TaskRow, run: Run) -> RowChange | str:
         bus.emit(TaskStarted, run)
         ending = self._attempt(row)
         if ending is None:
@@ -198,7 +198,7 @@ class Executor:
                 f"{row[PROCESSOR]}: postponed {row[POSTPONES]} times, which is the limit."
             )
             return _failed(row, REASON_MAX_POSTPONES, reached)
-        outcome = Outcome(row[ID], row[TOKEN], STATUS_NEW, float(delay), postpones=1)
+        outcome = RowChange(row[ID], row[TOKEN], STATUS_NEW, float(delay), postpones=1)
         return Ending(outcome, TaskPostponed, (float(delay), request.reason))
 
 
@@ -222,8 +222,8 @@ def _failed(row: TaskRow, reason: str, error: BaseException) -> Ending:
     return Ending(_outcome(row, STATUS_ERROR, info, reason=reason), TaskFailed, (reason, info))
 
 
-def _outcome(row: TaskRow, status: str, info: ErrorInfo, **more: Any) -> Outcome:
-    return Outcome(
+def _outcome(row: TaskRow, status: str, info: ErrorInfo, **more: Any) -> RowChange:
+    return RowChange(
         row[ID],
         row[TOKEN],
         status,
@@ -261,7 +261,7 @@ def _propagation(processor: str) -> str | None:
     return processor_class.TRACE_PROPAGATION if processor_class is not None else None
 
 
-def _with_headers(outcome: Outcome | str) -> Outcome | str:
+def _with_headers(outcome: RowChange | str) -> RowChange | str:
     """Let a task that runs again carry what the subscribers say about this run."""
     if isinstance(outcome, str) or outcome.status != STATUS_NEW:
         return outcome

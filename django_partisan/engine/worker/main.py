@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from django_partisan.engine.worker.worker import WorkerSpec
+    from django_partisan.engine.worker_spec import WorkerSpec
 
 
 class Inherited:

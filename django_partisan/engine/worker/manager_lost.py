@@ -11,7 +11,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.settling import Pair, write_outcomes, write_releases
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import open_connection
-from django_partisan.sql.settling import Outcome
+from django_partisan.sql.settling import RowChange
 
 _PAUSE_SECONDS = 0.5
 
@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 0.5
 def settle_as_orphan(
     config: QueueConfig,
     completed: Sequence[Pair],
-    others: Sequence[tuple[Any, ...]],
+    changes: Sequence[tuple[Any, ...]],
     not_begun: Sequence[TaskRow],
 ) -> None:
     """Write the outcomes and release the tasks, under the claims of the manager that is gone.
@@ -27,7 +27,7 @@ def settle_as_orphan(
     Without a database it tries until the lease is over; from then on somebody else runs the tasks.
     """
     deadline = time.monotonic() + config.lease_seconds
-    outcomes = [Outcome(*values) for values in others]
+    outcomes = [RowChange(*values) for values in changes]
     pairs = [(row[ID], row[TOKEN]) for row in not_begun]
     while True:
         with closing(open_connection(f"orphan {config.queue}")) as connection:

@@ -10,13 +10,10 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
 
 from django_partisan.engine.pipe import Broken, WorkerEnd
+from django_partisan.engine.protocol import Message, RunTasks, Stop
 from django_partisan.sql.claiming import ID, TaskRow
-
-TASKS: Final = "tasks"
-STOP: Final = "stop"
 
 
 class Inbox:
@@ -68,14 +65,17 @@ class Inbox:
             except IndexError:
                 return taken[::-1]
 
-    def _accept(self, messages: list[Any]) -> None:
+    def _accept(self, messages: list[Message]) -> None:
         for message in messages:
-            if message[0] == TASKS:
-                self.claim_times.update(message[2])
-                self._tasks.extend(message[1])
-            elif message[0] == STOP:
-                self.stopping = True
-                self._give_back([row[ID] for row in self.take_all()])
+            match message:
+                case RunTasks(rows, claim_times):
+                    self.claim_times.update(claim_times)
+                    self._tasks.extend(rows)
+                case Stop():
+                    self.stopping = True
+                    self._give_back([row[ID] for row in self.take_all()])
+                case _:
+                    raise Broken(f"a manager sent {type(message).__name__}, which only workers send")
 
     def _answer_recalls(self) -> None:  # pragma: no cover: runs in worker processes
         while os.read(self._bell, 64):

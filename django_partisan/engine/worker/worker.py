@@ -1,34 +1,29 @@
 """The worker process: take what the manager hands over, run it, report what came of it."""
 
 import contextlib
-import os
 import resource
 import sys
 import threading
 from time import monotonic
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import protocol
 from django_partisan.engine.pipe import Broken, WorkerEnd
 from django_partisan.engine.presence import WorkerPage
+from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, ToManager
 from django_partisan.engine.worker.connections import Hygiene
 from django_partisan.engine.worker.executor import COMPLETED, SETTLED, Executor
 from django_partisan.engine.worker.manager_lost import settle_as_orphan
 from django_partisan.engine.worker.prefetch import Inbox
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.connection import task_database
-from django_partisan.sql.settling import Outcome
+from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import RunsCompleted, TelemetryFlushTimedOut, TransactionLeftOpen
-
-READY: Final = "ready"
-REPORT: Final = "report"
-RETURNED: Final = "returned"
-RETIRING: Final = "retiring"
-FLUSHED: Final = "flushed"
 
 REPORT_EVERY_SECONDS: Final = 0.015
 REPORT_AT_MOST: Final = 500
@@ -38,19 +33,6 @@ MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 Figures: TypeAlias = tuple[list[float], list[float], list[int]]
 """Seconds, waits and attempts of runs of one processor."""
-
-
-class WorkerSpec(NamedTuple):
-    """What a worker is told at its start; plain values, for they cross to another process."""
-
-    config: QueueConfig
-    database: str
-    slot: int
-    generation: int
-    manager_pid: int
-    subscribe: tuple[str, dict[str, Any]] | None
-    """Dotted path of a function that subscribes who watches this worker, and its plain arguments."""
-    flush_seconds: float
 
 
 class Worker:
@@ -67,7 +49,6 @@ class Worker:
         self._hygiene = Hygiene()
         self._executor = Executor(spec.config, spec.slot, spec.generation, self._inbox.claim_times)
         self._limit = spec.config.tasks_per_worker_instance
-        self._reports = 0
         self._report_at = 0.0
         self._forget()
         connections[task_database()].settings_dict["NAME"] = spec.database
@@ -80,10 +61,10 @@ class Worker:
         self._forget()  # now that it is known who wants what
         self._inbox.start()
         try:
-            self._send((READY, os.getpid(), self._warnings))
+            self._send(Ready(protocol.VERSION, self._warnings))
             while self._turn():
                 pass
-            self._send((RETIRING,))
+            self._send(Retiring())
             self._leave()
             self._sending.acquire()  # for good: the recalling thread must not be cut off in a message
         except Broken:
@@ -125,16 +106,18 @@ class Worker:
             for database in self._hygiene.after_run():
                 bus.emit(TransactionLeftOpen, executor.run_of(row), database)
 
-    def _account(self, row: TaskRow, outcome: Outcome | str, seconds: float) -> None:
+    def _account(self, row: TaskRow, outcome: RowChange | str, seconds: float) -> None:
         self._page.busy_seconds += seconds
         self._unreported += 1
         if outcome is COMPLETED:
             self._completed.append(row[ID])
             self._tokens.append(row[TOKEN])
-        elif isinstance(outcome, Outcome):
-            self._others.append(tuple(outcome))
+        elif isinstance(outcome, RowChange):
+            self._changes.append(tuple(outcome))
+        elif outcome is SETTLED:
+            self._settled.append(row[ID])
         else:
-            self._ended.append((row[ID], outcome))
+            self._claims_lost.append(row[ID])
         measured = self._measured.get(row[PROCESSOR])
         if measured is None:
             self._measured[row[PROCESSOR]] = [1, seconds]
@@ -166,26 +149,29 @@ class Worker:
         taken = bus.take()
         if not self._unreported and not taken:
             return
-        self._reports += 1
-        self._send((REPORT, self._reports, self._completed, self._others, self._ended, self._measured, taken))
+        report = Report(
+            self._completed, self._changes, self._settled, self._claims_lost, self._measured, taken
+        )
+        self._send(report)
         self._forget()
 
     def _forget(self) -> None:
         self._unreported = 0
         self._completed: list[int] = []
         self._tokens: list[int] = []  # of the completed; the manager has them, an orphan needs them
-        self._others: list[tuple[Any, ...]] = []
-        self._ended: list[tuple[int, str]] = []
-        self._measured: dict[str, list[Any]] = {}
+        self._changes: list[tuple[Any, ...]] = []
+        self._settled: list[int] = []
+        self._claims_lost: list[int] = []
+        self._measured: dict[str, Any] = {}
         self._counted: dict[str, Figures] | None = {} if bus.wanted(RunsCompleted) else None
 
     def _give_back(self, ids: list[int]) -> None:
         """Report and return tasks that were recalled; called in the recalling thread."""
         with contextlib.suppress(Broken):  # the main thread finds out by itself, at its next message
             self._report()
-            self._send((RETURNED, ids))
+            self._send(Returned(ids))
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: ToManager) -> None:
         with self._sending:
             self._pipe.send(message)
 
@@ -193,11 +179,11 @@ class Worker:
         """Flush telemetry, within a bound, and report for the last time."""
         self._flush()
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
-        self._send((FLUSHED, bus.take(), peak_bytes))
+        self._send(Flushed(bus.take(), peak_bytes))
 
     def _leave_as_orphan(self) -> None:
         pairs = list(zip(self._completed, self._tokens, strict=True))
-        settle_as_orphan(self._spec.config, pairs, self._others, self._inbox.take_all())
+        settle_as_orphan(self._spec.config, pairs, self._changes, self._inbox.take_all())
         self._flush()
 
     def _flush(self) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django_partisan import logs, tracing
 from django_partisan.config import observability
-from django_partisan.engine.worker.worker import WorkerSpec
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus
 

@@ -10,7 +10,7 @@ from django.utils import timezone as django_timezone
 
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim
-from django_partisan.sql.settling import Outcome, release, settle_completed, settle_others
+from django_partisan.sql.settling import RowChange, apply_changes, release, settle_completed
 from tests.db.core.rows import claim_one, columns, insert, pairs, statuses
 
 pytestmark = pytest.mark.django_db
@@ -31,8 +31,8 @@ def rows(manager) -> list[TaskRow]:
     return claim(connection, "default", manager(), 3)
 
 
-def outcome(row: TaskRow, status: str = "new", **more: Any) -> Outcome:
-    return Outcome(row[ID], row[TOKEN], status, **more)
+def outcome(row: TaskRow, status: str = "new", **more: Any) -> RowChange:
+    return RowChange(row[ID], row[TOKEN], status, **more)
 
 
 def stale(row: TaskRow) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def test_another_outcome_under_an_old_token_is_reported_lost_and_writes_nothing(
     before = everything(row[ID])
     late = outcome(row, status, reason="error", error_type="KeyError")._replace(token=row[TOKEN] - 1)
 
-    assert settle_others(connection, [late]) == [row[ID]]
+    assert apply_changes(connection, [late]) == [row[ID]]
     assert everything(row[ID]) == before
 
 
@@ -84,7 +84,7 @@ def test_a_task_that_is_settled_or_released_or_gone_cannot_be_settled_again(rows
     lost = settle_completed(connection, pairs(rows), delete=False)
 
     assert set(lost) == {settled[ID], released[ID], gone[ID]}
-    assert set(settle_others(connection, [outcome(row) for row in rows])) == set(lost)
+    assert set(apply_changes(connection, [outcome(row) for row in rows])) == set(lost)
     assert release(connection, pairs(rows)) == []
 
 
@@ -102,17 +102,17 @@ def test_after_a_lost_answer_what_the_first_try_wrote_is_not_reported_lost(delet
 def test_after_a_lost_answer_other_outcomes_are_not_written_twice(rows):
     written, open_, stolen = rows
     outcomes = [outcome(row, postpones=1) for row in rows]
-    settle_others(connection, outcomes[:1])
+    apply_changes(connection, outcomes[:1])
     Task.objects.filter(pk=stolen[ID]).update(claim_token=stolen[TOKEN] + 1)
 
-    assert settle_others(connection, outcomes, again=True) == [stolen[ID]]
+    assert apply_changes(connection, outcomes, again=True) == [stolen[ID]]
     assert columns(written[ID], "postpones", "attempts") == (1, 1)
     assert columns(open_[ID], "postpones", "attempts") == (1, 1)
     assert columns(stolen[ID], "postpones", "attempts") == (0, 0)
 
 
 def test_a_postponed_task_waits_for_its_delay_and_counts(row):
-    assert settle_others(connection, [outcome(row, delay=60.0, postpones=1)]) == []
+    assert apply_changes(connection, [outcome(row, delay=60.0, postpones=1)]) == []
 
     stored = Task.objects.get()
     assert (stored.status, stored.ready, stored.claimed_by) == ("new", False, None)
@@ -122,14 +122,14 @@ def test_a_postponed_task_waits_for_its_delay_and_counts(row):
 
 
 def test_a_task_postponed_by_0_seconds_is_due_at_once(row, manager):
-    settle_others(connection, [outcome(row, delay=0.0, postpones=1)])
+    apply_changes(connection, [outcome(row, delay=0.0, postpones=1)])
 
     assert claim_one(manager())[ID] == row[ID]
 
 
 def test_a_retried_task_keeps_its_last_error_also_when_it_completes(row, manager):
     error = {"error_type": "KeyError", "error_message": "k", "error_traceback": "Traceback"}
-    settle_others(connection, [outcome(row, retries=1, **error)])
+    apply_changes(connection, [outcome(row, retries=1, **error)])
 
     assert columns(row[ID], "retries", *error) == (1, "KeyError", "k", "Traceback")
 
@@ -144,7 +144,7 @@ def test_a_failed_task_has_its_reason_its_error_and_its_end_and_is_not_due(row):
         row, "error", delay=60.0, reason="retries_exhausted", error_type="OSError", error_message="m"
     )
 
-    assert settle_others(connection, [failure]) == []
+    assert apply_changes(connection, [failure]) == []
 
     stored = Task.objects.get()
     assert (stored.status, stored.ready, stored.attempts) == ("error", False, 1)
@@ -159,7 +159,7 @@ def test_a_failed_task_has_its_reason_its_error_and_its_end_and_is_not_due(row):
 
 
 def test_a_crash_is_counted_while_the_claim_goes_on(row):
-    settle_others(connection, [outcome(row, "in_process", crashes=1)])
+    apply_changes(connection, [outcome(row, "in_process", crashes=1)])
 
     stored = Task.objects.get()
     assert (stored.status, stored.crashes, stored.attempts) == ("in_process", 1, 1)
@@ -168,13 +168,13 @@ def test_a_crash_is_counted_while_the_claim_goes_on(row):
 
 
 def test_a_run_that_is_to_lose_no_attempt_loses_none(row):
-    settle_others(connection, [outcome(row, attempts=0)])
+    apply_changes(connection, [outcome(row, attempts=0)])
 
     assert columns(row[ID], "attempts") == 0
 
 
 def test_carried_context_is_merged_and_kept_where_there_is_nothing_new(row):
-    settle_others(connection, [outcome(row, context='{"previous": "00-2-2-01"}')])
+    apply_changes(connection, [outcome(row, context='{"previous": "00-2-2-01"}')])
 
     assert columns(row[ID], "context") == {"traceparent": "00-1-1-01", "previous": "00-2-2-01"}
 
@@ -183,7 +183,7 @@ def test_context_may_come_to_a_task_that_had_none(manager):
     insert()
     row = claim_one(manager())
 
-    settle_others(connection, [outcome(row, context='{"a": "b"}')])
+    apply_changes(connection, [outcome(row, context='{"a": "b"}')])
 
     assert columns(row[ID], "context") == {"a": "b"}
 
@@ -194,7 +194,7 @@ def test_many_outcomes_of_all_kinds_are_one_statement(rows, django_assert_num_qu
     ]
 
     with django_assert_num_queries(1):
-        settle_others(connection, outcomes)
+        apply_changes(connection, outcomes)
 
     assert [statuses()[row[ID]] for row in rows] == ["new", "error", "in_process"]
 
@@ -222,7 +222,7 @@ def test_a_task_that_meets_a_twin_stays_in_the_table_and_gives_up_its_key(give_b
     def write(keep_keys: bool) -> Any:
         if give_back == "release":
             return release(connection, pairs([row]), keep_keys)
-        return settle_others(connection, [outcome(row, postpones=1)], keep_keys)
+        return apply_changes(connection, [outcome(row, postpones=1)], keep_keys)
 
     with pytest.raises(IntegrityError), transaction.atomic():
         write(keep_keys=True)
@@ -238,7 +238,7 @@ def test_a_task_that_meets_no_twin_keeps_its_key(manager):
     task = insert(unique_key=key)
     one = manager()
     release(connection, pairs([claim_one(one)]))
-    settle_others(connection, [outcome(claim_one(one), postpones=1)])
+    apply_changes(connection, [outcome(claim_one(one), postpones=1)])
 
     assert columns(task.pk, "unique_key") == key
     assert insert(unique_key=key).pk == task.pk

@@ -14,7 +14,8 @@ from django_partisan.engine.manager.database_thread import Deliver
 from django_partisan.engine.manager.manager import Manager
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
-from django_partisan.engine.worker.worker import Worker, WorkerSpec
+from django_partisan.engine.worker.worker import Worker
+from django_partisan.engine.worker_spec import WorkerSpec
 from tests.unit.engine.doubles import FakeProcess
 from tests.unit.engine.stand_ins import PATIENCE_SECONDS, config_of, wait_until
 

@@ -10,7 +10,7 @@ from django_partisan.engine.worker.executor import CLAIM_LOST, SETTLED, Executor
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.sql.settling import Outcome
+from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.events import TaskCompleted
 from tests.app.models import Note
 from tests.db.engine.rows import claimed, statuses
@@ -32,7 +32,7 @@ class Letter(BaseTaskProcessor):
             transaction.set_rollback(True)
 
 
-def execute(row: TaskRow, **settings: bool) -> Outcome | str:
+def execute(row: TaskRow, **settings: bool) -> RowChange | str:
     registry.register(Letter)
     executor = Executor(config_of(**settings), 0, 1, {})
     executor.started = time.monotonic()
@@ -57,7 +57,7 @@ def test_after_an_error_nothing_of_it_is_written_and_the_outcome_is_for_the_mana
     [row] = claimed(arguments=f'{{"args": ["{how}"], "kwargs": {{}}}}')
     outcome = execute(row)
 
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, RowChange)
     assert outcome.error_type == error
     assert statuses(row[ID]) == ["in_process"]
     assert not Note.objects.exists()
@@ -83,6 +83,6 @@ def test_a_refused_commit_fails_the_run_and_undoes_its_completion(monkeypatch):
     outcome = execute(row)
     monkeypatch.undo()
 
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, RowChange)
     assert outcome.error_message == "refused at the commit"
     assert statuses(row[ID]) == ["in_process"]

@@ -12,7 +12,7 @@ from django_partisan.engine.worker import manager_lost
 from django_partisan.engine.worker.manager_lost import settle_as_orphan
 from django_partisan.models import ManagerLease
 from django_partisan.sql.claiming import ID, TOKEN
-from django_partisan.sql.settling import Outcome
+from django_partisan.sql.settling import RowChange
 from tests.db.engine.rows import claimed, statuses
 from tests.unit.engine.stand_ins import config_of
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_all_is_settled_under_the_claims_of_the_manager_that_is_gone():
     done, failed, waits = claimed(3)
     ManagerLease.objects.all().delete()
-    outcome = Outcome(failed[ID], failed[TOKEN], "error", reason="error")
+    outcome = RowChange(failed[ID], failed[TOKEN], "error", reason="error")
 
     settle_as_orphan(config_of(), [(done[ID], done[TOKEN])], [tuple(outcome)], [waits])
 

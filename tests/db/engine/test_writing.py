@@ -11,7 +11,7 @@ from django_partisan.engine.settling import write_outcomes, write_releases
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Outcome
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from tests.db.engine.rows import claimed, enqueue, statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,8 +21,8 @@ def pairs(rows: list[TaskRow]) -> list[tuple[int, int]]:
     return [(row[ID], row[TOKEN]) for row in rows]
 
 
-def outcomes(rows: list[TaskRow], status: str = STATUS_NEW, **more: Any) -> list[Outcome]:
-    return [Outcome(row[ID], row[TOKEN], status, **more) for row in rows]
+def outcomes(rows: list[TaskRow], status: str = STATUS_NEW, **more: Any) -> list[RowChange]:
+    return [RowChange(row[ID], row[TOKEN], status, **more) for row in rows]
 
 
 def refuse(table_condition: str) -> None:
@@ -102,7 +102,7 @@ def test_claims_that_were_lost_are_returned_from_both_statements():
     rows = claimed(2)
     stale = [(row[ID], row[TOKEN] + 1000) for row in rows]
 
-    written = write_outcomes(connection, stale[:1], [Outcome(*stale[1], STATUS_ERROR)], delete=True)
+    written = write_outcomes(connection, stale[:1], [RowChange(*stale[1], STATUS_ERROR)], delete=True)
 
     assert written == (sorted(task_id for task_id, _ in stale)[::-1], [])
     assert statuses(*(row[ID] for row in rows)) == ["in_process", "in_process"]
@@ -151,11 +151,13 @@ def test_a_connection_lost_in_the_middle_is_raised_whatever_was_being_written(mo
     rows = claimed(2)
     tried: list[str] = []
 
-    def settle(connection: Any, outcomes: list[Outcome], keep_keys: bool = True, again: bool = False) -> Any:
+    def settle(
+        connection: Any, outcomes: list[RowChange], keep_keys: bool = True, again: bool = False
+    ) -> Any:
         tried.append(outcomes[0].status)
         raise DatabaseError("refused") if outcomes[0].status == STATUS_NEW else OperationalError("gone")
 
-    monkeypatch.setattr(settling, "settle_others", settle)
+    monkeypatch.setattr(settling, "apply_changes", settle)
 
     with pytest.raises(OperationalError, match="gone"):
         write_outcomes(connection, [], outcomes(rows), delete=False)

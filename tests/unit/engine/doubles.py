@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final, cast
 
 from django_partisan.config.queues import QueueConfig, queue_config
+from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Starter
 from django_partisan.engine.manager.database_thread import Call, Done, Line
 from django_partisan.engine.manager.pool import Pool, PoolOwner
@@ -18,7 +19,8 @@ from django_partisan.engine.manager.settler import Batch, Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
-from django_partisan.engine.worker.worker import READY, REPORT, WorkerSpec
+from django_partisan.engine.protocol import Ready, Report
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import Event
@@ -46,17 +48,10 @@ def spec_of(slot: int, generation: int) -> WorkerSpec:
     return WorkerSpec(config(), "", slot, generation, os.getpid(), None, 1.0)
 
 
-def report(completed: list[int], **more: Any) -> tuple[Any, ...]:
-    """Make a worker's report, as ``Worker`` sends it."""
-    return (
-        REPORT,
-        1,
-        completed,
-        more.get("others", []),
-        more.get("ended", []),
-        more.get("measured", {}),
-        more.get("taken", []),
-    )
+def report(completed: list[int], **more: Any) -> Report:
+    """Return a worker's report; what ``more`` does not name is empty."""
+    empty = Report(completed, changes=[], settled=[], claims_lost=[], measured={}, telemetry=[])
+    return empty._replace(**more)
 
 
 class Heard(Subscriber):
@@ -120,7 +115,7 @@ class FakeWorker:
             self.end.send(message)
 
     def is_ready(self) -> None:
-        self.says((READY, self.process.pid, []))
+        self.says(Ready(protocol.VERSION, []))
 
     def rung(self) -> bool:
         """Tell whether the manager rang since last asked."""

@@ -10,10 +10,10 @@ from django_partisan.engine.manager.dispatcher import NEVER, Custody
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.shutdown import Shutdown
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.worker.executor import CLAIM_LOST, SETTLED
-from django_partisan.sql.claiming import ID, TaskRow
+from django_partisan.engine.protocol import Message, Returned, RunTasks
+from django_partisan.sql.claiming import ID
 from django_partisan.sql.leasing import Orphan
-from django_partisan.sql.settling import STATUS_NEW, Outcome
+from django_partisan.sql.settling import STATUS_NEW, RowChange
 from django_partisan.telemetry.events import TaskClaimLost, TaskRescued
 from tests.unit.engine.doubles import FakeWorker, Heard, Ledger, Staged, config, report, row
 
@@ -56,8 +56,8 @@ class Scene:
         return [one[ID] for one in self.custody.buffer.rows()]
 
 
-def _ids_in(messages: list[tuple[str, list[TaskRow]]]) -> list[int]:
-    return [one[ID] for message in messages for one in message[1]]
+def _ids_in(messages: list[Message]) -> list[int]:
+    return [one[ID] for message in messages if isinstance(message, RunTasks) for one in message.rows]
 
 
 @pytest.fixture
@@ -115,9 +115,10 @@ def test_claims_tell_workers_when_they_came(scene: Scene):
 
     scene.custody.hand_over(scene.pool, before)
 
-    [(_, rows, claimed_at)] = scene.workers[0].end.receive()
-    assert rows == [row(1, token=5)]
-    assert before <= claimed_at[5] <= time.monotonic()
+    [message] = scene.workers[0].end.receive()
+    assert isinstance(message, RunTasks)
+    assert message.rows == [row(1, token=5)]
+    assert before <= message.claim_times[5] <= time.monotonic()
 
 
 def test_an_outcome_goes_to_the_settler_and_the_task_leaves_its_worker(scene: Scene, heard: Heard):
@@ -125,17 +126,15 @@ def test_an_outcome_goes_to_the_settler_and_the_task_leaves_its_worker(scene: Sc
     scene.learns_that_tasks_are_tiny()
     scene.custody.on_claimed([row(task_id) for task_id in range(1, 9)])
     assert scene.hands_over() == [[1, 2, 3, 4], [5, 6, 7, 8]]
-    postponed = Outcome(2, 1, STATUS_NEW, 5.0, postpones=1)
+    postponed = RowChange(2, 1, STATUS_NEW, 5.0, postpones=1)
 
     scene.workers[0].says(
-        report(
-            [1, 99], others=[tuple(postponed)], ended=[(3, CLAIM_LOST), (4, SETTLED)], taken=[("heard", 7)]
-        )
+        report([1, 99], changes=[tuple(postponed)], claims_lost=[3], settled=[4], telemetry=[("heard", 7)])
     )
     scene.staged.turn()
 
     batch = scene.ledger.written()
-    assert (batch.completed, batch.others) == ([row(1)], [(row(2), postponed)])
+    assert (batch.completed, batch.changes) == ([row(1)], [(row(2), postponed)])
     assert [one[ID] for one in scene.pool.held()] == [5, 6, 7, 8]
     assert [event.task.id for event in heard.of(TaskClaimLost)] == [3]
     assert heard.absorbed == [(0, 7)]
@@ -153,7 +152,7 @@ def test_a_worker_that_is_stuck_gives_its_rest_to_an_idle_one(scene: Scene):
     assert scene.workers[0].rung()
     assert scene.custody.next_at() == NEVER
 
-    scene.workers[0].says(("returned", [2]))
+    scene.workers[0].says(Returned([2]))
     scene.staged.turn()
     assert scene.hands_over()[1] == [2]
 
@@ -183,7 +182,7 @@ def test_while_draining_what_comes_goes_back_to_the_queue(scene: Scene):
     scene.shutdown.ask()
 
     scene.custody.on_claimed([row(3)])
-    scene.workers[0].says(("returned", [2]))
+    scene.workers[0].says(Returned([2]))
     scene.staged.turn()
 
     assert scene.ledger.written().released == [row(3), row(2)]
@@ -247,7 +246,7 @@ def test_a_rescued_task_that_still_runs_here_waits_too(lost: Scene):
     lost.custody.on_rescued([Orphan(None, row(1, token=2)), Orphan(None, row(5))])
     assert lost.buffered() == [5]
 
-    lost.workers[0].says(("returned", [1]))
+    lost.workers[0].says(Returned([1]))
     lost.staged.turn()
 
     assert lost.buffered() == [5, 1]

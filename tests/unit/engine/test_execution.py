@@ -21,7 +21,7 @@ from django_partisan.engine.worker.executor import (
 from django_partisan.exceptions import ClaimLost, PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
-from django_partisan.sql.settling import Outcome
+from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import (
@@ -78,15 +78,15 @@ def processor(raises: BaseException | None = None, **attributes: Any) -> type[Le
     return kind
 
 
-def execute(row: TaskRow, **settings: Any) -> Outcome | str:
+def execute(row: TaskRow, **settings: Any) -> RowChange | str:
     executor = Executor(config_of(**settings), slot=3, generation=5, claim_times={})
     executor.started = time.monotonic()
     return executor.execute(row)
 
 
-def settled(row: TaskRow, **settings: Any) -> Outcome:
+def settled(row: TaskRow, **settings: Any) -> RowChange:
     outcome = execute(row, **settings)
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, RowChange)
     return outcome
 
 
@@ -229,7 +229,7 @@ def test_a_task_that_asks_runs_again_later(asked, delay, heard):
     processor(PostponeTask(asked, "not yet"))
     outcome = settled(task(1, token=8), default_postpone_delay_seconds=7)
 
-    assert outcome == Outcome(1, 8, "new", delay, postpones=1)
+    assert outcome == RowChange(1, 8, "new", delay, postpones=1)
     [postponed] = heard.of(TaskPostponed)
     assert (postponed.delay_seconds, postponed.reason) == (delay, "not yet")
 

@@ -1,19 +1,21 @@
 """The pool: every slot has a worker, and what a worker held when it went comes back once."""
 
+import marshal
 import os
 import signal
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from django_partisan.engine import protocol
 from django_partisan.engine.manager import worker_process as states
 from django_partisan.engine.manager.pool import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, YOUNG_SECONDS
 from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.pipe import frame
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.worker.worker import FLUSHED, RETIRING, RETURNED
+from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop, encode
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry.events import (
     REASON_ERROR,
@@ -39,9 +41,9 @@ class Owner:
         self.returned: list[TaskRow] = []
         self.gone: list[tuple[int, TaskRow | None, list[TaskRow]]] = []
 
-    def on_report(self, worker: WorkerProcess, message: tuple[Any, ...]) -> None:
-        self.reports.append((worker.slot, message[2]))
-        worker.let_go(message[2])
+    def on_report(self, worker: WorkerProcess, message: Report) -> None:
+        self.reports.append((worker.slot, message.completed))
+        worker.let_go(message.completed)
 
     def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
         self.returned += rows
@@ -67,7 +69,7 @@ def working(staged: Staged) -> list[FakeWorker]:
     """Two workers that are ready; the first holds the tasks 1 to 3."""
     workers = staged.started()
     staged.pool.hand_over(workers[0].seen, [row(1), row(2), row(3)], {1: 5.0})
-    assert workers[0].end.receive() == [("tasks", [row(1), row(2), row(3)], {1: 5.0})]
+    assert workers[0].end.receive() == [RunTasks([row(1), row(2), row(3)], {1: 5.0})]
     return workers
 
 
@@ -92,7 +94,7 @@ def test_the_pool_knows_that_somebody_is_ready_once_a_worker_said_so(staged: Sta
     assert pool.nobody_ready
 
     first, second = staged.starter.workers
-    first.says(("ready", NO_PID, ["mind the gap"]))
+    first.says(Ready(protocol.VERSION, ["mind the gap"]))
     staged.turn()
     assert not pool.nobody_ready
     second.is_ready()
@@ -113,7 +115,7 @@ def test_a_pool_knows_what_its_workers_hold(staged: Staged, working: list[FakeWo
 def test_reports_and_returns_go_to_the_owner_in_order(
     staged: Staged, owner: Owner, working: list[FakeWorker]
 ):
-    working[0].says(report([1]), ("a message of a later version",), report([2]), (RETURNED, [3]))
+    working[0].says(report([1]), report([2]), Returned([3]))
 
     staged.turn()
 
@@ -136,7 +138,7 @@ def test_a_worker_that_reads_nothing_holds_up_nobody(staged: Staged, owner: Owne
     while not came and time.monotonic() < deadline:
         came += asleep.end.receive_available()
         staged.turn()
-    assert came == [("tasks", large, {})]
+    assert came == [RunTasks(large, {})]
 
 
 def test_the_loop_does_not_spin_when_nothing_is_unsent(staged: Staged, working: list[FakeWorker]):
@@ -236,14 +238,30 @@ def test_a_worker_that_speaks_nonsense_is_killed_and_hurts_no_other(
     assert owner.gone == [(0, None, [row(1), row(2), row(3), row(4)])]
 
 
-def test_a_worker_whose_message_is_of_no_kind_is_killed(
-    staged: Staged, working: list[FakeWorker], heard: Heard
+def framed(value: Any) -> bytes:
+    """Return a frame of any value, also of one that is no message."""
+    body = marshal.dumps(value)
+    return struct.pack("!I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "reason"),
+    [
+        (7, "a message of no known kind"),
+        ((99, "a message of a later version"), "a message of no known kind"),
+        (encode(Stop()), "a worker sent Stop, which only managers send"),
+        (encode(Ready(protocol.VERSION + 1, [])), f"the worker speaks protocol {protocol.VERSION + 1}"),
+    ],
+)
+def test_a_worker_whose_message_is_not_understood_is_killed(
+    nonsense: Any, reason: str, staged: Staged, working: list[FakeWorker], heard: Heard
 ):
-    working[0].says(7)
+    working[0].socket.send(framed(nonsense))
 
     staged.turn()
 
-    assert heard.of(PipeBroken) == [("default", 0, "a message of no kind")]
+    (broken,) = heard.of(PipeBroken)
+    assert reason in broken.reason
     assert working[0].seen.killed
 
 
@@ -252,7 +270,10 @@ def test_a_worker_whose_message_is_of_no_kind_is_killed(
     [
         (b"\0\0\0\4t", "torn frame"),
         (b"\xff" * 8, "a frame of 4294967295 bytes is announced"),
-        (frame(7), "a message of no kind"),
+        (
+            framed(7),
+            "a frame cannot be read: a message of no known kind: cannot unpack non-iterable int object",
+        ),
     ],
 )
 @pytest.mark.parametrize("child_keeps_pipe", [False, True])
@@ -323,13 +344,13 @@ def test_a_recycled_worker_is_replaced_while_it_still_flushes(
     staged: Staged, owner: Owner, working: list[FakeWorker], heard: Heard
 ):
     old = working[1]
-    old.says((RETIRING,))
+    old.says(Retiring())
     staged.turn()
     staged.turn()
     assert [(spec.slot, spec.generation) for spec in staged.starter.asked[2:]] == [(1, 3)]
     staged.begins(staged.starter.workers[2], 77)
 
-    old.says((FLUSHED, [("heard", "last figures")], 4096))
+    old.says(Flushed([("heard", "last figures")], 4096))
     old.exits(0)
     staged.turn()
     staged.turn()
@@ -344,7 +365,7 @@ def test_a_recycled_worker_is_replaced_while_it_still_flushes(
 def test_a_worker_that_retires_unseen_until_its_exit_is_replaced_once(
     staged: Staged, working: list[FakeWorker]
 ):
-    working[1].says((RETIRING,))
+    working[1].says(Retiring())
     working[1].exits(0)
     staged.selector.get_key(working[1].seen.exit_fd).data(1)
     staged.starter.deliver()
@@ -404,9 +425,9 @@ def test_a_stopping_pool_recalls_and_tells_every_worker_to_end(
     staged.pool.stop()
 
     assert all(worker.rung() for worker in working)
-    assert [worker.end.receive() for worker in working] == [[("stop",)], [("stop",)]]
+    assert [worker.end.receive() for worker in working] == [[Stop()], [Stop()]]
     assert not any(worker.seen.takes_tasks for worker in working)
-    working[0].says((RETURNED, [2, 3]), report([1]), (RETIRING,), (FLUSHED, [], 1))
+    working[0].says(Returned([2, 3]), report([1]), Retiring(), Flushed([], 1))
     for worker in working:
         worker.exits(0)
     staged.turn()
@@ -429,13 +450,13 @@ def test_workers_that_were_starting_when_the_pool_stopped_end_too(staged: Staged
         worker.is_ready()
     staged.turn()
 
-    assert [worker.end.receive() for worker in staged.starter.workers] == [[("stop",)], [("stop",)]]
+    assert [worker.end.receive() for worker in staged.starter.workers] == [[Stop()], [Stop()]]
     assert first.seen.state == states.STOPPING
     assert staged.pool.nobody_ready
 
 
 def test_a_retiring_worker_is_not_told_to_stop(staged: Staged, working: list[FakeWorker]):
-    working[0].says((RETIRING,))
+    working[0].says(Retiring())
     staged.turn(0.0)
 
     staged.pool.stop()
@@ -461,7 +482,7 @@ def test_a_worker_that_ended_well_was_stopped_even_if_nobody_knows_its_exit_code
     staged: Staged, working: list[FakeWorker], heard: Heard
 ):
     staged.pool.stop()
-    working[1].says((RETIRING,))
+    working[1].says(Retiring())
     working[1].exits(None)
 
     staged.turn()

@@ -9,7 +9,7 @@ from django_partisan.engine.manager.rescue import Rescue
 from django_partisan.engine.manager.shutdown import Shutdown
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
 from django_partisan.sql.leasing import Orphan
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, Outcome
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import (
     REASON_MANAGER_LOST,
     REASON_STOPPED,
@@ -48,7 +48,7 @@ def test_a_task_whose_worker_died_runs_next_and_counts_a_crash(scene: Scene, hea
     assert first is not None
     assert (first[ID], first[ATTEMPTS], first[CRASHES]) == (7, 2, MAX_CRASHES)
     assert scene.buffered() == [7, 3, 1, 8]
-    assert scene.ledger.written().others == [(begun, Outcome(7, 1, STATUS_IN_PROCESS, crashes=1))]
+    assert scene.ledger.written().changes == [(begun, RowChange(7, 1, STATUS_IN_PROCESS, crashes=1))]
     assert [(event.task.id, *event[1:]) for event in heard.of(TaskRescued)] == [(7, REASON_WORKER_LOST, None)]
 
 
@@ -57,7 +57,7 @@ def test_a_task_that_killed_too_many_workers_fails(scene: Scene, heard: Heard):
 
     scene.rescue.from_worker(begun, [])
 
-    [(_, outcome)] = scene.ledger.written().others
+    [(_, outcome)] = scene.ledger.written().changes
     assert (outcome.status, outcome.reason) == (STATUS_ERROR, REASON_WORKER_LOST)
     assert (outcome.attempts, outcome.crashes) == (1, 1)
     assert outcome.error_message == "Letter: its worker died 4 times while it ran."
@@ -82,7 +82,7 @@ def test_while_draining_what_a_dead_worker_held_goes_back_to_the_queue(scene: Sc
     scene.rescue.from_worker(row(7), [row(8)])
 
     batch = scene.ledger.written()
-    assert batch.others == [(row(7), Outcome(7, 1, STATUS_NEW, crashes=1))]
+    assert batch.changes == [(row(7), RowChange(7, 1, STATUS_NEW, crashes=1))]
     assert batch.released == [row(8)]
     assert scene.buffered() == [1]
 
@@ -95,7 +95,7 @@ def test_a_stop_by_force_gives_all_back_and_counts_nothing(begun: TaskRow | None
     scene.rescue.from_worker(begun, [row(8)])
 
     batch = scene.ledger.written()
-    assert batch.others == []
+    assert batch.changes == []
     assert [one[ID] for one in batch.released] == ([7, 8] if begun else [8])
     assert [event.reason for event in heard.of(TaskRescued)] == ([REASON_STOPPED] if begun else [])
 
@@ -117,7 +117,7 @@ def test_what_a_dead_manager_held_runs_before_all_else(scene: Scene, heard: Hear
 def test_a_task_that_killed_too_many_managers_fails(scene: Scene, heard: Heard):
     scene.rescue.from_manager([Orphan(None, row(7, crashes=MAX_CRASHES + 1))])
 
-    [(_, outcome)] = scene.ledger.written().others
+    [(_, outcome)] = scene.ledger.written().changes
     assert (outcome.status, outcome.attempts, outcome.crashes) == (STATUS_ERROR, 0, 0)
     assert outcome.error_message == "Letter: its worker died 4 times while it ran."
     assert scene.ledger.settler.failed == 1

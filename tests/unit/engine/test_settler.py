@@ -11,7 +11,7 @@ from django_partisan.engine.manager import settler as settling
 from django_partisan.engine.manager.settler import Batch, Settler
 from django_partisan.engine.settling import Written
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, Outcome
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     DatabaseRestored,
@@ -51,8 +51,8 @@ class Side:
         return batch
 
 
-def outcome(row: TaskRow, status: str = STATUS_NEW, **more: Any) -> Outcome:
-    return Outcome(row[ID], row[TOKEN], status, **more)
+def outcome(row: TaskRow, status: str = STATUS_NEW, **more: Any) -> RowChange:
+    return RowChange(row[ID], row[TOKEN], status, **more)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_batch_has_an_upper_size(side, monkeypatch):
     for number in (4, 5, 6):
         side.settler.settle(task(number), outcome(task(number)))
 
-    assert [row[ID] for row, _ in side.write().others] == [4, 5]
+    assert [row[ID] for row, _ in side.write().changes] == [4, 5]
     assert side.write() == Batch([task(3)], [(task(6), outcome(task(6)))], [])
     assert side.settler.unsettled == 0
     assert side.settler.ids() == []

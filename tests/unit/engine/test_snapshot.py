@@ -13,7 +13,7 @@ from django_partisan.engine.manager.loop_calls import Wakeup
 from django_partisan.engine.manager.shutdown import Shutdown
 from django_partisan.engine.manager.snapshot import Snapshots
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.worker.worker import RETIRING
+from django_partisan.engine.protocol import Retiring
 from tests.unit.engine.doubles import NO_PID, Ledger, Staged, config, row
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_workers_are_shown_with_what_they_run(manager: StandIn):
 
 def test_a_worker_that_retires_is_not_shown_beside_its_successor(manager: StandIn):
     old, _ = manager.staged.started()
-    old.says((RETIRING,))
+    old.says(Retiring())
     manager.staged.turn()
 
     workers = Snapshots(cast("Manager", manager))().workers

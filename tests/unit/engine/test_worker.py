@@ -15,7 +15,8 @@ from django_partisan import registry
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PAGE_BYTES, WorkerPage
 from django_partisan.engine.worker import worker as workers
-from django_partisan.engine.worker.worker import Worker, WorkerSpec
+from django_partisan.engine.worker.worker import Worker
+from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.exceptions import ClaimLost, PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow

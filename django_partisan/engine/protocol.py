@@ -1,0 +1,99 @@
+"""Every message between a manager and its workers, in both directions.
+
+A message is a named tuple of plain values. It crosses the pipe as ``(number of its kind, *fields)``,
+because marshal, which writes the frames, takes exact tuples only. Raise ``VERSION`` when a message
+changes: the manager refuses a worker that speaks another one.
+"""
+
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from django_partisan.sql.claiming import TaskRow
+
+VERSION: Final = 1
+
+
+class ProtocolError(Exception):
+    """What arrived is no message of this protocol."""
+
+
+# From the manager to a worker.
+
+
+class RunTasks(NamedTuple):
+    """Run these tasks, in this order."""
+
+    rows: list[TaskRow]
+    claim_times: dict[int, float]
+    """Monotonic times at which the claims of these rows returned, by claim token."""
+
+
+class Stop(NamedTuple):
+    """Return the tasks that have not started, finish the running one, and end."""
+
+
+# From a worker to its manager.
+
+
+class Ready(NamedTuple):
+    """The worker has loaded its code and takes tasks."""
+
+    protocol: int
+    warnings: list[str]
+
+
+class Report(NamedTuple):
+    """The runs that ended since the last report."""
+
+    completed: list[int]
+    """Ids of tasks to settle as completed."""
+    changes: list[tuple[Any, ...]]
+    """The fields of one ``RowChange`` for each run that ended otherwise."""
+    settled: list[int]
+    """Ids of tasks whose completion was committed with the run (``ATOMIC``)."""
+    claims_lost: list[int]
+    """Ids of tasks that another manager has taken over: nothing is settled."""
+    measured: dict[str, tuple[int, float]]
+    """Number of runs and their seconds in total, by processor name."""
+    telemetry: list[tuple[str, Any]]
+    """What the subscribers counted, by subscriber name."""
+
+
+class Returned(NamedTuple):
+    """Tasks that were recalled, or not started before a stop."""
+
+    task_ids: list[int]
+
+
+class Retiring(NamedTuple):
+    """The worker has run its last task; it flushes its telemetry and ends."""
+
+
+class Flushed(NamedTuple):
+    """The last message of a worker."""
+
+    telemetry: list[tuple[str, Any]]
+    peak_bytes: int
+
+
+ToWorker: TypeAlias = RunTasks | Stop
+ToManager: TypeAlias = Ready | Report | Returned | Retiring | Flushed
+Message: TypeAlias = ToWorker | ToManager
+
+_KINDS: Final[tuple[type[Message], ...]] = (RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed)
+_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
+
+
+def encode(message: Message) -> tuple[Any, ...]:
+    """Return a message as a plain tuple."""
+    return (_NUMBERS[type(message)], *message)
+
+
+def decode(values: Any) -> Message:
+    """Return the message that ``encode()`` made into ``values``; raises ``ProtocolError``."""
+    try:
+        number, *fields = values
+        kind: Any = _KINDS[number]
+        message: Message = kind(*fields)
+    except (TypeError, ValueError, IndexError) as error:
+        raise ProtocolError(f"a message of no known kind: {error}") from error
+    return message

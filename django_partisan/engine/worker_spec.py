@@ -1,0 +1,18 @@
+"""What a manager gives a worker at its start."""
+
+from typing import Any, NamedTuple
+
+from django_partisan.config.queues import QueueConfig
+
+
+class WorkerSpec(NamedTuple):
+    """What a worker is told at its start; plain values, for they cross to another process."""
+
+    config: QueueConfig
+    database: str
+    slot: int
+    generation: int
+    manager_pid: int
+    subscribe: tuple[str, dict[str, Any]] | None
+    """Dotted path of a function that subscribes who watches this worker, and its plain arguments."""
+    flush_seconds: float
