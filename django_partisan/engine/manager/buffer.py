@@ -1,4 +1,4 @@
-"""Tasks that are claimed and not yet handed over, in the order in which they run."""
+"""The claimed tasks that no worker holds yet, in the order in which they run."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Buffer:
         else:
             mine.extend(rows)
 
-    def give_back(self, rows: Iterable[TaskRow]) -> None:
+    def put_back(self, rows: Iterable[TaskRow]) -> None:
         """Add tasks that come back from a worker."""
         self.add(sorted(rows, key=_in_running_order))
 
@@ -39,7 +39,7 @@ class Buffer:
         self._rescued.extend(rows)
 
     def first(self) -> TaskRow | None:
-        """Return the task that runs next, and keep it."""
+        """Return the task that runs next, without taking it."""
         if self._rescued:
             return self._rescued[0]
         return self._rows[0] if self._rows else None
@@ -53,7 +53,7 @@ class Buffer:
         return taken
 
     def rows(self) -> list[TaskRow]:
-        """Return every task, and keep them."""
+        """Return every task, without taking it."""
         return [*self._rescued, *self._rows]
 
     def take_all(self) -> list[TaskRow]:

@@ -1,8 +1,8 @@
-"""How many tasks a worker is handed: one at a time if they are long, chunks if they are tiny.
+"""How many tasks a worker gets at a time: one if they are long, a chunk if they are tiny.
 
-No task should wait behind another while a worker idles, and no worker should wait for the manager
-between tiny tasks. So a worker is handed about thirty milliseconds of expected work; a processor that
-was never measured is expected to be long.
+No task should wait behind another while a worker is idle, and no worker should wait for the manager
+between tiny tasks. So a worker gets about thirty milliseconds of expected work; a processor that was
+never measured is expected to be long.
 """
 
 import time
@@ -17,14 +17,14 @@ from django_partisan.sql.claiming import PROCESSOR, TOKEN, TaskRow
 
 TARGET_SECONDS: Final = 0.030
 REFILL_BELOW_SECONDS: Final = 0.018
-"""More than passes between two reports, so that a worker is fed again before it has run out."""
+"""More than the time between two reports, so that a worker is fed before it has nothing left."""
 CHUNK_AT_MOST: Final = 1000
 LEAST_TASK_SECONDS: Final = 5e-6
-"""What any task costs us, even one that does nothing."""
+"""The least that a run costs, even of a task that does nothing."""
 STALE_SECONDS: Final = 0.020
-"""How long a worker may be at one task before what waits behind it goes to an idle worker."""
+"""How long a worker may run one task before the tasks behind it are recalled for an idle worker."""
 SILENT_SECONDS: Final = 0.100
-"""How long it may be without reporting those that came before, though no other worker is idle."""
+"""How long it may run one task before the tasks behind it are recalled although no worker is idle."""
 CLAIMS_REMEMBERED: Final = 1000
 
 
@@ -47,42 +47,42 @@ class Pace:
 
 
 class ClaimTimes:
-    """When each claim came, by its token, so that a worker can say how long a task was due."""
+    """When each claim returned, by its token, so that a worker can tell how long a task was due."""
 
     def __init__(self) -> None:
         self._times: OrderedDict[int, float] = OrderedDict()
 
     def note(self, rows: Sequence[TaskRow]) -> None:
-        """Note that a claim has just come; all its rows carry one token."""
+        """Note that a claim has just returned; all its rows carry one token."""
         if rows:
             self._times[rows[0][TOKEN]] = time.monotonic()
             if len(self._times) > CLAIMS_REMEMBERED:
                 self._times.popitem(last=False)
 
     def of(self, rows: Sequence[TaskRow]) -> dict[int, float]:
-        """Return the monotonic times of the claims that the rows came with, if remembered."""
+        """Return the monotonic times at which the claims of the rows returned, where known."""
         times = self._times
         return {token: times[token] for token in {row[TOKEN] for row in rows} if token in times}
 
 
-def feed(
+def chunks(
     workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace
 ) -> list[tuple[WorkerProcess, list[TaskRow]]]:
-    """Take from the buffer what each worker should be handed now; the idle first, then the least loaded."""
+    """Take from the buffer what each worker should get now; idle workers first, then the least loaded."""
     hungry = [
         w for w in workers if w.takes_tasks and (not w.held or w.expected_seconds < REFILL_BELOW_SECONDS)
     ]
     hungry.sort(key=lambda worker: (bool(worker.held), worker.expected_seconds))
-    chunks = []
+    taken = []
     for place, worker in enumerate(hungry):
         if not buffer:
             break
-        # The rest of the hungry get their share, so that a small buffer keeps all of them busy.
+        # The remaining workers get their share, so that a small buffer keeps all of them busy.
         share = -(-len(buffer) // (len(hungry) - place))
         chunk = _chunk(worker, buffer, pace, min(share, CHUNK_AT_MOST))
         if chunk:
-            chunks.append((worker, chunk))
-    return chunks
+            taken.append((worker, chunk))
+    return taken
 
 
 def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> list[TaskRow]:
@@ -109,8 +109,8 @@ def to_recall(
     stuck: list[WorkerProcess] = []
     look_at = float("inf")
     for worker in workers:
-        if len(worker.held) > 1 and not worker.recalling:
-            stale_at = max(presence.page(worker.slot).since, worker.heard_at) + patience
+        if len(worker.held) > 1 and not worker.is_recalling:
+            stale_at = max(presence.page(worker.slot).since, worker.active_at) + patience
             if stale_at <= now:
                 stuck.append(worker)
             else:

@@ -1,6 +1,12 @@
-"""A line to the database: one thread, one connection, one call at a time, results to the loop.
+"""A thread with a database connection of its own: one call at a time, results to the loop.
 
-The loop never waits for PostgreSQL. Each duty that must not wait for another has its own line.
+The loop never waits for PostgreSQL. Duties that must not wait for each other have threads of their own.
+
+| | written by |
+| --- | --- |
+| `_calls` | appended by the loop, popped by the thread |
+| `_pending` | the loop |
+| the connection, `_waiting`, `_listened_to` | the thread |
 """
 
 import os
@@ -22,12 +28,12 @@ Done: TypeAlias = Callable[[Any], None]
 Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 
 
-class Line:
-    """Run calls with a connection in a thread of its own.
+class DatabaseThread:
+    """Make calls with a connection in a thread of its own.
 
     ``deliver`` hands a function to the loop, which calls it in its own thread; ``done`` gets what
     the call returned, or the exception that it raised. After a database error the connection is
-    closed if it is of no more use, and opened anew for the next call.
+    closed if it is unusable, and opened again for the next call.
     """
 
     def __init__(self, role: str, deliver: Deliver) -> None:
@@ -40,26 +46,26 @@ class Line:
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
         self._listened_to: Any = None
-        self.pending = 0
+        self._pending = 0
         self._thread = threading.Thread(target=self._run, name=f"partisan-{role}", daemon=True)
         self._thread.start()
 
     @property
-    def busy(self) -> bool:
-        """True while a call waits or is under way; read and written by the loop alone."""
-        return self.pending > 0
+    def is_busy(self) -> bool:
+        """True while a call waits or is under way."""
+        return self._pending > 0
 
     def submit(self, call: Call, done: Done) -> None:
-        """Have the line make a call, after those submitted before."""
-        self.pending += 1
+        """Make a call after those submitted before."""
+        self._pending += 1
         self._calls.append((call, done))
         os.write(self._ring, b"!")
 
     def listen(self, notified: Callable[[set[str] | None], None]) -> None:
-        """Have the line listen for notifications.
+        """Listen for notifications from now on.
 
         ``notified`` gets the names of the queues, or ``None`` when some may have been missed: when
-        the connection is lost, and when the line listens again over another.
+        the connection is lost, and when another one listens again.
         """
         self._notified = notified
         self.submit(self._start_listening, lambda result: None)
@@ -90,7 +96,7 @@ class Line:
             while self._calls:
                 item = self._calls.popleft()
                 if item is None:
-                    self._hang_up()
+                    self._disconnect()
                     return
                 self._make(*item)
 
@@ -102,22 +108,22 @@ class Line:
                 self._start_listening(self._connection)
         except Error as error:
             result = error
-            self._drop_if_dead()
-        except Exception as error:  # a fault of ours: the loop decides, this thread goes on
+            self._disconnect_if_unusable()
+        except Exception as error:  # a fault of our own: the loop decides, this thread goes on
             result = error
-            self._hang_up()
+            self._disconnect()
         self._deliver(lambda: self._finish(done, result))
 
     def _finish(self, done: Done, result: Any) -> None:
-        self.pending -= 1
+        self._pending -= 1
         done(result)
 
-    def _drop_if_dead(self) -> None:
+    def _disconnect_if_unusable(self) -> None:
         connection = self._connection
         if connection.connection is not None and not connection.is_usable():
-            self._hang_up()
+            self._disconnect()
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         self._stop_watching()
         try:
             self._connection.close()
@@ -131,7 +137,7 @@ class Line:
         listen(connection)
         self._listened_to = connection.connection
         if self._has_listened:
-            self._tell_missed()
+            self._note_missed()
         self._has_listened = True
         self._waiting.register(connection.connection.fileno(), selectors.EVENT_READ)
 
@@ -146,13 +152,13 @@ class Line:
         try:
             queues = queues_notified(self._connection)
         except Error:
-            self._hang_up()  # the next call opens it again, and listens again
-            self._tell_missed()
+            self._disconnect()  # the next call opens it again, and listens again
+            self._note_missed()
             return
         if queues and notified is not None:
             self._deliver(lambda: notified(queues))
 
-    def _tell_missed(self) -> None:
+    def _note_missed(self) -> None:
         notified = self._notified
         if notified is not None:
             self._deliver(lambda: notified(None))

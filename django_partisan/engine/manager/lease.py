@@ -1,7 +1,7 @@
-"""Being alive, and being known to be: our own lease, and the rescue of what the dead held.
+"""The manager's heartbeat, and rescue of tasks from dead managers.
 
-A manager of this host is known to be gone as soon as nobody holds its presence file locked; any
-other is when its lease has run out.
+A manager of this host is known to be dead as soon as no process holds its presence file locked; any
+other is considered dead when its lease has expired.
 """
 
 import os
@@ -10,76 +10,88 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.manager.database_thread import Call, Done, Line
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.presence import if_gone, is_gone
 from django_partisan.sql import leasing
-from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.leasing import Colleague, Orphan
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import LeaseLost
 
 WATCH_SECONDS: Final = 1.0
-"""How often the files of colleagues on this host are looked at; that costs no query."""
+"""How often the presence files of managers on this host are checked, which costs no query."""
 RETRY_SECONDS: Final = 1.0
 
 
-class Beaten(NamedTuple):
-    """What a heartbeat came to."""
+class State(Enum):
+    """What the table knows of this manager."""
+
+    JOINING = "the first heartbeat is not answered yet"
+    HELD = "the row is confirmed, and the first rescue is done"
+    LOST = "the row was removed because the lease had expired; a new identity is to be registered"
+
+
+class HeartbeatResult(NamedTuple):
+    """Whether our row still exists, the other managers of the queue, and the tasks rescued."""
 
     is_alive: bool
     colleagues: list[Colleague]
     orphans: list[Orphan]
 
 
-class Lease:
-    """The identity and the heartbeat of a manager; ``rescued`` gets the tasks taken over, in the loop.
+class LeaseOwner(NamedTuple):
+    """Whom the lease calls, in the loop."""
 
-    ``kept`` gets, after the lease was lost, the ids of the tasks that are still ours. ``failed`` is
-    called with the error when the database did not answer: what it did may be lost with its connection.
-    """
+    rescued: Callable[[list[Orphan]], None]
+    """Gets the tasks that were rescued from dead managers."""
+    renewed: Callable[[set[int]], int]
+    """Gets, after the lease was lost, the ids of the tasks still ours; returns how many were held."""
+    failed: Callable[[Exception], None]
+    """Gets the error when the database did not answer: what it did may be unknown."""
+
+
+class Lease(Component):
+    """The identity of a manager and its heartbeat, every third of ``LEASE_SECONDS``."""
 
     def __init__(
-        self,
-        config: QueueConfig,
-        line: Line,
-        lock_name: uuid.UUID,
-        rescued: Callable[[list[Orphan]], None],
-        kept: Callable[[set[int]], int],
-        failed: Callable[[Exception], None],
+        self, config: QueueConfig, thread: DatabaseThread, lock_name: uuid.UUID, owner: LeaseOwner
     ) -> None:
         self.id = uuid.uuid4()
         self._config = config
-        self._line = line
+        self._thread = thread
         self._lock_name = lock_name
-        self._rescued = rescued
-        self._kept = kept
+        self._owner = owner
         self._host = socket.gethostname()
-        self._failed = failed
-        self._duty: tuple[Call, Done] = (self._beat, self._on_beaten)
-        """What to ask the database next; after a lost lease, to be known to it again."""
+        self._state = State.JOINING
+        self._previous_id: uuid.UUID | None = None
         self._is_registered = False
-        self._is_ready = False
-        self._beaten_at = time.monotonic()
+        self._answered_at = time.monotonic()
         self._beat_at = 0.0
         self._watch_at = 0.0
-        self._ask_at = 0.0
         self._neighbours: list[Colleague] = []
-        self._stopped = False
+        self._is_stopping = False
+        self._has_resigned = False
 
     @property
-    def is_ready(self) -> bool:
-        """True once our row stands and the first rescue is done, and while the lease is not lost."""
-        return self._is_ready
+    def is_held(self) -> bool:
+        """True once our row is confirmed and the first rescue is done, and until the lease is lost."""
+        return self._state is State.HELD
+
+    @property
+    def is_idle(self) -> bool:
+        """True while the lease is held; while the manager drains, always."""
+        return self._is_stopping or self.is_held
 
     def turn(self, now: float) -> None:
-        """Beat if it is time, or if a colleague of this host has just gone."""
-        if self._stopped or self._line.busy:
+        """Send a heartbeat if it is time, or if another manager of this host has just died."""
+        if self._has_resigned or self._thread.is_busy:
             return
         if now >= self._watch_at:
             self._watch_at = now + WATCH_SECONDS
@@ -87,49 +99,39 @@ class Lease:
                 self._beat_at = now
         if now >= self._beat_at:
             self._beat_at = now + self._config.lease_seconds / 3
-            self._line.submit(*self._duty)
+            if self._state is State.LOST:
+                self._thread.submit(self._renew, self._on_renewed)
+            else:
+                self._thread.submit(self._beat, self._on_beaten)
 
     def next_at(self) -> float:
-        """Return the monotonic time at which ``turn()`` has something to do."""
-        if self._stopped or self._line.busy:
-            return float("inf")
+        """Return the monotonic time of the next heartbeat, or of the next look at presence files."""
+        if self._has_resigned or self._thread.is_busy:
+            return NEVER
         return min(self._beat_at, self._watch_at) if self._neighbours else self._beat_at
 
+    def stop(self) -> None:
+        """Keep the lease while the manager drains; ``resign()`` ends it."""
+        self._is_stopping = True
+
     def beat_soon(self) -> None:
-        """Beat in the next turn."""
+        """Send a heartbeat in the next turn."""
         self._beat_at = 0.0
 
-    def find_unheard(self, known: list[int], found: Callable[[list[TaskRow]], None]) -> None:
-        """Look for tasks that are ours by the table though nobody here knows them.
+    def resign(self) -> None:
+        """Delete our row, and rescue nothing more."""
+        self._has_resigned = True
+        self._thread.submit(lambda connection: leasing.resign(connection, self.id), lambda result: None)
 
-        ``known`` names all that are known, and must stay so until ``found`` is called.
-        """
-        if self._line.busy or self._stopped or not self._is_ready or time.monotonic() < self._ask_at:
-            return
+    # In the database's thread.
 
-        def done(result: Any) -> None:
-            if isinstance(result, Exception):
-                self._ask_at = self._beat_at = time.monotonic() + RETRY_SECONDS
-                self._failed(result)
-            else:
-                found(result)
-
-        queue, manager = self._config.queue, self.id
-        self._line.submit(lambda connection: leasing.unheard(connection, queue, manager, known), done)
-
-    def stop(self) -> None:
-        """Take over nothing more and give up our row."""
-        self._stopped = True
-        self._line.submit(lambda connection: leasing.resign(connection, self.id), lambda result: None)
-
-    def _beat(self, connection: BaseDatabaseWrapper) -> Beaten:
+    def _beat(self, connection: BaseDatabaseWrapper) -> HeartbeatResult:
         queue = self._config.queue
-        is_first = not self._is_registered
-        if is_first:
+        if not self._is_registered:
             self._register(connection)
         beat = leasing.beat(connection, queue, self.id)
         if not beat.is_alive:
-            return Beaten(False, [], [])
+            return HeartbeatResult(False, [], [])
         orphans: list[Orphan] = []
         with ExitStack() as files:
             gone, begun = self._proven_gone(beat.colleagues, files)
@@ -137,7 +139,7 @@ class Lease:
                 orphans = leasing.take_over(connection, queue, self.id, gone, begun)
             elif beat.has_orphans:
                 orphans = leasing.adopt(connection, queue, self.id, [])
-        return Beaten(True, beat.colleagues, orphans)
+        return HeartbeatResult(True, beat.colleagues, orphans)
 
     def _register(self, connection: BaseDatabaseWrapper) -> None:
         leasing.register(
@@ -154,7 +156,7 @@ class Lease:
     def _proven_gone(
         self, colleagues: list[Colleague], files: ExitStack
     ) -> tuple[list[uuid.UUID], list[int]]:
-        """Return the colleagues of this host that are gone for certain, and the tasks they had begun."""
+        """Return the managers of this host that are certainly dead, and the tasks they had started."""
         gone: list[uuid.UUID] = []
         begun: list[int] = []
         for colleague in colleagues:
@@ -165,41 +167,42 @@ class Lease:
                     begun += ids
         return gone, begun
 
+    def _renew(self, connection: BaseDatabaseWrapper) -> set[int]:
+        self._register(connection)
+        assert self._previous_id is not None
+        return leasing.keep(connection, self._config.queue, self.id, self._previous_id)
+
+    # In the loop.
+
     def _on_beaten(self, result: Any) -> None:
-        now = time.monotonic()
         if isinstance(result, Exception):
-            if not isinstance(result, Error):
-                raise result
-            self._beat_at = now + RETRY_SECONDS
-            self._failed(result)
+            self._on_failed(result)
         elif not result.is_alive:
-            self._lose(now)
+            self._lose()
         else:
-            self._beaten_at = now
-            self._is_ready = True
+            self._answered_at = time.monotonic()
+            self._state = State.HELD
             self._neighbours = [c for c in result.colleagues if c.host == self._host]
             if result.orphans:
-                self._rescued(result.orphans)
+                self._owner.rescued(result.orphans)
 
-    def _lose(self, now: float) -> None:
-        """Take a new identity: another manager found our heartbeat too old and took our row away."""
-        previous, self.id = self.id, uuid.uuid4()
-        self._is_ready = False  # what was claimed under the new identity before the answer would be dropped
-        late = now - self._beaten_at
+    def _lose(self) -> None:
+        """Take a new identity: another manager found our heartbeat too old, and removed our row."""
+        self._previous_id, self.id = self.id, uuid.uuid4()
+        self._state = State.LOST
+        self.beat_soon()
 
-        def renew(connection: BaseDatabaseWrapper) -> set[int]:
-            self._register(connection)
-            return leasing.keep(connection, self._config.queue, self.id, previous)
+    def _on_renewed(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._on_failed(result)
+            return
+        self._state = State.HELD
+        self.beat_soon()
+        age = time.monotonic() - self._answered_at
+        bus.emit(LeaseLost, self._config.queue, age, self._owner.renewed(result))
 
-        def renewed(result: Any) -> None:
-            if isinstance(result, Exception):
-                self._beat_at = time.monotonic() + RETRY_SECONDS
-                self._failed(result)
-                return
-            self._is_ready = True
-            self._duty = (self._beat, self._on_beaten)
-            self._beat_at = 0.0
-            bus.emit(LeaseLost, self._config.queue, late, self._kept(result))
-
-        self._duty = (renew, renewed)
-        self._beat_at = 0.0
+    def _on_failed(self, error: Exception) -> None:
+        if not isinstance(error, Error):
+            raise error
+        self._beat_at = time.monotonic() + RETRY_SECONDS
+        self._owner.failed(error)

@@ -1,4 +1,4 @@
-"""How other threads and signals reach the loop: a list of calls, and a pipe that wakes it."""
+"""How other threads and signal handlers reach the loop: a list of calls, and a pipe that wakes it."""
 
 import contextlib
 import os
@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Wakeup:
-    """Hand functions to the loop; it runs them in its own thread, in order."""
+class LoopCalls:
+    """Have the loop call functions in its own thread, in order."""
 
     def __init__(self) -> None:
         self._calls: deque[Callable[[], None]] = deque()
@@ -18,11 +18,11 @@ class Wakeup:
     def deliver(self, call: Callable[[], None]) -> None:
         """Have the loop run ``call`` soon; safe from any thread and from a signal handler."""
         self._calls.append(call)
-        with contextlib.suppress(OSError):  # a pipe full of bells wakes up as well; after close() nobody does
+        with contextlib.suppress(OSError):  # a full pipe wakes the loop too; after close() nobody does
             os.write(self._ring, b"!")
 
     def run_delivered(self) -> None:
-        """Run what was handed over so far."""
+        """Call the functions delivered so far."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
         for _ in range(len(self._calls)):

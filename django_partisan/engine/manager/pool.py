@@ -1,4 +1,4 @@
-"""The worker processes of a manager: started, watched, replaced."""
+"""Start a worker in each slot, receive its messages, and replace it when it ends."""
 
 import contextlib
 import selectors
@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Starter
-from django_partisan.engine.manager import worker_process as states
-from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.restarts import Restarts
+from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.pipe import END, Broken, ManagerEnd
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import (
@@ -29,38 +30,32 @@ from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    REASON_ERROR,
-    REASON_RECYCLED,
-    REASON_SIGNAL,
-    REASON_STOPPED,
     ErrorInfo,
     PipeBroken,
     WorkerExited,
     WorkerReady,
+    WorkerSeen,
     WorkerStarted,
     WorkerStartFailed,
 )
 
-PAUSE_SECONDS: Final = 0.2
-PAUSE_AT_MOST_SECONDS: Final = 10.0
-"""The pause before a slot whose workers keep dying young is filled again doubles up to this."""
 YOUNG_SECONDS: Final = 5.0
 
 
 class PoolOwner(Protocol):
-    """What the pool tells its manager."""
+    """Who takes in what the workers hold and report."""
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
-        """Take note of what came of tasks."""
+        """Take in the outcomes of runs."""
 
     def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
-        """Take back tasks that the worker has not begun."""
+        """Take back tasks that the worker has not started."""
 
-    def on_gone(self, worker: WorkerProcess, begun: TaskRow | None, rest: list[TaskRow]) -> None:
-        """Take back what a worker held when it ended: the task that it ran, and those not begun."""
+    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow]) -> None:
+        """Take back what a worker held when it ended: the task that it ran, and those not started."""
 
 
-class Pool:
+class Pool(Component):
     """Keep one worker in each slot until told to stop."""
 
     def __init__(
@@ -77,13 +72,19 @@ class Pool:
         self._starter = starter
         self._presence = presence
         self._spec_of = spec_of
+        self._queue = spec_of(0, 0).config.queue
         self._generation = 0
-        self._starts_at: dict[int, float] = dict.fromkeys(range(slots), 0.0)
+        self._restarts = Restarts(slots)
         self._starting = 0
-        self._deaths: dict[int, int] = dict.fromkeys(range(slots), 0)
-        self._stopped = False
-        self.queue = spec_of(0, 0).config.queue
+        self._is_stopped = False
         self.workers: list[WorkerProcess] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no worker holds a task; after ``stop()``, if none lives or is being started."""
+        if self._is_stopped:
+            return self.is_empty
+        return not any(worker.held for worker in self.workers)
 
     @property
     def is_empty(self) -> bool:
@@ -92,37 +93,38 @@ class Pool:
 
     @property
     def nobody_ready(self) -> bool:
-        """True if no worker would take a task now or after those it holds."""
-        return not any(worker.state == states.READY for worker in self.workers)
+        """True if no worker takes a task, now or after those it holds."""
+        return not any(worker.state is State.READY for worker in self.workers)
 
     def held(self) -> list[TaskRow]:
         """Return the tasks that workers hold."""
         return [row for worker in self.workers for row in worker.held.values()]
 
+    def seen(self, now: float) -> tuple[WorkerSeen, ...]:
+        """Return how a snapshot shows the workers that have not retired."""
+        return tuple(self._seen(worker, now) for worker in self.workers if not worker.has_retired)
+
     def turn(self, now: float) -> None:
         """Start workers for the slots whose time has come."""
-        if self._stopped:
-            return
-        for slot, at in list(self._starts_at.items()):
-            if at <= now:
-                del self._starts_at[slot]
+        if not self._is_stopped:
+            for slot in self._restarts.take_due(now):
                 self._start(slot)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next start."""
-        return min(self._starts_at.values(), default=float("inf")) if not self._stopped else float("inf")
+        return NEVER if self._is_stopped else self._restarts.next_at()
 
-    def hand_over(self, worker: WorkerProcess, rows: list[TaskRow], claimed_at: dict[int, float]) -> None:
+    def dispatch(self, worker: WorkerProcess, rows: list[TaskRow], claim_times: dict[int, float]) -> None:
         """Send tasks to a worker."""
         worker.hold(rows)
-        self._send(worker, RunTasks(rows, claimed_at))
+        self._send(worker, RunTasks(rows, claim_times))
 
     def stop(self) -> None:
-        """Have every worker end when it has nothing more to run; start no more."""
-        self._stopped = True
+        """Have every worker end after the task that it runs; start no more."""
+        self._is_stopped = True
         for worker in self.workers:
             worker.recall()
-            self._tell_to_stop(worker)
+            self._ask_to_stop(worker)
 
     def kill(self) -> None:
         """End every worker at once."""
@@ -139,8 +141,8 @@ class Pool:
     def _on_started(self, slot: int, result: WorkerProcess | Exception) -> None:
         self._starting -= 1
         if isinstance(result, Exception):
-            bus.emit(WorkerStartFailed, self.queue, slot, ErrorInfo.of(result))
-            self._start_later(slot)
+            bus.emit(WorkerStartFailed, self._queue, slot, ErrorInfo.of(result))
+            self._restarts.later(slot)
             return
         worker = result
         self.workers.append(worker)
@@ -149,18 +151,12 @@ class Pool:
             worker.pipe.fd, selectors.EVENT_READ, lambda mask: self._on_pipe(worker, mask)
         )
         self._selector.register(worker.exit_fd, selectors.EVENT_READ, lambda mask: self._on_exit(worker))
-        bus.emit(WorkerStarted, self.queue, slot, worker.generation, worker.pid)
-        if self._stopped:
-            self._tell_to_stop(worker)
+        bus.emit(WorkerStarted, self._queue, slot, worker.generation, worker.pid)
+        if self._is_stopped:
+            self._ask_to_stop(worker)
 
-    def _start_later(self, slot: int) -> None:
-        self._deaths[slot] += 1
-        pause = min(PAUSE_SECONDS * 2 ** min(self._deaths[slot] - 1, 10), PAUSE_AT_MOST_SECONDS)
-        self._starts_at[slot] = time.monotonic() + pause
-
-    def _tell_to_stop(self, worker: WorkerProcess) -> None:
-        if worker.state in (states.STARTING, states.READY):
-            worker.state = states.STOPPING
+    def _ask_to_stop(self, worker: WorkerProcess) -> None:
+        if worker.begin_to_stop():
             self._send(worker, Stop())
 
     def _send(self, worker: WorkerProcess, message: ToWorker) -> None:
@@ -169,7 +165,7 @@ class Pool:
         try:
             worker.pipe.send(message)
         except Broken:
-            return  # its exit is told by its other descriptor, and takes care of what it held
+            return  # its exit is noticed by its other descriptor, and takes care of what it held
         self._watch_pipe(worker.pipe)
 
     def _watch_pipe(self, pipe: ManagerEnd) -> None:
@@ -184,23 +180,22 @@ class Pool:
             return
         try:
             if mask & selectors.EVENT_WRITE:
-                with contextlib.suppress(Broken):  # what it sent before it went is still to be read
+                with contextlib.suppress(Broken):  # what it sent before it ended is still to be read
                     worker.pipe.flush()
                 self._watch_pipe(worker.pipe)
             if mask & selectors.EVENT_READ:
                 self._take(worker, worker.pipe.receive())
         except Broken as broken:
             self._close_pipe(worker, str(broken))
-            worker.kill()  # it speaks nonsense, or has closed its pipe and would settle by itself
+            worker.kill()  # it sends nonsense, or has closed its pipe and would settle without us
 
     def _close_pipe(self, worker: WorkerProcess, reason: str) -> None:
         if worker.pipe is None:
             return
         if reason != END:
-            bus.emit(PipeBroken, self.queue, worker.slot, reason)
+            bus.emit(PipeBroken, self._queue, worker.slot, reason)
         self._selector.unregister(worker.pipe.fd)
-        worker.pipe.close()
-        worker.pipe = None
+        worker.close_pipe()
 
     def _take(self, worker: WorkerProcess, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -222,26 +217,23 @@ class Pool:
     def _on_ready(self, worker: WorkerProcess, version: int, warnings: list[str]) -> None:
         if version != protocol.VERSION:
             raise Broken(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
-        if worker.state == states.STARTING:
-            worker.state = states.READY
-        bus.emit(WorkerReady, self.queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
+        worker.become_ready()
+        bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
 
     def _on_retiring(self, worker: WorkerProcess) -> None:
         """Fill the slot as soon as a worker has run its last task, while it still flushes."""
-        worker.recycled = worker.state != states.STOPPING
-        worker.state = states.RETIRING
-        if worker.recycled:
-            self._deaths[worker.slot] = 0
-            self._starts_at[worker.slot] = 0.0
+        worker.retire()
+        if worker.is_recycled:
+            self._restarts.at_once(worker.slot)
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
-        worker.is_gone = True
+        worker.has_exited = True
         self._close_pipe(worker, self._take_rest(worker))
         self._starter.collect(worker, lambda code: self._on_exit_code(worker, code))
 
     def _take_rest(self, worker: WorkerProcess) -> str:
-        """Take what a worker sent before it ended and nobody has read; return how its pipe ended."""
+        """Take what a worker sent before it ended; return how its pipe ended."""
         try:
             while worker.pipe is not None:
                 messages = worker.pipe.receive()
@@ -255,38 +247,38 @@ class Pool:
     def _on_exit_code(self, worker: WorkerProcess, code: int | None) -> None:
         self.workers.remove(worker)
         page = self._presence.page(worker.slot)
-        begun = worker.held.pop(page.task_id, None) if page.task_id and not worker.recycled else None
+        begun = worker.held.pop(page.task_id, None) if page.task_id and not worker.is_recycled else None
         rest = list(worker.held.values())
         worker.held.clear()
-        name = _signal_name(-code) if code is not None and code < 0 else None
-        reason = _exit_reason(worker, code, self._stopped)
-        task = None if begun is None else task_ref(begun, self.queue)
         bus.emit(
             WorkerExited,
-            self.queue,
+            self._queue,
             worker.slot,
             worker.generation,
             worker.pid,
             code,
-            name,
-            reason,
-            task,
+            _signal_name(-code) if code is not None and code < 0 else None,
+            worker.exit_reason(code, self._is_stopped),
+            None if begun is None else task_ref(begun, self._queue),
             worker.peak_bytes,
         )
-        if not worker.recycled and not self._stopped:
-            self._replace(worker)
+        if not worker.is_recycled and not self._is_stopped:
+            self._replace(worker, has_run=page.begun > 0)
         worker.close()
-        self._owner.on_gone(worker, begun, rest)
+        self._owner.on_exited(begun, rest)
 
-    def _replace(self, worker: WorkerProcess) -> None:
-        if (
-            time.monotonic() - worker.started_at < YOUNG_SECONDS
-            and self._presence.page(worker.slot).begun == 0
-        ):
-            self._start_later(worker.slot)
+    def _replace(self, worker: WorkerProcess, has_run: bool) -> None:
+        if has_run or time.monotonic() - worker.started_at >= YOUNG_SECONDS:
+            self._restarts.at_once(worker.slot)
         else:
-            self._deaths[worker.slot] = 0
-            self._starts_at[worker.slot] = 0.0
+            self._restarts.later(worker.slot)
+
+    def _seen(self, worker: WorkerProcess, now: float) -> WorkerSeen:
+        page = self._presence.page(worker.slot)
+        row = worker.held.get(page.task_id)
+        task = None if row is None else task_ref(row, self._queue)
+        age = max(0.0, now - page.since) if page.task_id else 0.0
+        return worker.seen(task=task, run_age_seconds=age, busy_seconds=page.busy_seconds + age)
 
 
 def _signal_name(number: int) -> str:
@@ -294,15 +286,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"  # most real-time signals have no name
-
-
-def _exit_reason(worker: WorkerProcess, code: int | None, stopped: bool) -> str:
-    if worker.recycled:
-        return REASON_RECYCLED
-    if (worker.killed and stopped) or (worker.state in (states.RETIRING, states.STOPPING) and code == 0):
-        return REASON_STOPPED
-    if worker.state == states.RETIRING and code is None:
-        return REASON_STOPPED  # it had ended well, and the fork server that knew its exit code is lost
-    if code is None or code < 0:
-        return REASON_SIGNAL
-    return REASON_ERROR

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.manager.database_thread import Line
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.settling import (
     Pair,
@@ -23,7 +24,6 @@ from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     REASON_UNSETTLEABLE,
-    DatabaseRestored,
     OutcomesSettled,
     SettleErrored,
     SettleFailed,
@@ -48,32 +48,31 @@ class Batch(NamedTuple):
         return len(self.completed) + len(self.changes) + len(self.released)
 
 
-class Settler:
-    """Settle and release for one queue over one line; outcomes wait as long as the database is away.
+class Settler(Component):
+    """Settle and release the tasks of one queue; outcomes wait as long as the database is away.
 
-    ``failed`` gets how many tasks failed for good; ``waits``, once it is written that tasks wait again,
-    in how many seconds the first of them is due.
+    ``requeued`` is called once tasks wait again, with the seconds until the first of them is due.
     """
 
     def __init__(
         self,
         config: QueueConfig,
-        line: Line,
+        thread: DatabaseThread,
         requeued: Callable[[float], None],
     ) -> None:
         self._config = config
-        self._line = line
+        self._thread = thread
         self._requeued = requeued
         self._completed: list[TaskRow] = []
         self._changes: deque[tuple[TaskRow, RowChange]] = deque()
         self._released: list[TaskRow] = []
         self._release_reason = ""
         self._under_way: Batch | None = None
-        self._outage = Outage()
+        self._outage = Outage(config.queue)
         self.failed = 0
-        """How many tasks failed for good so far."""
+        """How many tasks have failed so far."""
         self.released = 0
-        """How many tasks were given back so far."""
+        """How many tasks have been released so far."""
         self.last_finished_at: float | None = None
 
     @property
@@ -82,7 +81,12 @@ class Settler:
         return len(self._completed) + len(self._changes) + len(self._released) + len(self._under_way or ())
 
     @property
-    def reachable(self) -> bool:
+    def is_idle(self) -> bool:
+        """True if every outcome is written."""
+        return not self.unsettled
+
+    @property
+    def is_reachable(self) -> bool:
         """False while settling fails."""
         return not self._outage.is_on
 
@@ -90,36 +94,36 @@ class Settler:
         """Have completed tasks settled."""
         self._completed += rows
 
-    def settle(self, row: TaskRow, outcome: RowChange) -> None:
-        """Have another outcome settled."""
-        self._changes.append((row, outcome))
-        self.failed += outcome.status == STATUS_ERROR
+    def settle(self, row: TaskRow, change: RowChange) -> None:
+        """Have the outcome of a run settled that did not complete."""
+        self._changes.append((row, change))
+        self.failed += change.status == STATUS_ERROR
 
     def release(self, rows: list[TaskRow], reason: str) -> None:
-        """Have tasks given back that were not begun, or whose run was stopped."""
+        """Have tasks released that were not started, or whose run was stopped."""
         self._released += rows
         self._release_reason = reason
 
     def turn(self, now: float) -> None:
-        """Start writing what gathered, unless a write is under way."""
-        if self._line.busy or now < self._outage.over_at:
+        """Write the outcomes that gathered, unless a write is under way."""
+        if self._thread.is_busy or now < self._outage.over_at:
             return
         batch = self._under_way or self._gather()
         if not batch:
             return
         self._under_way = batch
         call = partial(_write, batch=batch, delete=self._config.delete_tasks_on_complete)
-        self._line.submit(call, partial(self._on_written, now))
+        self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next try, or infinity."""
-        return self._outage.over_at if self._outage.is_on and not self._line.busy else float("inf")
+        """Return the monotonic time of the next try during an outage."""
+        return self._outage.over_at if self._outage.is_on and not self._thread.is_busy else NEVER
 
     def ids(self) -> list[int]:
         """Return the ids of the tasks that are not settled yet."""
         batch = self._under_way or Batch([], [], [])
         rows = [*batch.completed, *batch.released, *self._completed, *self._released]
-        return [row[ID] for row in rows] + [outcome.id for _, outcome in [*batch.changes, *self._changes]]
+        return [row[ID] for row in rows] + [change.id for _, change in [*batch.changes, *self._changes]]
 
     def _gather(self) -> Batch:
         changes: list[tuple[TaskRow, RowChange]] = []
@@ -144,16 +148,14 @@ class Settler:
                 bus.emit(SettleFailed, self._config.queue, len(batch), self._outage.error)
             return
         self._under_way = None
-        if self._outage.is_on:
-            failures, seconds = self._outage.end()
-            bus.emit(DatabaseRestored, self._config.queue, failures, seconds)
+        self._outage.end()
         written, released = result
-        delays = [outcome.delay for _, outcome in batch.changes if outcome.status == STATUS_NEW]
+        delays = [change.delay for _, change in batch.changes if change.status == STATUS_NEW]
         if delays:
-            self._requeued(min(delays))  # not before it is written, or who looks for it finds nothing
-        self._tell(batch, written, released, time.monotonic() - started)
+            self._requeued(min(delays))  # not before they are written: a look would not find them
+        self._emit(batch, written, released, time.monotonic() - started)
 
-    def _tell(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
+    def _emit(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
         queue = self._config.queue
         settled = len(batch.completed) + len(batch.changes)
         if settled:
@@ -176,8 +178,8 @@ class Settler:
 
 
 def _write(connection: BaseDatabaseWrapper, batch: Batch, delete: bool) -> tuple[Written, list[int]]:
-    outcomes = [outcome for _, outcome in batch.changes]
-    written = write_outcomes(connection, _pairs(batch.completed), outcomes, delete, batch.again)
+    changes = [change for _, change in batch.changes]
+    written = write_outcomes(connection, _pairs(batch.completed), changes, delete, batch.again)
     return written, write_releases(connection, _pairs(batch.released))
 
 

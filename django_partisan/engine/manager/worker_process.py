@@ -1,28 +1,39 @@
-"""A worker as its manager sees it: the process, its pipe, and what it holds."""
+"""A worker as its manager sees it: the process, its pipe, and the tasks that it holds."""
 
 import contextlib
 import os
 import signal
 import time
+from enum import Enum
 from multiprocessing.process import BaseProcess
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.telemetry.events import WorkerSeen
-
-STARTING: Final = "starting"
-READY: Final = "ready"
-STOPPING: Final = "stopping"
-RETIRING: Final = "retiring"
-
+from django_partisan.telemetry.events import (
+    REASON_ERROR,
+    REASON_RECYCLED,
+    REASON_SIGNAL,
+    REASON_STOPPED,
+    WorkerSeen,
+)
 
 _id = itemgetter(ID)
 
 
+class State(Enum):
+    """How far a worker has come."""
+
+    STARTING = "loads its code"
+    READY = "takes tasks"
+    STOPPING = "was asked to end"
+    ENDING = "was asked to end, and has run its last task"
+    RECYCLING = "has run as many tasks as it may, and ends without being asked"
+
+
 class WorkerProcess:
-    """One worker process, from its start to its exit."""
+    """One worker process, from its start to its exit; ``tasks_left`` is ``None`` without a limit."""
 
     def __init__(
         self,
@@ -41,50 +52,86 @@ class WorkerProcess:
         self.pipe: ManagerEnd | None = pipe
         self._bell = bell
         self.exit_fd = _exit_descriptor(process)
-        self.state = STARTING
+        self.state = State.STARTING
         self.held: dict[int, TaskRow] = {}
         self.expected_seconds = 0.0
         self.tasks_left = tasks_left
-        """How many more tasks it may be handed before it is recycled; ``None`` for any number."""
-        self.heard_at = self.started_at
-        """When it last was handed tasks or reported; monotonic."""
-        self.recalling = False
-        self.killed = False
-        self.is_gone = False
-        self.recycled = False
+        """How many more tasks it may get before it is recycled."""
+        self.active_at = self.started_at
+        """When it last got tasks or reported; monotonic."""
+        self.is_recalling = False
+        self._was_killed = False
+        self.has_exited = False
         self.peak_bytes: int | None = None
 
     @property
     def takes_tasks(self) -> bool:
-        """True if it may be handed tasks."""
+        """True if it may get tasks."""
         return (
-            self.state == READY
+            self.state is State.READY
             and self.tasks_left != 0
-            and not self.recalling
-            and not self.is_gone
+            and not self.is_recalling
+            and not self.has_exited
             and self.pipe is not None
         )
 
     @property
     def is_idle(self) -> bool:
-        """True if it is ready and holds nothing."""
-        return self.state == READY and not self.held
+        """True if it is ready and holds no task."""
+        return self.state is State.READY and not self.held
+
+    @property
+    def has_retired(self) -> bool:
+        """True if it has run its last task, and only flushes its telemetry."""
+        return self.state in (State.ENDING, State.RECYCLING)
+
+    @property
+    def is_recycled(self) -> bool:
+        """True if it ends because of ``TASKS_PER_WORKER_INSTANCE``."""
+        return self.state is State.RECYCLING
+
+    def become_ready(self) -> None:
+        """Note that it has loaded its code."""
+        if self.state is State.STARTING:
+            self.state = State.READY
+
+    def begin_to_stop(self) -> bool:
+        """Note that it is asked to end; return False if it was asked before, or ends anyway."""
+        begins = self.state in (State.STARTING, State.READY)
+        if begins:
+            self.state = State.STOPPING
+        return begins
+
+    def retire(self) -> None:
+        """Note that it has run its last task."""
+        self.state = State.ENDING if self.state is State.STOPPING else State.RECYCLING
+
+    def exit_reason(self, code: int | None, pool_is_stopped: bool) -> str:
+        """Return why it ended with an exit code, which is ``None`` if nobody knows it."""
+        if self.is_recycled:
+            return REASON_RECYCLED
+        was_asked = self.state in (State.STOPPING, State.ENDING)
+        if (self._was_killed and pool_is_stopped) or (was_asked and code == 0):
+            return REASON_STOPPED
+        if self.state is State.ENDING and code is None:
+            return REASON_STOPPED  # it ended well, and the fork server that knew its exit code is lost
+        return REASON_SIGNAL if code is None or code < 0 else REASON_ERROR
 
     def hold(self, rows: list[TaskRow]) -> None:
-        """Note that it was handed tasks."""
+        """Note that it got tasks."""
         self.held.update(zip(map(_id, rows), rows, strict=True))
-        self.heard_at = time.monotonic()
+        self.active_at = time.monotonic()
         if self.tasks_left is not None:
             self.tasks_left -= len(rows)
 
     def work_off(self, seconds: float) -> None:
         """Note that it did work that was expected to take ``seconds``."""
-        self.heard_at = time.monotonic()
+        self.active_at = time.monotonic()
         if self.held:
             self.expected_seconds = max(0.0, self.expected_seconds - seconds)
 
     def let_go(self, ids: list[int]) -> list[TaskRow]:
-        """Return the tasks of ``ids`` that it still held, and note that it holds them no more."""
+        """Return the tasks of ``ids`` that it still held; it holds them no more."""
         held = self.held
         pop = held.pop
         rows = [pop(task_id) for task_id in ids if task_id in held]
@@ -93,53 +140,57 @@ class WorkerProcess:
         return rows
 
     def take_back(self, ids: list[int]) -> list[TaskRow]:
-        """Return the tasks of ``ids``, which it has not begun, and note that it may be handed others."""
+        """Return the tasks of ``ids``, which it has not started; it may get others."""
         rows = self.let_go(ids)
-        self.recalling = False
-        self.heard_at = time.monotonic()
+        self.is_recalling = False
+        self.active_at = time.monotonic()
         if self.tasks_left is not None:
             self.tasks_left += len(rows)
         return rows
 
     def recall(self) -> None:
-        """Ask for the tasks that it has not begun; its answer comes as a message."""
-        if not self.recalling:
-            self.recalling = True
-            with contextlib.suppress(BrokenPipeError):  # it is gone; what it held comes back with its exit
+        """Ask for the tasks that it has not started; it returns them by a message."""
+        if not self.is_recalling:
+            self.is_recalling = True
+            with contextlib.suppress(BrokenPipeError):  # it has ended; its tasks come back with its exit
                 os.write(self._bell, b"!")
 
     def kill(self) -> None:
         """End it at once."""
-        if self.is_gone:
-            return  # its id may be another process's by now
-        self.killed = True
-        with contextlib.suppress(ProcessLookupError):  # it went by itself; its exit is told all the same
+        if self.has_exited:
+            return  # another process may have its id by now
+        self._was_killed = True
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself; its exit is noticed all the same
             os.kill(self.pid, signal.SIGKILL)
 
-    def close(self) -> None:
-        """Close what the manager holds of it."""
+    def close_pipe(self) -> None:
+        """Close the manager's end of its pipe."""
         if self.pipe is not None:
             self.pipe.close()
             self.pipe = None
+
+    def close(self) -> None:
+        """Close what the manager holds of it."""
+        self.close_pipe()
         os.close(self._bell)
         if self.exit_fd != self.process.sentinel:
             os.close(self.exit_fd)
 
     def seen(self, **more: Any) -> WorkerSeen:
         """Return how a snapshot shows it."""
-        state = "starting" if self.state == STARTING else "busy" if self.held else "idle"
+        state = "starting" if self.state is State.STARTING else "busy" if self.held else "idle"
         return WorkerSeen(self.slot, self.generation, self.pid, state, **more)
 
 
 def _exit_descriptor(process: BaseProcess) -> int:
-    """Return a descriptor that becomes readable when the process is gone.
+    """Return a descriptor that becomes readable when the process has ended.
 
-    The sentinel of a fork server's child also fires when the fork server is lost, which is no death
-    of the worker; a pidfd does not.
+    The sentinel of a fork server's child also becomes readable when the fork server is lost, although
+    the worker lives; a pidfd does not.
     """
     if hasattr(os, "pidfd_open") and process.pid is not None:
         try:
             return os.pidfd_open(process.pid)
         except OSError:
-            pass  # gone already, or a kernel without it: the sentinel tells
+            pass  # it has ended, or the kernel is too old: the sentinel serves
     return process.sentinel

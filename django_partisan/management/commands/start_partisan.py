@@ -13,6 +13,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.forkserver.spawner import demand_short_temporary_folder
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
@@ -121,13 +122,13 @@ class Command(BaseCommand):
         config = queues.queue_config(queue, **given)
         startup.demand_database(options["wait_for_database"])
         with watching.manager_watched(config, options) as watch:
-            manager = Manager(config, watch.spec_of_worker, _ending(options))
+            manager = Manager(config, watch.spec_of_worker, _until(options))
             self._say(startup.describe(config))
             if options["autoreload"]:
                 _stop_before_exit(manager)
             code = manager.run(watch.serve)
         if options["once"] or options["until_empty"]:
-            self._say_what_waits(config, manager.settler.failed)
+            self._say_what_waits(config, manager.failed)
             return code
         return EXIT_OK if code != 1 else code
 
@@ -153,21 +154,17 @@ def _spellings(name: str) -> list[str]:
     return list(dict.fromkeys(["--" + name.replace("_", "-"), "--" + name]))
 
 
-def _ending(options: dict[str, Any]) -> Any:
+def _until(options: dict[str, Any]) -> Until | None:
     if options["once"]:
-        return lambda manager: manager.is_idle
-    if options["until_empty"]:
-        return lambda manager: manager.is_idle and manager.claimer.next_due_in is None
-    return None
+        return Until.IDLE
+    return Until.EMPTY if options["until_empty"] else None
 
 
 def _stop_before_exit(manager: Manager) -> None:
     """Drain when the reloader ends the process, since multiprocessing would wait for the workers."""
 
     def stop() -> None:
-        for _ in range(2):  # the second time by force
-            if not manager.has_ended.is_set():
-                manager.wakeup.deliver(manager.shutdown.ask)
-                manager.has_ended.wait(AUTORELOAD_STOP_SECONDS)
+        if not manager.stop(AUTORELOAD_STOP_SECONDS):
+            manager.stop(AUTORELOAD_STOP_SECONDS)  # by force
 
     atexit.register(stop)

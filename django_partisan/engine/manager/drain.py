@@ -1,4 +1,4 @@
-"""The stages of stopping, and the signals that ask for them."""
+"""How a manager stops: serve, then drain when asked, then end by force; and the signals that ask."""
 
 import signal
 import threading
@@ -8,55 +8,56 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from django_partisan.engine.manager.component import NEVER, Component
+
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-class Shutdown:
-    """Serve, then drain when asked, then stop by force when asked again or when time is up."""
+class Drain(Component):
+    """Note how far stopping has come; time limits in seconds, ``None`` for no limit."""
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
-        self._asked = 0
-        self.draining_since: float | None = None
+        self._since: float | None = None
         self.signal: str | None = None
+        """The name of the signal that asked first."""
         self.forced_at: float | None = None
 
     @property
-    def is_draining(self) -> bool:
-        """True from the first request on."""
-        return self.draining_since is not None
-
-    def ask(self, name: str | None = None) -> None:
-        """Ask to drain; ask again to stop by force."""
-        self._asked += 1
-        if self.draining_since is None:
-            self.draining_since = time.monotonic()
-            self.signal = name
-        else:
-            self._force()
+    def is_on(self) -> bool:
+        """True from the first request on: nothing new begins, and what has not started is released."""
+        return self._since is not None
 
     @property
     def is_forced(self) -> bool:
         """True once running tasks are to be ended."""
         return self.forced_at is not None
 
+    def ask(self, signal_name: str | None = None) -> None:
+        """Ask to drain; ask again to end running tasks by force."""
+        if self._since is None:
+            self._since = time.monotonic()
+            self.signal = signal_name
+        else:
+            self._force()
+
     def turn(self, now: float) -> None:
-        """Go on to force if the time for draining is up."""
+        """End running tasks by force if the time for draining is up."""
         if now >= self.next_at():
             self._force()
+
+    def next_at(self) -> float:
+        """Return the monotonic time at which draining ends by force."""
+        if self._since is None or self._timeout is None or self.is_forced:
+            return NEVER
+        return self._since + self._timeout
 
     def _force(self) -> None:
         self.forced_at = self.forced_at or time.monotonic()
 
-    def next_at(self) -> float:
-        """Return the monotonic time at which draining ends by force."""
-        if self.draining_since is None or self._timeout is None or self.is_forced:
-            return float("inf")
-        return self.draining_since + self._timeout
-
 
 @contextmanager
-def handling_signals(shutdown: Shutdown, deliver: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+def handling_signals(drain: Drain, deliver: Callable[[Callable[[], None]], None]) -> Iterator[None]:
     """Have TERM and INT ask for the next stage; a handler only notes the signal and wakes the loop."""
 
     if threading.current_thread() is not threading.main_thread():
@@ -65,7 +66,7 @@ def handling_signals(shutdown: Shutdown, deliver: Callable[[Callable[[], None]],
 
     def note(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        deliver(lambda: shutdown.ask(name))
+        deliver(lambda: drain.ask(name))
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:

@@ -1,0 +1,105 @@
+"""Promote scheduled tasks when their time comes, and know when the next one is due."""
+
+import time
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.sql import claiming
+from django_partisan.sql.claiming import Ahead
+
+PROMOTE_AT_MOST: Final = 5000
+SOON_SECONDS: Final = 0.1
+"""After this time a look is repeated that may have come too early."""
+
+
+class Look(NamedTuple):
+    """What a look at the queue found, and the monotonic time at which it began."""
+
+    began_at: float
+    ahead: Ahead
+
+
+class Promoter(Component):
+    """Look at the queue every ``SLEEP_DELAY_SECONDS``, or earlier when asked.
+
+    A look makes the scheduled tasks that are due ready, so that claims find them, and tells whether
+    any task is ready and when the next one is due. The claimer takes each look with ``take_look()``.
+    """
+
+    def __init__(self, config: QueueConfig, thread: DatabaseThread, outage: Outage) -> None:
+        self._config = config
+        self._thread = thread
+        self._outage = outage
+        self._look_at = 0.0
+        self._repeats = False
+        self._look: Look | None = None
+        self._any_due = False
+        self._is_stopped = False
+        self.looked_from = 0.0
+        """When the last look that returned began; monotonic."""
+        self.next_due_in: float | None = None
+        """Seconds until the next scheduled task was due, at the last look."""
+
+    def turn(self, now: float) -> None:
+        """Look if it is time."""
+        if now < self.next_at():
+            return
+        repeats, self._repeats = self._repeats, False
+        self._look_at = now + self._config.sleep_delay_seconds
+        look = partial(claiming.look_ahead, queue=self._config.queue, limit=PROMOTE_AT_MOST)
+        self._thread.submit(look, partial(self._on_looked, now, repeats))
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next look."""
+        if self._is_stopped or self._thread.is_busy:
+            return NEVER
+        return max(self._look_at, self._outage.over_at)
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing was due at the last look, and no look is due or under way."""
+        if self._thread.is_busy:
+            return False
+        return self._is_stopped or not (self._any_due or self._look_at <= time.monotonic())
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._is_stopped = True
+
+    def look_now(self, repeats: bool = False) -> None:
+        """Look in the next turn; with ``repeats``, once more a moment after that look."""
+        self._look_at = 0.0
+        self._repeats = repeats
+
+    def look_soon(self) -> None:
+        """Look again in a moment."""
+        self._look_at = min(self._look_at, time.monotonic() + SOON_SECONDS)
+
+    def expect(self, seconds: float) -> None:
+        """Note that a waiting task will be due in ``seconds``."""
+        self._look_at = min(self._look_at, time.monotonic() + seconds)
+        self.next_due_in = seconds if self.next_due_in is None else min(self.next_due_in, seconds)
+
+    def take_look(self) -> Look | None:
+        """Return the last look if it was not taken yet."""
+        look, self._look = self._look, None
+        return look
+
+    def _on_looked(self, began_at: float, repeats: bool, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._outage.fail(result)
+            self._look_at = 0.0
+            return
+        self._outage.end()
+        self._look = Look(began_at, result)
+        self.looked_from = began_at
+        self.next_due_in = result.next_due_in
+        self._any_due = result.any_due
+        if repeats or result.promoted >= PROMOTE_AT_MOST:
+            self.look_soon()
+        if result.next_due_in is not None:
+            self.expect(result.next_due_in)
