@@ -3,10 +3,10 @@
 import uuid
 
 import pytest
+from django_partisan.engine.manager.shutdown import Shutdown
 
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.rescue import Rescue
-from django_partisan.engine.manager.shutdown import Shutdown
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
 from django_partisan.sql.leasing import Orphan
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
@@ -17,7 +17,10 @@ from django_partisan.telemetry.events import (
     TaskFailed,
     TaskRescued,
 )
-from tests.unit.engine.doubles import Heard, Ledger, config, row
+from tests.support.engine import SettlerHarness as Ledger
+from tests.support.engine import config_of as config
+from tests.support.events import RecordedEvents as Heard
+from tests.support.rows import task_row as row
 
 MAX_CRASHES = 3
 
