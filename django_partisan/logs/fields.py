@@ -1,15 +1,17 @@
-"""The fields of a log event: their names, their types, and the events they are taken from."""
+"""The fields of log events: names and types, and the values that several log events share."""
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final, NamedTuple, Protocol
 
 from django_partisan.config import observability
 from django_partisan.telemetry import redaction
-from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef
+from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef, WorkerExited, WorkerReady, WorkerStarted
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 ERROR_MESSAGE_MAX_BYTES: Final = 1024
 IDS_MAX: Final = 100
-"""At most so many task ids are named in one line."""
+"""How many task ids one line names at most."""
 
 
 class Field(NamedTuple):
@@ -26,6 +28,10 @@ def keyword(name: str, optional: bool = False) -> Field:
 
 def long(name: str, optional: bool = False) -> Field:
     return Field(name, "long", optional)
+
+
+def optional(*fields: Field) -> tuple[Field, ...]:
+    return tuple(field._replace(optional=True) for field in fields)
 
 
 COMMON: Final = (
@@ -52,7 +58,7 @@ COMMON: Final = (
     keyword("partisan.queue.name", optional=True),
     keyword("labels.*", optional=True),
 )
-"""Every line has these; ``event.action`` is absent from what a task itself logs."""
+"""Every line has these; lines that a task itself logs have no ``event.action``."""
 
 QUEUE: Final = keyword("partisan.queue.name")
 DURATION: Final = long("event.duration")
@@ -88,6 +94,15 @@ WORKER_FIELDS: Final = (
     long("partisan.worker.generation"),
     long("partisan.worker.pid"),
 )
+
+
+class Failure(Protocol):
+    """An event of something that a queue's manager could not do."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def error(self) -> ErrorInfo: ...
 
 
 def nanoseconds(seconds: float) -> int:
@@ -139,11 +154,26 @@ def of_error(error: ErrorInfo) -> dict[str, Any]:
     return fields
 
 
-def of_worker(queue: str, slot: int, generation: int, pid: int) -> dict[str, Any]:
-    """Return the fields that name a worker process."""
+def of_failure(event: Failure) -> dict[str, Any]:
+    """Return the queue and the fields error.*."""
+    return {"partisan.queue.name": event.queue, **of_error(event.error)}
+
+
+def of_ids(task_ids: Iterable[int]) -> list[str]:
+    """Return the first 100 of some task ids, as keywords."""
+    return [str(task_id) for task_id in islice(task_ids, IDS_MAX)]
+
+
+def known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` without those that are ``None``."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, Any]:
+    """Return the fields P of a worker process."""
     return {
-        "partisan.queue.name": queue,
-        "partisan.worker.slot": slot,
-        "partisan.worker.generation": generation,
-        "partisan.worker.pid": pid,
+        "partisan.queue.name": event.queue,
+        "partisan.worker.slot": event.slot,
+        "partisan.worker.generation": event.generation,
+        "partisan.worker.pid": event.pid,
     }

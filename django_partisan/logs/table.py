@@ -1,20 +1,22 @@
-"""Every log event there is: the code, the documentation and the tests all read ``LOG_EVENTS``."""
+"""The table of all log events, which the code, the documentation and the tests read.
+
+Importing the modules declares their log events, in the order in which the documentation lists them.
+"""
 
 import logging
 from collections.abc import Iterator
-from typing import Final
 
+import django_partisan.logs.task_events  # isort: split
+
+import django_partisan.logs.process_events  # noqa: F401
 from django_partisan.logs.fields import Field
-from django_partisan.logs.log_event import LogEvent
-from django_partisan.logs.process_events import PROCESS_LOG_EVENTS
-from django_partisan.logs.task_events import TASK_LOG_EVENTS
+from django_partisan.logs.log_event import LOG_EVENTS
 
-LOG_EVENTS: Final[dict[type, LogEvent]] = {**TASK_LOG_EVENTS, **PROCESS_LOG_EVENTS}
-"""By the kind of event that each is made of."""
+__all__ = ["LOG_EVENTS", "event_rows"]
 
 
 def event_rows() -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield, for the documentation, each event's action, level, tellers, fields and occasion."""
+    """Yield, for the documentation, each log event's action, level, roles, fields and occasion."""
     for log_event in LOG_EVENTS.values():
         level = logging.getLevelName(log_event.level).lower()
         if log_event.is_expected is not None:

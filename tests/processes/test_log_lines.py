@@ -26,6 +26,7 @@ WORKER = """
 import sys
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django_partisan"], LOGGING_CONFIG=None)
+from django_partisan import outcomes
 from django_partisan.telemetry import bus, events
 from django_partisan import logs
 
@@ -36,7 +37,7 @@ print("ready", file=sys.stderr, flush=True)
 sys.stdin.readline()
 for number in range(int(count)):
     run = events.Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
-    bus.emit(events.TaskFailed, run, 0.1, events.REASON_ERROR, error)
+    bus.emit(events.TaskFailed, run, 0.1, outcomes.REASON_ERROR, error)
 print("lost", bus.swallowed["logs"], file=sys.stderr, flush=True)
 """
 

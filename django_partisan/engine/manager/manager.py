@@ -25,14 +25,10 @@ from django_partisan.engine.manager.shutdown import Shutdown, handling_signals
 from django_partisan.engine.manager.snapshot import Snapshots
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker.worker import WorkerSpec
+from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    REASON_STOPPED,
-    ManagerDraining,
-    ManagerStarted,
-    ManagerStopped,
-)
+from django_partisan.telemetry.events import ManagerDraining, ManagerStarted, ManagerStopped
 
 LONGEST_WAIT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0

@@ -21,13 +21,10 @@ from django_partisan.engine.worker.worker import (
     RETURNED,
     WorkerSpec,
 )
+from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    REASON_ERROR,
-    REASON_RECYCLED,
-    REASON_SIGNAL,
-    REASON_STOPPED,
     ErrorInfo,
     PipeBroken,
     WorkerExited,

@@ -16,7 +16,7 @@ def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(bus, "_subscribers", [])
-    monkeypatch.setattr(bus, "_told", set())
+    monkeypatch.setattr(bus, "_reported", set())
     counted = bus.swallowed.copy()
     bus.swallowed.clear()
     bus.refresh()

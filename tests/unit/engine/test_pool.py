@@ -14,12 +14,9 @@ from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import frame
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker.worker import FLUSHED, RETIRING, RETURNED
+from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry.events import (
-    REASON_ERROR,
-    REASON_RECYCLED,
-    REASON_SIGNAL,
-    REASON_STOPPED,
     PipeBroken,
     WorkerExited,
     WorkerReady,

@@ -19,7 +19,9 @@ from django_partisan.telemetry import bus, events
 from tests.unit.logs import samples
 
 HEAD = ("@timestamp", "log.level", "message", "ecs.version", "log.logger", "process.pid", "process.name")
-SECRETS = override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
+TYPES = {"keyword": str, "text": str, "wildcard": str, "date": str, "long": int, "boolean": bool}
+SAMPLES = [*((event, True) for event in samples.FULL), *((event, False) for event in samples.BARE)]
+"""Events, and whether all that may be absent is present."""
 
 
 def record(message: str = "hello", level: int = logging.INFO, extra: Any = None) -> logging.LogRecord:
@@ -29,6 +31,10 @@ def record(message: str = "hello", level: int = logging.INFO, extra: Any = None)
     return made
 
 
+def fields_of(event: Any) -> dict[str, Any]:
+    return LOG_EVENTS[type(event)].line(event)[1]
+
+
 def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in nested.items():
@@ -36,18 +42,37 @@ def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-@SECRETS
-@pytest.mark.parametrize("event", [*samples.FULL, *samples.BARE], ids=lambda event: type(event).__name__)
-def test_a_line_has_the_common_fields_and_those_of_its_event(lines, event):
+def type_of(value: Any) -> type:
+    """Return the type of a value, or of all values in a list."""
+    (found,) = {type(each) for each in value} or {str} if isinstance(value, list) else {type(value)}
+    return found
+
+
+@override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
+@pytest.mark.parametrize(("event", "is_full"), SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_a_line_has_exactly_the_fields_of_its_event_with_their_types(lines, event, is_full):
+    log_event = LOG_EVENTS[type(event)]
+    common = [field for field in COMMON if not field.optional or field.name == "event.action"]
+    declared = [field for field in log_event.fields if is_full or not field.optional]
+
     bus.emit(type(event), *event)
 
     (line,) = lines()
-    log_event = LOG_EVENTS[type(event)]
-    required = {field.name for field in (*COMMON, *log_event.fields) if not field.optional} | {"event.action"}
-    allowed = {field.name for field in (*COMMON, *log_event.fields)}
-    assert required <= line.keys() <= allowed
+    assert {name: type_of(value) for name, value in line.items()} == {
+        field.name: TYPES[field.type] for field in (*common, *declared)
+    }
     assert line["event.action"] == log_event.action
     assert line["log.level"] == logging.getLevelName(log_event.level_of(event)).lower()
+
+
+@pytest.mark.parametrize("event", [*samples.FULL, *samples.BARE], ids=lambda event: type(event).__name__)
+def test_a_message_is_one_line_of_text(lines, event):
+    bus.emit(type(event), *event)
+
+    message = lines()[0]["message"]
+    assert len(message) > 10
+    assert "\n" not in message
+    assert "None" not in message
 
 
 def test_a_completed_task_is_told_in_one_canonical_line(lines):
@@ -110,7 +135,7 @@ def test_a_line_equals_ecs_loggings_on_the_fields_they_share():
 
 
 def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
-    fields = LOG_EVENTS[events.TaskRetried].values(samples.FULL[7])
+    fields = fields_of(samples.FULL[7])
     ours = json.loads(EcsFormatter(100_000).format(record("hello", extra={RECORD_FIELDS: dict(fields)})))
     theirs = flat(json.loads(ecs_logging.StructlogFormatter()(None, "info", {"event": "hello", **fields})))
 
@@ -119,7 +144,7 @@ def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
 
 
 def test_nested_json_has_the_same_fields():
-    fields = LOG_EVENTS[events.TaskRetried].values(samples.FULL[7])
+    fields = fields_of(samples.FULL[7])
     made = record("hello", extra={RECORD_FIELDS: fields})
     nested = json.loads(NestedFormatter().format(made))
 
@@ -132,7 +157,7 @@ def test_nested_json_has_the_same_fields():
 def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter, character):
     trace = "the beginning\n" + character * 9000 + "\nthe end"
     error = samples.ERROR._replace(stack_trace=trace, message=character * 100)
-    fields = LOG_EVENTS[events.TaskRetried].values(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
+    fields = fields_of(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
     line = formatter(4000).format(record("m", logging.WARNING, extra={RECORD_FIELDS: fields})) + "\n"
     kept = flat(json.loads(line))["error.stack_trace"]
 
@@ -144,7 +169,7 @@ def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter
 
 def test_a_stack_trace_of_megabytes_is_cut_quickly():
     error = samples.ERROR._replace(stack_trace="x" * 20_000_000)
-    fields = LOG_EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
+    fields = fields_of(events.ClaimFailed("default", error))
 
     assert len(EcsFormatter(4000).format(record(extra={RECORD_FIELDS: fields}))) < 4000
 

@@ -56,7 +56,7 @@ def test_an_application_may_change_its_levels_at_any_time(caplog):
         bus.emit(events.TaskDeduplicated, samples.TASK)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "Task 12 (SendMail) waits already; no second one enqueued"
+        "Task 12 (SendMail) is already waiting; no duplicate enqueued"
     ]
 
 
