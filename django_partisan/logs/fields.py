@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from django_partisan.config import observability
 from django_partisan.telemetry import redaction
@@ -96,15 +96,6 @@ WORKER_FIELDS: Final = (
 )
 
 
-class Failure(Protocol):
-    """An event of something that a queue's manager could not do."""
-
-    @property
-    def queue(self) -> str: ...
-    @property
-    def error(self) -> ErrorInfo: ...
-
-
 def nanoseconds(seconds: float) -> int:
     """Return a duration as ECS wants it, never below 0."""
     return int(seconds * 1_000_000_000) if seconds > 0 else 0
@@ -129,10 +120,9 @@ def of_run(run: Run) -> dict[str, Any]:
     fields["partisan.worker.slot"] = run.slot
     fields["partisan.worker.generation"] = run.generation
     fields["partisan.task.wait_ns"] = nanoseconds(run.wait_seconds)
-    if run.headers:
-        trace_id = enqueued_trace_id(run.headers)
-        if trace_id is not None:
-            fields["partisan.task.enqueued_trace_id"] = trace_id
+    trace_id = enqueued_trace_id(run.headers)
+    if trace_id is not None:
+        fields["partisan.task.enqueued_trace_id"] = trace_id
     add_arguments(fields, run.arguments)
     return fields
 
@@ -154,9 +144,9 @@ def of_error(error: ErrorInfo) -> dict[str, Any]:
     return fields
 
 
-def of_failure(event: Failure) -> dict[str, Any]:
+def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:
     """Return the queue and the fields error.*."""
-    return {"partisan.queue.name": event.queue, **of_error(event.error)}
+    return {"partisan.queue.name": queue, **of_error(error)}
 
 
 def of_ids(task_ids: Iterable[int]) -> list[str]:

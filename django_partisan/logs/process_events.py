@@ -1,7 +1,6 @@
 """The log events of managers and workers, and of their telemetry; ``task_events`` says how to add one."""
 
 from logging import ERROR, INFO, WARNING
-from typing import Final
 
 from django_partisan.logs.fields import (
     DURATION,
@@ -21,13 +20,6 @@ from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
 from django_partisan.logs.wording import beginning, counted, named, quoted
 from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
 from django_partisan.telemetry import events
-
-_DROPPED: Final = {
-    "span_queue_full": "queue full",
-    "span_export_failed": "export failed",
-    "span_not_flushed": "not exported before the exit",
-}
-"""Why spans were dropped, in words, by ``event.reason``."""
 
 
 @log_event(
@@ -56,7 +48,7 @@ def lease_lost(event: events.LeaseLost) -> Line:
     when="claims begin to fail, or to wait for a database that does not answer; once per change of state",
 )
 def claim_failed(event: events.ClaimFailed) -> Line:
-    return f"Could not claim tasks; trying again: {quoted(event.error)}", of_failure(event)
+    return f"Could not claim tasks; trying again: {quoted(event.error)}", of_failure(event.queue, event.error)
 
 
 @log_event(
@@ -99,7 +91,7 @@ def worker_started(event: events.WorkerStarted) -> Line:
 def worker_start_failed(event: events.WorkerStartFailed) -> Line:
     return f"Could not start worker {event.slot}: {quoted(event.error)}", {
         "partisan.worker.slot": event.slot,
-        **of_failure(event),
+        **of_failure(event.queue, event.error),
     }
 
 
@@ -239,7 +231,7 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
     when="the port or the TLS files cannot be used",
 )
 def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
-    return f"Could not serve metrics: {quoted(event.error)}", of_failure(event)
+    return f"Could not serve metrics: {quoted(event.error)}", of_failure(event.queue, event.error)
 
 
 @log_event(
@@ -251,7 +243,9 @@ def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
     when="the metrics of the database cannot be read; once per change of state",
 )
 def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:
-    return f"Could not read the metrics of the database: {quoted(event.error)}", of_failure(event)
+    return f"Could not read the metrics of the database: {quoted(event.error)}", of_failure(
+        event.queue, event.error
+    )
 
 
 @log_event(
@@ -263,7 +257,8 @@ def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:
     when="telemetry was dropped; at most once a minute for each reason",
 )
 def telemetry_dropped(event: events.TelemetryDropped) -> Line:
-    return f"Dropped {counted(event.number, 'span')}: {_DROPPED.get(event.reason, event.reason)}", {
+    why = event.reason.removeprefix("span_").replace("_", " ")
+    return f"Dropped {counted(event.number, 'span')}: {why}", {
         "partisan.queue.name": event.queue,
         "event.reason": event.reason,
         "partisan.telemetry.count": event.number,

@@ -105,20 +105,16 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
             return trouble.note("A line of a task could not be logged")
 
 
-def _label(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Make labels of all keys that the task's own code gave."""
-    given = {name: event_dict.pop(name) for name in list(event_dict) if name not in _NO_LABEL}
-    return {**context.surroundings(), **context.labels(given), **event_dict}
-
-
-def _hand_over(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Turn the line into a call of the stdlib logger, whose handlers may be the host's."""
-    message = event_dict.pop("event", "")
+def _as_record(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Turn a task's line into a call of the stdlib logger; keys of the task's own become labels."""
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
-    return {"msg": message, "extra": _extra(event_dict), **passed_on}
+    message = event_dict.pop("event", "")
+    of_run = {name: event_dict.pop(name) for name in _TASK_FIELDS if name in event_dict}
+    fields = {**context.surroundings(), **context.labels(event_dict), **of_run}
+    return {"msg": message, "extra": _extra(fields), **passed_on}
 
 
-def _extra(fields: EventDict) -> dict[str, Any]:
+def _extra(fields: dict[str, Any]) -> dict[str, Any]:
     return {RECORD_FIELDS: fields} if output.is_ours else {**EVENT_CONSTANTS, **fields}
 
 
@@ -131,12 +127,9 @@ class Output:
 output: Final = Output()
 
 _STDLIB_ARGUMENTS: Final = ("exc_info", "stack_info", "stacklevel")
-_NO_LABEL: Final = frozenset(
-    {"event", "partisan.queue.name", *of_task(TaskRef(0, "", "", 0, 0, 0, 0)), *_STDLIB_ARGUMENTS}
-)
+_TASK_FIELDS: Final = tuple(of_task(TaskRef(0, "", "", 0, 0, 0, 0)))
 _TASK_PROCESSORS: Final[list[Processor]] = [
     structlog.stdlib.filter_by_level,
     structlog.stdlib.PositionalArgumentsFormatter(),
-    _label,
-    _hand_over,
+    _as_record,
 ]

@@ -207,7 +207,7 @@ def failed(event: events.TaskFailed) -> Line:
 def settle_failed(event: events.SettleFailed) -> Line:
     return f"Could not settle {counted(event.number)}; trying again: {quoted(event.error)}", {
         "partisan.settle.count": event.number,
-        **of_failure(event),
+        **of_failure(event.queue, event.error),
     }
 
 

@@ -145,7 +145,7 @@ def test_a_reader_that_goes_away_costs_lines_only(processes, log_format):
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (standard output): BrokenPipeError") == 1
+    assert said.count("A log line could not be written to standard output: BrokenPipeError") == 1
 
 
 def test_a_process_without_standard_output_goes_on(processes):
@@ -156,7 +156,7 @@ def test_a_process_without_standard_output_goes_on(processes):
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (standard output): OSError") == 1
+    assert said.count("A log line could not be written to standard output: OSError") == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -168,4 +168,4 @@ def test_a_full_disk_costs_lines_only(processes):
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (/dev/full)") == 1
+    assert said.count("A log line could not be written to /dev/full") == 1

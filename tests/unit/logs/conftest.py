@@ -19,11 +19,12 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
+def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
     subscribed, swallowed = bus.subscribers(), bus.swallowed.copy()
     yield
+    monkeypatch.undo()  # else it would put back handlers that were patched
     for logger, handlers, propagate, level in before:
         for handler in logger.handlers:
             if handler not in handlers:
@@ -42,8 +43,18 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "_told_at", {})
+def nothing_reported_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "_reported_at", {})
+
+
+@pytest.fixture
+def last_resort(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the messages that the handler of last resort is given."""
+    messages: list[str] = []
+    handler = logging.NullHandler()
+    monkeypatch.setattr(handler, "handle", lambda record: messages.append(record.getMessage()))
+    monkeypatch.setattr(logging, "lastResort", handler)
+    return messages
 
 
 @pytest.fixture(autouse=True)

@@ -18,18 +18,6 @@ from tests.unit.logs import samples
 COMPLETED = events.TaskCompleted(samples.RUN, 0.5)
 
 
-@pytest.fixture
-def last_resort(monkeypatch) -> list[str]:
-    messages: list[str] = []
-
-    class Recorder(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    monkeypatch.setattr(logging, "lastResort", Recorder())
-    return messages
-
-
 @pytest.mark.parametrize("role", [MANAGER, WORKER])
 def test_only_what_the_level_lets_through_is_wanted(role):
     logging.getLogger(LOGGER).setLevel(logging.INFO)
