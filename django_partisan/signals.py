@@ -41,10 +41,9 @@ class TaskSignal(Signal):
         bus.refresh()
 
     def disconnect(self, *args: Any, **kwargs: Any) -> bool:
-        try:
-            return super().disconnect(*args, **kwargs)
-        finally:
-            bus.refresh()
+        was_connected = super().disconnect(*args, **kwargs)
+        bus.refresh()
+        return was_connected
 
 
 task_enqueued: Final = TaskSignal()

@@ -18,7 +18,7 @@ Render = Callable[[str, Mapping[str, Any]], str]
 
 
 def is_longer(line: str, limit: int) -> bool:
-    """Tell whether ``line`` takes more than ``limit`` bytes of UTF-8."""
+    """Return whether ``line`` takes more than ``limit`` bytes of UTF-8."""
     if len(line) > limit:
         return True
     return not line.isascii() and len(line.encode("utf-8", "replace")) > limit
@@ -30,12 +30,12 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
     The stack trace is cut in the middle first; then the labels go, then long values, then all but
     what names the event and its task.
     """
-    line = ""
     for shorter, fewer in _ever_less(message, fields):
         line = _with_shorter_trace(render, shorter, fewer, limit)
         if not is_longer(line, limit):
-            break
-    return line
+            return line
+    kept = {name: _short(fields[name]) for name in _KEPT if name in fields}
+    return render(cut(message, _LONGEST_VALUE // 4), {**kept, TRUNCATED_LABEL: "true"})
 
 
 def in_the_middle(text: str, keep: int) -> str:
@@ -52,8 +52,6 @@ def _ever_less(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, M
     message = cut(message, 2 * _LONGEST_VALUE)
     yield message, fields
     yield message, {name: _short(value) for name, value in fields.items()}
-    kept = {name: _short(fields[name]) for name in _KEPT if name in fields}
-    yield cut(message, _LONGEST_VALUE // 4), {**kept, TRUNCATED_LABEL: "true"}
 
 
 def _with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:

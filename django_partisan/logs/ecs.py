@@ -22,7 +22,7 @@ from django_partisan.telemetry.events import ErrorInfo
 
 ECS_VERSION: Final = "9.4.0"
 RECORD_FIELDS: Final = "partisan_fields"
-"""The attribute of a log record that holds the fields of the table."""
+"""The attribute of a log record that holds the declared fields."""
 
 EVENT_CONSTANTS: Final = {
     "event.kind": "event",
@@ -79,22 +79,17 @@ class EcsFormatter(logging.Formatter):
     def constant(self, record: logging.LogRecord) -> str:
         """Return the members that are the same in every line of one logger in one process."""
         key = (record.name, record.processName, os.getpid())
-        known = self._constants.get(key)
-        if known is None:
-            known = self._constants[key] = "," + encode(constants(record))[1:-1]
-        return known
-
-
-def constants(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields that do not change while a process lives."""
-    return {
-        "ecs.version": ECS_VERSION,
-        "log.logger": record.name,
-        "process.pid": os.getpid(),
-        "process.name": record.processName or "",
-        **EVENT_CONSTANTS,
-        **service_fields(),
-    }
+        if key not in self._constants:
+            fields = {
+                "ecs.version": ECS_VERSION,
+                "log.logger": record.name,
+                "process.pid": os.getpid(),
+                "process.name": record.processName or "",
+                **EVENT_CONSTANTS,
+                **service_fields(),
+            }
+            self._constants[key] = "," + encode(fields)[1:-1]
+        return self._constants[key]
 
 
 class NestedFormatter(EcsFormatter):

@@ -30,10 +30,6 @@ def long(name: str, optional: bool = False) -> Field:
     return Field(name, "long", optional)
 
 
-def optional(*fields: Field) -> tuple[Field, ...]:
-    return tuple(field._replace(optional=True) for field in fields)
-
-
 COMMON: Final = (
     Field("@timestamp", "date"),
     keyword("log.level"),
@@ -123,25 +119,22 @@ def of_run(run: Run) -> dict[str, Any]:
     trace_id = enqueued_trace_id(run.headers)
     if trace_id is not None:
         fields["partisan.task.enqueued_trace_id"] = trace_id
-    add_arguments(fields, run.arguments)
+    fields.update(of_arguments(run.arguments))
     return fields
 
 
-def add_arguments(fields: dict[str, Any], arguments: str | None) -> None:
-    """Add a task's arguments, redacted, if ``LOG_TASK_ARGS`` asks for them."""
-    if arguments is not None and observability.value("LOG_TASK_ARGS"):
-        fields["partisan.task.arguments"] = redaction.shown_arguments(arguments)
+def of_arguments(arguments: str | None) -> dict[str, Any]:
+    """Return the field of a task's arguments, redacted, if ``LOG_TASK_ARGS`` asks for it."""
+    if arguments is None or not observability.value("LOG_TASK_ARGS"):
+        return {}
+    return {"partisan.task.arguments": redaction.shown_arguments(arguments)}
 
 
 def of_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the fields error.*; the stack trace is whole, and cut where the line is written."""
-    fields = {
-        "error.type": error.type,
-        "error.message": redaction.cut(error.message, ERROR_MESSAGE_MAX_BYTES),
-    }
-    if error.stack_trace:
-        fields["error.stack_trace"] = error.stack_trace
-    return fields
+    message = redaction.cut(error.message, ERROR_MESSAGE_MAX_BYTES)
+    trace = {"error.stack_trace": error.stack_trace} if error.stack_trace else {}
+    return {"error.type": error.type, "error.message": message, **trace}
 
 
 def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:

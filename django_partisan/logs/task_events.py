@@ -25,7 +25,6 @@ from django_partisan.logs.fields import (
     of_failure,
     of_run,
     of_task,
-    optional,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
 from django_partisan.logs.wording import beginning, counted, named, quoted
@@ -49,11 +48,12 @@ _DELAY: Final = long("partisan.task.delay_ns")
 )
 def enqueued(event: events.TaskEnqueued) -> Line:
     due_at = event.due_at.isoformat()
-    values = of_task(event.task)
-    values["partisan.task.due_at"] = due_at
-    values["partisan.task.scheduled"] = event.scheduled
-    fields.add_arguments(values, event.arguments)
-    return f"{named(event.task)} enqueued{f', due at {due_at}' if event.scheduled else ''}", values
+    return f"{named(event.task)} enqueued{f', due at {due_at}' if event.scheduled else ''}", {
+        **of_task(event.task),
+        "partisan.task.due_at": due_at,
+        "partisan.task.scheduled": event.scheduled,
+        **fields.of_arguments(event.arguments),
+    }
 
 
 @log_event(
@@ -140,18 +140,17 @@ def completed_message(event: events.TaskCompleted) -> str:
     "task.postponed",
     INFO,
     by=(WORKER,),
-    fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, *optional(REASON)),
+    fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, REASON._replace(optional=True)),
     when="the task asked to run again later",
 )
 def postponed(event: events.TaskPostponed) -> Line:
-    values = _ended(event.run, event.seconds, "unknown")
-    values["partisan.task.delay_ns"] = nanoseconds(event.delay_seconds)
-    message = f"{named(event.run)} postponed by {event.delay_seconds:g} s"
-    if event.reason is None:
-        return message, values
-    reason = str(event.reason)
-    values["event.reason"] = redaction.cut(reason, redaction.SHOWN_MAX_BYTES)
-    return f"{message}: {beginning(reason)}", values
+    reason = None if event.reason is None else redaction.cut(str(event.reason), redaction.SHOWN_MAX_BYTES)
+    why = "" if reason is None else f": {beginning(reason)}"
+    return f"{named(event.run)} postponed by {event.delay_seconds:g} s{why}", {
+        **_ended(event.run, event.seconds, "unknown"),
+        "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
+        **known({"event.reason": reason}),
+    }
 
 
 @log_event(
@@ -163,12 +162,13 @@ def postponed(event: events.TaskPostponed) -> Line:
     when="an error on the processor's list, and retries are left",
 )
 def retried(event: events.TaskRetried) -> Line:
-    values = _ended(event.run, event.seconds, "failure")
-    values["partisan.task.delay_ns"] = nanoseconds(event.delay_seconds)
-    values["partisan.task.retries_left"] = event.retries_left
-    values.update(fields.of_error(event.error))
     when = f"in {event.delay_seconds:g} s, {event.retries_left} retries left"
-    return f"{named(event.run)} runs again {when}: {quoted(event.error)}", values
+    return f"{named(event.run)} runs again {when}: {quoted(event.error)}", {
+        **_ended(event.run, event.seconds, "failure"),
+        "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
+        "partisan.task.retries_left": event.retries_left,
+        **fields.of_error(event.error),
+    }
 
 
 @log_event(
@@ -178,7 +178,7 @@ def retried(event: events.TaskRetried) -> Line:
     by=(WORKER, MANAGER),
     fields=(
         *fields.TASK,
-        *optional(*fields.RUN[len(fields.TASK) :], DURATION),
+        *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
         OUTCOME,
         REASON,
         *fields.ERROR,
@@ -186,14 +186,14 @@ def retried(event: events.TaskRetried) -> Line:
     when="the task failed and will not run again",
 )
 def failed(event: events.TaskFailed) -> Line:
-    run, seconds = event.run, event.seconds
-    values = of_run(run) if isinstance(run, events.Run) else of_task(run)
-    if seconds is not None:
-        values["event.duration"] = nanoseconds(seconds)
-    values["event.outcome"] = "failure"
-    values["event.reason"] = event.reason
-    values.update(fields.of_error(event.error))
-    return f"{named(run)} failed ({event.reason}): {quoted(event.error)}", values
+    run = event.run
+    return f"{named(run)} failed ({event.reason}): {quoted(event.error)}", {
+        **(of_run(run) if isinstance(run, events.Run) else of_task(run)),
+        **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
+        "event.outcome": "failure",
+        "event.reason": event.reason,
+        **fields.of_error(event.error),
+    }
 
 
 @log_event(
