@@ -86,3 +86,11 @@ def lines(log_file: Path) -> Lines:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields under dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in nested.items():
+        found.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return found
