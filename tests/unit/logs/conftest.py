@@ -22,7 +22,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    subscribed, swallowed = bus.subscribers(), bus.swallowed.copy()
+    subscribed = bus.subscribers()
     yield
     monkeypatch.undo()  # else it would put back handlers that were patched
     for logger, handlers, propagate, level in before:
@@ -38,8 +38,6 @@ def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             bus.unsubscribe(subscriber)
     bus.refresh()
     observability.adopt(None)
-    bus.swallowed.clear()
-    bus.swallowed.update(swallowed)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from django_partisan.logs.ecs import NestedFormatter
 from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import LineHandler
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Run, TaskCompleted
 from django_partisan.telemetry.trace_context import process_span_id
 
@@ -202,9 +202,3 @@ def test_line_that_cannot_be_written_is_counted(
     assert written(log_file, BARE_RUN, True) == b""
     assert bus.swallowed["logs"] == 1
     assert last_resort[0].startswith("A log line could not be written")
-
-
-def test_other_outcomes_are_logged_as_ever(lines: Lines):
-    bus.emit(events.TaskPostponed, BARE_RUN, 0.5, 300.0, None)
-
-    assert [line["event.action"] for line in lines()] == ["task.postponed"]

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,24 +26,27 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture
+def handler(tmp_path: Path, clock: Clock) -> Iterator[AppendingHandler]:
+    (tmp_path / "logs").mkdir()
+    made = AppendingHandler(tmp_path / "logs" / "a.log", clock)
+    yield made
+    made.close()
+
+
 def write(handler: LineHandler, message: str) -> None:
     handler.handle(logging.makeLogRecord({"msg": message, "levelno": logging.INFO}))
 
 
-def test_lines_are_appended_to_what_the_file_holds(tmp_path):
-    path = tmp_path / "a.log"
-    path.write_text("before\n")
-    handler = AppendingHandler(path)
+def test_lines_are_appended_to_what_the_file_holds(handler):
+    handler.path.write_text("before\n")
 
     write(handler, "wörds \ud800")
-    handler.close()
 
-    assert path.read_text() == "before\nwörds ?\n"
+    assert handler.path.read_text() == "before\nwörds ?\n"
 
 
-def test_a_line_after_closing_opens_the_file_again(tmp_path):
-    handler = AppendingHandler(tmp_path / "a.log")
-
+def test_a_line_after_closing_opens_the_file_again(handler):
     for message in ("one", "two"):
         write(handler, message)
         handler.close()
@@ -51,67 +55,57 @@ def test_a_line_after_closing_opens_the_file_again(tmp_path):
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_a_file_that_was_rotated_is_opened_again_within_a_second(tmp_path, clock, is_replaced):
-    handler = AppendingHandler(tmp_path / "a.log", clock)
+def test_a_file_that_was_rotated_is_opened_again_within_a_second(handler, clock, is_replaced):
     write(handler, "one")
-    handler.path.rename(tmp_path / "a.log.1")
+    moved = handler.path.rename(handler.path.with_suffix(".1"))
     if is_replaced:
         handler.path.touch()
 
     write(handler, "two")
     clock.now = 1.0
     write(handler, "three")
-    handler.close()
 
-    assert (tmp_path / "a.log.1").read_text() == "one\ntwo\n"
+    assert moved.read_text() == "one\ntwo\n"
     assert handler.path.read_text() == "three\n"
 
 
-def test_a_file_that_is_where_it_was_is_kept_open(tmp_path, clock):
-    handler = AppendingHandler(tmp_path / "a.log", clock)
+def test_a_file_that_is_where_it_was_is_kept_open(handler, clock, monkeypatch):
     write(handler, "one")
-    before = handler._file
+    monkeypatch.setattr(os, "open", pytest.fail)
 
     clock.now = 5.0
     write(handler, "two")
 
-    assert handler._file == before
-    handler.close()
+    assert handler.path.read_text() == "one\ntwo\n"
 
 
-def test_when_a_rotated_file_cannot_be_opened_again_the_old_one_is_kept(tmp_path, clock, last_resort):
-    folder = tmp_path / "logs"
-    folder.mkdir()
-    handler = AppendingHandler(folder / "a.log", clock)
+def test_when_a_rotated_file_cannot_be_opened_again_the_old_one_is_kept(handler, clock, last_resort):
     write(handler, "one")
-    folder.rename(tmp_path / "moved")
+    moved = handler.path.parent.rename(handler.path.parent.with_name("moved"))
 
     clock.now = 5.0
     write(handler, "two")
-    handler.close()
 
-    assert (tmp_path / "moved" / "a.log").read_text() == "one\ntwo\n"
-    assert len(last_resort) == 1
-    assert "could not be opened again" in last_resort[0]
+    assert (moved / handler.path.name).read_text() == "one\ntwo\n"
+    (reported,) = last_resort
+    assert "could not be opened again" in reported
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_costs_lines_that_are_counted_and_reported_once(last_resort):
     handler = AppendingHandler("/dev/full")
-    before = bus.swallowed["logs"]
 
     for _ in range(3):
         write(handler, "one")
     handler.close()
 
-    assert bus.swallowed["logs"] == before + 3
+    assert bus.swallowed["logs"] == 3
     assert last_resort == [
         "A log line could not be written to /dev/full: OSError. For a minute, more are only counted."
     ]
 
 
-def test_a_line_cut_short_by_a_full_disk_does_not_spoil_the_next(tmp_path, monkeypatch, last_resort):
-    handler = AppendingHandler(tmp_path / "a.log")
+def test_a_line_cut_short_by_a_full_disk_does_not_spoil_the_next(handler, monkeypatch, last_resort):
     calls = iter([3, errno.ENOSPC])
     real_write = os.write
 
@@ -121,25 +115,19 @@ def test_a_line_cut_short_by_a_full_disk_does_not_spoil_the_next(tmp_path, monke
             raise OSError(step, "No space left on device")
         return real_write(descriptor, data[:step])
 
-    monkeypatch.setattr("django_partisan.logs.writing.os.write", write_less)
-    write(handler, "one")
-    write(handler, "two")
-    write(handler, "three")
-    handler.close()
+    monkeypatch.setattr(os, "write", write_less)
+    for message in ("one", "two", "three"):
+        write(handler, message)
 
     assert handler.path.read_text() == "one\ntwo\nthree\n"
     assert len(last_resort) == 1
 
 
-def test_a_write_that_takes_less_goes_on_with_the_rest(tmp_path, monkeypatch):
-    handler = AppendingHandler(tmp_path / "a.log")
+def test_a_write_that_takes_less_goes_on_with_the_rest(handler, monkeypatch):
     real_write = os.write
-    monkeypatch.setattr(
-        "django_partisan.logs.writing.os.write", lambda descriptor, data: real_write(descriptor, data[:2])
-    )
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:2]))
 
     write(handler, "one two three")
-    handler.close()
 
     assert handler.path.read_text() == "one two three\n"
 
@@ -163,12 +151,10 @@ def test_without_a_standard_output_nothing_is_written_to_whatever_has_its_number
     ]
 
 
-def test_a_record_that_cannot_be_formatted_is_counted(tmp_path, last_resort):
-    handler = AppendingHandler(tmp_path / "a.log")
+def test_a_record_that_cannot_be_formatted_is_counted(handler, last_resort):
     handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("x",), "levelno": logging.INFO}))
 
-    assert bus.swallowed["logs"] == 1
-    assert len(last_resort) == 1
+    assert bus.swallowed["logs"] == len(last_resort) == 1
 
 
 def test_each_trouble_is_reported_once_a_minute(monkeypatch, last_resort):
