@@ -31,17 +31,15 @@ def carried_headers() -> dict[str, str]:
     return {CARRIED_PREFIX + key: _storable(bound[key]) for key in keys if bound.get(key) is not None}
 
 
-def carried_of(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the carried keys in a task's headers; what is malformed or not asked for is ignored."""
-    if not headers or not any(name.startswith(CARRIED_PREFIX) for name in headers):
-        return {}
-    found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
-    return {key: value for key, value in found if isinstance(value, str)}
-
-
 def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextManager[None]:
-    """Return a context manager in which the carried keys are context variables."""
-    carried = carried_of(headers)
+    """Return a context manager in which the keys carried in a task's headers are context variables.
+
+    Headers that are malformed or not named by the setting are ignored.
+    """
+    if not headers:
+        return _NOTHING
+    found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
+    carried = {key: value for key, value in found if isinstance(value, str)}
     return bound_contextvars(**carried) if carried else _NOTHING
 
 

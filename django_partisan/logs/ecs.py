@@ -29,10 +29,9 @@ EVENT_CONSTANTS: Final = {
     "event.module": "partisan",
     "event.dataset": "partisan.events",
 }
-_BY_CALL: Final = ("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id")
 _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
-).union(_BY_CALL)
+).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
 _LABEL: Final = "labels."
 _CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {

@@ -1,7 +1,6 @@
 """The fields of log events: names and types, and the values that several log events share."""
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from django_partisan.config import observability
@@ -9,7 +8,6 @@ from django_partisan.telemetry import redaction
 from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef, WorkerExited, WorkerReady, WorkerStarted
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
-ERROR_MESSAGE_MAX_BYTES: Final = 1024
 IDS_MAX: Final = 100
 """How many task ids one line names at most."""
 
@@ -132,7 +130,7 @@ def of_arguments(arguments: str | None) -> dict[str, Any]:
 
 def of_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the fields error.*; the stack trace is whole, and cut where the line is written."""
-    message = redaction.cut(error.message, ERROR_MESSAGE_MAX_BYTES)
+    message = redaction.cut(error.message, redaction.SHOWN_MAX_BYTES)
     trace = {"error.stack_trace": error.stack_trace} if error.stack_trace else {}
     return {"error.type": error.type, "error.message": message, **trace}
 
@@ -140,11 +138,6 @@ def of_error(error: ErrorInfo) -> dict[str, Any]:
 def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:
     """Return the queue and the fields error.*."""
     return {"partisan.queue.name": queue, **of_error(error)}
-
-
-def of_ids(task_ids: Iterable[int]) -> list[str]:
-    """Return the first 100 of some task ids, as keywords."""
-    return [str(task_id) for task_id in islice(task_ids, IDS_MAX)]
 
 
 def known(values: Mapping[str, Any]) -> dict[str, Any]:

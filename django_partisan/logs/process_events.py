@@ -4,6 +4,7 @@ from logging import ERROR, INFO, WARNING
 
 from django_partisan.logs.fields import (
     DURATION,
+    IDS_MAX,
     QUEUE,
     REASON,
     WORKER_FIELDS,
@@ -12,7 +13,6 @@ from django_partisan.logs.fields import (
     long,
     nanoseconds,
     of_failure,
-    of_ids,
     of_worker,
 )
 from django_partisan.logs.fields import ERROR as ERROR_FIELDS
@@ -60,12 +60,14 @@ def claim_failed(event: events.ClaimFailed) -> Line:
     when="the database answers again",
 )
 def database_restored(event: events.DatabaseRestored) -> Line:
-    failures = counted(event.failures, "failure")
-    return f"The database answers again after {failures} in {event.seconds:.1f} s", {
-        "partisan.queue.name": event.queue,
-        "partisan.database.failures": event.failures,
-        "event.duration": nanoseconds(event.seconds),
-    }
+    return (
+        f"The database answers again after {counted(event.failures, 'failure')} in {event.seconds:.1f} s",
+        {
+            "partisan.queue.name": event.queue,
+            "partisan.database.failures": event.failures,
+            "event.duration": nanoseconds(event.seconds),
+        },
+    )
 
 
 @log_event(
@@ -130,17 +132,18 @@ def worker_exited(event: events.WorkerExited) -> Line:
     code = "unknown" if event.exit_code is None else event.exit_code
     how = f"signal {event.signal}" if event.signal else f"exit code {code}"
     running = "" if task is None else f" while running {named(task)}"
-    optional = {
-        "process.exit_code": event.exit_code,
-        "partisan.worker.signal": event.signal,
-        "partisan.task.id": None if task is None else str(task.id),
-        "partisan.processor": None if task is None else task.processor,
-        "partisan.worker.peak_resident_bytes": event.peak_resident_bytes,
-    }
     return f"Worker {event.slot} exited (pid {event.pid}, {event.reason}, {how}){running}", {
         **of_worker(event),
         "event.reason": event.reason,
-        **known(optional),
+        **known(
+            {
+                "process.exit_code": event.exit_code,
+                "partisan.worker.signal": event.signal,
+                "partisan.task.id": None if task is None else str(task.id),
+                "partisan.processor": None if task is None else task.processor,
+                "partisan.worker.peak_resident_bytes": event.peak_resident_bytes,
+            }
+        ),
     }
 
 
@@ -218,7 +221,7 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
         "partisan.manager.released": event.released,
-        "partisan.manager.unfinished_ids": of_ids(event.unfinished),
+        "partisan.manager.unfinished_ids": [str(task_id) for task_id in event.unfinished[:IDS_MAX]],
     }
 
 

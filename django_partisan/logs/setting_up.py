@@ -47,7 +47,7 @@ def setup(role: str, log_format: str = AUTO, log_file: str | os.PathLike[str] | 
         handler = StandardOutputHandler() if log_file is None else AppendingHandler(log_file)
         if role == MANAGER and isinstance(handler, AppendingHandler):
             _open(handler, log_file)
-        handler.setFormatter(_formatter(chosen, on_terminal=log_file is None and _is_terminal()))
+        handler.setFormatter(_formatter(chosen, to_standard_output=log_file is None))
         _put(handler)
     output.is_ours = chosen != HOST
     _subscriber.become(role)
@@ -83,15 +83,12 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
         ) from error
 
 
-def _formatter(log_format: str, on_terminal: bool) -> logging.Formatter:
+def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:
     max_bytes = observability.value("LOG_MAX_LINE_BYTES")
     if log_format == CONSOLE:
-        return ConsoleFormatter(on_terminal, max_bytes)
+        colors = to_standard_output and sys.__stdout__ is not None and os.isatty(1)
+        return ConsoleFormatter(colors, max_bytes)
     return EcsFormatter(max_bytes) if log_format == ECS else NestedFormatter(max_bytes)
-
-
-def _is_terminal() -> bool:
-    return sys.__stdout__ is not None and os.isatty(1)
 
 
 def _put(handler: LineHandler) -> None:

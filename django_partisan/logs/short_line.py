@@ -26,8 +26,6 @@ KINDS_MAX: Final = 1_000
 
 _ID: Final = "partisan.task.id"
 _WAIT: Final = "partisan.task.wait_ns"
-_TRACE: Final = "partisan.task.enqueued_trace_id"
-_END: Final = ',"event.outcome":"success","event.action":"task.completed",'
 
 _KIND: Final = slice(1, Run._fields.index("wait_seconds"))
 _LOGGING: Final = logging.addLevelName.__code__.co_filename
@@ -50,13 +48,14 @@ class ShortLine:
         run = event.run
         before, after = _around_id(run[_KIND])
         trace_id = enqueued_trace_id(run.headers)
-        enqueued_in = f',"{_TRACE}":"{trace_id}"' if trace_id is not None else ""
+        enqueued_in = f',"partisan.task.enqueued_trace_id":"{trace_id}"' if trace_id is not None else ""
         formatter = self._formatter
         line = (
             f'{{"@timestamp":"{formatter.timestamp(time.time())}","log.level":"info",'
             f'"message":{encode_text(completed_message(event))}{formatter.constant(self._record)},'
             f"{before}{run.id}{after}{nanoseconds(run.wait_seconds)}{enqueued_in},"
-            f'"event.duration":{nanoseconds(event.seconds)}{_END}{encode(surroundings())[1:]}'
+            f'"event.duration":{nanoseconds(event.seconds)},"event.outcome":"success",'
+            f'"event.action":"task.completed",{encode(surroundings())[1:]}'
         )
         if cutting.is_longer(line, formatter.max_bytes - 1):
             return False

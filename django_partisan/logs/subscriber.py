@@ -80,8 +80,8 @@ class LogSubscriber(bus.Subscriber):
     def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
         """Log without walking the frames for a caller, which would take as long as all the rest."""
         fields.update(context.surroundings())
-        logger, place = self._logger, (__file__, 0)
-        logger.handle(logger.makeRecord(logger.name, level, *place, message, (), None, None, _extra(fields)))
+        logger, extra = self._logger, _extra(fields)
+        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra))
 
 
 def task_logger(run: Run | TaskRef) -> Any:

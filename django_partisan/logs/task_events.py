@@ -108,7 +108,7 @@ def claimed(event: events.TasksClaimed) -> Line:
     return f"Claimed {counted(event.number)} in {event.seconds:.3f} s", {
         "partisan.queue.name": event.queue,
         "partisan.claim.count": event.number,
-        "partisan.claim.task_ids": fields.of_ids(event.task_ids),
+        "partisan.claim.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
         "event.duration": nanoseconds(event.seconds),
     }
 

@@ -24,8 +24,7 @@ def note(what: str) -> None:
         return
     _reported_at[what] = now
     error = sys.exc_info()
-    kind = error[0].__name__ if error[0] else "no error"
-    message = f"{what}: {kind}. For a minute, more are only counted."
+    message = f"{what}: {type(error[1]).__name__}. For a minute, more are only counted."
     try:
         if logging.lastResort is not None:
             logging.lastResort.handle(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 
 import pytest
@@ -130,10 +131,15 @@ def test_a_worker_starts_without_its_log_file(tmp_path, top):
     assert isinstance(top.handlers[0], AppendingHandler)
 
 
-def test_there_are_no_colours_without_a_standard_output(monkeypatch):
-    monkeypatch.setattr(sys, "__stdout__", None)
+@pytest.mark.parametrize(("stdout", "are_colours"), [(sys.__stdout__, True), (None, False)])
+def test_there_are_colours_only_where_standard_output_is_a_terminal(top, monkeypatch, stdout, are_colours):
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    monkeypatch.setattr(sys, "__stdout__", stdout)
+    setup(MANAGER, "console")
 
-    assert not setting_up._is_terminal()
+    line = top.handlers[0].format(logging.makeLogRecord({"msg": "one"}))
+
+    assert ("\x1b[" in line) is are_colours
 
 
 def test_installing_twice_logs_every_event_once(caplog):
