@@ -9,17 +9,7 @@ from django.http import HttpRequest
 from django_partisan import registry
 from django_partisan.config import queues
 from django_partisan.models import Task
-from django_partisan.telemetry import events
-
-FAILURE_REASONS = (
-    events.REASON_ERROR,
-    events.REASON_RETRIES_EXHAUSTED,
-    events.REASON_MAX_POSTPONES,
-    events.REASON_UNREGISTERED,
-    events.REASON_WORKER_LOST,
-    events.REASON_TIMEOUT,
-    events.REASON_UNSETTLEABLE,
-)
+from django_partisan.outcomes import FAILURE_REASONS
 
 
 class KnownValuesFilter(admin.SimpleListFilter):

@@ -1,7 +1,7 @@
 """Django signals for users: a task was enqueued, started, finished.
 
 The sender is the processor class, so that a receiver can choose; it is ``None`` for a class that
-this process does not have. Receivers run in the process where it happens, between the task's run
+this process does not have. Receivers run in the process that emits the event, between the task's run
 and its settling: they should be quick. One that raises is logged by Django, counted, and changes
 nothing for the task.
 """
@@ -11,37 +11,39 @@ from typing import Any, Final
 from django.dispatch import Signal
 
 from django_partisan import registry
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
+    OUTCOME_OF,
     Event,
     Run,
-    TaskCompleted,
     TaskEnqueued,
-    TaskFailed,
-    TaskPostponed,
     TaskRef,
-    TaskRetried,
     TaskStarted,
 )
 
-COMPLETED: Final = "completed"
-POSTPONED: Final = "postponed"
-RETRIED: Final = "retried"
-FAILED: Final = "failed"
+__all__ = [
+    "COMPLETED",
+    "FAILED",
+    "POSTPONED",
+    "RETRIED",
+    "task_enqueued",
+    "task_finished",
+    "task_started",
+]
 
 
 class TaskSignal(Signal):
-    """A signal whose receivers may come and go at any time, and which costs nothing without one."""
+    """A signal whose receivers may connect at any time, and which costs nothing without one."""
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
         super().connect(*args, **kwargs)
         bus.refresh()
 
     def disconnect(self, *args: Any, **kwargs: Any) -> bool:
-        try:
-            return super().disconnect(*args, **kwargs)
-        finally:
-            bus.refresh()
+        was_connected = super().disconnect(*args, **kwargs)
+        bus.refresh()
+        return was_connected
 
 
 task_enqueued: Final = TaskSignal()
@@ -60,27 +62,17 @@ fails in the manager; ``task`` is a ``TaskRef`` then, without a worker's slot.
 _SIGNALS: Final[dict[type, TaskSignal]] = {
     TaskEnqueued: task_enqueued,
     TaskStarted: task_started,
-    TaskCompleted: task_finished,
-    TaskPostponed: task_finished,
-    TaskRetried: task_finished,
-    TaskFailed: task_finished,
-}
-_OUTCOMES: Final[dict[type, str]] = {
-    TaskCompleted: COMPLETED,
-    TaskPostponed: POSTPONED,
-    TaskRetried: RETRIED,
-    TaskFailed: FAILED,
+    **dict.fromkeys(OUTCOME_OF, task_finished),
 }
 
 
 class SignalSubscriber(bus.Subscriber):
-    """Send events as Django signals, where anybody receives them."""
+    """Send events as Django signals, where a signal has receivers."""
 
     name = "signals"
 
     def wants(self, kind: type[Event]) -> bool:
-        signal = _SIGNALS.get(kind)
-        return signal is not None and bool(signal.receivers)
+        return kind in _SIGNALS and bool(_SIGNALS[kind].receivers)
 
     def handle(self, event: Any) -> None:
         if isinstance(event, TaskEnqueued):
@@ -88,15 +80,15 @@ class SignalSubscriber(bus.Subscriber):
         elif isinstance(event, TaskStarted):
             _send(task_started, event.run)
         else:
-            outcome, error = _OUTCOMES[type(event)], getattr(event, "error", None)
-            _send(task_finished, event.run, outcome=outcome, error=error)
+            error = getattr(event, "error", None)
+            _send(task_finished, event.run, outcome=OUTCOME_OF[type(event)], error=error)
 
 
 _subscriber: Final = SignalSubscriber()
 
 
 def install() -> None:
-    """Have this process's events sent as signals."""
+    """Send this process's events as signals from now on."""
     if _subscriber not in bus.subscribers():
         bus.subscribe(_subscriber)
 

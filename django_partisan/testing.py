@@ -30,19 +30,15 @@ from django.utils import timezone
 
 from django_partisan import arguments
 from django_partisan.config.queues import DEFAULT_QUEUE, queue_config
-from django_partisan.engine.worker.executor import COMPLETED as RETURNED
 from django_partisan.engine.worker.executor import SETTLED, Executor
 from django_partisan.models import Task
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, settle_completed
 from django_partisan.telemetry.events import ErrorInfo
 
-COMPLETED: Final = "completed"
-POSTPONED: Final = "postponed"
-RETRIED: Final = "retried"
-FAILED: Final = "failed"
 CLAIM_LOST: Final = "claim_lost"
 
 RUNS_MAX: Final = 1000
@@ -123,7 +119,7 @@ class _Stage:
     def run(self, row: TaskRow) -> Ran:
         with _errors_contained(self._connection):
             outcome = self._executor.execute(row)
-        if outcome == RETURNED:
+        if outcome == COMPLETED:
             pairs = [(row[ID], row[TOKEN])]
             lost = settle_completed(self._connection, pairs, self._config.delete_tasks_on_complete)
             return _ran(row, CLAIM_LOST if lost else COMPLETED)

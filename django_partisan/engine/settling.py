@@ -7,8 +7,9 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.exceptions import Unsettleable
+from django_partisan.outcomes import REASON_UNSETTLEABLE
 from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, release, settle_completed
-from django_partisan.telemetry.events import REASON_UNSETTLEABLE, ErrorInfo
+from django_partisan.telemetry.events import ErrorInfo
 
 T = TypeVar("T")
 Pair = tuple[int, int]

@@ -1,10 +1,10 @@
-"""Events as log lines: structlog loggers over the standard library's, for any host's ``LOGGING``.
+"""Events as log lines, on loggers of the standard library, for any host's ``LOGGING``.
 
 Importing this configures nothing; ``setup()`` does, and only processes of ``start_partisan`` call it.
 """
 
 from django_partisan.logs.setting_up import FORMATS, install, setup
 from django_partisan.logs.subscriber import LogSubscriber, task_logger
-from django_partisan.logs.table import LOG_EVENTS, event_rows
+from django_partisan.logs.table import LOG_EVENTS
 
-__all__ = ["FORMATS", "LOG_EVENTS", "LogSubscriber", "event_rows", "install", "setup", "task_logger"]
+__all__ = ["FORMATS", "LOG_EVENTS", "LogSubscriber", "install", "setup", "task_logger"]

@@ -1,13 +1,13 @@
-"""What surrounds a log line: context variables that travel with a task, labels, ids of spans."""
+"""The context of a log line: context variables that travel with a task, labels, ids of spans."""
 
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from opentelemetry.trace import INVALID_SPAN, get_current_span
-from structlog.contextvars import bind_contextvars, get_contextvars, reset_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from django_partisan.config import observability
 from django_partisan.telemetry import redaction
@@ -31,25 +31,23 @@ def carried_headers() -> dict[str, str]:
     return {CARRIED_PREFIX + key: _storable(bound[key]) for key in keys if bound.get(key) is not None}
 
 
-def carried_of(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the carried keys in a task's headers; what is malformed or not asked for is ignored."""
-    if not headers or not any(name.startswith(CARRIED_PREFIX) for name in headers):
-        return {}
-    found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
-    return {key: value for key, value in found if isinstance(value, str)}
-
-
 def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextManager[None]:
-    """Return a context manager in which the carried keys are context variables."""
-    carried = carried_of(headers)
-    return _bound(carried) if carried else _NOTHING
+    """Return a context manager in which the keys carried in a task's headers are context variables.
+
+    Headers that are malformed or not named by the setting are ignored.
+    """
+    if not headers:
+        return _NOTHING
+    found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
+    carried = {key: value for key, value in found if isinstance(value, str)}
+    return bound_contextvars(**carried) if carried else _NOTHING
 
 
 def event_id() -> str:
     """Return an id that no other line has: the process's random part, and a number."""
     global _ids
     pid, ids = _ids
-    if pid != os.getpid():  # this process's first line, also after a fork of which Python was not told
+    if pid != os.getpid():  # this process's first line, also after a fork without hooks
         ids = map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
         _ids = (os.getpid(), ids)
     return next(ids)
@@ -100,12 +98,3 @@ def _storable(value: Any) -> str:
     """Return text that PostgreSQL's JSON can hold."""
     text = _text(value).replace("\0", "")
     return text.encode("utf-8", "replace").decode()
-
-
-@contextmanager
-def _bound(values: Mapping[str, str]) -> Iterator[None]:
-    tokens = bind_contextvars(**values)
-    try:
-        yield
-    finally:
-        reset_contextvars(**tokens)

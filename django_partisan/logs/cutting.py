@@ -3,7 +3,7 @@
 Pipes write up to 4,096 bytes in one piece; a longer line can be torn by other processes' lines.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from django_partisan.telemetry.redaction import cut
@@ -18,7 +18,7 @@ Render = Callable[[str, Mapping[str, Any]], str]
 
 
 def is_longer(line: str, limit: int) -> bool:
-    """Tell whether ``line`` takes more than ``limit`` bytes of UTF-8."""
+    """Return whether ``line`` takes more than ``limit`` bytes of UTF-8."""
     if len(line) > limit:
         return True
     return not line.isascii() and len(line.encode("utf-8", "replace")) > limit
@@ -30,18 +30,10 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
     The stack trace is cut in the middle first; then the labels go, then long values, then all but
     what names the event and its task.
     """
-    line = _with_shorter_trace(render, message, fields, limit)
-    if line is not None:
-        return line
-    fields = {name: value for name, value in fields.items() if not name.startswith("labels.")}
-    fields[TRUNCATED_LABEL] = "true"
-    message = cut(message, 2 * _LONGEST_VALUE)
-    line = _with_shorter_trace(render, message, fields, limit)
-    if line is not None:
-        return line
-    line = render(message, {name: _short(value) for name, value in fields.items()})
-    if not is_longer(line, limit):
-        return line
+    for shorter, fewer in _ever_less(message, fields):
+        line = _with_shorter_trace(render, shorter, fewer, limit)
+        if not is_longer(line, limit):
+            return line
     kept = {name: _short(fields[name]) for name in _KEPT if name in fields}
     return render(cut(message, _LONGEST_VALUE // 4), {**kept, TRUNCATED_LABEL: "true"})
 
@@ -53,16 +45,23 @@ def in_the_middle(text: str, keep: int) -> str:
     return text[:head] + GAP + (text[-tail:] if tail else "")
 
 
-def _with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str | None:
-    """Return a line with as much of the stack trace as fits, or ``None`` if that is not enough."""
-    whole = render(message, fields)
-    if not is_longer(whole, limit):
-        return whole
-    trace = fields.get(STACK_TRACE, "")
-    best = render(message, {**fields, STACK_TRACE: GAP} if trace else fields)
-    if is_longer(best, limit):
-        return None
-    low, high = 0, min(len(trace), limit)
+def _ever_less(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield message, fields
+    fields = {name: value for name, value in fields.items() if not name.startswith("labels.")}
+    fields[TRUNCATED_LABEL] = "true"
+    message = cut(message, 2 * _LONGEST_VALUE)
+    yield message, fields
+    yield message, {name: _short(value) for name, value in fields.items()}
+
+
+def _with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:
+    """Return the line, with no more of the stack trace than fits."""
+    line = render(message, fields)
+    trace = fields.get(STACK_TRACE)
+    if not trace or not is_longer(line, limit):
+        return line
+    best = render(message, {**fields, STACK_TRACE: GAP})
+    low, high = 0, 0 if is_longer(best, limit) else min(len(trace), limit)
     while high - low > 32:
         keep = (low + high) // 2
         line = render(message, {**fields, STACK_TRACE: in_the_middle(trace, keep)})

@@ -22,17 +22,16 @@ from django_partisan.telemetry.events import ErrorInfo
 
 ECS_VERSION: Final = "9.4.0"
 RECORD_FIELDS: Final = "partisan_fields"
-"""The attribute of a log record that holds the fields of the table."""
+"""The attribute of a log record that holds the declared fields."""
 
 EVENT_CONSTANTS: Final = {
     "event.kind": "event",
     "event.module": "partisan",
     "event.dataset": "partisan.events",
 }
-_BY_CALL: Final = ("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id")
 _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
-).union(_BY_CALL)
+).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
 _LABEL: Final = "labels."
 _CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -79,22 +78,17 @@ class EcsFormatter(logging.Formatter):
     def constant(self, record: logging.LogRecord) -> str:
         """Return the members that are the same in every line of one logger in one process."""
         key = (record.name, record.processName, os.getpid())
-        known = self._constants.get(key)
-        if known is None:
-            known = self._constants[key] = "," + encode(constants(record))[1:-1]
-        return known
-
-
-def constants(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields that do not change while a process lives."""
-    return {
-        "ecs.version": ECS_VERSION,
-        "log.logger": record.name,
-        "process.pid": os.getpid(),
-        "process.name": record.processName or "",
-        **EVENT_CONSTANTS,
-        **service_fields(),
-    }
+        if key not in self._constants:
+            fields = {
+                "ecs.version": ECS_VERSION,
+                "log.logger": record.name,
+                "process.pid": os.getpid(),
+                "process.name": record.processName or "",
+                **EVENT_CONSTANTS,
+                **service_fields(),
+            }
+            self._constants[key] = "," + encode(fields)[1:-1]
+        return self._constants[key]
 
 
 class NestedFormatter(EcsFormatter):

@@ -1,15 +1,15 @@
-"""The fields of a log event: their names, their types, and the events they are taken from."""
+"""The fields of log events: names and types, and the values that several log events share."""
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from django_partisan.config import observability
 from django_partisan.telemetry import redaction
-from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef
+from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef, WorkerExited, WorkerReady, WorkerStarted
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
-ERROR_MESSAGE_MAX_BYTES: Final = 1024
 IDS_MAX: Final = 100
-"""At most so many task ids are named in one line."""
+"""How many task ids one line names at most."""
 
 
 class Field(NamedTuple):
@@ -52,7 +52,7 @@ COMMON: Final = (
     keyword("partisan.queue.name", optional=True),
     keyword("labels.*", optional=True),
 )
-"""Every line has these; ``event.action`` is absent from what a task itself logs."""
+"""Every line has these; lines that a task itself logs have no ``event.action``."""
 
 QUEUE: Final = keyword("partisan.queue.name")
 DURATION: Final = long("event.duration")
@@ -114,36 +114,42 @@ def of_run(run: Run) -> dict[str, Any]:
     fields["partisan.worker.slot"] = run.slot
     fields["partisan.worker.generation"] = run.generation
     fields["partisan.task.wait_ns"] = nanoseconds(run.wait_seconds)
-    if run.headers:
-        trace_id = enqueued_trace_id(run.headers)
-        if trace_id is not None:
-            fields["partisan.task.enqueued_trace_id"] = trace_id
-    add_arguments(fields, run.arguments)
+    trace_id = enqueued_trace_id(run.headers)
+    if trace_id is not None:
+        fields["partisan.task.enqueued_trace_id"] = trace_id
+    fields.update(of_arguments(run.arguments))
     return fields
 
 
-def add_arguments(fields: dict[str, Any], arguments: str | None) -> None:
-    """Add a task's arguments, redacted, if ``LOG_TASK_ARGS`` asks for them."""
-    if arguments is not None and observability.value("LOG_TASK_ARGS"):
-        fields["partisan.task.arguments"] = redaction.shown_arguments(arguments)
+def of_arguments(arguments: str | None) -> dict[str, Any]:
+    """Return the field of a task's arguments, redacted, if ``LOG_TASK_ARGS`` asks for it."""
+    if arguments is None or not observability.value("LOG_TASK_ARGS"):
+        return {}
+    return {"partisan.task.arguments": redaction.shown_arguments(arguments)}
 
 
 def of_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the fields error.*; the stack trace is whole, and cut where the line is written."""
-    fields = {
-        "error.type": error.type,
-        "error.message": redaction.cut(error.message, ERROR_MESSAGE_MAX_BYTES),
-    }
-    if error.stack_trace:
-        fields["error.stack_trace"] = error.stack_trace
-    return fields
+    message = redaction.cut(error.message, redaction.SHOWN_MAX_BYTES)
+    trace = {"error.stack_trace": error.stack_trace} if error.stack_trace else {}
+    return {"error.type": error.type, "error.message": message, **trace}
 
 
-def of_worker(queue: str, slot: int, generation: int, pid: int) -> dict[str, Any]:
-    """Return the fields that name a worker process."""
+def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:
+    """Return the queue and the fields error.*."""
+    return {"partisan.queue.name": queue, **of_error(error)}
+
+
+def known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` without those that are ``None``."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, Any]:
+    """Return the fields P of a worker process."""
     return {
-        "partisan.queue.name": queue,
-        "partisan.worker.slot": slot,
-        "partisan.worker.generation": generation,
-        "partisan.worker.pid": pid,
+        "partisan.queue.name": event.queue,
+        "partisan.worker.slot": event.slot,
+        "partisan.worker.generation": event.generation,
+        "partisan.worker.pid": event.pid,
     }

@@ -1,154 +1,268 @@
-"""The log events of managers and workers, and of their telemetry."""
+"""The log events of managers and workers, and of their telemetry; ``task_events`` says how to add one."""
 
-import logging
-from typing import Final
+from logging import ERROR, INFO, WARNING
 
-from django_partisan.logs import values, wording
-from django_partisan.logs.fields import DURATION, ERROR, QUEUE, REASON, WORKER_FIELDS, keyword, long
-from django_partisan.logs.log_event import MANAGER, WORKER, LogEvent, optional
+from django_partisan.logs.fields import (
+    DURATION,
+    IDS_MAX,
+    QUEUE,
+    REASON,
+    WORKER_FIELDS,
+    keyword,
+    known,
+    long,
+    nanoseconds,
+    of_failure,
+    of_worker,
+)
+from django_partisan.logs.fields import ERROR as ERROR_FIELDS
+from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
+from django_partisan.logs.wording import beginning, counted, named, quoted
+from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
 from django_partisan.telemetry import events
 
-PROCESS_LOG_EVENTS: Final[dict[type, LogEvent]] = {
-    events.LeaseLost: LogEvent(
-        "manager.lease_lost",
-        logging.ERROR,
-        (MANAGER,),
-        (QUEUE, long("partisan.manager.heartbeat_age_ns"), long("partisan.manager.held")),
-        "the lease ran out; a new identity follows",
-        wording.lease_lost,
-        values.lease_lost,
+
+@log_event(
+    events.LeaseLost,
+    "manager.lease_lost",
+    ERROR,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.manager.heartbeat_age_ns"), long("partisan.manager.held")),
+    when="the lease expired; the manager registers under a new id",
+)
+def lease_lost(event: events.LeaseLost) -> Line:
+    age = f"last heartbeat {event.seconds_since_heartbeat:.1f} s ago"
+    return f"Lease expired ({age}, {counted(event.held)} held); registering under a new id", {
+        "partisan.queue.name": event.queue,
+        "partisan.manager.heartbeat_age_ns": nanoseconds(event.seconds_since_heartbeat),
+        "partisan.manager.held": event.held,
+    }
+
+
+@log_event(
+    events.ClaimFailed,
+    "claim.failed",
+    ERROR,
+    by=(MANAGER,),
+    fields=(QUEUE, *ERROR_FIELDS),
+    when="claims begin to fail, or to wait for a database that does not answer; once per change of state",
+)
+def claim_failed(event: events.ClaimFailed) -> Line:
+    return f"Could not claim tasks; trying again: {quoted(event.error)}", of_failure(event.queue, event.error)
+
+
+@log_event(
+    events.DatabaseRestored,
+    "database.restored",
+    INFO,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.database.failures"), DURATION),
+    when="the database answers again",
+)
+def database_restored(event: events.DatabaseRestored) -> Line:
+    return (
+        f"The database answers again after {counted(event.failures, 'failure')} in {event.seconds:.1f} s",
+        {
+            "partisan.queue.name": event.queue,
+            "partisan.database.failures": event.failures,
+            "event.duration": nanoseconds(event.seconds),
+        },
+    )
+
+
+@log_event(
+    events.WorkerStarted,
+    "worker.started",
+    INFO,
+    by=(MANAGER,),
+    fields=WORKER_FIELDS,
+    when="its process is up",
+)
+def worker_started(event: events.WorkerStarted) -> Line:
+    return f"Worker {event.slot} started (pid {event.pid})", of_worker(event)
+
+
+@log_event(
+    events.WorkerStartFailed,
+    "worker.start_failed",
+    ERROR,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.worker.slot"), *ERROR_FIELDS),
+    when="its process could not be started",
+)
+def worker_start_failed(event: events.WorkerStartFailed) -> Line:
+    return f"Could not start worker {event.slot}: {quoted(event.error)}", {
+        "partisan.worker.slot": event.slot,
+        **of_failure(event.queue, event.error),
+    }
+
+
+@log_event(
+    events.WorkerReady,
+    "worker.ready",
+    INFO,
+    by=(MANAGER,),
+    fields=WORKER_FIELDS,
+    when="its processors are loaded",
+)
+def worker_ready(event: events.WorkerReady) -> Line:
+    warnings = "".join(f"; {beginning(warning)}" for warning in event.warnings)
+    return f"Worker {event.slot} is ready (pid {event.pid}){warnings}", of_worker(event)
+
+
+@log_event(
+    events.WorkerExited,
+    "worker.exited",
+    ERROR,
+    by=(MANAGER,),
+    fields=(
+        *WORKER_FIELDS,
+        REASON,
+        long("process.exit_code", optional=True),
+        keyword("partisan.worker.signal", optional=True),
+        keyword("partisan.task.id", optional=True),
+        keyword("partisan.processor", optional=True),
+        long("partisan.worker.peak_resident_bytes", optional=True),
     ),
-    events.ClaimFailed: LogEvent(
-        "claim.failed",
-        logging.ERROR,
-        (MANAGER,),
-        (QUEUE, *ERROR),
-        "claims begin to fail, or to wait for a database that does not answer; once per change of state",
-        wording.claim_failed,
-        values.with_error,
-    ),
-    events.DatabaseRestored: LogEvent(
-        "database.restored",
-        logging.INFO,
-        (MANAGER,),
-        (QUEUE, long("partisan.database.failures"), DURATION),
-        "the database answers again",
-        wording.database_restored,
-        values.database_restored,
-    ),
-    events.WorkerStarted: LogEvent(
-        "worker.started",
-        logging.INFO,
-        (MANAGER,),
-        WORKER_FIELDS,
-        "its process is up",
-        wording.worker_started,
-        values.worker,
-    ),
-    events.WorkerStartFailed: LogEvent(
-        "worker.start_failed",
-        logging.ERROR,
-        (MANAGER,),
-        (QUEUE, long("partisan.worker.slot"), *ERROR),
-        "its process could not be started",
-        wording.worker_start_failed,
-        values.worker_start_failed,
-    ),
-    events.WorkerReady: LogEvent(
-        "worker.ready",
-        logging.INFO,
-        (MANAGER,),
-        WORKER_FIELDS,
-        "its processors are loaded",
-        wording.worker_ready,
-        values.worker,
-    ),
-    events.WorkerExited: LogEvent(
-        "worker.exited",
-        logging.ERROR,
-        (MANAGER,),
-        (
-            *WORKER_FIELDS,
-            REASON,
-            *optional(
-                long("process.exit_code"),
-                keyword("partisan.worker.signal"),
-                keyword("partisan.task.id"),
-                keyword("partisan.processor"),
-                long("partisan.worker.peak_resident_bytes"),
-            ),
+    when="the process exited; info if recycled or stopped",
+    is_expected=lambda event: event.reason in (REASON_RECYCLED, REASON_STOPPED),
+)
+def worker_exited(event: events.WorkerExited) -> Line:
+    task = event.task
+    code = "unknown" if event.exit_code is None else event.exit_code
+    how = f"signal {event.signal}" if event.signal else f"exit code {code}"
+    running = "" if task is None else f" while running {named(task)}"
+    return f"Worker {event.slot} exited (pid {event.pid}, {event.reason}, {how}){running}", {
+        **of_worker(event),
+        "event.reason": event.reason,
+        **known(
+            {
+                "process.exit_code": event.exit_code,
+                "partisan.worker.signal": event.signal,
+                "partisan.task.id": None if task is None else str(task.id),
+                "partisan.processor": None if task is None else task.processor,
+                "partisan.worker.peak_resident_bytes": event.peak_resident_bytes,
+            }
         ),
-        "the process is gone; info if recycled or stopped",
-        wording.worker_exited,
-        values.worker_exited,
-        values.is_expected_exit,
+    }
+
+
+@log_event(
+    events.TelemetryFlushTimedOut,
+    "worker.telemetry_flush_timeout",
+    WARNING,
+    by=(WORKER,),
+    fields=(QUEUE, DURATION),
+    when="spans could not be exported in time before the exit",
+)
+def flush_timed_out(event: events.TelemetryFlushTimedOut) -> Line:
+    return f"Could not export all spans within {event.seconds:g} s; dropped the rest", {
+        "partisan.queue.name": event.queue,
+        "event.duration": nanoseconds(event.seconds),
+    }
+
+
+@log_event(
+    events.ManagerStarted,
+    "manager.started",
+    INFO,
+    by=(MANAGER,),
+    fields=(
+        QUEUE,
+        long("partisan.manager.workers"),
+        keyword("partisan.manager.version"),
+        keyword("partisan.manager.metrics_address", optional=True),
     ),
-    events.TelemetryFlushTimedOut: LogEvent(
-        "worker.telemetry_flush_timeout",
-        logging.WARNING,
-        (WORKER,),
-        (QUEUE, DURATION),
-        "spans could not be sent in time before the exit",
-        wording.flush_timed_out,
-        values.flush_timed_out,
+    when="it is about to claim",
+)
+def manager_started(event: events.ManagerStarted) -> Line:
+    metrics = f", metrics on {event.metrics_address}" if event.metrics_address else ""
+    serves = f"serves the queue {event.queue!r} with {counted(event.workers, 'worker')}"
+    return f"django-partisan {event.version} {serves}{metrics}", {
+        "partisan.queue.name": event.queue,
+        "partisan.manager.workers": event.workers,
+        "partisan.manager.version": event.version,
+        **known({"partisan.manager.metrics_address": event.metrics_address}),
+    }
+
+
+@log_event(
+    events.ManagerDraining,
+    "manager.draining",
+    INFO,
+    by=(MANAGER,),
+    fields=(
+        QUEUE,
+        keyword("partisan.manager.signal", optional=True),
+        long("partisan.manager.in_progress"),
     ),
-    events.ManagerStarted: LogEvent(
-        "manager.started",
-        logging.INFO,
-        (MANAGER,),
-        (
-            QUEUE,
-            long("partisan.manager.workers"),
-            keyword("partisan.manager.version"),
-            *optional(keyword("partisan.manager.metrics_address")),
-        ),
-        "it is about to claim",
-        wording.manager_started,
-        values.manager_started,
-    ),
-    events.ManagerDraining: LogEvent(
-        "manager.draining",
-        logging.INFO,
-        (MANAGER,),
-        (QUEUE, *optional(keyword("partisan.manager.signal")), long("partisan.manager.in_progress")),
-        "it was asked to stop",
-        wording.manager_draining,
-        values.manager_draining,
-    ),
-    events.ManagerStopped: LogEvent(
-        "manager.stopped",
-        logging.INFO,
-        (MANAGER,),
-        (QUEUE, DURATION, long("partisan.manager.released"), keyword("partisan.manager.unfinished_ids")),
-        "the last line of a manager",
-        wording.manager_stopped,
-        values.manager_stopped,
-    ),
-    events.MetricsServerFailed: LogEvent(
-        "metrics.server_failed",
-        logging.ERROR,
-        (MANAGER,),
-        (QUEUE, *ERROR),
-        "the port or the TLS files cannot be used",
-        wording.metrics_server_failed,
-        values.with_error,
-    ),
-    events.MetricsDatabaseFailed: LogEvent(
-        "metrics.db_scrape_failed",
-        logging.WARNING,
-        (MANAGER,),
-        (QUEUE, *ERROR),
-        "the figures of the database cannot be read; once per change of state",
-        wording.metrics_database_failed,
-        values.with_error,
-    ),
-    events.TelemetryDropped: LogEvent(
-        "telemetry.dropped",
-        logging.WARNING,
-        (MANAGER,),
-        (QUEUE, REASON, long("partisan.telemetry.count")),
-        "telemetry was lost; at most once a minute for each reason",
-        wording.telemetry_dropped,
-        values.telemetry_dropped,
-    ),
-}
+    when="it was asked to stop",
+)
+def manager_draining(event: events.ManagerDraining) -> Line:
+    on_signal = f" on {event.signal}" if event.signal else ""
+    return f"Draining{on_signal}; {counted(event.in_progress)} in progress", {
+        "partisan.queue.name": event.queue,
+        "partisan.manager.in_progress": event.in_progress,
+        **known({"partisan.manager.signal": event.signal}),
+    }
+
+
+@log_event(
+    events.ManagerStopped,
+    "manager.stopped",
+    INFO,
+    by=(MANAGER,),
+    fields=(QUEUE, DURATION, long("partisan.manager.released"), keyword("partisan.manager.unfinished_ids")),
+    when="the last line of a manager",
+)
+def manager_stopped(event: events.ManagerStopped) -> Line:
+    unfinished = f", {len(event.unfinished)} unfinished" if event.unfinished else ""
+    return f"Stopped after {event.seconds:.1f} s; {counted(event.released)} released{unfinished}", {
+        "partisan.queue.name": event.queue,
+        "event.duration": nanoseconds(event.seconds),
+        "partisan.manager.released": event.released,
+        "partisan.manager.unfinished_ids": [str(task_id) for task_id in event.unfinished[:IDS_MAX]],
+    }
+
+
+@log_event(
+    events.MetricsServerFailed,
+    "metrics.server_failed",
+    ERROR,
+    by=(MANAGER,),
+    fields=(QUEUE, *ERROR_FIELDS),
+    when="the port or the TLS files cannot be used",
+)
+def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
+    return f"Could not serve metrics: {quoted(event.error)}", of_failure(event.queue, event.error)
+
+
+@log_event(
+    events.MetricsDatabaseFailed,
+    "metrics.db_scrape_failed",
+    WARNING,
+    by=(MANAGER,),
+    fields=(QUEUE, *ERROR_FIELDS),
+    when="the metrics of the database cannot be read; once per change of state",
+)
+def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:
+    return f"Could not read the metrics of the database: {quoted(event.error)}", of_failure(
+        event.queue, event.error
+    )
+
+
+@log_event(
+    events.TelemetryDropped,
+    "telemetry.dropped",
+    WARNING,
+    by=(MANAGER,),
+    fields=(QUEUE, REASON, long("partisan.telemetry.count")),
+    when="telemetry was dropped; at most once a minute for each reason",
+)
+def telemetry_dropped(event: events.TelemetryDropped) -> Line:
+    why = event.reason.removeprefix("span_").replace("_", " ")
+    return f"Dropped {counted(event.number, 'span')}: {why}", {
+        "partisan.queue.name": event.queue,
+        "event.reason": event.reason,
+        "partisan.telemetry.count": event.number,
+    }

@@ -1,9 +1,8 @@
-"""What ``--log-format`` and ``--log-file`` do: one handler of ours on the logger ``django_partisan``."""
+"""The options ``--log-format`` and ``--log-file``: one handler of ours on the logger ``django_partisan``."""
 
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from typing import Final
 
 from django_partisan.config import observability
@@ -26,11 +25,11 @@ _subscriber: Final = LogSubscriber()
 
 
 def install() -> None:
-    """Have this process's events logged, as those of an application; logging itself stays as it is."""
+    """Log this process's events from now on, as an application's; logging itself stays as it is."""
     of_application = logging.getLogger(f"{LOGGER}.{APP}")
     if not of_application.handlers:
-        # Where nobody set up logging, the handler of last resort would print a refused enqueueing,
-        # which its caller hears of by an exception.
+        # Without any logging set up, the handler of last resort would print a refused enqueueing, for
+        # which its caller gets an exception.
         of_application.addHandler(logging.NullHandler())
     if _subscriber not in bus.subscribers():
         bus.subscribe(_subscriber)
@@ -39,13 +38,17 @@ def install() -> None:
 def setup(role: str, log_format: str = AUTO, log_file: str | os.PathLike[str] | None = None) -> None:
     """Set up logging in a process of ``start_partisan``, whose ``role`` is ``manager`` or ``worker``.
 
-    ``auto`` is ``console`` where nobody set up logging, else ``host``, which changes nothing.
+    ``auto`` is ``console`` where no logging is set up, else ``host``, which changes nothing.
     Raises ``CannotStart`` for a format that does not exist or does not go with a file, and, in a
-    manager, for a file that cannot be opened; a worker goes on, and its lines are counted as lost.
+    manager, for a file that cannot be opened; a worker starts, and its lines are counted as lost.
     """
     chosen = resolve(log_format, log_file)
     if chosen != HOST:
-        _put(_handler(chosen, log_file, must_open=role == MANAGER))
+        handler = StandardOutputHandler() if log_file is None else AppendingHandler(log_file)
+        if role == MANAGER and isinstance(handler, AppendingHandler):
+            _open(handler, log_file)
+        handler.setFormatter(_formatter(chosen, to_standard_output=log_file is None))
+        _put(handler)
     output.is_ours = chosen != HOST
     _subscriber.become(role)
     install()
@@ -71,32 +74,21 @@ def _has_handler(name: str) -> bool:
     return any(not isinstance(handler, logging.NullHandler) for handler in logging.getLogger(name).handlers)
 
 
-def _handler(log_format: str, log_file: str | os.PathLike[str] | None, must_open: bool) -> LineHandler:
-    handler: LineHandler
-    if log_file is None:
-        handler = StandardOutputHandler()
-    else:
-        handler = AppendingHandler(log_file)
-        if must_open:
-            try:
-                handler.open()
-            except OSError as error:
-                raise CannotStart(
-                    f"--log-file {log_file}: {error.strerror}. Name a file that can be written."
-                ) from error
-    handler.setFormatter(_formatter(log_format, on_terminal=log_file is None and _is_terminal()))
-    return handler
+def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) -> None:
+    try:
+        handler.open()
+    except OSError as error:
+        raise CannotStart(
+            f"--log-file {log_file}: {error.strerror}. Name a file that can be written."
+        ) from error
 
 
-def _formatter(log_format: str, on_terminal: bool) -> logging.Formatter:
+def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:
     max_bytes = observability.value("LOG_MAX_LINE_BYTES")
     if log_format == CONSOLE:
-        return ConsoleFormatter(on_terminal, max_bytes)
+        colors = to_standard_output and sys.__stdout__ is not None and os.isatty(1)
+        return ConsoleFormatter(colors, max_bytes)
     return EcsFormatter(max_bytes) if log_format == ECS else NestedFormatter(max_bytes)
-
-
-def _is_terminal() -> bool:
-    return sys.__stdout__ is not None and os.isatty(1)
 
 
 def _put(handler: LineHandler) -> None:
@@ -114,8 +106,10 @@ def _put(handler: LineHandler) -> None:
         top.setLevel(logging.INFO)
 
 
-def _our_loggers() -> Iterator[logging.Logger]:
-    yield logging.getLogger(LOGGER)
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        if name.startswith(f"{LOGGER}.") and isinstance(logger, logging.Logger):
-            yield logger
+def _our_loggers() -> list[logging.Logger]:
+    known = {LOGGER: logging.getLogger(LOGGER), **logging.root.manager.loggerDict}
+    return [
+        logger
+        for name, logger in known.items()
+        if f"{name}.".startswith(f"{LOGGER}.") and isinstance(logger, logging.Logger)
+    ]

@@ -1,7 +1,7 @@
 """The line of a completed run, made without a dict, a record and their encoding.
 
-It is told of every task, and nearly all of it was told of the task before. It is the very line that the
-loggers would have written, byte for byte, and is made only where nobody but a handler of ours could have
+It is logged for every task, and nearly all of it is the same for the next. It equals the line that the
+loggers would have written, byte for byte, and is made only where nothing but a handler of ours could have
 seen, changed or stopped the record.
 """
 
@@ -12,27 +12,26 @@ from types import FunctionType, MethodType
 from typing import Any, Final
 
 from django_partisan.config import observability
-from django_partisan.logs import cutting, wording
+from django_partisan.logs import cutting
 from django_partisan.logs.context import surroundings
 from django_partisan.logs.ecs import EcsFormatter, encode, encode_text
 from django_partisan.logs.fields import nanoseconds, of_run
+from django_partisan.logs.task_events import completed_message
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry.events import Run, TaskCompleted
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 KINDS_MAX: Final = 1_000
-"""Kinds of runs, alike but for ids and times, whose parts of a line are held."""
+"""How many kinds of runs, alike except for ids and times, have their parts of a line cached."""
 
 _ID: Final = "partisan.task.id"
 _WAIT: Final = "partisan.task.wait_ns"
-_TRACE: Final = "partisan.task.enqueued_trace_id"
-_END: Final = ',"event.outcome":"success","event.action":"task.completed",'
 
 _KIND: Final = slice(1, Run._fields.index("wait_seconds"))
 _LOGGING: Final = logging.addLevelName.__code__.co_filename
 _CALLS_OF_LOGGER: Final = ("makeRecord", "handle", "filter", "callHandlers")
 _CALLS_OF_HANDLER: Final = ("handle", "filter")
-"""What a record passes on its way; those who watch for errors, and agents, replace one of them."""
+"""What a record passes on its way; error trackers and agents replace one of them."""
 
 
 class ShortLine:
@@ -44,18 +43,19 @@ class ShortLine:
         # Only what is the same in all records of this logger is read from it.
         self._record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "", (), None)
 
-    def tell(self, event: TaskCompleted) -> bool:
+    def write(self, event: TaskCompleted) -> bool:
         """Write the line of a completed run; return False if it is too long to be written as it is."""
         run = event.run
         before, after = _around_id(run[_KIND])
         trace_id = enqueued_trace_id(run.headers)
-        enqueued_in = f',"{_TRACE}":"{trace_id}"' if trace_id is not None else ""
+        enqueued_in = f',"partisan.task.enqueued_trace_id":"{trace_id}"' if trace_id is not None else ""
         formatter = self._formatter
         line = (
             f'{{"@timestamp":"{formatter.timestamp(time.time())}","log.level":"info",'
-            f'"message":{encode_text(wording.completed(event))}{formatter.constant(self._record)},'
+            f'"message":{encode_text(completed_message(event))}{formatter.constant(self._record)},'
             f"{before}{run.id}{after}{nanoseconds(run.wait_seconds)}{enqueued_in},"
-            f'"event.duration":{nanoseconds(event.seconds)}{_END}{encode(surroundings())[1:]}'
+            f'"event.duration":{nanoseconds(event.seconds)},"event.outcome":"success",'
+            f'"event.action":"task.completed",{encode(surroundings())[1:]}'
         )
         if cutting.is_longer(line, formatter.max_bytes - 1):
             return False
@@ -75,7 +75,7 @@ def _around_id(kind: Any) -> tuple[str, str]:
 
 
 def short_line_of(logger: logging.Logger) -> ShortLine | None:
-    """Return how lines of ``logger`` can be short, or ``None`` if somebody may see the difference."""
+    """Return the writer of short lines for ``logger``, or ``None`` if anything could see the difference."""
     handler = _only_handler(logger)
     if (
         handler is None
@@ -91,14 +91,14 @@ def short_line_of(logger: logging.Logger) -> ShortLine | None:
 
 
 def _is_stdlibs(call: Any) -> bool:
-    # By the very types: a wrapper may pass for what it wraps, with all its attributes.
+    # By exact types: a wrapper may have all attributes of what it wraps.
     if type(call) is not MethodType or type(call.__func__) is not FunctionType:
         return False
     return call.__func__.__code__.co_filename == _LOGGING
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:
-    """Return the handler of ours that alone gets the records of ``logger``, past no filter."""
+    """Return the handler of ours, if it alone gets the records of ``logger``, and no filter does."""
     handlers: list[logging.Handler] = []
     asked: logging.Logger | None = logger
     while asked is not None:

@@ -1,4 +1,4 @@
-"""The subscriber that logs, and the structlog loggers it and the tasks log with."""
+"""The subscriber that logs events, and the structlog loggers with which tasks log."""
 
 import logging
 from contextlib import AbstractContextManager
@@ -10,7 +10,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from django_partisan.logs import context, trouble
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
-from django_partisan.logs.log_event import APP, ROLES
+from django_partisan.logs.log_event import APP
 from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.telemetry import bus
@@ -28,9 +28,9 @@ TASK_LOGGER: Final = f"{LOGGER}.task"
 
 
 class LogSubscriber(bus.Subscriber):
-    """Log events as the events of the table, on the logger of this process's role.
+    """Log events as the table declares, on the logger of this process's role.
 
-    In an application process the level is asked at each event, as it may change at any time there.
+    In an application process the level is checked at each event, as it may change at any time there.
     """
 
     name = trouble.COUNTED_AS
@@ -41,34 +41,30 @@ class LogSubscriber(bus.Subscriber):
     def become(self, role: str) -> None:
         """Log as ``app``, ``manager`` or ``worker`` from now on; takes effect with ``bus.refresh()``."""
         self._role = role
-        self._stdlib = logging.getLogger(f"{LOGGER}.{role}")
-        self._logger = LOGGERS[role]
+        self._logger = logging.getLogger(f"{LOGGER}.{role}")
         self._short_line: ShortLine | None = None
 
     def wants(self, kind: type[Event]) -> bool:
         log_event = LOG_EVENTS.get(kind)
         if log_event is None:
             return False
-        is_wanted = self._role == APP or self._stdlib.isEnabledFor(log_event.lowest_level())
-        if kind is TaskCompleted:  # asked again when handlers and filters may be others, as this is
-            self._short_line = short_line_of(self._stdlib) if is_wanted and output.is_ours else None
+        is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.lowest_level())
+        if kind is TaskCompleted:  # wants() is called again when handlers and filters may have changed
+            self._short_line = short_line_of(self._logger) if is_wanted and output.is_ours else None
         return is_wanted
 
     def handle(self, event: Event) -> None:
         log_event = LOG_EVENTS[type(event)]
         level = log_event.level_of(event)
-        if not self._stdlib.isEnabledFor(level):
+        if not self._logger.isEnabledFor(level):
             return
         try:
-            if (
-                isinstance(event, TaskCompleted)
-                and self._short_line is not None
-                and self._short_line.tell(event)
-            ):
+            short = self._short_line
+            if short is not None and isinstance(event, TaskCompleted) and short.write(event):
                 return
-            values = log_event.values(event)
-            values["event.action"] = log_event.action
-            self._logger.tell(level, log_event.wording(event), values)
+            message, fields = log_event.line(event)
+            fields["event.action"] = log_event.action
+            self._log(level, message, fields)
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
 
@@ -81,29 +77,20 @@ class LogSubscriber(bus.Subscriber):
     def headers(self) -> dict[str, str]:
         return context.carried_headers()
 
+    def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
+        """Log without walking the frames for a caller, which would take as long as all the rest."""
+        fields.update(context.surroundings())
+        logger, extra = self._logger, _extra(fields)
+        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra))
+
 
 def task_logger(run: Run | TaskRef) -> Any:
-    """Return a structlog logger bound to a task, for what the task itself has to say.
+    """Return a structlog logger bound to a task, for the task's own lines.
 
-    A key that its caller gives is told as ``labels.<key>``; a line that cannot be logged is counted,
+    A key that its caller gives is logged as ``labels.<key>``; a line that cannot be logged is counted,
     and raises nothing into the task.
     """
     return _TaskLogger(logging.getLogger(TASK_LOGGER), _TASK_PROCESSORS, dict(of_task(run)))
-
-
-class _EventLogger(structlog.BoundLoggerBase):
-    """Log an event by the stdlib logger, in half the time of ``structlog.stdlib.BoundLogger``.
-
-    The event's keys pass through one call instead of five, and no frames are walked for a caller.
-    """
-
-    def tell(self, level: int, message: str, fields: dict[str, Any]) -> None:
-        _, call = self._process_event("", message, fields)
-        logger: logging.Logger = self._logger
-        place = (__file__, 0)
-        logger.handle(
-            logger.makeRecord(logger.name, level, *place, call["msg"], (), None, None, call["extra"])
-        )
 
 
 class _TaskLogger(structlog.stdlib.BoundLogger):
@@ -118,28 +105,21 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
             return trouble.note("A line of a task could not be logged")
 
 
-def _surround(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Add ids and context."""
-    event_dict.update(context.surroundings())
-    return event_dict
-
-
-def _label(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Make labels of all keys that a task's own code gave."""
-    given = {name: event_dict.pop(name) for name in list(event_dict) if name not in _NO_LABEL}
-    return {**context.surroundings(), **context.labels(given), **event_dict}
-
-
-def _hand_over(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Turn the event into a call of the stdlib logger, whose handlers may be anybody's."""
-    message = event_dict.pop("event", "")
+def _as_record(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Turn a task's line into a call of the stdlib logger; keys of the task's own become labels."""
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
-    extra = {RECORD_FIELDS: event_dict} if output.is_ours else {**EVENT_CONSTANTS, **event_dict}
-    return {"msg": message, "extra": extra, **passed_on}
+    message = event_dict.pop("event", "")
+    of_run = {name: event_dict.pop(name) for name in _TASK_FIELDS if name in event_dict}
+    fields = {**context.surroundings(), **context.labels(event_dict), **of_run}
+    return {"msg": message, "extra": _extra(fields), **passed_on}
+
+
+def _extra(fields: dict[str, Any]) -> dict[str, Any]:
+    return {RECORD_FIELDS: fields} if output.is_ours else {**EVENT_CONSTANTS, **fields}
 
 
 class Output:
-    """Whose handlers write: where they are ours, a record carries its fields in one piece."""
+    """Whose handlers write; where they are ours, a record carries its fields as one attribute."""
 
     is_ours = False
 
@@ -147,15 +127,9 @@ class Output:
 output: Final = Output()
 
 _STDLIB_ARGUMENTS: Final = ("exc_info", "stack_info", "stacklevel")
-_NO_LABEL: Final = frozenset(
-    {"event", "partisan.queue.name", *of_task(TaskRef(0, "", "", 0, 0, 0, 0)), *_STDLIB_ARGUMENTS}
-)
+_TASK_FIELDS: Final = tuple(of_task(TaskRef(0, "", "", 0, 0, 0, 0)))
 _TASK_PROCESSORS: Final[list[Processor]] = [
     structlog.stdlib.filter_by_level,
     structlog.stdlib.PositionalArgumentsFormatter(),
-    _label,
-    _hand_over,
+    _as_record,
 ]
-LOGGERS: Final[dict[str, _EventLogger]] = {
-    role: _EventLogger(logging.getLogger(f"{LOGGER}.{role}"), [_surround, _hand_over], {}) for role in ROLES
-}

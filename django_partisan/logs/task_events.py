@@ -1,158 +1,278 @@
-"""The log events of a task's life."""
+"""The log events of tasks. To add a log event, here or in ``process_events``:
 
-import logging
-from typing import Final
+1. Add the event to ``telemetry/events.py``: its class, and its name in ``Event``.
+2. Add one function below ``@log_event``, which declares action, level, roles, fields and occasion. The
+   function returns the message and the values of the fields; an optional field may be left out.
 
-from django_partisan.logs import values, wording
+The table in ``docs/observability.md`` and the mappings for Elasticsearch are made of these declarations
+(``make tables``). The tests of the table name what is missing: the row of the contract, and a sample.
+"""
+
+from logging import DEBUG, ERROR, INFO, WARNING
+from typing import Any, Final
+
+from django_partisan.logs import fields
 from django_partisan.logs.fields import (
-    ARGUMENTS,
     DURATION,
-    ERROR,
     OUTCOME,
     QUEUE,
     REASON,
-    RUN,
-    TASK,
     Field,
     keyword,
+    known,
     long,
+    nanoseconds,
+    of_failure,
+    of_run,
+    of_task,
 )
-from django_partisan.logs.log_event import APP, MANAGER, WORKER, LogEvent, optional
-from django_partisan.telemetry import events
+from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
+from django_partisan.logs.wording import beginning, counted, named, quoted
+from django_partisan.telemetry import events, redaction
 
 _DELAY: Final = long("partisan.task.delay_ns")
-_MAY_BE_UNKNOWN: Final = ("partisan.processor", "partisan.task.priority")
-_UNNAMED_TASK: Final = tuple(
-    field._replace(optional=field.name in _MAY_BE_UNKNOWN)
-    for field in TASK
-    if field.name != "partisan.task.id"
-)
-_MAYBE_RUN: Final = (*TASK, *optional(*(field for field in RUN if field not in TASK), DURATION))
 
-TASK_LOG_EVENTS: Final[dict[type, LogEvent]] = {
-    events.TaskEnqueued: LogEvent(
-        "task.enqueued",
-        logging.INFO,
-        (APP, WORKER),
-        (
-            *TASK,
-            Field("partisan.task.due_at", "date"),
-            Field("partisan.task.scheduled", "boolean"),
-            ARGUMENTS,
-        ),
-        "after commit; never for a rolled-back row",
-        wording.enqueued,
-        values.enqueued,
+
+@log_event(
+    events.TaskEnqueued,
+    "task.enqueued",
+    INFO,
+    by=(APP, WORKER),
+    fields=(
+        *fields.TASK,
+        Field("partisan.task.due_at", "date"),
+        Field("partisan.task.scheduled", "boolean"),
+        fields.ARGUMENTS,
     ),
-    events.TaskDeduplicated: LogEvent(
-        "task.deduplicated",
-        logging.INFO,
-        (APP, WORKER),
-        TASK,
-        "a twin that waits was found; it is the task named",
-        wording.deduplicated,
-        values.deduplicated,
+    when="after commit; never for a rolled-back row",
+)
+def enqueued(event: events.TaskEnqueued) -> Line:
+    due_at = event.due_at.isoformat()
+    return f"{named(event.task)} enqueued{f', due at {due_at}' if event.scheduled else ''}", {
+        **of_task(event.task),
+        "partisan.task.due_at": due_at,
+        "partisan.task.scheduled": event.scheduled,
+        **fields.of_arguments(event.arguments),
+    }
+
+
+@log_event(
+    events.TaskDeduplicated,
+    "task.deduplicated",
+    INFO,
+    by=(APP, WORKER),
+    fields=fields.TASK,
+    when="a waiting duplicate was found; it is the task named",
+)
+def deduplicated(event: events.TaskDeduplicated) -> Line:
+    return f"{named(event.task)} is already waiting; no duplicate enqueued", of_task(event.task)
+
+
+@log_event(
+    events.TaskEnqueueFailed,
+    "task.enqueue_failed",
+    ERROR,
+    by=(APP, WORKER),
+    fields=(
+        QUEUE,
+        keyword("partisan.processor", optional=True),
+        long("partisan.task.priority", optional=True),
+        long("partisan.task.attempt"),
+        long("partisan.task.retries"),
+        long("partisan.task.postpones"),
+        *fields.ERROR,
     ),
-    events.TaskEnqueueFailed: LogEvent(
-        "task.enqueue_failed",
-        logging.ERROR,
-        (APP, WORKER),
-        (*_UNNAMED_TASK, *ERROR),
-        "the insert raised; there is no task, so no id",
-        wording.enqueue_failed,
-        values.enqueue_failed,
+    when="the insert raised; there is no task, so no id",
+)
+def enqueue_failed(event: events.TaskEnqueueFailed) -> Line:
+    processor = event.processor or "several processors"
+    return f"Could not enqueue a task of {processor}: {quoted(event.error)}", {
+        "partisan.queue.name": event.queue,
+        **known({"partisan.processor": event.processor or None, "partisan.task.priority": event.priority}),
+        "partisan.task.attempt": 1,
+        "partisan.task.retries": 0,
+        "partisan.task.postpones": 0,
+        **fields.of_error(event.error),
+    }
+
+
+@log_event(
+    events.TasksClaimed,
+    "task.claimed",
+    DEBUG,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.claim.count"), keyword("partisan.claim.task_ids"), DURATION),
+    when="a claim found rows: one line for all of them, at most 100 of them named",
+)
+def claimed(event: events.TasksClaimed) -> Line:
+    return f"Claimed {counted(event.number)} in {event.seconds:.3f} s", {
+        "partisan.queue.name": event.queue,
+        "partisan.claim.count": event.number,
+        "partisan.claim.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
+        "event.duration": nanoseconds(event.seconds),
+    }
+
+
+@log_event(events.TaskStarted, "task.started", DEBUG, by=(WORKER,), fields=fields.RUN, when="before `run()`")
+def started(event: events.TaskStarted) -> Line:
+    return f"{named(event.run)} started, attempt {event.run.attempt}", of_run(event.run)
+
+
+@log_event(
+    events.TaskCompleted,
+    "task.completed",
+    INFO,
+    by=(WORKER,),
+    fields=(*fields.RUN, DURATION, OUTCOME),
+    when="the run ended well: the canonical line",
+)
+def completed(event: events.TaskCompleted) -> Line:
+    return completed_message(event), _ended(event.run, event.seconds, "success")
+
+
+def completed_message(event: events.TaskCompleted) -> str:
+    """Return the message alone, for ``short_line``."""
+    return f"Task {event.run.id} ({event.run.processor}) completed in {event.seconds:.3f} s"
+
+
+@log_event(
+    events.TaskPostponed,
+    "task.postponed",
+    INFO,
+    by=(WORKER,),
+    fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, REASON._replace(optional=True)),
+    when="the task asked to run again later",
+)
+def postponed(event: events.TaskPostponed) -> Line:
+    reason = None if event.reason is None else redaction.cut(str(event.reason), redaction.SHOWN_MAX_BYTES)
+    why = "" if reason is None else f": {beginning(reason)}"
+    return f"{named(event.run)} postponed by {event.delay_seconds:g} s{why}", {
+        **_ended(event.run, event.seconds, "unknown"),
+        "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
+        **known({"event.reason": reason}),
+    }
+
+
+@log_event(
+    events.TaskRetried,
+    "task.retried",
+    WARNING,
+    by=(WORKER,),
+    fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, long("partisan.task.retries_left"), *fields.ERROR),
+    when="an error on the processor's list, and retries are left",
+)
+def retried(event: events.TaskRetried) -> Line:
+    when = f"in {event.delay_seconds:g} s, {event.retries_left} retries left"
+    return f"{named(event.run)} runs again {when}: {quoted(event.error)}", {
+        **_ended(event.run, event.seconds, "failure"),
+        "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
+        "partisan.task.retries_left": event.retries_left,
+        **fields.of_error(event.error),
+    }
+
+
+@log_event(
+    events.TaskFailed,
+    "task.failed",
+    ERROR,
+    by=(WORKER, MANAGER),
+    fields=(
+        *fields.TASK,
+        *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
+        OUTCOME,
+        REASON,
+        *fields.ERROR,
     ),
-    events.TasksClaimed: LogEvent(
-        "task.claimed",
-        logging.DEBUG,
-        (MANAGER,),
-        (QUEUE, long("partisan.claim.count"), keyword("partisan.claim.task_ids"), DURATION),
-        "a claim found rows: one line for all of them, at most 100 of them named",
-        wording.claimed,
-        values.claimed,
-    ),
-    events.TaskStarted: LogEvent(
-        "task.started", logging.DEBUG, (WORKER,), RUN, "before `run()`", wording.started, values.started
-    ),
-    events.TaskCompleted: LogEvent(
-        "task.completed",
-        logging.INFO,
-        (WORKER,),
-        (*RUN, DURATION, OUTCOME),
-        "the run ended well: the canonical line",
-        wording.completed,
-        values.completed,
-    ),
-    events.TaskPostponed: LogEvent(
-        "task.postponed",
-        logging.INFO,
-        (WORKER,),
-        (*RUN, DURATION, OUTCOME, _DELAY, *optional(REASON)),
-        "the task asked to run again later",
-        wording.postponed,
-        values.postponed,
-    ),
-    events.TaskRetried: LogEvent(
-        "task.retried",
-        logging.WARNING,
-        (WORKER,),
-        (*RUN, DURATION, OUTCOME, _DELAY, long("partisan.task.retries_left"), *ERROR),
-        "an error on the processor's list, and tries are left",
-        wording.retried,
-        values.retried,
-    ),
-    events.TaskFailed: LogEvent(
-        "task.failed",
-        logging.ERROR,
-        (WORKER, MANAGER),
-        (*_MAYBE_RUN, OUTCOME, REASON, *ERROR),
-        "the task failed for good",
-        wording.failed,
-        values.failed,
-    ),
-    events.SettleFailed: LogEvent(
-        "task.settle_failed",
-        logging.ERROR,
-        (MANAGER,),
-        (QUEUE, long("partisan.settle.count"), *ERROR),
-        "outcomes cannot be written yet; once per change of state",
-        wording.settle_failed,
-        values.settle_failed,
-    ),
-    events.TaskClaimLost: LogEvent(
-        "task.claim_lost",
-        logging.WARNING,
-        (MANAGER,),
-        TASK,
-        "an outcome came for a claim that is no longer ours",
-        wording.claim_lost,
-        values.claim_lost,
-    ),
-    events.TaskRescued: LogEvent(
-        "task.rescued",
-        logging.WARNING,
-        (MANAGER,),
-        (*TASK, REASON, *optional(keyword("partisan.manager.previous"))),
-        "the task of a lost manager or worker will run again",
-        wording.rescued,
-        values.rescued,
-    ),
-    events.TasksReleased: LogEvent(
-        "task.released",
-        logging.INFO,
-        (MANAGER,),
-        (QUEUE, long("partisan.release.count"), REASON),
-        "tasks that had not started are new again",
-        wording.released,
-        values.released,
-    ),
-    events.TransactionLeftOpen: LogEvent(
-        "task.transaction_left_open",
-        logging.WARNING,
-        (WORKER,),
-        (*RUN, keyword("partisan.database.alias")),
-        "a run ended inside a transaction; it was rolled back",
-        wording.transaction_left_open,
-        values.transaction_left_open,
-    ),
-}
+    when="the task failed and will not run again",
+)
+def failed(event: events.TaskFailed) -> Line:
+    run = event.run
+    return f"{named(run)} failed ({event.reason}): {quoted(event.error)}", {
+        **(of_run(run) if isinstance(run, events.Run) else of_task(run)),
+        **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
+        "event.outcome": "failure",
+        "event.reason": event.reason,
+        **fields.of_error(event.error),
+    }
+
+
+@log_event(
+    events.SettleFailed,
+    "task.settle_failed",
+    ERROR,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.settle.count"), *fields.ERROR),
+    when="outcomes cannot be written yet; once per change of state",
+)
+def settle_failed(event: events.SettleFailed) -> Line:
+    return f"Could not settle {counted(event.number)}; trying again: {quoted(event.error)}", {
+        "partisan.settle.count": event.number,
+        **of_failure(event.queue, event.error),
+    }
+
+
+@log_event(
+    events.TaskClaimLost,
+    "task.claim_lost",
+    WARNING,
+    by=(MANAGER,),
+    fields=fields.TASK,
+    when="an outcome came for a claim that this manager no longer holds",
+)
+def claim_lost(event: events.TaskClaimLost) -> Line:
+    return f"{named(event.task)} ended after its claim was lost; outcome dropped", of_task(event.task)
+
+
+@log_event(
+    events.TaskRescued,
+    "task.rescued",
+    WARNING,
+    by=(MANAGER,),
+    fields=(*fields.TASK, REASON, keyword("partisan.manager.previous", optional=True)),
+    when="the task of a lost manager or worker will run again",
+)
+def rescued(event: events.TaskRescued) -> Line:
+    return f"{named(event.task)} rescued ({event.reason}); it will run again", {
+        **of_task(event.task),
+        "event.reason": event.reason,
+        **known({"partisan.manager.previous": event.previous_manager}),
+    }
+
+
+@log_event(
+    events.TasksReleased,
+    "task.released",
+    INFO,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.release.count"), REASON),
+    when="tasks that had not started are new again",
+)
+def released(event: events.TasksReleased) -> Line:
+    return f"Released {counted(event.number, 'unstarted task')} ({event.reason})", {
+        "partisan.queue.name": event.queue,
+        "partisan.release.count": event.number,
+        "event.reason": event.reason,
+    }
+
+
+@log_event(
+    events.TransactionLeftOpen,
+    "task.transaction_left_open",
+    WARNING,
+    by=(WORKER,),
+    fields=(*fields.RUN, keyword("partisan.database.alias")),
+    when="a run ended inside a transaction; it was rolled back",
+)
+def transaction_left_open(event: events.TransactionLeftOpen) -> Line:
+    message = f"{named(event.run)} left a transaction open on the database {event.database!r}"
+    return f"{message}; it was rolled back", {
+        **of_run(event.run),
+        "partisan.database.alias": event.database,
+    }
+
+
+def _ended(run: events.Run, seconds: float, outcome: str) -> dict[str, Any]:
+    values = of_run(run)
+    values["event.duration"] = nanoseconds(seconds)
+    values["event.outcome"] = outcome
+    return values

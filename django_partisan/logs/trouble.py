@@ -1,8 +1,7 @@
-"""What becomes of a log line that cannot be made or written: counted, and told now and then."""
+"""Log lines that could not be made or written: counted, and reported at most once a minute."""
 
 import logging
 import sys
-import threading
 import time
 from typing import Final
 
@@ -11,28 +10,25 @@ from django_partisan.telemetry import bus
 COUNTED_AS: Final = "logs"
 SILENCE_SECONDS: Final = 60.0
 
-_told_at: dict[str, float] = {}
-_lock = threading.Lock()
+_reported_at: dict[str, float] = {}
 
 
 def note(what: str) -> None:
-    """Count the exception under way; tell it on the last-resort handler once a minute for each ``what``.
+    """Count the current exception; report it on the last-resort handler once a minute for each ``what``.
 
     Never raises, so that a lost line is all that is lost.
     """
     bus.swallowed[COUNTED_AS] += 1
     now = time.monotonic()
-    with _lock:
-        if now - _told_at.get(what, -SILENCE_SECONDS) < SILENCE_SECONDS:
-            return
-        _told_at[what] = now
+    if now - _reported_at.get(what, -SILENCE_SECONDS) < SILENCE_SECONDS:
+        return
+    _reported_at[what] = now
     error = sys.exc_info()
-    kind = error[0].__name__ if error[0] else "no error"
-    message = f"{what}: {kind}. Further losses are only counted for a minute."
+    message = f"{what}: {type(error[1]).__name__}. For a minute, more are only counted."
     try:
         if logging.lastResort is not None:
             logging.lastResort.handle(
                 logging.LogRecord("django_partisan.logs", logging.ERROR, __file__, 0, message, (), error)
             )
-    except Exception:  # standard error is gone too: the count is all that can be kept
+    except Exception:  # standard error cannot be written either: only the count is left
         bus.swallowed[COUNTED_AS] += 1

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from django_partisan import registry
+from django_partisan import outcomes, registry
 from django_partisan.metrics import catalogue, series
 from django_partisan.metrics.additions import Additions, Exemplar
 from django_partisan.metrics.metric import OTHER, Key, Metric
@@ -19,12 +19,12 @@ class Keys:
         self.wait: Key = (catalogue.TASK_QUEUE_WAIT.name, labels)
         self.attempts: Key = (catalogue.TASK_ATTEMPTS.name, (queue,))
         self.ended: dict[str, Key] = {
-            series.COMPLETED: (catalogue.TASKS_COMPLETED.name, labels),
-            series.POSTPONED: (catalogue.TASKS_POSTPONED.name, labels),
-            series.RETRIED: (catalogue.TASKS_RETRIED.name, labels),
+            outcomes.COMPLETED: (catalogue.TASKS_COMPLETED.name, labels),
+            outcomes.POSTPONED: (catalogue.TASKS_POSTPONED.name, labels),
+            outcomes.RETRIED: (catalogue.TASKS_RETRIED.name, labels),
         }
         self.duration: dict[str, Key] = {
-            outcome: (catalogue.TASK_DURATION.name, (*labels, outcome)) for outcome in series.OUTCOMES
+            outcome: (catalogue.TASK_DURATION.name, (*labels, outcome)) for outcome in outcomes.OUTCOMES
         }
 
 
@@ -46,8 +46,10 @@ class Counting:
         return keys
 
     def completed(self, event: events.RunsCompleted) -> None:
-        keys = self._runs(series.COMPLETED, event.queue, event.processor, event.seconds, event.waits_seconds)
-        self.additions.count(keys.ended[series.COMPLETED], len(event.seconds))
+        keys = self._runs(
+            outcomes.COMPLETED, event.queue, event.processor, event.seconds, event.waits_seconds
+        )
+        self.additions.count(keys.ended[outcomes.COMPLETED], len(event.seconds))
         self.additions.observe(keys.attempts, event.attempts)
 
     def _run(self, outcome: str, run: events.Run, seconds: float) -> Keys:
@@ -67,32 +69,32 @@ class Counting:
         return keys
 
     def postponed(self, event: events.TaskPostponed) -> None:
-        keys = self._run(series.POSTPONED, event.run, event.seconds)
-        self.additions.count(keys.ended[series.POSTPONED])
+        keys = self._run(outcomes.POSTPONED, event.run, event.seconds)
+        self.additions.count(keys.ended[outcomes.POSTPONED])
 
     def retried(self, event: events.TaskRetried) -> None:
-        keys = self._run(series.RETRIED, event.run, event.seconds)
-        self.additions.count(keys.ended[series.RETRIED])
-        self._error(event.run, event.error, series.RETRIED)
+        keys = self._run(outcomes.RETRIED, event.run, event.seconds)
+        self.additions.count(keys.ended[outcomes.RETRIED])
+        self._error(event.run, event.error, outcomes.RETRIED)
 
     def failed(self, event: events.TaskFailed) -> None:
         task, seconds = event.run, event.seconds
         keys = self.keys(task.queue, task.processor)
         self.additions.count((catalogue.TASKS_FAILED.name, (*keys.labels, event.reason)))
-        self._error(task, event.error, series.FAILED)
+        self._error(task, event.error, outcomes.FAILED)
         if seconds is not None:
             self._run_that_failed(task, seconds)
         # What could not be settled was counted once, by the outcome that its worker told.
-        if event.reason != events.REASON_UNSETTLEABLE:
+        if event.reason != outcomes.REASON_UNSETTLEABLE:
             self.additions.observe(keys.attempts, [task.attempt])
 
     def _run_that_failed(self, task: events.Run | events.TaskRef, seconds: float) -> None:
         if isinstance(task, events.Run):
-            self._run(series.FAILED, task, seconds)
+            self._run(outcomes.FAILED, task, seconds)
         else:
             keys = self.keys(task.queue, task.processor)
             self.additions.count(keys.started)
-            self.additions.observe(keys.duration[series.FAILED], [seconds])
+            self.additions.observe(keys.duration[outcomes.FAILED], [seconds])
 
     def _error(self, task: events.Run | events.TaskRef, error: events.ErrorInfo, outcome: str) -> None:
         labels = self.keys(task.queue, task.processor).labels

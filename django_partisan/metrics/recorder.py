@@ -13,14 +13,12 @@ from django_partisan.metrics.additions import Additions, Value
 from django_partisan.metrics.counting import COUNTED, Counting
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
+    OUTCOME_OF,
     Event,
     MeasureCounted,
     MeasureObserved,
     Run,
     TaskCompleted,
-    TaskFailed,
-    TaskPostponed,
-    TaskRetried,
 )
 
 PENDING_MAX: Final = 5_000
@@ -28,12 +26,6 @@ PENDING_MAX: Final = 5_000
 LOOK_FOR_TRACING_SECONDS: Final = 1.0
 
 _MEASURES: Final = frozenset({MeasureCounted, MeasureObserved})
-_OUTCOME: Final[dict[type, str]] = {
-    TaskCompleted: series.COMPLETED,
-    TaskPostponed: series.POSTPONED,
-    TaskRetried: series.RETRIED,
-    TaskFailed: series.FAILED,
-}
 
 
 class Recorder(bus.Subscriber):
@@ -110,7 +102,7 @@ class Recorder(bus.Subscriber):
 
     def _note_trace(self, event: Any) -> None:
         """Keep one example of each processor and outcome until they are counted."""
-        outcome = _OUTCOME.get(type(event))
+        outcome = OUTCOME_OF.get(type(event))
         if outcome is None or event.seconds is None or not isinstance(event.run, Run):
             return
         exemplars = self._counting.exemplars

@@ -3,15 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from django_partisan import outcomes
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Key, Metric
-from django_partisan.telemetry import events
-
-COMPLETED: Final = "completed"
-POSTPONED: Final = "postponed"
-RETRIED: Final = "retried"
-FAILED: Final = "failed"
-OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
 
 BOOLEANS: Final = ("false", "true")
 WORKER_STATES: Final = ("starting", "idle", "busy")
@@ -26,22 +20,13 @@ DROPPED_UNKNOWN: Final = "unknown_metric"
 DROPPED_SPANS: Final = ("span_queue_full", "span_export_failed", "span_not_flushed")
 DROPPED: Final = (DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *DROPPED_SPANS)
 
-FAILED_REASONS: Final = (
-    events.REASON_ERROR,
-    events.REASON_RETRIES_EXHAUSTED,
-    events.REASON_MAX_POSTPONES,
-    events.REASON_UNREGISTERED,
-    events.REASON_WORKER_LOST,
-    events.REASON_TIMEOUT,
-    events.REASON_UNSETTLEABLE,
-)
-RESCUED_REASONS: Final = (events.REASON_MANAGER_LOST, events.REASON_WORKER_LOST, events.REASON_STOPPED)
-RELEASED_REASONS: Final = (events.REASON_STOPPED,)
+RESCUED_REASONS: Final = (outcomes.REASON_MANAGER_LOST, outcomes.REASON_WORKER_LOST, outcomes.REASON_STOPPED)
+RELEASED_REASONS: Final = (outcomes.REASON_STOPPED,)
 EXIT_REASONS: Final = (
-    events.REASON_RECYCLED,
-    events.REASON_STOPPED,
-    events.REASON_ERROR,
-    events.REASON_SIGNAL,
+    outcomes.REASON_RECYCLED,
+    outcomes.REASON_STOPPED,
+    outcomes.REASON_ERROR,
+    outcomes.REASON_SIGNAL,
 )
 
 # Metrics with the labels queue and processor, and the values of a third label, if there is one.
@@ -52,9 +37,9 @@ _BY_PROCESSOR: Final[tuple[tuple[Metric, tuple[str, ...] | None], ...]] = (
     (catalogue.TASKS_COMPLETED, None),
     (catalogue.TASKS_POSTPONED, None),
     (catalogue.TASKS_RETRIED, None),
-    (catalogue.TASKS_FAILED, FAILED_REASONS),
+    (catalogue.TASKS_FAILED, outcomes.FAILURE_REASONS),
     (catalogue.TASKS_ENQUEUE_FAILED, None),
-    (catalogue.TASK_DURATION, OUTCOMES),
+    (catalogue.TASK_DURATION, outcomes.OUTCOMES),
     (catalogue.TASK_QUEUE_WAIT, None),
 )
 # Metrics with the label queue, likewise.

@@ -1,30 +1,29 @@
-"""The one seam between the core and everything that watches it.
+"""The seam between the core and its subscribers: logs, spans, metrics, Django signals.
 
-The core tells events (``tell``) and opens scopes (``around``); it never calls a logger, a tracer
-or a metric. A ``Subscriber`` listens. One that raises is counted, told once on standard error,
-and never reaches the task.
+The core emits events (``emit``) and opens scopes (``around``); it never calls a logger, a tracer or a
+metric. A subscriber that raises is counted, reported once on standard error, and never reaches the task.
 """
 
 import sys
-import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from django_partisan.telemetry.events import (
-    Event,
-    Scope,
-    TaskCompleted,
-    TaskRef,
-    TaskStarted,
-)
+from django_partisan.telemetry.events import Event, Scope, TaskCompleted, TaskRef, TaskStarted
 from django_partisan.telemetry.task_context import can_be_stored
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Values = TypeVarTuple("Values")
+T = TypeVar("T")
 
 
 class Subscriber:
-    """Watch the core; every method does nothing by default.
+    """Receive what the core emits; every method does nothing by default.
 
     ``name`` stands in counters of swallowed errors (``logs``, ``traces``, ``metrics``, ...).
     """
@@ -32,22 +31,22 @@ class Subscriber:
     name = "subscriber"
 
     def wants(self, kind: type[Event]) -> bool:
-        """Tell whether events of this kind are of use now; asked again at every ``refresh()``."""
+        """Return whether to receive events of this kind; called again at every ``refresh()``."""
         return type(self).handle is not Subscriber.handle
 
     def handle(self, event: Event) -> None:
-        """Take note of an event. Must not block."""
+        """Receive an event. Must not block."""
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         """Return a context manager for an enqueueing or a run."""
         return nullcontext()
 
     def surrounds_every_run(self) -> bool:
-        """Tell whether ``around`` is of use for a run whose task carries no context."""
+        """Return whether ``around`` does anything for a run whose task carries no context."""
         return type(self).around is not Subscriber.around
 
     def quiet(self) -> AbstractContextManager[None]:
-        """Return a context manager in which our own statements are not watched."""
+        """Return a context manager in which the library's own statements are not recorded."""
         return nullcontext()
 
     def headers(self) -> Mapping[str, str]:
@@ -55,14 +54,14 @@ class Subscriber:
         return {}
 
     def preload(self) -> None:
-        """Import what it will need in workers; called in the fork server, where nothing may be started."""
+        """Import what workers will need; called in the fork server, where nothing may be started."""
 
     def take(self) -> Any:
-        """Return a plain value for this worker's next message up, or ``None``."""
+        """Return a plain value for this worker's next report, or ``None``."""
         return None
 
     def absorb(self, slot: int, value: Any) -> None:
-        """Receive, in the manager, what ``take()`` gave in the worker of that slot."""
+        """Receive, in the manager, what ``take()`` returned in the worker of that slot."""
 
     def close(self, timeout: float) -> None:
         """Flush, within ``timeout`` seconds; the process is about to end."""
@@ -72,85 +71,77 @@ swallowed: Counter[str] = Counter()
 """Errors of subscribers by subscriber name, and ``headers`` for carried contexts that were dropped."""
 
 _subscribers: list[Subscriber] = []
-_handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
+_wanting: dict[Any, tuple[Subscriber, ...]] = {}
 _wrapping: tuple[Subscriber, ...] = ()
-_heading: tuple[Subscriber, ...] = ()
-_tools: dict[str, Callable[[TaskRef, type], Any]] = {}
 _each_run_is_watched = False
 _each_run_is_surrounded = False
-_told: set[str] = set()
-_lock = threading.Lock()
+_tools: dict[str, Callable[[TaskRef, type], Any]] = {}
+_reported: set[str] = set()
 
 
 def subscribe(subscriber: Subscriber) -> None:
-    """Have ``subscriber`` hear every event from now on."""
-    with _lock:
-        _subscribers.append(subscriber)
+    """Let ``subscriber`` receive every event from now on."""
+    _subscribers.append(subscriber)
     refresh()
 
 
 def unsubscribe(subscriber: Subscriber) -> None:
-    """Have ``subscriber`` hear nothing more."""
-    with _lock:
-        _subscribers.remove(subscriber)
+    """Let ``subscriber`` receive nothing more."""
+    _subscribers.remove(subscriber)
     refresh()
 
 
 def subscribers() -> tuple[Subscriber, ...]:
-    """Return those who listen, in the order in which they hear."""
+    """Return the subscribers, in the order in which they receive events."""
     return tuple(_subscribers)
 
 
 def refresh() -> None:
     """Ask the subscribers again what they want, as log levels may have changed."""
-    global _wrapping, _heading, _each_run_is_watched, _each_run_is_surrounded
-    listening = subscribers()
-    _handlers.clear()  # filled again on demand by _handlers_of()
-    _wrapping = tuple(s for s in listening if type(s).around is not Subscriber.around)
-    _heading = tuple(s for s in listening if type(s).headers is not Subscriber.headers)
-    _each_run_is_surrounded = any(s.surrounds_every_run() for s in listening)
-    _each_run_is_watched = bool(
-        _each_run_is_surrounded or _handlers_of(TaskStarted) or _handlers_of(TaskCompleted)
-    )
+    global _wrapping, _each_run_is_watched, _each_run_is_surrounded
+    _wanting.clear()  # filled again on demand
+    _wrapping = tuple(one for one in subscribers() if type(one).around is not Subscriber.around)
+    _each_run_is_surrounded = any(one.surrounds_every_run() for one in subscribers())
+    _each_run_is_watched = _each_run_is_surrounded or wanted(TaskStarted) or wanted(TaskCompleted)
 
 
 def wanted(kind: type[Event]) -> bool:
-    """Tell whether anybody listens to events of this kind."""
-    return bool(_handlers_of(kind))
+    """Return whether any subscriber wants events of this kind."""
+    return bool(_who_want(kind))
 
 
 def each_run_is_watched() -> bool:
-    """Tell whether anybody wants to hear of every run, or be around it, even if it carries no context."""
+    """Return whether any subscriber wants events of every run, or to be around it."""
     return _each_run_is_watched
 
 
 def each_run_is_surrounded() -> bool:
-    """Tell whether anybody wants to be around every run, even if it carries no context."""
+    """Return whether any subscriber wants to be around every run, even if it carries no context."""
     return _each_run_is_surrounded
 
 
-def emit(kind: type[Event], *values: Any) -> None:
-    """Tell the event ``kind(*values)``; it is not even made where nobody wants it."""
-    handlers = _handlers.get(kind)
-    if handlers is None:
-        handlers = _handlers_of(kind)
-    if not handlers:
+def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -> None:
+    """Emit the event ``kind(*values)``; it is constructed only if a subscriber wants it."""
+    receivers = _wanting.get(kind)
+    if receivers is None:
+        receivers = _who_want(kind)
+    if not receivers:
         return
     event = kind(*values)
-    for handle in handlers:
+    for subscriber in receivers:
         try:
-            handle(event)
+            subscriber.handle(event)
         except Exception:
-            swallow(_name_of(handle))
+            swallow(subscriber.name)
 
 
 def around(scope: Scope) -> AbstractContextManager[None]:
     """Return a context manager in which every subscriber's own ``around`` is entered."""
-    return _Surroundings(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
+    return _Around(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
 
 
 def provide(name: str, make: Callable[[TaskRef, type], Any]) -> None:
-    """Have ``make(task, processor_class)`` give running tasks their ``self.log`` or ``self.metrics``."""
+    """Let ``make(task, processor_class)`` give running tasks their ``self.log`` or ``self.metrics``."""
     _tools[name] = make
 
 
@@ -160,22 +151,18 @@ def tool(name: str, task: TaskRef, processor_class: type) -> Any:
 
 
 def quiet() -> AbstractContextManager[None]:
-    """Return a context manager for our own polls and heartbeats, which are no news."""
-    return _Surroundings(subscribers(), lambda one: one.quiet())
+    """Return a context manager in which the library's own polls and heartbeats are not recorded."""
+    return _Around(subscribers(), lambda one: one.quiet())
 
 
 def headers() -> dict[str, str]:
     """Return what the subscribers want stored with a new task.
 
-    What is longer than ``carried_context.MAX_BYTES``, or no text that PostgreSQL's JSON can hold, is dropped
-    as a whole and counted: a task is never refused for its context.
+    All of it is dropped and counted if it is longer than ``task_context.MAX_BYTES`` or not text that
+    PostgreSQL's JSON can hold: a task is never refused for its context.
     """
     collected: dict[str, str] = {}
-    for subscriber in _heading:
-        try:
-            collected.update(subscriber.headers())
-        except Exception:
-            swallow(subscriber.name)
+    _from_each(subscribers(), lambda one: collected.update(one.headers()))
     if collected and not can_be_stored(collected):
         swallowed["headers"] += 1
         return {}
@@ -183,70 +170,52 @@ def headers() -> dict[str, str]:
 
 
 def preload() -> None:
-    """Have the subscribers import what they will need in the workers that are forked from this process."""
-    for subscriber in subscribers():
-        try:
-            subscriber.preload()
-        except Exception:
-            swallow(subscriber.name)
+    """Let the subscribers import what they will need in the workers that are forked from this process."""
+    _from_each(subscribers(), lambda one: one.preload())
 
 
 def take() -> list[tuple[str, Any]]:
-    """Return the subscribers' values for the next message up, by subscriber name."""
-    taken = []
-    for subscriber in subscribers():
-        try:
-            value = subscriber.take()
-        except Exception:
-            swallow(subscriber.name)
-        else:
-            if value is not None:
-                taken.append((subscriber.name, value))
-    return taken
+    """Return the subscribers' values for the next report, by subscriber name."""
+    return [
+        (one.name, value)
+        for one, value in _from_each(subscribers(), lambda one: one.take())
+        if value is not None
+    ]
 
 
 def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
     """Hand each value to the subscriber of the same name in this process."""
     for name, value in taken:
-        for subscriber in subscribers():
-            if subscriber.name == name:
-                try:
-                    subscriber.absorb(slot, value)
-                except Exception:
-                    swallow(name)
+        same_named = (one for one in subscribers() if one.name == name)
+        _from_each(same_named, methodcaller("absorb", slot, value))
 
 
 def close(timeout: float) -> None:
     """Close every subscriber; ``timeout`` seconds are for each."""
-    for subscriber in subscribers():
-        try:
-            subscriber.close(timeout)
-        except Exception:
-            swallow(subscriber.name)
+    _from_each(subscribers(), lambda one: one.close(timeout))
 
 
 def swallow(name: str) -> None:
-    """Count the error under way for a subscriber; tell its first one on standard error."""
+    """Count the current exception for a subscriber; report its first one on standard error."""
     swallowed[name] += 1
-    with _lock:
-        first = name not in _told
-        _told.add(name)
-    if first:
-        try:
-            print(
-                f"django_partisan: the {name} subscriber raised; further errors are only counted.",
-                file=sys.stderr,
-            )
-            traceback.print_exc()
-        except Exception:  # standard error is closed: the count stands, the task goes on
-            swallowed["stderr"] += 1
+    if name in _reported:
+        return
+    _reported.add(name)
+    try:
+        print(
+            f"django_partisan: the {name} subscriber raised; further errors are only counted.",
+            file=sys.stderr,
+        )
+        traceback.print_exc()
+    except Exception:  # standard error is closed: the count stands, the task goes on
+        swallowed["stderr"] += 1
 
 
 _NOTHING_AROUND: Final = nullcontext()
 
 
-class _Surroundings:
-    """Enter the context manager that each subscriber's method returns; never let their own errors out.
+class _Around:
+    """Enter the context manager that ``make`` returns for each subscriber; never let their errors out.
 
     A class rather than an ``ExitStack`` in a generator: it is entered for every run.
     """
@@ -281,22 +250,20 @@ class _Surroundings:
                     swallow(subscriber.name)
 
 
-def _handlers_of(kind: type[Event]) -> tuple[Callable[[Any], None], ...]:
-    handlers = _handlers.get(kind)
-    if handlers is None:
-        handlers = tuple(s.handle for s in _subscribers if _is_wanted(s, kind))
-        _handlers[kind] = handlers
-    return handlers
+def _who_want(kind: Any) -> tuple[Subscriber, ...]:
+    receivers = _wanting.get(kind)
+    if receivers is None:
+        answers = _from_each(subscribers(), lambda one: one.wants(kind))
+        receivers = _wanting[kind] = tuple(one for one, is_wanted in answers if is_wanted)
+    return receivers
 
 
-def _is_wanted(subscriber: Subscriber, kind: type[Event]) -> bool:
-    try:
-        return subscriber.wants(kind)
-    except Exception:
-        swallow(subscriber.name)
-        return False
-
-
-def _name_of(handle: Callable[[Any], None]) -> str:
-    owner = getattr(handle, "__self__", None)
-    return owner.name if isinstance(owner, Subscriber) else "subscriber"
+def _from_each(asked: Iterable[Subscriber], ask: Callable[[Subscriber], T]) -> list[tuple[Subscriber, T]]:
+    """Return each subscriber with its answer, without those that raise."""
+    answers = []
+    for subscriber in asked:
+        try:
+            answers.append((subscriber, ask(subscriber)))
+        except Exception:
+            swallow(subscriber.name)
+    return answers

@@ -1,17 +1,20 @@
-"""What the core tells: every event of a task's, a worker's and a manager's life.
+"""Every event that the core emits: of tasks, of workers, of managers and of their telemetry.
 
 Events are frozen, hold plain values, and are named in the past tense. Durations are in seconds.
 Named tuples rather than dataclasses: they are made for every task, and cost a third.
+A new event is a class here and a name in ``Event``.
 """
 
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
+
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 
 
 class TaskRef(NamedTuple):
-    """Name a task: its row's key numbers at this moment. ``attempt`` counts runs from 1."""
+    """The key numbers of a task's row at this moment. ``attempt`` counts runs from 1."""
 
     id: int
     processor: str
@@ -23,7 +26,7 @@ class TaskRef(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Name one attempt: its task, who runs it, and how long it was due before it started."""
+    """One run of a task: the task, the worker that runs it, and how long it was due before it started."""
 
     id: int
     processor: str
@@ -71,7 +74,7 @@ def _whole(text: str) -> str:
 
 
 class Enqueueing:
-    """One call of ``delay()`` or ``bulk_delay()``; the core fills in what becomes known."""
+    """One call of ``delay()`` or ``bulk_delay()``; the core sets the attributes as they become known."""
 
     __slots__ = ("count", "deduplicated", "processor", "queue", "task_id", "task_ids")
 
@@ -85,7 +88,7 @@ class Enqueueing:
 
 
 class Running(NamedTuple):
-    """One run, from before it starts until its outcome was told."""
+    """One run, from before it starts until its outcome was emitted."""
 
     run: Run
     propagation: str | None
@@ -117,9 +120,9 @@ class TaskEnqueueFailed(NamedTuple):
 
 
 class TasksClaimed(NamedTuple):
-    """A claim came back; ``number`` of tasks may be 0. At most 100 ids are named.
+    """A claim returned ``number`` tasks, perhaps 0. At most 100 ids are named.
 
-    ``contexts`` are the carried contexts of its tasks as JSON text, of those that have one.
+    ``contexts`` are the carried contexts, as JSON text, of those of its tasks that have one.
     """
 
     queue: str
@@ -139,9 +142,9 @@ class TaskCompleted(NamedTuple):
 
 
 class RunsCompleted(NamedTuple):
-    """Runs of one processor completed: told once a report, for who counts and needs no names.
+    """Runs of one processor completed: emitted once a report, for subscribers that only count.
 
-    A run is in one ``RunsCompleted`` and, where anybody wants it, in one ``TaskCompleted``.
+    A run is in one ``RunsCompleted`` and, where a subscriber wants it, in one ``TaskCompleted``.
     """
 
     queue: str
@@ -167,7 +170,7 @@ class TaskRetried(NamedTuple):
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of the ``REASON_*`` words; ``seconds`` is ``None`` where no run ended."""
+    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` where no run ended."""
 
     run: Run | TaskRef
     seconds: float | None
@@ -202,7 +205,7 @@ class OutcomesSettled(NamedTuple):
 
 
 class SettleFailed(NamedTuple):
-    """Told once when outcomes cannot be written, not for each try."""
+    """Outcomes cannot be written; emitted once, not for each try."""
 
     queue: str
     number: int
@@ -210,7 +213,7 @@ class SettleFailed(NamedTuple):
 
 
 class SettleErrored(NamedTuple):
-    """Told for every try to settle that the database refused."""
+    """A settle statement failed; emitted for each."""
 
     queue: str
 
@@ -226,7 +229,7 @@ class WorkerStarted(NamedTuple):
 
 
 class WorkerStartFailed(NamedTuple):
-    """A worker's process could not even be started; its slot is tried again, ever more slowly."""
+    """A worker process could not be started; its slot is tried again after growing pauses."""
 
     queue: str
     slot: int
@@ -254,7 +257,7 @@ class WorkerExited(NamedTuple):
 
 
 class TransactionLeftOpen(NamedTuple):
-    """A run ended with a transaction still open on the named database; it was rolled back."""
+    """A run ended with a transaction open on ``database``, an alias; it was rolled back."""
 
     run: Run
     database: str
@@ -268,7 +271,7 @@ class TelemetryFlushTimedOut(NamedTuple):
 
 
 class PipeBroken(NamedTuple):
-    """A worker's message was torn or could not be read; its pipe is closed."""
+    """A worker's message was incomplete or unreadable; its pipe is closed."""
 
     queue: str
     slot: int
@@ -305,14 +308,14 @@ class LeaseLost(NamedTuple):
 
 
 class ClaimFailed(NamedTuple):
-    """Told once when claims begin to fail or to wait for a database that does not answer, not for each."""
+    """Claims began to fail or to wait for a database that does not answer; emitted once, not for each."""
 
     queue: str
     error: ErrorInfo
 
 
 class ClaimErrored(NamedTuple):
-    """Told for every claim that the database refused."""
+    """A claim statement failed; emitted for each."""
 
     queue: str
 
@@ -330,7 +333,7 @@ class TelemetryDropped(NamedTuple):
 
 
 class MeasureCounted(NamedTuple):
-    """A run added to a counter that its processor declares; ``name`` is the exported metric's."""
+    """A run added ``amount`` to a counter of its processor's; ``name`` is the exported metric's."""
 
     queue: str
     processor: str
@@ -340,7 +343,7 @@ class MeasureCounted(NamedTuple):
 
 
 class MeasureObserved(NamedTuple):
-    """A run observed a value of a histogram that its processor declares."""
+    """A run added ``value`` to a histogram of its processor's."""
 
     queue: str
     processor: str
@@ -360,7 +363,7 @@ class MetricsDatabaseFailed(NamedTuple):
 
 
 class WorkerSeen(NamedTuple):
-    """A worker as a snapshot shows it; ``task`` is what it runs, since ``run_age_seconds``."""
+    """A worker at the moment of a snapshot; ``task`` is what it has run for ``run_age_seconds``."""
 
     slot: int
     generation: int
@@ -425,17 +428,10 @@ Event: TypeAlias = (
     | MetricsDatabaseFailed
 )
 
-# Why a task failed for good.
-REASON_ERROR = "error"
-REASON_RETRIES_EXHAUSTED = "retries_exhausted"
-REASON_MAX_POSTPONES = "max_postpones"
-REASON_UNREGISTERED = "unregistered"
-REASON_WORKER_LOST = "worker_lost"
-REASON_TIMEOUT = "timeout"
-REASON_UNSETTLEABLE = "unsettleable"
-
-# Why a task was rescued (``stopped``: ended by a forced stop), or a worker is gone.
-REASON_MANAGER_LOST = "manager_lost"
-REASON_STOPPED = "stopped"
-REASON_RECYCLED = "recycled"
-REASON_SIGNAL = "signal"
+OUTCOME_OF: Final[dict[type, str]] = {
+    TaskCompleted: COMPLETED,
+    TaskPostponed: POSTPONED,
+    TaskRetried: RETRIED,
+    TaskFailed: FAILED,
+}
+"""The outcome that each event of a run's end stands for."""

@@ -1,4 +1,4 @@
-"""What may be shown of a task's arguments and context: one rule for logs, spans and the admin."""
+"""Redaction of a task's arguments and context: one rule for logs, spans and the admin."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -14,15 +14,25 @@ _DEPTH_MAX: Final = 50
 
 
 def is_secret(key: Any, parts: Collection[str] | None = None) -> bool:
-    """Tell whether a key names a secret: any of ``REDACT_KEYS`` is a part of it, in any case."""
+    """Return whether a key names a secret: any of ``REDACT_KEYS`` is a part of it, in any case."""
     parts = observability.value("REDACT_KEYS") if parts is None else parts
     folded = str(key).lower().replace("-", "_")
     return any(part.lower().replace("-", "_") in folded for part in parts)
 
 
-def redact(value: Any, parts: Collection[str] | None = None) -> Any:
-    """Return ``value`` with the values of all secret keys in it replaced."""
-    return _redact(value, observability.value("REDACT_KEYS") if parts is None else parts, _DEPTH_MAX)
+def redact(value: Any, parts: Collection[str] | None = None, depth: int = _DEPTH_MAX) -> Any:
+    """Return ``value`` with the values of all secret keys in it replaced, to ``depth`` levels."""
+    if depth == 0:
+        return "[too deep]"
+    parts = observability.value("REDACT_KEYS") if parts is None else parts
+    if isinstance(value, Mapping):
+        return {
+            readable(key): REDACTED if is_secret(readable(key), parts) else redact(inner, parts, depth - 1)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact(inner, parts, depth - 1) for inner in value]
+    return value
 
 
 def shown(value: Any) -> str:
@@ -55,16 +65,3 @@ def cut(text: str, limit: int) -> str:
     if len(encoded) <= limit:
         return text
     return encoded[: limit - len(_MARK.encode())].decode("utf-8", "ignore") + _MARK
-
-
-def _redact(value: Any, parts: Collection[str], depth: int) -> Any:
-    if depth == 0:
-        return "[too deep]"
-    if isinstance(value, Mapping):
-        return {
-            readable(key): REDACTED if is_secret(readable(key), parts) else _redact(inner, parts, depth - 1)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_redact(inner, parts, depth - 1) for inner in value]
-    return value

@@ -1,4 +1,4 @@
-"""What of a context a task's row can carry."""
+"""What a task's row can hold of a carried context."""
 
 import json
 from collections.abc import Mapping
@@ -14,24 +14,14 @@ _JSON_MARKS: Final = 8
 
 
 def can_be_stored(collected: Mapping[Any, Any]) -> bool:
-    """Tell whether ``collected`` is text by text, of what PostgreSQL's JSON can hold, and not too long."""
-    characters = 0
-    for key, value in collected.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            return False
-        characters += len(key) + len(value) + _JSON_MARKS
-        for text in (key, value):
-            if "\0" in text or not (text.isascii() or _is_unicode(text)):
-                return False
-    if characters * _ESCAPED_BYTES <= MAX_BYTES:
+    """Return whether ``collected`` maps text to text that PostgreSQL's JSON can hold, and is not too long."""
+    try:
+        text = "".join((*collected, *collected.values()))
+        text.encode()
+    except (TypeError, UnicodeEncodeError):  # another type than text, or a lone surrogate
+        return False
+    if "\0" in text:
+        return False
+    if (len(text) + _JSON_MARKS * len(collected)) * _ESCAPED_BYTES <= MAX_BYTES:
         return True  # whatever its characters are: the usual case, without writing the JSON twice
     return len(json.dumps(collected)) <= MAX_BYTES
-
-
-def _is_unicode(text: str) -> bool:
-    """Tell whether ``text`` is free of lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -16,10 +16,10 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes as AnyAttributes
 from opentelemetry.util.types import AttributeValue
 
+from django_partisan.outcomes import COMPLETED
 from django_partisan.telemetry.events import Run
 from django_partisan.tracing.attributes import Attributes
 
-COMPLETED: Final = "completed"
 COMPLETED_EVENT: Final = f"task.{COMPLETED}"
 
 _changing = threading.Lock()

@@ -21,13 +21,14 @@ from opentelemetry.trace import (
 )
 
 from django_partisan import __version__
+from django_partisan.outcomes import COMPLETED
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Run
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, of_run
 from django_partisan.tracing.carrying import ROOT, span_context_of
 from django_partisan.tracing.exporting import CountingProcessor
-from django_partisan.tracing.light_span import COMPLETED, COMPLETED_EVENT, LightSpan
+from django_partisan.tracing.light_span import COMPLETED_EVENT, LightSpan
 
 _KIND: Final = spans.SPANS[spans.PROCESS].kind
 _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry.events import (
     TaskCompleted,
     TaskFailed,
@@ -11,7 +12,6 @@ from django_partisan.telemetry.events import (
 )
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, message
-from django_partisan.tracing.light_span import COMPLETED
 from django_partisan.tracing.run_scope import RunScope
 
 NANOSECONDS: Final = 1_000_000_000
@@ -25,17 +25,17 @@ def _postponed(run: RunScope, event: TaskPostponed) -> None:
     fields = _ended(event.seconds, "unknown")
     if event.reason is not None:
         fields[spans.EVENT_REASON] = message(event.reason)
-    run.tell("postponed", fields, delay_seconds=event.delay_seconds)
+    run.tell(POSTPONED, fields, delay_seconds=event.delay_seconds)
 
 
 def _retried(run: RunScope, event: TaskRetried) -> None:
     fields = {**_ended(event.seconds, "failure"), spans.RETRIES_LEFT: event.retries_left}
-    run.tell("retried", fields, event.error, event.delay_seconds)
+    run.tell(RETRIED, fields, event.error, event.delay_seconds)
 
 
 def _failed(run: RunScope, event: TaskFailed) -> None:
     fields = {**_ended(event.seconds, "failure"), spans.EVENT_REASON: event.reason}
-    run.tell("failed", fields, event.error)
+    run.tell(FAILED, fields, event.error)
 
 
 def _ended(seconds: float | None, outcome: str) -> Attributes:

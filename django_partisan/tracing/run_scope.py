@@ -5,12 +5,13 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, format_span_id
 
+from django_partisan.outcomes import COMPLETED
 from django_partisan.telemetry.events import ErrorInfo, Run
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes
 from django_partisan.tracing.carrying import traceparent
-from django_partisan.tracing.light_span import COMPLETED, LightSpan
+from django_partisan.tracing.light_span import LightSpan
 from django_partisan.tracing.scopes import Around, record_error
 
 

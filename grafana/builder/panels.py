@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from django_partisan import outcomes
 from grafana.builder.queries import Query
 
 Panel: TypeAlias = bargauge.Panel | heatmap.Panel | stat.Panel | table.Panel | timeseries.Panel
@@ -20,7 +21,12 @@ DATASOURCE: Final = look.DataSourceRef(type_val="prometheus", uid="${datasource}
 
 GREEN, BLUE, ORANGE, RED, PURPLE, GREY = "green", "blue", "orange", "red", "purple", "#8e8e8e"
 
-OUTCOMES: Final = {"completed": GREEN, "postponed": BLUE, "retried": ORANGE, "failed": RED}
+OUTCOMES: Final = {
+    outcomes.COMPLETED: GREEN,
+    outcomes.POSTPONED: BLUE,
+    outcomes.RETRIED: ORANGE,
+    outcomes.FAILED: RED,
+}
 
 Steps: TypeAlias = Sequence[tuple[float | None, str]]
 """Colours from a value on; the first value is ``None``, for "from the lowest on"."""

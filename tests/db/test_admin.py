@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from django_partisan import admin as partisan_admin
 from django_partisan import registry
-from django_partisan.admin_filters import FAILURE_REASONS
 from django_partisan.models import ManagerLease, Task
+from django_partisan.outcomes import FAILURE_REASONS
 from django_partisan.processor import BaseTaskProcessor
 
 pytestmark = pytest.mark.django_db

@@ -26,6 +26,7 @@ WORKER = """
 import sys
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django_partisan"], LOGGING_CONFIG=None)
+from django_partisan import outcomes
 from django_partisan.telemetry import bus, events
 from django_partisan import logs
 
@@ -36,7 +37,7 @@ print("ready", file=sys.stderr, flush=True)
 sys.stdin.readline()
 for number in range(int(count)):
     run = events.Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
-    bus.emit(events.TaskFailed, run, 0.1, events.REASON_ERROR, error)
+    bus.emit(events.TaskFailed, run, 0.1, outcomes.REASON_ERROR, error)
 print("lost", bus.swallowed["logs"], file=sys.stderr, flush=True)
 """
 
@@ -144,7 +145,7 @@ def test_a_reader_that_goes_away_costs_lines_only(processes, log_format):
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (standard output): BrokenPipeError") == 1
+    assert said.count("A log line could not be written to standard output: BrokenPipeError") == 1
 
 
 def test_a_process_without_standard_output_goes_on(processes):
@@ -155,7 +156,7 @@ def test_a_process_without_standard_output_goes_on(processes):
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (standard output): OSError") == 1
+    assert said.count("A log line could not be written to standard output: OSError") == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -167,4 +168,4 @@ def test_a_full_disk_costs_lines_only(processes):
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (/dev/full)") == 1
+    assert said.count("A log line could not be written to /dev/full") == 1

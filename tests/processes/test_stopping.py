@@ -54,7 +54,7 @@ def test_signal_to_the_whole_group_lets_running_tasks_finish_and_gives_back_the_
     assert len(manager.told("worker.exited")) == 4
     [draining], [stopped] = manager.told("manager.draining"), manager.told("manager.stopped")
     assert number.name in draining["message"]
-    assert stopped["message"].endswith("6 given back")
+    assert stopped["message"].endswith("6 tasks released")
 
 
 def test_task_given_back_that_meets_a_twin_gives_up_its_key(bench: Bench):

@@ -1,5 +1,6 @@
 """Make each table of the documentation from what the code declares."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from django_partisan.config import observability, queues
 from django_partisan.config.queues import Key
 from django_partisan.logs import fields
 from django_partisan.logs.fields import Field
+from django_partisan.logs.log_event import LogEvent
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Metric
 from django_partisan.tracing import spans
@@ -80,11 +82,10 @@ def start_partisan_options() -> list[Any]:
 
 def log_events() -> str:
     """Return every log event; letters stand for fields that go together."""
-    rows = []
-    for (action, level, by, _, when), log_event in zip(
-        logs.event_rows(), logs.LOG_EVENTS.values(), strict=True
-    ):
-        rows.append((f"`{action}`", level, by, _named(log_event.fields), when))
+    rows = (
+        (f"`{one.action}`", _level(one), ", ".join(one.by), _named(one.fields), one.when)
+        for one in logs.LOG_EVENTS.values()
+    )
     return _table(("`event.action`", "Level", "By", "Fields beside the common ones", "When"), rows)
 
 
@@ -165,6 +166,11 @@ def _default(name: str, key: Key) -> str:
     if isinstance(key.default, tuple):
         return ", ".join(f"`{value}`" for value in key.default)
     return f"`{key.default!r}`"
+
+
+def _level(log_event: LogEvent) -> str:
+    level = logging.getLevelName(log_event.level).lower()
+    return level if log_event.is_expected is None else f"info or {level}"
 
 
 def _named(of_event: Iterable[Field]) -> str:

@@ -7,8 +7,8 @@ from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.presence import PresenceFile
+from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.sql.claiming import TaskRow
-from django_partisan.telemetry.events import REASON_STOPPED
 
 
 class Dispatcher(Component):

@@ -16,11 +16,12 @@ from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.task_ref import task_ref
+from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.sql.leasing import Orphan
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import REASON_STOPPED, TaskClaimLost
+from django_partisan.telemetry.events import TaskClaimLost
 
 
 class Intake:

@@ -6,18 +6,12 @@ from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.exceptions import WorkerLost
+from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.leasing import Orphan
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    REASON_MANAGER_LOST,
-    REASON_STOPPED,
-    REASON_WORKER_LOST,
-    ErrorInfo,
-    TaskFailed,
-    TaskRescued,
-)
+from django_partisan.telemetry.events import ErrorInfo, TaskFailed, TaskRescued
 
 
 class Rescue:

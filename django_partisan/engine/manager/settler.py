@@ -19,11 +19,11 @@ from django_partisan.engine.settling import (
     write_releases,
 )
 from django_partisan.engine.task_ref import task_ref
+from django_partisan.outcomes import REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    REASON_UNSETTLEABLE,
     OutcomesSettled,
     SettleErrored,
     SettleFailed,

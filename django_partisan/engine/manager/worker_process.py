@@ -10,14 +10,9 @@ from operator import itemgetter
 from typing import Any
 
 from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.telemetry.events import (
-    REASON_ERROR,
-    REASON_RECYCLED,
-    REASON_SIGNAL,
-    REASON_STOPPED,
-    WorkerSeen,
-)
+from django_partisan.telemetry.events import WorkerSeen
 
 _id = itemgetter(ID)
 

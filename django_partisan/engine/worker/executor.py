@@ -11,6 +11,13 @@ from django.db import connections, transaction
 from django_partisan import arguments, registry
 from django_partisan.config.queues import QueueConfig
 from django_partisan.exceptions import ClaimLost, MaxPostponesReached, PostponeTask, ProcessorClassNotFound
+from django_partisan.outcomes import (
+    COMPLETED,
+    REASON_ERROR,
+    REASON_MAX_POSTPONES,
+    REASON_RETRIES_EXHAUSTED,
+    REASON_UNREGISTERED,
+)
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import (
     ARGUMENTS,
@@ -29,10 +36,6 @@ from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange, settle_completed
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    REASON_ERROR,
-    REASON_MAX_POSTPONES,
-    REASON_RETRIES_EXHAUSTED,
-    REASON_UNREGISTERED,
     ErrorInfo,
     Event,
     Run,
@@ -46,7 +49,6 @@ from django_partisan.telemetry.events import (
 
 LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
 """PostgreSQL knows dates that Python does not: a row that waits until then could not be read."""
-COMPLETED: Final = "completed"
 SETTLED: Final = "settled"
 CLAIM_LOST: Final = "claim_lost"
 

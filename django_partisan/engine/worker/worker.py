@@ -15,10 +15,11 @@ from django_partisan.engine.pipe import Broken, WorkerEnd
 from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, ToManager
 from django_partisan.engine.worker.connections import Hygiene
-from django_partisan.engine.worker.executor import COMPLETED, SETTLED, Executor
+from django_partisan.engine.worker.executor import SETTLED, Executor
 from django_partisan.engine.worker.manager_lost import settle_as_orphan
 from django_partisan.engine.worker.prefetch import Inbox
 from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.outcomes import COMPLETED
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import RowChange

@@ -6,11 +6,10 @@ from argparse import ArgumentParser
 import pytest
 from django.core.management import load_command_class
 
-from django_partisan import checks
+from django_partisan import checks, outcomes
 from django_partisan.config import observability, queues
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
-from django_partisan.telemetry import events
 from django_partisan.tracing import spans
 from tests.unit.docs.pages import PAGES, blocks_of, code_in, first_cells_below, name_of, page
 from tools.document_tables import meanings, pages, tables
@@ -73,15 +72,7 @@ def test_the_settings_page_lists_every_check():
 def test_the_page_on_errors_lists_every_reason_of_a_failure():
     listed = set(first_cells_below("## Why a task failed", page("docs/errors.md")))
 
-    assert listed | {events.REASON_TIMEOUT} == {
-        events.REASON_ERROR,
-        events.REASON_RETRIES_EXHAUSTED,
-        events.REASON_MAX_POSTPONES,
-        events.REASON_UNREGISTERED,
-        events.REASON_WORKER_LOST,
-        events.REASON_TIMEOUT,
-        events.REASON_UNSETTLEABLE,
-    }
+    assert listed | {outcomes.REASON_TIMEOUT} == set(outcomes.FAILURE_REASONS)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

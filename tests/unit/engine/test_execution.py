@@ -13,12 +13,12 @@ from django_partisan.config.const import DELAY_STRATEGY_INCREMENTAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.engine.worker.executor import (
     CLAIM_LOST,
-    COMPLETED,
     LONGEST_DELAY_SECONDS,
     Executor,
     storable,
 )
 from django_partisan.exceptions import ClaimLost, PostponeTask
+from django_partisan.outcomes import COMPLETED
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.settling import RowChange

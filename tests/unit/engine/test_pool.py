@@ -16,12 +16,9 @@ from django_partisan.engine.manager.pool import PAUSE_AT_MOST_SECONDS, PAUSE_SEC
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop, encode
+from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry.events import (
-    REASON_ERROR,
-    REASON_RECYCLED,
-    REASON_SIGNAL,
-    REASON_STOPPED,
     PipeBroken,
     WorkerExited,
     WorkerReady,

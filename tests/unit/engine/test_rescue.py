@@ -7,16 +7,11 @@ from django_partisan.engine.manager.shutdown import Shutdown
 
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.rescue import Rescue
+from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
 from django_partisan.sql.leasing import Orphan
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
-from django_partisan.telemetry.events import (
-    REASON_MANAGER_LOST,
-    REASON_STOPPED,
-    REASON_WORKER_LOST,
-    TaskFailed,
-    TaskRescued,
-)
+from django_partisan.telemetry.events import TaskFailed, TaskRescued
 from tests.support.engine import SettlerHarness as Ledger
 from tests.support.engine import config_of as config
 from tests.support.events import RecordedEvents as Heard

@@ -19,11 +19,12 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
+def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    subscribed, swallowed = bus.subscribers(), bus.swallowed.copy()
+    subscribed = bus.subscribers()
     yield
+    monkeypatch.undo()  # else it would put back handlers that were patched
     for logger, handlers, propagate, level in before:
         for handler in logger.handlers:
             if handler not in handlers:
@@ -37,13 +38,21 @@ def logging_as_it_was() -> Iterator[None]:
             bus.unsubscribe(subscriber)
     bus.refresh()
     observability.adopt(None)
-    bus.swallowed.clear()
-    bus.swallowed.update(swallowed)
 
 
 @pytest.fixture(autouse=True)
-def nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "_told_at", {})
+def nothing_reported_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "_reported_at", {})
+
+
+@pytest.fixture
+def last_resort(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the messages that the handler of last resort is given."""
+    messages: list[str] = []
+    handler = logging.NullHandler()
+    monkeypatch.setattr(handler, "handle", lambda record: messages.append(record.getMessage()))
+    monkeypatch.setattr(logging, "lastResort", handler)
+    return messages
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +84,11 @@ def lines(log_file: Path) -> Lines:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields under dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in nested.items():
+        found.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return found

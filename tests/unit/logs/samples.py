@@ -3,6 +3,7 @@
 from datetime import datetime, timezone
 from typing import Any
 
+from django_partisan import outcomes
 from django_partisan.telemetry import events
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -25,9 +26,9 @@ FULL: list[Any] = [
     events.TaskCompleted(RUN, 0.5),
     events.TaskPostponed(RUN, 0.5, 300.0, "the mailbox is full"),
     events.TaskRetried(RUN, 0.5, 3.0, 2, ERROR),
-    events.TaskFailed(RUN, 0.5, events.REASON_ERROR, ERROR),
-    events.TaskRescued(TASK, events.REASON_MANAGER_LOST, "6c84fb90-12c4-11e1-840d-7b25c5ee775a"),
-    events.TasksReleased("default", 5, events.REASON_STOPPED),
+    events.TaskFailed(RUN, 0.5, outcomes.REASON_ERROR, ERROR),
+    events.TaskRescued(TASK, outcomes.REASON_MANAGER_LOST, "6c84fb90-12c4-11e1-840d-7b25c5ee775a"),
+    events.TasksReleased("default", 5, outcomes.REASON_STOPPED),
     events.TaskClaimLost(TASK),
     events.TransactionLeftOpen(RUN, "default"),
     events.SettleFailed("default", 5, ERROR),
@@ -37,7 +38,7 @@ FULL: list[Any] = [
     events.WorkerStarted("default", 3, 4, 4711),
     events.WorkerStartFailed("default", 3, ERROR),
     events.WorkerReady("default", 3, 4, 4711, ("nothing was preloaded",)),
-    events.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", events.REASON_SIGNAL, TASK, 2**20),
+    events.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", outcomes.REASON_SIGNAL, TASK, 2**20),
     events.TelemetryFlushTimedOut("default", 3, 4, 5.0),
     events.ManagerStarted("default", 4, "2.0.0", "127.0.0.1:9100"),
     events.ManagerDraining("default", "SIGTERM", 3),
@@ -54,13 +55,13 @@ BARE: list[Any] = [
     events.TaskCompleted(BARE_RUN, 0.5),
     events.TaskPostponed(BARE_RUN, 0.5, 300.0, None),
     events.TaskRetried(BARE_RUN, 0.5, 3.0, 1, BARE_ERROR),
-    events.TaskFailed(TASK, None, events.REASON_WORKER_LOST, BARE_ERROR),
-    events.TaskRescued(TASK, events.REASON_STOPPED, None),
+    events.TaskFailed(TASK, None, outcomes.REASON_WORKER_LOST, BARE_ERROR),
+    events.TaskRescued(TASK, outcomes.REASON_STOPPED, None),
     events.TransactionLeftOpen(BARE_RUN, "default"),
     events.SettleFailed("default", 1, BARE_ERROR),
     events.ClaimFailed("default", BARE_ERROR),
     events.WorkerReady("default", 3, 4, 4711, ()),
-    events.WorkerExited("default", 3, 4, 4711, None, None, events.REASON_RECYCLED, None, None),
+    events.WorkerExited("default", 3, 4, 4711, None, None, outcomes.REASON_RECYCLED, None, None),
     events.ManagerStarted("default", 4, "2.0.0", None),
     events.ManagerDraining("default", None, 1),
     events.ManagerStopped("default", 60.0, 0, ()),

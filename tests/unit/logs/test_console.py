@@ -12,14 +12,15 @@ from tests.unit.logs import samples
 
 def shown(event: object, fields: Any = None, max_bytes: int = 4000, colors: bool = False) -> str:
     log_event = LOG_EVENTS[type(event)]
-    record = logging.makeLogRecord({"name": "django_partisan.worker", "msg": log_event.wording(event)})
+    message, values = log_event.line(event)
+    record = logging.makeLogRecord({"name": "django_partisan.worker", "msg": message})
     record.levelno = log_event.level_of(event)
     record.levelname = logging.getLevelName(record.levelno)
-    vars(record)[RECORD_FIELDS] = {**log_event.values(event), **(fields or {})}
+    vars(record)[RECORD_FIELDS] = {**values, **(fields or {})}
     return ConsoleFormatter(colors, max_bytes).format(record)
 
 
-def test_a_fact_is_one_readable_line():
+def test_an_event_is_one_readable_line():
     line = shown(events.TaskCompleted(samples.BARE_RUN, 0.5), {"labels.request_id": "r1"})
 
     _date, _time, said = line.split(" ", 2)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,9 +18,12 @@ from django_partisan.logs.fields import COMMON
 from django_partisan.logs.writing import AppendingHandler
 from django_partisan.telemetry import bus, events
 from tests.unit.logs import samples
+from tests.unit.logs.conftest import flat
 
 HEAD = ("@timestamp", "log.level", "message", "ecs.version", "log.logger", "process.pid", "process.name")
-SECRETS = override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
+TYPES = {"keyword": str, "text": str, "wildcard": str, "date": str, "long": int, "boolean": bool}
+SAMPLES = [*((event, True) for event in samples.FULL), *((event, False) for event in samples.BARE)]
+"""Events, and whether all that may be absent is present."""
 
 
 def record(message: str = "hello", level: int = logging.INFO, extra: Any = None) -> logging.LogRecord:
@@ -29,31 +33,40 @@ def record(message: str = "hello", level: int = logging.INFO, extra: Any = None)
     return made
 
 
-def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in nested.items():
-        found.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+def fields_of(event: Any) -> dict[str, Any]:
+    return LOG_EVENTS[type(event)].line(event)[1]
+
+
+def type_of(value: Any) -> type:
+    """Return the type of a value, or of all values in a list."""
+    (found,) = {type(each) for each in value} or {str} if isinstance(value, list) else {type(value)}
     return found
 
 
-@SECRETS
-@pytest.mark.parametrize("event", [*samples.FULL, *samples.BARE], ids=lambda event: type(event).__name__)
-def test_a_line_has_the_common_fields_and_those_of_its_event(lines, event):
+@override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})
+@pytest.mark.parametrize(("event", "is_full"), SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_a_line_has_exactly_the_fields_of_its_event_and_a_message_of_one_line(lines, event, is_full):
+    log_event = LOG_EVENTS[type(event)]
+    common = [field for field in COMMON if not field.optional or field.name == "event.action"]
+    declared = [field for field in log_event.fields if is_full or not field.optional]
+
     bus.emit(type(event), *event)
 
     (line,) = lines()
-    log_event = LOG_EVENTS[type(event)]
-    required = {field.name for field in (*COMMON, *log_event.fields) if not field.optional} | {"event.action"}
-    allowed = {field.name for field in (*COMMON, *log_event.fields)}
-    assert required <= line.keys() <= allowed
+    assert {name: type_of(value) for name, value in line.items()} == {
+        field.name: TYPES[field.type] for field in (*common, *declared)
+    }
     assert line["event.action"] == log_event.action
     assert line["log.level"] == logging.getLevelName(log_event.level_of(event)).lower()
+    assert len(line["message"]) > 10
+    assert not re.search("\n|None", line["message"])
 
 
-def test_a_completed_task_is_told_in_one_canonical_line(lines):
+def test_a_completed_task_is_logged_in_one_canonical_line(lines):
     bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     (line,) = lines()
+    assert tuple(line)[:7] == HEAD, "as ecs-logging asks"
     assert datetime.fromisoformat(line.pop("@timestamp").replace("Z", "+00:00")) <= datetime.now(timezone.utc)
     assert line.pop("event.id")
     assert line == {
@@ -83,13 +96,6 @@ def test_a_completed_task_is_told_in_one_canonical_line(lines):
     }
 
 
-def test_a_line_begins_as_ecs_logging_asks(log_file):
-    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
-
-    assert log_file.read_text().startswith('{"@timestamp":"')
-    assert tuple(json.loads(log_file.read_text()))[:7] == HEAD
-
-
 def test_no_two_lines_share_an_id(lines):
     for _ in range(50):
         bus.emit(events.TaskCompleted, samples.RUN, 0.5)
@@ -110,7 +116,7 @@ def test_a_line_equals_ecs_loggings_on_the_fields_they_share():
 
 
 def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
-    fields = LOG_EVENTS[events.TaskRetried].values(samples.FULL[7])
+    fields = fields_of(samples.FULL[7])
     ours = json.loads(EcsFormatter(100_000).format(record("hello", extra={RECORD_FIELDS: dict(fields)})))
     theirs = flat(json.loads(ecs_logging.StructlogFormatter()(None, "info", {"event": "hello", **fields})))
 
@@ -119,7 +125,7 @@ def test_a_line_equals_ecs_loggings_structlog_line_on_all_fields_of_an_event():
 
 
 def test_nested_json_has_the_same_fields():
-    fields = LOG_EVENTS[events.TaskRetried].values(samples.FULL[7])
+    fields = fields_of(samples.FULL[7])
     made = record("hello", extra={RECORD_FIELDS: fields})
     nested = json.loads(NestedFormatter().format(made))
 
@@ -132,7 +138,7 @@ def test_nested_json_has_the_same_fields():
 def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter, character):
     trace = "the beginning\n" + character * 9000 + "\nthe end"
     error = samples.ERROR._replace(stack_trace=trace, message=character * 100)
-    fields = LOG_EVENTS[events.TaskRetried].values(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
+    fields = fields_of(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
     line = formatter(4000).format(record("m", logging.WARNING, extra={RECORD_FIELDS: fields})) + "\n"
     kept = flat(json.loads(line))["error.stack_trace"]
 
@@ -144,7 +150,7 @@ def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter
 
 def test_a_stack_trace_of_megabytes_is_cut_quickly():
     error = samples.ERROR._replace(stack_trace="x" * 20_000_000)
-    fields = LOG_EVENTS[events.ClaimFailed].values(events.ClaimFailed("default", error))
+    fields = fields_of(events.ClaimFailed("default", error))
 
     assert len(EcsFormatter(4000).format(record(extra={RECORD_FIELDS: fields}))) < 4000
 
@@ -204,13 +210,13 @@ def test_a_line_of_anybody_else_has_an_id_too():
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "written"),
     [(float("nan"), "nan"), (1.5, 1.5), (None, None), ((1, "a"), [1, "a"]), (object, repr(object))],
 )
-def test_an_odd_value_is_valid_json(value, told):
+def test_an_odd_value_is_valid_json(value, written):
     line = EcsFormatter().format(record(extra={"event.duration": value}))
 
-    assert json.loads(line, parse_constant=pytest.fail)["event.duration"] == told
+    assert json.loads(line, parse_constant=pytest.fail)["event.duration"] == written
 
 
 def test_a_lone_surrogate_is_written_as_valid_utf_8(tmp_path):

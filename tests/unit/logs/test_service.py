@@ -1,41 +1,38 @@
+"""Which service the lines name, by OpenTelemetry's variables."""
+
 import pytest
 
 from django_partisan.logs.service import service_fields
 
-
-def test_without_opentelemetrys_variables_no_service_is_named():
-    assert service_fields({}) == {}
-
-
-def test_the_resource_attributes_name_the_service():
-    attributes = "service.name=a,service.version=2,deployment.environment=old,service.instance.id=pod-7"
-
-    assert service_fields({"OTEL_RESOURCE_ATTRIBUTES": attributes}) == {
-        "service.name": "a",
-        "service.version": "2",
-        "service.environment": "old",
-        "service.node.name": "pod-7",
-    }
+ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
+MALFORMED = ("", ",", "service.name", "=x", "service.name=", "other=1")
 
 
-def test_otel_service_name_wins():
-    environ = {"OTEL_SERVICE_NAME": "b", "OTEL_RESOURCE_ATTRIBUTES": "service.name=a"}
-
-    assert service_fields(environ) == {"service.name": "b"}
-
-
-def test_the_newer_name_of_the_environment_wins():
-    attributes = "deployment.environment.name=new,deployment.environment=old"
-
-    assert service_fields({"OTEL_RESOURCE_ATTRIBUTES": attributes}) == {"service.environment": "new"}
-
-
-@pytest.mark.parametrize("attributes", ["", ",", "service.name", "=x", "service.name=", "other=1"])
-def test_malformed_attributes_are_ignored(attributes):
-    assert service_fields({"OTEL_RESOURCE_ATTRIBUTES": attributes}) == {}
-
-
-def test_values_are_percent_decoded():
-    assert service_fields({"OTEL_RESOURCE_ATTRIBUTES": " service.name = my%20shop "}) == {
-        "service.name": "my shop"
-    }
+@pytest.mark.parametrize(
+    ("environ", "fields"),
+    [
+        ({}, {}),
+        (
+            {
+                ATTRIBUTES: "service.name=a,service.version=2,deployment.environment=old,"
+                "service.instance.id=pod-7"
+            },
+            {
+                "service.name": "a",
+                "service.version": "2",
+                "service.environment": "old",
+                "service.node.name": "pod-7",
+            },
+        ),
+        ({"OTEL_SERVICE_NAME": "b", ATTRIBUTES: "service.name=a"}, {"service.name": "b"}),
+        (
+            {ATTRIBUTES: "deployment.environment.name=new,deployment.environment=old"},
+            {"service.environment": "new"},
+        ),
+        ({ATTRIBUTES: " service.name = my%20shop "}, {"service.name": "my shop"}),
+        *(({ATTRIBUTES: malformed}, {}) for malformed in MALFORMED),
+    ],
+    ids=["nothing", "attributes", "service name wins", "newer name wins", "percent", *map(repr, MALFORMED)],
+)
+def test_a_service_is_named_by(environ, fields):
+    assert service_fields(environ) == fields

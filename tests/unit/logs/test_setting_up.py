@@ -2,13 +2,14 @@
 
 import json
 import logging
+import os
 import sys
 
 import pytest
 from django.test import override_settings
 
 from django_partisan.exceptions import CannotStart
-from django_partisan.logs import FORMATS, install, setting_up, setup
+from django_partisan.logs import install, setting_up, setup
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
@@ -23,11 +24,7 @@ def top() -> logging.Logger:
     return logging.getLogger(LOGGER)
 
 
-def test_the_formats_are_those_of_the_option():
-    assert FORMATS == ("auto", "host", "ecs", "json", "console")
-
-
-def test_auto_is_console_where_nobody_set_up_logging(top, monkeypatch):
+def test_auto_is_console_where_no_logging_is_set_up(top, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
     top.addHandler(logging.NullHandler())
 
@@ -35,7 +32,7 @@ def test_auto_is_console_where_nobody_set_up_logging(top, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["", LOGGER])
-def test_auto_is_host_where_somebody_set_up_logging(name, monkeypatch):
+def test_auto_is_host_where_logging_is_set_up(name, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])
     monkeypatch.setattr(logging.getLogger(name), "handlers", [logging.StreamHandler()])
 
@@ -73,19 +70,13 @@ def test_a_format_puts_one_handler_on_standard_output(top, log_format, formatter
     assert logging.getLogger(f"{LOGGER}.worker").handlers == []
 
 
-def test_a_level_of_the_hosts_stays(top):
+def test_a_level_of_the_hosts_stays_and_a_disabled_logger_is_enabled(top):
     top.setLevel(logging.ERROR)
-
-    setup(MANAGER, "ecs")
-
-    assert top.level == logging.ERROR
-
-
-def test_a_logger_that_the_hosts_configuration_disabled_speaks_again(top):
     top.disabled = True
 
     setup(MANAGER, "ecs")
 
+    assert top.level == logging.ERROR
     assert not top.disabled
 
 
@@ -121,21 +112,17 @@ def test_the_longest_line_is_a_setting(capfd):
     assert 1900 < len(capfd.readouterr().out) <= 2048
 
 
-def test_an_unknown_format_is_refused_by_name():
-    with pytest.raises(
-        CannotStart, match=r"--log-format is 'xml'; expected one of auto, host, ecs, json, console\."
-    ):
-        setup(MANAGER, "xml")
-
-
-def test_a_file_does_not_go_with_host():
-    with pytest.raises(CannotStart, match="--log-file needs a --log-format"):
-        setup(MANAGER, "host", "a.log")
-
-
-def test_a_manager_does_not_start_without_its_log_file(tmp_path):
-    with pytest.raises(CannotStart, match="No such file or directory"):
-        setup(MANAGER, "ecs", tmp_path / "none" / "a.log")
+@pytest.mark.parametrize(
+    ("log_format", "log_file", "message"),
+    [
+        ("xml", None, r"--log-format is 'xml'; expected one of auto, host, ecs, json, console\."),
+        ("host", "a.log", "--log-file needs a --log-format"),
+        ("ecs", "/none/a.log", "--log-file /none/a.log: No such file or directory"),
+    ],
+)
+def test_a_manager_does_not_start_with(log_format, log_file, message):
+    with pytest.raises(CannotStart, match=message):
+        setup(MANAGER, log_format, log_file)
 
 
 def test_a_worker_starts_without_its_log_file(tmp_path, top):
@@ -144,13 +131,18 @@ def test_a_worker_starts_without_its_log_file(tmp_path, top):
     assert isinstance(top.handlers[0], AppendingHandler)
 
 
-def test_there_are_no_colours_without_a_standard_output(monkeypatch):
-    monkeypatch.setattr(sys, "__stdout__", None)
+@pytest.mark.parametrize(("stdout", "are_colours"), [(sys.__stdout__, True), (None, False)])
+def test_there_are_colours_only_where_standard_output_is_a_terminal(top, monkeypatch, stdout, are_colours):
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    monkeypatch.setattr(sys, "__stdout__", stdout)
+    setup(MANAGER, "console")
 
-    assert not setting_up._is_terminal()
+    line = top.handlers[0].format(logging.makeLogRecord({"msg": "one"}))
+
+    assert ("\x1b[" in line) is are_colours
 
 
-def test_installing_twice_tells_every_fact_once(caplog):
+def test_installing_twice_logs_every_event_once(caplog):
     install()
     install()
     with caplog.at_level(logging.INFO, LOGGER):

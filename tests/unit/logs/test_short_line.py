@@ -1,4 +1,4 @@
-"""A short line is, byte for byte, what the loggers write; and it is short only where nobody can tell."""
+"""A short line is, byte for byte, what the loggers write; it is used only where nothing sees a difference."""
 
 import functools
 import json
@@ -16,10 +16,11 @@ from django.test import override_settings
 from opentelemetry import trace
 
 from django_partisan.logs import context, setting_up, short_line
+from django_partisan.logs.ecs import NestedFormatter
 from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import LineHandler
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Run, TaskCompleted
 from django_partisan.telemetry.trace_context import process_span_id
 
@@ -40,14 +41,6 @@ RUNS: dict[str, Run] = {
 }
 
 
-PATCHES: dict[str, Callable[[Any], Any]] = {
-    "function": lambda call: lambda *args, **options: call(*args, **options),
-    "partial": functools.partialmethod,
-    "agent's wrapper": lambda call: wrapt.FunctionWrapper(call, lambda call, _, args, kw: call(*args, **kw)),
-}
-"""How those who listen replace a call; the agents' wrapper has all attributes of what it wraps."""
-
-
 @pytest.fixture(autouse=True)
 def same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_795_700_000.1239)
@@ -56,7 +49,7 @@ def same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def send_pytest_away() -> None:
-    """Take off the handlers by which pytest hears of each record while a test runs."""
+    """Remove the handlers with which pytest captures each record while a test runs."""
     logger = logging.getLogger(LOGGER)
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, LogCaptureHandler)]
 
@@ -128,13 +121,56 @@ class TestSameBytes:
         assert [line["partisan.worker.slot"] for line in lines()] == [1, 2, 1]
 
 
-class TestOnlyWhereNobodyCanTell:
+WRAPPERS: dict[str, Callable[[Any], Any]] = {
+    "function": lambda call: lambda *args, **options: call(*args, **options),
+    "partial": functools.partialmethod,
+    "agent's wrapper": lambda call: wrapt.FunctionWrapper(call, lambda call, _, args, kw: call(*args, **kw)),
+}
+"""How error trackers and agents replace a call; the agents' wrapper has all attributes of what it wraps."""
+
+TOP, LOGGER_OF_WORKER = logging.getLogger(LOGGER), logging.getLogger(LOGGER_NAME)
+CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "a handler of the host's": lambda patch: patch.setattr(TOP, "handlers", [logging.StreamHandler()]),
+    "another handler": lambda patch: patch.setattr(TOP, "handlers", [*TOP.handlers, logging.NullHandler()]),
+    "another handler below": lambda patch: patch.setattr(
+        LOGGER_OF_WORKER, "handlers", [logging.NullHandler()]
+    ),
+    "a filter of the handler": lambda patch: patch.setattr(TOP.handlers[0], "filters", [bool]),
+    "a filter of the logger": lambda patch: patch.setattr(LOGGER_OF_WORKER, "filters", [bool]),
+    "a level of the handler": lambda patch: patch.setattr(TOP.handlers[0], "level", logging.WARNING),
+    "a method of this logger": lambda patch: patch.setattr(LOGGER_OF_WORKER, "handle", print),
+    "another format": lambda patch: patch.setattr(TOP.handlers[0], "formatter", NestedFormatter()),
+    "records of another class": lambda patch: patch.setattr(
+        logging, "_logRecordFactory", lambda *args, **options: logging.LogRecord(*args, **options)
+    ),
+    **{
+        f"{cls.__name__}.{call}: {name}": lambda patch, cls=cls, call=call, wrap=wrap: patch.setattr(  # type: ignore[misc]
+            cls, call, wrap(getattr(cls, call))
+        )
+        for name, wrap in WRAPPERS.items()
+        for cls, calls in {
+            logging.Logger: ("makeRecord", "handle", "filter", "callHandlers"),
+            LineHandler: ("handle", "filter"),
+        }.items()
+        for call in calls
+    },
+}
+
+
+class TestOnlyWhereNothingSeesTheDifference:
     def test_short_with_a_handler_of_ours_alone(self, log_file: Path):
         assert short() is not None
 
-    @pytest.mark.parametrize("log_format", ["json", "console"])
-    def test_not_in_other_formats(self, tmp_path: Path, log_format: str):
-        setting_up.setup(WORKER, log_format, tmp_path / "other.log")
+    @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+    def test_not_with(
+        self,
+        log_file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        change: Callable[[pytest.MonkeyPatch], None],
+    ):
+        assert short() is not None
+
+        change(monkeypatch)
 
         assert short() is None
 
@@ -145,99 +181,24 @@ class TestOnlyWhereNobodyCanTell:
 
         assert setting_up._subscriber._short_line is None
 
-    def test_not_where_arguments_are_asked_for(self, log_file: Path):
+    def test_not_where_arguments_are_logged(self, log_file: Path):
         with override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True}):
             assert short() is None
-
-    @pytest.mark.parametrize("name", [LOGGER, LOGGER_NAME])
-    def test_not_where_somebody_else_hears(self, log_file: Path, name: str):
-        handler = logging.NullHandler()
-        logging.getLogger(name).addHandler(handler)
-        try:
-            assert short() is None
-        finally:
-            logging.getLogger(name).removeHandler(handler)
-
-    def test_not_where_the_only_handler_is_somebodys(self, log_file: Path):
-        logger = logging.getLogger(LOGGER)
-        handlers, logger.handlers = logger.handlers, [logging.StreamHandler()]
-        try:
-            assert short() is None
-        finally:
-            logger.handlers = handlers
-
-    @pytest.mark.parametrize("what", ["handler", "logger"])
-    def test_not_where_somebody_filters(self, log_file: Path, what: str):
-        [handler] = [one for one in logging.getLogger(LOGGER).handlers if isinstance(one, LineHandler)]
-        filtered = handler if what == "handler" else logging.getLogger(LOGGER_NAME)
-        filtered.addFilter(bool)
-        try:
-            assert short() is None
-        finally:
-            filtered.removeFilter(bool)
-
-    def test_not_where_the_handler_wants_less(self, log_file: Path):
-        logging.getLogger(LOGGER).handlers[0].setLevel(logging.WARNING)
-
-        assert short() is None
-
-    def test_not_where_records_are_somebodys(self, log_file: Path):
-        before = logging.getLogRecordFactory()
-        logging.setLogRecordFactory(lambda *args, **options: before(*args, **options))
-        try:
-            assert short() is None
-        finally:
-            logging.setLogRecordFactory(before)
-
-    @pytest.mark.parametrize("call", ["makeRecord", "handle", "filter", "callHandlers"])
-    @pytest.mark.parametrize("patched", PATCHES.values(), ids=PATCHES)
-    def test_not_where_somebody_listens_in_loggers(
-        self, log_file: Path, monkeypatch: pytest.MonkeyPatch, call: str, patched: Callable[..., Any]
-    ):
-        monkeypatch.setattr(logging.Logger, call, patched(getattr(logging.Logger, call)))
-
-        assert short() is None
-
-    @pytest.mark.parametrize("call", ["handle", "filter"])
-    @pytest.mark.parametrize("patched", PATCHES.values(), ids=PATCHES)
-    def test_not_where_somebody_listens_in_handlers(
-        self, log_file: Path, monkeypatch: pytest.MonkeyPatch, call: str, patched: Callable[..., Any]
-    ):
-        monkeypatch.setattr(LineHandler, call, patched(getattr(LineHandler, call)))
-
-        assert short() is None
-
-    def test_not_where_somebody_listens_in_this_logger(self, log_file: Path, monkeypatch: pytest.MonkeyPatch):
-        logger = logging.getLogger(LOGGER_NAME)
-        monkeypatch.setattr(logger, "handle", lambda record: None)
-
-        assert short() is None
 
     def test_nothing_is_written_below_the_level(self, log_file: Path, lines: Lines):
         assert written(log_file, BARE_RUN, True) != b""
         logging.getLogger(LOGGER).setLevel(logging.WARNING)
-        bus.emit(TaskCompleted, BARE_RUN, 0.5)  # nobody was asked anew what is wanted
+        bus.emit(TaskCompleted, BARE_RUN, 0.5)  # without a refresh
 
         assert len(lines()) == 1
 
 
-def test_line_that_cannot_be_written_is_counted(log_file: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    handler = logging.getLogger(LOGGER).handlers[0]
-
-    def full(data: bytes) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(handler, "_write", full)
-    before = bus.swallowed["logs"]
+def test_line_that_cannot_be_written_is_counted(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch, last_resort: list[str]
+):
     log_file.touch()
+    monkeypatch.setattr(logging.getLogger(LOGGER).handlers[0], "_descriptor", lambda: -1)
 
     assert written(log_file, BARE_RUN, True) == b""
-
-    assert bus.swallowed["logs"] == before + 1
-    assert "A log line was lost" in capsys.readouterr().err
-
-
-def test_other_outcomes_are_logged_as_ever(lines: Lines):
-    bus.emit(events.TaskPostponed, BARE_RUN, 0.5, 300.0, None)
-
-    assert [line["event.action"] for line in lines()] == ["task.postponed"]
+    assert bus.swallowed["logs"] == 1
+    assert last_resort[0].startswith("A log line could not be written")

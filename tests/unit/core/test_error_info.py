@@ -42,7 +42,7 @@ def test_an_error_that_cannot_describe_itself_is_described_by_its_class():
     assert info == (f"{__name__}.Broken", "<no message: RuntimeError raised by its __str__>", "")
 
 
-def test_facts_are_plain_values():
+def test_events_are_plain_values():
     event = TaskClaimLost(TaskRef(1, "Letter", "mail", 10, 1, 0, 0))
 
     assert pickle.loads(pickle.dumps(event)) == event

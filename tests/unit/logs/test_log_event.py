@@ -1,0 +1,56 @@
+"""A log event is one event class and one function: no other place knows of it."""
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from django_partisan.logs import LOG_EVENTS
+from django_partisan.logs.fields import DURATION, QUEUE, nanoseconds
+from django_partisan.logs.log_event import WORKER, Line, log_event
+from django_partisan.telemetry import bus
+from tests.unit.logs.conftest import Lines
+from tools.document_tables import tables
+
+
+class TeaBrewed(NamedTuple):
+    queue: str
+    seconds: float
+
+
+@pytest.fixture(autouse=True)
+def declared() -> Iterator[None]:
+    # A contributor's event stands in the union ``Event``, and so needs no "type: ignore".
+    @log_event(
+        TeaBrewed,  # type: ignore[type-var]
+        "tea.brewed",
+        logging.WARNING,
+        by=(WORKER,),
+        fields=(QUEUE, DURATION),
+        when="the tea is ready",
+    )
+    def tea_brewed(event: TeaBrewed) -> Line:
+        return f"Brewed tea in {event.seconds:.0f} s", {
+            "partisan.queue.name": event.queue,
+            "event.duration": nanoseconds(event.seconds),
+        }
+
+    yield
+    del LOG_EVENTS[TeaBrewed]
+
+
+def test_a_declared_event_is_logged(lines: Lines):
+    bus.emit(TeaBrewed, "kitchen", 180.0)  # type: ignore[arg-type]
+
+    (line,) = lines()
+    assert (line["event.action"], line["log.level"]) == ("tea.brewed", "warning")
+    assert line["message"] == "Brewed tea in 180 s"
+    assert (line["partisan.queue.name"], line["event.duration"]) == ("kitchen", 180_000_000_000)
+
+
+def test_a_declared_event_stands_in_the_table():
+    assert tables.log_events().endswith(
+        "| `tea.brewed` | warning | worker "
+        "| `partisan.queue.name` keyword, `event.duration` long | the tea is ready |\n"
+    )
