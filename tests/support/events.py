@@ -50,7 +50,7 @@ def no_subscribers() -> Iterator[None]:
     """Take every subscriber away for the length of a ``with``; those of the test go at its end."""
     before = bus.subscribers()
     _exchange(())
-    bus._told.clear()
+    bus._reported.clear()
     try:
         yield
     finally:
