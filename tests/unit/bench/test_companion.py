@@ -46,6 +46,7 @@ def wait_for(condition, seconds=20):
     return found
 
 
+@pytest.mark.slow
 def test_a_companion_notes_scrapes_spans_and_log_lines(tmp_path, exporter):
     log = tmp_path / "ecs.log"
     log.write_text("one\ntwo\n")

@@ -188,6 +188,7 @@ print(event_id(), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_event_ids_of_its_own():
     told = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
 

@@ -152,6 +152,7 @@ def test_waiting_ends_when_the_documents_are_there(endpoint):
         endpoint.wait_for(lambda: len(endpoint.documents) == 2, "two documents", 0.01)
 
 
+@pytest.mark.slow
 def test_the_program_says_how_many_documents_it_holds():
     command = [sys.executable, "-m", "tools.bulk_endpoint", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

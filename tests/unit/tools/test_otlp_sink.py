@@ -101,6 +101,7 @@ def test_waiting_for_spans_that_do_not_come_ends(sink: OtlpSink):
         sink.wait_for(1, "process", timeout=0.05)
 
 
+@pytest.mark.slow
 def test_program_writes_a_line_of_json_per_span(tmp_path: Path):
     file = tmp_path / "spans.jsonl"
     command = [sys.executable, "-m", "tools.otlp_sink", "--port", "0", "--file", str(file)]
