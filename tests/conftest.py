@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from django_partisan.telemetry import bus
 from tests.support import events, registry
 from tests.support.events import RecordedEvents
 from tools import postgres
+
+if TYPE_CHECKING:
+    from tools.otlp_sink import OtlpSink
 
 TESTS = Path(__file__).parent
 
@@ -73,6 +77,15 @@ def own_registry() -> Iterator[None]:
     """Give the test an empty registry of processors."""
     with registry.empty_registry():
         yield
+
+
+@pytest.fixture
+def sink() -> Iterator["OtlpSink"]:
+    """Collect spans."""
+    from tools.otlp_sink import OtlpSink  # protobuf takes a while to import
+
+    with OtlpSink() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -46,12 +46,6 @@ def listens(address: str) -> bool:
 
 
 @pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    with OtlpSink() as made:
-        yield made
-
-
-@pytest.fixture
 def collector(sink: OtlpSink, tmp_path: Path) -> Iterator[Collector]:
     folder = tmp_path / "rotel"
     folder.mkdir()
