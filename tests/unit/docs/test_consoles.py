@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ROOT
 from tests.unit.docs.consoles import Console, consoles_of
-from tests.unit.docs.pages import ROOT, page
+from tests.unit.docs.pages import page
 
 MARKED = """\
 <!-- run: exit code 1 -->

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ROOT
 from tests.unit.docs.pages import (
     PAGES,
-    ROOT,
     anchors_of,
     blocks_of,
     code_in,
