@@ -3,8 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 # Parallel test processes, twice the cores: many tests wait for real processes. "make test N=8".
-N ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+N ?= $(shell expr 2 \* $(CORES))
+
+# Keep bytecode whatever the environment says: without it, every process that a test starts compiles everything.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -64,10 +68,14 @@ bench: $(VENV)/.dev ## measure drain, latency, enqueue and idle; PEERS=DIR measu
 
 ## Tests and checks
 
-.PHONY: test test-real coverage check check_mypy black matrix tables
+.PHONY: test test-fast test-real coverage check check_mypy black matrix other-pair tables
 # Stolen work rather than small chunks: a module stays together, and starts its servers once.
-test: $(VENV)/.dev ## every tier of tests but real_parts, in parallel and random order
-	$(BIN)/pytest tests -n $(N) --dist worksteal
+test: $(VENV)/.dev ## every tier of tests but real_parts, in parallel and random order; COVERAGE=yes as below
+	$(BIN)/pytest tests -n $(N) --dist worksteal $(if $(COVERAGE),--cov --cov-fail-under=100)
+
+# As many processes as cores: these tests compute more than they wait.
+test-fast: $(VENV)/.dev ## the unit tests that start no program: some fifteen seconds, no database
+	$(BIN)/pytest tests/unit -m "not slow" -n $(CORES)
 
 # One process: the tests share one Prometheus, and each looks for the programs it needs.
 test-real: $(VENV)/.dev ## with Prometheus, Alertmanager and rsyslog where installed; the rest is skipped, with a reason
@@ -92,6 +100,9 @@ black: $(VENV)/.dev ## format the code (by ruff; the name is the original projec
 
 matrix: $(VENV)/.dev ## the oldest and newest Python and Django, with psycopg2 and psycopg 3, by nox
 	$(BIN)/nox
+
+other-pair: $(VENV)/.dev ## the unit and db tiers on another Python and Django, with psycopg 3, by nox
+	$(BIN)/nox --session other_pair -- -n $(N)
 
 tables: $(VENV)/.dev ## write the generated tables of the documentation anew
 	$(BIN)/python -m tools.document_tables

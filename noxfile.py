@@ -1,12 +1,17 @@
-"""The oldest and the newest supported pairs of Python and Django, with both drivers: `make matrix`."""
+"""The oldest and the newest supported pairs of Python and Django, with both drivers: `make matrix`.
+
+`make other-pair` runs the one pair that a gate adds to the environment it runs in.
+"""
 
 import os
 import shutil
 import subprocess
+import sys
 
 import nox
 
 # A missing interpreter skips its sessions, and nox says so.
+nox.options.sessions = ["tests"]
 nox.options.error_on_missing_interpreters = False
 
 PAIRS = [
@@ -18,6 +23,13 @@ PAIRS = [
 ]
 DRIVERS = ["psycopg2", "psycopg"]
 
+OLDEST_DJANGO, ITS_PYTHONS = "5.2", ("3.11", "3.10")
+NEWEST_DJANGO, NEWEST_PYTHONS = "6.1", ("3.13", "3.12")
+# The process tests of the other pair: a run's outcomes, order and waking, stopping, a lost database.
+PROCESS_TESTS = [
+    f"tests/processes/test_{name}.py" for name in ("outcomes", "order", "stopping", "database_outage")
+]
+
 
 def _wake_pyenv() -> None:
     # pyenv's shims answer only for the versions that are named: name all that are installed.
@@ -26,7 +38,26 @@ def _wake_pyenv() -> None:
         os.environ["PYENV_VERSION"] = ":".join(versions.stdout.split())
 
 
+def _runs(python: str) -> bool:
+    """Return whether an interpreter of this version answers; a name on the PATH may be a dead shim."""
+    program = shutil.which(f"python{python}")
+    return program is not None and not subprocess.run([program, "-c", ""], capture_output=True).returncode
+
+
 _wake_pyenv()
+
+# nox runs in the environment of `make test`, where Python 3.12 and newer have the newest Django.
+_THIS_PYTHON = "{}.{}".format(*sys.version_info)
+_IS_NEW = sys.version_info >= (3, 12)
+OTHER_DJANGO = OLDEST_DJANGO if _IS_NEW else NEWEST_DJANGO
+OTHER_PYTHON = next(
+    (
+        python
+        for python in (ITS_PYTHONS if _IS_NEW else NEWEST_PYTHONS)
+        if python != _THIS_PYTHON and _runs(python)
+    ),
+    None,
+)
 
 
 @nox.session
@@ -34,8 +65,23 @@ _wake_pyenv()
 @nox.parametrize("python,django,postgresql", PAIRS)
 def tests(session: nox.Session, django: str, postgresql: str, driver: str) -> None:
     """Run every tier but the real parts on one combination."""
+    _install(session, django, driver)
+    session.run("pytest", "tests", "-n", "auto", *session.posargs, env={"PARTISAN_PG_MAJOR": postgresql})
+
+
+@nox.session(python=OTHER_PYTHON or False, venv_backend=None if OTHER_PYTHON else "none")
+def other_pair(session: nox.Session) -> None:
+    """Run the unit and db tiers and some process tests on another Python and Django, with psycopg 3."""
+    if OTHER_PYTHON is None:
+        wanted = " or ".join(ITS_PYTHONS if _IS_NEW else NEWEST_PYTHONS)
+        session.skip(f"no Python {wanted} found besides {_THIS_PYTHON}: Django {OTHER_DJANGO} is not tested")
+    _install(session, OTHER_DJANGO, "psycopg")
+    paths = ["tests/unit", "tests/db", *PROCESS_TESTS]
+    session.run("pytest", *paths, "--dist", "worksteal", *session.posargs)
+
+
+def _install(session: nox.Session, django: str, driver: str) -> None:
     session.install("-e", ".[dev]", f"Django=={django}.*")
     if driver == "psycopg":
         # psycopg2 stays, as for every user: Django prefers psycopg 3 where it finds it.
         session.install("psycopg[binary]>=3.2")
-    session.run("pytest", "tests", "-n", "auto", *session.posargs, env={"PARTISAN_PG_MAJOR": postgresql})

@@ -1,10 +1,11 @@
-"""One PostgreSQL server for the whole run, and a mark for each tier."""
+"""One PostgreSQL server for the whole run if its tests need one, a mark for each tier, shared fixtures."""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,13 +14,16 @@ from tests.support import events, registry
 from tests.support.events import RecordedEvents
 from tools import postgres
 
+if TYPE_CHECKING:
+    from tools.otlp_sink import OtlpSink
+
 TESTS = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the server before pytest-xdist starts its workers, which inherit its variables."""
-    if hasattr(session.config, "workerinput"):
+    if hasattr(session.config, "workerinput") or not _needs_database(session.config):
         return
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
@@ -30,6 +34,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     os.environ.update(variables)
 
 
+def _needs_database(config: pytest.Config) -> bool:
+    """Return whether a path on the command line reaches beyond the unit tests, which have no database."""
+    paths = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    return not all(path.resolve().is_relative_to(TESTS / "unit") for path in paths)
+
+
 def pytest_configure() -> None:
     """Heed SIGINT, which shells ignore in what they start in the background, and programs inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -37,9 +47,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, the first folder below tests/."""
+    """Mark each test with its tier, the first folder below tests/; process tests are not measured.
+
+    So one run of every tier measures what the unit and db tiers reach, and only that.
+    """
     for item in items:
-        item.add_marker(item.path.relative_to(TESTS).parts[0])
+        tier = item.path.relative_to(TESTS).parts[0]
+        item.add_marker(tier)
+        if tier == "processes":
+            item.add_marker("no_cover")
 
 
 @pytest.fixture
@@ -61,6 +77,15 @@ def own_registry() -> Iterator[None]:
     """Give the test an empty registry of processors."""
     with registry.empty_registry():
         yield
+
+
+@pytest.fixture
+def sink() -> Iterator["OtlpSink"]:
+    """Collect spans."""
+    from tools.otlp_sink import OtlpSink  # protobuf takes a while to import
+
+    with OtlpSink() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

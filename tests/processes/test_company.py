@@ -118,22 +118,6 @@ def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_ne
     assert late.stop() == 0
 
 
-def test_tasks_that_nobody_took_over_are_kept_through_a_lost_lease(bench: Bench):
-    manager = bench.ready(LEASE_SECONDS=3)
-    bulk_delay(processors.Wait("gate", number) for number in range(4))
-    bench.wait_for("begun", 2)
-    wait_until(lambda: Task.objects.filter(status="in_process").count() == 4)
-    ManagerLease.objects.all().delete()
-
-    manager.wait_for("manager.lease_lost", seconds=5)
-    bench.open("gate")
-    wait_until(lambda: finished() == 4)
-
-    assert len(bench.journal("begun")) == 4
-    assert manager.told("task.claim_lost") == []
-    assert manager.stop() == 0
-
-
 def test_task_running_in_a_manager_that_lost_it_does_not_run_twice_there(bench: Bench):
     """The neighbour takes the task over and dies, so the task comes back to where it still runs."""
     late = bench.ready(LEASE_SECONDS=3, WORKERS_COUNT=1)

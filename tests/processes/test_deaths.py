@@ -8,6 +8,7 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
+from tests.processes.observability.lines import checked
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -144,7 +145,9 @@ def test_after_a_kill_of_everything_interrupted_tasks_run_first_and_soon(bench: 
     assert dict(Task.objects.filter(pk__in=ids).values_list("pk", "crashes")) == {
         pk: int(pk in begun) for pk in ids
     }
-    assert {event["event.reason"] for event in second.told("task.rescued")} == {"manager_lost"}
+    rescued = [line for line in checked(second.out()) if line["event.action"] == "task.rescued"]
+    assert {line["event.reason"] for line in rescued} == {"manager_lost"}
+    assert len({line["partisan.manager.previous"] for line in rescued}) == 1
     assert [path.stem for path in bench.presence().iterdir()] == [
         str(lease.lock_name) for lease in ManagerLease.objects.all()
     ]

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -14,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.commands import ROOT
+from tests.support.waiting import wait_until
+
 SECONDS = 90.0
 
 # Every process of a run inherits it, so that one that is left behind can be told from other runs' processes.
@@ -89,11 +90,8 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 
 def wait_for(condition: Callable[[], object], run: Run) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, run.text()
-        assert run.process.poll() is None, run.text()
-        time.sleep(0.1)
+    wait_until(lambda: condition() or run.process.poll() is not None, SECONDS, "the demo")
+    assert condition(), run.text()
 
 
 def answers(url: str) -> bool:

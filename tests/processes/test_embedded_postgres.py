@@ -4,16 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 
+from tests.support.commands import ROOT, python
+from tests.support.waiting import wait_until
 from tools import database_url, postgres
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 OWNER = """\
 import time
 from tools import postgres
@@ -34,13 +34,6 @@ def query(url: str, statement: str = "SELECT 1") -> object:
         connection.close()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
-
-
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -49,6 +42,10 @@ def is_alive(pid: int) -> bool:
     # A container may have nobody who collects orphans: a zombie is as good as gone.
     status = Path(f"/proc/{pid}/stat")
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def run_command_line(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return python("-m", "tools.postgres", *arguments, env=without_a_chosen_server())
 
 
 def without_a_chosen_server() -> dict[str, str]:
@@ -82,32 +79,28 @@ def test_it_takes_connections_by_tcp_and_by_unix_socket_and_leaves_nothing():
     wait_until(lambda: not is_alive(pid))
 
 
-def test_it_is_gone_after_an_exception():
-    with pytest.raises(RuntimeError, match="boom"), postgres.server() as server:
-        raise RuntimeError("boom")
-    assert not server.base.exists()
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_it_is_gone_after_a_signal_ends_its_owner(owner: subprocess.Popen[str], signum: signal.Signals):
+@pytest.mark.parametrize(
+    ("signum", "is_frozen"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGKILL, False), (signal.SIGKILL, True)],
+)
+def test_it_is_gone_after_a_signal_ends_its_owner_even_if_it_is_frozen(
+    owner: subprocess.Popen[str], signum: signal.Signals, is_frozen: bool
+):
     base, pid = started(owner)
+    if is_frozen:
+        os.kill(pid, signal.SIGSTOP)
     owner.send_signal(signum)
     assert owner.wait(20) != 0
     wait_until(lambda: not base.exists())
     wait_until(lambda: not is_alive(pid))
 
 
-def test_a_frozen_server_is_gone_with_its_owner(owner: subprocess.Popen[str]):
-    base, pid = started(owner)
-    os.kill(pid, signal.SIGSTOP)
-    owner.kill()
-    wait_until(lambda: not base.exists())
-    wait_until(lambda: not is_alive(pid))
-
-
-def test_two_live_side_by_side():
-    with postgres.server() as one, postgres.server() as other:
+def test_two_live_side_by_side_and_are_gone_after_an_exception():
+    with pytest.raises(RuntimeError, match="boom"), postgres.server() as one, postgres.server() as other:
         assert query(one.url, "SHOW port") != query(other.url, "SHOW port")
+        raise RuntimeError("boom")
+    assert not one.base.exists()
+    assert not other.base.exists()
 
 
 def test_it_stops_and_starts_on_the_same_address():
@@ -153,15 +146,3 @@ def test_the_command_line_runs_a_command_on_a_server_of_its_own():
 def test_the_command_line_passes_signals_on():
     done = run_command_line("run", "--", "sh", "-c", "kill -TERM $PPID; exec sleep 20")
     assert done.returncode == 128 + signal.SIGTERM
-
-
-def run_command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tools.postgres", *arguments],
-        cwd=ROOT,
-        env=without_a_chosen_server(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )

@@ -8,14 +8,14 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.waiting import wait_until
 
 PROCESSES = 6
 LINES_EACH = 150
@@ -43,6 +43,7 @@ print("lost", bus.swallowed["logs"], file=sys.stderr, flush=True)
 
 
 def start(
+    processes: ExitStack,
     slot: int,
     count: int,
     log_format: str = "ecs",
@@ -54,7 +55,9 @@ def start(
     command = [*before, sys.executable, "-c", WORKER, *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
-    return subprocess.Popen(command, **{**pipes, **how})
+    started = processes.enter_context(subprocess.Popen(command, **{**pipes, **how}))
+    processes.callback(started.kill)
+    return started
 
 
 def begin_together(processes: list[subprocess.Popen[str]]) -> None:
@@ -65,14 +68,6 @@ def begin_together(processes: list[subprocess.Popen[str]]) -> None:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-
-
-def wait_until_full(pipe: int) -> None:
-    """Wait until a line's room or less is left in ``pipe``."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while waiting_in(pipe) < fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - select.PIPE_BUF:
-        assert time.monotonic() < deadline, "the pipe was not filled in time"
-        time.sleep(0.01)
 
 
 def waiting_in(pipe: int) -> int:
@@ -94,10 +89,7 @@ def processes() -> Iterator[ExitStack]:
 
 
 def six(processes: ExitStack, **how: Any) -> list[subprocess.Popen[str]]:
-    started = [processes.enter_context(start(slot, LINES_EACH, **how)) for slot in range(PROCESSES)]
-    for process in started:
-        processes.callback(process.kill)
-    return started
+    return [start(processes, slot, LINES_EACH, **how) for slot in range(PROCESSES)]
 
 
 def assert_all_whole(text: str) -> None:
@@ -115,7 +107,8 @@ def test_every_line_of_six_processes_on_one_pipe_parses_though_its_reader_is_slo
     started = six(processes, stdout=writing)
     os.close(writing)
     begin_together(started)
-    wait_until_full(reading)  # and all six wait to write, which is what tears lines
+    almost_full = fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ) - select.PIPE_BUF
+    wait_until(lambda: waiting_in(reading) >= almost_full)  # and all six wait to write, which tears lines
 
     with os.fdopen(reading, encoding="utf-8") as pipe:
         text = pipe.read()
@@ -136,8 +129,7 @@ def test_every_line_of_six_processes_in_one_file_parses(processes, tmp_path):
 @pytest.mark.parametrize("log_format", ["ecs", "json", "console"])
 def test_a_reader_that_goes_away_costs_lines_only(processes, log_format):
     reading, writing = os.pipe()
-    process = processes.enter_context(start(0, 5, log_format, stdout=writing))
-    processes.callback(process.kill)
+    process = start(processes, 0, 5, log_format, stdout=writing)
     os.close(writing)
     os.close(reading)
 
@@ -149,23 +141,10 @@ def test_a_reader_that_goes_away_costs_lines_only(processes, log_format):
 
 
 def test_a_process_without_standard_output_goes_on(processes):
-    process = processes.enter_context(start(0, 5, before=["sh", "-c", 'exec "$@" >&-', "sh"]))
-    processes.callback(process.kill)
+    process = start(processes, 0, 5, before=["sh", "-c", 'exec "$@" >&-', "sh"])
 
     begin_together([process])
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
     assert said.count("A log line could not be written to standard output: OSError") == 1
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_costs_lines_only(processes):
-    process = processes.enter_context(start(0, 5, log_file="/dev/full"))
-    processes.callback(process.kill)
-
-    begin_together([process])
-    said = what_is_said_at_the_end(process)
-
-    assert said.endswith("lost 5\n")
-    assert said.count("A log line could not be written to /dev/full") == 1

@@ -1,8 +1,8 @@
 """What comes of a run stands in the row, whatever the task does; and the worker lives on."""
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -42,38 +42,6 @@ def test_completed_task_is_finished(serving: Bench):
     assert serving.journal("begun")[0]["args"] == [1, "two"]
 
 
-def test_failing_task_fails_alone_and_keeps_its_error(serving: Bench):
-    before = serving.managers[0].workers()
-    failed = outcome_of(processors.Fail("no luck"))
-    other = outcome_of(processors.Pass())
-
-    assert failure(failed) == ("error", "error", "ValueError")
-    assert failed.error_message == "no luck"
-    assert "raise ValueError(message)" in (failed.error_traceback or "")
-    assert other.status == "finished"
-    assert serving.managers[0].workers() == before
-
-
-def test_system_exit_inside_a_task_fails_the_task_and_not_the_worker(serving: Bench):
-    before = serving.managers[0].workers()
-
-    assert failure(outcome_of(processors.Exit())) == ("error", "error", "SystemExit")
-    assert outcome_of(processors.Pass()).status == "finished"
-    assert serving.managers[0].workers() == before
-
-
-def test_error_text_that_postgresql_cannot_hold_is_cleaned(serving: Bench):
-    assert outcome_of(processors.FailUnprintably()).error_message == "beforebetween?after"
-
-
-def test_processor_that_cannot_be_constructed_fails(serving: Bench):
-    broken = Task.objects.create(processor_class="OneArgument", arguments={"args": [1, 2], "kwargs": {}})
-    sound = processors.OneArgument(3).delay()
-
-    assert failure(done(broken)) == ("error", "error", "TypeError")
-    assert done(sound).status == "finished"
-
-
 def test_row_of_an_unregistered_processor_fails_with_that_reason(serving: Bench):
     task = Task.objects.create(processor_class="Forgotten", arguments={"args": [], "kwargs": {}})
     processors.Pass().delay()  # the row above was not inserted by delay(), which wakes the manager
@@ -83,12 +51,48 @@ def test_row_of_an_unregistered_processor_fails_with_that_reason(serving: Bench)
     assert "'Forgotten'" in (task.error_message or "")
 
 
-@pytest.mark.parametrize("arguments", [{"args": [], "kwargs": "no"}, [], "text", 7])
-def test_row_with_arguments_that_are_none_fails_alone(serving: Bench, arguments: object):
-    task = Task.objects.create(processor_class="Pass", arguments=arguments)
-    processors.Pass().delay()
+@pytest.mark.parametrize(
+    ("processor", "message", "error"),
+    [
+        (processors.Fail("no luck"), "no luck", "ValueError"),
+        (processors.FailUnprintably(), "beforebetween?after", "ValueError"),
+        (processors.Exit(), "a task's own idea", "SystemExit"),
+        (processors.RetryOthers(), "'not on the list'", "KeyError"),
+        (processors.PostponeOddly("huge"), None, "ValueError"),
+        (processors.PostponeOddly("negative"), None, "ValueError"),
+        (processors.PostponeOddly("text"), None, "ValueError"),
+        (processors.PostponeOddly("inf"), None, "ValueError"),
+        (processors.PostponeOddly("bare"), None, "AttributeError"),
+    ],
+    ids=lambda value: f"{type(value).__name__} {value.args}" if isinstance(value, BaseTaskProcessor) else "",
+)
+def test_failing_task_fails_alone_at_once_and_keeps_its_error(
+    serving: Bench, processor: BaseTaskProcessor, message: str | None, error: str
+):
+    before = serving.managers[0].workers()
+    failed = outcome_of(processor)
+    other = outcome_of(processors.Pass())
+
+    assert (*failure(failed), failed.attempts) == ("error", "error", error, 1)
+    assert message in (None, failed.error_message)
+    assert f"{error}" in (failed.error_traceback or "")
+    assert other.status == "finished"
+    assert serving.managers[0].workers() == before
+
+
+@pytest.mark.parametrize(
+    ("processor", "arguments"),
+    [
+        ("OneArgument", {"args": [1, 2], "kwargs": {}}),
+        *(("Pass", arguments) for arguments in ({"args": [], "kwargs": "no"}, ["list"], "text", 7)),
+    ],
+)
+def test_row_with_arguments_that_do_not_fit_fails_alone(serving: Bench, processor: str, arguments: Any):
+    task = Task.objects.create(processor_class=processor, arguments=arguments)
+    sound = processors.Pass().delay()  # the row above was not inserted by delay(), which wakes the manager
 
     assert failure(done(task))[:2] == ("error", "error")
+    assert done(sound).status == "finished"
 
 
 def test_postponed_task_runs_again_after_the_delay_it_asked_for(serving: Bench):
@@ -106,41 +110,22 @@ def test_postpone_without_seconds_uses_the_setting_of_the_queue(serving: Bench):
     assert 0.2 <= second["at"] - first["at"] < 1.2
 
 
-def test_task_postponed_more_often_than_its_processor_allows_fails(serving: Bench):
-    task = outcome_of(processors.PostponeTwice(9, 0))
+@pytest.mark.parametrize(
+    ("processor", "allowed"), [(processors.PostponeTwice(9, 0), 2), (processors.Postpone(99, 0), 15)]
+)
+def test_task_postponed_more_often_than_its_processor_or_the_default_allows_fails(
+    serving: Bench, processor: BaseTaskProcessor, allowed: int
+):
+    task = outcome_of(processor)
 
     assert failure(task) == ("error", "max_postpones", "django_partisan.exceptions.MaxPostponesReached")
-    assert (task.postpones, task.attempts) == (2, 3)
-
-
-def test_without_a_config_a_task_is_postponed_fifteen_times(serving: Bench):
-    task = outcome_of(processors.Postpone(99, 0))
-
-    assert failure(task)[1] == "max_postpones"
-    assert (task.postpones, task.attempts) == (15, 16)
+    assert (task.postpones, task.attempts) == (allowed, allowed + 1)
 
 
 def test_none_lets_a_task_be_postponed_for_ever(serving: Bench):
     task = outcome_of(processors.PostponeForEver(20, 0))
 
     assert (task.status, task.postpones) == ("finished", 20)
-
-
-@pytest.mark.parametrize(
-    ("kind", "error"),
-    [
-        ("huge", "ValueError"),
-        ("negative", "ValueError"),
-        ("text", "ValueError"),
-        ("inf", "ValueError"),
-        ("bare", "AttributeError"),
-    ],
-)
-def test_postpone_by_what_is_no_delay_fails_the_task_alone(serving: Bench, kind: str, error: str):
-    before = serving.managers[0].workers()
-
-    assert failure(outcome_of(processors.PostponeOddly(kind))) == ("error", "error", error)
-    assert serving.managers[0].workers() == before
 
 
 def test_postponed_task_that_meets_a_twin_gives_up_its_key_and_both_run(serving: Bench):
@@ -178,13 +163,6 @@ def test_task_fails_when_its_retries_are_exhausted(serving: Bench):
     assert (task.retries, task.attempts) == (3, 4)
 
 
-def test_error_that_is_not_on_the_list_is_not_retried(serving: Bench):
-    task = outcome_of(processors.RetryOthers())
-
-    assert failure(task) == ("error", "error", "KeyError")
-    assert task.attempts == 1
-
-
 def test_argument_of_a_megabyte_reaches_its_task(serving: Bench):
     outcome_of(processors.Measure("x" * 1_000_000))
 
@@ -208,12 +186,19 @@ def refusing_table(serving: Bench) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("times", [0, 1])
-def test_outcome_that_cannot_be_settled_fails_alone_and_its_batch_settles(refusing_table: None, times: int):
+@pytest.mark.usefixtures("refusing_table")
+def test_outcome_that_cannot_be_settled_fails_alone_and_its_batch_settles(serving: Bench, times: int):
     ids = bulk_delay(processors.Postpone(times, 0) for _ in range(20))
     culprit = processors.Postpone(times, 0).delay(priority=77)
     ids += bulk_delay(processors.Postpone(times, 0) for _ in range(20))
 
     assert failure(done(culprit))[:2] == ("error", "unsettleable")
+    manager, its_id = serving.managers[0], str(culprit.pk)
+    lines = partial(manager.told, "task.failed")
+    failed = wait_until(lambda: {line["partisan.task.id"]: line for line in lines()}.get(its_id))
+    assert failed is not None
+    assert failed["event.reason"] == "unsettleable"
+    assert "not this row" in failed["error.message"]
     wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished", postpones=times).count() == 40)
 
 
@@ -224,8 +209,9 @@ def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Ben
 
     assert task.status == written.status == again.status == "finished"
     assert sorted(Note.objects.values_list("text", flat=True)) == ["after", "and after"]
-    messages = [line["message"] for line in lines(serving) if str(task.pk) in line["message"]]
-    assert any("left a transaction open on the database 'default'" in message for message in messages)
+    [left_open] = serving.managers[0].told("task.transaction_left_open")
+    assert left_open["partisan.task.id"] == str(task.pk)
+    assert "left a transaction open on the database 'default'" in left_open["message"]
 
 
 def test_language_and_time_zone_of_a_task_end_with_it(serving: Bench):
@@ -269,7 +255,3 @@ def test_atomic_task_that_does_not_complete_leaves_nothing(
 def pauses(bench: Bench) -> list[float]:
     begun = [line["at"] for line in bench.journal("begun")]
     return [later - earlier for earlier, later in pairwise(begun)]
-
-
-def lines(bench: Bench) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in bench.managers[0].out().splitlines()]

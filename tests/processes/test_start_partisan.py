@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
-from tests.support.database import this_database
+from tests.settings import INSTALLED_APPS
 from tests.support.waiting import wait_until
 from tools import database_url, postgres
 
@@ -55,22 +55,6 @@ def test_flat_settings_serve_the_default_queue_too(bench: Bench):
     manager.wait_for("worker.ready", 3)
 
 
-def test_one_line_says_what_is_served(bench: Bench):
-    manager = bench.start("--once", WORKERS_COUNT=1)
-    assert manager.ended() == 0
-
-    line, _ = manager.err().splitlines()
-    for part in (
-        "queue 'default'",
-        "1 worker",
-        this_database()["NAME"],
-        "PostgreSQL 1",
-        "Django ",
-        "django-partisan 2.",
-    ):
-        assert part in line
-
-
 def test_once_runs_what_is_due_and_says_what_waits(bench: Bench):
     bulk_delay(processors.Postpone(1, 0) for _ in range(30))
     at = timezone.now() + timedelta(hours=2)
@@ -91,27 +75,19 @@ def test_once_ends_with_2_if_a_task_failed(bench: Bench):
     assert manager.err().splitlines()[1] == "1 failed. Nothing waits in queue 'default'."
 
 
-def test_once_counts_a_task_that_is_retried_as_not_failed(bench: Bench):
-    processors.RetryConstantly(1).delay()
-
-    assert bench.start("--once").ended() == 0
-
-
-def test_until_empty_waits_for_tasks_that_are_scheduled_or_postponed(bench: Bench):
-    processors.Pass().delay(execute_after=timezone.now() + timedelta(seconds=2))
-    processors.Postpone(2, 0.4).delay()
+@pytest.mark.parametrize(
+    ("scheduled", "postponed"), [(2, 0.4), (0.5, 1)], ids=["scheduled last", "postponed last"]
+)
+def test_until_empty_waits_for_tasks_that_are_scheduled_postponed_or_retried(
+    bench: Bench, scheduled: float, postponed: float
+):
+    processors.Pass().delay(execute_after=timezone.now() + timedelta(seconds=scheduled))
+    processors.Postpone(2, postponed).delay()
     processors.RetryConstantly(2).delay()
     manager = bench.start("--until_empty")
 
     assert manager.ended() == 0
     assert Task.objects.filter(status="finished").count() == 3
-
-
-def test_until_empty_waits_for_a_task_that_is_postponed_as_the_last(bench: Bench):
-    processors.Postpone(2, 0.5).delay()
-
-    assert bench.start("--until-empty").ended() == 0
-    assert Task.objects.get().status == "finished"
 
 
 def test_once_takes_a_signal_as_any_manager_does(bench: Bench):
@@ -125,23 +101,6 @@ def test_once_takes_a_signal_as_any_manager_does(bench: Bench):
     assert manager.ended() == 0
 
 
-def test_failed_task_does_not_change_the_exit_code_of_a_manager_that_serves(bench: Bench):
-    manager = bench.ready()
-    processors.Fail("no").delay()
-    manager.wait_for("task.failed")
-
-    assert manager.stop() == 0
-
-
-def test_standard_output_carries_log_lines_only(bench: Bench):
-    processors.Pass().delay()
-    manager = bench.start("--once")
-    manager.ended()
-
-    assert manager.told("task.completed")
-    assert len(manager.out().splitlines()) == sum(line.startswith("{") for line in manager.out().splitlines())
-
-
 def test_workers_that_preload_nothing_serve_as_well(bench: Bench):
     bulk_delay(processors.Pass(number) for number in range(10))
 
@@ -149,25 +108,10 @@ def test_workers_that_preload_nothing_serve_as_well(bench: Bench):
     assert Task.objects.filter(status="finished").count() == 10
 
 
-def test_help_teaches_the_options_the_signals_and_the_exit_codes(bench: Bench):
-    shown = bench.manage("start_partisan", "--help").stdout
-
-    for text in (
-        "--queue-name",
-        "--workers_count",
-        "--once",
-        "SECOND",
-        "exit codes:",
-        "TERM or INT",
-        "examples:",
-    ):
-        assert text in shown
-
-
 def test_autoreload_starts_anew_when_code_changes(bench: Bench):
     module = bench.folder / "changing.py"
     module.write_text("")
-    settings = {"ROOT_URLCONF": "tests.urls", "INSTALLED_APPS": [*apps(), "changing"]}
+    settings = {"ROOT_URLCONF": "tests.urls", "INSTALLED_APPS": [*INSTALLED_APPS, "changing"]}
     manager = bench.start(
         "--autoreload", settings=settings, variables={"PYTHONPATH": str(bench.folder)}, WORKERS_COUNT=1
     )
@@ -186,9 +130,3 @@ def test_autoreload_starts_anew_when_code_changes(bench: Bench):
     manager.ended()
     wait_until(manager.is_gone, 10)
     assert "Traceback" not in manager.err()
-
-
-def apps() -> list[str]:
-    from django.conf import settings
-
-    return list(settings.INSTALLED_APPS)

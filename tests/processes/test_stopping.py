@@ -9,6 +9,7 @@ import pytest
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.processes.observability.lines import checked
 from tests.support.database import sessions
 from tests.support.waiting import let_pass, wait_until
 
@@ -145,7 +146,7 @@ def test_second_signal_ends_running_tasks_which_go_back_and_lose_no_attempt(benc
 
     assert statuses() == {"new": 5}
     assert set(Task.objects.values_list("attempts", "crashes", "postpones", "retries")) == {(0, 0, 0, 0)}
-    rescued = manager.told("task.rescued")
+    rescued = [line for line in checked(manager.out()) if line["event.action"] == "task.rescued"]
     assert {event["event.reason"] for event in rescued} == {"stopped"}
     running = {line["id"] for line in bench.journal("begun")}
     assert {int(event["partisan.task.id"]) for event in rescued} == running <= set(ids)
@@ -168,15 +169,6 @@ def test_end_of_the_stop_timeout_ends_running_tasks(bench: Bench, how: str):
     assert time.monotonic() - began >= 0.5
     assert list(Task.objects.values_list("status", "attempts", "crashes")) == [("new", 0, 0)]
     assert [event["event.reason"] for event in manager.told("task.rescued")] == ["stopped"]
-
-
-def test_stop_timeout_that_is_not_needed_changes_nothing(bench: Bench):
-    manager = bench.ready("--stop-timeout", "20")
-    processors.Pass(seconds=0.3).delay()
-    bench.wait_for("begun")
-
-    assert manager.stop() == 0
-    assert statuses() == {"finished": 1}
 
 
 def test_task_that_was_stopped_by_force_runs_in_the_next_manager(bench: Bench):

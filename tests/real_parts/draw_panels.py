@@ -13,8 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.real_parts.live_stack import QUEUES_UNDER_LOAD, ROOT, live_stack
+from tests.real_parts.live_stack import QUEUES_UNDER_LOAD, live_stack
 from tests.real_parts.servers import program, wait_for
+from tests.support.commands import ROOT
 
 DRAWER = ROOT / "grafana" / "panels"
 NPM = [

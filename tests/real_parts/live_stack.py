@@ -1,7 +1,6 @@
 """Real PostgreSQL, real managers under load, and real Prometheus and Alertmanager that watch them."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,12 +9,11 @@ from typing import TypeVar
 
 from tests.real_parts.servers import HOST, Alertmanager, Child, Prometheus, Webhook, free_port
 from tests.real_parts.shortening import shortened
+from tests.support.commands import MANAGE, ROOT, manage, python
 from tools import postgres
 from tools.otlp_sink import OtlpSink
 
-ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "grafana" / "alerts"
-MANAGE = ROOT / "tests" / "manage.py"
 LOAD = "tests.real_parts.live_project.enqueue"
 QUEUES_UNDER_LOAD = {"default": 4, "mail": 2}
 C = TypeVar("C", bound=Child)
@@ -37,43 +35,26 @@ class Manager(Child):
             "--log-format",
             "ecs",
         ]
-        super().__init__(
-            f"manager-{queue}", [sys.executable, str(MANAGE), "start_partisan", *arguments], folder, env
-        )
+        super().__init__(f"manager-{queue}", [*MANAGE, "start_partisan", *arguments], folder, env)
         self.wait_until_it_answers(f"http://{HOST}:{port}/ready", 60)
 
 
 class Stack:
     """Everything that runs; what is started through it is stopped with it."""
 
-    def __init__(
-        self, folder: Path, server: postgres.Server, rules: dict[str, str], closing: ExitStack
-    ) -> None:
+    def __init__(self, folder: Path, env: dict[str, str], rules: dict[str, str], closing: ExitStack) -> None:
         self.folder = folder
-        self.server = server
         self._closing = closing
         self.sink = closing.enter_context(OtlpSink())
-        self.env = {
-            **os.environ,
-            **server.env(),
-            "DJANGO_SETTINGS_MODULE": "tests.real_parts.live_project.settings",
-            "PYTHONPATH": str(ROOT),
-            "OTEL_EXPORTER_OTLP_ENDPOINT": self.sink.url,
-            "OTEL_SERVICE_NAME": "shop",
-        }
-        self.run([str(MANAGE), "migrate", "--verbosity", "0"])
+        self.env = {**env, "OTEL_EXPORTER_OTLP_ENDPOINT": self.sink.url}
         self.webhook = Webhook()
         closing.callback(self.webhook.stop)
         self.alertmanager = self._keep(Alertmanager(folder, self.webhook))
         self.prometheus = self._keep(Prometheus(folder, rules, self.alertmanager))
 
-    def run(self, arguments: list[str]) -> None:
-        """Run a Python program to its end."""
-        subprocess.run([sys.executable, *arguments], env=self.env, cwd=ROOT, check=True, timeout=60)
-
     def enqueue(self, processor: str, count: int) -> None:
         """Enqueue ``count`` tasks of one processor."""
-        self.run(["-m", LOAD, processor, str(count)])
+        python("-m", LOAD, processor, str(count), env=self.env).check_returncode()
 
     def start_load(self) -> None:
         """Enqueue a shop's work steadily until the stack is stopped."""
@@ -91,11 +72,26 @@ class Stack:
 
 
 @contextmanager
+def project() -> Iterator[dict[str, str]]:
+    """Run a PostgreSQL with the tables; yield the environment of the project's processes."""
+    with postgres.server() as server:
+        env = {
+            **os.environ,
+            **server.env(),
+            "DJANGO_SETTINGS_MODULE": "tests.real_parts.live_project.settings",
+            "PYTHONPATH": str(ROOT),
+            "OTEL_SERVICE_NAME": "shop",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.2.3,deployment.environment.name=test",
+        }
+        manage("migrate", "--verbosity", "0", env=env).check_returncode()
+        yield env
+
+
+@contextmanager
 def live_stack(folder: Path, *, short_rules: bool = True) -> Iterator[Stack]:
     """Run the stack without managers; ``short_rules`` has alerts fire within seconds."""
     rules = {file.name: file.read_text() for file in sorted(ALERTS.glob("*.yaml"))}
     if short_rules:
         rules = {name: shortened(text) for name, text in rules.items()}
     with ExitStack() as closing:
-        server = closing.enter_context(postgres.server())
-        yield Stack(folder, server, rules, closing)
+        yield Stack(folder, closing.enter_context(project()), rules, closing)

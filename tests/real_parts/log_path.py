@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.real_parts.servers import Child, NotReady, wait_for
-from tools import postgres
+from tests.support.commands import MANAGE, ROOT
 from tools.bulk_endpoint import BulkEndpoint
 
-ROOT = Path(__file__).parents[2]
 ELK = ROOT / "elk"
-MANAGE = ROOT / "tests" / "manage.py"
 LOG_FOLDER = "/var/log/partisan"
 WORK_FOLDER = "/var/spool/rsyslog"
 PORT = 'serverport="9200"'
@@ -85,7 +83,7 @@ class LogPath:
     def start_manager(self, queue: str) -> Child:
         """Start a manager that writes ECS lines into the log file."""
         options = ["--queue-name", queue, "--workers-count", "2", "--log-format", "ecs"]
-        command = [sys.executable, str(MANAGE), "start_partisan", *options, "--log-file", str(self.log)]
+        command = [*MANAGE, "start_partisan", *options, "--log-file", str(self.log)]
         manager = Child(f"manager-{queue}", command, self.folder, self.env)
         self._closing.callback(manager.stop)
         return manager
@@ -127,23 +125,6 @@ class LogPath:
         except TimeoutError as error:
             missing = [self.lines()[key] for key in ids - self.endpoint.documents.keys()]
             raise NotReady(f"{len(missing)} missing, {missing[:3]}; {self.shipper.last_words()}") from error
-
-
-@contextmanager
-def project() -> Iterator[dict[str, str]]:
-    """Run a PostgreSQL with the tables; yield the environment of the project's processes."""
-    with postgres.server() as server:
-        env = {
-            **os.environ,
-            **server.env(),
-            "DJANGO_SETTINGS_MODULE": "tests.real_parts.live_project.settings",
-            "PYTHONPATH": str(ROOT),
-            "OTEL_SERVICE_NAME": "shop",
-            "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.2.3,deployment.environment.name=test",
-        }
-        command = [sys.executable, str(MANAGE), "migrate", "--verbosity", "0"]
-        subprocess.run(command, env=env, cwd=ROOT, check=True, timeout=60)
-        yield env
 
 
 @contextmanager

@@ -37,6 +37,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Return whether somebody accepts connections on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
 def wait_for(what: str, ask: Callable[[], T | None], seconds: float = 30, every: float = 0.1) -> T:
     """Ask until the answer is true and return it; raise ``NotReady`` after ``seconds``."""
     deadline = time.monotonic() + seconds

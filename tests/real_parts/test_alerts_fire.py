@@ -28,7 +28,7 @@ def _manager(stack: Stack, queue: str, workers: int = 2) -> Iterator[Manager]:
 
 @contextmanager
 def _table_locked(stack: Stack) -> Iterator[None]:
-    with closing(psycopg2.connect(stack.server.url)) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
         yield
         connection.rollback()

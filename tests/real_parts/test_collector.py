@@ -1,7 +1,6 @@
 """A collector that others wrote takes our managers' and workers' spans, and passes them on unchanged."""
 
 import importlib.util
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from tests.processes.managing import Bench
 from tests.processes.observability.watching import Watching, enqueue_each, wait_until_done
-from tests.real_parts.servers import HOST, Child, free_port, wait_for
+from tests.real_parts.servers import HOST, Child, free_port, listens, wait_for
 from tools.otlp_sink import OtlpSink, ReceivedSpan
 
 
@@ -28,7 +27,8 @@ class Collector(Child):
     """Rotel, which passes on to a sink; ``url`` is where it listens."""
 
     def __init__(self, folder: Path, sink: OtlpSink) -> None:
-        address = f"{HOST}:{free_port()}"
+        port = free_port()
+        address = f"{HOST}:{port}"
         self.url = f"http://{address}"
         command = [
             *(str(rotel()), "start", "--pid-file", str(folder / "rotel.pid")),
@@ -36,19 +36,7 @@ class Collector(Child):
             *("--exporter", "otlp", "--otlp-exporter-endpoint", sink.url, "--otlp-exporter-protocol", "http"),
         ]
         super().__init__("rotel", command, folder)
-        wait_for("rotel", lambda: listens(address) or self.process.poll() is not None)
-
-
-def listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
-
-
-@pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    with OtlpSink() as made:
-        yield made
+        wait_for("rotel", lambda: listens(port) or self.process.poll() is not None)
 
 
 @pytest.fixture

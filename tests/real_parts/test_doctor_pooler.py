@@ -3,19 +3,15 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.real_parts.log_path import MANAGE, ROOT, project
-from tests.real_parts.servers import HOST, NotReady, free_port, wait_for
+from tests.real_parts.servers import HOST, NotReady, free_port, listens, wait_for
+from tests.support.commands import manage
 
 
 def pgbouncer() -> str:
@@ -24,13 +20,6 @@ def pgbouncer() -> str:
     if path is None:
         raise NotReady("pgbouncer is missing; on Debian: apt-get install pgbouncer")
     return path
-
-
-@pytest.fixture(scope="module")
-def env() -> Iterator[dict[str, str]]:
-    """PostgreSQL with the tables."""
-    with project() as environment:
-        yield environment
 
 
 @contextmanager
@@ -51,7 +40,7 @@ def pooler(mode: str, env: dict[str, str]) -> Iterator[dict[str, str]]:
         command = [pgbouncer(), "-q", *who, str(folder / "pgbouncer.ini")]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_for("PgBouncer", lambda: _listens(port))
+                wait_for("PgBouncer", lambda: listens(port))
                 through = {**env, "PGHOST": HOST, "PGPORT": str(port)}
                 through.pop("DATABASE_URL", None)  # it would win
                 yield through
@@ -59,18 +48,9 @@ def pooler(mode: str, env: dict[str, str]) -> Iterator[dict[str, str]]:
                 process.terminate()
 
 
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
 def findings(env: dict[str, str], check: str) -> list[dict[str, Any]]:
     """Return what the doctor finds at one check."""
-    command = [sys.executable, str(MANAGE), "partisan_doctor", "--json"]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = manage("partisan_doctor", "--json", env=env)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return [found for found in json.loads(done.stdout)["findings"] if found["check"] == check]
 

@@ -10,17 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_parts.log_path import LogPath, log_path, project, recipe, rsyslogd
+from tests.real_parts.log_path import LogPath, log_path, recipe, rsyslogd
 from tests.real_parts.servers import wait_for
 
 STREAM = "logs-partisan.events-default"
-
-
-@pytest.fixture(scope="module")
-def env() -> Iterator[dict[str, str]]:
-    """PostgreSQL with the tables, for every test here."""
-    with project() as environment:
-        yield environment
 
 
 @pytest.fixture

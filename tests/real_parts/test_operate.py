@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_parts.log_path import ROOT, project
 from tests.real_parts.servers import Child, free_port, wait_for
+from tests.support.commands import ROOT
 from tests.unit.docs.consoles import Console, consoles_of
 from tools.bulk_endpoint import BulkEndpoint
 from tools.otlp_sink import OtlpSink
@@ -87,10 +87,12 @@ class Walk:
 
 
 @pytest.fixture
-def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Walk]:
+def walk(
+    tmp_path: Path, env: dict[str, str], sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Walk]:
     """A project with a database, a collector for spans and a stand-in for Elasticsearch."""
     monkeypatch.chdir(tmp_path)
-    with project() as env, OtlpSink() as sink, BulkEndpoint() as endpoint:
+    with BulkEndpoint() as endpoint:
         ports = {
             "9464": free_port(),
             "9090": free_port(),

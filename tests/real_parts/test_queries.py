@@ -71,10 +71,22 @@ def _numbers(stack: Stack, expression: str) -> list[str]:
     return [value for one in series for _, value in one["values"] if value != "NaN"]
 
 
-def test_every_exported_family_is_in_the_catalogue_and_the_other_way_round(loaded: Stack) -> None:
-    exported = {re.sub(r"_total$", "", name) for name in loaded.prometheus.metadata() if "partisan_" in name}
+def test_every_sample_is_taken_within_a_second(loaded: Stack) -> None:
+    taken = loaded.prometheus.query("scrape_samples_scraped > 200 == scrape_samples_post_metric_relabeling")
 
-    assert exported == {metric.family for metric in METRICS.values()}
+    assert len(taken) >= len(QUEUES_UNDER_LOAD)
+    assert loaded.prometheus.query("scrape_duration_seconds >= 1") == []
+
+
+def test_every_exported_family_is_in_the_catalogue_by_kind_and_help_and_no_other(loaded: Stack) -> None:
+    known = loaded.prometheus.metadata()
+    exported = {
+        re.sub(r"_total$", "", name): {(entry["type"], entry["help"]) for entry in entries}
+        for name, entries in known.items()
+        if "partisan_" in name
+    }
+
+    assert exported == {metric.family: {(metric.kind, metric.help)} for metric in METRICS.values()}
 
 
 def test_labels_of_a_scrape_are_those_of_the_catalogue(loaded: Stack) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_parts.live_stack import ALERTS, ROOT
+from tests.real_parts.live_stack import ALERTS
 from tests.real_parts.servers import program
 from tests.real_parts.shortening import shortened
+from tests.support.commands import ROOT
 
 CASES = sorted((ALERTS / "tests").glob("*.yaml"))
 

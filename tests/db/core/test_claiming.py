@@ -38,19 +38,14 @@ def seconds_from_now(seconds: float) -> datetime:
     return django_timezone.now() + timedelta(seconds=seconds)
 
 
-def test_the_lower_number_runs_first_and_equal_ones_in_the_order_of_enqueueing(manager):
-    ids = {name: insert(priority=priority).pk for name, priority in (("a", 5), ("b", 0), ("c", 5), ("d", -1))}
-
-    assert ids_claimed(manager()) == [ids["d"], ids["b"], ids["a"], ids["c"]]
-
-
-def test_a_claim_takes_no_more_than_its_limit_and_the_first_ones(manager):
+def test_claims_take_the_first_up_to_their_limit_each_under_a_token_of_its_own(manager):
     ids = [insert().pk for _ in range(5)]
     one = manager()
 
-    assert ids_claimed(one, limit=2) == ids[:2]
-    assert ids_claimed(one) == ids[2:]
-    assert ids_claimed(one) == []
+    first, rest, none = (claim(connection, "default", one, limit) for limit in (2, 100, 100))
+
+    assert [[row[ID] for row in rows] for rows in (first, rest, none)] == [ids[:2], ids[2:], []]
+    assert {row[TOKEN] for row in first}.isdisjoint(row[TOKEN] for row in rest)
 
 
 def test_a_claimed_task_is_in_process_and_names_its_manager_its_token_and_the_moment(manager):
@@ -67,7 +62,7 @@ def test_a_claimed_task_is_in_process_and_names_its_manager_its_token_and_the_mo
     assert stored.unique_key == task.unique_key
 
 
-def test_a_claimed_row_carries_what_a_worker_needs(manager):
+def test_a_claimed_row_carries_what_a_worker_needs_and_never_a_wait_below_0(manager):
     pk = insert(priority=3, execute_after=seconds_from_now(-60), context='{"a": "b"}').pk
     Task.objects.update(attempts=4, retries=1, postpones=2, crashes=1)
 
@@ -77,29 +72,10 @@ def test_a_claimed_row_carries_what_a_worker_needs(manager):
     assert (row[ATTEMPTS], row[RETRIES], row[POSTPONES], row[CRASHES]) == (4, 1, 2, 1)
     assert 59 < row[WAIT] < 120
 
-
-def test_the_wait_of_a_task_is_never_below_0(manager):
     insert()
     Task.objects.update(execute_after=LATER)
 
     assert claim_one(manager())[WAIT] == 0
-
-
-def test_each_claim_has_a_token_of_its_own_that_never_comes_again(manager):
-    one = manager()
-    tokens = []
-    for _ in range(3):
-        insert()
-        tokens.append(claim_one(one)[TOKEN])
-
-    assert tokens == sorted(set(tokens))
-
-
-def test_another_queue_is_left_alone(manager):
-    insert("mail")
-    mine = insert().pk
-
-    assert ids_claimed(manager()) == [mine]
 
 
 @pytest.mark.parametrize("status", ["in_process", "finished", "error"])
@@ -128,12 +104,6 @@ def test_a_claim_behind_a_row_sees_only_what_comes_after_it(manager):
 
     assert ids_claimed(one, behind=(5, first)) == [second, third, later]
     assert ids_claimed(one) == [urgent, first]
-
-
-def test_a_scheduled_task_is_not_claimed_before_it_was_promoted(manager):
-    insert(execute_after=LATER)
-
-    assert ids_claimed(manager()) == []
 
 
 def test_looking_ahead_promotes_what_is_due_and_tells_when_the_next_will_be(manager):
@@ -212,21 +182,12 @@ class Letter(BaseTaskProcessor):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_twin_is_locked_until_the_callers_transaction_ends_so_no_claim_takes_it(second, manager):
-    waiting = Letter(1).delay()
-    one = manager()
-
-    with transaction.atomic():
+@pytest.mark.parametrize("is_duplicate", [False, True])
+def test_neither_a_new_task_nor_a_duplicate_is_claimed_before_the_enqueuers_commit(
+    is_duplicate, second, manager
+):
+    if is_duplicate:
         Letter(1).delay()
-        during = claim(second, "default", one, 10)
-    after = claim(second, "default", one, 10)
-
-    assert during == []
-    assert [row[ID] for row in after] == [waiting.pk]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_new_task_is_not_claimed_before_its_transaction_is_committed(second, manager):
     one = manager()
 
     with transaction.atomic():

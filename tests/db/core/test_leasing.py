@@ -82,31 +82,15 @@ def test_a_heartbeat_tells_of_tasks_that_nobody_looks_after(manager):
     assert not beat(connection, "mail", one).has_orphans
 
 
-def test_a_task_of_version_1_names_no_manager_and_is_an_orphan(manager):
-    insert()
-    Task.objects.update(status="in_process")
-
-    assert beat(connection, "default", manager()).has_orphans
-
-
-def test_those_who_are_gone_or_late_are_buried_and_nobody_else(manager):
+def test_those_who_are_gone_or_late_are_buried_and_nobody_of_another_queue(manager):
     one, gone, late, alive = (manager() for _ in range(4))
-    elsewhere = manager("mail")
-    expire(one)
-    expire(late)
-    expire(elsewhere)
+    elsewhere, named = manager("mail"), manager("mail")
+    for expired in (one, late, elsewhere):
+        expire(expired)
 
-    bury(connection, "default", one, [gone])
+    bury(connection, "default", one, [gone, named])
 
-    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {one, alive, elsewhere}
-
-
-def test_burying_names_no_one_of_another_queue(manager):
-    one, elsewhere = manager(), manager("mail")
-
-    bury(connection, "default", one, [elsewhere])
-
-    assert ManagerLease.objects.filter(pk=elsewhere).exists()
+    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {one, alive, elsewhere, named}
 
 
 def test_orphans_are_claimed_in_place_in_running_order_under_a_new_token(manager):
@@ -132,15 +116,6 @@ def test_a_crash_is_counted_only_for_tasks_known_to_have_begun(manager):
 
     assert columns(begun, "crashes", "attempts") == (1, 1)
     assert columns(waiting, "crashes", "attempts") == (0, 0)
-
-
-def test_a_task_of_version_1_is_taken_over_from_nobody(manager):
-    pk = insert().pk
-    Task.objects.update(status="in_process")
-
-    [orphan] = adopt(connection, "default", manager(), [])
-
-    assert (orphan.row[ID], orphan.previous_manager) == (pk, None)
 
 
 def test_what_a_living_manager_or_another_queue_holds_is_left_alone(manager):

@@ -128,18 +128,18 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind):
 
 
 @pytest.mark.usefixtures("table")
-def test_looking_ahead_reads_the_index_of_scheduled_tasks_and_asks_that_of_ready_ones():
-    plan = plan_of(lambda: look_ahead(connection, "default", 100))
+@pytest.mark.parametrize(
+    ("act", "more"),
+    [
+        (lambda: look_ahead(connection, "default", 100), {PRIMARY_KEY}),
+        (lambda: waiting(connection, "default"), set()),
+    ],
+    ids=["looking ahead", "counting what waits"],
+)
+def test_the_indexes_of_ready_and_of_scheduled_tasks_are_read(act, more):
+    plan = plan_of(act)
 
-    assert plan.indexes == {"partisan_task_scheduled", "partisan_task_ready", PRIMARY_KEY}
-    assert "Seq Scan" not in plan.scans
-
-
-@pytest.mark.usefixtures("table")
-def test_what_waits_is_counted_by_the_indexes_of_ready_and_of_scheduled_tasks():
-    plan = plan_of(lambda: waiting(connection, "default"))
-
-    assert plan.indexes == {"partisan_task_ready", "partisan_task_scheduled"}
+    assert plan.indexes == {"partisan_task_scheduled", "partisan_task_ready", *more}
     assert "Seq Scan" not in plan.scans
 
 

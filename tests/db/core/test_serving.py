@@ -18,7 +18,6 @@ import django_partisan
 from django_partisan.config import queues
 from django_partisan.engine.manager import startup
 from django_partisan.exceptions import CannotStart, WrongSetting
-from django_partisan.management.commands import start_partisan
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, application_name, task_database
 from django_partisan.sql.enqueueing import wake
@@ -56,11 +55,6 @@ def files() -> Iterator[None]:
     yield from database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
 
 
-@pytest.mark.django_db
-def test_a_database_that_is_there_and_migrated_will_do():
-    startup.demand_database()
-
-
 @pytest.mark.usefixtures("nothing_listens")
 def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_password(django_db_blocker):
     with django_db_blocker.unblock(), pytest.raises(CannotStart) as refused:
@@ -76,8 +70,7 @@ def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_pass
 
 
 @pytest.mark.usefixtures("nothing_listens")
-def test_a_database_out_of_reach_is_tried_again_as_long_as_asked(django_db_blocker, monkeypatch):
-    monkeypatch.setattr(startup, "RETRY_SECONDS", 0.05)
+def test_a_database_out_of_reach_is_tried_again_as_long_as_asked(django_db_blocker):
     started = time.monotonic()
 
     with django_db_blocker.unblock(), pytest.raises(CannotStart):
@@ -90,19 +83,6 @@ def test_a_database_out_of_reach_is_tried_again_as_long_as_asked(django_db_block
 def test_a_database_that_is_not_postgresql_is_refused():
     with pytest.raises(CannotStart, match="The tasks' database 'elsewhere' is sqlite; django-partisan needs"):
         startup.demand_database()
-
-
-@pytest.mark.django_db
-def test_missing_migrations_are_named_with_the_command_that_applies_them():
-    MigrationRecorder(connection).record_unapplied("django_partisan", "0004_version_2_indexes")
-
-    with pytest.raises(CannotStart) as refused:
-        startup.demand_database()
-
-    assert str(refused.value) == (
-        "Migrations of django_partisan are missing: 0004_version_2_indexes. "
-        "Run: manage.py migrate django_partisan"
-    )
 
 
 @pytest.fixture
@@ -122,14 +102,17 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
 
 
 @pytest.mark.django_db
-def test_the_command_refuses_in_one_line_with_exit_code_1(monkeypatch):
-    monkeypatch.setattr(start_partisan, "Manager", lambda *_: pytest.fail("started"))
+def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
     MigrationRecorder(connection).record_unapplied("django_partisan", "0004_version_2_indexes")
 
-    with pytest.raises(CommandError, match=r"missing: 0004_version_2_indexes\. Run: manage\.py") as refused:
-        call_command("start_partisan")
+    with pytest.raises(CommandError) as refused:
+        call_command("start_partisan", once=True)
 
     assert refused.value.returncode == 1
+    assert str(refused.value) == (
+        "Migrations of django_partisan are missing: 0004_version_2_indexes. "
+        "Run: manage.py migrate django_partisan"
+    )
 
 
 @override_settings(
@@ -155,22 +138,21 @@ def test_one_line_says_queue_workers_database_and_versions(workers, said):
     assert "\n" not in line
 
 
-def test_an_address_names_the_local_socket_and_the_usual_port_where_nothing_is_set(monkeypatch):
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [({}, "local socket:5432"), ({"PGHOST": "db.example", "PGPORT": "6432"}, "db.example:6432")],
+)
+def test_an_address_follows_the_variables_of_libpq_where_the_settings_are_silent(
+    variables, place, monkeypatch
+):
     for name in ("PGHOST", "PGHOSTADDR", "PGPORT"):
         monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     made = connections.create_connection("default")
     made.settings_dict = {**made.settings_dict, "NAME": "shop", "HOST": "", "PORT": ""}
 
-    assert address_of(made) == "'shop' at local socket:5432"
-
-
-def test_an_address_follows_the_variables_of_libpq_where_the_settings_are_silent(monkeypatch):
-    monkeypatch.setenv("PGHOST", "db.example")
-    monkeypatch.setenv("PGPORT", "6432")
-    made = connections.create_connection("default")
-    made.settings_dict = {**made.settings_dict, "NAME": "shop", "HOST": "", "PORT": ""}
-
-    assert address_of(made) == "'shop' at db.example:6432"
+    assert address_of(made) == f"'shop' at {place}"
 
 
 def test_the_database_of_the_tasks_is_where_the_router_writes_them():

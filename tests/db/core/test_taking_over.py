@@ -1,29 +1,28 @@
-"""Burying and adopting stand or fall together."""
+"""Removing dead managers and taking over their tasks stand or fall together."""
 
-import uuid
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DataError, connection
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import leasing
+from tests.support.rows import claimed, register_manager
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def dead() -> uuid.UUID:
+def dead() -> UUID:
     """A manager that held one task when it died."""
-    manager = uuid.uuid4()
-    leasing.register(connection, manager, "default", "host", 1, uuid.uuid4(), 30)
-    Task.objects.create(processor_class="Letter", status="in_process", claimed_by=manager, claim_token=7)
+    manager = register_manager()
+    claimed(1, manager)
     return manager
 
 
-def test_what_the_dead_held_is_ours_once_they_are_buried(dead: uuid.UUID):
-    heir = uuid.uuid4()
-    task = Task.objects.get()
+def test_tasks_of_a_dead_manager_are_taken_over_as_it_is_removed(dead: UUID):
+    heir, task = register_manager(), Task.objects.get()
 
     [orphan] = leasing.take_over(connection, "default", heir, [dead], [task.pk])
 
@@ -33,14 +32,11 @@ def test_what_the_dead_held_is_ours_once_they_are_buried(dead: uuid.UUID):
     assert connection.get_autocommit()
 
 
-def test_who_cannot_adopt_does_not_bury(dead: uuid.UUID, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*args: Any) -> Any:
-        raise DatabaseError("no more locks")
+def test_a_manager_that_cannot_take_over_removes_nobody(dead: UUID):
+    begun = cast(Any, ["no id"])  # PostgreSQL refuses the statement that takes over
 
-    monkeypatch.setattr(leasing, "adopt", refuse)
-
-    with pytest.raises(DatabaseError, match="no more locks"):
-        leasing.take_over(connection, "default", uuid.uuid4(), [dead], [])
+    with pytest.raises(DataError):
+        leasing.take_over(connection, "default", register_manager(), [dead], begun)
 
     assert ManagerLease.objects.filter(pk=dead).exists()
     assert connection.get_autocommit()

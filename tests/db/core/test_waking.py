@@ -1,7 +1,6 @@
 """A sleeping manager is notified of new tasks, after their commit; nobody else is."""
 
 import contextlib
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,10 +14,10 @@ from django_partisan.sql.claiming import set_sleeping
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import listen, queues_notified
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("two_queues")]
-
-DEADLINE_SECONDS = 10.0
+one_or_many = pytest.mark.parametrize("many", [False, True], ids=["delay", "bulk_delay"])
 
 
 class Letter(BaseTaskProcessor):
@@ -41,14 +40,24 @@ def listener(second: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     return second
 
 
+@pytest.fixture
+def other() -> Iterator[BaseDatabaseWrapper]:
+    """A connection that commits while the test's transaction is open."""
+    opened = open_connection("another")
+    yield opened
+    opened.close()
+
+
 def heard_until_the_end(listener: BaseDatabaseWrapper) -> set[str]:
     """Return what was notified up to now: a notification of our own comes after it all."""
     execute(connection, "SELECT pg_notify(%s, 'the end')", (CHANNEL,))
     heard: set[str] = set()
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while "the end" not in heard:
-        assert time.monotonic() < deadline
-        heard |= queues_notified(listener)
+
+    def has_ended() -> bool:
+        heard.update(queues_notified(listener))
+        return "the end" in heard
+
+    wait_until(has_ended)
     return heard - {"the end"}
 
 
@@ -60,48 +69,33 @@ def enqueue(processors: Iterable[BaseTaskProcessor], many: bool) -> None:
             processor.delay()
 
 
-@pytest.mark.parametrize("many", [False, True], ids=["delay", "bulk_delay"])
+@one_or_many
 def test_a_manager_that_sleeps_is_notified_of_its_queue_only(many, listener, manager):
-    set_sleeping(connection, manager("mail"), True)
+    one = manager("mail")
     manager("default")
 
     enqueue([Letter(1), Mailed(1)], many)
+    while_none_sleeps = heard_until_the_end(listener)
+    set_sleeping(connection, one, True)
+    enqueue([Letter(2), Mailed(2)], many)
 
-    assert heard_until_the_end(listener) == {"mail"}
-
-
-@pytest.mark.parametrize("many", [False, True], ids=["delay", "bulk_delay"])
-def test_while_no_manager_sleeps_nobody_is_notified(many, listener, manager):
-    manager("mail")
-
-    enqueue([Mailed(1)], many)
-
-    assert heard_until_the_end(listener) == set()
+    assert (while_none_sleeps, heard_until_the_end(listener)) == (set(), {"mail"})
 
 
-@pytest.mark.parametrize("many", [False, True], ids=["delay", "bulk_delay"])
-def test_inside_a_transaction_the_notification_comes_after_the_commit(many, listener, manager):
-    set_sleeping(connection, manager("mail"), True)
+@one_or_many
+@pytest.mark.parametrize("sleeps_before", [True, False])
+def test_a_manager_that_sleeps_at_the_commit_is_notified_after_it(
+    many, sleeps_before, listener, manager, other
+):
+    one = manager("mail")
+    set_sleeping(connection, one, sleeps_before)
 
     with transaction.atomic():
         enqueue([Mailed(1)], many)
+        set_sleeping(other, one, True)
         during = queues_notified(listener)
 
     assert during == set()
-    assert heard_until_the_end(listener) == {"mail"}
-
-
-@pytest.mark.parametrize("many", [False, True], ids=["delay", "bulk_delay"])
-def test_a_manager_that_fell_asleep_during_the_transaction_is_notified_too(many, listener, manager):
-    one = manager("mail")
-    other = open_connection("another")
-    try:
-        with transaction.atomic():
-            enqueue([Mailed(1)], many)
-            set_sleeping(other, one, True)
-    finally:
-        other.close()
-
     assert heard_until_the_end(listener) == {"mail"}
 
 
@@ -122,23 +116,20 @@ def test_many_tasks_of_one_transaction_ask_once_who_sleeps():
     assert len(asked) == 1
 
 
-def test_a_savepoint_that_is_rolled_back_takes_only_its_own_wake_up_along(listener, manager):
+def test_a_savepoint_that_is_rolled_back_takes_only_its_own_wake_up_along(listener, manager, other):
     one = manager("mail")
-    other = open_connection("another")
-    try:
-        with transaction.atomic():
-            with contextlib.suppress(KeyError), transaction.atomic():
-                Mailed(1).delay()
-                raise KeyError
-            Mailed(2).delay()
-            set_sleeping(other, one, True)
-    finally:
-        other.close()
+
+    with transaction.atomic():
+        with contextlib.suppress(KeyError), transaction.atomic():
+            Mailed(1).delay()
+            raise KeyError
+        Mailed(2).delay()
+        set_sleeping(other, one, True)
 
     assert heard_until_the_end(listener) == {"mail"}
 
 
-@pytest.mark.parametrize("many", [False, True], ids=["delay", "bulk_delay"])
+@one_or_many
 def test_of_a_task_that_is_rolled_back_nobody_is_notified(many, listener, manager):
     set_sleeping(connection, manager("mail"), True)
 
@@ -165,10 +156,8 @@ def test_a_listener_whose_connection_was_ended_is_told(listener):
         " WHERE application_name = 'django_partisan second' AND datname = current_database()",
     )
 
-    deadline = time.monotonic() + DEADLINE_SECONDS
     with pytest.raises(OperationalError):
-        while time.monotonic() < deadline:
-            queues_notified(listener)
+        wait_until(lambda: queues_notified(listener))
 
 
 def test_a_connection_of_ours_is_named_unpooled_and_in_autocommit(second):

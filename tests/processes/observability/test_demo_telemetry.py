@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.processes.observability.scraping import Scrape
-from tests.support.commands import ROOT
+from tests.support.commands import python
 
 WITHOUT_EXPORTER = """
 import runpy, sys
@@ -20,8 +18,7 @@ runpy.run_module("demo", run_name="__main__")
 
 def run(folder: Path, *start: str) -> str:
     """Run the demo on a few files; return what it said."""
-    command = [sys.executable, *start, "--output", str(folder), "--files", "10"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    done = python(*start, "--output", str(folder), "--files", "10", seconds=110)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     return done.stdout

@@ -4,7 +4,6 @@ import os
 import random
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from django_partisan.models import Task
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import Scrape, address_of, get, scrape_until
 from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+from tests.support.commands import MANAGE
 from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink
 
@@ -66,11 +66,11 @@ def test_a_closed_standard_output_costs_log_lines_only(watching: Watching):
     reading, writing = os.pipe()
     os.close(reading)
     settings = watching.settings()
-    command = [sys.executable, "-m", "tests.manage", "start_partisan", "--until-empty", "--log-format", "ecs"]
+    command = [*MANAGE, "start_partisan", "--until-empty", "--log-format", "ecs"]
     enqueue("Leaf", times=TASKS)
     environment = watching.bench.environment(None, settings)
     done = subprocess.run(
-        command, stdout=writing, stderr=subprocess.PIPE, env=environment, text=True, timeout=60, check=False
+        command, stdout=writing, stderr=subprocess.PIPE, env=environment, text=True, timeout=60
     )
     os.close(writing)
 

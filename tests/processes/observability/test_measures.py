@@ -1,6 +1,5 @@
 """What users see and measure of their own tasks: measures, log lines, signals."""
 
-from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import scrape, scrape_until
 from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
 from tests.support.waiting import wait_until
@@ -32,22 +31,6 @@ def test_measures_cost_nothing_and_raise_nothing_without_a_port(watching: Watchi
     assert statuses() == {"finished": 1}
     assert "partisan.manager.metrics_address" not in manager.told("manager.started")[0]
     assert manager.err().count("\n") == 1  # what it serves
-
-
-def test_lines_of_a_task_name_it_and_its_trace(watching: Watching):
-    manager = watching.ready(variables={"OTEL_TRACES_EXPORTER": "console"})
-    [task] = enqueue("Measured")
-    wait_until_done()
-    manager.stop()
-
-    [said] = [line for line in checked(manager.out()) if "event.action" not in line]
-    [measured] = watching.bench.journal("measured")
-    assert said["message"] == "sent 1 mails"
-    assert (said["log.logger"], said["log.level"]) == ("django_partisan.task", "info")
-    assert (said["partisan.task.id"], said["partisan.processor"]) == (str(task), "Measured")
-    assert said["partisan.task.attempt"] == 1
-    assert (said["trace.id"], said["span.id"]) == (measured["trace"], measured["span"])
-    assert (said["labels.country"], said["labels.customer"]) == ("at", '{"id": 7}')
 
 
 def test_signals_are_sent_in_workers(watching: Watching):

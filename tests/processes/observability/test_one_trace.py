@@ -70,7 +70,11 @@ def test_a_task_is_followed_from_its_enqueuer_to_its_exemplar(
     assert run.attributes["partisan.task.outcome"] == "completed"
     assert [event.name for event in run.events] == ["task.completed"]
 
+    assert (said["message"], said["log.logger"]) == ("sent 1 mails", "django_partisan.task")
+    assert (said["log.level"], said["partisan.processor"]) == ("info", "Measured")
+    assert (said["labels.country"], said["labels.customer"]) == ("at", '{"id": 7}')
     assert completed["partisan.task.id"] == said["partisan.task.id"] == str(task)
+    assert completed["partisan.task.attempt"] == said["partisan.task.attempt"] == 1
     for line in (completed, said):
         assert (line["trace.id"], line["span.id"], line["transaction.id"]) == (
             run.trace_id,

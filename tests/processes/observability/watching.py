@@ -2,15 +2,14 @@
 
 import os
 import subprocess
-import sys
-import time
 from typing import Any
 
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from tests.processes.managing import Bench, ManagerProcess
 from tests.settings import INSTALLED_APPS
-from tests.support.commands import ROOT
+from tests.support.commands import python
+from tests.support.waiting import wait_until
 
 APPS = [*INSTALLED_APPS, "tests.processes.observability.watched"]
 UNFINISHED = ("new", "in_process")
@@ -61,10 +60,7 @@ class Watching:
         """
         whole = f"{before}\nimport django\ndjango.setup()\n{IMPORTS}\n{code}"
         environment = self.bench.environment(None, {"INSTALLED_APPS": APPS}) | without_exporters() | variables
-        command = [sys.executable, "-X", "dev", "-c", whole]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        return python("-X", "dev", "-c", whole, env=environment)
 
 
 IMPORTS = "from tests.processes.observability.watched.partisan_tasks import *"
@@ -95,10 +91,8 @@ def enqueue_each(*tasks: tuple[Any, ...]) -> None:
 
 def wait_until_done(seconds: float = 30.0) -> None:
     """Wait until no task waits or runs."""
-    deadline = time.monotonic() + seconds
-    while Task.objects.filter(status__in=UNFINISHED).exists():
-        assert time.monotonic() < deadline, f"not done within {seconds} s: {statuses()}"
-        time.sleep(0.05)  # more often would cost the tasks their processor
+    unfinished = Task.objects.filter(status__in=UNFINISHED)
+    wait_until(lambda: not unfinished.exists(), seconds, "every task is done", every=0.05)
 
 
 def statuses() -> dict[str, int]:

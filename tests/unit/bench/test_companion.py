@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -13,6 +12,7 @@ import pytest
 
 from bench.companion import SPAN_NAME
 from bench.surroundings import NOTES, free_port
+from tests.support.waiting import wait_until
 
 scraped = threading.Event()
 
@@ -38,14 +38,7 @@ def exporter():
         thread.join()
 
 
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
-
-
+@pytest.mark.slow
 def test_a_companion_notes_scrapes_spans_and_log_lines(tmp_path, exporter):
     log = tmp_path / "ecs.log"
     log.write_text("one\ntwo\n")
@@ -61,7 +54,7 @@ def test_a_companion_notes_scrapes_spans_and_log_lines(tmp_path, exporter):
         assert answer.status == 200
     assert scraped.wait(20)
     os.close(hold)
-    (path,) = wait_for(lambda: list(tmp_path.glob("*.json")))
+    (path,) = wait_until(lambda: list(tmp_path.glob("*.json")))
 
     seen = json.loads(path.read_text())
     assert (seen["name"], seen["spans"], seen["span_bytes"], seen["log_lines"]) == ("full", 2, len(body), 2)

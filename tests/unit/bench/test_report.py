@@ -1,5 +1,7 @@
 """The tables say what the measurements say."""
 
+import pytest
+
 from bench.measurement import Measurement, of_harness
 from bench.report import tables
 
@@ -24,34 +26,21 @@ def test_a_rate_is_the_median_with_minimum_and_maximum():
     assert row(text, "partisan2:tuned")[1:3] == ["3", "250 (100 to 300)"]
 
 
-def test_ratios_are_to_the_best_peer_and_not_to_the_ceiling():
+@pytest.mark.parametrize(
+    ("scenario", "figure", "figures", "ratios"),
+    [
+        ("drain", "rate", (150.0, 100.0, 50.0, 900.0), ["1.50", "1.00", "0.50"]),
+        ("latency", "p50", (0.5, 1.0, 2.0, 0.1), ["0.50", "1.00", "2.00"]),
+    ],
+)
+def test_ratios_are_to_the_best_peer_and_not_to_the_ceiling(scenario, figure, figures, ratios):
+    subjects = ("partisan2:tuned", "fast:b", "slow:a", "ceiling:pipe")
     text = tables(
-        [
-            measured("partisan2:tuned", rate=150.0),
-            measured("slow:a", rate=50.0),
-            measured("fast:b", rate=100.0),
-            measured("ceiling:pipe", rate=900.0),
-        ]
+        [measured(name, scenario, **{figure: of}) for name, of in zip(subjects, figures, strict=True)]
     )
 
     column = heading(text).index("ratio to fast:b")
-    assert [row(text, name)[column] for name in ("partisan2:tuned", "fast:b", "slow:a")] == [
-        "1.50",
-        "1.00",
-        "0.50",
-    ]
-
-
-def test_the_best_latency_is_the_lowest():
-    text = tables(
-        [
-            measured("partisan2:tuned", "latency", p50=0.5),
-            measured("fast:a", "latency", p50=1.0),
-            measured("slow:b", "latency", p50=2.0),
-        ]
-    )
-
-    assert row(text, "partisan2:tuned")[heading(text).index("ratio to fast:a")] == "0.50"
+    assert [row(text, name)[column] for name in subjects[:3]] == ratios
 
 
 def test_a_failed_measurement_is_told_and_counts_for_nothing():
@@ -61,16 +50,12 @@ def test_a_failed_measurement_is_told_and_counts_for_nothing():
     assert "partisan2:tuned, repetition 1: no task ran" in text
 
 
-def test_drains_are_compared_with_pgbench_where_it_ran():
-    text = tables([measured("update+delete", "limit", rate=200.0), measured("partisan2:tuned", rate=150.0)])
+def test_drains_are_compared_with_pgbench_where_it_ran_and_missing_figures_are_dashes():
+    ours = measured("partisan2:tuned", rate=150.0, cpu_server_us=None)
+    text = tables([measured("update+delete", "limit", rate=200.0), ours])
 
-    assert row(text, "partisan2:tuned")[heading(text).index("of pgbench")] == "0.75"
-
-
-def test_figures_that_nobody_has_are_dashes():
-    text = tables([measured("partisan2:tuned", rate=10.0, cpu_server_us=None)])
-
-    assert row(text, "partisan2:tuned")[heading(text).index("server CPU us/task")] == "-"
+    cells = dict(zip(heading(text), row(text, "partisan2:tuned"), strict=True))
+    assert (cells["of pgbench"], cells["server CPU us/task"]) == ("0.75", "-")
 
 
 def test_a_line_of_the_peers_harness_becomes_a_measurement():

@@ -12,7 +12,8 @@ def test_every_variant_carries_its_own_name():
     assert named == {name: name for name in named}
 
 
-def test_tuned_is_what_the_goals_are_stated_for():
+def test_tuned_is_what_the_goals_are_stated_for_and_default_leaves_the_library_its_defaults():
+    default = Variant.from_environment(environments()["default"])
     tuned = Variant.from_environment(environments()["tuned"])
 
     assert tuned.queue_settings() == {
@@ -22,10 +23,7 @@ def test_tuned_is_what_the_goals_are_stated_for():
         "DELETE_TASKS_ON_COMPLETE": True,
     }
     assert not any([tuned.metrics, tuned.full, tuned.unique])
-
-
-def test_default_leaves_the_library_its_defaults():
-    assert Variant.from_environment(environments()["default"]).queue_settings() == {"WORKERS_COUNT": 2}
+    assert default.queue_settings() == {"WORKERS_COUNT": 2}
 
 
 @pytest.mark.parametrize("scenario", VARIANTS)

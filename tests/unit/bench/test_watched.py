@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from bench.companion import Seen
 from bench.watched import sights
 
@@ -24,17 +26,13 @@ def test_what_several_runs_saw_is_added_up(tmp_path):
     assert sight.missing() == []
 
 
-def test_metrics_that_were_never_scraped_are_found_out(tmp_path):
-    note(tmp_path, "metrics")
+@pytest.mark.parametrize(
+    ("name", "scrapes", "missing"),
+    [("metrics", [], ["NOT ONE SCRAPE"]), ("full", [0.001], ["NOT ONE SPAN", "NOT ONE LOG LINE"])],
+)
+def test_scrapes_spans_and_log_lines_that_never_came_are_found_out(name, scrapes, missing, tmp_path):
+    note(tmp_path, name, scrapes=scrapes)
 
     (sight,) = sights(tmp_path, {})
 
-    assert sight.missing() == ["NOT ONE SCRAPE: the figures are of something else"]
-
-
-def test_spans_and_log_lines_that_never_came_are_found_out(tmp_path):
-    note(tmp_path, "full", scrapes=[0.001])
-
-    (sight,) = sights(tmp_path, {})
-
-    assert [text[: text.index(":")] for text in sight.missing()] == ["NOT ONE SPAN", "NOT ONE LOG LINE"]
+    assert [text[: text.index(":")] for text in sight.missing()] == missing

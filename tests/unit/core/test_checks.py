@@ -132,6 +132,7 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
 
 
 @pytest.mark.parametrize("wrong", [[], {"CLIENT_METRICS": "yes"}], ids=["no dict", "no boolean"])
+@pytest.mark.slow
 def test_settings_that_are_wrong_from_the_start_are_told_by_manage_py_check(wrong, tmp_path):
     (tmp_path / "wrong_settings.py").write_text(
         f"from tests.settings import *\nPARTISAN_OBSERVABILITY = {wrong!r}\n"

@@ -8,11 +8,18 @@ import pytest
 import yaml
 
 from django_partisan.metrics.catalogue import METRICS
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).parents[3]
-COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+def _yaml(name: str) -> Any:
+    return yaml.load((ROOT / name).read_text(), yaml.CSafeLoader)
+
+
+COMPOSE = _yaml("compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-KUBERNETES = ROOT / "deploy" / "kubernetes"
+DEPLOYMENT = _yaml("deploy/kubernetes/deployment.yaml")
+POD = DEPLOYMENT["spec"]["template"]
+[CONTAINER] = POD["spec"]["containers"]
 ENDS_BY_ITSELF = {"migrate", "elk-setup"}
 CANNOT_BE_ASKED = {"collector", "tempo", "traffic"}
 """Without a program to ask with in their image, or without anything to ask."""
@@ -26,15 +33,6 @@ EXAMPLES = [
 ]
 
 
-def _kubernetes(name: str) -> dict[str, Any]:
-    return yaml.safe_load((KUBERNETES / f"{name}.yaml").read_text())  # type: ignore[no-any-return]
-
-
-def _container() -> dict[str, Any]:
-    [container] = _kubernetes("deployment")["spec"]["template"]["spec"]["containers"]
-    return container  # type: ignore[no-any-return]
-
-
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_says_at_its_top_that_it_is_not_run(path: Path) -> None:
     top = " ".join(path.read_text().splitlines()[:6])
@@ -42,28 +40,14 @@ def test_an_example_says_at_its_top_that_it_is_not_run(path: Path) -> None:
     assert re.search(r"Checked for shape only|Not (run|built) in our tests", top)
 
 
-def test_all_parts_are_there() -> None:
-    assert SERVICES.keys() >= {
-        "postgres", "manager", "site", "prometheus", "alertmanager", "grafana",
-        "elasticsearch", "kibana", "filebeat", "collector", "tempo",
-    }  # fmt: skip
-
-
 @EACH_SERVICE
-def test_an_image_is_pinned(name: str) -> None:
-    version = SERVICES[name]["image"].rpartition(":")[2]
+def test_a_service_is_pinned_tells_its_health_and_listens_on_loopback_only(name: str) -> None:
+    service = SERVICES[name]
+    version = service["image"].rpartition(":")[2]
 
-    assert "build" in SERVICES[name] or re.fullmatch(r"v?\d+\.\d+(\.\d+)?", version)
-
-
-@EACH_SERVICE
-def test_a_service_that_stays_and_can_be_asked_has_a_health_check(name: str) -> None:
-    assert ("healthcheck" in SERVICES[name]) == (name not in ENDS_BY_ITSELF | CANNOT_BE_ASKED)
-
-
-@EACH_SERVICE
-def test_ports_are_open_on_loopback_only(name: str) -> None:
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+    assert "build" in service or re.fullmatch(r"v?\d+\.\d+(\.\d+)?", version)
+    assert ("healthcheck" in service) == (name not in ENDS_BY_ITSELF | CANNOT_BE_ASKED)
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
 @EACH_SERVICE
@@ -103,7 +87,7 @@ def test_grafana_is_told_every_address_that_its_data_sources_need() -> None:
 
 
 def test_prometheus_loads_the_rules_and_scrapes_the_manager() -> None:
-    config = yaml.safe_load((ROOT / "deploy" / "compose" / "prometheus.yml").read_text())
+    config = _yaml("deploy/compose/prometheus.yml")
     [job] = config["scrape_configs"]
     [targets] = job["static_configs"]
 
@@ -115,36 +99,33 @@ def test_prometheus_loads_the_rules_and_scrapes_the_manager() -> None:
 
 
 def test_probes_ask_what_they_are_for() -> None:
-    container = _container()
+    kinds = ("liveness", "startup", "readiness")
+    probes = {kind: CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in kinds}
 
-    assert container["livenessProbe"]["httpGet"]["path"] == "/live"
-    assert container["startupProbe"]["httpGet"]["path"] == "/live"
-    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
-    assert {port["name"] for port in container["ports"]} == {"metrics"}
+    assert probes == {"liveness": "/live", "startup": "/live", "readiness": "/ready"}
+    assert {port["name"] for port in CONTAINER["ports"]} == {"metrics"}
 
 
 def test_a_manager_may_drain_before_its_container_is_killed() -> None:
-    grace = _kubernetes("deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    [stop] = [arg for arg in _container()["args"] if arg.startswith("--stop-timeout=")]
+    [stop] = [arg for arg in CONTAINER["args"] if arg.startswith("--stop-timeout=")]
 
-    assert int(stop.partition("=")[2]) < grace
+    assert int(stop.partition("=")[2]) < POD["spec"]["terminationGracePeriodSeconds"]
 
 
 def test_the_pod_monitor_finds_the_pods_and_its_name_the_alerts() -> None:
-    labels = _kubernetes("deployment")["spec"]["template"]["metadata"]["labels"]
-    monitor = _kubernetes("podmonitor")
+    monitor = _yaml("deploy/kubernetes/podmonitor.yaml")
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
 
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= POD["metadata"]["labels"].items()
     assert endpoint["port"] == "metrics"
     assert "partisan" in monitor["metadata"]["name"]
 
 
 def test_keda_scales_the_deployment_by_a_metric_that_exists() -> None:
-    scaler = _kubernetes("keda")
+    scaler = _yaml("deploy/kubernetes/keda.yaml")
     [trigger] = scaler["spec"]["triggers"]
     [name] = re.findall(r"partisan_\w+", trigger["metadata"]["query"])
 
-    assert scaler["spec"]["scaleTargetRef"]["name"] == _kubernetes("deployment")["metadata"]["name"]
+    assert scaler["spec"]["scaleTargetRef"]["name"] == DEPLOYMENT["metadata"]["name"]
     assert scaler["spec"]["minReplicaCount"] >= 1
     assert METRICS[name].labels == ("queue",)

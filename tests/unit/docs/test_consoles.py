@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ROOT
 from tests.unit.docs.consoles import Console, consoles_of
-from tests.unit.docs.pages import ROOT
+from tests.unit.docs.pages import page
 
-PAGES = ("docs/operate.md", "docs/logs-shipping.md")
 MARKED = """\
 <!-- run: exit code 1 -->
 
@@ -39,13 +39,9 @@ $ six
 """
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_each_console_says_whether_it_is_run(name):
-    assert list(consoles_of((ROOT / name).read_text()))
-
-
-def test_a_test_that_runs_a_command_elsewhere_names_its_program():
-    for console in consoles_of((ROOT / "docs/logs-shipping.md").read_text()):
+def test_each_console_says_whether_it_is_run_and_a_test_that_runs_it_names_its_program():
+    assert list(consoles_of(page("docs/operate.md")))
+    for console in consoles_of(page("docs/logs-shipping.md")):
         assert console.by is not None
         text = (ROOT / console.by).read_text()
         for command in console.commands:

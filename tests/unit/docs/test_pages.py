@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ROOT
 from tests.unit.docs.pages import (
     PAGES,
-    ROOT,
     anchors_of,
     blocks_of,
     code_in,
@@ -20,6 +20,11 @@ from tests.unit.docs.pages import (
 
 README_LINES_MAX = 150
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+FILE = re.compile(
+    r"(?:grafana|elk|tools|bench|demo|tests|docs|django_partisan|config|engine|logs|metrics|sql|telemetry|tracing)/[\w./-]*"
+)
+HOMES = (ROOT, ROOT / "django_partisan")
 
 # For what the glossary has words of its own.
 SYNONYMS = re.compile(r"\b(actors?|dequeue\w*|jobs?|publish\w*|snooze\w*|work ?items?)\b", re.IGNORECASE)
@@ -69,40 +74,16 @@ def test_no_synonym_of_our_words_is_used(path: Path):
 
 @each_page
 def test_files_that_a_page_names_exist(path: Path):
-    folders = (
-        "grafana",
-        "elk",
-        "tools",
-        "bench",
-        "demo",
-        "tests",
-        "docs",
-        "django_partisan",
-        "config",
-        "engine",
-        "logs",
-        "metrics",
-        "sql",
-        "telemetry",
-        "tracing",
-    )
-    named = {
-        code for code in code_in(path.read_text()) if re.fullmatch(rf"(?:{'|'.join(folders)})/[\w./-]*", code)
-    }
-    homes = (ROOT, ROOT / "django_partisan")
+    named = [code for code in code_in(path.read_text()) if FILE.fullmatch(code)]
 
-    assert [code for code in named if not any((home / code).exists() for home in homes)] == []
+    assert [code for code in named if not any((home / code).exists() for home in HOMES)] == []
 
 
-def test_the_readme_is_short():
-    assert len(page("README.md").splitlines()) <= README_LINES_MAX
-
-
-def test_the_readme_leads_to_every_page():
+def test_the_readme_is_short_and_leads_to_every_page():
     linked = {target.partition("#")[0] for target in LINK.findall(page("README.md"))}
-    pages = {name_of(path) for path in PAGES} - {"README.md"}
 
-    assert pages <= linked
+    assert len(page("README.md").splitlines()) <= README_LINES_MAX
+    assert {name_of(path) for path in PAGES} - {"README.md"} <= linked
 
 
 @each_page

@@ -45,15 +45,16 @@ def test_every_setting_and_no_other_has_a_meaning():
     assert list(meanings.OBSERVABILITY) == list(observability.KEYS)
 
 
-def test_the_settings_page_lists_every_key():
-    text = page("docs/settings.md")
-
-    assert first_cells_below("## Of a queue", text) == list(queues.KEYS)
-    assert first_cells_below("## Of logs, spans and metrics", text) == list(observability.KEYS)
-
-
-def test_the_readme_lists_every_key_of_a_queue():
-    assert first_cells_below("## Settings", page("README.md")) == list(queues.KEYS)
+@pytest.mark.parametrize(
+    ("name", "heading", "keys"),
+    [
+        ("README.md", "## Settings", queues.KEYS),
+        ("docs/settings.md", "## Of a queue", queues.KEYS),
+        ("docs/settings.md", "## Of logs, spans and metrics", observability.KEYS),
+    ],
+)
+def test_the_readme_and_the_page_on_settings_list_every_key(name, heading, keys):
+    assert first_cells_below(heading, page(name)) == list(keys)
 
 
 def test_the_settings_page_says_which_names_may_be_flat():

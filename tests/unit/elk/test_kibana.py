@@ -47,18 +47,14 @@ def test_searches_and_charts_take_their_data_view_by_reference() -> None:
         assert reference["type"] == "index-pattern"
 
 
-def test_the_dashboard_has_a_reference_for_each_panel() -> None:
+def test_the_dashboard_has_a_reference_for_each_panel_and_no_panels_overlap() -> None:
     [dashboard] = _of("dashboard")
     panels = json.loads(dashboard["attributes"]["panelsJSON"])
-
     expected = [f"{panel['panelIndex']}:{panel['panelRefName']}" for panel in panels]
     assert [reference["name"] for reference in dashboard["references"]] == expected
 
-
-def test_no_panels_overlap() -> None:
-    [dashboard] = _of("dashboard")
     taken: set[tuple[int, int]] = set()
-    for panel in json.loads(dashboard["attributes"]["panelsJSON"]):
+    for panel in panels:
         grid = panel["gridData"]
         cells = {
             (x, y)

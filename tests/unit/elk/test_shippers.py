@@ -35,12 +35,6 @@ def test_filebeat_reads_the_log_files_as_json_into_the_root(name: str) -> None:
     }
 
 
-def test_both_files_of_filebeat_read_alike() -> None:
-    first, second = (files.read_yaml(name)["filebeat.inputs"] for name in FILEBEAT)
-
-    assert first == second
-
-
 def test_filebeat_writes_to_the_data_stream_under_the_id_of_the_event() -> None:
     config = files.read_yaml(FILEBEAT[0])
     [processor] = config["processors"]

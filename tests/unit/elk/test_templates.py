@@ -19,11 +19,8 @@ def test_every_field_of_ours_is_mapped_by_the_type_of_the_log_table() -> None:
     assert {name: kind for name, kind in MAPPED.items() if name.startswith("partisan.")} == ours
 
 
-def test_no_field_is_mapped_that_no_line_carries() -> None:
+def test_no_field_is_mapped_that_no_line_carries_and_a_stack_trace_is_a_wildcard() -> None:
     assert MAPPED.keys() <= TABLE.keys()
-
-
-def test_a_stack_trace_is_searched_as_a_wildcard() -> None:
     assert MAPPED["error.stack_trace"] == "wildcard"
 
 
@@ -47,16 +44,11 @@ def test_an_unknown_field_is_no_reason_to_refuse_a_line() -> None:
     assert "dynamic" not in COMPONENT["template"]["mappings"]
 
 
-def test_the_index_template_wins_over_the_managed_one_and_composes_its_parts() -> None:
+def test_the_index_template_wins_over_the_managed_one_and_only_custom_parts_are_optional() -> None:
     assert INDEX["index_patterns"] == ["logs-partisan.*-*"]
     assert INDEX["priority"] == 200
     assert INDEX["data_stream"] == {}
     parts = INDEX["composed_of"]
     assert {"logs@mappings", "logs@settings", "ecs@mappings"} <= set(parts)
     assert parts.index("partisan@mappings") < parts.index("ecs@mappings")
-
-
-def test_what_users_may_leave_out_is_no_fault() -> None:
-    custom = [part for part in INDEX["composed_of"] if part.endswith("@custom")]
-
-    assert INDEX["ignore_missing_component_templates"] == custom
+    assert INDEX["ignore_missing_component_templates"] == [part for part in parts if part.endswith("@custom")]

@@ -42,10 +42,12 @@ def test_a_project_that_does_not_load_is_a_warning(monkeypatch: pytest.MonkeyPat
     assert preload.warnings == ["preloading failed: ImportError: no module named shop"]
 
 
+@pytest.mark.slow
 def test_a_project_that_loads_has_no_warnings(tmp_path: Path):
     assert _warnings_of("tests.settings", tmp_path) == "[]\n"
 
 
+@pytest.mark.slow
 def test_threads_that_the_project_starts_are_named(tmp_path: Path):
     (tmp_path / "settings_with_a_thread.py").write_text(SETTINGS_WITH_A_THREAD)
 

@@ -85,6 +85,7 @@ def _messages_until_the_end(worker: WorkerProcess) -> list[Any]:
 @pytest.mark.usefixtures("fork_server")
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 @pytest.mark.parametrize("path", [None, "/nowhere"])
+@pytest.mark.slow
 def test_a_worker_starts_serves_and_ends_with_its_exit_code(
     method: str, path: str | None, loop: Loop, presence: PresenceFile, monkeypatch: pytest.MonkeyPatch
 ):

@@ -176,6 +176,7 @@ print(event_id(), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_event_ids_of_its_own():
     printed = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
 
