@@ -19,6 +19,7 @@ from django_partisan.config import queues
 from django_partisan.engine.manager import startup
 from django_partisan.exceptions import CannotStart, WrongSetting
 from django_partisan.management.commands import start_partisan
+from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, application_name, task_database
 from django_partisan.sql.enqueueing import wake
@@ -77,7 +78,7 @@ def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_pass
 
 @pytest.mark.usefixtures("nothing_listens")
 def test_a_database_out_of_reach_is_tried_again_as_long_as_asked(django_db_blocker, monkeypatch):
-    monkeypatch.setattr(startup, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "RETRY_SECONDS", 0.05)
     started = time.monotonic()
 
     with django_db_blocker.unblock(), pytest.raises(CannotStart):

@@ -13,6 +13,9 @@ from django.db import connections
 from django.test import override_settings
 
 from django_partisan import checks, registry
+from django_partisan.config.problems import KINDS
+from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+from django_partisan.metrics.custom import CounterMeasure
 from django_partisan.processor import BaseTaskProcessor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,7 +83,7 @@ def test_wrong_settings_of_observability_have_an_id_and_a_hint(given, said, sett
 
     assert error.id == "partisan.E006"
     assert str(error.msg).startswith(said)
-    assert error.hint == "Correct it in PARTISAN_OBSERVABILITY, or remove it to have the default."
+    assert str(error.hint).endswith("Correct it in PARTISAN_OBSERVABILITY, or remove it to use the default.")
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}}, PARTISAN_OBSERVABILITY={"METRICS_PORT": 9464})
@@ -113,22 +116,76 @@ def test_tasks_in_another_database_than_postgresql_are_an_error():
     assert "django.db.backends.postgresql" in str(error.hint)
 
 
+def processor(name: str = "Parcel", **attributes: Any) -> type[BaseTaskProcessor]:
+    """Register a processor with these attributes."""
+    return registry.register(type(name, (BaseTaskProcessor,), attributes))
+
+
 @override_settings(PARTISAN_CONFIG={"mail": {}})
 def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones():
-    @registry.register
-    class Parcel(BaseTaskProcessor):
-        QUEUE_NAME = "parcels"
-
-    @registry.register
-    class Letter(BaseTaskProcessor):
-        QUEUE_NAME = "mail"
+    parcel = processor(QUEUE_NAME="parcels")
+    processor("Letter", QUEUE_NAME="mail")
 
     [error] = told()
 
     assert error.id == "partisan.E008"
-    assert error.msg == "The queue 'parcels' of processor Parcel is unknown; known: 'default', 'mail'."
-    assert error.obj is Parcel
+    assert error.msg == "Parcel.QUEUE_NAME is 'parcels'; expected one of 'default', 'mail'."
+    assert error.obj is parcel
     assert "PARTISAN_CONFIG" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "wrong", "expected"),
+    [
+        ("PRIORITY", "high", "an integer of 32 bits"),
+        ("PRIORITY", True, "an integer of 32 bits"),
+        ("PRIORITY", 2**31, "an integer of 32 bits"),
+        ("PRIORITY", None, "an integer of 32 bits"),
+        ("UNIQUE_FOR_PARAMS", 1, "True or False"),
+        ("RETRY_ON_ERROR_CONFIG", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
+        ("RETRY_ON_ERROR_CONFIG", ErrorsHandleConfig, "an instance of ErrorsHandleConfig, or None"),
+        ("POSTPONE_CONFIG", 5, "an instance of PostponeConfig, or None"),
+        ("ATOMIC", "yes", "True or False"),
+        ("TRACE_PROPAGATION", "chlid", "one of 'link', 'child', 'none', or None"),
+        ("TRACE_PROPAGATION", ["child"], "one of 'link', 'child', 'none', or None"),
+        ("MEASURES", "mails", "a list or tuple of CounterMeasure and HistogramMeasure"),
+        ("MEASURES", None, "a list or tuple of CounterMeasure and HistogramMeasure"),
+    ],
+)
+def test_a_wrong_attribute_of_a_processor_is_an_error_that_says_what_is_accepted(attribute, wrong, expected):
+    parcel = processor(**{attribute: wrong})
+
+    [error] = told()
+
+    assert error.id == "partisan.E009"
+    assert error.msg == f"Parcel.{attribute} is {wrong!r}; expected {expected}."
+    assert error.obj is parcel
+    assert error.hint
+
+
+def test_right_attributes_of_a_processor_are_not_worth_a_word():
+    processor(
+        PRIORITY=-(2**31),
+        UNIQUE_FOR_PARAMS=False,
+        RETRY_ON_ERROR_CONFIG=ErrorsHandleConfig([TimeoutError], 3, 3),
+        POSTPONE_CONFIG=PostponeConfig(5),
+        ATOMIC=True,
+        TRACE_PROPAGATION="none",
+        MEASURES=[CounterMeasure("mails", "Mails sent.")],
+    )
+
+    assert told() == []
+
+
+def test_measures_of_one_name_that_differ_are_an_error():
+    processor(MEASURES=(CounterMeasure("mails", "Mails sent."),))
+    letter = processor("Letter", MEASURES=(CounterMeasure("mails", "Mails sent.", ("kind",)),))
+
+    [error] = told()
+
+    assert error.id == "partisan.E010"
+    assert "the type, help, labels and buckets that Parcel declares" in str(error.msg)
+    assert error.obj is letter
 
 
 @pytest.mark.parametrize("wrong", [[], {"CLIENT_METRICS": "yes"}], ids=["no dict", "no boolean"])
@@ -153,6 +210,4 @@ def test_settings_that_are_wrong_from_the_start_are_told_by_manage_py_check(wron
 
 
 def test_every_kind_of_problem_has_its_own_id():
-    identities = [identity for identity, _ in checks._OF_QUEUES.values()]
-
-    assert len(set(identities)) == len(identities)
+    assert len({kind.id for kind in KINDS}) == len(KINDS)

@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
+from django_partisan.config import problems as kinds
 from django_partisan.config import queues
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 
@@ -143,7 +144,7 @@ def test_none_is_a_value_where_it_has_a_meaning(key, settings):
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wrong, settings):
     settings.PARTISAN_CONFIG = {"default": {key: wrong}}
-    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {queues.KEYS[key].expected}."
+    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {queues.KEYS[key].rule.expected}."
 
     with pytest.raises(WrongSetting) as refused:
         queues.queue_config()
@@ -153,7 +154,7 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wron
 
 
 def test_every_key_refuses_something():
-    assert not any(key.accepts(object()) for key in queues.KEYS.values())
+    assert not any(key.rule.accepts(object()) for key in queues.KEYS.values())
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}, "images": {}}, WORKERS_COUNT=0)
@@ -165,7 +166,7 @@ def test_a_wrong_flat_setting_is_told_once_for_all_queues():
 def test_an_unknown_key_is_refused_with_the_known_ones():
     [problem] = queues.problems()
 
-    assert problem.kind == queues.UNKNOWN_KEY
+    assert problem.kind == kinds.UNKNOWN_KEY
     assert str(problem).startswith("A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'; expected one of ")
     assert all(key in str(problem) for key in queues.KEYS)
     with pytest.raises(WrongSetting, match="WORKER_COUNT"):
@@ -176,7 +177,7 @@ def test_an_unknown_key_is_refused_with_the_known_ones():
 def test_a_minimum_above_the_maximum_is_refused_with_both_places():
     [problem] = queues.problems()
 
-    assert problem.kind == queues.MIN_ABOVE_MAX
+    assert problem.kind == kinds.MIN_ABOVE_MAX
     assert str(problem) == (
         "MIN_QUEUE_SIZE is 30; expected at most 20, which is PARTISAN_CONFIG['default']['MAX_QUEUE_SIZE']."
     )
@@ -193,7 +194,7 @@ def test_partisan_config_must_be_a_dict(wrong, settings):
 
     [problem] = queues.problems()
 
-    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG", queues.WRONG_SHAPE)
+    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG", kinds.WRONG_SHAPE)
     assert queues.queue_names() == ["default"]
 
 
@@ -201,7 +202,7 @@ def test_partisan_config_must_be_a_dict(wrong, settings):
 def test_the_settings_of_a_queue_must_be_a_dict():
     [problem] = queues.problems()
 
-    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG['mail']", queues.WRONG_SHAPE)
+    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG['mail']", kinds.WRONG_SHAPE)
 
 
 @pytest.mark.parametrize("name", ["", "q" * 51, 7, None])
@@ -210,7 +211,7 @@ def test_a_queue_name_must_fit_into_the_table(name, settings):
 
     [problem] = queues.problems()
 
-    assert (problem.value, problem.kind) == (name, queues.WRONG_QUEUE_NAME)
+    assert (problem.value, problem.kind) == (name, kinds.WRONG_QUEUE_NAME)
     assert "1 to 50 characters" in problem.expected
 
 

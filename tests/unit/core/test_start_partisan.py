@@ -13,11 +13,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import autoreload
 
+from django_partisan import registry
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager import startup
 from django_partisan.exceptions import CannotStart
 from django_partisan.management.commands import start_partisan
 from django_partisan.management.commands.start_partisan import Command
+from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.backlog import Waiting
 from django_partisan.telemetry.setup import manager as manager_watching
 
@@ -166,6 +168,17 @@ def test_a_wrong_setting_of_whichever_queue_is_refused(name, value, served, sett
     setattr(settings, name, value)
 
     with pytest.raises(CommandError, match="expected"):
+        start()
+
+    assert served.config is None
+
+
+def test_a_wrong_attribute_of_a_processor_is_refused(served):
+    registry.register(type("Parcel", (BaseTaskProcessor,), {"TRACE_PROPAGATION": "chlid"}))
+
+    with pytest.raises(
+        CommandError, match=r"^Parcel\.TRACE_PROPAGATION is 'chlid'; expected one of 'link', "
+    ):
         start()
 
     assert served.config is None
