@@ -74,8 +74,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "METRICS_PORT": Setting(
         None,
         Rule(_is_port_by_queue, "a port from 0 to 65535, None, or a dict of queue names and ports"),
-        "Serve metrics and probes on this port, or on one port per queue; "
-        "0: any free port, which is logged; `None`: off.",
+        "Serve metrics and probes on this port; 0: any free port, which is logged; `None`: off. "
+        "A dict gives each queue its own port.",
         int,
     ),
     "METRICS_HOST": Setting(
