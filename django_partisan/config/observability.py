@@ -169,7 +169,7 @@ def value(key: str) -> Any:
         return _adopted[key]  # checked by the process that resolved it
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
-        refuse(_problems_of_shape(given))
+        refuse([_wrong_shape(given)])
     found = given.get(key, KEYS[key].default)
     if not KEYS[key].rule.accepts(found):
         refuse(_problems_of_value(key, found))
@@ -197,17 +197,21 @@ def adopt(values: Mapping[str, Any] | None) -> None:
 
 
 def problems() -> Iterator[Problem]:
-    """Yield every unknown key and every wrong value."""
+    """Yield every unknown key, every wrong value, and every unknown queue of ``METRICS_PORT``."""
     given = getattr(settings, SETTING, {})
-    yield from _problems_of_shape(given)
-    for key, found in given.items() if isinstance(given, Mapping) else ():
-        if key not in KEYS:
+    if not isinstance(given, Mapping):
+        yield _wrong_shape(given)
+        return
+    for key, found in given.items():
+        if key in KEYS:
+            yield from _problems_of_value(key, found)
+        else:
             yield Problem(WRONG_OBSERVABILITY, f"A key of {SETTING}", key, "one of " + ", ".join(KEYS))
-            continue
-        wrong = list(_problems_of_value(key, found))
-        if not wrong and key == "METRICS_PORT" and isinstance(found, Mapping):
-            yield from _unknown_queues(found)
-        yield from wrong
+    ports, known = given.get("METRICS_PORT"), queue_names()
+    for queue in ports if isinstance(ports, Mapping) else ():
+        if isinstance(queue, str) and queue not in known:
+            expected = "one of " + ", ".join(map(repr, known))
+            yield Problem(WRONG_OBSERVABILITY, f"A queue of {SETTING}['METRICS_PORT']", queue, expected)
 
 
 def shared_ports() -> Iterator[Problem]:
@@ -223,18 +227,9 @@ def shared_ports() -> Iterator[Problem]:
             yield Problem(SHARED_PORT, place, port, "a port of its own for each")
 
 
-def _problems_of_shape(given: Any) -> Iterator[Problem]:
-    if not isinstance(given, Mapping):
-        yield Problem(WRONG_OBSERVABILITY, SETTING, given, "a dict of settings")
+def _wrong_shape(given: Any) -> Problem:
+    return Problem(WRONG_OBSERVABILITY, SETTING, given, "a dict of settings")
 
 
 def _problems_of_value(key: str, found: Any) -> Iterator[Problem]:
-    yield from KEYS[key].problems(WRONG_OBSERVABILITY, f"{SETTING}[{key!r}]", found)
-
-
-def _unknown_queues(ports: Mapping[str, Any]) -> Iterator[Problem]:
-    known = queue_names()
-    for queue in ports:
-        if queue not in known:
-            expected = "one of " + ", ".join(map(repr, known))
-            yield Problem(WRONG_OBSERVABILITY, f"A queue of {SETTING}['METRICS_PORT']", queue, expected)
+    return KEYS[key].problems(WRONG_OBSERVABILITY, f"{SETTING}[{key!r}]", found)

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
 from django_partisan.doctor.subject import Subject
-from django_partisan.tracing.sdk import exporter_names, is_set_up
+from django_partisan.tracing.sdk import ENDPOINTS, exporter_names, is_set_up
 
 CONNECT_SECONDS: Final = 2.0
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}
 """Where each exporter sends spans to, unless the environment says where."""
 
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PORTS: Final = {"https": 443}
 
 
@@ -50,7 +49,7 @@ def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def endpoint_of(name: str, environ: Mapping[str, str]) -> tuple[str, int]:
     """Return host and port that an OTLP exporter sends to."""
-    given = next((environ[key] for key in _ENDPOINTS if environ.get(key)), OTLP[name])
+    given = next((environ[key] for key in reversed(ENDPOINTS) if environ.get(key)), OTLP[name])
     url = urlsplit(given if "//" in given else f"//{given}")
     return url.hostname or "localhost", url.port or _PORTS.get(url.scheme, 80)
 

@@ -121,14 +121,12 @@ class Command(BaseCommand):
     def _say_what_waits(self, config: QueueConfig, failed: int) -> None:
         with closing(open_connection("count")) as connection:
             left = waiting(connection, config.queue)
-        failures = f"{failed} failed. " if failed else ""
-        if not left.number:
-            self._say(f"{failures}Nothing waits in queue {config.queue!r}.")
-            return
-        assert left.next_due_at is not None
-        tasks = "1 task waits" if left.number == 1 else f"{left.number} tasks wait"
-        due_at = f"{left.next_due_at:%Y-%m-%d %H:%M:%S %Z}"
-        self._say(f"{failures}{tasks} in queue {config.queue!r}; the next is due at {due_at}.")
+        line = f"Nothing waits in queue {config.queue!r}."
+        if left.next_due_at is not None:
+            tasks = "1 task waits" if left.number == 1 else f"{left.number} tasks wait"
+            due = f"{left.next_due_at:%Y-%m-%d %H:%M:%S %Z}"
+            line = f"{tasks} in queue {config.queue!r}; the next is due at {due}."
+        self._say(f"{failed} failed. {line}" if failed else line)
 
     def _say(self, line: str) -> None:
         """Say one line on standard error: standard output belongs to the log."""

@@ -14,8 +14,7 @@ def set_up_worker(
 ) -> None:
     """Set up logs, traces and counting; ``settings`` are those that the manager resolved."""
     observability.adopt(settings)
-    queue = spec.config.queue
     logs.setup("worker", log_format, log_file)
-    tracing.setup("worker", queue, spec.manager_pid, spec.slot)
+    tracing.setup("worker", spec.config.queue, spec.manager_pid, spec.slot)
     if count:
-        bus.subscribe(Recorder(queue))
+        bus.subscribe(Recorder(spec.config.queue))
