@@ -24,7 +24,7 @@ TERM or INT drains: no task is claimed any more, running tasks finish, the rest 
 A second signal, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
 
 exit codes:
-  0  stopped as asked; with --once or --until-empty: no task was left, and none failed
+  0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
   1  refused to start, or ended running tasks by force
   2  at least one task failed (--once and --until-empty only)
 

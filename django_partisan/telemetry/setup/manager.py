@@ -51,7 +51,7 @@ class ManagerTelemetry:
 
     @property
     def spec_of_worker(self) -> SpecOfWorker:
-        """Return what each worker is told."""
+        """Return what makes the spec of each worker."""
         arguments = {
             "log_format": self._options["log_format"],
             "log_file": self._options["log_file"],

@@ -1,4 +1,4 @@
-"""``manage.py check`` tells what is wrong, each with an id and a hint."""
+"""``manage.py check`` reports what is wrong, each with an id and a hint."""
 
 import os
 import subprocess
@@ -35,13 +35,13 @@ def no_settings_of_the_project(settings: Any) -> None:
     settings.PARTISAN_OBSERVABILITY = {}
 
 
-def told() -> list[django_checks.CheckMessage]:
+def messages() -> list[django_checks.CheckMessage]:
     """Return what ``manage.py check`` finds of ours."""
     return django_checks.run_checks(tags=[checks.TAG])
 
 
-def test_right_settings_are_not_worth_a_word():
-    assert told() == []
+def test_right_settings_yield_no_message():
+    assert messages() == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_right_settings_are_not_worth_a_word():
 def test_each_kind_of_wrong_setting_has_an_id_and_a_hint(setting, given, identity, said, settings):
     setattr(settings, setting, given)
 
-    [error] = told()
+    [error] = messages()
 
     assert error.id == identity
     assert said in str(error.msg)
@@ -79,14 +79,14 @@ def test_each_kind_of_wrong_setting_has_an_id_and_a_hint(setting, given, identit
 
 @override_settings(PARTISAN_CONFIG={"mail": {"WORKERS_COUNT": 0}})
 def test_the_hint_of_a_wrong_value_says_what_the_setting_does():
-    [error] = told()
+    [error] = messages()
 
     assert str(error.hint).startswith(queues.KEYS["WORKERS_COUNT"].meaning)
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}}, PARTISAN_OBSERVABILITY={"METRICS_PORT": 9464})
-def test_a_port_that_two_queues_share_is_warned_of():
-    [warning] = told()
+def test_a_port_that_two_queues_share_is_a_warning():
+    [warning] = messages()
 
     assert warning.id == "partisan.W001"
     assert "'default' and 'mail' is 9464; expected a port of its own for each" in str(warning.msg)
@@ -105,7 +105,7 @@ def files_database(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[N
 
 @pytest.mark.usefixtures("files_database")
 def test_tasks_in_another_database_than_postgresql_are_an_error():
-    [error] = told()
+    [error] = messages()
 
     assert error.id == "partisan.E007"
     assert error.msg == "The tasks' database 'files' is sqlite; django-partisan needs PostgreSQL."
@@ -122,7 +122,7 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
     parcel = processor(QUEUE_NAME="parcels")
     processor("Letter", QUEUE_NAME="mail")
 
-    [error] = told()
+    [error] = messages()
 
     assert error.id == "partisan.E008"
     assert error.msg == "Parcel.QUEUE_NAME is 'parcels'; expected one of 'default', 'mail'."
@@ -151,7 +151,7 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
 def test_a_wrong_attribute_of_a_processor_is_an_error_that_says_what_is_accepted(attribute, wrong, expected):
     parcel = processor(**{attribute: wrong})
 
-    [error] = told()
+    [error] = messages()
 
     assert error.id == "partisan.E009"
     assert error.msg == f"Parcel.{attribute} is {wrong!r}; expected {expected}."
@@ -159,7 +159,7 @@ def test_a_wrong_attribute_of_a_processor_is_an_error_that_says_what_is_accepted
     assert error.hint
 
 
-def test_right_attributes_of_a_processor_are_not_worth_a_word():
+def test_right_attributes_of_a_processor_yield_no_message():
     processor(
         PRIORITY=-(2**31),
         UNIQUE_FOR_PARAMS=False,
@@ -170,14 +170,14 @@ def test_right_attributes_of_a_processor_are_not_worth_a_word():
         MEASURES=[CounterMeasure("mails", "Mails sent.")],
     )
 
-    assert told() == []
+    assert messages() == []
 
 
 def test_measures_of_one_name_that_differ_are_an_error():
     processor(MEASURES=(CounterMeasure("mails", "Mails sent."),))
     letter = processor("Letter", MEASURES=(CounterMeasure("mails", "Mails sent.", ("kind",)),))
 
-    [error] = told()
+    [error] = messages()
 
     assert error.id == "partisan.E010"
     assert "the type, help, labels and buckets that Parcel declares" in str(error.msg)
@@ -185,7 +185,7 @@ def test_measures_of_one_name_that_differ_are_an_error():
 
 
 @pytest.mark.parametrize("wrong", [[], {"CLIENT_METRICS": "yes"}], ids=["no dict", "no boolean"])
-def test_settings_that_are_wrong_from_the_start_are_told_by_manage_py_check(wrong, tmp_path):
+def test_settings_that_are_wrong_from_the_start_are_reported_by_manage_py_check(wrong, tmp_path):
     (tmp_path / "wrong_settings.py").write_text(
         f"from tests.settings import *\nPARTISAN_OBSERVABILITY = {wrong!r}\n"
     )
