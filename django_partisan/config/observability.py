@@ -56,13 +56,10 @@ def _are_buckets(value: Any) -> bool:
     )
 
 
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
-
-
 def _are_names(value: Any) -> bool:
-    sequence = isinstance(value, list | tuple | set | frozenset)
-    return sequence and all(isinstance(name, str) and name for name in value)
+    return isinstance(value, list | tuple | set | frozenset) and all(
+        isinstance(name, str) and name for name in value
+    )
 
 
 _SECONDS: Final = seconds(0)
