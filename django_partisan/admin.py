@@ -1,10 +1,11 @@
-"""Tasks and managers in Django's admin: to look at, never to change.
+"""Tasks and managers in Django's admin, read-only.
 
-The table may hold millions of rows. So nothing here counts them all, sorts by a column that has no
-index, or asks the table which values a column has.
+The table may hold millions of rows. So nothing here counts them all, sorts by a column without an
+index, or queries which values a column has.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -46,39 +47,39 @@ class BoundedPaginator(PaginatorBase):
         return rows.order_by()[:LISTED_MAX].count() if isinstance(rows, QuerySet) else len(rows)
 
 
-def _column(field: str, title: str) -> Callable[[Any, Any], Any]:
+def _column(field: str, title: str, shown: Callable[[Any], Any] = lambda value: value) -> Any:
     """Return a column that shows a field under the name that the documentation uses."""
 
     @admin.display(description=title)
-    def show(_admin: Any, row: Any) -> Any:
-        return getattr(row, field)
+    def column(_admin: Any, row: Any) -> Any:
+        return shown(getattr(row, field))
 
-    return show
+    return column
 
 
-def _moment(field: str, title: str) -> Callable[[Any, Any], str | None]:
-    """Return a column that shows a moment to the millisecond: Django's own format ends at the minute."""
+def _moment(moment: datetime | None) -> str | None:
+    """Return a moment to the millisecond: Django's own format ends at the minute."""
+    if moment is None:
+        return None
+    local = localtime(moment) if is_aware(moment) else moment
+    return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
-    @admin.display(description=title)
-    def show(_admin: Any, row: Any) -> str | None:
-        moment = getattr(row, field)
-        if moment is None:
-            return None
-        local = localtime(moment) if is_aware(moment) else moment
-        return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
-    return show
+def _block(text: str | None) -> str:
+    """Return a text of several lines as it is, or a dash where there is none."""
+    style = "font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere"
+    return format_html('<div style="{}">{}</div>', style, text or "-")
 
 
 class ReadOnly:
-    """Let those who have the view permission look, and nobody write."""
+    """Show rows to users with the *view* permission; let no one write."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: tasks come from ``delay()``, managers from ``start_partisan``."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: a row that a manager holds must not change under it."""
+        """Refuse: a manager relies on the rows that it holds."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -106,7 +107,7 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     fieldsets = (
         (None, {"fields": ("id", "processor", "queue", "status", "priority", "shown_arguments")}),
         ("Failure", {"fields": ("reason", "error_type", "shown_message", "shown_traceback")}),
-        ("Moments", {"fields": ("made_at", "due_at", "held_since", "ended_at", "changed_at")}),
+        ("Moments", {"fields": ("enqueued_at", "due_at", "last_claimed_at", "ended_at", "changed_at")}),
         ("Counters", {"fields": ("attempts", "retries", "postpones", "crashes")}),
         ("Claim", {"fields": ("ready", "shown_manager", "claim_token", "unique_key", "shown_trace")}),
     )
@@ -114,11 +115,13 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     processor = _column("processor_class", "processor")
     queue = _column("queue_name", "queue")
     reason = _column("error_reason", "reason")
-    made_at = _moment("created_at", "enqueued at")
-    due_at = _moment("execute_after", "due at")
-    held_since = _moment("claimed_at", "claimed at")
-    ended_at = _moment("finished_at", "finished at")
-    changed_at = _moment("updated_at", "last written at")
+    enqueued_at = _column("created_at", "enqueued at", _moment)
+    due_at = _column("execute_after", "due at", _moment)
+    last_claimed_at = _column("claimed_at", "claimed at", _moment)
+    ended_at = _column("finished_at", "finished at", _moment)
+    changed_at = _column("updated_at", "last written at", _moment)
+    shown_message = _column("error_message", "message", _block)
+    shown_traceback = _column("error_traceback", "traceback", _block)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         """Leave out what can be large: a list of 50 tasks needs none of it."""
@@ -130,11 +133,9 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     ) -> tuple[QuerySet[Any], bool]:
         """Look for a number among the ids, for anything else among the processors."""
         term = search_term.strip()
-        if not term:
-            return queryset, False
         if term.isdecimal():
             return queryset.filter(pk=int(term)), False
-        return queryset.filter(processor_class__istartswith=term), False
+        return queryset.filter(processor_class__istartswith=term) if term else queryset, False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the list; its page says where the paging ends."""
@@ -146,16 +147,6 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
         if not observability.value("LOG_TASK_ARGS"):
             return HIDDEN
         return _block(redaction.shown(task.arguments))
-
-    @admin.display(description="message")
-    def shown_message(self, task: Task) -> str:
-        """Return the last error's message as it was written, line by line."""
-        return _block(task.error_message)
-
-    @admin.display(description="traceback")
-    def shown_traceback(self, task: Task) -> str:
-        """Return the last error's traceback."""
-        return _block(task.error_traceback)
 
     @admin.display(description="claimed by")
     def shown_manager(self, task: Task) -> str:
@@ -176,20 +167,29 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
 
 @admin.register(ManagerLease)
 class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
-    """The managers: those that live, and those whose tasks nobody has taken up yet."""
+    """The managers: those alive, and dead ones whose tasks are not rescued yet."""
 
-    list_display = ("queue", "host", "pid", "is_alive", "sleeping", "beaten_at", "began_at", "held_tasks")
+    list_display = (
+        "queue",
+        "host",
+        "pid",
+        "is_alive",
+        "sleeping",
+        "last_heartbeat_at",
+        "began_at",
+        "held_tasks",
+    )
     list_display_links = ("queue", "host", "pid")
     sortable_by = ()
     ordering = ("queue_name", "host", "pid")
     fields = (
-        "id", "queue", "host", "pid", "is_alive", "sleeping", "began_at", "beaten_at",
+        "id", "queue", "host", "pid", "is_alive", "sleeping", "began_at", "last_heartbeat_at",
         "lease_seconds", "lock_name", "held_tasks",
     )  # fmt: skip
 
     queue = _column("queue_name", "queue")
-    began_at = _moment("started_at", "started at")
-    beaten_at = _moment("heartbeat_at", "last heartbeat at")
+    began_at = _column("started_at", "started at", _moment)
+    last_heartbeat_at = _column("heartbeat_at", "last heartbeat at", _moment)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ManagerLease]:
         """Add how old the last heartbeat is, by the database's clock."""
@@ -198,7 +198,7 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
 
     @admin.display(description="alive", boolean=True)
     def is_alive(self, lease: Any) -> bool:
-        """Tell whether the lease still runs."""
+        """Return whether the lease has not expired."""
         return bool(lease.heartbeat_age.total_seconds() < lease.lease_seconds)
 
     @admin.display(description="tasks it holds")
@@ -208,9 +208,3 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
         page = reverse(f"{self.admin_site.name}:django_partisan_task_changelist")
         query = f"?status__exact={Task.STATUS_IN_PROCESS}&claimed_by__exact={lease.pk}"
         return format_html('<a href="{}{}">{}</a>', page, query, held)
-
-
-def _block(text: str | None) -> str:
-    """Return a text of several lines as it is, or a dash where there is none."""
-    style = "font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere"
-    return format_html('<div style="{}">{}</div>', style, text or "-")

@@ -12,7 +12,7 @@ class PartisanConfig(AppConfig):
 
     def ready(self) -> None:
         from django_partisan import checks  # noqa: F401 - importing it registers them
-        from django_partisan.telemetry.setup.application import watch_application
+        from django_partisan.telemetry.setup.application import set_up_application
 
-        watch_application()
+        set_up_application()
         registry.autodiscover()

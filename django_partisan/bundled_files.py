@@ -1,6 +1,6 @@
-"""What travels with the package for other programs: dashboards and alerts, log shipping.
+"""Files that the package ships for other programs: dashboards and alerts, log shipping.
 
-In an installed package it lies in ``_shipped``; in a checkout, at the root of the repository.
+In an installed package they are in ``_shipped``; in a checkout, at the root of the repository.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
         "rsyslog",
     ),
 }
-"""The files and folders of each that are shipped; builders and tests of ours stay behind."""
+"""The files and folders of each that are shipped; builders and tests are not."""
 
 
 class CannotExport(PartisanError):
-    """The shipped files are not there, or must not be written; the message says which."""
+    """The shipped files are missing, or must not be written; the message says which."""
 
 
 def folder_of(what: str, package: Path = PACKAGE) -> Path:
@@ -42,7 +42,7 @@ def folder_of(what: str, package: Path = PACKAGE) -> Path:
         if all((folder / part).exists() for part in PARTS[what]):
             return folder
     raise CannotExport(
-        f"The files of {what} are not where they should be ({candidates[0]}). Install the package anew."
+        f"The files of {what} are not where they should be ({candidates[0]}). Reinstall the package."
     )
 
 
@@ -58,7 +58,7 @@ def files_of(what: str, folder: Path) -> Iterator[Path]:
 def export(what: str, target: Path, force: bool = False) -> list[Path]:
     """Write the files of ``what`` below ``target``, and a manifest; return their relative paths.
 
-    Raises ``CannotExport``, having written nothing, if a file there is another and ``force`` is not given.
+    Raises ``CannotExport``, having written nothing, if a file there differs and ``force`` is not given.
     """
     folder = folder_of(what)
     paths = list(files_of(what, folder))
@@ -78,12 +78,9 @@ def export(what: str, target: Path, force: bool = False) -> list[Path]:
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """Return what ``export()`` noted in a folder, or ``None`` if nothing was exported there."""
-    try:
-        noted: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return noted
+    """Return the manifest of an exported folder, or ``None`` if nothing was exported there."""
+    path = folder / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def digest_of(path: Path) -> str:

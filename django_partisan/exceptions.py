@@ -39,7 +39,15 @@ class WrongSetting(PartisanError, ValueError):
 
 
 class CannotStart(PartisanError):
-    """``start_partisan`` refuses to serve; the message says why and what to do."""
+    """``start_partisan`` refuses to serve; the message says why and what to do.
+
+    ``problem`` and ``cure`` are the two parts of the message, where they are known apart.
+    """
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        super().__init__(f"{problem} {cure}".rstrip())
+        self.problem = problem
+        self.cure = cure
 
 
 class ClaimLost(PartisanError):

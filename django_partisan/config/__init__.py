@@ -1,1 +1,1 @@
-"""Values a processor class is configured with."""
+"""Every setting of the library, and the values a processor class is configured with."""

@@ -1,33 +1,30 @@
-"""The settings of logs, spans and metrics: names, defaults, what is allowed.
+"""The settings of logs, spans and metrics.
 
-``PARTISAN_OBSERVABILITY`` is one dict, read when used. A manager hands its workers the values it
-resolved (``resolved()``, ``adopt()``), so that both see the same.
+``PARTISAN_OBSERVABILITY`` is one dict, read when used. A manager hands the values it resolved to its
+workers (``resolved()``, ``adopt()``), so that both use the same.
 """
 
 import itertools
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from django.conf import settings
 
-from django_partisan.config.queues import Key, Problem, queue_names
-from django_partisan.exceptions import WrongSetting
+from django_partisan.config.problems import SHARED_PORT, WRONG_OBSERVABILITY, Problem, refuse
+from django_partisan.config.queues import queue_names
+from django_partisan.config.validation import BOOLEAN, Rule, Setting, integer, one_of, or_none, seconds
 
 SETTING: Final = "PARTISAN_OBSERVABILITY"
 
 PROPAGATION_LINK: Final = "link"
 PROPAGATION_CHILD: Final = "child"
-PROPAGATION_NONE: Final = "none"
-PROPAGATIONS: Final = (PROPAGATION_LINK, PROPAGATION_CHILD, PROPAGATION_NONE)
+PROPAGATIONS: Final = (PROPAGATION_LINK, PROPAGATION_CHILD, "none")
 
 NAMING_QUEUE: Final = "queue"
-NAMING_PROCESSOR: Final = "processor"
 
 DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 WAIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600)
-CARRIED: Final = ("request_id", "user_id", "correlation_id")
 REDACTED: Final = (
     "password",
     "passwd",
@@ -42,87 +39,119 @@ REDACTED: Final = (
     "session",
     "credential",
 )
-LINE_BYTES_MIN: Final = 2048
-
-_Accepts = tuple[Callable[[Any], bool], str]
-
-
-def _is_int(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: Any, least: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
-
-
-def _is_port(value: Any) -> bool:
-    return value is None or (_is_int(value, 0) and value <= 65535)
 
 
 def _is_port_by_queue(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return all(isinstance(queue, str) and _is_port(port) for queue, port in value.items())
-    return _is_port(value)
+        return all(isinstance(queue, str) and _PORT.accepts(port) for queue, port in value.items())
+    return _PORT.accepts(value)
 
 
 def _are_buckets(value: Any) -> bool:
-    if not isinstance(value, list | tuple) or not value:
-        return False
-    if not all(_is_number(bound, 0) and bound > 0 for bound in value):
-        return False
-    return all(low < high for low, high in itertools.pairwise(value))
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(_SECONDS.accepts(bound) and bound > 0 for bound in value)
+        and all(low < high for low, high in itertools.pairwise(value))
+    )
 
 
 def _are_names(value: Any) -> bool:
-    sequence = isinstance(value, list | tuple | set | frozenset)
-    return sequence and all(isinstance(name, str) and name for name in value)
+    return isinstance(value, list | tuple | set | frozenset) and all(
+        isinstance(name, str) and name for name in value
+    )
 
 
-def _is_path(value: Any) -> bool:
-    return value is None or (isinstance(value, str | os.PathLike) and bool(os.fspath(value)))
+_SECONDS: Final = seconds(0)
+_PORT: Final = or_none(Rule(lambda value: integer(0).accepts(value) and value <= 65535, "a port"))
+_BUCKETS: Final = Rule(_are_buckets, "a list or tuple of rising numbers of seconds above 0")
+_NAMES: Final = Rule(_are_names, "a list or tuple of non-empty strings")
 
-
-def _int_from(least: int) -> _Accepts:
-    return lambda value: _is_int(value, least), f"an integer, at least {least}"
-
-
-def _seconds_from(least: float) -> _Accepts:
-    return lambda value: _is_number(value, least), f"a number of seconds, at least {least}"
-
-
-def _one_of(*words: str) -> _Accepts:
-    return lambda value: isinstance(value, str) and value in words, "one of " + ", ".join(map(repr, words))
-
-
-_BOOLEAN: _Accepts = (lambda value: isinstance(value, bool), "True or False")
-_NAMES: _Accepts = (_are_names, "a list or tuple of non-empty strings")
-_BUCKETS: _Accepts = (_are_buckets, "a list or tuple of rising numbers of seconds above 0")
-_HOST: _Accepts = (lambda value: isinstance(value, str) and bool(value), "a host name or address to bind")
-_PORT: _Accepts = (_is_port_by_queue, "a port from 0 to 65535, None, or a dict of queue names and ports")
-_PATH: _Accepts = (_is_path, "a path, or None")
-
-KEYS: Final[Mapping[str, Key]] = {
-    "METRICS_PORT": Key(None, *_PORT),
-    "METRICS_HOST": Key("127.0.0.1", *_HOST),
-    "METRICS_TOKEN_FILE": Key(None, *_PATH),
-    "METRICS_REQUIRED": Key(True, *_BOOLEAN),
-    "METRICS_MAX_SERIES": Key(10_000, *_int_from(0)),
-    "METRICS_MAX_ERROR_TYPES": Key(20, *_int_from(0)),
-    "DURATION_BUCKETS": Key(DURATION_BUCKETS, *_BUCKETS),
-    "WAIT_BUCKETS": Key(WAIT_BUCKETS, *_BUCKETS),
-    "METRICS_DB_TIMEOUT": Key(2, *_seconds_from(0.01)),
-    "METRICS_DB_MIN_INTERVAL": Key(5, *_seconds_from(0)),
-    "METRICS_DB_MAX_AGE": Key(60, *_seconds_from(0)),
-    "CLIENT_METRICS": Key(False, *_BOOLEAN),
-    "TRACE_PROPAGATION": Key(PROPAGATION_LINK, *_one_of(*PROPAGATIONS)),
-    "SPAN_NAMING": Key(NAMING_QUEUE, *_one_of(NAMING_QUEUE, NAMING_PROCESSOR)),
-    "TRACE_CLAIMS": Key(True, *_BOOLEAN),
-    "TRACE_SETTLES": Key(False, *_BOOLEAN),
-    "CARRY_CONTEXT": Key(CARRIED, *_NAMES),
-    "TELEMETRY_SHUTDOWN_TIMEOUT": Key(5, *_seconds_from(0)),
-    "LOG_TASK_ARGS": Key(False, *_BOOLEAN),
-    "REDACT_KEYS": Key(REDACTED, *_NAMES),
-    "LOG_MAX_LINE_BYTES": Key(4000, *_int_from(LINE_BYTES_MIN)),
+KEYS: Final[Mapping[str, Setting]] = {
+    "METRICS_PORT": Setting(
+        None,
+        Rule(_is_port_by_queue, "a port from 0 to 65535, None, or a dict of queue names and ports"),
+        "Serve metrics and probes on this port; 0: any free port, which is logged; `None`: off. "
+        "A dict gives each queue its own port.",
+        int,
+    ),
+    "METRICS_HOST": Setting(
+        "127.0.0.1",
+        Rule(lambda value: isinstance(value, str) and bool(value), "a host name or address to bind"),
+        "Address to serve metrics on. Change it if Prometheus runs on another host.",
+        str,
+    ),
+    "METRICS_TOKEN_FILE": Setting(
+        None,
+        or_none(
+            Rule(lambda value: isinstance(value, str | os.PathLike) and bool(os.fspath(value)), "a path")
+        ),
+        "File with the bearer token that `/metrics` requires; the probes stay open.",
+        str,
+    ),
+    "METRICS_REQUIRED": Setting(
+        True, BOOLEAN, "Refuse to start if metrics cannot be served; `False`: log it and run without metrics."
+    ),
+    "METRICS_MAX_SERIES": Setting(
+        10_000,
+        integer(0),
+        "How many label sets are added at most to those that exist from the start; "
+        "further ones are counted as `_other`.",
+    ),
+    "METRICS_MAX_ERROR_TYPES": Setting(
+        20,
+        integer(0),
+        "How many error types are counted at most for each processor; further ones are counted as `_other`.",
+    ),
+    "DURATION_BUCKETS": Setting(
+        DURATION_BUCKETS, _BUCKETS, "Upper bounds of `partisan_task_duration_seconds`, in seconds."
+    ),
+    "WAIT_BUCKETS": Setting(
+        WAIT_BUCKETS, _BUCKETS, "Upper bounds of `partisan_task_queue_wait_seconds`, in seconds."
+    ),
+    "METRICS_DB_TIMEOUT": Setting(
+        2,
+        seconds(0.01),
+        "How long a scrape waits for the figures from the database, in seconds. "
+        "Keep it below the scrape timeout of Prometheus.",
+    ),
+    "METRICS_DB_MIN_INTERVAL": Setting(
+        5, _SECONDS, "Shortest time between two queries for the figures from the database, in seconds."
+    ),
+    "METRICS_DB_MAX_AGE": Setting(
+        60, _SECONDS, "How long the last figures are served if the database does not answer, in seconds."
+    ),
+    "CLIENT_METRICS": Setting(
+        False,
+        BOOLEAN,
+        "Count enqueues in the application's processes too, in the default registry of prometheus-client.",
+    ),
+    "TRACE_PROPAGATION": Setting(
+        PROPAGATION_LINK,
+        one_of(*PROPAGATIONS),
+        "Whether a run's span is linked to the span that enqueued the task, is its child, or is neither. "
+        "A processor can override it.",
+    ),
+    "SPAN_NAMING": Setting(
+        NAMING_QUEUE, one_of(NAMING_QUEUE, "processor"), "Name spans by queue or by processor."
+    ),
+    "TRACE_CLAIMS": Setting(True, BOOLEAN, "Create a span for each claim that found tasks."),
+    "TRACE_SETTLES": Setting(False, BOOLEAN, "Create a span for each settle statement."),
+    "CARRY_CONTEXT": Setting(
+        ("request_id", "user_id", "correlation_id"),
+        _NAMES,
+        "Context variables of structlog that are stored with a task and bound while it runs.",
+    ),
+    "TELEMETRY_SHUTDOWN_TIMEOUT": Setting(
+        5, _SECONDS, "How long a process that ends waits until its telemetry is exported, in seconds."
+    ),
+    "LOG_TASK_ARGS": Setting(
+        False, BOOLEAN, "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB."
+    ),
+    "REDACT_KEYS": Setting(REDACTED, _NAMES, "Hide the values of keys that contain one of these words."),
+    "LOG_MAX_LINE_BYTES": Setting(
+        4000, integer(2048), "Longest line that the library's own log handler writes, in bytes."
+    ),
 }
 
 _adopted: Mapping[str, Any] | None = None
@@ -131,13 +160,16 @@ _adopted: Mapping[str, Any] | None = None
 def value(key: str) -> Any:
     """Return the setting ``key`` as it is now, or its default.
 
-    Raises ``WrongSetting`` naming place, value and what was expected.
+    Raises ``WrongSetting`` naming place, value and what is expected.
     """
     if _adopted is not None:
         return _adopted[key]  # checked by the process that resolved it
-    found = _given().get(key, KEYS[key].default)
-    if not KEYS[key].accepts(found):
-        raise WrongSetting(str(_problem(key, found)))
+    given = getattr(settings, SETTING, {})
+    if not isinstance(given, Mapping):
+        refuse([_wrong_shape(given)])
+    found = given.get(key, KEYS[key].default)
+    if not KEYS[key].rule.accepts(found):
+        refuse(_problems_of_value(key, found))
     return found
 
 
@@ -156,56 +188,45 @@ def resolved() -> dict[str, Any]:
 
 
 def adopt(values: Mapping[str, Any] | None) -> None:
-    """Have ``values`` of another process's ``resolved()`` win over this one's settings."""
+    """Use ``values``, another process's ``resolved()``, instead of this process's settings."""
     global _adopted
     _adopted = values
 
 
 def problems() -> Iterator[Problem]:
-    """Yield every unknown key and every wrong value."""
+    """Yield every unknown key, every wrong value, and every unknown queue of ``METRICS_PORT``."""
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
-        yield Problem(SETTING, given, "a dict of settings")
+        yield _wrong_shape(given)
         return
     for key, found in given.items():
-        if key not in KEYS:
-            yield Problem(f"A key of {SETTING}", key, "one of " + ", ".join(KEYS))
-        elif not KEYS[key].accepts(found):
-            yield _problem(key, found)
-        elif key == "METRICS_PORT" and isinstance(found, Mapping):
-            yield from _unknown_queues(found)
+        if key in KEYS:
+            yield from _problems_of_value(key, found)
+        else:
+            yield Problem(WRONG_OBSERVABILITY, f"A key of {SETTING}", key, "one of " + ", ".join(KEYS))
+    ports, known = given.get("METRICS_PORT"), queue_names()
+    for queue in ports if isinstance(ports, Mapping) else ():
+        if isinstance(queue, str) and queue not in known:
+            expected = "one of " + ", ".join(map(repr, known))
+            yield Problem(WRONG_OBSERVABILITY, f"A queue of {SETTING}['METRICS_PORT']", queue, expected)
 
 
 def shared_ports() -> Iterator[Problem]:
     """Yield, for a warning, every metrics port that two queues would have to share on one host."""
-    ports = value("METRICS_PORT")
     by_port: dict[int, list[str]] = {}
     for queue in queue_names():
-        port = ports.get(queue) if isinstance(ports, Mapping) else ports
+        port = metrics_port(queue)
         if port:  # 0 is any free port, and None is none
             by_port.setdefault(port, []).append(queue)
     for port, queues in by_port.items():
         if len(queues) > 1:
-            listed = " and ".join(map(repr, queues))
-            yield Problem(
-                f"{SETTING}['METRICS_PORT'] of the queues {listed}", port, "a port of its own for each"
-            )
+            place = f"{SETTING}['METRICS_PORT'] of the queues {' and '.join(map(repr, queues))}"
+            yield Problem(SHARED_PORT, place, port, "a port of its own for each")
 
 
-def _given() -> Mapping[str, Any]:
-    given = getattr(settings, SETTING, {})
-    if not isinstance(given, Mapping):
-        raise WrongSetting(str(Problem(SETTING, given, "a dict of settings")))
-    return given
+def _wrong_shape(given: Any) -> Problem:
+    return Problem(WRONG_OBSERVABILITY, SETTING, given, "a dict of settings")
 
 
-def _problem(key: str, found: Any) -> Problem:
-    return Problem(f"{SETTING}[{key!r}]", found, KEYS[key].expected)
-
-
-def _unknown_queues(ports: Mapping[str, Any]) -> Iterator[Problem]:
-    known = queue_names()
-    for queue in ports:
-        if queue not in known:
-            expected = "one of " + ", ".join(map(repr, known))
-            yield Problem(f"A queue of {SETTING}['METRICS_PORT']", queue, expected)
+def _problems_of_value(key: str, found: Any) -> Iterator[Problem]:
+    return KEYS[key].problems(WRONG_OBSERVABILITY, f"{SETTING}[{key!r}]", found)

@@ -1,6 +1,6 @@
-"""What a processor class says about its errors and its postpones."""
+"""The rules of a processor class for its errors and its postpones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,14 @@ from django_partisan.config.const import (
     DELAY_STRATEGY_CONSTANT,
     DELAY_STRATEGY_INCREMENTAL,
 )
+from django_partisan.config.validation import Rule, integer, one_of, or_none, seconds
 
 
 @dataclass(frozen=True)
 class ErrorsHandleConfig:
     """Say which errors of a run lead to a retry, how often, and after what pause.
 
-    ``retry_pause`` is in seconds. Raises ``ValueError`` for a value that cannot work.
+    ``retry_pause`` is in seconds. Raises ``ValueError`` for a value that is not accepted.
     """
 
     retry_on_errors: Sequence[type[BaseException]]
@@ -24,21 +25,22 @@ class ErrorsHandleConfig:
     retry_pause_strategy: str = DELAY_STRATEGY_CONSTANT
 
     def __post_init__(self) -> None:
-        errors = self.retry_on_errors
-        if not _is_list_of_exception_classes(errors):
-            _refuse(self, "retry_on_errors", errors, "a non-empty list or tuple of exception classes")
-        if not _is_int(self.retries_count) or self.retries_count < 1:
-            _refuse(self, "retries_count", self.retries_count, "an integer, at least 1")
-        if not _is_number(self.retry_pause) or self.retry_pause < 0:
-            _refuse(self, "retry_pause", self.retry_pause, "a number of seconds, at least 0")
-        if self.retry_pause_strategy not in DELAY_STRATEGIES:
-            allowed = " or ".join(map(repr, DELAY_STRATEGIES))
-            _refuse(self, "retry_pause_strategy", self.retry_pause_strategy, allowed)
-        # A tuple cannot change behind our back, and is what ``isinstance`` takes.
-        object.__setattr__(self, "retry_on_errors", tuple(errors))
+        _validate(
+            self,
+            {
+                "retry_on_errors": Rule(
+                    _are_exception_classes, "a non-empty list or tuple of exception classes"
+                ),
+                "retries_count": integer(1),
+                "retry_pause": seconds(0),
+                "retry_pause_strategy": one_of(*DELAY_STRATEGIES),
+            },
+        )
+        # The list that was passed can change later; a tuple cannot, and is what ``isinstance`` takes.
+        object.__setattr__(self, "retry_on_errors", tuple(self.retry_on_errors))
 
     def covers(self, error: BaseException) -> bool:
-        """Tell whether ``error`` is one that leads to a retry."""
+        """Return whether ``error`` leads to a retry."""
         return isinstance(error, tuple(self.retry_on_errors))
 
     def pause_before(self, retry: int) -> float:
@@ -50,32 +52,25 @@ class ErrorsHandleConfig:
 
 @dataclass(frozen=True)
 class PostponeConfig:
-    """Say how many times a task may be postponed; ``None`` means for ever.
+    """Say how many times a task may be postponed; ``None`` means no limit.
 
-    Raises ``ValueError`` for a value that cannot work.
+    Raises ``ValueError`` for a value that is not accepted.
     """
 
     max_postpones: int | None
 
     def __post_init__(self) -> None:
-        limit = self.max_postpones
-        if limit is not None and (not _is_int(limit) or limit < 0):
-            _refuse(self, "max_postpones", limit, "an integer, at least 0, or None for no limit")
+        _validate(self, {"max_postpones": or_none(integer(0), " for no limit")})
 
 
-def _refuse(config: object, field: str, value: object, expected: str) -> None:
-    raise ValueError(f"{type(config).__name__}.{field} is {value!r}; expected {expected}.")
+def _validate(config: object, rules: Mapping[str, Rule]) -> None:
+    for field, rule in rules.items():
+        value = getattr(config, field)
+        if not rule.accepts(value):
+            raise ValueError(f"{type(config).__name__}.{field} is {value!r}; expected {rule.expected}.")
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_int(value) or (isinstance(value, float) and value == value and value != float("inf"))
-
-
-def _is_list_of_exception_classes(value: Any) -> bool:
+def _are_exception_classes(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) > 0

@@ -1,21 +1,124 @@
-"""The settings of each queue: names, defaults, what is allowed, and where a value comes from.
+"""The settings of each queue: what they are, and where a value comes from.
 
-A key is looked up in ``PARTISAN_CONFIG[queue]``, then (if it existed before version 2) as a flat
-setting of that name, then here. ``PARTISAN_CONFIG`` is read when used, never cached.
+A key is looked up in ``PARTISAN_CONFIG[queue]``, then (if version 1 had it) as a flat setting of that
+name; then its default is used. Settings are read when used, never cached.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
+from django_partisan.config.problems import (
+    MIN_ABOVE_MAX,
+    UNKNOWN_KEY,
+    WRONG_QUEUE_NAME,
+    WRONG_SHAPE,
+    WRONG_VALUE,
+    Problem,
+    refuse,
+)
+from django_partisan.config.validation import BOOLEAN, Setting, integer, or_none, seconds
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 
-DEFAULT_QUEUE = "default"
-QUEUE_NAME_MAX_LENGTH = 50
-LEASE_SECONDS_MIN = 3
+DEFAULT_QUEUE: Final = "default"
+QUEUE_NAME_MAX_LENGTH: Final = 50
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which affinity or a container may limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # pragma: no cover: macOS has no affinity
+
+
+KEYS: Final[Mapping[str, Setting]] = {
+    "MIN_QUEUE_SIZE": Setting(
+        2,
+        integer(0),
+        "Refill the buffer when it holds this many tasks or fewer. Raise it if workers wait between claims.",
+        int,
+        flat=True,
+    ),
+    "MAX_QUEUE_SIZE": Setting(
+        10,
+        integer(1),
+        "Hold at most this many claimed, unstarted tasks. Raise it if tasks take only milliseconds.",
+        int,
+        flat=True,
+    ),
+    "CHECKS_BEFORE_CLEANUP": Setting(
+        50,
+        integer(1),
+        "Check the claiming connection after this many claims, and close it if it is too old or broken.",
+        int,
+        flat=True,
+    ),
+    "WORKERS_COUNT": Setting(
+        usable_cores,
+        integer(1),
+        "Number of worker processes. Raise it if tasks mostly wait for other systems.",
+        int,
+        flat=True,
+    ),
+    "SLEEP_DELAY_SECONDS": Setting(
+        2,
+        seconds(0.01),
+        "Look for due tasks after this many seconds without a notification. Lower it if `LISTEN` is `False`.",
+        float,
+        flat=True,
+    ),
+    "TASKS_PER_WORKER_INSTANCE": Setting(
+        None,
+        or_none(integer(1)),
+        "Replace a worker process after this many tasks; `None`: never. Set it if tasks leak memory.",
+        flat=True,
+    ),
+    "DELETE_TASKS_ON_COMPLETE": Setting(
+        False,
+        BOOLEAN,
+        "Delete the row of a completed task instead of keeping it as `finished`.",
+        flat=True,
+    ),
+    "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
+        5, seconds(0), "Delay of a `PostponeTask()` without seconds, in seconds.", flat=True
+    ),
+    "DEFAULT_POSTPONES_COUNT": Setting(
+        15,
+        or_none(integer(0)),
+        "How many times a task may be postponed before it fails; `None`: no limit.",
+        flat=True,
+    ),
+    "LEASE_SECONDS": Setting(
+        30,
+        seconds(3),
+        "A manager is considered dead after this many seconds without a heartbeat. "
+        "Heartbeats are sent every third of it.",
+    ),
+    "MAX_CRASHES": Setting(
+        3, integer(1), "How many times a task is run again after its worker died. After that it fails."
+    ),
+    "LISTEN": Setting(
+        True,
+        BOOLEAN,
+        "Wake the manager by `LISTEN`/`NOTIFY`. "
+        "Set it to `False` behind a pooler in transaction mode; then only `SLEEP_DELAY_SECONDS` counts.",
+    ),
+    "STOP_TIMEOUT_SECONDS": Setting(
+        None,
+        or_none(seconds(0)),
+        "End running tasks by force after this many seconds of draining; `None`: wait until they finish.",
+        float,
+    ),
+    "PRELOAD": Setting(
+        True,
+        BOOLEAN,
+        "Load Django and the processors once, before workers are forked. "
+        "Set it to `False` if your code must be loaded in each worker.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -39,91 +142,9 @@ class QueueConfig:
     preload: bool
 
 
-@dataclass(frozen=True)
-class Key:
-    """One settings key: its default, whether a flat setting may give it, and what it accepts."""
-
-    default: Any
-    accepts: Callable[[Any], bool]
-    expected: str
-    flat: bool = True
-
-
-WRONG_SHAPE = "wrong shape"
-WRONG_QUEUE_NAME = "wrong queue name"
-UNKNOWN_KEY = "unknown key"
-WRONG_VALUE = "wrong value"
-MIN_ABOVE_MAX = "MIN above MAX"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A wrong setting: where it stands, what it is, what was expected, and which kind of wrong it is."""
-
-    place: str
-    value: Any
-    expected: str
-    kind: str = WRONG_VALUE
-
-    def __str__(self) -> str:
-        return f"{self.place} is {self.value!r}; expected {self.expected}."
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use, which affinity or a container may narrow."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # pragma: no cover: macOS has no affinity
-
-
-def _is_int(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_seconds(value: Any, least: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < float("inf")
-
-
-def _int_from(least: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: _is_int(value, least), f"an integer, at least {least}"
-
-
-def _int_or_none_from(least: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value is None or _is_int(value, least), f"an integer, at least {least}, or None"
-
-
-def _seconds_from(least: float) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: _is_seconds(value, least), f"a number of seconds, at least {least}"
-
-
-_BOOLEAN: tuple[Callable[[Any], bool], str] = (lambda value: isinstance(value, bool), "True or False")
-_SECONDS_OR_NONE: tuple[Callable[[Any], bool], str] = (
-    lambda value: value is None or _is_seconds(value, 0),
-    "a number of seconds, at least 0, or None to wait as long as it takes",
-)
-
-KEYS: Mapping[str, Key] = {
-    "MIN_QUEUE_SIZE": Key(2, *_int_from(0)),
-    "MAX_QUEUE_SIZE": Key(10, *_int_from(1)),
-    "CHECKS_BEFORE_CLEANUP": Key(50, *_int_from(1)),
-    "WORKERS_COUNT": Key(usable_cores, *_int_from(1)),
-    "SLEEP_DELAY_SECONDS": Key(2, *_seconds_from(0.01)),
-    "TASKS_PER_WORKER_INSTANCE": Key(None, *_int_or_none_from(1)),
-    "DELETE_TASKS_ON_COMPLETE": Key(False, *_BOOLEAN),
-    "DEFAULT_POSTPONE_DELAY_SECONDS": Key(5, *_seconds_from(0)),
-    "DEFAULT_POSTPONES_COUNT": Key(15, *_int_or_none_from(0)),
-    "LEASE_SECONDS": Key(30, *_seconds_from(LEASE_SECONDS_MIN), flat=False),
-    "MAX_CRASHES": Key(3, *_int_from(1), flat=False),
-    "LISTEN": Key(True, *_BOOLEAN, flat=False),
-    "STOP_TIMEOUT_SECONDS": Key(None, *_SECONDS_OR_NONE, flat=False),
-    "PRELOAD": Key(True, *_BOOLEAN, flat=False),
-}
-
-
 def queue_names() -> list[str]:
     """Return the queues that exist: those of ``PARTISAN_CONFIG``, and ``default`` always."""
-    configured = getattr(settings, "PARTISAN_CONFIG", {})
-    names = list(configured) if isinstance(configured, Mapping) else []
+    names = list(_configured())
     return names if DEFAULT_QUEUE in names else [DEFAULT_QUEUE, *names]
 
 
@@ -149,70 +170,74 @@ def check_queue_name(name: str) -> None:
 def queue_config(name: str = DEFAULT_QUEUE, **overrides: Any) -> QueueConfig:
     """Return the resolved settings of queue ``name``; ``overrides`` (by field) win over all.
 
-    Raises ``UnknownQueue``, or ``WrongSetting`` naming every value that cannot work.
+    Raises ``UnknownQueue``, or ``WrongSetting`` naming every value that is not accepted.
     """
     check_queue_name(name)
-    values = {key.lower(): _value_of(name, key)[1] for key in KEYS}
-    values.update(overrides)
-    wrong = [*_problems_of_queue(name, overrides), *_problems_of_shape()]
-    if wrong:
-        raise WrongSetting(" ".join(map(str, wrong)))
-    return QueueConfig(queue=name, **{field.name: values[field.name] for field in fields(QueueConfig)[1:]})
+    found = {key: _look_up(name, key) for key in KEYS}
+    found.update((field.upper(), (f"--{field}", value)) for field, value in overrides.items())
+    refuse([*_problems_of_values(found), *_problems_of_shape()])
+    return QueueConfig(
+        name, **{field.name: found[field.name.upper()][1] for field in fields(QueueConfig)[1:]}
+    )
 
 
 def queue_value(name: str, key: str) -> Any:
     """Return one setting of queue ``name``."""
-    return _value_of(name, key)[1]
+    return _look_up(name, key)[1]
 
 
 def problems() -> Iterator[Problem]:
-    """Yield every wrong setting of every queue."""
+    """Yield every wrong setting of every queue; a wrong flat setting only once."""
     yield from _problems_of_shape()
-    told: set[str] = set()
-    for name in queue_names():
-        for problem in _problems_of_queue(name, {}):
-            if str(problem) not in told:  # a flat setting is wrong once, not once for each queue
-                told.add(str(problem))
-                yield problem
+    of_values = (
+        problem
+        for name in queue_names()
+        for problem in _problems_of_values({key: _look_up(name, key) for key in KEYS})
+    )
+    yield from {str(problem): problem for problem in of_values}.values()
 
 
-def _value_of(queue: str, key: str) -> tuple[str, Any]:
+def _configured() -> Mapping[Any, Any]:
+    configured: Any = getattr(settings, "PARTISAN_CONFIG", {})
+    return configured if isinstance(configured, Mapping) else {}
+
+
+def _look_up(queue: str, key: str) -> tuple[str, Any]:
     """Return where the value of ``key`` for ``queue`` comes from, and the value."""
-    spec = KEYS[key]
-    configured = getattr(settings, "PARTISAN_CONFIG", {})
-    own = configured.get(queue) if isinstance(configured, Mapping) else None
+    setting = KEYS[key]
+    own = _configured().get(queue)
     if isinstance(own, Mapping) and key in own:
         return f"PARTISAN_CONFIG[{queue!r}][{key!r}]", own[key]
-    if spec.flat and hasattr(settings, key):
+    if setting.flat and hasattr(settings, key):
         return key, getattr(settings, key)
-    return f"the default of {key}", spec.default() if callable(spec.default) else spec.default
+    return f"the default of {key}", setting.default() if callable(setting.default) else setting.default
 
 
 def _problems_of_shape() -> Iterator[Problem]:
     configured = getattr(settings, "PARTISAN_CONFIG", {})
     if not isinstance(configured, Mapping):
-        yield Problem("PARTISAN_CONFIG", configured, "a dict of queue names and their settings", WRONG_SHAPE)
-        return
-    for name, own in configured.items():
+        yield Problem(WRONG_SHAPE, "PARTISAN_CONFIG", configured, "a dict of queue names and their settings")
+    for name, own in _configured().items():
         if not isinstance(name, str) or not 1 <= len(name) <= QUEUE_NAME_MAX_LENGTH:
             expected = f"queue names of 1 to {QUEUE_NAME_MAX_LENGTH} characters"
-            yield Problem("A key of PARTISAN_CONFIG", name, expected, WRONG_QUEUE_NAME)
+            yield Problem(WRONG_QUEUE_NAME, "A key of PARTISAN_CONFIG", name, expected)
         if not isinstance(own, Mapping):
-            yield Problem(f"PARTISAN_CONFIG[{name!r}]", own, "a dict of settings", WRONG_SHAPE)
+            yield Problem(WRONG_SHAPE, f"PARTISAN_CONFIG[{name!r}]", own, "a dict of settings")
             continue
         for key in own:
             if key not in KEYS:
                 place = f"A key of PARTISAN_CONFIG[{name!r}]"
-                yield Problem(place, key, "one of " + ", ".join(KEYS), UNKNOWN_KEY)
+                yield Problem(UNKNOWN_KEY, place, key, "one of " + ", ".join(KEYS))
 
 
-def _problems_of_queue(queue: str, overrides: Mapping[str, Any]) -> Iterator[Problem]:
-    found = {key: _value_of(queue, key) for key in KEYS}
-    for field, value in overrides.items():
-        found[field.upper()] = (f"--{field}", value)
-    for key, (place, value) in found.items():
-        if not KEYS[key].accepts(value):
-            yield Problem(place, value, KEYS[key].expected)
+def _problems_of_values(found: Mapping[str, tuple[str, Any]]) -> Iterator[Problem]:
+    wrong = [
+        problem
+        for key, (place, value) in found.items()
+        for problem in KEYS[key].problems(WRONG_VALUE, place, value)
+    ]
+    yield from wrong
     (low_place, low), (high_place, high) = found["MIN_QUEUE_SIZE"], found["MAX_QUEUE_SIZE"]
-    if _is_int(low, 0) and _is_int(high, 1) and low > high:
-        yield Problem(low_place, low, f"at most {high}, which is {high_place}", MIN_ABOVE_MAX)
+    sizes_are_right = not {low_place, high_place} & {problem.place for problem in wrong}
+    if sizes_are_right and low > high:
+        yield Problem(MIN_ABOVE_MAX, low_place, low, f"at most {high}, which is {high_place}")

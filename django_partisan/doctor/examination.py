@@ -1,6 +1,6 @@
-"""The examination: every check in order, each on its own, so that one that breaks hides no other."""
+"""Run every check in order, each on its own, so that one that breaks hides no other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from django_partisan.doctor import (
@@ -10,7 +10,6 @@ from django_partisan.doctor import (
     log_lines,
     managers,
     metrics_port,
-    migrations,
     notifications,
     rules,
     settings,
@@ -18,48 +17,46 @@ from django_partisan.doctor import (
 )
 from django_partisan.doctor.finding import ERROR, SKIPPED, Finding
 from django_partisan.doctor.subject import Subject
+from django_partisan.exceptions import CannotStart
 
 
 class Check(NamedTuple):
-    """A check, and those that must not have found an error before it has a chance."""
+    """A check, and the checks that it needs to be without errors."""
 
-    name: str
     look: Callable[[Subject], Iterator[Finding]]
     needs: tuple[str, ...] = ()
 
 
-CHECKS: Final = (
-    Check(settings.NAME, settings.look),
-    Check(database.NAME, database.look),
-    Check(migrations.NAME, migrations.look, (database.NAME,)),
-    Check(notifications.NAME, notifications.look, (database.NAME,)),
-    Check(clock.NAME, clock.look, (database.NAME,)),
-    Check(managers.NAME, managers.look, (database.NAME, migrations.NAME)),
-    Check(host.NAME, host.look),
-    Check(log_lines.NAME, log_lines.look),
-    Check(traces.NAME, traces.look),
-    Check(metrics_port.NAME, metrics_port.look),
-    Check(rules.NAME, rules.look),
-)
+CHECKS: Final[Mapping[str, Check]] = {
+    "settings": Check(settings.look),
+    "database": Check(database.look),
+    "migrations": Check(database.look_at_migrations, ("database",)),
+    "notifications": Check(notifications.look, ("database",)),
+    "clock": Check(clock.look, ("database",)),
+    "managers": Check(managers.look, ("database", "migrations")),
+    "host": Check(host.look),
+    "logs": Check(log_lines.look),
+    "traces": Check(traces.look),
+    "metrics": Check(metrics_port.look),
+    "rules": Check(rules.look),
+}
 
 
-def examine(subject: Subject) -> list[Finding]:
-    """Look at everything; never raises for what it finds."""
+def examine(subject: Subject, checks: Mapping[str, Check] = CHECKS) -> list[Finding]:
+    """Return the findings of all checks; raises nothing that a check raises."""
     findings: list[Finding] = []
-    for check in CHECKS:
-        ill = [name for name in check.needs if _is_ill(findings, name)]
-        if ill:
-            findings.append(Finding(check.name, SKIPPED, f"Not looked at: first cure {ill[0]}."))
-            continue
-        try:
-            findings.extend(check.look(subject))
-        except Exception as error:  # what is broken here must not hide what the other checks find
-            said = " ".join(str(error).split())
-            findings.append(
-                Finding(check.name, ERROR, f"Could not be looked at: {type(error).__name__}: {said}")
-            )
+    for name, check in checks.items():
+        broken = {finding.check for finding in findings if finding.status == ERROR}.intersection(check.needs)
+        skipped = [Finding(SKIPPED, f"Skipped: first correct {need}.") for need in sorted(broken)[:1]]
+        findings.extend(finding._replace(check=name) for finding in skipped or _findings_of(check, subject))
     return findings
 
 
-def _is_ill(findings: list[Finding], name: str) -> bool:
-    return any(finding.check == name and finding.status == ERROR for finding in findings)
+def _findings_of(check: Check, subject: Subject) -> Iterator[Finding]:
+    try:
+        yield from check.look(subject)
+    except CannotStart as error:
+        yield Finding(ERROR, error.problem, error.cure)
+    except Exception as error:  # what is broken here must not hide what the other checks find
+        reason = " ".join(str(error).split())
+        yield Finding(ERROR, f"The check failed: {type(error).__name__}: {reason}")

@@ -1,4 +1,4 @@
-"""Does a notification arrive, or does a pooler between us and PostgreSQL swallow it?"""
+"""Does a notification arrive, or does a pooler between us and PostgreSQL lose it?"""
 
 import select
 import time
@@ -16,46 +16,28 @@ from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import queues_notified
 
-NAME: Final = "notifications"
 WAIT_SECONDS: Final = 2.0
 CHANNEL_OF_DOCTOR: Final = f"{CHANNEL}_doctor"
-"""Not the managers' own: they would take what comes there for the name of a queue."""
+"""Not the managers' own: they would read the payload as the name of a queue."""
 
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Send a notification to ourselves, over a connection like the managers'."""
-    listens = queues.queue_value(subject.queue, "LISTEN")
     with closing(open_connection("doctor")) as listener, closing(open_connection("doctor")) as sender:
         execute(listener, f"LISTEN {CHANNEL_OF_DOCTOR}")
-        pooled = is_pooled(listener)
-        word = uuid.uuid4().hex
-        execute(sender, "SELECT pg_notify(%s, %s)", (CHANNEL_OF_DOCTOR, word))
-        arrived = hears(listener, word, WAIT_SECONDS)
+        payload = uuid.uuid4().hex
+        execute(sender, "SELECT pg_notify(%s, %s)", (CHANNEL_OF_DOCTOR, payload))
+        pooled = _is_pooled(listener)
         without_cursors = listener.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
-    if arrived:
-        yield _arrived(pooled, listens)
-        return
-    yield _lost(subject.queue, pooled, listens)
-    if pooled and not without_cursors:
-        yield Finding(
-            NAME,
-            WARNING,
-            "A pooler in transaction mode loses the cursors of QuerySet.iterator().",
-            "Set DISABLE_SERVER_SIDE_CURSORS to True in DATABASES.",
-        )
+        arrived = receives(listener, payload, WAIT_SECONDS)
+    yield from judge(subject.queue, arrived, pooled, without_cursors)
 
 
-def is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether something stands between: a pooler gives a process id of its own making."""
-    raw: Any = connection.connection
-    return bool(raw.info.backend_pid != fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
-
-
-def hears(connection: BaseDatabaseWrapper, word: str, seconds: float) -> bool:
-    """Wait for a notification that carries ``word``."""
+def receives(connection: BaseDatabaseWrapper, payload: str, seconds: float) -> bool:
+    """Wait until a notification with ``payload`` arrives; return whether it did in time."""
     raw: Any = connection.connection
     deadline = time.monotonic() + seconds
-    while word not in queues_notified(connection):
+    while payload not in queues_notified(connection):
         left = deadline - time.monotonic()
         if left <= 0:
             return False
@@ -63,23 +45,34 @@ def hears(connection: BaseDatabaseWrapper, word: str, seconds: float) -> bool:
     return True
 
 
-def _arrived(pooled: bool, listens: bool) -> Finding:
-    through = ", through a pooler in session mode" if pooled else ""
-    off = "" if listens else "; LISTEN is False, so nobody waits for it"
-    return Finding(NAME, FINE, f"A notification arrives{through}{off}.")
-
-
-def _lost(queue: str, pooled: bool, listens: bool) -> Finding:
+def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Iterator[Finding]:
+    """Yield what it means for a queue whether a notification arrived, through a pooler or not."""
+    listens = queues.queue_value(queue, "LISTEN")
+    if arrived:
+        through = ", through a pooler in session mode" if pooled else ""
+        unused = "" if listens else "; LISTEN is False, so no manager waits for it"
+        yield Finding(FINE, f"A notification arrives{through}{unused}.")
+        return
     delay = queues.queue_value(queue, "SLEEP_DELAY_SECONDS")
-    why = "a pooler in transaction mode stands between" if pooled else "something swallows it"
+    why = "a pooler in transaction mode stands between" if pooled else "the reason is not known"
     message = f"No notification arrives within {WAIT_SECONDS:g} s: {why}"
-    if not listens:
-        return Finding(
-            NAME, FINE, f"{message}. LISTEN is False, as it should be; managers look every {delay} s."
+    if listens:
+        yield Finding(
+            WARNING,
+            f"{message}. No task is lost, but one may wait for {delay} s (SLEEP_DELAY_SECONDS).",
+            "Connect managers to PostgreSQL without the pooler, or set LISTEN to False for this queue.",
         )
-    return Finding(
-        NAME,
-        WARNING,
-        f"{message}. No task is lost, but one may wait for {delay} s (SLEEP_DELAY_SECONDS).",
-        "Give managers a connection past the pooler, or set LISTEN to False for this queue.",
-    )
+    else:
+        yield Finding(FINE, f"{message}. LISTEN is False, as it should be; managers look every {delay} s.")
+    if pooled and not without_cursors:
+        yield Finding(
+            WARNING,
+            "A pooler in transaction mode loses the cursors of QuerySet.iterator().",
+            "Set DISABLE_SERVER_SIDE_CURSORS to True in DATABASES.",
+        )
+
+
+def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a pooler stands between: it gives a process id of its own."""
+    raw: Any = connection.connection
+    return bool(raw.info.backend_pid != fetch_all(connection, "SELECT pg_backend_pid()")[0][0])

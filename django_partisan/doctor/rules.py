@@ -11,39 +11,40 @@ from django_partisan.doctor.subject import Subject
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import HISTOGRAM
 
-NAME: Final = "rules"
 GRAFANA: Final = "grafana"
-AGAIN: Final = "Run: manage.py partisan_export grafana DIR --force, and have Prometheus and Grafana load it."
-
+AGAIN: Final = (
+    "Run: manage.py partisan_export grafana DIR --force, and reload Prometheus and Grafana from there."
+)
 _NAME_OF_METRIC: Final = re.compile(r"(?<![\w:./-])partisan_\w+(?![\w:./-])")
 _NOT_METRICS: Final = frozenset({"partisan_alerts", "partisan_recording"})
-_SUFFIXES_OF_HISTOGRAM: Final = ("_bucket", "_count", "_sum")
+_SUFFIXES_OF_HISTOGRAM: Final = ("", "_bucket", "_count", "_sum")
 
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Look at an exported folder if one is given, else at what is shipped."""
     if subject.rules is None:
-        yield from _judge_names(bundled_files.folder_of(GRAFANA), "The shipped rules and dashboards")
+        yield _judge_names(bundled_files.folder_of(GRAFANA), "The shipped rules and dashboards")
         yield Finding(
-            NAME, SKIPPED, "Which rules Prometheus loads is not known here.",
+            SKIPPED,
+            "It is not known which rules Prometheus loads.",
             "Give the folder that partisan_export wrote with --rules.",
-        )  # fmt: skip
-        return
-    if not subject.rules.is_dir():
-        yield Finding(NAME, ERROR, f"{subject.rules} is no folder.", "Give what partisan_export wrote.")
-        return
-    yield _judge_manifest(subject.rules)
-    yield from _judge_names(subject.rules, f"The rules and dashboards in {subject.rules}")
+        )
+    elif subject.rules.is_dir():
+        yield _judge_manifest(subject.rules)
+        yield _judge_names(subject.rules, f"The rules and dashboards in {subject.rules}")
+    else:
+        yield Finding(
+            ERROR, f"{subject.rules} is not a folder.", "Give the folder that partisan_export wrote."
+        )
 
 
 def exported_names() -> set[str]:
     """Return every name that a query can ask this version's managers for."""
-    names: set[str] = set()
-    for metric in catalogue.METRICS.values():
-        names.add(metric.name)
-        if metric.kind == HISTOGRAM:
-            names.update(metric.name + suffix for suffix in _SUFFIXES_OF_HISTOGRAM)
-    return names
+    return {
+        metric.name + suffix
+        for metric in catalogue.METRICS.values()
+        for suffix in (_SUFFIXES_OF_HISTOGRAM if metric.kind == HISTOGRAM else ("",))
+    }
 
 
 def names_in(text: str) -> set[str]:
@@ -54,29 +55,25 @@ def names_in(text: str) -> set[str]:
 def _judge_manifest(folder: Path) -> Finding:
     manifest = bundled_files.manifest_of(folder)
     if manifest is None:
-        return Finding(NAME, WARNING, f"{folder} was not written by partisan_export.", AGAIN)
+        return Finding(WARNING, f"{folder} was not written by partisan_export.", AGAIN)
     if manifest["version"] != __version__:
         message = f"{folder} is of version {manifest['version']}; {__version__} is installed."
-        return Finding(NAME, WARNING, message, AGAIN)
+        return Finding(WARNING, message, AGAIN)
     changed = [
         name
         for name, digest in manifest["files"].items()
         if not (folder / name).is_file() or bundled_files.digest_of(folder / name) != digest
     ]
     own = f"; changed since: {', '.join(changed)}" if changed else ""
-    return Finding(NAME, FINE, f"{folder} is of version {__version__}{own}.")
+    return Finding(FINE, f"{folder} is of version {__version__}{own}.")
 
 
-def _judge_names(folder: Path, what: str) -> Iterator[Finding]:
+def _judge_names(folder: Path, what: str) -> Finding:
     files = [*sorted(folder.glob("alerts/*.yaml")), *sorted(folder.glob("dashboards/*.json"))]
+    unknown = {name for file in files for name in names_in(file.read_text())} - exported_names()
     if not files:
-        yield Finding(NAME, ERROR, f"{folder} holds neither alerts nor dashboards.", AGAIN)
-        return
-    known = exported_names()
-    unknown = sorted({name for file in files for name in names_in(file.read_text())} - known)
+        return Finding(ERROR, f"{folder} has no alerts and no dashboards.", AGAIN)
     if unknown:
-        yield Finding(
-            NAME, ERROR, f"{what} ask for what this version does not export: {', '.join(unknown)}.", AGAIN
-        )
-        return
-    yield Finding(NAME, FINE, f"{what} ask only for what this version exports.")
+        listed = ", ".join(sorted(unknown))
+        return Finding(ERROR, f"{what} query metrics that this version does not export: {listed}.", AGAIN)
+    return Finding(FINE, f"{what} query only metrics that this version exports.")

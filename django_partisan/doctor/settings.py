@@ -1,18 +1,15 @@
-"""Are the settings right?"""
+"""Are the settings and processors right?"""
 
 from collections.abc import Iterator
-from typing import Final
 
 from django.core.checks import ERROR as ERROR_LEVEL
 from django.core.checks import run_checks
 
+from django_partisan.checks import TAG
 from django_partisan.config import queues
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
 from django_partisan.doctor.subject import Subject
-from django_partisan.exceptions import UnknownQueue, WrongSetting
-
-NAME: Final = "settings"
-TAG: Final = "partisan"
+from django_partisan.exceptions import PartisanError
 
 
 def look(subject: Subject) -> Iterator[Finding]:
@@ -20,11 +17,11 @@ def look(subject: Subject) -> Iterator[Finding]:
     messages = [message for message in run_checks(tags=[TAG]) if not message.is_silenced()]
     for message in messages:
         status = ERROR if message.level >= ERROR_LEVEL else WARNING
-        yield Finding(NAME, status, f"{message.msg} ({message.id})", message.hint or "")
+        yield Finding(status, f"{message.msg} ({message.id})", message.hint or "")
     try:
         queues.check_queue_name(subject.queue)
-    except (UnknownQueue, WrongSetting) as error:
-        yield Finding(NAME, ERROR, str(error))
+    except PartisanError as error:
+        yield Finding(ERROR, str(error))
         return
     if not messages:
-        yield Finding(NAME, FINE, f"Nothing is wrong; queues: {', '.join(queues.queue_names())}.")
+        yield Finding(FINE, f"No problem found; queues: {', '.join(queues.queue_names())}.")

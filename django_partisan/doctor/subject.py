@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Subject(NamedTuple):
-    """One queue of this project, and what its manager is started with; ``None`` is not given."""
+    """One queue of this project, and the options of its manager; ``None`` is not given."""
 
     queue: str
     metrics_url: str | None = None

@@ -1,4 +1,4 @@
-"""Are spans exported, and is there anybody to take them?"""
+"""Are spans exported, and does a collector accept them?"""
 
 import os
 import socket
@@ -9,62 +9,58 @@ from urllib.parse import urlsplit
 
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
 from django_partisan.doctor.subject import Subject
-from django_partisan.tracing.sdk import exporter_names, is_set_up
+from django_partisan.tracing.sdk import ENDPOINTS, exporter_names, is_set_up
 
-NAME: Final = "traces"
 CONNECT_SECONDS: Final = 2.0
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}
 """Where each exporter sends spans to, unless the environment says where."""
 
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PORTS: Final = {"https": 443}
 
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Look at the exporters that the environment asks for, as a manager would."""
     if is_set_up():
-        yield Finding(NAME, FINE, "Your project sets up OpenTelemetry's SDK itself; managers use that.")
-        return
-    names = exporter_names(os.environ)
+        yield Finding(FINE, "Your project sets up OpenTelemetry's SDK itself; managers use that.")
+    else:
+        yield from judge(os.environ)
+
+
+def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what is found of each exporter that ``environ`` asks for."""
+    names = exporter_names(environ)
     if not names:
         yield Finding(
-            NAME,
             SKIPPED,
             "No spans are exported: OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_TRACES_EXPORTER are not set.",
         )
     for name in names:
         if not entry_points(group="opentelemetry_traces_exporter", name=name):
-            yield _missing(name)
+            yield Finding(
+                ERROR,
+                f"OTEL_* asks for the span exporter {name!r}, which is not installed.",
+                "Run: pip install 'django-partisan[otlp]', or correct OTEL_TRACES_EXPORTER and the protocol.",
+            )
         elif name in OTLP:
-            yield _reached(*endpoint_of(name, os.environ))
+            yield _judge_collector(*endpoint_of(name, environ))
         else:
-            yield Finding(NAME, FINE, f"Spans go to the exporter {name!r}.")
+            yield Finding(FINE, f"Spans go to the exporter {name!r}.")
 
 
 def endpoint_of(name: str, environ: Mapping[str, str]) -> tuple[str, int]:
     """Return host and port that an OTLP exporter sends to."""
-    given = next((environ[key] for key in _ENDPOINTS if environ.get(key)), OTLP[name])
+    given = next((environ[key] for key in reversed(ENDPOINTS) if environ.get(key)), OTLP[name])
     url = urlsplit(given if "//" in given else f"//{given}")
     return url.hostname or "localhost", url.port or _PORTS.get(url.scheme, 80)
 
 
-def _missing(name: str) -> Finding:
-    return Finding(
-        NAME,
-        ERROR,
-        f"OTEL_* asks for the span exporter {name!r}, which is not installed.",
-        "Run: pip install 'django-partisan[otlp]', or correct OTEL_TRACES_EXPORTER and the protocol.",
-    )
-
-
-def _reached(host: str, port: int) -> Finding:
+def _judge_collector(host: str, port: int) -> Finding:
     try:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
     except OSError as error:
         return Finding(
-            NAME,
             WARNING,
             f"No collector answers at {host}:{port}: {error}. Spans would be dropped; tasks do not suffer.",
             "Start it, or correct OTEL_EXPORTER_OTLP_ENDPOINT.",
         )
-    return Finding(NAME, FINE, f"Spans go by OTLP to {host}:{port}, which takes connections.")
+    return Finding(FINE, f"Spans go by OTLP to {host}:{port}, which accepts connections.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
+from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Key, Metric, clean
 from django_partisan.telemetry import bus, events
 
@@ -144,17 +145,20 @@ def series_of(queue: str, processor_classes: Iterable[type]) -> Iterator[Key]:
                 yield measure.metric().name, (queue, processor_class.__name__)
 
 
-def problems(processor_classes: Iterable[type]) -> Iterator[str]:
-    """Yield, for a system check, every measure that another class declares otherwise."""
+def problems(processor_classes: Iterable[type]) -> Iterator[Problem]:
+    """Yield, for a system check, every measure that another class declares differently."""
     first: dict[str, tuple[type, Metric]] = {}
     for processor_class in processor_classes:
         for measure in measures_of(processor_class):
             metric = measure.metric()
             owner, known = first.setdefault(metric.name, (processor_class, metric))
             if known != metric:
-                yield (
-                    f"{processor_class.__name__} and {owner.__name__} declare the measure {measure.name!r} "
-                    "with another type, help, labels or buckets; make them equal, or rename one."
+                yield Problem(
+                    UNEQUAL_MEASURES,
+                    f"{processor_class.__name__}.{ATTRIBUTE}[{measure.name!r}]",
+                    measure,
+                    f"the type, help, labels and buckets that {owner.__name__} declares",
+                    processor_class=processor_class,
                 )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.exceptions import CannotStart
 from django_partisan.models import Task
 
 
@@ -45,16 +44,6 @@ def address_of(connection: BaseDatabaseWrapper) -> str:
     host = settings.get("HOST") or os.environ.get("PGHOST") or os.environ.get("PGHOSTADDR") or "local socket"
     port = settings.get("PORT") or os.environ.get("PGPORT") or 5432
     return f"{settings['NAME']!r} at {host}:{port}"
-
-
-def demand_postgresql() -> None:
-    """Raise ``CannotStart`` unless the tasks' database is PostgreSQL."""
-    connection = connections[task_database()]
-    if connection.vendor != "postgresql":
-        raise CannotStart(
-            f"The tasks' database {task_database()!r} is {connection.vendor}; "
-            "django-partisan needs PostgreSQL (ENGINE 'django.db.backends.postgresql')."
-        )
 
 
 def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:

@@ -55,40 +55,38 @@ def test_caches_are_not_shipped(tmp_path):
     assert list(bundled_files.files_of("elk", tmp_path)) == [Path("kibana/a.ndjson")]
 
 
-def test_writing_again_changes_nothing(tmp_path):
+@pytest.fixture
+def exported(tmp_path):
+    """Return a folder with the exported files of elk."""
     export("elk", str(tmp_path))
+    return tmp_path
 
-    assert "are in" in export("elk", str(tmp_path))
+
+def test_writing_again_changes_nothing(exported):
+    assert "are in" in export("elk", str(exported))
 
 
-def test_a_file_that_differs_is_not_overwritten_without_force(tmp_path):
-    export("elk", str(tmp_path))
-    (tmp_path / "README.md").write_text("mine")
-    (tmp_path / "kibana" / "partisan.ndjson").unlink()
+def test_a_file_that_differs_is_not_overwritten_without_force(exported):
+    (exported / "README.md").write_text("mine")
+    (exported / "kibana" / "partisan.ndjson").unlink()
 
     with pytest.raises(CommandError, match=r"1 files in .* differ .*: README\.md\. Give --force"):
-        export("elk", str(tmp_path))
+        export("elk", str(exported))
 
-    assert (tmp_path / "README.md").read_text() == "mine"
-    assert not (tmp_path / "kibana" / "partisan.ndjson").exists()
+    assert (exported / "README.md").read_text() == "mine"
+    assert not (exported / "kibana" / "partisan.ndjson").exists()
+
+    export("elk", str(exported), "--force")
+
+    assert (exported / "README.md").read_bytes() == (ROOT / "elk" / "README.md").read_bytes()
 
 
-def test_many_files_that_differ_are_not_all_named(tmp_path):
-    export("elk", str(tmp_path))
-    for path in bundled_files.files_of("elk", tmp_path):
-        (tmp_path / path).write_text("mine")
+def test_many_files_that_differ_are_not_all_named(exported):
+    for path in bundled_files.files_of("elk", exported):
+        (exported / path).write_text("mine")
 
     with pytest.raises(CommandError, match=r" \.\.\.\. Give --force"):
-        export("elk", str(tmp_path))
-
-
-def test_force_overwrites(tmp_path):
-    export("elk", str(tmp_path))
-    (tmp_path / "README.md").write_text("mine")
-
-    export("elk", str(tmp_path), "--force")
-
-    assert (tmp_path / "README.md").read_bytes() == (ROOT / "elk" / "README.md").read_bytes()
+        export("elk", str(exported))
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
@@ -107,7 +105,7 @@ def test_an_installed_package_has_the_files_inside_it(tmp_path):
 
 
 def test_an_incomplete_installation_is_told(tmp_path):
-    with pytest.raises(bundled_files.CannotExport, match="Install the package anew"):
+    with pytest.raises(bundled_files.CannotExport, match="Reinstall the package"):
         bundled_files.folder_of("elk", tmp_path / "django_partisan")
 
 

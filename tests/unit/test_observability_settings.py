@@ -134,28 +134,32 @@ def test_a_right_value_is_used(key, value):
         assert observability.value(key) == value
 
 
-def test_an_unknown_key_is_a_problem():
-    with given(METRIC_PORT=1):
-        (problem,) = observability.problems()
+@pytest.mark.parametrize(
+    ("settings_given", "text"),
+    [
+        (
+            {"METRIC_PORT": 1},
+            "A key of PARTISAN_OBSERVABILITY is 'METRIC_PORT'; expected one of METRICS_",
+        ),
+        (["METRICS_PORT"], "PARTISAN_OBSERVABILITY is ['METRICS_PORT']; expected a dict of settings."),
+        (
+            {"METRICS_PORT": {"default": 1, "mails": 2}},
+            "A queue of PARTISAN_OBSERVABILITY['METRICS_PORT'] is 'mails'; expected one of 'default'.",
+        ),
+    ],
+)
+def test_what_is_no_setting_is_a_problem_that_names_it(settings_given, text, settings):
+    settings.PARTISAN_OBSERVABILITY = settings_given
 
-    assert problem.value == "METRIC_PORT"
-    assert "METRICS_PORT" in problem.expected
+    (problem,) = observability.problems()
+
+    assert str(problem).startswith(text)
 
 
 @override_settings(PARTISAN_OBSERVABILITY=["METRICS_PORT"])
-def test_a_setting_that_is_no_dict_is_a_problem():
-    (problem,) = observability.problems()
-
-    assert problem.place == "PARTISAN_OBSERVABILITY"
+def test_a_setting_that_is_no_dict_is_refused():
     with pytest.raises(WrongSetting, match="a dict of settings"):
         observability.value("METRICS_PORT")
-
-
-def test_a_port_for_an_unknown_queue_is_a_problem():
-    with given(METRICS_PORT={"default": 1, "mails": 2}):
-        (problem,) = observability.problems()
-
-    assert problem.value == "mails"
 
 
 @TWO_QUEUES

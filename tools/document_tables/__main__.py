@@ -1,4 +1,4 @@
-"""Write the tables of the documentation anew from the code; `--check` only tells which are out of date."""
+"""Write the tables of the documentation from the code; `--check` only lists which are out of date."""
 
 import argparse
 import os

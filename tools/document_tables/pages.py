@@ -28,7 +28,7 @@ def tables_of(text: str) -> list[str]:
 
 
 def with_tables(text: str) -> str:
-    """Return a page's text with its tables made anew."""
+    """Return a page's text with its tables written from the code."""
     return _MARKED.sub(lambda match: f"{match['begin']}\n{TABLES[match['name']]()}\n{match['end']}", text)
 
 

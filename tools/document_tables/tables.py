@@ -7,15 +7,14 @@ from typing import Any, Final
 from django.core.management import load_command_class
 
 from django_partisan import logs
-from django_partisan.config import observability, queues
-from django_partisan.config.queues import Key
+from django_partisan.config import observability, problems, queues
+from django_partisan.config.validation import Setting
 from django_partisan.logs import fields
 from django_partisan.logs.fields import Field
 from django_partisan.logs.log_event import LogEvent
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Metric
 from django_partisan.tracing import spans
-from tools.document_tables import meanings
 
 COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the cores that this process may use"}
 DJANGO_OPTIONS: Final = frozenset(
@@ -30,36 +29,28 @@ GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "
 
 def queue_settings() -> str:
     """Return every key of a queue's settings."""
-    return _table(
-        ("Key", "Default", "Accepts", "Flat name too", "Meaning"),
-        (
-            (
-                f"`{name}`",
-                _default(name, key),
-                key.expected,
-                "yes" if key.flat else "no",
-                meanings.QUEUE[name],
-            )
-            for name, key in queues.KEYS.items()
-        ),
+    rows = (
+        (*_setting(name, setting), "yes" if setting.flat else "no", setting.meaning)
+        for name, setting in queues.KEYS.items()
     )
+    return _table(("Key", "Default", "Accepts", "Flat name too", "Meaning"), rows)
 
 
 def queue_settings_in_short() -> str:
     """Return the keys of a queue's settings for the README."""
-    rows = ((f"`{name}`", _default(name, key), meanings.QUEUE[name]) for name, key in queues.KEYS.items())
+    rows = ((*_setting(name, setting)[:2], setting.meaning) for name, setting in queues.KEYS.items())
     return _table(("Key", "Default", "Meaning"), rows)
 
 
 def observability_settings() -> str:
     """Return every key of ``PARTISAN_OBSERVABILITY``."""
-    return _table(
-        ("Key", "Default", "Accepts", "Meaning"),
-        (
-            (f"`{name}`", _default(name, key), key.expected, meanings.OBSERVABILITY[name])
-            for name, key in observability.KEYS.items()
-        ),
-    )
+    rows = ((*_setting(name, setting), setting.meaning) for name, setting in observability.KEYS.items())
+    return _table(("Key", "Default", "Accepts", "Meaning"), rows)
+
+
+def checks() -> str:
+    """Return every system check."""
+    return _table(("Id", "What is wrong"), ((f"`{kind.id}`", kind.meaning) for kind in problems.KINDS))
 
 
 def options() -> str:
@@ -151,6 +142,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "queue-settings": queue_settings,
     "queue-settings-in-short": queue_settings_in_short,
     "observability-settings": observability_settings,
+    "checks": checks,
     "options": options,
     "log-events": log_events,
     "log-fields": log_fields,
@@ -160,12 +152,13 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
-def _default(name: str, key: Key) -> str:
-    if callable(key.default):
-        return COMPUTED_DEFAULTS[name]
-    if isinstance(key.default, tuple):
-        return ", ".join(f"`{value}`" for value in key.default)
-    return f"`{key.default!r}`"
+def _setting(name: str, setting: Setting) -> tuple[str, str, str]:
+    default = f"`{setting.default!r}`"
+    if callable(setting.default):
+        default = COMPUTED_DEFAULTS[name]
+    if isinstance(setting.default, tuple):
+        default = ", ".join(f"`{value}`" for value in setting.default)
+    return f"`{name}`", default, setting.rule.expected
 
 
 def _level(log_event: LogEvent) -> str:

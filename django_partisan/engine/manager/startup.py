@@ -1,64 +1,34 @@
 """Put a manager together and refuse, with one clear line, what could not work."""
 
-import time
-from typing import Any, Final
+from typing import Any
 
 import django
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db import connections
 
 import django_partisan
+from django_partisan import processor_validation
 from django_partisan.config import observability, queues
+from django_partisan.config.problems import refuse
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.exceptions import CannotStart, WrongSetting
+from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version
-from django_partisan.sql.connection import address_of, demand_postgresql, task_database
-
-RETRY_SECONDS: Final = 0.5
+from django_partisan.sql.connection import address_of, task_database
 
 
 def demand_right_settings() -> None:
-    """Raise ``WrongSetting`` naming every wrong setting, of whichever queue."""
-    wrong = [*queues.problems(), *observability.problems()]
-    if wrong:
-        raise WrongSetting(" ".join(map(str, wrong)))
+    """Raise ``WrongSetting`` naming everything that is wrong with settings and processors, one per line."""
+    refuse([*queues.problems(), *observability.problems(), *processor_validation.problems()])
 
 
 def demand_database(wait_seconds: float = 0.0) -> None:
-    """Raise ``CannotStart`` unless the tasks' database answers, is PostgreSQL, and is migrated.
+    """Raise ``CannotStart`` unless the tasks' database is PostgreSQL, reachable and migrated.
 
-    Tries again for ``wait_seconds`` while the database is out of reach.
+    Tries again for ``wait_seconds`` while the database is unreachable.
     """
-    demand_postgresql()
-    connection = connections[task_database()]
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            connection.ensure_connection()
-            break
-        except OperationalError as error:
-            if time.monotonic() >= deadline:
-                reason = " ".join(str(error).split())  # libpq writes several lines, the cause first
-                raise CannotStart(
-                    f"The database {address_of(connection)} is out of reach: {reason} "
-                    "Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS."
-                ) from error
-        time.sleep(RETRY_SECONDS)
-    _demand_migrations()
-
-
-def _demand_migrations() -> None:
-    executor = MigrationExecutor(connections[task_database()])
-    targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == "django_partisan"]
-    missing = [migration.name for migration, _ in executor.migration_plan(targets)]
-    if missing:
-        alias = task_database()
-        option = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
-        raise CannotStart(
-            f"Migrations of django_partisan are missing: {', '.join(missing)}. "
-            f"Run: manage.py migrate django_partisan{option}"
-        )
+    readiness.ensure_postgresql()
+    readiness.ensure_reachable(wait_seconds)
+    readiness.ensure_migrated()
 
 
 def describe(config: QueueConfig) -> str:

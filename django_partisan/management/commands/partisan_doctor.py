@@ -1,4 +1,4 @@
-"""Look at this installation: say what is fine, what is not, and the cure."""
+"""Check this installation, and print each finding with its cure."""
 
 import argparse
 import json
@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand
 
 from django_partisan import __version__
 from django_partisan.config import queues
-from django_partisan.doctor import Finding, Subject, examine, exit_code, worst
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
+from django_partisan.doctor.examination import examine
+from django_partisan.doctor.finding import ERROR, EXIT_CODES, FINE, SKIPPED, WARNING, Finding, worst
+from django_partisan.doctor.subject import Subject
 from django_partisan.logs import FORMATS
 
 EPILOG: Final = """\
@@ -28,21 +29,19 @@ examples:
 
 
 class Command(BaseCommand):
-    """Examine the installation; see ``--help``."""
+    """Check the installation; see ``--help``."""
 
-    help = "Look at this installation: say what is fine, what is not, and the cure."
+    help = "Check this installation, and print each finding with its cure."
     requires_system_checks: list[str] = []  # they are a part of the examination
     requires_migrations_checks = False
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Return a parser whose help keeps the lines of the examples."""
-        kwargs.setdefault("epilog", EPILOG)
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        return parser
+        raw = argparse.RawDescriptionHelpFormatter
+        return super().create_parser(prog_name, subcommand, epilog=EPILOG, formatter_class=raw, **kwargs)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options: what the manager is started with, and what to compare."""
+        """Declare the options: those of the manager, and what to compare."""
         parser.add_argument(
             "--queue-name", "--queue_name", default=queues.DEFAULT_QUEUE, help="queue (default: %(default)s)"
         )
@@ -57,51 +56,39 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Examine, print, and exit with a code by severity."""
-        subject = Subject(
-            options["queue_name"],
-            _without_slash(options["metrics_url"]),
-            options["metrics_ca"],
-            options["metrics_token_file"],
-            options["log_format"],
-            options["log_file"],
-            options["rules"],
-        )
-        findings = examine(subject)
+        """Examine, print, and exit with the code of the worst finding."""
+        subject = Subject(options["queue_name"], **{name: options[name] for name in Subject._fields[1:]})
+        findings = self.examine(subject)
         if options["json"]:
             self.stdout.write(_json(subject, findings))
         else:
             self._print(subject, findings)
-        code = exit_code(findings)
+        code = EXIT_CODES[worst(findings)]
         if code:
             raise SystemExit(code)
 
+    def examine(self, subject: Subject) -> list[Finding]:
+        """Return the findings."""
+        return examine(subject)
+
     def _print(self, subject: Subject, findings: list[Finding]) -> None:
-        styles = {
-            FINE: self.style.SUCCESS,
-            SKIPPED: self.style.NOTICE,
-            WARNING: self.style.WARNING,
-            ERROR: self.style.ERROR,
-        }
+        style = self.style
+        styles = {FINE: style.SUCCESS, SKIPPED: style.NOTICE, WARNING: style.WARNING, ERROR: style.ERROR}
         self.stdout.write(f"django-partisan {__version__}, queue {subject.queue!r}\n\n")
         for finding in findings:
             status = styles[finding.status](f"{finding.status:<8}")
             self.stdout.write(f"{status} {finding.check:<14} {finding.message}")
             if finding.cure:
                 self.stdout.write(f"{'':<23} cure: {finding.cure}")
-        bad = [finding for finding in findings if finding.status in (WARNING, ERROR)]
-        self.stdout.write(f"\n{len(bad)} to look at." if bad else "\nNothing to do.")
+        bad = sum(EXIT_CODES[finding.status] > 0 for finding in findings)
+        self.stdout.write(f"\n{bad} to look at." if bad else "\nNothing to do.")
 
 
 def _json(subject: Subject, findings: list[Finding]) -> str:
-    told = {
+    document = {
         "version": __version__,
         "queue": subject.queue,
         "status": worst(findings),
-        "findings": [finding._asdict() for finding in findings],
+        "findings": [{"check": finding.check, **finding._asdict()} for finding in findings],
     }
-    return json.dumps(told, indent=2, ensure_ascii=False)
-
-
-def _without_slash(url: str | None) -> str | None:
-    return None if url is None else url.rstrip("/")
+    return json.dumps(document, indent=2, ensure_ascii=False)

@@ -17,24 +17,17 @@ from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
-from django_partisan.telemetry.setup import manager as watching
+from django_partisan.telemetry.setup import manager as telemetry
 
-OVERRIDES: Final = {
-    "min_queue_size": (int, "claim more when this many tasks are claimed and not begun"),
-    "max_queue_size": (int, "claim up to this many tasks ahead"),
-    "checks_before_cleanup": (int, "look after database connections every so many claims"),
-    "workers_count": (int, "number of worker processes"),
-    "sleep_delay_seconds": (float, "longest sleep between looks at the queue, if nobody wakes the manager"),
-    "stop_timeout_seconds": (float, "after this many seconds of draining, end running tasks by force"),
-}
+OVERRIDES: Final = {key.lower(): setting for key, setting in queues.KEYS.items() if setting.option}
 EPILOG: Final = """\
-TERM or INT drains: nothing more is claimed, running tasks finish, the rest goes back, exit code 0.
-A second signal, or the end of --stop-timeout, ends running tasks; they go back too; exit code 1.
+TERM or INT drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
+A second signal, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
 
 exit codes:
-  0  stopped as asked; with --once or --until-empty: nothing was left to do, and no task failed
+  0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
   1  refused to start, or ended running tasks by force
-  2  at least one task failed for good (--once and --until-empty only)
+  2  at least one task failed (--once and --until-empty only)
 
 examples:
   manage.py start_partisan                              serve the queue 'default'
@@ -50,33 +43,30 @@ class Command(BaseCommand):
     """Start a manager and its workers; see ``--help``."""
 
     help = "Serve one queue: claim its tasks and run them in worker processes."
-    requires_system_checks: list[str] = []  # the settings are checked below, and told in one line
+    requires_system_checks: list[str] = []  # checked below instead, and reported in one line each
     requires_migrations_checks = False
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Return a parser whose help keeps the lines of the examples."""
-        kwargs.setdefault("epilog", EPILOG)
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        return parser
+        raw = argparse.RawDescriptionHelpFormatter
+        return super().create_parser(prog_name, subcommand, epilog=EPILOG, formatter_class=raw, **kwargs)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options, each in both spellings."""
         parser.add_argument(
             *_spellings("queue_name"),
             default=queues.DEFAULT_QUEUE,
-            help="queue to serve (default: %(default)s)",
+            help="Queue to serve (default: %(default)s).",
         )
         settings = parser.add_argument_group("settings of the queue, for this process")
-        for name, (kind, text) in OVERRIDES.items():
+        for name, setting in OVERRIDES.items():
             names = ["--stop-timeout"] if name == "stop_timeout_seconds" else []
-            settings.add_argument(
-                *names, *_spellings(name), dest=name, type=kind, help=f"{text} ({name.upper()})"
-            )
+            text = f"{setting.help} ({name.upper()})"
+            settings.add_argument(*names, *_spellings(name), dest=name, type=setting.option or str, help=text)
         ending = parser.add_mutually_exclusive_group()
-        ending.add_argument("--once", action="store_true", help="run until nothing is due, then exit")
+        ending.add_argument("--once", action="store_true", help="Run until no task is due, then exit.")
         ending.add_argument(
-            *_spellings("until_empty"), action="store_true", help="run until nothing waits, then exit"
+            *_spellings("until_empty"), action="store_true", help="Run until no task waits, then exit."
         )
         starting = parser.add_argument_group("starting")
         starting.add_argument(
@@ -84,34 +74,31 @@ class Command(BaseCommand):
             type=float,
             default=0.0,
             metavar="SECONDS",
-            help="try this long to reach the database (default: once)",
+            help="Wait up to this many seconds until the database can be reached (default: %(default)s).",
         )
         starting.add_argument(
-            "--autoreload", action="store_true", help="start anew when code changes, for development"
+            "--autoreload", action="store_true", help="Restart when code changes, for development."
         )
-        watching.add_arguments(parser, _spellings)
+        telemetry.add_arguments(parser, _spellings)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve until stopped; exit with the manager's code."""
         if options["autoreload"]:
             autoreload.run_with_reloader(self._serve_until_reloaded, options)
-        else:
-            code = self._serve(options)
-            if code != EXIT_OK:
-                raise SystemExit(code)
+            return
+        try:
+            code = self._serve_or_refuse(options)
+        except PartisanError as error:
+            raise CommandError(str(error)) from error
+        if code != EXIT_OK:
+            raise SystemExit(code)
 
     def _serve_until_reloaded(self, options: dict[str, Any]) -> None:
-        """Serve in the reloader's thread; after a refusal it waits for the change that cures it."""
+        """Serve in the reloader's thread, which outlives a refusal: a change of code can correct it."""
         try:
             self._serve_or_refuse(options)
         except PartisanError as error:
             self.stderr.write(str(error))
-
-    def _serve(self, options: dict[str, Any]) -> int:
-        try:
-            return self._serve_or_refuse(options)
-        except PartisanError as error:
-            raise CommandError(str(error)) from error
 
     def _serve_or_refuse(self, options: dict[str, Any]) -> int:
         queue = options["queue_name"]
@@ -121,7 +108,7 @@ class Command(BaseCommand):
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
         startup.demand_database(options["wait_for_database"])
-        with watching.manager_watched(config, options) as watch:
+        with telemetry.set_up_manager(config, options) as watch:
             manager = Manager(config, watch.spec_of_worker, _until(options))
             self._say(startup.describe(config))
             if options["autoreload"]:
@@ -135,14 +122,12 @@ class Command(BaseCommand):
     def _say_what_waits(self, config: QueueConfig, failed: int) -> None:
         with closing(open_connection("count")) as connection:
             left = waiting(connection, config.queue)
-        failures = f"{failed} failed. " if failed else ""
-        if not left.number:
-            self._say(f"{failures}Nothing waits in queue {config.queue!r}.")
-            return
-        assert left.next_due_at is not None
-        tasks = "1 task waits" if left.number == 1 else f"{left.number} tasks wait"
-        due_at = f"{left.next_due_at:%Y-%m-%d %H:%M:%S %Z}"
-        self._say(f"{failures}{tasks} in queue {config.queue!r}; the next is due at {due_at}.")
+        line = f"Nothing waits in queue {config.queue!r}."
+        if left.next_due_at is not None:
+            tasks = "1 task waits" if left.number == 1 else f"{left.number} tasks wait"
+            due = f"{left.next_due_at:%Y-%m-%d %H:%M:%S %Z}"
+            line = f"{tasks} in queue {config.queue!r}; the next is due at {due}."
+        self._say(f"{failed} failed. {line}" if failed else line)
 
     def _say(self, line: str) -> None:
         """Say one line on standard error: standard output belongs to the log."""

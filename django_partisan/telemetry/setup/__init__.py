@@ -1,4 +1,4 @@
-"""Who watches in which kind of process: the subscribers, put together in one place.
+"""Set-up of telemetry, which is where subscribers and core meet: one module per kind of process.
 
-One module for each kind, as each imports what only its own processes need.
+Each imports only what its own processes need.
 """

@@ -1,4 +1,6 @@
-"""What watches in every Django process: web servers, shells, and until they are told more, our own."""
+"""Set-up of every Django process: web servers, shells, and managers and workers before their own set-up."""
+
+from contextlib import suppress
 
 from django_partisan import logs, signals, tracing
 from django_partisan.config import observability
@@ -7,21 +9,15 @@ from django_partisan.metrics import custom
 from django_partisan.telemetry import bus
 
 
-def watch_application() -> None:
-    """Watch what a process of the host's enqueues; configures nothing, and prints nothing."""
+def set_up_application() -> None:
+    """Subscribe to what this process enqueues; configure no logger or SDK, and print nothing."""
     logs.install()
     tracing.install()
     signals.install()
-    if _is_to_count():
-        from django_partisan.metrics import application  # loads the client library
-
-        application.install()
     bus.provide("log", lambda task, processor_class: logs.task_logger(task))
     bus.provide("metrics", lambda task, processor_class: custom.Measures(processor_class, task.queue))
+    with suppress(WrongSetting):  # the process must start, so that the system checks can report it
+        if observability.value("CLIENT_METRICS"):
+            from django_partisan.metrics import application  # loads prometheus-client
 
-
-def _is_to_count() -> bool:
-    try:
-        return bool(observability.value("CLIENT_METRICS"))
-    except WrongSetting:
-        return False  # the process must start, for the system checks to tell what is wrong
+            application.install()

@@ -1,4 +1,4 @@
-"""What watches in a worker's process, as its manager tells it."""
+"""Set-up of a worker's process, as its manager asks."""
 
 from typing import Any
 
@@ -9,13 +9,12 @@ from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus
 
 
-def watch_worker(
+def set_up_worker(
     spec: WorkerSpec, log_format: str, log_file: str | None, count: bool, settings: dict[str, Any]
 ) -> None:
     """Set up logs, traces and counting; ``settings`` are those that the manager resolved."""
     observability.adopt(settings)
-    queue = spec.config.queue
     logs.setup("worker", log_format, log_file)
-    tracing.setup("worker", queue, spec.manager_pid, spec.slot)
+    tracing.setup("worker", spec.config.queue, spec.manager_pid, spec.slot)
     if count:
-        bus.subscribe(Recorder(queue))
+        bus.subscribe(Recorder(spec.config.queue))

@@ -3,79 +3,75 @@
 import json
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import call_command
 
 from django_partisan import __version__
-from django_partisan.doctor.finding import STATUSES, Finding
+from django_partisan.doctor.examination import CHECKS
+from django_partisan.doctor.finding import EXIT_CODES, Finding
 from django_partisan.doctor.subject import Subject
-from django_partisan.management.commands import partisan_doctor
+from django_partisan.management.commands.partisan_doctor import Command
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def run(*arguments: str) -> tuple[str, int]:
+def run(*arguments: str, command: Command | None = None) -> tuple[str, int]:
+    """Run the command; return what it prints and its exit code."""
     out = StringIO()
     try:
-        call_command("partisan_doctor", *arguments, stdout=out, no_color=True)
-        code = 0
+        call_command(command or Command(), *arguments, stdout=out, no_color=True)
     except SystemExit as ended:
-        code = int(str(ended.code))
-    return out.getvalue(), code
+        return out.getvalue(), int(str(ended.code))
+    return out.getvalue(), 0
 
 
-@pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return what the examination is told to find, and what it was asked."""
-    told: dict[str, Any] = {"findings": [Finding("host", "fine", "Well.")], "subjects": []}
+class Told(Command):
+    """The command with an examination that finds what a test says."""
 
-    def examine(subject: Subject) -> list[Finding]:
-        told["subjects"].append(subject)
-        return told["findings"]  # type: ignore[no-any-return]
+    def __init__(self, *found: Finding) -> None:
+        super().__init__()
+        self.found = list(found)
+        self.subjects: list[Subject] = []
 
-    monkeypatch.setattr(partisan_doctor, "examine", examine)
-    return told
+    def examine(self, subject: Subject) -> list[Finding]:
+        self.subjects.append(subject)
+        return self.found
+
+
+FOUND = Finding("fine", "Well.", "", "host")
 
 
 def test_a_real_examination_looks_at_everything():
     out, code = run()
 
+    words = [line.split() for line in out.splitlines()]
     assert code == 1  # nobody serves the queue
     assert out.startswith(f"django-partisan {__version__}, queue 'default'\n")
-    checks = {
-        line.split()[1] for line in out.splitlines() if line.split()[:1] and line.split()[0] in STATUSES
-    }
-    assert checks == {
-        "settings", "database", "migrations", "notifications", "clock", "managers",
-        "host", "logs", "traces", "metrics", "rules",
-    }  # fmt: skip
+    assert {line[1] for line in words if line[:1] and line[0] in EXIT_CODES} == set(CHECKS)
 
 
 @pytest.mark.parametrize(("status", "code"), [("fine", 0), ("skipped", 0), ("warning", 1), ("error", 2)])
-def test_the_exit_code_is_by_severity(found, status, code):
-    found["findings"] = [Finding("host", status, "Said.")]
+def test_the_exit_code_is_by_severity(status, code):
+    command = Told(FOUND._replace(status=status))
 
-    assert run()[1] == code
-    assert run("--json")[1] == code
+    assert run(command=command)[1] == code
+    assert run("--json", command=command)[1] == code
 
 
-def test_a_cure_stands_below_its_finding(found):
-    found["findings"] = [Finding("clock", "warning", "Late.", "Wind it up.")]
-
-    out, _ = run()
+def test_a_cure_stands_below_its_finding():
+    out, _ = run(command=Told(Finding("warning", "Late.", "Wind it up.", "clock")))
 
     assert "warning  clock          Late.\n                        cure: Wind it up.\n" in out
     assert out.endswith("\n1 to look at.\n")
 
 
-def test_all_is_fine(found):
-    assert run()[0].endswith("fine     host           Well.\n\nNothing to do.\n")
+def test_all_is_fine():
+    assert run(command=Told(FOUND))[0].endswith("fine     host           Well.\n\nNothing to do.\n")
 
 
-def test_json_has_every_finding(found):
-    out, _ = run("--json", "--queue-name", "default")
+def test_json_has_every_finding():
+    out, _ = run("--json", "--queue-name", "default", command=Told(FOUND))
 
     assert json.loads(out) == {
         "version": __version__,
@@ -85,14 +81,16 @@ def test_json_has_every_finding(found):
     }
 
 
-def test_options_say_what_is_examined(found):
+def test_options_say_what_is_examined():
+    command = Told(FOUND)
     run(
-        "--queue_name", "mail", "--metrics-url", "https://a:1/", "--metrics-ca", "ca.pem",
+        "--queue_name", "mail", "--metrics-url", "https://a:1", "--metrics-ca", "ca.pem",
         "--metrics-token-file", "token", "--log-format", "ecs", "--log-file", "a.log", "--rules", "there",
+        command=command,
     )  # fmt: skip
 
     expected = Subject("mail", "https://a:1", "ca.pem", "token", "ecs", "a.log", Path("there"))
-    assert found["subjects"] == [expected]
+    assert command.subjects == [expected]
 
 
 def test_help_has_examples_on_lines_of_their_own(capsys):

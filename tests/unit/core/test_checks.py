@@ -1,4 +1,4 @@
-"""``manage.py check`` tells what is wrong, each with an id and a hint."""
+"""``manage.py check`` reports what is wrong, each with an id and a hint."""
 
 import os
 import subprocess
@@ -13,6 +13,10 @@ from django.db import connections
 from django.test import override_settings
 
 from django_partisan import checks, registry
+from django_partisan.config import queues
+from django_partisan.config.problems import KINDS
+from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+from django_partisan.metrics.custom import CounterMeasure
 from django_partisan.processor import BaseTaskProcessor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,66 +35,61 @@ def no_settings_of_the_project(settings: Any) -> None:
     settings.PARTISAN_OBSERVABILITY = {}
 
 
-def told() -> list[django_checks.CheckMessage]:
+def messages() -> list[django_checks.CheckMessage]:
     """Return what ``manage.py check`` finds of ours."""
     return django_checks.run_checks(tags=[checks.TAG])
 
 
-def test_right_settings_are_not_worth_a_word():
-    assert told() == []
+def test_right_settings_yield_no_message():
+    assert messages() == []
 
 
 @pytest.mark.parametrize(
-    ("given", "identity", "said"),
+    ("setting", "given", "identity", "said"),
     [
-        ([], "partisan.E001", "PARTISAN_CONFIG is []; expected a dict"),
-        ({"mail": 4}, "partisan.E001", "PARTISAN_CONFIG['mail'] is 4; expected a dict"),
-        ({"q" * 51: {}}, "partisan.E002", "expected queue names of 1 to 50 characters"),
+        ("PARTISAN_CONFIG", [], "partisan.E001", "PARTISAN_CONFIG is []; expected a dict"),
+        ("PARTISAN_CONFIG", {"q" * 51: {}}, "partisan.E002", "expected queue names of 1 to 50 characters"),
+        ("PARTISAN_CONFIG", {"mail": {"WORKER_COUNT": 4}}, "partisan.E003", "is 'WORKER_COUNT'"),
+        ("PARTISAN_CONFIG", {"mail": {"WORKERS_COUNT": 0}}, "partisan.E004", "is 0; expected an integer"),
+        ("PARTISAN_CONFIG", {"mail": {"MIN_QUEUE_SIZE": 11}}, "partisan.E005", "is 11; expected at most 10"),
         (
-            {"mail": {"WORKER_COUNT": 4}},
-            "partisan.E003",
-            "A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'",
+            "PARTISAN_OBSERVABILITY",
+            {"METRICS_PROT": 1},
+            "partisan.E006",
+            "A key of PARTISAN_OBSERVABILITY is",
         ),
-        ({"mail": {"WORKERS_COUNT": 0}}, "partisan.E004", "['WORKERS_COUNT'] is 0; expected an integer"),
-        ({"mail": {"MIN_QUEUE_SIZE": 11}}, "partisan.E005", "['MIN_QUEUE_SIZE'] is 11; expected at most 10"),
+        (
+            "PARTISAN_OBSERVABILITY",
+            {"METRICS_PORT": "1"},
+            "partisan.E006",
+            "['METRICS_PORT'] is '1'; expected",
+        ),
     ],
 )
-def test_each_kind_of_wrong_queue_setting_has_an_id_and_a_hint(given, identity, said, settings):
-    settings.PARTISAN_CONFIG = given
+def test_each_kind_of_wrong_setting_has_an_id_and_a_hint(setting, given, identity, said, settings):
+    setattr(settings, setting, given)
 
-    [error] = told()
+    [error] = messages()
 
     assert error.id == identity
     assert said in str(error.msg)
-    assert error.hint
+    assert str(error.hint).endswith(next(kind.hint for kind in KINDS if kind.id == identity))
     assert error.is_serious()
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"METRICS_PROT": 9464}, "A key of PARTISAN_OBSERVABILITY is 'METRICS_PROT'"),
-        ({"METRICS_PORT": "9464"}, "PARTISAN_OBSERVABILITY['METRICS_PORT'] is '9464'"),
-    ],
-)
-def test_wrong_settings_of_observability_have_an_id_and_a_hint(given, said, settings):
-    settings.PARTISAN_OBSERVABILITY = given
+@override_settings(PARTISAN_CONFIG={"mail": {"WORKERS_COUNT": 0}})
+def test_the_hint_of_a_wrong_value_says_what_the_setting_does():
+    [error] = messages()
 
-    [error] = told()
-
-    assert error.id == "partisan.E006"
-    assert str(error.msg).startswith(said)
-    assert error.hint == "Correct it in PARTISAN_OBSERVABILITY, or remove it to have the default."
+    assert str(error.hint).startswith(queues.KEYS["WORKERS_COUNT"].meaning)
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}}, PARTISAN_OBSERVABILITY={"METRICS_PORT": 9464})
-def test_a_port_that_two_queues_share_is_warned_of():
-    [warning] = told()
+def test_a_port_that_two_queues_share_is_a_warning():
+    [warning] = messages()
 
     assert warning.id == "partisan.W001"
-    assert "of the queues 'default' and 'mail' is 9464; expected a port of its own for each" in str(
-        warning.msg
-    )
+    assert "'default' and 'mail' is 9464; expected a port of its own for each" in str(warning.msg)
     assert "METRICS_PORT as a dict" in str(warning.hint)
     assert not warning.is_serious()
 
@@ -106,34 +105,88 @@ def files_database(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[N
 
 @pytest.mark.usefixtures("files_database")
 def test_tasks_in_another_database_than_postgresql_are_an_error():
-    [error] = told()
+    [error] = messages()
 
     assert error.id == "partisan.E007"
     assert error.msg == "The tasks' database 'files' is sqlite; django-partisan needs PostgreSQL."
     assert "django.db.backends.postgresql" in str(error.hint)
 
 
+def processor(name: str = "Parcel", **attributes: Any) -> type[BaseTaskProcessor]:
+    """Register a processor with these attributes."""
+    return registry.register(type(name, (BaseTaskProcessor,), attributes))
+
+
 @override_settings(PARTISAN_CONFIG={"mail": {}})
 def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones():
-    @registry.register
-    class Parcel(BaseTaskProcessor):
-        QUEUE_NAME = "parcels"
+    parcel = processor(QUEUE_NAME="parcels")
+    processor("Letter", QUEUE_NAME="mail")
 
-    @registry.register
-    class Letter(BaseTaskProcessor):
-        QUEUE_NAME = "mail"
-
-    [error] = told()
+    [error] = messages()
 
     assert error.id == "partisan.E008"
-    assert error.msg == "The queue 'parcels' of processor Parcel is unknown; known: 'default', 'mail'."
-    assert error.obj is Parcel
+    assert error.msg == "Parcel.QUEUE_NAME is 'parcels'; expected one of 'default', 'mail'."
+    assert error.obj is parcel
     assert "PARTISAN_CONFIG" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "wrong", "expected"),
+    [
+        ("PRIORITY", "high", "an integer of 32 bits"),
+        ("PRIORITY", True, "an integer of 32 bits"),
+        ("PRIORITY", 2**31, "an integer of 32 bits"),
+        ("PRIORITY", None, "an integer of 32 bits"),
+        ("UNIQUE_FOR_PARAMS", 1, "True or False"),
+        ("RETRY_ON_ERROR_CONFIG", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
+        ("RETRY_ON_ERROR_CONFIG", ErrorsHandleConfig, "an instance of ErrorsHandleConfig, or None"),
+        ("POSTPONE_CONFIG", 5, "an instance of PostponeConfig, or None"),
+        ("ATOMIC", "yes", "True or False"),
+        ("TRACE_PROPAGATION", "chlid", "one of 'link', 'child', 'none', or None"),
+        ("TRACE_PROPAGATION", ["child"], "one of 'link', 'child', 'none', or None"),
+        ("MEASURES", "mails", "a list or tuple of CounterMeasure and HistogramMeasure"),
+        ("MEASURES", None, "a list or tuple of CounterMeasure and HistogramMeasure"),
+    ],
+)
+def test_a_wrong_attribute_of_a_processor_is_an_error_that_says_what_is_accepted(attribute, wrong, expected):
+    parcel = processor(**{attribute: wrong})
+
+    [error] = messages()
+
+    assert error.id == "partisan.E009"
+    assert error.msg == f"Parcel.{attribute} is {wrong!r}; expected {expected}."
+    assert error.obj is parcel
+    assert error.hint
+
+
+def test_right_attributes_of_a_processor_yield_no_message():
+    processor(
+        PRIORITY=-(2**31),
+        UNIQUE_FOR_PARAMS=False,
+        RETRY_ON_ERROR_CONFIG=ErrorsHandleConfig([TimeoutError], 3, 3),
+        POSTPONE_CONFIG=PostponeConfig(5),
+        ATOMIC=True,
+        TRACE_PROPAGATION="none",
+        MEASURES=[CounterMeasure("mails", "Mails sent.")],
+    )
+
+    assert messages() == []
+
+
+def test_measures_of_one_name_that_differ_are_an_error():
+    processor(MEASURES=(CounterMeasure("mails", "Mails sent."),))
+    letter = processor("Letter", MEASURES=(CounterMeasure("mails", "Mails sent.", ("kind",)),))
+
+    [error] = messages()
+
+    assert error.id == "partisan.E010"
+    assert "the type, help, labels and buckets that Parcel declares" in str(error.msg)
+    assert error.obj is letter
 
 
 @pytest.mark.parametrize("wrong", [[], {"CLIENT_METRICS": "yes"}], ids=["no dict", "no boolean"])
 @pytest.mark.slow
-def test_settings_that_are_wrong_from_the_start_are_told_by_manage_py_check(wrong, tmp_path):
+def test_settings_that_are_wrong_from_the_start_are_reported_by_manage_py_check(wrong, tmp_path):
     (tmp_path / "wrong_settings.py").write_text(
         f"from tests.settings import *\nPARTISAN_OBSERVABILITY = {wrong!r}\n"
     )
@@ -154,6 +207,4 @@ def test_settings_that_are_wrong_from_the_start_are_told_by_manage_py_check(wron
 
 
 def test_every_kind_of_problem_has_its_own_id():
-    identities = [identity for identity, _ in checks._OF_QUEUES.values()]
-
-    assert len(set(identities)) == len(identities)
+    assert len({kind.id for kind in KINDS}) == len(KINDS)

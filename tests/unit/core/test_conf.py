@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
+from django_partisan.config import problems as kinds
 from django_partisan.config import queues
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 
@@ -25,6 +26,7 @@ README_DEFAULTS = {
     "tasks_per_worker_instance": None,
     "default_postpone_delay_seconds": 5,
     "default_postpones_count": 15,
+    "delete_tasks_on_complete": False,
 }
 
 
@@ -45,7 +47,6 @@ def test_the_defaults_are_those_of_the_readme():
 
     assert config.queue == "default"
     assert {field: getattr(config, field) for field in README_DEFAULTS} == README_DEFAULTS
-    assert config.delete_tasks_on_complete is False
 
 
 def test_by_default_there_are_as_many_workers_as_this_process_may_use_cores(monkeypatch):
@@ -54,23 +55,20 @@ def test_by_default_there_are_as_many_workers_as_this_process_may_use_cores(monk
     assert queues.queue_config().workers_count == 3
 
 
-@override_settings(MAX_QUEUE_SIZE=77)
-def test_a_flat_setting_is_used():
-    assert queues.queue_config().max_queue_size == 77
-
-
-@override_settings(MAX_QUEUE_SIZE=77, PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 55}})
-def test_partisan_config_wins_over_flat_settings():
-    assert queues.queue_config().max_queue_size == 55
-
-
-@override_settings(
-    MAX_QUEUE_SIZE=77, PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 55}, "mail": {"WORKERS_COUNT": 1}}
+@pytest.mark.parametrize(
+    ("configured", "queue", "expected"),
+    [
+        ({}, "default", 77),
+        ({"default": {"MAX_QUEUE_SIZE": 55}}, "default", 55),
+        ({"default": {"MAX_QUEUE_SIZE": 55}, "mail": {"WORKERS_COUNT": 1}}, "mail", 77),
+    ],
+    ids=["flat", "PARTISAN_CONFIG wins", "no other queue's value"],
 )
-def test_an_unset_key_of_another_queue_has_its_flat_value_not_that_of_the_default_queue():
-    config = queues.queue_config("mail")
+def test_a_value_is_looked_up_in_partisan_config_then_as_a_flat_name(configured, queue, expected, settings):
+    settings.MAX_QUEUE_SIZE = 77
+    settings.PARTISAN_CONFIG = configured
 
-    assert (config.workers_count, config.max_queue_size) == (1, 77)
+    assert queues.queue_config(queue).max_queue_size == expected
 
 
 @override_settings(PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 55}, "mail": {}})
@@ -90,29 +88,22 @@ def test_a_key_of_version_2_is_no_flat_setting(key, settings):
     assert queues.queue_value("default", key) == given
 
 
-def test_settings_are_read_when_used():
-    with override_settings(PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 21}}):
-        assert queues.queue_config().max_queue_size == 21
-    assert queues.queue_config().max_queue_size == 10
-
-
 @pytest.mark.parametrize(
-    "key",
-    ["MIN_QUEUE_SIZE", "DEFAULT_POSTPONE_DELAY_SECONDS", "DEFAULT_POSTPONES_COUNT", "STOP_TIMEOUT_SECONDS"],
+    ("key", "value"),
+    [
+        ("MIN_QUEUE_SIZE", 0),
+        ("DEFAULT_POSTPONE_DELAY_SECONDS", 0),
+        ("DEFAULT_POSTPONES_COUNT", 0),
+        ("DEFAULT_POSTPONES_COUNT", None),
+        ("STOP_TIMEOUT_SECONDS", 0),
+        ("STOP_TIMEOUT_SECONDS", None),
+        ("TASKS_PER_WORKER_INSTANCE", None),
+    ],
 )
-def test_zero_is_a_value(key, settings):
-    settings.PARTISAN_CONFIG = {"default": {key: 0}}
+def test_zero_and_none_are_values_where_they_have_a_meaning(key, value, settings):
+    settings.PARTISAN_CONFIG = {"default": {key: value}}
 
-    assert getattr(queues.queue_config(), key.lower()) == 0
-
-
-@pytest.mark.parametrize(
-    "key", ["TASKS_PER_WORKER_INSTANCE", "DEFAULT_POSTPONES_COUNT", "STOP_TIMEOUT_SECONDS"]
-)
-def test_none_is_a_value_where_it_has_a_meaning(key, settings):
-    settings.PARTISAN_CONFIG = {"default": {key: None}}
-
-    assert getattr(queues.queue_config(), key.lower()) is None
+    assert getattr(queues.queue_config(), key.lower()) == value
 
 
 @pytest.mark.parametrize(
@@ -143,7 +134,7 @@ def test_none_is_a_value_where_it_has_a_meaning(key, settings):
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wrong, settings):
     settings.PARTISAN_CONFIG = {"default": {key: wrong}}
-    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {queues.KEYS[key].expected}."
+    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {queues.KEYS[key].rule.expected}."
 
     with pytest.raises(WrongSetting) as refused:
         queues.queue_config()
@@ -153,7 +144,7 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wron
 
 
 def test_every_key_refuses_something():
-    assert not any(key.accepts(object()) for key in queues.KEYS.values())
+    assert not any(key.rule.accepts(object()) for key in queues.KEYS.values())
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}, "images": {}}, WORKERS_COUNT=0)
@@ -161,57 +152,53 @@ def test_a_wrong_flat_setting_is_told_once_for_all_queues():
     assert problem_texts() == ["WORKERS_COUNT is 0; expected an integer, at least 1."]
 
 
-@override_settings(PARTISAN_CONFIG={"mail": {"WORKER_COUNT": 4}})
-def test_an_unknown_key_is_refused_with_the_known_ones():
+@pytest.mark.parametrize(
+    ("configured", "kind", "text"),
+    [
+        (
+            None,
+            kinds.WRONG_SHAPE,
+            "PARTISAN_CONFIG is None; expected a dict of queue names and their",
+        ),
+        (
+            ["default"],
+            kinds.WRONG_SHAPE,
+            "PARTISAN_CONFIG is ['default']; expected a dict of queue names",
+        ),
+        (
+            {"mail": ["WORKERS_COUNT"]},
+            kinds.WRONG_SHAPE,
+            "PARTISAN_CONFIG['mail'] is ['WORKERS_COUNT']; expected a dict of settings.",
+        ),
+        ({"": {}}, kinds.WRONG_QUEUE_NAME, "is ''; expected queue names of 1 to 50 characters."),
+        ({"q" * 51: {}}, kinds.WRONG_QUEUE_NAME, "qqq'; expected queue names of 1 to 50 characters."),
+        ({7: {}}, kinds.WRONG_QUEUE_NAME, "is 7; expected queue names of 1 to 50 characters."),
+        (
+            {"mail": {"WORKER_COUNT": 4}},
+            kinds.UNKNOWN_KEY,
+            "A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'; expected one of " + ", ".join(queues.KEYS),
+        ),
+        (
+            {"default": {"MIN_QUEUE_SIZE": 30, "MAX_QUEUE_SIZE": 20}},
+            kinds.MIN_ABOVE_MAX,
+            "is 30; expected at most 20, which is PARTISAN_CONFIG['default']['MAX_QUEUE_SIZE'].",
+        ),
+    ],
+)
+def test_each_kind_of_wrong_setting_is_named_with_its_place(configured, kind, text, settings):
+    settings.PARTISAN_CONFIG = configured
+
     [problem] = queues.problems()
 
-    assert problem.kind == queues.UNKNOWN_KEY
-    assert str(problem).startswith("A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'; expected one of ")
-    assert all(key in str(problem) for key in queues.KEYS)
-    with pytest.raises(WrongSetting, match="WORKER_COUNT"):
-        queues.queue_config("mail")
-
-
-@override_settings(MIN_QUEUE_SIZE=30, PARTISAN_CONFIG={"default": {"MAX_QUEUE_SIZE": 20}})
-def test_a_minimum_above_the_maximum_is_refused_with_both_places():
-    [problem] = queues.problems()
-
-    assert problem.kind == queues.MIN_ABOVE_MAX
-    assert str(problem) == (
-        "MIN_QUEUE_SIZE is 30; expected at most 20, which is PARTISAN_CONFIG['default']['MAX_QUEUE_SIZE']."
-    )
+    assert problem.kind is kind
+    assert text in str(problem)
+    with pytest.raises(WrongSetting):
+        queues.queue_config()
 
 
 @override_settings(PARTISAN_CONFIG={"default": {"MIN_QUEUE_SIZE": 20, "MAX_QUEUE_SIZE": 20}})
 def test_a_minimum_may_equal_the_maximum():
     assert queues.queue_config().min_queue_size == 20
-
-
-@pytest.mark.parametrize("wrong", [None, [], "default"])
-def test_partisan_config_must_be_a_dict(wrong, settings):
-    settings.PARTISAN_CONFIG = wrong
-
-    [problem] = queues.problems()
-
-    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG", queues.WRONG_SHAPE)
-    assert queues.queue_names() == ["default"]
-
-
-@override_settings(PARTISAN_CONFIG={"mail": ["WORKERS_COUNT"]})
-def test_the_settings_of_a_queue_must_be_a_dict():
-    [problem] = queues.problems()
-
-    assert (problem.place, problem.kind) == ("PARTISAN_CONFIG['mail']", queues.WRONG_SHAPE)
-
-
-@pytest.mark.parametrize("name", ["", "q" * 51, 7, None])
-def test_a_queue_name_must_fit_into_the_table(name, settings):
-    settings.PARTISAN_CONFIG = {name: {}}
-
-    [problem] = queues.problems()
-
-    assert (problem.value, problem.kind) == (name, queues.WRONG_QUEUE_NAME)
-    assert "1 to 50 characters" in problem.expected
 
 
 @override_settings(PARTISAN_CONFIG={"q" * 51: {}})
@@ -222,15 +209,18 @@ def test_a_queue_name_that_is_too_long_is_refused_before_it_is_stored():
         queues.check_queue_name("q" * 51)
 
 
-@override_settings(PARTISAN_CONFIG={"mail": {}, "images": {}})
-def test_the_default_queue_exists_anyway():
-    assert queues.queue_names() == ["default", "mail", "images"]
-    assert queues.queue_config().queue == "default"
+@pytest.mark.parametrize(
+    ("configured", "names"),
+    [
+        ({"mail": {}, "images": {}}, ["default", "mail", "images"]),
+        ({"mail": {}, "default": {}}, ["mail", "default"]),
+        (None, ["default"]),
+    ],
+)
+def test_queues_are_listed_as_in_the_settings_and_default_always(configured, names, settings):
+    settings.PARTISAN_CONFIG = configured
 
-
-@override_settings(PARTISAN_CONFIG={"mail": {}, "default": {}})
-def test_queues_are_listed_in_the_order_of_the_settings():
-    assert queues.queue_names() == ["mail", "default"]
+    assert queues.queue_names() == names
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}})
@@ -246,15 +236,18 @@ def test_overrides_win_over_all_and_zero_is_one():
     assert (config.min_queue_size, config.workers_count) == (0, 2)
 
 
-def test_a_wrong_override_is_refused_under_the_name_of_its_option():
-    with pytest.raises(WrongSetting, match=r"^--workers_count is 0; expected an integer, at least 1"):
-        queues.queue_config(workers_count=0)
-
-
-def test_a_minimum_by_option_above_the_maximum_by_default_is_refused():
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ({"workers_count": 0}, "--workers_count is 0; expected an integer, at least 1."),
+        (
+            {"min_queue_size": 11},
+            "--min_queue_size is 11; expected at most 10, which is the default of MAX_QUEUE_SIZE.",
+        ),
+    ],
+)
+def test_a_wrong_override_is_refused_under_the_name_of_its_option(override, text):
     with pytest.raises(WrongSetting) as refused:
-        queues.queue_config(min_queue_size=11)
+        queues.queue_config(**override)
 
-    assert str(refused.value) == (
-        "--min_queue_size is 11; expected at most 10, which is the default of MAX_QUEUE_SIZE."
-    )
+    assert str(refused.value) == text

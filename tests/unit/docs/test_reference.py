@@ -6,13 +6,12 @@ from argparse import ArgumentParser
 import pytest
 from django.core.management import load_command_class
 
-from django_partisan import checks, outcomes
-from django_partisan.config import observability, queues
+from django_partisan import outcomes
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
 from django_partisan.tracing import spans
 from tests.unit.docs.pages import PAGES, blocks_of, code_in, first_cells_below, name_of, page
-from tools.document_tables import meanings, pages, tables
+from tools.document_tables import pages, tables
 
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
@@ -38,36 +37,6 @@ def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
 
     assert stale != text
     assert pages.with_tables(stale) == text
-
-
-def test_every_setting_and_no_other_has_a_meaning():
-    assert list(meanings.QUEUE) == list(queues.KEYS)
-    assert list(meanings.OBSERVABILITY) == list(observability.KEYS)
-
-
-@pytest.mark.parametrize(
-    ("name", "heading", "keys"),
-    [
-        ("README.md", "## Settings", queues.KEYS),
-        ("docs/settings.md", "## Of a queue", queues.KEYS),
-        ("docs/settings.md", "## Of logs, spans and metrics", observability.KEYS),
-    ],
-)
-def test_the_readme_and_the_page_on_settings_list_every_key(name, heading, keys):
-    assert first_cells_below(heading, page(name)) == list(keys)
-
-
-def test_the_settings_page_says_which_names_may_be_flat():
-    rows = re.findall(r"^\| `(\w+)` \|.*?\| (yes|no) \|", page("docs/settings.md"), re.MULTILINE)
-    said = dict(rows)
-
-    assert said == {name: "yes" if key.flat else "no" for name, key in queues.KEYS.items()}
-
-
-def test_the_settings_page_lists_every_check():
-    known = {value for value in vars(checks).values() if re.fullmatch(r"partisan\.[EW]\d+", str(value))}
-
-    assert set(first_cells_below("## When a setting is wrong", page("docs/settings.md"))) == known
 
 
 def test_the_page_on_errors_lists_every_reason_of_a_failure():

@@ -8,26 +8,22 @@ from tests.unit.grafana import files
 
 
 @pytest.mark.parametrize(
-    ("skew", "uncertainty", "status"),
+    ("skew", "uncertainty", "status", "said"),
     [
-        (0.0, 0.0, FINE),
-        (1.0, 0.0, FINE),
-        (-1.5, 0.01, WARNING),
-        (1.5, 1.0, FINE),
-        (6.0, 0.5, ERROR),
-        (-6.0, 2.0, WARNING),
+        (0.0, 0.0, FINE, "0.000 s behind"),
+        (1.0, 0.0, FINE, "1.000 s ahead of this host's"),
+        (-1.5, 0.01, WARNING, "1.500 s behind this host's (within 0.010 s)"),
+        (1.5, 1.0, FINE, "1.500 s ahead of"),
+        (6.0, 0.5, ERROR, "6.000 s ahead of"),
+        (-6.0, 2.0, WARNING, "6.000 s behind"),
     ],
 )
-def test_a_skew_has_a_severity(skew, uncertainty, status):
+def test_a_skew_has_a_direction_and_a_severity(skew, uncertainty, status, said):
     finding = clock.judge(skew, uncertainty)
 
     assert finding.status == status
+    assert said in finding.message
     assert bool(finding.cure) == (status != FINE)
-
-
-def test_it_says_which_clock_is_ahead():
-    assert "1.500 s ahead of this host's" in clock.judge(1.5, 0).message
-    assert "1.500 s behind this host's" in clock.judge(-1.5, 0).message
 
 
 def test_the_limit_of_an_error_is_the_alerts():

@@ -1,41 +1,56 @@
-"""One check that breaks, or has no chance, hides no other."""
+"""One check that breaks, or has no chance, hides no other; the worst finding counts."""
+
+from collections.abc import Iterator
 
 import pytest
 
-from django_partisan.doctor import examination
-from django_partisan.doctor.examination import Check, examine
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, Finding
+from django_partisan.doctor.examination import CHECKS, Check, examine
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, worst
+from django_partisan.doctor.subject import Subject
+from django_partisan.exceptions import CannotStart
 
 
-def of(name: str, status: str, *needs: str) -> Check:
-    return Check(name, lambda subject: iter([Finding(name, status, "said")]), needs)
+def finds(status: str, *needs: str) -> Check:
+    return Check(lambda subject: iter([Finding(status, "found")]), needs)
 
 
-def broken(subject):
-    raise RuntimeError("a\n  mess")
+def breaks(error: Exception) -> Check:
+    def look(subject: Subject) -> Iterator[Finding]:
+        yield Finding(FINE, "so far")
+        raise error
+
+    return Check(look)
 
 
-def test_a_check_that_breaks_is_an_error_and_the_next_is_done(monkeypatch, subject):
-    monkeypatch.setattr(examination, "CHECKS", (Check("one", broken), of("two", FINE)))
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("a\n  mess"), Finding(ERROR, "The check failed: RuntimeError: a mess", "", "one")),
+        (CannotStart("No.", "Do."), Finding(ERROR, "No.", "Do.", "one")),
+    ],
+)
+def test_a_check_that_breaks_is_an_error_and_the_next_is_done(subject, error, expected):
+    findings = examine(subject, {"one": breaks(error), "two": finds(FINE)})
 
-    one, two = examine(subject)
-
-    assert one == Finding("one", ERROR, "Could not be looked at: RuntimeError: a mess")
-    assert two.status == FINE
+    assert findings == [Finding(FINE, "so far", "", "one"), expected, Finding(FINE, "found", "", "two")]
 
 
-@pytest.mark.parametrize(("status", "expected"), [(ERROR, SKIPPED), (FINE, FINE)])
-def test_a_check_without_what_it_needs_is_skipped(monkeypatch, subject, status, expected):
-    monkeypatch.setattr(examination, "CHECKS", (of("one", status), of("two", FINE, "one")))
-
-    _, two = examine(subject)
+@pytest.mark.parametrize(("status", "expected"), [(ERROR, SKIPPED), (WARNING, FINE), (FINE, FINE)])
+def test_a_check_is_skipped_if_one_that_it_needs_found_an_error(subject, status, expected):
+    _, two = examine(subject, {"one": finds(status), "two": finds(FINE, "one")})
 
     assert two.status == expected
 
 
 def test_what_is_needed_comes_before():
-    done: set[str] = set()
-    for check in examination.CHECKS:
-        assert set(check.needs) <= done
-        done.add(check.name)
-    assert len(done) == len(examination.CHECKS) == 11
+    names = list(CHECKS)
+
+    assert all(names.index(need) < names.index(name) for name in names for need in CHECKS[name].needs)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [([], FINE), ([FINE, SKIPPED], SKIPPED), ([WARNING, FINE], WARNING), ([WARNING, ERROR, SKIPPED], ERROR)],
+)
+def test_the_worst_finding_counts(statuses, expected):
+    assert worst([Finding(status, "found") for status in statuses]) == expected

@@ -1,4 +1,4 @@
-"""Whether workers can start here, and who is alive be shown."""
+"""Whether workers can start here, and presence files be locked."""
 
 import multiprocessing
 import tempfile
@@ -11,9 +11,12 @@ from django_partisan.doctor import host
 from django_partisan.doctor.finding import ERROR, FINE, WARNING
 
 
-def test_this_host_is_fine_and_nothing_is_left_behind(subject, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
+
+def test_this_host_is_fine_and_nothing_is_left_behind(subject, tmp_path):
     assert [finding.status for finding in host.look(subject)] == [FINE, FINE, FINE]
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -35,13 +38,18 @@ def test_far_more_workers_than_cores_are_a_warning(subject):
     assert workers.message.startswith(f"{many} workers")
 
 
-@pytest.mark.parametrize("kind", ["missing", "open"])
-def test_a_presence_folder_that_cannot_be_used_is_an_error(subject, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    if kind == "open":
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        host._presence()
-        next(tmp_path.iterdir()).chmod(0o777)
+def missing(tmp_path):
+    tmp_path.rmdir()
+
+
+def open_to_all(tmp_path):
+    (tmp_path / f"django-partisan-{tmp_path.stat().st_uid}").mkdir(mode=0o777)
+    next(tmp_path.iterdir()).chmod(0o777)
+
+
+@pytest.mark.parametrize("spoil", [missing, open_to_all])
+def test_a_presence_folder_that_cannot_be_used_is_an_error(subject, tmp_path, spoil):
+    spoil(tmp_path)
 
     _, _, presence = host.look(subject)
 

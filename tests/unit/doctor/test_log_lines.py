@@ -8,7 +8,8 @@ import pytest
 from django.test import override_settings
 
 from django_partisan.doctor import log_lines
-from django_partisan.doctor.finding import ERROR, FINE, WARNING
+from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
+from django_partisan.exceptions import CannotStart
 from django_partisan.logs.subscriber import LOGGER
 
 
@@ -21,66 +22,70 @@ def logger() -> Iterator[logging.Logger]:
     ours.setLevel(before)
 
 
-def test_a_format_is_fine_and_the_service_named(subject, monkeypatch):
+@pytest.fixture
+def look(subject):
+    """Return what is found with some options."""
+
+    def look(**options) -> list[Finding]:
+        return list(log_lines.look(subject._replace(**{"log_format": "ecs"} | options)))
+
+    return look
+
+
+def test_a_format_is_fine_and_the_service_named(look, monkeypatch):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
 
-    [finding] = log_lines.look(subject._replace(log_format="ecs"))
-
-    assert finding.status == FINE
-    assert finding.message == "Format ecs, to standard output; service.name is 'shop'."
+    assert look() == [Finding(FINE, "Format ecs, to standard output; service.name is 'shop'.")]
 
 
-def test_a_file_with_the_hosts_format_is_an_error(subject, tmp_path):
-    [finding] = log_lines.look(subject._replace(log_format="host", log_file=str(tmp_path / "a.log")))
+def test_a_file_with_the_hosts_format_is_refused_as_by_a_manager(look):
+    with pytest.raises(CannotStart, match="--log-file needs"):
+        look(log_format="host", log_file="a.log")
 
-    assert finding.status == ERROR
 
-
-def test_a_level_above_info_hides_completed_tasks(subject, logger):
+def test_a_level_above_info_hides_completed_tasks(look, logger):
     logger.setLevel(logging.WARNING)
 
-    _, finding = log_lines.look(subject._replace(log_format="host"))
+    _, finding = look(log_format="host")
 
     assert finding.status == WARNING
     assert "at WARNING" in finding.message
 
 
-def test_without_a_level_of_its_own_the_logger_gets_info_in_a_manager(subject, logger):
+def test_without_a_level_of_its_own_the_logger_gets_info_in_a_manager(look, logger):
     logger.setLevel(logging.NOTSET)
 
-    assert [finding.status for finding in log_lines.look(subject._replace(log_format="ecs"))] == [FINE]
+    assert [finding.status for finding in look()] == [FINE]
 
 
-def test_a_file_that_can_be_written_is_fine_and_not_made(subject, tmp_path):
+def test_a_file_that_can_be_written_is_fine_and_not_made(look, tmp_path):
     path = tmp_path / "a.log"
 
-    [finding] = log_lines.look(subject._replace(log_format="ecs", log_file=str(path)))
+    [finding] = look(log_file=str(path))
 
     assert str(path) in finding.message
     assert not path.exists()
 
 
-def test_a_file_in_no_folder_is_an_error(subject, tmp_path):
-    path = tmp_path / "none" / "a.log"
-
-    _, finding = log_lines.look(subject._replace(log_format="ecs", log_file=str(path)))
+def test_a_file_in_no_folder_is_an_error(look, tmp_path):
+    _, finding = look(log_file=str(tmp_path / "none" / "a.log"))
 
     assert finding.status == ERROR
 
 
-def test_a_file_that_exists_is_asked_itself(subject, tmp_path, monkeypatch):
+def test_a_file_that_exists_is_asked_itself(look, tmp_path, monkeypatch):
     path = tmp_path / "a.log"
     path.touch()
     monkeypatch.setattr(os, "access", lambda asked, mode: asked != path)
 
-    _, finding = log_lines.look(subject._replace(log_format="ecs", log_file=str(path)))
+    _, finding = look(log_file=str(path))
 
     assert finding.message == f"{path} cannot be written by this user."
 
 
 @override_settings(PARTISAN_OBSERVABILITY={"LOG_MAX_LINE_BYTES": 9000})
-def test_lines_that_a_pipe_tears_are_a_warning(subject):
-    _, finding = log_lines.look(subject._replace(log_format="json"))
+def test_lines_that_break_on_a_pipe_are_a_warning(look):
+    _, finding = look(log_format="json")
 
     assert finding.status == WARNING
     assert "LOG_MAX_LINE_BYTES is 9000" in finding.message

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from django_partisan import __version__
 from django_partisan.doctor import metrics_port
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
 
 OURS = f'partisan_build_info{{django="5.2",version="{__version__}"}} 1.0\n'
 
@@ -51,86 +51,87 @@ def port() -> Iterator[Port]:
     made.server.server_close()
 
 
-def statuses(subject) -> list[str]:
-    return [finding.status for finding in metrics_port.look(subject)]
+@pytest.fixture
+def look(subject, port):
+    """Return what is found at the port, or as other options say."""
+
+    def look(**options: Any) -> list[Finding]:
+        return list(metrics_port.look(subject._replace(**{"metrics_url": port.url} | options)))
+
+    return look
+
+
+def statuses(findings: list[Finding]) -> list[str]:
+    return [finding.status for finding in findings]
 
 
 @pytest.mark.parametrize("configured", [None, 0])
-def test_without_a_known_port_nobody_is_asked(subject, configured):
+def test_without_a_known_port_nobody_is_asked(look, configured):
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": configured}):
-        assert statuses(subject) == [SKIPPED]
+        assert statuses(look(metrics_url=None)) == [SKIPPED]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_the_configured_port_is_asked(subject, port, host):
+def test_the_configured_port_is_asked(look, port, host):
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": port.number, "METRICS_HOST": host}):
-        assert statuses(subject) == [FINE, FINE]
+        assert statuses(look(metrics_url=None)) == [FINE, FINE]
 
 
-def test_the_given_address_wins(subject, port):
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_the_given_address_wins(look, port, ending):
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": 1}):
-        assert statuses(subject._replace(metrics_url=port.url)) == [FINE, FINE]
+        assert statuses(look(metrics_url=port.url + ending)) == [FINE, FINE]
 
 
-def test_nobody_there_is_a_warning(subject, port):
+def test_nobody_there_is_a_warning(look, port):
     port.server.shutdown()
     port.server.server_close()
 
-    [finding] = metrics_port.look(subject._replace(metrics_url=port.url))
+    [finding] = look()
 
     assert finding.status == WARNING
     assert "refused" in finding.message
 
 
-def test_a_manager_that_is_not_ready_says_why(subject, port):
+def test_a_manager_that_is_not_ready_says_why(look, port):
     port.ready = (503, "the database is not reachable\nthe manager drains\n")
 
-    _, finding = metrics_port.look(subject._replace(metrics_url=port.url))
+    _, finding = look()
 
     assert finding.status == WARNING
     assert finding.message == "The manager is not ready: the database is not reachable; the manager drains."
 
 
-def test_a_manager_of_another_version_is_a_warning(subject, port):
-    port.metrics = (200, OURS.replace(__version__, "1.9"))
-
-    finding, _ = metrics_port.look(subject._replace(metrics_url=port.url))
-
-    assert finding.status == WARNING
-    assert "runs version 1.9" in finding.message
-
-
-@pytest.mark.parametrize("answer", [(200, "up 1\n"), (404, "no"), (500, OURS)])
-def test_something_else_on_the_port_is_an_error(subject, port, answer):
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        ((200, OURS.replace(__version__, "1.9")), WARNING, "runs version 1.9"),
+        ((200, "up 1\n"), ERROR, "answers with status 200, without metrics"),
+        ((404, "no"), ERROR, "answers with status 404"),
+        ((500, OURS), ERROR, "answers with status 500"),
+        ((401, "no"), ERROR, "requires another token"),
+    ],
+)
+def test_another_answer_than_the_managers_is_named(look, port, answer, status, said):
     port.metrics = answer
 
-    finding, _ = metrics_port.look(subject._replace(metrics_url=port.url))
+    finding, _ = look()
 
-    assert finding.status == ERROR
+    assert finding.status == status
+    assert said in finding.message
 
 
-def test_a_token_is_taken_from_its_file(subject, port, tmp_path):
+def test_a_token_is_taken_from_its_file(look, port, tmp_path):
     port.token = "let-me-in"
     file = tmp_path / "token"
     file.write_text("let-me-in\n")
 
-    given = subject._replace(metrics_url=port.url, metrics_token_file=str(file))
-
-    assert statuses(given) == [FINE, FINE]
+    assert statuses(look(metrics_token_file=str(file))) == [FINE, FINE]
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_TOKEN_FILE": str(file)}):
-        assert statuses(subject._replace(metrics_url=port.url)) == [FINE, FINE]
+        assert statuses(look()) == [FINE, FINE]
 
 
-def test_a_wrong_token_is_an_error(subject, port):
-    port.token = "let-me-in"
-
-    finding, _ = metrics_port.look(subject._replace(metrics_url=port.url))
-
-    assert finding.status == ERROR
-    assert "token" in finding.cure
-
-
-def test_a_port_over_tls_is_asked_with_its_ca(subject, port, tmp_path, monkeypatch):
+def test_a_port_over_tls_is_asked_with_its_ca(look, port, monkeypatch):
     asked: list[Any] = []
 
     def context(cafile: str | None) -> ssl.SSLContext:
@@ -138,9 +139,8 @@ def test_a_port_over_tls_is_asked_with_its_ca(subject, port, tmp_path, monkeypat
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     monkeypatch.setattr(ssl, "create_default_context", context)
-    url = port.url.replace("http:", "https:")
 
-    [finding] = metrics_port.look(subject._replace(metrics_url=url, metrics_ca="ca.pem"))
+    [finding] = look(metrics_url=port.url.replace("http:", "https:"), metrics_ca="ca.pem")
 
     assert finding.status == WARNING  # the port speaks no TLS
     assert asked == ["ca.pem"]

@@ -16,67 +16,70 @@ def exported(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def look(subject, tmp_path):
+    """Return what is found in an exported folder."""
+    return lambda: list(rules.look(subject._replace(rules=tmp_path)))
+
+
+def statuses(findings):
+    return [finding.status for finding in findings]
+
+
 def test_the_shipped_rules_ask_for_nothing_unknown(subject):
-    fine, skipped = rules.look(subject)
-
-    assert fine.status == FINE
-    assert skipped.status == SKIPPED
+    assert statuses(rules.look(subject)) == [FINE, SKIPPED]
 
 
-def test_an_exported_folder_of_this_version_is_fine(subject, exported):
-    assert [finding.status for finding in rules.look(subject._replace(rules=exported))] == [FINE, FINE]
+@pytest.mark.usefixtures("exported")
+def test_an_exported_folder_of_this_version_is_fine(look):
+    assert statuses(look()) == [FINE, FINE]
 
 
-def test_a_file_changed_by_hand_is_named(subject, exported):
+def test_a_file_changed_by_hand_is_named(look, exported):
     with (exported / "alerts" / "alerts.yaml").open("a") as file:
         file.write("# mine\n")
     (exported / "README.md").unlink()
 
-    first, _ = rules.look(subject._replace(rules=exported))
+    first, _ = look()
 
     assert first.status == FINE
     assert first.message.endswith("; changed since: README.md, alerts/alerts.yaml.")
 
 
-def test_an_export_of_another_version_is_a_warning(subject, exported):
+def test_an_export_of_another_version_is_a_warning(look, exported):
     manifest = exported / bundled_files.MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": "1.9"}))
 
-    first, _ = rules.look(subject._replace(rules=exported))
+    first, _ = look()
 
     assert first.status == WARNING
     assert "is of version 1.9" in first.message
 
 
-def test_a_folder_of_another_origin_is_a_warning(subject, exported):
+def test_a_folder_of_another_origin_is_a_warning(look, exported):
     (exported / bundled_files.MANIFEST).unlink()
 
-    first, second = rules.look(subject._replace(rules=exported))
-
-    assert first.status == WARNING
-    assert second.status == FINE
+    assert statuses(look()) == [WARNING, FINE]
 
 
-def test_a_metric_that_is_not_exported_any_more_is_an_error(subject, exported):
+def test_a_metric_that_is_not_exported_any_more_is_an_error(look, exported):
     with (exported / "alerts" / "alerts.yaml").open("a") as file:
         file.write("      - alert: Mine\n        expr: rate(partisan_tasks_forgotten_total[5m]) > 0\n")
 
-    _, second = rules.look(subject._replace(rules=exported))
+    _, second = look()
 
     assert second.status == ERROR
     assert "partisan_tasks_forgotten_total" in second.message
 
 
-def test_no_folder_is_an_error(subject, tmp_path):
-    [finding] = rules.look(subject._replace(rules=tmp_path / "none"))
-
-    assert finding.status == ERROR
+def test_a_folder_without_rules_is_an_error(look):
+    assert statuses(look()) == [WARNING, ERROR]
 
 
-def test_a_folder_without_rules_is_an_error(subject, tmp_path):
-    _, second = rules.look(subject._replace(rules=tmp_path))
+def test_no_folder_is_an_error(look, tmp_path):
+    tmp_path.rmdir()
 
-    assert second.status == ERROR
+    assert statuses(look()) == [ERROR]
 
 
 @pytest.mark.parametrize(

@@ -1,49 +1,37 @@
 """Wrong settings are found with their cure."""
 
-from django.test import override_settings
+import pytest
 
-from django_partisan.doctor import settings
+from django_partisan.doctor import settings as settings_check
 from django_partisan.doctor.finding import ERROR, FINE, WARNING
 
-
-@override_settings(PARTISAN_CONFIG={"default": {}, "mail": {}})
-def test_right_settings_are_fine(subject):
-    [finding] = settings.look(subject)
-
-    assert finding.status == FINE
-    assert "default, mail" in finding.message
+SHARED_PORT = {"PARTISAN_CONFIG": {"mail": {}}, "PARTISAN_OBSERVABILITY": {"METRICS_PORT": 9464}}
 
 
-@override_settings(PARTISAN_CONFIG={"default": {"WORKERS": 3}})
-def test_an_unknown_key_is_an_error_with_its_id_and_a_cure(subject):
-    [finding] = settings.look(subject)
-
-    assert finding.status == ERROR
-    assert "partisan.E003" in finding.message
-    assert finding.cure == "Correct the key, or remove it."
-
-
-@override_settings(PARTISAN_CONFIG={"mail": {}}, PARTISAN_OBSERVABILITY={"METRICS_PORT": 9464})
-def test_a_shared_port_is_a_warning(subject):
-    [finding] = settings.look(subject)
-
-    assert finding.status == WARNING
-    assert "partisan.W001" in finding.message
-
-
-@override_settings(
-    PARTISAN_CONFIG={"mail": {}},
-    PARTISAN_OBSERVABILITY={"METRICS_PORT": 9464},
-    SILENCED_SYSTEM_CHECKS=["partisan.W001"],
+@pytest.mark.parametrize(
+    ("given", "queue", "status", "said"),
+    [
+        ({"PARTISAN_CONFIG": {"default": {}, "mail": {}}}, "mail", FINE, "queues: default, mail."),
+        ({"PARTISAN_CONFIG": {"default": {"WORKERS": 3}}}, "default", ERROR, "(partisan.E003)"),
+        (SHARED_PORT, "default", WARNING, "(partisan.W001)"),
+        ({**SHARED_PORT, "SILENCED_SYSTEM_CHECKS": ["partisan.W001"]}, "default", FINE, "No problem"),
+        ({}, "nope", ERROR, "Unknown queue 'nope'"),
+    ],
+    ids=["right", "wrong", "doubtful", "silenced", "unknown queue"],
 )
-def test_what_is_silenced_is_not_told(subject):
-    [finding] = settings.look(subject)
+def test_the_system_checks_and_the_queue_are_looked_at(given, queue, status, said, subject, settings):
+    for name, value in given.items():
+        setattr(settings, name, value)
 
-    assert finding.status == FINE
+    [finding] = settings_check.look(subject._replace(queue=queue))
+
+    assert finding.status == status
+    assert said in finding.message
 
 
-def test_an_unknown_queue_is_an_error(subject):
-    [finding] = settings.look(subject._replace(queue="nope"))
+def test_a_wrong_setting_has_its_cure(subject, settings):
+    settings.PARTISAN_CONFIG = {"default": {"WORKERS": 3}}
 
-    assert finding.status == ERROR
-    assert "Unknown queue 'nope'" in finding.message
+    [finding] = settings_check.look(subject)
+
+    assert finding.cure == "Correct the key, or remove it."

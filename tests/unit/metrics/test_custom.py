@@ -137,7 +137,8 @@ def test_two_classes_that_differ_are_a_problem_and_the_first_counts() -> None:
     ]
 
     (problem,) = custom.problems(classes)
-    assert problem.startswith("B and A declare the measure 'mails' with another")
+    assert str(problem).startswith("B.MEASURES['mails'] is CounterMeasure(name='mails', ")
+    assert str(problem).endswith("; expected the type, help, labels and buckets that A declares.")
     assert custom.declared(classes)["partisan_user_mails_total"].labels == ("queue", "processor")
 
 

@@ -1,0 +1,111 @@
+"""What can be wrong with the settings or a processor: one kind of problem for each system check."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from django_partisan.exceptions import WrongSetting
+
+
+class Kind(NamedTuple):
+    """A kind of problem: the id of its system check, what is wrong, and how to correct it."""
+
+    id: str
+    meaning: str
+    hint: str
+
+
+WRONG_SHAPE: Final = Kind(
+    "partisan.E001",
+    "`PARTISAN_CONFIG`, or the value for one of its queues, is not a dict.",
+    "Write PARTISAN_CONFIG = {'default': {'WORKERS_COUNT': 4}}, for example.",
+)
+WRONG_QUEUE_NAME: Final = Kind(
+    "partisan.E002",
+    "The name of a queue is not a string of 1 to 50 characters.",
+    "Use a short string as the name of each queue.",
+)
+UNKNOWN_KEY: Final = Kind("partisan.E003", "A key of a queue is unknown.", "Correct the key, or remove it.")
+WRONG_VALUE: Final = Kind(
+    "partisan.E004",
+    "The value of a setting is not accepted.",
+    "Correct the value, or remove the setting to use its default.",
+)
+MIN_ABOVE_MAX: Final = Kind(
+    "partisan.E005",
+    "`MIN_QUEUE_SIZE` is above `MAX_QUEUE_SIZE`.",
+    "Lower MIN_QUEUE_SIZE or raise MAX_QUEUE_SIZE of this queue.",
+)
+WRONG_OBSERVABILITY: Final = Kind(
+    "partisan.E006",
+    "`PARTISAN_OBSERVABILITY` has an unknown key, or a value that is not accepted.",
+    "Correct it in PARTISAN_OBSERVABILITY, or remove it to use the default.",
+)
+NOT_POSTGRESQL: Final = Kind(
+    "partisan.E007",
+    "The database of the tasks is not PostgreSQL.",
+    "Set its ENGINE to 'django.db.backends.postgresql', or route the app 'django_partisan' to a PostgreSQL "
+    "database with a database router.",
+)
+UNKNOWN_QUEUE: Final = Kind(
+    "partisan.E008",
+    "The `QUEUE_NAME` of a processor is a queue that the settings do not define.",
+    "Add the queue to PARTISAN_CONFIG, or correct the processor's QUEUE_NAME.",
+)
+WRONG_ATTRIBUTE: Final = Kind(
+    "partisan.E009",
+    "The value of another attribute of a processor is not accepted.",
+    "Correct the attribute, or remove it to use the default.",
+)
+UNEQUAL_MEASURES: Final = Kind(
+    "partisan.E010",
+    "Two processors declare a measure of one name in different ways.",
+    "Make both declarations equal, or rename one of the measures.",
+)
+SHARED_PORT: Final = Kind(
+    "partisan.W001",
+    "Two queues would serve metrics on the same port of one host.",
+    "Give METRICS_PORT as a dict of queue names and ports, or use --metrics-port. If the queues are served "
+    "on different hosts, silence this check.",
+)
+
+KINDS: Final = (
+    WRONG_SHAPE,
+    WRONG_QUEUE_NAME,
+    UNKNOWN_KEY,
+    WRONG_VALUE,
+    MIN_ABOVE_MAX,
+    WRONG_OBSERVABILITY,
+    NOT_POSTGRESQL,
+    UNKNOWN_QUEUE,
+    WRONG_ATTRIBUTE,
+    UNEQUAL_MEASURES,
+    SHARED_PORT,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong: the kind, the place, the value, what is expected, and what the setting does."""
+
+    kind: Kind
+    place: str
+    value: Any
+    expected: str
+    meaning: str = ""
+    processor_class: type | None = None
+
+    def __str__(self) -> str:
+        return f"{self.place} is {self.value!r}; expected {self.expected}."
+
+    @property
+    def hint(self) -> str:
+        """What the setting does, and how to correct the problem."""
+        return f"{self.meaning} {self.kind.hint}".lstrip()
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise ``WrongSetting`` if there are problems; its message has one line for each."""
+    lines = [str(problem) for problem in problems]
+    if lines:
+        raise WrongSetting("\n".join(lines))

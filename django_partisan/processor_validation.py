@@ -1,0 +1,56 @@
+"""Validation of processor classes: which values each of their attributes accepts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from django_partisan import registry
+from django_partisan.config.observability import PROPAGATIONS
+from django_partisan.config.problems import UNKNOWN_QUEUE, WRONG_ATTRIBUTE, Kind, Problem
+from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+from django_partisan.config.queues import queue_names
+from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none
+from django_partisan.metrics import custom
+
+_MEASURES: Final = Rule(
+    lambda value: (
+        isinstance(value, list | tuple) and all(isinstance(measure, custom.Measure) for measure in value)
+    ),
+    "a list or tuple of CounterMeasure and HistogramMeasure",
+)
+ATTRIBUTES: Final[Mapping[str, Rule]] = {
+    "PRIORITY": Rule(lambda value: type(value) is int and -(2**31) <= value < 2**31, "an integer of 32 bits"),
+    "UNIQUE_FOR_PARAMS": BOOLEAN,
+    "RETRY_ON_ERROR_CONFIG": or_none(instance_of(ErrorsHandleConfig)),
+    "POSTPONE_CONFIG": or_none(instance_of(PostponeConfig)),
+    "ATOMIC": BOOLEAN,
+    "TRACE_PROPAGATION": or_none(one_of(*PROPAGATIONS)),
+    custom.ATTRIBUTE: _MEASURES,
+}
+
+
+def problems() -> Iterator[Problem]:
+    """Yield everything that is wrong with the registered processor classes."""
+    classes = registry.registered().values()
+    for processor_class in classes:
+        yield from problems_of(processor_class)
+    yield from custom.problems(one for one in classes if _MEASURES.accepts(_value(one, custom.ATTRIBUTE)))
+
+
+def problems_of(processor_class: type) -> Iterator[Problem]:
+    """Yield every attribute of a class whose value is not accepted."""
+    known = queue_names()
+    listed = "one of " + ", ".join(map(repr, known))
+    yield from _problem(UNKNOWN_QUEUE, processor_class, "QUEUE_NAME", Rule(known.__contains__, listed))
+    for name, rule in ATTRIBUTES.items():
+        yield from _problem(WRONG_ATTRIBUTE, processor_class, name, rule)
+
+
+def _problem(kind: Kind, processor_class: type, name: str, rule: Rule) -> Iterator[Problem]:
+    value = _value(processor_class, name)
+    if not rule.accepts(value):
+        place = f"{processor_class.__name__}.{name}"
+        yield Problem(kind, place, value, rule.expected, processor_class=processor_class)
+
+
+def _value(processor_class: type, name: str) -> object:
+    return getattr(processor_class, name, ())  # only MEASURES has no default on the base class

@@ -1,0 +1,61 @@
+"""Is the tasks' database ready for a manager: PostgreSQL, reachable and migrated?
+
+``start_partisan``, ``partisan_doctor`` and the system checks ask here. Each function raises
+``CannotStart`` with the problem and its cure.
+"""
+
+import time
+from typing import Final
+
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from django_partisan.config.problems import NOT_POSTGRESQL
+from django_partisan.exceptions import CannotStart
+from django_partisan.sql.connection import address_of, task_database
+
+APP: Final = "django_partisan"
+RETRY_SECONDS: Final = 0.5
+
+
+def ensure_postgresql() -> None:
+    """Raise ``CannotStart`` unless the tasks' database is PostgreSQL."""
+    alias = task_database()
+    vendor = connections[alias].vendor
+    if vendor != "postgresql":
+        raise CannotStart(
+            f"The tasks' database {alias!r} is {vendor}; django-partisan needs PostgreSQL.",
+            NOT_POSTGRESQL.hint,
+        )
+
+
+def ensure_reachable(wait_seconds: float = 0.0) -> None:
+    """Raise ``CannotStart`` if the tasks' database cannot be reached within ``wait_seconds``."""
+    connection = connections[task_database()]
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return connection.ensure_connection()
+        except OperationalError as error:
+            if time.monotonic() >= deadline:
+                reason = " ".join(str(error).split())  # libpq writes several lines, the cause first
+                raise CannotStart(
+                    f"The database {address_of(connection)} is out of reach: {reason}",
+                    "Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS.",
+                ) from error
+        time.sleep(RETRY_SECONDS)
+
+
+def ensure_migrated() -> str:
+    """Return the latest migration; raise ``CannotStart`` if the tasks' database misses any."""
+    alias = task_database()
+    executor = MigrationExecutor(connections[alias])
+    targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
+    missing = [migration.name for migration, _ in executor.migration_plan(targets)]
+    if missing:
+        option = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+        raise CannotStart(
+            f"Migrations of {APP} are missing: {', '.join(missing)}.",
+            f"Run: manage.py migrate {APP}{option}",
+        )
+    return str(targets[0][1])
