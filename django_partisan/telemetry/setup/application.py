@@ -17,7 +17,7 @@ def watch_application() -> None:
 
         application.install()
     bus.provide("log", lambda task, processor_class: logs.task_logger(task))
-    bus.provide("metrics", lambda task, processor_class: custom.Measures(processor_class, task.queue))
+    bus.provide("metrics", custom.measures_for)
 
 
 def _is_to_count() -> bool:
