@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan import registry
-from django_partisan.metrics import catalogue
+from django_partisan.metrics import catalogue, custom
 from django_partisan.metrics.deltas import Deltas, Exemplar
 from django_partisan.metrics.labels import (
     BOOLEANS,
@@ -78,13 +78,20 @@ class EventCounter:
         self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
 
     def measure_observed(self, event: events.MeasureObserved) -> None:
-        self.deltas.observe((event.name, (*of_task(event), *event.labels)), [event.value])
+        self._declare(event.name)
+        self.deltas.observe((event.name, (event.queue, event.processor, *event.labels)), [event.value])
 
     def measure_counted(self, event: events.MeasureCounted) -> None:
-        self.deltas.count((event.name, (*of_task(event), *event.labels)), event.amount)
+        self._declare(event.name)
+        self.deltas.count((event.name, (event.queue, event.processor, *event.labels)), event.amount)
 
     def count(self, metric: Metric, labels: Labels, amount: float = 1) -> None:
         self.deltas.count((metric.name, labels), amount)
+
+    def _declare(self, name: str) -> None:
+        """Find a custom metric whose processor was registered after the start."""
+        if name not in self.deltas.metrics:
+            self.deltas.metrics.update(custom.declared(registry.registered().values()))
 
     def _run(self, outcome: str, run: Task, seconds: float) -> None:
         waits = [run.wait_seconds] if isinstance(run, events.Run) else []

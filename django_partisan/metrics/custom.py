@@ -34,10 +34,14 @@ class CounterMeasure:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def exported_name(self) -> str:
+        """Return the name of the exported metric."""
+        return f"{PREFIX}{self.name.removesuffix('_total')}_total"
+
     def metric(self) -> Metric:
-        """Return the metric that is exported."""
-        name = f"{PREFIX}{self.name.removesuffix('_total')}_total"
-        return _metric(self, name, COUNTER, ())
+        """Return the exported metric."""
+        return _metric(self, COUNTER, ())
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,14 @@ class HistogramMeasure:
                 f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
             )
 
+    @property
+    def exported_name(self) -> str:
+        """Return the name of the exported metric."""
+        return PREFIX + self.name
+
     def metric(self) -> Metric:
-        """Return the metric that is exported."""
-        return _metric(self, PREFIX + self.name, HISTOGRAM, tuple(self.buckets))
+        """Return the exported metric."""
+        return _metric(self, HISTOGRAM, tuple(self.buckets))
 
 
 Measure: TypeAlias = CounterMeasure | HistogramMeasure
@@ -75,7 +84,7 @@ class Measures:
         """Accept what is ``declared``, and count it for the registered name and the task's queue."""
         self._processor = processor
         self._queue = queue
-        self._declared = {measure.name: (measure, measure.metric().name) for measure in declared}
+        self._declared = {measure.name: (measure, measure.exported_name) for measure in declared}
 
     def inc(self, name: str, amount: float = 1, **labels: Any) -> None:
         """Add to a counter; raises ``ValueError`` for an undeclared one, or an amount below 0."""
@@ -153,11 +162,18 @@ def problems(processor_classes: Iterable[type]) -> Iterator[str]:
                 )
 
 
-def _metric(measure: Measure, name: str, kind: str, buckets: tuple[float, ...]) -> Metric:
+def _metric(measure: Measure, kind: str, buckets: tuple[float, ...]) -> Metric:
     labels = (*OWN_LABELS, *measure.labels)
     open_labels = frozenset(measure.labels or ("processor",))
     return Metric(
-        name, kind, labels, ("W",), "The user's own.", measure.help, buckets, open_labels=open_labels
+        measure.exported_name,
+        kind,
+        labels,
+        ("W",),
+        "The user's own.",
+        measure.help,
+        buckets,
+        open_labels=open_labels,
     )
 
 

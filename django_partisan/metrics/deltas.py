@@ -1,8 +1,7 @@
 """What was counted since the last report, as plain values that can cross a pipe."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from django_partisan.metrics import catalogue
@@ -22,11 +21,10 @@ SERIES_MAX: Final = 10_000
 class Deltas:
     """The growth of counters and histograms until ``take()``."""
 
-    def __init__(self, metrics: Mapping[str, Metric], max_series: int = SERIES_MAX) -> None:
-        """Count ``metrics``; the mapping may grow later."""
-        self._metrics = metrics
+    def __init__(self, max_series: int = SERIES_MAX) -> None:
+        self.metrics = dict(catalogue.METRICS)
         self._max_series = max_series
-        self._bounds = cache(lambda name: catalogue.bounds(metrics[name]))
+        self._bounds: dict[str, tuple[float, ...]] = {}
         self._counters: dict[Key, float] = {}
         self._histograms: dict[Key, HistogramDelta] = {}
 
@@ -44,7 +42,10 @@ class Deltas:
             if len(self._histograms) >= self._max_series:
                 key = self._folded(key)
             delta = self._histograms.setdefault(key, [{}, 0.0, None])
-        add_to_buckets(delta[0], self._bounds(key[0]), values)
+        bounds = self._bounds.get(key[0])
+        if bounds is None:
+            bounds = self._bounds[key[0]] = catalogue.bounds(self.metrics[key[0]])
+        add_to_buckets(delta[0], bounds, values)
         delta[1] += sum(values)
         if exemplar is not None:
             delta[2] = exemplar
@@ -58,7 +59,7 @@ class Deltas:
         return report
 
     def _folded(self, key: Key) -> Key:
-        return key[0], fold(self._metrics[key[0]], key[1], self._counters)
+        return key[0], fold(self.metrics[key[0]], key[1], self._counters)
 
 
 def fold(metric: Metric, labels: Labels, counters: dict[Key, float]) -> Labels:
@@ -77,14 +78,12 @@ def increment(counters: dict[Key, float], metric: Metric, *labels: str) -> None:
 
 def add_to_buckets(buckets: dict[int, int], bounds: tuple[float, ...], values: Sequence[float]) -> None:
     """Count ``values`` into sparse buckets; a value that equals a bound belongs below it."""
-    # Many values mostly share a few buckets: sorted, each bucket costs one or two searches.
-    values = sorted(values)
-    start, end = 0, len(values)
-    while start < end:
-        index = bisect_left(bounds, values[start])
-        if index == len(bounds) or values[-1] <= bounds[index]:
-            after = end
-        else:
-            after = bisect_right(values, bounds[index], start)
-        buckets[index] = buckets.get(index, 0) + after - start
-        start = after
+    # Many values mostly share a few buckets: sorted, each bucket costs two searches, from the highest down.
+    left = len(values)
+    if left > 1:
+        values = sorted(values)
+    while left:
+        index = bisect_left(bounds, values[left - 1])
+        below = bisect_right(values, bounds[index - 1], 0, left) if index and left > 1 else 0
+        buckets[index] = buckets.get(index, 0) + left - below
+        left = below

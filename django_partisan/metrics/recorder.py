@@ -7,16 +7,13 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from django_partisan import registry
-from django_partisan.metrics import catalogue, custom, labels
+from django_partisan.metrics import catalogue, labels
 from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.counting import COUNTED, EventCounter
 from django_partisan.metrics.deltas import Deltas, Report
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     Event,
-    MeasureCounted,
-    MeasureObserved,
     Run,
     TaskCompleted,
     TaskFailed,
@@ -28,7 +25,6 @@ PENDING_MAX: Final = 5_000
 """Most events that wait to be counted until ``take()``."""
 LOOK_FOR_TRACING_SECONDS: Final = 1.0
 
-_MEASURES: Final = (MeasureCounted, MeasureObserved)
 _OUTCOME: Final[dict[type, str]] = {
     TaskCompleted: labels.COMPLETED,
     TaskPostponed: labels.POSTPONED,
@@ -47,8 +43,7 @@ class Recorder(bus.Subscriber):
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
-        self._metrics = dict(catalogue.METRICS)
-        self._deltas = Deltas(self._metrics)
+        self._deltas = Deltas()
         self._counter = EventCounter(self._deltas)
         self._pending: list[Any] = []
         self._lock = threading.Lock()
@@ -94,8 +89,6 @@ class Recorder(bus.Subscriber):
             events = pending[:]
             del pending[: len(events)]  # a thread may have appended meanwhile
             for event in events:
-                if isinstance(event, _MEASURES) and event.name not in self._metrics:
-                    self._metrics.update(custom.declared(registry.registered().values()))
                 COUNTED[type(event)](self._counter, event)
 
     def _count_swallowed(self) -> None:
