@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 
 from django_partisan.metrics.access import CannotServe
 
+THREAD_NAME: Final = "partisan-metrics"
 HEAD_BYTES_MAX: Final = 16_384
 CLOSE_SECONDS: Final = 2.0
 ACCEPT_PAUSE_SECONDS: Final = 0.5
@@ -81,7 +82,7 @@ class Server(ThreadingTCPServer):
         self._tls = tls
         self._limits = limits
         self._deadlines: dict[socket.socket, float] = {}
-        self._thread = threading.Thread(target=self.serve_forever, name="partisan-metrics", daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, name=THREAD_NAME, daemon=True)
         try:
             self.address_family, _, _, _, address = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
