@@ -1,8 +1,7 @@
-"""Who may scrape: the port, TLS and the token."""
+"""Who may scrape: TLS and the token."""
 
 import hmac
 import os
-import socket
 import ssl
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -16,7 +15,7 @@ AnyPath: TypeAlias = str | os.PathLike[str]
 
 
 class CannotServe(PartisanError, OSError):
-    """The metrics cannot be served; the message says why."""
+    """The port, the TLS files or the token file cannot be used; the message says why."""
 
 
 class Token:
@@ -33,11 +32,11 @@ class Token:
             raise CannotServe(f"The metrics token file {str(path)!r} is empty.")
 
     def allows(self, authorization: str) -> bool:
-        """Tell whether a request's ``Authorization`` carries the token."""
+        """Return whether a request's ``Authorization`` carries the token."""
         scheme, _, given = authorization.partition(" ")
         try:
             token = self._read()
-        except OSError:  # closed, not open, while the file is away
+        except OSError:  # without its file nobody is allowed
             return False
         right = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token)
         return right and bool(token) and scheme.lower() == "bearer"
@@ -51,7 +50,7 @@ def tls_context(
 ) -> ssl.SSLContext | None:
     """Return the TLS settings, or ``None`` without a certificate.
 
-    A ``client_ca`` demands a client certificate that it signed. Raises ``CannotServe``.
+    With a ``client_ca``, clients need a certificate that it signed. Raises ``CannotServe``.
     """
     if certfile is None:
         if keyfile is not None or client_ca is not None:
@@ -70,31 +69,3 @@ def tls_context(
         files = ", ".join(repr(str(path)) for path in (certfile, keyfile, client_ca) if path is not None)
         raise CannotServe(f"The TLS files for the metrics cannot be used ({files}): {error}") from error
     return context
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the first address of ``host``; raises ``CannotServe``."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CannotServe(f"Cannot serve metrics on {host!r}: {error}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise CannotServe(
-            f"Cannot serve metrics on port {port} of {host!r}: {error.strerror or error}. "
-            "Choose another --metrics-port, or end what uses it."
-        ) from error
-    return listener
-
-
-def address_of(listener: socket.socket, secure: bool) -> str:
-    """Return the URL of a bound socket, with its numeric address."""
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if secure else 'http'}://{shown}:{port}"

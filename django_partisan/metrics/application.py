@@ -1,11 +1,12 @@
-"""Counters of what an application enqueues, in the registry that it exports itself."""
+"""Counters of the tasks that an application enqueues, in the registry that it exports itself."""
 
 from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from django_partisan.config import observability
-from django_partisan.metrics import catalogue, series
+from django_partisan.metrics import catalogue
+from django_partisan.metrics.labels import BOOLEANS
 from django_partisan.metrics.metric import Metric
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -17,7 +18,7 @@ from django_partisan.telemetry.events import (
 
 HELP: Final = {
     catalogue.TASKS_ENQUEUED.name: "Tasks that this application enqueued.",
-    catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting twin.",
+    catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting duplicate.",
     catalogue.TASKS_ENQUEUE_FAILED.name: "Enqueuings of this application that the database refused.",
 }
 
@@ -33,13 +34,13 @@ class ClientMetrics(bus.Subscriber):
         self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED, registry)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want the three events of an enqueuing."""
+        """Want the three events of ``delay()``."""
         return kind in (TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed)
 
     def handle(self, event: Any) -> None:
         """Count the event."""
         if isinstance(event, TaskEnqueued):
-            scheduled = series.BOOLEANS[event.scheduled]
+            scheduled = BOOLEANS[event.scheduled]
             self._enqueued.labels(event.task.queue, event.task.processor, scheduled).inc()
         elif isinstance(event, TaskDeduplicated):
             self._deduplicated.labels(event.task.queue, event.task.processor).inc()

@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from django_partisan import outcomes
 from django_partisan.config import observability
-from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Metric
+from django_partisan.metrics import labels
+from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labels, Metric
 
 METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""
@@ -20,13 +22,16 @@ _CACHED = (
 def _declare(
     name: str,
     kind: str,
-    labels: str,
+    names_of_labels: str,
     sources: str,
     question: str,
     text: str,
     buckets: tuple[float, ...] = (),
+    **values: Labels,
 ) -> Metric:
-    metric = Metric(name, kind, tuple(labels.split()), tuple(sources.split()), question, text, buckets)
+    """Add a metric to the table; ``values`` are those of each label that has a fixed list."""
+    names = tuple(names_of_labels.split())
+    metric = Metric(name, kind, names, tuple(sources.split()), question, text, buckets, values)
     METRICS[name] = metric
     return metric
 
@@ -40,7 +45,7 @@ def bounds(metric: Metric) -> tuple[float, ...]:
     return metric.buckets
 
 
-# Each metric in four lines: what it is, its question, its help, its end.
+# Each metric in a few lines: what it is, its question, its help, and its buckets or label values.
 # fmt: off
 
 # Tasks.
@@ -49,11 +54,12 @@ TASKS_ENQUEUED = _declare(
     "partisan_tasks_enqueued_total", COUNTER, "queue processor scheduled", "W app",
     "How much work do tasks themselves (and, with CLIENT_METRICS, the application) put in?",
     "Tasks enqueued from inside tasks, by the queue they went to.",
+    scheduled=labels.BOOLEANS,
 )
 TASKS_DEDUPLICATED = _declare(
     "partisan_tasks_deduplicated_total", COUNTER, "queue processor", "W app",
     "How much was a repeat?",
-    "Enqueuings from inside tasks that found a waiting twin.",
+    "Enqueuings from inside tasks that found a waiting duplicate.",
 )
 TASKS_CLAIMED = _declare(
     "partisan_tasks_claimed_total", COUNTER, "queue", "M",
@@ -68,7 +74,7 @@ TASKS_STARTED = _declare(
 TASKS_COMPLETED = _declare(
     "partisan_tasks_completed_total", COUNTER, "queue processor", "W",
     "What comes of it?",
-    "Runs that ended well.",
+    "Runs that completed.",
 )
 TASKS_POSTPONED = _declare(
     "partisan_tasks_postponed_total", COUNTER, "queue processor", "W",
@@ -83,12 +89,14 @@ TASKS_RETRIED = _declare(
 TASKS_FAILED = _declare(
     "partisan_tasks_failed_total", COUNTER, "queue processor reason", "W M",
     "How often is it given up, and why?",
-    "Tasks that failed for good.",
+    "Tasks that failed and will not run again.",
+    reason=outcomes.FAILURE_REASONS,
 )
 TASK_ERRORS = _declare(
     "partisan_task_errors_total", COUNTER, "queue processor error_type outcome", "W M",
     "What breaks?",
     "Errors that led to a retry or a failure, by class.",
+    outcome=(outcomes.RETRIED, outcomes.FAILED),
 )
 TASKS_ENQUEUE_FAILED = _declare(
     "partisan_tasks_enqueue_failed_total", COUNTER, "queue processor", "W app",
@@ -99,11 +107,13 @@ TASKS_RESCUED = _declare(
     "partisan_tasks_rescued_total", COUNTER, "queue reason", "M",
     "Do crashes interrupt work?",
     "Tasks taken over from a lost worker or manager, to be run again.",
+    reason=labels.RESCUED_REASONS,
 )
 TASKS_RELEASED = _declare(
     "partisan_tasks_released_total", COUNTER, "queue reason", "M",
     "Is work handed back?",
-    "Claimed tasks given back unstarted.",
+    "Claimed tasks released unstarted.",
+    reason=labels.RELEASED_REASONS,
 )
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
@@ -115,6 +125,7 @@ TASK_DURATION = _declare(
     "How long do runs take?",
     "Time in run().",
     observability.DURATION_BUCKETS,
+    outcome=outcomes.OUTCOMES,
 )
 TASK_QUEUE_WAIT = _declare(
     "partisan_task_queue_wait_seconds", HISTOGRAM, "queue processor", "W",
@@ -160,6 +171,7 @@ WORKERS = _declare(
     "partisan_workers", GAUGE, "queue state", "M",
     "Is the pool alive and busy?",
     "Live workers by state.",
+    state=labels.WORKER_STATES,
 )
 WORKERS_CONFIGURED = _declare(
     "partisan_workers_configured", GAUGE, "queue", "M",
@@ -169,7 +181,8 @@ WORKERS_CONFIGURED = _declare(
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
-    "Workers that are gone; stopped includes those a forced stop killed.",
+    "Workers that exited; stopped includes those that a forced stop killed.",
+    reason=labels.EXIT_REASONS,
 )
 WORKER_CPU = _declare(
     "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
@@ -227,7 +240,7 @@ UNSETTLED_TASKS = _declare(
 LEASE_LOST = _declare(
     "partisan_manager_lease_lost_total", COUNTER, "queue", "M",
     "Was the manager too slow to live?",
-    "Times the manager's lease ran out.",
+    "Times the manager's lease expired.",
 )
 WORKER_BUSY = _declare(
     "partisan_worker_busy_seconds_total", COUNTER, "queue worker", "M",
@@ -270,7 +283,7 @@ OLDEST_DUE_AGE = _declare(
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, all hosts?",
-    f"Managers whose lease has not run out. {_CACHED}",
+    f"Managers whose lease has not expired. {_CACHED}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",
@@ -329,15 +342,18 @@ TELEMETRY_DROPPED = _declare(
     "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
     "Does the pipe flow?",
     "Telemetry that was lost.",
+    reason=labels.DROPPED,
 )
 LABEL_OVERFLOW = _declare(
     "partisan_telemetry_label_overflow_total", COUNTER, "label", "W M",
     "What was folded?",
     "Additions made to _other because a label had too many values.",
+    label=("processor", "error_type"),
 )
 TELEMETRY_ERRORS = _declare(
     "partisan_telemetry_errors_total", COUNTER, "signal", "W M",
     "What was swallowed?",
     "Errors of logs, traces and metrics that were caught.",
+    signal=labels.SIGNALS,
 )
 # fmt: on

@@ -1,151 +1,136 @@
-"""What a scrape consists of: parts that fail alone, and every family in every scrape."""
+"""A scrape: every family each time, filled by parts of which each can fail alone."""
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
-from typing import TypeAlias
+from functools import cache
+from itertools import accumulate
+from typing import Any, Final, TypeAlias
 
 import django
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector as AnyCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
 
 import django_partisan
-from django_partisan.metrics import catalogue, sampler, state
-from django_partisan.metrics.families import Sample, empty, filled
-from django_partisan.metrics.manager import ManagerRecorder
-from django_partisan.metrics.metric import Metric
-from django_partisan.metrics.resources import Resources, SlotCounter
+from django_partisan.metrics import catalogue, gauges, sampler
+from django_partisan.metrics.aggregator import Histogram
+from django_partisan.metrics.gauges import Sample, SlotCounter
+from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labels, Metric
+from django_partisan.metrics.recorder import ManagerRecorder
 from django_partisan.metrics.sampler import Sampler
+from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Snapshot
 
 Part: TypeAlias = Callable[[], Iterable[Sample]]
-OnError: TypeAlias = Callable[[], None]
-"""Called inside an ``except``: count the error under way, and tell it once."""
 
-UNKNOWN = "unknown"
+OF_THE_PROCESS: Final[tuple[Collector, ...]] = (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR)
+UNKNOWN: Final = "unknown"
 
-
-class PartisanCollector:
-    """Build the families of ``metrics`` anew at each scrape."""
-
-    def __init__(
-        self, metrics: Mapping[str, Metric], parts: Callable[[], Iterable[Part]], on_error: OnError
-    ) -> None:
-        """Fill the families from the parts of a scrape; one that raises yields nothing and is reported."""
-        self._metrics = metrics
-        self._parts = parts
-        self._on_error = on_error
-
-    def describe(self) -> list[Family]:
-        """Return the families without series, so that ``name[]`` finds them."""
-        return [empty(metric) for metric in self._metrics.values()]
-
-    def collect(self) -> list[Family]:
-        """Return every family, with the series that the parts yield."""
-        samples: list[Sample] = []
-        for part in self._parts():
-            try:
-                samples += part()
-            except Exception:
-                self._on_error()
-        return filled(self._metrics.values(), samples)
+_FAMILIES: Final[dict[str, Callable[..., Family]]] = {
+    COUNTER: CounterMetricFamily,
+    GAUGE: GaugeMetricFamily,
+    HISTOGRAM: HistogramMetricFamily,
+    INFO: InfoMetricFamily,
+}
 
 
-class Guarded:
-    """Another library's collector that may fail without taking the scrape with it."""
-
-    def __init__(self, inner: AnyCollector, on_error: OnError) -> None:
-        self._inner = inner
-        self._on_error = on_error
-
-    def describe(self) -> list[Family]:
-        """Return what is collected now: these collectors have no other description."""
-        return self.collect()
-
-    def collect(self) -> list[Family]:
-        """Return the inner collector's families, or none if it raises."""
-        try:
-            return list(self._inner.collect())
-        except Exception:
-            self._on_error()
-            return []
-
-
-class Scrapes:
-    """The parts of a manager's scrapes, made anew for each: a snapshot is taken once a scrape."""
+class PartisanCollector(Collector):
+    """Build the families of ``metrics``, and of the manager's process, at each scrape."""
 
     def __init__(
         self,
-        queue: str,
+        metrics: Mapping[str, Metric],
         processors: Iterable[str],
         recorder: ManagerRecorder,
         snapshot: Callable[[], Snapshot],
-        figures: Sampler,
+        database: Sampler,
     ) -> None:
-        self.queue = queue
-        self.processors = tuple(processors)
-        self.recorder = recorder
-        self.snapshot = snapshot
-        self.figures = figures
-        self.busy = SlotCounter()
-        self.resources = Resources()
+        self._metrics = metrics
+        self._processors = tuple(processors)
+        self._recorder = recorder
+        self._snapshot = snapshot
+        self._database = database
+        self._busy, self._cpu = SlotCounter(), SlotCounter()
 
-    def __call__(self) -> tuple[Part, ...]:
+    def describe(self) -> list[Family]:
+        """Return the families without series, so that ``name[]`` finds them."""
+        return [*map(_empty, self._metrics.values()), *self._of_the_process()]
+
+    def collect(self) -> list[Family]:
+        """Return every family; a part that raises has no series, and is counted."""
+        families = {name: _empty(metric) for name, metric in self._metrics.items()}
+        for part in self._parts():
+            try:
+                for metric, labels, value in part():
+                    _add(families[metric.name], metric, labels, value)
+            except Exception:
+                bus.swallow("metrics")
+        return [*families.values(), *self._of_the_process()]
+
+    def _parts(self) -> tuple[Part, ...]:
         """Return the parts of one scrape; what was counted comes last, with what the others swallowed."""
-        scrape = _Scrape(self)
+        snapshot = cache(self._snapshot)
         return (
-            scrape.database,
-            scrape.manager,
-            scrape.runs,
-            scrape.workers,
-            scrape.resources,
-            scrape.counted,
+            self._from_database,
+            lambda: gauges.of_manager(snapshot()),
+            lambda: gauges.of_runs(snapshot(), self._processors),
+            lambda: gauges.of_workers(snapshot(), self._busy),
+            lambda: gauges.of_processes(snapshot(), self._cpu),
+            self._counted,
         )
 
-
-class _Scrape:
-    def __init__(self, scrapes: Scrapes) -> None:
-        self._all = scrapes
-
-    @cached_property
-    def _snapshot(self) -> Snapshot:
-        return self._all.snapshot()
-
-    def manager(self) -> Iterable[Sample]:
-        return state.of_manager(self._snapshot)
-
-    def runs(self) -> Iterable[Sample]:
-        return state.of_runs(self._snapshot, self._all.processors)
-
-    def workers(self) -> Iterable[Sample]:
-        return state.of_workers(self._snapshot, self._all.busy)
-
-    def resources(self) -> Iterable[Sample]:
-        return state.of_resources(self._snapshot, self._all.resources)
-
-    def database(self) -> Iterator[Sample]:
-        answer = self._all.figures.answer()
-        yield from sampler.samples(self._all.queue, answer)
-        server = answer.figures.server_version if answer.figures else UNKNOWN
+    def _from_database(self) -> Iterator[Sample]:
+        answer = self._database.answer()
+        yield from sampler.samples(self._recorder.queue, answer)
+        server = answer.statistics.server_version if answer.statistics else UNKNOWN
         versions = (django_partisan.__version__, django.__version__, platform.python_version(), server)
         yield catalogue.BUILD_INFO, versions, 1
 
-    def counted(self) -> Iterator[Sample]:
-        self._all.recorder.flush()
-        totals = self._all.recorder.totals
-        counters, histograms = totals.copy()
-        for (name, labels), value in counters.items():
-            yield totals.metrics[name], labels, value
-        for (name, labels), histogram in histograms.items():
-            yield totals.metrics[name], labels, histogram
+    def _counted(self) -> Iterator[Sample]:
+        self._recorder.flush()
+        for series in self._recorder.aggregator.copy():
+            for (name, labels), value in series.items():
+                yield self._metrics[name], labels, value
+
+    def _of_the_process(self) -> Iterator[Family]:
+        for collector in OF_THE_PROCESS:
+            try:
+                yield from collector.collect()
+            except Exception:
+                bus.swallow("metrics")
 
 
-def registry_of(collector: PartisanCollector, on_error: OnError) -> CollectorRegistry:
-    """Return a registry of its own with ``collector`` and those of process, platform and GC."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    nowhere = CollectorRegistry()  # each registers itself, so first where it does no harm
-    for kind in (ProcessCollector, PlatformCollector, GCCollector):
-        registry.register(Guarded(kind(registry=nowhere), on_error))
-    return registry
+def _empty(metric: Metric) -> Any:
+    return _FAMILIES[metric.kind](metric.family, metric.help, labels=metric.labels)
+
+
+def _add(family: Any, metric: Metric, values: Labels, value: float | Histogram) -> None:
+    labels = [*map(str, values)]
+    if isinstance(value, Histogram):
+        family.add_metric(labels, _buckets(value), value.sum)
+    elif metric.kind == INFO:
+        family.add_metric(labels, {})
+    else:
+        family.add_metric(labels, float(value))
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float, Exemplar | None]]:
+    bounds = (*map(floatToGoString, histogram.bounds), "+Inf")
+    totals = accumulate(histogram.counts)
+    exemplars = map(_exemplar, map(histogram.exemplars.get, range(len(bounds))))
+    return list(zip(bounds, totals, exemplars, strict=True))
+
+
+def _exemplar(found: tuple[str, str, float, float] | None) -> Exemplar | None:
+    if found is None:
+        return None
+    trace_id, span_id, value, moment = found
+    return Exemplar({"trace_id": trace_id, "span_id": span_id}, value, moment)

@@ -1,192 +1,166 @@
 """How each event is counted."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan import outcomes, registry
-from django_partisan.metrics import catalogue, series
-from django_partisan.metrics.additions import Additions, Exemplar
-from django_partisan.metrics.metric import OTHER, Key, Metric
+from django_partisan.metrics import catalogue, custom
+from django_partisan.metrics.deltas import Deltas, Exemplar
+from django_partisan.metrics.labels import BOOLEANS, DROPPED_FLUSH, DROPPED_PIPE
+from django_partisan.metrics.metric import OTHER, Key, Labels, Metric
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry import events
 
-
-class Keys:
-    """The series of one processor that every run adds to, made once."""
-
-    def __init__(self, queue: str, processor: str) -> None:
-        self.labels = labels = (queue, processor)
-        self.started: Key = (catalogue.TASKS_STARTED.name, labels)
-        self.wait: Key = (catalogue.TASK_QUEUE_WAIT.name, labels)
-        self.attempts: Key = (catalogue.TASK_ATTEMPTS.name, (queue,))
-        self.ended: dict[str, Key] = {
-            outcomes.COMPLETED: (catalogue.TASKS_COMPLETED.name, labels),
-            outcomes.POSTPONED: (catalogue.TASKS_POSTPONED.name, labels),
-            outcomes.RETRIED: (catalogue.TASKS_RETRIED.name, labels),
-        }
-        self.duration: dict[str, Key] = {
-            outcome: (catalogue.TASK_DURATION.name, (*labels, outcome)) for outcome in outcomes.OUTCOMES
-        }
+Task: TypeAlias = events.Run | events.TaskRef
 
 
-class Counting:
-    """Add events to ``additions``; runs of one processor and outcome many at a time."""
+class RunSeries(NamedTuple):
+    """The series that every run of one processor and outcome adds to."""
 
-    def __init__(self, additions: Additions) -> None:
-        self.additions = additions
+    started: Key
+    duration: Key
+    wait: Key
+    completed: Key
+    attempts: Key
+
+
+class EventCounter:
+    """Add events to ``deltas``; runs of one processor and outcome many at a time."""
+
+    def __init__(self, deltas: Deltas) -> None:
+        self.deltas = deltas
         self.exemplars: dict[tuple[str, str], tuple[Exemplar, Exemplar]] = {}
-        """By processor and outcome, the duration and the wait of a run that is traced."""
-        self._keys: dict[tuple[str, str], Keys] = {}
-
-    def keys(self, queue: str, processor: str) -> Keys:
-        """Return the series of a processor; an unregistered one counts as ``_other``."""
-        keys = self._keys.get((queue, processor))
-        if keys is None:
-            keys = Keys(queue, processor if processor in registry.registered() else OTHER)
-            self._keys[keys.labels] = keys
-        return keys
+        """By processor and outcome, the duration and the wait of a traced run."""
+        self._series: dict[tuple[str, str, str], RunSeries] = {}
 
     def completed(self, event: events.RunsCompleted) -> None:
-        keys = self._runs(
-            outcomes.COMPLETED, event.queue, event.processor, event.seconds, event.waits_seconds
-        )
-        self.additions.count(keys.ended[outcomes.COMPLETED], len(event.seconds))
-        self.additions.observe(keys.attempts, event.attempts)
+        series = self._runs(COMPLETED, event.queue, event.processor, event.seconds, event.waits_seconds)
+        self.deltas.count(series.completed, len(event.seconds))
+        self.deltas.observe(series.attempts, event.attempts)
 
-    def _run(self, outcome: str, run: events.Run, seconds: float) -> Keys:
-        return self._runs(outcome, run.queue, run.processor, [seconds], [run.wait_seconds])
+    def postponed(self, event: events.TaskPostponed) -> None:
+        self._run(POSTPONED, event.run, event.seconds)
+        self.count(catalogue.TASKS_POSTPONED, of_task(event.run))
+
+    def retried(self, event: events.TaskRetried) -> None:
+        self._run(RETRIED, event.run, event.seconds)
+        self.count(catalogue.TASKS_RETRIED, of_task(event.run))
+        self.count(catalogue.TASK_ERRORS, (*of_task(event.run), event.error.type, RETRIED))
+
+    def failed(self, event: events.TaskFailed) -> None:
+        labels = of_task(event.run)
+        self.count(catalogue.TASKS_FAILED, (*labels, event.reason))
+        self.count(catalogue.TASK_ERRORS, (*labels, event.error.type, FAILED))
+        if event.seconds is not None:
+            self._run(FAILED, event.run, event.seconds)
+        # The worker's outcome of an unsettleable task has counted its attempts.
+        if event.reason != outcomes.REASON_UNSETTLEABLE:
+            self.deltas.observe((catalogue.TASK_ATTEMPTS.name, (event.run.queue,)), [event.run.attempt])
+
+    def claimed(self, event: events.TasksClaimed) -> None:
+        queue = (event.queue,)
+        self.count(catalogue.CLAIMS, queue)
+        if event.number:
+            self.count(catalogue.TASKS_CLAIMED, queue, event.number)
+        else:
+            self.count(catalogue.CLAIMS_EMPTY, queue)
+        self.deltas.observe((catalogue.CLAIM_DURATION.name, queue), [event.seconds])
+
+    def settled(self, event: events.OutcomesSettled) -> None:
+        self.deltas.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
+        self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
+
+    def measure_observed(self, event: events.MeasureObserved) -> None:
+        self._declare(event.name)
+        self.deltas.observe((event.name, (event.queue, event.processor, *event.labels)), [event.value])
+
+    def measure_counted(self, event: events.MeasureCounted) -> None:
+        self._declare(event.name)
+        self.deltas.count((event.name, (event.queue, event.processor, *event.labels)), event.amount)
+
+    def count(self, metric: Metric, labels: Labels, amount: float = 1) -> None:
+        self.deltas.count((metric.name, labels), amount)
+
+    def _declare(self, name: str) -> None:
+        """Find a custom metric whose processor was registered after the start."""
+        if name not in self.deltas.metrics:
+            self.deltas.metrics.update(custom.declared(registry.registered().values()))
+
+    def _run(self, outcome: str, run: Task, seconds: float) -> None:
+        waits = [run.wait_seconds] if isinstance(run, events.Run) else []
+        self._runs(outcome, run.queue, run.processor, [seconds], waits)
 
     def _runs(
         self, outcome: str, queue: str, processor: str, durations: list[float], waits: list[float]
-    ) -> Keys:
-        keys = self.keys(queue, processor)
+    ) -> RunSeries:
+        series = self._series.get((queue, processor, outcome)) or self._series_of(queue, processor, outcome)
         of_duration = of_wait = None
         if self.exemplars:
             of_duration, of_wait = self.exemplars.pop((processor, outcome), (None, None))
-        # A start is counted with its end: it would cross the pipe with it at the earliest anyway.
-        self.additions.count(keys.started, len(durations))
-        self.additions.observe(keys.duration[outcome], durations, of_duration)
-        self.additions.observe(keys.wait, waits, of_wait)
-        return keys
+        # A start is counted with its outcome: both cross the pipe in the same report anyway.
+        self.deltas.count(series.started, len(durations))
+        self.deltas.observe(series.duration, durations, of_duration)
+        if waits:
+            self.deltas.observe(series.wait, waits, of_wait)
+        return series
 
-    def postponed(self, event: events.TaskPostponed) -> None:
-        keys = self._run(outcomes.POSTPONED, event.run, event.seconds)
-        self.additions.count(keys.ended[outcomes.POSTPONED])
-
-    def retried(self, event: events.TaskRetried) -> None:
-        keys = self._run(outcomes.RETRIED, event.run, event.seconds)
-        self.additions.count(keys.ended[outcomes.RETRIED])
-        self._error(event.run, event.error, outcomes.RETRIED)
-
-    def failed(self, event: events.TaskFailed) -> None:
-        task, seconds = event.run, event.seconds
-        keys = self.keys(task.queue, task.processor)
-        self.additions.count((catalogue.TASKS_FAILED.name, (*keys.labels, event.reason)))
-        self._error(task, event.error, outcomes.FAILED)
-        if seconds is not None:
-            self._run_that_failed(task, seconds)
-        # What could not be settled was counted once, by the outcome that its worker told.
-        if event.reason != outcomes.REASON_UNSETTLEABLE:
-            self.additions.observe(keys.attempts, [task.attempt])
-
-    def _run_that_failed(self, task: events.Run | events.TaskRef, seconds: float) -> None:
-        if isinstance(task, events.Run):
-            self._run(outcomes.FAILED, task, seconds)
-        else:
-            keys = self.keys(task.queue, task.processor)
-            self.additions.count(keys.started)
-            self.additions.observe(keys.duration[outcomes.FAILED], [seconds])
-
-    def _error(self, task: events.Run | events.TaskRef, error: events.ErrorInfo, outcome: str) -> None:
-        labels = self.keys(task.queue, task.processor).labels
-        self.additions.count((catalogue.TASK_ERRORS.name, (*labels, error.type, outcome)))
-
-    def enqueued(self, event: events.TaskEnqueued) -> None:
-        labels = self.keys(event.task.queue, event.task.processor).labels
-        scheduled = series.BOOLEANS[event.scheduled]
-        self.additions.count((catalogue.TASKS_ENQUEUED.name, (*labels, scheduled)))
-
-    def deduplicated(self, event: events.TaskDeduplicated) -> None:
-        labels = self.keys(event.task.queue, event.task.processor).labels
-        self.additions.count((catalogue.TASKS_DEDUPLICATED.name, labels))
-
-    def enqueue_failed(self, event: events.TaskEnqueueFailed) -> None:
-        labels = self.keys(event.queue, event.processor).labels
-        self.additions.count((catalogue.TASKS_ENQUEUE_FAILED.name, labels))
-
-    def claimed(self, event: events.TasksClaimed) -> None:
-        self._count(catalogue.CLAIMS, event.queue)
-        if event.number:
-            self._count(catalogue.TASKS_CLAIMED, event.queue, amount=event.number)
-        else:
-            self._count(catalogue.CLAIMS_EMPTY, event.queue)
-        self.additions.observe((catalogue.CLAIM_DURATION.name, (event.queue,)), [event.seconds])
-
-    def settled(self, event: events.OutcomesSettled) -> None:
-        self.additions.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
-        self.additions.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
-
-    def rescued(self, event: events.TaskRescued) -> None:
-        self._count(catalogue.TASKS_RESCUED, event.task.queue, event.reason)
-
-    def released(self, event: events.TasksReleased) -> None:
-        self._count(catalogue.TASKS_RELEASED, event.queue, event.reason, amount=event.number)
-
-    def claim_lost(self, event: events.TaskClaimLost) -> None:
-        self._count(catalogue.TASKS_CLAIM_LOST, event.task.queue)
-
-    def claim_errored(self, event: events.ClaimErrored) -> None:
-        self._count(catalogue.CLAIM_ERRORS, event.queue)
-
-    def settle_errored(self, event: events.SettleErrored) -> None:
-        self._count(catalogue.SETTLE_ERRORS, event.queue)
-
-    def lease_lost(self, event: events.LeaseLost) -> None:
-        self._count(catalogue.LEASE_LOST, event.queue)
-
-    def worker_exited(self, event: events.WorkerExited) -> None:
-        self._count(catalogue.WORKER_EXITS, event.queue, event.reason)
-
-    def pipe_broken(self, event: events.PipeBroken) -> None:
-        self._count(catalogue.TELEMETRY_DROPPED, event.queue, series.DROPPED_PIPE)
-
-    def flush_timed_out(self, event: events.TelemetryFlushTimedOut) -> None:
-        self._count(catalogue.TELEMETRY_DROPPED, event.queue, series.DROPPED_FLUSH)
-
-    def telemetry_dropped(self, event: events.TelemetryDropped) -> None:
-        self._count(catalogue.TELEMETRY_DROPPED, event.queue, event.reason, amount=event.number)
-
-    def measure_counted(self, event: events.MeasureCounted) -> None:
-        labels = (*self.keys(event.queue, event.processor).labels, *event.labels)
-        self.additions.count((event.name, labels), event.amount)
-
-    def measure_observed(self, event: events.MeasureObserved) -> None:
-        labels = (*self.keys(event.queue, event.processor).labels, *event.labels)
-        self.additions.observe((event.name, labels), [event.value])
-
-    def _count(self, metric: Metric, *labels: str, amount: float = 1) -> None:
-        self.additions.count((metric.name, labels), amount)
+    def _series_of(self, queue: str, processor: str, outcome: str) -> RunSeries:
+        labels = registered(queue, processor)
+        series = self._series[(*labels, outcome)] = RunSeries(
+            started=(catalogue.TASKS_STARTED.name, labels),
+            duration=(catalogue.TASK_DURATION.name, (*labels, outcome)),
+            wait=(catalogue.TASK_QUEUE_WAIT.name, labels),
+            completed=(catalogue.TASKS_COMPLETED.name, labels),
+            attempts=(catalogue.TASK_ATTEMPTS.name, (queue,)),
+        )
+        return series
 
 
-COUNTED: Final[dict[type, Callable[[Counting, Any], None]]] = {
-    events.RunsCompleted: Counting.completed,
-    events.TaskPostponed: Counting.postponed,
-    events.TaskRetried: Counting.retried,
-    events.TaskFailed: Counting.failed,
-    events.TaskEnqueued: Counting.enqueued,
-    events.TaskDeduplicated: Counting.deduplicated,
-    events.TaskEnqueueFailed: Counting.enqueue_failed,
-    events.TasksClaimed: Counting.claimed,
-    events.OutcomesSettled: Counting.settled,
-    events.TaskRescued: Counting.rescued,
-    events.TasksReleased: Counting.released,
-    events.TaskClaimLost: Counting.claim_lost,
-    events.ClaimErrored: Counting.claim_errored,
-    events.SettleErrored: Counting.settle_errored,
-    events.LeaseLost: Counting.lease_lost,
-    events.WorkerExited: Counting.worker_exited,
-    events.PipeBroken: Counting.pipe_broken,
-    events.TelemetryFlushTimedOut: Counting.flush_timed_out,
-    events.TelemetryDropped: Counting.telemetry_dropped,
-    events.MeasureCounted: Counting.measure_counted,
-    events.MeasureObserved: Counting.measure_observed,
+def registered(queue: str, processor: str) -> tuple[str, str]:
+    """Return the labels of a processor; one that is not registered counts as ``_other``."""
+    return queue, processor if processor in registry.registered() else OTHER
+
+
+def of_task(task: Any) -> tuple[str, str]:
+    """Return the labels of what has a queue and a processor."""
+    return registered(task.queue, task.processor)
+
+
+def _adds_to(
+    metric: Metric, labels: Callable[[Any], Labels], amount: Callable[[Any], float] = lambda event: 1
+) -> Callable[[EventCounter, Any], None]:
+    """Return a function that adds an event to one counter."""
+    return lambda counter, event: counter.count(metric, labels(event), amount(event))
+
+
+COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
+    events.RunsCompleted: EventCounter.completed,
+    events.TaskPostponed: EventCounter.postponed,
+    events.TaskRetried: EventCounter.retried,
+    events.TaskFailed: EventCounter.failed,
+    events.TaskEnqueued: _adds_to(
+        catalogue.TASKS_ENQUEUED, lambda event: (*of_task(event.task), BOOLEANS[event.scheduled])
+    ),
+    events.TaskDeduplicated: _adds_to(catalogue.TASKS_DEDUPLICATED, lambda event: of_task(event.task)),
+    events.TaskEnqueueFailed: _adds_to(catalogue.TASKS_ENQUEUE_FAILED, of_task),
+    events.TasksClaimed: EventCounter.claimed,
+    events.OutcomesSettled: EventCounter.settled,
+    events.TaskRescued: _adds_to(catalogue.TASKS_RESCUED, lambda event: (event.task.queue, event.reason)),
+    events.TasksReleased: _adds_to(
+        catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
+    ),
+    events.TaskClaimLost: _adds_to(catalogue.TASKS_CLAIM_LOST, lambda event: (event.task.queue,)),
+    events.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
+    events.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),
+    events.LeaseLost: _adds_to(catalogue.LEASE_LOST, lambda event: (event.queue,)),
+    events.WorkerExited: _adds_to(catalogue.WORKER_EXITS, lambda event: (event.queue, event.reason)),
+    events.PipeBroken: _adds_to(catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, DROPPED_PIPE)),
+    events.TelemetryFlushTimedOut: _adds_to(
+        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, DROPPED_FLUSH)
+    ),
+    events.TelemetryDropped: _adds_to(
+        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason), lambda event: event.number
+    ),
+    events.MeasureCounted: EventCounter.measure_counted,
+    events.MeasureObserved: EventCounter.measure_observed,
 }

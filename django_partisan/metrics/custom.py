@@ -1,4 +1,4 @@
-"""Measures of the users' own: declared on a processor class, taken inside ``run()``."""
+"""Custom metrics: declared on a processor class, measured inside ``run()``."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
-from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Key, Metric, clean
+from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Metric, clean
 from django_partisan.telemetry import bus, events
 
 PREFIX: Final = "partisan_user_"
@@ -23,9 +23,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 @dataclass(frozen=True)
 class CounterMeasure:
-    """Declare a figure that only grows, exported as ``partisan_user_{name}_total``.
+    """Declare a counter, exported as ``partisan_user_{name}_total``.
 
-    Raises ``ValueError`` for a name or a label that Prometheus would not take.
+    Raises ``ValueError`` for a name or a label that Prometheus does not accept.
     """
 
     name: str
@@ -35,17 +35,21 @@ class CounterMeasure:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def exported_name(self) -> str:
+        """Return the name of the exported metric."""
+        return f"{PREFIX}{self.name.removesuffix('_total')}_total"
+
     def metric(self) -> Metric:
-        """Return what is exported."""
-        name = f"{PREFIX}{self.name.removesuffix('_total')}_total"
-        return _metric(self, name, COUNTER, ())
+        """Return the exported metric."""
+        return _metric(self, COUNTER, ())
 
 
 @dataclass(frozen=True)
 class HistogramMeasure:
-    """Declare a distribution, exported as ``partisan_user_{name}``; ``buckets`` are upper bounds.
+    """Declare a histogram, exported as ``partisan_user_{name}``; ``buckets`` are upper bounds.
 
-    Raises ``ValueError`` for a name, a label or bounds that Prometheus would not take.
+    Raises ``ValueError`` for a name, a label or bounds that Prometheus does not accept.
     """
 
     name: str
@@ -61,35 +65,38 @@ class HistogramMeasure:
                 f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
             )
 
+    @property
+    def exported_name(self) -> str:
+        """Return the name of the exported metric."""
+        return PREFIX + self.name
+
     def metric(self) -> Metric:
-        """Return what is exported."""
-        return _metric(self, PREFIX + self.name, HISTOGRAM, tuple(self.buckets))
+        """Return the exported metric."""
+        return _metric(self, HISTOGRAM, tuple(self.buckets))
 
 
 Measure: TypeAlias = CounterMeasure | HistogramMeasure
 
 
 class Measures:
-    """What a processor measures: ``self.metrics`` inside ``run()``."""
+    """The measures of a running task: ``self.metrics`` inside ``run()``."""
 
-    def __init__(self, processor_class: type, queue: str | None = None) -> None:
-        """Serve the measures of a class; ``queue`` is the task's, by default the class's own."""
-        self._processor = processor_class.__name__
-        self._queue: str = getattr(processor_class, "QUEUE_NAME", "") if queue is None else queue
-        self._declared = {
-            measure.name: (measure, measure.metric().name) for measure in measures_of(processor_class)
-        }
+    def __init__(self, processor: str, queue: str, declared: Iterable[Measure]) -> None:
+        """Accept what is ``declared``, and count it for the registered name and the task's queue."""
+        self._processor = processor
+        self._queue = queue
+        self._declared = {measure.name: (measure, measure.exported_name) for measure in declared}
 
     def inc(self, name: str, amount: float = 1, **labels: Any) -> None:
-        """Add to a counter; raises ``ValueError`` for what is not declared, or not a number from 0."""
+        """Add to a counter; raises ``ValueError`` for an undeclared one, or an amount below 0."""
         metric, values = self._resolve(name, labels, CounterMeasure, "inc()")
-        self._demand(name, amount, at_least=0)
+        self._require_number(name, amount, at_least=0)
         bus.emit(events.MeasureCounted, self._queue, self._processor, metric, values, amount)
 
     def observe(self, name: str, value: float, **labels: Any) -> None:
-        """Add a value to a histogram; raises ``ValueError`` for what is not declared, or not a number."""
+        """Add to a histogram; raises ``ValueError`` for an undeclared one, or a value that is no number."""
         metric, values = self._resolve(name, labels, HistogramMeasure, "observe()")
-        self._demand(name, value, at_least=-math.inf)
+        self._require_number(name, value, at_least=-math.inf)
         bus.emit(events.MeasureObserved, self._queue, self._processor, metric, values, value)
 
     def _resolve(
@@ -113,7 +120,7 @@ class Measures:
             )
         return metric, tuple(clean(str(labels[label])) for label in measure.labels)
 
-    def _demand(self, name: str, value: Any, at_least: float) -> None:
+    def _require_number(self, name: str, value: Any, at_least: float) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or value < at_least:
             bound = "" if at_least == -math.inf else f", at least {at_least}"
@@ -122,13 +129,18 @@ class Measures:
             )
 
 
+def measures_for(task: events.TaskRef, processor_class: type) -> Measures:
+    """Return ``self.metrics`` for a running task of a processor class."""
+    return Measures(task.processor, task.queue, measures_of(processor_class))
+
+
 def measures_of(processor_class: type) -> tuple[Measure, ...]:
     """Return what a processor class declares."""
     return tuple(getattr(processor_class, ATTRIBUTE, ()))
 
 
 def declared(processor_classes: Iterable[type]) -> dict[str, Metric]:
-    """Return the users' metrics by exported name; of two that differ the first counts."""
+    """Return the custom metrics by exported name; if two classes declare one differently, the first's."""
     metrics: dict[str, Metric] = {}
     for processor_class in processor_classes:
         for measure in measures_of(processor_class):
@@ -137,16 +149,8 @@ def declared(processor_classes: Iterable[type]) -> dict[str, Metric]:
     return metrics
 
 
-def series_of(queue: str, processor_classes: Iterable[type]) -> Iterator[Key]:
-    """Yield the series that exist before anything is measured: those without further labels."""
-    for processor_class in processor_classes:
-        for measure in measures_of(processor_class):
-            if not measure.labels:
-                yield measure.metric().name, (queue, processor_class.__name__)
-
-
 def problems(processor_classes: Iterable[type]) -> Iterator[Problem]:
-    """Yield, for a system check, every measure that another class declares differently."""
+    """Yield, for a system check, every measure that another class declares otherwise."""
     first: dict[str, tuple[type, Metric]] = {}
     for processor_class in processor_classes:
         for measure in measures_of(processor_class):
@@ -162,10 +166,19 @@ def problems(processor_classes: Iterable[type]) -> Iterator[Problem]:
                 )
 
 
-def _metric(measure: Measure, name: str, kind: str, buckets: tuple[float, ...]) -> Metric:
+def _metric(measure: Measure, kind: str, buckets: tuple[float, ...]) -> Metric:
     labels = (*OWN_LABELS, *measure.labels)
     open_labels = frozenset(measure.labels or ("processor",))
-    return Metric(name, kind, labels, ("W",), "The user's own.", measure.help, buckets, open_labels)
+    return Metric(
+        measure.exported_name,
+        kind,
+        labels,
+        ("W",),
+        "The user's own.",
+        measure.help,
+        buckets,
+        open_labels=open_labels,
+    )
 
 
 def _check(measure: Measure) -> None:
@@ -182,4 +195,4 @@ def _check(measure: Measure) -> None:
                 f"underscores, and none of {reserved}."
             )
     if len(set(measure.labels)) != len(measure.labels):
-        raise ValueError(f"{kind} {measure.name!r}: a label stands twice in {measure.labels!r}.")
+        raise ValueError(f"{kind} {measure.name!r}: labels are {measure.labels!r}; expected each once.")

@@ -1,31 +1,36 @@
-"""The Prometheus exporter of a manager: figures, probes and a page that links to them."""
+"""The Prometheus exporter of a manager: metrics, probes, and a page that links to them."""
 
-import asyncio
+import gzip
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html import escape
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.registry import Collector
+
 from django_partisan import __version__, registry
 from django_partisan.config import observability
-from django_partisan.metrics import access, catalogue, custom, probes, series
+from django_partisan.metrics import access, catalogue, custom, probes
 from django_partisan.metrics.access import AnyPath
-from django_partisan.metrics.collector import PartisanCollector, Scrapes, registry_of
-from django_partisan.metrics.figures import Source
-from django_partisan.metrics.manager import ManagerRecorder
+from django_partisan.metrics.aggregator import Aggregator
+from django_partisan.metrics.collector import PartisanCollector
 from django_partisan.metrics.metric import Metric
-from django_partisan.metrics.rendering import render
-from django_partisan.metrics.sampler import Asked, Sampler
-from django_partisan.metrics.server import BadRequest, Request, Response, Server, plain
-from django_partisan.metrics.totals import Totals
+from django_partisan.metrics.queue_statistics import StatisticsQuery
+from django_partisan.metrics.recorder import ManagerRecorder
+from django_partisan.metrics.sampler import Query, Sampler
+from django_partisan.metrics.server import Request, Response, Server, plain
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, MetricsServerFailed, Snapshot
 
 SCRAPES_AT_ONCE: Final = 4
-PROBES_AT_ONCE: Final = 2
+"""Scrapes that are built at once; more would take processor time from the manager's loop."""
 METHODS: Final = ("GET", "HEAD")
+GZIP_LEVEL: Final = 1
 
 _INDEX = """<!DOCTYPE html>
 <html lang="en">
@@ -59,9 +64,9 @@ class Exporter:
         keyfile: AnyPath | None = None,
         client_ca: AnyPath | None = None,
         token_file: AnyPath | None = None,
-        source: Asked | None = None,
+        query: Query | None = None,
     ) -> None:
-        """Prepare; ``source`` stands in for the database in tests."""
+        """Prepare; ``query`` replaces the database in tests."""
         self._queue = queue
         self._snapshot = snapshot
         self._place = (host, port)
@@ -69,18 +74,21 @@ class Exporter:
         self._token_file = token_file
         self._token: access.Token | None = None
         self._server: Server | None = None
+        self._building = threading.BoundedSemaphore(SCRAPES_AT_ONCE)
         self._readiness = probes.Readiness()
+        metrics = {**catalogue.METRICS, **custom.declared(registry.registered().values())}
         processors = [
             name for name, processor in registry.registered().items() if queue == processor.QUEUE_NAME
         ]
-        metrics = {**catalogue.METRICS, **custom.declared(registry.registered().values())}
-        self.recorder = ManagerRecorder(queue, _totals(queue, metrics, processors), self._readiness)
-        self._figures = _sampler(queue, source)
-        scrapes = Scrapes(queue, processors, self.recorder, snapshot, self._figures)
-        self.registry = registry_of(PartisanCollector(metrics, scrapes, _swallow), _swallow)
+        self.recorder = ManagerRecorder(queue, _aggregator(queue, metrics, processors))
+        self._database = _sampler(queue, query)
+        self._registry = CollectorRegistry()
+        self._registry.register(
+            PartisanCollector(metrics, processors, self.recorder, snapshot, self._database)
+        )
 
     def start(self) -> str:
-        """Bind the port, begin to listen to events and to answer; return the address.
+        """Bind the port, subscribe to events and begin to answer; return the address.
 
         Raises ``CannotServe`` (an ``OSError``) if the port, the TLS files or the token file cannot be used.
         """
@@ -88,95 +96,90 @@ class Exporter:
             if self._token_file is not None:
                 self._token = access.Token(self._token_file)
             tls = access.tls_context(*self._tls_files)
-            listener = access.listen(*self._place)
+            self._server = Server(self._place, self._answer, tls, partial(bus.swallow, "metrics"))
         except access.CannotServe as error:
             bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error))
             raise
-        address = access.address_of(listener, secure=tls is not None)
-        self._scrapes = ThreadPoolExecutor(SCRAPES_AT_ONCE, "partisan-scrape")
-        self._probes = ThreadPoolExecutor(PROBES_AT_ONCE, "partisan-probe")
-        self._server = Server(listener, self._answer, tls, _swallow)
         self._server.start()
         bus.subscribe(self.recorder)
-        return address
+        bus.subscribe(self._readiness)
+        return self._server.url
 
     def stop(self) -> None:
-        """Stop answering and listening; what was counted stays."""
+        """Stop answering and counting; totals stay."""
         if self._server is None:
             return
         bus.unsubscribe(self.recorder)
+        bus.unsubscribe(self._readiness)
         self._server.stop()
         self._server = None
-        self._figures.stop()
-        self._scrapes.shutdown(wait=False, cancel_futures=True)
-        self._probes.shutdown(wait=False, cancel_futures=True)
+        self._database.stop()
 
-    async def _answer(self, request: Request) -> Response:
-        path, query = _split(request.target)
-        pages = {"/": self._index, "/metrics": self._metrics, "/live": self._live, "/ready": self._ready}
-        page = pages.get(path)
-        if page is None:
+    def _answer(self, request: Request) -> Response:
+        try:
+            url = urlsplit(request.target)
+        except ValueError:
+            return plain(400)
+        pages = {"": self._index, "/": self._index, "/live": self._live, "/ready": self._ready}
+        page = pages.get(url.path)
+        if page is None and url.path != "/metrics":
             return plain(404, "There are /metrics, /live and /ready.")
         if request.method not in METHODS:
             return plain(405, "Only GET and HEAD are answered.", ("Allow", ", ".join(METHODS)))
-        pool = self._scrapes if page == self._metrics else self._probes
-        return await asyncio.get_running_loop().run_in_executor(pool, page, request, query)
+        return self._metrics(request, url.query) if page is None else page()
 
     def _metrics(self, request: Request, query: str) -> Response:
         headers = request.headers
-        if self._token is not None and not self._token.allows(headers.get("authorization", "")):
+        if self._token is not None and not self._token.allows(headers.get("Authorization", "")):
             return plain(401, "A bearer token is needed.", ("WWW-Authenticate", access.AUTHENTICATE))
-        names = parse_qs(query).get("name[]", [])
-        accepted = headers.get("accept", ""), headers.get("accept-encoding", "")
-        content_type, encoding, body = render(self.registry, *accepted, names, _swallow)
-        more = (("Content-Encoding", encoding),) if encoding else ()
-        return Response(200, content_type, body, (*more, ("Vary", "Accept, Accept-Encoding")))
+        encode, content_type = _encoder(headers.get("Accept", ""))
+        names = parse_qs(query).get("name[]")
+        with self._building:
+            body = encode(self._registry.restricted_registry(names) if names else self._registry)
+        more = [("Vary", "Accept, Accept-Encoding")]
+        if gzip_accepted(headers.get("Accept-Encoding", "")):
+            body = gzip.compress(body, GZIP_LEVEL)
+            more.append(("Content-Encoding", "gzip"))
+        return Response(200, content_type, body, tuple(more))
 
-    def _live(self, request: Request, query: str) -> Response:
+    def _live(self) -> Response:
         stall = probes.stall(self._snapshot(), time.time())
         return plain(200, "live") if stall is None else plain(503, stall)
 
-    def _ready(self, request: Request, query: str) -> Response:
+    def _ready(self) -> Response:
         faults = self._readiness.faults(self._snapshot())
         return plain(503, "\n".join(faults)) if faults else plain(200, "ready")
 
-    def _index(self, request: Request, query: str) -> Response:
+    def _index(self) -> Response:
         page = _INDEX.format(queue=escape(self._queue), version=escape(__version__))
         return Response(200, "text/html; charset=utf-8", page.encode())
 
 
-def _split(target: str) -> tuple[str, str]:
-    """Return path and query of a request's target, which may be a whole URL."""
-    if target.startswith("/"):  # "//x" is a path here, though not in a URL
-        path, _, query = target.partition("?")
-        return path, query
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     try:
-        url = urlsplit(target)
-    except ValueError:
-        raise BadRequest(400) from None
-    return url.path or "/", url.query
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number
+        return choose_encoder("")
 
 
-def _totals(queue: str, metrics: dict[str, Metric], processors: list[str]) -> Totals:
+def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -> Aggregator:
     value = observability.value
-    totals = Totals(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
-    totals.start(series.of_queue(queue))
-    totals.start(series.of_processors(queue, processors))
-    totals.start(custom.series_of(queue, (registry.registered()[name] for name in processors)))
-    return totals
+    aggregator = Aggregator(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
+    for metric in catalogue.METRICS.values():
+        aggregator.start_at_zero(metric.initial_series(queue, processors))
+    for name in processors:
+        for metric in custom.declared([registry.registered()[name]]).values():
+            aggregator.start_at_zero(metric.initial_series(queue, [name]))
+    return aggregator
 
 
-def _sampler(queue: str, source: Asked | None) -> Sampler:
+def _sampler(queue: str, query: Query | None) -> Sampler:
     value = observability.value
     timeout = value("METRICS_DB_TIMEOUT")
     return Sampler(
         queue,
-        source or Source(queue, timeout),
+        query or StatisticsQuery(queue, timeout),
         timeout,
         value("METRICS_DB_MIN_INTERVAL"),
         value("METRICS_DB_MAX_AGE"),
     )
-
-
-def _swallow() -> None:
-    bus.swallow("metrics")

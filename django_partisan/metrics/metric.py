@@ -1,6 +1,8 @@
-"""What a metric is: a name, a type, labels, and where its figures come from."""
+"""What a metric is: a name, a type, labels, and where its values come from."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
 from typing import Final, TypeAlias
 
 COUNTER: Final = "counter"
@@ -9,13 +11,13 @@ HISTOGRAM: Final = "histogram"
 INFO: Final = "info"
 
 OTHER: Final = "_other"
-"""The label value that stands for what has too many values, or no known one."""
+"""The label value that replaces an unknown one, and each of a label that has too many."""
 
 Labels: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[str, Labels]
 """A series: the name of its metric, and the values of its labels in the metric's order."""
 
-# These have as many values as code and users give them; all other labels have a fixed list.
+# Code and users decide how many values these have; all other labels have a fixed list.
 OPEN_LABELS: Final = frozenset({"processor", "error_type"})
 LABEL_MAX_LENGTH: Final = 200
 
@@ -31,7 +33,9 @@ class Metric:
     question: str
     help: str
     buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram, +Inf left out; the settings may replace those of durations and waits."""
+    """Upper bounds of a histogram without +Inf; settings can replace those of durations and waits."""
+    values: Mapping[str, Labels] = field(default_factory=dict)
+    """The values of each label that has a fixed list, except ``queue``."""
     open_labels: frozenset[str] = OPEN_LABELS
 
     @property
@@ -39,8 +43,15 @@ class Metric:
         """Return the name without the suffix that the exposition adds by type."""
         return self.name.removesuffix("_total").removesuffix("_info")
 
+    def initial_series(self, queue: str, processors: Iterable[str]) -> Iterator[Key]:
+        """Yield the series to export as 0 before the first event; none if a label's values are unknown."""
+        known = {**self.values, "queue": (queue,), "processor": tuple(processors)}
+        if self.kind in (COUNTER, HISTOGRAM) and "D" not in self.sources and known.keys() >= set(self.labels):
+            for values in product(*(known[label] for label in self.labels)):
+                yield self.name, values
+
     def fold(self, values: Labels) -> tuple[Labels, Labels]:
-        """Return ``values`` with the open labels' replaced by ``_other``, and the labels that changed."""
+        """Return ``values`` with ``_other`` for every open label, and the labels that this changed."""
         pairs = list(zip(self.labels, values, strict=True))
         folded = tuple(OTHER if label in self.open_labels else value for label, value in pairs)
         changed = tuple(label for label, value in pairs if label in self.open_labels and value != OTHER)
@@ -48,5 +59,5 @@ class Metric:
 
 
 def clean(value: str) -> str:
-    """Return a label value that can be exported: valid Unicode, not too long."""
+    """Return a label value that can be exported: valid Unicode of limited length."""
     return value.encode("utf-8", "replace").decode("utf-8")[:LABEL_MAX_LENGTH]

@@ -1,35 +1,42 @@
-"""Whether the manager lives and is ready, for ``/live`` and ``/ready``."""
+"""Whether the manager is alive and ready, for ``/live`` and ``/ready``."""
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from django_partisan.telemetry.events import Snapshot, WorkerExited, WorkerReady
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import Event, Snapshot, WorkerExited, WorkerReady
 
 STALLED_SECONDS: Final = 30.0
-"""How long the loop may take for a turn; also, how long a worker that was ready may be replaced."""
+"""Longest time for a turn of the loop, and for the replacement of a worker that was ready."""
 STARTING: Final = "starting"
 
 
-class Readiness:
-    """Remember which slots had a worker that was ready.
+class Readiness(bus.Subscriber):
+    """Remember which slots had a ready worker.
 
-    A worker that is recycled is gone for a moment, which must not make the manager unready.
+    A recycled worker is missing for a moment, which must not make the manager unready.
     """
+
+    name = "metrics"
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._away_since: dict[int, float | None] = {}
+        self._missing_since: dict[int, float | None] = {}
 
-    def note(self, event: WorkerReady | WorkerExited) -> None:
-        """Take note of a worker that came or went."""
+    def wants(self, kind: type[Event]) -> bool:
+        """Want the workers that come and go."""
+        return kind in (WorkerReady, WorkerExited)
+
+    def handle(self, event: Any) -> None:
+        """Remember a worker that came or went."""
         with self._lock:
             if isinstance(event, WorkerReady):
-                self._away_since[event.slot] = None
-            elif self._away_since.get(event.slot, 0.0) is None:
-                self._away_since[event.slot] = self._clock()
+                self._missing_since[event.slot] = None
+            elif self._missing_since.get(event.slot, 0.0) is None:
+                self._missing_since[event.slot] = self._clock()
 
     def faults(self, snapshot: Snapshot) -> list[str]:
         """Return why the manager is not ready; nothing if it is."""
@@ -38,17 +45,14 @@ class Readiness:
             faults.append("the database is not reachable")
         if snapshot.draining:
             faults.append("the manager drains")
-        ready = {worker.slot for worker in snapshot.workers if worker.state != STARTING}
+        recently = self._clock() - STALLED_SECONDS
         with self._lock:
-            ready |= {slot for slot in self._away_since if self._was_ready_lately(slot)}
+            ready = {slot for slot, since in self._missing_since.items() if since is None or since > recently}
+        ready.update(worker.slot for worker in snapshot.workers if worker.state != STARTING)
         missing = snapshot.workers_configured - len(ready)
         if missing > 0:
             faults.append(f"{missing} of {snapshot.workers_configured} workers did not say they are ready")
         return faults
-
-    def _was_ready_lately(self, slot: int) -> bool:
-        since = self._away_since[slot]
-        return since is None or self._clock() - since < STALLED_SECONDS
 
 
 def stall(snapshot: Snapshot, now: float) -> str | None:

@@ -1,4 +1,4 @@
-"""The subscriber that counts events, and hands the additions on when asked."""
+"""The subscriber that counts events: in workers for the next report, in the manager for the next scrape."""
 
 import threading
 import time
@@ -7,40 +7,45 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from django_partisan import registry
-from django_partisan.metrics import catalogue, custom, series
-from django_partisan.metrics.additions import Additions, Value
-from django_partisan.metrics.counting import COUNTED, Counting
+from django_partisan import outcomes
+from django_partisan.metrics import catalogue, labels
+from django_partisan.metrics.aggregator import Aggregator
+from django_partisan.metrics.counting import COUNTED, EventCounter
+from django_partisan.metrics.deltas import Deltas, Report
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    OUTCOME_OF,
     Event,
-    MeasureCounted,
-    MeasureObserved,
     Run,
     TaskCompleted,
+    TaskFailed,
+    TaskPostponed,
+    TaskRetried,
 )
 
 PENDING_MAX: Final = 5_000
-"""Events that wait to be counted before they are counted without being asked."""
+"""Most events that wait to be counted until ``take()``."""
 LOOK_FOR_TRACING_SECONDS: Final = 1.0
 
-_MEASURES: Final = frozenset({MeasureCounted, MeasureObserved})
+_OUTCOME: Final[dict[type, str]] = {
+    TaskCompleted: outcomes.COMPLETED,
+    TaskPostponed: outcomes.POSTPONED,
+    TaskRetried: outcomes.RETRIED,
+    TaskFailed: outcomes.FAILED,
+}
 
 
 class Recorder(bus.Subscriber):
-    """Gather events at the cost of a list's ``append``, and count them when ``take()`` is called.
+    """Append events to a list, and count them when ``take()`` is called.
 
-    Completed runs come many at a time, once a message, as they are too many to be told one by one.
+    Completed runs come many at a time, once a report: one event a run would cost too much.
     """
 
     name = "metrics"
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
-        self._metrics = dict(catalogue.METRICS)
-        self._additions = Additions(self._metrics)
-        self._counting = Counting(self._additions)
+        self._deltas = Deltas()
+        self._counter = EventCounter(self._deltas)
         self._pending: list[Any] = []
         self._lock = threading.Lock()
         self._swallowed: Counter[str] = Counter(bus.swallowed)
@@ -48,14 +53,14 @@ class Recorder(bus.Subscriber):
         self._look_again_at = 0.0
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want what is counted, and if runs are traced, each that completed, for its exemplar."""
+        """Want what is counted, and each completed run if runs are traced: it may be an exemplar."""
         self._look_for_tracing()
         return kind in COUNTED or (kind is TaskCompleted and self._tracing)
 
     def handle(self, event: Any) -> None:
         """Keep the event for later; may be called from any thread."""
         if self._tracing:
-            self._note_trace(event)
+            self._keep_exemplar(event)
         if type(event) is TaskCompleted:
             return  # counted with others, as RunsCompleted
         pending = self._pending
@@ -63,15 +68,15 @@ class Recorder(bus.Subscriber):
         if len(pending) > PENDING_MAX:
             self._count()
 
-    def take(self) -> Value | None:
-        """Return what was added since the last call, or ``None``."""
+    def take(self) -> Report | None:
+        """Return what was counted since the last call, or ``None``."""
         self._look_for_tracing()
         if self._pending:
             self._count()
         with self._lock:
             if bus.swallowed:
                 self._count_swallowed()
-            return self._additions.drain()
+            return self._deltas.take()
 
     def _look_for_tracing(self) -> None:
         # A provider comes at most once, and asking for it costs as much as counting a task.
@@ -85,9 +90,7 @@ class Recorder(bus.Subscriber):
             events = pending[:]
             del pending[: len(events)]  # a thread may have appended meanwhile
             for event in events:
-                if type(event) in _MEASURES and event.name not in self._metrics:
-                    self._metrics.update(custom.declared(registry.registered().values()))
-                COUNTED[type(event)](self._counting, event)
+                COUNTED[type(event)](self._counter, event)
 
     def _count_swallowed(self) -> None:
         for name, total in bus.swallowed.items():
@@ -95,17 +98,17 @@ class Recorder(bus.Subscriber):
             if more > 0:
                 self._swallowed[name] = total
                 if name == "headers":
-                    labels = self.queue, series.DROPPED_CONTEXT
-                    self._additions.count((catalogue.TELEMETRY_DROPPED.name, labels), more)
+                    dropped = (self.queue, labels.DROPPED_CONTEXT)
+                    self._counter.count(catalogue.TELEMETRY_DROPPED, dropped, more)
                 else:
-                    self._additions.count((catalogue.TELEMETRY_ERRORS.name, (name,)), more)
+                    self._counter.count(catalogue.TELEMETRY_ERRORS, (name,), more)
 
-    def _note_trace(self, event: Any) -> None:
-        """Keep one example of each processor and outcome until they are counted."""
-        outcome = OUTCOME_OF.get(type(event))
+    def _keep_exemplar(self, event: Any) -> None:
+        """Keep one exemplar of each processor and outcome until they are counted."""
+        outcome = _OUTCOME.get(type(event))
         if outcome is None or event.seconds is None or not isinstance(event.run, Run):
             return
-        exemplars = self._counting.exemplars
+        exemplars = self._counter.exemplars
         if (event.run.processor, outcome) in exemplars:
             return
         span = trace.get_current_span()
@@ -113,5 +116,25 @@ class Recorder(bus.Subscriber):
         if context.trace_flags.sampled and span.is_recording():
             ids = (trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id))
             now = time.time()
-            examples = ((*ids, event.seconds, now), (*ids, event.run.wait_seconds, now))
-            exemplars[event.run.processor, outcome] = examples
+            duration, wait = (*ids, event.seconds, now), (*ids, event.run.wait_seconds, now)
+            exemplars[event.run.processor, outcome] = duration, wait
+
+
+class ManagerRecorder(Recorder):
+    """Count the manager's own events, and aggregate them with the reports of the workers."""
+
+    def __init__(self, queue: str, aggregator: Aggregator) -> None:
+        super().__init__(queue)
+        self.aggregator = aggregator
+
+    def absorb(self, slot: int, value: Any) -> None:
+        """Add a worker's report."""
+        message = (catalogue.TELEMETRY_MESSAGES.name, (self.queue,))
+        self.aggregator.add(value)
+        self.aggregator.add(({message: 1}, {}))
+
+    def flush(self) -> None:
+        """Add the manager's own events."""
+        report = self.take()
+        if report is not None:
+            self.aggregator.add(report)

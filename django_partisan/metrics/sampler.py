@@ -1,185 +1,152 @@
-"""The figures of the database, asked by one thread, at most so often, for any number of scrapes."""
+"""The database's statistics for any number of scrapes: one query at a time, and a limited rate."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from queue import SimpleQueue
 from typing import Final, NamedTuple, Protocol
 
-from opentelemetry import context
-
 from django_partisan.metrics import catalogue
-from django_partisan.metrics.families import Sample
-from django_partisan.metrics.figures import Figures
+from django_partisan.metrics.gauges import Sample
+from django_partisan.metrics.queue_statistics import QueueStatistics
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, MetricsDatabaseFailed
 
-# What instrumentations look for before they make a span: an old public name, and today's key.
-_SUPPRESSING: Final = (
-    "suppress_instrumentation",
-    getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
-)
+THREAD_NAME: Final = "partisan-figures"
 
 
-class Asked(Protocol):
-    """What the sampler asks; see ``figures.Source``."""
+class Query(Protocol):
+    """What the sampler runs; see ``queue_statistics.StatisticsQuery``."""
 
-    def read(self) -> Figures:
-        """Return the figures, or raise."""
+    def read(self) -> QueueStatistics:
+        """Return the current statistics, or raise."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         ...
 
 
 class Answer(NamedTuple):
-    """What is known at a scrape: whether the last query was answered, the figures, their age."""
+    """What is known at a scrape: whether the last query succeeded, the statistics, and their age."""
 
     up: bool
-    figures: Figures | None
+    statistics: QueueStatistics | None
     age: float | None
     duration: float | None
 
 
 class Sampler:
-    """Ask ``source`` in a thread of its own; the thread starts with the first question.
+    """Run ``query`` in a thread that starts with the first call of ``answer()``.
 
-    A caller waits until ``timeout`` seconds after the query began. Answers and failures younger than
-    ``min_interval`` are not asked for again; figures older than ``max_age`` are not given out.
+    ``answer()`` returns at most ``timeout`` seconds after the query began. A query that ended within
+    ``min_interval`` is not repeated, even if it failed. Statistics older than ``max_age`` are dropped.
+
+    ``_lock`` protects every attribute; the thread holds it only to store a result.
     """
 
-    def __init__(
-        self,
-        queue: str,
-        source: Asked,
-        timeout: float,
-        min_interval: float,
-        max_age: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, queue: str, query: Query, timeout: float, min_interval: float, max_age: float) -> None:
         self._queue = queue
-        self._source = source
+        self._query = query
         self._timeout = timeout
         self._min_interval = min_interval
         self._max_age = max_age
-        self._clock = clock
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
-        self._asked_at: float | None = None
-        """When the query under way began; ``None`` if there is none."""
-        self._tried_at: float | None = None
+        self._lock = threading.Lock()
+        self._requests: SimpleQueue[Future[None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
+        self._last: Future[None] | None = None
+        self._began_at = self._ended_at = 0.0
         self._duration: float | None = None
-        self._figures: Figures | None = None
-        self._figures_at = 0.0
-        self._up = False
-        self._told_down = False
+        self._statistics: QueueStatistics | None = None
+        self._read_at = 0.0
+        self._failure_reported = False
 
     def answer(self) -> Answer:
-        """Return what is known, after a query if that is due, within ``timeout`` seconds."""
-        with self._changed:
-            now = self._clock()
-            if self._asked_at is None and self._is_stale(now):
-                self._ask(now)
-            asked_at = self._asked_at
-            while self._asked_at is not None and self._asked_at == asked_at:
-                left = self._asked_at + self._timeout - self._clock()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            overdue = self._asked_at is not None and self._asked_at == asked_at
-            result = self._result(overdue)
-        if overdue:
-            self._tell_down(TimeoutError(f"the database did not answer within {self._timeout} s"))
-        return result
+        """Return what is known, after a query if one is due."""
+        request, deadline = self._request()
+        wait([request], max(deadline - time.monotonic(), 0))
+        error: BaseException | None
+        if request.done():
+            error = request.exception()
+        else:
+            error = TimeoutError(f"the database did not answer within {self._timeout} s")
+        self._report(error)
+        with self._lock:
+            age = time.monotonic() - self._read_at
+            if self._statistics is None or age > self._max_age:
+                return Answer(error is None, None, None, self._duration)
+            return Answer(error is None, self._statistics, age, self._duration)
 
     def stop(self, timeout: float = 1.0) -> None:
-        """End the thread; one that hangs in a query is left to the end of the process."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
+        """End the thread; one that hangs in a query ends with the process."""
+        self._requests.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
 
-    def _is_stale(self, now: float) -> bool:
-        return self._tried_at is None or now - self._tried_at >= self._min_interval
-
-    def _ask(self, now: float) -> None:
-        self._asked_at = now
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="partisan-figures", daemon=True)
-            self._thread.start()
-        self._changed.notify_all()
-
-    def _result(self, overdue: bool) -> Answer:
-        up = self._up and not overdue
-        age = self._clock() - self._figures_at
-        if self._figures is None or age > self._max_age:
-            return Answer(up, None, None, self._duration)
-        return Answer(up, self._figures, age, self._duration)
+    def _request(self) -> tuple[Future[None], float]:
+        """Return the query that runs or was last, and its deadline; a new one if that is due."""
+        with self._lock:
+            now = time.monotonic()
+            if self._last is None or (self._last.done() and now - self._ended_at >= self._min_interval):
+                self._last, self._began_at = Future(), now
+                self._requests.put(self._last)
+                if self._thread.ident is None:
+                    self._thread.start()
+            return self._last, self._began_at + self._timeout
 
     def _serve(self) -> None:
-        # This thread is ours alone, so what is attached here need never be detached.
-        for key in _SUPPRESSING:
-            context.attach(context.set_value(key, True))
-        while self._wait_for_question():
-            began = self._clock()
-            error: Exception | None = None
-            figures: Figures | None = None
-            try:
-                figures = self._source.read()
-            except Exception as raised:
-                error = raised
-            self._note(figures, began)
-            if error is not None:
-                self._tell_down(error)
-        self._source.close()
+        with bus.quiet():
+            while (request := self._requests.get()) is not None:
+                self._run(request)
+        self._query.close()
 
-    def _wait_for_question(self) -> bool:
-        with self._changed:
-            while self._asked_at is None and not self._stopping:
-                self._changed.wait()
-            return not self._stopping
+    def _run(self, request: Future[None]) -> None:
+        began = time.monotonic()
+        statistics: QueueStatistics | None = None
+        error: Exception | None = None
+        try:
+            statistics = self._query.read()
+        except Exception as raised:
+            error = raised
+        with self._lock:
+            self._ended_at = time.monotonic()
+            self._duration = self._ended_at - began
+            if statistics is not None:
+                self._statistics, self._read_at = statistics, self._ended_at
+        if error is None:
+            request.set_result(None)
+        else:
+            request.set_exception(error)
 
-    def _note(self, figures: Figures | None, began: float) -> None:
-        with self._changed:
-            now = self._clock()
-            self._duration = now - began
-            self._tried_at = now
-            self._up = figures is not None
-            if figures is not None:
-                self._figures, self._figures_at = figures, now
-                self._told_down = False
-            self._asked_at = None
-            self._changed.notify_all()
-
-    def _tell_down(self, error: Exception) -> None:
-        with self._changed:
-            told, self._told_down = self._told_down, True
-        if not told:
+    def _report(self, error: BaseException | None) -> None:
+        """Emit the first failure since the last success."""
+        with self._lock:
+            reported, self._failure_reported = self._failure_reported, error is not None
+        if error is not None and not reported:
             bus.emit(MetricsDatabaseFailed, self._queue, ErrorInfo.of(error))
 
 
 def samples(queue: str, answer: Answer) -> Iterator[Sample]:
-    """Yield an answer as metrics; figures that are not known have no series."""
-    labels = (queue,)
-    yield catalogue.DB_UP, labels, int(answer.up)
+    """Yield an answer as metrics; unknown values have no series."""
+    yield catalogue.DB_UP, (queue,), answer.up
     if answer.duration is not None:
-        yield catalogue.DB_SCRAPE_DURATION, labels, answer.duration
-    figures = answer.figures
-    if figures is None or answer.age is None:
+        yield catalogue.DB_SCRAPE_DURATION, (queue,), answer.duration
+    found = answer.statistics
+    if found is None or answer.age is None:
         return
-    yield catalogue.DB_DATA_AGE, labels, answer.age
-    yield catalogue.DB_CLOCK_SKEW, labels, figures.clock_skew
-    yield catalogue.QUEUE_TASKS, (queue, "due"), figures.due
-    yield catalogue.QUEUE_TASKS, (queue, "scheduled"), figures.scheduled
-    yield catalogue.QUEUE_TASKS, (queue, "in_process"), figures.in_process
-    yield catalogue.QUEUE_TASKS, (queue, "error"), figures.error
-    yield catalogue.OLDEST_DUE_AGE, labels, figures.oldest_due_age
-    yield catalogue.MANAGERS_ALIVE, labels, figures.managers_alive
-    yield catalogue.TABLE_INSERTS, (), figures.inserts
-    yield catalogue.TABLE_LIVE_ROWS, (), figures.live_rows
-    yield catalogue.TABLE_DEAD_ROWS, (), figures.dead_rows
-    yield catalogue.TABLE_BYTES, (), figures.table_bytes
-    yield catalogue.OLDEST_TRANSACTION_AGE, (), figures.oldest_transaction_age
+    yield from (
+        (catalogue.DB_DATA_AGE, (queue,), answer.age),
+        (catalogue.DB_CLOCK_SKEW, (queue,), found.clock_skew),
+        (catalogue.QUEUE_TASKS, (queue, "due"), found.due),
+        (catalogue.QUEUE_TASKS, (queue, "scheduled"), found.scheduled),
+        (catalogue.QUEUE_TASKS, (queue, "in_process"), found.in_process),
+        (catalogue.QUEUE_TASKS, (queue, "error"), found.error),
+        (catalogue.OLDEST_DUE_AGE, (queue,), found.oldest_due_age),
+        (catalogue.MANAGERS_ALIVE, (queue,), found.managers_alive),
+        (catalogue.TABLE_INSERTS, (), found.inserts),
+        (catalogue.TABLE_LIVE_ROWS, (), found.live_rows),
+        (catalogue.TABLE_DEAD_ROWS, (), found.dead_rows),
+        (catalogue.TABLE_BYTES, (), found.table_bytes),
+        (catalogue.OLDEST_TRANSACTION_AGE, (), found.oldest_transaction_age),
+    )

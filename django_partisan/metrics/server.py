@@ -1,44 +1,54 @@
-"""A small HTTP server in a thread, which no client can hold up for another.
+"""An HTTP server for a few small pages, in which no client can block another.
 
-One thread serves every connection, so a slow client costs a few kilobytes and no thread. Connections
-are few and each has a deadline; when there are too many, the oldest makes room.
+One thread accepts, and one thread serves each connection. Connections are few, each has a deadline,
+and when there are too many, the oldest is closed.
+
+| Attribute | Written by |
+| --- | --- |
+| ``_deadlines`` | the accepting thread adds, each connection's thread removes its own |
 """
 
-import asyncio
 import contextlib
+import errno
+import io
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Final, NamedTuple
+import time
+from collections.abc import Callable
+from email.message import Message
+from http import HTTPStatus
+from http.client import HTTPException, LineTooLong
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import Any, Final, NamedTuple
 
-CONNECTIONS_MAX: Final = 64
-REQUEST_SECONDS: Final = 5.0
-"""Longest time from the connection to the end of the request's head."""
-ANSWER_SECONDS: Final = 30.0
-CLOSE_SECONDS: Final = 2.0
+from django_partisan.metrics.access import CannotServe
+
+THREAD_NAME: Final = "partisan-metrics"
 HEAD_BYTES_MAX: Final = 16_384
+CLOSE_SECONDS: Final = 2.0
 ACCEPT_PAUSE_SECONDS: Final = 0.5
+OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-REASONS: Final = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
+
+class Limits(NamedTuple):
+    """How many connections may be open, and for how long, from the connection to the end of the answer."""
+
+    connections: int = 64
+    seconds: float = 30.0
+
+
+LIMITS: Final = Limits()
 
 
 class Request(NamedTuple):
-    """A request's head; names of headers are in lower case."""
+    """A request without its body; the names of headers are found in any case."""
 
     method: str
     target: str
-    headers: dict[str, str]
+    headers: Message
 
 
 class Response(NamedTuple):
@@ -50,203 +60,178 @@ class Response(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class BadRequest(Exception):
-    """What came is no request that we read; carries the status to answer with."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class Server:
+class Server(ThreadingTCPServer):
     """Answer requests with ``answer``, from ``start()`` to ``stop()``."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
 
     def __init__(
         self,
-        listener: socket.socket,
-        answer: Callable[[Request], Awaitable[Response]],
+        place: tuple[str, int],
+        answer: Callable[[Request], Response],
         tls: ssl.SSLContext | None,
         on_error: Callable[[], None],
+        limits: Limits = LIMITS,
     ) -> None:
-        """Serve on a bound ``listener``; ``on_error`` is called inside an ``except``."""
-        self._listener = listener
-        self._answer = answer
+        """Bind host and port; ``on_error`` is called inside an ``except``. Raises ``CannotServe``."""
+        host, port = place
+        self.answer = answer
+        self.on_error = on_error
         self._tls = tls
-        self._on_error = on_error
-        self._connections: dict[asyncio.Task[None], socket.socket] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="partisan-metrics", daemon=True)
+        self._limits = limits
+        self._deadlines: dict[socket.socket, float] = {}
+        self._thread = threading.Thread(target=self.serve_forever, name=THREAD_NAME, daemon=True)
+        try:
+            self.address_family, _, _, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            super().__init__(address, _Handler)  # type: ignore[arg-type]
+        except OSError as error:
+            raise CannotServe(
+                f"Cannot serve metrics on port {port} of {host!r}: {error.strerror or error}. "
+                "Choose another --metrics-port or --metrics-host, or stop the process that uses the port."
+            ) from error
+
+    @property
+    def url(self) -> str:
+        """Return the URL with the numeric address."""
+        host, port = self.socket.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'http' if self._tls is None else 'https'}://{shown}:{port}"
 
     def start(self) -> None:
         """Begin to answer."""
-        self._listener.listen()
-        self._listener.setblocking(False)
-        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
-    def stop(self, timeout: float = 5.0) -> None:
-        """Close every connection and end the thread."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout)
-        self._listener.close()
+    def stop(self) -> None:
+        """Close every connection, and free the port."""
+        if self._thread.ident is not None:
+            with contextlib.suppress(OSError):  # wakes the thread, where the system can
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.shutdown()
+        self.server_close()
+        for connection in list(self._deadlines):
+            _cut(connection)
 
-    def _run(self) -> None:
-        loop = self._loop
-        assert loop is not None
-        loop.set_exception_handler(lambda _loop, _context: None)  # broken clients are no news
-        loop.add_reader(self._listener, self._accept, loop)
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; without free descriptors or memory, pause before the next try."""
         try:
-            loop.run_forever()
-            loop.remove_reader(self._listener)
-            loop.run_until_complete(self._close_connections())
-        finally:
-            loop.close()
-
-    def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except BlockingIOError:  # the client is gone already
-            return
-        except OSError:  # out of descriptors, most likely
-            loop.remove_reader(self._listener)
-            loop.call_later(ACCEPT_PAUSE_SECONDS, loop.add_reader, self._listener, self._accept, loop)
-            return
-        while len(self._connections) >= CONNECTIONS_MAX:
-            self._evict(next(iter(self._connections)))
-        task = loop.create_task(self._serve(client))
-        self._connections[task] = client
-        task.add_done_callback(partial(self._forget, client))
-
-    def _evict(self, task: asyncio.Task[None]) -> None:
-        client = self._connections.pop(task)
-        # Before Python 3.12 a task may miss that it is cancelled; the end of the stream it cannot miss.
-        with contextlib.suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
-        task.cancel()
-
-    def _forget(self, client: socket.socket, task: asyncio.Task[None]) -> None:
-        # Here, not in the task: one that is cancelled before its first step runs nothing of its own.
-        client.close()
-        self._connections.pop(task, None)
-
-    async def _close_connections(self) -> None:
-        tasks = list(self._connections)
-        for task in tasks:
-            self._evict(task)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, client: socket.socket) -> None:
-        writer: asyncio.StreamWriter | None = None
-        try:
-            streams = await asyncio.wait_for(self._open(client), REQUEST_SECONDS)
-            writer = streams[1]
-            await self._converse(*streams)
-        except (OSError, EOFError, asyncio.TimeoutError):
-            pass  # the client went away, spoke no TLS, or was too slow
-        except Exception:
-            self._on_error()
-        finally:
-            if writer is not None:
-                writer.transport.abort()
-
-    async def _open(self, client: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        loop = asyncio.get_running_loop()
-        client.setblocking(False)
-        reader = asyncio.StreamReader(limit=HEAD_BYTES_MAX, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=self._tls)
-        transport.set_write_buffer_limits(0)  # so that drained means sent
-        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        method = "GET"
-        try:
-            request = await asyncio.wait_for(read_head(reader), REQUEST_SECONDS)
-            method = request.method
-            response = await asyncio.wait_for(self._respond(request), ANSWER_SECONDS)
-        except BadRequest as error:
-            response = plain(error.status, REASONS[error.status])
-        writer.write(head_of(response))
-        if method != "HEAD":
-            writer.write(response.body)
-        await asyncio.wait_for(writer.drain(), ANSWER_SECONDS)
-        await asyncio.wait_for(_close(reader, writer), CLOSE_SECONDS)
-
-    async def _respond(self, request: Request) -> Response:
-        try:
-            return await self._answer(request)
-        except BadRequest:
+            connection, address = self.socket.accept()
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                time.sleep(ACCEPT_PAUSE_SECONDS)
             raise
-        except Exception:
-            self._on_error()
-            return plain(500, REASONS[500])
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start the thread of a connection; close the oldest if there are too many."""
+        excess = len(self._deadlines) - self._limits.connections + 1
+        for oldest in list(self._deadlines)[: max(excess, 0)]:
+            self._deadlines.pop(oldest, None)
+            _cut(oldest)
+        self._deadlines[request] = time.monotonic() + self._limits.seconds
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Close connections past their deadline; called twice a second."""
+        now = time.monotonic()
+        for connection, deadline in list(self._deadlines.items()):
+            if deadline < now:
+                _cut(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self._deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report an error of ours; a client that disconnects or breaks the protocol is none."""
+        if not isinstance(sys.exc_info()[1], OSError | HTTPException):
+            self.on_error()
 
 
-async def read_head(reader: asyncio.StreamReader) -> Request:
-    """Read a request up to its empty line; raises ``BadRequest``, or ``EOFError`` if nothing came."""
-    lines: list[bytes] = []
-    size = 0
-    while True:
+class _Handler(BaseHTTPRequestHandler):
+    """Answer one request, in the thread of its connection."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # a broken request gets a status line, too
+    rbufsize = 0
+
+    def setup(self) -> None:
+        """Complete the TLS handshake."""
+        super().setup()
+        self.rfile = _Head(self.rfile)
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.do_handshake()
+
+    def do_GET(self) -> None:
+        """Send the answer of the server's function."""
         try:
-            line = await reader.readline()
-        except ValueError:  # longer than the reader's limit
-            raise BadRequest(431) from None
-        size += len(line)
-        if size > HEAD_BYTES_MAX:
-            raise BadRequest(431)
-        if not line.endswith(b"\n"):
-            raise BadRequest(400) if size else EOFError
-        if not line.strip():
-            break
-        lines.append(line)
-        if len(lines) == 1:
-            _request_line(line)  # answer garbage at once
-    if not lines:
-        raise BadRequest(400)
-    method, target = _request_line(lines[0])
-    return Request(method, target, dict(_header(line) for line in lines[1:]))
+            response = self.server.answer(Request(self.command, self.path, self.headers))
+        except Exception:
+            self.server.on_error()
+            response = plain(500)
+        self._send(response)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request; a method without a function of its own goes the usual way."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self.do_GET()
+        else:
+            self._send(plain(code))
+
+    def log_message(self, *args: Any) -> None:
+        """Log nothing."""
+
+    def finish(self) -> None:
+        """Wait until the client closes: what it sent and nobody read would cut off the answer."""
+        super().finish()
+        if not isinstance(self.request, ssl.SSLSocket):
+            self.request.settimeout(CLOSE_SECONDS)
+            self.request.shutdown(socket.SHUT_WR)
+            while self.request.recv(HEAD_BYTES_MAX):
+                pass
+
+    def _send(self, response: Response) -> None:
+        self.send_response_only(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.send_header("Connection", "close")
+        for name, value in response.headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
 
 
-def _request_line(line: bytes) -> tuple[str, str]:
-    try:
-        method, target, version = line.decode("ascii").split()
-    except ValueError:
-        raise BadRequest(400) from None
-    if not version.startswith("HTTP/1.") or not method.isalpha():
-        raise BadRequest(400)
-    return method, target
+class _Head(io.BufferedReader):
+    """Read a request's head of limited size."""
+
+    _left = HEAD_BYTES_MAX
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("head")
+        return line
 
 
-def _header(line: bytes) -> tuple[str, str]:
-    name, colon, value = line.decode("latin-1").partition(":")
-    if not colon:
-        raise BadRequest(400)
-    return name.strip().lower(), value.strip()
+def plain(status: int, text: str = "", *headers: tuple[str, str]) -> Response:
+    """Return an answer of one paragraph, by default the phrase of the status."""
+    body = f"{text or HTTPStatus(status).phrase}\n"
+    return Response(status, "text/plain; charset=utf-8", body.encode(), headers)
 
 
-def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
-    """Return an answer of one paragraph."""
-    return Response(status, "text/plain; charset=utf-8", f"{text}\n".encode(), headers)
-
-
-def head_of(response: Response) -> bytes:
-    """Return an answer's head as bytes."""
-    lines = [
-        f"HTTP/1.1 {response.status} {REASONS[response.status]}",
-        f"Content-Type: {response.content_type}",
-        f"Content-Length: {len(response.body)}",
-        "Connection: close",
-        *(f"{name}: {value}" for name, value in response.headers),
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-async def _close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Close after the client did: what it sent and nobody read would cut off the answer."""
-    if writer.can_write_eof():
-        writer.write_eof()
-        while await reader.read(HEAD_BYTES_MAX):
-            pass
-    writer.close()
-    await writer.wait_closed()
+def _cut(connection: socket.socket) -> None:
+    """Disconnect a client; the thread of the connection finds the end of the stream."""
+    with contextlib.suppress(OSError):
+        # Not the TLS socket's own method, which would change the state that the thread uses.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

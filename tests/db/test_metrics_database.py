@@ -1,11 +1,9 @@
-"""The figures of the metrics from a real PostgreSQL, and what happens when it does not answer."""
+"""The statistics of a queue from a real PostgreSQL, and what happens when it does not answer."""
 
-import json
 import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -18,9 +16,9 @@ from django.test import override_settings
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from django_partisan.metrics import figures
+from django_partisan.metrics import queue_statistics
 from django_partisan.metrics.exporter import Exporter
-from django_partisan.metrics.figures import FIGURES, LIMITS, Limits, Source
+from django_partisan.metrics.queue_statistics import Limits, StatisticsQuery
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.connection import open_connection
 from django_partisan.telemetry import events
@@ -28,24 +26,18 @@ from django_partisan.telemetry import events
 pytestmark = pytest.mark.django_db(transaction=True)
 
 QUEUE = "default"
-INDEXES = {
-    "partisan_task_ready",
-    "partisan_task_scheduled",
-    "partisan_task_in_process",
-    "partisan_task_error",
-}
 
 
 @pytest.fixture
-def source() -> Iterator[Source]:
-    made = Source(QUEUE, timeout=5)
+def query() -> Iterator[StatisticsQuery]:
+    made = StatisticsQuery(QUEUE, timeout=5)
     yield made
     made.close()
 
 
 @contextmanager
-def reading(limits: Limits) -> Iterator[Source]:
-    made = Source(QUEUE, 5, limits)
+def reading(limits: Limits) -> Iterator[StatisticsQuery]:
+    made = StatisticsQuery(QUEUE, 5, limits)
     yield made
     made.close()
 
@@ -64,8 +56,8 @@ def insert(count: int, status: str = Task.STATUS_NEW, due_in: float = -60, **val
     )
 
 
-def test_an_empty_table_has_figures_of_zero(source: Source) -> None:
-    found = source.read()
+def test_an_empty_table_has_statistics_of_zero(query: StatisticsQuery) -> None:
+    found = query.read()
 
     assert (found.due, found.scheduled, found.in_process, found.error) == (0, 0, 0, 0)
     assert found.oldest_due_age == 0
@@ -73,7 +65,7 @@ def test_an_empty_table_has_figures_of_zero(source: Source) -> None:
     assert found.table_bytes > 0
 
 
-def test_tasks_are_counted_by_state_and_of_the_queue_alone(source: Source) -> None:
+def test_tasks_are_counted_by_state_and_of_the_queue_alone(query: StatisticsQuery) -> None:
     insert(3, ready=True)
     insert(2, ready=False)  # due, and not promoted yet
     insert(4, due_in=3600)
@@ -82,24 +74,24 @@ def test_tasks_are_counted_by_state_and_of_the_queue_alone(source: Source) -> No
     insert(7, status=Task.STATUS_FINISHED)
     for status in (Task.STATUS_NEW, Task.STATUS_IN_PROCESS, Task.STATUS_ERROR):
         insert(10, status=status, queue_name="other", ready=status == Task.STATUS_NEW)
-    found = source.read()
+    found = query.read()
 
     assert (found.due, found.scheduled, found.in_process, found.error) == (5, 4, 5, 6)
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_the_age_is_that_of_the_oldest_due_task(source: Source, ready: bool) -> None:
+def test_the_age_is_that_of_the_oldest_due_task(query: StatisticsQuery, ready: bool) -> None:
     insert(1, due_in=-100, ready=True)
     insert(1, due_in=-500, ready=ready)
     insert(1, due_in=-1000, status=Task.STATUS_FINISHED)
 
-    assert 500 <= source.read().oldest_due_age < 600
+    assert 500 <= query.read().oldest_due_age < 600
 
 
-def test_an_age_is_never_below_zero(source: Source) -> None:
+def test_an_age_is_never_below_zero(query: StatisticsQuery) -> None:
     insert(1, due_in=100, ready=True)
 
-    assert source.read().oldest_due_age == 0
+    assert query.read().oldest_due_age == 0
 
 
 def test_more_than_are_counted_are_estimated_by_the_planner() -> None:
@@ -108,8 +100,8 @@ def test_more_than_are_counted_are_estimated_by_the_planner() -> None:
     insert(200, status=Task.STATUS_ERROR)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE django_partisan_task")
-    with reading(Limits(counted=100)) as source:
-        found = source.read()
+    with reading(Limits(counted=100)) as query:
+        found = query.read()
 
     assert (found.due, found.scheduled, found.error) == (500, 300, 200)
     assert found.in_process == 0
@@ -120,14 +112,14 @@ def test_an_estimate_is_the_queue_s_share_of_the_index() -> None:
     insert(300, ready=True, queue_name="other")
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE django_partisan_task")
-    with reading(Limits(counted=100)) as source:
-        assert source.read().due == pytest.approx(600, abs=2)
+    with reading(Limits(counted=100)) as query:
+        assert query.read().due == pytest.approx(600, abs=2)
 
 
 def test_without_statistics_it_is_one_more_than_are_counted() -> None:
     insert(50, ready=True)
-    with reading(Limits(counted=10)) as source:
-        assert source.read().due == 11
+    with reading(Limits(counted=10)) as query:
+        assert query.read().due == 11
 
 
 def test_of_many_due_tasks_the_oldest_of_each_priority_is_seen() -> None:
@@ -135,11 +127,11 @@ def test_of_many_due_tasks_the_oldest_of_each_priority_is_seen() -> None:
     insert(20, ready=True, priority=5)
     insert(1, due_in=-900, ready=True, priority=9)
     insert(20, ready=True, priority=9)
-    with reading(Limits(front=5, lane_rows=2)) as source:
-        assert 900 <= source.read().oldest_due_age < 1000
+    with reading(Limits(front=5, lane_rows=2)) as query:
+        assert 900 <= query.read().oldest_due_age < 1000
 
 
-def test_managers_are_alive_until_their_lease_runs_out(source: Source) -> None:
+def test_managers_are_alive_until_their_lease_expires(query: StatisticsQuery) -> None:
     now = timezone.now()
     for queue, age in ((QUEUE, 5), (QUEUE, 20), (QUEUE, 40), ("other", 5)):
         ManagerLease.objects.create(
@@ -151,85 +143,56 @@ def test_managers_are_alive_until_their_lease_runs_out(source: Source) -> None:
             heartbeat_at=now - timedelta(seconds=age),
         )
 
-    assert source.read().managers_alive == 2
+    assert query.read().managers_alive == 2
 
 
-def test_the_table_s_own_statistics_are_those_of_postgresql(source: Source) -> None:
-    before = source.read()
+def test_the_table_s_own_statistics_are_those_of_postgresql(query: StatisticsQuery) -> None:
+    before = query.read()
     insert(50)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("ANALYZE django_partisan_task")
-    after = source.read()
+    after = query.read()
 
     assert after.inserts - before.inserts == 50
     assert after.live_rows == 50
     assert after.table_bytes > before.table_bytes
 
 
-def test_the_oldest_transaction_is_another_s(source: Source) -> None:
-    without = source.read()
+def test_the_oldest_transaction_is_another_s(query: StatisticsQuery) -> None:
+    without = query.read()
     with another_connection() as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("SELECT pg_sleep(0.3)")
-        held = source.read()
+        held = query.read()
         cursor.execute("ROLLBACK")
 
     assert without.oldest_transaction_age == 0
     assert 0.3 <= held.oldest_transaction_age < 10
 
 
-def test_clocks_of_one_host_do_not_differ(source: Source) -> None:
-    assert abs(source.read().clock_skew) < 1
+def test_clocks_of_one_host_do_not_differ(query: StatisticsQuery) -> None:
+    assert abs(query.read().clock_skew) < 1
 
 
 def test_a_clock_that_is_behind_the_database_s_is_a_positive_skew(
-    source: Source, monkeypatch: pytest.MonkeyPatch
+    query: StatisticsQuery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 100)
 
-    assert source.read().clock_skew == pytest.approx(100, abs=1)
+    assert query.read().clock_skew == pytest.approx(100, abs=1)
 
 
-def test_the_version_is_the_server_s(source: Source) -> None:
+def test_the_version_is_the_server_s(query: StatisticsQuery) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
-        assert source.read().server_version == cursor.fetchone()[0]
+        assert query.read().server_version == cursor.fetchone()[0]
 
 
-def test_the_query_reads_the_table_by_its_partial_indexes_alone() -> None:
-    insert(200, ready=True)
-    insert(200, due_in=3600)
-    insert(2000, status=Task.STATUS_FINISHED)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE django_partisan_task")
-        cursor.execute("BEGIN")
-        cursor.execute(figures._PREPARE, ("5000",))
-        cursor.execute("EXPLAIN (FORMAT JSON) " + FIGURES, LIMITS.parameters(QUEUE))
-        plan = cursor.fetchone()[0]
-        cursor.execute("ROLLBACK")
-    scans = list(scans_of(json.loads(plan) if isinstance(plan, str) else plan))
-
-    assert len(scans) >= 7
-    assert {scan.get("Index Name") for scan in scans} == INDEXES
-    assert {scan["Node Type"] for scan in scans} <= {"Index Scan", "Index Only Scan"}
-
-
-def scans_of(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, list):
-        for part in node:
-            yield from scans_of(part)
-    elif isinstance(node, dict):
-        if node.get("Relation Name") == "django_partisan_task":
-            yield node
-        for part in node.values():
-            yield from scans_of(part)
-
-
-def test_the_connection_is_named_and_kept(source: Source) -> None:
-    source.read()
-    source.read()
+def test_the_connection_is_named_and_kept(query: StatisticsQuery) -> None:
+    query.read()
+    query.read()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*), min(state) FROM pg_stat_activity "
@@ -238,21 +201,21 @@ def test_the_connection_is_named_and_kept(source: Source) -> None:
         assert cursor.fetchone() == (1, "idle")
 
 
-def test_a_connection_that_was_cut_is_made_anew(source: Source) -> None:
-    source.read()
+def test_a_connection_that_was_cut_is_made_again(query: StatisticsQuery) -> None:
+    query.read()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND application_name = 'django_partisan figures default'"
         )
     with pytest.raises(OperationalError):
-        source.read()
+        query.read()
 
-    assert source.read().due == 0
+    assert query.read().due == 0
 
 
 def test_a_query_ends_with_its_timeout() -> None:
-    slow = Source(QUEUE, timeout=0.2)
+    slow = StatisticsQuery(QUEUE, timeout=0.2)
     with another_connection() as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
@@ -289,7 +252,7 @@ def get(address: str) -> str:
         return text
 
 
-def test_a_scrape_shows_the_database_s_figures(address: str) -> None:
+def test_a_scrape_shows_the_database_s_statistics(address: str) -> None:
     insert(3, ready=True)
     found = scrape(address)
 
@@ -299,28 +262,8 @@ def test_a_scrape_shows_the_database_s_figures(address: str) -> None:
     assert found["partisan_db_data_age_seconds", QUEUE] < 5
 
 
-@pytest.mark.parametrize(
-    "address", [{"METRICS_DB_MIN_INTERVAL": 60, "METRICS_DB_TIMEOUT": 60}], indirect=True
-)
-def test_twenty_scrapes_at_once_are_one_query(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = []
-    read = Source._read
-
-    def counting(source: Source) -> Any:
-        reads.append(1)
-        return read(source)
-
-    monkeypatch.setattr(Source, "_read", counting)
-    # Not read apart: twenty threads at that would keep the server's thread from its turn for seconds.
-    with ThreadPoolExecutor(20) as pool:
-        texts = list(pool.map(get, [address] * 20))
-
-    assert all(f'partisan_db_up{{queue="{QUEUE}"}} 1.0\n' in text for text in texts)
-    assert len(reads) == 1
-
-
 @pytest.mark.parametrize("address", [{"METRICS_DB_TIMEOUT": 1}], indirect=True)  # leaves time to spare
-def test_a_locked_table_costs_three_seconds_at_most_and_the_figures_alone(address: str) -> None:
+def test_a_locked_table_costs_three_seconds_at_most_and_the_statistics_alone(address: str) -> None:
     with another_connection() as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
@@ -335,7 +278,7 @@ def test_a_locked_table_costs_three_seconds_at_most_and_the_figures_alone(addres
     assert ("partisan_queue_tasks", QUEUE, "due") not in found
 
 
-def test_a_database_that_is_down_costs_three_seconds_at_most_and_the_figures_alone(
+def test_a_database_that_is_down_costs_three_seconds_at_most_and_the_statistics_alone(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(role: str) -> BaseDatabaseWrapper:
@@ -343,7 +286,7 @@ def test_a_database_that_is_down_costs_three_seconds_at_most_and_the_figures_alo
         made.settings_dict = {**made.settings_dict, "HOST": "127.0.0.1", "PORT": "1"}
         return made
 
-    monkeypatch.setattr(figures, "open_connection", unreachable)
+    monkeypatch.setattr(queue_statistics, "open_connection", unreachable)
     began = time.monotonic()
     found = scrape(address)
     took = time.monotonic() - began

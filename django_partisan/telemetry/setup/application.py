@@ -15,7 +15,7 @@ def set_up_application() -> None:
     tracing.install()
     signals.install()
     bus.provide("log", lambda task, processor_class: logs.task_logger(task))
-    bus.provide("metrics", lambda task, processor_class: custom.Measures(processor_class, task.queue))
+    bus.provide("metrics", custom.measures_for)
     with suppress(WrongSetting):  # the process must start, so that the system checks can report it
         if observability.value("CLIENT_METRICS"):
             from django_partisan.metrics import application  # loads prometheus-client

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.metrics import figures
+from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import leasing
@@ -180,13 +180,13 @@ def test_the_list_of_failed_tasks_reads_the_index_of_errors_the_latest_first():
 
 @pytest.mark.usefixtures("table")
 def test_the_depth_figures_read_partial_indexes_only():
-    source = figures.Source("default", 30)
-    source._connection = own = open_connection("figures")
+    query = StatisticsQuery("default", 30)
+    query._connection = own = open_connection("figures")
     try:
         with plans(own) as found:
-            counted = source.read()
+            counted = query.read()
     finally:
-        source.close()
+        query.close()
 
     [*_, plan] = found
     assert (counted.in_process, counted.error) == (200, 1000)

@@ -10,12 +10,19 @@ import pytest
 from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
 from django_partisan.telemetry import bus, events
+from tests.support.events import RecordedEvents, no_subscribers
+from tests.support.registry import empty_registry
 
 from .certificates import Certificates
 
 QUEUE = "default"
+MAIL = (QUEUE, "Mail")
 
 ERROR = events.ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
+RUN = events.Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
+"""A first attempt of ``Mail`` that waited for 30 ms."""
+TASK = events.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
+"""The same, as the manager knows it."""
 
 
 def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> Any:
@@ -24,49 +31,40 @@ def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> 
 
 
 @pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give each test two processors of the queue and one of another, and nobody who listens yet."""
-    monkeypatch.setattr(registry, "_classes", {})
+def _own_state() -> Iterator[None]:
+    """Give each test two processors of the queue, one of another, no subscribers and no errors."""
     measures = (
         CounterMeasure("mails_total", "Mails sent.", ("kind",)),
         HistogramMeasure("size_bytes", "Size.", buckets=(10, 100)),
     )
-    registry.register(processor("Mail", measures=measures))
-    registry.register(processor("Report"))
-    registry.register(processor("Elsewhere", queue="other"))
-    for name in ("_subscribers", "swallowed", "_told"):
-        monkeypatch.setattr(bus, name, type(getattr(bus, name))())
-    bus.refresh()
-    yield
-    monkeypatch.undo()
-    bus.refresh()
+    bus.swallowed.clear()
+    with empty_registry(), no_subscribers():
+        registry.register(processor("Mail", measures=measures))
+        registry.register(processor("Report"))
+        registry.register(processor("Elsewhere", queue="other"))
+        yield
+    bus.swallowed.clear()
 
 
-def completed(run: events.Run, seconds: float) -> events.RunsCompleted:
-    """Return what a worker tells of a run that ended well."""
+@pytest.fixture
+def recorded() -> RecordedEvents:
+    subscriber = RecordedEvents()
+    bus.subscribe(subscriber)
+    return subscriber
+
+
+def completed(seconds: float, run: events.Run = RUN) -> events.RunsCompleted:
+    """Return what a worker emits of a run that completed."""
     return events.RunsCompleted(run.queue, run.processor, [seconds], [run.wait_seconds], [run.attempt])
-
-
-@pytest.fixture
-def run() -> events.Run:
-    """A first attempt of ``Mail`` that waited for 30 ms."""
-    return events.Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
-
-
-@pytest.fixture
-def task() -> events.TaskRef:
-    """The same, seen by the manager."""
-    return events.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
 
 
 @pytest.fixture
 def state() -> SimpleNamespace:
     """The state of a manager with two idle workers; change it, and ``snapshot(state)`` shows it."""
-    workers = tuple(events.WorkerSeen(slot, 1, 0, "idle", None, 0.0, 0.0) for slot in range(2))
     return SimpleNamespace(
         queue=QUEUE,
         workers_configured=2,
-        workers=workers,
+        workers=(seen(0), seen(1)),
         buffered=3,
         buffer_limit=10,
         unsettled=4,
@@ -76,6 +74,12 @@ def state() -> SimpleNamespace:
         last_claim_at=900.0,
         last_finished_at=800.0,
     )
+
+
+def seen(slot: int, state: str = "idle", **values: Any) -> events.WorkerSeen:
+    """Return a worker as a snapshot shows it."""
+    worker = events.WorkerSeen(slot, 1, 0, state, None, 0.0, 0.0)
+    return worker._replace(**values)
 
 
 def snapshot(state: SimpleNamespace) -> events.Snapshot:

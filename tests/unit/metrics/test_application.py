@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from django_partisan.metrics import application
 from django_partisan.telemetry import bus, events
 
-from .conftest import ERROR, QUEUE
+from .conftest import ERROR, QUEUE, TASK
 
 ON = {"CLIENT_METRICS": True}
 
@@ -22,22 +22,17 @@ def test_by_default_nothing_is_counted() -> None:
 
 
 @override_settings(PARTISAN_OBSERVABILITY=ON)
-def test_enqueuings_are_counted_in_the_application_s_registry(task: events.TaskRef) -> None:
+def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     registry = CollectorRegistry()
     application.install(registry)
-    bus.emit(events.TaskEnqueued, task, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
-    bus.emit(events.TaskDeduplicated, task)
+
+    bus.emit(events.TaskEnqueued, TASK, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
+    bus.emit(events.TaskDeduplicated, TASK)
     bus.emit(events.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
 
+    assert not bus.wanted(events.TaskCompleted)
     labels = {"queue": QUEUE, "processor": "Mail"}
     value = registry.get_sample_value
     assert value("partisan_tasks_enqueued_total", {**labels, "scheduled": "false"}) == 1
     assert value("partisan_tasks_deduplicated_total", labels) == 1
     assert value("partisan_tasks_enqueue_failed_total", labels) == 1
-
-
-@override_settings(PARTISAN_OBSERVABILITY=ON)
-def test_runs_are_none_of_its_business(run: events.Run) -> None:
-    application.install(CollectorRegistry())
-
-    assert not bus.wanted(events.TaskCompleted)

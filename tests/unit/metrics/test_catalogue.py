@@ -5,7 +5,7 @@ import re
 import pytest
 from django.test import override_settings
 
-from django_partisan.metrics import catalogue, series
+from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Metric, clean
 
 # Name, type, labels, sources: what users' dashboards and alerts rely on.
@@ -108,24 +108,21 @@ def test_the_settings_replace_the_buckets_of_durations_and_waits() -> None:
     assert catalogue.bounds(catalogue.TASK_QUEUE_WAIT) == (3,)
 
 
-def test_series_that_exist_from_the_start_have_the_labels_of_their_metric() -> None:
-    keys = [*series.of_queue("q"), *series.of_processors("q", ["Mail", "Report"])]
+def test_every_counted_series_of_known_labels_exists_from_the_start() -> None:
+    initial = [key for metric in catalogue.METRICS.values() for key in metric.initial_series("q", ["A", "B"])]
 
-    assert len(set(keys)) == len(keys)
-    assert all(len(labels) == len(catalogue.METRICS[name].labels) for name, labels in keys)
-
-
-def test_every_counted_series_by_queue_or_processor_exists_from_the_start() -> None:
-    keys = {name for name, _ in (*series.of_queue("q"), *series.of_processors("q", ["Mail"]))}
-    by_state = {"partisan_worker_cpu_seconds_total", "partisan_worker_busy_seconds_total"}
+    by_slot = {"partisan_worker_cpu_seconds_total", "partisan_worker_busy_seconds_total"}
     unforeseeable = {"partisan_task_errors_total"}
-
     counted = {
         name
         for name, metric in catalogue.METRICS.items()
         if metric.kind in (COUNTER, HISTOGRAM) and metric.sources != ("D",)
     }
-    assert keys == counted - by_state - unforeseeable
+    assert {name for name, _ in initial} == counted - by_slot - unforeseeable
+    assert len(set(initial)) == len(initial)
+    assert ("partisan_tasks_failed_total", ("q", "A", "worker_lost")) in initial
+    assert ("partisan_task_duration_seconds", ("q", "B", "retried")) in initial
+    assert ("partisan_worker_exits_total", ("q", "signal")) in initial
 
 
 def test_folding_replaces_the_open_labels_only_and_names_what_it_changed() -> None:

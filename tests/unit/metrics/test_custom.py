@@ -4,26 +4,13 @@ from typing import Any
 
 import pytest
 
+from django_partisan import registry
 from django_partisan.metrics import custom
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measures
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import events
+from tests.support.events import RecordedEvents
 
-from .conftest import QUEUE, processor
-
-
-class Heard(bus.Subscriber):
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def handle(self, event: Any) -> None:
-        self.events.append(event)
-
-
-@pytest.fixture
-def heard() -> Heard:
-    subscriber = Heard()
-    bus.subscribe(subscriber)
-    return subscriber
+from .conftest import QUEUE, TASK, processor
 
 
 @pytest.fixture
@@ -32,32 +19,33 @@ def measures() -> Measures:
         CounterMeasure("mails", "Mails sent.", ("kind", "to")),
         HistogramMeasure("size_bytes", "Size."),
     )
-    return Measures(processor("Mail", measures=declared))
+    return Measures("Mail", QUEUE, declared)
 
 
-def test_a_counter_is_told_under_its_exported_name_with_labels_in_order(
-    measures: Measures, heard: Heard
+def test_a_counter_is_emitted_under_its_exported_name_with_labels_in_order(
+    measures: Measures, recorded: RecordedEvents
 ) -> None:
     measures.inc("mails", to=7, kind="welcome")
     measures.inc("mails", 2.5, kind="bye", to="\ud800")
 
-    assert heard.events == [
+    assert recorded.events == [
         events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome", "7"), 1),
         events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("bye", "?"), 2.5),
     ]
 
 
-def test_a_histogram_is_told_with_its_value(measures: Measures, heard: Heard) -> None:
+def test_a_histogram_is_emitted_with_its_value(measures: Measures, recorded: RecordedEvents) -> None:
     measures.observe("size_bytes", -3)
 
-    assert heard.events == [events.MeasureObserved(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
+    assert recorded.events == [events.MeasureObserved(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
 
 
-def test_the_queue_of_the_task_wins_over_the_class_s(heard: Heard) -> None:
-    declared = (CounterMeasure("mails", "Mails sent."),)
-    Measures(processor("Mail", measures=declared), queue="moved").inc("mails")
+def test_the_name_and_the_queue_are_those_of_the_task(recorded: RecordedEvents) -> None:
+    task = TASK._replace(queue="moved", processor="Renamed")
 
-    assert heard.events[0].queue == "moved"
+    custom.measures_for(task, registry.registered()["Mail"]).inc("mails_total", kind="welcome")
+
+    assert recorded.events[0][:2] == ("moved", "Renamed")
 
 
 @pytest.mark.parametrize(
@@ -73,16 +61,18 @@ def test_the_queue_of_the_task_wins_over_the_class_s(heard: Heard) -> None:
         (lambda m: m.observe("size_bytes", True), r"got True"),
     ],
 )
-def test_a_wrong_call_names_what_is_known(measures: Measures, heard: Heard, call: Any, message: str) -> None:
+def test_a_wrong_call_names_what_is_known(
+    measures: Measures, recorded: RecordedEvents, call: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         call(measures)
 
-    assert heard.events == []
+    assert recorded.events == []
 
 
 def test_a_class_without_measures_says_so() -> None:
     with pytest.raises(ValueError, match="known: none"):
-        Measures(type("Bare", (), {})).inc("mails")
+        custom.measures_for(TASK, type("Bare", (), {})).inc("mails")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +89,7 @@ def test_a_class_without_measures_says_so() -> None:
         lambda: HistogramMeasure("mails", ".", buckets=(1, float("inf"))),
     ],
 )
-def test_what_prometheus_would_not_take_is_refused_at_once(declare: Any) -> None:
+def test_what_prometheus_does_not_accept_is_refused_at_once(declare: Any) -> None:
     with pytest.raises(ValueError, match=r"CounterMeasure|HistogramMeasure"):
         declare()
 
@@ -124,10 +114,6 @@ def test_two_classes_may_share_a_measure_that_is_the_same() -> None:
 
     assert list(custom.problems(classes)) == []
     assert list(custom.declared(classes)) == ["partisan_user_mails_total"]
-    assert list(custom.series_of("q", classes)) == [
-        ("partisan_user_mails_total", ("q", "A")),
-        ("partisan_user_mails_total", ("q", "B")),
-    ]
 
 
 def test_two_classes_that_differ_are_a_problem_and_the_first_counts() -> None:
@@ -142,7 +128,9 @@ def test_two_classes_that_differ_are_a_problem_and_the_first_counts() -> None:
     assert custom.declared(classes)["partisan_user_mails_total"].labels == ("queue", "processor")
 
 
-def test_a_measure_with_labels_has_no_series_before_it_is_taken() -> None:
-    measured = processor("A", measures=(CounterMeasure("mails", ".", ("kind",)),))
+def test_only_a_measure_without_labels_has_series_before_it_is_used() -> None:
+    bare = CounterMeasure("mails", ".").metric()
+    labelled = CounterMeasure("mails", ".", ("kind",)).metric()
 
-    assert list(custom.series_of("q", [measured])) == []
+    assert list(bare.initial_series("q", ["A"])) == [("partisan_user_mails_total", ("q", "A"))]
+    assert list(labelled.initial_series("q", ["A"])) == []

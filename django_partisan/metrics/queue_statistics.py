@@ -1,4 +1,4 @@
-"""What the database alone knows, asked in one statement that reads partial indexes only."""
+"""Statistics of a queue's tasks and of the table, from one statement that reads partial indexes only."""
 
 import math
 import time
@@ -8,11 +8,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all, open_connection
 
-CONNECT_SECONDS_MIN: Final = 2  # libpq takes less for 2
+CONNECT_SECONDS_MIN: Final = 2  # libpq takes anything less as 2
 
 # Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
 # chosen where the planner believes that a queue holds most of the table.
-_PREPARE = """
+PREPARE: Final = """
     SELECT set_config('statement_timeout', %s, true),
            set_config('enable_seqscan', 'off', true),
            set_config('enable_bitmapscan', 'off', true),
@@ -23,7 +23,7 @@ _PREPARE = """
 
 # A backlog's rows are counted by the index in which they stand; rows that fell due and were not
 # promoted yet stand in the index of scheduled ones.
-FIGURES: Final = """
+STATISTICS: Final = """
 WITH ready AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
@@ -111,10 +111,10 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
 
 
 class Limits(NamedTuple):
-    """How many rows are looked at."""
+    """How many rows are read at most."""
 
     counted: int = 100_000
-    """Rows of a state that are counted; the number of more is estimated."""
+    """Rows of a state that are counted; more are estimated."""
     front: int = 10_000
     """Due rows, in the order of the claim, of which the oldest is found: no index is by due time."""
     lanes: int = 100
@@ -122,15 +122,15 @@ class Limits(NamedTuple):
     lane_rows: int = 200
 
     def parameters(self, queue: str) -> dict[str, Any]:
-        """Return the parameters of ``FIGURES``."""
+        """Return the parameters of ``STATISTICS``."""
         return {"queue": queue, **self._asdict(), "limit": self.counted + 1}
 
 
 LIMITS: Final = Limits()
 
 
-class Figures(NamedTuple):
-    """What the tables of one queue hold; ages and the skew in seconds, by the database's clock."""
+class QueueStatistics(NamedTuple):
+    """What the tables hold of one queue; ages and the skew in seconds, by the database's clock."""
 
     due: int
     scheduled: int
@@ -147,18 +147,18 @@ class Figures(NamedTuple):
     server_version: str
 
 
-class Source:
-    """A connection of its own that asks for the figures; for one thread at a time."""
+class StatisticsQuery:
+    """The query on a connection of its own; for one thread at a time."""
 
     def __init__(self, queue: str, timeout: float, limits: Limits = LIMITS) -> None:
-        """Ask for ``queue``, and have no statement take longer than ``timeout`` seconds."""
+        """Query ``queue``; a statement is cancelled after ``timeout`` seconds."""
         self._queue = queue
         self._timeout = timeout
         self._limits = limits
         self._connection: BaseDatabaseWrapper | None = None
 
-    def read(self) -> Figures:
-        """Return the figures as they are now; raises what the driver raises, and connects anew next time."""
+    def read(self) -> QueueStatistics:
+        """Return the current statistics; raises what the driver raises, and then connects again next time."""
         try:
             return self._read()
         except BaseException:
@@ -171,23 +171,23 @@ class Source:
         if connection is not None:
             connection.close()
 
-    def _read(self) -> Figures:
+    def _read(self) -> QueueStatistics:
         if self._connection is None:
             self._connection = self._open()
         connection = self._connection
         with connection.cursor() as cursor:
             cursor.execute("BEGIN READ ONLY")
             before = time.time()
-            cursor.execute(_PREPARE, (str(math.ceil(self._timeout * 1000)),))
+            cursor.execute(PREPARE, (str(math.ceil(self._timeout * 1000)),))
             now = (before + time.time()) / 2
             skew = cursor.fetchall()[0][-1] - now
-            row = fetch_all(connection, FIGURES, self._limits.parameters(self._queue))[0]
+            row = fetch_all(connection, STATISTICS, self._limits.parameters(self._queue))[0]
             cursor.execute("COMMIT")
-        return _figures(row, skew, self._limits.counted)
+        return _statistics(row, skew, self._limits.counted)
 
     def _open(self) -> BaseDatabaseWrapper:
         connection = open_connection(f"figures {self._queue}")
-        # A host that is gone without a word must not hold the connection for the system's two hours.
+        # Without these, a host that disappears holds the connection for the system's two hours.
         for option, value in {
             "connect_timeout": max(math.ceil(self._timeout), CONNECT_SECONDS_MIN),
             "keepalives_idle": 10,
@@ -198,12 +198,12 @@ class Source:
         return connection
 
 
-def _figures(row: tuple[Any, ...], skew: float, most: int) -> Figures:
+def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:
     counted, estimates, (share, oldest, *rest) = row[:5], row[5:9], row[9:]
     managers, inserts, live, dead, size, transaction, version = rest
     ready, overdue, *others = counted
     depths = [_depth(*pair, share, most) for pair in zip((ready, *others), estimates, strict=True)]
-    return Figures(
+    return QueueStatistics(
         due=depths[0] + overdue,
         scheduled=depths[1],
         in_process=depths[2],
@@ -221,7 +221,7 @@ def _figures(row: tuple[Any, ...], skew: float, most: int) -> Figures:
 
 
 def _depth(counted: int, estimate: float | None, share: float | None, most: int) -> int:
-    """Return what was counted or, beyond that, the queue's share of what the planner believes."""
+    """Return what was counted or, above that, the queue's share of the planner's estimate."""
     if counted <= most:
         return counted
     return max(counted, round((estimate or 0) * (1 if share is None else share)))

@@ -1,0 +1,116 @@
+"""The manager's totals: what it and all its workers counted, by series; no total ever shrinks."""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django_partisan.metrics import catalogue, labels
+from django_partisan.metrics.deltas import Exemplar, HistogramDelta, Report, fold, increment
+from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric, clean
+
+
+@dataclass
+class Histogram:
+    """A histogram's total: counts by bucket, the last above all bounds; the last exemplar of each bucket."""
+
+    bounds: tuple[float, ...]
+    counts: list[int]
+    sum: float
+    exemplars: dict[int, Exemplar]
+
+    def add(self, delta: HistogramDelta) -> None:
+        """Add what a worker observed."""
+        buckets, total, exemplar = delta
+        for index, count in buckets.items():
+            self.counts[index] += count
+        self.sum += total
+        if exemplar is not None:
+            self.exemplars[bisect_left(self.bounds, exemplar[2])] = exemplar
+
+    def copy(self) -> "Histogram":
+        """Return the same in containers of its own."""
+        return Histogram(self.bounds, self.counts[:], self.sum, self.exemplars.copy())
+
+
+class Aggregator:
+    """Sum reports by series; the lock is held for additions and copies only.
+
+    Series beyond ``max_series`` (the initial ones do not count) and classes of errors beyond
+    ``max_error_types`` of a processor are added to ``_other``, which is counted.
+    """
+
+    def __init__(
+        self, queue: str, metrics: Mapping[str, Metric], max_series: int, max_error_types: int
+    ) -> None:
+        self._queue = queue
+        self.metrics = metrics
+        self._max_series = max_series
+        self._max_error_types = max_error_types
+        self._counters: dict[Key, float] = {}
+        self._histograms: dict[Key, Histogram] = {}
+        self._error_types: dict[Labels, set[str]] = {}
+        self._admitted = 0
+        self._lock = threading.Lock()
+
+    def start_at_zero(self, keys: Iterable[Key]) -> None:
+        """Export these series as 0 until something is added to them."""
+        with self._lock:
+            for key in keys:
+                self._open(key)
+
+    def add(self, report: Report) -> None:
+        """Add a report: a worker's, or the manager's own."""
+        counters, histograms = report
+        with self._lock:
+            for key, amount in counters.items():
+                admitted = key if key in self._counters else self._admit(key)
+                if admitted is not None:
+                    self._counters[admitted] += amount
+            for key, delta in histograms.items():
+                admitted = key if key in self._histograms else self._admit(key)
+                if admitted is not None:
+                    self._histograms[admitted].add(delta)
+
+    def copy(self) -> tuple[dict[Key, float], dict[Key, Histogram]]:
+        """Return all counters and histograms as they are now."""
+        with self._lock:
+            return self._counters.copy(), {key: total.copy() for key, total in self._histograms.items()}
+
+    def _open(self, key: Key) -> None:
+        metric = self.metrics[key[0]]
+        if metric.kind != HISTOGRAM:
+            self._counters.setdefault(key, 0)
+        elif key not in self._histograms:
+            bounds = catalogue.bounds(metric)
+            self._histograms[key] = Histogram(bounds, [0] * (len(bounds) + 1), 0.0, {})
+
+    def _admit(self, key: Key) -> Key | None:
+        """Return the series that takes what belongs to a new one; ``None`` for an unknown metric."""
+        name, values = key
+        metric = self.metrics.get(name)
+        if metric is None or len(metric.labels) != len(values):
+            increment(self._counters, catalogue.TELEMETRY_DROPPED, self._queue, labels.DROPPED_UNKNOWN)
+            return None
+        values = tuple(map(clean, values))
+        if metric is catalogue.TASK_ERRORS:
+            values = self._within_error_types(values)
+        if (name, values) not in self._counters and (name, values) not in self._histograms:
+            values = self._within_series(metric, values)
+        self._open((name, values))
+        return name, values
+
+    def _within_error_types(self, values: Labels) -> Labels:
+        queue, processor, error_type, outcome = values
+        known = self._error_types.setdefault((queue, processor), {OTHER})
+        if error_type not in known and len(known) > self._max_error_types:
+            increment(self._counters, catalogue.LABEL_OVERFLOW, "error_type")
+            return queue, processor, OTHER, outcome
+        known.add(error_type)
+        return values
+
+    def _within_series(self, metric: Metric, values: Labels) -> Labels:
+        if self._admitted >= self._max_series:
+            return fold(metric, values, self._counters)
+        self._admitted += 1
+        return values

@@ -1,0 +1,89 @@
+"""What was counted since the last report, as plain values that can cross a pipe."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+from django_partisan.metrics import catalogue
+from django_partisan.metrics.metric import Key, Labels, Metric
+
+Exemplar: TypeAlias = tuple[str, str, float, float]
+"""Trace id, span id, the observed value, and its Unix time."""
+HistogramDelta: TypeAlias = list[Any]
+"""A dict of counts by index of the bucket, the sum, the last exemplar or ``None``."""
+Report: TypeAlias = tuple[dict[Key, float], dict[Key, HistogramDelta]]
+"""What crosses the pipe: the growth of counters, and of histograms."""
+
+SERIES_MAX: Final = 10_000
+"""Most series of each kind in one report; further ones are folded."""
+
+
+class Deltas:
+    """The growth of counters and histograms until ``take()``."""
+
+    def __init__(self, max_series: int = SERIES_MAX) -> None:
+        self.metrics = dict(catalogue.METRICS)
+        self._max_series = max_series
+        self._bounds: dict[str, tuple[float, ...]] = {}
+        self._counters: dict[Key, float] = {}
+        self._histograms: dict[Key, HistogramDelta] = {}
+
+    def count(self, key: Key, amount: float = 1) -> None:
+        """Add to a counter."""
+        counters = self._counters
+        if len(counters) >= self._max_series and key not in counters:
+            key = self._folded(key)
+        counters[key] = counters.get(key, 0) + amount
+
+    def observe(self, key: Key, values: Sequence[float], exemplar: Exemplar | None = None) -> None:
+        """Add to a histogram."""
+        delta = self._histograms.get(key)
+        if delta is None:
+            if len(self._histograms) >= self._max_series:
+                key = self._folded(key)
+            delta = self._histograms.setdefault(key, [{}, 0.0, None])
+        bounds = self._bounds.get(key[0])
+        if bounds is None:
+            bounds = self._bounds[key[0]] = catalogue.bounds(self.metrics[key[0]])
+        add_to_buckets(delta[0], bounds, values)
+        delta[1] += sum(values)
+        if exemplar is not None:
+            delta[2] = exemplar
+
+    def take(self) -> Report | None:
+        """Return the growth since the last call; ``None`` if there is none."""
+        if not self._counters and not self._histograms:
+            return None
+        report = (self._counters, self._histograms)
+        self._counters, self._histograms = {}, {}
+        return report
+
+    def _folded(self, key: Key) -> Key:
+        return key[0], fold(self.metrics[key[0]], key[1], self._counters)
+
+
+def fold(metric: Metric, labels: Labels, counters: dict[Key, float]) -> Labels:
+    """Return ``labels`` with ``_other`` for every open label, and count each that this changed."""
+    folded, changed = metric.fold(labels)
+    for label in changed:
+        increment(counters, catalogue.LABEL_OVERFLOW, label)
+    return folded
+
+
+def increment(counters: dict[Key, float], metric: Metric, *labels: str) -> None:
+    """Add 1 to a counter of ours, whether or not its series exists."""
+    key = (metric.name, labels)
+    counters[key] = counters.get(key, 0) + 1
+
+
+def add_to_buckets(buckets: dict[int, int], bounds: tuple[float, ...], values: Sequence[float]) -> None:
+    """Count ``values`` into sparse buckets; a value that equals a bound belongs below it."""
+    # Many values mostly share a few buckets: sorted, each bucket costs two searches, from the highest down.
+    left = len(values)
+    if left > 1:
+        values = sorted(values)
+    while left:
+        index = bisect_left(bounds, values[left - 1])
+        below = bisect_right(values, bounds[index - 1], 0, left) if index and left > 1 else 0
+        buckets[index] = buckets.get(index, 0) + left - below
+        left = below

@@ -1,0 +1,100 @@
+"""The gauges of a manager and its workers, from one snapshot."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from prometheus_client import ProcessCollector
+
+from django_partisan.metrics import catalogue
+from django_partisan.metrics.aggregator import Histogram
+from django_partisan.metrics.counting import registered
+from django_partisan.metrics.labels import WORKER_STATES
+from django_partisan.metrics.metric import Labels, Metric
+from django_partisan.telemetry.events import Snapshot
+
+Sample: TypeAlias = tuple[Metric, Labels, float | Histogram]
+"""A metric, the values of its labels, and its value: 1 for an info."""
+Incarnation: TypeAlias = tuple[int, int]
+"""A slot and a generation: one worker process."""
+
+
+class SlotCounter:
+    """Sum a counter of each worker process by slot, so that a slot's total never decreases."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._exited: dict[int, float] = {}
+        self._running: dict[Incarnation, float] = {}
+
+    def update(self, seen: Mapping[Incarnation, float | None]) -> dict[int, float]:
+        """Take the values of all live workers (``None`` if unknown), and return totals by slot."""
+        with self._lock:
+            for incarnation in self._running.keys() - seen.keys():
+                slot = incarnation[0]
+                self._exited[slot] = self._exited.get(slot, 0) + self._running.pop(incarnation)
+            for incarnation, value in seen.items():
+                if value is not None:
+                    self._running[incarnation] = max(value, self._running.get(incarnation, value))
+            totals = dict(self._exited)
+            for (slot, _), value in self._running.items():
+                totals[slot] = totals.get(slot, 0) + value
+            return dict(sorted(totals.items()))
+
+
+def of_manager(snapshot: Snapshot) -> Iterator[Sample]:
+    """Yield the gauges of the manager itself; a moment that has not come has no series."""
+    for metric, value in (
+        (catalogue.BUFFER_TASKS, snapshot.buffered),
+        (catalogue.BUFFER_LIMIT, snapshot.buffer_limit),
+        (catalogue.UNSETTLED_TASKS, snapshot.unsettled),
+        (catalogue.WORKERS_CONFIGURED, snapshot.workers_configured),
+        (catalogue.DRAINING, snapshot.draining),
+        (catalogue.LAST_LOOP, snapshot.last_loop_at),
+        (catalogue.LAST_CLAIM, snapshot.last_claim_at),
+        (catalogue.LAST_TASK_FINISHED, snapshot.last_finished_at),
+    ):
+        if value is not None:
+            yield metric, (snapshot.queue,), value
+
+
+def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
+    """Yield what runs and for how long, by processor; 0 for ``processors`` that do not run."""
+    ages: dict[str, list[float]] = {name: [] for name in processors}
+    for worker in snapshot.workers:
+        if worker.task is not None:
+            _, name = registered(snapshot.queue, worker.task.processor)
+            ages.setdefault(name, []).append(worker.run_age_seconds)
+    for name, of_processor in ages.items():
+        yield catalogue.TASKS_IN_PROGRESS, (snapshot.queue, name), len(of_processor)
+        yield catalogue.OLDEST_RUN_AGE, (snapshot.queue, name), max(of_processor, default=0.0)
+
+
+def of_workers(snapshot: Snapshot, busy: SlotCounter) -> Iterator[Sample]:
+    """Yield how many workers there are in each state, and for how long each slot was busy."""
+    states = [worker.state for worker in snapshot.workers]
+    for state in WORKER_STATES:
+        yield catalogue.WORKERS, (snapshot.queue, state), states.count(state)
+    seen = {(worker.slot, worker.generation): worker.busy_seconds for worker in snapshot.workers}
+    for slot, seconds in busy.update(seen).items():
+        yield catalogue.WORKER_BUSY, (snapshot.queue, str(slot)), seconds
+
+
+def of_processes(snapshot: Snapshot, cpu: SlotCounter) -> Iterator[Sample]:
+    """Yield what the worker processes use, by slot; nothing where there is no /proc."""
+    usage = {(worker.slot, worker.generation): usage_of(worker.pid) for worker in snapshot.workers}
+    seconds = {who: values.get("process_cpu_seconds_total") for who, values in usage.items()}
+    for slot, total in cpu.update(seconds).items():
+        yield catalogue.WORKER_CPU, (snapshot.queue, str(slot)), total
+    resident: dict[int, float] = {}
+    for (slot, _), values in usage.items():
+        if "process_resident_memory_bytes" in values:
+            resident[slot] = resident.get(slot, 0) + values["process_resident_memory_bytes"]
+    for slot, size in resident.items():
+        yield catalogue.WORKER_MEMORY, (snapshot.queue, str(slot)), size
+
+
+def usage_of(pid: int) -> dict[str, float]:
+    """Return the ``process_*`` metrics of a process by name; empty if it does not exist."""
+    families = ProcessCollector(pid=lambda: pid, registry=None).collect()
+    return {sample.name: sample.value for family in families for sample in family.samples}
