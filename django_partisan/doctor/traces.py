@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
 from django_partisan.doctor.subject import Subject
-from django_partisan.tracing.sdk import exporter_names, is_set_up
+from django_partisan.tracing.exporters import exporter_names
+from django_partisan.tracing.sdk import is_set_up
 
 NAME: Final = "traces"
 CONNECT_SECONDS: Final = 2.0
