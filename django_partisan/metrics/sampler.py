@@ -3,21 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, Protocol
-
-from opentelemetry import context
+from typing import NamedTuple, Protocol
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.families import Sample
 from django_partisan.metrics.figures import Figures
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, MetricsDatabaseFailed
-
-# What instrumentations look for before they make a span: an old public name, and today's key.
-_SUPPRESSING: Final = (
-    "suppress_instrumentation",
-    getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
-)
 
 
 class Asked(Protocol):
@@ -120,15 +112,13 @@ class Sampler:
         return Answer(up, self._figures, age, self._duration)
 
     def _serve(self) -> None:
-        # This thread is ours alone, so what is attached here need never be detached.
-        for key in _SUPPRESSING:
-            context.attach(context.set_value(key, True))
         while self._wait_for_question():
             began = self._clock()
             error: Exception | None = None
             figures: Figures | None = None
             try:
-                figures = self._source.read()
+                with bus.quiet():
+                    figures = self._source.read()
             except Exception as raised:
                 error = raised
             self._note(figures, began)

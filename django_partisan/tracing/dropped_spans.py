@@ -34,9 +34,7 @@ def count(reason: str, spans: int) -> None:
 
 def count_unexported() -> None:
     """Count what is not exported yet as dropped; call it when the process waits no longer."""
-    spans = sum(waiting() for waiting in unexported)
-    if spans:
-        count(NOT_FLUSHED, spans)
+    count(NOT_FLUSHED, sum(waiting() for waiting in unexported))
 
 
 def taken() -> dict[str, int]:
@@ -44,7 +42,7 @@ def taken() -> dict[str, int]:
     if not _counts:
         return {}
     with _lock:
-        found = dict(_counts)
+        found = dict(+_counts)  # none of 0
         _counts.clear()
     return found
 

@@ -12,6 +12,7 @@ from django_partisan.metrics import sampler as sampling
 from django_partisan.metrics.figures import Figures
 from django_partisan.metrics.sampler import Answer, Sampler
 from django_partisan.telemetry import bus, events
+from django_partisan.tracing import TracingSubscriber
 
 from .conftest import QUEUE
 
@@ -80,6 +81,8 @@ def make(source: Source) -> Iterator[Callable[..., Sampler]]:
 
 
 def test_an_answer_has_the_figures_and_their_age(make: Callable[..., Sampler], source: Source) -> None:
+    bus.subscribe(TracingSubscriber())
+
     answer = make().answer()
 
     assert answer.up
