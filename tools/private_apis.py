@@ -139,7 +139,7 @@ def _span_sets_its_attributes_when_it_is_made() -> bool:
 def _encodes_spans() -> bool:
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-    return encode_spans([]).SerializeToString() == b""
+    return bool(encode_spans([]).SerializeToString() == b"")
 
 
 def _exporter_takes_a_session() -> bool:

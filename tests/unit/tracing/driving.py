@@ -157,6 +157,11 @@ def trace_id(span: ReadableSpan) -> int:
     return found
 
 
+def traceparent_of(span: ReadableSpan, flags: str = "") -> str:
+    """Return what a row carries of ``span``, up to the given flags."""
+    return f"00-{trace_id(span):032x}-{span_id(span):016x}{flags and '-'}{flags}"
+
+
 def parent_id(span: ReadableSpan) -> int | None:
     return span.parent.span_id if span.parent else None
 
