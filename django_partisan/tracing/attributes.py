@@ -23,42 +23,44 @@ DEFAULT_PORT: Final = 5432
 _CUT: Final = "\n  [...]\n"
 
 
-class CommonAttributes:
-    """Name spans, and build once the attributes that all spans of one kind, queue and processor share."""
+class SpanDescriptions:
+    """Give the name and the attributes that all spans of one kind, queue and processor share; built once."""
 
     def __init__(self, manager_pid: int | None, slot: int | None) -> None:
         self._client = f"{socket.gethostname()}:{manager_pid or os.getpid()}"
         self._slot = slot
         self._task_model = apps.get_model("django_partisan", "Task")
-        self._built: dict[tuple[Any, ...], Attributes] = {}
+        self._built: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
 
-    def name(self, span: str, queue: str, processor: str | None = None) -> str:
-        """Return a span's name: by queue, or by processor if ``SPAN_NAMING`` says so and there is one."""
-        if processor is None or observability.value("SPAN_NAMING") == observability.NAMING_QUEUE:
-            processor = queue
-        return f"{spans.SPANS[span].operation} {processor}"
+    def of(
+        self, span: str, queue: str, processor: str | None = None, slot: int | None = None
+    ) -> tuple[str, Attributes]:
+        """Return the name of ``span`` and its attributes that do not depend on the task; do not change them.
 
-    def of(self, span: str, queue: str, processor: str | None = None, slot: int | None = None) -> Attributes:
-        """Return the attributes of ``span`` that do not depend on the task; do not change them."""
-        key = (router.db_for_write(self._task_model), span, queue, processor, slot)
+        A run names the slot of its worker; its task is in the database of the worker's manager.
+        """
+        alias = router.db_for_write(self._task_model) if slot is None else None
+        key = (alias, observability.value("SPAN_NAMING"), span, queue, processor, slot)
         found = self._built.get(key)
         if found is None:
             found = self._built[key] = self._build(*key)
         return found
 
     def _build(
-        self, alias: str, span: str, queue: str, processor: str | None, slot: int | None
-    ) -> Attributes:
-        built: Attributes = {spans.MESSAGING_SYSTEM: spans.SYSTEM, spans.DESTINATION_NAME: queue}
+        self, alias: str | None, naming: str, span: str, queue: str, processor: str | None, slot: int | None
+    ) -> tuple[str, Attributes]:
         spec = spans.SPANS[span]
+        by_queue = processor is None or naming == observability.NAMING_QUEUE
+        built: Attributes = {spans.MESSAGING_SYSTEM: spans.SYSTEM, spans.DESTINATION_NAME: queue}
         if spec.typed:
             built[spans.OPERATION_NAME] = built[spans.OPERATION_TYPE] = spec.operation
-        if processor is not None:
+        if processor is not None and span != spans.BATCH_SEND:
             built[spans.PROCESSOR] = processor
         if span in (spans.PROCESS, spans.CLAIM, spans.SETTLE):
             slot = self._slot if slot is None else slot
             built[spans.CLIENT_ID] = self._client if slot is None else f"{self._client}:{slot}"
-        return built | server_of(connections.databases[alias], os.environ)
+        database = connections.databases[alias or router.db_for_write(self._task_model)]
+        return f"{spec.operation} {queue if by_queue else processor}", built | server_of(database, os.environ)
 
 
 def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attributes:

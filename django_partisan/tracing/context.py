@@ -1,6 +1,6 @@
 """OpenTelemetry's context: into the rows of tasks, out of them, and one that suppresses instrumentations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ def injected(context: Context | None = None) -> dict[str, str]:
 
 def extracted(headers: Any) -> Context:
     """Return the context that a row carries; a malformed one is an empty one."""
-    if not headers or not isinstance(headers, Mapping):
+    if not headers or not isinstance(headers, dict):
         return ROOT
     try:
         return propagate.extract(headers, ROOT)

@@ -74,10 +74,11 @@ class Template:
     def fill(self, message: Span, span: LightSpan) -> None:
         """Make ``message`` that of ``span``."""
         message.CopyFrom(self._message)
-        message.trace_id = span.ids.trace_id.to_bytes(16, "big")
-        message.span_id = span.ids.span_id.to_bytes(8, "big")
-        if span.parent_ids is not None:
-            message.parent_span_id = span.parent_ids.span_id.to_bytes(8, "big")
+        ids, parent = span.ids, span.parent_ids
+        message.trace_id = ids.trace_id.to_bytes(16, "big")
+        message.span_id = ids.span_id.to_bytes(8, "big")
+        if parent is not None:
+            message.parent_span_id = parent.span_id.to_bytes(8, "big")
         message.start_time_unix_nano, message.end_time_unix_nano = span.started_at, span.ended_at or 0
         attributes, event = message.attributes, message.events[0]
         attributes[self._message_id].value.string_value = str(span.run.id)
@@ -91,7 +92,7 @@ class Template:
 
 def _likeness(span: LightSpan) -> tuple[Any, ...]:
     """Return all that the message of a span depends on, except for what ``fill`` writes."""
-    run, parent = span.run, span.parent_ids
+    run, parent, links = span.run, span.parent_ids, span.first_links
     return (
         id(span.common),
         span.first_name,
@@ -102,10 +103,7 @@ def _likeness(span: LightSpan) -> tuple[Any, ...]:
         run.generation,
         span.ids.trace_flags,
         parent and (parent.is_remote, parent.trace_flags),
-        *[
-            (link.context.is_remote, link.context.trace_flags, bool(link.attributes))
-            for link in span.first_links
-        ],
+        *[(link.context.is_remote, link.context.trace_flags, bool(link.attributes)) for link in links],
     )
 
 

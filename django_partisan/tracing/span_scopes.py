@@ -20,7 +20,7 @@ from django_partisan.telemetry.events import (
 )
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import spans
-from django_partisan.tracing.attributes import Attributes, CommonAttributes, message, stack_trace
+from django_partisan.tracing.attributes import Attributes, SpanDescriptions, message, stack_trace
 from django_partisan.tracing.context import injected, traceparent
 
 NANOSECONDS: Final = 1_000_000_000
@@ -92,23 +92,20 @@ class SendScope(SpanScope):
 class BatchScope(SpanScope):
     """The span of one ``bulk_delay()``, and a short one for each of its tasks."""
 
-    __slots__ = ("_common", "_created", "_scope", "_tracer")
+    __slots__ = ("_created", "_descriptions", "_scope", "_tracer")
 
-    def __init__(self, span: Span, scope: Enqueueing, tracer: Tracer, common: CommonAttributes) -> None:
+    def __init__(self, span: Span, scope: Enqueueing, tracer: Tracer, descriptions: SpanDescriptions) -> None:
         super().__init__(span)
         self._scope = scope
         self._tracer = tracer
-        self._common = common
+        self._descriptions = descriptions
         self._created: list[tuple[Span, int]] = []
 
     def headers(self) -> dict[str, str]:
         """Return the next task's; ``scope.queue`` and ``scope.processor`` are that task's by now."""
-        queue, processor = self._scope.queue, self._scope.processor
-        create = self._tracer.start_span(
-            self._common.name(spans.CREATE, queue, processor),
-            kind=spans.SPANS[spans.CREATE].kind,
-            attributes=self._common.of(spans.CREATE, queue, processor),
-        )
+        name, attributes = self._descriptions.of(spans.CREATE, self._scope.queue, self._scope.processor)
+        kind = spans.SPANS[spans.CREATE].kind
+        create = self._tracer.start_span(name, kind=kind, attributes=attributes)
         # It ends with the scope, when the row has an id, but its end time is now.
         self._created.append((create, time_ns()))
         self.span.add_link(create.get_span_context())

@@ -21,7 +21,7 @@ from django_partisan.telemetry.events import (
     TasksClaimed,
 )
 from django_partisan.tracing import dropped_spans, spans
-from django_partisan.tracing.attributes import Attributes, CommonAttributes, of_run
+from django_partisan.tracing.attributes import SpanDescriptions, of_run
 from django_partisan.tracing.context import ROOT, extracted, injected, span_context_of, suppressed
 from django_partisan.tracing.exporters import import_exporter
 from django_partisan.tracing.links import RunsToSettle, links_of_run, links_to_enqueueings
@@ -59,7 +59,7 @@ class TracingSubscriber(Subscriber):
         self._slot = slot
         self._provider = tracer_provider
         self._tracer: Tracer | None = None
-        self._common = CommonAttributes(manager_pid, slot)
+        self._descriptions = SpanDescriptions(manager_pid, slot)
         self._dropped = dropped_spans.DroppedSpans(queue)
         self._runs = RunsToSettle()
 
@@ -128,15 +128,14 @@ class TracingSubscriber(Subscriber):
         return self._tracer
 
     def _around_enqueueing(self, tracer: Tracer, scope: Enqueueing) -> SpanScope:
-        span = spans.SEND if scope.count == 1 else spans.BATCH_SEND
-        attributes = self._common.of(span, scope.queue, scope.processor if scope.count == 1 else None)
-        if span == spans.BATCH_SEND:
-            attributes = {**attributes, spans.MESSAGE_COUNT: scope.count}
-        name = self._common.name(span, scope.queue, scope.processor)
-        started = tracer.start_span(name, kind=spans.SPANS[span].kind, attributes=attributes)
-        if span == spans.SEND:
-            return SendScope(started, scope)
-        return BatchScope(started, scope, tracer, self._common)
+        if scope.count == 1:
+            name, attributes = self._descriptions.of(spans.SEND, scope.queue, scope.processor)
+            kind = spans.SPANS[spans.SEND].kind
+            return SendScope(tracer.start_span(name, kind=kind, attributes=attributes), scope)
+        name, common = self._descriptions.of(spans.BATCH_SEND, scope.queue, scope.processor)
+        attributes = {**common, spans.MESSAGE_COUNT: scope.count}
+        span = tracer.start_span(name, kind=spans.SPANS[spans.BATCH_SEND].kind, attributes=attributes)
+        return BatchScope(span, scope, tracer, self._descriptions)
 
     def _around_run(self, tracer: Tracer, scope: Running) -> SpanScope:
         run = scope.run
@@ -149,8 +148,7 @@ class TracingSubscriber(Subscriber):
             parent = carried
         else:
             carried = ROOT
-        common = self._common.of(spans.PROCESS, run.queue, run.processor, run.slot)
-        name = self._common.name(spans.PROCESS, run.queue, run.processor)
+        name, common = self._descriptions.of(spans.PROCESS, run.queue, run.processor, run.slot)
         light_spans = getattr(self._provider or trace.get_tracer_provider(), "light_spans", None)
         if light_spans is not None:
             span = light_spans.start(name, parent, links, common, run)
@@ -173,10 +171,7 @@ class TracingSubscriber(Subscriber):
         if tracer is None:
             return
         ended = time.time_ns()
-        attributes: Attributes = {
-            **self._common.of(span, event.queue),
-            spans.MESSAGE_COUNT: event.number,
-        }
         started = ended - int(event.seconds * NANOSECONDS)
-        name, kind = self._common.name(span, event.queue), spans.SPANS[span].kind
-        tracer.start_span(name, ROOT, kind, attributes, links, started).end(ended)
+        name, common = self._descriptions.of(span, event.queue)
+        attributes = {**common, spans.MESSAGE_COUNT: event.number}
+        tracer.start_span(name, ROOT, spans.SPANS[span].kind, attributes, links, started).end(ended)

@@ -388,12 +388,16 @@ class TestClaimsAndSettles:
         assert attributes(recording.span("claim"))["messaging.client.id"] == expected
 
 
-def test_spans_are_named_by_processor_if_asked(recording: Recording, settings):
+def test_spans_are_named_by_processor_if_asked_and_if_there_is_one(recording: Recording, settings):
     settings.PARTISAN_OBSERVABILITY = {"SPAN_NAMING": "processor"}
 
     complete(enqueue())
     claimed(None)
+    with bus.around(Enqueueing(QUEUE, PROCESSOR, 2)):
+        pass
 
-    assert recording.span("send").name == f"send {PROCESSOR}"
+    batch = recording.spans("send")[1]
+    assert_as_declared(batch, spans.BATCH_SEND)
+    assert batch.name == recording.spans("send")[0].name == f"send {PROCESSOR}"
     assert recording.span("process").name == f"process {PROCESSOR}"
     assert recording.span("claim").name == f"claim {QUEUE}"
