@@ -23,6 +23,7 @@ from django_partisan.admin_filters import ProcessorFilter, QueueFilter, ReasonFi
 from django_partisan.config import observability
 from django_partisan.models import ManagerLease, Task
 from django_partisan.telemetry import redaction
+from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 if TYPE_CHECKING:
     TaskAdminBase = admin.ModelAdmin[Task]
@@ -160,9 +161,7 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     @admin.display(description="trace id")
     def shown_trace(self, task: Task) -> str:
         """Return the id of the trace in which the task was enqueued, to look it up there."""
-        context = task.context if isinstance(task.context, dict) else {}
-        parts = str(context.get("traceparent", "")).split("-")
-        return parts[1] if len(parts) == 4 else str(self.get_empty_value_display())
+        return enqueued_trace_id(task.context) or str(self.get_empty_value_display())
 
 
 @admin.register(ManagerLease)

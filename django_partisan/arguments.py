@@ -7,14 +7,13 @@ as an int (PostgreSQL's jsonb writes it without an exponent).
 import json
 import math
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-# a row's text has no space around it, which loads() would look for
+_decode = json.JSONDecoder().raw_decode  # a row's text has no space around it, which loads() would look for
 _encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -44,7 +43,7 @@ def unique_key(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any],
 
 def decode(text: str) -> tuple[list[Any], dict[str, Any]]:
     """Return args and kwargs of a row's JSON text; version 1 rows look the same."""
-    arguments, _ = _scan(text, 0)
+    arguments, _ = _decode(text)
     return arguments.get("args", []), arguments.get("kwargs", {})
 
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
 from django_partisan.doctor.subject import Subject
-from django_partisan.tracing.sdk import ENDPOINTS, exporter_names, is_set_up
+from django_partisan.tracing.exporters import ENDPOINTS, exporter_names
+from django_partisan.tracing.sdk import is_set_up
 
 CONNECT_SECONDS: Final = 2.0
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}

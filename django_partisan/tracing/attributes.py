@@ -1,4 +1,4 @@
-"""What spans say: attributes known before a span starts, and texts cut to size."""
+"""Names and attributes of spans that are known at their start, and texts short enough for a collector."""
 
 import os
 import socket
@@ -12,7 +12,6 @@ from opentelemetry.util.types import AttributeValue
 from django_partisan.config import observability
 from django_partisan.telemetry.events import Run
 from django_partisan.tracing import spans
-from django_partisan.tracing.switches import Switches
 
 Attributes = dict[str, AttributeValue]
 
@@ -24,60 +23,57 @@ DEFAULT_PORT: Final = 5432
 _CUT: Final = "\n  [...]\n"
 
 
-class Describing:
-    """Give each span the attributes that its like have in common; they are built once."""
+class SpanDescriptions:
+    """Give the name and the attributes that all spans of one kind, queue and processor share; built once."""
 
-    def __init__(self, manager_pid: int | None, slot: int | None, switches: Switches) -> None:
+    def __init__(self, manager_pid: int | None, slot: int | None) -> None:
         self._client = f"{socket.gethostname()}:{manager_pid or os.getpid()}"
         self._slot = slot
-        self._switches = switches
         self._task_model = apps.get_model("django_partisan", "Task")
-        self._common: dict[tuple[Any, ...], Attributes] = {}
+        self._built: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
 
-    def name(self, span: str, queue: str, processor: str | None = None) -> str:
-        """Return a span's name: by queue, or by processor if ``SPAN_NAMING`` says so and there is one."""
-        if processor is None or self._switches["SPAN_NAMING"] == observability.NAMING_QUEUE:
-            processor = queue
-        return f"{spans.SPANS[span].operation} {processor}"
-
-    def common(
+    def of(
         self, span: str, queue: str, processor: str | None = None, slot: int | None = None
-    ) -> Attributes:
-        """Return the attributes of ``span`` that do not depend on the task; not to be changed."""
-        key = (router.db_for_write(self._task_model), span, queue, processor, slot)
-        found = self._common.get(key)
+    ) -> tuple[str, Attributes]:
+        """Return the name of ``span`` and its attributes that do not depend on the task; do not change them.
+
+        A run names the slot of its worker; its task is in the database of the worker's manager.
+        """
+        alias = router.db_for_write(self._task_model) if slot is None else None
+        key = (alias, observability.value("SPAN_NAMING"), span, queue, processor, slot)
+        found = self._built.get(key)
         if found is None:
-            found = self._common[key] = self._build(*key)
+            found = self._built[key] = self._build(*key)
         return found
 
     def _build(
-        self, alias: str, span: str, queue: str, processor: str | None, slot: int | None
-    ) -> Attributes:
-        built: Attributes = {spans.MESSAGING_SYSTEM: spans.SYSTEM, spans.DESTINATION_NAME: queue}
+        self, alias: str | None, naming: str, span: str, queue: str, processor: str | None, slot: int | None
+    ) -> tuple[str, Attributes]:
         spec = spans.SPANS[span]
+        by_queue = processor is None or naming == observability.NAMING_QUEUE
+        built: Attributes = {spans.MESSAGING_SYSTEM: spans.SYSTEM, spans.DESTINATION_NAME: queue}
         if spec.typed:
             built[spans.OPERATION_NAME] = built[spans.OPERATION_TYPE] = spec.operation
-        if processor is not None:
+        if processor is not None and span != spans.BATCH_SEND:
             built[spans.PROCESSOR] = processor
         if span in (spans.PROCESS, spans.CLAIM, spans.SETTLE):
             slot = self._slot if slot is None else slot
             built[spans.CLIENT_ID] = self._client if slot is None else f"{self._client}:{slot}"
-        return built | server_of(connections.databases[alias], os.environ)
+        database = connections.databases[alias or router.db_for_write(self._task_model)]
+        return f"{spec.operation} {queue if by_queue else processor}", built | server_of(database, os.environ)
 
 
 def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attributes:
-    """Return where a database is, as its settings or libpq's variables tell; never who asks."""
+    """Return host and port of a database from its settings or libpq's variables; never user or password."""
     options = database.get("OPTIONS") or {}
     host = database.get("HOST") or options.get("host") or environ.get("PGHOST") or environ.get("PGHOSTADDR")
     port = database.get("PORT") or options.get("port") or environ.get("PGPORT")
     found: Attributes = {}
     if host:
         found[spans.SERVER_ADDRESS] = str(host)
-    if port is None or port == "":
-        # A service file may say something else, and it is libpq's to read.
-        if "service" not in options:
-            found[spans.SERVER_PORT] = DEFAULT_PORT
-    elif str(port).isdecimal():
+    if not port and "service" not in options:  # libpq reads the service file, which may name another port
+        port = DEFAULT_PORT
+    if port and str(port).isdecimal():
         found[spans.SERVER_PORT] = int(port)
     return found
 
@@ -96,12 +92,12 @@ def of_run(common: Attributes, run: Run) -> Attributes:
 
 
 def message(text: str) -> str:
-    """Return ``text`` as a collector can take it, cut at its end."""
+    """Return ``text`` without its end if it is too long, and without lone surrogates."""
     return _encodable(text[:MESSAGE_MAX])
 
 
 def stack_trace(text: str) -> str:
-    """Return ``text`` as a collector can take it, cut in its middle: both ends tell the most."""
+    """Return ``text`` without its middle if it is too long, and without lone surrogates."""
     if len(text) > STACK_TRACE_MAX:
         half = (STACK_TRACE_MAX - len(_CUT)) // 2
         text = text[:half] + _CUT + text[-half:]
@@ -109,5 +105,5 @@ def stack_trace(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """One lone surrogate would cost the whole batch of spans its export."""
+    """Replace lone surrogates: one would cost the whole batch of spans its export."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,74 +1,54 @@
-"""How light spans of runs start, as the SDK would start them, and how they become spans of the SDK's."""
+"""Spans of runs that cost little as long as there is no more to record than that the run completed.
 
+Nearly all that the span of a completed run holds is the same as in the previous one. The SDK would check and
+copy it for each run, which takes longer than a short task. A light span keeps only what differs, for
+``otlp_templates`` to encode. Any other use, by the task, an exporter or us, makes it a full span.
+"""
+
+import threading
 from collections.abc import Sequence
-from typing import Final, cast
+from operator import attrgetter
+from time import time_ns
+from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Event, ReadableSpan, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace import Span as SdkSpan
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    Status,
-    TraceFlags,
-    Tracer,
-    set_span_in_context,
+from opentelemetry.sdk.trace import (
+    SpanLimits,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
 )
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, TraceFlags
 
-from django_partisan import __version__
-from django_partisan.outcomes import COMPLETED
-from django_partisan.telemetry import bus
+from django_partisan import __version__, outcomes
 from django_partisan.telemetry.events import Run
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, of_run
-from django_partisan.tracing.carrying import ROOT, span_context_of
-from django_partisan.tracing.exporting import CountingProcessor
-from django_partisan.tracing.light_span import COMPLETED_EVENT, LightSpan
+from django_partisan.tracing.context import span_context_of
 
 _KIND: Final = spans.SPANS[spans.PROCESS].kind
 _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 """The flag of W3C Trace Context level 2, which older SDKs do not set."""
+_CARRIED: Final = Run._fields.index("headers")
 
 
 class LightSpans:
-    """Start spans of runs with the ids and by the sampler of ``provider``, and end them in ``processor``.
+    """Start spans of runs as ``provider`` would: with its ids, by its sampler, for its ``processors``."""
 
-    What grows goes to all who are ``listening`` to the provider's spans.
-    """
-
-    def __init__(
-        self, provider: TracerProvider, processor: CountingProcessor, listening: SynchronousMultiSpanProcessor
-    ) -> None:
-        self.in_use = True
-        self.end = processor.on_light_end
+    def __init__(self, provider: TracerProvider, processors: SynchronousMultiSpanProcessor) -> None:
+        self.processors = processors
         self._resource = provider.resource
-        self._scope = InstrumentationScope(spans.TRACER, __version__)
         self._ids = provider.id_generator
         self._sampler = provider.sampler
         random = getattr(self._ids, "is_trace_id_random", lambda: False)
         self._flag = _RANDOM if random() else 0
-        self._known_ids = _KnownIds()
-        self._listening = listening
-        ends = _EndsAlone()  # type: ignore[no-untyped-call]
-        ends.add_span_processor(listening)
-        self._tracer = self._tracer_of_known_spans(ends)
-        self._tracer_of_ended_spans = self._tracer_of_known_spans(None)
-
-    def _tracer_of_known_spans(self, listening: SynchronousMultiSpanProcessor | None) -> Tracer:
-        """Return the SDK's tracer of spans that are sampled, and have ids already."""
-        provider = TracerProvider(
-            ALWAYS_ON,
-            self._resource,
-            shutdown_on_exit=False,
-            active_span_processor=listening,
-            id_generator=self._known_ids,
-        )
-        return provider.get_tracer(spans.TRACER, __version__)
+        self._limits = SpanLimits()
+        self._scope = InstrumentationScope(spans.TRACER, __version__)
+        self._end_only = _EndOnly()  # type: ignore[no-untyped-call]
+        self._end_only.add_span_processor(processors)
 
     def start(self, name: str, parent: Context, links: Sequence[Link], common: Attributes, run: Run) -> Span:
         """Start the span of a run, which records nothing if it is not sampled."""
@@ -77,76 +57,114 @@ class LightSpans:
         sampling = self._sampler.should_sample(parent, trace_id, name, _KIND, None, links)
         is_sampled = sampling.decision is Decision.RECORD_AND_SAMPLE
         flags = self._flag if within is None else within.trace_flags & _RANDOM
-        context = SpanContext(
+        ids = SpanContext(
             trace_id,
             self._ids.generate_span_id(),
             is_remote=False,
             trace_flags=TraceFlags(flags | is_sampled),
             trace_state=sampling.trace_state,
         )
-        if is_sampled:
-            return LightSpan(context, within, name, links, common, run, self)
-        return NonRecordingSpan(context)
+        return LightSpan(self, ids, within, name, links, common, run) if is_sampled else NonRecordingSpan(ids)
 
-    def grow(self, span: LightSpan) -> Span:
-        has_ended = span.ended_at is not None
-        tracer = self._tracer_of_ended_spans if has_ended else self._tracer
-        self._known_ids.context = span.context
-        attributes = of_run(span.common, span.run)
-        grown = tracer.start_span(
-            span.name_at_start, _parent(span), _KIND, attributes, span.links_at_start, span.start_time
-        )
-        if span.completed_at is not None:
-            grown.set_attribute(spans.OUTCOME, COMPLETED)
-            grown.add_event(COMPLETED_EVENT, span.fields, span.completed_at)
-        if has_ended:
-            grown.end(span.ended_at)
-        return grown
-
-    def tell_start(self, span: LightSpan, grown: Span) -> None:
-        try:
-            self._listening.on_start(cast(SdkSpan, grown), _parent(span))
-        except Exception:  # somebody's processor; the task only wrote to its span
-            bus.swallow(spans.COUNTED_AS)
-
-    def readable(self, span: LightSpan) -> ReadableSpan:
-        return ReadableSpan(
-            span.name_at_start,
-            span.context,
-            span.parent,
-            self._resource,
-            {**of_run(span.common, span.run), spans.OUTCOME: COMPLETED},
-            [Event(COMPLETED_EVENT, span.fields, span.completed_at)],
-            span.links_at_start,
-            _KIND,
-            status=Status(),
-            start_time=span.start_time,
-            end_time=span.ended_at,
+    def full(self, light: "LightSpan") -> SdkSpan:
+        """Return the SDK's span with all that ``light`` holds; only an end to come is news to processors."""
+        span = _FullSpan(
+            light.first_name,
+            light.ids,
+            light.parent_ids,
+            resource=self._resource,
+            attributes=of_run(light.common, light.run),
+            links=light.first_links,
+            kind=_KIND,
+            span_processor=self._end_only if light.ended_at is None else SpanProcessor(),
+            limits=self._limits,
             instrumentation_scope=self._scope,
         )
+        span.start(light.started_at)
+        if light.completed_at is not None:
+            span.set_attribute(spans.OUTCOME, outcomes.COMPLETED)
+            span.add_event(spans.COMPLETED_EVENT, light.fields, light.completed_at)
+        if light.ended_at is not None:
+            span.end(light.ended_at)
+        return span
 
 
-def _parent(span: LightSpan) -> Context:
-    return ROOT if span.parent is None else set_span_in_context(NonRecordingSpan(span.parent), ROOT)
+class LightSpan(SdkSpan):
+    """A span of the SDK's whose own attributes are set at their first use; times in ns since the epoch."""
+
+    def __new__(cls, *_: Any) -> "LightSpan":
+        return object.__new__(cls)  # a run starts sooner without the SDK's
+
+    def __init__(
+        self,
+        origin: LightSpans,
+        ids: SpanContext,
+        parent_ids: SpanContext | None,
+        name: str,
+        links: Sequence[Link],
+        common: Attributes,
+        run: Run,
+    ) -> None:
+        self.ids = ids
+        self.parent_ids = parent_ids
+        self.first_name = name
+        self.first_links = links
+        self.common = common
+        """The attributes of all runs of one processor, as the same object for each."""
+        self.run = Run._make((*run[:_CARRIED], None, None))
+        """Without what its task carries, which may be large: spans may wait for a slow collector."""
+        self.fields: Attributes = {}
+        """Those of the span event ``task.completed``."""
+        self.completed_at: int | None = None
+        self.ended_at: int | None = None
+        """``None`` as well where the span ended as a full one."""
+        self._origin = origin
+        self._is_full = False
+        self._mutex = threading.RLock()  # threads of the task may write to the span while it ends
+        self.started_at = time_ns()
+
+    context = property(attrgetter("ids"))  # which the batch processor asks for, without a full span
+
+    def __getattr__(self, name: str) -> Any:
+        """Take over the attributes of a full span: the SDK's code asks for one that is not set yet."""
+        if name.startswith("__"):  # asked for while the span is copied
+            raise AttributeError(name)
+        with self._mutex:
+            if not self._is_full:
+                self.__dict__.update(vars(self._origin.full(self)))
+                self._is_full = True
+        return object.__getattribute__(self, name)
+
+    def complete_run(self, fields: Attributes) -> bool:
+        """Note that the run completed; return False if the span is a full one, which has to be told."""
+        with self._mutex:
+            if not self._is_full:
+                self.fields, self.completed_at = fields, time_ns()
+            return not self._is_full
+
+    def end(self, end_time: int | None = None) -> None:
+        with self._mutex:
+            stays_light = not self._is_full and self.completed_at is not None and self.ended_at is None
+            if stays_light:
+                self.ended_at = end_time or time_ns()
+        if stays_light:
+            self._origin.processors.on_end(self)
+        else:
+            super().end(end_time)
+
+    def get_span_context(self) -> SpanContext:
+        return self.ids
+
+    def is_recording(self) -> bool:
+        return self.ended_at is None and (not self._is_full or super().is_recording())
 
 
-class _EndsAlone(SynchronousMultiSpanProcessor):
-    """Tell of the ends of spans; their starts are told once these are in their place."""
+class _FullSpan(SdkSpan):
+    """The SDK's own class has to be subclassed to be made without a tracer."""
+
+
+class _EndOnly(SynchronousMultiSpanProcessor):
+    """Pass on the ends of spans alone: nobody but our own processors was there at their start."""
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
-        """Leave it to ``tell_start``."""
-
-
-class _KnownIds(IdGenerator):
-    """Give the ids of ``context``, which is that of the one span that grows at this moment."""
-
-    context: SpanContext
-
-    def generate_span_id(self) -> int:
-        return self.context.span_id
-
-    def generate_trace_id(self) -> int:
-        return self.context.trace_id
-
-    def is_trace_id_random(self) -> bool:
-        return bool(self.context.trace_flags & _RANDOM)
+        """Pass on nothing."""

@@ -1,7 +1,7 @@
 """An exporter over OTLP/HTTP that encodes by templates and sends as the SDK's own does.
 
-Endpoint, headers, certificates, compression, timeout and retries are the SDK's exporter's: it is asked to
-send a batch without spans, and our bytes take the place of its own where they go out.
+Endpoint, headers, certificates, compression, timeout and retries are the SDK exporter's: it exports a batch
+without spans, and our body replaces its own where the request is sent.
 """
 
 import gzip
@@ -11,11 +11,14 @@ from typing import Any, Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 from requests import PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
 
-from django_partisan.tracing.templates import Templates
+from django_partisan.tracing.otlp_templates import Templates
+
+REQUEST_MAX_BYTES: Final = 64 << 20
+"""Longest request, before compression; a longer one is not sent. As in the SDK's exporter."""
 
 _COMPRESSIONS: Final[dict[object, Callable[[bytes], bytes]]] = {
     "gzip": gzip.compress,
@@ -23,60 +26,41 @@ _COMPRESSIONS: Final[dict[object, Callable[[bytes], bytes]]] = {
 }
 
 
-REQUEST_MAX_BYTES: Final = 64 << 20
-"""Longest request, before compression; what is longer is not sent. As in the SDK's exporter."""
-
-
-class TemplateExporter(SpanExporter):
+class TemplateExporter(OTLPSpanExporter):
     """Export spans, those of completed runs by template; the batch processor exports one batch at a time."""
-
-    takes_light_spans = True
 
     def __init__(self) -> None:
         self._templates = Templates()
-        self._courier = _Courier()
+        self._adapter = BodyAdapter()
         session = Session()
-        session.mount("http://", self._courier)
-        session.mount("https://", self._courier)
-        self._exporter: SpanExporter = OTLPSpanExporter(session=session)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, self._adapter)
+        super().__init__(session=session)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        load = self._templates.encode(spans)
-        if len(load) > REQUEST_MAX_BYTES:
+        body = self._templates.encode(spans)
+        if len(body) > REQUEST_MAX_BYTES:
             return SpanExportResult.FAILURE
-        self._courier.take(load)
-        result = self._exporter.export([])
-        # What did not go through the courier was an empty batch, whatever came of it.
-        return result if self._courier.drop() else SpanExportResult.FAILURE
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
+        self._adapter.replace_by(body)
+        result = super().export([])
+        # A request that did not pass the adapter sent an empty batch, whatever came of it.
+        return result if self._adapter.was_replaced else SpanExportResult.FAILURE
 
 
-class _Courier(HTTPAdapter):
-    """Send what it was given as the body of each request."""
+class BodyAdapter(HTTPAdapter):
+    """Replace the body of each request, of the first and of those that retry it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._load = b""
-        self._sent = False
+    _body = b""
+    was_replaced = False
 
-    def take(self, load: bytes) -> None:
-        """Take what the next requests are to send: the first, and those that try again."""
-        self._load, self._sent = load, False
-
-    def drop(self) -> bool:
-        """Forget the load, and tell whether it was sent."""
-        self._load = b""
-        return self._sent
+    def replace_by(self, body: bytes) -> None:
+        """Set the body of the next requests, before compression."""
+        self._body, self.was_replaced = body, False
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
-        if request.method == "POST":  # not one that follows a redirection
-            compress = _COMPRESSIONS.get(request.headers.get("Content-Encoding"))
-            request.body = compress(self._load) if compress else self._load
+        if request.method == "POST":  # not one that follows a redirect
+            compress = _COMPRESSIONS.get(request.headers.get("Content-Encoding"), bytes)
+            request.body = compress(self._body)
             request.headers["Content-Length"] = str(len(request.body))
-            self._sent = True
+            self.was_replaced = True
         return super().send(request, *args, **options)

@@ -1,63 +1,96 @@
-"""The tracer provider of our own set-up, and when the spans of its runs are light."""
+"""The tracer provider of our own set-up, whose exporters and queues count the spans that they drop."""
 
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import (
+    ReadableSpan,
     SpanProcessor,
     SynchronousMultiSpanProcessor,
     TracerProvider,
     sampling,
 )
-from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from django_partisan.tracing.exporting import CountingProcessor
+from django_partisan.tracing import dropped_spans
 from django_partisan.tracing.light_spans import LightSpans
 
 _LIMIT: Final = "_LIMIT"
-"""Ends the names of the ``OTEL_*`` variables by which the SDK drops and cuts what it is told."""
+"""Ends the names of the ``OTEL_*`` variables by which the SDK limits what a span holds."""
 _INTERNAL_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 """The variable that has the SDK count its spans."""
 
 
 class Provider(TracerProvider):
-    """Export by ``exporters``, with what they lose counted.
+    """Export by ``exporters``.
 
-    Runs have light spans where the only exporter takes these, unless the SDK is to cut or to count, a
-    sampler that is not the SDK's may ask for attributes, or a processor that is not ours is added.
+    Runs have light spans unless the SDK is asked to limit or to count spans, the sampler is not the SDK's
+    (it may ask for attributes), or somebody adds a processor.
     """
 
     def __init__(self, exporters: Sequence[SpanExporter], resource: Resource) -> None:
-        listening = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
+        processors = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
+        for exporter in exporters:
+            processors.add_span_processor(CountingProcessor(exporter))
         # Its own end at exit would wait 30 s for a dead collector: the subscriber flushes, within a bound.
-        super().__init__(resource=resource, shutdown_on_exit=False, active_span_processor=listening)
-        processors = [CountingProcessor(exporter) for exporter in exporters]
-        for processor in processors:
-            super().add_span_processor(processor)
+        super().__init__(resource=resource, shutdown_on_exit=False, active_span_processor=processors)
         self.light_spans: LightSpans | None = None
-        if self._may_be_light(exporters):
-            self.light_spans = LightSpans(self, processors[0], listening)
+        if type(self.sampler).__module__ == sampling.__name__ and not _limits_or_counts(os.environ):
+            self.light_spans = LightSpans(self, processors)
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        if self.light_spans is not None:
-            self.light_spans.in_use = False
-            self.light_spans = None
+        self.light_spans = None
         super().add_span_processor(span_processor)
 
-    def _may_be_light(self, exporters: Sequence[SpanExporter]) -> bool:
-        return (
-            len(exporters) == 1
-            and getattr(exporters[0], "takes_light_spans", False)
-            and type(self.sampler).__module__ == sampling.__name__
-            and not _sets_limits_or_metrics(os.environ)
-        )
 
-
-def _sets_limits_or_metrics(environ: Mapping[str, str]) -> bool:
+def _limits_or_counts(environ: Mapping[str, str]) -> bool:
     if environ.get(_INTERNAL_METRICS, "").strip().lower() == "true":
         return True
     return any(
         value.strip() for name, value in environ.items() if name.startswith("OTEL_") and name.endswith(_LIMIT)
     )
+
+
+class CountingProcessor(BatchSpanProcessor):
+    """Count the spans that the queue drops: the SDK drops the oldest and does not count them."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        counting = CountingExporter(exporter)
+        super().__init__(counting)
+        # Private in the SDK, and elsewhere in its older versions; without it nothing is counted.
+        within = getattr(self, "_batch_processor", self)
+        self._waiting: deque[Any] = getattr(within, "_queue", getattr(within, "queue", deque()))
+        dropped_spans.unexported.append(lambda: len(self._waiting) + counting.under_way)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if len(self._waiting) == self._waiting.maxlen and span.context and span.context.trace_flags.sampled:
+            dropped_spans.count(dropped_spans.QUEUE_FULL, 1)
+        super().on_end(span)
+
+
+class CountingExporter(SpanExporter):
+    """Count the spans that another exporter could not export."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.under_way = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = SpanExportResult.FAILURE
+        self.under_way = len(spans)
+        try:
+            result = self._exporter.export(spans)
+        finally:
+            self.under_way = 0
+            if result is not SpanExportResult.SUCCESS:
+                dropped_spans.count(dropped_spans.EXPORT_FAILED, len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._exporter.force_flush(timeout_millis)

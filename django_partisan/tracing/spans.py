@@ -1,4 +1,4 @@
-"""Every span and attribute, declared once: the code, its documentation and its tests read them here.
+"""Every span and attribute, declared once for the code, its documentation and its tests.
 
 Names in ``messaging.*``, ``server.*`` and ``error.*`` are OpenTelemetry's semantic conventions.
 """
@@ -7,10 +7,12 @@ from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanKind
 
+from django_partisan import outcomes
+
 TRACER: Final = "django_partisan"
 SYSTEM: Final = "partisan"
-COUNTED_AS: Final = "traces"
-"""The subscriber under whose name the errors of tracing are counted."""
+SUBSCRIBER: Final = "traces"
+"""The subscriber's name, under which its errors are counted."""
 
 SEND: Final = "send"
 CREATE: Final = "create"
@@ -73,7 +75,7 @@ _ALL: Final = tuple(SPANS)
 _SINGLE: Final = (SEND, CREATE, PROCESS)
 _BATCH: Final = (BATCH_SEND, CLAIM, SETTLE)
 _ENQUEUED: Final = "once the row is written"
-_SETTINGS: Final = "settings or libpq's variables tell"
+_SETTINGS: Final = "set in settings or libpq's variables"
 
 ATTRIBUTES: Final = (
     Attribute(MESSAGING_SYSTEM, str, _ALL, SYSTEM),
@@ -93,9 +95,11 @@ ATTRIBUTES: Final = (
     Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started"),
     Attribute(OUTCOME, str, (PROCESS,), "completed, postponed, retried, failed"),
     Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
-    Attribute(DEDUPLICATED, bool, (SEND,), "a twin was found", _ENQUEUED),
+    Attribute(DEDUPLICATED, bool, (SEND,), "a duplicate was found", _ENQUEUED),
     Attribute(ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS), "qualified class name", "failed or retried"),
 )
+
+COMPLETED_EVENT: Final = f"task.{outcomes.COMPLETED}"
 
 # Of span events: the exception's are the conventions', the others those of the log event of that name.
 EXCEPTION: Final = "exception"
@@ -114,7 +118,7 @@ LINK: Final = "partisan.link"
 LINK_PREVIOUS_RUN: Final = "previous_run"
 
 PREVIOUS_SPAN: Final = "partisan.previous_span"
-"""Key of a row's context: the ``traceparent`` of the run before the next."""
+"""Key of a row's context: the ``traceparent`` of the previous run."""
 
 LINKS_MAX: Final = 128
-"""Most links of one claim or settle, as in the SDK's own default."""
+"""Most links of one claim or settle, as is the SDK's default."""

@@ -20,36 +20,34 @@ from django_partisan.telemetry.events import (
     Scope,
     TasksClaimed,
 )
-from django_partisan.tracing import losses, spans
-from django_partisan.tracing.attributes import Attributes, Describing, of_run
-from django_partisan.tracing.carrying import (
-    ROOT,
-    extracted,
-    injected,
-    links_of_run,
-    links_to_tasks,
-    suppressed,
+from django_partisan.tracing import dropped_spans, spans
+from django_partisan.tracing.attributes import SpanDescriptions, of_run
+from django_partisan.tracing.context import ROOT, extracted, injected, span_context_of, suppressed
+from django_partisan.tracing.exporters import import_exporter
+from django_partisan.tracing.links import RunsToSettle, links_of_run, links_to_enqueueings
+from django_partisan.tracing.sdk import configured_tracer, flush
+from django_partisan.tracing.span_scopes import (
+    NANOSECONDS,
+    OUTCOMES,
+    BatchScope,
+    RunScope,
+    SendScope,
+    SpanScope,
+    current,
 )
-from django_partisan.tracing.flushing import flush
-from django_partisan.tracing.outcomes import NANOSECONDS, OUTCOMES
-from django_partisan.tracing.run_scope import RunScope
-from django_partisan.tracing.scopes import Around, BatchScope, SendScope, current
-from django_partisan.tracing.sdk import configured_tracer, import_exporter
-from django_partisan.tracing.settling import RunsToSettle
-from django_partisan.tracing.switches import Switches
 
 _NO_SPAN: Final = nullcontext()
-_SWITCHES: Final[Mapping[type, str]] = {TasksClaimed: "TRACE_CLAIMS", OutcomesSettled: "TRACE_SETTLES"}
+_SETTINGS: Final[Mapping[type, str]] = {TasksClaimed: "TRACE_CLAIMS", OutcomesSettled: "TRACE_SETTLES"}
 
 
 class TracingSubscriber(Subscriber):
     """Make the spans of ``tracing.spans``.
 
-    A worker gives the pid of its manager and its slot, a manager its own pid and the queue. While no SDK is
-    configured, whoever calls pays for the question alone.
+    A worker passes its manager's pid and its slot, a manager its own pid and the queue. While no SDK is
+    configured, nothing is recorded.
     """
 
-    name = spans.COUNTED_AS
+    name = spans.SUBSCRIBER
 
     def __init__(
         self,
@@ -61,26 +59,26 @@ class TracingSubscriber(Subscriber):
         self._slot = slot
         self._provider = tracer_provider
         self._tracer: Tracer | None = None
-        self._switches = Switches(fixed=slot is not None)
-        self._describing = Describing(manager_pid, slot, self._switches)
-        self._reports = losses.Reports(queue)
+        self._descriptions = SpanDescriptions(manager_pid, slot)
+        self._dropped = dropped_spans.DroppedSpans(queue)
         self._runs = RunsToSettle()
 
     def wants(self, kind: type[Event]) -> bool:
-        setting = _SWITCHES.get(kind)
+        setting = _SETTINGS.get(kind)
         if kind not in OUTCOMES and setting is None:
             return False
-        return self._recording() is not None and (setting is None or bool(self._switches[setting]))
+        return self._recording() is not None and (setting is None or bool(observability.value(setting)))
 
     def handle(self, event: Event) -> None:
         if isinstance(event, TasksClaimed):
-            self._claimed(event)
+            if event.number:
+                self._add_ended(spans.CLAIM, event, links_to_enqueueings(event.contexts))
+            self._dropped.add(dropped_spans.taken())
         elif isinstance(event, OutcomesSettled):
-            self._after(
-                spans.SETTLE, event, self._runs.links(event.task_ids) or links_to_tasks(event.contexts)
-            )
+            links = self._runs.links(event.task_ids) or links_to_enqueueings(event.contexts)
+            self._add_ended(spans.SETTLE, event, links)
         else:
-            self._ended(event)
+            self._end_run(event)
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         tracer = self._recording()
@@ -93,10 +91,10 @@ class TracingSubscriber(Subscriber):
     def headers(self) -> dict[str, str]:
         """Return the context for a task's row.
 
-        Inside a run, and not in an enqueueing, that is what its own row takes on when it is put back.
+        Inside a run, and outside an enqueueing, it is what the run's own row takes on when it is put back.
         """
         scope = current.get()
-        # Where nothing records, what came from elsewhere still passes through.
+        # Where nothing records, a context that came from elsewhere is still passed on.
         return injected() if scope is None else scope.headers()
 
     def quiet(self) -> AbstractContextManager[None]:
@@ -107,20 +105,19 @@ class TracingSubscriber(Subscriber):
         import_exporter()
 
     def take(self) -> Any:
-        lost, ended = losses.taken(), self._runs.taken()
-        return (lost, ended) if lost or ended else None
+        dropped, ended = dropped_spans.taken(), self._runs.taken()
+        return (dropped, ended) if dropped or ended else None
 
     def absorb(self, slot: int, value: Any) -> None:
-        lost, ended = value
+        dropped, ended = value
         self._runs.absorb(ended)
-        self._reports.add(lost)
+        self._dropped.add(dropped)
 
     def close(self, timeout: float) -> None:
         if not flush(timeout, self._provider):
-            losses.count_unsent()
-        if self._slot is None:  # a worker's losses go up with its last message
-            self._reports.add(losses.taken())
-            self._reports.tell(at_once=True)
+            dropped_spans.count_unexported()
+        if self._slot is None:  # a worker sends its counts with its last message
+            self._dropped.add(dropped_spans.taken(), at_once=True)
 
     def _recording(self) -> Tracer | None:
         """Return the tracer, or ``None`` while no SDK is configured."""
@@ -130,31 +127,28 @@ class TracingSubscriber(Subscriber):
                 bus.refresh()  # events that nobody wanted so far are of use now
         return self._tracer
 
-    def _around_enqueueing(self, tracer: Tracer, scope: Enqueueing) -> Around:
+    def _around_enqueueing(self, tracer: Tracer, scope: Enqueueing) -> SpanScope:
         if scope.count == 1:
-            attributes = self._describing.common(spans.SEND, scope.queue, scope.processor)
-            return SendScope(self._start(tracer, spans.SEND, scope, attributes), scope)
-        common = self._describing.common(spans.BATCH_SEND, scope.queue)
-        span = self._start(tracer, spans.BATCH_SEND, scope, {**common, spans.MESSAGE_COUNT: scope.count})
-        return BatchScope(span, scope, tracer, self._describing)
+            name, attributes = self._descriptions.of(spans.SEND, scope.queue, scope.processor)
+            kind = spans.SPANS[spans.SEND].kind
+            return SendScope(tracer.start_span(name, kind=kind, attributes=attributes), scope)
+        name, common = self._descriptions.of(spans.BATCH_SEND, scope.queue, scope.processor)
+        attributes = {**common, spans.MESSAGE_COUNT: scope.count}
+        span = tracer.start_span(name, kind=spans.SPANS[spans.BATCH_SEND].kind, attributes=attributes)
+        return BatchScope(span, scope, tracer, self._descriptions)
 
-    def _start(self, tracer: Tracer, span: str, scope: Enqueueing, attributes: Attributes) -> trace.Span:
-        name = self._describing.name(span, scope.queue, scope.processor)
-        return tracer.start_span(name, kind=spans.SPANS[span].kind, attributes=attributes)
-
-    def _around_run(self, tracer: Tracer, scope: Running) -> Around:
+    def _around_run(self, tracer: Tracer, scope: Running) -> SpanScope:
         run = scope.run
-        propagation = scope.propagation or self._switches["TRACE_PROPAGATION"]
+        propagation = scope.propagation or observability.value("TRACE_PROPAGATION")
         carried, parent = extracted(run.headers), ROOT
         links: list[Link] = []
         if run.attempt > 1 or propagation == observability.PROPAGATION_LINK:
-            links = links_of_run(carried, run.headers, run.attempt)
+            links = links_of_run(span_context_of(carried), run.headers, run.attempt)
         elif propagation == observability.PROPAGATION_CHILD:
             parent = carried
         else:
             carried = ROOT
-        common = self._describing.common(spans.PROCESS, run.queue, run.processor, run.slot)
-        name = self._describing.name(spans.PROCESS, run.queue, run.processor)
+        name, common = self._descriptions.of(spans.PROCESS, run.queue, run.processor, run.slot)
         light_spans = getattr(self._provider or trace.get_tracer_provider(), "light_spans", None)
         if light_spans is not None:
             span = light_spans.start(name, parent, links, common, run)
@@ -163,29 +157,21 @@ class TracingSubscriber(Subscriber):
             span = tracer.start_span(name, parent, kind, of_run(common, run), links)
         return RunScope(span, carried, run)
 
-    def _ended(self, event: Any) -> None:
+    def _end_run(self, event: Any) -> None:
         scope = current.get()
-        # A manager tells of runs that are not under way here.
+        # A manager emits events of runs that end elsewhere.
         if isinstance(scope, RunScope) and scope.run.id == event.run.id:
-            OUTCOMES[type(event)](scope, event)
-            if self._slot is not None and self._switches["TRACE_SETTLES"]:
-                self._runs.end(event.run.id, scope.span)
+            scope.add_outcome(event)
+            if self._slot is not None and observability.value("TRACE_SETTLES"):
+                self._runs.add(event.run.id, scope.span)
 
-    def _claimed(self, event: TasksClaimed) -> None:
-        if event.number:
-            self._after(spans.CLAIM, event, links_to_tasks(event.contexts))
-        self._reports.add(losses.taken())
-
-    def _after(self, span: str, event: TasksClaimed | OutcomesSettled, links: list[Link]) -> None:
-        """Make the span of something that ended just now."""
+    def _add_ended(self, span: str, event: TasksClaimed | OutcomesSettled, links: list[Link]) -> None:
+        """Add the span of something that ended just now."""
         tracer = self._recording()
         if tracer is None:
             return
         ended = time.time_ns()
-        name = self._describing.name(span, event.queue)
-        attributes: Attributes = {
-            **self._describing.common(span, event.queue),
-            spans.MESSAGE_COUNT: event.number,
-        }
         started = ended - int(event.seconds * NANOSECONDS)
+        name, common = self._descriptions.of(span, event.queue)
+        attributes = {**common, spans.MESSAGE_COUNT: event.number}
         tracer.start_span(name, ROOT, spans.SPANS[span].kind, attributes, links, started).end(ended)

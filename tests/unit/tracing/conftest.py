@@ -1,32 +1,25 @@
-"""A subscriber that traces into memory, through a provider of its own."""
+"""A subscriber that traces into memory, with the SDK's spans and with light ones."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import TelemetryDropped
 from django_partisan.tracing import TracingSubscriber
-from django_partisan.tracing.light_span import LightSpan
 from django_partisan.tracing.provider import Provider
+from tools.otlp_sink import OtlpSink
+
+from .driving import SLOT
 
 MANAGER_PID = 4711
-
-
-class Reading(InMemorySpanExporter):
-    """An exporter that takes light spans, and keeps them as the SDK's exporters get them."""
-
-    takes_light_spans = True
-
-    def export(self, spans: Sequence[Any]) -> SpanExportResult:
-        return super().export(
-            [span.origin.readable(span) if isinstance(span, LightSpan) else span for span in spans]
-        )
 
 
 class Recording:
@@ -61,24 +54,75 @@ def provider_of_our_own(exporter: InMemorySpanExporter) -> Provider:
     return provider
 
 
-@pytest.fixture(params=[provider_of_a_host, provider_of_our_own])
-def recording(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording]:
-    """Record spans, those of the SDK's and light ones; the subscriber must not raise meanwhile."""
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
-    exporter = Reading()
-    made = Recording(request.param(exporter), exporter)
-    subscriber = TracingSubscriber(MANAGER_PID, tracer_provider=made.provider)
-    # The application's own would trace it all again.
+@pytest.fixture
+def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
+    """Return a function that adds a subscriber; the application's tracing would record it all again."""
+    added: list[bus.Subscriber] = []
     applications = [one for one in bus.subscribers() if isinstance(one, TracingSubscriber)]
-    for one in applications:
+
+    def add(subscriber: bus.Subscriber) -> None:
+        added.append(subscriber)
+        bus.subscribe(subscriber)
+
+    for application in applications:
+        bus.unsubscribe(application)
+    yield add
+    for one in added:
         bus.unsubscribe(one)
+    for application in applications:
+        bus.subscribe(application)
+
+
+@pytest.fixture(params=[provider_of_a_host, provider_of_our_own])
+def recording(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, subscribe
+) -> Iterator[Recording]:
+    """Record spans, the SDK's and light ones; the subscriber must not raise meanwhile."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
+    exporter = InMemorySpanExporter()
+    made = Recording(request.param(exporter), exporter)
     before = bus.swallowed["traces"]
-    bus.subscribe(subscriber)
-    try:
-        yield made
-    finally:
-        bus.unsubscribe(subscriber)
-        made.provider.shutdown()
-        for one in applications:
-            bus.subscribe(one)
+    subscribe(TracingSubscriber(MANAGER_PID, tracer_provider=made.provider))
+    yield made
+    made.provider.shutdown()
     assert bus.swallowed["traces"] == before
+
+
+@pytest.fixture
+def traced(subscribe) -> Callable[[TracerProvider], None]:
+    """Return a function that has a provider trace as in a worker."""
+    return lambda provider: subscribe(TracingSubscriber(MANAGER_PID, SLOT, tracer_provider=provider))
+
+
+@pytest.fixture
+def reported(subscribe) -> list[TelemetryDropped]:
+    """Collect what is reported as dropped."""
+
+    class Collecting(bus.Subscriber):
+        def wants(self, kind) -> bool:
+            return kind is TelemetryDropped
+
+        def handle(self, event) -> None:
+            events.append(event)
+
+    events: list[TelemetryDropped] = []
+    subscribe(Collecting())
+    return events
+
+
+@pytest.fixture
+def no_sdk(monkeypatch: pytest.MonkeyPatch) -> list[trace.TracerProvider]:
+    """Start from an environment and a process in which nobody set up anything; collect what is set."""
+    made: list[trace.TracerProvider] = []
+    proxy = trace.ProxyTracerProvider()
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: made[-1] if made else proxy)
+    monkeypatch.setattr(trace, "set_tracer_provider", made.append)
+    return made
+
+
+@pytest.fixture
+def sink() -> Iterator[OtlpSink]:
+    with OtlpSink() as made:
+        yield made

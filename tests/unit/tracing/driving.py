@@ -1,4 +1,4 @@
-"""Tell the subscriber what the core would: enqueueings, runs and their outcomes, without a table."""
+"""Emit what the core would: enqueueings, runs and their outcomes, without a table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ def fail(headers: Any = None, error: ErrorInfo = ERROR, **others: Any) -> None:
 
 
 def interrupted(*outcome: Any) -> None:
-    """Run, tell ``outcome`` if there is one, and have the process end meanwhile."""
+    """Run, emit ``outcome`` if there is one, and be interrupted."""
     run = run_of()
     with bus.around(Running(run, None)):
         if outcome:
@@ -117,9 +117,14 @@ def interrupted(*outcome: Any) -> None:
 
 
 def claimed(*rows: dict[str, str] | None, seconds: float = 0.5) -> None:
-    """Tell a claim of tasks that carry these contexts."""
+    """Emit a claim of tasks that carry these contexts."""
     contexts = tuple(json.dumps(row) for row in rows if row is not None)
     bus.emit(TasksClaimed, QUEUE, len(rows), tuple(range(min(len(rows), 100))), seconds, contexts)
+
+
+def claimed_text(text: str) -> None:
+    """Emit a claim of one task whose row carries this text."""
+    bus.emit(TasksClaimed, QUEUE, 1, (1,), 0.5, (text,))
 
 
 def merged(headers: Mapping[str, str] | None, more: Mapping[str, str]) -> dict[str, str]:
@@ -150,6 +155,11 @@ def trace_id(span: ReadableSpan) -> int:
     assert span.context is not None
     found: int = span.context.trace_id
     return found
+
+
+def traceparent_of(span: ReadableSpan, flags: str = "") -> str:
+    """Return what a row carries of ``span``, up to the given flags."""
+    return f"00-{trace_id(span):032x}-{span_id(span):016x}{flags and '-'}{flags}"
 
 
 def parent_id(span: ReadableSpan) -> int | None:

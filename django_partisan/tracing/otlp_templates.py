@@ -1,7 +1,7 @@
-"""OTLP messages of ended spans; those of completed runs, which are much alike, are filled into templates.
+"""OTLP messages of ended spans; those of completed runs, which are much alike, are made from templates.
 
-A template is what the library's encoder made of the first span of its like, so that all that stays the
-same is as the library writes it. Source: ``opentelemetry.proto.trace.v1``.
+A template is what the library's encoder made of the first such span, so all that stays the same is as the
+library writes it. Source: ``opentelemetry.proto.trace.v1``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,32 +13,29 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes
-from django_partisan.tracing.light_span import LightSpan
+from django_partisan.tracing.light_spans import LightSpan
 
 TEMPLATES_MAX: Final = 250
-"""Most templates held, some 6 kB each; further kinds of spans are encoded as all others are."""
+"""Most templates held, some 6 kB each; spans of further kinds are encoded without one."""
 
 
 class Templates:
     """Encode the spans of one process, whose light spans all have one origin."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = TEMPLATES_MAX) -> None:
+        self._most = most
         self._known: dict[tuple[Any, ...], Template] = {}
         self._envelope: ResourceSpans | None = None
 
-    def encode(self, ended: Iterable[ReadableSpan | LightSpan]) -> bytes:
+    def encode(self, ended: Iterable[ReadableSpan]) -> bytes:
         """Return the OTLP request for these spans."""
         filled: list[tuple[Template, LightSpan]] = []
         others: list[ReadableSpan] = []
         for span in ended:
-            if not isinstance(span, LightSpan):
-                others.append(span)
-                continue
-            template = self._template(span)
-            if template is None:
-                others.append(span.origin.readable(span))
-            else:
+            if isinstance(span, LightSpan) and (template := self._template(span)) is not None:
                 filled.append((template, span))
+            else:
+                others.append(span)
         request = encode_spans(others)
         if filled:
             envelope = request.resource_spans.add()
@@ -49,64 +46,62 @@ class Templates:
         return encoded
 
     def _template(self, span: LightSpan) -> "Template | None":
-        if span.context.trace_state or any(link.context.trace_state for link in span.links_at_start):
+        if span.ids.trace_state or any(link.context.trace_state for link in span.first_links):
             return None  # text of any kind
         key = _likeness(span)
         template = self._known.get(key)
-        if template is None and len(self._known) < TEMPLATES_MAX:
-            template = self._known[key] = self._made(span)
+        if template is None and len(self._known) < self._most:
+            made = encode_spans([span]).resource_spans[0]
+            message = made.scope_spans[0].spans.pop()
+            if self._envelope is None:  # resource and scope, the same for all
+                self._envelope = made
+            # Parsed again, a message shares no memory with all that it was a part of.
+            template = Template(span.common, Span.FromString(message.SerializeToString()))
+            self._known[key] = template
         return template
-
-    def _made(self, span: LightSpan) -> "Template":
-        made = encode_spans([span.origin.readable(span)]).resource_spans[0]
-        message = made.scope_spans[0].spans.pop()
-        if self._envelope is None:  # who sends, the same for all: the resource and the scope
-            self._envelope = made
-        # Parsed anew, a message shares no memory with all that it was a part of.
-        return Template(span.common, Span.FromString(message.SerializeToString()))
 
 
 class Template:
-    """The message of one span, with the places of what differs in those of its like."""
+    """The message of one span, with the places of what differs in spans like it."""
 
     def __init__(self, common: Attributes, message: Span) -> None:
-        self._common = common  # held, so that nothing else ever has its id
+        self._common = common  # held, so that its id, a part of the key, is never used again
         self._message = message
         self._message_id = _place(message.attributes, spans.MESSAGE_ID)
         self._wait = _place(message.attributes, spans.WAIT_SECONDS)
         self._duration = _place(message.events[0].attributes, spans.EVENT_DURATION)
 
     def fill(self, message: Span, span: LightSpan) -> None:
-        """Make ``message`` that of ``span``, which is of the template's like."""
+        """Make ``message`` that of ``span``."""
         message.CopyFrom(self._message)
-        context, parent = span.context, span.parent
-        message.trace_id = context.trace_id.to_bytes(16, "big")
-        message.span_id = context.span_id.to_bytes(8, "big")
+        ids, parent = span.ids, span.parent_ids
+        message.trace_id = ids.trace_id.to_bytes(16, "big")
+        message.span_id = ids.span_id.to_bytes(8, "big")
         if parent is not None:
             message.parent_span_id = parent.span_id.to_bytes(8, "big")
-        message.start_time_unix_nano, message.end_time_unix_nano = span.start_time, span.ended_at or 0
+        message.start_time_unix_nano, message.end_time_unix_nano = span.started_at, span.ended_at or 0
         attributes, event = message.attributes, message.events[0]
         attributes[self._message_id].value.string_value = str(span.run.id)
         attributes[self._wait].value.double_value = span.run.wait_seconds
         event.time_unix_nano = span.completed_at
         event.attributes[self._duration].value.int_value = span.fields[spans.EVENT_DURATION]
-        for link, linked in zip(message.links, span.links_at_start, strict=True):
+        for link, linked in zip(message.links, span.first_links, strict=True):
             link.trace_id = linked.context.trace_id.to_bytes(16, "big")
             link.span_id = linked.context.span_id.to_bytes(8, "big")
 
 
 def _likeness(span: LightSpan) -> tuple[Any, ...]:
-    """Return all that the message of a span depends on, but for what ``fill`` writes."""
-    run, parent, links = span.run, span.parent, span.links_at_start
+    """Return all that the message of a span depends on, except for what ``fill`` writes."""
+    run, parent, links = span.run, span.parent_ids, span.first_links
     return (
         id(span.common),
-        span.name_at_start,
+        span.first_name,
         run.attempt,
         run.retries,
         run.postpones,
         run.priority,
         run.generation,
-        span.context.trace_flags,
+        span.ids.trace_flags,
         parent and (parent.is_remote, parent.trace_flags),
         *[(link.context.is_remote, link.context.trace_flags, bool(link.attributes)) for link in links],
     )

@@ -1,0 +1,71 @@
+"""OpenTelemetry's context: into the rows of tasks, out of them, and one that suppresses instrumentations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from opentelemetry import context as context_api
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from django_partisan.telemetry.trace_context import TRACEPARENT
+
+ROOT: Final = Context()
+"""A context without a span: a span started in it has no parent."""
+
+_W3C: Final = TraceContextTextMapPropagator()
+# The key that instrumentations read is private in the API; the plain word is the older one, which
+# they still read.
+_SUPPRESSING: Final = (
+    "suppress_instrumentation",
+    getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
+    getattr(context_api, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "suppress_http_instrumentation"),
+)
+
+
+def injected(context: Context | None = None) -> dict[str, str]:
+    """Return what the global propagator writes for ``context``, by default the current one."""
+    carrier: dict[str, str] = {}
+    if context if context is not None else context_api.get_current():
+        propagate.inject(carrier, context)
+    return carrier
+
+
+def extracted(headers: Any) -> Context:
+    """Return the context that a row carries; a malformed one is an empty one."""
+    if not headers or not isinstance(headers, dict):
+        return ROOT
+    try:
+        return propagate.extract(headers, ROOT)
+    except Exception:  # whatever the row carries, the task runs
+        return ROOT
+
+
+def span_context_of(context: Context) -> SpanContext | None:
+    """Return the valid span context in ``context``, if there is one."""
+    if not context:
+        return None
+    found = trace.get_current_span(context).get_span_context()
+    return found if found.is_valid else None
+
+
+def traceparent(span: trace.Span) -> str | None:
+    """Return ``span`` as W3C text, whatever propagator is configured."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, trace.set_span_in_context(span, ROOT))
+    return carrier.get(TRACEPARENT)
+
+
+@contextmanager
+def suppressed() -> Iterator[None]:
+    """Suppress instrumentations of this thread (database drivers, HTTP clients)."""
+    context = context_api.get_current()
+    for key in _SUPPRESSING:
+        context = context_api.set_value(key, True, context)
+    token = context_api.attach(context)
+    try:
+        yield
+    finally:
+        context_api.detach(token)

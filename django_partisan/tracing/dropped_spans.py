@@ -1,0 +1,92 @@
+"""Spans that never reach a collector: counted in each process, reported by the manager.
+
+The SDK's own warnings about failed exports, which every process would repeat for every batch, are limited.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import TelemetryDropped
+
+QUEUE_FULL: Final = "span_queue_full"
+EXPORT_FAILED: Final = "span_export_failed"
+NOT_FLUSHED: Final = "span_not_flushed"
+INTERVAL_SECONDS: Final = 60.0
+SDK_LOGGER: Final = "opentelemetry"
+
+unexported: Final[list[Callable[[], int]]] = []
+"""Each function returns how many spans of this process an exporter has yet to export."""
+
+_lock = threading.Lock()
+_counts: Counter[str] = Counter()
+
+
+def count(reason: str, spans: int) -> None:
+    """Count spans dropped in this process."""
+    with _lock:
+        _counts[reason] += spans
+
+
+def count_unexported() -> None:
+    """Count what is not exported yet as dropped; call it when the process waits no longer."""
+    count(NOT_FLUSHED, sum(waiting() for waiting in unexported))
+
+
+def taken() -> dict[str, int]:
+    """Return how many spans this process dropped since the last call, by reason."""
+    if not _counts:
+        return {}
+    with _lock:
+        found = dict(+_counts)  # none of 0
+        _counts.clear()
+    return found
+
+
+class OnceAMinute:
+    """Let each key pass once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._passed_at: dict[Any, float] = {}
+
+    def lets_pass(self, key: Any) -> bool:
+        """Return whether ``key`` did not pass within the last minute; it passes now."""
+        now = self._clock()
+        if now - self._passed_at.get(key, -INTERVAL_SECONDS) < INTERVAL_SECONDS:
+            return False
+        self._passed_at[key] = now
+        return True
+
+
+class DroppedSpans:
+    """Report the dropped spans of a manager and its workers as events, each reason once a minute."""
+
+    def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._queue = queue
+        self._limit = OnceAMinute(clock)
+        self._unreported: Counter[str] = Counter()
+
+    def add(self, dropped: Mapping[str, int], at_once: bool = False) -> None:
+        """Add counts by reason and report those that are due; ``at_once`` reports all."""
+        self._unreported.update(dropped)
+        for reason in list(self._unreported):
+            if at_once or self._limit.lets_pass(reason):
+                bus.emit(TelemetryDropped, self._queue, reason, self._unreported.pop(reason))
+
+
+def limit_sdk_warnings(silent: bool) -> None:
+    """Write each of the SDK's warnings once a minute, or never; where the host set up logging, it decides."""
+    logger = logging.getLogger(SDK_LOGGER)
+    if logger.handlers or logging.getLogger().handlers:
+        return
+    handler = logging.NullHandler() if silent else logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("OpenTelemetry: %(message)s"))
+    limit = OnceAMinute()
+    handler.addFilter(lambda record: limit.lets_pass(record.msg))
+    logger.addHandler(handler)

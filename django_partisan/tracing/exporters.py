@@ -1,0 +1,107 @@
+"""Span exporters that the ``OTEL_*`` variables ask for: their names, their classes, and what to install."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+HTTP: Final = "http/protobuf"
+GRPC: Final = "grpc"
+OTLP_HTTP: Final = "otlp_proto_http"
+OTLP_GRPC: Final = "otlp_proto_grpc"
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+
+_CREDENTIALS: Final = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+)
+"""With one of these the SDK's own exporter makes its HTTP session itself."""
+_OTLP_MODULES: Final = {
+    OTLP_HTTP: "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    OTLP_GRPC: "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+}
+_REMEDIES: Final = {
+    OTLP_HTTP: "Install the extra 'otlp': pip install 'django-partisan[otlp]'.",
+    OTLP_GRPC: "Install opentelemetry-exporter-otlp-proto-grpc, or the extra 'otlp' "
+    f"(pip install 'django-partisan[otlp]') and set OTEL_EXPORTER_OTLP_PROTOCOL={HTTP}.",
+}
+
+
+class CannotExport(Exception):
+    """An exporter that the environment asks for cannot be made; the message says why and what to do."""
+
+
+def exporter_names(environ: Mapping[str, str]) -> list[str]:
+    """Return the exporters that the environment asks for, ``otlp`` resolved by protocol."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return []
+    listed = environ.get("OTEL_TRACES_EXPORTER", "")
+    if not listed.strip() and any(environ.get(name) for name in ENDPOINTS):
+        listed = "otlp"
+    protocol = next((environ[key].strip() for key in PROTOCOLS if environ.get(key)), HTTP)
+    # An unknown protocol names no exporter, and the error message shows it.
+    otlp = {HTTP: OTLP_HTTP, GRPC: OTLP_GRPC}.get(protocol, f"otlp over {protocol}")
+    names = [name.strip() for name in listed.split(",")]
+    return [otlp if name == "otlp" else name for name in names if name and name.lower() != "none"]
+
+
+def exporters(silent: bool) -> "Iterator[SpanExporter]":
+    """Make the exporters that the environment asks for; print one line for each that cannot be made."""
+    for name in exporter_names(os.environ):
+        try:
+            yield _exporter(name)
+        except CannotExport as error:
+            if not silent:
+                print(f"django_partisan: {error}", file=sys.stderr)
+
+
+def import_exporter() -> None:
+    """Import, without starting anything, what processes forked from this one use to export.
+
+    For HTTP alone: what gRPC's library or somebody else's exporter starts on import may not survive a fork.
+    """
+    if OTLP_HTTP in exporter_names(os.environ):
+        with contextlib.suppress(CannotExport):  # each process that lacks it says so
+            _exporter_class(OTLP_HTTP)
+            import_module("django_partisan.tracing.provider")
+
+
+def _exporter(name: str) -> "SpanExporter":
+    exporter_class = _exporter_class(name)
+    try:
+        # Standard output is for log lines.
+        made: SpanExporter = exporter_class(out=sys.stderr) if name == "console" else exporter_class()
+    except Exception as error:
+        raise CannotExport(f"The span exporter {name!r} refused its settings: {error}") from error
+    return made
+
+
+def _exporter_class(name: str) -> Any:
+    try:
+        if name == OTLP_HTTP and not any(os.environ.get(variable) for variable in _CREDENTIALS):
+            with contextlib.suppress(ImportError):  # the SDK's own may still be there
+                return import_module("django_partisan.tracing.otlp_http").TemplateExporter
+        if name in _OTLP_MODULES:  # asking the installed packages for entry points costs more than the import
+            return import_module(_OTLP_MODULES[name]).OTLPSpanExporter
+        [entry] = entry_points(group="opentelemetry_traces_exporter", name=name)
+        return entry.load()
+    except (ImportError, ValueError) as error:
+        raise CannotExport(
+            f"OTEL_* asks for the span exporter {name!r}, which is not installed, so no spans go there. "
+            + _remedy_for_missing(name)
+        ) from error
+
+
+def _remedy_for_missing(name: str) -> str:
+    if name.startswith("otlp over"):
+        return f"OTEL_EXPORTER_OTLP_PROTOCOL is {HTTP} (the extra 'otlp') or {GRPC}."
+    other = "Install its package, or correct OTEL_TRACES_EXPORTER (otlp, console, none)."
+    return _REMEDIES.get(name, other)

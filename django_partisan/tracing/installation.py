@@ -1,0 +1,42 @@
+"""Which subscriber traces in this process: one at most, and none where it would only cost."""
+
+import os
+from typing import Literal
+
+from django_partisan.config.queues import DEFAULT_QUEUE
+from django_partisan.telemetry import bus
+from django_partisan.tracing.sdk import configure_sdk_if_needed, is_set_up
+from django_partisan.tracing.subscriber import TracingSubscriber
+
+_subscriber: TracingSubscriber | None = None
+
+
+def install() -> None:
+    """Trace what this process enqueues as soon as its host configures an SDK."""
+    if _subscriber is None:
+        _replace(TracingSubscriber())
+
+
+def setup(
+    role: Literal["manager", "worker"],
+    queue: str = DEFAULT_QUEUE,
+    manager_pid: int | None = None,
+    slot: int | None = None,
+) -> None:
+    """Set up tracing in a process of ``start_partisan``.
+
+    Call it after the process started, with the manager's pid and, in a worker, the slot. Where no SDK
+    is configured, by ``OTEL_*`` or by the host, no subscriber is added: each run would pay for it.
+    """
+    configure_sdk_if_needed(role, queue)
+    _replace(TracingSubscriber(manager_pid or os.getpid(), slot, queue) if is_set_up() else None)
+
+
+def _replace(subscriber: TracingSubscriber | None) -> None:
+    """Replace the current subscriber, which a fork server may have left to this process."""
+    global _subscriber
+    if _subscriber is not None:
+        bus.unsubscribe(_subscriber)
+    if subscriber is not None:
+        bus.subscribe(subscriber)
+    _subscriber = subscriber

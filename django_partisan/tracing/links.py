@@ -1,0 +1,84 @@
+"""Links between the spans of a task: to its enqueueing, to its previous run, from its settle to its run."""
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
+
+from django_partisan.telemetry.trace_context import parse_traceparent
+from django_partisan.tracing.context import extracted, span_context_of, traceparent
+from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
+
+RUNS_KEPT_MAX: Final = 100_000
+"""How many runs a manager keeps until their settle; runs of lost claims are never settled."""
+
+
+def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> list[Link]:
+    """Return the links of a run: to its enqueueing and, from the second run on, to the previous run."""
+    links = [] if enqueuer is None else [Link(enqueuer)]
+    if attempt > 1 and isinstance(headers, Mapping):
+        previous = _span_context(headers.get(PREVIOUS_SPAN))
+        if previous is not None:
+            links.append(Link(previous, {LINK: LINK_PREVIOUS_RUN}))
+    return links
+
+
+def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:
+    """Return links to the first enqueueings; ``contexts`` are what their tasks' rows carry, as JSON text."""
+    return _links(span_context_of(extracted(_decoded(text))) for text in islice(contexts, LINKS_MAX))
+
+
+class RunsToSettle:
+    """Hold the spans of runs until the settle of their outcomes, which links to them.
+
+    A worker adds them and sends them with the outcomes; its manager keeps them until these are settled.
+    """
+
+    def __init__(self, most: int = RUNS_KEPT_MAX) -> None:
+        self._most = most
+        self._ended: list[tuple[int, str]] = []
+        self._kept: dict[int, str] = {}
+
+    def add(self, task_id: int, span: Span) -> None:
+        """Add, in a worker, the span of a run whose outcome is known."""
+        text = traceparent(span)
+        if text is not None:
+            self._ended.append((task_id, text))
+
+    def taken(self) -> list[tuple[int, str]]:
+        """Return the runs added since the last call, by task id."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def absorb(self, ended: Iterable[tuple[int, str]]) -> None:
+        """Keep, in the manager, what a worker's ``taken()`` returned."""
+        self._kept.update(ended)
+        while len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
+
+    def links(self, task_ids: Iterable[int]) -> list[Link]:
+        """Return links to the runs of these tasks, and forget the runs."""
+        runs = [self._kept.pop(task_id, None) for task_id in task_ids]
+        return _links(map(_span_context, islice(filter(None, runs), LINKS_MAX)))
+
+
+def _links(contexts: Iterable[SpanContext | None]) -> list[Link]:
+    return [Link(context) for context in contexts if context is not None]
+
+
+def _span_context(text: Any) -> SpanContext | None:
+    """Return the span context that ``traceparent()`` wrote; ``None`` for anything else."""
+    found = parse_traceparent(text)
+    if found is None:
+        return None
+    trace_id, span_id, flags = (int(number, 16) for number in found)
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # malformed, or nested far too deep
+        return None

@@ -1,0 +1,319 @@
+"""Private and undocumented APIs of libraries that the package uses: the one list of them.
+
+A public API that serves as well is used instead. Each row says why there is none, and in which versions the
+API was seen; a test checks each in the installed versions, and that nothing private is used beside this list.
+
+``python -m tools.private_apis`` checks the installed versions without the tests' other requirements.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from multiprocessing import forkserver, resource_tracker
+from typing import Any, Final, NamedTuple
+
+PYTHON: Final = "Python"
+
+
+class PrivateApi(NamedTuple):
+    """One private API: where it is, which file uses it and why, and a check that it is as it was seen."""
+
+    library: str
+    name: str
+    used_in: str
+    """A file of the package; its text has the last part of the name."""
+    why: str
+    seen_in: str
+    is_as_seen: Callable[[], Any]
+
+    def problem(self) -> str | None:
+        """Return what to do about the API if it is gone or changed, or ``None``."""
+        try:
+            found = bool(self.is_as_seen())
+        except (AttributeError, ImportError, TypeError):
+            found = False
+        if found:
+            return None
+        installed = sys.version.split()[0] if self.library == PYTHON else version(self.library)
+        return (
+            f"{self.library} {installed} lacks {self.name} or changed it (seen in {self.seen_in}). "
+            f"django_partisan/{self.used_in} uses it: {self.why}"
+        )
+
+
+def _django_connection() -> Any:
+    """Return a wrapper of a connection that is not opened."""
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+    return DatabaseWrapper({"OPTIONS": {}, "TIME_ZONE": None, "NAME": "x"}, "default")
+
+
+def _positional(call: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(call).parameters)
+
+
+def _closes_itself() -> bool:
+    return not _positional(_django_connection()._close)
+
+
+def _commit_hooks_are_a_list_per_savepoint() -> bool:
+    connection = _django_connection()
+    return (connection.run_on_commit, connection.savepoint_ids) == ([], [])
+
+
+def _transaction_state_is_reset() -> bool:
+    connection = _django_connection()
+    return connection.in_atomic_block is False and connection.closed_in_transaction is False
+
+
+def _makes_connections() -> bool:
+    from django.db import connections
+
+    return _positional(connections.create_connection) == ["alias"]
+
+
+def _says_which_psycopg() -> bool:
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    return isinstance(is_psycopg3, bool)
+
+
+def _model_options_list_columns() -> bool:
+    from django.db.models.options import Options
+
+    return hasattr(Options, "concrete_fields")
+
+
+def _events_are_processed() -> bool:
+    import structlog
+
+    logger = structlog.BoundLoggerBase("the logger", [lambda *given: given[2]], {})
+    _, event = logger._process_event("info", "said", {"key": 1})
+    return bool(logger._logger == "the logger" and event == {"key": 1, "event": "said"})
+
+
+def _task_loggers_call_one_method() -> bool:
+    import structlog
+
+    found = _positional(structlog.stdlib.BoundLogger._proxy_to_logger)
+    return found == ["self", "method_name", "event", "event_args", "event_kw"]
+
+
+def _suppression_keys_are_those_of_the_api() -> bool:
+    from opentelemetry import context
+
+    return all(
+        isinstance(getattr(context, f"_SUPPRESS_{name}_KEY"), str)
+        for name in ("INSTRUMENTATION", "HTTP_INSTRUMENTATION")
+    )
+
+
+def _spans_wait_in_a_deque() -> bool:
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    processor: Any = BatchSpanProcessor(InMemorySpanExporter(), max_queue_size=7, max_export_batch_size=7)
+    processor.shutdown()
+    within = getattr(processor, "_batch_processor", processor)
+    waiting = getattr(within, "_queue", getattr(within, "queue", None))
+    return waiting is not None and waiting.maxlen == 7
+
+
+def _span_sets_its_attributes_when_it_is_made() -> bool:
+    from opentelemetry.sdk.trace import Span, SpanLimits
+    from opentelemetry.trace import SpanContext
+
+    class Made(Span):
+        """The SDK refuses to make a ``Span`` itself."""
+
+    span = Made("name", SpanContext(1, 2, is_remote=False), limits=SpanLimits())
+    before = set(vars(span))
+    span.start(1)
+    span.set_attribute("key", 1)
+    span.add_event("event")
+    span.end(2)
+    return set(vars(span)) == before and not before & set(dir(Span))
+
+
+def _encodes_spans() -> bool:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    return bool(encode_spans([]).SerializeToString() == b"")
+
+
+def _exporter_takes_a_session() -> bool:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return "session" in _positional(OTLPSpanExporter.__init__)
+
+
+def _formats_numbers() -> bool:
+    from prometheus_client.utils import floatToGoString
+
+    return [floatToGoString(number) for number in (1, float("inf"))] == ["1.0", "+Inf"]  # type: ignore[no-untyped-call]
+
+
+def _chooses_an_encoder() -> bool:
+    from prometheus_client.exposition import choose_encoder
+
+    _, content_type = choose_encoder("application/openmetrics-text; version=1.0.0")
+    return bool(content_type.startswith("application/openmetrics-text"))
+
+
+def _starts_once() -> bool:
+    return not _positional(forkserver.ensure_running) and not _positional(resource_tracker.ensure_running)
+
+
+def _lost_fork_server_is_255() -> bool:
+    from multiprocessing import popen_forkserver
+
+    return "self.returncode = 255" in inspect.getsource(popen_forkserver.Popen.poll)
+
+
+def _socket_is_in_a_temporary_folder() -> bool:
+    from multiprocessing import connection, util
+
+    return "prefix='pymp-'" in inspect.getsource(util) and "prefix='listener-'" in inspect.getsource(
+        connection
+    )
+
+
+def _main_module_is_read_from_sys_modules() -> bool:
+    from multiprocessing import spawn
+
+    return "sys.modules['__main__']" in inspect.getsource(spawn.get_preparation_data)
+
+
+_OTEL: Final = "opentelemetry-sdk"
+_OTLP: Final = "opentelemetry-exporter-otlp-proto-http"
+
+PRIVATE_APIS: Final = (
+    PrivateApi(
+        "Django", "BaseDatabaseWrapper._close", "engine/worker/connections.py",
+        "close() refuses inside an atomic block, and a task may end there.",
+        "5.2, 5.2.19", _closes_itself,
+    ),
+    PrivateApi(
+        "Django", "BaseDatabaseWrapper.closed_in_transaction", "engine/worker/connections.py",
+        "A connection that was closed inside an atomic block has to forget the block.",
+        "5.2, 5.2.19", _transaction_state_is_reset,
+    ),
+    PrivateApi(
+        "Django", "BaseDatabaseWrapper.run_on_commit", "enqueueing.py",
+        "One NOTIFY per transaction needs to know whether a hook was discarded with its savepoint.",
+        "5.2, 5.2.19", _commit_hooks_are_a_list_per_savepoint,
+    ),
+    PrivateApi(
+        "Django", "BaseDatabaseWrapper.savepoint_ids", "enqueueing.py",
+        "As run_on_commit: which savepoints a hook belongs to.",
+        "5.2, 5.2.19", _commit_hooks_are_a_list_per_savepoint,
+    ),
+    PrivateApi(
+        "Django", "ConnectionHandler.create_connection", "sql/connection.py",
+        "The manager's connections belong to no thread and no pool; connections[alias] is the thread's.",
+        "5.2, 5.2.19", _makes_connections,
+    ),
+    PrivateApi(
+        "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "sql/listening.py",
+        "Django has no public answer to which driver it uses.",
+        "5.2, 5.2.19", _says_which_psycopg,
+    ),
+    PrivateApi(
+        "Django", "Model._meta.concrete_fields", "sql/enqueueing.py",
+        "The columns in the order of Model.from_db(); only get_fields() is documented.",
+        "5.2, 5.2.19", _model_options_list_columns,
+    ),
+    PrivateApi(
+        "structlog", "BoundLoggerBase._process_event", "logs/subscriber.py",
+        "A log event is logged in half the time of stdlib.BoundLogger; documented for subclasses.",
+        "24.4.0, 26.1.0", _events_are_processed,
+    ),
+    PrivateApi(
+        "structlog", "BoundLoggerBase._logger", "logs/subscriber.py",
+        "As _process_event: the logger that is bound; documented for subclasses.",
+        "24.4.0, 26.1.0", _events_are_processed,
+    ),
+    PrivateApi(
+        "structlog", "stdlib.BoundLogger._proxy_to_logger", "logs/subscriber.py",
+        "The one place through which each log method of a task passes; documented for subclasses.",
+        "24.4.0, 26.1.0", _task_loggers_call_one_method,
+    ),
+    PrivateApi(
+        _OTEL, "opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY", "tracing/context.py",
+        "The public switch is in opentelemetry-instrumentation, which only hosts with instrumentations have.",
+        "1.30.0, 1.45.2", _suppression_keys_are_those_of_the_api,
+    ),
+    PrivateApi(
+        _OTEL, "opentelemetry.context._SUPPRESS_HTTP_INSTRUMENTATION_KEY", "tracing/context.py",
+        "As _SUPPRESS_INSTRUMENTATION_KEY.",
+        "1.30.0, 1.45.2", _suppression_keys_are_those_of_the_api,
+    ),
+    PrivateApi(
+        _OTEL, "BatchSpanProcessor._batch_processor._queue", "tracing/provider.py",
+        "The SDK does not count the spans that its full queue drops where its own metrics are off.",
+        "1.30.0 (as BatchSpanProcessor.queue), 1.45.2", _spans_wait_in_a_deque,
+    ),
+    PrivateApi(
+        _OTEL, "opentelemetry.sdk.trace.Span", "tracing/light_spans.py",
+        "Its constructor, which is the tracer's: a light span that becomes a full one has its ids.",
+        "1.30.0, 1.45.2", _span_sets_its_attributes_when_it_is_made,
+    ),
+    PrivateApi(
+        _OTLP, "opentelemetry.exporter.otlp.proto.common.trace_encoder.encode_spans",
+        "tracing/otlp_templates.py",
+        "Templates are made by the library's own encoder, which has no documented place.",
+        "1.30.0, 1.45.2", _encodes_spans,
+    ),
+    PrivateApi(
+        _OTLP, "OTLPSpanExporter(session)", "tracing/otlp_http.py",
+        "The exporter has no public way to send bytes that are encoded already.",
+        "1.30.0, 1.45.2", _exporter_takes_a_session,
+    ),
+    PrivateApi(
+        "prometheus_client", "prometheus_client.utils.floatToGoString", "metrics/families.py",
+        "The bounds of histograms are written as the library's own histograms write theirs.",
+        "0.21.0, 0.26.0", _formats_numbers,
+    ),
+    PrivateApi(
+        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/rendering.py",
+        "The format of a scrape is negotiated as by the library's own server.",
+        "0.21.0, 0.26.0", _chooses_an_encoder,
+    ),
+    PrivateApi(
+        PYTHON, "multiprocessing.forkserver.ensure_running", "engine/forkserver/spawner.py",
+        "The fork server has to start with our import path and with signals blocked.",
+        "3.11.7", _starts_once,
+    ),
+    PrivateApi(
+        PYTHON, "multiprocessing.resource_tracker.ensure_running", "engine/forkserver/spawner.py",
+        "If it started together with the fork server, it would unblock the signals.",
+        "3.11.7", _starts_once,
+    ),
+    PrivateApi(
+        PYTHON, "the exit code 255 of a process whose fork server is lost", "engine/forkserver/spawner.py",
+        "An exit code that nobody knows must not be reported as the worker's.",
+        "3.11.7", _lost_fork_server_is_255,
+    ),
+    PrivateApi(
+        PYTHON, "the path of the fork server's socket, /pymp-*/listener-*", "engine/forkserver/spawner.py",
+        "A temporary folder whose path is too long for it is refused at the start.",
+        "3.11.7", _socket_is_in_a_temporary_folder,
+    ),
+    PrivateApi(
+        PYTHON, "a child's main module is sys.modules['__main__']", "engine/forkserver/spawner.py",
+        "A worker must not run the program of the manager again.",
+        "3.11.7", _main_module_is_read_from_sys_modules,
+    ),
+)  # fmt: skip
+
+
+def main() -> int:
+    """Print what is gone or changed; return 1 if there is anything."""
+    problems = [problem for api in PRIVATE_APIS if (problem := api.problem())]
+    print("\n".join(problems) or f"{len(PRIVATE_APIS)} private APIs are as they were seen.")
+    return len(problems) > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
