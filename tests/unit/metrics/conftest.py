@@ -34,7 +34,7 @@ def _own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.register(processor("Mail", measures=measures))
     registry.register(processor("Report"))
     registry.register(processor("Elsewhere", queue="other"))
-    for name in ("_subscribers", "swallowed", "_told"):
+    for name in ("_subscribers", "swallowed", "_reported"):
         monkeypatch.setattr(bus, name, type(getattr(bus, name))())
     bus.refresh()
     yield
