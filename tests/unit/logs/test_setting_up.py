@@ -1,5 +1,6 @@
 """What --log-format and --log-file do, and what they leave alone."""
 
+import io
 import json
 import logging
 import os
@@ -131,13 +132,13 @@ def test_a_worker_starts_without_its_log_file(tmp_path, top):
     assert isinstance(top.handlers[0], AppendingHandler)
 
 
-@pytest.mark.parametrize(("stdout", "are_colours"), [(sys.__stdout__, True), (None, False)])
+@pytest.mark.parametrize(("stdout", "are_colours"), [(io.StringIO(), True), (None, False)])
 def test_there_are_colours_only_where_standard_output_is_a_terminal(top, monkeypatch, stdout, are_colours):
     monkeypatch.setattr(os, "isatty", lambda descriptor: True)
     monkeypatch.setattr(sys, "__stdout__", stdout)
     setup(MANAGER, "console")
 
-    line = top.handlers[0].format(logging.makeLogRecord({"msg": "one"}))
+    line = top.handlers[0].format(logging.makeLogRecord({"name": LOGGER, "msg": "one"}))
 
     assert ("\x1b[" in line) is are_colours
 
