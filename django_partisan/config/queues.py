@@ -12,9 +12,9 @@ from typing import Any
 from django.conf import settings
 
 from django_partisan.exceptions import UnknownQueue, WrongSetting
+from django_partisan.names import DEFAULT_QUEUE as DEFAULT_QUEUE
+from django_partisan.names import QUEUE_NAME_MAX_LENGTH
 
-DEFAULT_QUEUE = "default"
-QUEUE_NAME_MAX_LENGTH = 50
 LEASE_SECONDS_MIN = 3
 
 

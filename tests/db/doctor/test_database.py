@@ -80,14 +80,14 @@ def test_a_missing_migration_is_an_error_with_the_command(monkeypatch, alias, op
         monkeypatch.setattr(migrations, "task_database", lambda: "tasks")
         monkeypatch.setattr(migrations, "connections", {"tasks": connection})
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0004_version_2_indexes")
+    recorder.record_unapplied("django_partisan", "0006_feature_indexes")
     try:
         [finding] = migrations.look(SUBJECT)
     finally:
-        recorder.record_applied("django_partisan", "0004_version_2_indexes")
+        recorder.record_applied("django_partisan", "0006_feature_indexes")
 
     assert finding.status == ERROR
-    assert finding.message == "Missing: 0004_version_2_indexes."
+    assert finding.message == "Missing: 0006_feature_indexes."
     assert finding.cure == f"Run: manage.py migrate django_partisan{option}"
 
 
