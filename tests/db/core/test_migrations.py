@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,9 +57,8 @@ ROWS: dict[str, tuple[str, float, Any]] = {
 @pytest.fixture
 def old(django_db_setup: None, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
     """A database of its own, as version 1.6.1 left it."""
-    name = f"{of_the_test.settings_dict['NAME']}_{ALIAS}"
+    name = f"partisan_{ALIAS}_{os.getpid()}"
     with django_db_blocker.unblock(), of_the_test._nodb_cursor() as cursor:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
         cursor.execute(f'CREATE DATABASE "{name}"')
         with configured(NAME=name):
             migrate(VERSION_1)
