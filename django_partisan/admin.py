@@ -126,7 +126,7 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         """Leave out what can be large: a list of 50 tasks needs none of it."""
-        large = ("arguments", "extra", "context", "error_message", "error_traceback")
+        large = ("arguments", "extra", "context", "error_message", "error_traceback", "history", "result")
         return super().get_queryset(request).defer(*large)
 
     def get_search_results(

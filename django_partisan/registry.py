@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 from django.utils.module_loading import autodiscover_modules
 
 from django_partisan.exceptions import ProcessorClassAlreadyRegistered, ProcessorClassNotFound
+from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
 
 if TYPE_CHECKING:
     from django_partisan.processor import BaseTaskProcessor
 
-PROCESSOR_NAME_MAX_LENGTH = 128
 MODULE = "partisan_tasks"
 """The module of each installed app that is imported to find its processors."""
 

@@ -11,27 +11,23 @@
             assert ran.outcome == "completed"
             assert len(mail.outbox) == 1
 
-Tasks run as they do in a worker, so what they raise is not raised here but told as their outcome.
-What they ask to be done after a commit is done only where there is one: Django's ``TestCase`` has
+Tasks run as they do in a worker, so an exception of a task is not raised here but in its outcome.
+Callbacks of ``on_commit()`` run only where there is a commit: in Django's ``TestCase`` use
 ``captureOnCommitCallbacks(execute=True)``.
 """
 
-import os
-import socket
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from django_partisan import arguments
-from django_partisan.config.queues import DEFAULT_QUEUE, queue_config
-from django_partisan.engine.worker.executor import SETTLED, Executor
+from django_partisan.config.queues import queue_config
+from django_partisan.engine.worker.executor import CLAIM_LOST, Executor
 from django_partisan.models import Task
+from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
@@ -39,18 +35,14 @@ from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, settle_completed
 from django_partisan.telemetry.events import ErrorInfo
 
-CLAIM_LOST: Final = "claim_lost"
-
-RUNS_MAX: Final = 1000
 _ALL_ROWS: Final = 2**31 - 1
-_LEASE_SECONDS: Final = 3600.0
 
 
 class Ran(NamedTuple):
-    """One run: of which task, and what came of it.
+    """One run of a task and its outcome.
 
-    ``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed`` (or ``claim_lost``, if the
-    run itself took its row away); ``reason`` says why a task failed, ``delay_seconds`` when it runs again.
+    ``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``, or ``claim_lost`` if the run
+    deleted or settled its own row. ``reason`` says why a task failed, ``delay_seconds`` when it runs again.
     """
 
     task_id: int
@@ -64,47 +56,47 @@ class Ran(NamedTuple):
 
 
 def run_pending(queue: str = DEFAULT_QUEUE, *, now: datetime | None = None) -> list[Ran]:
-    """Run each task that is due now once, in the order of a manager, and return what came of them.
+    """Run each task that is due now once, in the order of a manager, and return the runs.
 
-    What they enqueue stays for the next call. ``now`` plays another time: tasks scheduled up to it
-    are due. Raises ``UnknownQueue``.
+    Tasks that they enqueue wait for the next call. ``now`` is another time to assume: tasks scheduled
+    up to it are due. Raises ``UnknownQueue``.
     """
-    with _Stage(queue) as stage:
-        return [stage.run(row) for row in stage.claim(now, _ALL_ROWS)]
+    with _InlineManager(queue) as manager:
+        return [manager.run(row) for row in manager.claim(now, _ALL_ROWS)]
 
 
-def drain(queue: str = DEFAULT_QUEUE, *, now: datetime | None = None, at_most: int = RUNS_MAX) -> list[Ran]:
-    """Run tasks until none is due, those that tasks enqueue included, and return what came of them.
+def drain(queue: str = DEFAULT_QUEUE, *, now: datetime | None = None, at_most: int = 1000) -> list[Ran]:
+    """Run tasks until none is due, including those that tasks enqueue, and return the runs.
 
-    With a ``now`` that lies ahead, tasks that were postponed or retried up to it run again. Raises
+    If ``now`` is in the future, tasks that were postponed or retried up to it run again. Raises
     ``AssertionError`` if tasks are still due after ``at_most`` runs, and ``UnknownQueue``.
     """
-    with _Stage(queue) as stage:
-        ran: list[Ran] = []
-        while rows := stage.claim(now, 1):
-            ran.append(stage.run(rows[0]))
+    ran: list[Ran] = []
+    with _InlineManager(queue) as manager:
+        while rows := manager.claim(now, 1):
+            ran.append(manager.run(rows[0]))
             if len(ran) > at_most:
                 last = ran[-1]
                 raise AssertionError(
                     f"Tasks of queue {queue!r} are still due after {at_most} runs; the last was "
                     f"{last.processor} with args {last.args!r}, kwargs {last.kwargs!r}: {last.outcome}."
                 )
-        return ran
+    return ran
 
 
-class _Stage:
-    """A manager and its worker in one, for as long as the ``with`` block lasts."""
+class _InlineManager:
+    """A manager and its worker in the process of the test; claims need a manager's row."""
 
     def __init__(self, queue: str) -> None:
         self._config = queue_config(queue)
-        self._queue = queue
         self._id = uuid.uuid4()
         self._connection = connections[task_database()]
         self._executor = Executor(self._config, 0, 0, {})
 
-    def __enter__(self) -> "_Stage":
-        host, pid = socket.gethostname(), os.getpid()
-        leasing.register(self._connection, self._id, self._queue, host, pid, uuid.uuid4(), _LEASE_SECONDS)
+    def __enter__(self) -> "_InlineManager":
+        leasing.register(
+            self._connection, self._id, self._config.queue, "test", 0, uuid.uuid4(), lease_seconds=3600.0
+        )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -112,53 +104,48 @@ class _Stage:
 
     def claim(self, now: datetime | None, limit: int) -> list[TaskRow]:
         """Claim due tasks by Python's clock: the database's stands still inside a transaction."""
-        scheduled = Task.objects.using(self._connection.alias).waiting().filter(queue_name=self._queue)
-        scheduled.filter(ready=False, execute_after__lte=now or timezone.now()).update(ready=True)
-        return claim(self._connection, self._queue, self._id, limit)
+        waiting = Task.objects.using(self._connection.alias).waiting().filter(queue_name=self._config.queue)
+        waiting.filter(ready=False, execute_after__lte=now or timezone.now()).update(ready=True)
+        return claim(self._connection, self._config.queue, self._id, limit)
 
     def run(self, row: TaskRow) -> Ran:
-        with _errors_contained(self._connection):
-            outcome = self._executor.execute(row)
+        """Run a claimed task and settle it."""
+        outcome = self._execute(row)
+        ran = Ran(row[ID], row[PROCESSOR], *arguments.decode(row[ARGUMENTS]), CLAIM_LOST)
+        if self._loses_claim(row, outcome):
+            return ran
+        if isinstance(outcome, str):
+            return ran._replace(outcome=COMPLETED)
+        error = None
+        if outcome.error_type is not None:
+            error = ErrorInfo(outcome.error_type, outcome.error_message or "", outcome.error_traceback or "")
+        if outcome.status == STATUS_ERROR:
+            return ran._replace(outcome=FAILED, reason=outcome.reason, error=error)
+        word = RETRIED if outcome.retries else POSTPONED
+        return ran._replace(outcome=word, delay_seconds=outcome.delay, error=error)
+
+    def _execute(self, row: TaskRow) -> RowChange | str:
+        """Run a task; where it leaves the test's transaction broken, roll back to before the run."""
+        connection = self._connection
+        savepoint = connection.savepoint() if connection.in_atomic_block else None
+        outcome = self._executor.execute(row)
+        if savepoint is not None:
+            try:
+                connection.savepoint_commit(savepoint)
+            except DatabaseError:
+                connection.needs_rollback = False
+                connection.savepoint_rollback(savepoint)
+        return outcome
+
+    def _loses_claim(self, row: TaskRow, outcome: RowChange | str) -> bool:
+        """Settle a run; return whether its claim was lost."""
         if outcome == COMPLETED:
             pairs = [(row[ID], row[TOKEN])]
-            lost = settle_completed(self._connection, pairs, self._config.delete_tasks_on_complete)
-            return _ran(row, CLAIM_LOST if lost else COMPLETED)
-        if outcome == SETTLED:
-            return _ran(row, COMPLETED)
-        if isinstance(outcome, str) or self._settle(outcome):
-            return _ran(row, CLAIM_LOST)
-        return _ran(row, *_told(outcome))
-
-    def _settle(self, outcome: RowChange) -> list[int]:
+            return bool(settle_completed(self._connection, pairs, self._config.delete_tasks_on_complete))
+        if isinstance(outcome, str):  # it settled itself, or tried to
+            return outcome == CLAIM_LOST
         try:
             with transaction.atomic(using=self._connection.alias):
-                return apply_changes(self._connection, [outcome])
-        except IntegrityError:  # it waits again and meets a twin: both stay, and it gives up its key
-            return apply_changes(self._connection, [outcome], keep_keys=False)
-
-
-@contextmanager
-def _errors_contained(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Keep the test's transaction usable where a run leaves it broken; a worker's run has none around it."""
-    savepoint = connection.savepoint() if connection.in_atomic_block else None
-    yield
-    if savepoint is None:
-        return
-    try:
-        connection.savepoint_commit(savepoint)
-    except DatabaseError:
-        connection.needs_rollback = False
-        connection.savepoint_rollback(savepoint)
-
-
-def _told(outcome: RowChange) -> tuple[str, float | None, str | None, ErrorInfo | None]:
-    error = None
-    if outcome.error_type is not None:
-        error = ErrorInfo(outcome.error_type, outcome.error_message or "", outcome.error_traceback or "")
-    if outcome.status == STATUS_ERROR:
-        return FAILED, None, outcome.reason, error
-    return RETRIED if outcome.retries else POSTPONED, outcome.delay, None, error
-
-
-def _ran(row: TaskRow, outcome: str, *more: Any) -> Ran:
-    return Ran(row[ID], row[PROCESSOR], *arguments.decode(row[ARGUMENTS]), outcome, *more)
+                return bool(apply_changes(self._connection, [outcome]))
+        except IntegrityError:  # it waits again beside a duplicate: both stay, and it gives up its key
+            return bool(apply_changes(self._connection, [outcome], keep_keys=False))

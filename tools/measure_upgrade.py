@@ -1,4 +1,4 @@
-"""Measure how long the migrations from 1.6.1 take, and how long a caller of `delay()` waits meanwhile.
+"""Measure how long the migrations after 1.6.1 take, and how long a caller of `delay()` waits meanwhile.
 
     python -m tools.postgres --durable run -- python -m tools.measure_upgrade --rows 1000000
 
@@ -16,9 +16,9 @@ from contextlib import contextmanager
 import django
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 LAST_OF_VERSION_1 = "0002_auto_20200721_0300"
-OURS = ("0003_version_2", "0004_version_2_indexes")
 
 # What 1.6.1's ORM writes, and no more: its columns, with `extra` as its counters leave it.
 FILL = """
@@ -53,9 +53,9 @@ def main() -> int:
         _ask(FILL, rows)
         _ask("VACUUM ANALYZE django_partisan_task")
         print(f"{rows:,} rows, {_size()} MiB with indexes, PostgreSQL {_version()}")
-        for name in OURS:
+        for name in _not_applied():
             seconds, longest = _migrate(name)
-            print(f"{name}: {seconds:.1f} s; the longest insert of version 1 meanwhile took {longest:.1f} s")
+            print(f"{name}: {seconds:.2f} s; the longest insert of version 1 meanwhile took {longest:.2f} s")
         print(f"{_size()} MiB with indexes afterwards")
     return 0
 
@@ -74,6 +74,12 @@ def _database_of_its_own() -> Iterator[None]:
         connection.settings_dict["NAME"] = before
         _ask(f"DROP DATABASE {name} WITH (FORCE)")
         connection.close()
+
+
+def _not_applied() -> list[str]:
+    executor = MigrationExecutor(connection)
+    targets = executor.loader.graph.leaf_nodes("django_partisan")
+    return [migration.name for migration, _ in executor.migration_plan(targets)]
 
 
 def _migrate(name: str) -> tuple[float, float]:

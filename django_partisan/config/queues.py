@@ -22,9 +22,8 @@ from django_partisan.config.problems import (
 )
 from django_partisan.config.validation import BOOLEAN, Setting, integer, or_none, seconds
 from django_partisan.exceptions import UnknownQueue, WrongSetting
-
-DEFAULT_QUEUE: Final = "default"
-QUEUE_NAME_MAX_LENGTH: Final = 50
+from django_partisan.names import DEFAULT_QUEUE as DEFAULT_QUEUE
+from django_partisan.names import QUEUE_NAME_MAX_LENGTH
 
 
 def usable_cores() -> int:

@@ -14,9 +14,11 @@ from django_partisan.sql.connection import execute, fetch_all
 CHANNEL: Final = "django_partisan"
 """The channel of NOTIFY; the payload is the queue's name."""
 
+# The columns from ``history`` on are empty in a new row: they are not fetched, which every call would pay.
 _FIELDS: Final = [field.attname for field in Task._meta.concrete_fields]
-_COLUMNS: Final = ", ".join(str(field.column) for field in Task._meta.concrete_fields)
-_IS_JSON: Final = [name in ("arguments", "extra", "context") for name in _FIELDS]
+_FETCHED: Final = _FIELDS[: _FIELDS.index("history")]
+_EMPTY: Final = [0 if name == "takeovers" else None for name in _FIELDS[len(_FETCHED) :]]
+_JSON: Final = [_FETCHED.index(name) for name in ("arguments", "extra", "context")]
 
 
 class NewTask(NamedTuple):
@@ -56,7 +58,7 @@ _INSERT_ONE = f"""
                 coalesce(%s::timestamptz, {_NOW}), coalesce(%s::timestamptz <= {_NOW}, true),
                 %s::jsonb, %s::jsonb, %s::uuid)
         {_OR_LOCK_TWIN}
-        RETURNING xmax = 0, {_COLUMNS}
+        RETURNING xmax = 0, {", ".join(_FETCHED)}
     )
     SELECT *, CASE WHEN EXISTS ({_SLEEPING}) THEN pg_notify('{CHANNEL}', %s) END FROM enqueued
 """
@@ -66,12 +68,13 @@ def insert_task(connection: BaseDatabaseWrapper, new: NewTask) -> tuple[Task, bo
     """Insert one task, or lock its waiting twin; return the row and whether it is new."""
     queue, processor, priority, after, arguments, context, key = new
     parameters = (queue, processor, priority, after, after, arguments, context, key, queue, queue)
-    inserted, *values = fetch_all(connection, _INSERT_ONE, parameters)[0]
-    decoded = [
-        json.loads(value) if is_json and value is not None else value
-        for is_json, value in zip(_IS_JSON, values, strict=False)  # the last value is pg_notify's nothing
-    ]
-    return Task.from_db(connection.alias, _FIELDS, decoded), inserted
+    inserted, *values, _notified = fetch_all(connection, _INSERT_ONE, parameters)[0]
+    for place in _JSON:
+        if values[place] is not None:
+            values[place] = json.loads(values[place])
+    if inserted:
+        values += _EMPTY  # those of a duplicate Django loads when they are read
+    return Task.from_db(connection.alias, _FETCHED, values), inserted
 
 
 def insert_tasks(connection: BaseDatabaseWrapper, tasks: Sequence[NewTask]) -> list[tuple[int, bool]]:

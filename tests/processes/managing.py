@@ -42,14 +42,16 @@ def processes() -> Iterator[Process]:
 class ManagerProcess:
     """A ``start_partisan`` in a process group of its own."""
 
-    def __init__(self, options: tuple[str, ...], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, options: tuple[str, ...], environment: dict[str, str], folder: Path, tree: Path = ROOT
+    ) -> None:
         number = len(list(folder.glob("*.out")))
         self._out = folder / f"{number}.out"
         self._err = folder / f"{number}.err"
         command = [*MANAGE, "start_partisan", *options]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=out, stderr=err, start_new_session=True
+                command, cwd=tree, env=environment, stdout=out, stderr=err, start_new_session=True
             )
 
     @property
@@ -149,14 +151,18 @@ class Bench:
         database: dict[str, Any] | None = None,
         settings: dict[str, Any] | None = None,
         variables: dict[str, str] | None = None,
+        tree: Path = ROOT,
         **queue: Any,
     ) -> ManagerProcess:
-        """Start a manager; ``queue`` are settings of its queue, ``settings`` any others of Django."""
+        """Start a manager; ``queue`` are settings of its queue, ``settings`` any others of Django.
+
+        ``tree`` is the folder from which its code is imported.
+        """
         name = options[options.index("--queue-name") + 1] if "--queue-name" in options else "default"
         partisan = {"default": {}, name: {"WORKERS_COUNT": 2, **queue}}
         chosen = {"PARTISAN_CONFIG": partisan, **(settings or {})}
         environment = self.environment(database, chosen) | (variables or {})
-        manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder)
+        manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder, tree)
         self.managers.append(manager)
         return manager
 

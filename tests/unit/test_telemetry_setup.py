@@ -22,7 +22,7 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ManagerDraining, Snapshot
 from django_partisan.telemetry.setup import manager, worker
 from django_partisan.telemetry.setup.application import set_up_application
-from django_partisan.tracing import process
+from django_partisan.tracing import installation
 from tests.support.engine import config_of
 from tests.unit.logs.conftest import logging_as_it_was  # noqa: F401 - a fixture
 from tests.unit.metrics.certificates import Certificates
@@ -31,7 +31,7 @@ from tests.unit.metrics.certificates import Certificates
 @pytest.fixture(autouse=True)
 def process_as_it_was(logging_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """Keep what a test subscribes apart from what this process has subscribed."""
-    monkeypatch.setattr(process, "_subscriber", None)
+    monkeypatch.setattr(installation, "_subscriber", None)
 
 
 class Flushed(bus.Subscriber):

@@ -1,11 +1,14 @@
 """Questions about tasks in the words of the documentation."""
 
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import IntegrityError
 from django.utils import timezone
 
-from django_partisan.models import Task
+from django_partisan.models import Slot, Task
 from tests.support.rows import insert
 
 pytestmark = pytest.mark.django_db
@@ -39,12 +42,42 @@ def test_a_task_is_due_by_the_clock_of_the_database(monkeypatch):
     assert [task.pk for task in Task.objects.scheduled()] == [pk]
 
 
-def test_a_task_names_itself():
+def test_a_task_names_itself_and_has_the_status_values_of_version_1():
     task = insert()
 
     assert str(task) == f"Letter {task.pk} (new)"
-
-
-def test_the_status_values_are_those_of_version_1():
     assert [value for value, _ in Task.STATUS_CHOICES] == ["new", "in_process", "error", "finished"]
-    assert Task._meta.db_table == "django_partisan_task"
+
+
+def values(task: Task) -> dict[str, Any]:
+    return {field.attname: getattr(task, field.attname) for field in Task._meta.concrete_fields}
+
+
+def test_a_new_row_has_the_values_of_every_column_without_another_query(django_assert_num_queries):
+    with django_assert_num_queries(1):
+        new = values(insert())
+
+    assert new == values(Task.objects.get())
+
+
+def test_the_row_of_a_duplicate_has_the_values_that_features_gave_it():
+    key, moment = uuid4(), timezone.now()
+    pk = insert(key=key).pk
+    given = {"takeovers": 2, "timeout_seconds": 1.5, "expires_at": moment, "held": "limit", "worker": "w"}
+    given |= {"history": [{"attempt": 1}], "concurrency_key": key, "scheduled_for": moment}
+    Task.objects.filter(pk=pk).update(**given)
+
+    duplicate = values(insert(key=key))
+
+    assert duplicate == values(Task.objects.get())
+    assert duplicate.items() >= given.items()
+
+
+def test_a_slot_is_found_by_its_key_and_number_and_is_free_at_first():
+    key = uuid4()
+
+    Slot.objects.bulk_create(Slot(key=key, number=number) for number in range(2))
+
+    assert Slot.objects.get(pk=(key, 1)).task_id is None
+    with pytest.raises(IntegrityError):
+        Slot.objects.create(key=key, number=1)

@@ -95,7 +95,7 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
     with django_db_blocker.unblock(), pytest.raises(CannotStart) as refused:
         startup.demand_database()
 
-    assert "0001_initial, 0002_auto_20200721_0300, 0003_version_2, 0004_version_2_indexes" in str(
+    assert "0001_initial, 0002_auto_20200721_0300, 0003_version_2, 0006_feature_indexes, " in str(
         refused.value
     )
     assert str(refused.value).endswith("Run: manage.py migrate django_partisan --database elsewhere")
@@ -103,14 +103,14 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
 
 @pytest.mark.django_db
 def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
-    MigrationRecorder(connection).record_unapplied("django_partisan", "0004_version_2_indexes")
+    MigrationRecorder(connection).record_unapplied("django_partisan", "0006_feature_indexes")
 
     with pytest.raises(CommandError) as refused:
         call_command("start_partisan", once=True)
 
     assert refused.value.returncode == 1
     assert str(refused.value) == (
-        "Migrations of django_partisan are missing: 0004_version_2_indexes. "
+        "Migrations of django_partisan are missing: 0006_feature_indexes. "
         "Run: manage.py migrate django_partisan"
     )
 

@@ -68,14 +68,14 @@ def test_applied_migrations_are_fine():
 
 def test_a_missing_migration_is_an_error_with_the_command():
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0004_version_2_indexes")
+    recorder.record_unapplied("django_partisan", "0006_feature_indexes")
     try:
         finding = one("migrations")
     finally:
-        recorder.record_applied("django_partisan", "0004_version_2_indexes")
+        recorder.record_applied("django_partisan", "0006_feature_indexes")
 
     assert finding.status == ERROR
-    assert finding.message == "Migrations of django_partisan are missing: 0004_version_2_indexes."
+    assert finding.message == "Migrations of django_partisan are missing: 0006_feature_indexes."
     assert finding.cure == "Run: manage.py migrate django_partisan"
 
 

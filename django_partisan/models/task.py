@@ -1,18 +1,12 @@
-"""The two tables: tasks, and the managers that serve them.
+"""Tasks, and the questions a person asks of them."""
 
-Every statement of the hot path stands in ``django_partisan.sql``; here are the shape of the rows
-and the questions a person asks of them.
-"""
-
-import uuid
 from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from django_partisan.config.queues import DEFAULT_QUEUE, QUEUE_NAME_MAX_LENGTH
-from django_partisan.registry import PROCESSOR_NAME_MAX_LENGTH
+from django_partisan.names import DEFAULT_QUEUE, PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
 
 if TYPE_CHECKING:
     from typing import Self
@@ -87,6 +81,21 @@ class Task(models.Model):
     context = models.JSONField(null=True, help_text="Trace and log context of the enqueuer.")
     unique_key = models.UUIDField(null=True, help_text="Same for the same processor and arguments.")
 
+    # Added by 0005, under the same rule.
+    history = models.JSONField(null=True, help_text="Its runs that did not complete, and the last one.")
+    started_at = models.DateTimeField(null=True, help_text="When its last run started.")
+    worker = models.TextField(null=True)  # noqa: DJ001 - null means that no worker has run it
+    takeovers = models.SmallIntegerField(
+        db_default=0, help_text="Rescues that could not tell whether it was running."
+    )
+    timeout_seconds = models.FloatField(null=True, help_text="The time limit of one run.")
+    expires_at = models.DateTimeField(null=True, help_text="It does not start after this.")
+    held = models.TextField(null=True, help_text="Why it is set aside while it waits.")  # noqa: DJ001
+    unregistered_since = models.DateTimeField(null=True)
+    result = models.JSONField(null=True, help_text="What its run returned.")
+    scheduled_for = models.DateTimeField(null=True, help_text="The tick of the schedule that enqueued it.")
+    concurrency_key = models.UUIDField(null=True, help_text="Tasks of one key share its slots.")
+
     objects = TaskQuerySet.as_manager()
 
     class Meta:
@@ -115,6 +124,18 @@ class Task(models.Model):
                 name="partisan_task_error",
                 condition=models.Q(status="error"),
             ),
+            # Waiting tasks that are set aside, by reason and processor.
+            models.Index(
+                fields=["queue_name", "held", "processor_class", "priority", "id"],
+                name="partisan_task_held",
+                condition=models.Q(held__isnull=False),
+            ),
+            # The next task of a concurrency key whose slots were all taken.
+            models.Index(
+                fields=["concurrency_key", "priority", "id"],
+                name="partisan_task_limited",
+                condition=models.Q(held="limit"),
+            ),
         )
         constraints = (
             # A twin is a waiting task of the same processor and arguments.
@@ -127,26 +148,3 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.processor_class} {self.pk} ({self.status})"
-
-
-class ManagerLease(models.Model):
-    """One manager process: who it is, and until when it counts as alive."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
-    queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
-    host = models.TextField()
-    pid = models.IntegerField()
-    lock_name = models.UUIDField(
-        help_text="The file that this manager and its workers hold locked on their host."
-    )
-    lease_seconds = models.FloatField()
-    started_at = models.DateTimeField(db_default=Now())
-    heartbeat_at = models.DateTimeField(db_default=Now())
-    sleeping = models.BooleanField(db_default=False, help_text="Asks to be notified of new tasks.")
-
-    class Meta:
-        db_table = "django_partisan_manager"
-        verbose_name = "manager"
-
-    def __str__(self) -> str:
-        return f"{self.queue_name} at {self.host}:{self.pid}"

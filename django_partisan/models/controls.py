@@ -1,0 +1,74 @@
+# ruff: noqa: DJ008 - no page shows these rows
+"""What operators ask of managers, and what managers share with each other.
+
+The tables have no foreign keys to tasks. Tasks are deleted at a high rate, and each deletion would
+look into every table that refers to them. A row that names a deleted task has no effect.
+"""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
+
+
+class CancelRequest(models.Model):
+    """An operator's request that a running task ends."""
+
+    task_id = models.BigIntegerField(primary_key=True)
+    comment = models.TextField(db_default="")
+    requested_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "django_partisan_cancel_request"
+
+
+class Pause(models.Model):
+    """A queue, or one processor of it, of which no task starts."""
+
+    queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
+    processor_class = models.CharField(
+        max_length=PROCESSOR_NAME_MAX_LENGTH, db_default="", help_text="Empty for the whole queue."
+    )
+    until = models.DateTimeField(null=True, help_text="Empty until somebody resumes it.")
+    comment = models.TextField(db_default="")
+    by = models.TextField(db_default="", help_text="Who paused it.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["queue_name", "processor_class"], name="partisan_pause_once"),
+        )
+
+
+class Schedule(models.Model):
+    """A task that managers enqueue at given times."""
+
+    name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
+    definition = models.JSONField(help_text="The task, its arguments and its times.")
+    origin = models.TextField(help_text="Whether settings or a person defined it.")
+    fingerprint = models.TextField(db_default="", help_text="Changes with the definition.")
+    defined_at = models.DateTimeField(db_default=Now())
+    next_at = models.DateTimeField(null=True)
+    recent_ticks = models.JSONField(db_default=models.Value([], models.JSONField()))
+    totals = models.JSONField(db_default=models.Value({}, models.JSONField()))
+    error = models.TextField(db_default="", help_text="Why the last tick could not be enqueued.")
+    paused = models.BooleanField(db_default=False)
+    comment = models.TextField(db_default="")
+
+
+class Chore(models.Model):
+    """Periodic work that one manager does for all, such as pruning."""
+
+    name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
+    last_at = models.DateTimeField(null=True)
+    cursor = models.JSONField(null=True, help_text="Where the next pass continues.")
+
+
+class Slot(models.Model):
+    """One of the tasks of a concurrency key that may run at the same time."""
+
+    pk = models.CompositePrimaryKey("key", "number")
+    key = models.UUIDField()
+    number = models.IntegerField()
+    task_id = models.BigIntegerField(null=True, help_text="Empty while the slot is free.")
+    token = models.BigIntegerField(null=True, help_text="The claim under which its task runs.")
+    next_at = models.DateTimeField(null=True, help_text="When the slot may be used again.")

@@ -1,0 +1,87 @@
+"""Managers of the commit before the schema step and of this one share a migrated database."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from django_partisan.models import ManagerLease, Task
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+from tests.support.commands import ROOT
+from tests.support.waiting import wait_until
+
+from .managing import Bench, ManagerProcess
+
+BEFORE = "6bd1e30"
+"""The last commit that knows nothing of the migrations from 0005 on."""
+
+ENQUEUE = """
+import django_partisan
+from django_partisan.processor import bulk_delay
+from tests.app import partisan_tasks as processors
+bulk_delay(processors.Pass("old", number) for number in range(200))
+processors.Pass("old", 200).delay()
+print(django_partisan.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the code of ``BEFORE``, the package and what its processes need to start."""
+    folder = tmp_path_factory.mktemp("before")
+    command = f"git archive {BEFORE} django_partisan tests lab | tar x -C '{folder}'"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"git has no commit {BEFORE} here, as in a shallow clone: {done.stderr}")
+    return folder
+
+
+def enqueue(bench: Bench, tree: Path) -> None:
+    """Enqueue 201 tasks by the code of a folder; a manager with that folder imports it in the same way."""
+    command = [sys.executable, "-m", "tests.manage", "shell", "--verbosity=0", "--command", ENQUEUE]
+    variables = bench.environment(None, {})
+    done = subprocess.run(command, cwd=tree, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{tree}/django_partisan/__init__.py\n"), done.stderr
+
+
+def start(bench: Bench, tree: Path) -> ManagerProcess:
+    manager = bench.start(tree=tree, MAX_QUEUE_SIZE=10, MIN_QUEUE_SIZE=5, SLEEP_DELAY_SECONDS=0.5)
+    manager.wait_for("worker.ready", 2)
+    return manager
+
+
+@pytest.mark.parametrize("old_is_first", [True, False], ids=["old first", "new first"])
+def test_old_and_new_managers_run_each_task_once_and_rescue_each_others(
+    bench: Bench, before: Path, old_is_first: bool
+):
+    trees = [before, ROOT] if old_is_first else [ROOT, before]
+    first, second = [start(bench, tree) for tree in trees]
+    enqueue(bench, before)
+    bulk_delay(processors.Pass("new", number) for number in range(200))
+    processors.Pass("new", 200).delay()
+
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 402)
+
+    begun = bench.journal("begun")
+    assert len({line["id"] for line in begun}) == len(begun) == 402
+    for manager in (first, second):
+        assert set(manager.workers()) & {line["pid"] for line in begun}
+    assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
+
+    victims = set(first.workers())
+    held = bulk_delay(processors.Wait("gate", number) for number in range(40))  # more than one of them takes
+    bench.wait_for("begun", 402 + 4)
+    first.send_to_group(signal.SIGKILL)
+    second.wait_for("task.rescued", 2)
+    bench.open("gate")
+    wait_until(lambda: Task.objects.filter(status="finished").count() == 402 + 40)
+
+    runs = [line for line in bench.journal("begun") if line["id"] in held]
+    crashed = {line["id"] for line in runs if line["pid"] in victims}
+    assert set(Task.objects.filter(crashes=1).values_list("pk", flat=True)) == crashed
+    assert sorted(line["id"] for line in runs if line["pid"] not in victims) == held
+    assert second.stop() == 0
+    assert not ManagerLease.objects.exists()
