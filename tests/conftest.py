@@ -2,12 +2,15 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from django_partisan.telemetry import bus
+from tests.support import events, registry
+from tests.support.events import RecordedEvents
 from tools import postgres
 
 TESTS = Path(__file__).parent
@@ -37,6 +40,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier, the first folder below tests/."""
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
+
+
+@pytest.fixture
+def recorded_events() -> Iterator[RecordedEvents]:
+    """Record every event of the test."""
+    with events.subscribed(RecordedEvents()) as recorded:
+        yield recorded
+
+
+@pytest.fixture
+def no_subscribers() -> Iterator[None]:
+    """Take away the subscribers of the application, and after the test those of the test."""
+    with events.no_subscribers():
+        yield
+
+
+@pytest.fixture
+def own_registry() -> Iterator[None]:
+    """Give the test an empty registry of processors."""
+    with registry.empty_registry():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,9 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from .managing import Bench, bench_on_empty_tables, empty
+from tests.support.database import empty
+
+from .managing import Bench, bench_on_empty_tables
 
 
 @pytest.fixture

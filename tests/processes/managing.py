@@ -5,36 +5,16 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-from django.db import connection
+from typing import Any, NamedTuple
 
 from tests.app import journal
-
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 20.0
-T = TypeVar("T")
-
-
-def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "") -> T:
-    """Return the first true value of ``condition``; fail when it takes longer than ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.01)
-    return value
-
-
-def let_pass(seconds: float) -> None:
-    """Let time go by, where the length of a pause is what a test is about."""
-    until = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() >= until, seconds + 1)
+from tests.support.commands import MANAGE, ROOT, manage
+from tests.support.database import empty, this_database
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Process(NamedTuple):
@@ -66,7 +46,7 @@ class ManagerProcess:
         number = len(list(folder.glob("*.out")))
         self._out = folder / f"{number}.out"
         self._err = folder / f"{number}.err"
-        command = [sys.executable, "-m", "tests.manage", "start_partisan", *options]
+        command = [*MANAGE, "start_partisan", *options]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=out, stderr=err, start_new_session=True
@@ -192,6 +172,12 @@ class Bench:
             journal.FOLDER: str(self.folder),
         }
 
+    def manage(
+        self, *command: str, database: dict[str, Any] | None = None, **settings: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a management command to its end."""
+        return manage(*command, env=self.environment(database, settings))
+
     def ready(self, *options: str, **queue: Any) -> ManagerProcess:
         """Start a manager, and wait until every worker is ready."""
         manager = self.start(*options, **queue)
@@ -251,30 +237,3 @@ def bench_on_empty_tables(folder: Path) -> Iterator[Bench]:
     finally:
         made.destroy()
         empty(*TABLES)
-
-
-def empty(*tables: str) -> None:
-    """Empty tables, for everybody to see."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(tables)}")
-
-
-def manage(
-    bench: Bench, *command: str, database: dict[str, Any] | None = None, **settings: Any
-) -> subprocess.CompletedProcess[str]:
-    """Run a management command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "tests.manage", *command],
-        cwd=ROOT,
-        env=bench.environment(database, settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def this_database() -> dict[str, Any]:
-    """Return the settings that lead to the database of the test."""
-    keys = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
-    return {key: connection.settings_dict[key] for key in keys}

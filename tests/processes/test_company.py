@@ -7,8 +7,9 @@ from django.db import connection, transaction
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.waiting import wait_until
 
-from .managing import Bench, wait_until
+from .managing import Bench
 
 
 def finished() -> int:

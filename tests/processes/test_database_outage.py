@@ -13,10 +13,11 @@ from django.db import connection
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.database import is_asleep, sessions
+from tests.support.waiting import let_pass, wait_until
 from tools import database_url, postgres
 
-from .asking import is_asleep, sessions
-from .managing import Bench, let_pass, manage, wait_until
+from .managing import Bench
 
 
 class OwnDatabase:
@@ -63,7 +64,7 @@ def server() -> Iterator[postgres.Server]:
 @pytest.fixture
 def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
     made = OwnDatabase(server, Bench(tmp_path))
-    done = manage(made.bench, "migrate", "--run-syncdb", "-v0", database=made.settings)
+    done = made.bench.manage("migrate", "--run-syncdb", "-v0", database=made.settings)
     assert done.returncode == 0, done.stderr
     made.execute("TRUNCATE django_partisan_task, django_partisan_manager")
     yield made

@@ -8,8 +8,9 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
+from tests.support.waiting import wait_until
 
-from .managing import Bench, wait_until
+from .managing import Bench
 
 
 def kill(pid: int) -> None:

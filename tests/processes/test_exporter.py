@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.waiting import wait_until
 
-from .managing import Bench, ManagerProcess, wait_until
+from .managing import Bench, ManagerProcess
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 WAYS = ("complete", "postpone", "retry", "exhaust", "fail")

@@ -11,8 +11,9 @@ from django.db.models import Count, F, Sum
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.waiting import let_pass, wait_until
 
-from .managing import Bench, let_pass, wait_until
+from .managing import Bench
 
 WAYS = ("complete", "fail", "postpone", "retry", "exhaust")
 EACH = 2000

@@ -14,9 +14,10 @@ from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
+from tests.support.database import is_asleep
+from tests.support.waiting import let_pass, wait_until
 
-from .asking import is_asleep
-from .managing import Bench, let_pass, wait_until
+from .managing import Bench
 
 
 def finished() -> int:

@@ -14,8 +14,9 @@ from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
+from tests.support.waiting import wait_until
 
-from .managing import Bench, wait_until
+from .managing import Bench
 
 
 def outcome_of(processor: BaseTaskProcessor) -> Task:

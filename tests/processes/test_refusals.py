@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.database import this_database
+from tests.support.waiting import wait_until
 from tools import database_url, postgres
 
-from .managing import Bench, ManagerProcess, this_database, wait_until
+from .managing import Bench, ManagerProcess
 
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 

@@ -13,9 +13,11 @@ from django.utils import timezone
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.database import this_database
+from tests.support.waiting import wait_until
 from tools import database_url, postgres
 
-from .managing import Bench, manage, this_database, wait_until
+from .managing import Bench
 
 UTC = zone.utc
 
@@ -23,7 +25,7 @@ UTC = zone.utc
 def test_wait_for_database_waits_until_it_is_there(bench: Bench):
     with postgres.server() as server:
         database = database_url.parse(server.url)
-        assert manage(bench, "migrate", "--run-syncdb", "-v0", database=database).returncode == 0
+        assert bench.manage("migrate", "--run-syncdb", "-v0", database=database).returncode == 0
         server.stop()
         manager = bench.start("--once", "--wait-for-database", "20", database=database)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -148,7 +150,7 @@ def test_workers_that_preload_nothing_serve_as_well(bench: Bench):
 
 
 def test_help_teaches_the_options_the_signals_and_the_exit_codes(bench: Bench):
-    shown = manage(bench, "start_partisan", "--help").stdout
+    shown = bench.manage("start_partisan", "--help").stdout
 
     for text in (
         "--queue-name",

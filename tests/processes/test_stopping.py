@@ -9,9 +9,10 @@ import pytest
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.database import sessions
+from tests.support.waiting import let_pass, wait_until
 
-from .asking import sessions
-from .managing import Bench, ManagerProcess, let_pass, wait_until
+from .managing import Bench, ManagerProcess
 
 STOPPING = [signal.SIGTERM, signal.SIGINT]
 

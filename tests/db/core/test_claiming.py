@@ -23,7 +23,7 @@ from django_partisan.sql.claiming import (
     look_ahead,
     set_sleeping,
 )
-from tests.db.core.rows import claim_one, columns, insert, statuses
+from tests.support.rows import claim_one, columns, insert, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +54,7 @@ def test_a_claim_takes_no_more_than_its_limit_and_the_first_ones(manager):
 
 
 def test_a_claimed_task_is_in_process_and_names_its_manager_its_token_and_the_moment(manager):
-    task = insert(unique_key=uuid4())
+    task = insert(key=uuid4())
     one = manager()
 
     row = claim_one(one)

@@ -19,7 +19,7 @@ from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from django_partisan.sql.claiming import ID, claim
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
-from tests.db.core.rows import columns
+from tests.support.rows import columns
 
 pytestmark = pytest.mark.django_db
 

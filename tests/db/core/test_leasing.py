@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ID, TOKEN, claim
 from django_partisan.sql.leasing import adopt, beat, bury, keep, register, resign, unheard
-from tests.db.core.rows import columns, insert
+from tests.support.rows import columns, insert
 
 pytestmark = pytest.mark.django_db
 

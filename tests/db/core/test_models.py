@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from django_partisan.models import Task
-from tests.db.core.rows import insert
+from tests.support.rows import insert
 
 pytestmark = pytest.mark.django_db
 

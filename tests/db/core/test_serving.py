@@ -22,7 +22,7 @@ from django_partisan.management.commands import start_partisan
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, application_name, task_database
 from django_partisan.sql.enqueueing import wake
-from tests.db.core.rows import insert
+from tests.support.rows import insert
 
 ELSEWHERE = "elsewhere"
 PASSWORD = "do not tell"

@@ -11,7 +11,7 @@ from django.utils import timezone as django_timezone
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim
 from django_partisan.sql.settling import RowChange, apply_changes, release, settle_completed
-from tests.db.core.rows import claim_one, columns, insert, pairs, statuses
+from tests.support.rows import claim_one, columns, insert, pairs, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -215,9 +215,9 @@ def test_a_release_under_an_old_token_is_not_written(row):
 @pytest.mark.parametrize("give_back", ["postpone", "release"])
 def test_a_task_that_meets_a_twin_stays_in_the_table_and_gives_up_its_key(give_back, manager):
     key = uuid4()
-    first = insert(unique_key=key).pk
+    first = insert(key=key).pk
     row = claim_one(manager())
-    twin = insert(unique_key=key).pk
+    twin = insert(key=key).pk
 
     def write(keep_keys: bool) -> Any:
         if give_back == "release":
@@ -235,13 +235,13 @@ def test_a_task_that_meets_a_twin_stays_in_the_table_and_gives_up_its_key(give_b
 
 def test_a_task_that_meets_no_twin_keeps_its_key(manager):
     key = uuid4()
-    task = insert(unique_key=key)
+    task = insert(key=key)
     one = manager()
     release(connection, pairs([claim_one(one)]))
     apply_changes(connection, [outcome(claim_one(one), postpones=1)])
 
     assert columns(task.pk, "unique_key") == key
-    assert insert(unique_key=key).pk == task.pk
+    assert insert(key=key).pk == task.pk
 
 
 def test_times_are_those_of_the_database(row, monkeypatch):

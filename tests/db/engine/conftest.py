@@ -1,22 +1,15 @@
 """Registry and subscribers that last for one test."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from django_partisan import registry
-from django_partisan.telemetry import bus
-from tests.unit.engine.doubles import Heard
+from tests.support.events import RecordedEvents
 
 
 @pytest.fixture(autouse=True)
-def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_classes", {})
+def registry_as_it_was(own_registry: None) -> None:
+    pass
 
 
 @pytest.fixture
-def heard() -> Iterator[Heard]:
-    made = Heard()
-    bus.subscribe(made)
-    yield made
-    bus.unsubscribe(made)
+def heard(recorded_events: RecordedEvents) -> RecordedEvents:
+    return recorded_events

@@ -16,8 +16,8 @@ from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.engine.worker_spec import WorkerSpec
-from tests.unit.engine.doubles import FakeProcess
-from tests.unit.engine.stand_ins import PATIENCE_SECONDS, config_of, wait_until
+from tests.support.engine import FakeProcess, config_of
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 class ThreadAsProcess(FakeProcess):

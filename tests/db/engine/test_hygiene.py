@@ -14,7 +14,7 @@ from django_partisan.engine.worker import connections as cleaning
 from django_partisan.engine.worker.connections import Hygiene
 from django_partisan.sql.connection import execute, fetch_all
 from tests.app.models import Note
-from tests.unit.engine.stand_ins import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

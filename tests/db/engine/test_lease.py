@@ -16,8 +16,12 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, claim
 from django_partisan.sql.leasing import Orphan
-from tests.db.engine.rows import claimed, enqueue, manager_row, statuses
-from tests.unit.engine.stand_ins import LineByHand, config_of
+from tests.support.engine import FakeDatabaseThread as LineByHand
+from tests.support.engine import config_of
+from tests.support.rows import claimed
+from tests.support.rows import insert_many as enqueue
+from tests.support.rows import register_manager as manager_row
+from tests.support.rows import statuses_of as statuses
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from django_partisan.engine.manager.loop_calls import Wakeup
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import queues_notified
-from tests.unit.engine.stand_ins import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

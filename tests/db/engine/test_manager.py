@@ -35,8 +35,9 @@ from django_partisan.telemetry.events import (
     TasksReleased,
 )
 from tests.db.engine.office import Office, ThreadStarter
-from tests.db.engine.rows import enqueue, statuses
-from tests.unit.engine.stand_ins import PATIENCE_SECONDS
+from tests.support.rows import insert_many as enqueue
+from tests.support.rows import statuses_of as statuses
+from tests.support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

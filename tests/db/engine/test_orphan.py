@@ -13,8 +13,9 @@ from django_partisan.engine.worker.manager_lost import settle_as_orphan
 from django_partisan.models import ManagerLease
 from django_partisan.sql.claiming import ID, TOKEN
 from django_partisan.sql.settling import RowChange
-from tests.db.engine.rows import claimed, statuses
-from tests.unit.engine.stand_ins import config_of
+from tests.support.engine import config_of
+from tests.support.rows import claimed
+from tests.support.rows import statuses_of as statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

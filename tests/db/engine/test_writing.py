@@ -12,7 +12,9 @@ from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
-from tests.db.engine.rows import claimed, enqueue, statuses
+from tests.support.rows import claimed
+from tests.support.rows import insert_many as enqueue
+from tests.support.rows import statuses_of as statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

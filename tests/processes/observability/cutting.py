@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from tests.processes.managing import this_database
+from tests.support.database import this_database
 
 HOST = "127.0.0.1"
 _POLL_SECONDS = 0.02

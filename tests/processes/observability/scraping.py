@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 from prometheus_client.openmetrics import parser
 from prometheus_client.samples import Exemplar
 
-from tests.processes.managing import ManagerProcess, wait_until
+from tests.processes.managing import ManagerProcess
+from tests.support.waiting import wait_until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TEXT = "text/plain; version=0.0.4"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.managing import ROOT
 from tests.processes.observability.scraping import Scrape
+from tests.support.commands import ROOT
 
 WITHOUT_EXPORTER = """
 import runpy, sys

@@ -11,11 +11,12 @@ import pytest
 from django.db import connection
 
 from django_partisan.models import ManagerLease, Task
-from tests.processes.managing import ManagerProcess, wait_until
+from tests.processes.managing import ManagerProcess
 from tests.processes.observability.cutting import Wire
 from tests.processes.observability.lines import BY_ACTION, checked
 from tests.processes.observability.scraping import scrape
 from tests.processes.observability.watching import Watching, enqueue, enqueue_each, wait_until_done
+from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink
 
 OF_TASKS = {

@@ -11,11 +11,12 @@ from django.db import connection, transaction
 
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
-from tests.processes.managing import this_database, wait_until
 from tests.processes.observability.cutting import Wire
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import Answer, Scrape, address_of, get, scrape, scrape_until
 from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+from tests.support.database import this_database
+from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink
 
 SHIFT_SECONDS = 3600

@@ -15,9 +15,10 @@ from django.db.models import Count, Q, Sum
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
-from tests.processes.managing import Bench, ManagerProcess, processes, wait_until
+from tests.processes.managing import Bench, ManagerProcess, processes
 from tests.processes.observability.scraping import TEXT, Scrape, address_of, get, growing, scrape
 from tests.processes.observability.watching import Watching, wait_until_done
+from tests.support.waiting import wait_until
 
 TASKS = 10_000
 SCRAPES = 100

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from django_partisan.models import Task
-from tests.processes.managing import wait_until
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import Scrape, address_of, get, scrape_until
 from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink
 
 TASKS = 50

@@ -1,9 +1,9 @@
 """What users see and measure of their own tasks: measures, log lines, signals."""
 
-from tests.processes.managing import wait_until
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import scrape, scrape_until
 from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+from tests.support.waiting import wait_until
 
 OF_TASK = {"queue": "default", "processor": "Measured"}
 

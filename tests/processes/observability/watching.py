@@ -8,8 +8,9 @@ from typing import Any
 
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
-from tests.processes.managing import ROOT, Bench, ManagerProcess
+from tests.processes.managing import Bench, ManagerProcess
 from tests.settings import INSTALLED_APPS
+from tests.support.commands import ROOT
 
 APPS = [*INSTALLED_APPS, "tests.processes.observability.watched"]
 UNFINISHED = ("new", "in_process")

@@ -1,27 +1,13 @@
 """Registry and subscribers as they were before each test."""
 
-from collections.abc import Iterator
-
 import pytest
-
-from django_partisan import registry
-from django_partisan.telemetry import bus
 
 
 @pytest.fixture(autouse=True)
-def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_classes", {})
+def registry_as_it_was(own_registry: None) -> None:
+    pass
 
 
 @pytest.fixture
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(bus, "_subscribers", [])
-    monkeypatch.setattr(bus, "_told", set())
-    counted = bus.swallowed.copy()
-    bus.swallowed.clear()
-    bus.refresh()
-    yield
-    monkeypatch.undo()
-    bus.swallowed.clear()
-    bus.swallowed.update(counted)
-    bus.refresh()
+def nobody_listens(no_subscribers: None) -> None:
+    pass

@@ -10,17 +10,14 @@ from typing import Any
 import pytest
 
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.telemetry import bus
-from tests.unit.engine.doubles import FakeWorker, Heard
+from tests.support.engine import FakeWorker
+from tests.support.events import RecordedEvents
 
 
 @pytest.fixture
-def heard() -> Iterator[Heard]:
+def heard(recorded_events: RecordedEvents) -> RecordedEvents:
     """Listen to all that is told during a test."""
-    listener = Heard()
-    bus.subscribe(listener)
-    yield listener
-    bus.unsubscribe(listener)
+    return recorded_events
 
 
 @pytest.fixture

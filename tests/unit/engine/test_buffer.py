@@ -6,7 +6,7 @@ import pytest
 
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.sql.claiming import ID, PRIORITY, PROCESSOR, TaskRow
-from tests.unit.engine.doubles import row
+from tests.support.rows import task_row as row
 
 
 def _order(task: TaskRow) -> tuple[int, int]:

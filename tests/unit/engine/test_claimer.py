@@ -19,7 +19,9 @@ from django_partisan.telemetry.events import (
     DatabaseRestored,
     TasksClaimed,
 )
-from tests.unit.engine.stand_ins import LineByHand, config_of, task
+from tests.support.engine import FakeDatabaseThread as LineByHand
+from tests.support.engine import config_of
+from tests.support.rows import task_row as task
 
 AWAY = OperationalError("the server closed the connection")
 NOTHING = Ahead(0, False, None)

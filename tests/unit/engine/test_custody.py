@@ -15,7 +15,12 @@ from django_partisan.sql.claiming import ID
 from django_partisan.sql.leasing import Orphan
 from django_partisan.sql.settling import STATUS_NEW, RowChange
 from django_partisan.telemetry.events import TaskClaimLost, TaskRescued
-from tests.unit.engine.doubles import FakeWorker, Heard, Ledger, Staged, config, report, row
+from tests.support.engine import FakeWorker, report
+from tests.support.engine import PoolHarness as Staged
+from tests.support.engine import SettlerHarness as Ledger
+from tests.support.engine import config_of as config
+from tests.support.events import RecordedEvents as Heard
+from tests.support.rows import task_row as row
 
 TINY = {"Letter": (1000, 0.001)}
 """What a worker reports of runs that took no time."""
@@ -129,7 +134,7 @@ def test_an_outcome_goes_to_the_settler_and_the_task_leaves_its_worker(scene: Sc
     postponed = RowChange(2, 1, STATUS_NEW, 5.0, postpones=1)
 
     scene.workers[0].says(
-        report([1, 99], changes=[tuple(postponed)], claims_lost=[3], settled=[4], telemetry=[("heard", 7)])
+        report([1, 99], changes=[tuple(postponed)], claims_lost=[3], settled=[4], telemetry=[("recorded", 7)])
     )
     scene.staged.turn()
 

@@ -33,8 +33,9 @@ from django_partisan.telemetry.events import (
     TaskRetried,
     TaskStarted,
 )
-from tests.unit.engine.doubles import Heard
-from tests.unit.engine.stand_ins import config_of, task
+from tests.support.engine import config_of
+from tests.support.events import RecordedEvents as Heard
+from tests.support.rows import task_row as task
 
 mood: ContextVar[str] = ContextVar("mood", default="calm")
 

@@ -22,7 +22,8 @@ from django_partisan.engine.manager.worker_process import READY, STARTING, Worke
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.worker.worker import REPORT_EVERY_SECONDS
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
-from tests.unit.engine.doubles import FakeWorker, row
+from tests.support.engine import FakeWorker
+from tests.support.rows import task_row as row
 
 TINY, SHORT, LONG, UNKNOWN = "Tiny", "Short", "Long", "Unknown"
 

@@ -9,7 +9,8 @@ import pytest
 
 from django_partisan.engine.pipe import Broken, ManagerEnd, WorkerEnd
 from django_partisan.engine.worker.prefetch import Inbox
-from tests.unit.engine.stand_ins import task, wait_until
+from tests.support.rows import task_row as task
+from tests.support.waiting import wait_until
 
 
 class Side:

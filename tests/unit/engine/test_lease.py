@@ -14,7 +14,9 @@ from django_partisan.engine.manager.lease import Beaten, Lease
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.leasing import Colleague, Orphan
 from django_partisan.telemetry.events import LeaseLost
-from tests.unit.engine.stand_ins import LineByHand, config_of, task
+from tests.support.engine import FakeDatabaseThread as LineByHand
+from tests.support.engine import config_of
+from tests.support.rows import task_row as task
 
 AWAY = OperationalError("the server closed the connection")
 ALIVE = Beaten(True, [], [])

@@ -28,7 +28,10 @@ from django_partisan.telemetry.events import (
     WorkerStarted,
     WorkerStartFailed,
 )
-from tests.unit.engine.doubles import NO_PID, FakeWorker, Heard, Staged, report, row
+from tests.support.engine import NO_PID, FakeWorker, report
+from tests.support.engine import PoolHarness as Staged
+from tests.support.events import RecordedEvents as Heard
+from tests.support.rows import task_row as row
 
 NEVER = float("inf")
 
@@ -350,7 +353,7 @@ def test_a_recycled_worker_is_replaced_while_it_still_flushes(
     assert [(spec.slot, spec.generation) for spec in staged.starter.asked[2:]] == [(1, 3)]
     staged.begins(staged.starter.workers[2], 77)
 
-    old.says(Flushed([("heard", "last figures")], 4096))
+    old.says(Flushed([("recorded", "last figures")], 4096))
     old.exits(0)
     staged.turn()
     staged.turn()

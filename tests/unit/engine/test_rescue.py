@@ -17,7 +17,10 @@ from django_partisan.telemetry.events import (
     TaskFailed,
     TaskRescued,
 )
-from tests.unit.engine.doubles import Heard, Ledger, config, row
+from tests.support.engine import SettlerHarness as Ledger
+from tests.support.engine import config_of as config
+from tests.support.events import RecordedEvents as Heard
+from tests.support.rows import task_row as row
 
 MAX_CRASHES = 3
 

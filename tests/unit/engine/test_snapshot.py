@@ -14,7 +14,11 @@ from django_partisan.engine.manager.shutdown import Shutdown
 from django_partisan.engine.manager.snapshot import Snapshots
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Retiring
-from tests.unit.engine.doubles import NO_PID, Ledger, Staged, config, row
+from tests.support.engine import NO_PID
+from tests.support.engine import PoolHarness as Staged
+from tests.support.engine import SettlerHarness as Ledger
+from tests.support.engine import config_of as config
+from tests.support.rows import task_row as row
 
 if TYPE_CHECKING:
     from django_partisan.engine.manager.manager import Manager
@@ -24,7 +28,7 @@ class StandIn(SimpleNamespace):
     """What a snapshot asks of a manager, with the real parts where they are cheap."""
 
     def __init__(self, presence: PresenceFile) -> None:
-        settings, shutdown, ledger = config(max_queue_size=33), Shutdown(None), Ledger()
+        settings, shutdown, ledger = config(workers_count=2, max_queue_size=33), Shutdown(None), Ledger()
         custody = Custody(settings, ledger.settler, shutdown, presence)
         self.staged = Staged(custody, presence, slots=2)
         super().__init__(

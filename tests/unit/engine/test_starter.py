@@ -25,8 +25,8 @@ from django_partisan.engine.pipe import Broken
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker.worker import FLUSHED, READY, RETIRING
 from django_partisan.exceptions import CannotStart
-from tests.unit.engine.doubles import FakeWorker, spec_of
-from tests.unit.engine.stand_ins import wait_until
+from tests.support.engine import FakeWorker, spec_of
+from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 30.0
 

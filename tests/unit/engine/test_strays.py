@@ -1,7 +1,7 @@
 """Strays: no task runs twice at the same time in one manager, whoever holds its claim."""
 
 from django_partisan.engine.manager.strays import Strays
-from tests.unit.engine.doubles import row
+from tests.support.rows import task_row as row
 
 
 def test_without_strays_all_run_and_all_are_ours():

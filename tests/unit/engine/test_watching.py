@@ -16,7 +16,7 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Snapshot
 from django_partisan.telemetry.setup import manager as watching
 from django_partisan.telemetry.setup import worker as watching_worker
-from tests.unit.engine.stand_ins import config_of
+from tests.support.engine import config_of
 
 
 def spellings(name: str) -> list[str]:

@@ -23,7 +23,9 @@ from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import RunsCompleted, TelemetryFlushTimedOut, TransactionLeftOpen
-from tests.unit.engine.stand_ins import config_of, task, wait_until
+from tests.support.engine import config_of
+from tests.support.rows import task_row as task
+from tests.support.waiting import wait_until
 
 subscribed: list[tuple[Any, ...]] = []
 

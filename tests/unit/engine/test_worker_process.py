@@ -18,7 +18,8 @@ from django_partisan.engine.manager.worker_process import (
     WorkerProcess,
 )
 from django_partisan.engine.pipe import ManagerEnd
-from tests.unit.engine.doubles import NO_PID, FakeWorker, row
+from tests.support.engine import NO_PID, FakeWorker
+from tests.support.rows import task_row as row
 
 MakeWorker = Callable[..., FakeWorker]
 

@@ -1,4 +1,4 @@
-"""Rows, and stand-ins for what a test does not want to be real: processes, the starter, a line."""
+"""Engine doubles: database thread, processes, workers, their starter; a pool and a settler to test with."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, cast
 
@@ -21,31 +21,19 @@ from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Ready, Report
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.sql.claiming import TaskRow
-from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import Event
 
 NO_PID: Final = 2**22 + 1
 """No process has it: the largest that Linux gives is one less."""
 
 
-def row(
-    task_id: int,
-    processor: str = "Letter",
-    priority: int = 10,
-    token: int = 1,
-    attempts: int = 0,
-    crashes: int = 0,
-) -> TaskRow:
-    return (task_id, processor, "{}", priority, attempts, 0, 0, crashes, 0.0, None, token)
-
-
-def config(**changes: Any) -> QueueConfig:
-    return replace(queue_config(workers_count=2), **changes)
+def config_of(**values: Any) -> QueueConfig:
+    """Return the settings of the default queue, with one worker unless told otherwise."""
+    return queue_config(**{"workers_count": 1, **values})
 
 
 def spec_of(slot: int, generation: int) -> WorkerSpec:
-    return WorkerSpec(config(), "", slot, generation, os.getpid(), None, 1.0)
+    """Make the spec of a worker that a test starts."""
+    return WorkerSpec(config_of(), "", slot, generation, os.getpid(), None, 1.0)
 
 
 def report(completed: list[int], **more: Any) -> Report:
@@ -54,24 +42,35 @@ def report(completed: list[int], **more: Any) -> Report:
     return empty._replace(**more)
 
 
-class Heard(Subscriber):
-    """Keep the events that were told and the values that came up."""
-
-    name = "heard"
+class FakeDatabaseThread(Line):
+    """Make no calls: the test sees each and answers it."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.absorbed: list[tuple[int, Any]] = []
+        self.calls: list[tuple[Call, Done]] = []
+        self.pending = 0
 
-    def handle(self, event: Event) -> None:
-        self.events.append(event)
+    def submit(self, call: Call, done: Done) -> None:
+        self.pending += 1
+        self.calls.append((call, done))
 
-    def absorb(self, slot: int, value: Any) -> None:
-        self.absorbed.append((slot, value))
+    @property
+    def call(self) -> Any:
+        """The call under way."""
+        return self.calls[0][0]
 
-    def of(self, kind: type[Event]) -> list[Any]:
-        """Return the events of one kind."""
-        return [event for event in self.events if type(event) is kind]
+    @property
+    def asked(self) -> str | None:
+        """The name of the function under way, if any."""
+        if not self.calls:
+            return None
+        call = self.call
+        return str(call.func.__name__ if isinstance(call, partial) else call.__name__)
+
+    def answer(self, result: Any) -> None:
+        """End the call under way."""
+        _, done = self.calls.pop(0)
+        self.pending -= 1
+        done(result)
 
 
 class FakeProcess:
@@ -168,7 +167,7 @@ class FakeStarter:
             call()
 
 
-class Staged:
+class PoolHarness:
     """A pool with a real selector, a real presence file, and fake workers."""
 
     def __init__(self, owner: PoolOwner, presence: PresenceFile, slots: int) -> None:
@@ -210,29 +209,17 @@ class Staged:
         self.selector.close()
 
 
-class FakeLine:
-    """Keep the calls instead of making them."""
+class SettlerHarness:
+    """A real settler, and the batch that it would write."""
 
-    def __init__(self) -> None:
-        self.busy = False
-        self.calls: list[tuple[Call, Done]] = []
-
-    def submit(self, call: Call, done: Done) -> None:
-        self.calls.append((call, done))
-
-
-class Ledger:
-    """A real settler, and what it would write."""
-
-    def __init__(self, **changes: Any) -> None:
-        self._line = FakeLine()
-        self.settler = Settler(config(**changes), cast(Line, self._line), lambda seconds: None)
+    def __init__(self, **values: Any) -> None:
+        self._thread = FakeDatabaseThread()
+        self.settler = Settler(config_of(**values), self._thread, lambda seconds: None)
 
     def written(self) -> Batch:
         """Return what gathered, as the batch that would be written."""
         self.settler.turn(time.monotonic())
-        if not self._line.calls:
+        if not self._thread.calls:
             return Batch([], [], [])
-        call: Any = self._line.calls[-1][0]
-        batch: Batch = call.keywords["batch"]
+        batch: Batch = self._thread.call.keywords["batch"]
         return batch

@@ -1,0 +1,30 @@
+"""Run ``manage.py`` and other Python programs of the checkout in processes of their own."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MANAGE = (sys.executable, "-m", "tests.manage")
+"""The command line of ``manage.py`` on the tests' settings; its working directory is ``ROOT``."""
+
+
+def python(
+    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    """Run Python in the checkout to its end, without a terminal; the result has both outputs as text."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def manage(*command: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a management command to its end; ``env`` has all variables, or those of the test if ``None``."""
+    return python("-m", "tests.manage", *command, env=env)

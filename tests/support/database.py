@@ -1,0 +1,39 @@
+"""The database of the tests, as other processes reach it and as PostgreSQL sees it."""
+
+from typing import Any
+
+from django.db import connection
+
+
+def this_database() -> dict[str, Any]:
+    """Return the settings that lead to the database of the test."""
+    keys = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+    return {key: connection.settings_dict[key] for key in keys}
+
+
+def empty(*tables: str) -> None:
+    """Empty tables and commit."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(tables)}")
+
+
+def first_value(statement: str) -> Any:
+    """Return the first column of the first row that a statement returns."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchone()[0]
+
+
+def is_asleep() -> bool:
+    """Return whether every manager has said that it wants to be notified."""
+    return bool(first_value("SELECT bool_and(sleeping) FROM django_partisan_manager"))
+
+
+def sessions() -> int:
+    """Return how many connections of managers and workers PostgreSQL has."""
+    return int(
+        first_value(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND starts_with(application_name, 'django_partisan')"
+        )
+    )

@@ -1,0 +1,64 @@
+"""A subscriber that records events, and a bus without subscribers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import Event
+
+S = TypeVar("S", bound=Subscriber)
+
+
+class RecordedEvents(Subscriber):
+    """Keep every event and every value that came up from a worker; have ``carried`` stored with tasks."""
+
+    name = "recorded"
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.absorbed: list[tuple[int, Any]] = []
+        self.carried: dict[str, str] = {}
+
+    def handle(self, event: Event) -> None:
+        self.events.append(event)
+
+    def absorb(self, slot: int, value: Any) -> None:
+        self.absorbed.append((slot, value))
+
+    def headers(self) -> dict[str, str]:
+        return self.carried
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        """Return the events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@contextmanager
+def subscribed(subscriber: S) -> Iterator[S]:
+    """Have a subscriber receive events for the length of a ``with``."""
+    bus.subscribe(subscriber)
+    try:
+        yield subscriber
+    finally:
+        bus.unsubscribe(subscriber)
+
+
+@contextmanager
+def no_subscribers() -> Iterator[None]:
+    """Take every subscriber away for the length of a ``with``; those of the test go at its end."""
+    before = bus.subscribers()
+    _exchange(())
+    bus._told.clear()
+    try:
+        yield
+    finally:
+        _exchange(before)
+
+
+def _exchange(new: tuple[Subscriber, ...]) -> None:
+    for subscriber in bus.subscribers():
+        bus.unsubscribe(subscriber)
+    for subscriber in new:
+        bus.subscribe(subscriber)

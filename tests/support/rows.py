@@ -1,0 +1,102 @@
+"""Tasks and managers: rows in the tables, and claimed rows as a claim returns them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connection as of_the_test
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.models import Task
+from django_partisan.sql import leasing
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim
+from django_partisan.sql.enqueueing import NewTask, insert_task
+
+ARGUMENTS = '{"args":[],"kwargs":{}}'
+
+
+def task_row(
+    task_id: int,
+    processor: str = "Letter",
+    *,
+    arguments: str = ARGUMENTS,
+    priority: int = 10,
+    attempts: int = 0,
+    retries: int = 0,
+    postpones: int = 0,
+    crashes: int = 0,
+    wait: float = 0.0,
+    context: str | None = None,
+    token: int = 1,
+) -> TaskRow:
+    """Return a claimed row without a database."""
+    counts = (attempts, retries, postpones, crashes)
+    return (task_id, processor, arguments, priority, *counts, wait, context, token)
+
+
+def insert(
+    queue: str = "default",
+    priority: int = 10,
+    execute_after: datetime | None = None,
+    key: UUID | None = None,
+    context: str | None = None,
+    connection: BaseDatabaseWrapper = of_the_test,
+    processor: str = "Letter",
+    arguments: str = ARGUMENTS,
+) -> Task:
+    """Insert a task as ``delay()`` does."""
+    new = NewTask(queue, processor, priority, execute_after, arguments, context, key)
+    return insert_task(connection, new)[0]
+
+
+def insert_many(number: int = 1, processor: str = "Letter", **task: Any) -> list[int]:
+    """Insert tasks, with arguments as of ``insert``; return their ids."""
+    return [insert(processor=processor, **task).pk for _ in range(number)]
+
+
+def register_manager(
+    queue: str = "default",
+    connection: BaseDatabaseWrapper = of_the_test,
+    lease_seconds: float = 30,
+    host: str = "elsewhere",
+    lock_name: UUID | None = None,
+) -> UUID:
+    """Insert a manager's row; return the manager's id."""
+    identity = uuid4()
+    leasing.register(connection, identity, queue, host, 17, lock_name or uuid4(), lease_seconds)
+    return identity
+
+
+def claimed(number: int = 1, manager: UUID | None = None, **task: Any) -> list[TaskRow]:
+    """Insert tasks, with arguments as of ``insert``, and claim them."""
+    insert_many(number, **task)
+    return claim(of_the_test, task.get("queue", "default"), manager or register_manager(), number)
+
+
+def claim_one(manager: UUID, queue: str = "default") -> TaskRow:
+    """Claim the one task that is due."""
+    [row] = claim(of_the_test, queue, manager, 2)
+    return row
+
+
+def pairs(rows: Sequence[TaskRow]) -> list[tuple[int, int]]:
+    """Return id and claim token of each row."""
+    return [(row[ID], row[TOKEN]) for row in rows]
+
+
+def columns(task_id: int, *names: str) -> Any:
+    """Return the columns of a row as they are now; of one name, its value."""
+    values = Task.objects.values_list(*names).get(pk=task_id)
+    return values[0] if len(names) == 1 else values
+
+
+def statuses() -> dict[int, str]:
+    """Return the status of every row by its id."""
+    return dict(Task.objects.values_list("id", "status"))
+
+
+def statuses_of(*ids: int) -> list[str | None]:
+    """Return the status of each task, ``None`` for one that no longer exists."""
+    found = statuses()
+    return [found.get(task_id) for task_id in ids]
