@@ -30,20 +30,15 @@ from django.utils import timezone
 
 from django_partisan import arguments
 from django_partisan.config.queues import DEFAULT_QUEUE, queue_config
-from django_partisan.engine.worker.executor import COMPLETED as RETURNED
-from django_partisan.engine.worker.executor import SETTLED, Executor
+from django_partisan.engine.worker.executor import Executor
+from django_partisan.engine.worker.run_result import CLAIM_LOST, RAN
 from django_partisan.models import Task
+from django_partisan.outcomes import POSTPONED, RETRIED
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
-from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, settle_completed
+from django_partisan.sql.settling import RowChange, apply_changes, settle_completed
 from django_partisan.telemetry.events import ErrorInfo
-
-COMPLETED: Final = "completed"
-POSTPONED: Final = "postponed"
-RETRIED: Final = "retried"
-FAILED: Final = "failed"
-CLAIM_LOST: Final = "claim_lost"
 
 RUNS_MAX: Final = 1000
 _ALL_ROWS: Final = 2**31 - 1
@@ -122,23 +117,34 @@ class _Stage:
 
     def run(self, row: TaskRow) -> Ran:
         with _errors_contained(self._connection):
-            outcome = self._executor.execute(row)
-        if outcome == RETURNED:
+            result = self._executor.execute(row)
+        lost: list[int] = []
+        if result is RAN:
             pairs = [(row[ID], row[TOKEN])]
             lost = settle_completed(self._connection, pairs, self._config.delete_tasks_on_complete)
-            return _ran(row, CLAIM_LOST if lost else COMPLETED)
-        if outcome == SETTLED:
-            return _ran(row, COMPLETED)
-        if isinstance(outcome, str) or self._settle(outcome):
-            return _ran(row, CLAIM_LOST)
-        return _ran(row, *_told(outcome))
+        elif result.change is not None:
+            lost = self._settle(result.change)
+        args, kwargs = arguments.decode(row[ARGUMENTS])
+        if lost:
+            return Ran(row[ID], row[PROCESSOR], args, kwargs, CLAIM_LOST)
+        runs_again = result.outcome in (POSTPONED, RETRIED)
+        return Ran(
+            row[ID],
+            row[PROCESSOR],
+            args,
+            kwargs,
+            result.outcome,
+            result.delay_seconds if runs_again else None,
+            result.reason or None,
+            result.error,
+        )
 
-    def _settle(self, outcome: RowChange) -> list[int]:
+    def _settle(self, change: RowChange) -> list[int]:
         try:
             with transaction.atomic(using=self._connection.alias):
-                return apply_changes(self._connection, [outcome])
-        except IntegrityError:  # it waits again and meets a twin: both stay, and it gives up its key
-            return apply_changes(self._connection, [outcome], keep_keys=False)
+                return apply_changes(self._connection, [change])
+        except IntegrityError:  # it waits again and meets a duplicate: both stay, and it gives up its key
+            return apply_changes(self._connection, [change], keep_keys=False)
 
 
 @contextmanager
@@ -153,16 +159,3 @@ def _errors_contained(connection: BaseDatabaseWrapper) -> Iterator[None]:
     except DatabaseError:
         connection.needs_rollback = False
         connection.savepoint_rollback(savepoint)
-
-
-def _told(outcome: RowChange) -> tuple[str, float | None, str | None, ErrorInfo | None]:
-    error = None
-    if outcome.error_type is not None:
-        error = ErrorInfo(outcome.error_type, outcome.error_message or "", outcome.error_traceback or "")
-    if outcome.status == STATUS_ERROR:
-        return FAILED, None, outcome.reason, error
-    return RETRIED if outcome.retries else POSTPONED, outcome.delay, None, error
-
-
-def _ran(row: TaskRow, outcome: str, *more: Any) -> Ran:
-    return Ran(row[ID], row[PROCESSOR], *arguments.decode(row[ARGUMENTS]), outcome, *more)

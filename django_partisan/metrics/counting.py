@@ -41,7 +41,7 @@ class Counting:
         """Return the series of a processor; an unregistered one counts as ``_other``."""
         keys = self._keys.get((queue, processor))
         if keys is None:
-            keys = Keys(queue, processor if processor in registry.registered() else OTHER)
+            keys = Keys(queue, processor if processor in registry.definitions else OTHER)
             self._keys[keys.labels] = keys
         return keys
 

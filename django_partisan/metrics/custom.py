@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
+from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Key, Metric, clean
 from django_partisan.telemetry import bus, events
 
@@ -71,12 +72,12 @@ Measure: TypeAlias = CounterMeasure | HistogramMeasure
 class Measures:
     """What a processor measures: ``self.metrics`` inside ``run()``."""
 
-    def __init__(self, processor_class: type, queue: str | None = None) -> None:
-        """Serve the measures of a class; ``queue`` is the task's, by default the class's own."""
-        self._processor = processor_class.__name__
-        self._queue: str = getattr(processor_class, "QUEUE_NAME", "") if queue is None else queue
+    def __init__(self, definition: TaskDefinition, queue: str) -> None:
+        """Serve the measures of a definition, for a task of ``queue``."""
+        self._processor = definition.name
+        self._queue = queue
         self._declared = {
-            measure.name: (measure, measure.metric().name) for measure in measures_of(processor_class)
+            measure.name: (measure, measure.metric().name) for measure in measures_of(definition)
         }
 
     def inc(self, name: str, amount: float = 1, **labels: Any) -> None:
@@ -121,39 +122,39 @@ class Measures:
             )
 
 
-def measures_of(processor_class: type) -> tuple[Measure, ...]:
-    """Return what a processor class declares."""
-    return tuple(getattr(processor_class, ATTRIBUTE, ()))
+def measures_of(definition: TaskDefinition) -> tuple[Measure, ...]:
+    """Return what the source of a definition declares."""
+    return tuple(getattr(definition.source, ATTRIBUTE, ()))
 
 
-def declared(processor_classes: Iterable[type]) -> dict[str, Metric]:
+def declared(definitions: Iterable[TaskDefinition]) -> dict[str, Metric]:
     """Return the users' metrics by exported name; of two that differ the first counts."""
     metrics: dict[str, Metric] = {}
-    for processor_class in processor_classes:
-        for measure in measures_of(processor_class):
+    for definition in definitions:
+        for measure in measures_of(definition):
             metric = measure.metric()
             metrics.setdefault(metric.name, metric)
     return metrics
 
 
-def series_of(queue: str, processor_classes: Iterable[type]) -> Iterator[Key]:
+def series_of(queue: str, definitions: Iterable[TaskDefinition]) -> Iterator[Key]:
     """Yield the series that exist before anything is measured: those without further labels."""
-    for processor_class in processor_classes:
-        for measure in measures_of(processor_class):
+    for definition in definitions:
+        for measure in measures_of(definition):
             if not measure.labels:
-                yield measure.metric().name, (queue, processor_class.__name__)
+                yield measure.metric().name, (queue, definition.name)
 
 
-def problems(processor_classes: Iterable[type]) -> Iterator[str]:
+def problems(definitions: Iterable[TaskDefinition]) -> Iterator[str]:
     """Yield, for a system check, every measure that another class declares otherwise."""
-    first: dict[str, tuple[type, Metric]] = {}
-    for processor_class in processor_classes:
-        for measure in measures_of(processor_class):
+    first: dict[str, tuple[str, Metric]] = {}
+    for definition in definitions:
+        for measure in measures_of(definition):
             metric = measure.metric()
-            owner, known = first.setdefault(metric.name, (processor_class, metric))
+            owner, known = first.setdefault(metric.name, (definition.name, metric))
             if known != metric:
                 yield (
-                    f"{processor_class.__name__} and {owner.__name__} declare the measure {measure.name!r} "
+                    f"{definition.name} and {owner} declare the measure {measure.name!r} "
                     "with another type, help, labels or buckets; make them equal, or rename one."
                 )
 

@@ -70,10 +70,8 @@ class Exporter:
         self._token: access.Token | None = None
         self._server: Server | None = None
         self._readiness = probes.Readiness()
-        processors = [
-            name for name, processor in registry.registered().items() if queue == processor.QUEUE_NAME
-        ]
-        metrics = {**catalogue.METRICS, **custom.declared(registry.registered().values())}
+        processors = [name for name, definition in registry.definitions.items() if queue == definition.queue]
+        metrics = {**catalogue.METRICS, **custom.declared(registry.definitions.values())}
         self.recorder = ManagerRecorder(queue, _totals(queue, metrics, processors), self._readiness)
         self._figures = _sampler(queue, source)
         scrapes = Scrapes(queue, processors, self.recorder, snapshot, self._figures)
@@ -162,7 +160,7 @@ def _totals(queue: str, metrics: dict[str, Metric], processors: list[str]) -> To
     totals = Totals(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
     totals.start(series.of_queue(queue))
     totals.start(series.of_processors(queue, processors))
-    totals.start(custom.series_of(queue, (registry.registered()[name] for name in processors)))
+    totals.start(custom.series_of(queue, (registry.definitions[name] for name in processors)))
     return totals
 
 

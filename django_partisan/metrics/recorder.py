@@ -94,7 +94,7 @@ class Recorder(bus.Subscriber):
             del pending[: len(events)]  # a thread may have appended meanwhile
             for event in events:
                 if type(event) in _MEASURES and event.name not in self._metrics:
-                    self._metrics.update(custom.declared(registry.registered().values()))
+                    self._metrics.update(custom.declared(registry.definitions.values()))
                 COUNTED[type(event)](self._counting, event)
 
     def _count_swallowed(self) -> None:

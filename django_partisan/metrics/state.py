@@ -31,7 +31,7 @@ def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
     oldest = dict.fromkeys(processors, 0.0)
     for worker in snapshot.workers:
         if worker.task is not None:
-            name = worker.task.processor if worker.task.processor in registry.registered() else OTHER
+            name = worker.task.processor if worker.task.processor in registry.definitions else OTHER
             running[name] = running.get(name, 0) + 1
             oldest[name] = max(oldest.get(name, 0.0), worker.run_age_seconds)
     for name, count in running.items():

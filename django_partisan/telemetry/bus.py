@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
+from django_partisan.definitions import TaskDefinition
 from django_partisan.telemetry.events import (
     Event,
     Scope,
@@ -75,7 +76,7 @@ _subscribers: list[Subscriber] = []
 _handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
 _wrapping: tuple[Subscriber, ...] = ()
 _heading: tuple[Subscriber, ...] = ()
-_tools: dict[str, Callable[[TaskRef, type], Any]] = {}
+_tools: dict[str, Callable[[TaskRef, TaskDefinition], Any]] = {}
 _each_run_is_watched = False
 _each_run_is_surrounded = False
 _told: set[str] = set()
@@ -149,14 +150,14 @@ def around(scope: Scope) -> AbstractContextManager[None]:
     return _Surroundings(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
 
 
-def provide(name: str, make: Callable[[TaskRef, type], Any]) -> None:
-    """Have ``make(task, processor_class)`` give running tasks their ``self.log`` or ``self.metrics``."""
+def provide(name: str, make: Callable[[TaskRef, TaskDefinition], Any]) -> None:
+    """Have ``make(task, definition)`` give running tasks their ``self.log`` or ``self.metrics``."""
     _tools[name] = make
 
 
-def tool(name: str, task: TaskRef, processor_class: type) -> Any:
+def tool(name: str, task: TaskRef, definition: TaskDefinition) -> Any:
     """Return what was provided under ``name`` for a running task."""
-    return _tools[name](task, processor_class)
+    return _tools[name](task, definition)
 
 
 def quiet() -> AbstractContextManager[None]:

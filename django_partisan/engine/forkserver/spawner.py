@@ -1,4 +1,10 @@
-"""Start worker processes and collect their exit codes, off the loop: both may block."""
+"""Start worker processes and collect their exit codes, in a thread of the manager: both may block.
+
+| thread | does what |
+|---|---|
+| the manager's loop | asks with ``start()`` and ``collect()``; runs ``done`` with the result |
+| ``partisan-spawner`` | does the work, one piece after the other |
+"""
 
 import os
 import pickle
@@ -24,14 +30,14 @@ from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0
 _UNKNOWN_EXIT_CODE: Final = 255
-"""What multiprocessing reports when the fork server was lost before it could say."""
+"""What multiprocessing reports when the fork server died before it could report the code."""
 
 TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 
 
-class Starter:
+class Spawner:
     """A thread that starts workers from a fork server, one after the other."""
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
@@ -45,7 +51,7 @@ class Starter:
         if METHOD == "forkserver":
             self._context.set_forkserver_preload(modules)
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="partisan-starter", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="partisan-spawner", daemon=True)
         self._thread.start()
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
@@ -53,24 +59,24 @@ class Starter:
         self._work.put(lambda: self._start(spec, done))
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        """Wait for the exit code of a worker that is gone; ``None`` if nobody knows it."""
+        """Wait for the exit code of a worker that has ended; ``None`` if it is unknown."""
         self._work.put(lambda: self._collect(worker, done))
 
     def close(self, timeout: float) -> None:
-        """End the thread after what was asked before."""
+        """End the thread after the work that was asked for."""
         self._work.put(None)
         self._thread.join(timeout)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
-            del work  # or the last worker to go keeps its descriptors until the next piece of work
+            del work  # or the last worker collected keeps its descriptors until the next piece of work
 
     def _start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
         result: WorkerProcess | Exception
         try:
             result = self._started(spec)
-        except Exception as error:  # told by the loop, which tries again
+        except Exception as error:  # the loop emits it and tries again
             result = error
         self._deliver(lambda: done(result))
 
@@ -100,7 +106,7 @@ class Starter:
         self._deliver(lambda: done(code))
 
 
-def demand_short_temporary_folder() -> None:
+def ensure_short_temporary_folder() -> None:
     """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
     folder = tempfile.gettempdir()
     if METHOD == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
@@ -124,9 +130,10 @@ def _without_main_module() -> Iterator[None]:
 def _ensure_fork_server() -> None:
     """Start the fork server unless it runs, with our import path.
 
-    Before Python 3.13 it ignores the path it is told while it preloads, so the path goes through the
-    environment; ``shield`` puts that right before anything else is loaded. TERM and INT are blocked
-    while it starts, so that those sent to the group cannot reach it before ``shield`` ignores them.
+    Before Python 3.13 it ignores the path that it is given while it preloads, so the path goes through
+    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. TERM
+    and INT are blocked while it starts, so that those sent to the group cannot reach it before it
+    ignores them.
     """
     resource_tracker.ensure_running()  # which would unblock them, were it not running yet
     before = os.environ.get("PYTHONPATH")

@@ -13,7 +13,7 @@ from typing import Final
 
 import django_partisan
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.forkserver.spawner import Starter
+from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.database_thread import Line
 from django_partisan.engine.manager.dispatcher import NEVER, Custody
@@ -86,7 +86,7 @@ class Manager:
             self._on_kept,
             failed=self._on_pulse_failed,
         )
-        self._starter = Starter(self.presence.fd, config.preload, deliver)
+        self._starter = Spawner(self.presence.fd, config.preload, deliver)
         self.pool = Pool(
             self.custody, self.selector, self._starter, self.presence, spec_of, config.workers_count
         )

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from django_partisan.engine import protocol
-from django_partisan.engine.forkserver.spawner import Starter
+from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager import worker_process as states
 from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.pipe import END, Broken, ManagerEnd
+from django_partisan.engine.pipe import END, ManagerEnd, PipeError
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import (
     Flushed,
@@ -67,7 +67,7 @@ class Pool:
         self,
         owner: PoolOwner,
         selector: selectors.BaseSelector,
-        starter: Starter,
+        starter: Spawner,
         presence: PresenceFile,
         spec_of: Callable[[int, int], WorkerSpec],
         slots: int,
@@ -168,7 +168,7 @@ class Pool:
             return
         try:
             worker.pipe.send(message)
-        except Broken:
+        except PipeError:
             return  # its exit is told by its other descriptor, and takes care of what it held
         self._watch_pipe(worker.pipe)
 
@@ -184,12 +184,12 @@ class Pool:
             return
         try:
             if mask & selectors.EVENT_WRITE:
-                with contextlib.suppress(Broken):  # what it sent before it went is still to be read
+                with contextlib.suppress(PipeError):  # what it sent before it went is still to be read
                     worker.pipe.flush()
                 self._watch_pipe(worker.pipe)
             if mask & selectors.EVENT_READ:
                 self._take(worker, worker.pipe.receive())
-        except Broken as broken:
+        except PipeError as broken:
             self._close_pipe(worker, str(broken))
             worker.kill()  # it speaks nonsense, or has closed its pipe and would settle by itself
 
@@ -217,11 +217,11 @@ class Pool:
                     bus.absorb(worker.slot, telemetry)
                     worker.peak_bytes = peak_bytes
                 case _:
-                    raise Broken(f"a worker sent {type(message).__name__}, which only managers send")
+                    raise PipeError(f"a worker sent {type(message).__name__}, which only managers send")
 
     def _on_ready(self, worker: WorkerProcess, version: int, warnings: list[str]) -> None:
         if version != protocol.VERSION:
-            raise Broken(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
+            raise PipeError(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
         if worker.state == states.STARTING:
             worker.state = states.READY
         bus.emit(WorkerReady, self.queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
@@ -248,7 +248,7 @@ class Pool:
                 if not messages:  # the rest is no whole message, or a child of a task keeps the pipe open
                     return worker.pipe.ending
                 self._take(worker, messages)
-        except Broken as broken:
+        except PipeError as broken:
             return str(broken)
         return END
 

@@ -16,8 +16,8 @@ def watch_application() -> None:
         from django_partisan.metrics import application  # loads the client library
 
         application.install()
-    bus.provide("log", lambda task, processor_class: logs.task_logger(task))
-    bus.provide("metrics", lambda task, processor_class: custom.Measures(processor_class, task.queue))
+    bus.provide("log", lambda task, definition: logs.task_logger(task))
+    bus.provide("metrics", lambda task, definition: custom.Measures(definition, task.queue))
 
 
 def _is_to_count() -> bool:

@@ -1,0 +1,36 @@
+"""The words for how a run ends, and for why a task failed, was rescued or a worker exited.
+
+They stand in log events, metrics, spans, signals and rows; each is defined here only.
+"""
+
+from typing import Final
+
+COMPLETED: Final = "completed"
+POSTPONED: Final = "postponed"
+RETRIED: Final = "retried"
+FAILED: Final = "failed"
+OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
+
+# Why a task failed. ``error`` is also the exit reason of a worker.
+REASON_ERROR: Final = "error"
+REASON_RETRIES_EXHAUSTED: Final = "retries_exhausted"
+REASON_MAX_POSTPONES: Final = "max_postpones"
+REASON_UNREGISTERED: Final = "unregistered"
+REASON_WORKER_LOST: Final = "worker_lost"
+REASON_TIMEOUT: Final = "timeout"
+REASON_UNSETTLEABLE: Final = "unsettleable"
+FAILURE_REASONS: Final = (
+    REASON_ERROR,
+    REASON_RETRIES_EXHAUSTED,
+    REASON_MAX_POSTPONES,
+    REASON_UNREGISTERED,
+    REASON_WORKER_LOST,
+    REASON_TIMEOUT,
+    REASON_UNSETTLEABLE,
+)
+
+# Why a task was rescued (``stopped``: by a forced stop), or a worker exited.
+REASON_MANAGER_LOST: Final = "manager_lost"
+REASON_STOPPED: Final = "stopped"
+REASON_RECYCLED: Final = "recycled"
+REASON_SIGNAL: Final = "signal"
