@@ -77,8 +77,9 @@ def test_the_list_begins_with_the_latest_task(browser):
         ("?processor=Letter", "processor_class", "Letter", "Parcel"),
     ],
 )
-def test_the_list_can_be_filtered(browser, query, field, value, other, monkeypatch):
-    monkeypatch.setitem(registry._classes, "Letter", BaseTaskProcessor)
+@pytest.mark.usefixtures("own_registry")
+def test_the_list_can_be_filtered(browser, query, field, value, other):
+    registry.register(type("Letter", (BaseTaskProcessor,), {}))
     wanted = make_task(**{field: value})
     make_task(**{field: other})
 

@@ -18,8 +18,8 @@ class SendMail(BaseTaskProcessor):
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch) -> Iterator[None]:
-    monkeypatch.setitem(registry._classes, "SendMail", SendMail)
+def installed(own_registry) -> Iterator[None]:
+    registry.register(SendMail)
     before, swallowed = bus.subscribers(), bus.swallowed.copy()
     signals.install()
     signals.install()

@@ -1,7 +1,7 @@
 """What a worker does when its manager has died: settle what it ran, release the rest."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from django.db import Error
@@ -20,7 +20,7 @@ def settle_without_manager(
     completed: Sequence[Pair],
     changes: Sequence[RowChange],
     not_started: Sequence[TaskRow],
-    pause_seconds: float = PAUSE_SECONDS,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Write the outcomes and release the tasks, under the claims of the dead manager.
 
@@ -38,4 +38,4 @@ def settle_without_manager(
             except Error:
                 if time.monotonic() > deadline:
                     raise
-        time.sleep(pause_seconds)
+        sleep(PAUSE_SECONDS)

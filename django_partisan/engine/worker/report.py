@@ -11,7 +11,7 @@ Each holds the lock while it adds or sends, so reports leave in the order of the
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.run_result import CLAIM_LOST, RAN, RunResult
@@ -55,12 +55,8 @@ class PendingReport:
                 self._claims_lost.append(row[ID])
             else:
                 self._settled.append(row[ID])
-            measured = self._measured.get(row[PROCESSOR])
-            if measured is None:
-                self._measured[row[PROCESSOR]] = [1, seconds]
-            else:
-                measured[0] += 1
-                measured[1] += seconds
+            runs, total = self._measured.get(row[PROCESSOR], (0, 0.0))
+            self._measured[row[PROCESSOR]] = runs + 1, total + seconds
             if self._figures is not None and (result is RAN or result.is_settled):
                 figures = self._figures.get(row[PROCESSOR])
                 if figures is None:
@@ -104,7 +100,7 @@ class PendingReport:
         self._changes: list[RowChange] = []
         self._settled: list[int] = []
         self._claims_lost: list[int] = []
-        self._measured: dict[str, Any] = {}
+        self._measured: dict[str, tuple[int, float]] = {}
         self._figures: dict[str, tuple[list[float], list[float], list[int]]] | None = (
             {} if bus.wanted(RunsCompleted) else None
         )

@@ -78,8 +78,6 @@ class Worker:
         if self._tasks.wait(IDLE_SECONDS):
             self._connections.before_chunk()
             bus.refresh()
-        else:
-            self._report.send(self._send)
         return True
 
     def _run_one(self, row: TaskRow) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
+from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus, events
 
 from .certificates import Certificates
@@ -19,14 +20,14 @@ ERROR = events.ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
 
 
 def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> Any:
-    """Make a class that the registry takes for a processor."""
-    return type(name, (), {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__})
+    """Make a processor class."""
+    attributes = {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__}
+    return type(name, (BaseTaskProcessor,), attributes)
 
 
 @pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_state(own_registry: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give each test two processors of the queue and one of another, and nobody who listens yet."""
-    monkeypatch.setattr(registry, "_classes", {})
     measures = (
         CounterMeasure("mails_total", "Mails sent.", ("kind",)),
         HistogramMeasure("size_bytes", "Size.", buckets=(10, 100)),

@@ -4,11 +4,16 @@ from typing import Any
 
 import pytest
 
+from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics import custom
-from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measures
+from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measure, Measures
 from django_partisan.telemetry import bus, events
 
 from .conftest import QUEUE, processor
+
+
+def definition(name: str, *measures: Measure) -> TaskDefinition:
+    return TaskDefinition.of_processor(processor(name, measures=measures))
 
 
 class Heard(bus.Subscriber):
@@ -32,7 +37,7 @@ def measures() -> Measures:
         CounterMeasure("mails", "Mails sent.", ("kind", "to")),
         HistogramMeasure("size_bytes", "Size."),
     )
-    return Measures(processor("Mail", measures=declared))
+    return Measures(definition("Mail", *declared), QUEUE)
 
 
 def test_a_counter_is_told_under_its_exported_name_with_labels_in_order(
@@ -55,7 +60,7 @@ def test_a_histogram_is_told_with_its_value(measures: Measures, heard: Heard) ->
 
 def test_the_queue_of_the_task_wins_over_the_class_s(heard: Heard) -> None:
     declared = (CounterMeasure("mails", "Mails sent."),)
-    Measures(processor("Mail", measures=declared), queue="moved").inc("mails")
+    Measures(definition("Mail", *declared), queue="moved").inc("mails")
 
     assert heard.events[0].queue == "moved"
 
@@ -82,7 +87,7 @@ def test_a_wrong_call_names_what_is_known(measures: Measures, heard: Heard, call
 
 def test_a_class_without_measures_says_so() -> None:
     with pytest.raises(ValueError, match="known: none"):
-        Measures(type("Bare", (), {})).inc("mails")
+        Measures(definition("Bare"), QUEUE).inc("mails")
 
 
 @pytest.mark.parametrize(
@@ -118,30 +123,30 @@ def test_a_metric_of_a_user_folds_the_user_s_labels_or_else_the_processor() -> N
     assert bare.fold(("q", "Mail")) == (("q", "_other"), ("processor",))
 
 
-def test_two_classes_may_share_a_measure_that_is_the_same() -> None:
+def test_two_definitions_may_share_a_measure_that_is_the_same() -> None:
     measure = CounterMeasure("mails", "Mails sent.")
-    classes = [processor("A", measures=(measure,)), processor("B", measures=(measure,))]
+    definitions = [definition("A", measure), definition("B", measure)]
 
-    assert list(custom.problems(classes)) == []
-    assert list(custom.declared(classes)) == ["partisan_user_mails_total"]
-    assert list(custom.series_of("q", classes)) == [
+    assert list(custom.problems(definitions)) == []
+    assert list(custom.declared(definitions)) == ["partisan_user_mails_total"]
+    assert list(custom.series_of("q", definitions)) == [
         ("partisan_user_mails_total", ("q", "A")),
         ("partisan_user_mails_total", ("q", "B")),
     ]
 
 
-def test_two_classes_that_differ_are_a_problem_and_the_first_counts() -> None:
-    classes = [
-        processor("A", measures=(CounterMeasure("mails", "Mails sent."),)),
-        processor("B", measures=(CounterMeasure("mails", "Mails sent.", ("kind",)),)),
+def test_two_definitions_that_differ_are_a_problem_and_the_first_counts() -> None:
+    definitions = [
+        definition("A", CounterMeasure("mails", "Mails sent.")),
+        definition("B", CounterMeasure("mails", "Mails sent.", ("kind",))),
     ]
 
-    (problem,) = custom.problems(classes)
+    (problem,) = custom.problems(definitions)
     assert problem.startswith("B and A declare the measure 'mails' with another")
-    assert custom.declared(classes)["partisan_user_mails_total"].labels == ("queue", "processor")
+    assert custom.declared(definitions)["partisan_user_mails_total"].labels == ("queue", "processor")
 
 
 def test_a_measure_with_labels_has_no_series_before_it_is_taken() -> None:
-    measured = processor("A", measures=(CounterMeasure("mails", ".", ("kind",)),))
+    measured = definition("A", CounterMeasure("mails", ".", ("kind",)))
 
     assert list(custom.series_of("q", [measured])) == []

@@ -233,7 +233,7 @@ def test_errors_that_the_seam_swallowed_are_counted_once(recording: Recorder) ->
 def test_a_measure_declared_after_the_start_is_counted(
     recording: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measures = Measures(registry.registered()["Mail"])
+    measures = Measures(registry.definition("Mail"), QUEUE)
     measures.inc("mails_total", 2, kind="welcome")
     measures.observe("size_bytes", 42)
     value = recording.take()
