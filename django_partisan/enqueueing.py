@@ -78,24 +78,28 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
             # The subscribers are asked for each task what to store: they see which one it is.
             scope.queue, scope.processor = call.definition.queue, call.definition.name
             tasks.append(_new_task(call, priority, execute_after))
-        places, distinct = _without_duplicates(tasks)
+        # Each task has the row of the first with its key; one without a key is no duplicate.
+        keys = [task.unique_key or place for place, task in enumerate(tasks)]
+        first: dict[Any, NewTask] = {}
+        for key, new in zip(keys, tasks, strict=True):
+            first.setdefault(key, new)
         connection = connections[task_database()]
         try:
-            rows = insert_tasks(connection, distinct)
+            rows = dict(zip(first, insert_tasks(connection, list(first.values())), strict=True))
         except Exception as error:
             bus.emit(TaskEnqueueFailed, scope.queue, name or "", priority, ErrorInfo.of(error))
             raise
-        scope.task_ids = [rows[place][0] for place in places]
-        scope.deduplicated = not any(inserted for _, inserted in rows)
+        scope.task_ids = [rows[key][0] for key in keys]
+        scope.deduplicated = not any(inserted for _, inserted in rows.values())
     _wake_after_commit(connection, {task.queue for task in tasks})
 
     def emit_all() -> None:
         now = datetime.now(tz=datetime_timezone.utc)
-        for place, new in zip(places, tasks, strict=True):
-            task_id, inserted = rows[place]
+        for key, new in zip(keys, tasks, strict=True):
+            task_id, inserted = rows[key]
             ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
             due_at = new.execute_after or now
-            _emit(inserted and new is distinct[place], ref, due_at, due_at > now, new.arguments)
+            _emit(inserted and new is first[key], ref, due_at, due_at > now, new.arguments)
 
     if bus.wanted(TaskEnqueued) or bus.wanted(TaskDeduplicated):
         _after_commit(connection, emit_all)
@@ -156,20 +160,6 @@ def _aware(name: str, moment: Any) -> datetime:
             "use django.utils.timezone.now() or make_aware()."
         )
     return timezone.make_aware(moment)
-
-
-def _without_duplicates(tasks: list[NewTask]) -> tuple[list[int], list[NewTask]]:
-    """Return for each task its place among the distinct ones, and those."""
-    places: list[int] = []
-    distinct: list[NewTask] = []
-    first_of: dict[Any, int] = {}
-    for task in tasks:
-        key = task.unique_key
-        place = len(distinct) if key is None else first_of.setdefault(key, len(distinct))
-        if place == len(distinct):
-            distinct.append(task)
-        places.append(place)
-    return places, distinct
 
 
 def _emit(is_new: bool, task: TaskRef, due_at: datetime, scheduled: bool, arguments_text: str) -> None:

@@ -28,25 +28,21 @@ def register(processor_class: P) -> P:
     Raises ``ProcessorClassAlreadyRegistered`` if another class has the name, and ``ValueError``
     if the name is too long for the table.
     """
-    add(TaskDefinition.of_processor(processor_class))
-    return processor_class
-
-
-def add(definition: TaskDefinition) -> None:
-    """Register a definition; raises as ``register()``."""
+    definition = TaskDefinition.of_processor(processor_class)
     name = definition.name
     if len(name) > PROCESSOR_NAME_MAX_LENGTH:
         raise ValueError(
             f"Processor name {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
         )
-    known = find(name)
-    if known is not None and _place(known) != _place(definition):
+    known = processor_class if name not in _definitions else _definitions[name].source
+    if (known.__module__, known.__qualname__) != (processor_class.__module__, processor_class.__qualname__):
         raise ProcessorClassAlreadyRegistered(
-            f"Two processors are named {name!r}: one in {known.source.__module__}, "
-            f"one in {definition.source.__module__}. "
+            f"Two processors are named {name!r}: one in {known.__module__}, "
+            f"one in {processor_class.__module__}. "
             "Rename one of them: a task's row carries only the class name."
         )
     _definitions[name] = definition
+    return processor_class
 
 
 def definition(name: str) -> TaskDefinition:
@@ -86,7 +82,3 @@ def registered() -> Mapping[str, type[Any]]:
 def autodiscover() -> None:
     """Import ``partisan_tasks`` of every installed app; an error inside one is raised as it is."""
     autodiscover_modules(MODULE)
-
-
-def _place(definition: TaskDefinition) -> tuple[str, str]:
-    return definition.source.__module__, definition.source.__qualname__

@@ -16,6 +16,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -50,17 +51,19 @@ class Spawner:
         ]
         if METHOD == "forkserver":
             self._context.set_forkserver_preload(modules)
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = (
+            queue.SimpleQueue()
+        )
         self._thread = threading.Thread(target=self._run, name="partisan-spawner", daemon=True)
         self._thread.start()
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
         """Start a worker; ``done`` gets it, or the error, in the loop."""
-        self._work.put(lambda: self._start(spec, done))
+        self._work.put((partial(self._started, spec), done))
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
         """Wait for the exit code of a worker that has ended; ``None`` if it is unknown."""
-        self._work.put(lambda: self._collect(worker, done))
+        self._work.put((partial(_exit_code, worker.process), done))
 
     def close(self, timeout: float) -> None:
         """End the thread after the work that was asked for."""
@@ -68,17 +71,14 @@ class Spawner:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            work()
-            del work  # or the last worker collected keeps its descriptors until the next piece of work
-
-    def _start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
-        result: WorkerProcess | Exception
-        try:
-            result = self._started(spec)
-        except Exception as error:  # the loop emits it and tries again
-            result = error
-        self._deliver(lambda: done(result))
+        while (asked := self._work.get()) is not None:
+            work, done = asked
+            try:
+                result = work()
+            except Exception as error:  # the loop emits it and tries again
+                result = error
+            self._deliver(partial(done, result))
+            del asked, work, done, result  # or the last worker collected keeps its descriptors
 
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
         ours, theirs = self._context.Pipe()
@@ -99,11 +99,6 @@ class Spawner:
         finally:
             for end in (ours, theirs, bell, ring):
                 end.close()
-
-    def _collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        worker.process.join(EXIT_CODE_SECONDS)
-        code = _exit_code(worker.process)
-        self._deliver(lambda: done(code))
 
 
 def ensure_short_temporary_folder() -> None:
@@ -152,5 +147,6 @@ def _ensure_fork_server() -> None:
 
 
 def _exit_code(process: BaseProcess) -> int | None:
+    process.join(EXIT_CODE_SECONDS)
     code = process.exitcode
     return None if code == _UNKNOWN_EXIT_CODE and METHOD == "forkserver" else code

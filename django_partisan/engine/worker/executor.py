@@ -6,6 +6,7 @@ their times.
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from contextvars import copy_context
 from time import monotonic
 from typing import Any
@@ -99,17 +100,14 @@ class Executor:
 
     def _run_watched(self, row: TaskRow) -> RunResult:
         run = self.run_of(row)
-        if row[CONTEXT] is None and not bus.each_run_is_surrounded():
-            return self._run_and_emit(row, run)
+        is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
         definition = registry.find(row[PROCESSOR])
-        with bus.around(Running(run, None if definition is None else definition.propagation)):
-            return _with_headers(self._run_and_emit(row, run))
-
-    def _run_and_emit(self, row: TaskRow, run: Run) -> RunResult:
-        bus.emit(TaskStarted, run)
-        result = self._run(row)
-        self._emit(result, run)
-        return result
+        scope = Running(run, None if definition is None else definition.propagation)
+        with bus.around(scope) if is_surrounded else nullcontext():
+            bus.emit(TaskStarted, run)
+            result = self._run(row)
+            self._emit(result, run)
+            return _with_headers(result) if is_surrounded else result
 
     def _run(self, row: TaskRow) -> RunResult:
         definition = registry.find(row[PROCESSOR])
