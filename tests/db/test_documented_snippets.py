@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from django_partisan import registry, signals
+from django_partisan import signals
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.testing import Ran, drain
@@ -26,7 +26,6 @@ TESTED_BELOW = {
 
 @pytest.fixture
 def project(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Project]:
-    monkeypatch.setattr(registry, "_classes", {})
     receivers = list(signals.task_finished.receivers)
     yield Project(monkeypatch, settings)
     signals.task_finished.receivers = receivers

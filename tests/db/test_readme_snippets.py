@@ -7,7 +7,6 @@ import pytest
 from django.core.management import load_command_class
 from django.utils import timezone
 
-from django_partisan import registry
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.testing import drain
@@ -18,8 +17,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_classes", {})
+def registry_as_it_was(own_registry: None) -> None:
+    pass
 
 
 @pytest.fixture

@@ -41,15 +41,16 @@ METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 class Spawner:
     """A thread that starts workers from a fork server, one after the other."""
 
-    def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
+    def __init__(self, presence_fd: int, preload: bool, deliver: Deliver, method: str = METHOD) -> None:
+        self._method = method
         self._presence_fd = presence_fd
         self._deliver = deliver
-        self._context: Any = get_context(METHOD)
+        self._context: Any = get_context(method)
         modules = [
             "django_partisan.engine.forkserver.bootstrap",
             *(["django_partisan.engine.forkserver.preload"] if preload else []),
         ]
-        if METHOD == "forkserver":
+        if method == "forkserver":
             self._context.set_forkserver_preload(modules)
         self._work: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = (
             queue.SimpleQueue()
@@ -63,7 +64,7 @@ class Spawner:
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
         """Wait for the exit code of a worker that has ended; ``None`` if it is unknown."""
-        self._work.put((partial(_exit_code, worker.process), done))
+        self._work.put((partial(_exit_code, worker.process, self._method), done))
 
     def close(self, timeout: float) -> None:
         """End the thread after the work that was asked for."""
@@ -90,7 +91,7 @@ class Spawner:
         )
         try:
             with _without_main_module():
-                if METHOD == "forkserver":
+                if self._method == "forkserver":
                     _ensure_fork_server()
                 process.start()
             pipe = ManagerEnd(os.dup(ours.fileno()))
@@ -101,10 +102,10 @@ class Spawner:
                 end.close()
 
 
-def ensure_short_temporary_folder() -> None:
+def ensure_short_temporary_folder(method: str = METHOD) -> None:
     """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
     folder = tempfile.gettempdir()
-    if METHOD == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
+    if method == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
         raise CannotStart(
             f"The path of the temporary folder {folder} is longer than {TEMPORARY_FOLDER_MAX_BYTES} bytes, "
             "too long for a socket inside it. Set TMPDIR to a shorter one."
@@ -146,7 +147,7 @@ def _ensure_fork_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def _exit_code(process: BaseProcess) -> int | None:
+def _exit_code(process: BaseProcess, method: str) -> int | None:
     process.join(EXIT_CODE_SECONDS)
     code = process.exitcode
-    return None if code == _UNKNOWN_EXIT_CODE and METHOD == "forkserver" else code
+    return None if code == _UNKNOWN_EXIT_CODE and method == "forkserver" else code

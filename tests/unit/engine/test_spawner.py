@@ -5,9 +5,7 @@ import selectors
 import sys
 import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from multiprocessing import forkserver
 from typing import Any
 
@@ -26,7 +24,6 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, Stop
 from django_partisan.exceptions import CannotStart
 from tests.support.engine import FakeWorker, spec_of
-from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 30.0
 
@@ -88,12 +85,11 @@ def _messages_until_the_end(worker: WorkerProcess) -> list[Any]:
 def test_a_worker_starts_serves_and_ends_with_its_exit_code(
     method: str, path: str | None, loop: Loop, presence: PresenceFile, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(spawning, "METHOD", method)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     if path is not None:
         monkeypatch.setenv("PYTHONPATH", path)
     environment, main = dict(os.environ), sys.modules["__main__"]
-    spawner = Spawner(presence.fd, preload=False, deliver=loop.wakeup.deliver)
+    spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
 
     worker = loop.result(lambda done: spawner.start(spec_of(1, 7), done))
     assert isinstance(worker, WorkerProcess)
@@ -139,11 +135,10 @@ def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
     code: int | None,
     known: int | None,
     loop: Loop,
-    spawner: Spawner,
+    presence: PresenceFile,
     worker_in: Callable[..., FakeWorker],
-    monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(spawning, "METHOD", method)
+    spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
     worker = worker_in()
     worker.process.end(code)
 
@@ -151,37 +146,13 @@ def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
     assert worker.process.joined == [spawning.EXIT_CODE_SECONDS]
 
 
-class Gone:
-    """A worker whose process has ended."""
-
-    exitcode = 0
-
-    @property
-    def process(self) -> "Gone":
-        return self
-
-    def join(self, timeout: float) -> None:
-        pass
-
-
-def test_a_worker_that_was_collected_is_let_go(loop: Loop, spawner: Spawner):
-    worker: Any = Gone()
-    kept = weakref.ref(worker)
-
-    assert loop.result(partial(spawner.collect, worker)) == 0
-    del worker
-
-    wait_until(lambda: kept() is None)
-
-
 def test_a_temporary_folder_with_a_long_path_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(spawning, "METHOD", "forkserver")
     longest = "/" + "t" * (TEMPORARY_FOLDER_MAX_BYTES - 1)
     monkeypatch.setattr(tempfile, "tempdir", longest)
-    ensure_short_temporary_folder()
+    ensure_short_temporary_folder("forkserver")
 
     monkeypatch.setattr(tempfile, "tempdir", longest + "t")
+
+    ensure_short_temporary_folder("spawn")
     with pytest.raises(CannotStart, match="Set TMPDIR to a shorter one"):
-        ensure_short_temporary_folder()
-    monkeypatch.setattr(spawning, "METHOD", "spawn")
-    ensure_short_temporary_folder()
+        ensure_short_temporary_folder("forkserver")
