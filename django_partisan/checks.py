@@ -90,11 +90,12 @@ def _of_observability(problem: Problem) -> CheckMessage:
 def _strayed() -> Iterator[CheckMessage]:
     known = queues.queue_names()
     listed = ", ".join(map(repr, known))
-    for name, definition in registry.definitions.items():
-        if definition.queue not in known:
+    for name, processor_class in registry.registered().items():
+        queue = processor_class.QUEUE_NAME
+        if queue not in known:
             yield Error(
-                f"The queue {definition.queue!r} of processor {name} is unknown; known: {listed}.",
+                f"The queue {queue!r} of processor {name} is unknown; known: {listed}.",
                 hint="Add the queue to PARTISAN_CONFIG, or correct the processor's QUEUE_NAME.",
-                obj=definition.source,
+                obj=processor_class,
                 id=UNKNOWN_QUEUE,
             )

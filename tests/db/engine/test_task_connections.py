@@ -186,15 +186,20 @@ def test_a_connection_that_was_dropped_is_watched_again_when_it_is_opened_again(
     assert task_connections.opened == [connection]
 
 
-def test_connections_of_other_threads_are_theirs(task_connections):
+def test_each_runner_has_the_connections_of_its_own_thread(task_connections):
+    opened: list[int] = []
+
     def use() -> None:
+        of_this_thread = TaskConnections()
         backend(connections["default"])
-        connections["default"].close()
+        opened.append(len(of_this_thread.opened))
+        of_this_thread.close()
 
     thread = threading.Thread(target=use)
     thread.start()
     thread.join()
 
+    assert opened == [1]
     assert task_connections.opened == []
 
 
