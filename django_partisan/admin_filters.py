@@ -36,7 +36,7 @@ class ProcessorFilter(KnownValuesFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the registered processors."""
-        return [(name, name) for name in sorted(registry.registered())]
+        return [(name, name) for name in sorted(registry.definitions)]
 
 
 class ReasonFilter(KnownValuesFilter):

@@ -1,4 +1,4 @@
-"""A task's arguments as JSON text: what may be stored, and when two calls are twins.
+"""A task's arguments as JSON text: what may be stored, and when two calls are duplicates.
 
 ``run()`` sees what equals what was passed: a tuple may come back as a list, and a float from 1e16
 as an int (PostgreSQL's jsonb writes it without an exponent).
@@ -23,18 +23,21 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     Raises ``TypeError`` naming the argument that PostgreSQL's JSON cannot hold: a value that is
     no JSON, NaN or an infinity, a NUL character or a lone surrogate, a key that is no string.
     """
+    text = fault = ""
     try:
         text = _encode({"args": args, "kwargs": kwargs})
     except (TypeError, ValueError, RecursionError) as error:
-        raise _refusal(processor, args, kwargs, str(error)) from None
+        fault = f"the arguments cannot be stored as JSON: {error}"
     # Non-ASCII is escaped in the text, so these two marks are all that a bad string can show.
-    if "\\u0000" in text or "\\ud" in text or _hold_containers(args, kwargs):
-        _refuse_what_json_hides(processor, args, kwargs)
+    if fault or "\\u0000" in text or "\\ud" in text or _hold_containers(args, kwargs):
+        fault = next(_faults_of(args, kwargs), fault)
+    if fault:
+        raise TypeError(f"{processor}: {fault}.")
     return text
 
 
 def unique_key(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], text: str) -> uuid.UUID:
-    """Return a key that twins share: the same processor, args and kwargs, in any order of keys."""
+    """Return a key that duplicates share: the same processor, args and kwargs, in any order of keys."""
     if kwargs or _hold_containers(args, kwargs):
         text = _encode_sorted({"args": args, "kwargs": kwargs})
     digest = blake2b(f"{processor}\0{text}".encode(), digest_size=16).digest()
@@ -44,7 +47,10 @@ def unique_key(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any],
 def decode(text: str) -> tuple[list[Any], dict[str, Any]]:
     """Return args and kwargs of a row's JSON text; version 1 rows look the same."""
     arguments, _ = _decode(text)
-    return arguments.get("args", []), arguments.get("kwargs", {})
+    try:
+        return arguments["args"], arguments["kwargs"]
+    except KeyError:
+        return arguments.get("args", []), arguments.get("kwargs", {})
 
 
 def _hold_containers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -52,18 +58,8 @@ def _hold_containers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     return not (_PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwargs.values())))
 
 
-def _refuse_what_json_hides(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    for place, reason in _faults_of(args, kwargs):
-        raise TypeError(f"{processor}: argument {place} {reason}.")
-
-
-def _refusal(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], known: str) -> TypeError:
-    for place, reason in _faults_of(args, kwargs):
-        return TypeError(f"{processor}: argument {place} {reason}.")
-    return TypeError(f"{processor}: the arguments cannot be stored as JSON: {known}.")
-
-
-def _faults_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _faults_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which arguments cannot be stored, and why: also what ``json`` itself does not refuse."""
     for key in kwargs:
         yield from _text_faults(f"kwargs[{key!r}] (its name)", key)
     places = [(f"args[{index}]", value) for index, value in enumerate(args)]
@@ -71,41 +67,36 @@ def _faults_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tup
         try:
             yield from _faults(place, value)
         except RecursionError:
-            yield place, "is nested too deeply or contains itself"
+            yield f"argument {place} is nested too deeply or contains itself"
 
 
-def _faults(place: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield where in ``value`` something stands that cannot be stored, and why."""
+def _faults(place: str, value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from _text_faults(place, value)
     elif isinstance(value, int):
-        yield from _number_faults(place, value)
+        try:
+            int.__repr__(value)
+        except ValueError:  # sys.set_int_max_str_digits()
+            yield f"argument {place} has more digits than Python writes"
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield place, f"is {value!r}, which JSON cannot hold"
+            yield f"argument {place} is {value!r}, which JSON cannot hold"
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from _faults(f"{place}[{index}]", item)
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                yield place, f"has the key {key!r}, which is no string"
+                yield f"argument {place} has the key {key!r}, which is no string"
             else:
                 yield from _text_faults(f"{place}[{key!r}] (its key)", key)
             yield from _faults(f"{place}[{key!r}]", item)
     elif value is not None:
-        yield place, f"is {value!r} of type {type(value).__qualname__}, which is no JSON value"
+        yield f"argument {place} is {value!r} of type {type(value).__qualname__}, which is no JSON value"
 
 
-def _number_faults(place: str, number: int) -> Iterator[tuple[str, str]]:
-    try:
-        int.__repr__(number)
-    except ValueError:  # sys.set_int_max_str_digits()
-        yield place, "has more digits than Python writes"
-
-
-def _text_faults(place: str, text: str) -> Iterator[tuple[str, str]]:
+def _text_faults(place: str, text: str) -> Iterator[str]:
     if "\0" in text:
-        yield place, "contains a NUL character, which PostgreSQL's JSON cannot hold"
+        yield f"argument {place} contains a NUL character, which PostgreSQL's JSON cannot hold"
     elif any("\ud800" <= character <= "\udfff" for character in text):
-        yield place, "contains a lone surrogate, which PostgreSQL's JSON cannot hold"
+        yield f"argument {place} contains a lone surrogate, which PostgreSQL's JSON cannot hold"

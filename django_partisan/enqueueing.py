@@ -1,13 +1,13 @@
-"""How a task is enqueued: what is stored, in whose transaction, who is woken, and what is told.
+"""How a task is enqueued: what is stored, in whose transaction, who is woken, what is emitted.
 
 ``BaseTaskProcessor.delay()`` and ``bulk_delay()`` are the doors to this.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from datetime import timezone as datetime_timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connections, transaction
@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from django_partisan import arguments
 from django_partisan.config.queues import check_queue_name
+from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.enqueueing import NewTask, insert_task, insert_tasks, wake
@@ -29,18 +30,23 @@ from django_partisan.telemetry.events import (
     TaskRef,
 )
 
-if TYPE_CHECKING:
-    from django_partisan.processor import BaseTaskProcessor
-
 PRIORITY_RANGE = range(-(2**31), 2**31)
 
 
-def enqueue(processor: "BaseTaskProcessor", priority: int | None, execute_after: datetime | None) -> Task:
-    """Insert one task, or lock its waiting twin, in the caller's transaction; return the row."""
-    name, queue = type(processor).__name__, processor.QUEUE_NAME
+class Call(NamedTuple):
+    """What a caller wants to run, with which arguments."""
+
+    definition: TaskDefinition
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+def enqueue(call: Call, priority: int | None, execute_after: datetime | None) -> Task:
+    """Insert one task, or lock its waiting duplicate, in the caller's transaction; return the row."""
+    name, queue = call.definition.name, call.definition.queue
     scope = Enqueueing(queue, name)
     with bus.around(scope):
-        new = _new_task(processor, priority, execute_after)
+        new = _new_task(call, priority, execute_after)
         connection = connections[task_database()]
         try:
             task, inserted = insert_task(connection, new)
@@ -52,57 +58,66 @@ def enqueue(processor: "BaseTaskProcessor", priority: int | None, execute_after:
     if connection.in_atomic_block:
         _wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
     if bus.wanted(TaskEnqueued if inserted else TaskDeduplicated):
-        _after_commit(connection, lambda: _tell_enqueued(task, inserted, new.arguments))
+        number = task.attempts + 1
+        ref = TaskRef(task.pk, name, queue, task.priority, number, task.retries, task.postpones)
+        due_at = _aware(name, task.execute_after)  # naive if USE_TZ = False
+        _after_commit(connection, lambda: _emit(inserted, ref, due_at, not task.ready, new.arguments))
     return task
 
 
-def enqueue_many(
-    processors: "list[BaseTaskProcessor]", priority: int | None, execute_after: datetime | None
-) -> list[int]:
-    """Insert many tasks in one statement; return their ids, in order, twins' ids for twins."""
-    if not processors:
+def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: datetime | None) -> list[int]:
+    """Insert many tasks in one statement; return their ids, in order, for a duplicate the waiting task's."""
+    if not calls:
         return []
-    kinds = {type(processor) for processor in processors}
-    name = kinds.pop().__name__ if len(kinds) == 1 else None
-    scope = Enqueueing(processors[0].QUEUE_NAME, name, len(processors))
+    names = {call.definition.name for call in calls}
+    name = names.pop() if len(names) == 1 else None
+    scope = Enqueueing(calls[0].definition.queue, name, len(calls))
     with bus.around(scope):
         tasks = []
-        for processor in processors:
-            # What the subscribers want stored is asked for each task: they see whose turn it is.
-            scope.queue, scope.processor = processor.QUEUE_NAME, type(processor).__name__
-            tasks.append(_new_task(processor, priority, execute_after))
-        places, distinct = _without_twins(tasks)
+        for call in calls:
+            # The subscribers are asked for each task what to store: they see which one it is.
+            scope.queue, scope.processor = call.definition.queue, call.definition.name
+            tasks.append(_new_task(call, priority, execute_after))
+        # Each task has the row of the first with its key; one without a key is no duplicate.
+        keys = [task.unique_key or place for place, task in enumerate(tasks)]
+        first: dict[Any, NewTask] = {}
+        for key, new in zip(keys, tasks, strict=True):
+            first.setdefault(key, new)
         connection = connections[task_database()]
         try:
-            rows = insert_tasks(connection, distinct)
+            rows = dict(zip(first, insert_tasks(connection, list(first.values())), strict=True))
         except Exception as error:
             bus.emit(TaskEnqueueFailed, scope.queue, name or "", priority, ErrorInfo.of(error))
             raise
-        scope.task_ids = [rows[place][0] for place in places]
-        scope.deduplicated = not any(inserted for _, inserted in rows)
+        scope.task_ids = [rows[key][0] for key in keys]
+        scope.deduplicated = not any(inserted for _, inserted in rows.values())
     _wake_after_commit(connection, {task.queue for task in tasks})
+
+    def emit_all() -> None:
+        now = datetime.now(tz=datetime_timezone.utc)
+        for key, new in zip(keys, tasks, strict=True):
+            task_id, inserted = rows[key]
+            ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
+            due_at = new.execute_after or now
+            _emit(inserted and new is first[key], ref, due_at, due_at > now, new.arguments)
+
     if bus.wanted(TaskEnqueued) or bus.wanted(TaskDeduplicated):
-        told = [
-            (rows[place], tasks[index], distinct[place] is tasks[index]) for index, place in enumerate(places)
-        ]
-        _after_commit(connection, lambda: _tell_all_enqueued(told))
+        _after_commit(connection, emit_all)
     return list(scope.task_ids)
 
 
-def _new_task(
-    processor: "BaseTaskProcessor", priority: int | None, execute_after: datetime | None
-) -> NewTask:
-    name, queue = type(processor).__name__, processor.QUEUE_NAME
+def _new_task(call: Call, priority: int | None, execute_after: datetime | None) -> NewTask:
+    definition, args, kwargs = call
+    name, queue = definition.name, definition.queue
     check_queue_name(queue)
     if priority is None:
-        priority = processor.PRIORITY
+        priority = definition.priority
     if type(priority) is not int or priority not in PRIORITY_RANGE:
         raise TypeError(f"{name}: priority is {priority!r}; expected an integer of 32 bits.")
     if execute_after is not None:
         execute_after = _aware(name, execute_after)
-    args, kwargs = processor.args, processor.kwargs
     text = arguments.encode(name, args, kwargs)
-    key = arguments.unique_key(name, args, kwargs, text) if processor.UNIQUE_FOR_PARAMS else None
+    key = arguments.unique_key(name, args, kwargs, text) if definition.unique else None
     headers = bus.headers()
     context = json.dumps(headers) if headers else None
     return NewTask(queue, name, priority, execute_after, text, context, key)
@@ -147,45 +162,8 @@ def _aware(name: str, moment: Any) -> datetime:
     return timezone.make_aware(moment)
 
 
-def _without_twins(tasks: list[NewTask]) -> tuple[list[int], list[NewTask]]:
-    """Return for each task its place among the distinct ones, and those."""
-    places: list[int] = []
-    distinct: list[NewTask] = []
-    first_of: dict[Any, int] = {}
-    for task in tasks:
-        key = task.unique_key
-        place = len(distinct) if key is None else first_of.setdefault(key, len(distinct))
-        if place == len(distinct):
-            distinct.append(task)
-        places.append(place)
-    return places, distinct
-
-
-def _tell_enqueued(task: Task, inserted: bool, arguments_text: str) -> None:
-    ref = TaskRef(
-        task.pk,
-        task.processor_class,
-        task.queue_name,
-        task.priority,
-        task.attempts + 1,
-        task.retries,
-        task.postpones,
-    )
-    if inserted:
-        due_at = task.execute_after
-        if timezone.is_naive(due_at):  # USE_TZ = False
-            due_at = timezone.make_aware(due_at)
-        bus.emit(TaskEnqueued, ref, due_at, not task.ready, arguments_text)
+def _emit(is_new: bool, task: TaskRef, due_at: datetime, scheduled: bool, arguments_text: str) -> None:
+    if is_new:
+        bus.emit(TaskEnqueued, task, due_at, scheduled, arguments_text)
     else:
-        bus.emit(TaskDeduplicated, ref)
-
-
-def _tell_all_enqueued(told: list[tuple[tuple[int, bool], NewTask, bool]]) -> None:
-    now = datetime.now(tz=datetime_timezone.utc)
-    for (task_id, inserted), new, is_first in told:
-        ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
-        if inserted and is_first:
-            due_at = new.execute_after or now
-            bus.emit(TaskEnqueued, ref, due_at, due_at > now, new.arguments)
-        else:
-            bus.emit(TaskDeduplicated, ref)
+        bus.emit(TaskDeduplicated, task)

@@ -1,4 +1,4 @@
-"""Everything the library raises, and what a task raises to speak to it."""
+"""The errors that the library raises, and what a task raises to ask for something."""
 
 
 class PartisanError(Exception):
@@ -9,7 +9,7 @@ class PostponeTask(Exception):
     """Raise inside ``run()`` to have the task run again later.
 
     ``postpone_for_seconds`` is the delay; without it the queue's ``DEFAULT_POSTPONE_DELAY_SECONDS``
-    is used. ``reason`` is told in the logs.
+    is used. ``reason`` is logged.
     """
 
     def __init__(self, postpone_for_seconds: float | None = None, reason: str | None = None) -> None:

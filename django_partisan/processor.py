@@ -7,25 +7,56 @@ from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 
-from django_partisan import enqueueing
+from django_partisan import enqueueing, registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.config.queues import DEFAULT_QUEUE
+from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
-from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, PROCESSOR, RETRIES, TaskRow
+from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, RETRIES, TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskRef
 
 
-class CurrentTask:
-    """The task that ``run()`` runs for: ``id``, ``attempt`` (from 1), ``retries``, ``postpones``."""
+class CurrentTask(tuple[TaskRow, TaskDefinition]):
+    """The task that runs.
 
-    def __init__(self, row: TaskRow, errors: ErrorsHandleConfig | None) -> None:
-        self.id = row[ID]
-        self.attempt = row[ATTEMPTS] + 1
-        self.retries = row[RETRIES]
-        self.postpones = row[POSTPONES]
-        self.is_last_attempt = errors is None or row[RETRIES] >= errors.retries_count
-        """True if an error of this run, even one on the processor's list, fails the task for good."""
+    It is made for every run and rarely asked, so each attribute is read from the row when it is
+    needed; a tuple costs half of what an object with two attributes does.
+    """
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> int:
+        """The id of the task's row."""
+        return self[0][ID]
+
+    @property
+    def attempt(self) -> int:
+        """The number of this run, from 1."""
+        return self[0][ATTEMPTS] + 1
+
+    @property
+    def retries(self) -> int:
+        """How many earlier runs were retried."""
+        return self[0][RETRIES]
+
+    @property
+    def postpones(self) -> int:
+        """How many earlier runs were postponed."""
+        return self[0][POSTPONES]
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """True if an error of this run, even one on the processor's list, fails the task."""
+        retry = self[1].retry
+        return retry is None or self.retries >= retry.retries_count
+
+    def _tool(self, name: str) -> Any:
+        """Return what telemetry provides for this run: ``log`` or ``metrics``."""
+        row, of = self
+        task = TaskRef(self.id, of.name, of.queue, row[PRIORITY], self.attempt, self.retries, self.postpones)
+        return bus.tool(name, task, of)
 
 
 class BaseTaskProcessor:
@@ -47,7 +78,7 @@ class BaseTaskProcessor:
     TRACE_PROPAGATION: ClassVar[str | None] = None
     """``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting."""
 
-    _row: TaskRow | None = None
+    _current: CurrentTask | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.args = args
@@ -56,46 +87,32 @@ class BaseTaskProcessor:
     @cached_property
     def log(self) -> Any:
         """A structlog logger that names the running task in every line."""
-        return bus.tool("log", self._named(), type(self))
+        return self.task._tool("log")
 
     @cached_property
     def metrics(self) -> Any:
         """The measures that the class declares in ``MEASURES``, with ``inc()`` and ``observe()``."""
-        return bus.tool("metrics", self._named(), type(self))
+        return self.task._tool("metrics")
 
     @property
     def task(self) -> CurrentTask:
         """The task that runs; raises ``RuntimeError`` outside of a run."""
-        if self._row is None:
+        if self._current is None:
             raise RuntimeError(f"{type(self).__name__}.task exists only while a worker runs the task.")
-        return CurrentTask(self._row, self.RETRY_ON_ERROR_CONFIG)
-
-    def _named(self) -> TaskRef:
-        task = self.task
-        row = self._row
-        assert row is not None
-        return TaskRef(
-            task.id,
-            row[PROCESSOR],
-            self.QUEUE_NAME,
-            row[PRIORITY],
-            task.attempt,
-            task.retries,
-            task.postpones,
-        )
+        return self._current
 
     def run(self) -> Any:
         """Do the work; what it returns is not kept."""
         raise NotImplementedError(f"{type(self).__name__} has no run().")  # fails the task, not the class
 
     def delay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
-        """Enqueue a task and return its row, or the row of the twin that waits already.
+        """Enqueue a task and return its row, or the row of a duplicate that waits.
 
         The task is in the caller's transaction. ``priority`` wins over ``PRIORITY``; the task does
         not run before ``execute_after``. Raises ``TypeError`` or ``ValueError`` naming the value
         that cannot be stored, and ``UnknownQueue``.
         """
-        return enqueueing.enqueue(self, priority, execute_after)
+        return enqueueing.enqueue(_call(self), priority, execute_after)
 
     async def adelay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
         """Enqueue a task from asynchronous code; as ``delay()``."""
@@ -108,8 +125,13 @@ def bulk_delay(
     priority: int | None = None,
     execute_after: datetime | None = None,
 ) -> list[int]:
-    """Enqueue many tasks in one statement; return their ids, in order, twins' ids for twins.
+    """Enqueue many tasks in one statement; return their ids, in order.
 
-    The options and errors are those of ``delay()``; if one task is refused, none is enqueued.
+    For a duplicate it is the id of the task that waits. The options and errors are those of
+    ``delay()``; if one task is refused, none is enqueued.
     """
-    return enqueueing.enqueue_many(list(processors), priority, execute_after)
+    return enqueueing.enqueue_many([_call(processor) for processor in processors], priority, execute_after)
+
+
+def _call(processor: BaseTaskProcessor) -> enqueueing.Call:
+    return enqueueing.Call(registry.definition_of(type(processor)), processor.args, processor.kwargs)

@@ -30,10 +30,11 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
 
 def problems() -> Iterator[Problem]:
     """Yield everything that is wrong with the registered processor classes."""
-    classes = registry.registered().values()
-    for processor_class in classes:
-        yield from problems_of(processor_class)
-    yield from custom.problems(one for one in classes if _MEASURES.accepts(_value(one, custom.ATTRIBUTE)))
+    definitions = registry.definitions.values()
+    for definition in definitions:
+        yield from problems_of(definition.source)
+    comparable = (one for one in definitions if _MEASURES.accepts(_value(one.source, custom.ATTRIBUTE)))
+    yield from custom.problems(comparable)
 
 
 def problems_of(processor_class: type) -> Iterator[Problem]:

@@ -1,23 +1,25 @@
-"""The processor classes by name, and how they are found."""
+"""The task definitions by name, and how the code that makes them is found."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.utils.module_loading import autodiscover_modules
 
+from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import ProcessorClassAlreadyRegistered, ProcessorClassNotFound
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
-
-if TYPE_CHECKING:
-    from django_partisan.processor import BaseTaskProcessor
 
 MODULE = "partisan_tasks"
 """The module of each installed app that is imported to find its processors."""
 
-P = TypeVar("P", bound="type[BaseTaskProcessor]")
+P = TypeVar("P", bound=type[Any])
 
-_classes: dict[str, "type[BaseTaskProcessor]"] = {}
+_definitions: dict[str, TaskDefinition] = {}
+definitions: Final[Mapping[str, TaskDefinition]] = MappingProxyType(_definitions)
+"""Every registered definition by name; a read-only view."""
+find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
+"""Return the definition registered under a name, or ``None``."""
 
 
 def register(processor_class: P) -> P:
@@ -26,42 +28,57 @@ def register(processor_class: P) -> P:
     Raises ``ProcessorClassAlreadyRegistered`` if another class has the name, and ``ValueError``
     if the name is too long for the table.
     """
-    name = processor_class.__name__
+    definition = TaskDefinition.of_processor(processor_class)
+    name = definition.name
     if len(name) > PROCESSOR_NAME_MAX_LENGTH:
         raise ValueError(
             f"Processor name {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
         )
-    known = _classes.get(name)
-    if known is not None and _place(known) != _place(processor_class):
+    known = processor_class if name not in _definitions else _definitions[name].source
+    if (known.__module__, known.__qualname__) != (processor_class.__module__, processor_class.__qualname__):
         raise ProcessorClassAlreadyRegistered(
             f"Two processors are named {name!r}: one in {known.__module__}, "
             f"one in {processor_class.__module__}. "
             "Rename one of them: a task's row carries only the class name."
         )
-    _classes[name] = processor_class
+    _definitions[name] = definition
     return processor_class
 
 
-def processor_class(name: str) -> "type[BaseTaskProcessor]":
+def definition(name: str) -> TaskDefinition:
+    """Return the definition registered under ``name``; raises ``ProcessorClassNotFound``."""
+    found = find(name)
+    if found is None:
+        raise unknown(name)
+    return found
+
+
+def unknown(name: str) -> ProcessorClassNotFound:
+    """Return the error that says how to have ``name`` registered."""
+    return ProcessorClassNotFound(
+        f"No processor is registered as {name!r}. Decorate the class with @registry.register and "
+        f"import it from a {MODULE}.py in the root of an installed app."
+    )
+
+
+def definition_of(processor_class: type[Any]) -> TaskDefinition:
+    """Return the definition of a processor class, also of one that is not registered."""
+    known = find(processor_class.__name__)
+    if known is not None and known.source is processor_class:
+        return known
+    return TaskDefinition.of_processor(processor_class)
+
+
+def processor_class(name: str) -> type[Any]:
     """Return the class registered under ``name``; raises ``ProcessorClassNotFound``."""
-    try:
-        return _classes[name]
-    except KeyError:
-        raise ProcessorClassNotFound(
-            f"No processor is registered as {name!r}. Decorate the class with @registry.register and "
-            f"import it from a {MODULE}.py in the root of an installed app."
-        ) from None
+    return definition(name).source
 
 
-def registered() -> Mapping[str, "type[BaseTaskProcessor]"]:
-    """Return a read-only view of the processor classes by name."""
-    return MappingProxyType(_classes)
+def registered() -> Mapping[str, type[Any]]:
+    """Return the processor classes by name, read-only."""
+    return MappingProxyType({name: definition.source for name, definition in _definitions.items()})
 
 
 def autodiscover() -> None:
     """Import ``partisan_tasks`` of every installed app; an error inside one is raised as it is."""
     autodiscover_modules(MODULE)
-
-
-def _place(processor_class: "type[BaseTaskProcessor]") -> tuple[str, str]:
-    return processor_class.__module__, processor_class.__qualname__

@@ -95,7 +95,8 @@ def install() -> None:
 
 def _send(signal: TaskSignal, task: TaskRef | Run, **values: Any) -> None:
     """Send to every receiver; those that raise were logged by Django, and the first is raised here."""
-    sender = registry.registered().get(task.processor)
+    definition = registry.find(task.processor)
+    sender = None if definition is None else definition.source
     for _receiver, result in signal.send_robust(sender=sender, task=task, **values):
         if isinstance(result, Exception):
             raise result

@@ -25,14 +25,15 @@ from django.utils import timezone
 
 from django_partisan import arguments
 from django_partisan.config.queues import queue_config
-from django_partisan.engine.worker.executor import CLAIM_LOST, Executor
+from django_partisan.engine.worker.executor import Executor
+from django_partisan.engine.worker.run_result import CLAIM_LOST, RAN, RunResult
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
-from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
+from django_partisan.outcomes import POSTPONED, RETRIED
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
-from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, settle_completed
+from django_partisan.sql.settling import apply_changes, settle_completed
 from django_partisan.telemetry.events import ErrorInfo
 
 _ALL_ROWS: Final = 2**31 - 1
@@ -110,42 +111,37 @@ class _InlineManager:
 
     def run(self, row: TaskRow) -> Ran:
         """Run a claimed task and settle it."""
-        outcome = self._execute(row)
+        result = self._execute(row)
         ran = Ran(row[ID], row[PROCESSOR], *arguments.decode(row[ARGUMENTS]), CLAIM_LOST)
-        if self._loses_claim(row, outcome):
+        if self._loses_claim(row, result):
             return ran
-        if isinstance(outcome, str):
-            return ran._replace(outcome=COMPLETED)
-        error = None
-        if outcome.error_type is not None:
-            error = ErrorInfo(outcome.error_type, outcome.error_message or "", outcome.error_traceback or "")
-        if outcome.status == STATUS_ERROR:
-            return ran._replace(outcome=FAILED, reason=outcome.reason, error=error)
-        word = RETRIED if outcome.retries else POSTPONED
-        return ran._replace(outcome=word, delay_seconds=outcome.delay, error=error)
+        delay = result.delay_seconds if result.outcome in (POSTPONED, RETRIED) else None
+        return ran._replace(
+            outcome=result.outcome, delay_seconds=delay, reason=result.reason or None, error=result.error
+        )
 
-    def _execute(self, row: TaskRow) -> RowChange | str:
+    def _execute(self, row: TaskRow) -> RunResult:
         """Run a task; where it leaves the test's transaction broken, roll back to before the run."""
         connection = self._connection
         savepoint = connection.savepoint() if connection.in_atomic_block else None
-        outcome = self._executor.execute(row)
+        result = self._executor.execute(row)
         if savepoint is not None:
             try:
                 connection.savepoint_commit(savepoint)
             except DatabaseError:
                 connection.needs_rollback = False
                 connection.savepoint_rollback(savepoint)
-        return outcome
+        return result
 
-    def _loses_claim(self, row: TaskRow, outcome: RowChange | str) -> bool:
+    def _loses_claim(self, row: TaskRow, result: RunResult) -> bool:
         """Settle a run; return whether its claim was lost."""
-        if outcome == COMPLETED:
+        if result is RAN:
             pairs = [(row[ID], row[TOKEN])]
             return bool(settle_completed(self._connection, pairs, self._config.delete_tasks_on_complete))
-        if isinstance(outcome, str):  # it settled itself, or tried to
-            return outcome == CLAIM_LOST
+        if result.change is None:  # it settled itself, or tried to
+            return result.outcome == CLAIM_LOST
         try:
             with transaction.atomic(using=self._connection.alias):
-                return bool(apply_changes(self._connection, [outcome]))
+                return bool(apply_changes(self._connection, [result.change]))
         except IntegrityError:  # it waits again beside a duplicate: both stay, and it gives up its key
-            return bool(apply_changes(self._connection, [outcome], keep_keys=False))
+            return bool(apply_changes(self._connection, [result.change], keep_keys=False))

@@ -9,6 +9,7 @@ import os
 import select
 import struct
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from django_partisan.engine.protocol import Message, ProtocolError, decode, encode
@@ -20,8 +21,8 @@ _READ_BYTES: Final = 1 << 18
 _length = struct.Struct("!I")
 
 
-class Broken(Exception):
-    """The other end is gone, or what came is no message."""
+class PipeError(Exception):
+    """The other end is closed, or what arrived is no message."""
 
 
 class Frames:
@@ -31,12 +32,12 @@ class Frames:
         self._pending = bytearray()
 
     @property
-    def torn(self) -> bool:
-        """True if part of a message came whose end has not."""
-        return bool(self._pending)
+    def ending(self) -> str:
+        """How the stream ends if nothing more comes: ``END``, or ``TORN`` in the middle of a message."""
+        return TORN if self._pending else END
 
     def feed(self, data: bytes) -> list[Message]:
-        """Return the messages that ``data`` completes; raises ``Broken`` if it is none of ours."""
+        """Return the messages that ``data`` completes; raises ``PipeError`` if it is no frame."""
         pending = self._pending
         pending += data
         messages = []
@@ -44,7 +45,7 @@ class Frames:
         while len(pending) - start >= _length.size:
             (length,) = _length.unpack_from(pending, start)
             if length > FRAME_MAX_BYTES:
-                raise Broken(f"a frame of {length} bytes is announced")
+                raise PipeError(f"a frame of {length} bytes is announced")
             end = start + _length.size + length
             if len(pending) < end:
                 break
@@ -64,15 +65,36 @@ def _loads(body: bytearray) -> Message:
     try:
         return decode(marshal.loads(body))
     except (EOFError, ValueError, TypeError, ProtocolError) as error:
-        raise Broken(f"a frame cannot be read: {error}") from error
+        raise PipeError(f"a frame cannot be read: {error}") from error
 
 
-class ManagerEnd:
-    """The manager's end of a worker's pipe: reads what is there, writes what fits, keeps the rest."""
+class _End:
+    """One end of a pipe."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._frames = Frames()
+
+    def _read(self) -> list[Message]:
+        """Read once; return the messages that are complete. Raises ``PipeError`` at the end of the pipe."""
+        try:
+            data = os.read(self.fd, _READ_BYTES)
+        except BlockingIOError:
+            raise
+        except ConnectionResetError:
+            data = b""  # the end as well: the other process died before it had read everything
+        except OSError as error:
+            raise PipeError(f"reading failed: {error}") from error
+        if not data:
+            raise PipeError(self._frames.ending)
+        return self._frames.feed(data)
+
+
+class ManagerEnd(_End):
+    """The manager's end of a worker's pipe, in its loop: reads what is there, writes what fits."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
         self._unsent: deque[memoryview] = deque()
         os.set_blocking(fd, False)
 
@@ -83,11 +105,11 @@ class ManagerEnd:
 
     @property
     def ending(self) -> str:
-        """How the pipe ends if nothing comes any more: ``END``, or ``TORN`` in the middle of a message."""
-        return TORN if self._frames.torn else END
+        """How the pipe ends if nothing more comes: ``END``, or ``TORN`` in the middle of a message."""
+        return self._frames.ending
 
     def send(self, message: Message) -> None:
-        """Send a message, now or when the pipe takes it; raises ``Broken`` if nobody reads."""
+        """Send a message, now or when the pipe takes it; raises ``PipeError`` if nobody reads."""
         self._unsent.append(memoryview(frame(message)))
         self.flush()
 
@@ -101,78 +123,50 @@ class ManagerEnd:
                 return
             except OSError as error:
                 self._unsent.clear()
-                raise Broken(f"writing failed: {error}") from error
+                raise PipeError(f"writing failed: {error}") from error
             if written == len(head):
                 self._unsent.popleft()
             else:
                 self._unsent[0] = head[written:]
 
     def receive(self) -> list[Message]:
-        """Return messages that have come, ``[]`` if none is whole; raises ``Broken`` at the pipe's end."""
-        while True:
-            try:
-                data = os.read(self.fd, _READ_BYTES)
-            except BlockingIOError:
-                return []
-            except ConnectionResetError:
-                data = b""  # the end as well: the worker died before it had read all that it was sent
-            except OSError as error:
-                raise Broken(f"reading failed: {error}") from error
-            if not data:
-                raise Broken(self.ending)
-            messages = self._frames.feed(data)
-            if messages or len(data) < _READ_BYTES:
-                return messages
+        """Return messages that have come, ``[]`` if none is whole; raises ``PipeError`` at the pipe's end."""
+        messages: list[Message] = []
+        with suppress(BlockingIOError):
+            while not messages:
+                messages = self._read()
+        return messages
 
     def close(self) -> None:
-        """Close the pipe; what is unsent is forgotten."""
+        """Close the pipe and drop what is unsent."""
         self._unsent.clear()
         os.close(self.fd)
 
 
-class WorkerEnd:
-    """The worker's end: it may block, in reading and in writing."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._frames = Frames()
+class WorkerEnd(_End):
+    """The worker's end, which may block in reading and in writing."""
 
     def receive(self) -> list[Message]:
-        """Wait for messages and return them; raises ``Broken`` at the end of the pipe."""
-        while True:
-            try:
-                data = os.read(self.fd, _READ_BYTES)
-            except OSError as error:
-                raise Broken(f"reading failed: {error}") from error
-            if not data:
-                raise Broken(END)
-            messages = self._frames.feed(data)
-            if messages:
-                return messages
+        """Wait for messages and return them; raises ``PipeError`` at the end of the pipe."""
+        while not (messages := self._read()):
+            pass
+        return messages
 
     def receive_available(self) -> list[Message]:
         """Return the messages that have come, without waiting for more."""
         messages: list[Message] = []
-        while self._readable():
-            try:
-                data = os.read(self.fd, _READ_BYTES)
-            except OSError:
-                break
-            if not data:
-                break  # the next receive() tells of it
-            messages += self._frames.feed(data)
+        poll = select.poll()  # select() fails with descriptors from 1024
+        poll.register(self.fd, select.POLLIN)
+        with suppress(PipeError):  # the next receive() raises it
+            while poll.poll(0):
+                messages += self._read()
         return messages
 
     def send(self, message: Message) -> None:
-        """Send a message; raises ``Broken`` if nobody reads."""
+        """Send a message; raises ``PipeError`` if nobody reads."""
         rest = memoryview(frame(message))
         try:
             while rest:
                 rest = rest[os.write(self.fd, rest) :]
         except OSError as error:
-            raise Broken(f"writing failed: {error}") from error
-
-    def _readable(self) -> bool:
-        poll = select.poll()  # select() fails with descriptors from 1024
-        poll.register(self.fd, select.POLLIN)
-        return bool(poll.poll(0))
+            raise PipeError(f"writing failed: {error}") from error

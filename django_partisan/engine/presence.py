@@ -1,8 +1,14 @@
-"""Who lives on this host, and what each worker runs: one file for each manager process.
+"""Which process trees live on this host, and what each worker runs: one file for each manager process.
 
 The manager and all its workers hold the file locked through one open file description, so the lock
-is free exactly when the last of them is gone, however it ended; a zombie holds nothing. The file's
-pages say what each worker has begun. Each page has one writer, the worker, and needs no lock.
+is free exactly when the last of them has ended, however it ended; a zombie holds nothing. The file's
+pages say what each worker has started.
+
+| process | does what |
+|---|---|
+| manager | creates, locks and removes the file; clears a slot's page before its worker starts; reads pages |
+| worker, main thread | writes its own page, without a lock |
+| another manager of the host | locks and removes the file when its processes are dead |
 """
 
 import contextlib
@@ -66,9 +72,8 @@ class PresenceFile:
     """A manager process's file, locked until it and all its workers are gone."""
 
     def __init__(self, name: UUID, slots: int) -> None:
-        folder = _folder()
-        _sweep(folder)
-        self.path = folder / f"{name}.lock"
+        self.path = _path(name)
+        _sweep(self.path.parent)
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(self.fd, bytes(slots * PAGE_BYTES))  # a full disk fails here, not at the first task
@@ -91,42 +96,46 @@ class PresenceFile:
 
 @contextmanager
 def if_gone(name: UUID) -> Iterator[list[int] | None]:
-    """Yield the ids of tasks that a dead process tree had begun, or ``None`` if it is not proven dead.
+    """Yield the ids of tasks that a dead process tree had started, or ``None`` if it is not proven dead.
 
     The file is removed afterwards. A file that cannot be seen proves nothing: it may belong to
     another user, or to a container with a file system of its own.
     """
-    try:
-        path = _folder() / f"{name}.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except (OSError, CannotStart):
+    fd = _lock_of_dead(name)
+    if fd is None:
         yield None
         return
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
         yield _begun_in(fd)
-        path.unlink(missing_ok=True)
+        _path(name).unlink(missing_ok=True)
     finally:
         os.close(fd)
 
 
 def is_gone(name: UUID) -> bool:
-    """Tell whether a process tree of this host is proven dead."""
+    """Return whether a process tree of this host is proven dead."""
+    fd = _lock_of_dead(name)
+    if fd is not None:
+        os.close(fd)
+    return fd is not None
+
+
+def _lock_of_dead(name: UUID) -> int | None:
+    """Open and lock the file of a process tree; return ``None`` unless the tree is proven dead."""
     try:
-        fd = os.open(_folder() / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(_path(name), os.O_RDWR | os.O_CLOEXEC)
     except (OSError, CannotStart):  # the folder itself may have gone bad since we started
-        return False
+        return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
+    except OSError:
         os.close(fd)
-    return True
+        return None
+    return fd
+
+
+def _path(name: UUID) -> Path:
+    return _folder() / f"{name}.lock"
 
 
 def _sweep(folder: Path) -> None:

@@ -6,7 +6,7 @@ from django_partisan.config.queues import QueueConfig
 
 
 class WorkerSpec(NamedTuple):
-    """What a worker is told at its start; plain values, for they cross to another process."""
+    """How a worker is set up; plain values, for they cross to another process."""
 
     config: QueueConfig
     database: str
@@ -14,5 +14,5 @@ class WorkerSpec(NamedTuple):
     generation: int
     manager_pid: int
     subscribe: tuple[str, dict[str, Any]] | None
-    """Dotted path of a function that subscribes who watches this worker, and its plain arguments."""
+    """Dotted path of a function that subscribes telemetry in the worker, and its plain arguments."""
     flush_seconds: float

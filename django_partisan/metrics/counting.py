@@ -84,7 +84,7 @@ class EventCounter:
     def _declare(self, name: str) -> None:
         """Find a custom metric whose processor was registered after the start."""
         if name not in self.deltas.metrics:
-            self.deltas.metrics.update(custom.declared(registry.registered().values()))
+            self.deltas.metrics.update(custom.declared(registry.definitions.values()))
 
     def _run(self, outcome: str, run: Task, seconds: float) -> None:
         waits = [run.wait_seconds] if isinstance(run, events.Run) else []
@@ -118,7 +118,7 @@ class EventCounter:
 
 def registered(queue: str, processor: str) -> tuple[str, str]:
     """Return the labels of a processor; one that is not registered counts as ``_other``."""
-    return queue, processor if processor in registry.registered() else OTHER
+    return queue, processor if processor in registry.definitions else OTHER
 
 
 def of_task(task: Any) -> tuple[str, str]:

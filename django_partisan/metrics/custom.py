@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
+from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Metric, clean
 from django_partisan.telemetry import bus, events
 
@@ -129,40 +130,40 @@ class Measures:
             )
 
 
-def measures_for(task: events.TaskRef, processor_class: type) -> Measures:
-    """Return ``self.metrics`` for a running task of a processor class."""
-    return Measures(task.processor, task.queue, measures_of(processor_class))
+def measures_for(task: events.TaskRef, definition: TaskDefinition) -> Measures:
+    """Return ``self.metrics`` for a running task."""
+    return Measures(task.processor, task.queue, measures_of(definition))
 
 
-def measures_of(processor_class: type) -> tuple[Measure, ...]:
-    """Return what a processor class declares."""
-    return tuple(getattr(processor_class, ATTRIBUTE, ()))
+def measures_of(definition: TaskDefinition) -> tuple[Measure, ...]:
+    """Return what the source of a definition declares."""
+    return tuple(getattr(definition.source, ATTRIBUTE, ()))
 
 
-def declared(processor_classes: Iterable[type]) -> dict[str, Metric]:
-    """Return the custom metrics by exported name; if two classes declare one differently, the first's."""
+def declared(definitions: Iterable[TaskDefinition]) -> dict[str, Metric]:
+    """Return the custom metrics by exported name; of two that differ, the first."""
     metrics: dict[str, Metric] = {}
-    for processor_class in processor_classes:
-        for measure in measures_of(processor_class):
+    for definition in definitions:
+        for measure in measures_of(definition):
             metric = measure.metric()
             metrics.setdefault(metric.name, metric)
     return metrics
 
 
-def problems(processor_classes: Iterable[type]) -> Iterator[Problem]:
+def problems(definitions: Iterable[TaskDefinition]) -> Iterator[Problem]:
     """Yield, for a system check, every measure that another class declares otherwise."""
-    first: dict[str, tuple[type, Metric]] = {}
-    for processor_class in processor_classes:
-        for measure in measures_of(processor_class):
+    first: dict[str, tuple[str, Metric]] = {}
+    for definition in definitions:
+        for measure in measures_of(definition):
             metric = measure.metric()
-            owner, known = first.setdefault(metric.name, (processor_class, metric))
+            owner, known = first.setdefault(metric.name, (definition.name, metric))
             if known != metric:
                 yield Problem(
                     UNEQUAL_MEASURES,
-                    f"{processor_class.__name__}.{ATTRIBUTE}[{measure.name!r}]",
+                    f"{definition.name}.{ATTRIBUTE}[{measure.name!r}]",
                     measure,
-                    f"the type, help, labels and buckets that {owner.__name__} declares",
-                    processor_class=processor_class,
+                    f"the type, help, labels and buckets that {owner} declares",
+                    processor_class=definition.source,
                 )
 
 

@@ -76,10 +76,8 @@ class Exporter:
         self._server: Server | None = None
         self._building = threading.BoundedSemaphore(SCRAPES_AT_ONCE)
         self._readiness = probes.Readiness()
-        metrics = {**catalogue.METRICS, **custom.declared(registry.registered().values())}
-        processors = [
-            name for name, processor in registry.registered().items() if queue == processor.QUEUE_NAME
-        ]
+        metrics = {**catalogue.METRICS, **custom.declared(registry.definitions.values())}
+        processors = [name for name, definition in registry.definitions.items() if queue == definition.queue]
         self.recorder = ManagerRecorder(queue, _aggregator(queue, metrics, processors))
         self._database = _sampler(queue, query)
         self._registry = CollectorRegistry()
@@ -168,7 +166,7 @@ def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -
     for metric in catalogue.METRICS.values():
         aggregator.start_at_zero(metric.initial_series(queue, processors))
     for name in processors:
-        for metric in custom.declared([registry.registered()[name]]).values():
+        for metric in custom.declared([registry.definitions[name]]).values():
             aggregator.start_at_zero(metric.initial_series(queue, [name]))
     return aggregator
 

@@ -41,8 +41,8 @@ _INSERT = """
                                       priority, execute_after, ready, arguments, context, unique_key)
 """
 
-# DO UPDATE locks the twin, so no claim takes it before the data that it should see is committed.
-_OR_LOCK_TWIN = """
+# DO UPDATE locks the duplicate, so no claim takes it before the data that it should see is committed.
+_OR_LOCK_DUPLICATE = """
     ON CONFLICT (unique_key) WHERE status = 'new' AND unique_key IS NOT NULL
     DO UPDATE SET unique_key = EXCLUDED.unique_key
 """
@@ -57,7 +57,7 @@ _INSERT_ONE = f"""
         VALUES ('new', '{{}}', {_NOW}, {_NOW}, %s, %s, %s,
                 coalesce(%s::timestamptz, {_NOW}), coalesce(%s::timestamptz <= {_NOW}, true),
                 %s::jsonb, %s::jsonb, %s::uuid)
-        {_OR_LOCK_TWIN}
+        {_OR_LOCK_DUPLICATE}
         RETURNING xmax = 0, {", ".join(_FETCHED)}
     )
     SELECT *, CASE WHEN EXISTS ({_SLEEPING}) THEN pg_notify('{CHANNEL}', %s) END FROM enqueued
@@ -65,7 +65,7 @@ _INSERT_ONE = f"""
 
 
 def insert_task(connection: BaseDatabaseWrapper, new: NewTask) -> tuple[Task, bool]:
-    """Insert one task, or lock its waiting twin; return the row and whether it is new."""
+    """Insert one task, or lock its waiting duplicate; return the row and whether it is new."""
     queue, processor, priority, after, arguments, context, key = new
     parameters = (queue, processor, priority, after, after, arguments, context, key, queue, queue)
     inserted, *values, _notified = fetch_all(connection, _INSERT_ONE, parameters)[0]
@@ -101,7 +101,7 @@ def insert_tasks(connection: BaseDatabaseWrapper, tasks: Sequence[NewTask]) -> l
                   FROM ROWS FROM (jsonb_array_elements(%s::jsonb)
                                   {"".join(f", unnest(%s::{column.type}[])" for column in varying)})
                     AS v (arguments{"".join(f", {column.name}" for column in varying)})) AS tasks
-        {_OR_LOCK_TWIN if any_key else ""}
+        {_OR_LOCK_DUPLICATE if any_key else ""}
         RETURNING id, xmax = 0
     """
     arguments = "[" + ",".join(task.arguments for task in tasks) + "]"

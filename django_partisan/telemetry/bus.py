@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from django_partisan.definitions import TaskDefinition
 from django_partisan.telemetry.events import Event, Scope, TaskCompleted, TaskRef, TaskStarted
 from django_partisan.telemetry.task_context import can_be_stored
 
@@ -75,7 +76,7 @@ _wanting: dict[Any, tuple[Subscriber, ...]] = {}
 _wrapping: tuple[Subscriber, ...] = ()
 _each_run_is_watched = False
 _each_run_is_surrounded = False
-_tools: dict[str, Callable[[TaskRef, type], Any]] = {}
+_tools: dict[str, Callable[[TaskRef, TaskDefinition], Any]] = {}
 _reported: set[str] = set()
 
 
@@ -140,14 +141,14 @@ def around(scope: Scope) -> AbstractContextManager[None]:
     return _Around(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
 
 
-def provide(name: str, make: Callable[[TaskRef, type], Any]) -> None:
-    """Let ``make(task, processor_class)`` give running tasks their ``self.log`` or ``self.metrics``."""
+def provide(name: str, make: Callable[[TaskRef, TaskDefinition], Any]) -> None:
+    """Let ``make(task, definition)`` give running tasks their ``self.log`` or ``self.metrics``."""
     _tools[name] = make
 
 
-def tool(name: str, task: TaskRef, processor_class: type) -> Any:
+def tool(name: str, task: TaskRef, definition: TaskDefinition) -> Any:
     """Return what was provided under ``name`` for a running task."""
-    return _tools[name](task, processor_class)
+    return _tools[name](task, definition)
 
 
 def quiet() -> AbstractContextManager[None]:

@@ -85,9 +85,9 @@ def test_the_list_begins_with_the_latest_task(browser):
     ],
 )
 def test_the_list_can_be_filtered_and_searched_by_id_or_the_beginning_of_the_processors_name(
-    browser, query, wanted, other, monkeypatch
+    browser, query, wanted, other, own_registry
 ):
-    monkeypatch.setitem(registry._classes, "Letter", BaseTaskProcessor)
+    registry.register(type("Letter", (BaseTaskProcessor,), {}))
     task = make_task(**wanted)
     make_task(**other)
 

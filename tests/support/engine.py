@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine import protocol
-from django_partisan.engine.forkserver.spawner import Starter
+from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
 from django_partisan.engine.manager.pool import Pool, PoolOwner
 from django_partisan.engine.manager.settler import Batch, Settler
@@ -174,7 +174,7 @@ class PoolHarness:
         self.selector = selectors.DefaultSelector()
         self.starter = FakeStarter()
         self.presence = presence
-        self.pool = Pool(owner, self.selector, cast(Starter, self.starter), presence, spec_of, slots)
+        self.pool = Pool(owner, self.selector, cast(Spawner, self.starter), presence, spec_of, slots)
 
     def turn(self, now: float | None = None) -> None:
         """Do what the manager's loop does for its pool, until nothing is left to do."""

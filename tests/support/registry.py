@@ -9,10 +9,10 @@ from django_partisan import registry
 @contextmanager
 def empty_registry() -> Iterator[None]:
     """Empty the registry of processors for the length of a ``with``, and restore it."""
-    before = dict(registry.registered())
-    registry._classes.clear()
+    before = dict(registry.definitions)
+    registry._definitions.clear()
     try:
         yield
     finally:
-        registry._classes.clear()
-        registry._classes.update(before)
+        registry._definitions.clear()
+        registry._definitions.update(before)

@@ -23,8 +23,8 @@ class SendMail(BaseTaskProcessor):
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch) -> Iterator[None]:
-    monkeypatch.setitem(registry._classes, "SendMail", SendMail)
+def installed(own_registry) -> Iterator[None]:
+    registry.register(SendMail)
     before = bus.subscribers()
     signals.install()
     signals.install()

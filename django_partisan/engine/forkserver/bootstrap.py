@@ -1,4 +1,4 @@
-"""Preloaded in the fork server first: what its children must not inherit is put right here."""
+"""Preloaded in the fork server first, in its main thread: restores what its children must not inherit."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 """What a terminal or a supervisor sends to the whole group; blocked while the fork server starts."""
 
 
-def shield() -> None:
-    """Outlive the signals that a terminal sends to the group, and give PYTHONPATH back.
+def prepare_fork_server() -> None:
+    """Ignore the signals that a terminal sends to the group, and restore the user's PYTHONPATH.
 
-    The workers start with these signal settings, so none dies in the moment before it has set its
-    own. Programs that a task starts must see the user's PYTHONPATH, not ours.
+    The workers start with these signal settings, so none dies before it has set its own. Programs
+    that a task starts must see the user's PYTHONPATH, not ours.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -27,4 +27,4 @@ def shield() -> None:
 
 
 if PATH_BEFORE in os.environ and "multiprocessing.forkserver" in sys.modules:  # pragma: no cover: fork server
-    shield()
+    prepare_fork_server()

@@ -1,7 +1,7 @@
-"""Preloaded in the fork server: Django, its apps and the processors, to be shared by all workers.
+"""Preloaded in the fork server, in its main thread: Django, its apps and the task code for all workers.
 
-No connection, pool or lock of ours may be inherited: a child would share the parent's socket. What
-goes wrong is told by the workers, since the fork server has nobody to tell.
+No connection, pool or lock of ours may be inherited: a child would share the parent's socket. The
+workers report what goes wrong, since the fork server has no log.
 """
 
 import gc
@@ -36,5 +36,5 @@ def _load() -> None:  # pragma: no cover: fork server process
 
 try:
     _load()
-except Exception:  # each worker loads by itself then, and fails with the cause if it is a fault
+except Exception:  # each worker then loads by itself, and fails with the cause if it is a fault
     warnings.append("preloading failed: " + traceback.format_exc().strip().splitlines()[-1])

@@ -1,4 +1,10 @@
-"""Start worker processes and collect their exit codes, off the loop: both may block."""
+"""Start worker processes and collect their exit codes, in a thread of the manager: both may block.
+
+| thread | does what |
+|---|---|
+| the manager's loop | asks with ``start()`` and ``collect()``; runs ``done`` with the result |
+| ``partisan-spawner`` | does the work, one piece after the other |
+"""
 
 import os
 import pickle
@@ -10,6 +16,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -24,55 +31,55 @@ from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0
 _UNKNOWN_EXIT_CODE: Final = 255
-"""What multiprocessing reports when the fork server was lost before it could say."""
+"""What multiprocessing reports when the fork server died before it could report the code."""
 
 TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 
 
-class Starter:
+class Spawner:
     """A thread that starts workers from a fork server, one after the other."""
 
-    def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
+    def __init__(self, presence_fd: int, preload: bool, deliver: Deliver, method: str = METHOD) -> None:
+        self._method = method
         self._presence_fd = presence_fd
         self._deliver = deliver
-        self._context: Any = get_context(METHOD)
+        self._context: Any = get_context(method)
         modules = [
             "django_partisan.engine.forkserver.bootstrap",
             *(["django_partisan.engine.forkserver.preload"] if preload else []),
         ]
-        if METHOD == "forkserver":
+        if method == "forkserver":
             self._context.set_forkserver_preload(modules)
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="partisan-starter", daemon=True)
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="partisan-spawner", daemon=True)
         self._thread.start()
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
         """Start a worker; ``done`` gets it, or the error, in the loop."""
-        self._work.put(lambda: self._start(spec, done))
+        self._work.put((partial(self._started, spec), done))
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        """Wait for the exit code of a worker that is gone; ``None`` if nobody knows it."""
-        self._work.put(lambda: self._collect(worker, done))
+        """Wait for the exit code of a worker that has ended; ``None`` if it is unknown."""
+        self._work.put((partial(_exit_code, worker.process, self._method), done))
 
     def close(self, timeout: float) -> None:
-        """End the thread after what was asked before."""
+        """End the thread after the work that was asked for."""
         self._work.put(None)
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            work()
-            del work  # or the last worker to go keeps its descriptors until the next piece of work
-
-    def _start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
-        result: WorkerProcess | Exception
-        try:
-            result = self._started(spec)
-        except Exception as error:  # told by the loop, which tries again
-            result = error
-        self._deliver(lambda: done(result))
+        while (asked := self._work.get()) is not None:
+            work, done = asked
+            try:
+                result = work()
+            except Exception as error:  # the loop emits it and tries again
+                result = error
+            self._deliver(partial(done, result))
+            del asked, work, done, result  # or the last worker collected keeps its descriptors
 
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
         ours, theirs = self._context.Pipe()
@@ -84,7 +91,7 @@ class Starter:
         )
         try:
             with _without_main_module():
-                if METHOD == "forkserver":
+                if self._method == "forkserver":
                     _ensure_fork_server()
                 process.start()
             pipe = ManagerEnd(os.dup(ours.fileno()))
@@ -94,16 +101,11 @@ class Starter:
             for end in (ours, theirs, bell, ring):
                 end.close()
 
-    def _collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        worker.process.join(EXIT_CODE_SECONDS)
-        code = _exit_code(worker.process)
-        self._deliver(lambda: done(code))
 
-
-def demand_short_temporary_folder() -> None:
+def ensure_short_temporary_folder(method: str = METHOD) -> None:
     """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
     folder = tempfile.gettempdir()
-    if METHOD == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
+    if method == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
         raise CannotStart(
             f"The path of the temporary folder {folder} is longer than {TEMPORARY_FOLDER_MAX_BYTES} bytes, "
             "too long for a socket inside it. Set TMPDIR to a shorter one."
@@ -124,9 +126,10 @@ def _without_main_module() -> Iterator[None]:
 def _ensure_fork_server() -> None:
     """Start the fork server unless it runs, with our import path.
 
-    Before Python 3.13 it ignores the path it is told while it preloads, so the path goes through the
-    environment; ``shield`` puts that right before anything else is loaded. TERM and INT are blocked
-    while it starts, so that those sent to the group cannot reach it before ``shield`` ignores them.
+    Before Python 3.13 it ignores the path that it is given while it preloads, so the path goes through
+    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. TERM
+    and INT are blocked while it starts, so that those sent to the group cannot reach it before it
+    ignores them.
     """
     resource_tracker.ensure_running()  # which would unblock them, were it not running yet
     before = os.environ.get("PYTHONPATH")
@@ -144,6 +147,7 @@ def _ensure_fork_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def _exit_code(process: BaseProcess) -> int | None:
+def _exit_code(process: BaseProcess, method: str) -> int | None:
+    process.join(EXIT_CODE_SECONDS)
     code = process.exitcode
-    return None if code == _UNKNOWN_EXIT_CODE and METHOD == "forkserver" else code
+    return None if code == _UNKNOWN_EXIT_CODE and method == "forkserver" else code

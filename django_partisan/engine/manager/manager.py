@@ -13,7 +13,7 @@ from typing import Final
 
 import django_partisan
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.forkserver.spawner import Starter
+from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -57,7 +57,7 @@ class Manager:
         config: QueueConfig,
         spec_of: Callable[[int, int], WorkerSpec],
         until: Until | None = None,
-        starter: type[Starter] = Starter,
+        spawner: type[Spawner] = Spawner,
     ) -> None:
         self._config = config
         self._started_at = time.monotonic()
@@ -72,7 +72,7 @@ class Manager:
         instance = uuid.uuid4()
         self._presence = PresenceFile(instance, config.workers_count)
         self._threads = {role: DatabaseThread(f"{role} {config.queue}", deliver) for role in CONNECTIONS}
-        self._starter = starter(self._presence.fd, config.preload, deliver)
+        self._spawner = spawner(self._presence.fd, config.preload, deliver)
         self._components = self._assemble(spec_of, instance, until)
         self._snapshots = Snapshots(self._take_snapshot, deliver)
 
@@ -88,7 +88,7 @@ class Manager:
         self._settler = Settler(config, threads["settle"], requeued=self._promoter.expect)
         self._intake = Intake(config, self._settler, self._drain)
         self._pool = Pool(
-            self._intake, self._selector, self._starter, self._presence, spec_of, config.workers_count
+            self._intake, self._selector, self._spawner, self._presence, spec_of, config.workers_count
         )
         self._dispatcher = Dispatcher(config, self._intake, self._pool, self._settler, self._presence)
         self._reconciliation = Reconciliation(
@@ -219,7 +219,7 @@ class Manager:
         """End threads and processes; return the ids of tasks that are left in process."""
         left = [row[ID] for row in self._pool.held()] + self._settler.ids()
         self._pool.kill()
-        self._starter.close(CLOSE_SECONDS)
+        self._spawner.close(CLOSE_SECONDS)
         ended = [thread.close(CLOSE_SECONDS) for thread in self._threads.values()]
         self._selector.close()
         if self._pool.is_empty:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from django_partisan.engine import protocol
-from django_partisan.engine.forkserver.spawner import Starter
+from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.restarts import Restarts
 from django_partisan.engine.manager.worker_process import State, WorkerProcess
-from django_partisan.engine.pipe import END, Broken, ManagerEnd
+from django_partisan.engine.pipe import END, ManagerEnd, PipeError
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import (
     Flushed,
@@ -62,14 +62,14 @@ class Pool(Component):
         self,
         owner: PoolOwner,
         selector: selectors.BaseSelector,
-        starter: Starter,
+        spawner: Spawner,
         presence: PresenceFile,
         spec_of: Callable[[int, int], WorkerSpec],
         slots: int,
     ) -> None:
         self._owner = owner
         self._selector = selector
-        self._starter = starter
+        self._spawner = spawner
         self._presence = presence
         self._spec_of = spec_of
         self._queue = spec_of(0, 0).config.queue
@@ -136,7 +136,7 @@ class Pool(Component):
         self._starting += 1
         self._presence.clear(slot)
         spec = self._spec_of(slot, self._generation)
-        self._starter.start(spec, lambda result: self._on_started(slot, result))
+        self._spawner.start(spec, lambda result: self._on_started(slot, result))
 
     def _on_started(self, slot: int, result: WorkerProcess | Exception) -> None:
         self._starting -= 1
@@ -164,7 +164,7 @@ class Pool(Component):
             return
         try:
             worker.pipe.send(message)
-        except Broken:
+        except PipeError:
             return  # its exit is noticed by its other descriptor, and takes care of what it held
         self._watch_pipe(worker.pipe)
 
@@ -180,12 +180,12 @@ class Pool(Component):
             return
         try:
             if mask & selectors.EVENT_WRITE:
-                with contextlib.suppress(Broken):  # what it sent before it ended is still to be read
+                with contextlib.suppress(PipeError):  # what it sent before it ended is still to be read
                     worker.pipe.flush()
                 self._watch_pipe(worker.pipe)
             if mask & selectors.EVENT_READ:
                 self._take(worker, worker.pipe.receive())
-        except Broken as broken:
+        except PipeError as broken:
             self._close_pipe(worker, str(broken))
             worker.kill()  # it sends nonsense, or has closed its pipe and would settle without us
 
@@ -212,11 +212,11 @@ class Pool(Component):
                     bus.absorb(worker.slot, telemetry)
                     worker.peak_bytes = peak_bytes
                 case _:
-                    raise Broken(f"a worker sent {type(message).__name__}, which only managers send")
+                    raise PipeError(f"a worker sent {type(message).__name__}, which only managers send")
 
     def _on_ready(self, worker: WorkerProcess, version: int, warnings: list[str]) -> None:
         if version != protocol.VERSION:
-            raise Broken(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
+            raise PipeError(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
         worker.become_ready()
         bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
 
@@ -230,7 +230,7 @@ class Pool(Component):
         self._selector.unregister(worker.exit_fd)
         worker.has_exited = True
         self._close_pipe(worker, self._take_rest(worker))
-        self._starter.collect(worker, lambda code: self._on_exit_code(worker, code))
+        self._spawner.collect(worker, lambda code: self._on_exit_code(worker, code))
 
     def _take_rest(self, worker: WorkerProcess) -> str:
         """Take what a worker sent before it ended; return how its pipe ended."""
@@ -240,7 +240,7 @@ class Pool(Component):
                 if not messages:  # the rest is no whole message, or a child of a task keeps the pipe open
                     return worker.pipe.ending
                 self._take(worker, messages)
-        except Broken as broken:
+        except PipeError as broken:
             return str(broken)
         return END
 

@@ -1,7 +1,10 @@
-"""Between two tasks nothing of the first is left behind in this process's connections.
+"""A runner's database connections: between two tasks, nothing of the first is left behind in them.
 
 Language, time zone and every other context variable need no care here: each run has a context of
 its own, which is dropped with it.
+
+Django's connections belong to threads. One receiver for each process notes what a thread opens with the
+``TaskConnections`` that was made in it.
 """
 
 import contextlib
@@ -16,13 +19,16 @@ from django.db.backends.signals import connection_created
 _NO_TRANSACTION = (0, 4)
 
 
-class Hygiene:
-    """Watch the connections that tasks open in this thread; costs nothing while there is none."""
+_of_thread = threading.local()
+
+
+class TaskConnections:
+    """The connections that tasks open in this thread; costs nothing while there is none."""
 
     def __init__(self) -> None:
         self.opened: list[BaseDatabaseWrapper] = []
-        self._thread = threading.get_ident()
-        connection_created.connect(self._note, dispatch_uid="django_partisan.hygiene")
+        _of_thread.connections = self
+        connection_created.connect(_note)
 
     def after_run(self) -> list[str]:
         """Clean every connection; return the names of databases on which a transaction was open."""
@@ -35,7 +41,7 @@ class Hygiene:
                 _reset(connection)
                 continue
             if connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
-                _reset(connection)  # which a dead one bears, unlike a change of its mode
+                _reset(connection)  # works on a dead one too, unlike a change of its mode
                 continue
             connection.queries_log.clear()
             if connection.errors_occurred:
@@ -43,7 +49,7 @@ class Hygiene:
         return left_open
 
     def before_chunk(self) -> None:
-        """Drop connections that are dead, or older than ``CONN_MAX_AGE``; forget those that are closed."""
+        """Drop connections that are dead or older than ``CONN_MAX_AGE``."""
         self.opened = [connection for connection in self.opened if connection.connection is not None]
         for connection in self.opened:
             # An idle connection has something to read only if the server ended it.
@@ -53,13 +59,16 @@ class Hygiene:
                 connection.close_if_unusable_or_obsolete()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and note no more."""
+        _of_thread.connections = None
         for connection in self.opened:
             connection.close()
 
-    def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
-        if threading.get_ident() == self._thread and connection not in self.opened:
-            self.opened.append(connection)
+
+def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    noted_by: TaskConnections | None = getattr(_of_thread, "connections", None)
+    if noted_by is not None and connection not in noted_by.opened:
+        noted_by.opened.append(connection)
 
 
 def _has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -68,17 +77,15 @@ def _has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
     raw = connection.connection
     if hasattr(raw, "pgconn"):
         return raw.pgconn.transaction_status not in _NO_TRANSACTION
-    if hasattr(raw, "get_transaction_status"):
-        return raw.get_transaction_status() not in _NO_TRANSACTION
-    return False
+    return hasattr(raw, "get_transaction_status") and raw.get_transaction_status() not in _NO_TRANSACTION
 
 
 def _reset(connection: BaseDatabaseWrapper) -> None:
-    """Close the server's end, which rolls back, and have Django connect anew when next needed.
+    """Close the server's end, which rolls back, and have Django connect again when needed.
 
     ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
     """
-    with contextlib.suppress(Exception):  # the driver's own errors: it was dead already
+    with contextlib.suppress(Exception):  # the driver's own errors: it is dead already
         connection._close()  # type: ignore[attr-defined]  # a pooled one goes back, and is rolled back
     connection.connection = None
     connection.closed_in_transaction = False

@@ -1,4 +1,4 @@
-"""Where a worker process begins: make it a Django process, then let the worker run.
+"""Where a worker process starts, in its main thread: set up Django, subscribe telemetry, run the worker.
 
 Nothing of Django may be imported here at module level: without a preloaded fork server this module
 is what a fresh interpreter imports first.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Inherited:
-    """A descriptor on its way to a child, wrapped anew for each."""
+    """A descriptor on its way to a child process; each child gets a duplicate."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -33,18 +33,26 @@ def _unwrapped(inherited: Any) -> Any:  # pragma: no cover: child process
 def worker_main(
     pipe: Connection, bell: Connection, presence: Any, pickled_spec: bytes
 ) -> None:  # pragma: no cover: child process
-    """Run a worker until its manager stops or recycles it, or is gone.
+    """Run a worker until its manager stops or recycles it, or has died.
 
     ``presence`` is a descriptor of the manager's presence file, wrapped to survive the start. The
     spec is pickled once more, since its class can be imported only when Django is set up.
     """
-    _outlive_signals()
+    _ignore_signals()
     fd = presence.detach()
     os.set_inheritable(fd, False)
     warnings = _set_up_django()
+    from django.db import connections
+    from django.utils.module_loading import import_string
+
     from django_partisan.engine.worker.worker import Worker
+    from django_partisan.sql.connection import task_database
 
     spec: WorkerSpec = pickle.loads(pickled_spec)
+    connections[task_database()].settings_dict["NAME"] = spec.database
+    if spec.subscribe is not None:
+        path, arguments = spec.subscribe
+        import_string(path)(spec, **arguments)
     Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings).run()
     # Threads that a task left behind, or a flush that hangs, must not keep the process.
     sys.stdout.flush()
@@ -52,7 +60,7 @@ def worker_main(
     os._exit(0)
 
 
-def _outlive_signals() -> None:  # pragma: no cover: child process
+def _ignore_signals() -> None:  # pragma: no cover: child process
     """Let the manager decide about TERM and INT, which a terminal sends to the whole group.
 
     A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts.
@@ -62,7 +70,7 @@ def _outlive_signals() -> None:  # pragma: no cover: child process
 
 
 def _set_up_django() -> list[str]:  # pragma: no cover: child process
-    """Set Django up unless the fork server has; return what a person should know about that."""
+    """Set Django up unless the fork server has; return warnings for the manager's log."""
     import django
     from django.apps import apps
 

@@ -1,9 +1,8 @@
-"""What a worker does when its manager is gone: settle what it ran by itself, give back the rest."""
+"""What a worker does when its manager has died: settle what it ran, release the rest."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any
 
 from django.db import Error
 
@@ -13,29 +12,30 @@ from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import open_connection
 from django_partisan.sql.settling import RowChange
 
-_PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 0.5
 
 
-def settle_as_orphan(
+def settle_without_manager(
     config: QueueConfig,
     completed: Sequence[Pair],
-    changes: Sequence[tuple[Any, ...]],
-    not_begun: Sequence[TaskRow],
+    changes: Sequence[RowChange],
+    not_started: Sequence[TaskRow],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Write the outcomes and release the tasks, under the claims of the manager that is gone.
+    """Write the outcomes and release the tasks, under the claims of the dead manager.
 
-    Without a database it tries until the lease is over; from then on somebody else runs the tasks.
+    Without a database it tries again until the lease has expired, and raises: from then on another
+    manager runs the tasks.
     """
     deadline = time.monotonic() + config.lease_seconds
-    outcomes = [RowChange(*values) for values in changes]
-    pairs = [(row[ID], row[TOKEN]) for row in not_begun]
+    pairs = [(row[ID], row[TOKEN]) for row in not_started]
     while True:
         with closing(open_connection(f"orphan {config.queue}")) as connection:
             try:
-                write_outcomes(connection, completed, outcomes, config.delete_tasks_on_complete)
+                write_outcomes(connection, completed, changes, config.delete_tasks_on_complete)
                 write_releases(connection, pairs)
                 return
             except Error:
                 if time.monotonic() > deadline:
                     raise
-        time.sleep(_PAUSE_SECONDS)
+        sleep(PAUSE_SECONDS)

@@ -1,8 +1,12 @@
-"""What a worker was handed and has not begun, and how the manager gets it back.
+"""Tasks that a worker has received and not started, and how its manager gets them back.
 
-The main thread takes the next task from the left. When the manager rings, a thread takes all that
-is left from the right, also while a task is in a long call. Both ends of a deque are safe, so
-beginning a task takes no lock.
+| thread | does what |
+|---|---|
+| main | takes the next task from the left; waits for messages when there is none |
+| ``partisan-recalls`` | when the manager rings, returns all tasks, from the right, also while one runs |
+
+Both ends of a deque are safe, so starting a task takes no lock. ``_reading`` is held by the thread
+that reads the pipe.
 """
 
 import os
@@ -10,22 +14,23 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
-from django_partisan.engine.pipe import Broken, WorkerEnd
+from django_partisan.engine.pipe import PipeError, WorkerEnd
 from django_partisan.engine.protocol import Message, RunTasks, Stop
 from django_partisan.sql.claiming import ID, TaskRow
 
 
-class Inbox:
-    """Receive messages from the manager; hold tasks until they begin or go back.
+class PrefetchedTasks:
+    """Receive messages from the manager; hold tasks until they start or are returned.
 
-    ``give_back`` is called, in the recalling thread, with the ids of tasks that were recalled.
+    ``send_back`` is called with the ids of tasks to return, mostly in the recall thread.
     """
 
-    def __init__(self, pipe: WorkerEnd, bell: int, give_back: Callable[[list[int]], None]) -> None:
+    def __init__(self, pipe: WorkerEnd, bell: int, send_back: Callable[[list[int]], None]) -> None:
         self._pipe = pipe
         self._bell = bell
-        self._give_back = give_back
+        self._send_back = send_back
         self._tasks: deque[TaskRow] = deque()
         self._reading = threading.Lock()
         self.claim_times: dict[int, float] = {}
@@ -37,18 +42,18 @@ class Inbox:
         threading.Thread(target=self._answer_recalls, name="partisan-recalls", daemon=True).start()
 
     def next(self) -> TaskRow | None:
-        """Return the next task to begin, or ``None`` if none is here."""
+        """Return the next task to start, or ``None`` if there is none."""
         try:
             return self._tasks.popleft()
         except IndexError:
             return None
 
     def wait(self, timeout: float) -> bool:
-        """Wait for a message; return False if none came. Raises ``Broken`` if the manager is gone."""
+        """Wait for a message; return False if none came. Raises ``PipeError`` if the manager is dead."""
         poll = select.poll()
         poll.register(self._pipe.fd, select.POLLIN)
         with self._reading:
-            if self._tasks or self.stopping:  # the recalling thread read it meanwhile
+            if self._tasks or self.stopping:  # the recall thread has read it
                 return True
             if not poll.poll(timeout * 1000):
                 return False
@@ -57,13 +62,15 @@ class Inbox:
         return True
 
     def take_all(self) -> list[TaskRow]:
-        """Take every task that has not begun."""
-        taken = []
-        while True:
-            try:
+        """Take every task that has not started."""
+        taken: list[TaskRow] = []
+        with suppress(IndexError):
+            while True:
                 taken.append(self._tasks.pop())
-            except IndexError:
-                return taken[::-1]
+        return taken[::-1]
+
+    def _return_all(self) -> None:
+        self._send_back([row[ID] for row in self.take_all()])
 
     def _accept(self, messages: list[Message]) -> None:
         for message in messages:
@@ -73,20 +80,18 @@ class Inbox:
                     self._tasks.extend(rows)
                 case Stop():
                     self.stopping = True
-                    self._give_back([row[ID] for row in self.take_all()])
+                    self._return_all()
                 case _:
-                    raise Broken(f"a manager sent {type(message).__name__}, which only workers send")
+                    raise PipeError(f"a manager sent {type(message).__name__}, which only workers send")
 
     def _answer_recalls(self) -> None:  # pragma: no cover: runs in worker processes
         while os.read(self._bell, 64):
-            ids: list[int] = []
-            # A main thread that waits for messages holds the lock, and has no task.
+            # A main thread that waits for messages holds the lock, and reads what comes itself.
             if self._reading.acquire(blocking=False):
                 try:
                     self._accept(self._pipe.receive_available())
-                    ids = [row[ID] for row in self.take_all()]
-                except Broken:
+                except PipeError:
                     return
                 finally:
                     self._reading.release()
-            self._give_back(ids)
+            self._return_all()

@@ -10,7 +10,7 @@ from django.utils import autoreload
 
 from django_partisan.config import queues
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.forkserver.spawner import demand_short_temporary_folder
+from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
 from django_partisan.engine.manager.run_until import Until
@@ -104,7 +104,7 @@ class Command(BaseCommand):
         queue = options["queue_name"]
         queues.check_queue_name(queue)
         startup.demand_right_settings()
-        demand_short_temporary_folder()
+        ensure_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
         startup.demand_database(options["wait_for_database"])

@@ -14,7 +14,7 @@ def set_up_application() -> None:
     logs.install()
     tracing.install()
     signals.install()
-    bus.provide("log", lambda task, processor_class: logs.task_logger(task))
+    bus.provide("log", lambda task, definition: logs.task_logger(task))
     bus.provide("metrics", custom.measures_for)
     with suppress(WrongSetting):  # the process must start, so that the system checks can report it
         if observability.value("CLIENT_METRICS"):

@@ -1,4 +1,4 @@
-"""``delay()``, ``adelay()`` and ``bulk_delay()``: what is stored, refused and told."""
+"""``delay()``, ``adelay()`` and ``bulk_delay()``: what is stored, refused and emitted."""
 
 import asyncio
 import json
@@ -12,17 +12,19 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
 
-from django_partisan import arguments, enqueueing
+from django_partisan import arguments
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from django_partisan.sql.claiming import ID, claim
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from tests.support.events import subscribed
 from tests.support.rows import columns
 
 pytestmark = pytest.mark.django_db
 
+EARLIER = datetime(2020, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 LATER = datetime(2999, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
 
@@ -52,23 +54,6 @@ def test_delay_returns_the_row_as_it_is_stored():
     assert not task._state.adding
 
 
-def test_a_task_runs_with_the_priority_of_its_processor_10_by_default():
-    class Default(BaseTaskProcessor):
-        pass
-
-    assert Default().delay().priority == 10
-    assert Letter().delay().priority == 5
-
-
-@pytest.mark.parametrize("priority", [0, -7, 2**31 - 1, -(2**31)])
-def test_the_priority_of_a_task_can_be_overridden_and_0_is_stored_as_0(priority):
-    assert columns(Letter().delay(priority=priority).pk, "priority") == priority
-
-
-def test_a_priority_of_none_means_that_of_the_processor():
-    assert columns(Letter().delay(priority=None).pk, "priority") == 5
-
-
 @pytest.mark.parametrize("priority", [True, 1.0, "1", 2**31, -(2**31) - 1])
 def test_a_priority_that_is_no_integer_of_32_bits_is_refused(priority):
     with pytest.raises(TypeError) as refused:
@@ -78,21 +63,22 @@ def test_a_priority_that_is_no_integer_of_32_bits_is_refused(priority):
     assert not Task.objects.exists()
 
 
+@pytest.mark.parametrize("priority", [None, 0, -7, 2**31 - 1, -(2**31)])
+def test_a_priority_wins_over_that_of_the_processor_which_is_10_by_default(priority):
+    assert columns(Letter().delay(priority=priority).pk, "priority") == (5 if priority is None else priority)
+    assert Parcel().delay().priority == 10
+
+
+@pytest.mark.parametrize(("moment", "ready"), [(LATER, False), (EARLIER, True)])
+def test_a_task_is_due_at_its_time_or_at_once_if_that_has_passed(moment, ready):
+    ids = [Letter(1).delay(execute_after=moment).pk, *bulk_delay([Letter(2)], execute_after=moment)]
+
+    assert {columns(pk, "execute_after", "ready") for pk in ids} == {(moment, ready)}
+
+
 def test_delay_takes_keyword_arguments_only():
     with pytest.raises(TypeError, match="positional argument"):
         Letter().delay(1)  # type: ignore[call-arg]
-
-
-def test_a_task_is_not_due_before_its_time():
-    task = Letter().delay(execute_after=LATER)
-
-    assert columns(task.pk, "execute_after", "ready") == (LATER, False)
-
-
-def test_a_task_whose_time_has_passed_is_due_at_once():
-    past = django_timezone.now() - timedelta(hours=1)
-
-    assert columns(Letter().delay(execute_after=past).pk, "execute_after", "ready") == (past, True)
 
 
 def test_a_task_without_a_time_is_due_since_it_was_asked_for():
@@ -198,7 +184,7 @@ def test_a_task_with_the_same_args_and_kwargs_is_not_added_while_one_waits():
     assert Task.objects.count() == 1
 
 
-def test_tasks_with_other_arguments_or_of_other_processors_are_no_twins():
+def test_tasks_with_other_arguments_or_of_other_processors_are_no_duplicates():
     ids = {task.delay().pk for task in (Letter(1), Letter(2), Letter(x=1), Parcel(1))}
 
     assert len(ids) == 4
@@ -210,7 +196,7 @@ def test_a_processor_can_choose_not_to_be_unique():
 
 
 @pytest.mark.parametrize("status", ["in_process", "finished", "error"])
-def test_a_task_that_does_not_wait_any_more_is_no_twin(status):
+def test_a_task_that_does_not_wait_any_more_is_no_duplicate(status):
     first = Letter(1).delay()
     Task.objects.update(status=status)
 
@@ -238,96 +224,76 @@ def test_adelay_enqueues_from_asynchronous_code():
     assert columns(task.pk, "priority", "execute_after") == (0, LATER)
 
 
-def test_carried_context_is_stored_with_the_task_and_makes_no_difference_between_twins(diary):
-    diary.carried = {"traceparent": "00-1-1-01"}
+def test_context_longer_than_4096_bytes_is_dropped_and_counted(recorded_events):
+    recorded_events.carried = {"request": "x" * 4096}
+
+    ids = [Letter(1).delay().pk, *bulk_delay([Letter(2), Letter(3)])]
+
+    assert [columns(pk, "context") for pk in ids] == [None] * 3
+    assert bus.swallowed == {"headers": 3}
+
+
+def test_carried_context_is_stored_with_the_task_and_makes_no_difference_between_duplicates(recorded_events):
+    recorded_events.carried = {"traceparent": "00-1-1-01"}
     first = Letter(1).delay()
-    diary.carried = {"traceparent": "00-2-2-01"}
+    recorded_events.carried = {"traceparent": "00-2-2-01"}
 
     assert Letter(1).delay().pk == first.pk
     assert columns(first.pk, "context") == {"traceparent": "00-1-1-01"}
 
 
-def test_a_task_without_carried_context_has_none():
-    assert columns(Letter(1).delay().pk, "context") is None
-
-
-def test_a_task_is_enqueued_without_its_context_if_that_is_longer_than_4096_bytes(diary, monkeypatch):
-    monkeypatch.setattr(bus, "swallowed", type(bus.swallowed)())
-    diary.carried = {"request": "x" * 4096}
-
-    task = Letter(1).delay()
-    ids = bulk_delay([Letter(2), Letter(3)])
-
-    assert Task.objects.filter(pk__in=[task.pk, *ids], context__isnull=True).count() == 3
-    assert bus.swallowed == {"headers": 3}
-
-
-# What is told.
+# What is emitted.
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_enqueued_task_is_told(diary):
-    task = Letter(1).delay(priority=3, execute_after=LATER)
+def test_an_enqueued_task_is_emitted(recorded_events):
+    ids = [Letter(1).delay(execute_after=LATER).pk, *bulk_delay([Letter(1, 2)], execute_after=LATER)]
+    due = [Letter(2).delay(priority=3).pk, *bulk_delay([Letter(3)], priority=3)]
 
-    [event] = diary.of(TaskEnqueued)
-    assert event.task == (task.pk, "Letter", "default", 3, 1, 0, 0)
-    assert (event.due_at, event.scheduled) == (LATER, True)
-    assert json.loads(event.arguments) == {"args": [1], "kwargs": {}}
+    events = recorded_events.of(TaskEnqueued)
+    assert [event.task for event in events[:2]] == [(pk, "Letter", "default", 5, 1, 0, 0) for pk in ids]
+    assert [event.task for event in events[2:]] == [(pk, "Letter", "default", 3, 1, 0, 0) for pk in due]
+    assert [(event.due_at == LATER, event.scheduled) for event in events] == [(True, True)] * 2 + [
+        (False, False)
+    ] * 2
+    assert [json.loads(event.arguments)["args"] for event in events] == [[1], [1, 2], [2], [3]]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_twin_is_told_as_the_waiting_task_is(diary):
+def test_a_duplicate_is_emitted_as_the_waiting_task_is(recorded_events):
     task = Letter(1).delay()
     Task.objects.update(attempts=4, retries=1, postpones=2)
 
     Letter(1).delay(priority=0)
 
-    assert [event.task for event in diary.of(TaskDeduplicated)] == [
+    assert [event.task for event in recorded_events.of(TaskDeduplicated)] == [
         (task.pk, "Letter", "default", 5, 5, 1, 2)
     ]
-    assert len(diary.of(TaskEnqueued)) == 1
+    assert len(recorded_events.of(TaskEnqueued)) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_told_before_the_callers_transaction_is_committed(diary):
+def test_nothing_is_emitted_before_the_commit_and_nothing_of_what_is_rolled_back(recorded_events):
     with transaction.atomic():
-        Letter(1).delay()
-        bulk_delay([Parcel(1), Parcel(2)])
-        before = list(diary.events)
-
-    assert before == []
-    assert len(diary.of(TaskEnqueued)) == 3
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_task_that_is_rolled_back_is_never_told_and_leaves_nothing(diary):
-    for enqueue in (Letter(1).delay, lambda: bulk_delay([Letter(2), Letter(3)])):
-        with pytest.raises(KeyError), transaction.atomic():
-            enqueue()
-            raise KeyError
-
-    assert diary.events == []
-    assert not Task.objects.exists()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_task_of_a_savepoint_that_is_rolled_back_is_never_told(diary):
-    with transaction.atomic():
-        kept = Letter(1).delay()
+        kept = [Letter(1).delay().pk, *bulk_delay([Parcel(1), Parcel(2)])]
         with pytest.raises(KeyError), transaction.atomic():
             Letter(2).delay()
+            bulk_delay([Letter(3), Letter(4)])
             raise KeyError
+        before = list(recorded_events.events)
 
-    assert [event.task.id for event in diary.of(TaskEnqueued)] == [kept.pk]
+    assert before == []
+    assert [event.task.id for event in recorded_events.events] == kept
+    assert Task.objects.count() == 3
 
 
 @pytest.mark.django_db(transaction=True)
-def test_where_transactions_are_ended_by_hand_it_is_told_at_once(diary):
+def test_where_transactions_are_ended_by_hand_it_is_told_at_once(recorded_events):
     transaction.set_autocommit(False)
     try:
         Letter(1).delay()
         bulk_delay([Letter(2), Letter(3)])
-        told = len(diary.of(TaskEnqueued))
+        told = len(recorded_events.of(TaskEnqueued))
         transaction.commit()
     finally:
         transaction.rollback()
@@ -338,39 +304,31 @@ def test_where_transactions_are_ended_by_hand_it_is_told_at_once(diary):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_where_nobody_listens_tasks_are_enqueued_all_the_same(monkeypatch):
-    monkeypatch.setattr(bus, "wanted", lambda kind: False)
-    monkeypatch.setattr(bus, "emit", lambda kind, *values: pytest.fail("told"))
-
+@pytest.mark.usefixtures("no_subscribers")
+def test_tasks_are_enqueued_without_subscribers_too():
     Letter(1).delay()
     bulk_delay([Letter(2), Letter(3)])
 
     assert Task.objects.count() == 3
 
 
-def _refuse(*args: Any) -> Any:
-    raise DatabaseError("disk full")
+class Unstorable(BaseTaskProcessor):
+    """Has a name that no column takes."""
 
 
-def test_an_insert_that_fails_is_told_and_raised(diary, monkeypatch):
-    monkeypatch.setattr(enqueueing, "insert_task", _refuse)
-
-    with pytest.raises(DatabaseError, match="disk full"):
-        Letter(1).delay(priority=2)
-
-    [event] = diary.of(TaskEnqueueFailed)
-    assert event[:3] == ("default", "Letter", 2)
-    assert event.error.message == "disk full"
+Unstorable.__name__ = "Unstorable" * 100
 
 
-def test_an_insert_of_many_that_fails_is_told_and_raised(diary, monkeypatch):
-    monkeypatch.setattr(enqueueing, "insert_tasks", _refuse)
+@pytest.mark.parametrize(
+    "enqueue", [Unstorable(1).delay, lambda **options: bulk_delay([Unstorable(1), Unstorable(2)], **options)]
+)
+def test_an_insert_that_fails_is_emitted_and_raised(enqueue, recorded_events):
+    with pytest.raises(DatabaseError, match="too long"):
+        enqueue(priority=2)
 
-    with pytest.raises(DatabaseError, match="disk full"):
-        bulk_delay([Letter(1), Letter(2)], priority=2)
-
-    [event] = diary.of(TaskEnqueueFailed)
-    assert event[:3] == ("default", "Letter", 2)
+    [event] = recorded_events.of(TaskEnqueueFailed)
+    assert event[:3] == ("default", Unstorable.__name__, 2)
+    assert "too long" in event.error.message
 
 
 # Many at once.
@@ -403,8 +361,8 @@ def test_bulk_delay_stores_what_delay_stores():
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}})
-def test_bulk_delay_takes_processors_of_all_kinds(diary):
-    diary.carried = {"a": 'quoted "b" \\'}
+def test_bulk_delay_takes_processors_of_all_kinds(recorded_events):
+    recorded_events.carried = {"a": 'quoted "b" \\'}
 
     ids = bulk_delay([Letter(1), Mailed(1), Parcel(1), Letter(2)])
 
@@ -418,16 +376,10 @@ def test_bulk_delay_takes_processors_of_all_kinds(diary):
     ]
 
 
-def test_bulk_delay_overrides_priority_and_time_of_all():
-    ids = bulk_delay([Letter(1), Parcel(1)], priority=0, execute_after=LATER)
-
-    assert {columns(pk, "priority", "execute_after", "ready") for pk in ids} == {(0, LATER, False)}
-
-
 @pytest.mark.django_db(transaction=True)
-def test_bulk_delay_returns_the_ids_of_twins_inside_and_outside_of_the_batch(diary):
+def test_bulk_delay_returns_the_ids_of_duplicates_inside_and_outside_of_the_batch(recorded_events):
     waiting = Letter("waits").delay()
-    diary.events.clear()
+    recorded_events.events.clear()
 
     ids = bulk_delay([Letter("new"), Letter("waits"), Letter("new"), Parcel(1), Parcel(1)])
 
@@ -435,34 +387,24 @@ def test_bulk_delay_returns_the_ids_of_twins_inside_and_outside_of_the_batch(dia
     assert ids[1] == waiting.pk
     assert len(set(ids)) == 4
     assert Task.objects.count() == 4
-    assert [event.task.id for event in diary.of(TaskEnqueued)] == [ids[0], ids[3], ids[4]]
-    assert [event.task.id for event in diary.of(TaskDeduplicated)] == [waiting.pk, ids[0]]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_bulk_delay_tells_each_task_as_delay_does(diary):
-    [pk] = bulk_delay([Letter(1)], execute_after=LATER)
-    [due] = bulk_delay([Letter(2)])
-
-    scheduled, at_once = diary.of(TaskEnqueued)
-    assert scheduled.task == (pk, "Letter", "default", 5, 1, 0, 0)
-    assert (scheduled.due_at, scheduled.scheduled) == (LATER, True)
-    assert json.loads(scheduled.arguments)["args"] == [1]
-    assert (at_once.task.id, at_once.scheduled) == (due, False)
+    assert [event.task.id for event in recorded_events.of(TaskEnqueued)] == [ids[0], ids[3], ids[4]]
+    assert [event.task.id for event in recorded_events.of(TaskDeduplicated)] == [waiting.pk, ids[0]]
 
 
 @pytest.mark.django_db(transaction=True)
 @override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin")
-def test_what_is_told_is_due_at_a_moment_with_a_time_zone_where_the_project_has_none(diary):
+def test_what_is_told_is_due_at_a_moment_with_a_time_zone_where_the_project_has_none(recorded_events):
     local = datetime(2999, 7, 1, 14, 0)  # noqa: DTZ001
     Letter(1).delay(execute_after=local)
     bulk_delay([Letter(2)], execute_after=local)
     Letter(3).delay()
     bulk_delay([Letter(4)])
 
-    told = [(event.due_at.utcoffset() is not None, event.scheduled) for event in diary.of(TaskEnqueued)]
+    told = [
+        (event.due_at.utcoffset() is not None, event.scheduled) for event in recorded_events.of(TaskEnqueued)
+    ]
     assert told == [(True, True), (True, True), (True, False), (True, False)]
-    assert {event.due_at for event in diary.of(TaskEnqueued)[:2]} == {
+    assert {event.due_at for event in recorded_events.of(TaskEnqueued)[:2]} == {
         datetime(2999, 7, 1, 12, 0, tzinfo=timezone.utc)
     }
 
@@ -474,12 +416,8 @@ def test_if_one_of_many_is_refused_none_is_enqueued():
     assert not Task.objects.exists()
 
 
-def test_bulk_delay_of_nothing_is_nothing():
-    assert bulk_delay([]) == []
-
-
 @override_settings(PARTISAN_CONFIG={"mail": {}})
-def test_those_around_an_enqueueing_see_what_became_of_it(monkeypatch):
+def test_those_around_an_enqueueing_see_what_became_of_it():
     scopes: list[Any] = []
     seen: list[tuple[str, str]] = []
 
@@ -495,19 +433,15 @@ def test_those_around_an_enqueueing_see_what_became_of_it(monkeypatch):
         def wants(self, kind: Any) -> bool:
             return False
 
-    around = Around()
-    bus.subscribe(around)
-    try:
+    with subscribed(Around()):
         task = Letter(1).delay()
         Letter(1).delay()
         ids = bulk_delay([Letter(1), Mailed(2)])
         bulk_delay([Letter(1)])
-    finally:
-        bus.unsubscribe(around)
 
-    single, twin, many, one_twin = scopes
+    single, duplicate, many, one_duplicate = scopes
     assert (single.task_id, single.deduplicated, single.count) == (task.pk, False, 1)
-    assert (twin.task_id, twin.deduplicated) == (task.pk, True)
+    assert (duplicate.task_id, duplicate.deduplicated) == (task.pk, True)
     assert (many.count, many.task_ids, many.deduplicated) == (2, ids, False)
-    assert (one_twin.task_ids, one_twin.deduplicated) == ([task.pk], True)
+    assert (one_duplicate.task_ids, one_duplicate.deduplicated) == ([task.pk], True)
     assert seen[2:4] == [("default", "Letter"), ("mail", "Mailed")]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError, connection
-from django.db.backends.signals import connection_created
 
 from django_partisan import __version__, registry
 from django_partisan.engine.manager import manager as managing
@@ -83,7 +82,7 @@ def open_office(
 ) -> Iterator[Callable[..., Office]]:
     """Make managers that are closed after the test; arguments as of ``Office``."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(managing, "Starter", ThreadStarter)
+    monkeypatch.setattr(managing, "Spawner", ThreadStarter)
     monkeypatch.setattr(bus, "close", lambda timeout: None)  # who watches this process goes on
     registry.register(Letter)
     registry.register(Bill)
@@ -97,7 +96,6 @@ def open_office(
     gate.open.set()
     for office in made:
         office.close()
-    connection_created.disconnect(dispatch_uid="django_partisan.hygiene")
 
 
 def is_idle(manager: Manager) -> bool:

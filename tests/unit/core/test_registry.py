@@ -39,6 +39,15 @@ def test_the_decorator_registers_the_class_and_returns_it():
     assert registry.register(made) is made
     assert registry.processor_class("Letter") is made
     assert dict(registry.registered()) == {"Letter": made}
+    assert registry.definitions["Letter"] is registry.definition("Letter") is registry.definition_of(made)
+
+
+def test_a_class_that_is_not_registered_has_a_definition_of_its_own():
+    registry.register(processor_named("Letter"))
+    other = processor_named("Letter")
+
+    assert registry.definition_of(other).source is other
+    assert registry.definition_of(processor_named("Parcel")).name == "Parcel"
 
 
 def test_two_processors_of_one_name_are_refused_with_both_modules():

@@ -20,7 +20,7 @@ from django_partisan.engine.manager.chunking import (
 )
 from django_partisan.engine.manager.worker_process import READY, STARTING, WorkerProcess
 from django_partisan.engine.presence import PresenceFile, WorkerPage
-from django_partisan.engine.worker.worker import REPORT_EVERY_SECONDS
+from django_partisan.engine.worker.report import EVERY_SECONDS
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from tests.support.engine import FakeWorker
 from tests.support.rows import task_row as row
@@ -29,7 +29,7 @@ TINY, SHORT, LONG, UNKNOWN = "Tiny", "Short", "Long", "Unknown"
 
 
 def test_a_worker_reports_before_it_is_refilled_and_is_refilled_before_it_runs_out():
-    assert REPORT_EVERY_SECONDS < REFILL_BELOW_SECONDS < TARGET_SECONDS
+    assert EVERY_SECONDS < REFILL_BELOW_SECONDS < TARGET_SECONDS
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
+from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus, events
 from tests.support.events import RecordedEvents, no_subscribers
 from tests.support.registry import empty_registry
@@ -26,8 +27,9 @@ TASK = events.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
 
 
 def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> Any:
-    """Make a class that the registry takes for a processor."""
-    return type(name, (), {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__})
+    """Make a processor class."""
+    attributes = {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__}
+    return type(name, (BaseTaskProcessor,), attributes)
 
 
 @pytest.fixture(autouse=True)

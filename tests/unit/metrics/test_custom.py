@@ -5,12 +5,17 @@ from typing import Any
 import pytest
 
 from django_partisan import registry
+from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics import custom
-from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measures
+from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measure, Measures
 from django_partisan.telemetry import events
 from tests.support.events import RecordedEvents
 
 from .conftest import QUEUE, TASK, processor
+
+
+def definition(name: str, *measures: Measure) -> TaskDefinition:
+    return TaskDefinition.of_processor(processor(name, measures=measures))
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_a_histogram_is_emitted_with_its_value(measures: Measures, recorded: Rec
 def test_the_name_and_the_queue_are_those_of_the_task(recorded: RecordedEvents) -> None:
     task = TASK._replace(queue="moved", processor="Renamed")
 
-    custom.measures_for(task, registry.registered()["Mail"]).inc("mails_total", kind="welcome")
+    custom.measures_for(task, registry.definition("Mail")).inc("mails_total", kind="welcome")
 
     assert recorded.events[0][:2] == ("moved", "Renamed")
 
@@ -72,7 +77,7 @@ def test_a_wrong_call_names_what_is_known(
 
 def test_a_class_without_measures_says_so() -> None:
     with pytest.raises(ValueError, match="known: none"):
-        custom.measures_for(TASK, type("Bare", (), {})).inc("mails")
+        custom.measures_for(TASK, definition("Bare")).inc("mails")
 
 
 @pytest.mark.parametrize(
@@ -108,24 +113,24 @@ def test_a_metric_of_a_user_folds_the_user_s_labels_or_else_the_processor() -> N
     assert bare.fold(("q", "Mail")) == (("q", "_other"), ("processor",))
 
 
-def test_two_classes_may_share_a_measure_that_is_the_same() -> None:
+def test_two_definitions_may_share_a_measure_that_is_the_same() -> None:
     measure = CounterMeasure("mails", "Mails sent.")
-    classes = [processor("A", measures=(measure,)), processor("B", measures=(measure,))]
+    definitions = [definition("A", measure), definition("B", measure)]
 
-    assert list(custom.problems(classes)) == []
-    assert list(custom.declared(classes)) == ["partisan_user_mails_total"]
+    assert list(custom.problems(definitions)) == []
+    assert list(custom.declared(definitions)) == ["partisan_user_mails_total"]
 
 
-def test_two_classes_that_differ_are_a_problem_and_the_first_counts() -> None:
-    classes = [
-        processor("A", measures=(CounterMeasure("mails", "Mails sent."),)),
-        processor("B", measures=(CounterMeasure("mails", "Mails sent.", ("kind",)),)),
+def test_two_definitions_that_differ_are_a_problem_and_the_first_counts() -> None:
+    definitions = [
+        definition("A", CounterMeasure("mails", "Mails sent.")),
+        definition("B", CounterMeasure("mails", "Mails sent.", ("kind",))),
     ]
 
-    (problem,) = custom.problems(classes)
+    (problem,) = custom.problems(definitions)
     assert str(problem).startswith("B.MEASURES['mails'] is CounterMeasure(name='mails', ")
     assert str(problem).endswith("; expected the type, help, labels and buckets that A declares.")
-    assert custom.declared(classes)["partisan_user_mails_total"].labels == ("queue", "processor")
+    assert custom.declared(definitions)["partisan_user_mails_total"].labels == ("queue", "processor")
 
 
 def test_only_a_measure_without_labels_has_series_before_it_is_used() -> None:

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 from django.test import override_settings
 
 from django_partisan.engine.worker import connections as cleaning
-from django_partisan.engine.worker.connections import Hygiene
+from django_partisan.engine.worker.connections import TaskConnections
 from django_partisan.sql.connection import execute, fetch_all
 from tests.app.models import Note
 from tests.support.waiting import wait_until
@@ -20,12 +19,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def hygiene() -> Iterator[Hygiene]:
+def task_connections() -> Iterator[TaskConnections]:
     """Watch the connection of this thread, as a worker's main thread does."""
     connection.close()
-    made = Hygiene()
+    made = TaskConnections()
     yield made
-    connection_created.disconnect(dispatch_uid="django_partisan.hygiene")
     made.close()
     connection.settings_dict["AUTOCOMMIT"] = True
     connection.settings_dict["CONN_MAX_AGE"] = 0
@@ -52,30 +50,32 @@ def end(pid: int, other: BaseDatabaseWrapper) -> None:
     wait_until(lambda: not fetch_all(other, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)))
 
 
-def test_without_connections_there_is_nothing_to_do(hygiene):
-    hygiene.before_chunk()
+def test_without_connections_there_is_nothing_to_do(task_connections):
+    task_connections.before_chunk()
 
-    assert hygiene.opened == []
-    assert hygiene.after_run() == []
+    assert task_connections.opened == []
+    assert task_connections.after_run() == []
 
 
-def test_a_well_behaved_connection_stays_open(hygiene):
+def test_a_well_behaved_connection_stays_open(task_connections):
     first = backend()
 
-    assert hygiene.after_run() == []
+    assert task_connections.after_run() == []
     assert backend() == first
 
 
 @pytest.mark.parametrize("autocommit", [True, False], ids=["atomic block", "autocommit off"])
-def test_a_transaction_left_open_is_named_and_rolled_back_and_the_next_run_commits(autocommit, hygiene):
+def test_a_transaction_left_open_is_named_and_rolled_back_and_the_next_run_commits(
+    autocommit, task_connections
+):
     if autocommit:
         transaction.atomic().__enter__()
     else:
         connection.set_autocommit(False)
     Note.objects.create(text="left open")
 
-    assert hygiene.after_run() == ["default"]
-    assert hygiene.after_run() == []
+    assert task_connections.after_run() == ["default"]
+    assert task_connections.after_run() == []
     assert not connection.in_atomic_block
     assert connection.get_autocommit()
     assert not Note.objects.exists()
@@ -84,123 +84,128 @@ def test_a_transaction_left_open_is_named_and_rolled_back_and_the_next_run_commi
     assert Note.objects.count() == 1
 
 
-def test_autocommit_switched_off_and_not_used_is_restored(hygiene):
+def test_autocommit_switched_off_and_not_used_is_restored(task_connections):
     connection.ensure_connection()
     connection.set_autocommit(False)
 
-    assert hygiene.after_run() == []
+    assert task_connections.after_run() == []
     assert connection.get_autocommit()
 
 
-def test_a_database_that_is_set_up_without_autocommit_stays_so(hygiene):
+def test_a_database_that_is_set_up_without_autocommit_stays_so(task_connections):
     connection.settings_dict["AUTOCOMMIT"] = False
     first = backend()
     connection.rollback()
 
-    assert hygiene.after_run() == []
+    assert task_connections.after_run() == []
     assert not connection.get_autocommit()
     assert backend() == first
     connection.rollback()
 
 
-def test_a_connection_that_died_while_autocommit_was_off_is_no_error_of_the_worker(hygiene, other):
+def test_a_connection_that_died_while_autocommit_was_off_is_no_error_of_the_worker(task_connections, other):
     connection.ensure_connection()
     connection.set_autocommit(False)
     end(backend(), other)
     with pytest.raises(Exception, match=r"terminat|closed"):
         backend()
 
-    assert hygiene.after_run() == []
+    assert task_connections.after_run() == []
     assert backend() > 0
 
 
-def test_queries_are_forgotten_after_each_run(hygiene):
+def test_queries_are_forgotten_after_each_run(task_connections):
     with override_settings(DEBUG=True):
         backend()
         assert connection.queries
-        hygiene.after_run()
+        task_connections.after_run()
 
     assert connection.queries == []
 
 
-def test_a_connection_on_which_a_run_had_an_error_is_dropped_if_it_is_dead(hygiene, other):
+def test_a_connection_on_which_a_run_had_an_error_is_dropped_if_it_is_dead(task_connections, other):
     end(backend(), other)
     with pytest.raises(Exception, match=r"terminat|closed"):
         backend()
-    hygiene.after_run()
+    task_connections.after_run()
 
     assert connection.connection is None
     assert backend() > 0
 
 
-def test_a_connection_that_is_closed_is_passed_over(hygiene):
+def test_a_connection_that_is_closed_is_passed_over(task_connections):
     backend()
     connection.close()
 
-    assert hygiene.after_run() == []
-    hygiene.before_chunk()
-    assert hygiene.opened == []
+    assert task_connections.after_run() == []
+    task_connections.before_chunk()
+    assert task_connections.opened == []
 
 
-def test_a_connection_that_the_server_ended_is_dropped_before_the_next_chunk(hygiene, other):
+def test_a_connection_that_the_server_ended_is_dropped_before_the_next_chunk(task_connections, other):
     connection.settings_dict["CONN_MAX_AGE"] = None
     backend()
     connection.close_at = None
     end(backend(), other)
     wait_until(lambda: cleaning._readable(connection.connection))
-    hygiene.before_chunk()
+    task_connections.before_chunk()
 
     assert connection.connection is None
     assert backend() > 0
 
 
-def test_a_connection_closed_behind_djangos_back_is_dropped_before_the_next_chunk(hygiene):
+def test_a_connection_closed_behind_djangos_back_is_dropped_before_the_next_chunk(task_connections):
     connection.settings_dict["CONN_MAX_AGE"] = None
     backend()
     connection.connection.close()
-    hygiene.before_chunk()
+    task_connections.before_chunk()
 
     assert connection.connection is None
     assert backend() > 0
 
 
 @pytest.mark.parametrize(("age", "kept"), [(0, False), (None, True)])
-def test_a_connection_is_kept_from_chunk_to_chunk_as_conn_max_age_says(age, kept, hygiene):
+def test_a_connection_is_kept_from_chunk_to_chunk_as_conn_max_age_says(age, kept, task_connections):
     connection.settings_dict["CONN_MAX_AGE"] = age
     first = backend()
-    hygiene.after_run()
+    task_connections.after_run()
     within_the_chunk = backend()
-    hygiene.before_chunk()
+    task_connections.before_chunk()
 
     assert within_the_chunk == first
     assert (connection.connection is not None) is kept
 
 
-def test_a_connection_that_was_dropped_is_watched_again_when_it_is_opened_again(hygiene):
+def test_a_connection_that_was_dropped_is_watched_again_when_it_is_opened_again(task_connections):
     backend()
     connection.close()
-    hygiene.before_chunk()
+    task_connections.before_chunk()
     backend()
     backend()
 
-    assert hygiene.opened == [connection]
+    assert task_connections.opened == [connection]
 
 
-def test_connections_of_other_threads_are_theirs(hygiene):
+def test_each_runner_has_the_connections_of_its_own_thread(task_connections):
+    opened: list[int] = []
+
     def use() -> None:
+        of_this_thread = TaskConnections()
         backend(connections["default"])
-        connections["default"].close()
+        opened.append(len(of_this_thread.opened))
+        of_this_thread.close()
 
     thread = threading.Thread(target=use)
     thread.start()
     thread.join()
 
-    assert hygiene.opened == []
+    assert opened == [1]
+    assert task_connections.opened == []
 
 
-def test_in_the_end_every_connection_is_closed(hygiene):
+def test_in_the_end_every_connection_is_closed(task_connections):
     backend()
-    hygiene.close()
+    task_connections.close()
 
     assert connection.connection is None
 

@@ -1,41 +1,38 @@
-"""Starting: workers come from a fork server, or anew, and nothing of that leaks into this process."""
+"""The spawner: workers come from a fork server, or fresh, and nothing of that leaks into this process."""
 
 import os
 import selectors
 import sys
 import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from multiprocessing import forkserver
 from typing import Any
 
 import pytest
 
-from django_partisan.engine.forkserver import spawner as starting
+from django_partisan.engine.forkserver import spawner as spawning
 from django_partisan.engine.forkserver.spawner import (
     TEMPORARY_FOLDER_MAX_BYTES,
-    Starter,
-    demand_short_temporary_folder,
+    Spawner,
+    ensure_short_temporary_folder,
 )
-from django_partisan.engine.manager.loop_calls import Wakeup
+from django_partisan.engine.manager.loop_calls import LoopCalls
 from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.pipe import Broken
+from django_partisan.engine.pipe import PipeError
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.worker.worker import FLUSHED, READY, RETIRING
+from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, Stop
 from django_partisan.exceptions import CannotStart
 from tests.support.engine import FakeWorker, spec_of
-from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 30.0
 
 
 class Loop:
-    """As much of the manager's loop as a starter needs."""
+    """As much of the manager's loop as a spawner needs."""
 
     def __init__(self) -> None:
-        self.wakeup = Wakeup()
+        self.wakeup = LoopCalls()
 
     def result(self, ask: Callable[[Callable[[Any], None]], None]) -> Any:
         """Return what ``ask`` delivers."""
@@ -57,8 +54,8 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture
-def starter(loop: Loop, presence: PresenceFile) -> Iterator[Starter]:
-    made = Starter(presence.fd, preload=False, deliver=loop.wakeup.deliver)
+def spawner(loop: Loop, presence: PresenceFile) -> Iterator[Spawner]:
+    made = Spawner(presence.fd, preload=False, deliver=loop.wakeup.deliver)
     yield made
     made.close(PATIENCE_SECONDS)
 
@@ -74,7 +71,7 @@ def _messages_until_the_end(worker: WorkerProcess) -> list[Any]:
     assert worker.pipe is not None
     messages: list[Any] = []
     deadline = time.monotonic() + PATIENCE_SECONDS
-    with selectors.DefaultSelector() as selector, pytest.raises(Broken, match=r"^end of file$"):
+    with selectors.DefaultSelector() as selector, pytest.raises(PipeError, match=r"^end of file$"):
         selector.register(worker.pipe.fd, selectors.EVENT_READ)
         while time.monotonic() < deadline:
             selector.select(1)
@@ -89,28 +86,31 @@ def _messages_until_the_end(worker: WorkerProcess) -> list[Any]:
 def test_a_worker_starts_serves_and_ends_with_its_exit_code(
     method: str, path: str | None, loop: Loop, presence: PresenceFile, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(starting, "METHOD", method)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     if path is not None:
         monkeypatch.setenv("PYTHONPATH", path)
     environment, main = dict(os.environ), sys.modules["__main__"]
-    starter = Starter(presence.fd, preload=False, deliver=loop.wakeup.deliver)
+    spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
 
-    worker = loop.result(lambda done: starter.start(spec_of(1, 7), done))
+    worker = loop.result(lambda done: spawner.start(spec_of(1, 7), done))
     assert isinstance(worker, WorkerProcess)
     assert (worker.slot, worker.generation) == (1, 7)
     assert worker.pipe is not None
-    worker.pipe.send(("stop",))
+    worker.pipe.send(Stop())
     messages = _messages_until_the_end(worker)
-    code = loop.result(lambda done: starter.collect(worker, done))
+    code = loop.result(lambda done: spawner.collect(worker, done))
 
-    assert [message[0] for message in messages if message[0] != "returned"] == [READY, RETIRING, FLUSHED]
-    assert messages[0] == (READY, worker.pid, [])
+    assert [type(message) for message in messages if type(message) is not Returned] == [
+        Ready,
+        Retiring,
+        Flushed,
+    ]
+    assert messages[0].warnings == []
     assert code == 0
     assert dict(os.environ) == environment
     assert sys.modules["__main__"] is main
     worker.close()
-    starter.close(PATIENCE_SECONDS)
+    spawner.close(PATIENCE_SECONDS)
 
 
 class CannotCross:
@@ -118,11 +118,11 @@ class CannotCross:
         raise ValueError("not to another process")
 
 
-def test_a_start_that_fails_delivers_its_error_and_the_next_is_tried(loop: Loop, starter: Starter):
+def test_a_start_that_fails_delivers_its_error_and_the_next_is_tried(loop: Loop, spawner: Spawner):
     cannot_cross = spec_of(0, 1)._replace(subscribe=("nowhere", {"what": CannotCross()}))
 
     for _ in range(2):
-        error = loop.result(lambda done: starter.start(cannot_cross, done))
+        error = loop.result(lambda done: spawner.start(cannot_cross, done))
         assert isinstance(error, ValueError)
         assert str(error) == "not to another process"
 
@@ -136,49 +136,24 @@ def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
     code: int | None,
     known: int | None,
     loop: Loop,
-    starter: Starter,
+    presence: PresenceFile,
     worker_in: Callable[..., FakeWorker],
-    monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(starting, "METHOD", method)
+    spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
     worker = worker_in()
     worker.process.end(code)
 
-    assert loop.result(lambda done: starter.collect(worker.seen, done)) == known
-    assert worker.process.joined == [starting.EXIT_CODE_SECONDS]
-
-
-class Gone:
-    """A worker whose process has ended."""
-
-    exitcode = 0
-
-    @property
-    def process(self) -> "Gone":
-        return self
-
-    def join(self, timeout: float) -> None:
-        pass
-
-
-def test_a_worker_that_was_collected_is_let_go(loop: Loop, starter: Starter):
-    worker: Any = Gone()
-    kept = weakref.ref(worker)
-
-    assert loop.result(partial(starter.collect, worker)) == 0
-    del worker
-
-    wait_until(lambda: kept() is None)
+    assert loop.result(lambda done: spawner.collect(worker.seen, done)) == known
+    assert worker.process.joined == [spawning.EXIT_CODE_SECONDS]
 
 
 def test_a_temporary_folder_with_a_long_path_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(starting, "METHOD", "forkserver")
     longest = "/" + "t" * (TEMPORARY_FOLDER_MAX_BYTES - 1)
     monkeypatch.setattr(tempfile, "tempdir", longest)
-    demand_short_temporary_folder()
+    ensure_short_temporary_folder("forkserver")
 
     monkeypatch.setattr(tempfile, "tempdir", longest + "t")
+
+    ensure_short_temporary_folder("spawn")
     with pytest.raises(CannotStart, match="Set TMPDIR to a shorter one"):
-        demand_short_temporary_folder()
-    monkeypatch.setattr(starting, "METHOD", "spawn")
-    demand_short_temporary_folder()
+        ensure_short_temporary_folder("forkserver")

@@ -6,16 +6,15 @@ import pytest
 from django.db import DatabaseError, transaction
 
 from django_partisan import registry
-from django_partisan.engine.worker.executor import CLAIM_LOST, SETTLED, Executor
+from django_partisan.engine.worker.executor import Executor
+from django_partisan.engine.worker.run_result import CLAIM_LOST, RunResult
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.events import TaskCompleted
 from tests.app.models import Note
 from tests.support.engine import config_of
-from tests.support.rows import claimed
-from tests.support.rows import statuses_of as statuses
+from tests.support.rows import claimed, statuses_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +32,7 @@ class Letter(BaseTaskProcessor):
             transaction.set_rollback(True)
 
 
-def execute(row: TaskRow, **settings: bool) -> RowChange | str:
+def execute(row: TaskRow, **settings: bool) -> RunResult:
     registry.register(Letter)
     executor = Executor(config_of(**settings), 0, 1, {})
     executor.started = time.monotonic()
@@ -41,13 +40,13 @@ def execute(row: TaskRow, **settings: bool) -> RowChange | str:
 
 
 @pytest.mark.parametrize(("delete", "status"), [(False, "finished"), (True, None)])
-def test_its_writes_and_its_completion_are_committed_together(delete, status, heard):
+def test_its_writes_and_its_completion_are_committed_together(delete, status, recorded_events):
     [row] = claimed()
 
-    assert execute(row, delete_tasks_on_complete=delete) == SETTLED
-    assert statuses(row[ID]) == [status]
+    assert execute(row, delete_tasks_on_complete=delete) == RunResult(is_settled=True)
+    assert statuses_of(row[ID]) == [status]
     assert Note.objects.count() == 1
-    assert [event.run.id for event in heard.of(TaskCompleted)] == [row[ID]]
+    assert [event.run.id for event in recorded_events.of(TaskCompleted)] == [row[ID]]
 
 
 @pytest.mark.parametrize(
@@ -56,22 +55,23 @@ def test_its_writes_and_its_completion_are_committed_together(delete, status, he
 )
 def test_after_an_error_nothing_of_it_is_written_and_the_outcome_is_for_the_manager(how, error):
     [row] = claimed(arguments=f'{{"args": ["{how}"], "kwargs": {{}}}}')
-    outcome = execute(row)
 
-    assert isinstance(outcome, RowChange)
-    assert outcome.error_type == error
-    assert statuses(row[ID]) == ["in_process"]
+    result = execute(row)
+
+    assert result.error is not None
+    assert result.error.type == error
+    assert statuses_of(row[ID]) == ["in_process"]
     assert not Note.objects.exists()
 
 
-def test_under_a_claim_that_was_lost_nothing_is_written(heard):
+def test_under_a_claim_that_was_lost_nothing_is_written(recorded_events):
     [row] = claimed()
     Task.objects.update(claim_token=row[-1] + 1)
 
-    assert execute(row) == CLAIM_LOST
-    assert statuses(row[ID]) == ["in_process"]
+    assert execute(row) == RunResult(CLAIM_LOST)
+    assert statuses_of(row[ID]) == ["in_process"]
     assert not Note.objects.exists()
-    assert heard.of(TaskCompleted) == []
+    assert recorded_events.of(TaskCompleted) == []
 
 
 def test_a_refused_commit_fails_the_run_and_undoes_its_completion(monkeypatch):
@@ -81,9 +81,9 @@ def test_a_refused_commit_fails_the_run_and_undoes_its_completion(monkeypatch):
         raise DatabaseError("refused at the commit")
 
     monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.commit", refuse)
-    outcome = execute(row)
+    result = execute(row)
     monkeypatch.undo()
 
-    assert isinstance(outcome, RowChange)
-    assert outcome.error_message == "refused at the commit"
-    assert statuses(row[ID]) == ["in_process"]
+    assert result.error is not None
+    assert result.error.message == "refused at the commit"
+    assert statuses_of(row[ID]) == ["in_process"]

@@ -1,4 +1,4 @@
-"""The shield: what the fork server got from us, its children and their programs must not get."""
+"""The start of the fork server: what it got from the manager, workers and their programs must not get."""
 
 import importlib
 import os
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan.engine.forkserver import bootstrap as shielding
-from django_partisan.engine.forkserver.bootstrap import PATH_BEFORE, SIGNALS, shield
+from django_partisan.engine.forkserver import bootstrap
+from django_partisan.engine.forkserver.bootstrap import PATH_BEFORE, SIGNALS, prepare_fork_server
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -21,26 +21,24 @@ def signals_as_before() -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-@pytest.mark.usefixtures("signals_as_before")
 @pytest.mark.parametrize("before", ["/users/own", None])
-def test_the_users_python_path_is_given_back(before: str | None, monkeypatch: pytest.MonkeyPatch):
+def test_the_users_python_path_is_restored(before: str | None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", "/ours")
     monkeypatch.setenv(PATH_BEFORE, before or "")
 
-    shield()
+    prepare_fork_server()
 
     assert os.environ.get("PYTHONPATH") == before
     assert PATH_BEFORE not in os.environ
 
 
-@pytest.mark.usefixtures("signals_as_before")
 def test_signals_to_the_group_that_came_while_it_started_do_no_harm(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(PATH_BEFORE, "")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for number in SIGNALS:
         signal.raise_signal(number)
 
-    shield()
+    prepare_fork_server()
 
     assert not set(SIGNALS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_IGN, signal.SIG_IGN]
@@ -49,6 +47,6 @@ def test_signals_to_the_group_that_came_while_it_started_do_no_harm(monkeypatch:
 def test_importing_it_outside_the_fork_server_changes_nothing():
     before = [signal.getsignal(number) for number in SIGNALS]
 
-    importlib.reload(shielding)
+    importlib.reload(bootstrap)
 
     assert [signal.getsignal(number) for number in SIGNALS] == before

@@ -1,0 +1,50 @@
+"""What the library knows about one kind of task: its options, and how to call its code."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefinition:
+    """The name of a kind of task, its options and its code.
+
+    ``call(args, kwargs, current)`` runs the code with decoded arguments; ``current`` is the
+    ``CurrentTask``. ``source`` is the class or function that the definition was made from: signals
+    send it as ``sender``, custom metrics read ``MEASURES`` from it.
+    """
+
+    name: str
+    source: type[Any]
+    call: Callable[[list[Any], dict[str, Any], Any], Any]
+    queue: str
+    priority: int
+    unique: bool
+    atomic: bool
+    retry: ErrorsHandleConfig | None
+    postpone: PostponeConfig | None
+    propagation: str | None
+
+    @classmethod
+    def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
+        """Make the definition of a processor class from its attributes."""
+
+        def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
+            processor = processor_class(*args, **kwargs)
+            processor._current = current
+            return processor.run()
+
+        return cls(
+            name=processor_class.__name__,
+            source=processor_class,
+            call=call,
+            queue=processor_class.QUEUE_NAME,
+            priority=processor_class.PRIORITY,
+            unique=processor_class.UNIQUE_FOR_PARAMS,
+            atomic=processor_class.ATOMIC,
+            retry=processor_class.RETRY_ON_ERROR_CONFIG,
+            postpone=processor_class.POSTPONE_CONFIG,
+            propagation=processor_class.TRACE_PROPAGATION,
+        )

@@ -1,0 +1,99 @@
+"""What comes of a run that raised: it is postponed, retried or failed."""
+
+from typing import Any, Final
+
+from django_partisan.config.queues import QueueConfig
+from django_partisan.definitions import TaskDefinition
+from django_partisan.engine.worker.run_result import CLAIM_LOST, RunResult
+from django_partisan.exceptions import ClaimLost, MaxPostponesReached, PostponeTask
+from django_partisan.outcomes import (
+    FAILED,
+    POSTPONED,
+    REASON_ERROR,
+    REASON_MAX_POSTPONES,
+    REASON_RETRIES_EXHAUSTED,
+    RETRIED,
+)
+from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, TOKEN, TaskRow
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.telemetry.events import ErrorInfo
+
+LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
+"""PostgreSQL has dates that Python has not: a row that waits until then could not be read."""
+
+
+def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig) -> RunResult:
+    """Return the result of a run that raised ``error``; raises nothing."""
+    try:
+        if isinstance(error, PostponeTask):
+            return _postponed(error, row, definition, config)
+        if isinstance(error, ClaimLost):
+            return RunResult(CLAIM_LOST)
+        return _retried_or_failed(error, row, definition)
+    except Exception as broken:  # the task's exception, or its list of errors, cannot be read
+        return failed(row, REASON_ERROR, broken)
+
+
+def failed(row: TaskRow, reason: str, error: BaseException) -> RunResult:
+    """Return the result of a run that fails its task."""
+    info = ErrorInfo.of(error)
+    change = _change(row, STATUS_ERROR, info, reason=reason)
+    return RunResult(FAILED, change=change, reason=reason, error=info)
+
+
+def storable(text: str) -> str:
+    """Return ``text`` without what PostgreSQL cannot hold: NUL and lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _postponed(
+    request: PostponeTask, row: TaskRow, definition: TaskDefinition, config: QueueConfig
+) -> RunResult:
+    delay = request.postpone_for_seconds
+    if delay is None:
+        delay = config.default_postpone_delay_seconds
+    if not _is_delay(delay):
+        wrong = ValueError(
+            f"PostponeTask was raised with {delay!r}; "
+            f"expected a number of seconds from 0 to {LONGEST_DELAY_SECONDS} (a hundred years)."
+        )
+        return failed(row, REASON_ERROR, wrong)
+    own = definition.postpone
+    limit = config.default_postpones_count if own is None else own.max_postpones
+    if limit is not None and row[POSTPONES] >= limit:
+        reached = MaxPostponesReached(
+            f"{definition.name}: postponed {row[POSTPONES]} times, which is the limit."
+        )
+        return failed(row, REASON_MAX_POSTPONES, reached)
+    change = RowChange(row[ID], row[TOKEN], STATUS_NEW, float(delay), postpones=1)
+    return RunResult(POSTPONED, change=change, delay_seconds=float(delay), comment=request.reason)
+
+
+def _retried_or_failed(error: BaseException, row: TaskRow, definition: TaskDefinition) -> RunResult:
+    retry = definition.retry
+    if retry is None or not retry.covers(error):
+        return failed(row, REASON_ERROR, error)
+    left = retry.retries_count - row[RETRIES] - 1
+    if left < 0:
+        return failed(row, REASON_RETRIES_EXHAUSTED, error)
+    info = ErrorInfo.of(error)
+    pause = min(float(retry.pause_before(row[RETRIES] + 1)), LONGEST_DELAY_SECONDS)
+    change = _change(row, STATUS_NEW, info, delay=pause, retries=1)
+    return RunResult(RETRIED, change=change, delay_seconds=pause, retries_left=left, error=info)
+
+
+def _change(row: TaskRow, status: str, info: ErrorInfo, **more: Any) -> RowChange:
+    return RowChange(
+        row[ID],
+        row[TOKEN],
+        status,
+        error_type=storable(info.type),
+        error_message=storable(info.message),
+        error_traceback=storable(info.stack_trace),
+        **more,
+    )
+
+
+def _is_delay(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= LONGEST_DELAY_SECONDS  # type: ignore[operator]

@@ -1,0 +1,107 @@
+"""What a worker gathers between two reports to its manager.
+
+| who | does what |
+|---|---|
+| the main thread | adds each run, and sends when a report is due |
+| the recall thread | sends before it returns tasks, also while a run takes long |
+
+Each holds the lock while it adds or sends, so reports leave in the order of their runs.
+"""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from django_partisan.engine.protocol import Report
+from django_partisan.engine.worker.run_result import CLAIM_LOST, RAN, RunResult
+from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
+from django_partisan.sql.settling import RowChange
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import RunsCompleted
+
+EVERY_SECONDS: Final = 0.015
+RUNS_MAX: Final = 500
+
+
+class PendingReport:
+    """The runs that ended since the last report."""
+
+    def __init__(
+        self,
+        queue: str,
+        wait_of: Callable[[TaskRow], float],
+        every_seconds: float = EVERY_SECONDS,
+        runs_max: int = RUNS_MAX,
+    ) -> None:
+        """Report every so many seconds or runs; ``wait_of`` returns how long a task was due before it ran."""
+        self._queue = queue
+        self._wait_of = wait_of
+        self._every_seconds = every_seconds
+        self._runs_max = runs_max
+        self._lock = threading.Lock()
+        self._due_at = 0.0
+        self._clear()
+
+    def add(self, row: TaskRow, result: RunResult, seconds: float) -> None:
+        """Add a run that took so many seconds."""
+        with self._lock:
+            self._runs += 1
+            if result is RAN:
+                self._completed.append((row[ID], row[TOKEN]))
+            elif result.change is not None:
+                self._changes.append(result.change)
+            elif result.outcome == CLAIM_LOST:
+                self._claims_lost.append(row[ID])
+            else:
+                self._settled.append(row[ID])
+            runs, total = self._measured.get(row[PROCESSOR], (0, 0.0))
+            self._measured[row[PROCESSOR]] = runs + 1, total + seconds
+            if self._figures is not None and (result is RAN or result.is_settled):
+                figures = self._figures.get(row[PROCESSOR])
+                if figures is None:
+                    figures = self._figures[row[PROCESSOR]] = ([], [], [])
+                figures[0].append(seconds)
+                figures[1].append(self._wait_of(row))
+                figures[2].append(row[ATTEMPTS] + 1)
+
+    def is_due(self, now: float) -> bool:
+        """Return whether the time or the number of runs asks for a report."""
+        return now > self._due_at or self._runs >= self._runs_max
+
+    def send(self, send: Callable[[Report], None]) -> None:
+        """Send what gathered, if anything; keep it if ``send`` raises."""
+        with self._lock:
+            for processor, figures in (self._figures or {}).items():
+                bus.emit(RunsCompleted, self._queue, processor, *figures)
+            self._due_at = monotonic() + self._every_seconds
+            telemetry = bus.take()
+            if not self._runs and not telemetry:
+                return
+            send(
+                Report(
+                    [task_id for task_id, _ in self._completed],
+                    [tuple(change) for change in self._changes],
+                    self._settled,
+                    self._claims_lost,
+                    self._measured,
+                    telemetry,
+                )
+            )
+            self._clear()
+
+    def unsettled(self) -> tuple[list[tuple[int, int]], list[RowChange]]:
+        """Return what could not be sent: id and claim token of completed tasks, and the other changes."""
+        return self._completed, self._changes
+
+    def _clear(self) -> None:
+        self._runs = 0
+        self._completed: list[tuple[int, int]] = []
+        self._changes: list[RowChange] = []
+        self._settled: list[int] = []
+        self._claims_lost: list[int] = []
+        self._measured: dict[str, tuple[int, float]] = {}
+        self._figures: dict[str, tuple[list[float], list[float], list[int]]] | None = (
+            {} if bus.wanted(RunsCompleted) else None
+        )
+        """Seconds, waits and attempts of completed runs by processor, if any subscriber wants them."""

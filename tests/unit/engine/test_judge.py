@@ -1,0 +1,127 @@
+"""What comes of a run that raised."""
+
+from typing import Any
+
+import pytest
+
+from django_partisan.config.const import DELAY_STRATEGY_INCREMENTAL
+from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+from django_partisan.definitions import TaskDefinition
+from django_partisan.engine.worker.judge import LONGEST_DELAY_SECONDS, judge, storable
+from django_partisan.engine.worker.run_result import CLAIM_LOST, RunResult
+from django_partisan.exceptions import ClaimLost, PostponeTask
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql.settling import RowChange
+from django_partisan.telemetry.events import ErrorInfo
+from tests.support.engine import config_of
+from tests.support.rows import task_row
+
+
+class Fault(Exception):
+    pass
+
+
+RETRY = ErrorsHandleConfig([Fault], 2, 1.5, DELAY_STRATEGY_INCREMENTAL)
+
+
+def judged(
+    error: BaseException, retries: int = 0, postpones: int = 0, settings: Any = None, **attributes: Any
+) -> tuple[RunResult, RowChange]:
+    """Return the result of a run of task 1 under claim 8, and the change that it brings."""
+    definition = TaskDefinition.of_processor(type("Letter", (BaseTaskProcessor,), attributes))
+    row = task_row(1, token=8, retries=retries, postpones=postpones)
+    result = judge(error, row, definition, config_of(**(settings or {})))
+    assert result.change is not None
+    return result, result.change
+
+
+@pytest.mark.parametrize(
+    ("error", "retry", "retries", "reason"),
+    [
+        (Fault("no ink"), None, 0, "error"),
+        (KeyError("other"), RETRY, 0, "error"),
+        (Fault("no ink"), RETRY, 2, "retries_exhausted"),
+        (SystemExit("bye"), None, 0, "error"),
+        (KeyboardInterrupt(), None, 0, "error"),
+    ],
+    ids=["no retries", "not on the list", "after the last retry", "exit", "interrupt"],
+)
+def test_an_error_fails_the_task_with_its_reason(error, retry, retries, reason):
+    result, change = judged(error, retries, RETRY_ON_ERROR_CONFIG=retry)
+
+    info = ErrorInfo.of(error)
+    described = (info.type, info.message, info.stack_trace)
+    assert result == RunResult("failed", change=change, reason=reason, error=info)
+    assert change == RowChange(1, 8, "error", 0.0, 1, 0, 0, 0, reason, *described)
+
+
+@pytest.mark.parametrize(("retries", "pause", "left"), [(0, 1.5, 1), (1, 3.0, 0)])
+def test_an_error_on_the_list_is_retried_after_the_pause(retries, pause, left):
+    result, change = judged(Fault("no ink"), retries, RETRY_ON_ERROR_CONFIG=RETRY)
+
+    assert (result.outcome, result.delay_seconds, result.retries_left) == ("retried", pause, left)
+    assert result.error == ErrorInfo.of(Fault("no ink"))._replace(type=f"{__name__}.Fault")
+    assert change[:9] == (1, 8, "new", pause, 1, 0, 1, 0, None)
+    assert change.error_message == "no ink"
+
+
+def test_a_pause_before_a_retry_is_never_longer_than_a_date_can_be():
+    endless = ErrorsHandleConfig([Fault], 1, LONGEST_DELAY_SECONDS * 2)
+
+    assert judged(Fault(), RETRY_ON_ERROR_CONFIG=endless)[1].delay == LONGEST_DELAY_SECONDS
+
+
+@pytest.mark.parametrize(("asked", "delay"), [(None, 7.0), (0, 0.0), (2.5, 2.5)])
+def test_a_task_that_asks_runs_again_later(asked, delay):
+    result, change = judged(PostponeTask(asked, "not yet"), settings={"default_postpone_delay_seconds": 7})
+
+    assert change == RowChange(1, 8, "new", delay, postpones=1)
+    assert result == RunResult("postponed", change=change, delay_seconds=delay, comment="not yet")
+
+
+@pytest.mark.parametrize("asked", [-1, "soon", True, float("nan"), float("inf"), LONGEST_DELAY_SECONDS + 1])
+def test_a_delay_that_no_clock_has_fails_the_task_and_names_it(asked):
+    result, change = judged(PostponeTask(asked))
+
+    assert (result.outcome, result.reason, change.error_type) == ("failed", "error", "ValueError")
+    assert f"PostponeTask was raised with {asked!r}" in str(change.error_message)
+
+
+@pytest.mark.parametrize(
+    ("own", "postpones", "reason"),
+    [
+        (None, 1, ""),
+        (None, 2, "max_postpones"),
+        (PostponeConfig(3), 2, ""),
+        (PostponeConfig(1), 1, "max_postpones"),
+        (PostponeConfig(None), 999, ""),
+    ],
+    ids=["below the queue's limit", "at the queue's limit", "own limit up", "own limit down", "no limit"],
+)
+def test_a_processors_limit_of_postpones_replaces_that_of_the_queue(own, postpones, reason):
+    limit = {"default_postpones_count": 2}
+    result, change = judged(PostponeTask(1), 0, postpones, limit, POSTPONE_CONFIG=own)
+
+    assert (result.reason, change.status) == (reason, "error" if reason else "new")
+
+
+class Mute(PostponeTask):
+    """A request that cannot be asked what it wants."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
+
+
+def test_a_request_that_cannot_be_read_fails_the_task():
+    assert judged(Mute())[1].error_type == "AttributeError"
+
+
+def test_after_a_lost_claim_there_is_no_outcome_and_nothing_to_write():
+    definition = TaskDefinition.of_processor(BaseTaskProcessor)
+
+    assert judge(ClaimLost(), task_row(1), definition, config_of()) == RunResult(CLAIM_LOST)
+
+
+@pytest.mark.parametrize(("text", "stored"), [("a\0b", "ab"), ("a\ud800b", "a?b"), ("käse", "käse")])
+def test_texts_lose_what_postgresql_cannot_hold(text, stored):
+    assert storable(text) == stored

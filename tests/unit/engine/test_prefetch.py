@@ -1,0 +1,108 @@
+"""Prefetched tasks: the worker takes them from one end, its manager gets them back from the other."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from django_partisan.engine.pipe import ManagerEnd, PipeError, WorkerEnd
+from django_partisan.engine.protocol import Returned, RunTasks, Stop
+from django_partisan.engine.worker.prefetch import PrefetchedTasks
+from tests.support.rows import task_row
+from tests.support.waiting import wait_until
+
+
+class Side:
+    """Both ends of a worker's pipe and bell, and the tasks between them."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.bell, self.ring = os.pipe()
+        self.manager = ManagerEnd(self.ours.fileno())
+        self.returned: list[list[int]] = []
+        self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), self.bell, self.returned.append)
+
+    def dispatch(self, *ids: int) -> None:
+        self.manager.send(RunTasks([task_row(task_id) for task_id in ids], {1: 5.0}))
+
+    def close(self) -> None:
+        os.close(self.ring)
+        wait_until(lambda: not any(thread.name == "partisan-recalls" for thread in threading.enumerate()))
+        os.close(self.bell)
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def side() -> Iterator[Side]:
+    made = Side()
+    yield made
+    made.close()
+
+
+def test_tasks_come_out_in_the_order_in_which_they_were_dispatched(side):
+    side.dispatch(1, 2)
+    side.dispatch(3)
+    assert side.tasks.next() is None
+    assert side.tasks.wait(10)
+
+    assert [side.tasks.next() for _ in range(4)] == [task_row(1), task_row(2), task_row(3), None]
+    assert side.tasks.claim_times == {1: 5.0}
+
+
+def test_waiting_ends_when_nothing_comes(side):
+    assert not side.tasks.wait(0.01)
+
+
+def test_nothing_is_waited_for_while_tasks_are_here(side):
+    side.dispatch(1)
+    side.tasks.wait(10)
+
+    assert side.tasks.wait(10)
+    assert side.tasks.next() == task_row(1)
+
+
+def test_a_dead_manager_and_one_that_sends_what_workers_send_are_errors(side):
+    side.manager.send(Returned([1]))
+    with pytest.raises(PipeError, match="a manager sent Returned, which only workers send"):
+        side.tasks.wait(10)
+
+    side.ours.close()
+    with pytest.raises(PipeError, match="end of file"):
+        side.tasks.wait(10)
+
+
+def test_a_stop_returns_what_has_not_started(side):
+    side.dispatch(1, 2)
+    side.manager.send(Stop())
+    side.tasks.wait(10)
+
+    assert side.tasks.stopping
+    assert side.returned == [[1, 2]]
+    assert side.tasks.next() is None
+    assert side.tasks.wait(10)
+
+
+def test_a_recall_is_answered_while_a_task_runs_with_what_is_here_and_what_is_on_its_way(side):
+    side.tasks.start()
+    side.dispatch(1, 2)
+    side.tasks.wait(10)
+    side.tasks.next()
+    side.dispatch(3)
+    os.write(side.ring, b"!")
+
+    assert wait_until(lambda: side.returned) == [[2, 3]]
+
+
+def test_a_recall_of_a_worker_that_waits_for_tasks_is_answered_with_none(side):
+    waiting = threading.Thread(target=side.tasks.wait, args=(10,))
+    waiting.start()
+    wait_until(side.tasks._reading.locked)
+    side.tasks.start()
+    os.write(side.ring, b"!")
+
+    assert wait_until(lambda: side.returned) == [[]]
+    side.dispatch(1)
+    waiting.join()
