@@ -1,4 +1,4 @@
-"""The pool: every slot has a worker, and what a worker held when it went comes back once."""
+"""The pool: every slot has a worker, and what a worker held when it ended comes back once."""
 
 import marshal
 import os
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from django_partisan.engine import protocol
-from django_partisan.engine.manager import worker_process as states
-from django_partisan.engine.manager.pool import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, YOUNG_SECONDS
-from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.pool import YOUNG_SECONDS
+from django_partisan.engine.manager.restarts import PAUSE_SECONDS
+from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop, encode
 from django_partisan.sql.claiming import TaskRow
@@ -28,31 +29,43 @@ from django_partisan.telemetry.events import (
     WorkerStarted,
     WorkerStartFailed,
 )
-from tests.support.engine import NO_PID, FakeWorker, report
-from tests.support.engine import PoolHarness as Staged
-from tests.support.events import RecordedEvents as Heard
-from tests.support.rows import task_row as row
+from tests.support.engine import NO_PID, FakeWorker, PoolHarness, report
+from tests.support.events import RecordedEvents
+from tests.support.rows import task_row
+from tests.support.waiting import wait_until
 
-NEVER = float("inf")
+LARGE = [task_row(100 + number, f"P{number:01000}") for number in range(1000)]
+"""More than a pipe takes at once."""
 
 
 class Owner:
-    """Keep what the pool tells its manager."""
+    """Keep what the pool hands over."""
 
     def __init__(self) -> None:
         self.reports: list[tuple[int, list[int]]] = []
         self.returned: list[TaskRow] = []
-        self.gone: list[tuple[int, TaskRow | None, list[TaskRow]]] = []
+        self.exited: list[tuple[TaskRow | None, list[TaskRow]]] = []
 
-    def on_report(self, worker: WorkerProcess, message: Report) -> None:
-        self.reports.append((worker.slot, message.completed))
-        worker.let_go(message.completed)
+    def on_report(self, worker: WorkerProcess, report: Report) -> None:
+        self.reports.append((worker.slot, report.completed))
+        worker.let_go(report.completed)
 
     def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
         self.returned += rows
 
-    def on_gone(self, worker: WorkerProcess, begun: TaskRow | None, rest: list[TaskRow]) -> None:
-        self.gone.append((worker.slot, begun, rest))
+    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow]) -> None:
+        self.exited.append((begun, rest))
+
+
+class Play(PoolHarness):
+    def starts(self) -> list[tuple[int, int]]:
+        """Return slot and generation of the workers that were asked for."""
+        return [(spec.slot, spec.generation) for spec in self.starter.asked]
+
+    def notices_exit_first(self, worker: FakeWorker) -> None:
+        """Have the pool notice an exit before it has read what the worker sent."""
+        self.selector.get_key(worker.seen.exit_fd).data(1)
+        self.starter.deliver()
 
 
 @pytest.fixture
@@ -61,184 +74,148 @@ def owner() -> Owner:
 
 
 @pytest.fixture
-def staged(owner: Owner, presence: PresenceFile) -> Iterator[Staged]:
-    made = Staged(owner, presence, slots=2)
+def play(owner: Owner, presence: PresenceFile) -> Iterator[Play]:
+    made = Play(owner, presence, slots=2)
     yield made
     made.close()
 
 
 @pytest.fixture
-def working(staged: Staged) -> list[FakeWorker]:
+def workers(play: Play) -> list[FakeWorker]:
     """Two workers that are ready; the first holds the tasks 1 to 3."""
-    workers = staged.started()
-    staged.pool.hand_over(workers[0].seen, [row(1), row(2), row(3)], {1: 5.0})
-    assert workers[0].end.receive() == [RunTasks([row(1), row(2), row(3)], {1: 5.0})]
-    return workers
+    started = play.started()
+    play.pool.dispatch(started[0].seen, [task_row(1), task_row(2), task_row(3)], {1: 5.0})
+    assert started[0].end.receive() == [RunTasks([task_row(1), task_row(2), task_row(3)], {1: 5.0})]
+    return started
 
 
-def test_every_slot_gets_a_worker(staged: Staged, heard: Heard):
-    pool = staged.pool
+def test_every_slot_gets_a_worker(play: Play, recorded_events: RecordedEvents):
+    pool = play.pool
     assert pool.is_empty
     assert pool.next_at() <= time.monotonic()
 
     pool.turn(time.monotonic())
 
-    assert [(spec.slot, spec.generation) for spec in staged.starter.asked] == [(0, 1), (1, 2)]
+    assert play.starts() == [(0, 1), (1, 2)]
     assert not pool.is_empty
     assert pool.next_at() == NEVER
-    assert heard.of(WorkerStarted) == []
-    staged.turn()
-    assert heard.of(WorkerStarted) == [("default", 0, 1, NO_PID), ("default", 1, 2, NO_PID)]
+    play.turn()
+    assert recorded_events.of(WorkerStarted) == [("default", 0, 1, NO_PID), ("default", 1, 2, NO_PID)]
 
 
-def test_the_pool_knows_that_somebody_is_ready_once_a_worker_said_so(staged: Staged, heard: Heard):
-    pool = staged.pool
-    staged.turn()
-    assert pool.nobody_ready
+def test_workers_are_ready_once_they_said_so(play: Play, recorded_events: RecordedEvents):
+    play.turn()
+    assert play.pool.nobody_ready
 
-    first, second = staged.starter.workers
-    first.says(Ready(protocol.VERSION, ["mind the gap"]))
-    staged.turn()
-    assert not pool.nobody_ready
-    second.is_ready()
-    staged.turn()
+    play.starter.workers[0].says(Ready(protocol.VERSION, ["mind the gap"]))
+    play.turn()
 
-    assert heard.of(WorkerReady) == [
-        ("default", 0, 1, NO_PID, ("mind the gap",)),
-        ("default", 1, 2, NO_PID, ()),
-    ]
+    assert not play.pool.nobody_ready
+    assert recorded_events.of(WorkerReady) == [("default", 0, 1, NO_PID, ("mind the gap",))]
 
 
-def test_a_pool_knows_what_its_workers_hold(staged: Staged, working: list[FakeWorker]):
-    staged.pool.hand_over(working[1].seen, [row(9)], {})
+def test_reports_and_returns_go_to_the_owner_in_order(play: Play, owner: Owner, workers: list[FakeWorker]):
+    assert not play.pool.is_idle
 
-    assert staged.pool.held() == [row(1), row(2), row(3), row(9)]
-
-
-def test_reports_and_returns_go_to_the_owner_in_order(
-    staged: Staged, owner: Owner, working: list[FakeWorker]
-):
-    working[0].says(report([1]), report([2]), Returned([3]))
-
-    staged.turn()
+    workers[0].says(report([1]), report([2]), Returned([3]))
+    play.turn()
 
     assert owner.reports == [(0, [1]), (0, [2])]
-    assert owner.returned == [row(3)]
-    assert working[0].seen.is_idle
+    assert owner.returned == [task_row(3)]
+    assert play.pool.is_idle
+    assert play.selector.select(0) == []
 
 
-def test_a_worker_that_reads_nothing_holds_up_nobody(staged: Staged, owner: Owner, working: list[FakeWorker]):
-    asleep, awake = working
-    large = [row(100 + number, f"P{number:01000}") for number in range(1000)]
-
-    staged.pool.hand_over(asleep.seen, large, {})
+def test_a_worker_that_reads_nothing_holds_up_no_other(play: Play, owner: Owner, workers: list[FakeWorker]):
+    asleep, awake = workers
+    play.pool.dispatch(asleep.seen, LARGE, {})
     awake.says(report([]))
-    staged.turn()
+    play.turn()
     assert owner.reports == [(1, [])]
 
-    came: list[Any] = []
-    deadline = time.monotonic() + 10
-    while not came and time.monotonic() < deadline:
-        came += asleep.end.receive_available()
-        staged.turn()
-    assert came == [RunTasks(large, {})]
+    def receive() -> Any:
+        came = asleep.end.receive_available()
+        play.turn()
+        return came
 
-
-def test_the_loop_does_not_spin_when_nothing_is_unsent(staged: Staged, working: list[FakeWorker]):
-    assert staged.selector.select(0) == []
+    assert wait_until(receive) == [RunTasks(LARGE, {})]
 
 
 def test_a_worker_that_died_is_replaced_and_what_it_held_comes_back(
-    staged: Staged, owner: Owner, working: list[FakeWorker], heard: Heard
+    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    staged.begins(working[0], 2)
-    working[0].says(report([1]))
-    working[0].exits(-signal.SIGKILL)
+    play.begins(workers[0], 2)
+    workers[0].says(report([1]))
+    workers[0].exits(-signal.SIGKILL)
 
-    staged.turn()
+    play.turn()
     assert owner.reports == [(0, [1])]
-    assert owner.gone == [(0, row(2), [row(3)])]
-    assert staged.pool.next_at() <= time.monotonic()
-    staged.turn()
+    assert owner.exited == [(task_row(2), [task_row(3)])]
+    play.turn()
 
-    assert [(spec.slot, spec.generation) for spec in staged.starter.asked[2:]] == [(0, 3)]
-    assert staged.presence.page(0).task_id == 0
-    [exited] = heard.of(WorkerExited)
+    assert play.starts()[2:] == [(0, 3)]
+    assert play.presence.page(0).task_id == 0
+    [exited] = recorded_events.of(WorkerExited)
     assert exited[:7] == ("default", 0, 1, NO_PID, -9, "SIGKILL", REASON_SIGNAL)
-    assert exited.task.id == 2
-    assert exited.peak_resident_bytes is None
-    assert heard.of(PipeBroken) == []
+    assert (exited.task.id, exited.peak_resident_bytes) == (2, None)
+    assert recorded_events.of(PipeBroken) == []
 
 
 def test_a_worker_killed_before_it_read_its_tasks_has_no_broken_pipe(
-    staged: Staged, owner: Owner, working: list[FakeWorker], heard: Heard
+    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    staged.pool.hand_over(working[1].seen, [row(9)], {})
-    working[1].exits(-signal.SIGKILL)
+    play.pool.dispatch(workers[1].seen, [task_row(9)], {})
 
-    staged.turn()
+    workers[1].exits(-signal.SIGKILL)
+    play.turn()
 
-    assert owner.gone == [(1, None, [row(9)])]
-    assert heard.of(PipeBroken) == []
+    assert owner.exited == [(None, [task_row(9)])]
+    assert recorded_events.of(PipeBroken) == []
 
 
-def test_what_a_worker_said_last_counts_even_if_its_exit_is_seen_first(
-    staged: Staged, owner: Owner, working: list[FakeWorker]
+def test_what_a_worker_said_last_counts_even_if_its_exit_is_noticed_first(
+    play: Play, owner: Owner, workers: list[FakeWorker]
 ):
-    worker = working[0]
+    worker = workers[0]
+    assert worker.seen.pipe is not None
+    on_pipe = play.selector.get_key(worker.seen.pipe.fd).data
     worker.says(report([1]), report([2]))
     worker.exits(0)
 
-    staged.selector.get_key(worker.seen.exit_fd).data(1)
-    staged.starter.deliver()
+    play.notices_exit_first(worker)
+    on_pipe(1)
 
     assert owner.reports == [(0, [1]), (0, [2])]
-    assert owner.gone == [(0, None, [row(3)])]
+    assert owner.exited == [(None, [task_row(3)])]
 
 
 def test_a_child_of_a_task_that_keeps_the_pipe_open_delays_nothing(
-    staged: Staged, owner: Owner, working: list[FakeWorker]
+    play: Play, owner: Owner, workers: list[FakeWorker]
 ):
-    kept = working[0].socket.dup()
-    working[0].exits(-signal.SIGSEGV)
+    with workers[0].socket.dup():
+        workers[0].exits(-signal.SIGSEGV)
 
-    staged.turn()
-    kept.close()
+        play.turn()
 
-    assert owner.gone == [(0, None, [row(1), row(2), row(3)])]
+    assert owner.exited == [(None, [task_row(1), task_row(2), task_row(3)])]
 
 
-def test_an_event_of_a_pipe_that_was_closed_in_the_same_turn_is_nothing(
-    staged: Staged, owner: Owner, working: list[FakeWorker]
+def test_a_worker_that_sends_nonsense_is_killed_and_hurts_no_other(
+    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    seen = working[0].seen
-    assert seen.pipe is not None
-    on_pipe = staged.selector.get_key(seen.pipe.fd).data
-    working[0].exits(0)
-    staged.selector.get_key(seen.exit_fd).data(1)
-
-    on_pipe(1)
-
-    assert owner.reports == []
-
-
-def test_a_worker_that_speaks_nonsense_is_killed_and_hurts_no_other(
-    staged: Staged, owner: Owner, working: list[FakeWorker], heard: Heard
-):
-    working[0].socket.send(b"\xff" * 8)
-    working[1].says(report([]))
-
-    staged.turn()
-
-    assert heard.of(PipeBroken) == [("default", 0, "a frame of 4294967295 bytes is announced")]
-    assert working[0].seen.killed
-    assert owner.gone == []
+    bad, good = workers
+    bad.socket.send(b"\xff" * 8)
+    good.says(report([]))
+    play.turn()
+    assert recorded_events.of(PipeBroken) == [("default", 0, "a frame of 4294967295 bytes is announced")]
+    assert (bad.seen.was_killed, good.seen.was_killed) == (True, False)
     assert owner.reports == [(1, [])]
 
-    staged.pool.hand_over(working[0].seen, [row(4)], {})
-    working[0].exits(-signal.SIGKILL)
-    staged.turn()
-    assert owner.gone == [(0, None, [row(1), row(2), row(3), row(4)])]
+    play.pool.dispatch(bad.seen, [task_row(4)], {})
+    bad.exits(-signal.SIGKILL)
+    play.turn()
+
+    assert owner.exited == [(None, [task_row(1), task_row(2), task_row(3), task_row(4)])]
 
 
 def framed(value: Any) -> bytes:
@@ -257,15 +234,15 @@ def framed(value: Any) -> bytes:
     ],
 )
 def test_a_worker_whose_message_is_not_understood_is_killed(
-    nonsense: Any, reason: str, staged: Staged, working: list[FakeWorker], heard: Heard
+    nonsense: Any, reason: str, play: Play, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    working[0].socket.send(framed(nonsense))
+    workers[0].socket.send(framed(nonsense))
 
-    staged.turn()
+    play.turn()
 
-    (broken,) = heard.of(PipeBroken)
+    [broken] = recorded_events.of(PipeBroken)
     assert reason in broken.reason
-    assert working[0].seen.killed
+    assert workers[0].seen.was_killed
 
 
 @pytest.mark.parametrize(
@@ -280,45 +257,49 @@ def test_a_worker_whose_message_is_not_understood_is_killed(
     ],
 )
 @pytest.mark.parametrize("child_keeps_pipe", [False, True])
-def test_a_worker_whose_exit_is_seen_first_has_a_broken_pipe_all_the_same(
-    said: bytes, reason: str, child_keeps_pipe: bool, staged: Staged, working: list[FakeWorker], heard: Heard
+def test_a_worker_whose_exit_is_noticed_first_has_a_broken_pipe_all_the_same(
+    said: bytes,
+    reason: str,
+    child_keeps_pipe: bool,
+    play: Play,
+    workers: list[FakeWorker],
+    recorded_events: RecordedEvents,
 ):
-    worker = working[0]
+    worker = workers[0]
     worker.socket.send(said)
     with worker.socket.dup() as kept:
         if not child_keeps_pipe:
             kept.close()
         worker.exits(-signal.SIGKILL)
-        staged.selector.get_key(worker.seen.exit_fd).data(1)
-        staged.starter.deliver()
+        play.notices_exit_first(worker)
 
-    assert heard.of(PipeBroken) == [("default", 0, reason)]
-    assert len(heard.of(WorkerExited)) == 1
+    assert recorded_events.of(PipeBroken) == [("default", 0, reason)]
+    assert len(recorded_events.of(WorkerExited)) == 1
 
 
 def test_tasks_for_a_worker_that_has_just_died_come_back_with_its_exit(
-    staged: Staged, owner: Owner, working: list[FakeWorker]
+    play: Play, owner: Owner, workers: list[FakeWorker]
 ):
-    working[1].socket.close()
+    workers[1].socket.close()
 
-    staged.pool.hand_over(working[1].seen, [row(9)], {})
-    working[1].exits(-signal.SIGKILL)
-    staged.turn()
+    play.pool.dispatch(workers[1].seen, [task_row(9)], {})
+    workers[1].exits(-signal.SIGKILL)
+    play.turn()
 
-    assert owner.gone == [(1, None, [row(9)])]
+    assert owner.exited == [(None, [task_row(9)])]
 
 
-def test_a_worker_that_dies_while_much_is_unsent_is_still_heard_out(
-    staged: Staged, owner: Owner, working: list[FakeWorker]
+def test_a_worker_that_dies_while_much_is_unsent_has_its_last_report_read(
+    play: Play, owner: Owner, workers: list[FakeWorker]
 ):
-    large = [row(100 + number, f"P{number:01000}") for number in range(1000)]
-    staged.pool.hand_over(working[0].seen, large, {})
-    working[0].says(report([1]))
-    working[0].socket.close()
-    staged.turn()
+    play.pool.dispatch(workers[0].seen, LARGE, {})
+    workers[0].says(report([1]))
+    workers[0].socket.close()
+
+    play.turn()
 
     assert owner.reports == [(0, [1])]
-    assert staged.selector.select(0) == []
+    assert play.selector.select(0) == []
 
 
 @pytest.mark.parametrize(
@@ -327,180 +308,165 @@ def test_a_worker_that_dies_while_much_is_unsent_is_still_heard_out(
         (-signal.SIGSEGV, "SIGSEGV", REASON_SIGNAL),
         (-40, "signal 40", REASON_SIGNAL),
         (None, None, REASON_SIGNAL),
-        (1, None, REASON_ERROR),
         (0, None, REASON_ERROR),
     ],
 )
-@pytest.mark.usefixtures("working")
-def test_an_unasked_exit_is_told_with_its_code_and_signal(
-    code: int | None, name: str | None, reason: str, staged: Staged, heard: Heard
+def test_an_unasked_exit_is_emitted_with_its_code_and_signal(
+    code: int | None,
+    name: str | None,
+    reason: str,
+    play: Play,
+    workers: list[FakeWorker],
+    recorded_events: RecordedEvents,
 ):
-    staged.starter.workers[1].exits(code)
-    staged.turn()
+    workers[1].exits(code)
 
-    assert [(event.exit_code, event.signal, event.reason) for event in heard.of(WorkerExited)] == [
-        (code, name, reason)
-    ]
+    play.turn()
+
+    [exited] = recorded_events.of(WorkerExited)
+    assert (exited.exit_code, exited.signal, exited.reason) == (code, name, reason)
 
 
-def test_a_recycled_worker_is_replaced_while_it_still_flushes(
-    staged: Staged, owner: Owner, working: list[FakeWorker], heard: Heard
+@pytest.mark.parametrize("is_seen_flushing", [True, False])
+def test_a_recycled_worker_is_replaced_once_and_while_it_still_flushes(
+    is_seen_flushing: bool,
+    play: Play,
+    owner: Owner,
+    workers: list[FakeWorker],
+    recorded_events: RecordedEvents,
 ):
-    old = working[1]
+    old = workers[1]
     old.says(Retiring())
-    staged.turn()
-    staged.turn()
-    assert [(spec.slot, spec.generation) for spec in staged.starter.asked[2:]] == [(1, 3)]
-    staged.begins(staged.starter.workers[2], 77)
-
+    if is_seen_flushing:
+        play.turn()
+        play.turn()
+        assert play.starts()[2:] == [(1, 3)]
+        assert [worker.generation for worker in play.pool.seen(time.monotonic())] == [1, 3]
+        play.begins(workers[2], 77)
     old.says(Flushed([("recorded", "last figures")], 4096))
     old.exits(0)
-    staged.turn()
-    staged.turn()
+    play.notices_exit_first(old)
+    play.turn()
+    play.turn()
 
-    assert len(staged.starter.asked) == 3
-    assert heard.absorbed == [(1, "last figures")]
-    [exited] = heard.of(WorkerExited)
+    assert play.starts()[2:] == [(1, 3)]
+    assert recorded_events.absorbed == [(1, "last figures")]
+    [exited] = recorded_events.of(WorkerExited)
     assert (exited.reason, exited.task, exited.peak_resident_bytes) == (REASON_RECYCLED, None, 4096)
-    assert owner.gone == [(1, None, [])]
+    assert owner.exited == [(None, [])]
 
 
-def test_a_worker_that_retires_unseen_until_its_exit_is_replaced_once(
-    staged: Staged, working: list[FakeWorker]
-):
-    working[1].says(Retiring())
-    working[1].exits(0)
-    staged.selector.get_key(working[1].seen.exit_fd).data(1)
-    staged.starter.deliver()
-
-    staged.turn()
-    staged.turn()
-
-    assert [spec.slot for spec in staged.starter.asked[2:]] == [1]
-
-
-def test_workers_that_keep_dying_young_are_replaced_with_growing_pauses(staged: Staged):
-    for number in range(9):
-        staged.turn(NEVER)
-        for worker in staged.starter.workers[-2:]:
-            worker.exits(1)
-        before = time.monotonic()
-        staged.turn(0.0)
-
-        pause = min(PAUSE_SECONDS * 2**number, PAUSE_AT_MOST_SECONDS)
-        assert before + pause <= staged.pool.next_at() <= time.monotonic() + pause
-
-
-@pytest.mark.parametrize("has_begun", [True, False])
-def test_a_worker_that_worked_or_lived_is_replaced_at_once(
-    has_begun: bool, staged: Staged, working: list[FakeWorker]
+@pytest.mark.parametrize(("has_begun", "lived"), [(False, 0.0), (True, 0.0), (False, YOUNG_SECONDS)])
+def test_only_a_worker_that_dies_young_and_before_its_first_task_is_replaced_after_a_pause(
+    has_begun: bool, lived: float, play: Play, workers: list[FakeWorker]
 ):
     if has_begun:
-        staged.begins(working[0], 1)
-    else:
-        working[0].seen.started_at -= YOUNG_SECONDS
-    working[0].exits(1)
+        play.begins(workers[0], 1)
+    workers[0].seen.started_at -= lived
+    workers[0].exits(1)
 
-    staged.turn(0.0)
+    play.turn(0.0)
 
-    assert staged.pool.next_at() == 0.0
+    assert (play.pool.next_at() > time.monotonic()) == (not has_begun and not lived)
 
 
-def test_a_start_that_fails_is_told_and_tried_again_later(staged: Staged, heard: Heard):
-    staged.starter.fails = OSError("too many open files")
+def test_a_start_that_fails_is_emitted_and_tried_again_later(play: Play, recorded_events: RecordedEvents):
+    play.starter.fails = OSError("too many open files")
     before = time.monotonic()
 
-    staged.turn()
+    play.turn()
 
-    told = [(event.queue, event.slot, event.error.message) for event in heard.of(WorkerStartFailed)]
-    assert told == [("default", slot, "too many open files") for slot in (0, 1)]
-    assert staged.pool.is_empty
-    assert before + PAUSE_SECONDS <= staged.pool.next_at() <= time.monotonic() + PAUSE_SECONDS
-    staged.turn(staged.pool.next_at() - PAUSE_SECONDS)
-    assert len(staged.starter.asked) == 2
-    staged.turn(NEVER)
-    assert len(staged.starter.asked) == 4
+    failures = [(*event[:2], event.error.message) for event in recorded_events.of(WorkerStartFailed)]
+    assert failures == [("default", slot, "too many open files") for slot in (0, 1)]
+    assert play.pool.is_empty
+    assert before + PAUSE_SECONDS <= play.pool.next_at() <= time.monotonic() + PAUSE_SECONDS
+    play.turn(NEVER)
+    assert [slot for slot, _ in play.starts()] == [0, 1, 0, 1]
 
 
-def test_a_stopping_pool_recalls_and_tells_every_worker_to_end(
-    staged: Staged, owner: Owner, working: list[FakeWorker], heard: Heard
+def test_a_stopping_pool_recalls_and_asks_every_worker_to_end(
+    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    staged.pool.stop()
+    play.pool.stop()
 
-    assert all(worker.rung() for worker in working)
-    assert [worker.end.receive() for worker in working] == [[Stop()], [Stop()]]
-    assert not any(worker.seen.takes_tasks for worker in working)
-    working[0].says(Returned([2, 3]), report([1]), Retiring(), Flushed([], 1))
-    for worker in working:
+    assert all(worker.rung() for worker in workers)
+    assert [worker.end.receive() for worker in workers] == [[Stop()], [Stop()]]
+    assert not any(worker.seen.takes_tasks for worker in workers)
+    workers[0].says(Returned([2, 3]), report([1]), Retiring(), Flushed([], 1))
+    play.turn()
+    assert not play.pool.is_idle
+    for worker in workers:
         worker.exits(0)
-    staged.turn()
-    assert owner.returned == [row(2), row(3)]
-    assert [event.reason for event in heard.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
-    assert staged.pool.is_empty
-    assert staged.pool.next_at() == NEVER
-    staged.turn()
-    assert len(staged.starter.asked) == 2
+    play.turn()
+    assert owner.returned == [task_row(2), task_row(3)]
+    assert [event.reason for event in recorded_events.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
+    assert play.pool.is_idle
+    assert play.pool.next_at() == NEVER
+    play.turn()
+    assert len(play.starts()) == 2
 
 
-def test_workers_that_were_starting_when_the_pool_stopped_end_too(staged: Staged):
-    staged.pool.turn(time.monotonic())
-    first = staged.starter.workers[0]
-    staged.starter.later.pop(0)()
+def test_workers_that_were_starting_when_the_pool_stopped_end_too(play: Play):
+    play.pool.turn(time.monotonic())
+    play.starter.later.pop(0)()
+    assert not play.pool.is_empty
 
-    staged.pool.stop()
-    staged.turn()
-    for worker in staged.starter.workers:
+    play.pool.stop()
+    play.turn()
+    for worker in play.starter.workers:
         worker.is_ready()
-    staged.turn()
+    play.turn()
 
-    assert [worker.end.receive() for worker in staged.starter.workers] == [[Stop()], [Stop()]]
-    assert first.seen.state == states.STOPPING
-    assert staged.pool.nobody_ready
+    assert [worker.end.receive() for worker in play.starter.workers] == [[Stop()], [Stop()]]
+    assert [worker.seen.state for worker in play.starter.workers] == [State.STOPPING] * 2
 
 
-def test_a_retiring_worker_is_not_told_to_stop(staged: Staged, working: list[FakeWorker]):
-    working[0].says(Retiring())
-    staged.turn(0.0)
+def test_a_worker_that_ends_anyway_is_not_asked_to(play: Play, workers: list[FakeWorker]):
+    workers[0].says(Retiring())
+    play.turn(0.0)
 
-    staged.pool.stop()
+    play.pool.stop()
 
-    assert working[0].end.receive_available() == []
+    assert workers[0].end.receive_available() == []
 
 
 def test_a_killed_worker_of_a_stopped_pool_was_stopped(
-    staged: Staged, working: list[FakeWorker], heard: Heard
+    play: Play, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    staged.pool.stop()
-    staged.pool.kill()
-    assert all(worker.seen.killed for worker in working)
-    for worker in working:
+    play.pool.stop()
+    play.pool.kill()
+    assert all(worker.seen.was_killed for worker in workers)
+
+    for worker in workers:
         worker.exits(-signal.SIGKILL)
+    play.turn()
 
-    staged.turn()
-
-    assert [event.reason for event in heard.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
-
-
-def test_a_worker_that_ended_well_was_stopped_even_if_nobody_knows_its_exit_code(
-    staged: Staged, working: list[FakeWorker], heard: Heard
-):
-    staged.pool.stop()
-    working[1].says(Retiring())
-    working[1].exits(None)
-
-    staged.turn()
-
-    assert [event.reason for event in heard.of(WorkerExited)] == [REASON_STOPPED]
+    assert [event.reason for event in recorded_events.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
 
 
-def test_nothing_stays_open_of_a_worker_that_went(staged: Staged, working: list[FakeWorker]):
-    before = set(os.listdir("/dev/fd"))
+def test_workers_are_shown_with_what_they_run(play: Play):
+    busy, _ = play.started()
+    play.pool.dispatch(busy.seen, [task_row(7, attempts=2)], {})
+    page = play.begins(busy, 7)
+    page.busy_seconds = 40.0
+    page.begin(7, since=100.0)
+
+    first, second = play.pool.seen(now=105.0)
+
+    assert first[:4] == (0, 1, NO_PID, "busy")
+    assert first.task is not None
+    assert (first.task.id, first.task.attempt) == (7, 3)
+    assert (first.run_age_seconds, first.busy_seconds) == (5.0, 45.0)
+    assert second == (1, 2, NO_PID, "idle", None, 0.0, 0.0)
+
+
+def test_nothing_stays_open_of_a_worker_that_ended(play: Play, workers: list[FakeWorker]):
+    before = len(os.listdir("/dev/fd"))
     for _ in range(3):
-        staged.begins(staged.starter.workers[-1], 1)
-        staged.starter.workers[-1].exits(0)
-        staged.turn(0.0)
-        staged.turn(0.0)
-        gone = staged.starter.workers.pop(-2)
-        gone.close(is_seen=False)
+        play.begins(workers[-1], 1)
+        workers[-1].exits(0)
+        play.turn(0.0)
+        play.turn(0.0)
+        workers.pop(-2).close(is_seen=False)
 
-    assert len(set(os.listdir("/dev/fd"))) == len(before)
+    assert len(os.listdir("/dev/fd")) == before
