@@ -132,10 +132,6 @@ class Office:
         """True if nothing is due, and no heartbeat is under way."""
         return self.manager.is_idle and not self.manager._threads["pulse"].is_busy
 
-    def listen(self) -> None:
-        """Listen for notifications, as ``run()`` does first."""
-        self.manager._threads["pulse"].listen(self.manager._on_notified)
-
     def add(self, component: Component) -> None:
         """Add a component, as one line in the manager's list would."""
         self.manager._components.append(component)

@@ -23,33 +23,38 @@ class Play:
     def __init__(self) -> None:
         self.calls = LoopCalls()
         self.thread = DatabaseThread("test", self.calls.deliver)
+        self.results: list[Any] = []
         self.notified: list[set[str] | None] = []
-
-    def _note(self, queues: set[str] | None) -> None:
-        if queues != set():  # the server sent something else
-            self.notified.append(queues)
 
     def ask(self, call: Callable[[BaseDatabaseWrapper], Any]) -> Any:
         """Make one call and return its result, or the error."""
-        results: list[Any] = []
-        self.thread.submit(call, results.append)
+        self.thread.submit(call, self.results.append)
         assert self.thread.is_busy
-        self.turn_until(lambda: results)
-        return results[0]
+        self.turn_until(lambda: not self.thread.is_busy)
+        return self.results.pop()
 
     def turn_until(self, condition: Callable[[], Any]) -> None:
-        wait_until(lambda: self.calls.run_delivered() or condition())
+        def turned() -> Any:
+            self.calls.run_delivered()
+            return condition()
 
-    def backend(self) -> int:
+        wait_until(turned)
+
+    def session(self) -> int:
         """Return the id of the session, which a new connection changes."""
         pid = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
         assert isinstance(pid, int)
         return pid
 
-    def listens(self) -> "Play":
-        self.thread.listen(self._note)
-        self.backend()
-        return self
+    def listen(self) -> None:
+        # Something else than a notification brings an empty set.
+        self.thread.listen(lambda queues: queues == set() or self.notified.append(queues))
+        self.session()
+
+    def is_notified(self, queue: str) -> bool:
+        execute(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, queue))
+        self.turn_until(lambda: {queue} in self.notified)
+        return True
 
 
 @pytest.fixture
@@ -64,117 +69,96 @@ def has_ended(pid: int) -> bool:
     return not fetch_all(connection, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,))
 
 
-def end_session(pid: int) -> None:
-    execute(connection, "SELECT pg_terminate_backend(%s)", (pid,))
-    wait_until(lambda: has_ended(pid))
+def fault(connection: BaseDatabaseWrapper) -> float:
+    return 1 / 0
 
 
-def notify(queue: str) -> None:
-    execute(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, queue))
+def wrong_statement(connection: BaseDatabaseWrapper) -> int:
+    return execute(connection, "SELECT nothing")
 
 
-def select_1(connection: BaseDatabaseWrapper) -> int:
-    return execute(connection, "SELECT 1")
+def end_of_session(connection: BaseDatabaseWrapper) -> int:
+    return execute(connection, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 def test_calls_are_made_in_order_in_another_thread_and_their_results_come_to_the_loop(play):
-    results: list[Any] = []
     for number in (1, 2):
         play.thread.submit(
-            lambda connection, number=number: (number, threading.current_thread().name), results.append
+            lambda connection, number=number: (number, threading.current_thread().name), play.results.append
         )
-    assert results == []
-    play.turn_until(lambda: len(results) == 2)
+    assert play.results == []
+    play.turn_until(lambda: not play.thread.is_busy)
 
-    assert results == [(1, "partisan-test"), (2, "partisan-test")]
-    assert not play.thread.is_busy
-
-
-def test_its_connection_carries_its_name(play):
-    name = play.ask(lambda connection: fetch_all(connection, "SHOW application_name")[0][0])
-
-    assert name == "django_partisan test"
+    assert play.results == [(1, "partisan-test"), (2, "partisan-test")]
 
 
-def test_an_error_of_the_database_is_the_result_and_costs_no_connection_that_is_well(play):
-    first = play.backend()
+@pytest.mark.parametrize(
+    ("call", "error", "keeps_connection"),
+    [
+        (wrong_statement, ProgrammingError, True),
+        (end_of_session, OperationalError, False),
+        (fault, ZeroDivisionError, False),
+    ],
+)
+def test_an_error_is_the_result_and_the_next_call_has_a_connection_that_is_well(
+    call, error, keeps_connection, play
+):
+    session = play.session()
 
-    error = play.ask(lambda connection: execute(connection, "SELECT nothing"))
+    assert isinstance(play.ask(call), error)
 
-    assert isinstance(error, ProgrammingError)
-    assert play.backend() == first
-
-
-def test_after_its_session_was_ended_one_call_fails_and_the_next_connects_again(play):
-    first = play.backend()
-    end_session(first)
-
-    assert isinstance(play.ask(select_1), OperationalError)
-
-    assert play.backend() != first
-
-
-def test_a_fault_of_ours_is_the_result_and_does_not_end_the_thread(play):
-    first = play.backend()
-
-    assert isinstance(play.ask(lambda connection: 1 / 0), ZeroDivisionError)
-
-    assert play.backend() != first
+    assert (play.session() == session) == keeps_connection
 
 
 def test_a_database_out_of_reach_is_an_error_and_can_come_back(play):
     settings = play.thread._connection.settings_dict
     port, settings["PORT"] = settings["PORT"], "1"
-    assert isinstance(play.ask(select_1), OperationalError)
+    assert isinstance(play.ask(wrong_statement), OperationalError)
 
     settings["PORT"] = port
 
-    assert play.backend() > 0
+    assert play.session() > 0
 
 
 @pytest.mark.parametrize("is_connected", [False, True])
 def test_notifications_come_to_the_loop_without_a_call(is_connected, play):
     if is_connected:
-        play.backend()
-    play.listens()
+        play.session()
+    play.listen()
 
-    notify("mail")
-    play.turn_until(lambda: play.notified)
-
+    assert play.is_notified("mail")
     assert play.notified == [{"mail"}]
 
 
 def test_when_the_session_of_a_listener_ends_it_says_that_some_may_be_missed_and_listens_again(play):
-    end_session(play.listens().backend())
+    play.listen()
+    execute(connection, "SELECT pg_terminate_backend(%s)", (play.session(),))
     play.turn_until(lambda: play.notified == [None])
-    play.backend()
-    play.turn_until(lambda: play.notified == [None, None])
-    notify("mail")
-    play.turn_until(lambda: len(play.notified) == 3)
+    play.session()
 
+    assert play.is_notified("mail")
     assert play.notified == [None, None, {"mail"}]
 
 
 def test_a_listener_listens_again_after_a_fault_of_ours(play):
-    play.listens().ask(lambda connection: 1 / 0)
-    play.backend()
-    notify("mail")
-    play.turn_until(lambda: {"mail"} in play.notified)
+    play.listen()
+    play.ask(fault)
+    play.session()
 
+    assert play.is_notified("mail")
     assert play.notified == [None, {"mail"}]
 
 
 def test_closing_makes_the_calls_submitted_before_and_ends_the_thread_and_the_session():
     play = Play()
-    pid = play.backend()
-    results: list[int] = []
-    play.thread.submit(lambda connection: 7, results.append)
+    session = play.session()
+    play.thread.submit(lambda connection: 7, play.results.append)
 
     assert play.thread.close(20)
 
     play.calls.run_delivered()
-    assert results == [7]
-    wait_until(lambda: has_ended(pid))
+    assert play.results == [7]
+    wait_until(lambda: has_ended(session))
     play.calls.close()
 
 
@@ -189,15 +173,15 @@ def test_a_thread_that_hangs_does_not_hold_up_its_end_for_longer_than_asked(play
 
 
 def test_a_connection_that_cannot_even_be_closed_is_forgotten(play, monkeypatch):
-    play.backend()
+    play.session()
     kept = play.thread._connection.connection
 
     def refuse() -> None:
         raise Error("no")
 
     monkeypatch.setattr(play.thread._connection, "close", refuse)
-    play.ask(lambda connection: 1 / 0)
+    play.ask(fault)
     monkeypatch.undo()
     kept.close()
 
-    assert play.backend() > 0
+    assert play.session() > 0

@@ -27,12 +27,18 @@ def presence(temporary_folder: object) -> Iterator[PresenceFile]:
 
 
 @pytest.fixture
-def desk(presence: PresenceFile) -> Iterator[IntakeHarness]:
-    """Make the intake and the dispatcher of a manager whose two workers are ready."""
+def new_desk(presence: PresenceFile) -> Iterator[IntakeHarness]:
+    """Make the intake and the dispatcher of a manager that has not started its two workers."""
     made = IntakeHarness(presence)
-    made.started()
     yield made
     made.close()
+
+
+@pytest.fixture
+def desk(new_desk: IntakeHarness) -> IntakeHarness:
+    """Make the same, with workers that are ready."""
+    new_desk.started()
+    return new_desk
 
 
 @pytest.fixture

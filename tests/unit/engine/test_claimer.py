@@ -147,13 +147,6 @@ def test_a_notification_has_it_claim_from_the_start(play):
     assert play.claim()["behind"] is None
 
 
-def test_a_short_claim_from_the_start_is_followed_by_a_look(play):
-    play.claim(task_row(7))
-
-    assert play.turn() is None
-    assert play.chores.asked == "look_ahead"
-
-
 def test_only_a_look_that_began_after_the_claim_lets_it_rest(play):
     play.promoter.look_now()
     play.turn()

@@ -6,16 +6,13 @@ import pytest
 
 from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Returned, RunTasks
 from tests.support.engine import IntakeHarness
 from tests.support.rows import task_row
 
 
-def test_nothing_is_claimed_while_no_worker_is_ready(presence: PresenceFile):
-    desk = IntakeHarness(presence)
-
-    assert desk.dispatcher.room() == 0
+def test_nothing_is_claimed_while_no_worker_is_ready(new_desk: IntakeHarness):
+    assert new_desk.dispatcher.room() == 0
 
 
 def test_the_buffer_is_refilled_when_it_runs_low(desk: IntakeHarness):

@@ -1,11 +1,9 @@
 """The pool: every slot has a worker, and what a worker held when it ended comes back once."""
 
 import marshal
-import os
 import signal
 import struct
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,10 +12,17 @@ from django_partisan.engine import protocol
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.pool import YOUNG_SECONDS
 from django_partisan.engine.manager.restarts import PAUSE_SECONDS
-from django_partisan.engine.manager.worker_process import State, WorkerProcess
-from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop, encode
-from django_partisan.sql.claiming import TaskRow
+from django_partisan.engine.manager.worker_process import State
+from django_partisan.engine.protocol import (
+    Flushed,
+    Message,
+    Ready,
+    Retiring,
+    Returned,
+    RunTasks,
+    Stop,
+    encode,
+)
 from django_partisan.telemetry.events import (
     REASON_ERROR,
     REASON_RECYCLED,
@@ -29,7 +34,7 @@ from django_partisan.telemetry.events import (
     WorkerStarted,
     WorkerStartFailed,
 )
-from tests.support.engine import NO_PID, FakeWorker, PoolHarness, report
+from tests.support.engine import NO_PID, FakeWorker, IntakeHarness, report
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 from tests.support.waiting import wait_until
@@ -38,184 +43,112 @@ LARGE = [task_row(100 + number, f"P{number:01000}") for number in range(1000)]
 """More than a pipe takes at once."""
 
 
-class Owner:
-    """Keep what the pool hands over."""
-
-    def __init__(self) -> None:
-        self.reports: list[tuple[int, list[int]]] = []
-        self.returned: list[TaskRow] = []
-        self.exited: list[tuple[TaskRow | None, list[TaskRow]]] = []
-
-    def on_report(self, worker: WorkerProcess, report: Report) -> None:
-        self.reports.append((worker.slot, report.completed))
-        worker.let_go(report.completed)
-
-    def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
-        self.returned += rows
-
-    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow]) -> None:
-        self.exited.append((begun, rest))
-
-
-class Play(PoolHarness):
-    def starts(self) -> list[tuple[int, int]]:
-        """Return slot and generation of the workers that were asked for."""
-        return [(spec.slot, spec.generation) for spec in self.starter.asked]
-
-    def notices_exit_first(self, worker: FakeWorker) -> None:
-        """Have the pool notice an exit before it has read what the worker sent."""
-        self.selector.get_key(worker.seen.exit_fd).data(1)
-        self.starter.deliver()
-
-
 @pytest.fixture
-def owner() -> Owner:
-    return Owner()
+def workers(desk: IntakeHarness) -> list[FakeWorker]:
+    """Two workers that are ready; the first holds the tasks 1 to 3, the second holds task 9."""
+    desk.gives(0, task_row(1), task_row(2), task_row(3))
+    desk.gives(1, task_row(9))
+    assert all(worker.end.receive() for worker in desk.workers)
+    return desk.workers
 
 
-@pytest.fixture
-def play(owner: Owner, presence: PresenceFile) -> Iterator[Play]:
-    made = Play(owner, presence, slots=2)
-    yield made
-    made.close()
+def starts(desk: IntakeHarness) -> list[tuple[int, int]]:
+    """Return slot and generation of the workers that were asked for."""
+    return [(spec.slot, spec.generation) for spec in desk.starter.asked]
 
 
-@pytest.fixture
-def workers(play: Play) -> list[FakeWorker]:
-    """Two workers that are ready; the first holds the tasks 1 to 3."""
-    started = play.started()
-    play.pool.dispatch(started[0].seen, [task_row(1), task_row(2), task_row(3)], {1: 5.0})
-    assert started[0].end.receive() == [RunTasks([task_row(1), task_row(2), task_row(3)], {1: 5.0})]
-    return started
+def notice_exit_first(desk: IntakeHarness, worker: FakeWorker) -> None:
+    """Have the pool notice an exit before it has read what the worker sent."""
+    desk.selector.get_key(worker.seen.exit_fd).data(1)
+    desk.starter.deliver()
 
 
-def test_every_slot_gets_a_worker(play: Play, recorded_events: RecordedEvents):
-    pool = play.pool
+def test_every_slot_gets_a_worker(new_desk: IntakeHarness, recorded_events: RecordedEvents):
+    pool = new_desk.pool
     assert pool.is_empty
     assert pool.next_at() <= time.monotonic()
 
     pool.turn(time.monotonic())
 
-    assert play.starts() == [(0, 1), (1, 2)]
+    assert starts(new_desk) == [(0, 1), (1, 2)]
     assert not pool.is_empty
     assert pool.next_at() == NEVER
-    play.turn()
+    new_desk.turn()
     assert recorded_events.of(WorkerStarted) == [("default", 0, 1, NO_PID), ("default", 1, 2, NO_PID)]
 
 
-def test_workers_are_ready_once_they_said_so(play: Play, recorded_events: RecordedEvents):
-    play.turn()
-    assert play.pool.nobody_ready
+def test_workers_are_ready_once_they_said_so(new_desk: IntakeHarness, recorded_events: RecordedEvents):
+    new_desk.turn()
+    assert new_desk.pool.nobody_ready
 
-    play.starter.workers[0].says(Ready(protocol.VERSION, ["mind the gap"]))
-    play.turn()
+    new_desk.workers[0].says(Ready(protocol.VERSION, ["mind the gap"]))
+    new_desk.turn()
 
-    assert not play.pool.nobody_ready
+    assert not new_desk.pool.nobody_ready
     assert recorded_events.of(WorkerReady) == [("default", 0, 1, NO_PID, ("mind the gap",))]
 
 
-def test_reports_and_returns_go_to_the_owner_in_order(play: Play, owner: Owner, workers: list[FakeWorker]):
-    assert not play.pool.is_idle
+def test_reports_and_returns_are_taken_in_in_order(desk: IntakeHarness, workers: list[FakeWorker]):
+    assert not desk.pool.is_idle
 
     workers[0].says(report([1]), report([2]), Returned([3]))
-    play.turn()
+    workers[1].says(report([9]))
+    desk.turn()
 
-    assert owner.reports == [(0, [1]), (0, [2])]
-    assert owner.returned == [task_row(3)]
-    assert play.pool.is_idle
-    assert play.selector.select(0) == []
+    assert desk.outcomes.settler.ids() == [1, 2, 9]
+    assert desk.buffered() == [3]
+    assert desk.pool.is_idle
+    assert desk.selector.select(0) == []
 
 
-def test_a_worker_that_reads_nothing_holds_up_no_other(play: Play, owner: Owner, workers: list[FakeWorker]):
+def test_a_worker_that_reads_nothing_holds_up_no_other(desk: IntakeHarness, workers: list[FakeWorker]):
     asleep, awake = workers
-    play.pool.dispatch(asleep.seen, LARGE, {})
-    awake.says(report([]))
-    play.turn()
-    assert owner.reports == [(1, [])]
+    desk.gives(0, *LARGE)
+    awake.says(report([9]))
+    desk.turn()
+    assert desk.outcomes.settler.ids() == [9]
 
-    def receive() -> Any:
-        came = asleep.end.receive_available()
-        play.turn()
-        return came
+    def receive() -> list[Message]:
+        desk.turn()
+        return asleep.end.receive_available()
 
     assert wait_until(receive) == [RunTasks(LARGE, {})]
 
 
 def test_a_worker_that_died_is_replaced_and_what_it_held_comes_back(
-    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
+    desk: IntakeHarness, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    play.begins(workers[0], 2)
+    desk.begins(workers[0], 2)
     workers[0].says(report([1]))
     workers[0].exits(-signal.SIGKILL)
 
-    play.turn()
-    assert owner.reports == [(0, [1])]
-    assert owner.exited == [(task_row(2), [task_row(3)])]
-    play.turn()
+    desk.turn()
+    assert desk.outcomes.settler.ids() == [1, 2]
+    assert desk.buffered() == [2, 3]
+    desk.turn()
 
-    assert play.starts()[2:] == [(0, 3)]
-    assert play.presence.page(0).task_id == 0
+    assert starts(desk)[2:] == [(0, 3)]
+    assert desk.presence.page(0).task_id == 0
     [exited] = recorded_events.of(WorkerExited)
     assert exited[:7] == ("default", 0, 1, NO_PID, -9, "SIGKILL", REASON_SIGNAL)
     assert (exited.task.id, exited.peak_resident_bytes) == (2, None)
     assert recorded_events.of(PipeBroken) == []
 
 
-def test_a_worker_killed_before_it_read_its_tasks_has_no_broken_pipe(
-    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
-):
-    play.pool.dispatch(workers[1].seen, [task_row(9)], {})
-
-    workers[1].exits(-signal.SIGKILL)
-    play.turn()
-
-    assert owner.exited == [(None, [task_row(9)])]
-    assert recorded_events.of(PipeBroken) == []
-
-
 def test_what_a_worker_said_last_counts_even_if_its_exit_is_noticed_first(
-    play: Play, owner: Owner, workers: list[FakeWorker]
+    desk: IntakeHarness, workers: list[FakeWorker]
 ):
     worker = workers[0]
     assert worker.seen.pipe is not None
-    on_pipe = play.selector.get_key(worker.seen.pipe.fd).data
+    on_pipe = desk.selector.get_key(worker.seen.pipe.fd).data
     worker.says(report([1]), report([2]))
     worker.exits(0)
 
-    play.notices_exit_first(worker)
+    notice_exit_first(desk, worker)
     on_pipe(1)
 
-    assert owner.reports == [(0, [1]), (0, [2])]
-    assert owner.exited == [(None, [task_row(3)])]
-
-
-def test_a_child_of_a_task_that_keeps_the_pipe_open_delays_nothing(
-    play: Play, owner: Owner, workers: list[FakeWorker]
-):
-    with workers[0].socket.dup():
-        workers[0].exits(-signal.SIGSEGV)
-
-        play.turn()
-
-    assert owner.exited == [(None, [task_row(1), task_row(2), task_row(3)])]
-
-
-def test_a_worker_that_sends_nonsense_is_killed_and_hurts_no_other(
-    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
-):
-    bad, good = workers
-    bad.socket.send(b"\xff" * 8)
-    good.says(report([]))
-    play.turn()
-    assert recorded_events.of(PipeBroken) == [("default", 0, "a frame of 4294967295 bytes is announced")]
-    assert (bad.seen.was_killed, good.seen.was_killed) == (True, False)
-    assert owner.reports == [(1, [])]
-
-    play.pool.dispatch(bad.seen, [task_row(4)], {})
-    bad.exits(-signal.SIGKILL)
-    play.turn()
-
-    assert owner.exited == [(None, [task_row(1), task_row(2), task_row(3), task_row(4)])]
+    assert desk.outcomes.settler.ids() == [1, 2]
+    assert desk.buffered() == [3]
 
 
 def framed(value: Any) -> bytes:
@@ -224,82 +157,101 @@ def framed(value: Any) -> bytes:
     return struct.pack("!I", len(body)) + body
 
 
+TOO_LONG = b"\xff" * 8
+NO_MESSAGE = framed(7)
+
+
 @pytest.mark.parametrize(
     ("nonsense", "reason"),
     [
-        (7, "a message of no known kind"),
-        ((99, "a message of a later version"), "a message of no known kind"),
-        (encode(Stop()), "a worker sent Stop, which only managers send"),
-        (encode(Ready(protocol.VERSION + 1, [])), f"the worker speaks protocol {protocol.VERSION + 1}"),
+        (TOO_LONG, "a frame of 4294967295 bytes is announced"),
+        (NO_MESSAGE, "a message of no known kind"),
+        (framed((99, "a message of a later version")), "a message of no known kind"),
+        (framed(encode(Stop())), "a worker sent Stop, which only managers send"),
+        (framed(encode(Ready(99, []))), f"the worker speaks protocol 99, this manager {protocol.VERSION}"),
     ],
 )
-def test_a_worker_whose_message_is_not_understood_is_killed(
-    nonsense: Any, reason: str, play: Play, workers: list[FakeWorker], recorded_events: RecordedEvents
+def test_a_worker_that_sends_nonsense_is_killed_and_hurts_no_other(
+    nonsense: bytes,
+    reason: str,
+    desk: IntakeHarness,
+    workers: list[FakeWorker],
+    recorded_events: RecordedEvents,
 ):
-    workers[0].socket.send(framed(nonsense))
-
-    play.turn()
-
+    workers[0].socket.send(nonsense)
+    workers[1].says(report([9]))
+    desk.turn()
     [broken] = recorded_events.of(PipeBroken)
+    assert broken[:2] == ("default", 0)
     assert reason in broken.reason
-    assert workers[0].seen.was_killed
+    assert [worker.seen.was_killed for worker in workers] == [True, False]
+    assert desk.outcomes.settler.ids() == [9]
+
+    desk.gives(0, task_row(4))
+    workers[0].exits(-signal.SIGKILL)
+    desk.turn()
+
+    assert desk.buffered() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("said", "reasons"),
     [
-        (b"\0\0\0\4t", "torn frame"),
-        (b"\xff" * 8, "a frame of 4294967295 bytes is announced"),
+        (b"", []),
+        (b"\0\0\0\4t", ["torn frame"]),
+        (TOO_LONG, ["a frame of 4294967295 bytes is announced"]),
         (
-            framed(7),
-            "a frame cannot be read: a message of no known kind: cannot unpack non-iterable int object",
+            NO_MESSAGE,
+            ["a frame cannot be read: a message of no known kind: cannot unpack non-iterable int object"],
         ),
     ],
 )
 @pytest.mark.parametrize("child_keeps_pipe", [False, True])
-def test_a_worker_whose_exit_is_noticed_first_has_a_broken_pipe_all_the_same(
+def test_a_worker_whose_exit_is_noticed_first_has_a_broken_pipe_only_if_it_sent_nonsense(
     said: bytes,
-    reason: str,
+    reasons: list[str],
     child_keeps_pipe: bool,
-    play: Play,
+    desk: IntakeHarness,
     workers: list[FakeWorker],
     recorded_events: RecordedEvents,
 ):
-    worker = workers[0]
-    worker.socket.send(said)
-    with worker.socket.dup() as kept:
+    workers[0].socket.send(said)
+    with workers[0].socket.dup() as kept:
         if not child_keeps_pipe:
             kept.close()
-        worker.exits(-signal.SIGKILL)
-        play.notices_exit_first(worker)
+        workers[0].exits(-signal.SIGKILL)
+        notice_exit_first(desk, workers[0])
 
-    assert recorded_events.of(PipeBroken) == [("default", 0, reason)]
-    assert len(recorded_events.of(WorkerExited)) == 1
+    assert [event.reason for event in recorded_events.of(PipeBroken)] == reasons
+    assert desk.buffered() == [1, 2, 3]
 
 
-def test_tasks_for_a_worker_that_has_just_died_come_back_with_its_exit(
-    play: Play, owner: Owner, workers: list[FakeWorker]
+@pytest.mark.parametrize("dies_first", [True, False])
+def test_tasks_that_a_worker_did_not_read_before_it_died_come_back_without_a_broken_pipe(
+    dies_first: bool, desk: IntakeHarness, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    workers[1].socket.close()
+    if dies_first:
+        workers[1].socket.close()
+    desk.gives(1, task_row(10))
 
-    play.pool.dispatch(workers[1].seen, [task_row(9)], {})
     workers[1].exits(-signal.SIGKILL)
-    play.turn()
+    desk.turn()
 
-    assert owner.exited == [(None, [task_row(9)])]
+    assert desk.buffered() == [9, 10]
+    assert recorded_events.of(PipeBroken) == []
 
 
 def test_a_worker_that_dies_while_much_is_unsent_has_its_last_report_read(
-    play: Play, owner: Owner, workers: list[FakeWorker]
+    desk: IntakeHarness, workers: list[FakeWorker]
 ):
-    play.pool.dispatch(workers[0].seen, LARGE, {})
+    desk.gives(0, *LARGE)
     workers[0].says(report([1]))
     workers[0].socket.close()
 
-    play.turn()
+    desk.turn()
 
-    assert owner.reports == [(0, [1])]
-    assert play.selector.select(0) == []
+    assert desk.outcomes.settler.ids() == [1]
+    assert desk.selector.select(0) == []
 
 
 @pytest.mark.parametrize(
@@ -315,13 +267,13 @@ def test_an_unasked_exit_is_emitted_with_its_code_and_signal(
     code: int | None,
     name: str | None,
     reason: str,
-    play: Play,
+    desk: IntakeHarness,
     workers: list[FakeWorker],
     recorded_events: RecordedEvents,
 ):
     workers[1].exits(code)
 
-    play.turn()
+    desk.turn()
 
     [exited] = recorded_events.of(WorkerExited)
     assert (exited.exit_code, exited.signal, exited.reason) == (code, name, reason)
@@ -330,143 +282,117 @@ def test_an_unasked_exit_is_emitted_with_its_code_and_signal(
 @pytest.mark.parametrize("is_seen_flushing", [True, False])
 def test_a_recycled_worker_is_replaced_once_and_while_it_still_flushes(
     is_seen_flushing: bool,
-    play: Play,
-    owner: Owner,
+    desk: IntakeHarness,
     workers: list[FakeWorker],
     recorded_events: RecordedEvents,
 ):
     old = workers[1]
     old.says(Retiring())
     if is_seen_flushing:
-        play.turn()
-        play.turn()
-        assert play.starts()[2:] == [(1, 3)]
-        assert [worker.generation for worker in play.pool.seen(time.monotonic())] == [1, 3]
-        play.begins(workers[2], 77)
+        desk.turn()
+        desk.turn()
+        assert starts(desk)[2:] == [(1, 3)]
+        assert [worker.generation for worker in desk.pool.seen(time.monotonic())] == [1, 3]
+        desk.begins(workers[2], 77)
     old.says(Flushed([("recorded", "last figures")], 4096))
     old.exits(0)
-    play.notices_exit_first(old)
-    play.turn()
-    play.turn()
+    notice_exit_first(desk, old)
+    desk.turn()
+    desk.turn()
 
-    assert play.starts()[2:] == [(1, 3)]
+    assert starts(desk)[2:] == [(1, 3)]
     assert recorded_events.absorbed == [(1, "last figures")]
     [exited] = recorded_events.of(WorkerExited)
     assert (exited.reason, exited.task, exited.peak_resident_bytes) == (REASON_RECYCLED, None, 4096)
-    assert owner.exited == [(None, [])]
+    assert desk.buffered() == [9]
 
 
 @pytest.mark.parametrize(("has_begun", "lived"), [(False, 0.0), (True, 0.0), (False, YOUNG_SECONDS)])
 def test_only_a_worker_that_dies_young_and_before_its_first_task_is_replaced_after_a_pause(
-    has_begun: bool, lived: float, play: Play, workers: list[FakeWorker]
+    has_begun: bool, lived: float, desk: IntakeHarness, workers: list[FakeWorker]
 ):
     if has_begun:
-        play.begins(workers[0], 1)
+        desk.begins(workers[0], 1)
     workers[0].seen.started_at -= lived
     workers[0].exits(1)
 
-    play.turn(0.0)
+    desk.turn(0.0)
 
-    assert (play.pool.next_at() > time.monotonic()) == (not has_begun and not lived)
+    assert (desk.pool.next_at() > time.monotonic()) == (not has_begun and not lived)
 
 
-def test_a_start_that_fails_is_emitted_and_tried_again_later(play: Play, recorded_events: RecordedEvents):
-    play.starter.fails = OSError("too many open files")
+def test_a_start_that_fails_is_emitted_and_tried_again_later(
+    new_desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    new_desk.starter.fails = OSError("too many open files")
     before = time.monotonic()
 
-    play.turn()
+    new_desk.turn()
 
     failures = [(*event[:2], event.error.message) for event in recorded_events.of(WorkerStartFailed)]
     assert failures == [("default", slot, "too many open files") for slot in (0, 1)]
-    assert play.pool.is_empty
-    assert before + PAUSE_SECONDS <= play.pool.next_at() <= time.monotonic() + PAUSE_SECONDS
-    play.turn(NEVER)
-    assert [slot for slot, _ in play.starts()] == [0, 1, 0, 1]
+    assert new_desk.pool.is_empty
+    assert before + PAUSE_SECONDS <= new_desk.pool.next_at() <= time.monotonic() + PAUSE_SECONDS
+    new_desk.turn(NEVER)
+    assert [slot for slot, _ in starts(new_desk)] == [0, 1, 0, 1]
 
 
 def test_a_stopping_pool_recalls_and_asks_every_worker_to_end(
-    play: Play, owner: Owner, workers: list[FakeWorker], recorded_events: RecordedEvents
+    desk: IntakeHarness, workers: list[FakeWorker], recorded_events: RecordedEvents
 ):
-    play.pool.stop()
+    desk.pool.stop()
 
     assert all(worker.rung() for worker in workers)
     assert [worker.end.receive() for worker in workers] == [[Stop()], [Stop()]]
     assert not any(worker.seen.takes_tasks for worker in workers)
     workers[0].says(Returned([2, 3]), report([1]), Retiring(), Flushed([], 1))
-    play.turn()
-    assert not play.pool.is_idle
+    desk.turn()
+    assert not desk.pool.is_idle
     for worker in workers:
         worker.exits(0)
-    play.turn()
-    assert owner.returned == [task_row(2), task_row(3)]
+    desk.turn()
+    assert desk.buffered() == [2, 3, 9]
     assert [event.reason for event in recorded_events.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
-    assert play.pool.is_idle
-    assert play.pool.next_at() == NEVER
-    play.turn()
-    assert len(play.starts()) == 2
+    assert desk.pool.is_idle
+    assert desk.pool.next_at() == NEVER
+    desk.turn()
+    assert len(starts(desk)) == 2
 
 
-def test_workers_that_were_starting_when_the_pool_stopped_end_too(play: Play):
-    play.pool.turn(time.monotonic())
-    play.starter.later.pop(0)()
-    assert not play.pool.is_empty
+def test_workers_that_were_starting_when_the_pool_stopped_end_too(new_desk: IntakeHarness):
+    new_desk.pool.turn(time.monotonic())
+    new_desk.starter.later.pop(0)()
+    assert not new_desk.pool.is_empty
 
-    play.pool.stop()
-    play.turn()
-    for worker in play.starter.workers:
+    new_desk.pool.stop()
+    new_desk.turn()
+    for worker in new_desk.workers:
         worker.is_ready()
-    play.turn()
+    new_desk.turn()
 
-    assert [worker.end.receive() for worker in play.starter.workers] == [[Stop()], [Stop()]]
-    assert [worker.seen.state for worker in play.starter.workers] == [State.STOPPING] * 2
+    assert [worker.end.receive() for worker in new_desk.workers] == [[Stop()], [Stop()]]
+    assert [worker.seen.state for worker in new_desk.workers] == [State.STOPPING] * 2
 
 
-def test_a_worker_that_ends_anyway_is_not_asked_to(play: Play, workers: list[FakeWorker]):
+def test_a_worker_that_ends_anyway_is_not_asked_to(desk: IntakeHarness, workers: list[FakeWorker]):
     workers[0].says(Retiring())
-    play.turn(0.0)
+    desk.turn(0.0)
 
-    play.pool.stop()
+    desk.pool.stop()
 
     assert workers[0].end.receive_available() == []
 
 
-def test_a_killed_worker_of_a_stopped_pool_was_stopped(
-    play: Play, workers: list[FakeWorker], recorded_events: RecordedEvents
-):
-    play.pool.stop()
-    play.pool.kill()
-    assert all(worker.seen.was_killed for worker in workers)
-
-    for worker in workers:
-        worker.exits(-signal.SIGKILL)
-    play.turn()
-
-    assert [event.reason for event in recorded_events.of(WorkerExited)] == [REASON_STOPPED, REASON_STOPPED]
-
-
-def test_workers_are_shown_with_what_they_run(play: Play):
-    busy, _ = play.started()
-    play.pool.dispatch(busy.seen, [task_row(7, attempts=2)], {})
-    page = play.begins(busy, 7)
+def test_workers_are_shown_with_what_they_run(desk: IntakeHarness):
+    busy = desk.gives(0, task_row(7, attempts=2))
+    page = desk.begins(busy, 7)
     page.busy_seconds = 40.0
     page.begin(7, since=100.0)
 
-    first, second = play.pool.seen(now=105.0)
+    first, second = desk.pool.seen(now=105.0)
 
     assert first[:4] == (0, 1, NO_PID, "busy")
     assert first.task is not None
     assert (first.task.id, first.task.attempt) == (7, 3)
     assert (first.run_age_seconds, first.busy_seconds) == (5.0, 45.0)
     assert second == (1, 2, NO_PID, "idle", None, 0.0, 0.0)
-
-
-def test_nothing_stays_open_of_a_worker_that_ended(play: Play, workers: list[FakeWorker]):
-    before = len(os.listdir("/dev/fd"))
-    for _ in range(3):
-        play.begins(workers[-1], 1)
-        workers[-1].exits(0)
-        play.turn(0.0)
-        play.turn(0.0)
-        workers.pop(-2).close(is_seen=False)
-
-    assert len(os.listdir("/dev/fd")) == before

@@ -45,16 +45,7 @@ def test_it_looks_at_once_and_again_after_the_sleep_delay(play):
     assert 59 < play.seconds_to_next() <= 60
     promoter.turn(time.monotonic())
     assert play.thread.asked is None
-
-
-def test_a_look_can_be_taken_once_and_says_when_it_began(play):
-    before = time.monotonic()
-    promoter = play.looked()
-
-    look = promoter.take_look()
-
-    assert before <= look.began_at <= time.monotonic()
-    assert look.ahead == NOTHING_DUE
+    assert promoter.take_look().ahead == NOTHING_DUE
     assert promoter.take_look() is None
 
 

@@ -3,10 +3,8 @@
 import os
 import selectors
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from multiprocessing.process import BaseProcess
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,21 +26,6 @@ def worker(worker_in: MakeWorker) -> FakeWorker:
 def seen(worker: FakeWorker) -> WorkerProcess:
     worker.seen.become_ready()
     return worker.seen
-
-
-@pytest.fixture
-def real() -> Iterator[tuple[WorkerProcess, "subprocess.Popen[bytes]"]]:
-    """See a process that sleeps as a worker."""
-    with ExitStack() as stack:
-        process: Any = stack.enter_context(subprocess.Popen(["sleep", "60"]))
-        stack.callback(process.kill)
-        (bell, ring), (pipe, other) = os.pipe(), os.pipe()
-        stack.callback(os.close, bell)
-        stack.callback(os.close, other)
-        process.sentinel = -1
-        seen = WorkerProcess(0, 1, cast(BaseProcess, process), ManagerEnd(pipe), ring, None)
-        stack.callback(seen.close)
-        yield seen, process
 
 
 def test_only_a_ready_worker_takes_tasks_and_is_idle(worker: FakeWorker):
@@ -133,25 +116,25 @@ def test_asking_a_worker_that_has_ended_for_tasks_is_no_error(worker_in: MakeWor
     assert worker.seen.is_recalling
 
 
-def test_a_worker_is_killed_and_its_exit_noticed(real: tuple[WorkerProcess, "subprocess.Popen[bytes]"]):
-    seen, process = real
-    with selectors.DefaultSelector() as selector:
+def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_later():
+    (bell, ring), (pipe, other) = os.pipe(), os.pipe()
+    process: Any
+    with selectors.DefaultSelector() as selector, subprocess.Popen(["sleep", "60"]) as process:
+        process.sentinel = -1
+        seen = WorkerProcess(0, 1, process, ManagerEnd(pipe), ring, None)
         selector.register(seen.exit_fd, selectors.EVENT_READ)
+        seen.has_exited = True
+        seen.kill()
         assert selector.select(0) == []
 
+        seen.has_exited = False
         seen.kill()
 
         assert selector.select(10)
         assert process.wait(10) == -9
-
-
-def test_no_other_process_is_killed_that_got_the_id(real: tuple[WorkerProcess, "subprocess.Popen[bytes]"]):
-    seen, process = real
-    seen.has_exited = True
-
-    seen.kill()
-
-    assert process.poll() is None
+    seen.close()
+    os.close(bell)
+    os.close(other)
 
 
 def test_killing_a_worker_that_has_just_ended_is_no_error(seen: WorkerProcess):
