@@ -79,8 +79,10 @@ ToWorker: TypeAlias = RunTasks | Stop
 ToManager: TypeAlias = Ready | Report | Returned | Retiring | Flushed
 Message: TypeAlias = ToWorker | ToManager
 
-_KINDS: Final[tuple[type[Message], ...]] = (RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed)
-_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
+_KINDS: Final[dict[int, type[Message]]] = dict(
+    enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed))
+)
+_NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 
 
 def encode(message: Message) -> tuple[Any, ...]:
@@ -94,6 +96,6 @@ def decode(values: Any) -> Message:
         number, *fields = values
         kind: Any = _KINDS[number]
         message: Message = kind(*fields)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise ProtocolError(f"a message of no known kind: {error}") from error
     return message

@@ -1,4 +1,4 @@
-"""Engine doubles: database thread, processes, workers, their starter; a pool and a settler to test with."""
+"""Engine doubles: database thread, processes, workers, their starter; a pool, settler and intake to test."""
 
 import contextlib
 import os
@@ -14,6 +14,9 @@ from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
+from django_partisan.engine.manager.dispatcher import Dispatcher
+from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool, PoolOwner
 from django_partisan.engine.manager.settler import Batch, Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
@@ -21,6 +24,7 @@ from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Ready, Report
 from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.sql.claiming import ID, TaskRow
 
 NO_PID: Final = 2**22 + 1
 """No process has it: the largest that Linux gives is one less."""
@@ -96,6 +100,16 @@ class FakeProcess:
             os.close(self._alive)
 
 
+class SeenWorker(WorkerProcess):
+    """What a manager sees of a worker, with a note whether it killed it."""
+
+    was_killed = False
+
+    def kill(self) -> None:
+        self.was_killed = True
+        super().kill()
+
+
 class FakeWorker:
     """Both ends of a worker: ``seen`` is the manager's view, the rest is what the worker would do."""
 
@@ -105,7 +119,7 @@ class FakeWorker:
         self.end = WorkerEnd(theirs.fileno())
         self.bell, ring = os.pipe()
         self.process = FakeProcess()
-        self.seen = WorkerProcess(
+        self.seen = SeenWorker(
             slot, generation, cast(BaseProcess, self.process), ManagerEnd(ours.detach()), ring, tasks_left
         )
 
@@ -223,3 +237,34 @@ class SettlerHarness:
             return Batch([], [], [])
         batch: Batch = self._thread.call.keywords["batch"]
         return batch
+
+
+class IntakeHarness(PoolHarness):
+    """The intake and the dispatcher of a manager with two fake workers."""
+
+    def __init__(self, presence: PresenceFile) -> None:
+        config = config_of(min_queue_size=2, max_queue_size=10, max_crashes=3)
+        self.drain = Drain(None, begun=lambda: None)
+        self.outcomes = SettlerHarness()
+        self.intake = Intake(config, self.outcomes.settler, self.drain)
+        super().__init__(self.intake, presence, slots=2)
+        self.dispatcher = Dispatcher(config, self.intake, self.pool, self.outcomes.settler, presence)
+
+    @property
+    def workers(self) -> list[FakeWorker]:
+        return self.starter.workers
+
+    def dispatched(self) -> list[list[int]]:
+        """Have tasks dispatched; return the ids of those that each worker got."""
+        self.dispatcher.turn(time.monotonic())
+        came = [worker.end.receive_available() for worker in self.workers]
+        return [[row[ID] for one in messages for row in getattr(one, "rows", [])] for messages in came]
+
+    def gives(self, slot: int, *rows: TaskRow) -> FakeWorker:
+        """Send tasks to a worker, whatever it would get; return the worker."""
+        worker = self.workers[slot]
+        self.pool.dispatch(worker.seen, list(rows), {})
+        return worker
+
+    def buffered(self) -> list[int]:
+        return [row[ID] for row in self.intake.buffer.rows()]

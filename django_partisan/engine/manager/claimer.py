@@ -86,6 +86,7 @@ class Claimer(Component):
         self._full_claims = 0
         self._was_empty = False
         self._answered_at = 0.0
+        self._retry_at = NEVER
         self._claims = 0
         self._is_stopped = False
         self.last_claim_at: float | None = None
@@ -98,20 +99,20 @@ class Claimer(Component):
 
     def turn(self, now: float) -> None:
         """Start the next call, if any is needed."""
+        self._retry_at = NEVER
         if self._is_stopped or self._thread.is_busy:
             return
         self._take_look()
         if now < self._outage.over_at:
-            return
-        if self._need is Need.CLAIM or self._outage.is_on:  # only an answer ends the outage
+            self._retry_at = self._outage.over_at
+        elif self._need is Need.CLAIM or self._outage.is_on:  # only an answer ends the outage
             self._claim_if_possible(now)
         elif self._need is Need.REST and self._config.listen and not self._is_asleep:
             self._publish(asleep=True)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next try during an outage."""
-        is_waiting = self._outage.is_on and not (self._is_stopped or self._thread.is_busy)
-        return self._outage.over_at if is_waiting else NEVER
+        return self._retry_at
 
     def stop(self) -> None:
         """Claim no more; a claim under way still returns."""
@@ -192,11 +193,11 @@ class Claimer(Component):
             return
         self._is_asleep = asleep
         call = partial(claiming.set_sleeping, manager=manager, sleeping=asleep)
-        self._thread.submit(call, partial(self._on_published, asleep))
+        self._thread.submit(call, self._on_published)
 
-    def _on_published(self, asleep: bool, result: Any) -> None:
+    def _on_published(self, result: Any) -> None:
         if isinstance(result, Exception):
-            self._is_asleep = not asleep
+            self._is_asleep = False  # whatever the row says: if it is wrong, notifications come too often
             self._fail(result)
         elif self._is_asleep:
             # An insert that read our row before it said so has not notified us: look once more, twice.

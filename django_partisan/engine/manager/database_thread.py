@@ -64,8 +64,8 @@ class DatabaseThread:
     def listen(self, notified: Callable[[set[str] | None], None]) -> None:
         """Listen for notifications from now on.
 
-        ``notified`` gets the names of the queues, or ``None`` when some may have been missed: when
-        the connection is lost, and when another one listens again.
+        ``notified`` gets the names of the queues, if any, or ``None`` when some may have been missed:
+        when the connection is lost, and when another one listens again.
         """
         self._notified = notified
         self.submit(self._start_listening, lambda result: None)
@@ -137,7 +137,7 @@ class DatabaseThread:
         listen(connection)
         self._listened_to = connection.connection
         if self._has_listened:
-            self._note_missed()
+            self._deliver_queues(None)
         self._has_listened = True
         self._waiting.register(connection.connection.fileno(), selectors.EVENT_READ)
 
@@ -148,17 +148,14 @@ class DatabaseThread:
         self._listened_to = None
 
     def _take_notifications(self) -> None:
-        notified = self._notified
+        queues: set[str] | None = None
         try:
             queues = queues_notified(self._connection)
         except Error:
             self._disconnect()  # the next call opens it again, and listens again
-            self._note_missed()
-            return
-        if queues and notified is not None:
-            self._deliver(lambda: notified(queues))
+        self._deliver_queues(queues)
 
-    def _note_missed(self) -> None:
+    def _deliver_queues(self, queues: set[str] | None) -> None:
         notified = self._notified
-        if notified is not None:
-            self._deliver(lambda: notified(None))
+        assert notified is not None  # or nothing would have been listened to
+        self._deliver(lambda: notified(queues))

@@ -14,10 +14,14 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Drain(Component):
-    """Note how far stopping has come; time limits in seconds, ``None`` for no limit."""
+    """Note how far stopping has come; ``begun`` is called when draining begins.
 
-    def __init__(self, timeout: float | None) -> None:
+    ``timeout`` is in seconds, ``None`` for no limit.
+    """
+
+    def __init__(self, timeout: float | None, begun: Callable[[], None]) -> None:
         self._timeout = timeout
+        self._begun = begun
         self._since: float | None = None
         self.signal: str | None = None
         """The name of the signal that asked first."""
@@ -38,6 +42,7 @@ class Drain(Component):
         if self._since is None:
             self._since = time.monotonic()
             self.signal = signal_name
+            self._begun()
         else:
             self._force()
 

@@ -58,11 +58,12 @@ class Manager:
         spec_of: Callable[[int, int], WorkerSpec],
         until: Until | None = None,
         spawner: type[Spawner] = Spawner,
+        close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         self._config = config
         self._started_at = time.monotonic()
         self._last_loop_at = time.time()
-        self._is_draining = False
+        self._close_seconds = close_seconds
         self._has_resigned = False
         self._has_ended = threading.Event()
         self._selector = selectors.DefaultSelector()
@@ -83,7 +84,7 @@ class Manager:
         config, threads = self._config, self._threads
         outage = ClaimOutage(config.queue)
         self._outage = outage
-        self._drain = Drain(config.stop_timeout_seconds)
+        self._drain = Drain(config.stop_timeout_seconds, self._begin_to_drain)
         self._promoter = Promoter(config, threads["chores"], outage)
         self._settler = Settler(config, threads["settle"], requeued=self._promoter.expect)
         self._intake = Intake(config, self._settler, self._drain)
@@ -169,13 +170,13 @@ class Manager:
         """True if no component has anything to do."""
         return all(component.is_idle for component in self._components)
 
+    def _begin_to_drain(self) -> None:
+        in_progress = sum(bool(worker.held) for worker in self._pool.workers)
+        bus.emit(ManagerDraining, self._config.queue, self._drain.signal, in_progress)
+        for component in self._components:
+            component.stop()
+
     def _go_on_draining(self, now: float) -> None:
-        if not self._is_draining:
-            self._is_draining = True
-            in_progress = sum(bool(worker.held) for worker in self._pool.workers)
-            bus.emit(ManagerDraining, self._config.queue, self._drain.signal, in_progress)
-            for component in self._components:
-                component.stop()
         if self._drain.is_forced:
             self._pool.kill()
         if not self._has_resigned and (self.is_idle or self._gives_up_on_database(now)):
@@ -219,8 +220,8 @@ class Manager:
         """End threads and processes; return the ids of tasks that are left in process."""
         left = [row[ID] for row in self._pool.held()] + self._settler.ids()
         self._pool.kill()
-        self._spawner.close(CLOSE_SECONDS)
-        ended = [thread.close(CLOSE_SECONDS) for thread in self._threads.values()]
+        self._spawner.close(self._close_seconds)
+        ended = [thread.close(self._close_seconds) for thread in self._threads.values()]
         self._selector.close()
         if self._pool.is_empty:
             self._presence.remove()

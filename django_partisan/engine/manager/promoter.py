@@ -38,9 +38,9 @@ class Promoter(Component):
         self._repeats = False
         self._look: Look | None = None
         self._any_due = False
+        self._began_at = 0.0
+        self._returned_from = 0.0
         self._is_stopped = False
-        self.looked_from = 0.0
-        """When the last look that returned began; monotonic."""
         self.next_due_in: float | None = None
         """Seconds until the next scheduled task was due, at the last look."""
 
@@ -49,6 +49,7 @@ class Promoter(Component):
         if now < self.next_at():
             return
         repeats, self._repeats = self._repeats, False
+        self._began_at = now
         self._look_at = now + self._config.sleep_delay_seconds
         look = partial(claiming.look_ahead, queue=self._config.queue, limit=PROMOTE_AT_MOST)
         self._thread.submit(look, partial(self._on_looked, now, repeats))
@@ -73,7 +74,13 @@ class Promoter(Component):
     def look_now(self, repeats: bool = False) -> None:
         """Look in the next turn; with ``repeats``, once more a moment after that look."""
         self._look_at = 0.0
-        self._repeats = repeats
+        self._repeats |= repeats
+
+    def has_looked_since(self, moment: float) -> bool:
+        """Return whether the last look that returned began after ``moment``; if none did, look now."""
+        if self._began_at <= moment:
+            self.look_now()
+        return self._returned_from > moment
 
     def look_soon(self) -> None:
         """Look again in a moment."""
@@ -94,9 +101,10 @@ class Promoter(Component):
             self._outage.fail(result)
             self._look_at = 0.0
             return
-        self._outage.end()
+        if self._outage.over_at:  # else it is the heartbeat that is not answered, and a look ends nothing
+            self._outage.end()
         self._look = Look(began_at, result)
-        self.looked_from = began_at
+        self._returned_from = began_at
         self.next_due_in = result.next_due_in
         self._any_due = result.any_due
         if repeats or result.promoted >= PROMOTE_AT_MOST:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.outage import Outage
@@ -51,6 +51,7 @@ class Reconciliation(Component):
         self._is_claiming = is_claiming
         self._in_doubt = False
         self._ask_at = 0.0
+        self._retry_at = NEVER
         self._is_stopped = False
 
     @property
@@ -65,10 +66,14 @@ class Reconciliation(Component):
 
     def turn(self, now: float) -> None:
         """Ask which tasks are ours if that is in doubt."""
+        self._retry_at = NEVER
         manager = self._identity()
-        if not self._in_doubt or manager is None or now < self._ask_at:
+        if not self._in_doubt or self._is_stopped or manager is None:
             return
-        if self._thread.is_busy or self._is_claiming() or self._is_stopped:
+        if now < self._ask_at:
+            self._retry_at = self._ask_at
+            return
+        if self._thread.is_busy or self._is_claiming():
             return
         known = self._intake.known_ids(self._pool.held())
         ask = partial(leasing.unheard, queue=self._queue, manager=manager, known=known)
@@ -76,7 +81,7 @@ class Reconciliation(Component):
 
     def next_at(self) -> float:
         """Return the monotonic time at which to ask again."""
-        return self._ask_at if self._in_doubt and self._ask_at > time.monotonic() else super().next_at()
+        return self._retry_at
 
     def stop(self) -> None:
         """Ask no more: other managers rescue what is not known here."""

@@ -43,11 +43,9 @@ class RunUntil(Component):
             return
         if not all(component.is_idle for component in self._holders):
             self._busy_at = now
-        elif self._promoter.looked_from <= self._busy_at:
-            self._promoter.look_now()
-        elif all(component.is_idle for component in self._finders) and self._is_empty_enough:
+        elif self._promoter.has_looked_since(self._busy_at) and self._have_found_nothing():
             self._drain.ask()
 
-    @property
-    def _is_empty_enough(self) -> bool:
-        return self._until is Until.IDLE or self._promoter.next_due_in is None
+    def _have_found_nothing(self) -> bool:
+        is_empty_enough = self._until is Until.IDLE or self._promoter.next_due_in is None
+        return is_empty_enough and all(component.is_idle for component in self._finders)

@@ -10,13 +10,17 @@ from typing import Any, cast
 
 from django.db import connection, connections
 
+from django_partisan.engine.forkserver.spawner import Spawner
+from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import Deliver
-from django_partisan.engine.manager.manager import Manager
+from django_partisan.engine.manager.manager import CLOSE_SECONDS, Manager
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.engine.worker_spec import WorkerSpec
-from tests.support.engine import FakeProcess, config_of
+from tests.support.database import first_value
+from tests.support.engine import FakeProcess, SeenWorker, config_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
@@ -33,13 +37,13 @@ class ThreadAsProcess(FakeProcess):
                 super().end(code)
 
 
-class Started(WorkerProcess):
+class Started(SeenWorker):
     """A worker in a thread: killed, it is gone in its manager's eyes, whatever its task does."""
 
     is_closed = False
 
     def kill(self) -> None:
-        self.killed = True
+        self.was_killed = True
         cast(FakeProcess, self.process).end(-9)
 
     def close(self) -> None:
@@ -48,7 +52,7 @@ class Started(WorkerProcess):
             super().close()
 
 
-class ThreadStarter:
+class ThreadStarter(Spawner):
     """Start workers in threads of this process."""
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
@@ -58,7 +62,7 @@ class ThreadStarter:
         self._threads: list[threading.Thread] = []
         self._ends: list[Callable[[], None]] = []
 
-    def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess], None]) -> None:
+    def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
         ours, theirs = socket.socketpair()
         bell, ring = os.pipe()
         process = ThreadAsProcess()
@@ -100,18 +104,47 @@ class ThreadStarter:
             end()
 
 
+def end_session(role: str) -> None:
+    """End a connection of the manager from outside; its next call gets no answer."""
+    first_value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+        f" AND application_name = 'django_partisan {role} default'"
+    )
+
+
 class Office:
     """One manager, turned by the test or left to run."""
 
-    def __init__(self, finished: Callable[[Manager], bool] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, until: Until | None = None, close_seconds: float = CLOSE_SECONDS, **settings: Any
+    ) -> None:
         config = config_of(**{"sleep_delay_seconds": 60, **settings})
         name: str = connection.settings_dict["NAME"]
 
         def spec_of(slot: int, generation: int) -> WorkerSpec:
             return WorkerSpec(config, name, slot, generation, os.getpid(), None, 5.0)
 
-        self.manager = Manager(config, spec_of, finished)
-        self.path = self.manager.presence.path
+        self.manager = Manager(config, spec_of, until, ThreadStarter, close_seconds)
+        self.path = self.manager._presence.path
+
+    @property
+    def is_quiet(self) -> bool:
+        """True if nothing is due, and no heartbeat is under way."""
+        return self.manager.is_idle and not self.manager._threads["pulse"].is_busy
+
+    def add(self, component: Component) -> None:
+        """Add a component, as one line in the manager's list would."""
+        self.manager._components.append(component)
+
+    def cut_off(self, role: str) -> None:
+        """End a connection of the manager, and have it find no server until ``reconnect()``."""
+        self.manager._threads[role]._connection.settings_dict["PORT"] = "1"
+        end_session(role)
+
+    def reconnect(self, role: str) -> None:
+        """Let a connection find its server again."""
+        settings = self.manager._threads[role]._connection.settings_dict
+        settings["PORT"] = connection.settings_dict["PORT"]
 
     def turn_until(self, condition: Callable[[], Any]) -> None:
         """Turn the loop until ``condition`` is met."""
@@ -122,8 +155,7 @@ class Office:
 
     def close(self) -> None:
         """End the manager as its loop does, and its threads."""
-        if not self.manager.has_ended.is_set():
-            self.manager.shutdown.ask()
+        if not self.manager.stop():
             self.turn_until(lambda: self.manager.is_stopped)
             self.manager._close()
-        cast(ThreadStarter, self.manager._starter).end()
+        cast(ThreadStarter, self.manager._spawner).end()

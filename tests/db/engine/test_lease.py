@@ -1,211 +1,247 @@
-"""Leases and rescues against the real table: who is buried, what is taken over, what is kept."""
+"""A manager's lease: when heartbeats are sent, who is rescued, and what a lost lease means."""
 
 import socket
-import tempfile
+import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
 
-from django_partisan.engine.manager.lease import Lease
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
 from django_partisan.engine.presence import PresenceFile, WorkerPage, is_gone
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, claim
+from django_partisan.sql.connection import execute
 from django_partisan.sql.leasing import Orphan
-from tests.support.engine import FakeDatabaseThread as LineByHand
-from tests.support.engine import config_of
-from tests.support.rows import claimed
-from tests.support.rows import insert_many as enqueue
-from tests.support.rows import register_manager as manager_row
-from tests.support.rows import statuses_of as statuses
+from django_partisan.telemetry.events import LeaseLost
+from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.events import RecordedEvents
+from tests.support.rows import claimed, insert, register_manager, statuses_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("temporary_folder")]
+
+AWAY = OperationalError("the server closed the connection")
+HERE = socket.gethostname()
 
 
-class Side:
-    """A lease whose calls are made with the connection of the test."""
+class Play:
+    """A lease whose calls are made with the connection of the test, unless the test answers them."""
 
     def __init__(self) -> None:
-        self.line = LineByHand()
+        self.thread = FakeDatabaseThread()
         self.orphans: list[Orphan] = []
         self.kept: list[set[int]] = []
         self.failures: list[Exception] = []
-        self.lease = Lease(
-            config_of(),
-            self.line,
-            uuid.uuid4(),
-            self.orphans.extend,
-            self._keep,
-            self.failures.append,
-        )
+        owner = LeaseOwner(self.orphans.extend, self._renewed, self.failures.append)
+        self.lease = Lease(config_of(lease_seconds=30), self.thread, uuid.uuid4(), owner)
 
-    def _keep(self, ids: set[int]) -> int:
+    def _renewed(self, ids: set[int]) -> int:
         self.kept.append(ids)
-        return len(ids)
+        return 3
 
-    def call(self) -> Any:
+    def turn(self, later: float = 0.0) -> str | None:
+        self.lease.turn(time.monotonic() + later)
+        return self.thread.asked
+
+    def call(self) -> None:
         """Make the call under way and answer it."""
-        result = self.line.call(connection)
-        self.line.answer(result)
-        return result
+        self.thread.answer(self.thread.call(connection))
 
-    def beat(self) -> Any:
+    def beat(self) -> Lease:
         self.lease.beat_soon()
-        self.lease.turn(0.0)
-        return self.call()
+        assert self.turn() == "_beat"
+        self.call()
+        return self.lease
 
+    def loses_its_row(self) -> None:
+        ManagerLease.objects.filter(pk=self.lease.id).delete()
+        self.beat()
+        assert not self.lease.is_held
+        assert self.turn() == "_renew"
 
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    def seconds_to_next(self) -> float:
+        return self.lease.next_at() - time.monotonic()
+
+    def rescued(self) -> list[int]:
+        return [orphan.row[ID] for orphan in self.orphans]
 
 
 @pytest.fixture
-def side() -> Side:
-    return Side()
+def play() -> Play:
+    return Play()
 
 
 @pytest.fixture
-def dead() -> Iterator[uuid.UUID]:
+def dead() -> uuid.UUID:
     """Name a presence file whose manager died while its worker ran the task with id 7."""
     name = uuid.uuid4()
     file = PresenceFile(name, 2)
     WorkerPage(file.fd, 1).begin(7, 1.0)
-    path, stored = file.path, file.path.read_bytes()
+    stored = file.path.read_bytes()
     file.remove()
-    path.write_bytes(stored)
-    yield name
-    path.unlink(missing_ok=True)
+    file.path.write_bytes(stored)
+    return name
 
 
-def test_the_first_beat_registers_the_manager_once(side):
-    side.beat()
-    side.beat()
+def test_the_first_heartbeat_registers_the_manager_once_and_the_lease_is_held(play):
+    assert not play.lease.is_held
+    play.beat()
+    play.beat()
 
     stored = ManagerLease.objects.get()
-    assert (stored.pk, stored.host, stored.lease_seconds) == (side.lease.id, socket.gethostname(), 30)
-    assert side.orphans == []
+    assert (stored.pk, stored.host, stored.lease_seconds) == (play.lease.id, HERE, 30)
+    assert play.lease.is_held
+    assert play.lease.is_idle
+    assert play.orphans == []
 
 
-def test_it_takes_over_what_a_manager_held_that_is_proven_gone_and_counts_what_had_begun(side, dead):
-    gone = manager_row(lock_name=dead, host=socket.gethostname())
-    Task.objects.filter(pk__in=enqueue(1)).update(id=7)
+def test_a_heartbeat_is_sent_at_every_third_of_the_lease_and_only_one_at_a_time(play):
+    play.beat()
+
+    assert play.turn() is None
+    assert 9 < play.seconds_to_next() <= 10
+    assert play.turn(later=10) == "_beat"
+    assert play.lease.next_at() == NEVER
+    play.turn(later=20)
+    assert len(play.thread.calls) == 1
+
+
+def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):
+    gone = register_manager(lock_name=dead, host=HERE)
+    Task.objects.filter(pk=insert().pk).update(id=7)
     [begun] = claim(connection, "default", gone, 1)
     [waiting] = claimed(1, gone)
 
-    side.beat()
+    play.beat()
 
-    assert [orphan.previous_manager for orphan in side.orphans] == [gone, gone]
-    found = {row[ID]: row for _, row in side.orphans}
+    assert [orphan.previous_manager for orphan in play.orphans] == [gone, gone]
+    found = {row[ID]: row for _, row in play.orphans}
     assert (found[7][ATTEMPTS], found[7][CRASHES]) == (1, 1)
     assert (found[waiting[ID]][ATTEMPTS], found[waiting[ID]][CRASHES]) == (0, 0)
     assert found[7][TOKEN] != begun[TOKEN]
-    assert list(ManagerLease.objects.values_list("pk", flat=True)) == [side.lease.id]
-    assert not list(Path(tempfile.gettempdir()).glob("*/*.lock"))
+    assert list(ManagerLease.objects.values_list("pk", flat=True)) == [play.lease.id]
+    assert is_gone(dead) is False, "its file is removed"
 
 
-def test_what_a_manager_of_this_host_holds_that_lives_stays_its_own(side):
+def test_the_file_of_a_dead_manager_stays_as_a_proof_until_its_tasks_are_rescued(play, dead):
+    register_manager(lock_name=dead, host=HERE)
+    play.turn()
+    execute(connection, "ALTER TABLE django_partisan_task RENAME COLUMN crashes TO gone")
+
+    with pytest.raises(ProgrammingError, match="crashes"):
+        play.thread.call(connection)
+
+    assert is_gone(dead)
+
+
+def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_lives(
+    play, temporary_folder: Path
+):
     name = uuid.uuid4()
     file = PresenceFile(name, 1)
-    alive = manager_row(lock_name=name, host=socket.gethostname())
-    claimed(1, alive)
-
-    side.beat()
-
+    [task] = claimed(1, register_manager(lock_name=name, host=HERE))
+    register_manager(host="elsewhere")
+    play.beat()
+    assert play.turn(later=WATCH_SECONDS) is None
+    assert play.rescued() == []
+    assert play.seconds_to_next() <= 2 * WATCH_SECONDS
     file.remove()
-    assert side.orphans == []
-    assert ManagerLease.objects.filter(pk=alive).exists()
+    file.path.write_bytes(b"")
+
+    assert play.turn(later=2 * WATCH_SECONDS) == "_beat"
+    play.call()
+
+    assert play.rescued() == [task[ID]]
 
 
-def test_a_manager_elsewhere_is_gone_when_its_lease_ran_out_and_not_before(side):
-    living, expired = manager_row(), manager_row(lease_seconds=-1)
+def test_a_manager_elsewhere_is_dead_when_its_lease_has_expired_and_not_before(play):
+    living, expired = register_manager(), register_manager(lease_seconds=-1)
     claimed(1, living)
-    [row] = claimed(1, expired)
+    [task] = claimed(1, expired)
 
-    side.beat()
+    play.beat()
 
-    assert [(orphan.previous_manager, orphan.row[ID]) for orphan in side.orphans] == [(expired, row[ID])]
-    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {living, side.lease.id}
+    assert [(orphan.previous_manager, orphan.row[ID]) for orphan in play.orphans] == [(expired, task[ID])]
+    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {living, play.lease.id}
 
 
-def test_tasks_of_a_manager_without_a_row_are_taken_over(side):
+def test_tasks_of_a_manager_without_a_row_are_rescued(play):
     rows = claimed(2)
     ManagerLease.objects.all().delete()
 
-    side.beat()
+    play.beat()
 
-    assert [orphan.row[ID] for orphan in side.orphans] == [row[ID] for row in rows]
+    assert play.rescued() == [row[ID] for row in rows]
 
 
-def test_a_manager_that_was_buried_takes_a_new_identity_and_keeps_what_nobody_took_over(side):
-    side.beat()
-    before = side.lease.id
+def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):
+    play.turn()
+    play.thread.answer(AWAY)
+
+    assert play.failures == [AWAY]
+    assert not play.lease.is_idle
+    play.lease.stop()
+    assert play.lease.is_idle, "it holds up no manager that drains"
+    assert play.turn() is None
+    assert 0 < play.seconds_to_next() <= RETRY_SECONDS
+    assert play.turn(later=RETRY_SECONDS) == "_beat"
+
+
+def test_a_fault_of_ours_in_a_heartbeat_is_raised(play):
+    play.turn()
+
+    with pytest.raises(ZeroDivisionError):
+        play.thread.answer(ZeroDivisionError())
+
+
+def test_a_lost_lease_is_replaced_under_a_new_identity_which_keeps_what_nobody_took_over(
+    play, recorded_events: RecordedEvents
+):
+    before = play.beat().id
     kept, taken = claimed(2, before)
-    ManagerLease.objects.all().delete()
-    Task.objects.filter(pk=taken[ID]).update(claimed_by=manager_row())
+    Task.objects.filter(pk=taken[ID]).update(claimed_by=register_manager())
 
-    assert not side.beat().is_alive
-    side.lease.turn(0.0)
-    side.call()
+    play.loses_its_row()
+    play.call()
 
-    assert side.lease.id != before
-    assert side.kept == [{kept[ID]}]
-    assert ManagerLease.objects.filter(pk=side.lease.id).exists()
-    assert side.beat().is_alive
-    assert side.orphans == []
-
-
-def test_tasks_are_kept_though_the_first_answer_was_lost_with_its_connection(side, monkeypatch):
-    side.beat()
-    [row] = claimed(1, side.lease.id)
-    ManagerLease.objects.all().delete()
-    side.beat()
-    side.lease.turn(0.0)
-    side.line.call(connection)
-    lost = OperationalError("the connection is lost")
-    side.line.answer(lost)
-    side.lease.beat_soon()
-    side.lease.turn(0.0)
-    side.call()
-
-    assert side.failures == [lost]
-    assert side.kept == [{row[ID]}]
+    assert play.lease.id != before
+    assert play.lease.is_held
+    assert play.kept == [{kept[ID]}]
+    [lost] = recorded_events.of(LeaseLost)
+    assert (lost.queue, lost.held) == ("default", 3)
+    assert 0 <= lost.seconds_since_heartbeat < 60
+    assert ManagerLease.objects.filter(pk=play.lease.id).exists()
+    assert play.beat().is_held
+    assert play.orphans == []
 
 
-def test_what_is_ours_by_the_table_and_unknown_here_is_found(side):
-    side.beat()
-    known, unknown = claimed(2, side.lease.id)
-    found: list[Any] = []
-    side.lease.find_unheard([known[ID]], found.extend)
-    side.call()
+def test_tasks_are_kept_though_the_first_answer_to_the_renewal_was_lost(
+    play, recorded_events: RecordedEvents
+):
+    [task] = claimed(1, play.beat().id)
+    play.loses_its_row()
+    play.thread.call(connection)
+    play.thread.answer(AWAY)
+    assert play.failures == [AWAY]
+    assert play.turn() is None
+    assert not play.lease.is_held
 
-    assert [row[ID] for row in found] == [unknown[ID]]
-    assert found[0][TOKEN] > unknown[TOKEN]
+    assert play.turn(later=RETRY_SECONDS) == "_renew"
+    play.call()
+
+    assert play.kept == [{task[ID]}]
+    assert len(recorded_events.of(LeaseLost)) == 1
 
 
-def test_stopping_gives_up_the_row_and_leaves_the_tasks_to_others(side):
-    side.beat()
-    [row] = claimed(1, side.lease.id)
-    side.lease.stop()
-    side.call()
+def test_resigning_deletes_the_row_and_leaves_the_tasks_to_other_managers(play):
+    [task] = claimed(1, play.beat().id)
+    play.lease.stop()
+    play.lease.resign()
+    play.call()
 
     assert not ManagerLease.objects.exists()
-    assert statuses(row[ID]) == ["in_process"]
-
-
-def test_the_file_of_a_dead_manager_stays_as_a_proof_until_its_tasks_are_taken_over(side, dead, monkeypatch):
-    manager_row(lock_name=dead, host=socket.gethostname())
-
-    def fail(*_: Any) -> None:
-        raise OperationalError("gone")
-
-    monkeypatch.setattr(leasing, "adopt", fail)
-    side.lease.turn(0.0)
-    with pytest.raises(OperationalError):
-        side.line.call(connection)
-
-    assert is_gone(dead)
+    assert statuses_of(task[ID]) == ["in_process"]
+    assert play.turn(later=100) is None
+    assert play.lease.next_at() == NEVER

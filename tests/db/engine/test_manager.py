@@ -1,28 +1,21 @@
-"""The manager's loop with real lines and a real table; its workers are threads of this process."""
+"""The manager's loop with real database threads and a real table; its workers are threads of this process."""
 
-import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import connection
 
 from django_partisan import __version__, registry
-from django_partisan.engine.manager import manager as managing
-from django_partisan.engine.manager.manager import (
-    EXIT_FORCED,
-    EXIT_OK,
-    EXIT_TASK_FAILED,
-    Manager,
-)
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.manager import EXIT_FORCED, EXIT_OK, EXIT_TASK_FAILED, Manager
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PostponeTask
-from django_partisan.models import ManagerLease, Task
+from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql import leasing
 from django_partisan.sql.claiming import claim
-from django_partisan.sql.connection import execute
-from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     ClaimFailed,
     DatabaseRestored,
@@ -30,15 +23,15 @@ from django_partisan.telemetry.events import (
     ManagerDraining,
     ManagerStarted,
     ManagerStopped,
-    TaskRescued,
     TasksReleased,
 )
-from tests.db.engine.office import Office, ThreadStarter
-from tests.support.rows import insert_many as enqueue
-from tests.support.rows import statuses_of as statuses
+from tests.db.engine.office import Office, end_session
+from tests.support.events import RecordedEvents
+from tests.support.rows import columns, insert_many, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# A worker that ends closes its process's subscribers: only those of the test may be there.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
 
 
 class Letter(BaseTaskProcessor):
@@ -49,6 +42,12 @@ class Letter(BaseTaskProcessor):
 class Bill(BaseTaskProcessor):
     def run(self) -> None:
         raise ValueError("unpaid")
+
+
+class Twice(BaseTaskProcessor):
+    def run(self) -> None:
+        if not self.task.postpones:
+            raise PostponeTask(0)
 
 
 class Gate:
@@ -63,6 +62,17 @@ class Gate:
         assert self.open.wait(PATIENCE_SECONDS)
 
 
+class Fault(Exception):
+    pass
+
+
+class Faulty(Component):
+    """A component that fails in its first turn."""
+
+    def turn(self, now: float) -> None:
+        raise Fault
+
+
 @pytest.fixture
 def gate() -> Iterator[Gate]:
     made = Gate()
@@ -71,25 +81,19 @@ def gate() -> Iterator[Gate]:
         def run(self) -> None:
             made.wait()
 
-    registry.register(Wait)
+    for processor in (Letter, Bill, Twice, Wait):
+        registry.register(processor)
     yield made
     made.open.set()
 
 
 @pytest.fixture
-def open_office(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate
-) -> Iterator[Callable[..., Office]]:
+def open_office(temporary_folder: object, gate: Gate) -> Iterator[Callable[..., Office]]:
     """Make managers that are closed after the test; arguments as of ``Office``."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(managing, "Spawner", ThreadStarter)
-    monkeypatch.setattr(bus, "close", lambda timeout: None)  # who watches this process goes on
-    registry.register(Letter)
-    registry.register(Bill)
     made: list[Office] = []
 
-    def make(finished: Callable[[Manager], bool] | None = None, **settings: object) -> Office:
-        made.append(Office(finished, **settings))
+    def make(*args: Any, **settings: Any) -> Office:
+        made.append(Office(*args, **settings))
         return made[-1]
 
     yield make
@@ -98,271 +102,248 @@ def open_office(
         office.close()
 
 
-def is_idle(manager: Manager) -> bool:
-    return manager.is_idle
+@pytest.fixture
+def office(open_office) -> Office:
+    """Make a manager that has started and found nothing to do."""
+    made: Office = open_office()
+    made.turn_until(lambda: made.is_quiet)
+    return made
 
 
-def test_it_runs_what_is_due_and_ends_when_nothing_is_left(open_office, heard):
-    ids = enqueue(25)
-    office = open_office(is_idle, max_queue_size=5)
+def test_it_runs_what_is_due_and_ends_when_nothing_is_left(open_office, recorded_events: RecordedEvents):
+    ids = insert_many(25)
+    office = open_office(Until.IDLE, max_queue_size=5)
 
-    assert office.manager.run(lambda snapshot: f"{snapshot().queue} is served") == EXIT_OK
-    assert statuses(*ids) == ["finished"] * 25
-    assert heard.of(ManagerStarted) == [ManagerStarted("default", 1, __version__, "default is served")]
-    assert len(heard.of(ManagerDraining)) == 1
-    [stopped] = heard.of(ManagerStopped)
+    assert office.manager.run(lambda snapshots: f"{snapshots().queue} is served") == EXIT_OK
+
+    assert statuses_of(*ids) == ["finished"] * 25
+    started = ManagerStarted("default", 1, __version__, "default is served")
+    assert recorded_events.of(ManagerStarted) == [started]
+    assert len(recorded_events.of(ManagerDraining)) == 1
+    [stopped] = recorded_events.of(ManagerStopped)
     assert (stopped.released, stopped.unfinished) == (0, ())
     assert stopped.seconds > 0
     assert not ManagerLease.objects.exists()
     assert not office.path.exists()
-    assert office.manager.has_ended.is_set()
+    assert office.manager.stop()
 
 
-def test_it_ends_with_another_code_if_a_task_failed_for_good(open_office):
-    [failed, done] = [*enqueue(1, "Bill"), *enqueue(1)]
-
-    assert open_office(is_idle, listen=False).manager.run() == EXIT_TASK_FAILED
-    assert statuses(failed, done) == ["error", "finished"]
-
-
-def test_it_waits_for_a_task_that_was_postponed_by_nothing(open_office):
-    class Twice(BaseTaskProcessor):
-        def run(self) -> None:
-            if not self.task.postpones:
-                raise PostponeTask(0)
-
-    registry.register(Twice)
-    ids = enqueue(1, "Twice")
-
-    assert open_office(is_idle).manager.run() == EXIT_OK
-    assert statuses(*ids) == ["finished"]
-    assert Task.objects.get().postpones == 1
-
-
-def test_asked_to_stop_it_finishes_what_runs_and_gives_back_the_rest(open_office, gate, heard):
-    running, *waiting = enqueue(6, "Wait")
-    office = open_office()
-    office.turn_until(lambda: gate.begun.is_set() and office.manager.custody.buffer)
-    office.manager.shutdown.ask("SIGTERM")
-    office.manager.turn(0)
-    gate.open.set()
-    office.turn_until(lambda: office.manager.is_stopped)
-
-    assert statuses(running, *waiting) == ["finished", *["new"] * 5]
-    assert heard.of(ManagerDraining) == [ManagerDraining("default", "SIGTERM", 1)]
-    assert sum(event.number for event in heard.of(TasksReleased)) == 5
-
-
-def test_when_the_time_for_draining_is_up_what_runs_is_ended_and_given_back(open_office, gate, heard):
-    ids = enqueue(1, "Wait")
-    office = open_office(lambda manager: gate.begun.is_set(), stop_timeout_seconds=0)
-
-    assert office.manager.run() == EXIT_FORCED
-    assert statuses(*ids) == ["new"]
-    assert Task.objects.get().attempts == 0
-    assert [event.reason for event in heard.of(TaskRescued)] == ["stopped"]
-
-
-def test_a_forced_stop_does_not_wait_for_a_database_that_is_away(open_office, gate, heard):
-    def is_away(manager: Manager) -> bool:
-        if gate.begun.is_set() and not gate.open.is_set():
-            settle_line = manager._lines[1]
-            settle_line._connection.settings_dict["PORT"] = "1"
-            gate.open.set()
-        return not manager.settler.reachable
-
-    ids = enqueue(1, "Wait")
-    office = open_office(is_away, stop_timeout_seconds=0)
-
-    assert office.manager.run() == EXIT_FORCED
-    assert heard.of(ManagerStopped)[0].unfinished == tuple(ids)
-    assert statuses(*ids) == ["in_process"]
-
-
-def test_a_sleeping_manager_is_woken_by_a_new_task(open_office):
-    enqueued: list[Task] = []
-
-    def finished(manager: Manager) -> bool:
-        if not enqueued and ManagerLease.objects.filter(sleeping=True).exists() and manager.is_idle:
-            enqueued.append(Letter(1).delay())
-        return bool(enqueued) and statuses(enqueued[0].pk) == ["finished"]
-
-    assert open_office(finished, sleep_delay_seconds=3600).manager.run() == EXIT_OK
-
-
-def test_a_notification_for_another_queue_wakes_nobody(open_office):
-    office = open_office()
-    office.turn_until(lambda: office.manager.is_idle)
-    office.manager._on_notified({"mail"})
-
-    assert office.manager.is_idle
-    office.manager._on_notified({"default"})
-    assert not office.manager.is_idle
-
-
-def test_when_notifications_may_be_missed_it_looks_and_listens_again_at_once(open_office):
-    office = open_office()
-    office.turn_until(lambda: office.manager.is_idle and not office.manager._pulse_line.busy)
-    office.manager._on_notified(None)
-
-    assert not office.manager.is_idle
-    assert office.manager.lease.next_at() == 0.0
-
-
-def test_before_its_row_stands_it_claims_nothing_and_does_not_spin(open_office):
-    office = open_office()
-    manager = office.manager
-    manager.turn(0)
-
-    assert not manager.lease.is_ready
-    assert not manager.claimer.busy
-    assert manager._next_at() == float("inf")
-
-
-def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run(open_office, heard):
-    office = open_office()
-    manager = office.manager
-    office.turn_until(lambda: manager.is_idle)
-    ids = enqueue(2)
-    assert len(claim(connection, "default", manager.lease.id, 2)) == 2
-    execute(
-        connection,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'django_partisan claim default'",
-    )
-    manager.claimer.notified()
-    office.turn_until(lambda: statuses(*ids) == ["finished", "finished"])
-    manager.claimer.notified()
-    office.turn_until(lambda: heard.of(DatabaseRestored))
-
-    assert len(heard.of(ClaimFailed)) == 1
-    assert manager.claimer.reachable
-
-
-def test_in_doubt_it_waits_for_a_claim_under_way_before_it_looks_for_what_is_unknown(open_office):
-    office = open_office()
-    manager = office.manager
-    office.turn_until(lambda: manager.is_idle and not manager._pulse_line.busy)
-    manager._lines[0].submit(lambda connection: None, lambda result: None)
-    manager._doubt()
-    manager._look_for_unheard()
-
-    assert not manager._pulse_line.busy
-    assert not manager.is_idle
-    office.turn_until(lambda: manager.is_idle)
-
-
-def _away(*_: object) -> None:
-    raise OperationalError("the server closed the connection")
-
-
-def test_claims_that_wait_for_a_database_that_does_not_answer_are_told_as_failing(
-    open_office, heard, monkeypatch
+def test_it_waits_for_a_task_that_was_postponed_by_nothing_and_ends_with_another_code_if_one_failed(
+    open_office,
 ):
+    ids = [*insert_many(1, "Bill"), *insert_many(1, "Twice"), *insert_many(1)]
+
+    assert open_office(Until.IDLE, listen=False).manager.run() == EXIT_TASK_FAILED
+
+    assert statuses_of(*ids) == ["error", "finished", "finished"]
+    assert columns(ids[1], "postpones") == 1
+
+
+def test_asked_to_stop_it_finishes_what_runs_and_releases_the_rest(
+    open_office, gate, recorded_events: RecordedEvents
+):
+    running, *waiting = insert_many(6, "Wait")
     office = open_office()
-    manager = office.manager
-    office.turn_until(lambda: manager.is_idle and not manager._pulse_line.busy)
-    with monkeypatch.context() as patched:
-        patched.setattr(leasing, "unheard", _away)
-        manager._doubt()
-        office.turn_until(lambda: heard.of(ClaimFailed))
-        assert not manager.claimer.reachable
-    office.turn_until(lambda: heard.of(DatabaseRestored))
-
-    assert manager.claimer.reachable
-    assert len(heard.of(ClaimFailed)) == 1
-
-
-def test_claims_that_wait_for_the_first_heartbeat_are_told_as_failing(open_office, heard, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setattr(leasing, "beat", _away)
-        office = open_office()
-        office.turn_until(lambda: heard.of(ClaimFailed))
-    office.turn_until(lambda: heard.of(DatabaseRestored))
-
-    assert office.manager.claimer.reachable
-
-
-def test_a_heartbeat_whose_answer_alone_was_lost_is_no_outage(open_office, heard, monkeypatch):
-    office = open_office()
-    manager = office.manager
-    office.turn_until(lambda: manager.is_idle and not manager._pulse_line.busy)
-    with monkeypatch.context() as patched:
-        patched.setattr(leasing, "beat", _away)
-        manager.lease.beat_soon()
-        office.turn_until(lambda: manager._in_doubt)
-    office.turn_until(lambda: manager.is_idle)
-
-    assert heard.of(ClaimFailed) == []
-    assert manager.claimer.reachable
-
-
-def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(open_office, gate, heard):
-    office = open_office()
-    manager = office.manager
-    kept = enqueue(2, "Wait")
+    manager: Manager = office.manager
     office.turn_until(gate.begun.is_set)
-    before = manager.lease.id
-    ManagerLease.objects.all().delete()
-    manager.lease.beat_soon()
-    office.turn_until(lambda: heard.of(LeaseLost) and manager.lease.is_ready)
+
+    assert not manager.stop()
+    manager.turn()
+    [draining] = recorded_events.of(ManagerDraining)
+    snapshot = manager._take_snapshot()
+    assert (draining.signal, draining.in_progress) == (None, 1)
+    assert (snapshot.draining, snapshot.database_reachable, snapshot.buffered) == (True, True, 0)
     gate.open.set()
-    ids = [*kept, *enqueue(3)]
-    manager.claimer.notified()
-    office.turn_until(lambda: statuses(*ids) == ["finished"] * 5)
+    office.turn_until(lambda: manager.is_stopped)
 
-    assert manager.lease.id != before
-    assert heard.of(LeaseLost)[0].held == 2
+    assert statuses_of(running, *waiting) == ["finished", *["new"] * 5]
+    assert sum(event.number for event in recorded_events.of(TasksReleased)) == 5
 
 
-def test_if_nothing_can_be_served_nothing_is_started(open_office, heard):
-    def refuse(snapshot: object) -> str:
+def test_a_forced_stop_does_not_wait_for_a_database_that_is_away(
+    open_office, gate, recorded_events: RecordedEvents
+):
+    ids = insert_many(1, "Wait")
+    office = open_office(stop_timeout_seconds=0)
+    office.turn_until(gate.begun.is_set)
+    office.cut_off("settle")
+    gate.open.set()
+    office.turn_until(lambda: not office.manager._take_snapshot().database_reachable)
+    office.manager.stop()
+
+    assert office.manager.run() == EXIT_FORCED
+
+    assert recorded_events.of(ManagerStopped)[0].unfinished == tuple(ids)
+    assert statuses_of(*ids) == ["in_process"]
+
+
+def test_only_a_notification_for_its_queue_or_a_missed_one_wakes_it_and_then_it_listens_again(office):
+    notify = office.manager._on_notified
+    notify({"mail"})
+    assert office.is_quiet
+
+    notify({"default"})
+    assert not office.is_quiet
+    office.turn_until(lambda: office.is_quiet)
+    assert office.manager._lease.next_at() > time.monotonic()
+    notify(None)
+
+    assert not office.is_quiet
+    assert office.manager._lease.next_at() == 0.0
+
+
+def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run(office, recorded_events: RecordedEvents):
+    ids = insert_many(2)
+    assert len(claim(connection, "default", office.manager._lease.id, 2)) == 2
+    end_session("claim")
+
+    office.manager._on_notified({"default"})
+    office.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
+    office.turn_until(lambda: recorded_events.of(DatabaseRestored))
+
+    assert len(recorded_events.of(ClaimFailed)) == 1
+
+
+@pytest.mark.parametrize("has_started", [False, True])
+def test_while_heartbeats_are_not_answered_claims_wait_and_are_an_outage_that_does_not_spin(
+    has_started, open_office, recorded_events: RecordedEvents
+):
+    office = open_office(sleep_delay_seconds=0.05)
+    if has_started:
+        office.turn_until(lambda: office.is_quiet)
+    office.cut_off("pulse")
+    office.manager._lease.beat_soon()
+    office.turn_until(lambda: recorded_events.of(ClaimFailed))
+    ids = insert_many(1)
+    turns, until = 0, time.monotonic() + 1.0
+    while time.monotonic() < until:
+        office.manager.turn()
+        turns += 1
+    assert turns < 100
+    assert statuses_of(*ids) == ["new"]
+    assert not office.manager._take_snapshot().database_reachable
+
+    office.reconnect("pulse")
+    office.turn_until(lambda: statuses_of(*ids) == ["finished"])
+
+    assert office.manager._take_snapshot().database_reachable
+    assert len(recorded_events.of(ClaimFailed)) == len(recorded_events.of(DatabaseRestored)) == 1
+
+
+def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(
+    open_office, gate, recorded_events: RecordedEvents
+):
+    kept = insert_many(2, "Wait")
+    office = open_office()
+    lease = office.manager._lease
+    office.turn_until(gate.begun.is_set)
+    before = lease.id
+    ManagerLease.objects.all().delete()
+    lease.beat_soon()
+    office.turn_until(lambda: recorded_events.of(LeaseLost) and lease.is_held)
+    gate.open.set()
+    ids = [*kept, *insert_many(3)]
+    office.manager._on_notified({"default"})
+    office.turn_until(lambda: statuses_of(*ids) == ["finished"] * 5)
+
+    assert lease.id != before
+    assert recorded_events.of(LeaseLost)[0].held == 2
+
+
+def test_a_snapshot_shows_what_the_manager_holds(open_office, gate):
+    before = time.time()
+    ids = insert_many(3, "Wait")
+    office = open_office(max_queue_size=33)
+    office.turn_until(gate.begun.is_set)
+    office.turn_until(lambda: office.manager._take_snapshot().buffered)
+
+    snapshot = office.manager._take_snapshot()
+
+    assert snapshot[:2] == ("default", 1)
+    assert [worker.task and worker.task.id for worker in snapshot.workers] == ids[:1]
+    assert snapshot[3:8] == (2, 33, 0, False, True)
+    assert before <= snapshot.last_claim_at <= snapshot.last_loop_at
+    assert snapshot.last_finished_at is None
+
+
+def test_if_nothing_can_be_served_nothing_is_started(open_office, recorded_events: RecordedEvents):
+    def refuse(snapshots: object) -> str:
         raise RuntimeError("the port is taken")
 
     office = open_office()
     with pytest.raises(RuntimeError, match="taken"):
         office.manager.run(refuse)
 
-    assert office.manager.has_ended.is_set()
-    assert heard.of(ManagerStarted) == []
+    assert office.manager.stop()
+    assert recorded_events.of(ManagerStarted) == []
     assert not office.path.exists()
 
 
-class Fault(Exception):
-    pass
-
-
 def test_a_fault_of_ours_ends_the_workers_and_leaves_the_file_that_proves_it(open_office, gate):
-    def fail(manager: Manager) -> bool:
-        if gate.begun.is_set():
-            raise Fault
-        return False
+    ids = insert_many(1, "Wait")
+    office = open_office()
+    office.turn_until(gate.begun.is_set)
+    office.add(Faulty())
 
-    ids = enqueue(1, "Wait")
-    office = open_office(fail)
     with pytest.raises(Fault):
         office.manager.run()
 
-    assert all(worker.killed for worker in office.manager.pool.workers)
+    assert all(worker.was_killed for worker in office.manager._pool.workers)
     assert office.path.exists()
-    assert statuses(*ids) == ["in_process"]
+    assert statuses_of(*ids) == ["in_process"]
 
 
-def test_a_database_that_does_not_answer_does_not_keep_the_manager_from_ending(
-    open_office, gate, monkeypatch
-):
-    monkeypatch.setattr(managing, "CLOSE_SECONDS", 0.05)
+def test_a_database_that_does_not_answer_does_not_keep_the_manager_from_ending(open_office, gate):
+    office = open_office(close_seconds=0.05)
+    office.add(Faulty())
+    thread = office.manager._threads["settle"]
+    thread.submit(lambda connection: gate.wait(), lambda result: None)
 
-    def fail(manager: Manager) -> bool:
-        manager._lines[1].submit(lambda connection: gate.wait(), lambda result: None)
-        raise Fault
-
-    office = open_office(fail)
     with pytest.raises(Fault):
         office.manager.run()
 
-    settle_line = office.manager._lines[1]
-    assert settle_line._thread.is_alive()
+    assert thread._thread.is_alive()
     gate.open.set()
-    assert settle_line.close(PATIENCE_SECONDS)
-    office.manager.wakeup.close()
+    assert thread.close(PATIENCE_SECONDS)
+    office.manager._calls.close()
+
+
+class NewComponent(Component):
+    """A component that no other part of the manager knows."""
+
+    is_idle = False
+
+    def __init__(self) -> None:
+        self.turned_at = 0.0
+        self.wants_turn_at = NEVER
+        self.is_stopped = False
+
+    def turn(self, now: float) -> None:
+        self.turned_at = now
+
+    def next_at(self) -> float:
+        return self.wants_turn_at if self.wants_turn_at > self.turned_at else NEVER
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+def test_a_component_in_the_managers_list_gets_its_turns_and_holds_up_the_end(office):
+    manager, component = office.manager, NewComponent()
+    office.add(component)
+    manager.turn(longest=0.0)
+    assert component.turned_at > 0.0
+
+    component.wants_turn_at = time.monotonic() + 0.2
+    while component.turned_at < component.wants_turn_at:
+        manager.turn(longest=PATIENCE_SECONDS)
+    assert component.turned_at < component.wants_turn_at + 5
+    assert not component.is_stopped
+
+    manager.stop()
+    office.turn_until(lambda: [one for one in manager._components if not one.is_idle] == [component])
+    manager.turn(longest=0.0)
+    assert component.is_stopped
+    assert not manager.is_stopped
+    component.is_idle = True
+    office.turn_until(lambda: manager.is_stopped)

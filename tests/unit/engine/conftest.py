@@ -1,16 +1,14 @@
-"""A folder of its own for presence files, and somebody who listens."""
+"""A presence file, and a manager's parts around fake workers."""
 
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from django_partisan.engine.presence import PresenceFile
-from tests.support.engine import FakeWorker
+from tests.support.engine import FakeWorker, IntakeHarness
 from tests.support.events import RecordedEvents
 
 
@@ -21,18 +19,26 @@ def heard(recorded_events: RecordedEvents) -> RecordedEvents:
 
 
 @pytest.fixture
-def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have the presence files of a test in a folder that nobody else sees."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def presence(temporary_folder: Path) -> Iterator[PresenceFile]:
+def presence(temporary_folder: object) -> Iterator[PresenceFile]:
     """Make the presence file of a manager with two workers."""
     file = PresenceFile(uuid.uuid4(), 2)
     yield file
     file.remove()
+
+
+@pytest.fixture
+def new_desk(presence: PresenceFile) -> Iterator[IntakeHarness]:
+    """Make the intake and the dispatcher of a manager that has not started its two workers."""
+    made = IntakeHarness(presence)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def desk(new_desk: IntakeHarness) -> IntakeHarness:
+    """Make the same, with workers that are ready."""
+    new_desk.started()
+    return new_desk
 
 
 @pytest.fixture

@@ -1,407 +1,324 @@
-"""When a manager claims, how many and from where, when it looks ahead, and when it sleeps."""
+"""When a manager claims, how many tasks and from where, and when it says that it sleeps."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import OperationalError
 
-from django_partisan.engine.manager import claimer as claiming
-from django_partisan.engine.manager.claimer import Claimer
-from django_partisan.sql import claiming as sql_claiming
+from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.outage import ClaimOutage
+from django_partisan.engine.manager.promoter import SOON_SECONDS, Promoter
 from django_partisan.sql.claiming import Ahead, TaskRow
-from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    ClaimErrored,
-    ClaimFailed,
-    DatabaseRestored,
-    TasksClaimed,
-)
-from tests.support.engine import FakeDatabaseThread as LineByHand
-from tests.support.engine import config_of
-from tests.support.rows import task_row as task
+from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, TasksClaimed
+from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.events import RecordedEvents
+from tests.support.rows import task_row
 
 AWAY = OperationalError("the server closed the connection")
-NOTHING = Ahead(0, False, None)
-LONG = 3600.0
+NOTHING_DUE = Ahead(0, False, None)
+LOCKED_BY_OTHERS = Ahead(0, True, None)
 
 
-class Side:
-    """A claimer, and the three that it speaks with."""
+class Play:
+    """A claimer with a real promoter; the test answers both threads, and is reconciliation and dispatcher."""
 
     def __init__(self, **settings: Any) -> None:
-        self.line = LineByHand()
-        self.identity: UUID = uuid4()
-        self.claimed: list[list[TaskRow]] = []
+        self.thread, self.chores = FakeDatabaseThread(), FakeDatabaseThread()
+        self.claiming_id: UUID | None = uuid4()
         self.doubts = 0
-        config = config_of(**{"sleep_delay_seconds": LONG, **settings})
-        self.claimer = Claimer(config, self.line, lambda: self.identity, self.claimed.append, self._doubt)
+        self.has_room_for = 2
+        self.taken: list[list[TaskRow]] = []
+        self.take = self.taken.append
+        self.outage = ClaimOutage("default")
+        config = config_of(**{"sleep_delay_seconds": 3600, **settings})
+        self.promoter = Promoter(config, self.chores, self.outage)
+        self.claimer = Claimer(
+            config, self.thread, self.outage, self.promoter, cast(Any, self), cast(Any, self)
+        )
+        self.looked()
 
-    def _doubt(self) -> None:
+    def doubt(self) -> None:
         self.doubts += 1
 
-    def turn(self, room: int = 2, later: float = 0.0) -> str | None:
+    def room(self) -> int:
+        return self.has_room_for
+
+    def turn(self, later: float = 0.0) -> str | None:
         """Turn once, ``later`` seconds from now; return what is asked then."""
-        self.claimer.turn(time.monotonic() + later, room)
-        return self.line.asked
+        now = time.monotonic() + later
+        self.promoter.turn(now)
+        self.claimer.turn(now)
+        return self.thread.asked
 
-    def seconds_to_next(self) -> float:
-        return self.claimer.next_at() - time.monotonic()
-
-    def looked(self, ahead: Ahead = NOTHING) -> "Side":
-        """Answer the look ahead that is to come next."""
-        assert self.turn() == "look_ahead"
-        self.line.answer(ahead)
+    def looked(self, ahead: Ahead = NOTHING_DUE, later: float = 0.0) -> "Play":
+        """Answer the look that is to come next."""
+        self.promoter.turn(time.monotonic() + later)
+        self.chores.answer(ahead)
         return self
 
-    def claim(self, *rows: TaskRow, room: int = 2, later: float = 0.0) -> dict[str, Any]:
+    def claim(self, *rows: TaskRow, later: float = 0.0) -> dict[str, Any]:
         """Answer the claim that is to come next; return what it asked for."""
-        assert self.turn(room, later) == "claim"
-        asked: dict[str, Any] = self.line.call.keywords
-        self.line.answer(list(rows))
+        assert self.turn(later) == "claim"
+        asked: dict[str, Any] = self.thread.call.keywords
+        self.thread.answer(list(rows))
         return asked
 
-    def asleep(self) -> "Side":
-        """Bring it to where it said that it sleeps, and looked twice more."""
-        self.looked().claim()
-        self.looked()
+    def refuse(self) -> None:
+        """Leave the call that is to come next without an answer."""
+        self.turn(later=10)
+        self.thread.answer(AWAY)
+
+    def publishes(self) -> bool:
+        """Return what the call that is to come next publishes: whether the manager sleeps."""
         assert self.turn() == "set_sleeping"
-        assert self.line.call.keywords == {"manager": self.identity, "sleeping": True}
-        self.line.answer(None)
+        asked: dict[str, Any] = self.thread.call.keywords
+        self.thread.answer(None)
+        assert asked["manager"] == self.claiming_id
+        return bool(asked["sleeping"])
+
+    def falls_asleep(self) -> "Play":
+        self.claim()
         self.looked()
-        assert self.turn(later=claiming.DOZE_SECONDS) == "look_ahead"
-        self.line.answer(NOTHING)
+        assert self.publishes()
+        self.looked().looked(later=SOON_SECONDS)
         return self
 
 
 @pytest.fixture
-def side() -> Side:
-    return Side()
+def play() -> Play:
+    return Play()
 
 
-def test_it_looks_ahead_and_then_claims_as_many_as_there_is_room_for(side):
-    asked = side.looked().claim(task(7), room=5)
+def test_it_claims_as_many_as_there_is_room_for(play):
+    play.has_room_for = 5
 
-    assert asked == {"queue": "default", "manager": side.identity, "limit": 5, "behind": None}
-    assert side.claimed == [[task(7)]]
+    asked = play.claim(task_row(7))
 
-
-def test_without_room_nothing_is_claimed(side):
-    side.looked()
-
-    assert side.turn(room=0) is None
+    assert asked == {"queue": "default", "manager": play.claiming_id, "limit": 5, "behind": None}
+    assert play.taken == [[task_row(7)]]
 
 
-def test_while_a_call_is_under_way_nothing_else_is_asked(side):
-    side.looked()
-    side.turn()
+@pytest.mark.parametrize(("id_", "room"), [(uuid4(), 0), (None, 2)])
+def test_it_claims_nothing_without_room_or_while_it_must_not(id_, room, play):
+    play.claiming_id, play.has_room_for = id_, room
 
-    assert side.claimer.busy
-    assert side.claimer.next_at() == float("inf")
-    side.turn()
-    assert len(side.line.calls) == 1
+    assert play.turn() is None
+    assert play.claimer.next_at() == NEVER
 
 
-def test_after_a_full_claim_the_next_begins_behind_its_last_row(side):
-    side.looked().claim(task(7, priority=3), task(9, priority=4))
+def test_while_a_call_is_under_way_nothing_else_is_asked(play):
+    play.turn()
 
-    assert side.claim(task(11), task(12))["behind"] == (4, 9)
+    play.turn()
 
-
-def test_a_short_claim_behind_the_last_row_is_followed_by_one_from_the_start(side):
-    side.looked().claim(task(7), task(9))
-    side.claim(task(11))
-
-    assert side.claim()["behind"] is None
+    assert len(play.thread.calls) == 1
+    assert not play.claimer.is_idle
 
 
-def test_a_short_claim_from_the_start_is_followed_by_a_look_ahead(side):
-    side.looked().claim(task(7))
+def test_after_a_full_claim_the_next_starts_behind_its_last_row(play):
+    play.claim(task_row(7, priority=3), task_row(9, priority=4))
 
-    assert side.turn() == "look_ahead"
-    assert side.line.call.keywords == {"queue": "default", "limit": claiming.PROMOTE_AT_MOST}
+    assert play.claim(task_row(11), task_row(12))["behind"] == (4, 9)
 
 
-def test_in_a_backlog_it_claims_from_the_start_at_least_once_a_second(side):
-    side.looked().claim(task(7), task(9))
-    soon = side.claim(task(11), task(12), later=claiming.FROM_START_SECONDS / 2)
-    late = side.claim(task(1), task(2), later=claiming.FROM_START_SECONDS + 0.5)
+def test_a_short_claim_behind_the_last_row_is_followed_by_one_from_the_start(play):
+    play.claim(task_row(7), task_row(9))
+    play.claim(task_row(11))
+
+    assert play.claim()["behind"] is None
+
+
+def test_in_a_backlog_it_claims_from_the_start_at_least_once_a_second(play):
+    play.claim(task_row(7), task_row(9))
+
+    soon = play.claim(task_row(11), task_row(12), later=FROM_START_SECONDS / 2)
+    late = play.claim(task_row(1), task_row(2), later=FROM_START_SECONDS + 0.5)
 
     assert (soon["behind"], late["behind"]) == ((10, 9), None)
 
 
-def test_a_notification_has_it_claim_from_the_start(side):
-    side.looked().claim(task(7), task(9))
-    side.claimer.notified()
+def test_a_notification_has_it_claim_from_the_start(play):
+    play.claim(task_row(7), task_row(9))
+    play.claimer.notified()
 
-    assert side.claim()["behind"] is None
-
-
-def test_what_is_due_but_locked_by_others_is_looked_for_again_after_a_moment_not_at_once(side):
-    side.looked().claim()
-    side.looked(Ahead(0, True, None))
-
-    assert side.turn() == "set_sleeping"
-    side.line.answer(None)
-    side.looked(Ahead(0, True, None))
-    assert side.turn() == "claim"
+    assert play.claim()["behind"] is None
 
 
-def test_a_queue_whose_due_rows_others_hold_locked_is_not_asked_in_a_spin():
-    side = Side(listen=False)
-    side.looked().claim()
-    side.looked(Ahead(0, True, None))
+def test_only_a_look_that_began_after_the_claim_lets_it_rest(play):
+    play.promoter.look_now()
+    play.turn()
+    play.thread.answer([])
 
-    assert side.turn() is None
-    assert 0 < side.seconds_to_next() <= claiming.DOZE_SECONDS
-    assert not side.claimer.is_idle
-    assert side.turn(later=claiming.DOZE_SECONDS) == "look_ahead"
+    play.chores.answer(NOTHING_DUE)
+    assert play.turn() is None
+    assert not play.claimer.is_idle
+    play.chores.answer(NOTHING_DUE)
 
-
-def test_rows_that_became_ready_are_claimed_though_the_claim_before_came_empty(side):
-    side.looked().claim()
-    side.looked(Ahead(1, True, None))
-
-    assert side.turn() == "claim"
+    assert play.turn() == "set_sleeping"
 
 
-def test_when_more_became_due_than_one_look_makes_ready_it_looks_again_soon(side):
-    side.looked(Ahead(claiming.PROMOTE_AT_MOST, True, None))
+def test_tasks_that_became_ready_are_claimed_though_the_claim_before_came_empty(play):
+    play.claim()
+    play.looked(Ahead(1, True, None))
 
-    assert 0 < side.seconds_to_next() <= claiming.DOZE_SECONDS
-
-
-def test_it_looks_again_when_the_next_scheduled_task_is_due(side):
-    side.looked(Ahead(0, False, 30.0))
-
-    assert side.claimer.next_due_in == 30.0
-    assert 29 < side.seconds_to_next() <= 30
+    assert play.turn() == "claim"
 
 
-def test_a_task_that_is_expected_sooner_brings_the_look_forward(side):
-    side.looked(Ahead(0, False, 30.0))
-    side.claimer.expect(10)
-    side.claimer.expect(20)
+@pytest.mark.parametrize("listen", [True, False])
+def test_tasks_that_are_due_but_locked_by_others_are_claimed_after_a_moment_and_not_at_once(listen):
+    play = Play(listen=listen)
+    play.claim()
+    play.looked(LOCKED_BY_OTHERS)
 
-    assert side.claimer.next_due_in == 10
-    assert 9 < side.seconds_to_next() <= 10
-
-
-def test_the_first_expected_task_is_the_next_due(side):
-    side.looked()
-    side.claimer.expect(10)
-
-    assert side.claimer.next_due_in == 10
-
-
-def test_it_looks_twice_more_after_it_said_that_it_sleeps_and_then_rests(side):
-    side.asleep()
-
-    assert side.turn() is None
-    assert side.seconds_to_next() > LONG - 60
-    assert side.claimer.is_idle
+    assert play.turn() == ("set_sleeping" if listen else None)
+    assert 0 < play.promoter.next_at() - time.monotonic() <= SOON_SECONDS
+    assert not play.promoter.is_idle
+    if listen:
+        play.thread.answer(None)
+    play.looked(LOCKED_BY_OTHERS, later=SOON_SECONDS)
+    assert play.turn() == "claim"
 
 
-def test_asleep_it_still_claims_when_notified(side):
-    side.asleep().claimer.notified()
+def test_after_it_said_that_it_sleeps_it_has_the_queue_looked_at_twice_and_rests(play):
+    play.falls_asleep()
 
-    assert side.turn() == "claim"
+    assert play.turn() is None
+    assert play.promoter.next_at() > time.monotonic() + 3500
+    assert play.claimer.is_idle
 
 
-def test_asleep_it_says_that_it_is_awake_only_after_several_full_claims(side):
-    side.asleep().claimer.notified()
-    for number in range(claiming.AWAKE_AFTER_FULL_CLAIMS):
-        side.claim(task(2 * number), task(2 * number + 1))
+def test_asleep_it_claims_when_notified_and_says_that_it_is_awake_only_after_several_full_claims(play):
+    play.falls_asleep().claimer.notified()
+    for number in range(AWAKE_AFTER_FULL_CLAIMS):
+        play.claim(task_row(2 * number), task_row(2 * number + 1))
 
-    assert side.turn() == "set_sleeping"
-    assert side.line.call.keywords == {"manager": side.identity, "sleeping": False}
-    side.line.answer(None)
-    assert side.turn() == "claim"
+    assert not play.publishes()
+    assert play.turn() == "claim"
 
 
 def test_a_manager_that_does_not_listen_never_says_that_it_sleeps():
-    side = Side(listen=False)
-    side.looked().claim()
-    side.looked()
+    play = Play(listen=False)
+    play.claim()
+    play.looked()
 
-    assert side.turn() is None
-
-
-def test_a_new_identity_says_again_that_it_sleeps(side):
-    side.asleep().claimer.renew()
-    side.identity = uuid4()
-    assert side.claim()["manager"] == side.identity
-    side.looked()
-
-    assert side.turn() == "set_sleeping"
-    assert side.line.call.keywords["manager"] == side.identity
+    assert play.turn() is None
+    assert play.claimer.is_idle
 
 
-def test_that_it_sleeps_is_said_again_when_it_could_not_be_said(side):
-    side.looked().claim()
-    side.looked()
-    assert side.turn() == "set_sleeping"
-    side.line.answer(AWAY)
-    assert side.turn() is None
-    side.claim(later=1)
-    side.looked()
+def test_a_new_identity_says_again_that_it_sleeps(play):
+    play.falls_asleep().claimer.renew()
+    play.claiming_id = uuid4()
+    play.claim()
+    play.looked()
 
-    assert side.turn() == "set_sleeping"
-    assert side.line.call.keywords["sleeping"] is True
+    assert play.publishes()
 
 
-def _refuse_a_claim(side: Side) -> None:
-    side.turn(later=10)
-    side.line.answer(AWAY)
+def test_while_it_must_not_claim_it_does_not_say_that_it_sleeps(play):
+    play.claim()
+    play.looked().claiming_id = None
+
+    assert play.turn() is None
 
 
-def test_a_refused_claim_is_told_and_put_in_doubt_and_an_outage_is_told_once(side, heard):
-    side.looked()
-    _refuse_a_claim(side)
-    _refuse_a_claim(side)
+def test_that_it_sleeps_is_said_again_when_it_could_not_be_said(play):
+    play.claim()
+    play.looked().refuse()
+    play.claim(later=1)
+    play.looked()
 
-    assert side.doubts == 2
-    assert len(heard.of(ClaimErrored)) == 2
-    [failed] = heard.of(ClaimFailed)
-    assert failed.error.type == "django.db.utils.OperationalError"
-    assert not side.claimer.reachable
+    assert play.publishes()
 
 
-def test_claims_that_wait_for_another_answer_are_told_as_failing_and_end_with_the_next_claim(side, heard):
-    side.looked().claim()
-    side.looked()
-    side.claimer.withheld(AWAY)
-    side.claimer.withheld(AWAY)
+def test_a_refused_claim_leaves_doubt_and_a_pause_and_is_an_outage_until_the_next_answer(
+    play, recorded_events: RecordedEvents
+):
+    play.refuse()
+    assert play.turn() is None
+    assert play.claimer.next_at() == play.outage.over_at
+    play.refuse()
+    assert play.outage.is_on
+    play.claim(later=10)
 
-    [failed] = heard.of(ClaimFailed)
-    assert failed.error.type == "django.db.utils.OperationalError"
-    assert heard.of(ClaimErrored) == []
-    assert not side.claimer.reachable
-    side.claim()  # at once, though it slept: whoever waited for the answer has paused long enough
-    assert [event.failures for event in heard.of(DatabaseRestored)] == [2]
-    assert side.claimer.reachable
-
-
-def test_after_it_was_stopped_no_claim_is_withheld(side, heard):
-    side.claimer.stop()
-    side.claimer.withheld(AWAY)
-
-    assert heard.of(ClaimFailed) == []
-    assert side.claimer.reachable
+    assert play.doubts == 2
+    assert len(recorded_events.of(ClaimErrored)) == 2
+    assert [event.error.message for event in recorded_events.of(ClaimFailed)] == [str(AWAY)]
+    assert [event.failures for event in recorded_events.of(DatabaseRestored)] == [2]
+    assert not play.outage.is_on
 
 
-def test_after_a_refused_claim_it_pauses_longer_each_time(side):
-    side.looked()
-    pauses = []
-    for _ in range(6):
-        _refuse_a_claim(side)
-        assert side.turn() is None
-        pauses.append(side.claimer._outage.over_at - time.monotonic())
+def test_an_outage_ends_with_a_claim_though_nothing_was_due(play):
+    play.claim()
+    play.looked().outage.note(AWAY)
 
-    assert pauses == pytest.approx([0.25, 0.5, 1, 2, 3, 3], abs=0.2)
+    play.claim()
+
+    assert not play.outage.is_on
 
 
-@pytest.mark.parametrize("look_first", [True, False], ids=["a look ahead", "a claim"])
-def test_that_the_database_answers_again_is_told_with_the_number_of_failures(look_first, heard):
-    side = Side()
-    if look_first:
-        side.turn()
-        side.line.answer(AWAY)
-        assert side.turn(later=10) == "claim"
-        side.line.answer(AWAY)
-        side.claimer.expect(0)
-        assert side.turn(later=10) == "look_ahead"
-        side.line.answer(NOTHING)
-    else:
-        side.looked()
-        _refuse_a_claim(side)
-        _refuse_a_claim(side)
-        side.claim(later=10)
+def test_during_an_outage_it_does_not_spin_while_it_must_not_claim(play):
+    play.claiming_id = None
+    play.outage.note(AWAY)
 
-    [restored] = heard.of(DatabaseRestored)
-    assert (restored.queue, restored.failures) == ("default", 2)
-    assert 0 <= restored.seconds < 60
-    assert side.claimer.reachable
+    play.turn()
+
+    assert play.claimer.next_at() == NEVER
 
 
-def test_after_it_was_stopped_it_asks_nothing_but_takes_what_a_claim_under_way_brings(side):
-    side.looked().turn()
-    side.claimer.stop()
-    side.line.answer([task(1)])
+def test_after_it_was_stopped_it_asks_nothing_but_takes_what_a_claim_under_way_brings(play):
+    play.turn()
+    play.claimer.stop()
+    assert not play.claimer.is_idle
+    play.thread.answer([task_row(1)])
 
-    assert side.claimer.is_stopped
-    assert side.claimed == [[task(1)]]
-    assert side.turn() is None
-    assert side.claimer.next_at() == float("inf")
+    assert play.taken == [[task_row(1)]]
+    assert play.turn() is None
+    assert play.claimer.is_idle
 
 
-class Ageing:
-    """A connection that notes that it was looked after."""
+class AgeingConnection:
+    """A connection without a server, which notes that it was checked."""
 
-    def __init__(self) -> None:
-        self.looked_after = 0
+    checks = 0
 
     def close_if_unusable_or_obsolete(self) -> None:
-        self.looked_after += 1
+        self.checks += 1
+
+    def cursor(self) -> None:
+        raise AWAY
 
 
-def test_every_so_many_claims_the_connection_is_looked_after_first(monkeypatch):
-    monkeypatch.setattr(sql_claiming, "claim", lambda connection, **_: [connection])
-    side, connection = Side(checks_before_cleanup=2), Ageing()
-    side.looked()
-    looked_after = []
+def test_every_so_many_claims_the_connection_is_checked_first():
+    play, connection, checks = Play(checks_before_cleanup=2), AgeingConnection(), []
     for _ in range(4):
-        side.turn()
-        assert side.line.call(connection) == [connection]
-        looked_after.append(connection.looked_after)
-        side.line.answer([task(1), task(2)])
+        play.turn()
+        with pytest.raises(OperationalError):
+            play.thread.call(connection)
+        checks.append(connection.checks)
+        play.thread.answer([task_row(1), task_row(2)])
 
-    assert looked_after == [0, 1, 1, 2]
+    assert checks == [0, 1, 1, 2]
 
 
-def test_a_claim_is_told_with_its_contexts_and_at_most_a_hundred_ids(side, heard):
-    rows = [task(number, context='{"a":"b"}' if number == 3 else None) for number in range(150)]
+def test_a_claim_is_emitted_with_its_contexts_and_at_most_a_hundred_ids(
+    play, recorded_events: RecordedEvents
+):
+    rows = [task_row(number, context='{"a":"b"}' if number == 3 else None) for number in range(150)]
     before = time.time()
-    side.looked().claim(*rows, room=200)
 
-    [claimed] = heard.of(TasksClaimed)
+    play.claim(*rows)
+
+    [claimed] = recorded_events.of(TasksClaimed)
     assert (claimed.queue, claimed.number, claimed.contexts) == ("default", 150, ('{"a":"b"}',))
     assert claimed.task_ids == tuple(range(100))
-    assert before <= side.claimer.last_claim_at <= time.time()
+    assert before <= play.claimer.last_claim_at <= time.time()
 
 
-def test_a_claim_is_not_described_where_nobody_wants_it(side, monkeypatch):
-    monkeypatch.setattr(bus, "wanted", lambda kind: False)
-    monkeypatch.setattr(bus, "emit", lambda *_: pytest.fail("told"))
-    side.looked().claim(task(1))
+@pytest.mark.usefixtures("no_subscribers")
+def test_tasks_are_taken_in_where_nobody_wants_the_event(play):
+    play.claim(task_row(1))
 
-    assert side.claimed == [[task(1)]]
-
-
-def _hungry(side: Side) -> None:
-    side.looked()
-
-
-def _asking(side: Side) -> None:
-    side.asleep().claimer.expect(0)
-    side.turn()
-
-
-def _expecting(side: Side) -> None:
-    side.asleep().claimer.expect(0)
-
-
-@pytest.mark.parametrize("busy", [_hungry, _asking, _expecting])
-def test_it_is_not_idle_while_it_may_still_find_something(busy: Callable[[Side], None], side):
-    busy(side)
-
-    assert not side.claimer.is_idle
-
-
-def test_it_says_since_when_its_last_look_knows(side):
-    before = time.monotonic()
-    side.looked()
-
-    assert before <= side.claimer.looked_from <= time.monotonic()
+    assert play.taken == [[task_row(1)]]

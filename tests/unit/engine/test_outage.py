@@ -1,57 +1,52 @@
-"""An outage: told once, tried again ever more slowly, and over when the database answers."""
+"""An outage: emitted once, tried again ever more slowly, and over when the database answers."""
 
 import time
 
-from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, Outage
+import pytest
 
-
-def test_only_the_first_failure_in_a_row_is_news():
-    outage = Outage()
-    assert not outage.is_on
-
-    assert outage.fail(ConnectionError("away"))
-    assert not outage.fail(ConnectionError("still away"))
-
-    assert outage.is_on
-    assert (outage.error.type, outage.error.message) == ("ConnectionError", "still away")
-
-
-def test_a_failure_that_is_only_noted_needs_no_pause():
-    outage = Outage()
-
-    assert outage.note(ConnectionError("away"))
-    assert not outage.note(ConnectionError("still away"))
-    assert outage.is_on
-    assert outage.over_at == 0.0
-    assert not outage.fail(ConnectionError("still away"))
-
-    assert outage.over_at >= time.monotonic() + PAUSE_SECONDS
-    assert outage.end()[0] == 3
+from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS, ClaimOutage, Outage
+from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored
+from tests.support.events import RecordedEvents
 
 
 def test_pauses_double_up_to_three_seconds():
-    outage = Outage()
+    outage = Outage("default")
     for number in range(2000):
+        pause = min(PAUSE_SECONDS * 2 ** min(number, 10), PAUSE_AT_MOST_SECONDS)
         before = time.monotonic()
-        outage.fail(ConnectionError())
 
-        pause = (
-            min(PAUSE_SECONDS * 2**number, PAUSE_AT_MOST_SECONDS) if number < 10 else PAUSE_AT_MOST_SECONDS
-        )
+        assert outage.fail(ConnectionError()) == (number == 0)
         assert before + pause <= outage.over_at <= time.monotonic() + pause
 
 
-def test_an_outage_ends_with_its_figures_and_the_next_begins_anew():
-    outage = Outage()
-    outage.fail(ConnectionError())
-    outage.fail(ConnectionError())
-    before = time.monotonic()
+def test_a_failure_that_is_only_noted_needs_no_pause():
+    outage = Outage("default")
 
-    failures, seconds = outage.end()
+    assert outage.note(ConnectionError("away"))
+    assert not outage.note(ConnectionError("still away"))
 
-    assert failures == 2
-    assert seconds >= 0.0
+    assert outage.is_on
+    assert outage.over_at == 0.0
+
+
+@pytest.mark.parametrize("kind", [Outage, ClaimOutage])
+def test_an_outage_ends_with_its_figures_and_the_next_is_another(
+    kind: type[Outage], recorded_events: RecordedEvents
+):
+    outage = kind("mail")
+    outage.end()
+    assert not outage.is_on
+    outage.fail(ConnectionError("away"))
+    outage.fail(ConnectionError("still away"))
+    assert (outage.error.type, outage.error.message) == ("ConnectionError", "still away")
+
+    outage.end()
+
     assert not outage.is_on
     assert outage.over_at == 0.0
-    assert outage.fail(ConnectionError())
-    assert before + PAUSE_SECONDS <= outage.over_at <= time.monotonic() + PAUSE_SECONDS
+    [restored] = recorded_events.of(DatabaseRestored)
+    assert (restored.queue, restored.failures) == ("mail", 2)
+    assert 0.0 <= restored.seconds < 60
+    assert outage.fail(ConnectionError("again"))
+    messages = [event.error.message for event in recorded_events.of(ClaimFailed)]
+    assert messages == (["away", "again"] if kind is ClaimOutage else [])

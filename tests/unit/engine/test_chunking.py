@@ -1,0 +1,224 @@
+"""Chunks for tiny tasks, one at a time for long ones, and no worker idles meanwhile."""
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from django_partisan.engine.manager.buffer import Buffer
+from django_partisan.engine.manager.chunking import (
+    CHUNK_AT_MOST,
+    CLAIMS_REMEMBERED,
+    LEAST_TASK_SECONDS,
+    REFILL_BELOW_SECONDS,
+    TARGET_SECONDS,
+    ClaimTimes,
+    Pace,
+    chunks,
+    to_recall,
+)
+from django_partisan.engine.manager.worker_process import State, WorkerProcess
+from django_partisan.engine.presence import PresenceFile, WorkerPage
+from django_partisan.engine.worker.report import EVERY_SECONDS
+from django_partisan.sql.claiming import PROCESSOR, TaskRow
+from tests.support.engine import FakeWorker
+from tests.support.rows import task_row
+
+TINY, SHORT, LONG, UNKNOWN = "Tiny", "Short", "Long", "Unknown"
+
+
+def test_a_worker_reports_before_it_is_refilled_and_is_refilled_before_it_runs_out():
+    assert EVERY_SECONDS < REFILL_BELOW_SECONDS < TARGET_SECONDS
+
+
+@pytest.fixture
+def pace() -> Pace:
+    known = Pace()
+    known.learn(TINY, 1000, 0.010)
+    known.learn(SHORT, 8, 2 * TARGET_SECONDS)
+    known.learn(LONG, 1, 3.0)
+    return known
+
+
+@pytest.fixture
+def workers(worker_in: Callable[..., FakeWorker]) -> list[WorkerProcess]:
+    """Four workers that are ready and hold nothing."""
+    made: list[WorkerProcess] = [worker_in(slot).seen for slot in range(4)]
+    for worker in made:
+        worker.become_ready()
+    return made
+
+
+def filled(*rows: TaskRow) -> Buffer:
+    buffer = Buffer()
+    buffer.add(list(rows))
+    return buffer
+
+
+def tasks(processor: str, number: int) -> list[TaskRow]:
+    return [task_row(task_id, processor) for task_id in range(1, number + 1)]
+
+
+def at_random(chance: random.Random, workers: list[WorkerProcess]) -> None:
+    """Bring workers into any state in which they can be."""
+    for worker in workers:
+        worker.state = chance.choice([State.READY, State.READY, State.READY, State.STARTING])
+        worker.is_recalling = chance.random() < 0.1
+        worker.tasks_left = chance.choice([None, None, 0, 1, 3, 50])
+        held = chance.choice([0, 0, 1, 5])
+        worker.held = {-task_id: task_row(-task_id, TINY) for task_id in range(1, held + 1)}
+        worker.expected_seconds = chance.choice([0.0, 0.001, 0.004, 0.008, 2.0]) if held else 0.0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_chunks_keep_their_promises_whatever_the_workers_do(
+    seed: int, pace: Pace, workers: list[WorkerProcess]
+):
+    chance = random.Random(seed)
+    for _ in range(25):
+        at_random(chance, workers)
+        number = chance.choice([0, 2, 9, 60])
+        rows = [task_row(n, chance.choice([TINY, SHORT, LONG, UNKNOWN])) for n in range(number)]
+        buffer = filled(*rows)
+        left_before = {worker.slot: worker.tasks_left for worker in workers}
+        idle = {worker.slot for worker in workers if worker.takes_tasks and not worker.held}
+
+        taken = chunks(workers, buffer, pace)
+
+        assert [one for _, chunk in taken for one in chunk] + buffer.rows() == rows
+        for worker, chunk in taken:
+            left = left_before[worker.slot]
+            assert worker.takes_tasks
+            assert left is None or len(chunk) <= left
+            is_long = any(pace.of(one[PROCESSOR]) >= TARGET_SECONDS for one in chunk)
+            assert not is_long or (len(chunk) == 1 and not worker.held)
+        fed = {worker.slot for worker, _ in taken}
+        assert len(buffer) == 0 or idle <= fed
+        assert len(fed & idle) >= min(len(idle), len(rows))
+
+
+@pytest.mark.parametrize(("number", "shares"), [(10, [3, 3, 2, 2]), (3, [1, 1, 1])])
+def test_a_small_buffer_is_shared_among_the_idle(number, shares, pace: Pace, workers: list[WorkerProcess]):
+    taken = chunks(workers, filled(*tasks(TINY, number)), pace)
+
+    assert [len(chunk) for _, chunk in taken] == shares
+
+
+def test_a_worker_gets_the_expected_work_of_a_few_milliseconds(pace: Pace, workers: list[WorkerProcess]):
+    [(worker, chunk)] = chunks(workers[:1], filled(*tasks(SHORT, 50)), pace)
+
+    assert len(chunk) == 4
+    assert worker.expected_seconds == pytest.approx(TARGET_SECONDS)
+
+
+def test_no_chunk_is_larger_than_allowed(workers: list[WorkerProcess]):
+    pace = Pace()
+    pace.learn(TINY, 1, 0.0)
+
+    [(_, chunk)] = chunks(workers[:1], filled(*tasks(TINY, 5000)), pace)
+
+    assert len(chunk) == CHUNK_AT_MOST
+
+
+def test_tiny_tasks_of_two_processors_share_a_chunk(pace: Pace, workers: list[WorkerProcess]):
+    rows = [task_row(1, TINY), task_row(2, SHORT), task_row(3, TINY)]
+
+    [(_, chunk)] = chunks(workers[:1], filled(*rows), pace)
+
+    assert chunk == rows
+
+
+def test_a_long_task_goes_alone_and_behind_nothing(pace: Pace, workers: list[WorkerProcess]):
+    rows = [task_row(1, TINY), task_row(2, LONG), task_row(3, LONG)]
+
+    taken = chunks(workers[:2], filled(*rows), pace)
+
+    assert [chunk for _, chunk in taken] == [[rows[0]], [rows[1]]]
+
+
+@pytest.mark.parametrize("processor", [LONG, UNKNOWN])
+def test_no_long_task_goes_to_a_worker_that_holds_one_that_took_longer_than_expected(
+    processor: str, pace: Pace, workers: list[WorkerProcess]
+):
+    busy = workers[0]
+    busy.hold([task_row(99, TINY)])
+
+    assert busy.expected_seconds == 0.0
+    assert chunks([busy], filled(task_row(1, processor)), pace) == []
+
+
+def test_a_worker_with_enough_to_do_gets_nothing(pace: Pace, workers: list[WorkerProcess]):
+    workers[0].hold([task_row(99, TINY)])
+    workers[0].expected_seconds = REFILL_BELOW_SECONDS
+
+    assert chunks(workers[:1], filled(task_row(1, TINY)), pace) == []
+
+
+def test_the_least_loaded_is_served_first_and_an_idle_one_before_all(
+    pace: Pace, workers: list[WorkerProcess]
+):
+    for worker, expected in zip(workers, (0.002, 0.001, 0.0), strict=False):
+        worker.hold([task_row(99, TINY)])
+        worker.expected_seconds = expected
+
+    [(first, _)] = chunks(workers[:2], filled(task_row(1, TINY)), pace)
+    [(second, _)] = chunks(workers, filled(task_row(1, TINY)), pace)
+
+    assert (first, second) == (workers[1], workers[3])
+
+
+def test_no_worker_gets_more_than_it_may_run_before_it_is_recycled(pace: Pace, workers: list[WorkerProcess]):
+    workers[0].tasks_left = 2
+
+    [(_, chunk)] = chunks(workers[:1], filled(*tasks(TINY, 50)), pace)
+
+    assert len(chunk) == 2
+
+
+def test_pace_follows_recent_runs_and_expects_no_task_to_cost_nothing():
+    pace = Pace()
+    expected = [pace.of(TINY)]
+
+    for runs, seconds in ((1, 1.0), (1, 0.5), (100, 20.0), (1000, 0.0)):
+        pace.learn(TINY, runs, seconds)
+        expected.append(pace.of(TINY))
+
+    assert expected == pytest.approx([TARGET_SECONDS, 1.0, 0.9, 0.2, LEAST_TASK_SECONDS])
+
+
+def test_the_times_of_the_latest_claims_are_known_by_token():
+    times, before = ClaimTimes(), time.monotonic()
+    rows = [task_row(1, token=token) for token in range(CLAIMS_REMEMBERED + 2)]
+    times.note([])
+    for row in rows[:-1]:
+        times.note([row, row])
+
+    known = times.of(rows)
+
+    assert known.keys() == set(range(1, CLAIMS_REMEMBERED + 1))
+    assert before <= known[1] <= known[CLAIMS_REMEMBERED] <= time.monotonic()
+
+
+@pytest.mark.parametrize("since_activity", [1.0, -5.0], ids=["runs for long", "has just reported"])
+def test_a_worker_is_stuck_when_the_first_of_several_takes_longer_than_patience(
+    since_activity: float, presence: PresenceFile, workers: list[WorkerProcess]
+):
+    worker = workers[0]
+    worker.hold([task_row(1), task_row(2)])
+    WorkerPage(presence.fd, 0).begin(1, since=worker.active_at + since_activity)
+    stale_at = worker.active_at + max(since_activity, 0.0) + 2.0
+
+    assert to_recall([worker], presence, stale_at - 1.5, patience=2.0) == ([], stale_at)
+    assert to_recall([worker], presence, stale_at, patience=2.0) == ([worker], float("inf"))
+
+
+@pytest.mark.parametrize("held", [0, 1, 2])
+def test_nothing_is_recalled_twice_or_from_a_worker_that_has_one_task(
+    held: int, presence: PresenceFile, workers: list[WorkerProcess]
+):
+    worker = workers[0]
+    worker.hold([task_row(task_id) for task_id in range(held)])
+    worker.is_recalling = held == 2
+
+    assert to_recall([worker], presence, worker.active_at + 99.0, patience=1.0) == ([], float("inf"))

@@ -1,0 +1,229 @@
+"""A task of ours is in one place at a time, and none is lost, whoever dies."""
+
+import uuid
+
+import pytest
+
+from django_partisan.engine.protocol import Returned
+from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
+from django_partisan.sql.leasing import Orphan
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
+from django_partisan.telemetry.events import TaskClaimLost, TaskFailed, TaskRescued
+from tests.support.engine import IntakeHarness, report
+from tests.support.events import RecordedEvents
+from tests.support.rows import task_row
+
+MAX_CRASHES = 3
+
+
+def rescues(recorded: RecordedEvents) -> list[tuple[int, str, str | None]]:
+    return [(event.task.id, event.reason, event.previous_manager) for event in recorded.of(TaskRescued)]
+
+
+def test_outcomes_go_to_the_settler_and_the_tasks_leave_their_worker(
+    desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    worker = desk.gives(0, *[task_row(task_id) for task_id in range(1, 6)])
+    postponed = RowChange(2, 1, STATUS_NEW, 5.0, postpones=1)
+
+    worker.says(
+        report([1, 99], changes=[tuple(postponed)], claims_lost=[3], settled=[4], telemetry=[("recorded", 7)])
+    )
+    desk.turn()
+
+    batch = desk.outcomes.written()
+    assert (batch.completed, batch.changes) == ([task_row(1)], [(task_row(2), postponed)])
+    assert desk.pool.held() == [task_row(5)]
+    assert sorted(desk.intake.known_ids(desk.pool.held())) == [1, 2, 5]
+    assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [3]
+    assert recorded_events.absorbed == [(0, 7)]
+
+
+def test_how_long_tasks_take_is_learned_from_reports(desk: IntakeHarness):
+    worker = desk.gives(0, task_row(1))
+    worker.seen.expected_seconds = 0.1
+    expected = desk.intake.pace.of("Letter")
+
+    worker.says(report([], measured={"Letter": (2, 0.002)}))
+    desk.turn()
+
+    assert desk.intake.pace.of("Letter") == 0.001
+    assert worker.seen.expected_seconds == pytest.approx(0.1 - 2 * expected)
+
+
+def test_while_draining_what_comes_in_is_released(desk: IntakeHarness):
+    worker = desk.gives(0, task_row(1), task_row(2))
+    desk.drain.ask()
+
+    desk.intake.on_claimed([task_row(3)])
+    desk.intake.on_rescued([Orphan(None, task_row(4))])
+    worker.says(Returned([2]))
+    desk.turn()
+
+    assert desk.outcomes.written().released == [task_row(3), task_row(4), task_row(2)]
+    assert desk.buffered() == []
+
+
+def test_a_task_whose_worker_died_runs_next_and_counts_a_crash_and_the_rest_waits_in_its_place(
+    desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    begun = task_row(7, attempts=1, crashes=MAX_CRASHES - 1)
+    desk.intake.on_claimed([task_row(1, priority=-5)])
+    worker = desk.gives(0, begun, task_row(8), task_row(3, priority=-9))
+    desk.begins(worker, 7)
+
+    worker.exits(-11)
+    desk.turn()
+
+    first = desk.intake.buffer.first()
+    assert first is not None
+    assert (first[ATTEMPTS], first[CRASHES]) == (2, MAX_CRASHES)
+    assert desk.buffered() == [7, 3, 1, 8]
+    assert desk.outcomes.written().changes == [(begun, RowChange(7, 1, STATUS_IN_PROCESS, crashes=1))]
+    assert rescues(recorded_events) == [(7, REASON_WORKER_LOST, None)]
+
+
+def test_what_a_dead_worker_had_not_started_counts_nothing(
+    desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    desk.intake.on_exited(None, [task_row(8)])
+
+    assert desk.buffered() == [8]
+    assert len(desk.outcomes.written()) == 0
+    assert rescues(recorded_events) == []
+
+
+def test_what_a_dead_manager_held_runs_before_all_else(desk: IntakeHarness, recorded_events: RecordedEvents):
+    dead = uuid.uuid4()
+    desk.intake.on_claimed([task_row(1, priority=-5)])
+
+    desk.intake.on_rescued([Orphan(dead, task_row(7, crashes=MAX_CRASHES)), Orphan(None, task_row(6))])
+
+    assert desk.buffered() == [7, 6, 1]
+    assert len(desk.outcomes.written()) == 0
+    assert rescues(recorded_events) == [(7, REASON_MANAGER_LOST, str(dead)), (6, REASON_MANAGER_LOST, None)]
+
+
+@pytest.mark.parametrize("of", ["worker", "manager"])
+def test_a_task_that_killed_too_many_fails(of: str, desk: IntakeHarness, recorded_events: RecordedEvents):
+    if of == "worker":
+        desk.intake.on_exited(task_row(7, crashes=MAX_CRASHES), [])
+    else:  # which counted its crash when it took the task over
+        desk.intake.on_rescued([Orphan(None, task_row(7, crashes=MAX_CRASHES + 1))])
+
+    [(_, change)] = desk.outcomes.written().changes
+    assert (change.status, change.reason) == (STATUS_ERROR, REASON_WORKER_LOST)
+    assert (change.attempts, change.crashes) == ((1, 1) if of == "worker" else (0, 0))
+    assert change.error_message == "Letter: its worker died 4 times while it ran."
+    [failed] = recorded_events.of(TaskFailed)
+    assert (failed.run.id, failed.reason) == (7, REASON_WORKER_LOST)
+    assert (desk.buffered(), rescues(recorded_events)) == ([], [])
+
+
+def test_while_draining_what_a_dead_worker_ran_is_requeued_with_its_crash_and_the_rest_released(
+    desk: IntakeHarness,
+):
+    desk.drain.ask()
+
+    desk.intake.on_exited(task_row(7), [task_row(8)])
+
+    batch = desk.outcomes.written()
+    assert batch.changes == [(task_row(7), RowChange(7, 1, STATUS_NEW, crashes=1))]
+    assert batch.released == [task_row(8)]
+    assert desk.buffered() == []
+
+
+@pytest.mark.parametrize("begun", [task_row(7), None])
+def test_a_stop_by_force_releases_all_and_counts_nothing(
+    begun: TaskRow | None, desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    desk.drain.ask()
+    desk.drain.ask()
+
+    desk.intake.on_exited(begun, [task_row(8)])
+
+    batch = desk.outcomes.written()
+    assert batch.changes == []
+    assert [one[ID] for one in batch.released] == ([7, 8] if begun else [8])
+    assert rescues(recorded_events) == ([(7, REASON_STOPPED, None)] if begun else [])
+
+
+@pytest.fixture
+def expired(desk: IntakeHarness) -> IntakeHarness:
+    """A manager that lost its lease: worker 0 runs task 1, which others took over; task 2 stayed ours."""
+    desk.gives(0, task_row(1))
+    desk.gives(1, task_row(2))
+    desk.intake.on_claimed([task_row(3)])
+    assert desk.intake.keep_only({2}, desk.pool.workers) == 3
+    return desk
+
+
+def test_after_a_lost_lease_what_others_took_over_is_dropped_and_recalled(expired: IntakeHarness):
+    assert expired.buffered() == []
+    assert [worker.rung() for worker in expired.workers] == [True, False]
+
+
+def test_a_task_whose_revoked_run_goes_on_here_waits_for_its_end(expired: IntakeHarness):
+    again = task_row(1, token=2)
+    expired.intake.on_claimed([again, task_row(4)])
+    assert expired.buffered() == [4]
+    assert sorted(expired.intake.known_ids(expired.pool.held())) == [1, 2, 4]
+
+    expired.workers[0].says(report([1]))
+    expired.turn()
+
+    assert expired.intake.buffer.rows() == [again, task_row(4)]
+    assert expired.outcomes.written().completed == [task_row(1)]
+
+
+def test_tasks_that_waited_for_revoked_runs_run_by_priority(desk: IntakeHarness):
+    worker = desk.gives(0, task_row(1), task_row(2), task_row(3))
+    desk.intake.keep_only(set(), desk.pool.workers)
+    desk.intake.on_claimed([task_row(n, priority=p) for n, p in ((3, 1), (2, 2), (1, 3), (4, 4))])
+
+    worker.says(report([1, 2, 3]))
+    desk.turn()
+
+    assert desk.buffered() == [3, 2, 1, 4]
+
+
+def test_a_rescued_task_whose_revoked_run_goes_on_here_waits_too(expired: IntakeHarness):
+    expired.intake.on_rescued([Orphan(None, task_row(1, token=2)), Orphan(None, task_row(5))])
+    assert expired.buffered() == [5]
+
+    expired.workers[0].says(Returned([1]))
+    expired.turn()
+
+    assert expired.buffered() == [5, 1]
+
+
+def test_a_revoked_run_whose_worker_dies_is_no_crash(expired: IntakeHarness, recorded_events: RecordedEvents):
+    expired.intake.on_claimed([task_row(1, token=2)])
+    expired.begins(expired.workers[0], 1)
+
+    expired.workers[0].exits(-9)
+    expired.turn()
+
+    assert expired.intake.buffer.rows() == [task_row(1, token=2)]
+    assert rescues(recorded_events) == []
+    assert expired.outcomes.settler.ids() == []
+
+
+def test_a_task_that_came_back_after_its_revoked_run_ended_runs_at_once(expired: IntakeHarness):
+    expired.workers[0].says(report([1]))
+    expired.turn()
+
+    expired.intake.on_claimed([task_row(1, token=2)])
+
+    assert expired.buffered() == [1]
+
+
+def test_while_draining_what_waited_for_a_revoked_run_is_released(expired: IntakeHarness):
+    expired.intake.on_claimed([task_row(1, token=2)])
+    expired.drain.ask()
+
+    expired.workers[0].says(report([1]))
+    expired.turn()
+
+    assert expired.outcomes.written().released == [task_row(1, token=2)]

@@ -1,0 +1,89 @@
+"""Calls from any thread run in the loop's own, in order, and none is lost."""
+
+import select
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from django_partisan.engine.manager.loop_calls import LoopCalls
+
+PIPE_IS_FULL_AFTER = 66_000
+
+
+@pytest.fixture
+def calls() -> Iterator[LoopCalls]:
+    made = LoopCalls()
+    yield made
+    made.close()
+
+
+def wakes_the_loop(calls: LoopCalls) -> bool:
+    return bool(select.select([calls.fd], [], [], 0)[0])
+
+
+def test_calls_from_another_thread_run_in_the_loops_in_the_order_in_which_they_came(calls: LoopCalls):
+    ran: list[tuple[int, threading.Thread]] = []
+    assert not wakes_the_loop(calls)
+
+    def deliver() -> None:
+        for number in range(3):
+            calls.deliver(lambda number=number: ran.append((number, threading.current_thread())))  # type: ignore[misc]
+
+    thread = threading.Thread(target=deliver)
+    thread.start()
+    thread.join()
+    assert wakes_the_loop(calls)
+    assert ran == []
+    calls.run_delivered()
+
+    assert ran == [(number, threading.current_thread()) for number in range(3)]
+    assert not wakes_the_loop(calls)
+
+
+def test_a_call_that_delivers_another_waits_for_the_next_turn(calls: LoopCalls):
+    ran: list[str] = []
+    calls.deliver(lambda: calls.deliver(lambda: ran.append("second")))
+
+    calls.run_delivered()
+    assert ran == []
+    assert wakes_the_loop(calls)
+    calls.run_delivered()
+
+    assert ran == ["second"]
+
+
+def test_no_call_is_lost_when_the_pipe_is_full(calls: LoopCalls):
+    ran: list[None] = []
+    for _ in range(PIPE_IS_FULL_AFTER):
+        calls.deliver(lambda: ran.append(None))
+
+    calls.run_delivered()
+
+    assert len(ran) == PIPE_IS_FULL_AFTER
+    assert wakes_the_loop(calls)
+
+
+def test_nothing_to_run_is_no_error(calls: LoopCalls):
+    calls.run_delivered()
+
+    assert not wakes_the_loop(calls)
+
+
+def test_a_signal_handler_may_deliver(calls: LoopCalls):
+    ran: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: calls.deliver(lambda: ran.append(number)))
+    signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+    calls.run_delivered()
+
+    assert ran == [signal.SIGUSR1]
+
+
+def test_after_the_end_a_delivery_is_no_error():
+    calls = LoopCalls()
+    calls.close()
+
+    calls.deliver(lambda: pytest.fail("nobody runs it"))

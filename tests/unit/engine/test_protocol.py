@@ -1,0 +1,56 @@
+"""Every message between manager and worker comes out as it went in; what is none raises."""
+
+import marshal
+from typing import Any, get_args
+
+import pytest
+
+from django_partisan.engine import protocol
+from django_partisan.engine.protocol import (
+    Flushed,
+    Message,
+    ProtocolError,
+    Ready,
+    Retiring,
+    Returned,
+    RunTasks,
+    Stop,
+    decode,
+    encode,
+)
+from tests.support.engine import report
+from tests.support.rows import task_row
+
+MESSAGES: list[Message] = [
+    RunTasks([task_row(1), task_row(2, context="{}")], {7: 1.5}),
+    Stop(),
+    Ready(protocol.VERSION, ["mind the gap"]),
+    report([1, 2], changes=[(3, 4, "new")], measured={"Letter": (2, 0.5)}, telemetry=[("logs", None)]),
+    Returned([5, 6]),
+    Retiring(),
+    Flushed([("metrics", {"a": 1})], 4096),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_crosses_as_plain_values_and_keeps_its_kind(message: Message):
+    came = decode(marshal.loads(marshal.dumps(encode(message))))
+
+    assert came == message
+    assert type(came) is type(message)
+
+
+def test_every_message_is_tested():
+    kinds = {kind for way in get_args(Message) for kind in (get_args(way) or [way])}
+
+    assert {type(message) for message in MESSAGES} == kinds
+
+
+@pytest.mark.parametrize(
+    "values",
+    [7, None, (), (99,), ("Stop",), (0,), (1, "too many"), (-1, [], 4096)],
+    ids=lambda values: repr(values),
+)
+def test_what_is_no_message_raises(values: Any):
+    with pytest.raises(ProtocolError, match="no known kind"):
+        decode(values)

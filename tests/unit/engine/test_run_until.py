@@ -1,0 +1,82 @@
+"""A manager that runs until nothing is left ends by itself, and not while a task may still turn up."""
+
+import time
+
+import pytest
+
+from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.outage import ClaimOutage
+from django_partisan.engine.manager.promoter import Promoter
+from django_partisan.engine.manager.run_until import RunUntil, Until
+from django_partisan.sql.claiming import Ahead
+from tests.support.engine import FakeDatabaseThread, config_of
+
+
+class Other(Component):
+    """A component that is idle when the test says so."""
+
+    is_idle = True
+
+
+class Play:
+    """A real promoter and drain, and one other component that finds tasks and one that holds them."""
+
+    def __init__(self, until: Until = Until.IDLE) -> None:
+        self.thread = FakeDatabaseThread()
+        self.promoter = Promoter(config_of(), self.thread, ClaimOutage("default"))
+        self.drain = Drain(None, begun=lambda: None)
+        self.finder, self.holder = Other(), Other()
+        finders = [self.promoter, self.finder]
+        self.run_until = RunUntil(until, self.drain, self.promoter, finders, [self.holder])
+
+    def turn(self, look: Ahead | None = None) -> bool:
+        """Answer the look under way, and turn; return whether the manager is to end."""
+        if look is not None:
+            self.thread.answer(look)
+        now = time.monotonic()
+        self.promoter.turn(now)
+        self.run_until.turn(now)
+        return self.drain.is_on
+
+
+NOTHING_WAITS = Ahead(0, False, None)
+
+
+def test_it_ends_once_a_look_found_nothing_and_all_are_idle():
+    play = Play()
+    play.finder.is_idle = False
+    assert not play.turn()
+    assert not play.turn(NOTHING_WAITS)
+    play.finder.is_idle = True
+
+    assert play.turn()
+    assert play.turn()
+    assert not play.drain.is_forced
+
+
+def test_a_look_that_began_before_the_last_task_ended_does_not_count():
+    play = Play()
+    play.turn()
+    play.holder.is_idle = False
+    play.turn()
+    play.holder.is_idle = True
+
+    assert not play.turn(NOTHING_WAITS)
+    assert not play.turn()
+    assert play.turn(NOTHING_WAITS)
+
+
+@pytest.mark.parametrize(("until", "ends"), [(Until.IDLE, True), (Until.EMPTY, False)])
+def test_a_task_that_is_scheduled_holds_up_the_end_only_until_empty(until: Until, ends: bool):
+    play = Play(until)
+    play.turn()
+
+    assert play.turn(Ahead(0, False, 3600.0)) == ends
+
+
+def test_a_task_that_is_due_holds_up_the_end():
+    play = Play()
+    play.turn()
+
+    assert not play.turn(Ahead(0, True, None))
