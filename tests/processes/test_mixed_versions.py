@@ -49,7 +49,7 @@ def enqueue(bench: Bench, tree: Path) -> None:
 
 def start(bench: Bench, tree: Path) -> ManagerProcess:
     manager = bench.start(tree=tree, MAX_QUEUE_SIZE=10, MIN_QUEUE_SIZE=5, SLEEP_DELAY_SECONDS=0.5)
-    manager.wait_for("worker.ready", 2)
+    manager.wait_for("worker.ready", 2, seconds=40)
     return manager
 
 
