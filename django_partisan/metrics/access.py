@@ -36,7 +36,7 @@ class Token:
         scheme, _, given = authorization.partition(" ")
         try:
             token = self._read()
-        except OSError:  # without its file nobody is allowed
+        except OSError:  # without its file no token is right
             return False
         right = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token)
         return right and bool(token) and scheme.lower() == "bearer"

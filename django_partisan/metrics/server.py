@@ -191,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def finish(self) -> None:
-        """Wait until the client closes: what it sent and nobody read would cut off the answer."""
+        """Wait until the client closes: unread data would cut off the answer."""
         super().finish()
         if not isinstance(self.request, ssl.SSLSocket):
             self.request.settimeout(CLOSE_SECONDS)

@@ -406,12 +406,20 @@ def test_gzip_is_used_where_it_is_accepted(start: Start, encoding: str) -> None:
     assert b"# HELP partisan_workers " in gzip.decompress(answer.body)
 
 
-@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=x.y"])
-def test_the_text_of_prometheus_is_the_default(start: Start, accept: str) -> None:
-    answer = start().ask("/metrics", Accept=accept)
+def test_the_text_of_prometheus_is_the_default(start: Start) -> None:
+    answer = start().ask("/metrics")
 
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert "Content-Encoding" not in answer.headers
+
+
+def test_a_version_that_is_no_number_is_answered_and_is_no_error(start: Start) -> None:
+    served = start()
+
+    text = served.text(Accept="application/openmetrics-text; version=x.y")
+
+    assert 'partisan_telemetry_errors_total{signal="metrics"} 0.0' in text
+    assert served.value("partisan_telemetry_errors_total", signal="metrics") == 0
 
 
 @pytest.mark.parametrize("target", ["/nothing", "/metrics/", "/..", "/%6Detrics", "*", "x", "/live/x"])

@@ -1,5 +1,6 @@
 """An HTTP server in which no client can block another: over real sockets."""
 
+import contextlib
 import errno
 import http.client
 import os
@@ -299,7 +300,8 @@ def test_with_tls_garbage_is_closed_and_is_no_error(
     port = start(tls=access.tls_context(*certificates.server, None))
     with connect(port) as client:
         client.sendall(sent)
-        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the server was faster
+            client.shutdown(socket.SHUT_WR)
 
         assert b"HTTP" not in read_all(client)
     assert errors == []
