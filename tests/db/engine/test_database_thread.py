@@ -47,8 +47,10 @@ class Play:
         return pid
 
     def listen(self) -> None:
-        # Something else than a notification brings an empty set.
-        self.thread.listen(lambda queues: queues == set() or self.notified.append(queues))
+        def note(queues: set[str] | None) -> None:
+            self.notified += [queues] if queues != set() else []  # the server sent something else
+
+        self.thread.listen(note)
         self.session()
 
     def is_notified(self, queue: str) -> bool:
