@@ -23,6 +23,7 @@ from tests.support.rows import claimed, insert, register_manager, statuses_of
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("temporary_folder")]
 
 AWAY = OperationalError("the server closed the connection")
+BEGUN = 10**12
 HERE = socket.gethostname()
 
 
@@ -75,17 +76,17 @@ def play() -> Play:
 
 @pytest.fixture
 def dead() -> uuid.UUID:
-    """Name a presence file whose manager died while its worker ran the task with id 7."""
+    """Name a presence file whose manager died while its worker ran the task ``BEGUN``."""
     name = uuid.uuid4()
     file = PresenceFile(name, 2)
-    WorkerPage(file.fd, 1).begin(7, 1.0)
+    WorkerPage(file.fd, 1).begin(BEGUN, 1.0)
     stored = file.path.read_bytes()
     file.remove()
     file.path.write_bytes(stored)
     return name
 
 
-def test_the_first_heartbeat_registers_the_manager_once_and_the_lease_is_held(play):
+def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_its_lease(play):
     assert not play.lease.is_held
     play.beat()
     play.beat()
@@ -94,12 +95,6 @@ def test_the_first_heartbeat_registers_the_manager_once_and_the_lease_is_held(pl
     assert (stored.pk, stored.host, stored.lease_seconds) == (play.lease.id, HERE, 30)
     assert play.lease.is_held
     assert play.lease.is_idle
-    assert play.orphans == []
-
-
-def test_a_heartbeat_is_sent_at_every_third_of_the_lease_and_only_one_at_a_time(play):
-    play.beat()
-
     assert play.turn() is None
     assert 9 < play.seconds_to_next() <= 10
     assert play.turn(later=10) == "_beat"
@@ -110,7 +105,7 @@ def test_a_heartbeat_is_sent_at_every_third_of_the_lease_and_only_one_at_a_time(
 
 def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):
     gone = register_manager(lock_name=dead, host=HERE)
-    Task.objects.filter(pk=insert().pk).update(id=7)
+    Task.objects.filter(pk=insert().pk).update(id=BEGUN)
     [begun] = claim(connection, "default", gone, 1)
     [waiting] = claimed(1, gone)
 
@@ -118,9 +113,9 @@ def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_c
 
     assert [orphan.previous_manager for orphan in play.orphans] == [gone, gone]
     found = {row[ID]: row for _, row in play.orphans}
-    assert (found[7][ATTEMPTS], found[7][CRASHES]) == (1, 1)
+    assert (found[BEGUN][ATTEMPTS], found[BEGUN][CRASHES]) == (1, 1)
     assert (found[waiting[ID]][ATTEMPTS], found[waiting[ID]][CRASHES]) == (0, 0)
-    assert found[7][TOKEN] != begun[TOKEN]
+    assert found[BEGUN][TOKEN] != begun[TOKEN]
     assert list(ManagerLease.objects.values_list("pk", flat=True)) == [play.lease.id]
     assert is_gone(dead) is False, "its file is removed"
 
@@ -156,24 +151,19 @@ def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_l
     assert play.rescued() == [task[ID]]
 
 
-def test_a_manager_elsewhere_is_dead_when_its_lease_has_expired_and_not_before(play):
-    living, expired = register_manager(), register_manager(lease_seconds=-1)
-    claimed(1, living)
-    [task] = claimed(1, expired)
+def test_a_manager_elsewhere_is_dead_without_a_row_or_when_its_lease_has_expired_and_not_before(play):
+    managers = living, expired, deleted = [register_manager(lease_seconds=n) for n in (30, -1, 30)]
+    for manager in managers:
+        claimed(1, manager)
+    ManagerLease.objects.filter(pk=deleted).delete()
 
     play.beat()
 
-    assert [(orphan.previous_manager, orphan.row[ID]) for orphan in play.orphans] == [(expired, task[ID])]
+    assert [orphan.previous_manager for orphan in play.orphans] == [expired, deleted]
     assert set(ManagerLease.objects.values_list("pk", flat=True)) == {living, play.lease.id}
-
-
-def test_tasks_of_a_manager_without_a_row_are_rescued(play):
-    rows = claimed(2)
-    ManagerLease.objects.all().delete()
-
+    ManagerLease.objects.filter(pk=living).delete()
     play.beat()
-
-    assert play.rescued() == [row[ID] for row in rows]
+    assert play.orphans[2].previous_manager == living
 
 
 def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):

@@ -34,16 +34,6 @@ from tests.support.waiting import PATIENCE_SECONDS
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
 
 
-class Letter(BaseTaskProcessor):
-    def run(self) -> None:
-        pass
-
-
-class Bill(BaseTaskProcessor):
-    def run(self) -> None:
-        raise ValueError("unpaid")
-
-
 class Twice(BaseTaskProcessor):
     def run(self) -> None:
         if not self.task.postpones:
@@ -76,13 +66,10 @@ class Faulty(Component):
 @pytest.fixture
 def gate() -> Iterator[Gate]:
     made = Gate()
-
-    class Wait(BaseTaskProcessor):
-        def run(self) -> None:
-            made.wait()
-
-    for processor in (Letter, Bill, Twice, Wait):
-        registry.register(processor)
+    runs = {"Letter": lambda self: None, "Bill": lambda self: 1 / 0, "Wait": lambda self: made.wait()}
+    for name, run in runs.items():
+        registry.register(type(name, (BaseTaskProcessor,), {"run": run}))
+    registry.register(Twice)
     yield made
     made.open.set()
 

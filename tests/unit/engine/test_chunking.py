@@ -129,25 +129,6 @@ def test_tiny_tasks_of_two_processors_share_a_chunk(pace: Pace, workers: list[Wo
     assert chunk == rows
 
 
-def test_a_long_task_goes_alone_and_behind_nothing(pace: Pace, workers: list[WorkerProcess]):
-    rows = [task_row(1, TINY), task_row(2, LONG), task_row(3, LONG)]
-
-    taken = chunks(workers[:2], filled(*rows), pace)
-
-    assert [chunk for _, chunk in taken] == [[rows[0]], [rows[1]]]
-
-
-@pytest.mark.parametrize("processor", [LONG, UNKNOWN])
-def test_no_long_task_goes_to_a_worker_that_holds_one_that_took_longer_than_expected(
-    processor: str, pace: Pace, workers: list[WorkerProcess]
-):
-    busy = workers[0]
-    busy.hold([task_row(99, TINY)])
-
-    assert busy.expected_seconds == 0.0
-    assert chunks([busy], filled(task_row(1, processor)), pace) == []
-
-
 def test_a_worker_with_enough_to_do_gets_nothing(pace: Pace, workers: list[WorkerProcess]):
     workers[0].hold([task_row(99, TINY)])
     workers[0].expected_seconds = REFILL_BELOW_SECONDS
@@ -166,14 +147,6 @@ def test_the_least_loaded_is_served_first_and_an_idle_one_before_all(
     [(second, _)] = chunks(workers, filled(task_row(1, TINY)), pace)
 
     assert (first, second) == (workers[1], workers[3])
-
-
-def test_no_worker_gets_more_than_it_may_run_before_it_is_recycled(pace: Pace, workers: list[WorkerProcess]):
-    workers[0].tasks_left = 2
-
-    [(_, chunk)] = chunks(workers[:1], filled(*tasks(TINY, 50)), pace)
-
-    assert len(chunk) == 2
 
 
 def test_pace_follows_recent_runs_and_expects_no_task_to_cost_nothing():

@@ -18,6 +18,8 @@ from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
 AWAY = OperationalError("the server closed the connection")
+FULL = (task_row(7, priority=3), task_row(9, priority=4))
+"""As many tasks as there is room for."""
 NOTHING_DUE = Ahead(0, False, None)
 LOCKED_BY_OTHERS = Ahead(0, True, None)
 
@@ -118,33 +120,23 @@ def test_while_a_call_is_under_way_nothing_else_is_asked(play):
     assert not play.claimer.is_idle
 
 
-def test_after_a_full_claim_the_next_starts_behind_its_last_row(play):
-    play.claim(task_row(7, priority=3), task_row(9, priority=4))
+@pytest.mark.parametrize(
+    ("then", "later", "behind"),
+    [
+        (lambda play: None, 0.0, (4, 9)),
+        (lambda play: play.claim(task_row(11)), 0.0, None),
+        (lambda play: play.claimer.notified(), 0.0, None),
+        (lambda play: None, FROM_START_SECONDS / 2, (4, 9)),
+        (lambda play: None, FROM_START_SECONDS + 0.5, None),
+    ],
+    ids=["at once", "a short claim", "a notification", "half a second", "more than a second"],
+)
+def test_a_claim_starts_behind_the_last_row_of_a_full_one_and_from_the_start_after(then, later, behind, play):
+    play.claim(*FULL)
 
-    assert play.claim(task_row(11), task_row(12))["behind"] == (4, 9)
+    then(play)
 
-
-def test_a_short_claim_behind_the_last_row_is_followed_by_one_from_the_start(play):
-    play.claim(task_row(7), task_row(9))
-    play.claim(task_row(11))
-
-    assert play.claim()["behind"] is None
-
-
-def test_in_a_backlog_it_claims_from_the_start_at_least_once_a_second(play):
-    play.claim(task_row(7), task_row(9))
-
-    soon = play.claim(task_row(11), task_row(12), later=FROM_START_SECONDS / 2)
-    late = play.claim(task_row(1), task_row(2), later=FROM_START_SECONDS + 0.5)
-
-    assert (soon["behind"], late["behind"]) == ((10, 9), None)
-
-
-def test_a_notification_has_it_claim_from_the_start(play):
-    play.claim(task_row(7), task_row(9))
-    play.claimer.notified()
-
-    assert play.claim()["behind"] is None
+    assert play.claim(later=later)["behind"] == behind
 
 
 def test_only_a_look_that_began_after_the_claim_lets_it_rest(play):

@@ -84,16 +84,6 @@ def test_a_task_whose_worker_died_runs_next_and_counts_a_crash_and_the_rest_wait
     assert rescues(recorded_events) == [(7, REASON_WORKER_LOST, None)]
 
 
-def test_what_a_dead_worker_had_not_started_counts_nothing(
-    desk: IntakeHarness, recorded_events: RecordedEvents
-):
-    desk.intake.on_exited(None, [task_row(8)])
-
-    assert desk.buffered() == [8]
-    assert len(desk.outcomes.written()) == 0
-    assert rescues(recorded_events) == []
-
-
 def test_what_a_dead_manager_held_runs_before_all_else(desk: IntakeHarness, recorded_events: RecordedEvents):
     dead = uuid.uuid4()
     desk.intake.on_claimed([task_row(1, priority=-5)])
@@ -156,12 +146,9 @@ def expired(desk: IntakeHarness) -> IntakeHarness:
     desk.gives(1, task_row(2))
     desk.intake.on_claimed([task_row(3)])
     assert desk.intake.keep_only({2}, desk.pool.workers) == 3
+    assert desk.buffered() == []
+    assert [worker.rung() for worker in desk.workers] == [True, False]
     return desk
-
-
-def test_after_a_lost_lease_what_others_took_over_is_dropped_and_recalled(expired: IntakeHarness):
-    assert expired.buffered() == []
-    assert [worker.rung() for worker in expired.workers] == [True, False]
 
 
 def test_a_task_whose_revoked_run_goes_on_here_waits_for_its_end(expired: IntakeHarness):
@@ -194,8 +181,9 @@ def test_a_rescued_task_whose_revoked_run_goes_on_here_waits_too(expired: Intake
 
     expired.workers[0].says(Returned([1]))
     expired.turn()
+    expired.intake.on_claimed([task_row(1, token=3)])
 
-    assert expired.buffered() == [5, 1]
+    assert expired.buffered() == [5, 1, 1], "nothing waits for a run that has ended"
 
 
 def test_a_revoked_run_whose_worker_dies_is_no_crash(expired: IntakeHarness, recorded_events: RecordedEvents):
@@ -208,15 +196,6 @@ def test_a_revoked_run_whose_worker_dies_is_no_crash(expired: IntakeHarness, rec
     assert expired.intake.buffer.rows() == [task_row(1, token=2)]
     assert rescues(recorded_events) == []
     assert expired.outcomes.settler.ids() == []
-
-
-def test_a_task_that_came_back_after_its_revoked_run_ended_runs_at_once(expired: IntakeHarness):
-    expired.workers[0].says(report([1]))
-    expired.turn()
-
-    expired.intake.on_claimed([task_row(1, token=2)])
-
-    assert expired.buffered() == [1]
 
 
 def test_while_draining_what_waited_for_a_revoked_run_is_released(expired: IntakeHarness):

@@ -49,14 +49,6 @@ def play() -> Play:
     return Play()
 
 
-def test_without_doubt_claims_are_allowed_while_the_lease_is_held(play):
-    assert play.turn() is None
-    assert play.reconciliation.claiming_id == play.id
-    play.id = None
-
-    assert play.reconciliation.claiming_id is None
-
-
 def test_in_doubt_nothing_is_claimed_until_it_is_known_which_other_tasks_are_ours(play):
     play.reconciliation.doubt()
     assert play.turn() == "unheard"
@@ -66,23 +58,28 @@ def test_in_doubt_nothing_is_claimed_until_it_is_known_which_other_tasks_are_our
     assert not play.reconciliation.is_idle
     play.thread.answer([task_row(3)])
 
+    assert play.turn() is None
     assert play.found == [[task_row(3)]]
-    assert play.reconciliation.claiming_id == play.id
+    assert play.reconciliation.claiming_id == play.id is not None
     assert play.reconciliation.is_idle
 
 
-@pytest.mark.parametrize("reason", ["a claim is under way", "the lease is not held", "stopped"])
-def test_in_doubt_it_asks_nothing_while_an_answer_could_not_be_used(reason, play):
+@pytest.mark.parametrize(
+    "prevent",
+    [
+        lambda play: setattr(play, "is_claiming", True),
+        lambda play: setattr(play, "id", None),
+        lambda play: play.reconciliation.stop(),
+    ],
+    ids=["a claim is under way", "the lease is not held", "stopped"],
+)
+def test_in_doubt_it_asks_nothing_while_an_answer_could_not_be_used(prevent, play):
     play.reconciliation.doubt()
-    play.is_claiming = reason == "a claim is under way"
-    if reason == "the lease is not held":
-        play.id = None
-    if reason == "stopped":
-        play.reconciliation.stop()
+
+    prevent(play)
 
     assert play.turn() is None
     assert play.reconciliation.next_at() == NEVER
-    assert play.reconciliation.is_idle == (reason == "stopped")
 
 
 def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_second(play):
@@ -97,20 +94,16 @@ def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_se
     assert play.reconciliation.next_at() == NEVER
 
 
-def test_the_first_heartbeat_that_is_not_answered_is_no_outage_and_the_second_is(play):
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_first_heartbeat_that_is_not_answered_is_no_outage_and_the_second_is_unless_it_was_stopped(
+    is_stopped, play
+):
+    if is_stopped:
+        play.reconciliation.stop()
     play.reconciliation.on_heartbeat_failed(AWAY)
     assert not play.outage.is_on
     assert play.reconciliation.claiming_id is None
 
     play.reconciliation.on_heartbeat_failed(AWAY)
 
-    assert play.outage.is_on
-
-
-def test_after_it_was_stopped_no_heartbeat_is_an_outage(play):
-    play.reconciliation.stop()
-
-    play.reconciliation.on_heartbeat_failed(AWAY)
-    play.reconciliation.on_heartbeat_failed(AWAY)
-
-    assert not play.outage.is_on
+    assert play.outage.is_on == (not is_stopped)

@@ -104,41 +104,31 @@ def test_two_outcomes_of_one_task_are_written_one_after_the_other_and_its_comple
     assert play.write() == Batch([task_row(1)], [(task_row(1), crash)], [task_row(2)])
 
 
-def test_a_failed_write_is_tried_again_as_it_was_and_says_that_a_part_may_be_written(play):
+def test_a_failed_write_is_tried_again_as_it_was_until_the_outage_is_over(
+    play, recorded_events: RecordedEvents
+):
     play.settler.complete([task_row(1)])
     assert not play.write(AWAY).again
     play.settler.complete([task_row(2)])
-
     assert play.turn() is None
     assert 0 < play.settler.next_at() - time.monotonic() <= 0.25
     assert play.write(AWAY, later=1) == Batch([task_row(1)], [], [], again=True)
+    assert not play.settler.is_reachable
     assert play.turn(later=10) == Batch([task_row(1)], [], [], again=True)
     assert play.settler.next_at() == NEVER
     play.thread.answer(ALL_WRITTEN)
+
     assert play.write() == Batch([task_row(2)], [], [])
-
-
-def test_an_outage_is_emitted_once_and_its_end_with_the_number_of_failures(
-    play, recorded_events: RecordedEvents
-):
-    play.settler.complete([task_row(1), task_row(2)])
-    play.write(AWAY)
-    play.write(AWAY, later=10)
-    assert not play.settler.is_reachable
-    play.write(later=10)
-
     assert play.settler.is_reachable
     assert len(recorded_events.of(SettleErrored)) == 2
     [failed] = recorded_events.of(SettleFailed)
-    assert (failed.number, failed.error.message) == (2, str(AWAY))
+    assert (failed.number, failed.error.message) == (1, str(AWAY))
     assert [event.failures for event in recorded_events.of(DatabaseRestored)] == [2]
-    assert play.settler.next_at() == NEVER
 
 
 def test_that_tasks_wait_again_is_said_once_it_is_written_with_the_shortest_delay(play):
-    for number, delay in ((1, 30.0), (2, 10.0)):
-        play.settler.settle(task_row(number), change_of(task_row(number), delay=delay))
-    play.settler.settle(task_row(3), change_of(task_row(3), STATUS_ERROR))
+    for status, delay in ((STATUS_NEW, 30.0), (STATUS_NEW, 10.0), (STATUS_ERROR, 0.0)):
+        play.settler.settle(task_row(1), change_of(task_row(play.settler.unsettled), status, delay=delay))
     play.turn()
     assert play.requeued == []
 
@@ -169,22 +159,17 @@ def test_a_batch_is_written_where_nobody_wants_the_event(play):
     assert play.settler.last_finished_at is not None
 
 
-def test_released_tasks_are_counted_and_emitted_and_are_no_outcome(play, recorded_events: RecordedEvents):
-    play.settler.release([task_row(1), task_row(2)], "stopped")
-    play.write((Written([], []), [2]))
-
-    assert play.settler.released == 1
-    assert recorded_events.of(TasksReleased) == [TasksReleased("default", 1, "stopped")]
-    assert play.settler.last_finished_at is None
-
-
-def test_lost_claims_and_refused_outcomes_are_emitted_for_their_task(play, recorded_events: RecordedEvents):
+def test_lost_claims_and_refused_outcomes_and_releases_are_emitted(play, recorded_events: RecordedEvents):
     refusal = ErrorInfo("Unsettleable", "no", "")
+    play.settler.release([task_row(4), task_row(5)], "stopped")
+    play.write((Written([], []), [5]))
+    assert play.settler.last_finished_at is None, "a release is no outcome"
     play.settler.complete([task_row(1), task_row(2)])
     play.settler.settle(task_row(3), change_of(task_row(3)))
     play.write((Written([1], [(3, refusal)]), []))
 
+    assert recorded_events.of(TasksReleased) == [TasksReleased("default", 1, "stopped")]
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [1]
     [failed] = recorded_events.of(TaskFailed)
     assert (failed.run.id, failed.seconds, failed.reason, failed.error) == (3, None, "unsettleable", refusal)
-    assert play.settler.failed == 1
+    assert (play.settler.failed, play.settler.released) == (1, 1)

@@ -25,6 +25,7 @@ def worker(worker_in: MakeWorker) -> FakeWorker:
 @pytest.fixture
 def seen(worker: FakeWorker) -> WorkerProcess:
     worker.seen.become_ready()
+    worker.seen.hold([task_row(1), task_row(2), task_row(3)])
     return worker.seen
 
 
@@ -59,7 +60,6 @@ def test_a_ready_worker_takes_no_tasks_when_it_could_not_have_or_run_them(worker
 
 
 def test_a_worker_lets_go_only_of_tasks_that_it_held(seen: WorkerProcess):
-    seen.hold([task_row(1), task_row(2), task_row(3)])
     seen.expected_seconds = 2.0
 
     assert seen.let_go([2, 9, 1]) == [task_row(2), task_row(1)]
@@ -72,7 +72,6 @@ def test_a_worker_lets_go_only_of_tasks_that_it_held(seen: WorkerProcess):
 
 
 def test_work_done_is_no_longer_expected(seen: WorkerProcess):
-    seen.hold([task_row(1)])
     seen.expected_seconds = 3.0
     seen.active_at = 0.0
 
@@ -137,12 +136,6 @@ def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_
     os.close(other)
 
 
-def test_killing_a_worker_that_has_just_ended_is_no_error(seen: WorkerProcess):
-    seen.kill()
-
-    assert seen.exit_reason(-9, pool_is_stopped=True) == REASON_STOPPED
-
-
 def test_a_worker_whose_process_cannot_be_watched_is_noticed_by_its_sentinel(
     worker: FakeWorker, worker_in: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ):
@@ -154,29 +147,27 @@ def test_a_worker_whose_process_cannot_be_watched_is_noticed_by_its_sentinel(
     assert on_macos.seen.exit_fd == on_macos.process.sentinel
 
 
-@pytest.mark.parametrize("was_asked", [True, False])
-@pytest.mark.parametrize("retires", [True, False])
-def test_the_reason_of_an_exit_follows_from_state_and_code(
-    was_asked: bool, retires: bool, seen: WorkerProcess
+@pytest.mark.parametrize(
+    ("steps", "reasons"),
+    [
+        ([], [REASON_ERROR, REASON_ERROR, REASON_SIGNAL, REASON_SIGNAL]),
+        (["kill"], [REASON_ERROR, REASON_ERROR, REASON_SIGNAL, REASON_SIGNAL]),
+        (["retire"], [REASON_RECYCLED] * 4),
+        (["begin_to_stop"], [REASON_STOPPED, REASON_ERROR, REASON_SIGNAL, REASON_SIGNAL]),
+        # It ended well, though the fork server that knew its exit code is lost.
+        (["begin_to_stop", "retire"], [REASON_STOPPED, REASON_ERROR, REASON_SIGNAL, REASON_STOPPED]),
+        (["begin_to_stop", "kill"], [REASON_STOPPED] * 4),
+    ],
+)
+def test_the_reason_of_an_exit_follows_from_what_came_before_and_the_code(
+    steps: list[str], reasons: list[str], seen: WorkerProcess
 ):
-    if was_asked:
-        assert seen.begin_to_stop()
-    if retires:
-        seen.retire()
+    for step in steps:
+        getattr(seen, step)()
 
-    reasons = [seen.exit_reason(code, pool_is_stopped=was_asked) for code in (0, 1, -9, None)]
-
-    assert (
-        reasons
-        == {
-            (False, False): [REASON_ERROR, REASON_ERROR, REASON_SIGNAL, REASON_SIGNAL],
-            (False, True): [REASON_RECYCLED] * 4,
-            (True, False): [REASON_STOPPED, REASON_ERROR, REASON_SIGNAL, REASON_SIGNAL],
-            # It ended well, though the fork server that knew its exit code is lost.
-            (True, True): [REASON_STOPPED, REASON_ERROR, REASON_SIGNAL, REASON_STOPPED],
-        }[was_asked, retires]
-    )
-    assert seen.begin_to_stop() == (not was_asked and not retires)
+    is_stopped = "begin_to_stop" in steps
+    assert [seen.exit_reason(code, is_stopped) for code in (0, 1, -9, None)] == reasons
+    assert seen.begin_to_stop() == (not is_stopped and "retire" not in steps)
 
 
 def test_a_worker_is_shown_as_starting_idle_or_busy(worker: FakeWorker):
