@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from django_partisan.models import Task
+from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
@@ -18,10 +18,6 @@ from tests.support.database import is_asleep
 from tests.support.waiting import let_pass, wait_until
 
 from .managing import Bench
-
-
-def finished() -> int:
-    return Task.objects.filter(status="finished").count()
 
 
 def begun(bench: Bench) -> list[int]:
@@ -115,9 +111,7 @@ def test_without_listen_the_table_is_polled(bench: Bench):
     [line] = bench.wait_for("begun")
 
     assert line["at"] - asked_at < 1.5
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM django_partisan_manager WHERE sleeping")
-        assert cursor.fetchone()[0] == 0
+    assert not ManagerLease.objects.filter(sleeping=True).exists()
 
 
 def test_completed_task_is_deleted_if_so_configured_and_a_failed_one_stays(bench: Bench):
