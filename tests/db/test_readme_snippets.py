@@ -93,7 +93,7 @@ def test_task_is_retried_after_three_six_and_nine_seconds_and_then_fails(project
     ]
 
 
-def test_queues_are_those_of_the_settings_and_a_task_goes_to_the_one_that_its_processor_names(
+def test_queues_are_those_of_the_settings_and_a_task_goes_to_that_of_its_processor(
     project: Project,
 ):
     project.configure(original_readme.QUEUES)

@@ -2,12 +2,13 @@
 
 import signal
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
-from tests.support.rows import number_of
+from tests.processes.observability.lines import checked
+from tests.support.rows import number_of, register_manager
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -43,12 +44,7 @@ def test_two_managers_of_one_queue_and_one_of_another_run_every_task_once(bench:
 
 
 def test_manager_of_one_queue_touches_no_rows_of_another(bench: Bench):
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO django_partisan_manager"
-            " (id, queue_name, host, pid, lock_name, lease_seconds, heartbeat_at) VALUES"
-            " (gen_random_uuid(), 'other', 'gone', 1, gen_random_uuid(), 3, now() - interval '1 hour')"
-        )
+    register_manager("other", lease_seconds=-3600)
     orphan, waiting = enqueue_elsewhere(2)
     Task.objects.filter(pk=orphan).update(status="in_process")
     before = list(Task.objects.values()), list(ManagerLease.objects.values())
@@ -104,7 +100,9 @@ def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_ne
     late.wait_for("task.claim_lost", 2)
 
     assert {event["event.reason"] for event in punctual.told("task.rescued")} == {"manager_lost"}
-    assert {event["partisan.task.id"] for event in late.told("task.claim_lost")} <= {str(pk) for pk in ids}
+    lost = [line for line in checked(late.out()) if line["event.action"] == "task.claim_lost"]
+    assert {line["partisan.task.id"] for line in lost} <= {str(pk) for pk in ids}
+    assert {line["partisan.processor"] for line in lost} == {"Wait"}
     assert number_of("finished", attempts=1, crashes=0) == 4
     leases = ManagerLease.objects.filter(pid=late.pid)
     wait_until(lambda: leases.exists())

@@ -218,7 +218,6 @@ def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Ben
 def test_language_and_time_zone_of_a_task_end_with_it(serving: Bench):
     for _ in range(4):
         outcome_of(processors.Travel())
-        outcome_of(processors.TellPlace())
 
     assert {(line["language"], line["zone"]) for line in serving.journal("place")} == {
         ("en-us", "America/Chicago")
