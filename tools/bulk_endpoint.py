@@ -12,7 +12,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -69,12 +69,6 @@ class BulkEndpoint:
                     connection.shutdown(socket.SHUT_RDWR)
         elif before == "down" != mode:
             self._serve(self.port)
-
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-        """Wait until a condition on this endpoint holds; raises ``TimeoutError``."""
-        with self._changed:
-            if not self._changed.wait_for(condition, timeout):
-                raise TimeoutError(f"{what}: not within {timeout} s; refused: {self.refused[:3]}")
 
     def handle(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """Answer one request with a status and a body."""
