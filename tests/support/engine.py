@@ -10,6 +10,8 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, cast
 
+from django.db import OperationalError
+
 from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
@@ -17,15 +19,21 @@ from django_partisan.engine.manager.database_thread import Call, DatabaseThread,
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.outage import ClaimOutage
 from django_partisan.engine.manager.pool import Pool, PoolOwner
+from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
 from django_partisan.engine.manager.settler import Batch, Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Ready, Report
+from django_partisan.engine.settling import Written
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.sql.claiming import ID, TaskRow
+from django_partisan.sql.claiming import ID, Ahead, TaskRow
 
+AWAY: Final = OperationalError("the server closed the connection")
+ALL_WRITTEN: Final[tuple[Written, list[int]]] = (Written([], []), [])
+NOTHING_DUE: Final = Ahead(0, False, None)
 NO_PID: Final = 2**22 + 1
 """No process has it: the largest that Linux gives is one less."""
 
@@ -224,19 +232,43 @@ class PoolHarness:
 
 
 class SettlerHarness:
-    """A real settler, and the batch that it would write."""
+    """A real settler whose database is the test."""
+
+    def __init__(self) -> None:
+        self.thread = FakeDatabaseThread()
+        self.requeued: list[float] = []
+        self.settler = Settler(config_of(), self.thread, self.requeued.append)
+
+    def written(self, later: float = 0.0) -> Batch:
+        """Turn once, ``later`` seconds from now; return the batch that is being written then."""
+        self.settler.turn(time.monotonic() + later)
+        batch: Batch = self.thread.call.keywords["batch"] if self.thread.calls else Batch([], [], [])
+        return batch
+
+    def write(self, result: Any = ALL_WRITTEN, later: float = 0.0) -> Batch:
+        """Answer the write that is to come next; return its batch."""
+        batch = self.written(later)
+        self.thread.answer(result)
+        return batch
+
+
+class PromoterHarness:
+    """A real promoter whose looks the test answers."""
 
     def __init__(self, **values: Any) -> None:
-        self._thread = FakeDatabaseThread()
-        self.settler = Settler(config_of(**values), self._thread, lambda seconds: None)
+        self.chores = FakeDatabaseThread()
+        self.outage = ClaimOutage("default")
+        self.config = config_of(**{"sleep_delay_seconds": 3600, **values})
+        self.promoter = Promoter(self.config, self.chores, self.outage)
 
-    def written(self) -> Batch:
-        """Return what gathered, as the batch that would be written."""
-        self.settler.turn(time.monotonic())
-        if not self._thread.calls:
-            return Batch([], [], [])
-        batch: Batch = self._thread.call.keywords["batch"]
-        return batch
+    def looked(self, result: Any = NOTHING_DUE, later: float = 0.0) -> None:
+        """Answer the look that is to come next, ``later`` seconds from now."""
+        self.promoter.turn(time.monotonic() + later)
+        assert self.chores.call.keywords == {"queue": "default", "limit": PROMOTE_AT_MOST}
+        self.chores.answer(result)
+
+    def seconds_to_look(self) -> float:
+        return self.promoter.next_at() - time.monotonic()
 
 
 class IntakeHarness(PoolHarness):

@@ -24,7 +24,6 @@ class Dispatcher(Component):
         self._settler = settler
         self._presence = presence
         self._recall_at = NEVER
-        self._is_stopped = False
 
     def room(self) -> int:
         """Return how many tasks may be claimed now.
@@ -50,9 +49,6 @@ class Dispatcher(Component):
 
     def turn(self, now: float) -> None:
         """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""
-        self._recall_at = NEVER
-        if self._is_stopped:
-            return
         for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
             self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
         is_wanted = not self._buffer and any(worker.is_idle for worker in self._pool.workers)
@@ -71,6 +67,5 @@ class Dispatcher(Component):
         return not self._buffer
 
     def stop(self) -> None:
-        """Dispatch no more, and release what the buffer holds."""
-        self._is_stopped = True
+        """Release what the buffer holds; the intake puts nothing more into it."""
         self._settler.release(self._buffer.take_all(), REASON_STOPPED)

@@ -223,8 +223,7 @@ class Pool(Component):
     def _on_retiring(self, worker: WorkerProcess) -> None:
         """Fill the slot as soon as a worker has run its last task, while it still flushes."""
         worker.retire()
-        if worker.is_recycled:
-            self._restarts.at_once(worker.slot)
+        self._restarts.at_once(worker.slot)
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
@@ -262,7 +261,7 @@ class Pool(Component):
             None if begun is None else task_ref(begun, self._queue),
             worker.peak_bytes,
         )
-        if not worker.is_recycled and not self._is_stopped:
+        if not worker.is_recycled:
             self._replace(worker, has_run=page.begun > 0)
         worker.close()
         self._owner.on_exited(begun, rest)

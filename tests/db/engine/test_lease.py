@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError, ProgrammingError, connection
+from django.db import ProgrammingError, connection
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
@@ -16,13 +16,12 @@ from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, claim
 from django_partisan.sql.connection import execute
 from django_partisan.sql.leasing import Orphan
 from django_partisan.telemetry.events import LeaseLost
-from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import claimed, insert, register_manager, statuses_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("temporary_folder")]
 
-AWAY = OperationalError("the server closed the connection")
 BEGUN = 10**12
 HERE = socket.gethostname()
 

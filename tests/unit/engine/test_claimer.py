@@ -9,36 +9,32 @@ from django.db import OperationalError
 
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.outage import ClaimOutage
-from django_partisan.engine.manager.promoter import SOON_SECONDS, Promoter
+from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.sql.claiming import Ahead, TaskRow
 from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, TasksClaimed
-from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.engine import AWAY, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
-AWAY = OperationalError("the server closed the connection")
 FULL = (task_row(7, priority=3), task_row(9, priority=4))
 """As many tasks as there is room for."""
-NOTHING_DUE = Ahead(0, False, None)
 LOCKED_BY_OTHERS = Ahead(0, True, None)
 
 
-class Play:
+class Play(PromoterHarness):
     """A claimer with a real promoter; the test answers both threads, and is reconciliation and dispatcher."""
 
     def __init__(self, **settings: Any) -> None:
-        self.thread, self.chores = FakeDatabaseThread(), FakeDatabaseThread()
+        super().__init__(**settings)
+        self.thread = FakeDatabaseThread()
         self.claiming_id: UUID | None = uuid4()
         self.doubts = 0
         self.has_room_for = 2
         self.taken: list[list[TaskRow]] = []
         self.take = self.taken.append
-        self.outage = ClaimOutage("default")
-        config = config_of(**{"sleep_delay_seconds": 3600, **settings})
-        self.promoter = Promoter(config, self.chores, self.outage)
+        dispatcher = reconciliation = cast(Any, self)
         self.claimer = Claimer(
-            config, self.thread, self.outage, self.promoter, cast(Any, self), cast(Any, self)
+            self.config, self.thread, self.outage, self.promoter, reconciliation, dispatcher
         )
         self.looked()
 
@@ -54,12 +50,6 @@ class Play:
         self.promoter.turn(now)
         self.claimer.turn(now)
         return self.thread.asked
-
-    def looked(self, ahead: Ahead = NOTHING_DUE, later: float = 0.0) -> "Play":
-        """Answer the look that is to come next."""
-        self.promoter.turn(time.monotonic() + later)
-        self.chores.answer(ahead)
-        return self
 
     def claim(self, *rows: TaskRow, later: float = 0.0) -> dict[str, Any]:
         """Answer the claim that is to come next; return what it asked for."""
@@ -85,7 +75,8 @@ class Play:
         self.claim()
         self.looked()
         assert self.publishes()
-        self.looked().looked(later=SOON_SECONDS)
+        self.looked()
+        self.looked(later=SOON_SECONDS)
         return self
 
 
@@ -211,14 +202,16 @@ def test_a_new_identity_says_again_that_it_sleeps(play):
 
 def test_while_it_must_not_claim_it_does_not_say_that_it_sleeps(play):
     play.claim()
-    play.looked().claiming_id = None
+    play.looked()
+    play.claiming_id = None
 
     assert play.turn() is None
 
 
 def test_that_it_sleeps_is_said_again_when_it_could_not_be_said(play):
     play.claim()
-    play.looked().refuse()
+    play.looked()
+    play.refuse()
     play.claim(later=1)
     play.looked()
 
@@ -244,7 +237,8 @@ def test_a_refused_claim_leaves_doubt_and_a_pause_and_is_an_outage_until_the_nex
 
 def test_an_outage_ends_with_a_claim_though_nothing_was_due(play):
     play.claim()
-    play.looked().outage.note(AWAY)
+    play.looked()
+    play.outage.note(AWAY)
 
     play.claim()
 

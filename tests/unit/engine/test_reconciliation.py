@@ -6,16 +6,13 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import OperationalError
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.outage import ClaimOutage
 from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
 from django_partisan.sql.claiming import TaskRow
-from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.rows import task_row
-
-AWAY = OperationalError("the server closed the connection")
 
 
 class Play:

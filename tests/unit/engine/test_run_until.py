@@ -6,11 +6,9 @@ import pytest
 
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.drain import Drain
-from django_partisan.engine.manager.outage import ClaimOutage
-from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.sql.claiming import Ahead
-from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.engine import NOTHING_DUE, PromoterHarness
 
 
 class Other(Component):
@@ -19,12 +17,11 @@ class Other(Component):
     is_idle = True
 
 
-class Play:
+class Play(PromoterHarness):
     """A real promoter and drain, and one other component that finds tasks and one that holds them."""
 
     def __init__(self, until: Until = Until.IDLE) -> None:
-        self.thread = FakeDatabaseThread()
-        self.promoter = Promoter(config_of(), self.thread, ClaimOutage("default"))
+        super().__init__()
         self.drain = Drain(None, begun=lambda: None)
         self.finder, self.holder = Other(), Other()
         finders = [self.promoter, self.finder]
@@ -33,21 +30,18 @@ class Play:
     def turn(self, look: Ahead | None = None) -> bool:
         """Answer the look under way, and turn; return whether the manager is to end."""
         if look is not None:
-            self.thread.answer(look)
+            self.chores.answer(look)
         now = time.monotonic()
         self.promoter.turn(now)
         self.run_until.turn(now)
         return self.drain.is_on
 
 
-NOTHING_WAITS = Ahead(0, False, None)
-
-
 def test_it_ends_once_a_look_found_nothing_and_all_are_idle():
     play = Play()
     play.finder.is_idle = False
     assert not play.turn()
-    assert not play.turn(NOTHING_WAITS)
+    assert not play.turn(NOTHING_DUE)
     play.finder.is_idle = True
 
     assert play.turn()
@@ -62,9 +56,9 @@ def test_a_look_that_began_before_the_last_task_ended_does_not_count():
     play.turn()
     play.holder.is_idle = True
 
-    assert not play.turn(NOTHING_WAITS)
+    assert not play.turn(NOTHING_DUE)
     assert not play.turn()
-    assert play.turn(NOTHING_WAITS)
+    assert play.turn(NOTHING_DUE)
 
 
 @pytest.mark.parametrize(("until", "ends"), [(Until.IDLE, True), (Until.EMPTY, False)])

@@ -4,10 +4,9 @@ import time
 from typing import Any
 
 import pytest
-from django.db import OperationalError
 
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.settler import BATCH_AT_MOST, Batch, Settler
+from django_partisan.engine.manager.settler import BATCH_AT_MOST, Batch
 from django_partisan.engine.settling import Written
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
@@ -21,34 +20,9 @@ from django_partisan.telemetry.events import (
     TaskFailed,
     TasksReleased,
 )
-from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.engine import ALL_WRITTEN, AWAY, SettlerHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
-
-AWAY = OperationalError("the server closed the connection")
-ALL_WRITTEN: tuple[Written, list[int]] = Written([], []), []
-
-
-class Play:
-    """A settler whose database the test is."""
-
-    def __init__(self) -> None:
-        self.thread = FakeDatabaseThread()
-        self.requeued: list[float] = []
-        self.settler = Settler(config_of(), self.thread, self.requeued.append)
-
-    def turn(self, later: float = 0.0) -> Batch | None:
-        """Turn once, ``later`` seconds from now; return the batch that is being written then."""
-        self.settler.turn(time.monotonic() + later)
-        batch: Batch | None = self.thread.call.keywords["batch"] if self.thread.calls else None
-        return batch
-
-    def write(self, result: Any = ALL_WRITTEN, later: float = 0.0) -> Batch:
-        """Answer the write that is to come next; return its batch."""
-        batch = self.turn(later)
-        assert batch is not None
-        self.thread.answer(result)
-        return batch
 
 
 def change_of(row: TaskRow, status: str = STATUS_NEW, **more: Any) -> RowChange:
@@ -56,23 +30,23 @@ def change_of(row: TaskRow, status: str = STATUS_NEW, **more: Any) -> RowChange:
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def play() -> SettlerHarness:
+    return SettlerHarness()
 
 
 def test_an_outcome_is_written_at_once_and_what_gathers_meanwhile_goes_into_the_next_write(play):
-    assert play.turn() is None
+    assert len(play.written()) == 0
     play.settler.complete([task_row(1)])
-    assert play.turn() == Batch([task_row(1)], [], [])
+    assert play.written() == Batch([task_row(1)], [], [])
     play.settler.complete([task_row(2)])
     play.settler.complete([task_row(3)])
     play.settler.release([task_row(4)], "stopped")
     play.settler.settle(task_row(5), change_of(task_row(5)))
-    assert play.turn() == Batch([task_row(1)], [], [])
+    assert play.written() == Batch([task_row(1)], [], [])
     assert play.settler.unsettled == 5
     play.thread.answer(ALL_WRITTEN)
 
-    batch = play.turn()
+    batch = play.written()
 
     assert batch == Batch([task_row(2), task_row(3)], [(task_row(5), change_of(task_row(5)))], [task_row(4)])
     assert sorted(play.settler.ids()) == [2, 3, 4, 5]
@@ -110,11 +84,11 @@ def test_a_failed_write_is_tried_again_as_it_was_until_the_outage_is_over(
     play.settler.complete([task_row(1)])
     assert not play.write(AWAY).again
     play.settler.complete([task_row(2)])
-    assert play.turn() is None
+    assert len(play.written()) == 0
     assert 0 < play.settler.next_at() - time.monotonic() <= 0.25
     assert play.write(AWAY, later=1) == Batch([task_row(1)], [], [], again=True)
     assert not play.settler.is_reachable
-    assert play.turn(later=10) == Batch([task_row(1)], [], [], again=True)
+    assert play.written(later=10) == Batch([task_row(1)], [], [], again=True)
     assert play.settler.next_at() == NEVER
     play.thread.answer(ALL_WRITTEN)
 
@@ -129,7 +103,7 @@ def test_a_failed_write_is_tried_again_as_it_was_until_the_outage_is_over(
 def test_that_tasks_wait_again_is_said_once_it_is_written_with_the_shortest_delay(play):
     for status, delay in ((STATUS_NEW, 30.0), (STATUS_NEW, 10.0), (STATUS_ERROR, 0.0)):
         play.settler.settle(task_row(1), change_of(task_row(play.settler.unsettled), status, delay=delay))
-    play.turn()
+    play.written()
     assert play.requeued == []
 
     play.thread.answer(ALL_WRITTEN)

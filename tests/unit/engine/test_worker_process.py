@@ -124,6 +124,7 @@ def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_
         selector.register(seen.exit_fd, selectors.EVENT_READ)
         seen.has_exited = True
         seen.kill()
+        assert seen.exit_reason(-9, pool_is_stopped=True) == REASON_SIGNAL
         assert selector.select(0) == []
 
         seen.has_exited = False
