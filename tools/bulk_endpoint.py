@@ -12,7 +12,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -41,7 +41,7 @@ class BulkEndpoint:
         self.throttled = 0
         self._components: dict[str, dict[str, Any]] = {}
         self._templates: dict[str, dict[str, Any]] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._serve(port)
 
@@ -70,12 +70,6 @@ class BulkEndpoint:
         elif before == "down" != mode:
             self._serve(self.port)
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-        """Wait until a condition on this endpoint holds; raises ``TimeoutError``."""
-        with self._changed:
-            if not self._changed.wait_for(condition, timeout):
-                raise TimeoutError(f"{what}: not within {timeout} s; refused: {self.refused[:3]}")
-
     def handle(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """Answer one request with a status and a body."""
         if self.mode == "503":
@@ -89,9 +83,8 @@ class BulkEndpoint:
             store[parts[1]] = json.loads(body)
             return 200, {"acknowledged": True}
         if method in ("POST", "PUT") and parts[-1] == "_bulk":
-            with self._changed:
+            with self._lock:
                 items = [self._write(*each) for each in _actions(body, parts[0] if len(parts) > 1 else "")]
-                self._changed.notify_all()
             failed = any(item["create"]["status"] >= 400 for item in items)
             return 200, {"took": 1, "errors": failed, "items": items}
         if method in ("GET", "HEAD"):

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from django_partisan.sql.enqueueing import CHANNEL
 
@@ -24,7 +23,7 @@ def queues_notified(connection: BaseDatabaseWrapper) -> set[str]:
     if raw is None:
         raise OperationalError("the connection is closed")
     try:
-        return _with_psycopg3(raw) if is_psycopg3 else _with_psycopg2(raw)
+        return _with_psycopg3(raw) if hasattr(raw, "pgconn") else _with_psycopg2(raw)
     except Exception as error:  # the drivers' own errors: Django translates only those of cursors
         raise OperationalError(str(error)) from error
 

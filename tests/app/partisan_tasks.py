@@ -225,18 +225,13 @@ class WriteNote(Recorded):
 
 @registry.register
 class Travel(Recorded):
-    """Change the language and the time zone, and leave them so."""
+    """Write down the language and the time zone, change them, and leave them so."""
 
-    def work(self) -> None:
-        translation.activate("de")
-        django_timezone.activate(timezone(timedelta(hours=5), "elsewhere"))
-
-
-@registry.register
-class TellPlace(Recorded):
     def work(self) -> None:
         zone = django_timezone.get_current_timezone_name()
         journal.write("place", language=translation.get_language(), zone=zone)
+        translation.activate("de")
+        django_timezone.activate(timezone(timedelta(hours=5), "elsewhere"))
 
 
 @registry.register

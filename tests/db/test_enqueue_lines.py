@@ -10,7 +10,6 @@ from django.db import DataError, transaction
 from django_partisan import logs
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.telemetry import bus
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,16 +19,11 @@ class SendLetter(BaseTaskProcessor):
 
 
 @pytest.fixture(autouse=True)
-def logged(caplog) -> Iterator[None]:
-    before = bus.subscribers()
+def logged(no_subscribers: None, caplog) -> Iterator[None]:
     logs.install()
-    structlog.contextvars.clear_contextvars()
-    with caplog.at_level(logging.INFO, "django_partisan"):
+    with structlog.contextvars.bound_contextvars(), caplog.at_level(logging.INFO, "django_partisan"):
+        structlog.contextvars.clear_contextvars()
         yield
-    structlog.contextvars.clear_contextvars()
-    for subscriber in bus.subscribers():
-        if subscriber not in before:
-            bus.unsubscribe(subscriber)
 
 
 def actions(caplog) -> list[str]:

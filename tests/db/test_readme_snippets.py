@@ -93,7 +93,9 @@ def test_task_is_retried_after_three_six_and_nine_seconds_and_then_fails(project
     ]
 
 
-def test_task_goes_to_the_queue_that_its_processor_names(project: Project):
+def test_queues_are_those_of_the_settings_and_a_task_goes_to_that_of_its_processor(
+    project: Project,
+):
     project.configure(original_readme.QUEUES)
     project.run(original_readme.IN_ANOTHER_QUEUE)
 
@@ -101,11 +103,6 @@ def test_task_goes_to_the_queue_that_its_processor_names(project: Project):
 
     assert drain("default") == []
     assert [ran.outcome for ran in drain("another_queue")] == ["completed"]
-
-
-def test_queues_are_those_of_the_settings(project: Project):
-    project.configure(original_readme.QUEUES)
-
     assert queues.queue_names() == ["default", "another_queue"]
     assert list(queues.problems()) == []
 

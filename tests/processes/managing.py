@@ -75,10 +75,7 @@ class ManagerProcess:
         self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS
     ) -> list[dict[str, Any]]:
         """Return the log events of one action as soon as there are ``count``."""
-        try:
-            wait_until(lambda: len(self.told(action)) >= count, seconds, f"{count} x {action}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self}") from None
+        wait_until(lambda: len(self.told(action)) >= count, seconds, lambda: f"{count} x {action}\n{self}")
         return self.told(action)
 
     def __str__(self) -> str:
@@ -200,11 +197,12 @@ class Bench:
         self, what: str, count: int = 1, seconds: float = PATIENCE_SECONDS, **more: Any
     ) -> list[dict[str, Any]]:
         """Return the lines of one kind as soon as there are ``count``."""
-        try:
-            wait_until(lambda: len(self.journal(what, **more)) >= count, seconds, f"{count} x {what} {more}")
-        except AssertionError as error:
+
+        def awaited() -> str:
             said = "\n".join(map(str, self.managers))
-            raise AssertionError(f"{error}; the journal has {self.journal()}\n{said}") from None
+            return f"{count} x {what} {more}; the journal has {self.journal()}\n{said}"
+
+        wait_until(lambda: len(self.journal(what, **more)) >= count, seconds, awaited)
         return self.journal(what, **more)
 
     def open(self, gate: str) -> None:

@@ -7,27 +7,20 @@ from functools import partial
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.rows import number_of
 from tests.support.waiting import wait_until
 
 from .managing import Bench
 
 
-def finished() -> int:
-    return Task.objects.filter(status="finished").count()
-
-
-def in_process() -> int:
-    return Task.objects.filter(status="in_process").count()
-
-
-def are_finished(ids: list[int]) -> bool:
-    return Task.objects.filter(pk__in=ids, status="finished").count() == len(ids)
+def all_finished(ids: list[int]) -> bool:
+    return number_of("finished", pk__in=ids) == len(ids)
 
 
 def learn(bench: Bench, *processors_: processors.Recorded) -> None:
     """Let the manager learn that the tasks of a processor take no time."""
     bulk_delay(processors_)
-    wait_until(lambda: finished() == len(processors_))
+    wait_until(lambda: number_of("finished") == len(processors_))
     Task.objects.all().delete()
 
 
@@ -42,10 +35,10 @@ def test_max_queue_size_bounds_what_is_claimed_and_not_begun(bench: Bench):
     bulk_delay(processors.Wait(f"gate{index}") for index in range(20))
     bench.wait_for("begun", 2)
 
-    wait_until(lambda: in_process() == 5)
+    wait_until(lambda: number_of("in_process") == 5)
     for number, held in enumerate([7, 6, 5, 7, 6, 5, 7]):  # three more when only two have not begun
         bench.open(f"gate{number}")
-        wait_until(lambda: (finished(), in_process()) == (number + 1, held))  # noqa: B023
+        wait_until(lambda: (number_of("finished"), number_of("in_process")) == (number + 1, held))  # noqa: B023
 
 
 def test_idle_worker_is_fed_whatever_the_sizes_are(bench: Bench):
@@ -66,7 +59,7 @@ def test_tasks_that_wait_behind_a_long_one_go_to_an_idle_worker(bench: Bench):
     first = bench.journal("begun")[0]["at"]
     assert max(line["at"] for line in bench.journal("ended")) - first < 0.5
     bench.open("gate")
-    wait_until(lambda: finished() == len(ids))
+    wait_until(lambda: number_of("finished") == len(ids))
     assert len(bench.journal("begun")) == 21
 
 
@@ -78,10 +71,10 @@ def test_what_a_stopped_worker_holds_waits_for_it_and_nothing_else_does(bench: B
     os.kill(stuck, signal.SIGSTOP)
 
     ids = bulk_delay(processors.Pass(index) for index in range(50))
-    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished").count() >= 40, 5)
+    wait_until(lambda: number_of("finished", pk__in=ids) >= 40, 5)
     os.kill(stuck, signal.SIGCONT)
     bench.open("gate")
-    wait_until(lambda: finished() == 51, 5)
+    wait_until(lambda: number_of("finished") == 51, 5)
 
     assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
     assert manager.told("worker.exited") == []
@@ -93,7 +86,7 @@ def test_long_call_in_c_stalls_no_other_worker(bench: Bench):
     bench.wait_for("begun")
 
     ids = bulk_delay(processors.Pass(index) for index in range(50))
-    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished").count() == 50, 1.5)
+    wait_until(lambda: number_of("finished", pk__in=ids) == 50, 1.5)
 
     assert Task.objects.get(pk=held.pk).status == "in_process"
 
@@ -105,9 +98,9 @@ def test_tasks_recalled_from_a_worker_do_not_count_towards_its_recycling(bench: 
     for gate in ("first", "second", "third"):
         behind = [processors.WaitBriefly("open", gate, number) for number in range(100)]
         ids = bulk_delay([processors.WaitBriefly(gate), *behind])
-        wait_until(partial(are_finished, ids[1:]), 10)
+        wait_until(partial(all_finished, ids[1:]), 10)
         bench.open(gate)
-        wait_until(partial(are_finished, ids), 10)
+        wait_until(partial(all_finished, ids), 10)
     seen = len(bench.journal("begun"))
 
     bulk_delay(processors.Wait("last", number) for number in range(2))
@@ -117,7 +110,7 @@ def test_tasks_recalled_from_a_worker_do_not_count_towards_its_recycling(bench: 
 def test_worker_is_recycled_after_its_number_of_tasks(bench: Bench):
     manager = bench.ready(TASKS_PER_WORKER_INSTANCE=5)
     bulk_delay(processors.Pass(index) for index in range(40))
-    wait_until(lambda: finished() == 40)
+    wait_until(lambda: number_of("finished") == 40)
 
     runs: dict[int, int] = {}
     for line in bench.journal("begun"):

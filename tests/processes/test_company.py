@@ -2,18 +2,16 @@
 
 import signal
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.processes.observability.lines import checked
+from tests.support.rows import number_of, register_manager
 from tests.support.waiting import wait_until
 
 from .managing import Bench
-
-
-def finished() -> int:
-    return Task.objects.filter(status="finished").count()
 
 
 def enqueue_elsewhere(count: int) -> list[int]:
@@ -32,7 +30,7 @@ def test_two_managers_of_one_queue_and_one_of_another_run_every_task_once(bench:
     for start in range(0, 600, 50):
         mine += bulk_delay(processors.Pass(number) for number in range(start, start + 50))
         elsewhere += enqueue_elsewhere(50)
-    wait_until(lambda: finished() == 1200)
+    wait_until(lambda: number_of("finished") == 1200)
 
     begun = bench.journal("begun")
     assert sorted(line["id"] for line in begun) == sorted(mine + elsewhere)
@@ -46,12 +44,7 @@ def test_two_managers_of_one_queue_and_one_of_another_run_every_task_once(bench:
 
 
 def test_manager_of_one_queue_touches_no_rows_of_another(bench: Bench):
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO django_partisan_manager"
-            " (id, queue_name, host, pid, lock_name, lease_seconds, heartbeat_at) VALUES"
-            " (gen_random_uuid(), 'other', 'gone', 1, gen_random_uuid(), 3, now() - interval '1 hour')"
-        )
+    register_manager("other", lease_seconds=-3600)
     orphan, waiting = enqueue_elsewhere(2)
     Task.objects.filter(pk=orphan).update(status="in_process")
     before = list(Task.objects.values()), list(ManagerLease.objects.values())
@@ -79,12 +72,12 @@ def test_tasks_of_a_killed_manager_go_to_its_neighbour_within_two_seconds(bench:
     bulk_delay(processors.Wait("gate", number) for number in range(6))
     bench.wait_for("begun", 2)
     neighbour = bench.ready(WORKERS_COUNT=1)
-    wait_until(lambda: Task.objects.filter(status="in_process").count() == 6)
+    wait_until(lambda: number_of("in_process") == 6)
 
     victim.send_to_group(signal.SIGKILL)
     neighbour.wait_for("task.rescued", 6, seconds=4)
     bench.open("gate")
-    wait_until(lambda: finished() == 6, 5)
+    wait_until(lambda: number_of("finished") == 6, 5)
 
     assert Task.objects.filter(crashes=1, attempts=2).count() == 2
     assert Task.objects.filter(crashes=0, attempts=1).count() == 4
@@ -94,27 +87,29 @@ def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_ne
     late = bench.ready(LEASE_SECONDS=3)
     ids = bulk_delay(processors.Wait("gate", number) for number in range(4))
     bench.wait_for("begun", 2)
-    wait_until(lambda: Task.objects.filter(status="in_process").count() == 4)
+    wait_until(lambda: number_of("in_process") == 4)
     before = ManagerLease.objects.get()
     punctual = bench.ready(LEASE_SECONDS=3)
 
     late.send(signal.SIGSTOP)
     punctual.wait_for("task.rescued", 4, seconds=8)
     bench.open("gate")
-    wait_until(lambda: finished() == 4)
+    wait_until(lambda: number_of("finished") == 4)
     late.send(signal.SIGCONT)
     late.wait_for("manager.lease_lost")
     late.wait_for("task.claim_lost", 2)
 
     assert {event["event.reason"] for event in punctual.told("task.rescued")} == {"manager_lost"}
-    assert {event["partisan.task.id"] for event in late.told("task.claim_lost")} <= {str(pk) for pk in ids}
-    assert Task.objects.filter(status="finished", attempts=1, crashes=0).count() == 4
+    lost = [line for line in checked(late.out()) if line["event.action"] == "task.claim_lost"]
+    assert {line["partisan.task.id"] for line in lost} <= {str(pk) for pk in ids}
+    assert {line["partisan.processor"] for line in lost} == {"Wait"}
+    assert number_of("finished", attempts=1, crashes=0) == 4
     leases = ManagerLease.objects.filter(pid=late.pid)
     wait_until(lambda: leases.exists())
     assert leases.get().pk != before.pk
     punctual.stop()
     processors.Pass().delay()
-    wait_until(lambda: finished() == 5, 5, "the late manager serves on")
+    wait_until(lambda: number_of("finished") == 5, 5, "the late manager serves on")
     assert late.stop() == 0
 
 
@@ -134,7 +129,7 @@ def test_task_running_in_a_manager_that_lost_it_does_not_run_twice_there(bench: 
     wait_until(lambda: Task.objects.filter(claimed_by__in=lease.values("pk")).exists(), 6)
     assert len(bench.journal("begun")) == 2
     bench.open("gate")
-    wait_until(lambda: finished() == 1)
+    wait_until(lambda: number_of("finished") == 1)
 
     task.refresh_from_db()
     assert (task.attempts, task.crashes) == (2, 1)

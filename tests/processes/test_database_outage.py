@@ -8,16 +8,21 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from django.db import connection
 
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
-from tests.support.database import is_asleep, sessions
+from tests.support.database import first_value, is_asleep, sessions
+from tests.support.rows import number_of
 from tests.support.waiting import let_pass, wait_until
 from tools import database_url, postgres
 
 from .managing import Bench
+
+END_CONNECTIONS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 class OwnDatabase:
@@ -172,18 +177,13 @@ def test_manager_outlives_the_end_of_every_one_of_its_connections(bench: Bench):
     for round_ in range(3):
         ids = bulk_delay(processors.WriteNote(f"{round_} {number}") for number in range(150))
         bench.wait_for("ended", 50)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            assert cursor.fetchone()[0] >= 3
+        assert first_value(END_CONNECTIONS) >= 3
         wait_until(partial(all_ended, ids))
 
     assert manager.told("task.transaction_left_open") == []
-    failed = Task.objects.filter(status="error").count()
+    failed = number_of("error")
     assert failed <= 2 * 3, "only tasks whose own connection was ended while they used it"
-    assert Task.objects.filter(status="finished", attempts=1).count() == 450 - failed
+    assert number_of("finished", attempts=1) == 450 - failed
     begun = [line["id"] for line in bench.journal("begun")]
     assert len(begun) == len(set(begun)) == 450
     assert manager.stop() == 0
@@ -194,11 +194,7 @@ def test_sleeping_manager_hears_of_tasks_soon_after_its_connections_were_ended(b
     bench.ready(SLEEP_DELAY_SECONDS=30)
     wait_until(is_asleep)
     let_pass(0.3)  # until it has looked for the last time
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    first_value(END_CONNECTIONS)
 
     processors.Pass(1).delay()
     bench.wait_for("begun", seconds=3)

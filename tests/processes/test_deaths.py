@@ -9,6 +9,7 @@ from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
 from tests.processes.observability.lines import checked
+from tests.support.rows import number_of
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -45,9 +46,7 @@ def test_death_of_a_worker_disturbs_no_other(bench: Bench):
     processors.Die(9).delay()
     manager.wait_for("task.failed")
     bench.open("gate")
-    wait_until(
-        lambda: Task.objects.filter(pk__in=calm, status="finished", attempts=1, crashes=0).count() == 2
-    )
+    wait_until(lambda: number_of("finished", pk__in=calm, attempts=1, crashes=0) == 2)
 
     assert len(bench.journal("begun", processor="Wait")) == 2
 
@@ -69,10 +68,10 @@ def test_task_may_kill_max_crashes_workers_and_one_more_fails_it(bench: Bench):
 def test_what_waits_behind_a_task_that_kills_its_worker_counts_no_crash(bench: Bench):
     bench.ready(WORKERS_COUNT=1)
     bulk_delay(processors.Pass(index) for index in range(200))
-    wait_until(lambda: Task.objects.filter(status="finished").count() == 200)
+    wait_until(lambda: number_of("finished") == 200)
     ids = bulk_delay([processors.Pass("a"), processors.Die(1), *(processors.Pass(n) for n in range(50))])
 
-    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished").count() == len(ids))
+    wait_until(lambda: number_of("finished", pk__in=ids) == len(ids))
     assert list(Task.objects.filter(crashes__gt=0).values_list("processor_class", "crashes")) == [("Die", 1)]
     assert max(len(bench.journal("begun", id=pk)) for pk in ids if pk != ids[1]) == 1
 
@@ -80,16 +79,16 @@ def test_what_waits_behind_a_task_that_kills_its_worker_counts_no_crash(bench: B
 def test_worker_killed_with_more_on_its_way_than_the_pipe_takes_loses_nothing(bench: Bench):
     bench.ready(MAX_QUEUE_SIZE=60)
     bulk_delay(processors.Measure(str(number)) for number in range(200))
-    wait_until(lambda: Task.objects.filter(status="finished").count() == 200)
+    wait_until(lambda: number_of("finished") == 200)
     first = processors.Wait("gate").delay(priority=0)
     [victim] = [line["pid"] for line in bench.wait_for("begun")]
     os.kill(victim, signal.SIGSTOP)
     bulk_delay(processors.Measure(str(number) * 200_000) for number in range(100))
 
-    wait_until(lambda: Task.objects.filter(status="finished").count() > 250)
+    wait_until(lambda: number_of("finished") > 250)
     kill(victim)
     bench.open("gate")
-    wait_until(lambda: Task.objects.filter(status="finished").count() == 301)
+    wait_until(lambda: number_of("finished") == 301)
 
     assert list(Task.objects.filter(crashes__gt=0).values_list("pk", flat=True)) == [first.pk]
     assert Task.objects.filter(attempts=1, crashes=0).count() == 300
@@ -105,7 +104,7 @@ def test_killed_fork_server_costs_no_task_and_is_replaced(bench: Bench):
     more = bulk_delay(processors.Pass(index) for index in range(10))
     assert manager.workers() == before
     bench.open("gate")
-    wait_until(lambda: Task.objects.filter(pk__in=held + more, status="finished").count() == 12)
+    wait_until(lambda: number_of("finished", pk__in=held + more) == 12)
 
     assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
     assert not set(before) & set(manager.workers())
@@ -127,7 +126,7 @@ def test_after_a_kill_of_everything_interrupted_tasks_run_first_and_soon(bench: 
     first = bench.ready()
     ids = bulk_delay(processors.Wait("gate", index) for index in range(6))
     begun = {line["id"] for line in bench.wait_for("begun", 2)}
-    wait_until(lambda: Task.objects.filter(status="in_process").count() == 6)
+    wait_until(lambda: number_of("in_process") == 6)
     first.send_to_group(signal.SIGKILL)
     wait_until(first.is_gone)
     urgent = bulk_delay((processors.Pass(index) for index in range(20)), priority=-100)
@@ -136,7 +135,7 @@ def test_after_a_kill_of_everything_interrupted_tasks_run_first_and_soon(bench: 
     second = bench.start(WORKERS_COUNT=1)
     second.wait_for("worker.ready")
     ready_at = time.monotonic()
-    wait_until(lambda: Task.objects.filter(status="finished").count() == 26)
+    wait_until(lambda: number_of("finished") == 26)
 
     order = [line["id"] for line in bench.journal("begun")][2:]
     assert set(order[:6]) == set(ids)
@@ -169,7 +168,7 @@ def test_manager_that_is_killed_again_and_again_fails_the_task_that_it_runs(benc
 def test_workers_of_a_killed_manager_finish_and_settle_what_they_run_and_give_back_the_rest(bench: Bench):
     manager = bench.ready()
     bulk_delay(processors.Pass(index) for index in range(200))
-    wait_until(lambda: Task.objects.filter(status="finished").count() == 200)
+    wait_until(lambda: number_of("finished") == 200)
     Task.objects.all().delete()
     ids = bulk_delay([processors.Wait("gate", 1), processors.Wait("gate", 2), processors.Pass(1)])
     begun = {line["id"] for line in bench.wait_for("begun", 202)[200:]}

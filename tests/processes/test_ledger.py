@@ -11,6 +11,7 @@ from django.db.models import F, Sum
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
+from tests.support.rows import number_of
 from tests.support.waiting import let_pass, wait_until
 
 from .managing import Bench
@@ -72,7 +73,7 @@ def test_every_task_ends_though_workers_fork_servers_and_managers_are_killed_in_
             victim = choose.choice(workers)
             killed.add(victim)
             os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: Task.objects.filter(status="finished").count() == 4000, 60)
+    wait_until(lambda: number_of("finished") == 4000, 60)
 
     assert manager.stop() == 0
     assert {line["id"] for line in bench.journal("ended")} == set(ids)

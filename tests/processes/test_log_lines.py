@@ -125,10 +125,17 @@ def test_every_line_of_six_processes_in_one_file_parses(processes, tmp_path):
     assert_all_whole(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("log_format", ["ecs", "json", "console"])
-def test_a_reader_that_goes_away_costs_lines_only(processes, log_format):
+@pytest.mark.parametrize(
+    ("log_format", "before", "error"),
+    [
+        *((log_format, (), "BrokenPipeError") for log_format in ("ecs", "json", "console")),
+        ("ecs", ("sh", "-c", 'exec "$@" >&-', "sh"), "OSError"),
+    ],
+    ids=["ecs", "json", "console", "without standard output"],
+)
+def test_a_reader_that_goes_away_or_never_was_costs_lines_only(processes, log_format, before, error):
     reading, writing = os.pipe()
-    process = start(processes, 0, 5, log_format, stdout=writing)
+    process = start(processes, 0, 5, log_format, before=before, stdout=writing)
     os.close(writing)
     os.close(reading)
 
@@ -136,14 +143,4 @@ def test_a_reader_that_goes_away_costs_lines_only(processes, log_format):
     said = what_is_said_at_the_end(process)
 
     assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (standard output): BrokenPipeError") == 1
-
-
-def test_a_process_without_standard_output_goes_on(processes):
-    process = start(processes, 0, 5, before=["sh", "-c", 'exec "$@" >&-', "sh"])
-
-    begin_together([process])
-    said = what_is_said_at_the_end(process)
-
-    assert said.endswith("lost 5\n")
-    assert said.count("A log line was lost (standard output): OSError") == 1
+    assert said.count(f"A log line was lost (standard output): {error}") == 1

@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from django_partisan.models import Task
+from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
@@ -18,10 +18,6 @@ from tests.support.database import is_asleep
 from tests.support.waiting import let_pass, wait_until
 
 from .managing import Bench
-
-
-def finished() -> int:
-    return Task.objects.filter(status="finished").count()
 
 
 def begun(bench: Bench) -> list[int]:
@@ -55,19 +51,20 @@ def test_due_task_does_not_wait_for_one_of_higher_priority_that_is_scheduled(ben
 
 
 @pytest.mark.parametrize("listen", [True, False])
-def test_scheduled_tasks_start_on_time(bench: Bench, listen: bool):
+def test_due_and_scheduled_tasks_start_on_time_also_where_the_table_is_polled(bench: Bench, listen: bool):
     bench.ready(SLEEP_DELAY_SECONDS=1 if not listen else 30, LISTEN=listen)
     start = time.monotonic()
     now = timezone.now()
     at = {
         processors.Pass(delay).delay(execute_after=now + timedelta(seconds=delay)).pk: start + delay
-        for delay in (0.5, 1.0, 1.5)
+        for delay in (0, 0.5, 1.0, 1.5)
     }
-    bench.wait_for("begun", 3)
+    bench.wait_for("begun", 4)
 
     lateness = [line["at"] - at[line["id"]] for line in bench.journal("begun")]
     assert min(lateness) > -0.1
     assert max(lateness) < (1 if listen else 2)
+    assert listen or not ManagerLease.objects.filter(sleeping=True).exists()
 
 
 def test_task_enqueued_while_the_manager_sleeps_starts_within_a_second(bench: Bench):
@@ -105,19 +102,6 @@ def test_task_enqueued_as_the_manager_falls_asleep_starts_within_a_second(bench:
         bench.wait_for("begun", number + 1, seconds=10)
         assert bench.journal("begun")[-1]["at"] - asked_at < 1
         let_pass(0.0005 * number)
-
-
-def test_without_listen_the_table_is_polled(bench: Bench):
-    bench.ready(LISTEN=False, SLEEP_DELAY_SECONDS=0.5)
-
-    asked_at = time.monotonic()
-    processors.Pass().delay()
-    [line] = bench.wait_for("begun")
-
-    assert line["at"] - asked_at < 1.5
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM django_partisan_manager WHERE sleeping")
-        assert cursor.fetchone()[0] == 0
 
 
 def test_completed_task_is_deleted_if_so_configured_and_a_failed_one_stays(bench: Bench):

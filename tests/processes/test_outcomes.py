@@ -14,6 +14,7 @@ from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
+from tests.support.rows import number_of
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -199,7 +200,7 @@ def test_outcome_that_cannot_be_settled_fails_alone_and_its_batch_settles(servin
     assert failed is not None
     assert failed["event.reason"] == "unsettleable"
     assert "not this row" in failed["error.message"]
-    wait_until(lambda: Task.objects.filter(pk__in=ids, status="finished", postpones=times).count() == 40)
+    wait_until(lambda: number_of("finished", pk__in=ids, postpones=times) == 40)
 
 
 def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Bench):
@@ -217,7 +218,6 @@ def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Ben
 def test_language_and_time_zone_of_a_task_end_with_it(serving: Bench):
     for _ in range(4):
         outcome_of(processors.Travel())
-        outcome_of(processors.TellPlace())
 
     assert {(line["language"], line["zone"]) for line in serving.journal("place")} == {
         ("en-us", "America/Chicago")

@@ -10,10 +10,10 @@ from datetime import timezone as zone
 import pytest
 from django.utils import timezone
 
-from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.settings import INSTALLED_APPS
+from tests.support.rows import number_of
 from tests.support.waiting import wait_until
 from tools import database_url, postgres
 
@@ -43,7 +43,7 @@ def test_options_of_both_spellings_override_the_settings(bench: Bench):
     )  # fmt: skip
     bench.wait_for("begun")
 
-    wait_until(lambda: Task.objects.filter(status="in_process").count() == 3)
+    wait_until(lambda: number_of("in_process") == 3)
     bench.open("gate")
     assert "with 1 worker:" in manager.err()
     assert manager.stop() == 0
@@ -62,7 +62,7 @@ def test_once_runs_what_is_due_and_says_what_waits(bench: Bench):
     manager = bench.start("--once")
     assert manager.ended() == 0
 
-    assert Task.objects.filter(status="finished").count() == 30
+    assert number_of("finished") == 30
     due = f"the next is due at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
     assert manager.err().splitlines()[1] == f"1 task waits in queue 'default'; {due}"
 
@@ -87,7 +87,7 @@ def test_until_empty_waits_for_tasks_that_are_scheduled_postponed_or_retried(
     manager = bench.start("--until_empty")
 
     assert manager.ended() == 0
-    assert Task.objects.filter(status="finished").count() == 3
+    assert number_of("finished") == 3
 
 
 def test_once_takes_a_signal_as_any_manager_does(bench: Bench):
@@ -105,7 +105,7 @@ def test_workers_that_preload_nothing_serve_as_well(bench: Bench):
     bulk_delay(processors.Pass(number) for number in range(10))
 
     assert bench.start("--once", PRELOAD=False).ended() == 0
-    assert Task.objects.filter(status="finished").count() == 10
+    assert number_of("finished") == 10
 
 
 def test_autoreload_starts_anew_when_code_changes(bench: Bench):
@@ -124,7 +124,7 @@ def test_autoreload_starts_anew_when_code_changes(bench: Bench):
     os.utime(module, (later, later))
     manager.wait_for("worker.ready", 2)
     processors.Pass("after").delay()
-    wait_until(lambda: Task.objects.filter(status="finished").count() == 2)
+    wait_until(lambda: number_of("finished") == 2)
     manager.send(signal.SIGTERM)
 
     manager.ended()

@@ -11,16 +11,12 @@ from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.processes.observability.lines import checked
 from tests.support.database import sessions
+from tests.support.rows import count_by_status
 from tests.support.waiting import let_pass, wait_until
 
 from .managing import Bench, ManagerProcess
 
 STOPPING = [signal.SIGTERM, signal.SIGINT]
-
-
-def statuses() -> dict[str, int]:
-    found = list(Task.objects.values_list("status", flat=True))
-    return {status: found.count(status) for status in set(found)}
 
 
 def said(manager: ManagerProcess) -> list[str]:
@@ -37,15 +33,15 @@ def test_signal_to_the_whole_group_lets_running_tasks_finish_and_gives_back_the_
     manager = bench.ready(WORKERS_COUNT=4)
     bulk_delay(processors.Wait("gate", index) for index in range(10))
     bench.wait_for("begun", 4)
-    wait_until(lambda: statuses() == {"in_process": 10})
+    wait_until(lambda: count_by_status() == {"in_process": 10})
 
     manager.send_to_group(number)
-    wait_until(lambda: statuses() == {"in_process": 4, "new": 6})
+    wait_until(lambda: count_by_status() == {"in_process": 4, "new": 6})
     late = processors.Wait("gate").delay()
     bench.open("gate")
     assert manager.ended() == 0
 
-    assert statuses() == {"finished": 4, "new": 7}
+    assert count_by_status() == {"finished": 4, "new": 7}
     assert Task.objects.get(pk=late.pk).attempts == 0
     assert set(Task.objects.filter(status="new").values_list("attempts", "crashes", "claimed_by")) == {
         (0, 0, None)
@@ -63,14 +59,14 @@ def test_task_given_back_that_meets_a_twin_gives_up_its_key(bench: Bench):
     processors.Wait("gate").delay()
     bench.wait_for("begun")
     claimed = processors.OneArgument(1).delay()
-    wait_until(lambda: statuses() == {"in_process": 2})
+    wait_until(lambda: count_by_status() == {"in_process": 2})
     twin = processors.OneArgument(1).delay(priority=99)
     assert twin.pk != claimed.pk
-    wait_until(lambda: statuses() == {"in_process": 3})
+    wait_until(lambda: count_by_status() == {"in_process": 3})
     third = processors.OneArgument(1).delay()
 
     manager.send(signal.SIGTERM)
-    wait_until(lambda: statuses() == {"in_process": 1, "new": 3})
+    wait_until(lambda: count_by_status() == {"in_process": 1, "new": 3})
     bench.open("gate")
     assert manager.ended() == 0
 
@@ -144,7 +140,7 @@ def test_second_signal_ends_running_tasks_which_go_back_and_lose_no_attempt(benc
     manager.send_to_group(signal.SIGINT)
     assert manager.ended(5) == 1
 
-    assert statuses() == {"new": 5}
+    assert count_by_status() == {"new": 5}
     assert set(Task.objects.values_list("attempts", "crashes", "postpones", "retries")) == {(0, 0, 0, 0)}
     rescued = [line for line in checked(manager.out()) if line["event.action"] == "task.rescued"]
     assert {event["event.reason"] for event in rescued} == {"stopped"}
@@ -154,7 +150,7 @@ def test_second_signal_ends_running_tasks_which_go_back_and_lose_no_attempt(benc
 
 
 @pytest.mark.parametrize("how", ["option", "setting"])
-def test_end_of_the_stop_timeout_ends_running_tasks(bench: Bench, how: str):
+def test_end_of_the_stop_timeout_ends_running_tasks_which_run_in_the_next_manager(bench: Bench, how: str):
     options, settings = (
         ([], {"STOP_TIMEOUT_SECONDS": 0.5}) if how == "setting" else (["--stop-timeout", "0.5"], {})
     )
@@ -170,17 +166,9 @@ def test_end_of_the_stop_timeout_ends_running_tasks(bench: Bench, how: str):
     assert list(Task.objects.values_list("status", "attempts", "crashes")) == [("new", 0, 0)]
     assert [event["event.reason"] for event in manager.told("task.rescued")] == ["stopped"]
 
-
-def test_task_that_was_stopped_by_force_runs_in_the_next_manager(bench: Bench):
-    first = bench.ready("--stop-timeout", "0")
-    task = processors.Wait("gate").delay()
-    bench.wait_for("begun")
-    assert first.stop() == 1
-
-    bench.open("gate")
-    bench.start("--once").ended()
-    task.refresh_from_db()
-    assert (task.status, task.attempts, task.crashes) == ("finished", 1, 0)
+    bench.open("never")
+    assert bench.start("--once").ended() == 0
+    assert list(Task.objects.values_list("status", "attempts", "crashes")) == [("finished", 1, 0)]
 
 
 def test_program_that_a_task_starts_gets_signals_as_usual(bench: Bench):
@@ -195,7 +183,7 @@ def test_program_that_a_task_starts_gets_signals_as_usual(bench: Bench):
 def test_nothing_is_left_after_a_stop(bench: Bench):
     manager = bench.ready(TASKS_PER_WORKER_INSTANCE=2)
     bulk_delay(processors.WriteNote(str(index)) for index in range(12))
-    wait_until(lambda: statuses() == {"finished": 12})
+    wait_until(lambda: count_by_status() == {"finished": 12})
     assert manager.stop() == 0
 
     wait_until(manager.is_gone, 5, "the fork server and the resource tracker are gone")

@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 from tests.real_parts.live_stack import QUEUES_UNDER_LOAD, live_stack
-from tests.real_parts.servers import program, wait_for
+from tests.real_parts.servers import program
 from tests.support.commands import ROOT
+from tests.support.waiting import wait_until
 
 DRAWER = ROOT / "grafana" / "panels"
 NPM = [
@@ -47,7 +48,7 @@ def main() -> int:
         stack.start_load()
         print(f"Managers work for {options.minutes:g} minutes.", flush=True)
         time.sleep(options.minutes * 60)
-        wait_for("figures", lambda: stack.prometheus.query("sum(partisan_tasks_completed_total) > 100"))
+        wait_until(lambda: stack.prometheus.query("sum(partisan_tasks_completed_total) > 100"), 30, "figures")
         drawing = ["node", "draw.mjs", "--prometheus", stack.prometheus.url, "--out", str(options.out)]
         drawing += ["--scrape", "1", "--minutes", f"{options.minutes:g}"]
         return subprocess.run(drawing, cwd=DRAWER, check=False).returncode

@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.real_parts.servers import Child, NotReady, wait_for
+from tests.real_parts.servers import Child, NotReady
 from tests.support.commands import MANAGE, ROOT
+from tests.support.waiting import wait_until
 from tools.bulk_endpoint import BulkEndpoint
 
 ELK = ROOT / "elk"
@@ -51,7 +52,7 @@ class Rsyslog(Child):
         config.write_text(recipe(folder, port))
         command = [rsyslogd(), "-n", "-f", str(config), "-i", str(self.pidfile)]
         super().__init__("rsyslog", command, folder)
-        wait_for("rsyslog's pid file", self.pidfile.exists)
+        wait_until(self.pidfile.exists, 30, "rsyslog's pid file")
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
@@ -67,6 +68,7 @@ class LogPath:
         self.folder = folder
         self.log = folder / "log" / "partisan.log"
         self.env = env
+        self.enqueued = 0
         self._closing = closing
         for name in ("log", "spool"):
             (folder / name).mkdir()
@@ -91,6 +93,7 @@ class LogPath:
     def enqueue(self, processor: str, count: int) -> None:
         """Enqueue ``count`` tasks of one processor."""
         self.run(sys.executable, "-m", "tests.real_parts.live_project.enqueue", processor, str(count))
+        self.enqueued += count
 
     def run(self, *command: str) -> None:
         """Run a program to its end."""
@@ -111,20 +114,20 @@ class LogPath:
     def wait_for_lines(self, action: str, count: int) -> None:
         """Wait until ``count`` lines of one action were written."""
 
-        def told() -> bool:
-            actions = [line.get("event.action") for line in self.lines().values()]
-            return actions.count(action) >= count
+        def number() -> int:
+            return [line.get("event.action") for line in self.lines().values()].count(action)
 
-        wait_for(f"{count} x {action}", told)
+        wait_until(lambda: number() >= count, 30, f"{count} x {action}", every=0.1)
 
     def wait_for_delivery(self) -> None:
         """Wait until the endpoint has a document for each line written."""
         ids = self.lines().keys()
-        try:
-            self.endpoint.wait_for(lambda: ids <= self.endpoint.documents.keys(), f"{len(ids)} documents", 30)
-        except TimeoutError as error:
+
+        def awaited() -> str:
             missing = [self.lines()[key] for key in ids - self.endpoint.documents.keys()]
-            raise NotReady(f"{len(missing)} missing, {missing[:3]}; {self.shipper.last_words()}") from error
+            return f"{len(ids)} documents; {missing[:3]} are missing; {self.shipper.last_words()}"
+
+        wait_until(lambda: ids <= self.endpoint.documents.keys(), 30, awaited, every=0.1)
 
 
 @contextmanager

@@ -5,17 +5,17 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
+
+from tests.support.waiting import wait_until
 
 HOST = "127.0.0.1"
-T = TypeVar("T")
 
 
 class NotReady(AssertionError):
@@ -41,16 +41,6 @@ def listens(port: int) -> bool:
     """Return whether somebody accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
-
-
-def wait_for(what: str, ask: Callable[[], T | None], seconds: float = 30, every: float = 0.1) -> T:
-    """Ask until the answer is true and return it; raise ``NotReady`` after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := ask():
-            return answer
-        time.sleep(every)
-    raise NotReady(f"{what}: not within {seconds:g} s")
 
 
 def get(url: str, **query: Any) -> Any:
@@ -103,10 +93,7 @@ class Child:
                 raise NotReady(f"{self.name} ended: {self.last_words()}")
             return answers(url)
 
-        try:
-            wait_for(f"{self.name} at {url}", ready, seconds)
-        except NotReady as error:
-            raise NotReady(f"{error}\n{self.last_words()}") from error
+        wait_until(ready, seconds, lambda: f"{self.name} at {url}\n{self.last_words()}", every=0.1)
 
 
 class Message(TypedDict):

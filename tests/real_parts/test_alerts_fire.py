@@ -6,20 +6,21 @@ The rules are the committed ones with seconds for minutes (``shortening``).
 import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
 
 import psycopg2
 
 from tests.real_parts.live_stack import Manager, Stack
-from tests.real_parts.servers import wait_for
+from tests.support.waiting import wait_until
 
 
 @contextmanager
 def _manager(stack: Stack, queue: str, workers: int = 2) -> Iterator[Manager]:
     manager = stack.start_manager(queue, workers)
     try:
-        wait_for(
-            "the first scrape", lambda: stack.prometheus.query(f'up{{instance=~".+:{manager.port}"}} == 1')
-        )
+        is_up = f'up{{instance=~".+:{manager.port}"}} == 1'
+        wait_until(lambda: stack.prometheus.query(is_up), 30, "the first scrape", every=0.1)
         yield manager
     finally:
         manager.stop()
@@ -35,8 +36,9 @@ def _table_locked(stack: Stack) -> Iterator[None]:
 
 
 def _hear(stack: Stack, status: str, alert: str, seconds: float = 60, **labels: str) -> dict[str, str]:
-    message = wait_for(f"{alert} {status}", lambda: stack.webhook.has_heard(status, alert, **labels), seconds)
-    return message["annotations"]
+    heard = partial(stack.webhook.has_heard, status, alert, **labels)
+    message: Any = wait_until(heard, seconds, f"{alert} {status}", every=0.1)
+    return message["annotations"]  # type: ignore[no-any-return]
 
 
 def test_a_killed_manager_is_missed_until_it_is_back(stack: Stack) -> None:

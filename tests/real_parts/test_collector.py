@@ -8,7 +8,8 @@ import pytest
 
 from tests.processes.managing import Bench
 from tests.processes.observability.watching import Watching, enqueue_each, wait_until_done
-from tests.real_parts.servers import HOST, Child, free_port, listens, wait_for
+from tests.real_parts.servers import HOST, Child, free_port, listens
+from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink, ReceivedSpan
 
 
@@ -36,7 +37,7 @@ class Collector(Child):
             *("--exporter", "otlp", "--otlp-exporter-endpoint", sink.url, "--otlp-exporter-protocol", "http"),
         ]
         super().__init__("rotel", command, folder)
-        wait_for("rotel", lambda: listens(port) or self.process.poll() is not None)
+        wait_until(lambda: listens(port) or self.process.poll() is not None, 30, "rotel listens")
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.real_parts.servers import HOST, NotReady, free_port, listens, wait_for
+from tests.real_parts.servers import HOST, NotReady, free_port, listens
 from tests.support.commands import manage
+from tests.support.waiting import wait_until
 
 
 def pgbouncer() -> str:
@@ -40,7 +41,7 @@ def pooler(mode: str, env: dict[str, str]) -> Iterator[dict[str, str]]:
         command = [pgbouncer(), "-q", *who, str(folder / "pgbouncer.ini")]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_for("PgBouncer", lambda: listens(port))
+                wait_until(lambda: listens(port), 30, "PgBouncer listens", every=0.05)
                 through = {**env, "PGHOST": HOST, "PGPORT": str(port)}
                 through.pop("DATABASE_URL", None)  # it would win
                 yield through
@@ -55,19 +56,13 @@ def findings(env: dict[str, str], check: str) -> list[dict[str, Any]]:
     return [found for found in json.loads(done.stdout)["findings"] if found["check"] == check]
 
 
-def test_without_a_pooler_a_notification_arrives(env: dict[str, str]) -> None:
-    [found] = findings(env, "notifications")
-
-    assert found["status"] == "fine"
-    assert found["message"] == "A notification arrives."
-
-
-def test_a_pooler_in_session_mode_is_seen_and_fine(env: dict[str, str]) -> None:
+def test_a_notification_arrives_without_a_pooler_and_through_one_in_session_mode(env: dict[str, str]) -> None:
     with pooler("session", env) as through:
-        [found] = findings(through, "notifications")
+        [direct], [pooled] = findings(env, "notifications"), findings(through, "notifications")
 
-    assert found["status"] == "fine"
-    assert found["message"] == "A notification arrives, through a pooler in session mode."
+    assert direct["status"] == pooled["status"] == "fine"
+    assert direct["message"] == "A notification arrives."
+    assert pooled["message"] == "A notification arrives, through a pooler in session mode."
 
 
 def test_a_pooler_in_transaction_mode_is_named_with_what_it_costs(env: dict[str, str]) -> None:

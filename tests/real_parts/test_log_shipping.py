@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.real_parts.log_path import LogPath, log_path, recipe, rsyslogd
-from tests.real_parts.servers import wait_for
+from tests.support.waiting import wait_until
 
 STREAM = "logs-partisan.events-default"
 
@@ -64,17 +64,9 @@ def test_nothing_is_lost_when_the_file_is_rotated_under_load(path: LogPath) -> N
     path.enqueue("Touch", 200)
     path.wait_for_lines("task.completed", 100)
 
-    enqueued = 200
-
-    def is_noticed() -> bool:
-        nonlocal enqueued
-        path.enqueue("Touch", 20)  # each process looks once a second, and only when it has a line to write
-        enqueued += 20
-        return path.log.exists()
-
     path.rotate()
-    wait_for("the new file", is_noticed)
-    path.wait_for_lines("task.completed", enqueued)
+    wait_until(lambda: _more_work(path), 30, "the new file", every=0.1)
+    path.wait_for_lines("task.completed", path.enqueued)
 
     assert_each_line_is_one_document(path)
 
@@ -87,7 +79,7 @@ def test_nothing_is_lost_while_the_endpoint_is_down(path: LogPath) -> None:
     path.endpoint.become("down")
     path.enqueue("Touch", 150)
     path.wait_for_lines("task.completed", 200)
-    wait_for("rsyslog to notice", lambda: "suspending" in path.shipper.last_words())
+    wait_until(lambda: "suspending" in path.shipper.last_words(), 30, "rsyslog notices", every=0.1)
     path.endpoint.become("accept")
 
     assert_each_line_is_one_document(path)
@@ -98,7 +90,7 @@ def test_what_a_full_queue_refuses_is_sent_again_until_it_is_taken(path: LogPath
     path.start_manager("locked")
     path.enqueue("Touch", 150)
     path.wait_for_lines("task.completed", 150)
-    path.endpoint.wait_for(lambda: path.endpoint.throttled > 75, "refusals")
+    wait_until(lambda: path.endpoint.throttled > 75, 30, "refusals")
 
     path.endpoint.become("accept")
 
@@ -115,7 +107,7 @@ def test_nothing_is_lost_or_doubled_when_rsyslog_is_away_during_a_rotation(path:
     path.enqueue("Touch", 50)
     path.wait_for_lines("task.completed", 150)
     path.rotate()
-    wait_for("the new file", lambda: _more_work(path))
+    wait_until(lambda: _more_work(path), 30, "the new file", every=0.1)
     path.start_shipper()
 
     assert_each_line_is_one_document(path)
@@ -127,12 +119,12 @@ def test_an_answer_of_503_is_kept_and_can_be_sent_again(path: LogPath) -> None:
     path.start_manager("locked")
     path.enqueue("Touch", 30)
     path.wait_for_lines("task.completed", 30)
-    wait_for("the batch to be kept", kept.exists)
+    wait_until(kept.exists, 30, "the batch is kept")
 
     path.endpoint.become("accept")
     path.enqueue("Touch", 5)
     path.wait_for_lines("task.completed", 35)
-    path.endpoint.wait_for(lambda: bool(path.endpoint.documents), "later lines")
+    wait_until(lambda: path.endpoint.documents, 30, "later lines")
     path.run("elk/rsyslog/resend.sh", path.endpoint.url, str(kept), str(path.shipper.pidfile))
 
     assert_each_line_is_one_document(path)
@@ -145,8 +137,8 @@ def test_what_can_never_be_stored_is_kept_aside_and_stops_nothing(path: LogPath)
     path.log.write_text(f"no json\n{json.dumps(conflict)}\n{json.dumps(good)}\n")
     folder = path.log.parent
 
-    path.endpoint.wait_for(lambda: "1" in path.endpoint.documents, "the good line")
-    wait_for("the other two", lambda: (folder / "unparsed").exists() and (folder / "refused").exists())
+    wait_until(lambda: "1" in path.endpoint.documents, 30, "the good line")
+    wait_until(lambda: (folder / "unparsed").exists() and (folder / "refused").exists(), 30)
 
     assert (folder / "unparsed").read_text() == "no json\n"
     refused = json.loads((folder / "refused").read_text())
@@ -155,5 +147,5 @@ def test_what_can_never_be_stored_is_kept_aside_and_stops_nothing(path: LogPath)
 
 
 def _more_work(path: LogPath) -> bool:
-    path.enqueue("Touch", 1)
+    path.enqueue("Touch", 10)  # each process looks once a second, and only when it has a line to write
     return path.log.exists()

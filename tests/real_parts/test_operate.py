@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_parts.servers import Child, free_port, wait_for
+from tests.real_parts.servers import Child, free_port
 from tests.support.commands import ROOT
+from tests.support.waiting import wait_until
 from tests.unit.docs.consoles import Console, consoles_of
 from tools.bulk_endpoint import BulkEndpoint
 from tools.otlp_sink import OtlpSink
@@ -53,11 +54,11 @@ class Walk:
             )
             self.background.append(child)
             until = console.until
-            wait_for(until, lambda: self.run(until).returncode == 0 or self._ended(child), 60)
+            wait_until(lambda: self.run(until).returncode == 0 or self._ended(child), 60, until, every=0.1)
             return
         for command in console.commands:
             if console.patiently:
-                wait_for(command, lambda command=command: self.run(command).returncode == 0, 60, every=1)  # type: ignore[misc]
+                wait_until(lambda: self.run(command).returncode == 0, 60, command, every=1)  # noqa: B023
                 continue
             done = self.run(command)
             assert done.returncode == console.exit_code, f"{command}\n{done.stdout}"

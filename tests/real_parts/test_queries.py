@@ -10,7 +10,7 @@ import pytest
 
 from django_partisan.metrics.catalogue import METRICS
 from tests.real_parts.live_stack import QUEUES_UNDER_LOAD, Stack
-from tests.real_parts.servers import wait_for
+from tests.support.waiting import wait_until
 from tests.unit.grafana import files
 
 SECONDS = 60
@@ -43,7 +43,7 @@ def loaded(stack: Stack) -> Iterator[Stack]:
         "job_queue_processor:partisan_tasks_failed:ratio_rate15m",
     )
     for sign in signs:
-        wait_for(sign, partial(stack.prometheus.query, sign), 90, every=0.5)
+        wait_until(partial(stack.prometheus.query, sign), 90, sign, every=0.5)
     yield stack
     for manager in managers:
         manager.stop()
@@ -61,7 +61,7 @@ def test_a_query_has_an_answer_with_numbers(loaded: Stack, place: str) -> None:
     expression = _filled_in(dict(EXPRESSIONS)[place])
     assert "$" not in expression
 
-    found = wait_for(place, lambda: _numbers(loaded, expression) or MAY_BE_EMPTY.match(place), 15, every=1)
+    found = wait_until(lambda: _numbers(loaded, expression) or MAY_BE_EMPTY.match(place), 15, place, every=1)
     assert found
 
 
@@ -106,7 +106,7 @@ def test_runs_leave_exemplars_that_are_trace_ids_of_real_spans(loaded: Stack) ->
     seen = {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
     assert seen
 
-    assert wait_for("a span of an exemplar's trace", lambda: seen & _traces(loaded), 20)
+    assert wait_until(lambda: seen & _traces(loaded), 20, "a span of an exemplar's trace")
 
 
 def test_no_alert_that_pages_fires_on_a_healthy_system(loaded: Stack) -> None:

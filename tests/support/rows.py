@@ -1,5 +1,6 @@
 """Tasks and managers: rows in the tables, and claimed rows as a claim returns them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -94,6 +95,16 @@ def columns(task_id: int, *names: str) -> Any:
 def statuses() -> dict[int, str]:
     """Return the status of every row by its id."""
     return dict(Task.objects.values_list("id", "status"))
+
+
+def number_of(status: str, **where: Any) -> int:
+    """Return how many tasks have a status, among those that the conditions select."""
+    return Task.objects.filter(status=status, **where).count()
+
+
+def count_by_status() -> dict[str, int]:
+    """Return how many tasks there are of each status."""
+    return dict(Counter(statuses().values()))
 
 
 def statuses_of(*ids: int) -> list[str | None]:

@@ -9,15 +9,21 @@ PATIENCE_SECONDS = 20.0
 
 
 def wait_until(
-    condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "", every: float = 0.005
+    condition: Callable[[], T],
+    seconds: float = PATIENCE_SECONDS,
+    what: str | Callable[[], str] = "",
+    every: float = 0.005,
 ) -> T:
     """Return the first true value of ``condition``; fail when it takes longer than ``seconds``.
 
-    ``condition`` is asked ``every`` so many seconds; ``what`` stands in the failure's message.
+    ``every`` are the seconds between two looks; ``what`` stands in the failure's message, and may be
+    a function that is called for it then.
     """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
+        if time.monotonic() >= deadline:
+            awaited = what() if callable(what) else what or condition
+            raise AssertionError(f"not within {seconds:g} s: {awaited}")
         time.sleep(every)
     return value
 

@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_partisan import __version__, bundled_files
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).parents[2]
 KINDS = pytest.mark.parametrize("what", sorted(bundled_files.PARTS))
 
 
@@ -55,14 +55,9 @@ def test_caches_are_not_shipped(tmp_path):
     assert list(bundled_files.files_of("elk", tmp_path)) == [Path("kibana/a.ndjson")]
 
 
-def test_writing_again_changes_nothing(tmp_path):
+def test_a_file_that_differs_is_overwritten_only_with_force(tmp_path):
     export("elk", str(tmp_path))
-
     assert "are in" in export("elk", str(tmp_path))
-
-
-def test_a_file_that_differs_is_not_overwritten_without_force(tmp_path):
-    export("elk", str(tmp_path))
     (tmp_path / "README.md").write_text("mine")
     (tmp_path / "kibana" / "partisan.ndjson").unlink()
 
@@ -72,6 +67,10 @@ def test_a_file_that_differs_is_not_overwritten_without_force(tmp_path):
     assert (tmp_path / "README.md").read_text() == "mine"
     assert not (tmp_path / "kibana" / "partisan.ndjson").exists()
 
+    export("elk", str(tmp_path), "--force")
+
+    assert (tmp_path / "README.md").read_bytes() == (ROOT / "elk" / "README.md").read_bytes()
+
 
 def test_many_files_that_differ_are_not_all_named(tmp_path):
     export("elk", str(tmp_path))
@@ -80,15 +79,6 @@ def test_many_files_that_differ_are_not_all_named(tmp_path):
 
     with pytest.raises(CommandError, match=r" \.\.\.\. Give --force"):
         export("elk", str(tmp_path))
-
-
-def test_force_overwrites(tmp_path):
-    export("elk", str(tmp_path))
-    (tmp_path / "README.md").write_text("mine")
-
-    export("elk", str(tmp_path), "--force")
-
-    assert (tmp_path / "README.md").read_bytes() == (ROOT / "elk" / "README.md").read_bytes()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):

@@ -1,9 +1,11 @@
 """Django signals about tasks: what is sent, to whom, and what happens when a receiver raises."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.dispatch import Signal
 
 from django_partisan import registry, signals
 from django_partisan.processor import BaseTaskProcessor
@@ -18,31 +20,31 @@ class SendMail(BaseTaskProcessor):
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch) -> Iterator[None]:
-    monkeypatch.setitem(registry._classes, "SendMail", SendMail)
-    before, swallowed = bus.subscribers(), bus.swallowed.copy()
+def installed(own_registry: None, no_subscribers: None) -> None:
+    registry.register(SendMail)
     signals.install()
     signals.install()
-    yield
-    if signals._subscriber not in before:
-        bus.unsubscribe(signals._subscriber)
-    bus.swallowed.clear()
-    bus.swallowed.update(swallowed)
+
+
+@contextmanager
+def receiving(*by: Signal, sender: type | None = None) -> Iterator[Received]:
+    """Receive signals for the length of a ``with``."""
+    received: Received = []
+
+    def receiver(**values: Any) -> None:
+        received.append(values)
+
+    for signal in by:
+        signal.connect(receiver, sender=sender)
+    yield received
+    for signal in by:
+        signal.disconnect(receiver, sender=sender)
 
 
 @pytest.fixture
 def received() -> Iterator[Received]:
-    heard: Received = []
-
-    def receiver(**values: Any) -> None:
-        heard.append(values)
-
-    every = (signals.task_enqueued, signals.task_started, signals.task_finished)
-    for signal in every:
-        signal.connect(receiver)
-    yield heard
-    for signal in every:
-        signal.disconnect(receiver)
+    with receiving(signals.task_enqueued, signals.task_started, signals.task_finished) as found:
+        yield found
 
 
 def test_nothing_is_wanted_while_nobody_receives():
@@ -85,32 +87,20 @@ def test_a_finished_task_is_sent_with_its_outcome(received, event, outcome, erro
 
 
 def test_a_receiver_can_choose_a_processor():
-    heard = []
+    with receiving(signals.task_started, sender=SendMail) as received:
+        bus.emit(events.TaskStarted, samples.RUN)
+        bus.emit(events.TaskStarted, samples.RUN._replace(processor="Unknown"))
 
-    def receiver(**values: Any) -> None:
-        heard.append(values)
+    assert len(received) == 1
 
-    signals.task_started.connect(receiver, sender=SendMail)
+
+def test_a_receiver_gets_signals_only_while_it_is_connected():
     bus.emit(events.TaskStarted, samples.RUN)
-    bus.emit(events.TaskStarted, samples.RUN._replace(processor="Unknown"))
-    signals.task_started.disconnect(receiver, sender=SendMail)
-
-    assert len(heard) == 1
-
-
-def test_a_receiver_that_comes_late_is_heard():
-    heard = []
+    with receiving(signals.task_started) as received:
+        bus.emit(events.TaskStarted, samples.RUN)
     bus.emit(events.TaskStarted, samples.RUN)
 
-    def receiver(**values: Any) -> None:
-        heard.append(values)
-
-    signals.task_started.connect(receiver)
-    bus.emit(events.TaskStarted, samples.RUN)
-    signals.task_started.disconnect(receiver)
-    bus.emit(events.TaskStarted, samples.RUN)
-
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 def test_a_receiver_that_raises_is_counted_and_the_others_hear(received, caplog):

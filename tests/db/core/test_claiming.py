@@ -121,11 +121,14 @@ def test_looking_ahead_promotes_what_is_due_and_tells_when_the_next_will_be(mana
     assert not columns(ahead.pk, "ready")
 
 
-def test_looking_ahead_promotes_no_more_than_asked_the_longest_due_first():
-    ids = [insert(execute_after=seconds_from_now(-seconds)).pk for seconds in (10, 30, 20)]
+@pytest.mark.django_db(transaction=True)
+def test_looking_ahead_promotes_no_more_than_asked_the_longest_due_first_and_no_locked_row(second):
+    ids = [insert(execute_after=seconds_from_now(-seconds)).pk for seconds in (10, 30, 20, 40)]
     Task.objects.update(ready=False)
 
-    found = look_ahead(connection, "default", 2)
+    with transaction.atomic():
+        Task.objects.select_for_update().get(pk=ids[3])
+        found = look_ahead(second, "default", 2)
 
     assert found.promoted == 2
     assert set(Task.objects.filter(ready=True).values_list("id", flat=True)) == {ids[1], ids[2]}
@@ -162,19 +165,6 @@ def test_two_claims_at_the_same_time_share_no_row_and_wait_for_nothing(second, m
 
     assert first == ids[:2]
     assert rest == ids[2:]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_row_that_another_locks_is_passed_over_by_a_promotion_too(second):
-    held, free = (insert(execute_after=seconds_from_now(-1)).pk for _ in range(2))
-    Task.objects.update(ready=False)
-
-    with transaction.atomic():
-        Task.objects.select_for_update().get(pk=held)
-        found = look_ahead(second, "default", 10)
-
-    assert found.promoted == 1
-    assert columns(free, "ready")
 
 
 class Letter(BaseTaskProcessor):

@@ -1,27 +1,29 @@
 """However many ask at once, one task of one set of parameters waits."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import ExitStack
 from threading import Barrier
+from typing import IO, cast
 
 import pytest
 from django.db import connection, connections
 
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
+from tests.support.commands import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).resolve().parents[3]
 THREADS = 8
 PROCESSES = 2
 TIMES = 25
 DEADLINE_SECONDS = 60
 
-# Says that it is ready, waits for a line, enqueues, and says the ids that it was given.
+# Says that it is ready, waits for the end of its input, enqueues, and says the ids that it got.
 PROGRAM = """
 import sys
 from django.conf import settings
@@ -46,36 +48,10 @@ class Racing(BaseTaskProcessor):
     pass
 
 
-class Program:
-    """A process that enqueues when told, and says the ids that it was given."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, connection.settings_dict["NAME"], str(TIMES)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._in, self._out = self._process.stdin, self._process.stdout
-
-    def wait_until_ready(self) -> None:
-        assert self._out.readline() == "ready\n"
-
-    def start(self) -> None:
-        self._in.write("\n")
-        self._in.flush()
-
-    def ids(self) -> str:
-        return self._process.communicate(timeout=DEADLINE_SECONDS)[0].strip()
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._in.close()
-        self._out.close()
+def start_program(go: int) -> subprocess.Popen[str]:
+    """Start a process that says when it is ready, enqueues when ``go`` ends, and says the ids that it got."""
+    command = [sys.executable, "-c", PROGRAM, connection.settings_dict["NAME"], str(TIMES)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=go, stdout=subprocess.PIPE, text=True)
 
 
 def run_in_threads(act: Callable[[int], set[int]], barrier: Barrier) -> set[int]:
@@ -93,27 +69,24 @@ def run_in_threads(act: Callable[[int], set[int]], barrier: Barrier) -> set[int]
 
 def test_racing_delays_from_8_threads_and_2_processes_give_one_waiting_task(monkeypatch):
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")
-    programs = [Program() for _ in range(PROCESSES)]
-    try:
+    go, start_all = os.pipe()
+    with ExitStack() as stack:
+        programs = [stack.enter_context(start_program(go)) for _ in range(PROCESSES)]
         for program in programs:
-            program.wait_until_ready()
+            stack.callback(program.kill)
+        outputs = [cast(IO[str], program.stdout) for program in programs]
+        assert [output.readline() for output in outputs] == ["ready\n"] * PROCESSES
 
-        def start_all() -> None:
-            for program in programs:
-                program.start()
-
-        barrier = Barrier(THREADS, action=start_all)
+        barrier = Barrier(THREADS, action=lambda: os.close(start_all))
         ids = run_in_threads(
             lambda number: {Racing("once", only=True).delay().pk for _ in range(TIMES)}, barrier
         )
-        said = [program.ids() for program in programs]
-    finally:
-        for program in programs:
-            program.end()
+        said = [output.read() for output in outputs]
+    os.close(go)
 
     [task] = Task.objects.all()
     assert ids == {task.pk}
-    assert said == [f"{{{task.pk}}}"] * PROCESSES
+    assert said == [f"{{{task.pk}}}\n"] * PROCESSES
 
 
 def test_racing_delays_and_bulk_delays_give_one_waiting_task_for_each_set_of_parameters():

@@ -13,8 +13,9 @@ from django_partisan.models import Task
 from tests.processes.observability.cutting import Wire
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import Answer, Scrape, address_of, get, scrape, scrape_until
-from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+from tests.processes.observability.watching import Watching, enqueue, wait_until_done
 from tests.support.database import this_database
+from tests.support.rows import count_by_status
 from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink
 
@@ -170,5 +171,5 @@ def test_waits_come_from_the_database_where_clocks_differ(watching: Watching, sh
     lines = [line for line in checked(manager.out()) if "partisan.task.wait_ns" in line]
     assert len(lines) == 7
     assert max(line["partisan.task.wait_ns"] for line in lines) < 60 * 10**9
-    assert statuses() == {"finished": 6}
+    assert count_by_status() == {"finished": 6}
     assert Task.objects.filter(execute_after__lt=lines[0]["@timestamp"]).count() == 0

@@ -5,8 +5,8 @@ import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -26,68 +26,62 @@ DEADLY = 2
 OUTCOMES = ("completed", "postponed", "retried", "failed")
 
 
-class Killer(threading.Thread):
-    """Kill a random worker every second."""
+class Repeating(threading.Thread):
+    """Do something every so many seconds while used as a context manager."""
 
-    def __init__(self, fork_server: int) -> None:
+    def __init__(self, every_seconds: float, act: Callable[[], None]) -> None:
         super().__init__(daemon=True)
-        self.killed = 0
-        self._fork_server = fork_server
+        self.error: BaseException | None = None
+        self._every_seconds = every_seconds
+        self._act = act
         self._stop_asked = threading.Event()
 
-    def run(self) -> None:
-        chance = random.Random(4)
-        while not self._stop_asked.wait(1):
-            workers = [process.pid for process in processes() if process.parent == self._fork_server]
-            if workers:
-                with suppress(ProcessLookupError):  # it was recycled meanwhile
-                    os.kill(chance.choice(workers), signal.SIGKILL)
-                    self.killed += 1
+    def __enter__(self) -> "Repeating":
+        self.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop_asked.set()
         self.join()
 
-
-class Watcher(threading.Thread):
-    """Scrape again and again, and note every series that went down."""
-
-    def __init__(self, manager: ManagerProcess) -> None:
-        super().__init__(daemon=True)
-        self.scrapes = 0
-        self.fallen: list[tuple[str, float, float]] = []
-        self.error: BaseException | None = None
-        self._manager = manager
-        self._stop_asked = threading.Event()
-
     def run(self) -> None:
-        before: dict[str, float] = {}
-        address = address_of(self._manager)
         try:
-            while not self._stop_asked.wait(0.05):
-                now = growing(get(address, accept=TEXT).body)
-                self.fallen += [
-                    (key, old, now.get(key, -1)) for key, old in before.items() if now.get(key, -1) < old
-                ]
-                before = now
-                self.scrapes += 1
+            while not self._stop_asked.wait(self._every_seconds):
+                self._act()
         except BaseException as error:
             self.error = error
 
-    def stop(self) -> None:
-        self._stop_asked.set()
-        self.join()
+
+class Killer:
+    """Kill a random worker."""
+
+    def __init__(self, fork_server: int) -> None:
+        self.killed = 0
+        self._fork_server = fork_server
+        self._chance = random.Random(4)
+
+    def kill(self) -> None:
+        workers = [process.pid for process in processes() if process.parent == self._fork_server]
+        if workers:
+            with suppress(ProcessLookupError):  # it was recycled meanwhile
+                os.kill(self._chance.choice(workers), signal.SIGKILL)
+                self.killed += 1
 
 
-@contextmanager
-def running(*threads: Any) -> Iterator[None]:
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for thread in threads:
-            thread.stop()
+class Watcher:
+    """Scrape, and note every series that went down since the scrape before."""
+
+    def __init__(self, manager: ManagerProcess) -> None:
+        self.scrapes = 0
+        self.fallen: list[tuple[str, float, float]] = []
+        self._address = address_of(manager)
+        self._before: dict[str, float] = {}
+
+    def scrape(self) -> None:
+        now = growing(get(self._address, accept=TEXT).body)
+        before, self._before = self._before, now
+        self.fallen += [(key, old, now.get(key, -1)) for key, old in before.items() if now.get(key, -1) < old]
+        self.scrapes += 1
 
 
 def enqueue_mixed() -> None:
@@ -148,11 +142,11 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
     manager = watching.ready(WORKERS_COUNT=4, TASKS_PER_WORKER_INSTANCE=50)
     killer, watcher = Killer(manager.fork_server()), Watcher(manager)
     enqueue_mixed()
-    with running(watcher):
-        with running(killer):
+    with Repeating(0.05, watcher.scrape) as scraping:
+        with Repeating(1, killer.kill):
             wait_until_done(200)
-        wait_until(lambda: watcher.scrapes >= SCRAPES or watcher.error, 60)
-    assert watcher.error is None
+        wait_until(lambda: watcher.scrapes >= SCRAPES or scraping.error, 60)
+    assert scraping.error is None
     seen, in_table = scrape(manager), table()
     assert manager.stop() == 0
 

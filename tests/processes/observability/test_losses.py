@@ -12,8 +12,9 @@ import pytest
 from django_partisan.models import Task
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import Scrape, address_of, get, scrape_until
-from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+from tests.processes.observability.watching import Watching, enqueue, wait_until_done
 from tests.support.commands import MANAGE
+from tests.support.rows import count_by_status
 from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink
 
@@ -40,7 +41,7 @@ def settled(watching: Watching) -> Scrape:
     """Return what is exported when all outcomes are written and idle workers have reported."""
     wait_until_done(60)
     [manager] = watching.bench.managers
-    return scrape_until(manager, "partisan_task_attempts_count", sum(statuses().values()))
+    return scrape_until(manager, "partisan_task_attempts_count", sum(count_by_status().values()))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -53,7 +54,7 @@ def test_a_full_disk_costs_log_lines_only(watching: Watching):
     wait_until(lambda: lost_lines(port) >= TASKS, what="every lost line is counted")
     assert manager.stop() == 0
 
-    assert statuses() == {"finished": TASKS}
+    assert count_by_status() == {"finished": TASKS}
     told = [line for line in manager.err().splitlines() if line.startswith("A log line was lost (/dev/full)")]
     assert 1 <= len(told) <= 3  # once in each process
 
@@ -71,7 +72,7 @@ def test_a_closed_standard_output_costs_log_lines_only(watching: Watching):
     os.close(writing)
 
     assert done.returncode == 0, done.stderr
-    assert statuses() == {"finished": TASKS}
+    assert count_by_status() == {"finished": TASKS}
     told = [
         line for line in done.stderr.splitlines() if line.startswith("A log line was lost (standard output)")
     ]
@@ -102,7 +103,7 @@ def test_garbage_on_the_port_costs_neither_tasks_nor_scrapes(watching: Watching)
     answer = get(address)
     manager.stop()
 
-    assert (answer.status, statuses()) == (200, {"finished": TASKS})
+    assert (answer.status, count_by_status()) == (200, {"finished": TASKS})
     assert seen.sum("partisan_tasks_completed_total") == TASKS
     assert manager.err().count("\n") == 1
     checked(manager.out())
@@ -119,7 +120,7 @@ def test_a_thousand_classes_of_errors_are_folded_and_counted(watching: Watching)
     assert by_class["_other"] == CLASSES - 20
     assert seen.by("label", "partisan_telemetry_label_overflow_total") == {"error_type": CLASSES - 20}
     assert seen.sum("partisan_tasks_failed_total", processor="RaiseClass") == CLASSES
-    assert statuses() == {"error": CLASSES}
+    assert count_by_status() == {"error": CLASSES}
     manager.stop()
     failed = [line for line in checked(manager.out()) if line["event.action"] == "task.failed"]
     assert len({line["error.type"] for line in failed}) == CLASSES
@@ -129,7 +130,7 @@ def test_odd_keys_of_context_cost_nothing(watching: Watching):
     manager = watching.ready()
     enqueue("BindOddly", times=5)
     seen = settled(watching)
-    wait_until(lambda: statuses() == {"finished": 10})
+    wait_until(lambda: count_by_status() == {"finished": 10})
     manager.stop()
 
     lines = checked(manager.out())
@@ -151,7 +152,7 @@ def test_hostile_context_in_the_row_costs_nothing(watching: Watching):
     wait_until_done()
     manager.stop()
 
-    assert statuses() == {"finished": len(HOSTILE)}
+    assert count_by_status() == {"finished": len(HOSTILE)}
     assert len([line for line in checked(manager.out()) if line["event.action"] == "task.completed"]) == len(
         HOSTILE
     )
@@ -194,7 +195,7 @@ def test_spans_that_a_collector_refuses_are_counted_and_told_once(watching: Watc
     scrape_until(manager, "partisan_tasks_completed_total", TASKS)
     manager.stop()
 
-    assert statuses() == {"finished": TASKS}
+    assert count_by_status() == {"finished": TASKS}
     told = [line for line in checked(manager.out()) if line["event.action"] == "telemetry.dropped"]
     first, rest = told  # once a minute, and what is left at the end
     assert first["event.reason"] == rest["event.reason"] == "span_export_failed"
@@ -220,4 +221,4 @@ def test_spans_that_no_collector_takes_in_time_are_counted(watching: Watching, s
     told = [line for line in checked(manager.out()) if line["event.action"] == "telemetry.dropped"]
     lost = [line["partisan.telemetry.count"] for line in told if line["event.reason"] == "span_not_flushed"]
     assert sum(lost) >= 20
-    assert statuses() == {"finished": 20}
+    assert count_by_status() == {"finished": 20}

@@ -1,7 +1,8 @@
 """What users see and measure of their own tasks: measures, log lines, signals."""
 
 from tests.processes.observability.scraping import scrape, scrape_until
-from tests.processes.observability.watching import Watching, enqueue, statuses, wait_until_done
+from tests.processes.observability.watching import Watching, enqueue, wait_until_done
+from tests.support.rows import count_by_status
 from tests.support.waiting import wait_until
 
 OF_TASK = {"queue": "default", "processor": "Measured"}
@@ -28,7 +29,7 @@ def test_measures_cost_nothing_and_raise_nothing_without_a_port(watching: Watchi
     wait_until_done()
     manager.stop()
 
-    assert statuses() == {"finished": 1}
+    assert count_by_status() == {"finished": 1}
     assert "partisan.manager.metrics_address" not in manager.told("manager.started")[0]
     assert manager.err().count("\n") == 1  # what it serves
 
@@ -47,7 +48,7 @@ def test_a_receiver_that_raises_costs_nothing_but_a_count(watching: Watching):
     manager = watching.ready()
     enqueue("OfALoudReceiver", times=2)
     seen = scrape_until(manager, "partisan_tasks_completed_total", 2)
-    wait_until(lambda: statuses() == {"finished": 2})
+    wait_until(lambda: count_by_status() == {"finished": 2})
 
     assert seen.sum("partisan_telemetry_errors_total", signal="signals") == 2
     assert manager.err().count("the signals subscriber raised") <= 2  # once a worker

@@ -93,9 +93,3 @@ def wait_until_done(seconds: float = 30.0) -> None:
     """Wait until no task waits or runs."""
     unfinished = Task.objects.filter(status__in=UNFINISHED)
     wait_until(lambda: not unfinished.exists(), seconds, "every task is done", every=0.05)
-
-
-def statuses() -> dict[str, int]:
-    """Return how many tasks there are of each status."""
-    found = list(Task.objects.values_list("status", flat=True))
-    return {status: found.count(status) for status in sorted(set(found))}

@@ -20,21 +20,11 @@ OWN = [
 ]
 
 
-def test_a_task_may_ask_for_a_delay_and_give_a_reason():
-    request = PostponeTask(300, reason="the file is not there yet")
+@pytest.mark.parametrize("given", [(300, "the file is not there yet"), (0, "soon"), (None, None)])
+def test_a_request_to_postpone_has_a_delay_and_a_reason_or_none_and_survives_pickling(given):
+    request = pickle.loads(pickle.dumps(PostponeTask(*given)))
 
-    assert request.postpone_for_seconds == 300
-    assert request.reason == "the file is not there yet"
-
-
-def test_a_task_may_leave_the_delay_to_its_queue():
-    assert PostponeTask().postpone_for_seconds is None
-
-
-def test_a_request_to_postpone_survives_pickling():
-    request = pickle.loads(pickle.dumps(PostponeTask(0, "soon")))
-
-    assert (request.postpone_for_seconds, request.reason) == (0, "soon")
+    assert (request.postpone_for_seconds, request.reason) == given
 
 
 @pytest.mark.parametrize("kind", OWN)

@@ -42,28 +42,24 @@ class Psycopg3:
 
 
 @pytest.mark.parametrize(
-    ("is_psycopg3", "raw"),
-    [(False, Psycopg2("mail", "mail", "images")), (True, Psycopg3(b"mail", b"mail", b"images"))],
+    "raw",
+    [Psycopg2("mail", "mail", "images"), Psycopg3(b"mail", b"mail", b"images")],
     ids=["psycopg2", "psycopg3"],
 )
-def test_the_queues_that_were_notified_are_told_once(is_psycopg3, raw, monkeypatch):
-    monkeypatch.setattr(listening, "is_psycopg3", is_psycopg3)
-
+def test_the_queues_that_were_notified_are_returned_once(raw):
     assert listening.queues_notified(connection_of(raw)) == {"mail", "images"}
     assert listening.queues_notified(connection_of(raw)) == set()
 
 
-def test_a_lost_connection_is_told_as_djangos_error(monkeypatch):
-    class Gone:
-        def poll(self) -> None:
-            raise RuntimeError("server closed the connection unexpectedly")
-
-    monkeypatch.setattr(listening, "is_psycopg3", False)
-
-    with pytest.raises(OperationalError, match="server closed the connection unexpectedly"):
-        listening.queues_notified(connection_of(Gone()))
+class Lost:
+    def poll(self) -> None:
+        raise RuntimeError("server closed the connection unexpectedly")
 
 
-def test_a_closed_connection_is_told_as_djangos_error():
-    with pytest.raises(OperationalError, match="the connection is closed"):
-        listening.queues_notified(connection_of(None))
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [(Lost(), "server closed the connection unexpectedly"), (None, "the connection is closed")],
+)
+def test_a_lost_or_closed_connection_raises_djangos_error(raw, message):
+    with pytest.raises(OperationalError, match=message):
+        listening.queues_notified(connection_of(raw))
