@@ -41,7 +41,7 @@ class BulkEndpoint:
         self.throttled = 0
         self._components: dict[str, dict[str, Any]] = {}
         self._templates: dict[str, dict[str, Any]] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._serve(port)
 
@@ -83,9 +83,8 @@ class BulkEndpoint:
             store[parts[1]] = json.loads(body)
             return 200, {"acknowledged": True}
         if method in ("POST", "PUT") and parts[-1] == "_bulk":
-            with self._changed:
+            with self._lock:
                 items = [self._write(*each) for each in _actions(body, parts[0] if len(parts) > 1 else "")]
-                self._changed.notify_all()
             failed = any(item["create"]["status"] >= 400 for item in items)
             return 200, {"took": 1, "errors": failed, "items": items}
         if method in ("GET", "HEAD"):

@@ -103,6 +103,7 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
 
 @pytest.mark.django_db
 def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
+    startup.demand_database()
     MigrationRecorder(connection).record_unapplied("django_partisan", "0006_feature_indexes")
 
     with pytest.raises(CommandError) as refused:
