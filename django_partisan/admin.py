@@ -33,8 +33,8 @@ else:
     TaskAdminBase = ManagerAdminBase = admin.ModelAdmin
     PaginatorBase = Paginator
 
+# How many tasks, the latest, can be paged through; a filter or a search leads to the older ones.
 LISTED_MAX = 10_000
-"""How many tasks, the latest, can be paged through; a filter or a search leads to the older ones."""
 
 HIDDEN = "Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted."
 

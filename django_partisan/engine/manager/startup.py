@@ -16,12 +16,12 @@ from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
 
 
-def demand_right_settings() -> None:
+def ensure_right_settings() -> None:
     """Raise ``WrongSetting`` naming everything that is wrong with settings and processors, one per line."""
     refuse([*queues.problems(), *observability.problems(), *processor_validation.problems()])
 
 
-def demand_database(wait_seconds: float = 0.0) -> None:
+def ensure_database(wait_seconds: float = 0.0) -> None:
     """Raise ``CannotStart`` unless the tasks' database is PostgreSQL, reachable and migrated.
 
     Tries again for ``wait_seconds`` while the database is unreachable.

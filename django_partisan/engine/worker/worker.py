@@ -59,7 +59,8 @@ class Worker:
             self._leave()
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
-            self._leave_without_manager()
+            settle_without_manager(self._spec.config, *self._report.unsettled(), self._tasks.take_all())
+            self._flush()
         finally:
             self._connections.close()
 
@@ -107,10 +108,6 @@ class Worker:
         self._flush()
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
         self._send(Flushed(bus.take(), peak_bytes))
-
-    def _leave_without_manager(self) -> None:
-        settle_without_manager(self._spec.config, *self._report.unsettled(), self._tasks.take_all())
-        self._flush()
 
     def _flush(self) -> None:
         started = monotonic()
