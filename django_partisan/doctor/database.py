@@ -28,7 +28,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     ensure_postgresql()
     ensure_reachable()
     connection = connections[task_database()]
-    version = server_version(connection).split()[0]
+    version = server_version(connection)
     driver = "psycopg 3" if is_psycopg3 else "psycopg2"
     yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, by {driver}.")
 

@@ -14,7 +14,6 @@ from django_partisan.tracing.sdk import is_set_up
 CONNECT_SECONDS: Final = 2.0
 # Where each exporter sends spans to, unless the environment says where.
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}
-_PORTS: Final = {"https": 443}
 
 
 def look(subject: Subject) -> Iterator[Finding]:
@@ -50,7 +49,7 @@ def endpoint_of(name: str, environ: Mapping[str, str]) -> tuple[str, int]:
     """Return host and port that an OTLP exporter sends to."""
     given = next((environ[key] for key in reversed(ENDPOINTS) if environ.get(key)), OTLP[name])
     url = urlsplit(given if "//" in given else f"//{given}")
-    return url.hostname or "localhost", url.port or _PORTS.get(url.scheme, 80)
+    return url.hostname or "localhost", url.port or (443 if url.scheme == "https" else 80)
 
 
 def _judge_collector(host: str, port: int) -> Finding:

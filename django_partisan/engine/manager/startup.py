@@ -37,7 +37,7 @@ def describe(config: QueueConfig) -> str:
     workers = "1 worker" if config.workers_count == 1 else f"{config.workers_count} workers"
     return (
         f"Serving queue {config.queue!r} with {workers}: database {address_of(connection)}, "
-        f"PostgreSQL {server_version(connection).split()[0]}, Django {django.get_version()}, "
+        f"PostgreSQL {server_version(connection)}, Django {django.get_version()}, "
         f"django-partisan {django_partisan.__version__}."
     )
 

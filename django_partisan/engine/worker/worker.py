@@ -56,7 +56,9 @@ class Worker:
             while self._turn():
                 pass
             self._send(Retiring())
-            self._leave()
+            self._flush()
+            peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
+            self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
             settle_without_manager(self._spec.config, *self._report.unsettled(), self._tasks.take_all())
@@ -103,13 +105,8 @@ class Worker:
         with self._sending:
             self._pipe.send(message)
 
-    def _leave(self) -> None:
-        """Flush telemetry, within a bound, and send the last message."""
-        self._flush()
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
-        self._send(Flushed(bus.take(), peak_bytes))
-
     def _flush(self) -> None:
+        """Flush telemetry, within a bound."""
         started = monotonic()
         bus.close(self._spec.flush_seconds)
         seconds = monotonic() - started

@@ -114,7 +114,7 @@ class Command(BaseCommand):
             self._say(startup.describe(config))
             connections.close_all()  # the manager's threads use connections of their own
             if options["autoreload"]:
-                _stop_before_exit(manager)
+                atexit.register(_stop_before_exit, manager)
             code = manager.run(watch.serve)
         if options["once"] or options["until_empty"]:
             self._say_what_waits(config, manager.failed)
@@ -149,9 +149,5 @@ def _until(options: dict[str, Any]) -> Until | None:
 
 def _stop_before_exit(manager: Manager) -> None:
     """Drain when the reloader ends the process, since multiprocessing would wait for the workers."""
-
-    def stop() -> None:
-        if not manager.stop(AUTORELOAD_STOP_SECONDS):
-            manager.stop(AUTORELOAD_STOP_SECONDS)  # by force
-
-    atexit.register(stop)
+    if not manager.stop(AUTORELOAD_STOP_SECONDS):
+        manager.stop(AUTORELOAD_STOP_SECONDS)  # by force

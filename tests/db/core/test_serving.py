@@ -132,7 +132,7 @@ def test_one_line_says_queue_workers_database_and_versions(workers, said):
     assert line.startswith(
         f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at "
     )
-    assert f"PostgreSQL {server_version(connection).split()[0]}, Django {django.get_version()}" in line
+    assert f"PostgreSQL {server_version(connection)}, Django {django.get_version()}" in line
     assert line.endswith(f"django-partisan {django_partisan.__version__}.")
     assert "\n" not in line
 

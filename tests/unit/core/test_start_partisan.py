@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -237,7 +238,7 @@ def test_under_autoreload_the_manager_is_asked_to_stop_before_the_process_ends(
 ):
     served.stops = iter(stops)
     at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "register", lambda *call: at_exit.append(partial(*call)))
     monkeypatch.setattr(autoreload, "run_with_reloader", lambda serve, options: serve(options))
     start("--autoreload")
 
