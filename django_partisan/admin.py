@@ -19,9 +19,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
-from django_partisan.admin_filters import ProcessorFilter, QueueFilter, ReasonFilter
-from django_partisan.config import observability
+from django_partisan import registry
+from django_partisan.config import observability, queues
 from django_partisan.models import ManagerLease, Task
+from django_partisan.outcomes import FAILURE_REASONS
 from django_partisan.telemetry import redaction
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
@@ -33,8 +34,8 @@ else:
     TaskAdminBase = ManagerAdminBase = admin.ModelAdmin
     PaginatorBase = Paginator
 
+# How many tasks, the latest, can be paged through; a filter or a search leads to the older ones.
 LISTED_MAX = 10_000
-"""How many tasks, the latest, can be paged through; a filter or a search leads to the older ones."""
 
 HIDDEN = "Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted."
 
@@ -73,19 +74,52 @@ def _block(text: str | None) -> str:
 
 
 class ReadOnly:
-    """Show rows to users with the *view* permission; let no one write."""
+    """Show rows to users with the *view* permission; let no one write: a manager relies on its rows."""
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: tasks come from ``delay()``, managers from ``start_partisan``."""
+    def _refuse(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: a manager relies on the rows that it holds."""
-        return False
+    has_add_permission = has_change_permission = has_delete_permission = _refuse
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse, as with a change."""
-        return False
+
+class KnownValuesFilter(admin.SimpleListFilter):
+    """A filter whose choices come from code and settings: the table is not asked which values it holds."""
+
+    field = ""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Select the rows with the chosen value."""
+        value = self.value()
+        return queryset if value is None else queryset.filter(**{self.field: value})
+
+
+class QueueFilter(KnownValuesFilter):
+    title, parameter_name, field = "queue", "queue", "queue_name"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the queues of the settings."""
+        return [(name, name) for name in queues.queue_names()]
+
+
+class ProcessorFilter(KnownValuesFilter):
+    title, parameter_name, field = "processor", "processor", "processor_class"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the registered processors."""
+        return [(name, name) for name in sorted(registry.definitions)]
+
+
+class ReasonFilter(KnownValuesFilter):
+    title, parameter_name, field = "reason of failure", "reason", "error_reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the reasons for which tasks fail."""
+        return [(reason, reason.replace("_", " ")) for reason in FAILURE_REASONS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Select the failed tasks with the chosen reason, by the index of the failed."""
+        chosen = super().queryset(request, queryset)
+        return chosen if self.value() is None else chosen.filter(status=Task.STATUS_ERROR)
 
 
 @admin.register(Task)

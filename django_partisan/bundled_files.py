@@ -16,6 +16,7 @@ from django_partisan.exceptions import PartisanError
 PACKAGE: Final = Path(__file__).parent
 MANIFEST: Final = "EXPORTED.json"
 
+# The files and folders of each that are shipped; builders and tests are not.
 PARTS: Final[dict[str, tuple[str, ...]]] = {
     "grafana": ("README.md", "alerts", "dashboards", "prometheus", "provisioning"),
     "elk": (
@@ -28,7 +29,6 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
         "rsyslog",
     ),
 }
-"""The files and folders of each that are shipped; builders and tests are not."""
 
 
 class CannotExport(PartisanError):

@@ -66,17 +66,17 @@ class BaseTaskProcessor:
     from the stored arguments and calls ``run()``.
     """
 
+    # The lower the number, the earlier a task runs.
     PRIORITY: ClassVar[int] = 10
-    """The lower the number, the earlier a task runs."""
+    # Do not enqueue a task while one with the same arguments waits.
     UNIQUE_FOR_PARAMS: ClassVar[bool] = True
-    """Do not enqueue a task while one with the same arguments waits."""
     QUEUE_NAME: ClassVar[str] = DEFAULT_QUEUE
     RETRY_ON_ERROR_CONFIG: ClassVar[ErrorsHandleConfig | None] = None
     POSTPONE_CONFIG: ClassVar[PostponeConfig | None] = None
+    # Run in one transaction together with the task's own completion: both are kept, or neither.
     ATOMIC: ClassVar[bool] = False
-    """Run in one transaction together with the task's own completion: both are kept, or neither."""
+    # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
-    """``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting."""
 
     _current: CurrentTask | None = None
 

@@ -30,20 +30,15 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
 
 def problems() -> Iterator[Problem]:
     """Yield everything that is wrong with the registered processor classes."""
+    known = queue_names()
+    queue_rule = Rule(known.__contains__, "one of " + ", ".join(map(repr, known)))
     definitions = registry.definitions.values()
     for definition in definitions:
-        yield from problems_of(definition.source)
+        yield from _problem(UNKNOWN_QUEUE, definition.source, "QUEUE_NAME", queue_rule)
+        for name, rule in ATTRIBUTES.items():
+            yield from _problem(WRONG_ATTRIBUTE, definition.source, name, rule)
     comparable = (one for one in definitions if _MEASURES.accepts(_value(one.source, custom.ATTRIBUTE)))
     yield from custom.problems(comparable)
-
-
-def problems_of(processor_class: type) -> Iterator[Problem]:
-    """Yield every attribute of a class whose value is not accepted."""
-    known = queue_names()
-    listed = "one of " + ", ".join(map(repr, known))
-    yield from _problem(UNKNOWN_QUEUE, processor_class, "QUEUE_NAME", Rule(known.__contains__, listed))
-    for name, rule in ATTRIBUTES.items():
-        yield from _problem(WRONG_ATTRIBUTE, processor_class, name, rule)
 
 
 def _problem(kind: Kind, processor_class: type, name: str, rule: Rule) -> Iterator[Problem]:

@@ -10,16 +10,16 @@ from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import ProcessorClassAlreadyRegistered, ProcessorClassNotFound
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
 
+# The module of each installed app that is imported to find its processors.
 MODULE = "partisan_tasks"
-"""The module of each installed app that is imported to find its processors."""
 
 P = TypeVar("P", bound=type[Any])
 
 _definitions: dict[str, TaskDefinition] = {}
+# Every registered definition by name; a read-only view.
 definitions: Final[Mapping[str, TaskDefinition]] = MappingProxyType(_definitions)
-"""Every registered definition by name; a read-only view."""
+# Return the definition registered under a name, or ``None``.
 find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
-"""Return the definition registered under a name, or ``None``."""
 
 
 def register(processor_class: P) -> P:
@@ -45,14 +45,6 @@ def register(processor_class: P) -> P:
     return processor_class
 
 
-def definition(name: str) -> TaskDefinition:
-    """Return the definition registered under ``name``; raises ``ProcessorClassNotFound``."""
-    found = find(name)
-    if found is None:
-        raise unknown(name)
-    return found
-
-
 def unknown(name: str) -> ProcessorClassNotFound:
     """Return the error that says how to have ``name`` registered."""
     return ProcessorClassNotFound(
@@ -67,16 +59,6 @@ def definition_of(processor_class: type[Any]) -> TaskDefinition:
     if known is not None and known.source is processor_class:
         return known
     return TaskDefinition.of_processor(processor_class)
-
-
-def processor_class(name: str) -> type[Any]:
-    """Return the class registered under ``name``; raises ``ProcessorClassNotFound``."""
-    return definition(name).source
-
-
-def registered() -> Mapping[str, type[Any]]:
-    """Return the processor classes by name, read-only."""
-    return MappingProxyType({name: definition.source for name, definition in _definitions.items()})
 
 
 def autodiscover() -> None:

@@ -26,7 +26,7 @@ from django.utils import timezone
 from django_partisan import arguments
 from django_partisan.config.queues import queue_config
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.run_result import CLAIM_LOST, RAN, RunResult
+from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import POSTPONED, RETRIED

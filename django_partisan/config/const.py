@@ -2,10 +2,10 @@
 
 from typing import Final
 
+# Wait ``retry_pause`` seconds before every retry.
 DELAY_STRATEGY_CONSTANT: Final = "constant"
-"""Wait ``retry_pause`` seconds before every retry."""
 
+# Wait ``retry_pause`` seconds longer before each further retry.
 DELAY_STRATEGY_INCREMENTAL: Final = "incremental"
-"""Wait ``retry_pause`` seconds longer before each further retry."""
 
 DELAY_STRATEGIES: Final = (DELAY_STRATEGY_CONSTANT, DELAY_STRATEGY_INCREMENTAL)

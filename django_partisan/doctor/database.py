@@ -1,15 +1,26 @@
-"""Is the tasks' database PostgreSQL, does it answer, and is it migrated?"""
+"""Does the tasks' database answer, is it migrated, is its clock right, and does a manager serve the queue?"""
 
+import time
 from collections.abc import Iterator
+from typing import Final
 
 from django.db import connections
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-from django_partisan.doctor.finding import FINE, Finding
-from django_partisan.doctor.subject import Subject
-from django_partisan.sql.backlog import server_version
-from django_partisan.sql.connection import address_of, task_database
+from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
+from django_partisan.sql.backlog import server_version, waiting
+from django_partisan.sql.connection import address_of, fetch_all, task_database
 from django_partisan.sql.readiness import ensure_migrated, ensure_postgresql, ensure_reachable
+
+SKEW_WARNING_SECONDS: Final = 1.0
+SKEW_ERROR_SECONDS: Final = 5.0  # the limit of the alert PartisanClockSkew
+
+_NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_ALIVE: Final = """
+    SELECT host, pid FROM django_partisan_manager
+     WHERE queue_name = %s AND heartbeat_at > now() - lease_seconds * interval '1 second'
+     ORDER BY host, pid
+"""
 
 
 def look(subject: Subject) -> Iterator[Finding]:
@@ -17,7 +28,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     ensure_postgresql()
     ensure_reachable()
     connection = connections[task_database()]
-    version = server_version(connection).split()[0]
+    version = server_version(connection)
     driver = "psycopg 3" if is_psycopg3 else "psycopg2"
     yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, by {driver}.")
 
@@ -25,3 +36,41 @@ def look(subject: Subject) -> Iterator[Finding]:
 def look_at_migrations(subject: Subject) -> Iterator[Finding]:
     """Compare the tables with the migrations of the installed version; raises ``CannotStart``."""
     yield Finding(FINE, f"All are applied, up to {ensure_migrated()}.")
+
+
+def look_at_clock(subject: Subject) -> Iterator[Finding]:
+    """Compare the database's time with ours, halfway through the query."""
+    connection = connections[task_database()]
+    fetch_all(connection, _NOW)  # so that connecting is no part of the measurement
+    before = time.time()
+    theirs = fetch_all(connection, _NOW)[0][0]
+    after = time.time()
+    yield judge_skew(theirs - (before + after) / 2, (after - before) / 2)
+
+
+def judge_skew(skew: float, uncertainty: float) -> Finding:
+    """Return what a clock skew in seconds means, measured within ``uncertainty`` seconds."""
+    size = abs(skew)
+    way = "ahead of" if skew > 0 else "behind"
+    message = f"The database's clock is {size:.3f} s {way} this host's (within {uncertainty:.3f} s)."
+    if size - uncertainty <= SKEW_WARNING_SECONDS:
+        return Finding(FINE, message)
+    status = ERROR if size - uncertainty > SKEW_ERROR_SECONDS else WARNING
+    return Finding(status, message, "Synchronize both hosts with NTP (chrony or systemd-timesyncd).")
+
+
+def look_at_managers(subject: Subject) -> Iterator[Finding]:
+    """Look for managers whose lease has not expired."""
+    connection = connections[task_database()]
+    alive = fetch_all(connection, _ALIVE, (subject.queue,))
+    tasks = waiting(connection, subject.queue).number
+    wait = f"{tasks} tasks wait" if tasks != 1 else "1 task waits"
+    if alive:
+        listed = ", ".join(f"{host}:{pid}" for host, pid in alive)
+        yield Finding(FINE, f"The queue {subject.queue!r} is served by {listed}; {wait}.")
+    else:
+        yield Finding(
+            WARNING,
+            f"No manager serves the queue {subject.queue!r}; {wait}.",
+            f"Run: manage.py start_partisan --queue-name {subject.queue}",
+        )

@@ -4,19 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from django_partisan.doctor import (
-    clock,
     database,
     host,
     log_lines,
-    managers,
     metrics_port,
     notifications,
     rules,
     settings,
     traces,
 )
-from django_partisan.doctor.finding import ERROR, SKIPPED, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, SKIPPED, Finding, Subject
 from django_partisan.exceptions import CannotStart
 
 
@@ -32,8 +29,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "database": Check(database.look),
     "migrations": Check(database.look_at_migrations, ("database",)),
     "notifications": Check(notifications.look, ("database",)),
-    "clock": Check(clock.look, ("database",)),
-    "managers": Check(managers.look, ("database", "migrations")),
+    "clock": Check(database.look_at_clock, ("database",)),
+    "managers": Check(database.look_at_managers, ("database", "migrations")),
     "host": Check(host.look),
     "logs": Check(log_lines.look),
     "traces": Check(traces.look),

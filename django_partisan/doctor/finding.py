@@ -1,14 +1,27 @@
-"""What a check finds."""
+"""What a check examines, and what it finds."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 FINE: Final = "fine"
 SKIPPED: Final = "skipped"
 WARNING: Final = "warning"
 ERROR: Final = "error"
+# From the best status to the worst; ``skipped`` was not checked, and the message says why.
 EXIT_CODES: Final = {FINE: 0, SKIPPED: 0, WARNING: 1, ERROR: 2}
-"""From the best status to the worst; ``skipped`` was not checked, and the message says why."""
+
+
+class Subject(NamedTuple):
+    """One queue of this project, and the options of its manager; ``None`` is not given."""
+
+    queue: str
+    metrics_url: str | None = None
+    metrics_ca: str | None = None
+    metrics_token_file: str | None = None
+    log_format: str = "auto"
+    log_file: str | None = None
+    rules: Path | None = None
 
 
 class Finding(NamedTuple):

@@ -6,8 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 from django_partisan.config import queues
-from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
 from django_partisan.engine.forkserver.spawner import METHOD
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.exceptions import CannotStart

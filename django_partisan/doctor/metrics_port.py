@@ -10,8 +10,7 @@ from typing import Final
 
 from django_partisan import __version__
 from django_partisan.config import observability
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 
 TIMEOUT_SECONDS: Final = 5.0
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}

@@ -10,15 +10,14 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config import queues
-from django_partisan.doctor.finding import FINE, WARNING, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import FINE, WARNING, Finding, Subject
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import queues_notified
 
 WAIT_SECONDS: Final = 2.0
+# Not the managers' own channel: they would read the payload as the name of a queue.
 CHANNEL_OF_DOCTOR: Final = f"{CHANNEL}_doctor"
-"""Not the managers' own: they would read the payload as the name of a queue."""
 
 
 def look(subject: Subject) -> Iterator[Finding]:

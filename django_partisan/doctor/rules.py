@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from django_partisan import __version__, bundled_files
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import HISTOGRAM
 

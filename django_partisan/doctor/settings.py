@@ -7,8 +7,7 @@ from django.core.checks import run_checks
 
 from django_partisan.checks import TAG
 from django_partisan.config import queues
-from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
 from django_partisan.exceptions import PartisanError
 
 

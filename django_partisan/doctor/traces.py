@@ -7,16 +7,13 @@ from importlib.metadata import entry_points
 from typing import Final
 from urllib.parse import urlsplit
 
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.tracing.exporters import ENDPOINTS, exporter_names
 from django_partisan.tracing.sdk import is_set_up
 
 CONNECT_SECONDS: Final = 2.0
+# Where each exporter sends spans to, unless the environment says where.
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}
-"""Where each exporter sends spans to, unless the environment says where."""
-
-_PORTS: Final = {"https": 443}
 
 
 def look(subject: Subject) -> Iterator[Finding]:
@@ -52,7 +49,7 @@ def endpoint_of(name: str, environ: Mapping[str, str]) -> tuple[str, int]:
     """Return host and port that an OTLP exporter sends to."""
     given = next((environ[key] for key in reversed(ENDPOINTS) if environ.get(key)), OTLP[name])
     url = urlsplit(given if "//" in given else f"//{given}")
-    return url.hostname or "localhost", url.port or _PORTS.get(url.scheme, 80)
+    return url.hostname or "localhost", url.port or (443 if url.scheme == "https" else 80)
 
 
 def _judge_collector(host: str, port: int) -> Finding:

@@ -6,7 +6,11 @@ from django_partisan.config.queues import QueueConfig
 
 
 class WorkerSpec(NamedTuple):
-    """How a worker is set up; plain values, for they cross to another process."""
+    """How a worker is set up; plain values, for they cross to another process.
+
+    ``subscribe`` is the dotted path of a function that subscribes telemetry in the worker, and its plain
+    arguments.
+    """
 
     config: QueueConfig
     database: str
@@ -14,5 +18,4 @@ class WorkerSpec(NamedTuple):
     generation: int
     manager_pid: int
     subscribe: tuple[str, dict[str, Any]] | None
-    """Dotted path of a function that subscribes telemetry in the worker, and its plain arguments."""
     flush_seconds: float

@@ -9,9 +9,6 @@ import uuid
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-CREATE_CLAIM_TOKENS = "CREATE SEQUENCE django_partisan_claim_token_seq AS bigint"
-DROP_CLAIM_TOKENS = "DROP SEQUENCE django_partisan_claim_token_seq"
-
 # Version 1 counted in the JSON of ``extra``; tasks under way go on from there.
 CARRY_COUNTERS = """
     UPDATE django_partisan_task
@@ -48,7 +45,10 @@ class Migration(migrations.Migration):
             ],
             options={"verbose_name": "manager", "db_table": "django_partisan_manager"},
         ),
-        migrations.RunSQL(CREATE_CLAIM_TOKENS, DROP_CLAIM_TOKENS),
+        migrations.RunSQL(
+            "CREATE SEQUENCE django_partisan_claim_token_seq AS bigint",
+            "DROP SEQUENCE django_partisan_claim_token_seq",
+        ),
         migrations.AlterModelOptions("task", options={}),
         migrations.AlterField(
             "task",

@@ -1,14 +1,45 @@
-# ruff: noqa: DJ008 - no page shows these rows
-"""What operators ask of managers, and what managers share with each other.
+# ruff: noqa: DJ008 - no page shows most of these rows
+"""The managers, what operators ask of them, and what they share with each other.
 
 The tables have no foreign keys to tasks. Tasks are deleted at a high rate, and each deletion would
 look into every table that refers to them. A row that names a deleted task has no effect.
 """
 
+import uuid
+
 from django.db import models
 from django.db.models.functions import Now
 
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
+
+
+class ManagerLease(models.Model):
+    """One manager process: who it is, and until when it counts as alive."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
+    host = models.TextField()
+    pid = models.IntegerField()
+    lock_name = models.UUIDField(
+        help_text="The file that this manager and its workers hold locked on their host."
+    )
+    lease_seconds = models.FloatField()
+    started_at = models.DateTimeField(db_default=Now())
+    heartbeat_at = models.DateTimeField(db_default=Now())
+    sleeping = models.BooleanField(db_default=False, help_text="Asks to be notified of new tasks.")
+    state = models.JSONField(null=True, help_text="The tasks that it runs, and its totals.")
+    version = models.TextField(null=True)  # noqa: DJ001 - null for managers that are older than 0005
+    process_started_at = models.DateTimeField(null=True)
+    schedules = models.JSONField(
+        null=True, help_text="Names and fingerprints of the schedules in its settings."
+    )
+
+    class Meta:
+        db_table = "django_partisan_manager"
+        verbose_name = "manager"
+
+    def __str__(self) -> str:
+        return f"{self.queue_name} at {self.host}:{self.pid}"
 
 
 class CancelRequest(models.Model):

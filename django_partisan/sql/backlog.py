@@ -16,7 +16,6 @@ _WAITING = """
             SELECT count(*), min(execute_after) FROM django_partisan_task
              WHERE queue_name = %s AND status = 'new' AND NOT ready) AS part
 """
-_SERVER = "SELECT current_setting('server_version')"
 
 
 class Waiting(NamedTuple):
@@ -33,6 +32,5 @@ def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
 
 
 def server_version(connection: BaseDatabaseWrapper) -> str:
-    """Return the version of the PostgreSQL server."""
-    version: str = fetch_all(connection, _SERVER)[0][0]
-    return version
+    """Return the version of the PostgreSQL server, without the packager's remark."""
+    return str(fetch_all(connection, "SHOW server_version")[0][0]).split()[0]

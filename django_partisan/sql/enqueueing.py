@@ -11,8 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.models import Task
 from django_partisan.sql.connection import execute, fetch_all
 
+# The channel of NOTIFY; the payload is the queue's name.
 CHANNEL: Final = "django_partisan"
-"""The channel of NOTIFY; the payload is the queue's name."""
 
 # The columns from ``history`` on are empty in a new row: they are not fetched, which every call would pay.
 _FIELDS: Final = [field.attname for field in Task._meta.concrete_fields]

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.settings import INSTALLED_APPS
+from tests.support.database import sessions_of_others
 from tests.support.rows import number_of
 from tests.support.waiting import wait_until
 from tools import database_url, postgres
@@ -47,6 +48,14 @@ def test_options_of_both_spellings_override_the_settings(bench: Bench):
     bench.open("gate")
     assert "with 1 worker:" in manager.err()
     assert manager.stop() == 0
+
+
+def test_a_manager_keeps_four_connections_and_none_of_its_main_thread(bench: Bench):
+    processors.Pass().delay()
+    bench.start(WORKERS_COUNT=1)
+
+    names = [f"django_partisan {role} default" for role in ("chores", "claim", "pulse", "settle")]
+    wait_until(lambda: sessions_of_others() == names, what=lambda: str(sessions_of_others()))
 
 
 def test_flat_settings_serve_the_default_queue_too(bench: Bench):

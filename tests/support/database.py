@@ -37,3 +37,14 @@ def sessions() -> int:
             " WHERE datname = current_database() AND starts_with(application_name, 'django_partisan')"
         )
     )
+
+
+def sessions_of_others() -> list[str]:
+    """Return the ``application_name`` of every other connection to this database, sorted."""
+    return sorted(
+        first_value(
+            "SELECT coalesce(array_agg(application_name), '{}') FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+    )

@@ -5,10 +5,10 @@ import signal
 import sys
 from typing import Final
 
+# The variable that keeps the user's own PYTHONPATH while the fork server starts.
 PATH_BEFORE: Final = "DJANGO_PARTISAN_PYTHONPATH"
-"""Names the variable that keeps the user's own PYTHONPATH while the fork server starts."""
+# What a terminal or a supervisor sends to the whole group; blocked while the fork server starts.
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-"""What a terminal or a supervisor sends to the whole group; blocked while the fork server starts."""
 
 
 def prepare_fork_server() -> None:

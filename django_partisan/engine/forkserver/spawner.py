@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
@@ -25,13 +26,13 @@ from django_partisan.engine.forkserver.bootstrap import PATH_BEFORE, SIGNALS
 from django_partisan.engine.manager.database_thread import Deliver
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
-from django_partisan.engine.worker.main import Inherited, worker_main
+from django_partisan.engine.worker.main import worker_main
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0
+# What multiprocessing reports when the fork server died before it could report the code.
 _UNKNOWN_EXIT_CODE: Final = 255
-"""What multiprocessing reports when the fork server died before it could report the code."""
 
 TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
@@ -84,10 +85,11 @@ class Spawner:
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
         ours, theirs = self._context.Pipe()
         bell, ring = self._context.Pipe(duplex=False)
+        presence = Connection(os.dup(self._presence_fd))  # multiprocessing hands descriptors over in these
         process = self._context.Process(
             target=worker_main,
             name=f"partisan-{spec.config.queue}-{spec.slot}",
-            args=(theirs, bell, Inherited(self._presence_fd), pickle.dumps(spec)),
+            args=(theirs, bell, presence, pickle.dumps(spec)),
         )
         try:
             with _without_main_module():
@@ -98,7 +100,7 @@ class Spawner:
             tasks_left = spec.config.tasks_per_worker_instance
             return WorkerProcess(spec.slot, spec.generation, process, pipe, os.dup(ring.fileno()), tasks_left)
         finally:
-            for end in (ours, theirs, bell, ring):
+            for end in (ours, theirs, bell, ring, presence):
                 end.close()
 
 

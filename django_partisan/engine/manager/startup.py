@@ -16,12 +16,12 @@ from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
 
 
-def demand_right_settings() -> None:
+def ensure_right_settings() -> None:
     """Raise ``WrongSetting`` naming everything that is wrong with settings and processors, one per line."""
     refuse([*queues.problems(), *observability.problems(), *processor_validation.problems()])
 
 
-def demand_database(wait_seconds: float = 0.0) -> None:
+def ensure_database(wait_seconds: float = 0.0) -> None:
     """Raise ``CannotStart`` unless the tasks' database is PostgreSQL, reachable and migrated.
 
     Tries again for ``wait_seconds`` while the database is unreachable.
@@ -37,7 +37,7 @@ def describe(config: QueueConfig) -> str:
     workers = "1 worker" if config.workers_count == 1 else f"{config.workers_count} workers"
     return (
         f"Serving queue {config.queue!r} with {workers}: database {address_of(connection)}, "
-        f"PostgreSQL {server_version(connection).split()[0]}, Django {django.get_version()}, "
+        f"PostgreSQL {server_version(connection)}, Django {django.get_version()}, "
         f"django-partisan {django_partisan.__version__}."
     )
 

@@ -3,8 +3,7 @@
 Language, time zone and every other context variable need no care here: each run has a context of
 its own, which is dropped with it.
 
-Django's connections belong to threads. One receiver for each process notes what a thread opens with the
-``TaskConnections`` that was made in it.
+Django's connections belong to threads, so a ``TaskConnections`` notes those that its own thread opens.
 """
 
 import contextlib
@@ -19,16 +18,13 @@ from django.db.backends.signals import connection_created
 _NO_TRANSACTION = (0, 4)
 
 
-_of_thread = threading.local()
-
-
 class TaskConnections:
     """The connections that tasks open in this thread; costs nothing while there is none."""
 
     def __init__(self) -> None:
         self.opened: list[BaseDatabaseWrapper] = []
-        _of_thread.connections = self
-        connection_created.connect(_note)
+        self._thread = threading.get_ident()
+        connection_created.connect(self._note)
 
     def after_run(self) -> list[str]:
         """Clean every connection; return the names of databases on which a transaction was open."""
@@ -60,15 +56,13 @@ class TaskConnections:
 
     def close(self) -> None:
         """Close every connection, and note no more."""
-        _of_thread.connections = None
+        connection_created.disconnect(self._note)
         for connection in self.opened:
             connection.close()
 
-
-def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    noted_by: TaskConnections | None = getattr(_of_thread, "connections", None)
-    if noted_by is not None and connection not in noted_by.opened:
-        noted_by.opened.append(connection)
+    def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
+        if threading.get_ident() == self._thread and connection not in self.opened:
+            self.opened.append(connection)
 
 
 def _has_open_transaction(connection: BaseDatabaseWrapper) -> bool:

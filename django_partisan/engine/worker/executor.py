@@ -16,8 +16,7 @@ from django.db import connections, transaction
 from django_partisan import arguments, registry
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
-from django_partisan.engine.worker.judge import failed, judge
-from django_partisan.engine.worker.run_result import RAN, RunResult
+from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge
 from django_partisan.exceptions import ClaimLost
 from django_partisan.outcomes import COMPLETED, POSTPONED, REASON_UNREGISTERED, RETRIED
 from django_partisan.processor import CurrentTask
@@ -59,8 +58,8 @@ class Executor:
         self._slot = slot
         self._generation = generation
         self._claim_times = claim_times
+        # The last run's monotonic times; the worker, which reads the clock anyway, sets the first.
         self.started = self.ended = 0.0
-        """The last run's monotonic times; the worker, which reads the clock anyway, sets the first."""
 
     def execute(self, row: TaskRow) -> RunResult:
         """Run a task in a context of its own and return its result; raises nothing."""

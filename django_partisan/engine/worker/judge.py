@@ -1,12 +1,12 @@
-"""What comes of a run that raised: it is postponed, retried or failed."""
+"""How a run ended: the result that settling, reporting, telemetry and tests read, and how it is decided."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
-from django_partisan.engine.worker.run_result import CLAIM_LOST, RunResult
 from django_partisan.exceptions import ClaimLost, MaxPostponesReached, PostponeTask
 from django_partisan.outcomes import (
+    COMPLETED,
     FAILED,
     POSTPONED,
     REASON_ERROR,
@@ -18,8 +18,36 @@ from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, TOKEN, TaskRow
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import ErrorInfo
 
+# PostgreSQL has dates that Python has not: a row that waits until then could not be read.
 LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
-"""PostgreSQL has dates that Python has not: a row that waits until then could not be read."""
+
+# In place of an outcome: another manager has taken the task over, so nothing is settled or emitted.
+CLAIM_LOST: Final = "claim_lost"
+
+
+class RunResult(NamedTuple):
+    """How a run ended; the defaults are those of a run that completed and is to be settled.
+
+    ``outcome`` is ``COMPLETED``, ``POSTPONED``, ``RETRIED`` or ``FAILED`` of ``outcomes``, or
+    ``CLAIM_LOST``. ``is_settled`` is true if the completion was committed with the run (``ATOMIC``);
+    ``change`` is what to write to the row if the run did not complete. ``reason`` says why the task
+    failed, one of the ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task waits
+    before it runs again. ``comment`` is the ``reason`` of ``PostponeTask``; ``error`` the exception of a
+    retried or failed run.
+    """
+
+    outcome: str = COMPLETED
+    is_settled: bool = False
+    change: RowChange | None = None
+    reason: str = ""
+    delay_seconds: float = 0.0
+    comment: str | None = None
+    retries_left: int = 0
+    error: ErrorInfo | None = None
+
+
+# The result of every run that completed and is to be settled.
+RAN: Final = RunResult()
 
 
 def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig) -> RunResult:

@@ -8,38 +8,23 @@ import os
 import pickle
 import signal
 import sys
-from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from django_partisan.engine.worker_spec import WorkerSpec
 
 
-class Inherited:
-    """A descriptor on its way to a child process; each child gets a duplicate."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __reduce__(self) -> Any:
-        return _unwrapped, (reduction.DupFd(self.fd),)
-
-
-def _unwrapped(inherited: Any) -> Any:  # pragma: no cover: child process
-    return inherited
-
-
 def worker_main(
-    pipe: Connection, bell: Connection, presence: Any, pickled_spec: bytes
+    pipe: Connection, bell: Connection, presence: Connection, pickled_spec: bytes
 ) -> None:  # pragma: no cover: child process
     """Run a worker until its manager stops or recycles it, or has died.
 
-    ``presence`` is a descriptor of the manager's presence file, wrapped to survive the start. The
-    spec is pickled once more, since its class can be imported only when Django is set up.
+    ``presence`` carries a descriptor of the manager's presence file. The spec is pickled once more,
+    since its class can be imported only when Django is set up.
     """
     _ignore_signals()
-    fd = presence.detach()
+    fd = presence.fileno()
     os.set_inheritable(fd, False)
     warnings = _set_up_django()
     from django.db import connections

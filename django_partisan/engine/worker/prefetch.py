@@ -33,8 +33,8 @@ class PrefetchedTasks:
         self._send_back = send_back
         self._tasks: deque[TaskRow] = deque()
         self._reading = threading.Lock()
+        # Monotonic times of the claims that the tasks came with, by token.
         self.claim_times: dict[int, float] = {}
-        """Monotonic times of the claims that the tasks came with, by token."""
         self.stopping = False
 
     def start(self) -> None:

@@ -9,12 +9,13 @@ Each holds the lock while it adds or sends, so reports leave in the order of the
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
 from django_partisan.engine.protocol import Report
-from django_partisan.engine.worker.run_result import CLAIM_LOST, RAN, RunResult
+from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
@@ -58,12 +59,10 @@ class PendingReport:
             runs, total = self._measured.get(row[PROCESSOR], (0, 0.0))
             self._measured[row[PROCESSOR]] = runs + 1, total + seconds
             if self._figures is not None and (result is RAN or result.is_settled):
-                figures = self._figures.get(row[PROCESSOR])
-                if figures is None:
-                    figures = self._figures[row[PROCESSOR]] = ([], [], [])
-                figures[0].append(seconds)
-                figures[1].append(self._wait_of(row))
-                figures[2].append(row[ATTEMPTS] + 1)
+                durations, waits, attempts = self._figures[row[PROCESSOR]]
+                durations.append(seconds)
+                waits.append(self._wait_of(row))
+                attempts.append(row[ATTEMPTS] + 1)
 
     def is_due(self, now: float) -> bool:
         """Return whether the time or the number of runs asks for a report."""
@@ -101,7 +100,7 @@ class PendingReport:
         self._settled: list[int] = []
         self._claims_lost: list[int] = []
         self._measured: dict[str, tuple[int, float]] = {}
-        self._figures: dict[str, tuple[list[float], list[float], list[int]]] | None = (
-            {} if bus.wanted(RunsCompleted) else None
+        # Durations, waits and attempts of completed runs by processor, if any subscriber wants them.
+        self._figures: defaultdict[str, tuple[list[float], list[float], list[int]]] | None = (
+            defaultdict(lambda: ([], [], [])) if bus.wanted(RunsCompleted) else None
         )
-        """Seconds, waits and attempts of completed runs by processor, if any subscriber wants them."""

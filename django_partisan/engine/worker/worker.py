@@ -56,10 +56,13 @@ class Worker:
             while self._turn():
                 pass
             self._send(Retiring())
-            self._leave()
+            self._flush()
+            peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
+            self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
-            self._leave_without_manager()
+            settle_without_manager(self._spec.config, *self._report.unsettled(), self._tasks.take_all())
+            self._flush()
         finally:
             self._connections.close()
 
@@ -102,17 +105,8 @@ class Worker:
         with self._sending:
             self._pipe.send(message)
 
-    def _leave(self) -> None:
-        """Flush telemetry, within a bound, and send the last message."""
-        self._flush()
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
-        self._send(Flushed(bus.take(), peak_bytes))
-
-    def _leave_without_manager(self) -> None:
-        settle_without_manager(self._spec.config, *self._report.unsettled(), self._tasks.take_all())
-        self._flush()
-
     def _flush(self) -> None:
+        """Flush telemetry, within a bound."""
         started = monotonic()
         bus.close(self._spec.flush_seconds)
         seconds = monotonic() - started

@@ -10,8 +10,7 @@ from django.core.management.base import BaseCommand
 from django_partisan import __version__
 from django_partisan.config import queues
 from django_partisan.doctor.examination import examine
-from django_partisan.doctor.finding import ERROR, EXIT_CODES, FINE, SKIPPED, WARNING, Finding, worst
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, EXIT_CODES, FINE, SKIPPED, WARNING, Finding, Subject, worst
 from django_partisan.logs import FORMATS
 
 EPILOG: Final = """\

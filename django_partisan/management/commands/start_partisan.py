@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 from django.utils import autoreload
 
 from django_partisan.config import queues
@@ -103,16 +104,17 @@ class Command(BaseCommand):
     def _serve_or_refuse(self, options: dict[str, Any]) -> int:
         queue = options["queue_name"]
         queues.check_queue_name(queue)
-        startup.demand_right_settings()
+        startup.ensure_right_settings()
         ensure_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
-        startup.demand_database(options["wait_for_database"])
+        startup.ensure_database(options["wait_for_database"])
         with telemetry.set_up_manager(config, options) as watch:
             manager = Manager(config, watch.spec_of_worker, _until(options))
             self._say(startup.describe(config))
+            connections.close_all()  # the manager's threads use connections of their own
             if options["autoreload"]:
-                _stop_before_exit(manager)
+                atexit.register(_stop_before_exit, manager)
             code = manager.run(watch.serve)
         if options["once"] or options["until_empty"]:
             self._say_what_waits(config, manager.failed)
@@ -147,9 +149,5 @@ def _until(options: dict[str, Any]) -> Until | None:
 
 def _stop_before_exit(manager: Manager) -> None:
     """Drain when the reloader ends the process, since multiprocessing would wait for the workers."""
-
-    def stop() -> None:
-        if not manager.stop(AUTORELOAD_STOP_SECONDS):
-            manager.stop(AUTORELOAD_STOP_SECONDS)  # by force
-
-    atexit.register(stop)
+    if not manager.stop(AUTORELOAD_STOP_SECONDS):
+        manager.stop(AUTORELOAD_STOP_SECONDS)  # by force

@@ -9,8 +9,7 @@ from django.core.management import call_command
 
 from django_partisan import __version__
 from django_partisan.doctor.examination import CHECKS
-from django_partisan.doctor.finding import EXIT_CODES, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import EXIT_CODES, Finding, Subject
 from django_partisan.management.commands.partisan_doctor import Command
 
 pytestmark = pytest.mark.django_db(transaction=True)

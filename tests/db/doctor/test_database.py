@@ -11,8 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from django_partisan.doctor import notifications
 from django_partisan.doctor.examination import CHECKS, examine
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.connection import open_connection
 from django_partisan.sql.listening import listen, queues_notified

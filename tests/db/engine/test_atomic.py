@@ -7,7 +7,7 @@ from django.db import DatabaseError, transaction
 
 from django_partisan import registry
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.run_result import CLAIM_LOST, RunResult
+from django_partisan.engine.worker.judge import CLAIM_LOST, RunResult
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID, TaskRow

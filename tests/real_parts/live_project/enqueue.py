@@ -31,7 +31,7 @@ def many(name: str, number: int) -> None:
     from django_partisan import registry
     from django_partisan.processor import bulk_delay
 
-    bulk_delay(registry.processor_class(name)(index) for index in range(number))
+    bulk_delay(registry.definitions[name].source(index) for index in range(number))
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def test_the_decorator_registers_the_class_and_returns_it():
     made = processor_named("Letter")
 
     assert registry.register(made) is made
-    assert registry.processor_class("Letter") is made
-    assert dict(registry.registered()) == {"Letter": made}
-    assert registry.definitions["Letter"] is registry.definition("Letter") is registry.definition_of(made)
+    assert list(registry.definitions) == ["Letter"]
+    assert registry.definitions["Letter"] is registry.find("Letter") is registry.definition_of(made)
+    assert registry.definitions["Letter"].source is made
 
 
 def test_a_class_that_is_not_registered_has_a_definition_of_its_own():
@@ -65,7 +65,7 @@ def test_a_module_that_is_imported_anew_registers_its_classes_anew():
 
     registry.register(again)
 
-    assert registry.processor_class("Letter") is again
+    assert registry.definitions["Letter"].source is again
 
 
 def test_a_name_as_long_as_its_column_is_registered_and_a_longer_one_refused():
@@ -76,15 +76,17 @@ def test_a_name_as_long_as_its_column_is_registered_and_a_longer_one_refused():
 
 
 def test_a_name_that_is_not_registered_is_told_with_the_cure():
-    with pytest.raises(
-        ProcessorClassNotFound, match=r"No processor is registered as 'Letter'.*partisan_tasks\.py"
-    ):
-        registry.processor_class("Letter")
+    error = registry.unknown("Letter")
+
+    assert registry.find("Letter") is None
+    assert isinstance(error, ProcessorClassNotFound)
+    assert "No processor is registered as 'Letter'" in str(error)
+    assert "partisan_tasks.py" in str(error)
 
 
 def test_the_registry_shows_itself_read_only():
     with pytest.raises(TypeError):
-        registry.registered()["Letter"] = processor_named("Letter")  # type: ignore[index]
+        registry.definitions["Letter"] = registry.definition_of(processor_named("Letter"))  # type: ignore[index]
 
 
 def test_processors_in_partisan_tasks_of_an_installed_app_are_found_at_start(app):
@@ -98,7 +100,7 @@ def test_processors_in_partisan_tasks_of_an_installed_app_are_found_at_start(app
     with app(tasks):
         pass
 
-    assert registry.processor_class("Found").__module__ == "made_for_a_test.partisan_tasks"
+    assert registry.definitions["Found"].source.__module__ == "made_for_a_test.partisan_tasks"
 
 
 @pytest.mark.parametrize(
@@ -117,4 +119,4 @@ def test_an_app_without_partisan_tasks_is_passed_over():
     with override_settings(INSTALLED_APPS=["django.contrib.contenttypes", "django_partisan"]):
         pass
 
-    assert not registry.registered()
+    assert not registry.definitions

@@ -2,10 +2,10 @@
 
 import atexit
 import io
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,9 @@ from django.utils import autoreload
 from django_partisan import registry
 from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine.manager import startup
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.management.commands import start_partisan
-from django_partisan.management.commands.start_partisan import Command
+from django_partisan.management.commands.start_partisan import AUTORELOAD_STOP_SECONDS, Command
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.backlog import Waiting
 from django_partisan.telemetry.setup import manager as manager_setup
@@ -42,18 +43,23 @@ class Served:
     def __init__(self) -> None:
         self.config: QueueConfig | None = None
         self.waited_for: list[float] = []
-        self.ending: Callable[[Any], bool] | None = None
+        self.until: Until | None = None
         self.code = 0
-        self.settler = self
         self.failed = 0
         self.waits = Waiting(0, None, None)
+        self.stops: Iterator[bool] = iter(())
+        self.asked: list[float] = []
 
-    def make(self, config: QueueConfig, spec_of_worker: Any, ending: Any) -> "Served":
-        self.config, self.ending = config, ending
+    def make(self, config: QueueConfig, spec_of_worker: Any, until: Until | None) -> "Served":
+        self.config, self.until = config, until
         return self
 
     def run(self, serve: Any) -> int:
         return self.code
+
+    def stop(self, seconds: float) -> bool:
+        self.asked.append(seconds)
+        return next(self.stops)
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def served(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Served:
     connection = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(start_partisan, "Manager", made.make)
     monkeypatch.setattr(manager_setup, "set_up_manager", watched)
-    monkeypatch.setattr(startup, "demand_database", made.waited_for.append)
+    monkeypatch.setattr(startup, "ensure_database", made.waited_for.append)
     monkeypatch.setattr(startup, "describe", lambda config: f"Serving {config.queue}.")
     monkeypatch.setattr(start_partisan, "open_connection", lambda role: connection)
     monkeypatch.setattr(start_partisan, "waiting", lambda connection, queue: made.waits)
@@ -163,22 +169,12 @@ def test_a_wrong_attribute_of_a_processor_is_refused(served):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "idle", "next_due_in", "ends"),
-    [
-        (["--once"], True, 5.0, True),
-        (["--once"], False, None, False),
-        (["--until_empty"], True, None, True),
-        (["--until_empty"], True, 5.0, False),
-        (["--until_empty"], False, None, False),
-    ],
+    ("arguments", "until"), [(["--once"], Until.IDLE), (["--until_empty"], Until.EMPTY), ([], None)]
 )
-def test_once_ends_when_nothing_is_due_and_until_empty_when_nothing_waits(
-    arguments, idle, next_due_in, ends, served
-):
+def test_an_option_says_when_the_manager_stops_without_being_asked(arguments, until, served):
     start(*arguments)
 
-    manager = SimpleNamespace(is_idle=idle, claimer=SimpleNamespace(next_due_in=next_due_in))
-    assert served.ending(manager) is ends
+    assert served.until is until
 
 
 def test_once_and_until_empty_exclude_each_other(served):
@@ -236,37 +232,17 @@ def test_under_autoreload_a_refusal_waits_for_the_change_that_cures_it(served, m
     assert served.config is None
 
 
-class Reloaded(Served):
-    """A manager that Django's reloader stops: it ends when asked for the ``ends_at``-th time."""
-
-    def __init__(self, ends_at: int) -> None:
-        super().__init__()
-        self.has_ended = threading.Event()
-        self.wakeup = self
-        self.shutdown = self
-        self.asked = 0
-        self.ends_at = ends_at
-
-    def ask(self) -> None:
-        self.asked += 1
-        if self.asked == self.ends_at:
-            self.has_ended.set()
-
-    def deliver(self, ask: Callable[[], None]) -> None:
-        ask()
-
-
-@pytest.mark.parametrize("ends_at", [1, 2])
-def test_under_autoreload_the_manager_is_asked_to_stop_before_the_process_ends(ends_at, served, monkeypatch):
-    manager = Reloaded(ends_at)
+@pytest.mark.parametrize(("stops", "asked"), [([True], 1), ([False, True], 2)])
+def test_under_autoreload_the_manager_is_asked_to_stop_before_the_process_ends(
+    stops, asked, served, monkeypatch
+):
+    served.stops = iter(stops)
     at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr(start_partisan, "Manager", manager.make)
-    monkeypatch.setattr(start_partisan, "AUTORELOAD_STOP_SECONDS", 0.01)
-    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "register", lambda *call: at_exit.append(partial(*call)))
     monkeypatch.setattr(autoreload, "run_with_reloader", lambda serve, options: serve(options))
     start("--autoreload")
 
     [stop] = at_exit
     stop()
 
-    assert manager.asked == ends_at
+    assert served.asked == [AUTORELOAD_STOP_SECONDS] * asked

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import Subject
 
 
 @pytest.fixture

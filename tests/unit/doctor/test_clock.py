@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_partisan.doctor import clock
+from django_partisan.doctor import database
 from django_partisan.doctor.finding import ERROR, FINE, WARNING
 from tests.unit.grafana import files
 
@@ -19,7 +19,7 @@ from tests.unit.grafana import files
     ],
 )
 def test_a_skew_has_a_direction_and_a_severity(skew, uncertainty, status, said):
-    finding = clock.judge(skew, uncertainty)
+    finding = database.judge_skew(skew, uncertainty)
 
     assert finding.status == status
     assert said in finding.message
@@ -29,4 +29,4 @@ def test_a_skew_has_a_direction_and_a_severity(skew, uncertainty, status, said):
 def test_the_limit_of_an_error_is_the_alerts():
     [rule] = [rule for rule in files.rules("alerts") if rule["alert"] == "PartisanClockSkew"]
 
-    assert rule["expr"].rpartition(">")[2].strip() == f"{clock.ERROR_SECONDS:g}"
+    assert rule["expr"].rpartition(">")[2].strip() == f"{database.SKEW_ERROR_SECONDS:g}"

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from django_partisan.doctor.examination import CHECKS, Check, examine
-from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, worst
-from django_partisan.doctor.subject import Subject
+from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject, worst
 from django_partisan.exceptions import CannotStart
 
 

@@ -7,8 +7,13 @@ import pytest
 from django_partisan.config.const import DELAY_STRATEGY_INCREMENTAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.definitions import TaskDefinition
-from django_partisan.engine.worker.judge import LONGEST_DELAY_SECONDS, judge, storable
-from django_partisan.engine.worker.run_result import CLAIM_LOST, RunResult
+from django_partisan.engine.worker.judge import (
+    CLAIM_LOST,
+    LONGEST_DELAY_SECONDS,
+    RunResult,
+    judge,
+    storable,
+)
 from django_partisan.exceptions import ClaimLost, PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.settling import RowChange

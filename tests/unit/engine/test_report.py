@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from django_partisan.engine.protocol import Report
+from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.engine.worker.report import PendingReport
-from django_partisan.engine.worker.run_result import CLAIM_LOST, RAN, RunResult
 from django_partisan.sql.claiming import WAIT
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.bus import Subscriber

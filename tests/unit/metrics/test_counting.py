@@ -219,8 +219,8 @@ def test_a_measure_of_a_processor_registered_after_the_start_is_counted(recordin
     late = processor("Late", measures=(CounterMeasure("late", "Late."),))
     registry.register(late)
 
-    measures_for(TASK._replace(processor="Late"), registry.definition("Late")).inc("late", 2)
-    measures_for(TASK, registry.definition("Mail")).observe("size_bytes", 42)
+    measures_for(TASK._replace(processor="Late"), registry.definitions["Late"]).inc("late", 2)
+    measures_for(TASK, registry.definitions["Mail"]).observe("size_bytes", 42)
 
     assert recording.take() == (
         {("partisan_user_late_total", (QUEUE, "Late")): 2},

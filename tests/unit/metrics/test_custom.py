@@ -48,7 +48,7 @@ def test_a_histogram_is_emitted_with_its_value(measures: Measures, recorded: Rec
 def test_the_name_and_the_queue_are_those_of_the_task(recorded: RecordedEvents) -> None:
     task = TASK._replace(queue="moved", processor="Renamed")
 
-    custom.measures_for(task, registry.definition("Mail")).inc("mails_total", kind="welcome")
+    custom.measures_for(task, registry.definitions["Mail"]).inc("mails_total", kind="welcome")
 
     assert recorded.events[0][:2] == ("moved", "Renamed")
 
