@@ -85,14 +85,6 @@ def _model_options_list_columns() -> bool:
     return hasattr(Options, "concrete_fields")
 
 
-def _events_are_processed() -> bool:
-    import structlog
-
-    logger = structlog.BoundLoggerBase("the logger", [lambda *given: given[2]], {})
-    _, event = logger._process_event("info", "said", {"key": 1})
-    return bool(logger._logger == "the logger" and event == {"key": 1, "event": "said"})
-
-
 def _task_loggers_call_one_method() -> bool:
     import structlog
 
@@ -215,7 +207,7 @@ PRIVATE_APIS: Final = (
         "5.2, 5.2.19", _makes_connections,
     ),
     PrivateApi(
-        "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "sql/listening.py",
+        "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "doctor/database.py",
         "Django has no public answer to which driver it uses.",
         "5.2, 5.2.19", _says_which_psycopg,
     ),
@@ -223,16 +215,6 @@ PRIVATE_APIS: Final = (
         "Django", "Model._meta.concrete_fields", "sql/enqueueing.py",
         "The columns in the order of Model.from_db(); only get_fields() is documented.",
         "5.2, 5.2.19", _model_options_list_columns,
-    ),
-    PrivateApi(
-        "structlog", "BoundLoggerBase._process_event", "logs/subscriber.py",
-        "A log event is logged in half the time of stdlib.BoundLogger; documented for subclasses.",
-        "24.4.0, 26.1.0", _events_are_processed,
-    ),
-    PrivateApi(
-        "structlog", "BoundLoggerBase._logger", "logs/subscriber.py",
-        "As _process_event: the logger that is bound; documented for subclasses.",
-        "24.4.0, 26.1.0", _events_are_processed,
     ),
     PrivateApi(
         "structlog", "stdlib.BoundLogger._proxy_to_logger", "logs/subscriber.py",
@@ -271,12 +253,12 @@ PRIVATE_APIS: Final = (
         "1.30.0, 1.45.2", _exporter_takes_a_session,
     ),
     PrivateApi(
-        "prometheus_client", "prometheus_client.utils.floatToGoString", "metrics/families.py",
+        "prometheus_client", "prometheus_client.utils.floatToGoString", "metrics/collector.py",
         "The bounds of histograms are written as the library's own histograms write theirs.",
         "0.21.0, 0.26.0", _formats_numbers,
     ),
     PrivateApi(
-        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/rendering.py",
+        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/exporter.py",
         "The format of a scrape is negotiated as by the library's own server.",
         "0.21.0, 0.26.0", _chooses_an_encoder,
     ),

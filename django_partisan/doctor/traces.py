@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.tracing.exporters import ENDPOINTS, exporter_names
-from django_partisan.tracing.sdk import is_set_up
+from django_partisan.tracing.sdk import configured_tracer
 
 CONNECT_SECONDS: Final = 2.0
 # Where each exporter sends spans to, unless the environment says where.
@@ -18,7 +18,7 @@ OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "h
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Look at the exporters that the environment asks for, as a manager would."""
-    if is_set_up():
+    if configured_tracer() is not None:
         yield Finding(FINE, "Your project sets up OpenTelemetry's SDK itself; managers use that.")
     else:
         yield from judge(os.environ)

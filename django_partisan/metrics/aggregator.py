@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from django_partisan.metrics import catalogue, labels
+from django_partisan.metrics import catalogue
 from django_partisan.metrics.deltas import Exemplar, HistogramDelta, Report, fold, increment
 from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric, clean
 
@@ -90,7 +90,7 @@ class Aggregator:
         name, values = key
         metric = self.metrics.get(name)
         if metric is None or len(metric.labels) != len(values):
-            increment(self._counters, catalogue.TELEMETRY_DROPPED, self._queue, labels.DROPPED_UNKNOWN)
+            increment(self._counters, catalogue.TELEMETRY_DROPPED, self._queue, catalogue.DROPPED_UNKNOWN)
             return None
         values = tuple(map(clean, values))
         if metric is catalogue.TASK_ERRORS:

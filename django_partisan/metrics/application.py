@@ -4,9 +4,7 @@ from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
-from django_partisan.config import observability
 from django_partisan.metrics import catalogue
-from django_partisan.metrics.labels import BOOLEANS
 from django_partisan.metrics.metric import Metric
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -40,21 +38,12 @@ class ClientMetrics(bus.Subscriber):
     def handle(self, event: Any) -> None:
         """Count the event."""
         if isinstance(event, TaskEnqueued):
-            scheduled = BOOLEANS[event.scheduled]
+            scheduled = catalogue.BOOLEANS[event.scheduled]
             self._enqueued.labels(event.task.queue, event.task.processor, scheduled).inc()
         elif isinstance(event, TaskDeduplicated):
             self._deduplicated.labels(event.task.queue, event.task.processor).inc()
         else:
             self._failed.labels(event.queue, event.processor).inc()
-
-
-def install(registry: CollectorRegistry = REGISTRY) -> ClientMetrics | None:
-    """Subscribe the counters if ``CLIENT_METRICS`` asks for them; call once a process."""
-    if not observability.value("CLIENT_METRICS"):
-        return None
-    subscriber = ClientMetrics(registry)
-    bus.subscribe(subscriber)
-    return subscriber
 
 
 def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:

@@ -4,11 +4,20 @@ from typing import Final
 
 from django_partisan import outcomes
 from django_partisan.config import observability
-from django_partisan.metrics import labels
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labels, Metric
 
 METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""
+
+BOOLEANS: Final = ("false", "true")
+WORKER_STATES: Final = ("starting", "idle", "busy")
+
+DROPPED_PIPE: Final = "pipe_broken"
+DROPPED_CONTEXT: Final = "context"
+DROPPED_FLUSH: Final = "flush_timeout"
+DROPPED_UNKNOWN: Final = "unknown_metric"
+# These come with TelemetryDropped from tracing; the list lets the first loss of each raise an alert.
+_DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed")
 
 STATEMENT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -54,7 +63,7 @@ TASKS_ENQUEUED = _declare(
     "partisan_tasks_enqueued_total", COUNTER, "queue processor scheduled", "W app",
     "How much work do tasks themselves (and, with CLIENT_METRICS, the application) put in?",
     "Tasks enqueued from inside tasks, by the queue they went to.",
-    scheduled=labels.BOOLEANS,
+    scheduled=BOOLEANS,
 )
 TASKS_DEDUPLICATED = _declare(
     "partisan_tasks_deduplicated_total", COUNTER, "queue processor", "W app",
@@ -107,13 +116,13 @@ TASKS_RESCUED = _declare(
     "partisan_tasks_rescued_total", COUNTER, "queue reason", "M",
     "Do crashes interrupt work?",
     "Tasks taken over from a lost worker or manager, to be run again.",
-    reason=labels.RESCUED_REASONS,
+    reason=(outcomes.REASON_MANAGER_LOST, outcomes.REASON_WORKER_LOST, outcomes.REASON_STOPPED),
 )
 TASKS_RELEASED = _declare(
     "partisan_tasks_released_total", COUNTER, "queue reason", "M",
     "Is work handed back?",
     "Claimed tasks released unstarted.",
-    reason=labels.RELEASED_REASONS,
+    reason=(outcomes.REASON_STOPPED,),
 )
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
@@ -171,7 +180,7 @@ WORKERS = _declare(
     "partisan_workers", GAUGE, "queue state", "M",
     "Is the pool alive and busy?",
     "Live workers by state.",
-    state=labels.WORKER_STATES,
+    state=WORKER_STATES,
 )
 WORKERS_CONFIGURED = _declare(
     "partisan_workers_configured", GAUGE, "queue", "M",
@@ -182,7 +191,9 @@ WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
     "Workers that exited; stopped includes those that a forced stop killed.",
-    reason=labels.EXIT_REASONS,
+    reason=(
+        outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL
+    ),
 )
 WORKER_CPU = _declare(
     "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
@@ -342,7 +353,7 @@ TELEMETRY_DROPPED = _declare(
     "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
     "Does the pipe flow?",
     "Telemetry that was lost.",
-    reason=labels.DROPPED,
+    reason=(DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *_DROPPED_SPANS),
 )
 LABEL_OVERFLOW = _declare(
     "partisan_telemetry_label_overflow_total", COUNTER, "label", "W M",
@@ -354,6 +365,6 @@ TELEMETRY_ERRORS = _declare(
     "partisan_telemetry_errors_total", COUNTER, "signal", "W M",
     "What was swallowed?",
     "Errors of logs, traces and metrics that were caught.",
-    signal=labels.SIGNALS,
+    signal=("logs", "traces", "metrics"),
 )
 # fmt: on

@@ -6,8 +6,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from django_partisan import outcomes, registry
 from django_partisan.metrics import catalogue, custom
 from django_partisan.metrics.deltas import Deltas, Exemplar
-from django_partisan.metrics.labels import BOOLEANS, DROPPED_FLUSH, DROPPED_PIPE
-from django_partisan.metrics.metric import OTHER, Key, Labels, Metric
+from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry import events
 
@@ -70,21 +69,18 @@ class EventCounter:
         self.deltas.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
         self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
 
-    def measure_observed(self, event: events.MeasureObserved) -> None:
-        self._declare(event.name)
-        self.deltas.observe((event.name, (event.queue, event.processor, *event.labels)), [event.value])
-
-    def measure_counted(self, event: events.MeasureCounted) -> None:
-        self._declare(event.name)
-        self.deltas.count((event.name, (event.queue, event.processor, *event.labels)), event.amount)
+    def measured(self, event: events.Measured) -> None:
+        metrics = self.deltas.metrics
+        if event.name not in metrics:  # of a processor that was registered after the start
+            metrics.update(custom.declared(registry.definitions.values()))
+        key = (event.name, (event.queue, event.processor, *event.labels))
+        if metrics[event.name].kind == HISTOGRAM:
+            self.deltas.observe(key, [event.value])
+        else:
+            self.deltas.count(key, event.value)
 
     def count(self, metric: Metric, labels: Labels, amount: float = 1) -> None:
         self.deltas.count((metric.name, labels), amount)
-
-    def _declare(self, name: str) -> None:
-        """Find a custom metric whose processor was registered after the start."""
-        if name not in self.deltas.metrics:
-            self.deltas.metrics.update(custom.declared(registry.definitions.values()))
 
     def _run(self, outcome: str, run: Task, seconds: float) -> None:
         waits = [run.wait_seconds] if isinstance(run, events.Run) else []
@@ -139,7 +135,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.TaskRetried: EventCounter.retried,
     events.TaskFailed: EventCounter.failed,
     events.TaskEnqueued: _adds_to(
-        catalogue.TASKS_ENQUEUED, lambda event: (*of_task(event.task), BOOLEANS[event.scheduled])
+        catalogue.TASKS_ENQUEUED, lambda event: (*of_task(event.task), catalogue.BOOLEANS[event.scheduled])
     ),
     events.TaskDeduplicated: _adds_to(catalogue.TASKS_DEDUPLICATED, lambda event: of_task(event.task)),
     events.TaskEnqueueFailed: _adds_to(catalogue.TASKS_ENQUEUE_FAILED, of_task),
@@ -154,13 +150,14 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),
     events.LeaseLost: _adds_to(catalogue.LEASE_LOST, lambda event: (event.queue,)),
     events.WorkerExited: _adds_to(catalogue.WORKER_EXITS, lambda event: (event.queue, event.reason)),
-    events.PipeBroken: _adds_to(catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, DROPPED_PIPE)),
+    events.PipeBroken: _adds_to(
+        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, catalogue.DROPPED_PIPE)
+    ),
     events.TelemetryFlushTimedOut: _adds_to(
-        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, DROPPED_FLUSH)
+        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, catalogue.DROPPED_FLUSH)
     ),
     events.TelemetryDropped: _adds_to(
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
-    events.MeasureCounted: EventCounter.measure_counted,
-    events.MeasureObserved: EventCounter.measure_observed,
+    events.Measured: EventCounter.measured,
 }

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final
 
 from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
 from django_partisan.definitions import TaskDefinition
@@ -23,48 +23,17 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class CounterMeasure:
-    """Declare a counter, exported as ``partisan_user_{name}_total``.
-
-    Raises ``ValueError`` for a name or a label that Prometheus does not accept.
-    """
+class Measure:
+    """What both kinds of measures declare."""
 
     name: str
     help: str
     labels: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def exported_name(self) -> str:
-        """Return the name of the exported metric."""
-        return f"{PREFIX}{self.name.removesuffix('_total')}_total"
-
-    def metric(self) -> Metric:
-        """Return the exported metric."""
-        return _metric(self, COUNTER, ())
-
-
-@dataclass(frozen=True)
-class HistogramMeasure:
-    """Declare a histogram, exported as ``partisan_user_{name}``; ``buckets`` are upper bounds.
-
-    Raises ``ValueError`` for a name, a label or bounds that Prometheus does not accept.
-    """
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = DEFAULT_BUCKETS
+    kind: ClassVar[str]
 
     def __post_init__(self) -> None:
         _check(self)
-        rising = all(low < high for low, high in pairwise(self.buckets))
-        if not self.buckets or not rising or not all(map(math.isfinite, self.buckets)):
-            raise ValueError(
-                f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
-            )
 
     @property
     def exported_name(self) -> str:
@@ -73,10 +42,49 @@ class HistogramMeasure:
 
     def metric(self) -> Metric:
         """Return the exported metric."""
-        return _metric(self, HISTOGRAM, tuple(self.buckets))
+        return Metric(
+            self.exported_name,
+            self.kind,
+            (*OWN_LABELS, *self.labels),
+            ("W",),
+            "The user's own.",
+            self.help,
+            tuple(getattr(self, "buckets", ())),
+            open_labels=frozenset(self.labels or ("processor",)),
+        )
 
 
-Measure: TypeAlias = CounterMeasure | HistogramMeasure
+@dataclass(frozen=True)
+class CounterMeasure(Measure):
+    """Declare a counter, exported as ``partisan_user_{name}_total``.
+
+    Raises ``ValueError`` for a name or a label that Prometheus does not accept.
+    """
+
+    kind = COUNTER
+
+    @property
+    def exported_name(self) -> str:
+        return f"{PREFIX}{self.name.removesuffix('_total')}_total"
+
+
+@dataclass(frozen=True)
+class HistogramMeasure(Measure):
+    """Declare a histogram, exported as ``partisan_user_{name}``; ``buckets`` are upper bounds.
+
+    Raises ``ValueError`` for a name, a label or bounds that Prometheus does not accept.
+    """
+
+    kind = HISTOGRAM
+    buckets: tuple[float, ...] = DEFAULT_BUCKETS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rising = all(low < high for low, high in pairwise(self.buckets))
+        if not self.buckets or not rising or not all(map(math.isfinite, self.buckets)):
+            raise ValueError(
+                f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
+            )
 
 
 class Measures:
@@ -92,13 +100,13 @@ class Measures:
         """Add to a counter; raises ``ValueError`` for an undeclared one, or an amount below 0."""
         metric, values = self._resolve(name, labels, CounterMeasure, "inc()")
         self._require_number(name, amount, at_least=0)
-        bus.emit(events.MeasureCounted, self._queue, self._processor, metric, values, amount)
+        bus.emit(events.Measured, self._queue, self._processor, metric, values, amount)
 
     def observe(self, name: str, value: float, **labels: Any) -> None:
         """Add to a histogram; raises ``ValueError`` for an undeclared one, or a value that is no number."""
         metric, values = self._resolve(name, labels, HistogramMeasure, "observe()")
         self._require_number(name, value, at_least=-math.inf)
-        bus.emit(events.MeasureObserved, self._queue, self._processor, metric, values, value)
+        bus.emit(events.Measured, self._queue, self._processor, metric, values, value)
 
     def _resolve(
         self, name: str, labels: dict[str, Any], kind: type, method: str
@@ -165,21 +173,6 @@ def problems(definitions: Iterable[TaskDefinition]) -> Iterator[Problem]:
                     f"the type, help, labels and buckets that {owner} declares",
                     processor_class=definition.source,
                 )
-
-
-def _metric(measure: Measure, kind: str, buckets: tuple[float, ...]) -> Metric:
-    labels = (*OWN_LABELS, *measure.labels)
-    open_labels = frozenset(measure.labels or ("processor",))
-    return Metric(
-        measure.exported_name,
-        kind,
-        labels,
-        ("W",),
-        "The user's own.",
-        measure.help,
-        buckets,
-        open_labels=open_labels,
-    )
 
 
 def _check(measure: Measure) -> None:

@@ -9,7 +9,6 @@ from prometheus_client import ProcessCollector
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.counting import registered
-from django_partisan.metrics.labels import WORKER_STATES
 from django_partisan.metrics.metric import Labels, Metric
 from django_partisan.telemetry.events import Snapshot
 
@@ -73,7 +72,7 @@ def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
 def of_workers(snapshot: Snapshot, busy: SlotCounter) -> Iterator[Sample]:
     """Yield how many workers there are in each state, and for how long each slot was busy."""
     states = [worker.state for worker in snapshot.workers]
-    for state in WORKER_STATES:
+    for state in catalogue.WORKER_STATES:
         yield catalogue.WORKERS, (snapshot.queue, state), states.count(state)
     seen = {(worker.slot, worker.generation): worker.busy_seconds for worker in snapshot.workers}
     for slot, seconds in busy.update(seen).items():

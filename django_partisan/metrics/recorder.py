@@ -7,31 +7,16 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from django_partisan import outcomes
-from django_partisan.metrics import catalogue, labels
+from django_partisan.metrics import catalogue
 from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.counting import COUNTED, EventCounter
 from django_partisan.metrics.deltas import Deltas, Report
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    Event,
-    Run,
-    TaskCompleted,
-    TaskFailed,
-    TaskPostponed,
-    TaskRetried,
-)
+from django_partisan.telemetry.events import OUTCOME_OF, Event, Run, TaskCompleted
 
 PENDING_MAX: Final = 5_000
 """Most events that wait to be counted until ``take()``."""
 LOOK_FOR_TRACING_SECONDS: Final = 1.0
-
-_OUTCOME: Final[dict[type, str]] = {
-    TaskCompleted: outcomes.COMPLETED,
-    TaskPostponed: outcomes.POSTPONED,
-    TaskRetried: outcomes.RETRIED,
-    TaskFailed: outcomes.FAILED,
-}
 
 
 class Recorder(bus.Subscriber):
@@ -98,14 +83,14 @@ class Recorder(bus.Subscriber):
             if more > 0:
                 self._swallowed[name] = total
                 if name == "headers":
-                    dropped = (self.queue, labels.DROPPED_CONTEXT)
+                    dropped = (self.queue, catalogue.DROPPED_CONTEXT)
                     self._counter.count(catalogue.TELEMETRY_DROPPED, dropped, more)
                 else:
                     self._counter.count(catalogue.TELEMETRY_ERRORS, (name,), more)
 
     def _keep_exemplar(self, event: Any) -> None:
         """Keep one exemplar of each processor and outcome until they are counted."""
-        outcome = _OUTCOME.get(type(event))
+        outcome = OUTCOME_OF.get(type(event))
         if outcome is None or event.seconds is None or not isinstance(event.run, Run):
             return
         exemplars = self._counter.exemplars

@@ -71,8 +71,18 @@ class Subscriber:
 swallowed: Counter[str] = Counter()
 """Errors of subscribers by subscriber name, and ``headers`` for carried contexts that were dropped."""
 
+
+class _Wanting(dict[Any, tuple[Subscriber, ...]]):
+    """Hold who wants the events of each kind; filled on demand."""
+
+    def __missing__(self, kind: Any) -> tuple[Subscriber, ...]:
+        answers = _from_each(subscribers(), lambda one: one.wants(kind))
+        self[kind] = tuple(one for one, is_wanted in answers if is_wanted)
+        return self[kind]
+
+
 _subscribers: list[Subscriber] = []
-_wanting: dict[Any, tuple[Subscriber, ...]] = {}
+_wanting: Final = _Wanting()
 _wrapping: tuple[Subscriber, ...] = ()
 _each_run_is_watched = False
 _each_run_is_surrounded = False
@@ -100,7 +110,7 @@ def subscribers() -> tuple[Subscriber, ...]:
 def refresh() -> None:
     """Ask the subscribers again what they want, as log levels may have changed."""
     global _wrapping, _each_run_is_watched, _each_run_is_surrounded
-    _wanting.clear()  # filled again on demand
+    _wanting.clear()
     _wrapping = tuple(one for one in subscribers() if type(one).around is not Subscriber.around)
     _each_run_is_surrounded = any(one.surrounds_every_run() for one in subscribers())
     _each_run_is_watched = _each_run_is_surrounded or wanted(TaskStarted) or wanted(TaskCompleted)
@@ -108,7 +118,7 @@ def refresh() -> None:
 
 def wanted(kind: type[Event]) -> bool:
     """Return whether any subscriber wants events of this kind."""
-    return bool(_who_want(kind))
+    return bool(_wanting[kind])
 
 
 def each_run_is_watched() -> bool:
@@ -123,9 +133,7 @@ def each_run_is_surrounded() -> bool:
 
 def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -> None:
     """Emit the event ``kind(*values)``; it is constructed only if a subscriber wants it."""
-    receivers = _wanting.get(kind)
-    if receivers is None:
-        receivers = _who_want(kind)
+    receivers = _wanting[kind]
     if not receivers:
         return
     event = kind(*values)
@@ -249,14 +257,6 @@ class _Around:
             except BaseException as raised:
                 if raised is not error[1]:
                     swallow(subscriber.name)
-
-
-def _who_want(kind: Any) -> tuple[Subscriber, ...]:
-    receivers = _wanting.get(kind)
-    if receivers is None:
-        answers = _from_each(subscribers(), lambda one: one.wants(kind))
-        receivers = _wanting[kind] = tuple(one for one, is_wanted in answers if is_wanted)
-    return receivers
 
 
 def _from_each(asked: Iterable[Subscriber], ask: Callable[[Subscriber], T]) -> list[tuple[Subscriber, T]]:

@@ -265,8 +265,6 @@ class TransactionLeftOpen(NamedTuple):
 
 class TelemetryFlushTimedOut(NamedTuple):
     queue: str
-    slot: int
-    generation: int
     seconds: float
 
 
@@ -332,18 +330,8 @@ class TelemetryDropped(NamedTuple):
     number: int
 
 
-class MeasureCounted(NamedTuple):
-    """A run added ``amount`` to a counter of its processor's; ``name`` is the exported metric's."""
-
-    queue: str
-    processor: str
-    name: str
-    labels: tuple[str, ...]
-    amount: float
-
-
-class MeasureObserved(NamedTuple):
-    """A run added ``value`` to a histogram of its processor's."""
+class Measured(NamedTuple):
+    """A run added ``value`` to a counter or a histogram of its processor's; ``name`` is the exported one."""
 
     queue: str
     processor: str
@@ -422,8 +410,7 @@ Event: TypeAlias = (
     | ClaimErrored
     | DatabaseRestored
     | TelemetryDropped
-    | MeasureCounted
-    | MeasureObserved
+    | Measured
     | MetricsServerFailed
     | MetricsDatabaseFailed
 )

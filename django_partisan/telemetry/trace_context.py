@@ -13,21 +13,16 @@ process_span_id: ContextVar[str | None] = ContextVar("partisan_process_span_id",
 TRACEPARENT: Final = "traceparent"
 # Version 00 ends after its flags; a later version may go on.
 _PATTERN: Final = re.compile(
-    r"(?:(00)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+    r"(?:(00)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
     r"(?(1)|(?:-.*)?)"
 )
 
 
-def parse_traceparent(text: Any) -> tuple[str, str, str] | None:
-    """Return trace id, span id and flags of a ``traceparent`` in hex digits; ``None`` for anything malformed.
+def enqueued_trace_id(headers: Any) -> str | None:
+    """Return the id of the trace in which a task was enqueued; ``None`` if its row carries no valid one.
 
     Source: W3C Trace Context, ``traceparent``.
     """
+    text = headers.get(TRACEPARENT) if isinstance(headers, dict) else None
     match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
-    return (match[2], match[3], match[4]) if match else None
-
-
-def enqueued_trace_id(headers: Any) -> str | None:
-    """Return the id of the trace in which a task was enqueued; ``None`` if its row carries no valid one."""
-    found = parse_traceparent(headers.get(TRACEPARENT)) if isinstance(headers, dict) else None
-    return found[0] if found else None
+    return match[2] if match else None

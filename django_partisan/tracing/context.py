@@ -15,7 +15,7 @@ from django_partisan.telemetry.trace_context import TRACEPARENT
 ROOT: Final = Context()
 """A context without a span: a span started in it has no parent."""
 
-_W3C: Final = TraceContextTextMapPropagator()
+W3C: Final = TraceContextTextMapPropagator()
 # The key that instrumentations read is private in the API; the plain word is the older one, which
 # they still read.
 _SUPPRESSING: Final = (
@@ -54,7 +54,7 @@ def span_context_of(context: Context) -> SpanContext | None:
 def traceparent(span: trace.Span) -> str | None:
     """Return ``span`` as W3C text, whatever propagator is configured."""
     carrier: dict[str, str] = {}
-    _W3C.inject(carrier, trace.set_span_in_context(span, ROOT))
+    W3C.inject(carrier, trace.set_span_in_context(span, ROOT))
     return carrier.get(TRACEPARENT)
 
 

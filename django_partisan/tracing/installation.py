@@ -5,7 +5,7 @@ from typing import Literal
 
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.telemetry import bus
-from django_partisan.tracing.sdk import configure_sdk_if_needed, is_set_up
+from django_partisan.tracing.sdk import configure_sdk_if_needed, configured_tracer
 from django_partisan.tracing.subscriber import TracingSubscriber
 
 _subscriber: TracingSubscriber | None = None
@@ -29,7 +29,8 @@ def setup(
     is configured, by ``OTEL_*`` or by the host, no subscriber is added: each run would pay for it.
     """
     configure_sdk_if_needed(role, queue)
-    _replace(TracingSubscriber(manager_pid or os.getpid(), slot, queue) if is_set_up() else None)
+    is_of_use = configured_tracer() is not None
+    _replace(TracingSubscriber(manager_pid or os.getpid(), slot, queue) if is_of_use else None)
 
 
 def _replace(subscriber: TracingSubscriber | None) -> None:

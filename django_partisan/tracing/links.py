@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
+from opentelemetry.trace import Link, Span, SpanContext
 
-from django_partisan.telemetry.trace_context import parse_traceparent
-from django_partisan.tracing.context import extracted, span_context_of, traceparent
+from django_partisan.telemetry.trace_context import TRACEPARENT
+from django_partisan.tracing.context import ROOT, W3C, extracted, span_context_of, traceparent
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
 
 RUNS_KEPT_MAX: Final = 100_000
@@ -70,11 +70,7 @@ def _links(contexts: Iterable[SpanContext | None]) -> list[Link]:
 
 def _span_context(text: Any) -> SpanContext | None:
     """Return the span context that ``traceparent()`` wrote; ``None`` for anything else."""
-    found = parse_traceparent(text)
-    if found is None:
-        return None
-    trace_id, span_id, flags = (int(number, 16) for number in found)
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    return span_context_of(W3C.extract({TRACEPARENT: text}, ROOT)) if isinstance(text, str) else None
 
 
 def _decoded(text: str) -> Any:

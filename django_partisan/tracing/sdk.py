@@ -21,23 +21,18 @@ def configured_tracer(provider: trace.TracerProvider | None = None) -> trace.Tra
     return None if isinstance(tracer, trace.NoOpTracer) else tracer
 
 
-def is_set_up() -> bool:
-    """Return whether an SDK is configured in this process, so that making spans is of use."""
-    return configured_tracer() is not None
-
-
-def configure_sdk_if_needed(process_role: str, queue: str) -> bool:
-    """Export this process's spans if ``OTEL_*`` asks for it and the host set up nothing; return whether.
+def configure_sdk_if_needed(process_role: str, queue: str) -> None:
+    """Export this process's spans if ``OTEL_*`` asks for it and the host set up nothing.
 
     Call it in each process after its start, never before a fork: the SDK's threads would not survive one.
     Workers print nothing about what is wrong, as the manager does.
     """
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        return False
+        return
     is_worker = process_role == "worker"
     made = list(exporters(silent=is_worker))
     if not made:
-        return False
+        return
     from opentelemetry.sdk.resources import Resource  # only where there is something to export
 
     from django_partisan.tracing.provider import Provider
@@ -50,7 +45,6 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> bool:
     trace.set_tracer_provider(Provider(made, Resource.create(described)))
     limit_sdk_warnings(silent=is_worker)
     bus.refresh()
-    return True
 
 
 def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -> bool:

@@ -17,8 +17,8 @@ from tools.private_apis import PRIVATE_APIS, PrivateApi
 PACKAGE = Path(django_partisan.__file__).parent
 DOCUMENTED = {"_asdict", "_fields", "_make", "_replace", "_meta", "_exit"}
 """Of named tuples, Django's models and ``os``."""
-OURS = {"_row"}
-"""Of ours, and used in another module of ours."""
+OURS = {"_postgresql"}
+"""Of ours, and used in another module of ours: a migration must not bear the name."""
 
 
 def id_of(api: PrivateApi) -> str:

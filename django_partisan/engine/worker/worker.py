@@ -112,4 +112,4 @@ class Worker:
         seconds = monotonic() - started
         if seconds >= self._spec.flush_seconds:
             spec = self._spec
-            bus.emit(TelemetryFlushTimedOut, spec.config.queue, spec.slot, spec.generation, seconds)
+            bus.emit(TelemetryFlushTimedOut, spec.config.queue, seconds)

@@ -18,6 +18,6 @@ def set_up_application() -> None:
     bus.provide("metrics", custom.measures_for)
     with suppress(WrongSetting):  # the process must start, so that the system checks can report it
         if observability.value("CLIENT_METRICS"):
-            from django_partisan.metrics import application  # loads prometheus-client
+            from django_partisan.metrics.application import ClientMetrics  # loads prometheus-client
 
-            application.install()
+            bus.subscribe(ClientMetrics())

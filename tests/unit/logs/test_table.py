@@ -169,8 +169,7 @@ NOT_LOGGED = {
     events.SettleErrored: "counted; logged once, as SettleFailed",
     events.ClaimErrored: "counted; logged once, as ClaimFailed",
     events.PipeBroken: "counted; the worker's exit is logged",
-    events.MeasureCounted: "a metric of the user's own",
-    events.MeasureObserved: "a metric of the user's own",
+    events.Measured: "a metric of the user's own",
 }
 ALL_FIELDS = [*COMMON, *(field for log_event in LOG_EVENTS.values() for field in log_event.fields)]
 

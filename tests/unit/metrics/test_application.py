@@ -2,7 +2,6 @@
 
 from datetime import datetime, timezone
 
-from django.test import override_settings
 from prometheus_client import CollectorRegistry
 
 from django_partisan.metrics import application
@@ -10,21 +9,10 @@ from django_partisan.telemetry import bus, events
 
 from .conftest import ERROR, QUEUE, TASK
 
-ON = {"CLIENT_METRICS": True}
 
-
-def test_by_default_nothing_is_counted() -> None:
-    registry = CollectorRegistry()
-
-    assert application.install(registry) is None
-    assert not bus.wanted(events.TaskEnqueued)
-    assert list(registry.collect()) == []
-
-
-@override_settings(PARTISAN_OBSERVABILITY=ON)
 def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     registry = CollectorRegistry()
-    application.install(registry)
+    bus.subscribe(application.ClientMetrics(registry))
 
     bus.emit(events.TaskEnqueued, TASK, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
     bus.emit(events.TaskDeduplicated, TASK)

@@ -151,7 +151,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
             events.LeaseLost(QUEUE, 40.0, 2),
             events.WorkerExited(QUEUE, 0, 1, 42, 1, None, "error", None, None),
             events.PipeBroken(QUEUE, 0, "torn"),
-            events.TelemetryFlushTimedOut(QUEUE, 0, 1, 5.0),
+            events.TelemetryFlushTimedOut(QUEUE, 5.0),
             events.TelemetryDropped(QUEUE, "spans", 12),
         ],
         {

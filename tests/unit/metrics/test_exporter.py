@@ -186,7 +186,7 @@ def test_custom_metrics_are_exported(start: Start) -> None:
     served = start()
     before = served.text()
 
-    send(events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
+    send(events.Measured(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
 
     assert "# HELP partisan_user_mails_total Mails sent." in before
     assert 'partisan_user_size_bytes_bucket{le="10.0",processor="Mail",queue="default"} 0.0' in before
@@ -197,7 +197,7 @@ def test_a_thousand_labels_of_a_custom_metric_are_limited(start: Start) -> None:
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_MAX_SERIES": 50}):
         served = start()
     for number in range(1_000):
-        send(events.MeasureCounted(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
+        send(events.Measured(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
 
     series = [key for key in served.samples() if key[0] == "partisan_user_mails_total"]
     assert len(series) == 51

@@ -14,7 +14,7 @@ from django_partisan.telemetry.events import (
     TasksClaimed,
 )
 from django_partisan.tracing import TracingSubscriber, links
-from django_partisan.tracing.sdk import is_set_up
+from django_partisan.tracing.sdk import configured_tracer
 
 from .conftest import Recording
 from .driving import QUEUE, complete, enqueue, postpone, run_of
@@ -25,7 +25,7 @@ def test_without_an_sdk_nothing_is_wanted_and_scopes_do_nothing(no_sdk):
 
     subscriber.handle(TasksClaimed(QUEUE, 1, (1,), 0.1, ()))  # ignored
 
-    assert not is_set_up()
+    assert configured_tracer() is None
     assert not any(map(subscriber.wants, (TaskCompleted, TasksClaimed, OutcomesSettled)))
     assert subscriber.around(Enqueueing(QUEUE, "Resize")) is subscriber.around(Running(run_of(), None))
     assert subscriber.headers() == {}
