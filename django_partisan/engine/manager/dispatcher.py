@@ -7,7 +7,6 @@ from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.sql.claiming import TaskRow
 
 
@@ -73,4 +72,4 @@ class Dispatcher(Component):
     def stop(self) -> None:
         """Dispatch no more, and release what the buffer holds."""
         self._is_stopped = True
-        self._settler.release(self._buffer.take_all(), REASON_STOPPED)
+        self._settler.release(self._buffer.take_all())

@@ -4,12 +4,13 @@ import contextlib
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from collections.abc import Iterable
+from typing import Final
 
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.restarts import Restarts
 from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.pipe import END, ManagerEnd, PipeError
@@ -42,39 +43,25 @@ from django_partisan.telemetry.events import (
 YOUNG_SECONDS: Final = 5.0
 
 
-class PoolOwner(Protocol):
-    """Who takes in what the workers hold and report."""
-
-    def on_report(self, worker: WorkerProcess, report: Report) -> None:
-        """Take in the outcomes of runs."""
-
-    def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
-        """Take back tasks that the worker has not started."""
-
-    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow]) -> None:
-        """Take back what a worker held when it ended: the task that it ran, and those not started."""
-
-
 class Pool(Component):
     """Keep one worker in each slot until told to stop."""
 
     def __init__(
         self,
-        owner: PoolOwner,
+        intake: Intake,
         selector: selectors.BaseSelector,
         spawner: Spawner,
         presence: PresenceFile,
-        spec_of: Callable[[int, int], WorkerSpec],
-        slots: int,
+        spec: WorkerSpec,
     ) -> None:
-        self._owner = owner
+        self._intake = intake
         self._selector = selector
         self._spawner = spawner
         self._presence = presence
-        self._spec_of = spec_of
-        self._queue = spec_of(0, 0).config.queue
+        self._spec = spec
+        self._queue = spec.config.queue
         self._generation = 0
-        self._restarts = Restarts(slots)
+        self._restarts = Restarts(spec.config.workers_count)
         self._starting = 0
         self._is_stopped = False
         self.workers: list[WorkerProcess] = []
@@ -135,7 +122,7 @@ class Pool(Component):
         self._generation += 1
         self._starting += 1
         self._presence.clear(slot)
-        spec = self._spec_of(slot, self._generation)
+        spec = self._spec._replace(slot=slot, generation=self._generation)
         self._spawner.start(spec, lambda result: self._on_started(slot, result))
 
     def _on_started(self, slot: int, result: WorkerProcess | Exception) -> None:
@@ -201,9 +188,9 @@ class Pool(Component):
         for message in messages:
             match message:
                 case Report():
-                    self._owner.on_report(worker, message)
+                    self._intake.on_report(worker, message)
                 case Returned(task_ids):
-                    self._owner.on_returned(worker, worker.take_back(task_ids))
+                    self._intake.on_returned(worker.take_back(task_ids))
                 case Ready(version, warnings):
                     self._on_ready(worker, version, warnings)
                 case Retiring():
@@ -263,15 +250,12 @@ class Pool(Component):
             worker.peak_bytes,
         )
         if not worker.is_recycled and not self._is_stopped:
-            self._replace(worker, has_run=page.begun > 0)
+            if page.begun or time.monotonic() - worker.started_at >= YOUNG_SECONDS:
+                self._restarts.at_once(worker.slot)
+            else:
+                self._restarts.later(worker.slot)
         worker.close()
-        self._owner.on_exited(begun, rest)
-
-    def _replace(self, worker: WorkerProcess, has_run: bool) -> None:
-        if has_run or time.monotonic() - worker.started_at >= YOUNG_SECONDS:
-            self._restarts.at_once(worker.slot)
-        else:
-            self._restarts.later(worker.slot)
+        self._intake.on_exited(begun, rest)
 
     def _seen(self, worker: WorkerProcess, now: float) -> WorkerSeen:
         page = self._presence.page(worker.slot)

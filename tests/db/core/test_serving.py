@@ -167,16 +167,6 @@ def test_the_name_of_a_connection_fits_into_what_postgresql_keeps():
 
 
 @pytest.mark.django_db
-def test_each_worker_is_told_the_settings_and_the_databases_name():
-    config = queues.queue_config()
-    subscribe = ("a.b", {"c": 1})
-
-    spec = startup.SpecOfWorker(config, 4711, subscribe, 5.0)(3, 7)
-
-    assert spec == (config, connection.settings_dict["NAME"], 3, 7, 4711, subscribe, 5.0)
-
-
-@pytest.mark.django_db
 def test_what_waits_is_counted_with_the_moment_of_the_next():
     assert waiting(connection, "default") == (0, None, None)
 

@@ -48,8 +48,8 @@ class Served:
         self.failed = 0
         self.waits = Waiting(0, None, None)
 
-    def make(self, config: QueueConfig, spec_of_worker: Any, ending: Any) -> "Served":
-        self.config, self.ending = config, ending
+    def make(self, spec: Any, ending: Any) -> "Served":
+        self.config, self.ending = spec.config, ending
         return self
 
     def run(self, serve: Any) -> int:
@@ -62,7 +62,7 @@ def served(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Served:
 
     @contextmanager
     def watched(config: QueueConfig, *others: Any) -> Iterator[Any]:
-        yield SimpleNamespace(spec_of_worker=None, serve=None)
+        yield SimpleNamespace(worker_spec=SimpleNamespace(config=config), serve=None)
 
     connection = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(start_partisan, "Manager", made.make)
