@@ -4,7 +4,7 @@ A task of ours is in the buffer, held by a worker, or with the settler; or it wa
 of it to end. While the manager drains, what comes in is released.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.buffer import Buffer
@@ -17,7 +17,7 @@ from django_partisan.engine.task_ref import task_ref
 from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
-from django_partisan.sql.leasing import Orphan
+from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskFailed, TaskRescued
@@ -64,12 +64,12 @@ class Intake:
         self.claim_times.note(rows)
         self._store(self._set_aside(rows), self.buffer.add)
 
-    def on_rescued(self, orphans: list[Orphan]) -> None:
+    def on_rescued(self, rescued: Sequence[RescuedTask]) -> None:
         """Take in what a dead manager held; it runs before all else, and its crashes are counted."""
-        rows = [orphan.row for orphan in orphans]
+        rows = [task.row for task in rescued]
         self.claim_times.note(rows)
         free = {row[ID] for row in self._set_aside(rows)}
-        for previous, row in orphans:
+        for previous, row in rescued:
             if row[ID] not in free:
                 continue
             if row[CRASHES] > self._config.max_crashes:

@@ -62,7 +62,7 @@ class Manager:
         self._started_at = time.monotonic()
         self._last_loop_at = time.time()
         self._close_seconds = close_seconds
-        self._has_resigned = False
+        self._is_deregistered = False
         self._has_ended = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._calls = LoopCalls()
@@ -165,7 +165,7 @@ class Manager:
     @property
     def is_stopped(self) -> bool:
         """True when nothing is left to do: workers ended, outcomes settled, our row deleted."""
-        return self._has_resigned and (self._drain.is_forced or not self._threads["pulse"].is_busy)
+        return self._is_deregistered and (self._drain.is_forced or not self._threads["pulse"].is_busy)
 
     @property
     def is_idle(self) -> bool:
@@ -181,9 +181,9 @@ class Manager:
     def _go_on_draining(self, now: float) -> None:
         if self._drain.is_forced:
             self._pool.kill()
-        if not self._has_resigned and (self.is_idle or self._gives_up_on_database(now)):
-            self._has_resigned = True
-            self._lease.resign()
+        if not self._is_deregistered and (self.is_idle or self._gives_up_on_database(now)):
+            self._is_deregistered = True
+            self._lease.deregister()
 
     def _gives_up_on_database(self, now: float) -> bool:
         """Return whether a forced stop leaves what is unsettled to the manager that rescues it."""
@@ -194,14 +194,14 @@ class Manager:
 
     def _on_notified(self, queues: set[str] | None) -> None:
         if queues is None:  # some may be missed: listen again with the next heartbeat, and claim
-            self._lease.beat_soon()
+            self._lease.heartbeat_soon()
             self._claimer.notified()
         elif self._config.queue in queues:
             self._claimer.notified()
 
     def _on_lease_renewed(self, ids: set[int]) -> int:
         self._claimer.renew()
-        return self._reconciliation.on_lease_renewed(ids)
+        return self._intake.keep_only(ids, self._pool.workers)
 
     def _take_snapshot(self) -> None:
         self._snapshot = Snapshot(

@@ -76,7 +76,7 @@ class Reconciliation(Component):
         if self._thread.is_busy or self._is_claiming():
             return
         known = self._intake.known_ids(self._pool.held())
-        ask = partial(leasing.unheard, queue=self._queue, manager=manager, known=known)
+        ask = partial(leasing.claim_unknown, queue=self._queue, manager=manager, known=known)
         self._thread.submit(ask, self._on_answered)
 
     def next_at(self) -> float:
@@ -96,10 +96,6 @@ class Reconciliation(Component):
         if self._in_doubt and not self._is_stopped:
             self._outage.note(error)
         self.doubt()
-
-    def on_lease_renewed(self, ids: set[int]) -> int:
-        """Drop all tasks but ``ids``, which nobody took over; return how many were held before."""
-        return self._intake.keep_only(ids, self._pool.workers)
 
     def _on_answered(self, result: Any) -> None:
         if isinstance(result, Exception):

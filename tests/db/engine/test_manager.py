@@ -199,7 +199,7 @@ def test_while_heartbeats_are_not_answered_claims_wait_and_are_an_outage_that_do
     if has_started:
         office.turn_until(lambda: office.is_quiet)
     office.cut_off("pulse")
-    office.manager._lease.beat_soon()
+    office.manager._lease.heartbeat_soon()
     office.turn_until(lambda: recorded_events.of(ClaimFailed))
     ids = insert_many(1)
     turns, until = 0, time.monotonic() + 1.0
@@ -226,7 +226,7 @@ def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(
     office.turn_until(gate.begun.is_set)
     before = lease.id
     ManagerLease.objects.all().delete()
-    lease.beat_soon()
+    lease.heartbeat_soon()
     office.turn_until(lambda: recorded_events.of(LeaseLost) and lease.is_held)
     gate.open.set()
     ids = [*kept, *insert_many(3)]
