@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.sql.claiming import ID, NEXT_TOKEN, PRIORITY, RETURNING, TaskRow
+from django_partisan.sql.claiming import NEXT_TOKEN, RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 
 _REGISTER = """
@@ -130,7 +130,7 @@ def rescue(
         execute(connection, _DELETE_DEAD, (queue, manager, [str(one) for one in dead]))
         rows = fetch_all(connection, _RESCUE, (queue, manager, ids, ids))
     rescued = [RescuedTask(row[0], cast(TaskRow, row[1:])) for row in rows]
-    return sorted(rescued, key=lambda task: (task.row[PRIORITY], task.row[ID]))
+    return sorted(rescued, key=lambda task: in_running_order(task.row))
 
 
 def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
@@ -146,7 +146,7 @@ def claim_unknown(
 ) -> list[TaskRow]:
     """Claim again, and return, what is ours by the table but not among the ``known`` ids."""
     rows = cast(list[TaskRow], fetch_all(connection, _CLAIM_UNKNOWN, (queue, manager, list(known))))
-    return sorted(rows, key=lambda row: (row[PRIORITY], row[ID]))
+    return sorted(rows, key=in_running_order)
 
 
 @contextmanager

@@ -23,7 +23,6 @@ class Dispatcher(Component):
         self._settler = settler
         self._presence = presence
         self._recall_at = NEVER
-        self._is_stopped = False
 
     def room(self) -> int:
         """Return how many tasks may be claimed now.
@@ -50,7 +49,7 @@ class Dispatcher(Component):
     def turn(self, now: float) -> None:
         """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""
         self._recall_at = NEVER
-        if self._is_stopped:
+        if self.is_stopped:
             return
         for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
             self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
@@ -71,5 +70,5 @@ class Dispatcher(Component):
 
     def stop(self) -> None:
         """Dispatch no more, and release what the buffer holds."""
-        self._is_stopped = True
+        super().stop()
         self._settler.release(self._buffer.take_all())

@@ -50,7 +50,10 @@ class LeaseOwner(NamedTuple):
 
 
 class Lease(Component):
-    """The identity of a manager and its heartbeat, every third of ``LEASE_SECONDS``."""
+    """The identity of a manager and its heartbeat, every third of ``LEASE_SECONDS``.
+
+    A manager that drains keeps its lease until ``deregister()``.
+    """
 
     def __init__(
         self, config: QueueConfig, thread: DatabaseThread, lock_name: uuid.UUID, owner: LeaseOwner
@@ -67,7 +70,6 @@ class Lease(Component):
         self._heartbeat_at = 0.0
         self._watch_at = 0.0
         self._neighbours: list[OtherManager] = []
-        self._is_stopping = False
         self._is_deregistered = False
 
     @property
@@ -78,7 +80,7 @@ class Lease(Component):
     @property
     def is_idle(self) -> bool:
         """True while the lease is held; while the manager drains, always."""
-        return self._is_stopping or self.is_held
+        return self.is_stopped or self.is_held
 
     def turn(self, now: float) -> None:
         """Send a heartbeat if it is time, or if another manager of this host has just died."""
@@ -100,10 +102,6 @@ class Lease(Component):
         if self._is_deregistered or self._thread.is_busy:
             return NEVER
         return min(self._heartbeat_at, self._watch_at) if self._neighbours else self._heartbeat_at
-
-    def stop(self) -> None:
-        """Keep the lease while the manager drains; ``deregister()`` ends it."""
-        self._is_stopping = True
 
     def heartbeat_soon(self) -> None:
         """Send a heartbeat in the next turn."""
@@ -163,19 +161,16 @@ class Lease(Component):
         if isinstance(result, Exception):
             self._on_failed(result)
         elif not result.is_alive:
-            self._lose()
+            # Another manager found our heartbeat too old, and removed our row: take a new identity.
+            self._previous_id, self.id = self.id, uuid.uuid4()
+            self._state = State.LOST
+            self.heartbeat_soon()
         else:
             self._answered_at = time.monotonic()
             self._state = State.HELD
             self._neighbours = [other for other in result.others if other.host == self._host]
             if result.rescued:
                 self._owner.rescued(result.rescued)
-
-    def _lose(self) -> None:
-        """Take a new identity: another manager found our heartbeat too old, and removed our row."""
-        self._previous_id, self.id = self.id, uuid.uuid4()
-        self._state = State.LOST
-        self.heartbeat_soon()
 
     def _on_renewed(self, result: Any) -> None:
         if isinstance(result, Exception):

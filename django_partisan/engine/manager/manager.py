@@ -70,7 +70,11 @@ class Manager:
         self._selector.register(self._calls.fd, selectors.EVENT_READ, lambda mask: run_delivered())
         instance = uuid.uuid4()
         self._presence = PresenceFile(instance, config.workers_count)
-        self._threads = {role: DatabaseThread(f"{role} {config.queue}", deliver) for role in CONNECTIONS}
+        listeners = {"pulse": self._on_notified} if config.listen else {}
+        self._threads = {
+            role: DatabaseThread(f"{role} {config.queue}", deliver, listeners.get(role))
+            for role in CONNECTIONS
+        }
         self._spawner = spawner(self._presence.fd, config.preload, deliver)
         self._components = self._assemble(spec, instance, until)
         self._take_snapshot()
@@ -121,8 +125,6 @@ class Manager:
             address = serve(self.snapshot)
             version = django_partisan.__version__
             bus.emit(ManagerStarted, self._config.queue, self._config.workers_count, version, address)
-            if self._config.listen:
-                self._threads["pulse"].listen(self._on_notified)
             with handling_signals(self._drain, self._calls.deliver):
                 while not self.is_stopped:
                     self.turn()

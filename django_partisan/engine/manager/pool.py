@@ -63,13 +63,12 @@ class Pool(Component):
         self._generation = 0
         self._restarts = Restarts(spec.config.workers_count)
         self._starting = 0
-        self._is_stopped = False
         self.workers: list[WorkerProcess] = []
 
     @property
     def is_idle(self) -> bool:
         """True if no worker holds a task; after ``stop()``, if none lives or is being started."""
-        if self._is_stopped:
+        if self.is_stopped:
             return self.is_empty
         return not any(worker.held for worker in self.workers)
 
@@ -93,13 +92,13 @@ class Pool(Component):
 
     def turn(self, now: float) -> None:
         """Start workers for the slots whose time has come."""
-        if not self._is_stopped:
+        if not self.is_stopped:
             for slot in self._restarts.take_due(now):
                 self._start(slot)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next start."""
-        return NEVER if self._is_stopped else self._restarts.next_at()
+        return NEVER if self.is_stopped else self._restarts.next_at()
 
     def dispatch(self, worker: WorkerProcess, rows: list[TaskRow], claim_times: dict[int, float]) -> None:
         """Send tasks to a worker."""
@@ -108,7 +107,7 @@ class Pool(Component):
 
     def stop(self) -> None:
         """Have every worker end after the task that it runs; start no more."""
-        self._is_stopped = True
+        super().stop()
         for worker in self.workers:
             worker.recall()
             self._ask_to_stop(worker)
@@ -139,7 +138,7 @@ class Pool(Component):
         )
         self._selector.register(worker.exit_fd, selectors.EVENT_READ, lambda mask: self._on_exit(worker))
         bus.emit(WorkerStarted, self._queue, slot, worker.generation, worker.pid)
-        if self._is_stopped:
+        if self.is_stopped:
             self._ask_to_stop(worker)
 
     def _ask_to_stop(self, worker: WorkerProcess) -> None:
@@ -193,8 +192,10 @@ class Pool(Component):
                     self._intake.on_returned(worker.take_back(task_ids))
                 case Ready(version, warnings):
                     self._on_ready(worker, version, warnings)
-                case Retiring():
-                    self._on_retiring(worker)
+                case Retiring():  # fill the slot at once, while the worker still flushes
+                    worker.retire()
+                    if worker.is_recycled:
+                        self._restarts.at_once(worker.slot)
                 case Flushed(telemetry, peak_bytes):
                     bus.absorb(worker.slot, telemetry)
                     worker.peak_bytes = peak_bytes
@@ -206,12 +207,6 @@ class Pool(Component):
             raise PipeError(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
         worker.become_ready()
         bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
-
-    def _on_retiring(self, worker: WorkerProcess) -> None:
-        """Fill the slot as soon as a worker has run its last task, while it still flushes."""
-        worker.retire()
-        if worker.is_recycled:
-            self._restarts.at_once(worker.slot)
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
@@ -225,7 +220,7 @@ class Pool(Component):
             while worker.pipe is not None:
                 messages = worker.pipe.receive()
                 if not messages:  # the rest is no whole message, or a child of a task keeps the pipe open
-                    return worker.pipe.ending
+                    return worker.pipe.frames.ending
                 self._take(worker, messages)
         except PipeError as broken:
             return str(broken)
@@ -245,11 +240,11 @@ class Pool(Component):
             worker.pid,
             code,
             _signal_name(-code) if code is not None and code < 0 else None,
-            worker.exit_reason(code, self._is_stopped),
+            worker.exit_reason(code, self.is_stopped),
             None if begun is None else task_ref(begun, self._queue),
             worker.peak_bytes,
         )
-        if not worker.is_recycled and not self._is_stopped:
+        if not worker.is_recycled and not self.is_stopped:
             if page.begun or time.monotonic() - worker.started_at >= YOUNG_SECONDS:
                 self._restarts.at_once(worker.slot)
             else:

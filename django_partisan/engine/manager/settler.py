@@ -155,19 +155,18 @@ class Settler(Component):
 
     def _emit(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
         queue = self._config.queue
-        settled = len(batch.completed) + len(batch.changes)
-        if settled:
+        rows = [*batch.completed, *(row for row, _ in batch.changes)]
+        if rows:
             self.last_finished_at = time.time()
             if bus.wanted(OutcomesSettled):
-                rows = [*batch.completed, *(row for row, _ in batch.changes)]
                 contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
                 ids = tuple(row[ID] for row in rows)
-                bus.emit(OutcomesSettled, queue, settled, seconds, contexts, ids)
+                bus.emit(OutcomesSettled, queue, len(rows), seconds, contexts, ids)
         if batch.released:
             self.released += len(released)
             bus.emit(TasksReleased, queue, len(released), REASON_STOPPED)
         if written.lost or written.unsettleable:
-            by_id = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.changes)]}
+            by_id = {row[ID]: row for row in rows}
             for task_id in written.lost:
                 bus.emit(TaskClaimLost, task_ref(by_id[task_id], queue))
             for task_id, error in written.unsettleable:

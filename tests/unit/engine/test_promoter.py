@@ -45,7 +45,7 @@ def test_it_looks_at_once_and_again_after_the_sleep_delay(play):
     assert 59 < play.seconds_to_next() <= 60
     promoter.turn(time.monotonic())
     assert play.thread.asked is None
-    assert promoter.take_look().ahead == NOTHING_DUE
+    assert promoter.take_look() == NOTHING_DUE
     assert promoter.take_look() is None
 
 
