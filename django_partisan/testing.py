@@ -101,7 +101,7 @@ class _InlineManager:
         return self
 
     def __exit__(self, *error: object) -> None:
-        leasing.resign(self._connection, self._id)
+        leasing.deregister(self._connection, self._id)
 
     def claim(self, now: datetime | None, limit: int) -> list[TaskRow]:
         """Claim due tasks by Python's clock: the database's stands still inside a transaction."""

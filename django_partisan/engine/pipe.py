@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
-from django_partisan.engine.protocol import Message, ProtocolError, decode, encode
+from django_partisan.engine.protocol import Message, decode, encode
 
 FRAME_MAX_BYTES: Final = 1 << 30
 END: Final = "end of file"
@@ -64,7 +64,7 @@ def frame(message: Message) -> bytes:
 def _loads(body: bytearray) -> Message:
     try:
         return decode(marshal.loads(body))
-    except (EOFError, ValueError, TypeError, ProtocolError) as error:
+    except (EOFError, ValueError, TypeError) as error:
         raise PipeError(f"a frame cannot be read: {error}") from error
 
 
@@ -73,7 +73,7 @@ class _End:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._frames = Frames()
+        self.frames = Frames()
 
     def _read(self) -> list[Message]:
         """Read once; return the messages that are complete. Raises ``PipeError`` at the end of the pipe."""
@@ -86,8 +86,8 @@ class _End:
         except OSError as error:
             raise PipeError(f"reading failed: {error}") from error
         if not data:
-            raise PipeError(self._frames.ending)
-        return self._frames.feed(data)
+            raise PipeError(self.frames.ending)
+        return self.frames.feed(data)
 
 
 class ManagerEnd(_End):
@@ -102,11 +102,6 @@ class ManagerEnd(_End):
     def has_unsent(self) -> bool:
         """True if the loop should call ``flush()`` when the pipe takes more."""
         return bool(self._unsent)
-
-    @property
-    def ending(self) -> str:
-        """How the pipe ends if nothing more comes: ``END``, or ``TORN`` in the middle of a message."""
-        return self._frames.ending
 
     def send(self, message: Message) -> None:
         """Send a message, now or when the pipe takes it; raises ``PipeError`` if nobody reads."""

@@ -69,7 +69,7 @@ class WorkerPage:
 
 
 class PresenceFile:
-    """A manager process's file, locked until it and all its workers are gone."""
+    """A manager process's file, locked until it and all its workers have ended."""
 
     def __init__(self, name: UUID, slots: int) -> None:
         self.path = _path(name)
@@ -88,14 +88,14 @@ class PresenceFile:
         self._map[_place_of(slot)] = bytes(_page.size)
 
     def remove(self) -> None:
-        """Remove the file and let go of the lock; the workers must be gone."""
+        """Remove the file and let go of the lock; the workers must have ended."""
         self.path.unlink(missing_ok=True)
         self._map.close()
         os.close(self.fd)
 
 
 @contextmanager
-def if_gone(name: UUID) -> Iterator[list[int] | None]:
+def if_dead(name: UUID) -> Iterator[list[int] | None]:
     """Yield the ids of tasks that a dead process tree had started, or ``None`` if it is not proven dead.
 
     The file is removed afterwards. A file that cannot be seen proves nothing: it may belong to
@@ -112,7 +112,7 @@ def if_gone(name: UUID) -> Iterator[list[int] | None]:
         os.close(fd)
 
 
-def is_gone(name: UUID) -> bool:
+def is_dead(name: UUID) -> bool:
     """Return whether a process tree of this host is proven dead."""
     fd = _lock_of_dead(name)
     if fd is not None:
@@ -139,10 +139,10 @@ def _path(name: UUID) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove files that the dead left long ago; nobody of their queue came to take them over."""
+    """Remove files of managers that died long ago; no manager of their queue rescued their tasks."""
     for path in folder.glob("*.lock"):
         with contextlib.suppress(OSError, ValueError):  # somebody was faster, or it is no file of ours
-            if path.stat().st_mtime < time.time() - SWEEP_SECONDS and is_gone(UUID(path.stem)):
+            if path.stat().st_mtime < time.time() - SWEEP_SECONDS and is_dead(UUID(path.stem)):
                 path.unlink()
 
 

@@ -12,10 +12,6 @@ from django_partisan.sql.claiming import TaskRow
 VERSION: Final = 1
 
 
-class ProtocolError(Exception):
-    """What arrived is no message of this protocol."""
-
-
 # From the manager to a worker.
 
 
@@ -79,9 +75,7 @@ ToWorker: TypeAlias = RunTasks | Stop
 ToManager: TypeAlias = Ready | Report | Returned | Retiring | Flushed
 Message: TypeAlias = ToWorker | ToManager
 
-_KINDS: Final[dict[int, type[Message]]] = dict(
-    enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed))
-)
+_KINDS: Final[dict[int, Any]] = dict(enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed)))
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 
 
@@ -91,11 +85,10 @@ def encode(message: Message) -> tuple[Any, ...]:
 
 
 def decode(values: Any) -> Message:
-    """Return the message that ``encode()`` made into ``values``; raises ``ProtocolError``."""
+    """Return the message that ``encode()`` made into ``values``; raises ``ValueError`` if it is none."""
     try:
         number, *fields = values
-        kind: Any = _KINDS[number]
-        message: Message = kind(*fields)
+        message: Message = _KINDS[number](*fields)
     except (TypeError, ValueError, KeyError) as error:
-        raise ProtocolError(f"a message of no known kind: {error}") from error
+        raise ValueError(f"a message of no known kind: {error}") from error
     return message

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, IntegrityError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.exceptions import Unsettleable
@@ -14,8 +14,6 @@ from django_partisan.telemetry.events import ErrorInfo
 T = TypeVar("T")
 Pair = tuple[int, int]
 
-LOST_CONNECTION = (OperationalError, InterfaceError)
-"""The database is away or busy: the same batch can be written later."""
 READ_ONLY: Final = "25006"
 """SQLSTATE of a server that became a standby: it refuses all, whatever the outcome."""
 
@@ -37,12 +35,9 @@ def write_outcomes(
     """Settle a batch in two statements; ``changes`` first, which may count a crash of a completed task."""
     unsettleable: list[tuple[int, ErrorInfo]] = []
 
-    def write(outcomes: Sequence[RowChange]) -> list[int]:
-        return apply_changes(connection, outcomes, again=again)
-
     def write_alone(outcome: RowChange, refusal: DatabaseError) -> list[int]:
         if isinstance(refusal, IntegrityError):
-            try:  # it waits again and meets a twin: both stay, and it gives up its key
+            try:  # it waits again and meets a duplicate: both stay, and it gives up its key
                 return apply_changes(connection, [outcome], keep_keys=False, again=again)
             except IntegrityError as other:
                 refusal = other
@@ -51,15 +46,21 @@ def write_outcomes(
     def fail(pair: Pair, refusal: DatabaseError) -> list[int]:
         error = ErrorInfo.of(Unsettleable(f"PostgreSQL refused the outcome: {str(refusal).strip()}"))
         unsettleable.append((pair[0], error))
+        failure = RowChange(
+            *pair,
+            STATUS_ERROR,
+            reason=REASON_UNSETTLEABLE,
+            error_type=error.type,
+            error_message=error.message.replace("\0", ""),
+            error_traceback="",
+        )
         try:
-            return apply_changes(connection, [_failure(pair, error)], again=again)
-        except LOST_CONNECTION:
-            raise
+            return apply_changes(connection, [failure], again=again)
         except DatabaseError as other:
-            _demand_writable(other)
-            return []  # it is told, stays in process, and holds up no other
+            _raise_unless_refused(other)
+            return []  # it is emitted, stays in process, and holds up no other
 
-    lost = _in_halves(changes, write, write_alone)
+    lost = _in_halves(changes, lambda some: apply_changes(connection, some, again=again), write_alone)
     lost += _in_halves(completed, lambda some: settle_completed(connection, some, delete, again), fail)
     return Written(lost, unsettleable)
 
@@ -83,28 +84,17 @@ def _in_halves(
         return []
     try:
         return write(items)
-    except LOST_CONNECTION:
-        raise
     except DatabaseError as refusal:
-        _demand_writable(refusal)
+        _raise_unless_refused(refusal)
         if len(items) == 1:
             return write_alone(items[0], refusal)
     middle = len(items) // 2
     return _in_halves(items[:middle], write, write_alone) + _in_halves(items[middle:], write, write_alone)
 
 
-def _demand_writable(refusal: DatabaseError) -> None:
-    cause = refusal.__cause__
-    if READ_ONLY in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):
-        raise refusal
-
-
-def _failure(pair: Pair, error: ErrorInfo) -> RowChange:
-    return RowChange(
-        *pair,
-        STATUS_ERROR,
-        reason=REASON_UNSETTLEABLE,
-        error_type=error.type,
-        error_message=error.message.replace("\0", ""),
-        error_traceback="",
-    )
+def _raise_unless_refused(error: DatabaseError) -> None:
+    """Raise the error if the database is away, busy or read-only: the same batch can be written later."""
+    cause = error.__cause__
+    is_read_only = READ_ONLY in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None))
+    if is_read_only or isinstance(error, OperationalError):
+        raise error

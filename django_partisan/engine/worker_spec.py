@@ -6,16 +6,16 @@ from django_partisan.config.queues import QueueConfig
 
 
 class WorkerSpec(NamedTuple):
-    """How a worker is set up; plain values, for they cross to another process.
+    """How a worker is set up; plain values, because they cross to another process.
 
     ``subscribe`` is the dotted path of a function that subscribes telemetry in the worker, and its plain
-    arguments.
+    arguments. A manager has one spec for all its workers; the pool sets ``slot`` and ``generation``.
     """
 
     config: QueueConfig
     database: str
-    slot: int
-    generation: int
     manager_pid: int
     subscribe: tuple[str, dict[str, Any]] | None
     flush_seconds: float
+    slot: int = 0
+    generation: int = 0

@@ -71,7 +71,7 @@ _LOOK_AHEAD = """
 
 _SET_SLEEPING = "UPDATE django_partisan_manager SET sleeping = %s WHERE id = %s"
 
-_in_running_order = itemgetter(PRIORITY, ID)
+in_running_order = itemgetter(PRIORITY, ID)
 
 
 class Ahead(NamedTuple):
@@ -98,7 +98,7 @@ def claim(
         rows = fetch_all(connection, _CLAIM_FROM_START, (manager, queue, manager, limit))
     else:
         rows = fetch_all(connection, _CLAIM_BEHIND, (manager, queue, *behind, manager, limit))
-    rows.sort(key=_in_running_order)
+    rows.sort(key=in_running_order)
     return rows
 
 

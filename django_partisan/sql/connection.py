@@ -2,7 +2,7 @@
 
 import copy
 import os
-from typing import Any
+from typing import Any, cast
 
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -50,13 +50,10 @@ def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None)
     """Execute one statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+        return cast(list[tuple[Any, ...]], cursor.fetchall())
 
 
-def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> int:
-    """Execute one statement and return how many rows it touched."""
+def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> None:
+    """Execute one statement."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        touched: int = cursor.rowcount
-        return touched

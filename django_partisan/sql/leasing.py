@@ -1,4 +1,4 @@
-"""Say that a manager lives, find those that do not, and take over what they held."""
+"""Register managers, renew their leases, and rescue the tasks of those that are dead."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.sql.claiming import ID, NEXT_TOKEN, PRIORITY, RETURNING, TaskRow
+from django_partisan.sql.claiming import NEXT_TOKEN, RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 
 _REGISTER = """
@@ -17,39 +17,39 @@ _REGISTER = """
     VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false)
     ON CONFLICT (id) DO NOTHING
 """
-_RESIGN = "DELETE FROM django_partisan_manager WHERE id = %s"
+_DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
-# In process under a manager that has no row (or, from version 1, under none): nobody else looks after it.
-_ORPHANS = """
+# Tasks in process under a manager that has no row (or, from version 1, under none).
+_ABANDONED = """
     FROM django_partisan_task AS task
    WHERE task.queue_name = %s AND task.status = 'in_process'
      AND NOT EXISTS (SELECT FROM django_partisan_manager AS manager WHERE manager.id = task.claimed_by)
 """
 
-# One statement for an idle manager's whole duty. The rows of colleagues come with it.
-_BEAT = f"""
-    WITH beat AS (UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id)
-    SELECT EXISTS (SELECT FROM beat), EXISTS (SELECT {_ORPHANS}),
-           colleague.id, colleague.host, colleague.lock_name,
-           colleague.heartbeat_at < now() - colleague.lease_seconds * interval '1 second'
+# One statement for an idle manager's whole duty. The rows of other managers come with it.
+_HEARTBEAT = f"""
+    WITH renewed AS (UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id)
+    SELECT EXISTS (SELECT FROM renewed), EXISTS (SELECT {_ABANDONED}),
+           other.id, other.host, other.lock_name,
+           other.heartbeat_at < now() - other.lease_seconds * interval '1 second'
       FROM (SELECT) AS one
-      LEFT JOIN django_partisan_manager AS colleague ON colleague.queue_name = %s AND colleague.id <> %s
+      LEFT JOIN django_partisan_manager AS other ON other.queue_name = %s AND other.id <> %s
 """
-_BURY = """
+_DELETE_DEAD = """
     DELETE FROM django_partisan_manager
      WHERE queue_name = %s AND id <> %s
        AND (id = ANY(%s::uuid[]) OR heartbeat_at < now() - lease_seconds * interval '1 second')
 """
-_ADOPT = f"""
-    WITH orphan AS MATERIALIZED (
-        SELECT task.id, task.claimed_by {_ORPHANS} FOR UPDATE OF task SKIP LOCKED
+_RESCUE = f"""
+    WITH abandoned AS MATERIALIZED (
+        SELECT task.id, task.claimed_by {_ABANDONED} FOR UPDATE OF task SKIP LOCKED
     )
     UPDATE django_partisan_task AS task
        SET claim_token = {NEXT_TOKEN}, claimed_by = %s, claimed_at = now(), updated_at = now(),
            attempts = task.attempts + (task.id = ANY(%s::bigint[]))::int,
            crashes = task.crashes + (task.id = ANY(%s::bigint[]))::int
-      FROM orphan WHERE task.id = orphan.id
-    RETURNING orphan.claimed_by, {RETURNING}
+      FROM abandoned WHERE task.id = abandoned.id
+    RETURNING abandoned.claimed_by, {RETURNING}
 """
 _KEEP = """
     UPDATE django_partisan_task SET claimed_by = %s
@@ -57,8 +57,8 @@ _KEEP = """
     RETURNING id
 """
 
-# A claim whose answer was lost with the connection: the rows are ours, and nobody here knows it.
-_UNHEARD = f"""
+# Tasks that a claim made ours whose answer was lost with the connection.
+_CLAIM_UNKNOWN = f"""
     UPDATE django_partisan_task AS task SET claim_token = {NEXT_TOKEN}, claimed_at = now(), updated_at = now()
      WHERE task.queue_name = %s AND task.status = 'in_process' AND task.claimed_by = %s
        AND NOT task.id = ANY(%s::bigint[])
@@ -66,7 +66,7 @@ _UNHEARD = f"""
 """
 
 
-class Colleague(NamedTuple):
+class OtherManager(NamedTuple):
     """Another manager of the queue, as its row names it."""
 
     id: UUID
@@ -75,19 +75,21 @@ class Colleague(NamedTuple):
     is_expired: bool
 
 
-class Beat(NamedTuple):
-    """What a heartbeat found: is our own row still there, are there orphans, who else serves the queue."""
-
-    is_alive: bool
-    has_orphans: bool
-    colleagues: list[Colleague]
-
-
-class Orphan(NamedTuple):
-    """A task taken over, and the manager that held it (``None`` for one of version 1)."""
+class RescuedTask(NamedTuple):
+    """A task that was rescued, and the manager that held it (``None`` for one of version 1)."""
 
     previous_manager: UUID | None
     row: TaskRow
+
+
+class HeartbeatResult(NamedTuple):
+    """Whether our own row still exists, whether tasks are abandoned, and who else serves the queue."""
+
+    is_alive: bool
+    has_abandoned: bool
+    others: list[OtherManager]
+    rescued: Sequence[RescuedTask] = ()
+    """The tasks that were rescued because of it."""
 
 
 def register(
@@ -103,40 +105,32 @@ def register(
     execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds))
 
 
-def beat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> Beat:
-    """Renew a manager's lease and look around."""
-    rows = fetch_all(connection, _BEAT, (manager, queue, queue, manager))
-    return Beat(rows[0][0], rows[0][1], [Colleague(*row[2:]) for row in rows if row[2] is not None])
-
-
-def resign(connection: BaseDatabaseWrapper, manager: UUID) -> None:
+def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
     """Delete a manager's row."""
-    execute(connection, _RESIGN, (manager,))
+    execute(connection, _DEREGISTER, (manager,))
 
 
-def bury(connection: BaseDatabaseWrapper, queue: str, manager: UUID, gone: Iterable[UUID]) -> None:
-    """Delete the rows of other managers that are in ``gone`` or whose lease ran out."""
-    execute(connection, _BURY, (queue, manager, [str(one) for one in gone]))
+def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> HeartbeatResult:
+    """Renew a manager's lease, and return what else is to be known of its queue."""
+    rows = fetch_all(connection, _HEARTBEAT, (manager, queue, queue, manager))
+    others = [OtherManager(*row[2:]) for row in rows if row[2] is not None]
+    return HeartbeatResult(rows[0][0], rows[0][1], others)
 
 
-def take_over(
-    connection: BaseDatabaseWrapper, queue: str, manager: UUID, gone: Iterable[UUID], begun: Sequence[int]
-) -> list[Orphan]:
-    """Bury the dead and adopt what they held: both, or neither, so that what had begun is not forgotten."""
-    with _one_transaction(connection):
-        bury(connection, queue, manager, gone)
-        return adopt(connection, queue, manager, begun)
+def rescue(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, dead: Iterable[UUID], begun: Iterable[int]
+) -> list[RescuedTask]:
+    """Claim, in place, what no living manager holds; those in ``begun`` count a crash.
 
-
-def adopt(connection: BaseDatabaseWrapper, queue: str, manager: UUID, begun: Sequence[int]) -> list[Orphan]:
-    """Claim, in place, what no living manager holds; those in ``begun`` count a crash."""
+    Managers in ``dead``, and those whose lease has expired, are deleted in the same transaction, so
+    that ``begun`` is not lost if the rescue fails.
+    """
     ids = list(begun)
-    orphans = [
-        Orphan(row[0], cast(TaskRow, row[1:]))
-        for row in fetch_all(connection, _ADOPT, (queue, manager, ids, ids))
-    ]
-    orphans.sort(key=lambda orphan: (orphan.row[PRIORITY], orphan.row[ID]))
-    return orphans
+    with _one_transaction(connection):
+        execute(connection, _DELETE_DEAD, (queue, manager, [str(one) for one in dead]))
+        rows = fetch_all(connection, _RESCUE, (queue, manager, ids, ids))
+    rescued = [RescuedTask(row[0], cast(TaskRow, row[1:])) for row in rows]
+    return sorted(rescued, key=lambda task: in_running_order(task.row))
 
 
 def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
@@ -147,12 +141,12 @@ def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: U
     return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous, manager))}
 
 
-def unheard(
+def claim_unknown(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, known: Sequence[int]
 ) -> list[TaskRow]:
-    """Claim anew, and return, what is ours by the table but not among the ``known`` ids."""
-    rows = cast(list[TaskRow], fetch_all(connection, _UNHEARD, (queue, manager, list(known))))
-    return sorted(rows, key=lambda row: (row[PRIORITY], row[ID]))
+    """Claim again, and return, what is ours by the table but not among the ``known`` ids."""
+    rows = cast(list[TaskRow], fetch_all(connection, _CLAIM_UNKNOWN, (queue, manager, list(known))))
+    return sorted(rows, key=in_running_order)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.outage import ClaimOutage
-from django_partisan.engine.manager.pool import Pool, PoolOwner
+from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
 from django_partisan.engine.manager.settler import Batch, Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
@@ -45,7 +45,7 @@ def config_of(**values: Any) -> QueueConfig:
 
 def spec_of(slot: int, generation: int) -> WorkerSpec:
     """Make the spec of a worker that a test starts."""
-    return WorkerSpec(config_of(), "", slot, generation, os.getpid(), None, 1.0)
+    return WorkerSpec(config_of(workers_count=2), "", os.getpid(), None, 1.0, slot, generation)
 
 
 def report(completed: list[int], **more: Any) -> Report:
@@ -192,11 +192,11 @@ class FakeStarter:
 class PoolHarness:
     """A pool with a real selector, a real presence file, and fake workers."""
 
-    def __init__(self, owner: PoolOwner, presence: PresenceFile, slots: int) -> None:
+    def __init__(self, intake: Intake, presence: PresenceFile) -> None:
         self.selector = selectors.DefaultSelector()
         self.starter = FakeStarter()
         self.presence = presence
-        self.pool = Pool(owner, self.selector, cast(Spawner, self.starter), presence, spec_of, slots)
+        self.pool = Pool(intake, self.selector, cast(Spawner, self.starter), presence, spec_of(0, 0))
 
     def turn(self, now: float | None = None) -> None:
         """Do what the manager's loop does for its pool, until nothing is left to do."""
@@ -279,7 +279,7 @@ class IntakeHarness(PoolHarness):
         self.drain = Drain(None, begun=lambda: None)
         self.outcomes = SettlerHarness()
         self.intake = Intake(config, self.outcomes.settler, self.drain)
-        super().__init__(self.intake, presence, slots=2)
+        super().__init__(self.intake, presence)
         self.dispatcher = Dispatcher(config, self.intake, self.pool, self.outcomes.settler, presence)
 
     @property

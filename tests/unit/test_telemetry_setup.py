@@ -12,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
+from django.db import connections
 from prometheus_client import REGISTRY
 
 from django_partisan.config import observability
@@ -173,9 +174,10 @@ def test_workers_are_set_up_as_their_manager_is(words, count, settings):
     settings.PARTISAN_OBSERVABILITY = {"LOG_TASK_ARGS": True}
     given = options("--log-format", "json", "--log-file", "/log", *words)
 
-    spec = manager.ManagerTelemetry(config_of(), given, ExitStack()).spec_of_worker(2, 7)
+    spec = manager.ManagerTelemetry(config_of(), given, ExitStack()).worker_spec
 
-    assert (spec.slot, spec.generation, spec.manager_pid, spec.flush_seconds) == (2, 7, os.getpid(), 5)
+    assert (spec.config, spec.manager_pid, spec.flush_seconds) == (config_of(), os.getpid(), 5)
+    assert spec.database == connections["default"].settings_dict["NAME"]
     assert spec.subscribe == (
         f"{worker.__name__}.{worker.set_up_worker.__name__}",
         {"log_format": "json", "log_file": "/log", "count": count, "settings": observability.resolved()},
@@ -211,7 +213,7 @@ def test_a_worker_logs_counts_and_uses_settings_as_its_manager_says(count, tmp_p
     before = bus.subscribers()
     log = tmp_path / "log"
     settings = {**observability.resolved(), "SPAN_NAMING": "processor"}
-    spec = manager.ManagerTelemetry(config_of(), options(), ExitStack()).spec_of_worker(2, 7)
+    spec = manager.ManagerTelemetry(config_of(), options(), ExitStack()).worker_spec
 
     worker.set_up_worker(spec, "ecs", str(log), count, settings)
 

@@ -2,11 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterable
-from operator import itemgetter
 
-from django_partisan.sql.claiming import ID, PRIORITY, PROCESSOR, TaskRow
-
-_in_running_order = itemgetter(PRIORITY, ID)
+from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow, in_running_order
 
 
 class Buffer:
@@ -24,15 +21,15 @@ class Buffer:
         if not rows:
             return
         mine = self._rows
-        if mine and _in_running_order(rows[0]) < _in_running_order(mine[-1]):
-            mine = deque(sorted([*mine, *rows], key=_in_running_order))  # two runs: sorted in one merge
+        if mine and in_running_order(rows[0]) < in_running_order(mine[-1]):
+            mine = deque(sorted([*mine, *rows], key=in_running_order))  # two runs: sorted in one merge
             self._rows = mine
         else:
             mine.extend(rows)
 
     def put_back(self, rows: Iterable[TaskRow]) -> None:
         """Add tasks that come back from a worker."""
-        self.add(sorted(rows, key=_in_running_order))
+        self.add(sorted(rows, key=in_running_order))
 
     def add_rescued(self, rows: Iterable[TaskRow]) -> None:
         """Add tasks that run before all others."""

@@ -6,7 +6,6 @@ never measured is expected to be long.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -50,14 +49,14 @@ class ClaimTimes:
     """When each claim returned, by its token, so that a worker can tell how long a task was due."""
 
     def __init__(self) -> None:
-        self._times: OrderedDict[int, float] = OrderedDict()
+        self._times: dict[int, float] = {}
 
     def note(self, rows: Sequence[TaskRow]) -> None:
         """Note that a claim has just returned; all its rows carry one token."""
         if rows:
             self._times[rows[0][TOKEN]] = time.monotonic()
             if len(self._times) > CLAIMS_REMEMBERED:
-                self._times.popitem(last=False)
+                del self._times[next(iter(self._times))]  # the oldest
 
     def of(self, rows: Sequence[TaskRow]) -> dict[int, float]:
         """Return the monotonic times at which the claims of the rows returned, where known."""

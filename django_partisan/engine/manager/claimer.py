@@ -88,19 +88,18 @@ class Claimer(Component):
         self._answered_at = 0.0
         self._retry_at = NEVER
         self._claims = 0
-        self._is_stopped = False
         self.last_claim_at: float | None = None
         """Unix time of the last claim that brought tasks."""
 
     @property
     def is_idle(self) -> bool:
         """True if nothing was due, and no call is under way."""
-        return not self._thread.is_busy and (self._is_stopped or self._need is Need.REST)
+        return not self._thread.is_busy and (self.is_stopped or self._need is Need.REST)
 
     def turn(self, now: float) -> None:
         """Start the next call, if any is needed."""
         self._retry_at = NEVER
-        if self._is_stopped or self._thread.is_busy:
+        if self.is_stopped or self._thread.is_busy:
             return
         self._take_look()
         if now < self._outage.over_at:
@@ -113,10 +112,6 @@ class Claimer(Component):
     def next_at(self) -> float:
         """Return the monotonic time of the next try during an outage."""
         return self._retry_at
-
-    def stop(self) -> None:
-        """Claim no more; a claim under way still returns."""
-        self._is_stopped = True
 
     def notified(self) -> None:
         """Note that a task may have been enqueued."""
@@ -132,13 +127,13 @@ class Claimer(Component):
         look = self._promoter.take_look()
         if look is None:
             return
-        is_fresh = look.began_at >= self._answered_at
-        if look.ahead.any_due and (look.ahead.promoted or not self._was_empty):
+        is_fresh = self._promoter.looked_from >= self._answered_at
+        if look.any_due and (look.promoted or not self._was_empty):
             self._need = Need.CLAIM
         elif is_fresh:
             if self._need is Need.LOOK:
                 self._need = Need.REST
-            if look.ahead.any_due:  # but others have locked it: claiming again at once would spin
+            if look.any_due:  # but others have locked it: claiming again at once would spin
                 self._promoter.look_soon()
         if is_fresh:
             self._was_empty = False
@@ -168,7 +163,11 @@ class Claimer(Component):
             return
         self._outage.end()
         rows: list[TaskRow] = result
-        self._emit_claimed(rows, time.monotonic() - started)
+        if bus.wanted(TasksClaimed):
+            contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
+            ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
+            seconds = time.monotonic() - started
+            bus.emit(TasksClaimed, self._config.queue, len(rows), ids, seconds, contexts)
         if len(rows) >= limit:
             self._full_claims += 1
             self._cursor.move_behind(rows[-1])
@@ -208,12 +207,6 @@ class Claimer(Component):
         self._need = Need.CLAIM
         self._reconciliation.doubt()
         self._outage.fail(error)
-
-    def _emit_claimed(self, rows: list[TaskRow], seconds: float) -> None:
-        if bus.wanted(TasksClaimed):
-            contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
-            ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
-            bus.emit(TasksClaimed, self._config.queue, len(rows), ids, seconds, contexts)
 
 
 def _check_connection_first(

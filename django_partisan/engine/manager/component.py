@@ -6,12 +6,15 @@ NEVER: Final = float("inf")
 
 
 class Component:
-    """One duty of the manager; every method does nothing unless a component overrides it.
+    """One duty of the manager; a component overrides the methods that it needs.
 
     The loop calls ``turn()`` of each component, in the order of the manager's list, and then sleeps
     until the earliest ``next_at()``, or until a pipe, a signal or an answer of the database wakes it.
     All methods run in the loop's thread.
     """
+
+    is_stopped = False
+    """True once the manager drains: begin nothing new."""
 
     def turn(self, now: float) -> None:
         """Do what is due at ``now``, in monotonic seconds; must not block."""
@@ -27,3 +30,4 @@ class Component:
 
     def stop(self) -> None:
         """Begin nothing new, because the manager drains."""
+        self.is_stopped = True

@@ -6,7 +6,7 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other ha
 | --- | --- |
 | `_calls` | appended by the loop, popped by the thread |
 | `_pending` | the loop |
-| the connection, `_waiting`, `_listened_to` | the thread |
+| the connection, `_waiting`, `_listening_fd` | the thread |
 """
 
 import os
@@ -34,18 +34,24 @@ class DatabaseThread:
     ``deliver`` hands a function to the loop, which calls it in its own thread; ``done`` gets what
     the call returned, or the exception that it raised. After a database error the connection is
     closed if it is unusable, and opened again for the next call.
+
+    With ``notified`` the connection listens for notifications after its first call. ``notified`` gets the
+    names of the queues, if any, or ``None`` when some may have been missed: when the connection is
+    lost, and when another one listens again.
     """
 
-    def __init__(self, role: str, deliver: Deliver) -> None:
+    def __init__(
+        self, role: str, deliver: Deliver, notified: Callable[[set[str] | None], None] | None = None
+    ) -> None:
         self._connection = open_connection(role)
         self._deliver = deliver
         self._calls: deque[tuple[Call, Done] | None] = deque()
         self._bell, self._ring = os.pipe()
-        self._notified: Callable[[set[str] | None], None] | None = None
+        self._notified = notified
         self._has_listened = False
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
-        self._listened_to: Any = None
+        self._listening_fd: int | None = None
         self._pending = 0
         self._thread = threading.Thread(target=self._run, name=f"partisan-{role}", daemon=True)
         self._thread.start()
@@ -60,15 +66,6 @@ class DatabaseThread:
         self._pending += 1
         self._calls.append((call, done))
         os.write(self._ring, b"!")
-
-    def listen(self, notified: Callable[[set[str] | None], None]) -> None:
-        """Listen for notifications from now on.
-
-        ``notified`` gets the names of the queues, if any, or ``None`` when some may have been missed:
-        when the connection is lost, and when another one listens again.
-        """
-        self._notified = notified
-        self.submit(self._start_listening, lambda result: None)
 
     def close(self, timeout: float) -> bool:
         """End the thread after the calls submitted before; return whether it ended in time."""
@@ -101,14 +98,16 @@ class DatabaseThread:
                 self._make(*item)
 
     def _make(self, call: Call, done: Done) -> None:
+        connection = self._connection
         result: Any
         try:
-            result = call(self._connection)
-            if self._notified is not None:
-                self._start_listening(self._connection)
+            result = call(connection)
+            if self._notified is not None and self._listening_fd is None:
+                self._listen()
         except Error as error:
             result = error
-            self._disconnect_if_unusable()
+            if connection.connection is not None and not connection.is_usable():
+                self._disconnect()
         except Exception as error:  # a fault of our own: the loop decides, this thread goes on
             result = error
             self._disconnect()
@@ -118,34 +117,22 @@ class DatabaseThread:
         self._pending -= 1
         done(result)
 
-    def _disconnect_if_unusable(self) -> None:
-        connection = self._connection
-        if connection.connection is not None and not connection.is_usable():
-            self._disconnect()
-
     def _disconnect(self) -> None:
-        self._stop_watching()
+        if self._listening_fd is not None:
+            self._waiting.unregister(self._listening_fd)
+            self._listening_fd = None
         try:
             self._connection.close()
         except Error:
             self._connection.connection = None
 
-    def _start_listening(self, connection: BaseDatabaseWrapper) -> None:
-        if self._listened_to is connection.connection:
-            return
-        self._stop_watching()
-        listen(connection)
-        self._listened_to = connection.connection
+    def _listen(self) -> None:
+        listen(self._connection)
+        self._listening_fd = self._connection.connection.fileno()
+        self._waiting.register(self._listening_fd, selectors.EVENT_READ)
         if self._has_listened:
             self._deliver_queues(None)
         self._has_listened = True
-        self._waiting.register(connection.connection.fileno(), selectors.EVENT_READ)
-
-    def _stop_watching(self) -> None:
-        for key in list(self._waiting.get_map().values()):
-            if key.fd != self._bell:
-                self._waiting.unregister(key.fd)
-        self._listened_to = None
 
     def _take_notifications(self) -> None:
         queues: set[str] | None = None

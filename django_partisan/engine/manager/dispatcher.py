@@ -7,7 +7,6 @@ from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.sql.claiming import TaskRow
 
 
@@ -68,4 +67,5 @@ class Dispatcher(Component):
 
     def stop(self) -> None:
         """Release what the buffer holds; the intake puts nothing more into it."""
-        self._settler.release(self._buffer.take_all(), REASON_STOPPED)
+        super().stop()
+        self._settler.release(self._buffer.take_all())

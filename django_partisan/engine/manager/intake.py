@@ -1,45 +1,50 @@
-"""Take in tasks: from claims, from dead managers, and back from workers.
+"""Take in tasks: from claims, from dead managers, and back from workers, also from dead ones.
 
 A task of ours is in the buffer, held by a worker, or with the settler; or it waits for a revoked run
 of it to end. While the manager drains, what comes in is released.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.drain import Drain
-from django_partisan.engine.manager.rescue import Rescue
-from django_partisan.engine.manager.revoked_runs import RevokedRuns
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.task_ref import task_ref
-from django_partisan.outcomes import REASON_STOPPED
-from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.sql.leasing import Orphan
-from django_partisan.sql.settling import RowChange
+from django_partisan.exceptions import WorkerLost
+from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
+from django_partisan.sql.leasing import RescuedTask
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskClaimLost
+from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskFailed, TaskRescued
 
 
 class Intake:
-    """Hand each task that comes in to the buffer, and each outcome to the settler."""
+    """Hand each task that comes in to the buffer, and each outcome to the settler.
+
+    An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it.
+    """
 
     def __init__(self, config: QueueConfig, settler: Settler, drain: Drain) -> None:
-        self._queue = config.queue
+        self._config = config
         self._settler = settler
         self._drain = drain
-        self._revoked = RevokedRuns()
+        self._revoked: set[int] = set()
+        """Ids of the tasks that workers hold under a claim that is no longer ours."""
+        self._waiting: dict[int, TaskRow] = {}
+        """Tasks of ours that wait for a revoked run to end, by id."""
         self.buffer = Buffer()
         self.pace = Pace()
         self.claim_times = ClaimTimes()
-        self._rescue = Rescue(config, self.buffer, settler, drain)
 
     def known_ids(self, held: list[TaskRow]) -> list[int]:
         """Return the ids of all tasks that are ours as far as is known here; workers hold ``held``."""
-        rows = [*self.buffer.rows(), *self._revoked.waiting(), *self._revoked.without(held)]
+        ours = [row for row in held if row[ID] not in self._revoked]
+        rows = [*self.buffer.rows(), *self._waiting.values(), *ours]
         return [row[ID] for row in rows] + self._settler.ids()
 
     def keep_only(self, ids: set[int], workers: Iterable[WorkerProcess]) -> int:
@@ -50,25 +55,29 @@ class Intake:
             held += len(worker.held)
             lost = set(worker.held) - ids
             if lost:
-                self._revoked.add(lost)
+                self._revoked |= lost
                 worker.recall()
         return held
 
     def on_claimed(self, rows: list[TaskRow]) -> None:
         """Take in what was claimed; all rows carry one token."""
         self.claim_times.note(rows)
-        rows = self._revoked.set_aside(rows)
-        if self._drain.is_on:
-            self._settler.release(rows, REASON_STOPPED)
-        else:
-            self.buffer.add(rows)
+        self._store(self._set_aside(rows), self.buffer.add)
 
-    def on_rescued(self, orphans: list[Orphan]) -> None:
-        """Take in what a dead manager held; it runs before all else."""
-        rows = [orphan.row for orphan in orphans]
+    def on_rescued(self, rescued: Sequence[RescuedTask]) -> None:
+        """Take in what a dead manager held; it runs before all else, and its crashes are counted."""
+        rows = [task.row for task in rescued]
         self.claim_times.note(rows)
-        free = {row[ID] for row in self._revoked.set_aside(rows)}
-        self._rescue.from_manager([orphan for orphan in orphans if orphan.row[ID] in free])
+        free = {row[ID] for row in self._set_aside(rows)}
+        for previous, row in rescued:
+            if row[ID] not in free:
+                continue
+            if row[CRASHES] > self._config.max_crashes:
+                self._fail(row, crashes=0)
+                continue
+            manager = None if previous is None else str(previous)
+            bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_MANAGER_LOST, manager)
+            self._store([row], self.buffer.add_rescued)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""
@@ -81,31 +90,83 @@ class Intake:
         rows += worker.let_go(report.settled)
         for row in worker.let_go(report.claims_lost):
             rows.append(row)
-            bus.emit(TaskClaimLost, task_ref(row, self._queue))
+            bus.emit(TaskClaimLost, task_ref(row, self._config.queue))
         self._ours(rows)
         for processor, (runs, seconds) in report.measured.items():
             worker.work_off(runs * self.pace.of(processor))
             self.pace.learn(processor, runs, seconds)
         bus.absorb(worker.slot, report.telemetry)
 
-    def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
+    def on_returned(self, rows: list[TaskRow]) -> None:
         """Take back tasks that a worker has not started."""
-        self._put_back(self._ours(rows))
+        self._store(self._ours(rows), self.buffer.put_back)
 
     def on_exited(self, begun: TaskRow | None, rest: list[TaskRow]) -> None:
-        """Take back what a worker held when it ended: the task that it ran, and the rest."""
-        ran = self._ours([begun]) if begun is not None else []
-        self._rescue.from_worker(ran[0] if ran else None, self._ours(rest))
+        """Take back what a worker held when it ended: the task that it ran, and those not started."""
+        rest = self._ours(rest)
+        for row in self._ours([] if begun is None else [begun]):
+            if self._drain.is_forced:  # it goes back unchanged: a forced stop counts no attempt
+                bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None)
+                rest = [row, *rest]
+            else:
+                self._on_crashed(row)
+        self._store(rest, self.buffer.put_back)
+
+    def _on_crashed(self, row: TaskRow) -> None:
+        if row[CRASHES] >= self._config.max_crashes:
+            self._fail(row, crashes=1)
+            return
+        bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_WORKER_LOST, None)
+        status = STATUS_NEW if self._drain.is_on else STATUS_IN_PROCESS
+        self._settler.settle(row, RowChange(row[ID], row[TOKEN], status, crashes=1))
+        if not self._drain.is_on:
+            self.buffer.add_rescued([_with_crash(row)])
+
+    def _fail(self, row: TaskRow, crashes: int) -> None:
+        """Fail a task; ``crashes``, 0 or 1, is how many of them its row does not count yet."""
+        times = row[CRASHES] + crashes
+        error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: its worker died {times} times while it ran."))
+        change = RowChange(
+            row[ID],
+            row[TOKEN],
+            STATUS_ERROR,
+            attempts=crashes,
+            crashes=crashes,
+            reason=REASON_WORKER_LOST,
+            error_type=error.type,
+            error_message=error.message,
+            error_traceback="",
+        )
+        self._settler.settle(row, change)
+        bus.emit(TaskFailed, task_ref(row, self._config.queue), None, REASON_WORKER_LOST, error)
+
+    def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
+        """Release tasks while the manager drains, otherwise ``add`` them to the buffer."""
+        if self._drain.is_on:
+            self._settler.release(rows)
+        else:
+            add(rows)
+
+    def _set_aside(self, rows: list[TaskRow]) -> list[TaskRow]:
+        """Return the tasks that may run now; one whose revoked run goes on here waits."""
+        if not self._revoked:
+            return rows
+        self._waiting.update((row[ID], row) for row in rows if row[ID] in self._revoked)
+        return [row for row in rows if row[ID] not in self._revoked]
 
     def _ours(self, rows: list[TaskRow]) -> list[TaskRow]:
         """Return the tasks whose claim is ours; what waited for the others to end may run now."""
-        ours, waited = self._revoked.end(rows)
-        if waited:
-            self._put_back(waited)
-        return ours
+        if not self._revoked:
+            return rows
+        ended = self._revoked.intersection(row[ID] for row in rows)
+        self._revoked -= ended
+        waited = [self._waiting.pop(task_id) for task_id in sorted(ended) if task_id in self._waiting]
+        self._store(waited, self.buffer.put_back)
+        return [row for row in rows if row[ID] not in ended]
 
-    def _put_back(self, rows: list[TaskRow]) -> None:
-        if self._drain.is_on:
-            self._settler.release(rows, REASON_STOPPED)
-        else:
-            self.buffer.put_back(rows)
+
+def _with_crash(row: TaskRow) -> TaskRow:
+    columns = list(row)
+    columns[ATTEMPTS] = row[ATTEMPTS] + 1
+    columns[CRASHES] = row[CRASHES] + 1
+    return tuple(columns)  # type: ignore[return-value]

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -19,9 +19,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.presence import if_gone, is_gone
+from django_partisan.engine.presence import if_dead, is_dead
 from django_partisan.sql import leasing
-from django_partisan.sql.leasing import Colleague, Orphan
+from django_partisan.sql.leasing import HeartbeatResult, OtherManager, RescuedTask
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import LeaseLost
 
@@ -38,18 +38,10 @@ class State(Enum):
     LOST = "the row was removed because the lease had expired; a new identity is to be registered"
 
 
-class HeartbeatResult(NamedTuple):
-    """Whether our row still exists, the other managers of the queue, and the tasks rescued."""
-
-    is_alive: bool
-    colleagues: list[Colleague]
-    orphans: list[Orphan]
-
-
 class LeaseOwner(NamedTuple):
     """Whom the lease calls, in the loop."""
 
-    rescued: Callable[[list[Orphan]], None]
+    rescued: Callable[[Sequence[RescuedTask]], None]
     """Gets the tasks that were rescued from dead managers."""
     renewed: Callable[[set[int]], int]
     """Gets, after the lease was lost, the ids of the tasks still ours; returns how many were held."""
@@ -58,7 +50,10 @@ class LeaseOwner(NamedTuple):
 
 
 class Lease(Component):
-    """The identity of a manager and its heartbeat, every third of ``LEASE_SECONDS``."""
+    """The identity of a manager and its heartbeat, every third of ``LEASE_SECONDS``.
+
+    A manager that drains keeps its lease until ``deregister()``.
+    """
 
     def __init__(
         self, config: QueueConfig, thread: DatabaseThread, lock_name: uuid.UUID, owner: LeaseOwner
@@ -70,14 +65,12 @@ class Lease(Component):
         self._owner = owner
         self._host = socket.gethostname()
         self._state = State.JOINING
-        self._previous_id: uuid.UUID | None = None
-        self._is_registered = False
+        self._previous_id = self.id
         self._answered_at = time.monotonic()
-        self._beat_at = 0.0
+        self._heartbeat_at = 0.0
         self._watch_at = 0.0
-        self._neighbours: list[Colleague] = []
-        self._is_stopping = False
-        self._has_resigned = False
+        self._neighbours: list[OtherManager] = []
+        self._is_deregistered = False
 
     @property
     def is_held(self) -> bool:
@@ -87,59 +80,53 @@ class Lease(Component):
     @property
     def is_idle(self) -> bool:
         """True while the lease is held; while the manager drains, always."""
-        return self._is_stopping or self.is_held
+        return self.is_stopped or self.is_held
 
     def turn(self, now: float) -> None:
         """Send a heartbeat if it is time, or if another manager of this host has just died."""
-        if self._has_resigned or self._thread.is_busy:
+        if self._is_deregistered or self._thread.is_busy:
             return
         if now >= self._watch_at:
             self._watch_at = now + WATCH_SECONDS
-            if any(is_gone(neighbour.lock_name) for neighbour in self._neighbours):
-                self._beat_at = now
-        if now >= self._beat_at:
-            self._beat_at = now + self._config.lease_seconds / 3
+            if any(is_dead(neighbour.lock_name) for neighbour in self._neighbours):
+                self._heartbeat_at = now
+        if now >= self._heartbeat_at:
+            self._heartbeat_at = now + self._config.lease_seconds / 3
             if self._state is State.LOST:
                 self._thread.submit(self._renew, self._on_renewed)
             else:
-                self._thread.submit(self._beat, self._on_beaten)
+                self._thread.submit(self._heartbeat, self._on_answered)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next heartbeat, or of the next look at presence files."""
-        if self._has_resigned or self._thread.is_busy:
+        if self._is_deregistered or self._thread.is_busy:
             return NEVER
-        return min(self._beat_at, self._watch_at) if self._neighbours else self._beat_at
+        return min(self._heartbeat_at, self._watch_at) if self._neighbours else self._heartbeat_at
 
-    def stop(self) -> None:
-        """Keep the lease while the manager drains; ``resign()`` ends it."""
-        self._is_stopping = True
-
-    def beat_soon(self) -> None:
+    def heartbeat_soon(self) -> None:
         """Send a heartbeat in the next turn."""
-        self._beat_at = 0.0
+        self._heartbeat_at = 0.0
 
-    def resign(self) -> None:
+    def deregister(self) -> None:
         """Delete our row, and rescue nothing more."""
-        self._has_resigned = True
-        self._thread.submit(lambda connection: leasing.resign(connection, self.id), lambda result: None)
+        self._is_deregistered = True
+        self._thread.submit(lambda connection: leasing.deregister(connection, self.id), lambda result: None)
 
     # In the database's thread.
 
-    def _beat(self, connection: BaseDatabaseWrapper) -> HeartbeatResult:
+    def _heartbeat(self, connection: BaseDatabaseWrapper) -> HeartbeatResult:
         queue = self._config.queue
-        if not self._is_registered:
+        if self._state is State.JOINING:
             self._register(connection)
-        beat = leasing.beat(connection, queue, self.id)
-        if not beat.is_alive:
-            return HeartbeatResult(False, [], [])
-        orphans: list[Orphan] = []
+        found = leasing.heartbeat(connection, queue, self.id)
+        if not found.is_alive:
+            return found
         with ExitStack() as files:
-            gone, begun = self._proven_gone(beat.colleagues, files)
-            if gone or any(colleague.is_expired for colleague in beat.colleagues):
-                orphans = leasing.take_over(connection, queue, self.id, gone, begun)
-            elif beat.has_orphans:
-                orphans = leasing.adopt(connection, queue, self.id, [])
-        return HeartbeatResult(True, beat.colleagues, orphans)
+            dead, begun = self._proven_dead(found.others, files)
+            if dead or found.has_abandoned or any(other.is_expired for other in found.others):
+                rescued = leasing.rescue(connection, queue, self.id, dead, begun)
+                found = found._replace(rescued=rescued)
+        return found
 
     def _register(self, connection: BaseDatabaseWrapper) -> None:
         leasing.register(
@@ -151,58 +138,51 @@ class Lease(Component):
             self._lock_name,
             self._config.lease_seconds,
         )
-        self._is_registered = True
 
-    def _proven_gone(
-        self, colleagues: list[Colleague], files: ExitStack
-    ) -> tuple[list[uuid.UUID], list[int]]:
+    def _proven_dead(self, others: list[OtherManager], files: ExitStack) -> tuple[list[uuid.UUID], list[int]]:
         """Return the managers of this host that are certainly dead, and the tasks they had started."""
-        gone: list[uuid.UUID] = []
+        dead: list[uuid.UUID] = []
         begun: list[int] = []
-        for colleague in colleagues:
-            if colleague.host == self._host:
-                ids = files.enter_context(if_gone(colleague.lock_name))
+        for other in others:
+            if other.host == self._host:
+                ids = files.enter_context(if_dead(other.lock_name))
                 if ids is not None:
-                    gone.append(colleague.id)
+                    dead.append(other.id)
                     begun += ids
-        return gone, begun
+        return dead, begun
 
     def _renew(self, connection: BaseDatabaseWrapper) -> set[int]:
         self._register(connection)
-        assert self._previous_id is not None
         return leasing.keep(connection, self._config.queue, self.id, self._previous_id)
 
     # In the loop.
 
-    def _on_beaten(self, result: Any) -> None:
+    def _on_answered(self, result: Any) -> None:
         if isinstance(result, Exception):
             self._on_failed(result)
         elif not result.is_alive:
-            self._lose()
+            # Another manager found our heartbeat too old, and removed our row: take a new identity.
+            self._previous_id, self.id = self.id, uuid.uuid4()
+            self._state = State.LOST
+            self.heartbeat_soon()
         else:
             self._answered_at = time.monotonic()
             self._state = State.HELD
-            self._neighbours = [c for c in result.colleagues if c.host == self._host]
-            if result.orphans:
-                self._owner.rescued(result.orphans)
-
-    def _lose(self) -> None:
-        """Take a new identity: another manager found our heartbeat too old, and removed our row."""
-        self._previous_id, self.id = self.id, uuid.uuid4()
-        self._state = State.LOST
-        self.beat_soon()
+            self._neighbours = [other for other in result.others if other.host == self._host]
+            if result.rescued:
+                self._owner.rescued(result.rescued)
 
     def _on_renewed(self, result: Any) -> None:
         if isinstance(result, Exception):
             self._on_failed(result)
             return
         self._state = State.HELD
-        self.beat_soon()
+        self.heartbeat_soon()
         age = time.monotonic() - self._answered_at
         bus.emit(LeaseLost, self._config.queue, age, self._owner.renewed(result))
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, Error):
             raise error
-        self._beat_at = time.monotonic() + RETRY_SECONDS
+        self._heartbeat_at = time.monotonic() + RETRY_SECONDS
         self._owner.failed(error)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -20,6 +21,13 @@ class LoopCalls:
         self._calls.append(call)
         with contextlib.suppress(OSError):  # a full pipe wakes the loop too; after close() nobody does
             os.write(self._ring, b"!")
+
+    def call(self, call: Callable[[], None], timeout: float) -> None:
+        """Have the loop run ``call`` soon; wait until it has, at most ``timeout`` seconds."""
+        called = threading.Event()
+        self.deliver(call)
+        self.deliver(called.set)
+        called.wait(timeout)
 
     def run_delivered(self) -> None:
         """Call the functions delivered so far."""

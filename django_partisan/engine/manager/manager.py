@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Final
 
 import django_partisan
-from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
@@ -28,7 +27,6 @@ from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
-from django_partisan.engine.manager.snapshot import Snapshots
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -37,6 +35,7 @@ from django_partisan.telemetry.events import ManagerDraining, ManagerStarted, Ma
 
 LONGEST_WAIT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
+LOOP_ANSWER_SECONDS: Final = 0.5
 FORCED_SETTLE_SECONDS: Final = 10.0
 """How long a forced stop waits for a database that neither answers nor refuses."""
 EXIT_OK: Final = 0
@@ -49,22 +48,21 @@ CONNECTIONS: Final = ("claim", "settle", "pulse", "chores")
 class Manager:
     """Serve one queue until asked to stop, or ``until`` there is nothing left to do.
 
-    ``spec_of`` makes what a worker of a slot and generation gets at its start.
+    ``spec`` holds the settings of the queue, and what every worker gets at its start.
     """
 
     def __init__(
         self,
-        config: QueueConfig,
-        spec_of: Callable[[int, int], WorkerSpec],
+        spec: WorkerSpec,
         until: Until | None = None,
         spawner: type[Spawner] = Spawner,
         close_seconds: float = CLOSE_SECONDS,
     ) -> None:
-        self._config = config
+        self._config = config = spec.config
         self._started_at = time.monotonic()
         self._last_loop_at = time.time()
         self._close_seconds = close_seconds
-        self._has_resigned = False
+        self._is_deregistered = False
         self._has_ended = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._calls = LoopCalls()
@@ -72,14 +70,16 @@ class Manager:
         self._selector.register(self._calls.fd, selectors.EVENT_READ, lambda mask: run_delivered())
         instance = uuid.uuid4()
         self._presence = PresenceFile(instance, config.workers_count)
-        self._threads = {role: DatabaseThread(f"{role} {config.queue}", deliver) for role in CONNECTIONS}
+        listeners = {"pulse": self._on_notified} if config.listen else {}
+        self._threads = {
+            role: DatabaseThread(f"{role} {config.queue}", deliver, listeners.get(role))
+            for role in CONNECTIONS
+        }
         self._spawner = spawner(self._presence.fd, config.preload, deliver)
-        self._components = self._assemble(spec_of, instance, until)
-        self._snapshots = Snapshots(self._take_snapshot, deliver)
+        self._components = self._assemble(spec, instance, until)
+        self._take_snapshot()
 
-    def _assemble(
-        self, spec_of: Callable[[int, int], WorkerSpec], instance: uuid.UUID, until: Until | None
-    ) -> list[Component]:
+    def _assemble(self, spec: WorkerSpec, instance: uuid.UUID, until: Until | None) -> list[Component]:
         """Make the components, and return them in the order of their turns."""
         config, threads = self._config, self._threads
         outage = ClaimOutage(config.queue)
@@ -88,9 +88,7 @@ class Manager:
         self._promoter = Promoter(config, threads["chores"], outage)
         self._settler = Settler(config, threads["settle"], requeued=self._promoter.expect)
         self._intake = Intake(config, self._settler, self._drain)
-        self._pool = Pool(
-            self._intake, self._selector, self._spawner, self._presence, spec_of, config.workers_count
-        )
+        self._pool = Pool(self._intake, self._selector, self._spawner, self._presence, spec)
         self._dispatcher = Dispatcher(config, self._intake, self._pool, self._settler, self._presence)
         self._reconciliation = Reconciliation(
             config,
@@ -118,17 +116,15 @@ class Manager:
         """How many tasks have failed so far."""
         return self._settler.failed
 
-    def run(self, serve: Callable[[Snapshots], str | None] = lambda snapshots: None) -> int:
+    def run(self, serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None) -> int:
         """Serve until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed.
 
         ``serve`` is called first; it may serve the manager's snapshots somewhere and return the address.
         """
         try:
-            address = serve(self._snapshots)
+            address = serve(self.snapshot)
             version = django_partisan.__version__
             bus.emit(ManagerStarted, self._config.queue, self._config.workers_count, version, address)
-            if self._config.listen:
-                self._threads["pulse"].listen(self._on_notified)
             with handling_signals(self._drain, self._calls.deliver):
                 while not self.is_stopped:
                     self.turn()
@@ -160,10 +156,18 @@ class Manager:
         self._calls.deliver(self._drain.ask)
         return self._has_ended.wait(timeout)
 
+    def snapshot(self) -> Snapshot:
+        """Return the manager's state, from any thread.
+
+        A loop that does not answer in time is shown as it last was: ``last_loop_at`` shows since when.
+        """
+        self._calls.call(self._take_snapshot, LOOP_ANSWER_SECONDS)
+        return self._snapshot
+
     @property
     def is_stopped(self) -> bool:
         """True when nothing is left to do: workers ended, outcomes settled, our row deleted."""
-        return self._has_resigned and (self._drain.is_forced or not self._threads["pulse"].is_busy)
+        return self._is_deregistered and (self._drain.is_forced or not self._threads["pulse"].is_busy)
 
     @property
     def is_idle(self) -> bool:
@@ -179,9 +183,9 @@ class Manager:
     def _go_on_draining(self, now: float) -> None:
         if self._drain.is_forced:
             self._pool.kill()
-        if not self._has_resigned and (self.is_idle or self._gives_up_on_database(now)):
-            self._has_resigned = True
-            self._lease.resign()
+        if not self._is_deregistered and (self.is_idle or self._gives_up_on_database(now)):
+            self._is_deregistered = True
+            self._lease.deregister()
 
     def _gives_up_on_database(self, now: float) -> bool:
         """Return whether a forced stop leaves what is unsettled to the manager that rescues it."""
@@ -192,17 +196,17 @@ class Manager:
 
     def _on_notified(self, queues: set[str] | None) -> None:
         if queues is None:  # some may be missed: listen again with the next heartbeat, and claim
-            self._lease.beat_soon()
+            self._lease.heartbeat_soon()
             self._claimer.notified()
         elif self._config.queue in queues:
             self._claimer.notified()
 
     def _on_lease_renewed(self, ids: set[int]) -> int:
         self._claimer.renew()
-        return self._reconciliation.on_lease_renewed(ids)
+        return self._intake.keep_only(ids, self._pool.workers)
 
-    def _take_snapshot(self) -> Snapshot:
-        return Snapshot(
+    def _take_snapshot(self) -> None:
+        self._snapshot = Snapshot(
             queue=self._config.queue,
             workers_configured=self._config.workers_count,
             workers=self._pool.seen(time.monotonic()),

@@ -4,12 +4,13 @@ import contextlib
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from collections.abc import Iterable
+from typing import Final
 
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.restarts import Restarts
 from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.pipe import END, ManagerEnd, PipeError
@@ -42,47 +43,32 @@ from django_partisan.telemetry.events import (
 YOUNG_SECONDS: Final = 5.0
 
 
-class PoolOwner(Protocol):
-    """Who takes in what the workers hold and report."""
-
-    def on_report(self, worker: WorkerProcess, report: Report) -> None:
-        """Take in the outcomes of runs."""
-
-    def on_returned(self, worker: WorkerProcess, rows: list[TaskRow]) -> None:
-        """Take back tasks that the worker has not started."""
-
-    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow]) -> None:
-        """Take back what a worker held when it ended: the task that it ran, and those not started."""
-
-
 class Pool(Component):
     """Keep one worker in each slot until told to stop."""
 
     def __init__(
         self,
-        owner: PoolOwner,
+        intake: Intake,
         selector: selectors.BaseSelector,
         spawner: Spawner,
         presence: PresenceFile,
-        spec_of: Callable[[int, int], WorkerSpec],
-        slots: int,
+        spec: WorkerSpec,
     ) -> None:
-        self._owner = owner
+        self._intake = intake
         self._selector = selector
         self._spawner = spawner
         self._presence = presence
-        self._spec_of = spec_of
-        self._queue = spec_of(0, 0).config.queue
+        self._spec = spec
+        self._queue = spec.config.queue
         self._generation = 0
-        self._restarts = Restarts(slots)
+        self._restarts = Restarts(spec.config.workers_count)
         self._starting = 0
-        self._is_stopped = False
         self.workers: list[WorkerProcess] = []
 
     @property
     def is_idle(self) -> bool:
         """True if no worker holds a task; after ``stop()``, if none lives or is being started."""
-        if self._is_stopped:
+        if self.is_stopped:
             return self.is_empty
         return not any(worker.held for worker in self.workers)
 
@@ -106,13 +92,13 @@ class Pool(Component):
 
     def turn(self, now: float) -> None:
         """Start workers for the slots whose time has come."""
-        if not self._is_stopped:
+        if not self.is_stopped:
             for slot in self._restarts.take_due(now):
                 self._start(slot)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next start."""
-        return NEVER if self._is_stopped else self._restarts.next_at()
+        return NEVER if self.is_stopped else self._restarts.next_at()
 
     def dispatch(self, worker: WorkerProcess, rows: list[TaskRow], claim_times: dict[int, float]) -> None:
         """Send tasks to a worker."""
@@ -121,7 +107,7 @@ class Pool(Component):
 
     def stop(self) -> None:
         """Have every worker end after the task that it runs; start no more."""
-        self._is_stopped = True
+        super().stop()
         for worker in self.workers:
             worker.recall()
             self._ask_to_stop(worker)
@@ -135,7 +121,7 @@ class Pool(Component):
         self._generation += 1
         self._starting += 1
         self._presence.clear(slot)
-        spec = self._spec_of(slot, self._generation)
+        spec = self._spec._replace(slot=slot, generation=self._generation)
         self._spawner.start(spec, lambda result: self._on_started(slot, result))
 
     def _on_started(self, slot: int, result: WorkerProcess | Exception) -> None:
@@ -152,7 +138,7 @@ class Pool(Component):
         )
         self._selector.register(worker.exit_fd, selectors.EVENT_READ, lambda mask: self._on_exit(worker))
         bus.emit(WorkerStarted, self._queue, slot, worker.generation, worker.pid)
-        if self._is_stopped:
+        if self.is_stopped:
             self._ask_to_stop(worker)
 
     def _ask_to_stop(self, worker: WorkerProcess) -> None:
@@ -201,13 +187,14 @@ class Pool(Component):
         for message in messages:
             match message:
                 case Report():
-                    self._owner.on_report(worker, message)
+                    self._intake.on_report(worker, message)
                 case Returned(task_ids):
-                    self._owner.on_returned(worker, worker.take_back(task_ids))
+                    self._intake.on_returned(worker.take_back(task_ids))
                 case Ready(version, warnings):
                     self._on_ready(worker, version, warnings)
-                case Retiring():
-                    self._on_retiring(worker)
+                case Retiring():  # fill the slot at once, while the worker still flushes
+                    worker.retire()
+                    self._restarts.at_once(worker.slot)
                 case Flushed(telemetry, peak_bytes):
                     bus.absorb(worker.slot, telemetry)
                     worker.peak_bytes = peak_bytes
@@ -219,11 +206,6 @@ class Pool(Component):
             raise PipeError(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
         worker.become_ready()
         bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
-
-    def _on_retiring(self, worker: WorkerProcess) -> None:
-        """Fill the slot as soon as a worker has run its last task, while it still flushes."""
-        worker.retire()
-        self._restarts.at_once(worker.slot)
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
@@ -237,7 +219,7 @@ class Pool(Component):
             while worker.pipe is not None:
                 messages = worker.pipe.receive()
                 if not messages:  # the rest is no whole message, or a child of a task keeps the pipe open
-                    return worker.pipe.ending
+                    return worker.pipe.frames.ending
                 self._take(worker, messages)
         except PipeError as broken:
             return str(broken)
@@ -257,20 +239,17 @@ class Pool(Component):
             worker.pid,
             code,
             _signal_name(-code) if code is not None and code < 0 else None,
-            worker.exit_reason(code, self._is_stopped),
+            worker.exit_reason(code, self.is_stopped),
             None if begun is None else task_ref(begun, self._queue),
             worker.peak_bytes,
         )
         if not worker.is_recycled:
-            self._replace(worker, has_run=page.begun > 0)
+            if page.begun or time.monotonic() - worker.started_at >= YOUNG_SECONDS:
+                self._restarts.at_once(worker.slot)
+            else:
+                self._restarts.later(worker.slot)
         worker.close()
-        self._owner.on_exited(begun, rest)
-
-    def _replace(self, worker: WorkerProcess, has_run: bool) -> None:
-        if has_run or time.monotonic() - worker.started_at >= YOUNG_SECONDS:
-            self._restarts.at_once(worker.slot)
-        else:
-            self._restarts.later(worker.slot)
+        self._intake.on_exited(begun, rest)
 
     def _seen(self, worker: WorkerProcess, now: float) -> WorkerSeen:
         page = self._presence.page(worker.slot)

@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.component import NEVER, Component
@@ -14,13 +14,6 @@ from django_partisan.sql.claiming import Ahead
 PROMOTE_AT_MOST: Final = 5000
 SOON_SECONDS: Final = 0.1
 """After this time a look is repeated that may have come too early."""
-
-
-class Look(NamedTuple):
-    """What a look at the queue found, and the monotonic time at which it began."""
-
-    began_at: float
-    ahead: Ahead
 
 
 class Promoter(Component):
@@ -36,11 +29,11 @@ class Promoter(Component):
         self._outage = outage
         self._look_at = 0.0
         self._repeats = False
-        self._look: Look | None = None
+        self._look: Ahead | None = None
         self._any_due = False
         self._began_at = 0.0
-        self._returned_from = 0.0
-        self._is_stopped = False
+        self.looked_from = 0.0
+        """Monotonic time at which the last look began that returned."""
         self.next_due_in: float | None = None
         """Seconds until the next scheduled task was due, at the last look."""
 
@@ -56,7 +49,7 @@ class Promoter(Component):
 
     def next_at(self) -> float:
         """Return the monotonic time of the next look."""
-        if self._is_stopped or self._thread.is_busy:
+        if self.is_stopped or self._thread.is_busy:
             return NEVER
         return max(self._look_at, self._outage.over_at)
 
@@ -65,11 +58,7 @@ class Promoter(Component):
         """True if nothing was due at the last look, and no look is due or under way."""
         if self._thread.is_busy:
             return False
-        return self._is_stopped or not (self._any_due or self._look_at <= time.monotonic())
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._is_stopped = True
+        return self.is_stopped or not (self._any_due or self._look_at <= time.monotonic())
 
     def look_now(self, repeats: bool = False) -> None:
         """Look in the next turn; with ``repeats``, once more a moment after that look."""
@@ -80,7 +69,7 @@ class Promoter(Component):
         """Return whether the last look that returned began after ``moment``; if none did, look now."""
         if self._began_at <= moment:
             self.look_now()
-        return self._returned_from > moment
+        return self.looked_from > moment
 
     def look_soon(self) -> None:
         """Look again in a moment."""
@@ -91,8 +80,8 @@ class Promoter(Component):
         self._look_at = min(self._look_at, time.monotonic() + seconds)
         self.next_due_in = seconds if self.next_due_in is None else min(self.next_due_in, seconds)
 
-    def take_look(self) -> Look | None:
-        """Return the last look if it was not taken yet."""
+    def take_look(self) -> Ahead | None:
+        """Return what the last look found, if it was not taken yet; it began at ``looked_from``."""
         look, self._look = self._look, None
         return look
 
@@ -103,8 +92,8 @@ class Promoter(Component):
             return
         if self._outage.over_at:  # else it is the heartbeat that is not answered, and a look ends nothing
             self._outage.end()
-        self._look = Look(began_at, result)
-        self._returned_from = began_at
+        self._look = result
+        self.looked_from = began_at
         self.next_due_in = result.next_due_in
         self._any_due = result.any_due
         if repeats or result.promoted >= PROMOTE_AT_MOST:

@@ -29,7 +29,8 @@ class Reconciliation(Component):
     """Allow claims only while it is certain which tasks are ours; find those that are not known here.
 
     ``identity`` returns the id of this manager's row, or ``None`` while the row is not confirmed.
-    ``is_claiming`` tells whether a claim is under way, whose rows are not known yet.
+    ``is_claiming`` tells whether a claim is under way, whose rows are not known yet. While the manager
+    drains nothing is asked: other managers rescue what is not known here.
     """
 
     def __init__(
@@ -52,7 +53,6 @@ class Reconciliation(Component):
         self._in_doubt = False
         self._ask_at = 0.0
         self._retry_at = NEVER
-        self._is_stopped = False
 
     @property
     def claiming_id(self) -> UUID | None:
@@ -62,13 +62,13 @@ class Reconciliation(Component):
     @property
     def is_idle(self) -> bool:
         """True if it is certain which tasks are ours."""
-        return self._is_stopped or not self._in_doubt
+        return self.is_stopped or not self._in_doubt
 
     def turn(self, now: float) -> None:
         """Ask which tasks are ours if that is in doubt."""
         self._retry_at = NEVER
         manager = self._identity()
-        if not self._in_doubt or self._is_stopped or manager is None:
+        if not self._in_doubt or self.is_stopped or manager is None:
             return
         if now < self._ask_at:
             self._retry_at = self._ask_at
@@ -76,16 +76,12 @@ class Reconciliation(Component):
         if self._thread.is_busy or self._is_claiming():
             return
         known = self._intake.known_ids(self._pool.held())
-        ask = partial(leasing.unheard, queue=self._queue, manager=manager, known=known)
+        ask = partial(leasing.claim_unknown, queue=self._queue, manager=manager, known=known)
         self._thread.submit(ask, self._on_answered)
 
     def next_at(self) -> float:
         """Return the monotonic time at which to ask again."""
         return self._retry_at
-
-    def stop(self) -> None:
-        """Ask no more: other managers rescue what is not known here."""
-        self._is_stopped = True
 
     def doubt(self) -> None:
         """Note that an answer was lost that may have made tasks ours."""
@@ -93,13 +89,9 @@ class Reconciliation(Component):
 
     def on_heartbeat_failed(self, error: Exception) -> None:
         """Note that the heartbeat was not answered; claims that wait for an answer count as failing."""
-        if self._in_doubt and not self._is_stopped:
+        if self._in_doubt and not self.is_stopped:
             self._outage.note(error)
         self.doubt()
-
-    def on_lease_renewed(self, ids: set[int]) -> int:
-        """Drop all tasks but ``ids``, which nobody took over; return how many were held before."""
-        return self._intake.keep_only(ids, self._pool.workers)
 
     def _on_answered(self, result: Any) -> None:
         if isinstance(result, Exception):

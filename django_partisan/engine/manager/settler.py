@@ -19,7 +19,7 @@ from django_partisan.engine.settling import (
     write_releases,
 )
 from django_partisan.engine.task_ref import task_ref
-from django_partisan.outcomes import REASON_UNSETTLEABLE
+from django_partisan.outcomes import REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
@@ -66,7 +66,6 @@ class Settler(Component):
         self._completed: list[TaskRow] = []
         self._changes: deque[tuple[TaskRow, RowChange]] = deque()
         self._released: list[TaskRow] = []
-        self._release_reason = ""
         self._under_way: Batch | None = None
         self._outage = Outage(config.queue)
         self.failed = 0
@@ -99,10 +98,9 @@ class Settler(Component):
         self._changes.append((row, change))
         self.failed += change.status == STATUS_ERROR
 
-    def release(self, rows: list[TaskRow], reason: str) -> None:
+    def release(self, rows: list[TaskRow]) -> None:
         """Have tasks released that were not started, or whose run was stopped."""
         self._released += rows
-        self._release_reason = reason
 
     def turn(self, now: float) -> None:
         """Write the outcomes that gathered, unless a write is under way."""
@@ -157,19 +155,18 @@ class Settler(Component):
 
     def _emit(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
         queue = self._config.queue
-        settled = len(batch.completed) + len(batch.changes)
-        if settled:
+        rows = [*batch.completed, *(row for row, _ in batch.changes)]
+        if rows:
             self.last_finished_at = time.time()
             if bus.wanted(OutcomesSettled):
-                rows = [*batch.completed, *(row for row, _ in batch.changes)]
                 contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
                 ids = tuple(row[ID] for row in rows)
-                bus.emit(OutcomesSettled, queue, settled, seconds, contexts, ids)
+                bus.emit(OutcomesSettled, queue, len(rows), seconds, contexts, ids)
         if batch.released:
             self.released += len(released)
-            bus.emit(TasksReleased, queue, len(released), self._release_reason)
+            bus.emit(TasksReleased, queue, len(released), REASON_STOPPED)
         if written.lost or written.unsettleable:
-            by_id = {row[ID]: row for row in [*batch.completed, *(row for row, _ in batch.changes)]}
+            by_id = {row[ID]: row for row in rows}
             for task_id in written.lost:
                 bus.emit(TaskClaimLost, task_ref(by_id[task_id], queue))
             for task_id, error in written.unsettleable:

@@ -1,7 +1,5 @@
 """Put a manager together and refuse, with one clear line, what could not work."""
 
-from typing import Any
-
 import django
 from django.db import connections
 
@@ -10,7 +8,6 @@ from django_partisan import processor_validation
 from django_partisan.config import observability, queues
 from django_partisan.config.problems import refuse
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
@@ -40,32 +37,3 @@ def describe(config: QueueConfig) -> str:
         f"PostgreSQL {server_version(connection)}, Django {django.get_version()}, "
         f"django-partisan {django_partisan.__version__}."
     )
-
-
-class SpecOfWorker:
-    """Make what each worker of this manager is told."""
-
-    def __init__(
-        self,
-        config: QueueConfig,
-        manager_pid: int,
-        subscribe: tuple[str, dict[str, Any]] | None,
-        flush_seconds: float,
-    ) -> None:
-        self._config = config
-        self._database: str = connections[task_database()].settings_dict["NAME"]
-        self._manager_pid = manager_pid
-        self._subscribe = subscribe
-        self._flush_seconds = flush_seconds
-
-    def __call__(self, slot: int, generation: int) -> WorkerSpec:
-        """Return what the worker of a slot is told."""
-        return WorkerSpec(
-            self._config,
-            self._database,
-            slot,
-            generation,
-            self._manager_pid,
-            self._subscribe,
-            self._flush_seconds,
-        )

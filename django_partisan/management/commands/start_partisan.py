@@ -110,7 +110,7 @@ class Command(BaseCommand):
         config = queues.queue_config(queue, **given)
         startup.ensure_database(options["wait_for_database"])
         with telemetry.set_up_manager(config, options) as watch:
-            manager = Manager(config, watch.spec_of_worker, _until(options))
+            manager = Manager(watch.worker_spec, _until(options))
             self._say(startup.describe(config))
             connections.close_all()  # the manager's threads use connections of their own
             if options["autoreload"]:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
+from django.db import connections
+
 from django_partisan import logs, tracing
 from django_partisan.config import observability
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.manager.startup import SpecOfWorker
+from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.sql.connection import task_database
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Snapshot
 
@@ -50,8 +53,8 @@ class ManagerTelemetry:
         self._port: int | None = observability.metrics_port(config.queue) if port is None else port
 
     @property
-    def spec_of_worker(self) -> SpecOfWorker:
-        """Return what makes the spec of each worker."""
+    def worker_spec(self) -> WorkerSpec:
+        """Return how this manager's workers are set up."""
         arguments = {
             "log_format": self._options["log_format"],
             "log_file": self._options["log_file"],
@@ -59,7 +62,8 @@ class ManagerTelemetry:
             "settings": observability.resolved(),
         }
         flush_seconds: float = observability.value("TELEMETRY_SHUTDOWN_TIMEOUT")
-        return SpecOfWorker(self._config, os.getpid(), (SET_UP_WORKER, arguments), flush_seconds)
+        database: str = connections[task_database()].settings_dict["NAME"]
+        return WorkerSpec(self._config, database, os.getpid(), (SET_UP_WORKER, arguments), flush_seconds)
 
     def serve(self, snapshot: Callable[[], Snapshot]) -> str | None:
         """Serve metrics if asked to, and return the address; raises ``CannotServe`` if they are required."""

@@ -1,4 +1,4 @@
-"""Managers that live, managers that are gone, and what those held."""
+"""Managers that live, managers that are dead, and what those held."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ID, TOKEN, claim
-from django_partisan.sql.leasing import adopt, beat, bury, keep, register, resign, unheard
+from django_partisan.sql.leasing import claim_unknown, deregister, heartbeat, keep, register, rescue
 from tests.support.rows import columns, insert
 
 pytestmark = pytest.mark.django_db
@@ -43,26 +43,26 @@ def test_a_heartbeat_renews_the_lease_and_finds_nothing_where_all_is_well(manage
     expire(one)
     held_by(one)
 
-    assert beat(connection, "default", one) == (True, False, [])
+    assert heartbeat(connection, "default", one) == (True, False, [], ())
     assert timezone.now() - ManagerLease.objects.get().heartbeat_at < timedelta(minutes=1)
 
 
 def test_a_heartbeat_without_a_row_says_so(manager):
     one, other = manager(), manager()
-    resign(connection, one)
+    deregister(connection, one)
 
-    found = beat(connection, "default", one)
+    found = heartbeat(connection, "default", one)
 
     assert not found.is_alive
-    assert [colleague.id for colleague in found.colleagues] == [other]
+    assert [manager.id for manager in found.others] == [other]
 
 
-def test_a_heartbeat_tells_of_colleagues_of_the_same_queue_and_whether_their_lease_ran_out(manager):
+def test_a_heartbeat_finds_the_other_managers_of_the_queue_and_whether_their_lease_has_expired(manager):
     one, alive, late = manager(), manager(host="there"), manager()
     manager("mail")
     expire(late)
 
-    found = {colleague.id: colleague for colleague in beat(connection, "default", one).colleagues}
+    found = {row.id: row for row in heartbeat(connection, "default", one).others}
 
     assert set(found) == {alive, late}
     assert (found[alive].host, found[alive].is_expired) == ("there", False)
@@ -70,49 +70,49 @@ def test_a_heartbeat_tells_of_colleagues_of_the_same_queue_and_whether_their_lea
     assert found[late].is_expired
 
 
-def test_a_heartbeat_tells_of_tasks_that_nobody_looks_after(manager):
-    gone, one = manager(), manager()
-    held_by(gone)
-    before = beat(connection, "default", one).has_orphans
+def test_a_heartbeat_finds_whether_tasks_are_abandoned(manager):
+    dead, one = manager(), manager()
+    held_by(dead)
+    before = heartbeat(connection, "default", one).has_abandoned
 
-    resign(connection, gone)
+    deregister(connection, dead)
 
     assert not before
-    assert beat(connection, "default", one).has_orphans
-    assert not beat(connection, "mail", one).has_orphans
+    assert heartbeat(connection, "default", one).has_abandoned
+    assert not heartbeat(connection, "mail", one).has_abandoned
 
 
-def test_those_who_are_gone_or_late_are_buried_and_nobody_of_another_queue(manager):
-    one, gone, late, alive = (manager() for _ in range(4))
+def test_managers_that_are_dead_or_late_are_deleted_and_none_of_another_queue(manager):
+    one, dead, late, alive = (manager() for _ in range(4))
     elsewhere, named = manager("mail"), manager("mail")
     for expired in (one, late, elsewhere):
         expire(expired)
 
-    bury(connection, "default", one, [gone, named])
+    rescue(connection, "default", one, [dead, named], [])
 
     assert set(ManagerLease.objects.values_list("pk", flat=True)) == {one, alive, elsewhere, named}
 
 
-def test_orphans_are_claimed_in_place_in_running_order_under_a_new_token(manager):
-    gone, one = manager(), manager()
+def test_abandoned_tasks_are_claimed_in_place_in_running_order_under_a_new_token(manager):
+    dead, one = manager(), manager()
     ids = {priority: insert(priority=priority).pk for priority in (5, 1, 3)}
-    tokens = {row[TOKEN] for row in claim(connection, "default", gone, 3)}
-    resign(connection, gone)
+    tokens = {row[TOKEN] for row in claim(connection, "default", dead, 3)}
+    deregister(connection, dead)
 
-    orphans = adopt(connection, "default", one, [])
+    rescued = rescue(connection, "default", one, [], [])
 
-    assert [orphan.row[ID] for orphan in orphans] == [ids[1], ids[3], ids[5]]
-    assert {orphan.previous_manager for orphan in orphans} == {gone}
-    assert {orphan.row[TOKEN] for orphan in orphans}.isdisjoint(tokens)
+    assert [task.row[ID] for task in rescued] == [ids[1], ids[3], ids[5]]
+    assert {task.previous_manager for task in rescued} == {dead}
+    assert {task.row[TOKEN] for task in rescued}.isdisjoint(tokens)
     assert set(Task.objects.values_list("status", "claimed_by")) == {("in_process", one)}
 
 
 def test_a_crash_is_counted_only_for_tasks_known_to_have_begun(manager):
-    gone, one = manager(), manager()
-    begun, waiting = held_by(gone, 2)
-    resign(connection, gone)
+    dead, one = manager(), manager()
+    begun, waiting = held_by(dead, 2)
+    deregister(connection, dead)
 
-    adopt(connection, "default", one, [begun])
+    rescue(connection, "default", one, [], [begun])
 
     assert columns(begun, "crashes", "attempts") == (1, 1)
     assert columns(waiting, "crashes", "attempts") == (0, 0)
@@ -122,20 +122,20 @@ def test_what_a_living_manager_or_another_queue_holds_is_left_alone(manager):
     alive, elsewhere, one = manager(), manager("mail"), manager()
     held_by(alive)
     held_by(elsewhere, queue="mail")
-    resign(connection, elsewhere)
+    deregister(connection, elsewhere)
 
-    assert adopt(connection, "default", one, []) == []
+    assert rescue(connection, "default", one, [], []) == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_managers_that_take_over_at_the_same_time_share_nothing_and_wait_for_nothing(second, manager):
-    gone, one, other = manager(), manager(), manager()
-    held_by(gone, 2)
-    resign(connection, gone)
+def test_two_managers_that_rescue_at_the_same_time_share_nothing_and_wait_for_nothing(second, manager):
+    dead, one, other = manager(), manager(), manager()
+    held_by(dead, 2)
+    deregister(connection, dead)
 
     with transaction.atomic():
-        mine = adopt(connection, "default", one, [])
-        theirs = adopt(second, "default", other, [])
+        mine = rescue(connection, "default", one, [], [])
+        theirs = rescue(second, "default", other, [], [])
 
     assert len(mine) == 2
     assert theirs == []
@@ -153,15 +153,15 @@ def test_a_manager_with_a_new_identity_keeps_what_nobody_else_took(manager):
     assert columns(taken, "claimed_by") == other
 
 
-def test_a_claim_whose_answer_was_lost_is_claimed_anew_in_running_order(manager):
+def test_a_claim_whose_answer_was_lost_is_claimed_again_in_running_order(manager):
     one, other = manager(), manager()
     [known] = held_by(one)
     held_by(other)
     ids = {priority: insert(priority=priority).pk for priority in (7, 3)}
     tokens = {row[TOKEN] for row in claim(connection, "default", one, 5)}
 
-    rows = unheard(connection, "default", one, [known])
+    rows = claim_unknown(connection, "default", one, [known])
 
     assert [row[ID] for row in rows] == [ids[3], ids[7]]
     assert {row[TOKEN] for row in rows}.isdisjoint(tokens)
-    assert unheard(connection, "mail", one, []) == []
+    assert claim_unknown(connection, "mail", one, []) == []

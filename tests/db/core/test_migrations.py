@@ -173,12 +173,12 @@ def test_what_was_in_process_is_rescued_at_once_and_what_is_due_is_claimed_after
     migrate()
     manager = register_manager(old)
 
-    orphans = leasing.adopt(old, "default", manager, [])
+    rescued = leasing.rescue(old, "default", manager, [], [])
     look_ahead(old, "default", 100)
     claimed = claim(old, "default", manager, 100)
 
-    assert [orphan.row[ID] for orphan in orphans] == [ids["in process"], ids["begun"]]
-    assert (orphans[0].row[POSTPONES], orphans[0].row[RETRIES]) == (1, 4)
+    assert [task.row[ID] for task in rescued] == [ids["in process"], ids["begun"]]
+    assert (rescued[0].row[POSTPONES], rescued[0].row[RETRIES]) == (1, 4)
     assert [row[ID] for row in claimed] == [ids["new"], ids["postponed"]]
 
 

@@ -86,10 +86,10 @@ def plans(of: BaseDatabaseWrapper = connection, analyze: bool = False) -> Iterat
 
 
 def plan_of(act: Callable[[], Any]) -> Plan:
-    """Return the plan of the one statement of ``act``."""
+    """Return the plan of the last statement of ``act``."""
     with plans() as found:
         act()
-    [plan] = found
+    *_, plan = found
     return plan
 
 
@@ -125,12 +125,12 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind):
     [
         (lambda: look_ahead(connection, "default", 100), {"scheduled", "ready"}),
         (lambda: waiting(connection, "default"), {"scheduled", "ready"}),
-        (lambda: leasing.beat(connection, "default", uuid4()), {"in_process"}),
-        (lambda: leasing.adopt(connection, "default", uuid4(), [1, 2]), {"in_process"}),
+        (lambda: leasing.heartbeat(connection, "default", uuid4()), {"in_process"}),
+        (lambda: leasing.rescue(connection, "default", uuid4(), [], [1, 2]), {"in_process"}),
         (lambda: leasing.keep(connection, "default", uuid4(), uuid4()), {"in_process"}),
         (lambda: list(FAILED.order_by("-finished_at")[:100]), {"error"}),
     ],
-    ids=["look ahead", "waiting", "beat", "adopt", "keep", "failed, the latest first"],
+    ids=["look ahead", "waiting", "heartbeat", "rescue", "keep", "failed, the latest first"],
 )
 def test_a_statement_reads_its_partial_indexes_and_no_others(act, indexes):
     plan = plan_of(act)

@@ -102,7 +102,7 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
 
 @pytest.mark.django_db
 def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
-    startup.demand_database()
+    startup.ensure_database()
     MigrationRecorder(connection).record_unapplied("django_partisan", "0006_feature_indexes")
 
     with pytest.raises(CommandError) as refused:
@@ -164,16 +164,6 @@ def test_the_database_of_the_tasks_is_where_the_router_writes_them():
 def test_the_name_of_a_connection_fits_into_what_postgresql_keeps():
     assert application_name("claim mail") == "django_partisan claim mail"
     assert len(application_name("q" * 100)) == 63
-
-
-@pytest.mark.django_db
-def test_each_worker_is_told_the_settings_and_the_databases_name():
-    config = queues.queue_config()
-    subscribe = ("a.b", {"c": 1})
-
-    spec = startup.SpecOfWorker(config, 4711, subscribe, 5.0)(3, 7)
-
-    assert spec == (config, connection.settings_dict["NAME"], 3, 7, 4711, subscribe, 5.0)
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Removing dead managers and taking over their tasks stand or fall together."""
+"""A dead manager is removed and its tasks are rescued in one transaction."""
 
 from typing import Any, cast
 from uuid import UUID
@@ -21,22 +21,22 @@ def dead() -> UUID:
     return manager
 
 
-def test_tasks_of_a_dead_manager_are_taken_over_as_it_is_removed(dead: UUID):
-    heir, task = register_manager(), Task.objects.get()
+def test_tasks_of_a_dead_manager_are_rescued_as_it_is_removed(dead: UUID):
+    rescuer, task = register_manager(), Task.objects.get()
 
-    [orphan] = leasing.take_over(connection, "default", heir, [dead], [task.pk])
+    [rescued] = leasing.rescue(connection, "default", rescuer, [dead], [task.pk])
 
     task.refresh_from_db()
-    assert (orphan.previous_manager, task.claimed_by, task.crashes) == (dead, heir, 1)
+    assert (rescued.previous_manager, task.claimed_by, task.crashes) == (dead, rescuer, 1)
     assert not ManagerLease.objects.filter(pk=dead).exists()
     assert connection.get_autocommit()
 
 
-def test_a_manager_that_cannot_take_over_removes_nobody(dead: UUID):
-    begun = cast(Any, ["no id"])  # PostgreSQL refuses the statement that takes over
+def test_a_rescue_that_fails_removes_nobody(dead: UUID):
+    begun = cast(Any, ["no id"])  # PostgreSQL refuses the statement that rescues
 
     with pytest.raises(DataError):
-        leasing.take_over(connection, "default", register_manager(), [dead], begun)
+        leasing.rescue(connection, "default", register_manager(), [dead], begun)
 
     assert ManagerLease.objects.filter(pk=dead).exists()
     assert connection.get_autocommit()

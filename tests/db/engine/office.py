@@ -19,6 +19,7 @@ from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.telemetry.events import Snapshot
 from tests.support.database import first_value
 from tests.support.engine import FakeProcess, SeenWorker, config_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -120,17 +121,19 @@ class Office:
     ) -> None:
         config = config_of(**{"sleep_delay_seconds": 60, **settings})
         name: str = connection.settings_dict["NAME"]
-
-        def spec_of(slot: int, generation: int) -> WorkerSpec:
-            return WorkerSpec(config, name, slot, generation, os.getpid(), None, 5.0)
-
-        self.manager = Manager(config, spec_of, until, ThreadStarter, close_seconds)
+        spec = WorkerSpec(config, name, os.getpid(), None, 5.0)
+        self.manager = Manager(spec, until, ThreadStarter, close_seconds)
         self.path = self.manager._presence.path
 
     @property
     def is_quiet(self) -> bool:
         """True if nothing is due, and no heartbeat is under way."""
         return self.manager.is_idle and not self.manager._threads["pulse"].is_busy
+
+    def snapshot(self) -> Snapshot:
+        """Take a snapshot in the thread of the test, which turns the loop."""
+        self.manager._take_snapshot()
+        return self.manager._snapshot
 
     def add(self, component: Component) -> None:
         """Add a component, as one line in the manager's list would."""

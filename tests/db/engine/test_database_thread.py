@@ -22,9 +22,9 @@ class Play:
 
     def __init__(self) -> None:
         self.calls = LoopCalls()
-        self.thread = DatabaseThread("test", self.calls.deliver)
         self.results: list[Any] = []
         self.notified: list[set[str] | None] = []
+        self.thread = DatabaseThread("test", self.calls.deliver, self._note)
 
     def ask(self, call: Callable[[BaseDatabaseWrapper], Any]) -> Any:
         """Make one call and return its result, or the error."""
@@ -45,10 +45,6 @@ class Play:
         pid = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
         assert isinstance(pid, int)
         return pid
-
-    def listen(self) -> None:
-        self.thread.listen(self._note)
-        self.session()
 
     def _note(self, queues: set[str] | None) -> None:
         if queues != set():  # something else than a notification brings an empty set
@@ -76,12 +72,12 @@ def fault(connection: BaseDatabaseWrapper) -> float:
     return 1 / 0
 
 
-def wrong_statement(connection: BaseDatabaseWrapper) -> int:
-    return execute(connection, "SELECT nothing")
+def wrong_statement(connection: BaseDatabaseWrapper) -> None:
+    execute(connection, "SELECT nothing")
 
 
-def end_of_session(connection: BaseDatabaseWrapper) -> int:
-    return execute(connection, "SELECT pg_terminate_backend(pg_backend_pid())")
+def end_of_session(connection: BaseDatabaseWrapper) -> None:
+    execute(connection, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 def test_calls_are_made_in_order_in_another_thread_and_their_results_come_to_the_loop(play):
@@ -123,18 +119,15 @@ def test_a_database_out_of_reach_is_an_error_and_can_come_back(play):
     assert play.session() > 0
 
 
-@pytest.mark.parametrize("is_connected", [False, True])
-def test_notifications_come_to_the_loop_without_a_call(is_connected, play):
-    if is_connected:
-        play.session()
-    play.listen()
+def test_notifications_come_to_the_loop_without_a_call(play):
+    play.session()
 
     assert play.is_notified("mail")
     assert play.notified == [{"mail"}]
 
 
 def test_when_the_session_of_a_listener_ends_it_says_that_some_may_be_missed_and_listens_again(play):
-    play.listen()
+    play.session()
     execute(connection, "SELECT pg_terminate_backend(%s)", (play.session(),))
     play.turn_until(lambda: play.notified == [None])
     play.session()
@@ -144,7 +137,7 @@ def test_when_the_session_of_a_listener_ends_it_says_that_some_may_be_missed_and
 
 
 def test_a_listener_listens_again_after_a_fault_of_ours(play):
-    play.listen()
+    play.session()
     play.ask(fault)
     play.session()
 

@@ -10,11 +10,11 @@ from django.db import ProgrammingError, connection
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
-from django_partisan.engine.presence import PresenceFile, WorkerPage, is_gone
+from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, claim
 from django_partisan.sql.connection import execute
-from django_partisan.sql.leasing import Orphan
+from django_partisan.sql.leasing import RescuedTask
 from django_partisan.telemetry.events import LeaseLost
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
@@ -31,10 +31,10 @@ class Play:
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
-        self.orphans: list[Orphan] = []
+        self.rescues: list[RescuedTask] = []
         self.kept: list[set[int]] = []
         self.failures: list[Exception] = []
-        owner = LeaseOwner(self.orphans.extend, self._renewed, self.failures.append)
+        owner = LeaseOwner(self.rescues.extend, self._renewed, self.failures.append)
         self.lease = Lease(config_of(lease_seconds=30), self.thread, uuid.uuid4(), owner)
 
     def _renewed(self, ids: set[int]) -> int:
@@ -50,8 +50,8 @@ class Play:
         self.thread.answer(self.thread.call(connection))
 
     def beat(self) -> Lease:
-        self.lease.beat_soon()
-        assert self.turn() == "_beat"
+        self.lease.heartbeat_soon()
+        assert self.turn() == "_heartbeat"
         self.call()
         return self.lease
 
@@ -65,7 +65,7 @@ class Play:
         return self.lease.next_at() - time.monotonic()
 
     def rescued(self) -> list[int]:
-        return [orphan.row[ID] for orphan in self.orphans]
+        return [task.row[ID] for task in self.rescues]
 
 
 @pytest.fixture
@@ -96,27 +96,27 @@ def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_
     assert play.lease.is_idle
     assert play.turn() is None
     assert 9 < play.seconds_to_next() <= 10
-    assert play.turn(later=10) == "_beat"
+    assert play.turn(later=10) == "_heartbeat"
     assert play.lease.next_at() == NEVER
     play.turn(later=20)
     assert len(play.thread.calls) == 1
 
 
 def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):
-    gone = register_manager(lock_name=dead, host=HERE)
+    held_by = register_manager(lock_name=dead, host=HERE)
     Task.objects.filter(pk=insert().pk).update(id=BEGUN)
-    [begun] = claim(connection, "default", gone, 1)
-    [waiting] = claimed(1, gone)
+    [begun] = claim(connection, "default", held_by, 1)
+    [waiting] = claimed(1, held_by)
 
     play.beat()
 
-    assert [orphan.previous_manager for orphan in play.orphans] == [gone, gone]
-    found = {row[ID]: row for _, row in play.orphans}
+    assert [task.previous_manager for task in play.rescues] == [held_by, held_by]
+    found = {row[ID]: row for _, row in play.rescues}
     assert (found[BEGUN][ATTEMPTS], found[BEGUN][CRASHES]) == (1, 1)
     assert (found[waiting[ID]][ATTEMPTS], found[waiting[ID]][CRASHES]) == (0, 0)
     assert found[BEGUN][TOKEN] != begun[TOKEN]
     assert list(ManagerLease.objects.values_list("pk", flat=True)) == [play.lease.id]
-    assert is_gone(dead) is False, "its file is removed"
+    assert is_dead(dead) is False, "its file is removed"
 
 
 def test_the_file_of_a_dead_manager_stays_as_a_proof_until_its_tasks_are_rescued(play, dead):
@@ -127,7 +127,7 @@ def test_the_file_of_a_dead_manager_stays_as_a_proof_until_its_tasks_are_rescued
     with pytest.raises(ProgrammingError, match="crashes"):
         play.thread.call(connection)
 
-    assert is_gone(dead)
+    assert is_dead(dead)
 
 
 def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_lives(
@@ -144,7 +144,7 @@ def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_l
     file.remove()
     file.path.write_bytes(b"")
 
-    assert play.turn(later=2 * WATCH_SECONDS) == "_beat"
+    assert play.turn(later=2 * WATCH_SECONDS) == "_heartbeat"
     play.call()
 
     assert play.rescued() == [task[ID]]
@@ -158,11 +158,11 @@ def test_a_manager_elsewhere_is_dead_without_a_row_or_when_its_lease_has_expired
 
     play.beat()
 
-    assert [orphan.previous_manager for orphan in play.orphans] == [expired, deleted]
+    assert [task.previous_manager for task in play.rescues] == [expired, deleted]
     assert set(ManagerLease.objects.values_list("pk", flat=True)) == {living, play.lease.id}
     ManagerLease.objects.filter(pk=living).delete()
     play.beat()
-    assert play.orphans[2].previous_manager == living
+    assert play.rescues[2].previous_manager == living
 
 
 def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):
@@ -175,7 +175,7 @@ def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):
     assert play.lease.is_idle, "it holds up no manager that drains"
     assert play.turn() is None
     assert 0 < play.seconds_to_next() <= RETRY_SECONDS
-    assert play.turn(later=RETRY_SECONDS) == "_beat"
+    assert play.turn(later=RETRY_SECONDS) == "_heartbeat"
 
 
 def test_a_fault_of_ours_in_a_heartbeat_is_raised(play):
@@ -203,7 +203,7 @@ def test_a_lost_lease_is_replaced_under_a_new_identity_which_keeps_what_nobody_t
     assert 0 <= lost.seconds_since_heartbeat < 60
     assert ManagerLease.objects.filter(pk=play.lease.id).exists()
     assert play.beat().is_held
-    assert play.orphans == []
+    assert play.rescues == []
 
 
 def test_tasks_are_kept_though_the_first_answer_to_the_renewal_was_lost(
@@ -224,10 +224,10 @@ def test_tasks_are_kept_though_the_first_answer_to_the_renewal_was_lost(
     assert len(recorded_events.of(LeaseLost)) == 1
 
 
-def test_resigning_deletes_the_row_and_leaves_the_tasks_to_other_managers(play):
+def test_deregistering_deletes_the_row_and_leaves_the_tasks_to_other_managers(play):
     [task] = claimed(1, play.beat().id)
     play.lease.stop()
-    play.lease.resign()
+    play.lease.deregister()
     play.call()
 
     assert not ManagerLease.objects.exists()

@@ -137,7 +137,7 @@ def test_asked_to_stop_it_finishes_what_runs_and_releases_the_rest(
     assert not manager.stop()
     manager.turn()
     [draining] = recorded_events.of(ManagerDraining)
-    snapshot = manager._take_snapshot()
+    snapshot = office.snapshot()
     assert (draining.signal, draining.in_progress) == (None, 1)
     assert (snapshot.draining, snapshot.database_reachable, snapshot.buffered) == (True, True, 0)
     gate.open.set()
@@ -155,7 +155,7 @@ def test_a_forced_stop_does_not_wait_for_a_database_that_is_away(
     office.turn_until(gate.begun.is_set)
     office.cut_off("settle")
     gate.open.set()
-    office.turn_until(lambda: not office.manager._take_snapshot().database_reachable)
+    office.turn_until(lambda: not office.snapshot().database_reachable)
     office.manager.stop()
 
     assert office.manager.run() == EXIT_FORCED
@@ -199,7 +199,7 @@ def test_while_heartbeats_are_not_answered_claims_wait_and_are_an_outage_that_do
     if has_started:
         office.turn_until(lambda: office.is_quiet)
     office.cut_off("pulse")
-    office.manager._lease.beat_soon()
+    office.manager._lease.heartbeat_soon()
     office.turn_until(lambda: recorded_events.of(ClaimFailed))
     ids = insert_many(1)
     turns, until = 0, time.monotonic() + 1.0
@@ -208,12 +208,12 @@ def test_while_heartbeats_are_not_answered_claims_wait_and_are_an_outage_that_do
         turns += 1
     assert turns < 100
     assert statuses_of(*ids) == ["new"]
-    assert not office.manager._take_snapshot().database_reachable
+    assert not office.snapshot().database_reachable
 
     office.reconnect("pulse")
     office.turn_until(lambda: statuses_of(*ids) == ["finished"])
 
-    assert office.manager._take_snapshot().database_reachable
+    assert office.snapshot().database_reachable
     assert len(recorded_events.of(ClaimFailed)) == len(recorded_events.of(DatabaseRestored)) == 1
 
 
@@ -226,7 +226,7 @@ def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(
     office.turn_until(gate.begun.is_set)
     before = lease.id
     ManagerLease.objects.all().delete()
-    lease.beat_soon()
+    lease.heartbeat_soon()
     office.turn_until(lambda: recorded_events.of(LeaseLost) and lease.is_held)
     gate.open.set()
     ids = [*kept, *insert_many(3)]
@@ -242,9 +242,9 @@ def test_a_snapshot_shows_what_the_manager_holds(open_office, gate):
     ids = insert_many(3, "Wait")
     office = open_office(max_queue_size=33)
     office.turn_until(gate.begun.is_set)
-    office.turn_until(lambda: office.manager._take_snapshot().buffered)
+    office.turn_until(lambda: office.snapshot().buffered)
 
-    snapshot = office.manager._take_snapshot()
+    snapshot = office.snapshot()
 
     assert snapshot[:2] == ("default", 1)
     assert [worker.task and worker.task.id for worker in snapshot.workers] == ids[:1]

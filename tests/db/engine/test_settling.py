@@ -142,7 +142,7 @@ def test_a_settler_writes_all_that_gathered_and_releases_last(delete: bool, stat
     settler = Settler(config_of(delete_tasks_on_complete=delete), thread, lambda seconds: None)
     settler.complete([done])
     settler.settle(crashed, *changes_of([crashed], STATUS_IN_PROCESS, crashes=1))
-    settler.release([crashed], "stopped")
+    settler.release([crashed])
 
     settler.turn(time.monotonic())
     thread.answer(thread.call(connection))

@@ -50,8 +50,8 @@ class Served:
         self.stops: Iterator[bool] = iter(())
         self.asked: list[float] = []
 
-    def make(self, config: QueueConfig, spec_of_worker: Any, until: Until | None) -> "Served":
-        self.config, self.until = config, until
+    def make(self, spec: Any, until: Until | None) -> "Served":
+        self.config, self.until = spec.config, until
         return self
 
     def run(self, serve: Any) -> int:
@@ -68,7 +68,7 @@ def served(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Served:
 
     @contextmanager
     def watched(config: QueueConfig, *others: Any) -> Iterator[Any]:
-        yield SimpleNamespace(spec_of_worker=None, serve=None)
+        yield SimpleNamespace(worker_spec=SimpleNamespace(config=config), serve=None)
 
     connection = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(start_partisan, "Manager", made.make)

@@ -7,7 +7,7 @@ import pytest
 from django_partisan.engine.protocol import Returned
 from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
-from django_partisan.sql.leasing import Orphan
+from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import TaskClaimLost, TaskFailed, TaskRescued
 from tests.support.engine import IntakeHarness, report
@@ -57,7 +57,7 @@ def test_while_draining_what_comes_in_is_released(desk: IntakeHarness):
     desk.drain.ask()
 
     desk.intake.on_claimed([task_row(3)])
-    desk.intake.on_rescued([Orphan(None, task_row(4))])
+    desk.intake.on_rescued([RescuedTask(None, task_row(4))])
     worker.says(Returned([2]))
     desk.turn()
 
@@ -88,7 +88,9 @@ def test_what_a_dead_manager_held_runs_before_all_else(desk: IntakeHarness, reco
     dead = uuid.uuid4()
     desk.intake.on_claimed([task_row(1, priority=-5)])
 
-    desk.intake.on_rescued([Orphan(dead, task_row(7, crashes=MAX_CRASHES)), Orphan(None, task_row(6))])
+    desk.intake.on_rescued(
+        [RescuedTask(dead, task_row(7, crashes=MAX_CRASHES)), RescuedTask(None, task_row(6))]
+    )
 
     assert desk.buffered() == [7, 6, 1]
     assert len(desk.outcomes.written()) == 0
@@ -100,7 +102,7 @@ def test_a_task_that_killed_too_many_fails(of: str, desk: IntakeHarness, recorde
     if of == "worker":
         desk.intake.on_exited(task_row(7, crashes=MAX_CRASHES), [])
     else:  # which counted its crash when it took the task over
-        desk.intake.on_rescued([Orphan(None, task_row(7, crashes=MAX_CRASHES + 1))])
+        desk.intake.on_rescued([RescuedTask(None, task_row(7, crashes=MAX_CRASHES + 1))])
 
     [(_, change)] = desk.outcomes.written().changes
     assert (change.status, change.reason) == (STATUS_ERROR, REASON_WORKER_LOST)
@@ -176,7 +178,7 @@ def test_tasks_that_waited_for_revoked_runs_run_by_priority(desk: IntakeHarness)
 
 
 def test_a_rescued_task_whose_revoked_run_goes_on_here_waits_too(expired: IntakeHarness):
-    expired.intake.on_rescued([Orphan(None, task_row(1, token=2)), Orphan(None, task_row(5))])
+    expired.intake.on_rescued([RescuedTask(None, task_row(1, token=2)), RescuedTask(None, task_row(5))])
     assert expired.buffered() == [5]
 
     expired.workers[0].says(Returned([1]))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from django_partisan.engine.manager.loop_calls import LoopCalls
+from tests.support.waiting import wait_until
 
 PIPE_IS_FULL_AFTER = 66_000
 
@@ -75,3 +76,19 @@ def test_a_signal_handler_may_deliver(calls: LoopCalls):
     calls.run_delivered()
 
     assert ran == [signal.SIGUSR1]
+
+
+def test_a_thread_can_wait_until_its_call_has_run_and_does_not_wait_for_a_loop_that_hangs(calls: LoopCalls):
+    ran: list[threading.Thread] = []
+    caller = threading.Thread(target=lambda: calls.call(lambda: ran.append(caller), 20))
+    caller.start()
+    wait_until(lambda: wakes_the_loop(calls))
+    assert caller.is_alive()
+
+    calls.run_delivered()
+    caller.join(20)
+
+    assert ran == [caller]
+    assert not caller.is_alive()
+    calls.call(lambda: ran.append(caller), timeout=0.01)
+    assert ran == [caller]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from django_partisan.engine.presence import PAGE_BYTES, Page, PresenceFile, WorkerPage, if_gone, is_gone
+from django_partisan.engine.presence import PAGE_BYTES, Page, PresenceFile, WorkerPage, if_dead, is_dead
 from django_partisan.exceptions import CannotStart
 
 NOBODY = Page(0, 0, 0.0, 0.0)
@@ -103,12 +103,12 @@ def test_a_process_tree_is_proven_dead_when_no_process_holds_its_file():
     name = uuid.uuid4()
 
     with _manager(name):
-        assert not is_gone(name)
-        with if_gone(name) as begun:
+        assert not is_dead(name)
+        with if_dead(name) as begun:
             assert begun is None
 
-    assert is_gone(name)
-    with if_gone(name) as begun:
+    assert is_dead(name)
+    with if_dead(name) as begun:
         assert begun == [70, 72]
 
 
@@ -118,22 +118,22 @@ def test_the_file_stays_until_one_manager_has_rescued_the_tasks():
     with _manager(name):
         pass
 
-    with pytest.raises(ConnectionError), if_gone(name):
+    with pytest.raises(ConnectionError), if_dead(name):
         raise ConnectionError("the database is away")
-    with if_gone(name) as mine, if_gone(name) as others:
+    with if_dead(name) as mine, if_dead(name) as others:
         assert mine is not None
         assert others is None
-        assert not is_gone(name)
-    assert not is_gone(name)
+        assert not is_dead(name)
+    assert not is_dead(name)
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755], ids=["no file", "a folder that went bad"])
 def test_a_file_that_cannot_be_seen_proves_nothing(mode: int, presence: PresenceFile):
     presence.path.parent.chmod(mode)
 
-    with if_gone(uuid.uuid4()) as begun:
+    with if_dead(uuid.uuid4()) as begun:
         assert begun is None
-    assert not is_gone(uuid.uuid4())
+    assert not is_dead(uuid.uuid4())
     presence.path.parent.chmod(0o700)
 
 
@@ -143,7 +143,7 @@ def test_a_manager_that_died_before_it_had_pages_had_begun_nothing(temporary_fol
     [folder] = temporary_folder.iterdir()
     (folder / f"{name}.lock").touch()
 
-    with if_gone(name) as begun:
+    with if_dead(name) as begun:
         assert begun == []
 
 

@@ -22,7 +22,7 @@ def test_it_looks_at_once_and_again_after_the_sleep_delay(play):
     assert 59 < play.seconds_to_look() <= 60
     play.promoter.turn(time.monotonic())
     assert play.chores.asked is None
-    assert play.promoter.take_look().ahead == NOTHING_DUE
+    assert play.promoter.take_look() == NOTHING_DUE
     assert play.promoter.take_look() is None
 
 

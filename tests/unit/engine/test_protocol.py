@@ -9,7 +9,6 @@ from django_partisan.engine import protocol
 from django_partisan.engine.protocol import (
     Flushed,
     Message,
-    ProtocolError,
     Ready,
     Retiring,
     Returned,
@@ -52,5 +51,5 @@ def test_every_message_is_tested():
     ids=lambda values: repr(values),
 )
 def test_what_is_no_message_raises(values: Any):
-    with pytest.raises(ProtocolError, match="no known kind"):
+    with pytest.raises(ValueError, match="no known kind"):
         decode(values)

@@ -48,9 +48,9 @@ def play() -> Play:
 
 def test_in_doubt_nothing_is_claimed_until_it_is_known_which_other_tasks_are_ours(play):
     play.reconciliation.doubt()
-    assert play.turn() == "unheard"
+    assert play.turn() == "claim_unknown"
     assert play.thread.call.keywords == {"queue": "default", "manager": play.id, "known": [1, 2]}
-    assert play.turn() == "unheard"
+    assert play.turn() == "claim_unknown"
     assert play.reconciliation.claiming_id is None
     assert not play.reconciliation.is_idle
     play.thread.answer([task_row(3)])
@@ -87,7 +87,7 @@ def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_se
     assert play.turn() is None
     assert 0 < play.reconciliation.next_at() - time.monotonic() <= RETRY_SECONDS
     assert play.outage.is_on
-    assert play.turn(later=RETRY_SECONDS) == "unheard"
+    assert play.turn(later=RETRY_SECONDS) == "claim_unknown"
     assert play.reconciliation.next_at() == NEVER
 
 

@@ -40,7 +40,7 @@ def test_an_outcome_is_written_at_once_and_what_gathers_meanwhile_goes_into_the_
     assert play.written() == Batch([task_row(1)], [], [])
     play.settler.complete([task_row(2)])
     play.settler.complete([task_row(3)])
-    play.settler.release([task_row(4)], "stopped")
+    play.settler.release([task_row(4)])
     play.settler.settle(task_row(5), change_of(task_row(5)))
     assert play.written() == Batch([task_row(1)], [], [])
     assert play.settler.unsettled == 5
@@ -72,7 +72,7 @@ def test_two_outcomes_of_one_task_are_written_one_after_the_other_and_its_comple
     play.settler.settle(task_row(1), crash)
     play.settler.settle(task_row(1), crash)
     play.settler.complete([task_row(1)])
-    play.settler.release([task_row(2)], "stopped")
+    play.settler.release([task_row(2)])
 
     assert play.write() == Batch([], [(task_row(1), crash)], [])
     assert play.write() == Batch([task_row(1)], [(task_row(1), crash)], [task_row(2)])
@@ -135,7 +135,7 @@ def test_a_batch_is_written_where_nobody_wants_the_event(play):
 
 def test_lost_claims_and_refused_outcomes_and_releases_are_emitted(play, recorded_events: RecordedEvents):
     refusal = ErrorInfo("Unsettleable", "no", "")
-    play.settler.release([task_row(4), task_row(5)], "stopped")
+    play.settler.release([task_row(4), task_row(5)])
     play.write((Written([], []), [5]))
     assert play.settler.last_finished_at is None, "a release is no outcome"
     play.settler.complete([task_row(1), task_row(2)])
