@@ -29,8 +29,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
     variables = stack.enter_context(postgres.environment())
-    # The settings were read by now, without an address: libpq alone asks for it, when it connects.
-    # DATABASE_URL would give the workers of pytest-xdist other settings than a run without them has.
+    # The settings were read before, without an address: libpq reads the variables when it connects.
+    # DATABASE_URL would give the workers of pytest-xdist other settings than those of a run without them.
     variables.pop("DATABASE_URL", None)
     os.environ.update(variables)
 
@@ -42,7 +42,7 @@ def _needs_database(config: pytest.Config) -> bool:
 
 
 def pytest_configure() -> None:
-    """Heed SIGINT, which shells ignore in what they start in the background, and programs inherit that."""
+    """Handle SIGINT also where a shell started this in the background, which ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -98,5 +98,5 @@ def sink() -> Iterator["OtlpSink"]:
 
 @pytest.fixture(autouse=True)
 def _nothing_swallowed_yet() -> None:
-    """Let each test count for itself the errors of those who watch."""
+    """Let each test count only its own errors of subscribers."""
     bus.swallowed.clear()

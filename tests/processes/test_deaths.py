@@ -39,20 +39,10 @@ def test_killed_worker_is_replaced_at_once_and_its_task_runs_again(bench: Bench)
     assert other in manager.workers()
 
 
-def test_death_of_a_worker_disturbs_no_other(bench: Bench):
-    manager = bench.ready(WORKERS_COUNT=3, MAX_CRASHES=1)
+def test_task_may_kill_max_crashes_workers_one_more_fails_it_and_no_other_task_is_disturbed(bench: Bench):
+    manager = bench.ready(WORKERS_COUNT=3, MAX_CRASHES=2)
     calm = bulk_delay(processors.Wait("gate", index) for index in range(2))
     bench.wait_for("begun", 2)
-    processors.Die(9).delay()
-    manager.wait_for("task.failed")
-    bench.open("gate")
-    wait_until(lambda: number_of("finished", pk__in=calm, attempts=1, crashes=0) == 2)
-
-    assert len(bench.journal("begun", processor="Wait")) == 2
-
-
-def test_task_may_kill_max_crashes_workers_and_one_more_fails_it(bench: Bench):
-    manager = bench.ready(WORKERS_COUNT=1, MAX_CRASHES=2)
     deadly, bearable = processors.Die(9).delay(), processors.Die(2).delay()
     manager.wait_for("task.failed")
     wait_until(lambda: Task.objects.filter(pk=bearable.pk, status="finished"))
@@ -63,6 +53,10 @@ def test_task_may_kill_max_crashes_workers_and_one_more_fails_it(bench: Bench):
     assert (deadly.attempts, deadly.crashes) == (3, 3)
     assert (bearable.attempts, bearable.crashes) == (3, 2)
     assert len(bench.journal("begun", id=deadly.pk)) == 3
+
+    bench.open("gate")
+    wait_until(lambda: number_of("finished", pk__in=calm, attempts=1, crashes=0) == 2)
+    assert len(bench.journal("begun", processor="Wait")) == 2
 
 
 def test_what_waits_behind_a_task_that_kills_its_worker_counts_no_crash(bench: Bench):

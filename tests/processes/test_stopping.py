@@ -106,15 +106,6 @@ def test_worker_whose_exit_code_is_not_known_yet_does_not_hinder_a_stop(bench: B
     assert said(manager) == []
 
 
-def test_idle_manager_stops_at_once(bench: Bench):
-    manager = bench.ready(SLEEP_DELAY_SECONDS=30)
-
-    manager.send(signal.SIGTERM)
-
-    assert manager.ended(3) == 0
-    assert not ManagerLease.objects.exists()
-
-
 @pytest.mark.parametrize("number", STOPPING)
 def test_signal_to_the_group_while_starting_leaves_no_fault(bench: Bench, number: signal.Signals):
     """The fork server and the workers get the signal before they have begun to ignore it."""
@@ -180,11 +171,12 @@ def test_program_that_a_task_starts_gets_signals_as_usual(bench: Bench):
     assert line["caught_or_ignored"] == []
 
 
-def test_nothing_is_left_after_a_stop(bench: Bench):
-    manager = bench.ready(TASKS_PER_WORKER_INSTANCE=2)
+def test_idle_manager_stops_at_once_and_leaves_nothing(bench: Bench):
+    manager = bench.ready(TASKS_PER_WORKER_INSTANCE=2, SLEEP_DELAY_SECONDS=30)
     bulk_delay(processors.WriteNote(str(index)) for index in range(12))
     wait_until(lambda: count_by_status() == {"finished": 12})
-    assert manager.stop() == 0
+    manager.send(signal.SIGTERM)
+    assert manager.ended(3) == 0
 
     wait_until(manager.is_gone, 5, "the fork server and the resource tracker are gone")
     assert list(bench.presence().iterdir()) == []

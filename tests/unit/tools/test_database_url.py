@@ -31,12 +31,9 @@ def test_another_database_is_refused_without_telling_the_password():
     assert "secret" not in str(caught.value)
 
 
-def test_libpq_keeps_its_own_variables():
+def test_libpq_keeps_its_own_variables_and_a_service_is_passed_on():
     environ = {"PGHOST": "db", "PGDATABASE": "shop"}
     assert database_url.from_environment(environ) == {"ENGINE": database_url.ENGINE, "NAME": "shop"}
-
-
-def test_a_service_is_passed_on():
     assert database_url.from_environment({"PGSERVICE": "shop"})["OPTIONS"] == {"service": "shop"}
 
 

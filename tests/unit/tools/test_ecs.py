@@ -4,7 +4,13 @@ import pytest
 
 from tools.ecs import ECS, problems_of, types_of
 
-TYPES = {**ECS, "partisan.task.id": "keyword", "partisan.task.wait_ns": "long", "partisan.flag": "boolean"}
+TYPES = {
+    **ECS,
+    "error": "keyword",
+    "partisan.task.id": "keyword",
+    "partisan.task.wait_ns": "long",
+    "partisan.flag": "boolean",
+}
 GOOD = {"@timestamp": "2026-11-24T08:00:00.000Z", "message": "hello", "event": {"id": "1"}}
 
 
@@ -33,18 +39,16 @@ def test_a_wrong_field_is_named(field, value, problem):
     assert problems_of({**GOOD, field: value}, TYPES) == [problem]
 
 
-def test_a_document_needs_its_time():
-    assert problems_of({"message": "hello"}, TYPES) == ["@timestamp is missing"]
-
-
-def test_a_field_is_no_value_and_parent_at_once():
-    types = {**TYPES, "error": "keyword"}
-
-    assert problems_of({**GOOD, "error": "x", "error.type": "E"}, types) == ["error is a value and a parent"]
-
-
-def test_a_field_dotted_and_nested_is_there_twice():
-    assert problems_of({**GOOD, "event.id": "2"}, TYPES) == ["event.id is there twice"]
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ({"message": "hello"}, "@timestamp is missing"),
+        ({**GOOD, "error": "x", "error.type": "E"}, "error is a value and a parent"),
+        ({**GOOD, "event.id": "2"}, "event.id is there twice"),
+    ],
+)
+def test_a_document_has_its_time_and_each_field_once_as_a_value_or_a_parent(document, problem):
+    assert problems_of(document, TYPES) == [problem]
 
 
 def test_types_of_a_mapping_are_found_at_any_depth():
