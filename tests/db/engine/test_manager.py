@@ -253,19 +253,6 @@ def test_a_snapshot_shows_what_the_manager_holds(open_office, gate):
     assert snapshot.last_finished_at is None
 
 
-def test_if_nothing_can_be_served_nothing_is_started(open_office, recorded_events: RecordedEvents):
-    def refuse(snapshots: object) -> str:
-        raise RuntimeError("the port is taken")
-
-    office = open_office()
-    with pytest.raises(RuntimeError, match="taken"):
-        office.manager.run(refuse)
-
-    assert office.manager.stop()
-    assert recorded_events.of(ManagerStarted) == []
-    assert not office.path.exists()
-
-
 def test_a_fault_of_ours_ends_the_workers_and_leaves_the_file_that_proves_it(open_office, gate):
     ids = insert_many(1, "Wait")
     office = open_office()
