@@ -215,7 +215,7 @@ PRIVATE_APIS: Final = (
         "5.2, 5.2.19", _makes_connections,
     ),
     PrivateApi(
-        "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "sql/listening.py",
+        "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "doctor/database.py",
         "Django has no public answer to which driver it uses.",
         "5.2, 5.2.19", _says_which_psycopg,
     ),

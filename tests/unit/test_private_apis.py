@@ -17,7 +17,7 @@ from tools.private_apis import PRIVATE_APIS, PrivateApi
 PACKAGE = Path(django_partisan.__file__).parent
 DOCUMENTED = {"_asdict", "_fields", "_make", "_replace", "_meta", "_exit"}
 """Of named tuples, Django's models and ``os``."""
-OURS = {"_row"}
+OURS = {"_row", "_postgresql"}
 """Of ours, and used in another module of ours."""
 
 
