@@ -25,7 +25,7 @@ LEFT: dict[str, int] = {
     "tests/db/test_metrics_database.py": 2,
     "tests/unit/core/test_arguments.py": 1,
     "tests/unit/core/test_processor.py": 1,
-    "tests/unit/core/test_start_partisan.py": 9,
+    "tests/unit/core/test_start_partisan.py": 6,
     "tests/unit/core/test_watching_application.py": 2,
     "tests/unit/doctor/test_examination.py": 2,
     "tests/unit/doctor/test_traces.py": 2,
