@@ -9,7 +9,7 @@ from pathlib import Path
 from django_partisan.config import observability
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding
 from django_partisan.doctor.subject import Subject
-from django_partisan.logs.service import service_fields
+from django_partisan.logs.ecs import service_fields
 from django_partisan.logs.setting_up import CONSOLE, HOST, resolve
 from django_partisan.logs.subscriber import LOGGER
 

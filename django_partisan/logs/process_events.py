@@ -8,16 +8,19 @@ from django_partisan.logs.fields import (
     QUEUE,
     REASON,
     WORKER_FIELDS,
+    beginning,
+    counted,
     keyword,
     known,
     long,
+    named,
     nanoseconds,
     of_failure,
     of_worker,
+    quoted,
 )
 from django_partisan.logs.fields import ERROR as ERROR_FIELDS
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
-from django_partisan.logs.wording import beginning, counted, named, quoted
 from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
 from django_partisan.telemetry import events
 
