@@ -65,13 +65,9 @@ def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> 
         )
     if log_format != AUTO:
         return log_format
-    if log_file is not None or not (_has_handler(LOGGER) or _has_handler("")):
-        return CONSOLE
-    return HOST
-
-
-def _has_handler(name: str) -> bool:
-    return any(not isinstance(handler, logging.NullHandler) for handler in logging.getLogger(name).handlers)
+    handlers = logging.getLogger(LOGGER).handlers + logging.root.handlers
+    is_set_up = any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+    return HOST if is_set_up and log_file is None else CONSOLE
 
 
 def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) -> None:
