@@ -89,8 +89,7 @@ _subscriber: Final = SignalSubscriber()
 
 def install() -> None:
     """Send this process's events as signals from now on."""
-    if _subscriber not in bus.subscribers():
-        bus.subscribe(_subscriber)
+    bus.subscribe(_subscriber)
 
 
 def _send(signal: TaskSignal, task: TaskRef | Run, **values: Any) -> None:

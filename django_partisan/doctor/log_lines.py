@@ -8,20 +8,20 @@ from pathlib import Path
 
 from django_partisan.config import observability
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
-from django_partisan.logs.service import service_fields
-from django_partisan.logs.setting_up import CONSOLE, HOST, resolve
+from django_partisan.logs.ecs import service_fields
+from django_partisan.logs.setting_up import resolve
 from django_partisan.logs.subscriber import LOGGER
 
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Resolve format and file as a manager would; check level, file and length. Raises ``CannotStart``."""
     chosen = resolve(subject.log_format, subject.log_file)
-    to = subject.log_file or ("your LOGGING's handlers" if chosen == HOST else "standard output")
+    to = subject.log_file or ("your LOGGING's handlers" if chosen == "host" else "standard output")
     service = service_fields().get("service.name")
     named = f"service.name is {service!r}" if service else "set OTEL_SERVICE_NAME to name the service"
     yield Finding(FINE, f"Format {chosen}, to {to}; {named}.")
     logger = logging.getLogger(LOGGER)
-    level = logger.getEffectiveLevel() if chosen == HOST else logger.level
+    level = logger.getEffectiveLevel() if chosen == "host" else logger.level
     if level > logging.INFO:
         yield Finding(
             WARNING,
@@ -30,7 +30,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         )
     if subject.log_file is not None:
         yield from _file(Path(subject.log_file))
-    elif chosen not in (CONSOLE, HOST):
+    elif chosen not in ("console", "host"):
         yield from _length()
 
 

@@ -2,11 +2,13 @@
 
 import logging
 import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from structlog.dev import ConsoleRenderer, plain_traceback
 
-from django_partisan.logs.cutting import GAP, STACK_TRACE
+from django_partisan.logs.cutting import STACK_TRACE, with_shorter_trace
 from django_partisan.logs.ecs import fields_of
 from django_partisan.telemetry.redaction import cut
 
@@ -32,11 +34,15 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text without its line end."""
-        fields = fields_of(record)
+        message, fields = record.getMessage(), fields_of(record)
+        limit = self.max_bytes - 1
+        return cut(with_shorter_trace(partial(self._text, record), message, fields, limit), limit)
+
+    def _text(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:
         shown: dict[str, Any] = {
             "timestamp": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created)),
             "level": record.levelname.lower(),
-            "event": _one_line(record.getMessage()),
+            "event": _one_line(message),
             "logger": record.name.rpartition(".")[2],
         }
         for name, value in fields.items():
@@ -46,9 +52,7 @@ class ConsoleFormatter(logging.Formatter):
         line = cut(self._render(None, "", shown), self.max_bytes - 1)
         trace = fields.get(STACK_TRACE)
         if trace and record.levelno >= logging.ERROR:
-            line += _fitting(
-                _clean(trace.rstrip()), self.max_bytes - 1 - len(line.encode("utf-8", "replace"))
-            )
+            line += "\n" + _clean(trace.rstrip())
         return line
 
 
@@ -58,15 +62,3 @@ def _one_line(text: str) -> str:
 
 def _clean(text: str) -> str:
     return text.translate(_UNPRINTABLE)
-
-
-def _fitting(trace: str, room: int) -> str:
-    """Return the trace on a line of its own, cut in the middle to ``room`` bytes."""
-    encoded = f"\n{trace}".encode("utf-8", "replace")
-    if len(encoded) <= room:
-        return encoded.decode()
-    keep = room - len(GAP.encode())
-    if keep < 0:
-        return ""
-    head, tail = encoded[: keep // 3], encoded[len(encoded) - (keep - keep // 3) :]
-    return head.decode("utf-8", "ignore") + GAP + tail.decode("utf-8", "ignore")

@@ -3,6 +3,7 @@
 Pipes write up to 4,096 bytes in one piece; a longer line can be torn by other processes' lines.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ STACK_TRACE: Final = "error.stack_trace"
 GAP: Final = "\n[…]\n"
 TRUNCATED_LABEL: Final = "labels.truncated"
 _LONGEST_VALUE: Final = 256
+_TRACE_STEP: Final = 32
 _KEPT: Final[tuple[str, ...]] = ("event.id", "event.action", "partisan.task.id", "trace.id")
 
 Render = Callable[[str, Mapping[str, Any]], str]
@@ -31,7 +33,7 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
     what names the event and its task.
     """
     for shorter, fewer in _ever_less(message, fields):
-        line = _with_shorter_trace(render, shorter, fewer, limit)
+        line = with_shorter_trace(render, shorter, fewer, limit)
         if not is_longer(line, limit):
             return line
     kept = {name: _short(fields[name]) for name in _KEPT if name in fields}
@@ -54,22 +56,19 @@ def _ever_less(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, M
     yield message, {name: _short(value) for name, value in fields.items()}
 
 
-def _with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:
+def with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:
     """Return the line, with no more of the stack trace than fits."""
     line = render(message, fields)
     trace = fields.get(STACK_TRACE)
     if not trace or not is_longer(line, limit):
         return line
-    best = render(message, {**fields, STACK_TRACE: GAP})
-    low, high = 0, 0 if is_longer(best, limit) else min(len(trace), limit)
-    while high - low > 32:
-        keep = (low + high) // 2
-        line = render(message, {**fields, STACK_TRACE: in_the_middle(trace, keep)})
-        if is_longer(line, limit):
-            high = keep
-        else:
-            low, best = keep, line
-    return best
+
+    def with_trace_of(keep: int) -> str:
+        return render(message, {**fields, STACK_TRACE: in_the_middle(trace, keep)})
+
+    steps = range(0, min(len(trace), limit), _TRACE_STEP)
+    too_many = bisect_left(steps, True, key=lambda keep: is_longer(with_trace_of(keep), limit))
+    return with_trace_of(steps[max(too_many - 1, 0)])
 
 
 def _short(value: Any) -> Any:

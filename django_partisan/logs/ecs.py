@@ -12,13 +12,14 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
+from urllib.parse import unquote
 
 from django_partisan.logs import cutting
 from django_partisan.logs.context import event_id, labels
 from django_partisan.logs.fields import COMMON, of_error
-from django_partisan.logs.service import service_fields
 from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.telemetry.redaction import cut
 
 ECS_VERSION: Final = "9.4.0"
 RECORD_FIELDS: Final = "partisan_fields"
@@ -40,6 +41,17 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "taskName",
     RECORD_FIELDS,
 }
+
+NAME_MAX_BYTES: Final = 256
+
+_SERVICE_FIELD_OF: Final = {
+    "service.name": "service.name",
+    "service.version": "service.version",
+    "deployment.environment": "service.environment",
+    "deployment.environment.name": "service.environment",
+    "service.instance.id": "service.node.name",
+}
+"""ECS fields by resource attribute; of two for one field the later here wins."""
 
 encode_text: Final = json.encoder.encode_basestring
 encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -133,3 +145,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return repr(value)
+
+
+def service_fields(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return ``service.*`` from ``OTEL_RESOURCE_ATTRIBUTES`` and, which wins, ``OTEL_SERVICE_NAME``.
+
+    Source: OpenTelemetry's resource SDK specification; what is malformed is ignored.
+    """
+    attributes = {}
+    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        key, equals, value = pair.partition("=")
+        if equals:
+            attributes[unquote(key.strip())] = unquote(value.strip())
+    if environ.get("OTEL_SERVICE_NAME"):
+        attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
+    return {
+        field: cut(attributes[attribute], NAME_MAX_BYTES)
+        for attribute, field in _SERVICE_FIELD_OF.items()
+        if attributes.get(attribute)
+    }

@@ -1,4 +1,4 @@
-"""The fields of log events: names and types, and the values that several log events share."""
+"""The fields of log events: names and types, and the values and words that several log events share."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -10,6 +10,7 @@ from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 IDS_MAX: Final = 100
 """How many task ids one line names at most."""
+_QUOTED_MAX = 200
 
 
 class Field(NamedTuple):
@@ -153,3 +154,26 @@ def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, An
         "partisan.worker.generation": event.generation,
         "partisan.worker.pid": event.pid,
     }
+
+
+def named(task: TaskRef | Run) -> str:
+    """Return a task's id and processor."""
+    return f"Task {task.id} ({task.processor})"
+
+
+def counted(number: int, what: str = "task") -> str:
+    """Return a number and a noun, in the plural if it needs one."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def quoted(error: ErrorInfo) -> str:
+    """Return an error's class and the beginning of its message."""
+    kind = error.type.rpartition(".")[2]
+    message = error.message.strip()
+    return f"{kind}: {beginning(message)}" if message else kind
+
+
+def beginning(text: str) -> str:
+    """Return the first line of ``text``, cut to 200 characters, with a mark if anything is missing."""
+    first, *more = text.splitlines() or [""]
+    return first if not more and len(first) <= _QUOTED_MAX else first[:_QUOTED_MAX] + "…"

@@ -2,22 +2,25 @@
 
 from logging import ERROR, INFO, WARNING
 
+from django_partisan.logs import fields
 from django_partisan.logs.fields import (
     DURATION,
     IDS_MAX,
     QUEUE,
     REASON,
     WORKER_FIELDS,
+    beginning,
+    counted,
     keyword,
     known,
     long,
+    named,
     nanoseconds,
     of_failure,
     of_worker,
+    quoted,
 )
-from django_partisan.logs.fields import ERROR as ERROR_FIELDS
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
-from django_partisan.logs.wording import beginning, counted, named, quoted
 from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
 from django_partisan.telemetry import events
 
@@ -44,7 +47,7 @@ def lease_lost(event: events.LeaseLost) -> Line:
     "claim.failed",
     ERROR,
     by=(MANAGER,),
-    fields=(QUEUE, *ERROR_FIELDS),
+    fields=(QUEUE, *fields.ERROR),
     when="claims begin to fail, or to wait for a database that does not answer; once per change of state",
 )
 def claim_failed(event: events.ClaimFailed) -> Line:
@@ -87,7 +90,7 @@ def worker_started(event: events.WorkerStarted) -> Line:
     "worker.start_failed",
     ERROR,
     by=(MANAGER,),
-    fields=(QUEUE, long("partisan.worker.slot"), *ERROR_FIELDS),
+    fields=(QUEUE, long("partisan.worker.slot"), *fields.ERROR),
     when="its process could not be started",
 )
 def worker_start_failed(event: events.WorkerStartFailed) -> Line:
@@ -230,7 +233,7 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
     "metrics.server_failed",
     ERROR,
     by=(MANAGER,),
-    fields=(QUEUE, *ERROR_FIELDS),
+    fields=(QUEUE, *fields.ERROR),
     when="the port or the TLS files cannot be used",
 )
 def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
@@ -242,7 +245,7 @@ def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
     "metrics.db_scrape_failed",
     WARNING,
     by=(MANAGER,),
-    fields=(QUEUE, *ERROR_FIELDS),
+    fields=(QUEUE, *fields.ERROR),
     when="the metrics of the database cannot be read; once per change of state",
 )
 def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:

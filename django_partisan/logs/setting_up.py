@@ -14,12 +14,7 @@ from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
 from django_partisan.telemetry import bus
 
-AUTO: Final = "auto"
-HOST: Final = "host"
-ECS: Final = "ecs"
-JSON: Final = "json"
-CONSOLE: Final = "console"
-FORMATS: Final = (AUTO, HOST, ECS, JSON, CONSOLE)
+FORMATS: Final = ("auto", "host", "ecs", "json", "console")
 
 _subscriber: Final = LogSubscriber()
 
@@ -31,11 +26,10 @@ def install() -> None:
         # Without any logging set up, the handler of last resort would print a refused enqueueing, for
         # which its caller gets an exception.
         of_application.addHandler(logging.NullHandler())
-    if _subscriber not in bus.subscribers():
-        bus.subscribe(_subscriber)
+    bus.subscribe(_subscriber)
 
 
-def setup(role: str, log_format: str = AUTO, log_file: str | os.PathLike[str] | None = None) -> None:
+def setup(role: str, log_format: str = "auto", log_file: str | os.PathLike[str] | None = None) -> None:
     """Set up logging in a process of ``start_partisan``, whose ``role`` is ``manager`` or ``worker``.
 
     ``auto`` is ``console`` where no logging is set up, else ``host``, which changes nothing.
@@ -43,13 +37,13 @@ def setup(role: str, log_format: str = AUTO, log_file: str | os.PathLike[str] | 
     manager, for a file that cannot be opened; a worker starts, and its lines are counted as lost.
     """
     chosen = resolve(log_format, log_file)
-    if chosen != HOST:
+    if chosen != "host":
         handler = StandardOutputHandler() if log_file is None else AppendingHandler(log_file)
         if role == MANAGER and isinstance(handler, AppendingHandler):
             _open(handler, log_file)
         handler.setFormatter(_formatter(chosen, to_standard_output=log_file is None))
         _put(handler)
-    output.is_ours = chosen != HOST
+    output.is_ours = chosen != "host"
     _subscriber.become(role)
     install()
     bus.refresh()
@@ -59,19 +53,15 @@ def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> 
     """Return the format that ``log_format`` means here and now; raises ``CannotStart``."""
     if log_format not in FORMATS:
         raise CannotStart(f"--log-format is {log_format!r}; expected one of {', '.join(FORMATS)}.")
-    if log_format == HOST and log_file is not None:
+    if log_format == "host" and log_file is not None:
         raise CannotStart(
             "--log-file needs a --log-format of its own; with 'host' your LOGGING says where lines go."
         )
-    if log_format != AUTO:
+    if log_format != "auto":
         return log_format
-    if log_file is not None or not (_has_handler(LOGGER) or _has_handler("")):
-        return CONSOLE
-    return HOST
-
-
-def _has_handler(name: str) -> bool:
-    return any(not isinstance(handler, logging.NullHandler) for handler in logging.getLogger(name).handlers)
+    handlers = logging.getLogger(LOGGER).handlers + logging.root.handlers
+    is_set_up = any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+    return "host" if is_set_up and log_file is None else "console"
 
 
 def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) -> None:
@@ -85,10 +75,10 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
 
 def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:
     max_bytes = observability.value("LOG_MAX_LINE_BYTES")
-    if log_format == CONSOLE:
+    if log_format == "console":
         colors = to_standard_output and sys.__stdout__ is not None and os.isatty(1)
         return ConsoleFormatter(colors, max_bytes)
-    return EcsFormatter(max_bytes) if log_format == ECS else NestedFormatter(max_bytes)
+    return EcsFormatter(max_bytes) if log_format == "ecs" else NestedFormatter(max_bytes)
 
 
 def _put(handler: LineHandler) -> None:

@@ -63,8 +63,10 @@ class LogSubscriber(bus.Subscriber):
             if short is not None and isinstance(event, TaskCompleted) and short.write(event):
                 return
             message, fields = log_event.line(event)
-            fields["event.action"] = log_event.action
-            self._log(level, message, fields)
+            fields.update({"event.action": log_event.action, **context.surroundings()})
+            logger, extra = self._logger, _extra(fields)
+            # Walking the frames for a caller would take as long as all the rest.
+            logger.handle(logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra))
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
 
@@ -76,12 +78,6 @@ class LogSubscriber(bus.Subscriber):
 
     def headers(self) -> dict[str, str]:
         return context.carried_headers()
-
-    def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
-        """Log without walking the frames for a caller, which would take as long as all the rest."""
-        fields.update(context.surroundings())
-        logger, extra = self._logger, _extra(fields)
-        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra))
 
 
 def task_logger(run: Run | TaskRef) -> Any:

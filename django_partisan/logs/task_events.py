@@ -18,16 +18,19 @@ from django_partisan.logs.fields import (
     QUEUE,
     REASON,
     Field,
+    beginning,
+    counted,
     keyword,
     known,
     long,
+    named,
     nanoseconds,
     of_failure,
     of_run,
     of_task,
+    quoted,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
-from django_partisan.logs.wording import beginning, counted, named, quoted
 from django_partisan.telemetry import events, redaction
 
 _DELAY: Final = long("partisan.task.delay_ns")

@@ -8,7 +8,6 @@ from typing import Final, TypeAlias
 
 from django_partisan.exceptions import PartisanError
 
-TLS_MIN: Final = ssl.TLSVersion.TLSv1_2
 AUTHENTICATE: Final = 'Bearer realm="django-partisan metrics"'
 
 AnyPath: TypeAlias = str | os.PathLike[str]
@@ -59,7 +58,7 @@ def tls_context(
             )
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = TLS_MIN
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certfile, keyfile)
         if client_ca is not None:

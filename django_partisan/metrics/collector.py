@@ -32,7 +32,6 @@ from django_partisan.telemetry.events import Snapshot
 Part: TypeAlias = Callable[[], Iterable[Sample]]
 
 OF_THE_PROCESS: Final[tuple[Collector, ...]] = (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR)
-UNKNOWN: Final = "unknown"
 
 _FAMILIES: Final[dict[str, Callable[..., Family]]] = {
     COUNTER: CounterMetricFamily,
@@ -90,7 +89,7 @@ class PartisanCollector(Collector):
     def _from_database(self) -> Iterator[Sample]:
         answer = self._database.answer()
         yield from sampler.samples(self._recorder.queue, answer)
-        server = answer.statistics.server_version if answer.statistics else UNKNOWN
+        server = answer.statistics.server_version if answer.statistics else "unknown"
         versions = (django_partisan.__version__, django.__version__, platform.python_version(), server)
         yield catalogue.BUILD_INFO, versions, 1
 

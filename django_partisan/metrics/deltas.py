@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from django_partisan.metrics import catalogue
-from django_partisan.metrics.metric import Key, Labels, Metric
+from django_partisan.metrics.metric import OTHER, Key, Labels, Metric
 
 Exemplar: TypeAlias = tuple[str, str, float, float]
 """Trace id, span id, the observed value, and its Unix time."""
@@ -64,10 +64,12 @@ class Deltas:
 
 def fold(metric: Metric, labels: Labels, counters: dict[Key, float]) -> Labels:
     """Return ``labels`` with ``_other`` for every open label, and count each that this changed."""
-    folded, changed = metric.fold(labels)
-    for label in changed:
-        increment(counters, catalogue.LABEL_OVERFLOW, label)
-    return folded
+    folded = list(labels)
+    for index, label in enumerate(metric.labels):
+        if label in metric.open_labels and labels[index] != OTHER:
+            increment(counters, catalogue.LABEL_OVERFLOW, label)
+            folded[index] = OTHER
+    return tuple(folded)
 
 
 def increment(counters: dict[Key, float], metric: Metric, *labels: str) -> None:

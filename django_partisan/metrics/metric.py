@@ -50,13 +50,6 @@ class Metric:
             for values in product(*(known[label] for label in self.labels)):
                 yield self.name, values
 
-    def fold(self, values: Labels) -> tuple[Labels, Labels]:
-        """Return ``values`` with ``_other`` for every open label, and the labels that this changed."""
-        pairs = list(zip(self.labels, values, strict=True))
-        folded = tuple(OTHER if label in self.open_labels else value for label, value in pairs)
-        changed = tuple(label for label, value in pairs if label in self.open_labels and value != OTHER)
-        return folded, changed
-
 
 def clean(value: str) -> str:
     """Return a label value that can be exported: valid Unicode of limited length."""

@@ -16,7 +16,6 @@ from django_partisan.telemetry.events import OUTCOME_OF, Event, Run, TaskComplet
 
 PENDING_MAX: Final = 5_000
 """Most events that wait to be counted until ``take()``."""
-LOOK_FOR_TRACING_SECONDS: Final = 1.0
 
 
 class Recorder(bus.Subscriber):
@@ -35,11 +34,10 @@ class Recorder(bus.Subscriber):
         self._lock = threading.Lock()
         self._swallowed: Counter[str] = Counter(bus.swallowed)
         self._tracing = False
-        self._look_again_at = 0.0
 
     def wants(self, kind: type[Event]) -> bool:
         """Want what is counted, and each completed run if runs are traced: it may be an exemplar."""
-        self._look_for_tracing()
+        self._tracing = type(trace.get_tracer_provider()) is not trace.ProxyTracerProvider
         return kind in COUNTED or (kind is TaskCompleted and self._tracing)
 
     def handle(self, event: Any) -> None:
@@ -55,19 +53,12 @@ class Recorder(bus.Subscriber):
 
     def take(self) -> Report | None:
         """Return what was counted since the last call, or ``None``."""
-        self._look_for_tracing()
         if self._pending:
             self._count()
         with self._lock:
             if bus.swallowed:
                 self._count_swallowed()
             return self._deltas.take()
-
-    def _look_for_tracing(self) -> None:
-        # A provider comes at most once, and asking for it costs as much as counting a task.
-        if not self._tracing and time.monotonic() > self._look_again_at:
-            self._tracing = type(trace.get_tracer_provider()) is not trace.ProxyTracerProvider
-            self._look_again_at = time.monotonic() + LOOK_FOR_TRACING_SECONDS
 
     def _count(self) -> None:
         with self._lock:

@@ -91,8 +91,9 @@ _reported: set[str] = set()
 
 
 def subscribe(subscriber: Subscriber) -> None:
-    """Let ``subscriber`` receive every event from now on."""
-    _subscribers.append(subscriber)
+    """Let ``subscriber`` receive every event from now on, once even if it is subscribed twice."""
+    if subscriber not in _subscribers:
+        _subscribers.append(subscriber)
     refresh()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_partisan.logs.service import service_fields
+from django_partisan.logs.ecs import service_fields
 
 ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 MALFORMED = ("", ",", "service.name", "=x", "service.name=", "other=1")

@@ -6,7 +6,8 @@ import pytest
 from django.test import override_settings
 
 from django_partisan.metrics import catalogue
-from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Metric, clean
+from django_partisan.metrics.deltas import fold
+from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Key, Metric, clean
 
 # Name, type, labels, sources: what users' dashboards and alerts rely on.
 CONTRACT = """
@@ -126,10 +127,12 @@ def test_every_counted_series_of_known_labels_exists_from_the_start() -> None:
 
 
 def test_folding_replaces_the_open_labels_only_and_names_what_it_changed() -> None:
-    folded, changed = catalogue.TASK_ERRORS.fold(("q", OTHER, "ValueError", "failed"))
+    counters: dict[Key, float] = {}
+
+    folded = fold(catalogue.TASK_ERRORS, ("q", OTHER, "ValueError", "failed"), counters)
 
     assert folded == ("q", OTHER, OTHER, "failed")
-    assert changed == ("error_type",)
+    assert counters == {(catalogue.LABEL_OVERFLOW.name, ("error_type",)): 1}
 
 
 def test_a_label_value_is_made_fit_to_be_written() -> None:

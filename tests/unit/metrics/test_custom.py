@@ -8,6 +8,7 @@ from django_partisan import registry
 from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics import custom
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measure, Measures
+from django_partisan.metrics.deltas import fold
 from django_partisan.telemetry import events
 from tests.support.events import RecordedEvents
 
@@ -109,8 +110,8 @@ def test_a_metric_of_a_user_folds_the_user_s_labels_or_else_the_processor() -> N
     labelled = CounterMeasure("mails", ".", ("kind",)).metric()
     bare = CounterMeasure("mails", ".").metric()
 
-    assert labelled.fold(("q", "Mail", "x")) == (("q", "Mail", "_other"), ("kind",))
-    assert bare.fold(("q", "Mail")) == (("q", "_other"), ("processor",))
+    assert fold(labelled, ("q", "Mail", "x"), {}) == ("q", "Mail", "_other")
+    assert fold(bare, ("q", "Mail"), {}) == ("q", "_other")
 
 
 def test_two_definitions_may_share_a_measure_that_is_the_same() -> None:
