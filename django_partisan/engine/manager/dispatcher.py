@@ -1,7 +1,7 @@
 """Dispatch buffered tasks to workers, and recall them from a worker that is stuck."""
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS, chunks, to_recall
+from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS, chunks, recall_stuck
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
@@ -22,7 +22,6 @@ class Dispatcher(Component):
         self._pool = pool
         self._settler = settler
         self._presence = presence
-        self._recall_at = NEVER
 
     def room(self) -> int:
         """Return how many tasks may be claimed now.
@@ -48,20 +47,14 @@ class Dispatcher(Component):
 
     def turn(self, now: float) -> None:
         """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""
-        self._recall_at = NEVER
+        self._next_at = NEVER
         if self.is_stopped:
             return
         for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
             self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
         is_wanted = not self._buffer and any(worker.is_idle for worker in self._pool.workers)
         patience = STALE_SECONDS if is_wanted else SILENT_SECONDS
-        stuck, self._recall_at = to_recall(self._pool.workers, self._presence, now, patience)
-        for worker in stuck:
-            worker.recall()
-
-    def next_at(self) -> float:
-        """Return the monotonic time at which a worker may turn out to be stuck."""
-        return self._recall_at
+        self._next_at = recall_stuck(self._pool.workers, self._presence, now, patience)
 
     @property
     def is_idle(self) -> bool:

@@ -88,7 +88,11 @@ class Pool(Component):
 
     def seen(self, now: float) -> tuple[WorkerSeen, ...]:
         """Return how a snapshot shows the workers that have not retired."""
-        return tuple(self._seen(worker, now) for worker in self.workers if not worker.has_retired)
+        return tuple(
+            worker.seen(self._presence.page(worker.slot), self._queue, now)
+            for worker in self.workers
+            if worker.state not in (State.ENDING, State.RECYCLING)
+        )
 
     def turn(self, now: float) -> None:
         """Start workers for the slots whose time has come."""
@@ -251,13 +255,6 @@ class Pool(Component):
                 self._restarts.later(worker.slot)
         worker.close()
         self._intake.on_exited(begun, rest)
-
-    def _seen(self, worker: WorkerProcess, now: float) -> WorkerSeen:
-        page = self._presence.page(worker.slot)
-        row = worker.held.get(page.task_id)
-        task = None if row is None else task_ref(row, self._queue)
-        age = max(0.0, now - page.since) if page.task_id else 0.0
-        return worker.seen(task=task, run_age_seconds=age, busy_seconds=page.busy_seconds + age)
 
 
 def _signal_name(number: int) -> str:

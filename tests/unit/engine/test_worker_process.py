@@ -10,6 +10,7 @@ import pytest
 
 from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.engine.presence import Page
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from tests.support.engine import NO_PID, FakeWorker
 from tests.support.rows import task_row
@@ -174,6 +175,6 @@ def test_a_worker_is_shown_as_starting_idle_or_busy(worker: FakeWorker):
     seen, shown = worker.seen, []
     for step in (lambda: None, seen.become_ready, lambda: seen.hold([task_row(1)])):
         step()
-        shown.append(seen.seen(task=None, run_age_seconds=0.0, busy_seconds=0.0)[:4])
+        shown.append(seen.seen(Page(0, 0, 0.0, 0.0), "default", 0.0)[:4])
 
     assert shown == [(1, 7, NO_PID, state) for state in ("starting", "idle", "busy")]
