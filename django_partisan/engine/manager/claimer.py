@@ -169,17 +169,14 @@ class Claimer(Component):
         else:
             self._cursor.reset()
             if is_from_start:  # else the rest may be before the last row claimed
-                self._rest_if_nothing_is_due(was_empty=not rows)
+                self._full_claims = 0
+                self._was_empty = not rows
+                self._need = Need.LOOK
+                self._answered_at = time.monotonic()
+                self._promoter.look_now()
         if rows:
             self.last_claim_at = time.time()
             self._dispatcher.take(rows)
-
-    def _rest_if_nothing_is_due(self, was_empty: bool) -> None:
-        self._full_claims = 0
-        self._was_empty = was_empty
-        self._need = Need.LOOK
-        self._answered_at = time.monotonic()
-        self._promoter.look_now()
 
     def _publish(self, asleep: bool) -> None:
         manager = self._reconciliation.claiming_id

@@ -6,6 +6,7 @@ from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.manager.worker_process import State
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql.claiming import TaskRow
 
@@ -29,7 +30,7 @@ class Dispatcher(Component):
         ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` bound the claimed tasks that have not started, but an
         idle worker is always fed.
         """
-        if self._pool.nobody_ready:
+        if not any(worker.state is State.READY for worker in self._pool.workers):
             return 0
         idle = waiting = 0
         for worker in self._pool.workers:
@@ -52,7 +53,8 @@ class Dispatcher(Component):
             return
         for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
             self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
-        is_wanted = not self._buffer and any(worker.is_idle for worker in self._pool.workers)
+        is_any_idle = any(worker.state is State.READY and not worker.held for worker in self._pool.workers)
+        is_wanted = is_any_idle and not self._buffer
         patience = STALE_SECONDS if is_wanted else SILENT_SECONDS
         self._next_at = recall_stuck(self._pool.workers, self._presence, now, patience)
 

@@ -101,12 +101,10 @@ class RunUntil(Component):
             return
         if not all(component.is_idle for component in self._holders):
             self._busy_at = now
-        elif self._promoter.has_looked_since(self._busy_at) and self._have_found_nothing():
-            self._drain.ask()
-
-    def _have_found_nothing(self) -> bool:
-        is_empty_enough = self._until is Until.IDLE or self._promoter.next_due_in is None
-        return is_empty_enough and all(component.is_idle for component in self._finders)
+        elif self._promoter.has_looked_since(self._busy_at):
+            is_empty_enough = self._until is Until.IDLE or self._promoter.next_due_in is None
+            if is_empty_enough and all(component.is_idle for component in self._finders):
+                self._drain.ask()
 
 
 @contextmanager

@@ -77,11 +77,6 @@ class Pool(Component):
         """True if no worker lives or is being started."""
         return not self.workers and not self._starting
 
-    @property
-    def nobody_ready(self) -> bool:
-        """True if no worker takes a task, now or after those it holds."""
-        return not any(worker.state is State.READY for worker in self.workers)
-
     def held(self) -> list[TaskRow]:
         """Return the tasks that workers hold."""
         return [row for worker in self.workers for row in worker.held.values()]

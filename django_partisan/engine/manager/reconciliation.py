@@ -71,12 +71,10 @@ class Reconciliation(Component):
             return
         if now < self._ask_at:
             self._next_at = self._ask_at
-            return
-        if self._thread.is_busy or self._is_claiming():
-            return
-        known = self._intake.known_ids(self._pool.held())
-        ask = partial(leasing.claim_unknown, queue=self._queue, manager=manager, known=known)
-        self._thread.submit(ask, self._on_answered)
+        elif not self._thread.is_busy and not self._is_claiming():
+            known = self._intake.known_ids(self._pool.held())
+            ask = partial(leasing.claim_unknown, queue=self._queue, manager=manager, known=known)
+            self._thread.submit(ask, self._on_answered)
 
     def doubt(self) -> None:
         """Note that an answer was lost that may have made tasks ours."""

@@ -72,11 +72,6 @@ class WorkerProcess:
         )
 
     @property
-    def is_idle(self) -> bool:
-        """True if it is ready and holds no task."""
-        return self.state is State.READY and not self.held
-
-    @property
     def is_recycled(self) -> bool:
         """True if it ends because of ``TASKS_PER_WORKER_INSTANCE``."""
         return self.state is State.RECYCLING

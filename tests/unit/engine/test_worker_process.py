@@ -30,19 +30,19 @@ def seen(worker: FakeWorker) -> WorkerProcess:
     return worker.seen
 
 
-def test_only_a_ready_worker_takes_tasks_and_is_idle(worker: FakeWorker):
+def test_only_a_ready_worker_takes_tasks(worker: FakeWorker):
     seen = worker.seen
     states = []
     for step in (lambda: None, seen.become_ready, seen.begin_to_stop, seen.become_ready, seen.retire):
         step()
-        states.append((seen.state, seen.takes_tasks, seen.is_idle))
+        states.append((seen.state, seen.takes_tasks))
 
     assert states == [
-        (State.STARTING, False, False),
-        (State.READY, True, True),
-        (State.STOPPING, False, False),
-        (State.STOPPING, False, False),
-        (State.ENDING, False, False),
+        (State.STARTING, False),
+        (State.READY, True),
+        (State.STOPPING, False),
+        (State.STOPPING, False),
+        (State.ENDING, False),
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_worker_lets_go_only_of_tasks_that_it_held(seen: WorkerProcess):
     assert seen.let_go([3]) == [task_row(3)]
 
     assert seen.expected_seconds == 0.0
-    assert seen.is_idle
+    assert not seen.held
 
 
 def test_work_done_is_no_longer_expected(seen: WorkerProcess):
