@@ -40,7 +40,7 @@ class Frames:
         """Return the messages that ``data`` completes; raises ``PipeError`` if it is no frame."""
         pending = self._pending
         pending += data
-        messages = []
+        messages: list[Message] = []
         start = 0
         while len(pending) - start >= _length.size:
             (length,) = _length.unpack_from(pending, start)
@@ -49,7 +49,10 @@ class Frames:
             end = start + _length.size + length
             if len(pending) < end:
                 break
-            messages.append(_loads(pending[start + _length.size : end]))
+            try:
+                messages.append(decode(marshal.loads(pending[start + _length.size : end])))
+            except (EOFError, ValueError, TypeError) as error:
+                raise PipeError(f"a frame cannot be read: {error}") from error
             start = end
         del pending[:start]
         return messages
@@ -59,13 +62,6 @@ def frame(message: Message) -> bytes:
     """Return a message as bytes; raises ``ValueError`` if it is not made of plain values."""
     body = marshal.dumps(encode(message))
     return _length.pack(len(body)) + body
-
-
-def _loads(body: bytearray) -> Message:
-    try:
-        return decode(marshal.loads(body))
-    except (EOFError, ValueError, TypeError) as error:
-        raise PipeError(f"a frame cannot be read: {error}") from error
 
 
 class _End:

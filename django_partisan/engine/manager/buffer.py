@@ -56,8 +56,7 @@ class Buffer:
     def take_all(self) -> list[TaskRow]:
         """Take every task."""
         taken = self.rows()
-        self._rescued.clear()
-        self._rows.clear()
+        self.keep_only(set())
         return taken
 
     def keep_only(self, ids: set[int]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from django_partisan.engine.manager.buffer import Buffer
+from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql.claiming import PROCESSOR, TOKEN, TaskRow
@@ -101,17 +102,16 @@ def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> l
     return chunk
 
 
-def to_recall(
+def recall_stuck(
     workers: Iterable[WorkerProcess], presence: PresenceFile, now: float, patience: float
-) -> tuple[list[WorkerProcess], float]:
-    """Return the workers that hold more than one that takes long, and when to look again."""
-    stuck: list[WorkerProcess] = []
-    look_at = float("inf")
+) -> float:
+    """Recall tasks from the workers that hold more than one that takes long; return when to look again."""
+    look_at = NEVER
     for worker in workers:
         if len(worker.held) > 1 and not worker.is_recalling:
             stale_at = max(presence.page(worker.slot).since, worker.active_at) + patience
             if stale_at <= now:
-                stuck.append(worker)
+                worker.recall()
             else:
                 look_at = min(look_at, stale_at)
-    return stuck, look_at
+    return look_at

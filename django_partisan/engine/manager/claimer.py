@@ -86,7 +86,6 @@ class Claimer(Component):
         self._full_claims = 0
         self._was_empty = False
         self._answered_at = 0.0
-        self._retry_at = NEVER
         self._claims = 0
         self.last_claim_at: float | None = None
         """Unix time of the last claim that brought tasks."""
@@ -98,20 +97,16 @@ class Claimer(Component):
 
     def turn(self, now: float) -> None:
         """Start the next call, if any is needed."""
-        self._retry_at = NEVER
+        self._next_at = NEVER
         if self.is_stopped or self._thread.is_busy:
             return
         self._take_look()
         if now < self._outage.over_at:
-            self._retry_at = self._outage.over_at
+            self._next_at = self._outage.over_at
         elif self._need is Need.CLAIM or self._outage.is_on:  # only an answer ends the outage
             self._claim_if_possible(now)
         elif self._need is Need.REST and self._config.listen and not self._is_asleep:
             self._publish(asleep=True)
-
-    def next_at(self) -> float:
-        """Return the monotonic time of the next try during an outage."""
-        return self._retry_at
 
     def notified(self) -> None:
         """Note that a task may have been enqueued."""
@@ -174,17 +169,14 @@ class Claimer(Component):
         else:
             self._cursor.reset()
             if is_from_start:  # else the rest may be before the last row claimed
-                self._rest_if_nothing_is_due(was_empty=not rows)
+                self._full_claims = 0
+                self._was_empty = not rows
+                self._need = Need.LOOK
+                self._answered_at = time.monotonic()
+                self._promoter.look_now()
         if rows:
             self.last_claim_at = time.time()
             self._dispatcher.take(rows)
-
-    def _rest_if_nothing_is_due(self, was_empty: bool) -> None:
-        self._full_claims = 0
-        self._was_empty = was_empty
-        self._need = Need.LOOK
-        self._answered_at = time.monotonic()
-        self._promoter.look_now()
 
     def _publish(self, asleep: bool) -> None:
         manager = self._reconciliation.claiming_id

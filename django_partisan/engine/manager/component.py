@@ -15,13 +15,14 @@ class Component:
 
     is_stopped = False
     """True once the manager drains: begin nothing new."""
+    _next_at = NEVER
 
     def turn(self, now: float) -> None:
         """Do what is due at ``now``, in monotonic seconds; must not block."""
 
     def next_at(self) -> float:
         """Return the monotonic time at which ``turn()`` has something to do without being woken."""
-        return NEVER
+        return self._next_at
 
     @property
     def is_idle(self) -> bool:

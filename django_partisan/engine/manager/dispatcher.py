@@ -1,11 +1,12 @@
 """Dispatch buffered tasks to workers, and recall them from a worker that is stuck."""
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS, chunks, to_recall
-from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS, chunks, recall_stuck
+from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.manager.worker_process import State
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql.claiming import TaskRow
 
@@ -22,7 +23,6 @@ class Dispatcher(Component):
         self._pool = pool
         self._settler = settler
         self._presence = presence
-        self._recall_at = NEVER
 
     def room(self) -> int:
         """Return how many tasks may be claimed now.
@@ -30,7 +30,7 @@ class Dispatcher(Component):
         ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` bound the claimed tasks that have not started, but an
         idle worker is always fed.
         """
-        if self._pool.nobody_ready:
+        if not any(worker.state is State.READY for worker in self._pool.workers):
             return 0
         idle = waiting = 0
         for worker in self._pool.workers:
@@ -50,15 +50,10 @@ class Dispatcher(Component):
         """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""
         for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
             self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
-        is_wanted = not self._buffer and any(worker.is_idle for worker in self._pool.workers)
+        is_any_idle = any(worker.state is State.READY and not worker.held for worker in self._pool.workers)
+        is_wanted = is_any_idle and not self._buffer
         patience = STALE_SECONDS if is_wanted else SILENT_SECONDS
-        stuck, self._recall_at = to_recall(self._pool.workers, self._presence, now, patience)
-        for worker in stuck:
-            worker.recall()
-
-    def next_at(self) -> float:
-        """Return the monotonic time at which a worker may turn out to be stuck."""
-        return self._recall_at
+        self._next_at = recall_stuck(self._pool.workers, self._presence, now, patience)
 
     @property
     def is_idle(self) -> bool:

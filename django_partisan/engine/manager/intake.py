@@ -74,10 +74,10 @@ class Intake:
                 continue
             if row[CRASHES] > self._config.max_crashes:
                 self._fail(row, crashes=0)
-                continue
-            manager = None if previous is None else str(previous)
-            bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_MANAGER_LOST, manager)
-            self._store([row], self.buffer.add_rescued)
+            else:
+                manager = None if previous is None else str(previous)
+                bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_MANAGER_LOST, manager)
+                self._store([row], self.buffer.add_rescued)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""

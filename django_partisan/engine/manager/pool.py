@@ -77,18 +77,17 @@ class Pool(Component):
         """True if no worker lives or is being started."""
         return not self.workers and not self._starting
 
-    @property
-    def nobody_ready(self) -> bool:
-        """True if no worker takes a task, now or after those it holds."""
-        return not any(worker.state is State.READY for worker in self.workers)
-
     def held(self) -> list[TaskRow]:
         """Return the tasks that workers hold."""
         return [row for worker in self.workers for row in worker.held.values()]
 
     def seen(self, now: float) -> tuple[WorkerSeen, ...]:
         """Return how a snapshot shows the workers that have not retired."""
-        return tuple(self._seen(worker, now) for worker in self.workers if not worker.has_retired)
+        return tuple(
+            worker.seen(self._presence.page(worker.slot), self._queue, now)
+            for worker in self.workers
+            if worker.state not in (State.ENDING, State.RECYCLING)
+        )
 
     def turn(self, now: float) -> None:
         """Start workers for the slots whose time has come."""
@@ -250,13 +249,6 @@ class Pool(Component):
                 self._restarts.later(worker.slot)
         worker.close()
         self._intake.on_exited(begun, rest)
-
-    def _seen(self, worker: WorkerProcess, now: float) -> WorkerSeen:
-        page = self._presence.page(worker.slot)
-        row = worker.held.get(page.task_id)
-        task = None if row is None else task_ref(row, self._queue)
-        age = max(0.0, now - page.since) if page.task_id else 0.0
-        return worker.seen(task=task, run_age_seconds=age, busy_seconds=page.busy_seconds + age)
 
 
 def _signal_name(number: int) -> str:

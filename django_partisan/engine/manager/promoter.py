@@ -56,9 +56,8 @@ class Promoter(Component):
     @property
     def is_idle(self) -> bool:
         """True if nothing was due at the last look, and no look is due or under way."""
-        if self._thread.is_busy:
-            return False
-        return self.is_stopped or not (self._any_due or self._look_at <= time.monotonic())
+        found_nothing = not self._any_due and self._look_at > time.monotonic()
+        return not self._thread.is_busy and (self.is_stopped or found_nothing)
 
     def look_now(self, repeats: bool = False) -> None:
         """Look in the next turn; with ``repeats``, once more a moment after that look."""

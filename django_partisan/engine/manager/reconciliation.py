@@ -52,7 +52,6 @@ class Reconciliation(Component):
         self._is_claiming = is_claiming
         self._in_doubt = False
         self._ask_at = 0.0
-        self._retry_at = NEVER
 
     @property
     def claiming_id(self) -> UUID | None:
@@ -66,22 +65,16 @@ class Reconciliation(Component):
 
     def turn(self, now: float) -> None:
         """Ask which tasks are ours if that is in doubt."""
-        self._retry_at = NEVER
+        self._next_at = NEVER
         manager = self._identity()
         if not self._in_doubt or self.is_stopped or manager is None:
             return
         if now < self._ask_at:
-            self._retry_at = self._ask_at
-            return
-        if self._thread.is_busy or self._is_claiming():
-            return
-        known = self._intake.known_ids(self._pool.held())
-        ask = partial(leasing.claim_unknown, queue=self._queue, manager=manager, known=known)
-        self._thread.submit(ask, self._on_answered)
-
-    def next_at(self) -> float:
-        """Return the monotonic time at which to ask again."""
-        return self._retry_at
+            self._next_at = self._ask_at
+        elif not self._thread.is_busy and not self._is_claiming():
+            known = self._intake.known_ids(self._pool.held())
+            ask = partial(leasing.claim_unknown, queue=self._queue, manager=manager, known=known)
+            self._thread.submit(ask, self._on_answered)
 
     def doubt(self) -> None:
         """Note that an answer was lost that may have made tasks ours."""

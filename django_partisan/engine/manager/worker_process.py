@@ -7,9 +7,10 @@ import time
 from enum import Enum
 from multiprocessing.process import BaseProcess
 from operator import itemgetter
-from typing import Any
 
 from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.engine.presence import Page
+from django_partisan.engine.task_ref import task_ref
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.telemetry.events import WorkerSeen
@@ -69,16 +70,6 @@ class WorkerProcess:
             and not self.has_exited
             and self.pipe is not None
         )
-
-    @property
-    def is_idle(self) -> bool:
-        """True if it is ready and holds no task."""
-        return self.state is State.READY and not self.held
-
-    @property
-    def has_retired(self) -> bool:
-        """True if it has run its last task, and only flushes its telemetry."""
-        return self.state in (State.ENDING, State.RECYCLING)
 
     @property
     def is_recycled(self) -> bool:
@@ -171,10 +162,21 @@ class WorkerProcess:
         if self.exit_fd != self.process.sentinel:
             os.close(self.exit_fd)
 
-    def seen(self, **more: Any) -> WorkerSeen:
-        """Return how a snapshot shows it."""
+    def seen(self, page: Page, queue: str, now: float) -> WorkerSeen:
+        """Return how a snapshot shows it, with what it wrote on its page."""
         state = "starting" if self.state is State.STARTING else "busy" if self.held else "idle"
-        return WorkerSeen(self.slot, self.generation, self.pid, state, **more)
+        row = self.held.get(page.task_id)
+        task = None if row is None else task_ref(row, queue)
+        age = max(0.0, now - page.since) if page.task_id else 0.0
+        return WorkerSeen(
+            self.slot,
+            self.generation,
+            self.pid,
+            state,
+            task=task,
+            run_age_seconds=age,
+            busy_seconds=page.busy_seconds + age,
+        )
 
 
 def _exit_descriptor(process: BaseProcess) -> int:

@@ -16,7 +16,7 @@ from django_partisan.engine.manager.chunking import (
     ClaimTimes,
     Pace,
     chunks,
-    to_recall,
+    recall_stuck,
 )
 from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.presence import PresenceFile, WorkerPage
@@ -182,8 +182,10 @@ def test_a_worker_is_stuck_when_the_first_of_several_takes_longer_than_patience(
     WorkerPage(presence.fd, 0).begin(1, since=worker.active_at + since_activity)
     stale_at = worker.active_at + max(since_activity, 0.0) + 2.0
 
-    assert to_recall([worker], presence, stale_at - 1.5, patience=2.0) == ([], stale_at)
-    assert to_recall([worker], presence, stale_at, patience=2.0) == ([worker], float("inf"))
+    assert recall_stuck([worker], presence, stale_at - 1.5, patience=2.0) == stale_at
+    assert not worker.is_recalling
+    assert recall_stuck([worker], presence, stale_at, patience=2.0) == float("inf")
+    assert worker.is_recalling
 
 
 @pytest.mark.parametrize("held", [0, 1, 2])
@@ -194,4 +196,5 @@ def test_nothing_is_recalled_twice_or_from_a_worker_that_has_one_task(
     worker.hold([task_row(task_id) for task_id in range(held)])
     worker.is_recalling = held == 2
 
-    assert to_recall([worker], presence, worker.active_at + 99.0, patience=1.0) == ([], float("inf"))
+    assert recall_stuck([worker], presence, worker.active_at + 99.0, patience=1.0) == float("inf")
+    assert worker.is_recalling == (held == 2)

@@ -76,12 +76,12 @@ def test_every_slot_gets_a_worker(new_desk: IntakeHarness, recorded_events: Reco
 
 def test_workers_are_ready_once_they_said_so(new_desk: IntakeHarness, recorded_events: RecordedEvents):
     new_desk.turn()
-    assert new_desk.pool.nobody_ready
+    assert new_desk.dispatcher.room() == 0
 
     new_desk.workers[0].says(Ready(protocol.VERSION, ["mind the gap"]))
     new_desk.turn()
 
-    assert not new_desk.pool.nobody_ready
+    assert new_desk.dispatcher.room() > 0
     assert recorded_events.of(WorkerReady) == [("default", 0, 1, NO_PID, ("mind the gap",))]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.engine.presence import Page
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from tests.support.engine import NO_PID, FakeWorker
 from tests.support.rows import task_row
@@ -29,19 +30,19 @@ def seen(worker: FakeWorker) -> WorkerProcess:
     return worker.seen
 
 
-def test_only_a_ready_worker_takes_tasks_and_is_idle(worker: FakeWorker):
+def test_only_a_ready_worker_takes_tasks(worker: FakeWorker):
     seen = worker.seen
     states = []
     for step in (lambda: None, seen.become_ready, seen.begin_to_stop, seen.become_ready, seen.retire):
         step()
-        states.append((seen.state, seen.takes_tasks, seen.is_idle))
+        states.append((seen.state, seen.takes_tasks))
 
     assert states == [
-        (State.STARTING, False, False),
-        (State.READY, True, True),
-        (State.STOPPING, False, False),
-        (State.STOPPING, False, False),
-        (State.ENDING, False, False),
+        (State.STARTING, False),
+        (State.READY, True),
+        (State.STOPPING, False),
+        (State.STOPPING, False),
+        (State.ENDING, False),
     ]
 
 
@@ -68,7 +69,7 @@ def test_a_worker_lets_go_only_of_tasks_that_it_held(seen: WorkerProcess):
     assert seen.let_go([3]) == [task_row(3)]
 
     assert seen.expected_seconds == 0.0
-    assert seen.is_idle
+    assert not seen.held
 
 
 def test_work_done_is_no_longer_expected(seen: WorkerProcess):
@@ -175,6 +176,6 @@ def test_a_worker_is_shown_as_starting_idle_or_busy(worker: FakeWorker):
     seen, shown = worker.seen, []
     for step in (lambda: None, seen.become_ready, lambda: seen.hold([task_row(1)])):
         step()
-        shown.append(seen.seen(task=None, run_age_seconds=0.0, busy_seconds=0.0)[:4])
+        shown.append(seen.seen(Page(0, 0, 0.0, 0.0), "default", 0.0)[:4])
 
     assert shown == [(1, 7, NO_PID, state) for state in ("starting", "idle", "busy")]
