@@ -59,7 +59,7 @@ def send_pytest_away() -> None:
 
 def begin_event_ids_anew() -> None:
     """Have the next line's id be the first, as in a process that was forked."""
-    with mock.patch.object(os, "getpid", return_value=0):
+    with mock.patch.object(os, "getpid", return_value=-1):
         context.event_id()
 
 
