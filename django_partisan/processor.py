@@ -17,44 +17,47 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskRef
 
 
-class CurrentTask(tuple[TaskRow, TaskDefinition]):
+class CurrentTask:
     """The task that runs.
 
-    It is made for every run and rarely asked, so each attribute is read from the row when it is
-    needed; a tuple costs half of what an object with two attributes does.
+    It is made for every run and rarely asked, so each attribute is read from the row when it is needed.
     """
 
-    __slots__ = ()
+    __slots__ = ("_definition", "_row")
+
+    def __init__(self, row: TaskRow, definition: TaskDefinition) -> None:
+        self._row = row
+        self._definition = definition
 
     @property
     def id(self) -> int:
         """The id of the task's row."""
-        return self[0][ID]
+        return self._row[ID]
 
     @property
     def attempt(self) -> int:
         """The number of this run, from 1."""
-        return self[0][ATTEMPTS] + 1
+        return self._row[ATTEMPTS] + 1
 
     @property
     def retries(self) -> int:
         """How many earlier runs were retried."""
-        return self[0][RETRIES]
+        return self._row[RETRIES]
 
     @property
     def postpones(self) -> int:
         """How many earlier runs were postponed."""
-        return self[0][POSTPONES]
+        return self._row[POSTPONES]
 
     @property
     def is_last_attempt(self) -> bool:
         """True if an error of this run, even one on the processor's list, fails the task."""
-        retry = self[1].retry
+        retry = self._definition.retry
         return retry is None or self.retries >= retry.retries_count
 
     def _tool(self, name: str) -> Any:
         """Return what telemetry provides for this run: ``log`` or ``metrics``."""
-        row, of = self
+        row, of = self._row, self._definition
         task = TaskRef(self.id, of.name, of.queue, row[PRIORITY], self.attempt, self.retries, self.postpones)
         return bus.tool(name, task, of)
 

@@ -10,7 +10,8 @@ from django_partisan.telemetry import bus
 COUNTED_AS: Final = "logs"
 SILENCE_SECONDS: Final = 60.0
 
-_reported_at: dict[str, float] = {}
+reported_at: Final[dict[str, float]] = {}
+"""When each trouble was last reported."""
 
 
 def note(what: str) -> None:
@@ -20,9 +21,9 @@ def note(what: str) -> None:
     """
     bus.swallowed[COUNTED_AS] += 1
     now = time.monotonic()
-    if now - _reported_at.get(what, -SILENCE_SECONDS) < SILENCE_SECONDS:
+    if now - reported_at.get(what, -SILENCE_SECONDS) < SILENCE_SECONDS:
         return
-    _reported_at[what] = now
+    reported_at[what] = now
     error = sys.exc_info()
     message = f"{what}: {type(error[1]).__name__}. For a minute, more are only counted."
     try:

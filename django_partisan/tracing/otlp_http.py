@@ -29,7 +29,8 @@ _COMPRESSIONS: Final[dict[object, Callable[[bytes], bytes]]] = {
 class TemplateExporter(OTLPSpanExporter):
     """Export spans, those of completed runs by template; the batch processor exports one batch at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_max_bytes: int = REQUEST_MAX_BYTES) -> None:
+        self._request_max_bytes = request_max_bytes
         self._templates = Templates()
         self._adapter = BodyAdapter()
         session = Session()
@@ -39,7 +40,7 @@ class TemplateExporter(OTLPSpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         body = self._templates.encode(spans)
-        if len(body) > REQUEST_MAX_BYTES:
+        if len(body) > self._request_max_bytes:
             return SpanExportResult.FAILURE
         self._adapter.replace_by(body)
         result = super().export([])

@@ -46,6 +46,18 @@ def subscribed(subscriber: S) -> Iterator[S]:
 
 
 @contextmanager
+def provided(**tools: Any) -> Iterator[None]:
+    """Have running tasks use other tools for the length of a ``with``."""
+    before = dict(bus._tools)
+    for name, make in tools.items():
+        bus.provide(name, make)
+    try:
+        yield
+    finally:
+        bus._tools.update(before)
+
+
+@contextmanager
 def no_subscribers() -> Iterator[None]:
     """Take every subscriber away for the length of a ``with``; those of the test go at its end."""
     before = bus.subscribers()

@@ -25,14 +25,16 @@ from django_partisan.telemetry.setup import manager, worker
 from django_partisan.telemetry.setup.application import set_up_application
 from django_partisan.tracing import installation
 from tests.support.engine import config_of
-from tests.unit.logs.conftest import logging_as_it_was  # noqa: F401 - a fixture
+from tests.unit.logs.conftest import logging_kept
 from tests.unit.metrics.certificates import Certificates
 
 
 @pytest.fixture(autouse=True)
-def process_as_it_was(logging_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def process_as_it_was() -> Iterator[None]:
     """Keep what a test subscribes apart from what this process has subscribed."""
-    monkeypatch.setattr(installation, "_subscriber", None)
+    with logging_kept():
+        yield
+    installation.install()  # the set-up of a manager takes it away where no SDK is configured
 
 
 class Flushed(bus.Subscriber):

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from django.db import DatabaseError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
 from django_partisan.engine.worker.executor import Executor
@@ -80,7 +81,7 @@ def test_a_refused_commit_fails_the_run_and_undoes_its_completion(monkeypatch):
     def refuse(self: object) -> None:
         raise DatabaseError("refused at the commit")
 
-    monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.commit", refuse)
+    monkeypatch.setattr(BaseDatabaseWrapper, "commit", refuse)
     result = execute(row)
     monkeypatch.undo()
 

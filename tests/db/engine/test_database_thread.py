@@ -172,10 +172,10 @@ def test_a_connection_that_cannot_even_be_closed_is_forgotten(play, monkeypatch)
     play.session()
     kept = play.thread._connection.connection
 
-    def refuse() -> None:
+    def refuse(self: object) -> None:
         raise Error("no")
 
-    monkeypatch.setattr(play.thread._connection, "close", refuse)
+    monkeypatch.setattr(BaseDatabaseWrapper, "close", refuse)
     play.ask(fault)
     monkeypatch.undo()
     kept.close()

@@ -7,8 +7,8 @@ import pytest
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.processor import BaseTaskProcessor, CurrentTask, bulk_delay
-from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskRef
+from tests.support.events import provided
 from tests.support.rows import task_row
 
 
@@ -23,7 +23,7 @@ class Stubborn(BaseTaskProcessor):
 def running(processor: BaseTaskProcessor, **counts: Any) -> BaseTaskProcessor:
     """Give a processor the task that it runs for."""
     definition = TaskDefinition.of_processor(type(processor))
-    processor._current = CurrentTask((task_row(7, **counts), definition))
+    processor._current = CurrentTask(task_row(7, **counts), definition)
     return processor
 
 
@@ -58,7 +58,7 @@ def test_calling_a_definition_runs_its_processor_for_the_current_task():
 
     definition = TaskDefinition.of_processor(Sum)
 
-    assert definition.call([1, 2], {"more": 3}, CurrentTask((task_row(7), definition))) == (7, 6)
+    assert definition.call([1, 2], {"more": 3}, CurrentTask(task_row(7), definition)) == (7, 6)
 
 
 def test_a_processor_without_run_says_so():
@@ -86,17 +86,19 @@ def test_the_last_attempt_is_known_as_such(processor, retries, is_last):
     assert running(processor, retries=retries).task.is_last_attempt is is_last
 
 
-def test_in_a_run_a_processor_has_the_tools_that_were_provided(monkeypatch):
-    monkeypatch.setattr(bus, "_tools", {})
-    bus.provide("log", lambda task, definition: ("log", task, definition.source))
-    bus.provide("metrics", lambda task, definition: ("metrics", task, definition.source))
-
+def test_in_a_run_a_processor_has_the_tools_that_were_provided():
     made = running(Letter(), attempts=4, retries=1, postpones=2)
 
+    with provided(
+        log=lambda task, definition: ("log", task, definition.source),
+        metrics=lambda task, definition: ("metrics", task, definition.source),
+    ):
+        log, metrics = made.log, made.metrics
+
     named = TaskRef(7, "Letter", "default", 10, 5, 1, 2)
-    assert made.log == ("log", named, Letter)
-    assert made.metrics == ("metrics", named, Letter)
-    assert made.log is made.log
+    assert log == ("log", named, Letter)
+    assert metrics == ("metrics", named, Letter)
+    assert made.log is log
 
 
 def test_enqueueing_nothing_asks_nobody():

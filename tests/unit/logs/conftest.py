@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +22,18 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with logging_kept():
+        yield
+        monkeypatch.undo()  # else it would put back handlers that were patched
+
+
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """Restore loggers, subscribers and settings after a ``with``."""
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
     subscribed = bus.subscribers()
     yield
-    monkeypatch.undo()  # else it would put back handlers that were patched
     for logger, handlers, propagate, level in before:
         for handler in logger.handlers:
             if handler not in handlers:
@@ -41,16 +50,17 @@ def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_reported_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "_reported_at", {})
+def nothing_reported_yet() -> None:
+    trouble.reported_at.clear()
 
 
 @pytest.fixture
 def last_resort(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the messages that the handler of last resort is given."""
     messages: list[str] = []
-    handler = logging.NullHandler()
-    monkeypatch.setattr(handler, "handle", lambda record: messages.append(record.getMessage()))
+    handler = SimpleNamespace(
+        level=logging.NOTSET, handle=lambda record: messages.append(record.getMessage())
+    )
     monkeypatch.setattr(logging, "lastResort", handler)
     return messages
 

@@ -35,7 +35,7 @@ def test_auto_is_console_where_no_logging_is_set_up(top, monkeypatch):
 @pytest.mark.parametrize("name", ["", LOGGER])
 def test_auto_is_host_where_logging_is_set_up(name, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])
-    monkeypatch.setattr(logging.getLogger(name), "handlers", [logging.StreamHandler()])
+    logging.getLogger(name).addHandler(logging.StreamHandler())
 
     assert setting_up.resolve("auto") == "host"
 

@@ -4,8 +4,10 @@ import errno
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -159,7 +161,7 @@ def test_a_record_that_cannot_be_formatted_is_counted(handler, last_resort):
 
 def test_each_trouble_is_reported_once_a_minute(monkeypatch, last_resort):
     now = [100.0]
-    monkeypatch.setattr("django_partisan.logs.trouble.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     for what, later in (("a", 0.0), ("b", 1.0), ("a", 59.0), ("a", 61.0)):
         now[0] = 100.0 + later
@@ -178,9 +180,7 @@ def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):
 
 
 def test_trouble_with_reporting_trouble_is_counted_too(monkeypatch):
-    handler = logging.NullHandler()
-    monkeypatch.setattr(handler, "handle", lambda record: [][0])
-    monkeypatch.setattr(logging, "lastResort", handler)
+    monkeypatch.setattr(logging, "lastResort", SimpleNamespace(handle=lambda record: [][0]))
 
     trouble.note("a")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.test import override_settings
+from prometheus_client import PlatformCollector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -317,7 +318,7 @@ def test_a_bug_in_another_collector_costs_its_families_alone_and_is_printed_once
     start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served = start()
-    monkeypatch.setattr("prometheus_client.PlatformCollector.collect", lambda self: broken())
+    monkeypatch.setattr(PlatformCollector, "collect", lambda self: broken())
 
     scrape = served.text()
 

@@ -81,8 +81,8 @@ def test_each_reason_is_reported_at_most_once_a_minute(reported):
 
 def without_handlers(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
     """Remove the handlers of root and SDK, pytest's too, which come after fixtures; return a logger."""
-    for name in ("", dropped_spans.SDK_LOGGER):
-        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.getLogger("opentelemetry"), "handlers", [])
     return logging.getLogger(f"{dropped_spans.SDK_LOGGER}.exporter.of.a.test")
 
 

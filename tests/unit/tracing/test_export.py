@@ -180,11 +180,8 @@ class TestRequest:
         assert flush(10, provider)
         assert dropped_spans.taken() == {"span_export_failed": 1}
 
-    def test_request_that_is_too_long_is_not_sent_and_counted(
-        self, export: Export, sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
-    ):
-        monkeypatch.setattr(otlp_http, "REQUEST_MAX_BYTES", 100)
-        provider = export()
+    def test_request_that_is_too_long_is_not_sent_and_counted(self, export: Export, sink: OtlpSink):
+        provider = export(TemplateExporter(request_max_bytes=100))
         complete()
 
         assert flush(10, provider)
