@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import autoreload
-from django_partisan.engine.manager.run_until import Until
+from django_partisan.engine.manager.drain import Until
 
 from django_partisan import registry
 from django_partisan.config.queues import QueueConfig, queue_config
