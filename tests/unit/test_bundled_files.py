@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 def test_an_installed_package_has_the_files_inside_it_and_one_that_lacks_them_says_so(tmp_path):
     inside = tmp_path / "django_partisan" / "_shipped" / "elk"
-    with pytest.raises(bundled_files.CannotExport, match="Install the package anew"):
+    with pytest.raises(bundled_files.CannotExport, match="Reinstall the package"):
         bundled_files.folder_of("elk", tmp_path / "django_partisan")
     for part in bundled_files.PARTS["elk"]:
         (inside / part).mkdir(parents=True)
