@@ -140,6 +140,15 @@ def test_second_signal_ends_running_tasks_which_go_back_and_lose_no_attempt(benc
     assert said(manager) == []
 
 
+def test_stop_timeout_that_is_not_needed_changes_nothing(bench: Bench):
+    manager = bench.ready("--stop-timeout", "20")
+    processors.Pass(seconds=0.3).delay()
+    bench.wait_for("begun")
+
+    assert manager.stop() == 0
+    assert count_by_status() == {"finished": 1}
+
+
 @pytest.mark.parametrize("how", ["option", "setting"])
 def test_end_of_the_stop_timeout_ends_running_tasks_which_run_in_the_next_manager(bench: Bench, how: str):
     options, settings = (

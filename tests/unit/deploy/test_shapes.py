@@ -40,6 +40,13 @@ def test_an_example_says_at_its_top_that_it_is_not_run(path: Path) -> None:
     assert re.search(r"Checked for shape only|Not (run|built) in our tests", top)
 
 
+def test_all_parts_are_there() -> None:
+    assert SERVICES.keys() >= {
+        "postgres", "manager", "site", "prometheus", "alertmanager", "grafana",
+        "elasticsearch", "kibana", "filebeat", "collector", "tempo",
+    }  # fmt: skip
+
+
 @EACH_SERVICE
 def test_a_service_is_pinned_tells_its_health_and_listens_on_loopback_only(name: str) -> None:
     service = SERVICES[name]
