@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import autoreload
-from django_partisan.engine.manager.drain import Until
 
 from django_partisan import registry
 from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine.manager import startup
+from django_partisan.engine.manager.drain import Until
 from django_partisan.management.commands import start_partisan
 from django_partisan.management.commands.start_partisan import AUTORELOAD_STOP_SECONDS, Command
 from django_partisan.processor import BaseTaskProcessor
