@@ -12,8 +12,8 @@ from django_partisan.tracing import installation
 
 
 @contextmanager
-def logging_kept() -> Iterator[None]:
-    """Restore loggers, subscribers and settings after a ``with``."""
+def telemetry_kept() -> Iterator[None]:
+    """Restore loggers, subscribers, settings and tracing after a ``with``."""
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
     subscribed = bus.subscribers()
@@ -31,11 +31,4 @@ def logging_kept() -> Iterator[None]:
             bus.unsubscribe(subscriber)
     bus.refresh()
     observability.adopt(None)
-
-
-@contextmanager
-def telemetry_kept() -> Iterator[None]:
-    """Restore logging, subscribers, settings and tracing after a ``with``."""
-    with logging_kept():
-        yield
     installation.install()  # the set-up of a manager takes it away where no SDK is configured

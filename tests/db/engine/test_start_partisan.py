@@ -74,6 +74,12 @@ def test_once_serves_the_queue_it_is_told_and_says_what_failed_and_waits(capsys)
     assert capsys.readouterr().out == ""
 
 
+def test_until_empty_ends_well_when_nothing_waits():
+    _, *ending = start(until_empty=True).splitlines()
+
+    assert ending == ["Nothing waits in queue 'default'."]
+
+
 def test_stopped_by_a_signal_it_ends_well_though_a_task_failed():
     insert(processor="Nobody")
 

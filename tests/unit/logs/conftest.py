@@ -13,14 +13,14 @@ import structlog
 from django_partisan.logs import setting_up, trouble
 from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
-from tests.support.telemetry import logging_kept
+from tests.support.telemetry import telemetry_kept
 
 Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with logging_kept():
+    with telemetry_kept():
         yield
         monkeypatch.undo()  # else it would put back handlers that were patched
 
