@@ -125,7 +125,7 @@ def test_the_list_neither_counts_the_whole_table_nor_reads_what_is_large(browser
 
 
 def make_copies(task: Task, number: int) -> None:
-    columns = ", ".join(field.column for field in Task._meta.fields if not field.primary_key)
+    columns = ", ".join(str(field.column) for field in Task._meta.fields if not field.primary_key)
     table = f"(SELECT {columns} FROM django_partisan_task WHERE id = %s) AS task"
     with connection.cursor() as cursor:
         cursor.execute(
