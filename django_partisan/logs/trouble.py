@@ -10,8 +10,8 @@ from django_partisan.telemetry import bus
 COUNTED_AS: Final = "logs"
 SILENCE_SECONDS: Final = 60.0
 
+# When each trouble was last reported, by the monotonic clock.
 reported_at: Final[dict[str, float]] = {}
-"""When each trouble was last reported."""
 
 
 def note(what: str) -> None:

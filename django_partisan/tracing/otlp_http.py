@@ -17,9 +17,6 @@ from requests.adapters import HTTPAdapter
 
 from django_partisan.tracing.otlp_templates import Templates
 
-REQUEST_MAX_BYTES: Final = 64 << 20
-"""Longest request, before compression; a longer one is not sent. As in the SDK's exporter."""
-
 _COMPRESSIONS: Final[dict[object, Callable[[bytes], bytes]]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
@@ -29,7 +26,8 @@ _COMPRESSIONS: Final[dict[object, Callable[[bytes], bytes]]] = {
 class TemplateExporter(OTLPSpanExporter):
     """Export spans, those of completed runs by template; the batch processor exports one batch at a time."""
 
-    def __init__(self, request_max_bytes: int = REQUEST_MAX_BYTES) -> None:
+    def __init__(self, request_max_bytes: int = 64 << 20) -> None:
+        """Send no request that is longer before compression; the default is that of the SDK's exporter."""
         self._request_max_bytes = request_max_bytes
         self._templates = Templates()
         self._adapter = BodyAdapter()

@@ -23,18 +23,16 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ManagerDraining, Snapshot
 from django_partisan.telemetry.setup import manager, worker
 from django_partisan.telemetry.setup.application import set_up_application
-from django_partisan.tracing import installation
 from tests.support.engine import config_of
-from tests.unit.logs.conftest import logging_kept
+from tests.support.telemetry import telemetry_kept
 from tests.unit.metrics.certificates import Certificates
 
 
 @pytest.fixture(autouse=True)
 def process_as_it_was() -> Iterator[None]:
     """Keep what a test subscribes apart from what this process has subscribed."""
-    with logging_kept():
+    with telemetry_kept():
         yield
-    installation.install()  # the set-up of a manager takes it away where no SDK is configured
 
 
 class Flushed(bus.Subscriber):

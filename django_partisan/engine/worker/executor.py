@@ -76,12 +76,10 @@ class Executor:
 
         The database says how long it was when the task was claimed; from there our own clock counts.
         """
-        started = self.started
-        return max(0.0, row[WAIT] + started - self._claim_times.get(row[TOKEN], started))
+        return max(0.0, row[WAIT] + self.started - self._claim_times.get(row[TOKEN], self.started))
 
     def run_of(self, row: TaskRow) -> Run:
         """Return how events name this run."""
-        context = row[CONTEXT]
         return Run(
             row[ID],
             row[PROCESSOR],
@@ -93,7 +91,7 @@ class Executor:
             self._slot,
             self._generation,
             self.wait_of(row),
-            None if context is None else _headers(context),
+            None if row[CONTEXT] is None else _headers(row[CONTEXT]),
             row[ARGUMENTS],
         )
 

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,42 +10,19 @@ from typing import Any
 import pytest
 import structlog
 
-from django_partisan.config import observability
 from django_partisan.logs import setting_up, trouble
-from django_partisan.logs.log_event import APP, WORKER
-from django_partisan.logs.subscriber import LOGGER, output
-from django_partisan.telemetry import bus
+from django_partisan.logs.log_event import WORKER
+from django_partisan.logs.subscriber import LOGGER
+from tests.support.telemetry import telemetry_kept
 
 Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with logging_kept():
+    with telemetry_kept():
         yield
         monkeypatch.undo()  # else it would put back handlers that were patched
-
-
-@contextmanager
-def logging_kept() -> Iterator[None]:
-    """Restore loggers, subscribers and settings after a ``with``."""
-    loggers = list(setting_up._our_loggers())
-    before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    subscribed = bus.subscribers()
-    yield
-    for logger, handlers, propagate, level in before:
-        for handler in logger.handlers:
-            if handler not in handlers:
-                handler.close()
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
-    output.is_ours = False
-    setting_up._subscriber.become(APP)
-    for subscriber in bus.subscribers():
-        if subscriber not in subscribed:
-            bus.unsubscribe(subscriber)
-    bus.refresh()
-    observability.adopt(None)
 
 
 @pytest.fixture(autouse=True)

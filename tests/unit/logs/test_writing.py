@@ -163,12 +163,12 @@ def test_each_trouble_is_reported_once_a_minute(monkeypatch, last_resort):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
-    for what, later in (("a", 0.0), ("b", 1.0), ("a", 59.0), ("a", 61.0)):
+    for what, later in (("a", 0.0), ("b", 1.0), ("a", 30.0), ("a", 59.0), ("a", 61.0)):
         now[0] = 100.0 + later
         trouble.note(what)
 
     assert [message[0] for message in last_resort] == ["a", "b", "a"]
-    assert bus.swallowed["logs"] == 4
+    assert bus.swallowed["logs"] == 5
 
 
 def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):

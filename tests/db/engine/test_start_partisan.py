@@ -1,0 +1,105 @@
+"""``start_partisan`` in this process: what it says and returns when its manager ends."""
+
+import atexit
+import io
+import os
+import signal
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from functools import partial
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+from django.utils import autoreload
+
+from django_partisan.telemetry.bus import Subscriber
+from django_partisan.telemetry.events import Event, WorkerReady
+from tests.support import events
+from tests.support.rows import insert, number_of
+from tests.support.telemetry import telemetry_kept
+from tests.support.waiting import wait_until
+
+DUE_AT = datetime(2130, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("temporary_folder"),
+]
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was() -> Iterator[None]:
+    with telemetry_kept():
+        yield
+
+
+class Stopping(Subscriber):
+    """Stop the manager, in a thread, when its worker is ready."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._thread = Thread(target=stop)
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, WorkerReady):
+            self._thread.start()
+
+
+def start(**options: Any) -> str:
+    """Call the command with one worker; return what was said on standard error."""
+    said = io.StringIO()
+    try:
+        call_command("start_partisan", workers_count=1, stderr=said, **options)
+    except SystemExit as ended:
+        said.write(f"exit code {ended.code}")
+    return said.getvalue()
+
+
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_once_serves_the_queue_it_is_told_and_says_what_failed_and_waits(capsys):
+    insert("mail", processor="Nobody")
+    insert("mail", execute_after=DUE_AT)
+    insert("mail", execute_after=DUE_AT)
+
+    serving, *ending = start(once=True, queue_name="mail").splitlines()
+
+    assert serving.startswith("Serving queue 'mail' with 1 worker: ")
+    assert ending == [
+        "1 failed. 2 tasks wait in queue 'mail'; the next is due at 2130-01-02 03:04:05 UTC.",
+        "exit code 2",
+    ]
+    assert capsys.readouterr().out == ""
+
+
+def test_until_empty_ends_well_when_nothing_waits():
+    _, *ending = start(until_empty=True).splitlines()
+
+    assert ending == ["Nothing waits in queue 'default'."]
+
+
+def test_stopped_by_a_signal_it_ends_well_though_a_task_failed():
+    insert(processor="Nobody")
+
+    def stop() -> None:
+        wait_until(lambda: number_of("error") == 1)
+        connections.close_all()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with events.subscribed(Stopping(stop)):
+        said = start()
+
+    assert len(said.splitlines()) == 1
+
+
+def test_under_autoreload_the_end_of_the_process_stops_the_manager(monkeypatch):
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", lambda *call: at_exit.append(partial(*call)))
+    monkeypatch.setattr(autoreload, "run_with_reloader", lambda serve, options: serve(options))
+
+    with events.subscribed(Stopping(lambda: at_exit[-1]())):
+        said = start(autoreload=True)
+
+    assert len(said.splitlines()) == 1

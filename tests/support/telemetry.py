@@ -1,0 +1,34 @@
+"""The telemetry of this process, which set-ups change, as it was before a test."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django_partisan.config import observability
+from django_partisan.logs import setting_up
+from django_partisan.logs.log_event import APP
+from django_partisan.logs.subscriber import output
+from django_partisan.telemetry import bus
+from django_partisan.tracing import installation
+
+
+@contextmanager
+def telemetry_kept() -> Iterator[None]:
+    """Restore loggers, subscribers, settings and tracing after a ``with``."""
+    loggers = list(setting_up._our_loggers())
+    before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
+    subscribed = bus.subscribers()
+    yield
+    for logger, handlers, propagate, level in before:
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+    output.is_ours = False
+    setting_up._subscriber.become(APP)
+    for subscriber in bus.subscribers():
+        if subscriber not in subscribed:
+            bus.unsubscribe(subscriber)
+    bus.refresh()
+    observability.adopt(None)
+    installation.install()  # the set-up of a manager takes it away where no SDK is configured
