@@ -7,6 +7,11 @@ from typing import Any, Final
 MAX_BYTES: Final = 4096
 """Longest carried context of one task, as JSON text."""
 
+_ESCAPED_BYTES: Final = 12
+"""The most bytes that JSON needs for one character."""
+_JSON_MARKS: Final = 8
+"""Quotes, colon, comma and blanks around each pair, with the braces."""
+
 
 def can_be_stored(collected: Mapping[Any, Any]) -> bool:
     """Return whether ``collected`` maps text to text that PostgreSQL's JSON can hold, and is not too long."""
@@ -15,4 +20,7 @@ def can_be_stored(collected: Mapping[Any, Any]) -> bool:
         text.encode()
     except (TypeError, UnicodeEncodeError):  # another type than text, or a lone surrogate
         return False
-    return "\0" not in text and len(json.dumps(collected)) <= MAX_BYTES
+    if "\0" in text:
+        return False
+    is_surely_short = len(text) * _ESCAPED_BYTES + len(collected) * _JSON_MARKS <= MAX_BYTES
+    return is_surely_short or len(json.dumps(collected)) <= MAX_BYTES  # the usual case writes no JSON
