@@ -1,6 +1,6 @@
 """How a task is enqueued: what is stored, in whose transaction, who is woken, what is emitted.
 
-``BaseTaskProcessor.delay()`` and ``bulk_delay()`` are the doors to this.
+``BaseTaskProcessor.delay()`` and ``bulk_delay()`` call this module.
 """
 
 import json

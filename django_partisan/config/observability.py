@@ -1,7 +1,7 @@
 """The settings of logs, spans and metrics.
 
 ``PARTISAN_OBSERVABILITY`` is one dict, read when used. A manager hands the values it resolved to its
-workers (``resolved()``, ``adopt()``), so that both use the same.
+workers (``resolved()``, ``use_resolved()``), so that both use the same.
 """
 
 import itertools
@@ -154,7 +154,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     ),
 }
 
-_adopted: Mapping[str, Any] | None = None
+_resolved: Mapping[str, Any] | None = None
 
 
 def value(key: str) -> Any:
@@ -162,8 +162,8 @@ def value(key: str) -> Any:
 
     Raises ``WrongSetting`` naming place, value and what is expected.
     """
-    if _adopted is not None:
-        return _adopted[key]  # checked by the process that resolved it
+    if _resolved is not None:
+        return _resolved[key]  # checked by the process that resolved it
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         refuse([_wrong_shape(given)])
@@ -187,10 +187,10 @@ def resolved() -> dict[str, Any]:
     return {key: value(key) for key in KEYS}
 
 
-def adopt(values: Mapping[str, Any] | None) -> None:
+def use_resolved(values: Mapping[str, Any] | None) -> None:
     """Use ``values``, another process's ``resolved()``, instead of this process's settings."""
-    global _adopted
-    _adopted = values
+    global _resolved
+    _resolved = values
 
 
 def problems() -> Iterator[Problem]:

@@ -37,7 +37,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "MIN_QUEUE_SIZE": Setting(
         2,
         integer(0),
-        "Refill the buffer when it holds this many tasks or fewer. Raise it if workers wait between claims.",
+        "Claim more tasks when this many or fewer are claimed and not started. "
+        "Raise it if workers wait between claims.",
         int,
         flat=True,
     ),
@@ -82,7 +83,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         flat=True,
     ),
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
-        5, seconds(0), "Delay of a `PostponeTask()` without seconds, in seconds.", flat=True
+        5, seconds(0), "How many seconds a task waits after a `PostponeTask()` without seconds.", flat=True
     ),
     "DEFAULT_POSTPONES_COUNT": Setting(
         15,

@@ -66,7 +66,7 @@ def write_outcomes(
 
 
 def write_releases(connection: BaseDatabaseWrapper, pairs: Sequence[Pair]) -> list[int]:
-    """Give tasks back; return the ids of those that were still ours."""
+    """Release tasks; return the ids of those whose claim was still ours."""
     return _in_halves(
         pairs,
         lambda some: release(connection, some),

@@ -1,4 +1,4 @@
-"""How the manager names a task in the events that it tells."""
+"""How the manager names a task in the events that it emits."""
 
 from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, PROCESSOR, RETRIES, TaskRow
 from django_partisan.telemetry.events import TaskRef

@@ -6,13 +6,13 @@ A build that was interrupted leaves an invalid index behind, so each is dropped 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
-TWIN = models.UniqueConstraint(
+DUPLICATE = models.UniqueConstraint(
     fields=["unique_key"],
     name="partisan_task_twin",
     condition=models.Q(status="new", unique_key__isnull=False),
 )
-DROP_TWIN = "DROP INDEX CONCURRENTLY IF EXISTS partisan_task_twin"
-CREATE_TWIN = """
+DROP_DUPLICATE_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS partisan_task_twin"
+CREATE_DUPLICATE_INDEX = """
     CREATE UNIQUE INDEX CONCURRENTLY partisan_task_twin ON django_partisan_task (unique_key)
      WHERE status = 'new' AND unique_key IS NOT NULL
 """
@@ -54,7 +54,11 @@ class Migration(migrations.Migration):
             ["queue_name", "-finished_at"],
             models.Q(status="error"),
         ),
-        migrations.RunSQL(DROP_TWIN, migrations.RunSQL.noop),
+        migrations.RunSQL(DROP_DUPLICATE_INDEX, migrations.RunSQL.noop),
         # Django has no concurrent way to add a constraint; in PostgreSQL it is this index.
-        migrations.RunSQL(CREATE_TWIN, DROP_TWIN, state_operations=[migrations.AddConstraint("task", TWIN)]),
+        migrations.RunSQL(
+            CREATE_DUPLICATE_INDEX,
+            DROP_DUPLICATE_INDEX,
+            state_operations=[migrations.AddConstraint("task", DUPLICATE)],
+        ),
     )

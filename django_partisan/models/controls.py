@@ -14,7 +14,7 @@ from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENG
 
 
 class ManagerLease(models.Model):
-    """One manager process: who it is, and until when it counts as alive."""
+    """One manager process: who it is, and until when it is considered alive."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)

@@ -32,11 +32,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.filter(status=Task.STATUS_IN_PROCESS)
 
     def finished(self) -> "Self":
-        """Select tasks that finished well."""
+        """Select tasks that completed."""
         return self.filter(status=Task.STATUS_FINISHED)
 
     def failed(self) -> "Self":
-        """Select tasks that failed for good."""
+        """Select tasks that failed."""
         return self.filter(status=Task.STATUS_ERROR)
 
 
@@ -138,7 +138,7 @@ class Task(models.Model):
             ),
         )
         constraints = (
-            # A twin is a waiting task of the same processor and arguments.
+            # A duplicate is a waiting task of the same processor and arguments.
             models.UniqueConstraint(
                 fields=["unique_key"],
                 name="partisan_task_twin",

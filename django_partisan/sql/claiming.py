@@ -103,7 +103,7 @@ def claim(
 
 
 def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int) -> Ahead:
-    """Mark up to ``limit`` scheduled tasks that are due now as ready, and tell what comes."""
+    """Mark up to ``limit`` scheduled tasks that are due now as ready, and return what is due next."""
     return Ahead(*fetch_all(connection, _LOOK_AHEAD, (queue, limit, queue, queue))[0])
 
 

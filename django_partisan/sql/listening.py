@@ -1,4 +1,4 @@
-"""Hear that a task was put into a queue: LISTEN and NOTIFY, for both drivers."""
+"""Receive notifications of enqueued tasks: LISTEN and NOTIFY, for both drivers."""
 
 from typing import Any
 

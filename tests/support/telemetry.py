@@ -30,5 +30,5 @@ def telemetry_kept() -> Iterator[None]:
         if subscriber not in subscribed:
             bus.unsubscribe(subscriber)
     bus.refresh()
-    observability.adopt(None)
+    observability.use_resolved(None)
     installation.install()  # the set-up of a manager takes it away where no SDK is configured

@@ -191,9 +191,9 @@ def test_what_a_manager_hands_over_wins_in_its_worker():
     with given(LOG_TASK_ARGS=True):
         handed_over = observability.resolved()
 
-    observability.adopt(handed_over)
+    observability.use_resolved(handed_over)
     try:
         assert observability.value("LOG_TASK_ARGS") is True
     finally:
-        observability.adopt(None)
+        observability.use_resolved(None)
     assert observability.value("LOG_TASK_ARGS") is False

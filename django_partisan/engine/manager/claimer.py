@@ -128,7 +128,7 @@ class Claimer(Component):
         elif is_fresh:
             if self._need is Need.LOOK:
                 self._need = Need.REST
-            if look.any_due:  # but others have locked it: claiming again at once would spin
+            if look.any_due:  # but other transactions have locked it: claiming again at once would spin
                 self._promoter.look_soon()
         if is_fresh:
             self._was_empty = False
@@ -191,7 +191,7 @@ class Claimer(Component):
             self._is_asleep = False  # whatever the row says: if it is wrong, notifications come too often
             self._fail(result)
         elif self._is_asleep:
-            # An insert that read our row before it said so has not notified us: look once more, twice.
+            # An insert that read our row before it said so has not notified us: look two more times.
             self._full_claims = 0
             self._promoter.look_now(repeats=True)
 

@@ -24,7 +24,7 @@ from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskFaile
 
 
 class Intake:
-    """Hand each task that comes in to the buffer, and each outcome to the settler.
+    """Put each incoming task into the buffer, and pass each outcome to the settler.
 
     An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it.
     """

@@ -50,7 +50,7 @@ class Outage:
 
 
 class ClaimOutage(Outage):
-    """The outage of all that finds work: claims, promotion, and what claims wait for."""
+    """The outage of claims and promotion, and of the heartbeat that claims wait for."""
 
     def note(self, error: Exception) -> bool:
         """Note a failure; emit ``ClaimFailed`` for the first."""

@@ -44,7 +44,7 @@ YOUNG_SECONDS: Final = 5.0
 
 
 class Pool(Component):
-    """Keep one worker in each slot until told to stop."""
+    """Keep one worker in each slot until stopped."""
 
     def __init__(
         self,

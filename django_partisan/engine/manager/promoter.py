@@ -19,7 +19,7 @@ SOON_SECONDS: Final = 0.1
 class Promoter(Component):
     """Look at the queue every ``SLEEP_DELAY_SECONDS``, or earlier when asked.
 
-    A look makes the scheduled tasks that are due ready, so that claims find them, and tells whether
+    A look makes the scheduled tasks that are due ready, so that claims find them, and returns whether
     any task is ready and when the next one is due. The claimer takes each look with ``take_look()``.
     """
 

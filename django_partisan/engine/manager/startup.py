@@ -1,4 +1,4 @@
-"""Put a manager together and refuse, with one clear line, what could not work."""
+"""Checks before a manager starts, and the line that says what it serves."""
 
 import django
 from django.db import connections

@@ -1,1 +1,1 @@
-"""The worker process: take tasks, run them, report what came of them."""
+"""The worker process: take tasks, run them, report the outcomes."""

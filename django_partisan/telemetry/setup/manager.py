@@ -96,8 +96,8 @@ class ManagerTelemetry:
 def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[ManagerTelemetry]:
     """Set up logs and traces of a manager's process; stop and flush everything at the end."""
     with ExitStack() as cleanup:
-        observability.adopt(observability.resolved())  # looked up once, not for each line
-        cleanup.callback(observability.adopt, None)
+        observability.use_resolved(observability.resolved())  # looked up once, not for each line
+        cleanup.callback(observability.use_resolved, None)
         cleanup.callback(bus.close, observability.value("TELEMETRY_SHUTDOWN_TIMEOUT"))
         logs.setup("manager", options["log_format"], options["log_file"])
         tracing.setup("manager", config.queue)

@@ -13,7 +13,7 @@ def set_up_worker(
     spec: WorkerSpec, log_format: str, log_file: str | None, count: bool, settings: dict[str, Any]
 ) -> None:
     """Set up logs, traces and counting; ``settings`` are those that the manager resolved."""
-    observability.adopt(settings)
+    observability.use_resolved(settings)
     logs.setup("worker", log_format, log_file)
     tracing.setup("worker", spec.config.queue, spec.manager_pid, spec.slot)
     if count:

@@ -28,7 +28,10 @@ FILE = re.compile(rf"(?:{FOLDERS.replace(' ', '|')})/[\w./-]*")
 HOMES = (ROOT, ROOT / "django_partisan")
 
 # For what the glossary has words of its own.
-SYNONYMS = re.compile(r"\b(actors?|dequeue\w*|jobs?|publish\w*|snooze\w*|work ?items?)\b", re.IGNORECASE)
+SYNONYMS = re.compile(
+    r"\b(actors?|adopt\w*|bury|dequeue\w*|jobs?|orphans?|publish\w*|snooze\w*|twins?|work ?items?)\b",
+    re.IGNORECASE,
+)
 
 each_page = pytest.mark.parametrize("path", PAGES, ids=name_of)
 
