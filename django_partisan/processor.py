@@ -1,6 +1,7 @@
 """The class that users write their tasks with."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
@@ -137,4 +138,9 @@ def bulk_delay(
 
 
 def _call(processor: BaseTaskProcessor) -> enqueueing.Call:
-    return enqueueing.Call(registry.definition_of(type(processor)), processor.args, processor.kwargs)
+    definition = registry.definition_of(type(processor))
+    queue, priority, unique = processor.QUEUE_NAME, processor.PRIORITY, processor.UNIQUE_FOR_PARAMS
+    if (queue, priority, unique) != (definition.queue, definition.priority, definition.unique):
+        # An object may set these for itself.
+        definition = replace(definition, queue=queue, priority=priority, unique=unique)
+    return enqueueing.Call(definition, processor.args, processor.kwargs)

@@ -86,12 +86,12 @@ class Promoter(Component):
 
     def _on_looked(self, began_at: float, repeats: bool, result: Any) -> None:
         if isinstance(result, Exception):
-            self._outage.fail(result)
-            self._look_at = 0.0
+            self._outage.fail(result)  # the next look is after the sleep delay; claims try earlier
             return
         if self._outage.over_at:  # else it is the heartbeat that is not answered, and a look ends nothing
             self._outage.end()
-        self._look = result
+        untaken = self._look.promoted if self._look is not None else 0
+        self._look = result._replace(promoted=result.promoted + untaken)
         self.looked_from = began_at
         self.next_due_in = result.next_due_in
         self._any_due = result.any_due

@@ -30,7 +30,7 @@ class Reconciliation(Component):
 
     ``identity`` returns the id of this manager's row, or ``None`` while the row is not confirmed.
     ``is_claiming`` tells whether a claim is under way, whose rows are not known yet. While the manager
-    drains nothing is asked: other managers rescue what is not known here.
+    drains, what is found is released, but an answer that is missing does not hold up the end.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Reconciliation(Component):
         """Ask which tasks are ours if that is in doubt."""
         self._next_at = NEVER
         manager = self._identity()
-        if not self._in_doubt or self.is_stopped or manager is None:
+        if not self._in_doubt or manager is None:
             return
         if now < self._ask_at:
             self._next_at = self._ask_at
@@ -92,4 +92,6 @@ class Reconciliation(Component):
             self.on_heartbeat_failed(result)
         else:
             self._in_doubt = False
+            if not self._outage.over_at:  # only heartbeats failed: no claim may have room to end this outage
+                self._outage.end()
             self._intake.on_claimed(result)

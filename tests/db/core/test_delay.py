@@ -40,6 +40,16 @@ class Mailed(BaseTaskProcessor):
     QUEUE_NAME = "mail"
 
 
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_an_object_may_have_a_queue_a_priority_and_a_uniqueness_of_its_own():
+    letter = Letter(1)
+    letter.QUEUE_NAME, letter.PRIORITY, letter.UNIQUE_FOR_PARAMS = "mail", 7, False  # type: ignore[misc]
+
+    task = letter.delay()
+
+    assert columns(task.pk, "queue_name", "priority", "unique_key") == ("mail", 7, None)
+
+
 def test_delay_returns_the_row_as_it_is_stored():
     task = Letter(1, "a", to="Ada").delay()
 

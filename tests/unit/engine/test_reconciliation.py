@@ -66,9 +66,8 @@ def test_in_doubt_nothing_is_claimed_until_it_is_known_which_other_tasks_are_our
     [
         lambda play: setattr(play, "is_claiming", True),
         lambda play: setattr(play, "id", None),
-        lambda play: play.reconciliation.stop(),
     ],
-    ids=["a claim is under way", "the lease is not held", "stopped"],
+    ids=["a claim is under way", "the lease is not held"],
 )
 def test_in_doubt_it_asks_nothing_while_an_answer_could_not_be_used(prevent, play):
     play.reconciliation.doubt()
@@ -77,6 +76,25 @@ def test_in_doubt_it_asks_nothing_while_an_answer_could_not_be_used(prevent, pla
 
     assert play.turn() is None
     assert play.reconciliation.next_at() == NEVER
+
+
+def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(play):
+    play.reconciliation.doubt()
+    play.reconciliation.stop()
+
+    assert play.reconciliation.is_idle
+    assert play.turn() == "claim_unknown"
+
+
+def test_an_answer_ends_an_outage_that_only_heartbeats_noted(play):
+    play.reconciliation.on_heartbeat_failed(AWAY)
+    play.reconciliation.on_heartbeat_failed(AWAY)
+    assert play.outage.is_on
+
+    play.turn()
+    play.thread.answer([])
+
+    assert not play.outage.is_on
 
 
 def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_second(play):
