@@ -190,6 +190,10 @@ class TasksReleased(NamedTuple):
     reason: str
 
 
+class TaskDummy(NamedTuple):
+    task: TaskRef
+
+
 class TaskClaimLost(NamedTuple):
     task: TaskRef
 
@@ -392,6 +396,7 @@ Event: TypeAlias = (
     | TaskRescued
     | TasksReleased
     | TaskClaimLost
+    | TaskDummy
     | OutcomesSettled
     | SettleFailed
     | SettleErrored
