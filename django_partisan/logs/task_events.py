@@ -279,8 +279,3 @@ def _ended(run: events.Run, seconds: float, outcome: str) -> dict[str, Any]:
     values["event.duration"] = nanoseconds(seconds)
     values["event.outcome"] = outcome
     return values
-
-
-@log_event(events.TaskDummy, "task.dummy", INFO, by=(MANAGER,), fields=fields.TASK, when="never")
-def dummy(event: events.TaskDummy) -> Line:
-    return f"{named(event.task)} is a dummy", of_task(event.task)

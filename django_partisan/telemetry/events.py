@@ -190,10 +190,6 @@ class TasksReleased(NamedTuple):
     reason: str
 
 
-class TaskDummy(NamedTuple):
-    task: TaskRef
-
-
 class TaskClaimLost(NamedTuple):
     task: TaskRef
 
@@ -396,7 +392,6 @@ Event: TypeAlias = (
     | TaskRescued
     | TasksReleased
     | TaskClaimLost
-    | TaskDummy
     | OutcomesSettled
     | SettleFailed
     | SettleErrored
