@@ -18,7 +18,6 @@ from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain, RunUntil, Until, handling_signals
-from django_partisan.engine.manager.dummy import Dummy
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.loop_calls import LoopCalls
@@ -109,7 +108,7 @@ class Manager:
         holders: list[Component] = [self._pool, self._dispatcher, self._settler]
         finders: list[Component] = [self._lease, self._reconciliation, self._promoter, self._claimer]
         ending = [RunUntil(until, self._drain, self._promoter, finders, holders)] if until else []
-        return [*holders, *finders, *ending, Dummy(), self._drain]
+        return [*holders, *finders, *ending, self._drain]
 
     @property
     def failed(self) -> int:
