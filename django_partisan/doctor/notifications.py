@@ -24,9 +24,9 @@ def look(subject: Subject) -> Iterator[Finding]:
     """Send a notification to ourselves, over a connection like the managers'."""
     with closing(open_connection("doctor")) as listener, closing(open_connection("doctor")) as sender:
         execute(listener, f"LISTEN {CHANNEL_OF_DOCTOR}")
+        pooled = _is_pooled(listener)  # before the notification: psycopg 3 drops those that arrive in a query
         payload = uuid.uuid4().hex
         execute(sender, "SELECT pg_notify(%s, %s)", (CHANNEL_OF_DOCTOR, payload))
-        pooled = _is_pooled(listener)
         without_cursors = listener.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
         arrived = receives(listener, payload, WAIT_SECONDS)
     yield from judge(subject.queue, arrived, pooled, without_cursors)

@@ -331,8 +331,8 @@ def test_a_second_schema_gets_its_own_and_leaves_that_of_the_first(old):
     assert [row[:2] for row in shape("public")] == names
 
 
-def test_the_schema_step_changes_nothing_in_sqlite(django_db_blocker):
-    sqlite = configured(ENGINE="django.db.backends.sqlite3", NAME=":memory:", OPTIONS={})
+def test_the_schema_step_changes_nothing_in_sqlite(django_db_blocker, tmp_path):
+    sqlite = configured(ENGINE="django.db.backends.sqlite3", NAME=str(tmp_path / "file"), OPTIONS={})
     with django_db_blocker.unblock(), sqlite:
         migrate(BEFORE_THE_STEP, fake=True)
 
