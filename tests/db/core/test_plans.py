@@ -183,6 +183,8 @@ def plan_of_claim() -> Plan:
 
 @pytest.mark.usefixtures("table")
 def test_tasks_scheduled_ahead_at_the_highest_priority_leave_a_claims_plan_and_cost_as_they_are():
+    for _ in range(8):  # each undone claim leaves row versions behind that the next one reads
+        plan_of_claim()
     before = plan_of_claim()
     execute(connection, SCHEDULE, (SCHEDULED_AHEAD,))
     execute(connection, f"ANALYZE {TABLE}")
