@@ -1,19 +1,14 @@
-"""How a manager stops: it drains when asked, then ends by force; and who asks.
-
-Signals ask, and with ``--once`` or ``--until-empty`` the manager itself when nothing is left to do.
-"""
+"""How a manager stops: it drains when asked, by a signal for example, then ends by force."""
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from types import FrameType
 from typing import Final
 
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.promoter import Promoter
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -64,47 +59,6 @@ class Drain(Component):
 
     def _force(self) -> None:
         self.forced_at = self.forced_at or time.monotonic()
-
-
-class Until(Enum):
-    """When a manager stops without being asked."""
-
-    IDLE = "no task is due"
-    EMPTY = "no task waits, due or scheduled"
-
-
-class RunUntil(Component):
-    """Ask to drain once the finders found nothing after the holders had nothing left.
-
-    ``holders`` hold tasks, ``finders`` look for them. A run may enqueue or postpone a task after the
-    promoter's last look began, so only a look that began later counts.
-    """
-
-    def __init__(
-        self,
-        until: Until,
-        drain: Drain,
-        promoter: Promoter,
-        finders: Sequence[Component],
-        holders: Sequence[Component],
-    ) -> None:
-        self._until = until
-        self._drain = drain
-        self._promoter = promoter
-        self._finders = finders
-        self._holders = holders
-        self._busy_at = 0.0
-
-    def turn(self, now: float) -> None:
-        """Ask to drain if there is nothing left to do."""
-        if self._drain.is_on:
-            return
-        if not all(component.is_idle for component in self._holders):
-            self._busy_at = now
-        elif self._promoter.has_looked_since(self._busy_at):
-            is_empty_enough = self._until is Until.IDLE or self._promoter.next_due_in is None
-            if is_empty_enough and all(component.is_idle for component in self._finders):
-                self._drain.ask()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
-from django_partisan.engine.manager.drain import Drain, RunUntil, Until, handling_signals
+from django_partisan.engine.manager.drain import Drain, handling_signals
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.loop_calls import LoopCalls
@@ -25,6 +25,7 @@ from django_partisan.engine.manager.outage import ClaimOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.reconciliation import Reconciliation
+from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec

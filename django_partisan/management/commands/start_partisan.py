@@ -13,8 +13,8 @@ from django_partisan.config import queues
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
 from django_partisan.engine.manager import startup
-from django_partisan.engine.manager.drain import Until
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection

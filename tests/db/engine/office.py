@@ -13,8 +13,8 @@ from django.db import connection, connections
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import Deliver
-from django_partisan.engine.manager.drain import Until
 from django_partisan.engine.manager.manager import CLOSE_SECONDS, Manager
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.worker import Worker

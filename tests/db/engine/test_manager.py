@@ -10,8 +10,8 @@ from django.db import connection
 
 from django_partisan import __version__, registry
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.drain import Until
 from django_partisan.engine.manager.manager import EXIT_FORCED, EXIT_OK, EXIT_TASK_FAILED, Manager
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PostponeTask
 from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor

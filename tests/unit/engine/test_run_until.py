@@ -5,7 +5,8 @@ import time
 import pytest
 
 from django_partisan.engine.manager.component import Component
-from django_partisan.engine.manager.drain import Drain, RunUntil, Until
+from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.sql.claiming import Ahead
 from tests.support.engine import NOTHING_DUE, PromoterHarness
 
