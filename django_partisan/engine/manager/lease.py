@@ -67,6 +67,7 @@ class Lease(Component):
         self._state = State.JOINING
         self._previous_id = self.id
         self._answered_at = time.monotonic()
+        self._lost_after = 0.0
         self._heartbeat_at = 0.0
         self._watch_at = 0.0
         self._neighbours: list[OtherManager] = []
@@ -164,6 +165,7 @@ class Lease(Component):
             # Another manager found our heartbeat too old, and removed our row: take a new identity.
             self._previous_id, self.id = self.id, uuid.uuid4()
             self._state = State.LOST
+            self._lost_after = time.monotonic() - self._answered_at
             self.heartbeat_soon()
         else:
             self._answered_at = time.monotonic()
@@ -178,8 +180,7 @@ class Lease(Component):
             return
         self._state = State.HELD
         self.heartbeat_soon()
-        age = time.monotonic() - self._answered_at
-        bus.emit(LeaseLost, self._config.queue, age, self._owner.renewed(result))
+        bus.emit(LeaseLost, self._config.queue, self._lost_after, self._owner.renewed(result))
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, Error):

@@ -185,6 +185,19 @@ def test_a_fault_of_ours_in_a_heartbeat_is_raised(play):
         play.thread.answer(ZeroDivisionError())
 
 
+def test_a_lost_lease_is_as_old_as_it_was_when_the_loss_was_noticed(
+    play, recorded_events: RecordedEvents, monkeypatch: pytest.MonkeyPatch
+):
+    play.beat()
+    play.loses_its_row()
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 1000)  # the renewal takes that long
+
+    play.call()
+
+    assert 0 <= recorded_events.of(LeaseLost)[0].seconds_since_heartbeat < 1000
+
+
 def test_a_lost_lease_is_replaced_under_a_new_identity_which_keeps_what_nobody_took_over(
     play, recorded_events: RecordedEvents
 ):
