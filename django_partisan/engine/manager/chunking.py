@@ -97,7 +97,7 @@ def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> l
                 break
             number = 1  # a long task is for a worker that has nothing else to do
         alike = buffer.take_alike(min(number, at_most - len(chunk)))
-        worker.expected_seconds += seconds * len(alike)
+        worker.expect(seconds * len(alike))
         chunk += alike
     return chunk
 

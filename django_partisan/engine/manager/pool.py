@@ -2,7 +2,6 @@
 
 import contextlib
 import selectors
-import signal
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -12,7 +11,7 @@ from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.restarts import Restarts
-from django_partisan.engine.manager.worker_process import State, WorkerProcess
+from django_partisan.engine.manager.worker_process import State, WorkerProcess, exit_signal
 from django_partisan.engine.pipe import END, ManagerEnd, PipeError
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import (
@@ -196,7 +195,7 @@ class Pool(Component):
                     self._restarts.at_once(worker.slot)
                 case Flushed(telemetry, peak_bytes):
                     bus.absorb(worker.slot, telemetry)
-                    worker.peak_bytes = peak_bytes
+                    worker.note_peak(peak_bytes)
                 case _:
                     raise PipeError(f"a worker sent {type(message).__name__}, which only managers send")
 
@@ -208,7 +207,7 @@ class Pool(Component):
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)
-        worker.has_exited = True
+        worker.note_exit()
         self._close_pipe(worker, self._take_rest(worker))
         self._spawner.collect(worker, lambda code: self._on_exit_code(worker, code))
 
@@ -227,9 +226,7 @@ class Pool(Component):
     def _on_exit_code(self, worker: WorkerProcess, code: int | None) -> None:
         self.workers.remove(worker)
         page = self._presence.page(worker.slot)
-        begun = worker.held.pop(page.task_id, None) if page.task_id and not worker.is_recycled else None
-        rest = list(worker.held.values())
-        worker.held.clear()
+        begun, rest = worker.take_all(page.task_id)
         bus.emit(
             WorkerExited,
             self._queue,
@@ -237,7 +234,7 @@ class Pool(Component):
             worker.generation,
             worker.pid,
             code,
-            _signal_name(-code) if code is not None and code < 0 else None,
+            exit_signal(code),
             worker.exit_reason(code, self.is_stopped),
             None if begun is None else task_ref(begun, self._queue),
             worker.peak_bytes,
@@ -249,10 +246,3 @@ class Pool(Component):
                 self._restarts.later(worker.slot)
         worker.close()
         self._intake.on_exited(begun, rest)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"  # most real-time signals have no name

@@ -110,6 +110,10 @@ class WorkerProcess:
         if self.tasks_left is not None:
             self.tasks_left -= len(rows)
 
+    def expect(self, seconds: float) -> None:
+        """Note that what it is about to get is expected to take ``seconds``."""
+        self.expected_seconds += seconds
+
     def work_off(self, seconds: float) -> None:
         """Note that it did work that was expected to take ``seconds``."""
         self.active_at = time.monotonic()
@@ -134,12 +138,30 @@ class WorkerProcess:
             self.tasks_left += len(rows)
         return rows
 
+    def take_all(self, begun_id: int) -> tuple[TaskRow | None, list[TaskRow]]:
+        """Return the task that it had begun, if it held it, and the other tasks; it holds none any more.
+
+        A recycled worker has ended after its last task, so it had begun none.
+        """
+        begun = None if self.is_recycled else self.held.pop(begun_id, None)
+        rest = list(self.held.values())
+        self.held.clear()
+        return begun, rest
+
     def recall(self) -> None:
         """Ask for the tasks that it has not started; it returns them by a message."""
         if not self.is_recalling:
             self.is_recalling = True
             with contextlib.suppress(BrokenPipeError):  # it has ended; its tasks come back with its exit
                 os.write(self._bell, b"!")
+
+    def note_peak(self, peak_bytes: int) -> None:
+        """Note the most memory that it says it had."""
+        self.peak_bytes = peak_bytes
+
+    def note_exit(self) -> None:
+        """Note that its process has ended."""
+        self.has_exited = True
 
     def kill(self) -> None:
         """End it at once."""
@@ -177,6 +199,16 @@ class WorkerProcess:
             run_age_seconds=age,
             busy_seconds=page.busy_seconds + age,
         )
+
+
+def exit_signal(code: int | None) -> str | None:
+    """Return the name of the signal that ended a process with an exit code, ``None`` if none did."""
+    if code is None or code >= 0:
+        return None
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"  # most real-time signals have no name
 
 
 def _exit_descriptor(process: BaseProcess) -> int:

@@ -53,7 +53,7 @@ def test_a_ready_worker_takes_no_tasks_when_it_could_not_have_or_run_them(worker
         assert seen.takes_tasks
 
     recalling.recall()
-    exited.has_exited = True
+    exited.note_exit()
     closed.close_pipe()
     used_up.tasks_left = 0
 
