@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from django_partisan.telemetry import bus
 from tests.support import events, registry
@@ -97,6 +98,9 @@ def sink() -> Iterator["OtlpSink"]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_swallowed_yet() -> None:
-    """Let each test count only its own errors of subscribers."""
+def _nothing_left_by_other_tests() -> Iterator[None]:
+    """Let each test count only its own errors of subscribers, and see only what it bound itself."""
     bus.swallowed.clear()
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.contextvars.clear_contextvars()

@@ -21,8 +21,7 @@ class SendLetter(BaseTaskProcessor):
 @pytest.fixture(autouse=True)
 def logged(no_subscribers: None, caplog) -> Iterator[None]:
     logs.install()
-    with structlog.contextvars.bound_contextvars(), caplog.at_level(logging.INFO, "django_partisan"):
-        structlog.contextvars.clear_contextvars()
+    with caplog.at_level(logging.INFO, "django_partisan"):
         yield
 
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import structlog
 
 from django_partisan.logs import setting_up, trouble
 from django_partisan.logs.log_event import WORKER
@@ -39,13 +38,6 @@ def last_resort(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     )
     monkeypatch.setattr(logging, "lastResort", handler)
     return messages
-
-
-@pytest.fixture(autouse=True)
-def no_context() -> Iterator[None]:
-    structlog.contextvars.clear_contextvars()
-    yield
-    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture
