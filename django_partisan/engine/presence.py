@@ -1,22 +1,25 @@
-"""Which process trees live on this host, and what each worker runs: one file for each manager process.
+"""Which processes live on this host, and what each worker runs: one file for each manager process.
 
 The manager and all its workers hold the file locked through one open file description, so the lock
-is free exactly when the last of them has ended, however it ended; a zombie holds nothing. The file's
-pages say what each worker has started.
+is free exactly when the last of them has ended, however it ended; a zombie holds nothing. Besides,
+each process locks a byte of the file: the manager byte 0, the worker of slot n byte n + 1. A process
+that is forked inherits no such lock, so they show who of them lives. The file's pages say what each
+worker has started, and until when the manager's lease is valid.
 
 | process | does what |
 |---|---|
-| manager | creates, locks and removes the file; clears a slot's page before its worker starts; reads pages |
-| worker, main thread | writes its own page, without a lock |
-| another manager of the host | locks and removes the file when its processes are dead |
+| manager | creates, locks and removes the file; clears a page before a worker starts; extends the lease |
+| worker, main thread | locks its byte; writes its own page, without a lock |
+| another manager of the host | looks who lives; locks and removes the file when its processes are dead |
+
+A process loses the locks of its bytes when it closes any descriptor of the file. So the manager and
+the workers keep theirs until they end, and never open a file of their own a second time.
 """
 
 import contextlib
-import fcntl
 import mmap
 import os
 import stat
-import struct
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,47 +28,53 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from django_partisan.engine import pages
+from django_partisan.engine.file_locks import is_locked, lock_byte, lock_file, unlock_byte
+from django_partisan.engine.pages import PAGE_BYTES, Page
 from django_partisan.exceptions import CannotStart
 
-PAGE_BYTES: Final = 64
-READ_TRIES: Final = 100
 SWEEP_SECONDS: Final = 7 * 24 * 3600
 """Far longer than any lease: by then the file proves nothing that the lease does not."""
-# A number that is new with every change, the running task's id (0: none), since when (monotonic),
-# seconds busy before that, and the number again. The number is twice how many tasks have begun, and
-# one more while none runs.
-_page = struct.Struct("=QqddQ")
+_MANAGER_BYTE: Final = 0
 
-
-class Page(NamedTuple):
-    """What a worker runs: ``task_id`` is 0 while it runs none; times are monotonic seconds."""
-
-    begun: int
-    task_id: int
-    since: float
-    busy_seconds: float
+_own: dict[UUID, mmap.mmap] = {}
+"""The files that this process has created, by name."""
 
 
 class WorkerPage:
-    """The worker's own page, which it alone writes."""
+    """The worker's own page, which it alone writes, and its byte, which is locked until it ends."""
 
     def __init__(self, fd: int, slot: int) -> None:
+        self._fd = fd
+        self._byte = slot + 1
+        lock_byte(fd, self._byte)
         self._map = mmap.mmap(fd, 0)
-        self._place = _place_of(slot)
+        self._place = pages.place_of(slot)
         self.begun = 0
         self.busy_seconds = 0.0
 
     def begin(self, task_id: int, since: float) -> None:
         """Note that a task begins."""
         self.begun = begun = self.begun + 1
-        number = 2 * begun
         # Not pack_into(): it blanks the page before it fills it, and a blank page can be read as one.
-        self._map[self._place] = _page.pack(number, task_id, since, self.busy_seconds, number)
+        self._map[self._place] = pages.running(2 * begun, task_id, since, self.busy_seconds)
 
     def idle(self, since: float) -> None:
         """Note that nothing runs."""
-        number = 2 * self.begun + 1
-        self._map[self._place] = _page.pack(number, 0, since, self.busy_seconds, number)
+        self._map[self._place] = pages.running(2 * self.begun + 1, 0, since, self.busy_seconds)
+
+    def lease_until(self) -> float:
+        """Return until when the manager's lease is valid, by the clock of ``boot_clock``."""
+        return pages.lease_end(self._map)
+
+    def leave_slot(self) -> None:
+        """Unlock the byte, for the next worker of the slot; write to the page no more."""
+        unlock_byte(self._fd, self._byte)
+
+    def close(self) -> None:  # pragma: no cover: child process
+        """Close the file, in a process that was forked from the worker."""
+        self._map.close()
+        os.close(self._fd)
 
 
 class PresenceFile:
@@ -73,40 +82,78 @@ class PresenceFile:
 
     def __init__(self, name: UUID, slots: int) -> None:
         self.path = _path(name)
-        _sweep(self.path.parent)
+        self._name = name
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(self.fd, bytes(slots * PAGE_BYTES))  # a full disk fails here, not at the first task
-        self._map = mmap.mmap(self.fd, 0)
+        lock_file(self.fd)
+        lock_byte(self.fd, _MANAGER_BYTE)
+        os.write(self.fd, pages.blank(slots))  # a full disk fails here, not at the first task
+        self._map = _own[name] = mmap.mmap(self.fd, 0)
 
     def page(self, slot: int) -> Page:
         """Return what the worker of a slot runs."""
-        return _read(self._map, slot)
+        return pages.read(self._map, slot)
 
     def clear(self, slot: int) -> None:
         """Forget what a slot's worker ran, before a new worker takes the slot."""
-        self._map[_place_of(slot)] = bytes(_page.size)
+        pages.clear(self._map, slot)
+
+    def extend_lease(self, until: float) -> None:
+        """Let the workers start tasks until this moment of ``boot_clock``; at first they start none."""
+        pages.set_lease_end(self._map, until)
 
     def remove(self) -> None:
-        """Remove the file and let go of the lock; the workers must have ended."""
+        """Remove the file and let go of the locks; the workers must have ended."""
         self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, which stays."""
+        del _own[self._name]
         self._map.close()
         os.close(self.fd)
+
+
+class Sight(NamedTuple):
+    """What another process of the host sees of a manager and its workers."""
+
+    is_dead: bool
+    """True if none of them lives."""
+    manager_lives: bool
+    running: list[int]
+    """Ids of the tasks that workers run which live."""
+    begun: list[int]
+    """Ids of the tasks that workers had begun which are dead."""
+
+
+def look(name: UUID) -> Sight | None:
+    """Return who lives of a manager and its workers, and what they run; ``None`` if it cannot be seen.
+
+    A file that cannot be seen proves nothing: it may belong to another user, or to a container with a
+    file system of its own.
+    """
+    if name in _own:
+        return Sight(False, True, _without_zeros(pages.task_ids(_own[name])), [])
+    fd = _open(name)
+    if fd is None:
+        return None
+    try:
+        return _sight(fd, is_dead=_is_free(fd))
+    finally:
+        os.close(fd)
 
 
 @contextmanager
 def if_dead(name: UUID) -> Iterator[list[int] | None]:
     """Yield the ids of tasks that a dead process tree had started, or ``None`` if it is not proven dead.
 
-    The file is removed afterwards. A file that cannot be seen proves nothing: it may belong to
-    another user, or to a container with a file system of its own.
+    The file is locked meanwhile, and removed afterwards.
     """
     fd = _lock_of_dead(name)
     if fd is None:
         yield None
         return
     try:
-        yield _begun_in(fd)
+        yield _sight(fd, is_dead=True).begun
         _path(name).unlink(missing_ok=True)
     finally:
         os.close(fd)
@@ -120,55 +167,63 @@ def is_dead(name: UUID) -> bool:
     return fd is not None
 
 
-def _lock_of_dead(name: UUID) -> int | None:
-    """Open and lock the file of a process tree; return ``None`` unless the tree is proven dead."""
-    try:
-        fd = os.open(_path(name), os.O_RDWR | os.O_CLOEXEC)
-    except (OSError, CannotStart):  # the folder itself may have gone bad since we started
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return None
-    return fd
-
-
-def _path(name: UUID) -> Path:
-    return _folder() / f"{name}.lock"
-
-
-def _sweep(folder: Path) -> None:
+def sweep() -> None:
     """Remove files of managers that died long ago; no manager of their queue rescued their tasks."""
-    for path in folder.glob("*.lock"):
+    for path in _folder().glob("*.lock"):
         with contextlib.suppress(OSError, ValueError):  # somebody was faster, or it is no file of ours
             if path.stat().st_mtime < time.time() - SWEEP_SECONDS and is_dead(UUID(path.stem)):
                 path.unlink()
 
 
-def _begun_in(fd: int) -> list[int]:
-    size = os.fstat(fd).st_size
-    if size < PAGE_BYTES:  # its manager died before it had made the pages
-        return []
-    with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as pages:
-        found = [_read(pages, slot).task_id for slot in range(size // PAGE_BYTES)]
-    return [task_id for task_id in found if task_id]
+def _sight(fd: int, is_dead: bool) -> Sight:
+    if os.fstat(fd).st_size < PAGE_BYTES:  # its manager died before it had made the pages
+        return Sight(is_dead, not is_dead, [], [])
+    with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped:
+        task_ids = pages.task_ids(mapped)
+        has_byte_locks = pages.has_byte_locks(mapped)
+    if is_dead:
+        return Sight(True, False, [], _without_zeros(task_ids))
+    if not has_byte_locks:
+        return Sight(False, True, _without_zeros(task_ids), [])
+    running: list[int] = []
+    begun: list[int] = []
+    for slot, task_id in enumerate(task_ids):
+        if task_id:
+            (running if is_locked(fd, slot + 1) else begun).append(task_id)
+    return Sight(False, is_locked(fd, _MANAGER_BYTE), running, begun)
 
 
-def _place_of(slot: int) -> slice:
-    start = slot * PAGE_BYTES
-    return slice(start, start + _page.size)
+def _without_zeros(task_ids: list[int]) -> list[int]:
+    return [task_id for task_id in task_ids if task_id]
 
 
-def _read(pages: mmap.mmap, slot: int) -> Page:
-    place = _place_of(slot)
-    for _ in range(READ_TRIES):
-        seen = pages[place]
-        first, task_id, since, busy, last = _page.unpack(seen)
-        if first == last and seen == pages[place]:
-            return Page(first // 2, task_id, since, busy)
-        time.sleep(0)  # the writer was in the middle of it
-    return Page(0, 0, 0.0, 0.0)  # it died there: what it began is not known
+def _lock_of_dead(name: UUID) -> int | None:
+    """Open and lock the file of a process tree; return ``None`` unless the tree is proven dead."""
+    fd = None if name in _own else _open(name)
+    if fd is None or _is_free(fd):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _open(name: UUID) -> int | None:
+    try:
+        return os.open(_path(name), os.O_RDWR | os.O_CLOEXEC)
+    except (OSError, CannotStart):  # the folder itself may have gone bad since we started
+        return None
+
+
+def _is_free(fd: int) -> bool:
+    """Return whether nobody holds the file locked; then this process does."""
+    try:
+        lock_file(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _path(name: UUID) -> Path:
+    return _folder() / f"{name}.lock"
 
 
 def _folder() -> Path:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+import warnings
 from abc import ABC, abstractmethod
 from datetime import timedelta, timezone
 from typing import Any
@@ -59,6 +60,22 @@ class Wait(Recorded):
 @registry.register
 class WaitBriefly(Wait):
     """Wait at a gate; in the eyes of its manager a processor of its own, whose pace a test may teach."""
+
+
+@registry.register
+class LeaveChild(Recorded):
+    """Fork a process in a session of its own, which waits at a gate, and wait there as well."""
+
+    def work(self, gate: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a worker has threads
+            child = os.fork()
+        if child == 0:
+            os.setsid()
+            journal.wait_at(gate)
+            os._exit(0)
+        journal.write("forked", child=child)
+        journal.wait_at(gate)
 
 
 @registry.register

@@ -12,7 +12,7 @@ from tests.processes.observability.lines import checked
 from tests.support.rows import number_of
 from tests.support.waiting import wait_until
 
-from .managing import Bench
+from .managing import Bench, processes
 
 
 def kill(pid: int) -> None:
@@ -144,6 +144,23 @@ def test_after_a_kill_of_everything_interrupted_tasks_run_first_and_soon(bench: 
     assert [path.stem for path in bench.presence().iterdir()] == [
         str(lease.lock_name) for lease in ManagerLease.objects.all()
     ]
+
+
+def test_child_that_a_task_leaves_behind_does_not_keep_a_dead_manager_alive(bench: Bench):
+    first = bench.ready(WORKERS_COUNT=1)
+    task = processors.LeaveChild("gate").delay()
+    [forked] = bench.wait_for("forked")
+    first.send_to_group(signal.SIGKILL)
+    wait_until(first.is_gone)
+
+    second = bench.start(WORKERS_COUNT=1)
+    [rescued] = second.wait_for("task.rescued", seconds=10)
+
+    assert rescued["partisan.task.id"] == str(task.pk)
+    assert forked["child"] in {process.pid for process in processes()}
+    bench.open("gate")
+    wait_until(lambda: number_of("finished", attempts=2, crashes=1) == 1)
+    wait_until(lambda: forked["child"] not in {process.pid for process in processes()})
 
 
 def test_manager_that_is_killed_again_and_again_fails_the_task_that_it_runs(bench: Bench):

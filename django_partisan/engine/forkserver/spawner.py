@@ -44,7 +44,8 @@ class Spawner:
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver, method: str = METHOD) -> None:
         self._method = method
-        self._presence_fd = presence_fd
+        # Multiprocessing passes descriptors on in these. It is never closed: that would unlock our byte.
+        self._presence = Connection(os.dup(presence_fd))
         self._deliver = deliver
         self._context: Any = get_context(method)
         modules = [
@@ -85,11 +86,10 @@ class Spawner:
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
         ours, theirs = self._context.Pipe()
         bell, ring = self._context.Pipe(duplex=False)
-        presence = Connection(os.dup(self._presence_fd))  # multiprocessing hands descriptors over in these
         process = self._context.Process(
             target=worker_main,
             name=f"partisan-{spec.config.queue}-{spec.slot}",
-            args=(theirs, bell, presence, pickle.dumps(spec)),
+            args=(theirs, bell, self._presence, pickle.dumps(spec)),
         )
         try:
             with _without_main_module():
@@ -100,7 +100,7 @@ class Spawner:
             tasks_left = spec.config.tasks_per_worker_instance
             return WorkerProcess(spec.slot, spec.generation, process, pipe, os.dup(ring.fileno()), tasks_left)
         finally:
-            for end in (ours, theirs, bell, ring, presence):
+            for end in (ours, theirs, bell, ring):
                 end.close()
 
 

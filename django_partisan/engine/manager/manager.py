@@ -27,7 +27,7 @@ from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
-from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry import bus
@@ -69,6 +69,7 @@ class Manager:
         deliver, run_delivered = self._calls.deliver, self._calls.run_delivered
         self._selector.register(self._calls.fd, selectors.EVENT_READ, lambda mask: run_delivered())
         instance = uuid.uuid4()
+        sweep()
         self._presence = PresenceFile(instance, config.workers_count)
         listeners = {"pulse": self._on_notified} if config.listen else {}
         self._threads = {

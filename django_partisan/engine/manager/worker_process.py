@@ -8,8 +8,8 @@ from enum import Enum
 from multiprocessing.process import BaseProcess
 from operator import itemgetter
 
+from django_partisan.engine.pages import Page
 from django_partisan.engine.pipe import ManagerEnd
-from django_partisan.engine.presence import Page
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow

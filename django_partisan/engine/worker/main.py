@@ -24,8 +24,8 @@ def worker_main(
     since its class can be imported only when Django is set up.
     """
     _ignore_signals()
-    fd = presence.fileno()
-    os.set_inheritable(fd, False)
+    fd = os.dup(presence.fileno())  # programs that a task starts do not inherit it
+    presence.close()
     warnings = _set_up_django()
     from django.db import connections
     from django.utils.module_loading import import_string
@@ -38,7 +38,9 @@ def worker_main(
     if spec.subscribe is not None:
         path, arguments = spec.subscribe
         import_string(path)(spec, **arguments)
-    Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings).run()
+    worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings)
+    os.register_at_fork(after_in_child=worker.close_presence)  # or a task's child counts as this worker
+    worker.run()
     # Threads that a task left behind, or a flush that hangs, must not keep the process.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -55,6 +55,7 @@ class Worker:
             self._send(Ready(protocol.VERSION, self._warnings))
             while self._turn():
                 pass
+            self._page.leave_slot()
             self._send(Retiring())
             self._flush()
             peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
@@ -65,6 +66,10 @@ class Worker:
             self._flush()
         finally:
             self._connections.close()
+
+    def close_presence(self) -> None:  # pragma: no cover: child process
+        """Close the presence file, in a process that a task has forked."""
+        self._page.close()
 
     def _turn(self) -> bool:
         """Run one task, or wait for tasks; return False when this worker should end."""

@@ -1,7 +1,9 @@
 """A worker and the database: connections between its tasks, and settling when its manager has died."""
 
+import math
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from django.db import OperationalError, connection, transaction
 
 from django_partisan import registry
 from django_partisan.engine.pipe import ManagerEnd
-from django_partisan.engine.presence import PAGE_BYTES
+from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import RunTasks
 from django_partisan.engine.worker.manager_lost import settle_without_manager
 from django_partisan.engine.worker.report import EVERY_SECONDS
@@ -67,16 +69,16 @@ class Side:
 
 
 @pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
+def side(temporary_folder: Path) -> Iterator[Side]:
     connection.close()
     Note.sessions = []
     registry.register(Note)
-    with (tmp_path / "presence").open("w+b") as file:
-        file.write(bytes(PAGE_BYTES))
-        file.flush()
-        made = Side(file.fileno())
-        yield made
-        made.close()
+    presence = PresenceFile(uuid.uuid4(), 1)
+    presence.extend_lease(math.inf)
+    made = Side(presence.fd)
+    yield made
+    made.close()
+    presence.remove()
 
 
 LEAVE_OPEN, PLAIN = '{"args": [1], "kwargs": {}}', ARGUMENTS

@@ -1,6 +1,8 @@
-"""Presence: who is gone is known for certain, and what they had begun."""
+"""Presence: who is gone is known for certain, and what they had begun; who lives, and what they run."""
 
+import fcntl
 import os
+import signal
 import stat
 import struct
 import subprocess
@@ -13,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from django_partisan.engine.presence import PAGE_BYTES, Page, PresenceFile, WorkerPage, if_dead, is_dead
+from django_partisan.engine import pages
+from django_partisan.engine.pages import PAGE_BYTES, Page
+from django_partisan.engine.presence import PresenceFile, Sight, WorkerPage, if_dead, is_dead, look, sweep
 from django_partisan.exceptions import CannotStart
+from tests.support.waiting import wait_until
 
 NOBODY = Page(0, 0, 0.0, 0.0)
 
@@ -27,6 +32,29 @@ for slot in (0, 2):
 WorkerPage(file.fd, 1).idle(1.0)
 print("here", flush=True)
 sys.stdin.read()
+"""
+TREE = """
+import os, signal, sys, uuid
+from django_partisan.engine.presence import PresenceFile, WorkerPage
+file = PresenceFile(uuid.UUID(sys.argv[1]), 3)
+begun, begins = os.pipe()
+workers = []
+for slot in (0, 2):
+    pid = os.fork()
+    if not pid:
+        page = WorkerPage(file.fd, slot)
+        page.begin(70 + slot, 1.0)
+        os.write(begins, b"!")
+        signal.pause()
+    workers.append(pid)
+    os.read(begun, 1)
+print(os.getpid(), *workers, flush=True)
+signal.pause()
+"""
+LOOK = """
+import sys, uuid
+from django_partisan.engine import presence
+print(presence.look(uuid.UUID(sys.argv[1])))
 """
 WORKER = """
 import sys
@@ -58,6 +86,26 @@ def _manager(name: uuid.UUID) -> Iterator[None]:
             yield
         finally:
             process.kill()
+
+
+@contextmanager
+def _tree(name: uuid.UUID) -> Iterator[list[int]]:
+    """Have a manager and the workers of slots 0 and 2; return their process ids."""
+    with subprocess.Popen(
+        [sys.executable, "-c", TREE, str(name)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": tempfile.gettempdir()},
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield [int(text) for text in process.stdout.readline().split()]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_page_says_what_its_worker_runs_until_it_is_idle_or_cleared(presence: PresenceFile):
@@ -113,6 +161,81 @@ def test_a_process_tree_is_proven_dead_when_no_process_holds_its_file():
 
 
 @pytest.mark.usefixtures("temporary_folder")
+def test_a_look_shows_who_of_a_manager_and_its_workers_lives_and_what_they_run():
+    name = uuid.uuid4()
+
+    with _tree(name) as (manager, first, third):
+        assert look(name) == Sight(False, True, running=[70, 72], begun=[])
+        _kill(first)
+        wait_until(lambda: look(name) == Sight(False, True, running=[72], begun=[70]))
+        _kill(manager)
+        wait_until(lambda: look(name) == Sight(False, False, running=[72], begun=[70]))
+        _kill(third)
+        wait_until(lambda: look(name) == Sight(True, False, running=[], begun=[70, 72]))
+
+    with if_dead(name) as begun:
+        assert begun == [70, 72]
+    assert look(name) is None
+
+
+def test_a_look_at_a_file_of_this_process_shows_itself_alive_and_costs_it_no_lock(presence: PresenceFile):
+    name = uuid.UUID(presence.path.stem)
+    page = WorkerPage(presence.fd, 1)
+    page.begin(41, since=1.0)
+
+    assert look(name) == Sight(False, True, running=[41], begun=[])
+    assert not is_dead(name)
+    os.utime(presence.path, (1_000_000_000.0, 1_000_000_000.0))
+    sweep()
+    other = subprocess.run(
+        [sys.executable, "-c", LOOK, str(name)],
+        env={**os.environ, "TMPDIR": tempfile.gettempdir()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "manager_lives=True, running=[41]" in other.stdout
+
+
+def test_everybody_of_an_earlier_version_lives_while_one_does(presence: PresenceFile):
+    name = uuid.uuid4()
+    path = presence.path.with_name(f"{name}.lock")
+    path.write_bytes(pages.running(2, 41, 1.0, 0.0).ljust(PAGE_BYTES, b"\0") + bytes(PAGE_BYTES))
+
+    with path.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert look(name) == Sight(False, True, running=[41], begun=[])
+
+    assert look(name) == Sight(True, False, running=[], begun=[41])
+
+
+def test_the_slot_of_a_worker_that_retires_is_free_for_the_next(presence: PresenceFile):
+    script = "import sys; from django_partisan.engine.presence import WorkerPage; WorkerPage(0, 0)"
+    page = WorkerPage(presence.fd, 0)
+
+    def take_slot() -> int:
+        return subprocess.run(
+            [sys.executable, "-c", script], stdin=presence.fd, capture_output=True
+        ).returncode
+
+    assert take_slot() != 0
+    page.leave_slot()
+    assert take_slot() == 0
+
+
+def test_the_lease_stands_where_an_earlier_version_reads_a_slot_that_runs_nothing(presence: PresenceFile):
+    first, second = WorkerPage(presence.fd, 0), WorkerPage(presence.fd, 1)
+    assert first.lease_until() == 0.0
+
+    presence.extend_lease(123.5)
+
+    assert first.lease_until() == second.lease_until() == 123.5
+    assert presence.path.stat().st_size == 3 * PAGE_BYTES
+    assert presence.page(2) == Page(begun=0, task_id=0, since=123.5, busy_seconds=0.0)
+    assert (presence.page(0), presence.page(1)) == (NOBODY, NOBODY)
+
+
+@pytest.mark.usefixtures("temporary_folder")
 def test_the_file_stays_until_one_manager_has_rescued_the_tasks():
     name = uuid.uuid4()
     with _manager(name):
@@ -134,6 +257,7 @@ def test_a_file_that_cannot_be_seen_proves_nothing(mode: int, presence: Presence
     with if_dead(uuid.uuid4()) as begun:
         assert begun is None
     assert not is_dead(uuid.uuid4())
+    assert look(uuid.uuid4()) is None
     presence.path.parent.chmod(0o700)
 
 
@@ -143,6 +267,7 @@ def test_a_manager_that_died_before_it_had_pages_had_begun_nothing(temporary_fol
     [folder] = temporary_folder.iterdir()
     (folder / f"{name}.lock").touch()
 
+    assert look(name) == Sight(True, False, [], [])
     with if_dead(name) as begun:
         assert begun == []
 
@@ -178,10 +303,9 @@ def test_files_that_the_dead_left_long_ago_are_removed(presence: PresenceFile):
     for path in (dead, foreign, presence.path):
         os.utime(path, (long_ago, long_ago))
 
-    another = PresenceFile(uuid.uuid4(), 1)
+    sweep()
 
     assert not dead.exists()
     assert recent.exists()
     assert foreign.exists()
     assert presence.path.exists()
-    another.remove()

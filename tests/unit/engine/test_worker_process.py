@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from django_partisan.engine.manager.worker_process import State, WorkerProcess
+from django_partisan.engine.pages import Page
 from django_partisan.engine.pipe import ManagerEnd
-from django_partisan.engine.presence import Page
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from tests.support.engine import NO_PID, FakeWorker
 from tests.support.rows import task_row
