@@ -97,6 +97,7 @@ def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
     from django_partisan.sql.claiming import ID, PRIORITY, TOKEN, claim
     from django_partisan.sql.connection import open_connection
     from django_partisan.sql.settling import settle_completed
+    from django_partisan.sql.tokens import new_token
 
     config = queue_config()
     lease = ManagerLease.objects.create(
@@ -108,7 +109,7 @@ def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
     tasks = 0
     while True:
         with watch.step("claim, rows fetched", asks_server=True):
-            rows = claim(connection, config.queue, lease.pk, claim_size, behind)
+            rows = claim(connection, config.queue, lease.pk, new_token(), claim_size, behind)
         if not rows:
             return tasks
         behind = rows[-1][PRIORITY], rows[-1][ID]

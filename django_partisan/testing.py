@@ -34,6 +34,7 @@ from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import apply_changes, settle_completed
+from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import ErrorInfo
 
 _ALL_ROWS: Final = 2**31 - 1
@@ -107,7 +108,7 @@ class _InlineManager:
         """Claim due tasks by Python's clock: the database's stands still inside a transaction."""
         waiting = Task.objects.using(self._connection.alias).waiting().filter(queue_name=self._config.queue)
         waiting.filter(ready=False, execute_after__lte=now or timezone.now()).update(ready=True)
-        return claim(self._connection, self._config.queue, self._id, limit)
+        return claim(self._connection, self._config.queue, self._id, new_token(), limit)
 
     def run(self, row: TaskRow) -> Ran:
         """Run a claimed task and settle it."""

@@ -31,14 +31,13 @@ RETURNING: Final = """
     greatest(date_part('epoch', clock_timestamp() - task.execute_after), 0),
     task.context::text, task.claim_token
 """
-NEXT_TOKEN: Final = "(SELECT nextval('django_partisan_claim_token_seq'))"
 
 # The row choice is an array, made once before anything is updated, so that no plan can choose rows
 # twice; and whatever the statistics say, the update then goes by primary key. A manager whose row is
 # gone was taken for dead: it claims nothing until it has a new identity.
 _CLAIM = f"""
     UPDATE django_partisan_task AS task
-       SET status = 'in_process', ready = false, claim_token = {NEXT_TOKEN}, claimed_by = %s,
+       SET status = 'in_process', ready = false, claim_token = %s, claimed_by = %s,
            claimed_at = now(), updated_at = now()
      WHERE id = ANY (ARRAY (
         SELECT id FROM django_partisan_task
@@ -86,18 +85,19 @@ def claim(
     connection: BaseDatabaseWrapper,
     queue: str,
     manager: UUID,
+    token: int,
     limit: int,
     behind: tuple[int, int] | None = None,
 ) -> list[TaskRow]:
-    """Take up to ``limit`` due tasks, in running order.
+    """Take up to ``limit`` due tasks under ``token``, in running order.
 
     ``behind``, the priority and id of the last task claimed, spares the walk over the index entries
     of all that was claimed since the last vacuum; rows before it are not seen.
     """
     if behind is None:
-        rows = fetch_all(connection, _CLAIM_FROM_START, (manager, queue, manager, limit))
+        rows = fetch_all(connection, _CLAIM_FROM_START, (token, manager, queue, manager, limit))
     else:
-        rows = fetch_all(connection, _CLAIM_BEHIND, (manager, queue, *behind, manager, limit))
+        rows = fetch_all(connection, _CLAIM_BEHIND, (token, manager, queue, *behind, manager, limit))
     rows.sort(key=in_running_order)
     return rows
 

@@ -1,14 +1,11 @@
 """Register managers, renew their leases, and rescue the tasks of those that are dead."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from typing import NamedTuple, cast
 from uuid import UUID
 
-from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.sql.claiming import NEXT_TOKEN, RETURNING, TaskRow, in_running_order
+from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 
 _REGISTER = """
@@ -19,50 +16,61 @@ _REGISTER = """
 """
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
-# Tasks in process under a manager that has no row (or, from version 1, under none).
-_ABANDONED = """
-    FROM django_partisan_task AS task
-   WHERE task.queue_name = %s AND task.status = 'in_process'
-     AND NOT EXISTS (SELECT FROM django_partisan_manager AS manager WHERE manager.id = task.claimed_by)
-"""
+_TASKS = "django_partisan_task AS task WHERE task.queue_name = %(queue)s AND task.status = 'in_process'"
+_HAS_NO_MANAGER = (
+    "NOT EXISTS (SELECT FROM django_partisan_manager AS manager WHERE manager.id = task.claimed_by)"
+)
+_IS_EXPIRED = "heartbeat_at < now() - lease_seconds * interval '1 second'"
 
 # One statement for an idle manager's whole duty. The rows of other managers come with it.
 _HEARTBEAT = f"""
-    WITH renewed AS (UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id)
-    SELECT EXISTS (SELECT FROM renewed), EXISTS (SELECT {_ABANDONED}),
-           other.id, other.host, other.lock_name,
-           other.heartbeat_at < now() - other.lease_seconds * interval '1 second'
-      FROM (SELECT) AS one
-      LEFT JOIN django_partisan_manager AS other ON other.queue_name = %s AND other.id <> %s
-"""
-_DELETE_DEAD = """
-    DELETE FROM django_partisan_manager
-     WHERE queue_name = %s AND id <> %s
-       AND (id = ANY(%s::uuid[]) OR heartbeat_at < now() - lease_seconds * interval '1 second')
-"""
-_RESCUE = f"""
-    WITH abandoned AS MATERIALIZED (
-        SELECT task.id, task.claimed_by {_ABANDONED} FOR UPDATE OF task SKIP LOCKED
+    WITH renewed AS (
+        UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %(manager)s RETURNING id
     )
-    UPDATE django_partisan_task AS task
-       SET claim_token = {NEXT_TOKEN}, claimed_by = %s, claimed_at = now(), updated_at = now(),
-           attempts = task.attempts + (task.id = ANY(%s::bigint[]))::int,
-           crashes = task.crashes + (task.id = ANY(%s::bigint[]))::int
-      FROM abandoned WHERE task.id = abandoned.id
-    RETURNING abandoned.claimed_by, {RETURNING}
-"""
-_KEEP = """
-    UPDATE django_partisan_task SET claimed_by = %s
-     WHERE queue_name = %s AND status = 'in_process' AND claimed_by IN (%s, %s)
-    RETURNING id
+    SELECT EXISTS (SELECT FROM renewed),
+           (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
+           EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
+           other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
+           EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id)
+      FROM (SELECT) AS one
+      LEFT JOIN django_partisan_manager AS other
+             ON other.queue_name = %(queue)s AND other.id <> %(manager)s
 """
 
-# Tasks that a claim made ours whose answer was lost with the connection.
-_CLAIM_UNKNOWN = f"""
-    UPDATE django_partisan_task AS task SET claim_token = {NEXT_TOKEN}, claimed_at = now(), updated_at = now()
-     WHERE task.queue_name = %s AND task.status = 'in_process' AND task.claimed_by = %s
-       AND NOT task.id = ANY(%s::bigint[])
-    RETURNING {RETURNING}
+# Each row is rescued with its counters and its new token at once, so that a lost answer loses neither. A
+# manager whose tasks are not all rescued keeps its row: some still run, or another transaction locks them.
+_RESCUE = f"""
+    WITH dead AS (
+        SELECT id FROM django_partisan_manager
+         WHERE queue_name = %(queue)s AND id <> %(manager)s
+           AND (id = ANY(%(proven)s::uuid[]) OR (id = ANY(%(expired)s::uuid[]) AND {_IS_EXPIRED}))
+    ), abandoned AS MATERIALIZED (
+        SELECT task.id, task.claimed_by,
+               coalesce(task.started_at >= task.claimed_at, false)
+                   OR task.id = ANY(%(begun)s::bigint[]) AS has_begun,
+               coalesce(task.claimed_by = ANY(%(sighted)s::uuid[]), false) AS is_sighted
+          FROM {_TASKS}
+           AND (task.claimed_by IN (SELECT id FROM dead) OR {_HAS_NO_MANAGER})
+           AND NOT task.id = ANY(%(running)s::bigint[])
+           FOR UPDATE OF task SKIP LOCKED
+    ), rescued AS (
+        UPDATE django_partisan_task AS task
+           SET claim_token = %(token)s, claimed_by = %(manager)s, claimed_at = now(), updated_at = now(),
+               attempts = task.attempts + has_begun::int,
+               crashes = task.crashes + has_begun::int,
+               takeovers = least(task.takeovers + (NOT has_begun AND NOT is_sighted)::int, 32767)
+          FROM abandoned WHERE task.id = abandoned.id
+        RETURNING abandoned.claimed_by, {RETURNING}
+    ), removed AS (
+        DELETE FROM django_partisan_manager AS manager
+         WHERE id IN (SELECT id FROM dead)
+           AND (id = ANY(%(proven)s::uuid[]) OR {_IS_EXPIRED})
+           AND NOT EXISTS (
+                SELECT FROM {_TASKS} AND task.claimed_by = manager.id
+                   AND task.id NOT IN (SELECT id FROM abandoned)
+           )
+    )
+    SELECT * FROM rescued
 """
 
 
@@ -73,6 +81,7 @@ class OtherManager(NamedTuple):
     host: str
     lock_name: UUID
     is_expired: bool
+    has_tasks: bool
 
 
 class RescuedTask(NamedTuple):
@@ -83,13 +92,30 @@ class RescuedTask(NamedTuple):
 
 
 class HeartbeatResult(NamedTuple):
-    """Whether our own row still exists, whether tasks are abandoned, and who else serves the queue."""
+    """What the tables say of this manager and of its queue."""
 
     is_alive: bool
+    """Whether our own row still exists."""
+    claimed: int
+    """How many tasks in process are ours."""
     has_abandoned: bool
+    """Whether tasks are in process under a manager that has no row."""
     others: list[OtherManager]
-    rescued: Sequence[RescuedTask] = ()
-    """The tasks that were rescued because of it."""
+
+
+class Dead(NamedTuple):
+    """What is known of the managers whose tasks are to be rescued."""
+
+    proven: list[UUID]
+    """Dead for certain."""
+    expired: list[UUID]
+    """Dead if their lease has expired."""
+    sighted: list[UUID]
+    """Their presence files show which tasks had begun, and which run."""
+    begun: list[int]
+    """Ids of the tasks that dead workers had begun."""
+    running: list[int]
+    """Ids of the tasks that living workers run: these are not rescued."""
 
 
 def register(
@@ -112,57 +138,30 @@ def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
 
 def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> HeartbeatResult:
     """Renew a manager's lease, and return what else is to be known of its queue."""
-    rows = fetch_all(connection, _HEARTBEAT, (manager, queue, queue, manager))
-    others = [OtherManager(*row[2:]) for row in rows if row[2] is not None]
-    return HeartbeatResult(rows[0][0], rows[0][1], others)
+    rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager})
+    others = [OtherManager(*row[3:]) for row in rows if row[3] is not None]
+    is_alive, claimed, has_abandoned = rows[0][:3]
+    return HeartbeatResult(is_alive, claimed, has_abandoned, others)
 
 
 def rescue(
-    connection: BaseDatabaseWrapper, queue: str, manager: UUID, dead: Iterable[UUID], begun: Iterable[int]
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, token: int, dead: Dead
 ) -> list[RescuedTask]:
-    """Claim, in place, what no living manager holds; those in ``begun`` count a crash.
+    """Claim under ``token``, in place, what dead managers held and what no manager holds.
 
-    Managers in ``dead``, and those whose lease has expired, are deleted in the same transaction, so
-    that ``begun`` is not lost if the rescue fails.
+    A task that had begun counts a crash; one of which nobody knows whether it had begun, a takeover.
+    Managers that hold nothing any more are deleted.
     """
-    ids = list(begun)
-    with _one_transaction(connection):
-        execute(connection, _DELETE_DEAD, (queue, manager, [str(one) for one in dead]))
-        rows = fetch_all(connection, _RESCUE, (queue, manager, ids, ids))
+    parameters = {
+        "queue": queue,
+        "manager": manager,
+        "token": token,
+        "proven": [str(one) for one in dead.proven],
+        "sighted": [str(one) for one in dead.sighted],
+        "expired": [str(one) for one in dead.expired],
+        "begun": dead.begun,
+        "running": dead.running,
+    }
+    rows = fetch_all(connection, _RESCUE, parameters)
     rescued = [RescuedTask(row[0], cast(TaskRow, row[1:])) for row in rows]
     return sorted(rescued, key=lambda task: in_running_order(task.row))
-
-
-def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
-    """Take a manager's own tasks along to its new identity; return the ids of those nobody else took.
-
-    Asked once more, as the first answer may have been lost, it returns the same.
-    """
-    return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous, manager))}
-
-
-def claim_unknown(
-    connection: BaseDatabaseWrapper, queue: str, manager: UUID, known: Sequence[int]
-) -> list[TaskRow]:
-    """Claim again, and return, what is ours by the table but not among the ``known`` ids."""
-    rows = cast(list[TaskRow], fetch_all(connection, _CLAIM_UNKNOWN, (queue, manager, list(known))))
-    return sorted(rows, key=in_running_order)
-
-
-@contextmanager
-def _one_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Commit at the end; our connections are not among Django's, so ``atomic()`` does not know them."""
-    if connection.in_atomic_block:
-        yield  # the caller's, in a test
-        return
-    connection.set_autocommit(False)
-    try:
-        yield
-        connection.commit()
-    except BaseException:
-        with suppress(Error):  # a dead connection is rolled back by the server
-            connection.rollback()
-        raise
-    finally:
-        with suppress(Error):
-            connection.set_autocommit(True)

@@ -280,7 +280,15 @@ class IntakeHarness(PoolHarness):
         self.outcomes = SettlerHarness()
         self.intake = Intake(config, self.outcomes.settler, self.drain)
         super().__init__(self.intake, presence)
-        self.dispatcher = Dispatcher(config, self.intake, self.pool, self.outcomes.settler, presence)
+        self.may_start = True
+        self.dispatcher = Dispatcher(
+            config,
+            self.intake,
+            self.pool,
+            self.outcomes.settler,
+            presence,
+            may_start=lambda: self.may_start,
+        )
 
     @property
     def workers(self) -> list[FakeWorker]:

@@ -10,9 +10,11 @@ from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models import Task
-from django_partisan.sql import leasing
-from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim
+from django_partisan.sql import claiming, leasing
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.enqueueing import NewTask, insert_task
+from django_partisan.sql.leasing import Dead
+from django_partisan.sql.tokens import new_token
 
 ARGUMENTS = '{"args":[],"kwargs":{}}'
 
@@ -67,6 +69,22 @@ def register_manager(
     identity = uuid4()
     leasing.register(connection, identity, queue, host, 17, lock_name or uuid4(), lease_seconds)
     return identity
+
+
+def claim(
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    manager: UUID,
+    limit: int,
+    behind: tuple[int, int] | None = None,
+) -> list[TaskRow]:
+    """Claim due tasks under a new token."""
+    return claiming.claim(connection, queue, manager, new_token(), limit, behind)
+
+
+def dead(**known: Any) -> Dead:
+    """Return what is known of dead managers; what is not named is empty."""
+    return Dead(**{"proven": [], "expired": [], "sighted": [], "begun": [], "running": [], **known})
 
 
 def claimed(number: int = 1, manager: UUID | None = None, **task: Any) -> list[TaskRow]:

@@ -56,10 +56,11 @@ class Buffer:
     def take_all(self) -> list[TaskRow]:
         """Take every task."""
         taken = self.rows()
-        self.keep_only(set())
+        self._rescued.clear()
+        self._rows.clear()
         return taken
 
-    def keep_only(self, ids: set[int]) -> None:
+    def drop(self, ids: set[int]) -> None:
         """Drop tasks whose claim is no longer ours."""
-        self._rescued = deque(row for row in self._rescued if row[ID] in ids)
-        self._rows = deque(row for row in self._rows if row[ID] in ids)
+        self._rescued = deque(row for row in self._rescued if row[ID] not in ids)
+        self._rows = deque(row for row in self._rows if row[ID] not in ids)

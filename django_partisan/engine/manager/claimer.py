@@ -143,15 +143,17 @@ class Claimer(Component):
             return
         behind = self._cursor.start(now)
         queue = self._config.queue
+        token = self._reconciliation.draw()
         claim: Callable[[BaseDatabaseWrapper], Any] = partial(
-            claiming.claim, queue=queue, manager=manager, limit=room, behind=behind
+            claiming.claim, queue=queue, manager=manager, token=token, limit=room, behind=behind
         )
         self._claims += 1
         if self._claims % self._config.checks_before_cleanup == 0:
             claim = partial(_check_connection_first, claim)
-        self._thread.submit(claim, partial(self._on_claimed, now, room, behind is None))
+        self._thread.submit(claim, partial(self._on_claimed, now, token, room, behind is None))
 
-    def _on_claimed(self, started: float, limit: int, is_from_start: bool, result: Any) -> None:
+    def _on_claimed(self, started: float, token: int, limit: int, is_from_start: bool, result: Any) -> None:
+        self._reconciliation.end(token, is_lost=isinstance(result, Exception))
         if isinstance(result, Exception):
             bus.emit(ClaimErrored, self._config.queue)
             self._fail(result)
@@ -197,7 +199,6 @@ class Claimer(Component):
 
     def _fail(self, error: Exception) -> None:
         self._need = Need.CLAIM
-        self._reconciliation.doubt()
         self._outage.fail(error)
 
 

@@ -1,5 +1,7 @@
 """Dispatch buffered tasks to workers, and recall them from a worker that is stuck."""
 
+from collections.abc import Callable
+
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS, chunks, recall_stuck
 from django_partisan.engine.manager.component import Component
@@ -12,10 +14,19 @@ from django_partisan.sql.claiming import TaskRow
 
 
 class Dispatcher(Component):
-    """Keep the workers fed from the buffer, and say how many tasks there is room for."""
+    """Keep the workers fed from the buffer, and say how many tasks there is room for.
+
+    Nothing is dispatched while ``may_start`` returns False: others may have taken our tasks.
+    """
 
     def __init__(
-        self, config: QueueConfig, intake: Intake, pool: Pool, settler: Settler, presence: PresenceFile
+        self,
+        config: QueueConfig,
+        intake: Intake,
+        pool: Pool,
+        settler: Settler,
+        presence: PresenceFile,
+        may_start: Callable[[], bool],
     ) -> None:
         self._config = config
         self._intake = intake
@@ -23,6 +34,7 @@ class Dispatcher(Component):
         self._pool = pool
         self._settler = settler
         self._presence = presence
+        self._may_start = may_start
 
     def room(self) -> int:
         """Return how many tasks may be claimed now.
@@ -48,8 +60,9 @@ class Dispatcher(Component):
 
     def turn(self, now: float) -> None:
         """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""
-        for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
-            self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
+        if self._buffer and self._may_start():
+            for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
+                self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
         is_any_idle = any(worker.state is State.READY and not worker.held for worker in self._pool.workers)
         is_wanted = is_any_idle and not self._buffer
         patience = STALE_SECONDS if is_wanted else SILENT_SECONDS

@@ -41,19 +41,24 @@ class Intake:
         self.pace = Pace()
         self.claim_times = ClaimTimes()
 
+    def unsettled_ids(self, held: list[TaskRow]) -> list[int]:
+        """Return the ids of our tasks that have no outcome yet; workers hold ``held``."""
+        ours = [row for row in held if row[ID] not in self._revoked]
+        return [row[ID] for row in (*self.buffer.rows(), *self._waiting.values(), *ours)]
+
     def known_ids(self, held: list[TaskRow]) -> list[int]:
         """Return the ids of all tasks that are ours as far as is known here; workers hold ``held``."""
-        ours = [row for row in held if row[ID] not in self._revoked]
-        rows = [*self.buffer.rows(), *self._waiting.values(), *ours]
-        return [row[ID] for row in rows] + self._settler.ids()
+        return self.unsettled_ids(held) + self._settler.ids()
 
-    def keep_only(self, ids: set[int], workers: Iterable[WorkerProcess]) -> int:
-        """Drop the tasks that are not in ``ids``; return how many the buffer and ``workers`` held."""
+    def revoke(self, ids: set[int], workers: Iterable[WorkerProcess]) -> int:
+        """Drop the tasks of ``ids``, which others took; return how many the buffer and ``workers`` held."""
         held = len(self.buffer)
-        self.buffer.keep_only(ids)
+        self.buffer.drop(ids)
+        for task_id in ids.intersection(self._waiting):
+            del self._waiting[task_id]
         for worker in workers:
             held += len(worker.held)
-            lost = set(worker.held) - ids
+            lost = ids.intersection(worker.held)
             if lost:
                 self._revoked |= lost
                 worker.recall()

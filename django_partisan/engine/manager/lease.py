@@ -1,7 +1,8 @@
 """The manager's heartbeat, and rescue of tasks from dead managers.
 
-A manager of this host is known to be dead as soon as no process holds its presence file locked; any
-other is considered dead when its lease has expired.
+The lease ends ``LEASE_SECONDS`` after the last answered heartbeat was sent, by a clock that counts the time
+in which the host was suspended. From then on others may take our tasks, so nothing starts until the
+table has said which tasks are still ours.
 """
 
 import os
@@ -11,17 +12,21 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from enum import Enum
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.presence import if_dead, is_dead
-from django_partisan.sql import leasing
-from django_partisan.sql.leasing import HeartbeatResult, OtherManager, RescuedTask
+from django_partisan.engine.manager.neighbours import Neighbours
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.reconciliation import Reconciliation
+from django_partisan.sql import leasing, own_claims
+from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import LeaseLost
 
@@ -31,22 +36,34 @@ RETRY_SECONDS: Final = 1.0
 
 
 class State(Enum):
-    """What the table knows of this manager."""
+    """What is certain of our row and our tasks."""
 
-    JOINING = "the first heartbeat is not answered yet"
-    HELD = "the row is confirmed, and the first rescue is done"
-    LOST = "the row was removed because the lease had expired; a new identity is to be registered"
+    JOINING = "no rescue is done yet: the first heartbeat is not answered, or others may still come back"
+    HELD = "the row is confirmed"
+    UNSURE = "the lease had expired before the row was confirmed: others may have taken our tasks"
+    LOST = "the row was removed: a new identity is to be registered"
 
 
 class LeaseOwner(NamedTuple):
     """Whom the lease calls, in the loop."""
 
+    known: Callable[[], set[int]]
+    """Returns the ids of all tasks that are ours as far as is known here."""
+    extended: Callable[[float], None]
+    """Gets the moment of the boot clock until which tasks may start."""
     rescued: Callable[[Sequence[RescuedTask]], None]
     """Gets the tasks that were rescued from dead managers."""
-    renewed: Callable[[set[int]], int]
-    """Gets, after the lease was lost, the ids of the tasks still ours; returns how many were held."""
-    failed: Callable[[Exception], None]
-    """Gets the error when the database did not answer: what it did may be unknown."""
+    revoked: Callable[[set[int]], int]
+    """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
+
+
+class Answer(NamedTuple):
+    """What a heartbeat found and did."""
+
+    found: HeartbeatResult
+    rescued: Sequence[RescuedTask] = ()
+    are_missing: bool = False
+    """Managers hold tasks that may have lost their lease by an outage alone."""
 
 
 class Lease(Component):
@@ -56,27 +73,40 @@ class Lease(Component):
     """
 
     def __init__(
-        self, config: QueueConfig, thread: DatabaseThread, lock_name: uuid.UUID, owner: LeaseOwner
+        self,
+        config: QueueConfig,
+        thread: DatabaseThread,
+        lock_name: uuid.UUID,
+        outage: Outage,
+        reconciliation: Reconciliation,
+        owner: LeaseOwner,
+        clock: Callable[[], float] = boot_clock.now,
     ) -> None:
         self.id = uuid.uuid4()
         self._config = config
         self._thread = thread
         self._lock_name = lock_name
+        self._outage = outage
+        self._reconciliation = reconciliation
         self._owner = owner
         self._host = socket.gethostname()
+        self._clock = clock
+        self._neighbours = Neighbours(self._host, clock)
         self._state = State.JOINING
         self._previous_id = self.id
-        self._answered_at = time.monotonic()
+        self._sent_at = self._clock()
+        self._expires_at = 0.0
         self._lost_after = 0.0
         self._heartbeat_at = 0.0
         self._watch_at = 0.0
-        self._neighbours: list[OtherManager] = []
+        self._has_waited = False
+        self._has_tried_rescue = False
         self._is_deregistered = False
 
     @property
     def is_held(self) -> bool:
-        """True once our row is confirmed and the first rescue is done, and until the lease is lost."""
-        return self._state is State.HELD
+        """True while tasks may be claimed and started: our row is confirmed and has not expired."""
+        return self._state is State.HELD and self._clock() < self._expires_at
 
     @property
     def is_idle(self) -> bool:
@@ -89,20 +119,21 @@ class Lease(Component):
             return
         if now >= self._watch_at:
             self._watch_at = now + WATCH_SECONDS
-            if any(is_dead(neighbour.lock_name) for neighbour in self._neighbours):
+            if self._neighbours.has_any_died():
                 self._heartbeat_at = now
         if now >= self._heartbeat_at:
             self._heartbeat_at = now + self._config.lease_seconds / 3
-            if self._state is State.LOST:
-                self._thread.submit(self._renew, self._on_renewed)
+            if self._state in (State.UNSURE, State.LOST):
+                self._send_renewal()
             else:
-                self._thread.submit(self._heartbeat, self._on_answered)
+                self._send_heartbeat()
 
     def next_at(self) -> float:
         """Return the monotonic time of the next heartbeat, or of the next look at presence files."""
         if self._is_deregistered or self._thread.is_busy:
             return NEVER
-        return min(self._heartbeat_at, self._watch_at) if self._neighbours else self._heartbeat_at
+        is_watching = self._neighbours.are_watched
+        return min(self._heartbeat_at, self._watch_at) if is_watching else self._heartbeat_at
 
     def heartbeat_soon(self) -> None:
         """Send a heartbeat in the next turn."""
@@ -113,21 +144,36 @@ class Lease(Component):
         self._is_deregistered = True
         self._thread.submit(lambda connection: leasing.deregister(connection, self.id), lambda result: None)
 
+    def _send_heartbeat(self) -> None:
+        sent_at = self._clock()
+        seconds = self._config.lease_seconds
+        if self._state is State.HELD and sent_at - self._sent_at > seconds * 2 / 3:
+            # We come back from a gap that may have been an outage for all: let the others come back too.
+            self._neighbours.spare_until(sent_at + seconds)
+        token = self._reconciliation.draw()
+        self._thread.submit(partial(self._heartbeat, token=token), partial(self._on_answered, sent_at, token))
+
+    def _send_renewal(self) -> None:
+        known = self._owner.known()
+        self._thread.submit(self._renew, partial(self._on_renewed, self._clock(), known))
+
     # In the database's thread.
 
-    def _heartbeat(self, connection: BaseDatabaseWrapper) -> HeartbeatResult:
+    def _heartbeat(self, connection: BaseDatabaseWrapper, token: int) -> Answer:
         queue = self._config.queue
+        self._has_tried_rescue = False
         if self._state is State.JOINING:
             self._register(connection)
         found = leasing.heartbeat(connection, queue, self.id)
         if not found.is_alive:
-            return found
+            return Answer(found)
         with ExitStack() as files:
-            dead, begun = self._proven_dead(found.others, files)
-            if dead or found.has_abandoned or any(other.is_expired for other in found.others):
-                rescued = leasing.rescue(connection, queue, self.id, dead, begun)
-                found = found._replace(rescued=rescued)
-        return found
+            dead = self._neighbours.find_dead(found.others, files)
+            rescued: Sequence[RescuedTask] = ()
+            if dead.proven or dead.expired or found.has_abandoned:
+                self._has_tried_rescue = True
+                rescued = leasing.rescue(connection, queue, self.id, token, dead)
+        return Answer(found, rescued, self._neighbours.are_missing(found.others, dead))
 
     def _register(self, connection: BaseDatabaseWrapper) -> None:
         leasing.register(
@@ -140,50 +186,80 @@ class Lease(Component):
             self._config.lease_seconds,
         )
 
-    def _proven_dead(self, others: list[OtherManager], files: ExitStack) -> tuple[list[uuid.UUID], list[int]]:
-        """Return the managers of this host that are certainly dead, and the tasks they had started."""
-        dead: list[uuid.UUID] = []
-        begun: list[int] = []
-        for other in others:
-            if other.host == self._host:
-                ids = files.enter_context(if_dead(other.lock_name))
-                if ids is not None:
-                    dead.append(other.id)
-                    begun += ids
-        return dead, begun
-
     def _renew(self, connection: BaseDatabaseWrapper) -> set[int]:
         self._register(connection)
-        return leasing.keep(connection, self._config.queue, self.id, self._previous_id)
+        return own_claims.keep(connection, self._config.queue, self.id, self._previous_id)
 
     # In the loop.
 
-    def _on_answered(self, result: Any) -> None:
+    def _on_answered(self, sent_at: float, token: int, result: Any) -> None:
         if isinstance(result, Exception):
+            self._reconciliation.end(token, is_lost=self._has_tried_rescue, is_rescue=True)
             self._on_failed(result)
-        elif not result.is_alive:
+            return
+        self._reconciliation.end(token)
+        if result.rescued:
+            self._owner.rescued(result.rescued)
+        if not result.found.is_alive:
             # Another manager found our heartbeat too old, and removed our row: take a new identity.
             self._previous_id, self.id = self.id, uuid.uuid4()
-            self._state = State.LOST
-            self._lost_after = time.monotonic() - self._answered_at
-            self.heartbeat_soon()
+            self._doubt(State.LOST)
+        elif self._state is State.HELD and self._clock() >= self._expires_at:
+            self._previous_id = self.id
+            self._expires_at = sent_at + self._config.lease_seconds
+            self._doubt(State.UNSURE)
         else:
-            self._answered_at = time.monotonic()
-            self._state = State.HELD
-            self._neighbours = [other for other in result.others if other.host == self._host]
-            if result.rescued:
-                self._owner.rescued(result.rescued)
+            self._on_confirmed(sent_at, result)
 
-    def _on_renewed(self, result: Any) -> None:
+    def _on_confirmed(self, sent_at: float, answer: Answer) -> None:
+        self._neighbours.note(answer.found.others)
+        self._reconciliation.on_heartbeat(answer.found.claimed)
+        if self._state is State.JOINING and not self._joins(answer):
+            return
+        self._sent_at = sent_at
+        self._extend(sent_at + self._config.lease_seconds)
+
+    def _joins(self, answer: Answer) -> bool:
+        """Return whether to claim from now on; if managers are missing, give them time to come back first."""
+        if answer.are_missing and not self._has_waited:
+            self._has_waited = True
+            seconds = self._config.lease_seconds / 3
+            self._neighbours.spare_until(self._clock() + seconds)
+            self._heartbeat_at = time.monotonic() + seconds
+            return False
+        self._neighbours.spare_until(0.0)
+        return True
+
+    def _doubt(self, state: State) -> None:
+        self._state = state
+        self._lost_after = self._clock() - self._sent_at
+        self.heartbeat_soon()
+
+    def _on_renewed(self, sent_at: float, known: set[int], result: Any) -> None:
         if isinstance(result, Exception):
             self._on_failed(result)
             return
-        self._state = State.HELD
+        was_lost = self._state is State.LOST
+        revoked = (
+            known - result
+        ) & self._owner.known()  # what was settled meanwhile is not in process either
+        held = self._owner.revoked(revoked)
+        if was_lost or revoked:
+            bus.emit(LeaseLost, self._config.queue, self._lost_after, held)
+        self._sent_at = sent_at
+        self._extend(sent_at + self._config.lease_seconds if was_lost else self._expires_at)
         self.heartbeat_soon()
-        bus.emit(LeaseLost, self._config.queue, self._lost_after, self._owner.renewed(result))
+
+    def _extend(self, expires_at: float) -> None:
+        self._state = State.HELD
+        self._expires_at = expires_at
+        self._owner.extended(expires_at)
+        if not self._outage.over_at:  # only heartbeats failed: no claim may have room to end this outage
+            self._outage.end()
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, Error):
             raise error
         self._heartbeat_at = time.monotonic() + RETRY_SECONDS
-        self._owner.failed(error)
+        if not self.is_held and not self.is_stopped:  # claims wait for an answer
+            self._outage.note(error)

@@ -90,20 +90,28 @@ class Manager:
         self._settler = Settler(config, threads["settle"], requeued=self._promoter.expect)
         self._intake = Intake(config, self._settler, self._drain)
         self._pool = Pool(self._intake, self._selector, self._spawner, self._presence, spec)
-        self._dispatcher = Dispatcher(config, self._intake, self._pool, self._settler, self._presence)
+        self._dispatcher = Dispatcher(
+            config,
+            self._intake,
+            self._pool,
+            self._settler,
+            self._presence,
+            may_start=lambda: self._lease.is_held,
+        )
         self._reconciliation = Reconciliation(
             config,
             threads["pulse"],
-            outage,
             self._intake,
-            self._pool,
+            self._pool.held,
             identity=lambda: self._lease.id if self._lease.is_held else None,
-            is_claiming=lambda: threads["claim"].is_busy,
         )
         owner = LeaseOwner(
-            self._intake.on_rescued, self._on_lease_renewed, self._reconciliation.on_heartbeat_failed
+            known=lambda: set(self._intake.unsettled_ids(self._pool.held())),
+            extended=self._presence.extend_lease,
+            rescued=self._intake.on_rescued,
+            revoked=self._on_revoked,
         )
-        self._lease = Lease(config, threads["pulse"], instance, owner)
+        self._lease = Lease(config, threads["pulse"], instance, outage, self._reconciliation, owner)
         self._claimer = Claimer(
             config, threads["claim"], outage, self._promoter, self._reconciliation, self._dispatcher
         )
@@ -202,9 +210,10 @@ class Manager:
         elif self._config.queue in queues:
             self._claimer.notified()
 
-    def _on_lease_renewed(self, ids: set[int]) -> int:
+    def _on_revoked(self, ids: set[int]) -> int:
         self._claimer.renew()
-        return self._intake.keep_only(ids, self._pool.workers)
+        self._reconciliation.compare_all()
+        return self._intake.revoke(ids, self._pool.workers)
 
     def _take_snapshot(self) -> None:
         self._snapshot = Snapshot(

@@ -19,11 +19,10 @@ from django_partisan.sql.claiming import (
     RETRIES,
     TOKEN,
     WAIT,
-    claim,
     look_ahead,
     set_sleeping,
 )
-from tests.support.rows import claim_one, columns, insert, statuses
+from tests.support.rows import claim, claim_one, columns, insert, statuses
 
 pytestmark = pytest.mark.django_db
 

@@ -16,11 +16,11 @@ from django_partisan import arguments
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
-from django_partisan.sql.claiming import ID, claim
+from django_partisan.sql.claiming import ID
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from tests.support.events import subscribed
-from tests.support.rows import columns
+from tests.support.rows import claim, columns
 
 pytestmark = pytest.mark.django_db
 

@@ -5,12 +5,14 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql.claiming import ID, TOKEN, claim
-from django_partisan.sql.leasing import claim_unknown, deregister, heartbeat, keep, register, rescue
-from tests.support.rows import columns, insert
+from django_partisan.sql.claiming import ID, TOKEN
+from django_partisan.sql.leasing import deregister, heartbeat, register, rescue
+from django_partisan.sql.tokens import new_token
+from tests.support.rows import claim, columns, dead, insert
 
 pytestmark = pytest.mark.django_db
 
@@ -23,6 +25,12 @@ def held_by(manager, number: int = 1, queue: str = "default") -> list[int]:
     for _ in range(number):
         insert(queue)
     return [row[ID] for row in claim(connection, queue, manager, number)]
+
+
+def rescue_with(manager, using=connection, **known) -> list[int]:
+    """Rescue what ``known`` tells of the dead; return the ids of the tasks."""
+    rescued = rescue(using, "default", manager, new_token(), dead(**known))
+    return [task.row[ID] for task in rescued]
 
 
 def test_a_manager_is_registered_awake_and_alive_from_now_on():
@@ -43,7 +51,7 @@ def test_a_heartbeat_renews_the_lease_and_finds_nothing_where_all_is_well(manage
     expire(one)
     held_by(one)
 
-    assert heartbeat(connection, "default", one) == (True, False, [], ())
+    assert heartbeat(connection, "default", one) == (True, 1, False, [])
     assert timezone.now() - ManagerLease.objects.get().heartbeat_at < timedelta(minutes=1)
 
 
@@ -70,6 +78,17 @@ def test_a_heartbeat_finds_the_other_managers_of_the_queue_and_whether_their_lea
     assert found[late].is_expired
 
 
+def test_a_heartbeat_counts_our_tasks_and_finds_who_else_holds_any(manager):
+    one, holding, idle = manager(), manager(), manager()
+    held_by(one, 3)
+    held_by(holding)
+
+    found = heartbeat(connection, "default", one)
+
+    assert found.claimed == 3
+    assert {other.id: other.has_tasks for other in found.others} == {holding: True, idle: False}
+
+
 def test_a_heartbeat_finds_whether_tasks_are_abandoned(manager):
     dead, one = manager(), manager()
     held_by(dead)
@@ -82,40 +101,57 @@ def test_a_heartbeat_finds_whether_tasks_are_abandoned(manager):
     assert not heartbeat(connection, "mail", one).has_abandoned
 
 
-def test_managers_that_are_dead_or_late_are_deleted_and_none_of_another_queue(manager):
-    one, dead, late, alive = (manager() for _ in range(4))
+def test_managers_that_are_dead_are_deleted_if_proven_or_expired_and_none_of_another_queue(manager):
+    one, proven, late, alive, spared = (manager() for _ in range(5))
     elsewhere, named = manager("mail"), manager("mail")
-    for expired in (one, late, elsewhere):
+    for expired in (one, late, spared, elsewhere):
         expire(expired)
 
-    rescue(connection, "default", one, [dead, named], [])
+    rescue_with(one, proven=[proven, named], expired=[late, alive])
 
-    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {one, alive, elsewhere, named}
+    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {one, alive, spared, elsewhere, named}
 
 
-def test_abandoned_tasks_are_claimed_in_place_in_running_order_under_a_new_token(manager):
-    dead, one = manager(), manager()
+def test_abandoned_tasks_are_claimed_in_place_in_running_order_under_the_given_token(manager):
+    gone, one = manager(), manager()
     ids = {priority: insert(priority=priority).pk for priority in (5, 1, 3)}
-    tokens = {row[TOKEN] for row in claim(connection, "default", dead, 3)}
-    deregister(connection, dead)
+    claim(connection, "default", gone, 3)
+    token = new_token()
+    deregister(connection, gone)
 
-    rescued = rescue(connection, "default", one, [], [])
+    rescued = rescue(connection, "default", one, token, dead())
 
     assert [task.row[ID] for task in rescued] == [ids[1], ids[3], ids[5]]
-    assert {task.previous_manager for task in rescued} == {dead}
-    assert {task.row[TOKEN] for task in rescued}.isdisjoint(tokens)
+    assert {task.previous_manager for task in rescued} == {gone}
+    assert {task.row[TOKEN] for task in rescued} == {token}
     assert set(Task.objects.values_list("status", "claimed_by")) == {("in_process", one)}
 
 
-def test_a_crash_is_counted_only_for_tasks_known_to_have_begun(manager):
-    dead, one = manager(), manager()
-    begun, waiting = held_by(dead, 2)
-    deregister(connection, dead)
+def test_a_task_that_had_begun_counts_a_crash_and_one_of_which_nobody_knows_a_takeover(manager):
+    seen, unseen, one = manager(), manager(), manager()
+    begun, waiting = held_by(seen, 2)
+    marked, unknown, former = held_by(unseen, 3)
+    Task.objects.filter(pk__in=[marked, former]).update(started_at=F("claimed_at"))
+    Task.objects.filter(pk=former).update(claimed_at=F("claimed_at") + timedelta(seconds=1))
 
-    rescue(connection, "default", one, [], [begun])
+    rescue_with(one, proven=[seen, unseen], sighted=[seen], begun=[begun])
 
-    assert columns(begun, "crashes", "attempts") == (1, 1)
-    assert columns(waiting, "crashes", "attempts") == (0, 0)
+    counts = {pk: columns(pk, "attempts", "crashes", "takeovers") for pk in (begun, waiting)}
+    assert counts == {begun: (1, 1, 0), waiting: (0, 0, 0)}
+    counts = {pk: columns(pk, "attempts", "crashes", "takeovers") for pk in (marked, unknown, former)}
+    assert counts == {marked: (1, 1, 0), unknown: (0, 0, 1), former: (0, 0, 1)}
+
+
+def test_a_manager_whose_worker_still_runs_a_task_keeps_that_task_and_its_row(manager):
+    gone, one = manager(), manager()
+    running, waiting = held_by(gone, 2)
+
+    rescued = rescue_with(one, proven=[gone], sighted=[gone], running=[running])
+
+    assert rescued == [waiting]
+    assert columns(running, "claimed_by") == gone
+    assert rescue_with(one, proven=[gone]) == [running]
+    assert not ManagerLease.objects.filter(pk=gone).exists()
 
 
 def test_what_a_living_manager_or_another_queue_holds_is_left_alone(manager):
@@ -124,44 +160,18 @@ def test_what_a_living_manager_or_another_queue_holds_is_left_alone(manager):
     held_by(elsewhere, queue="mail")
     deregister(connection, elsewhere)
 
-    assert rescue(connection, "default", one, [], []) == []
+    assert rescue_with(one, expired=[alive]) == []
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_managers_that_rescue_at_the_same_time_share_nothing_and_wait_for_nothing(second, manager):
-    dead, one, other = manager(), manager(), manager()
-    held_by(dead, 2)
-    deregister(connection, dead)
+    gone, one, other = manager(), manager(), manager()
+    held_by(gone, 2)
+    deregister(connection, gone)
 
     with transaction.atomic():
-        mine = rescue(connection, "default", one, [], [])
-        theirs = rescue(second, "default", other, [], [])
+        mine = rescue_with(one)
+        theirs = rescue_with(other, second)
 
     assert len(mine) == 2
     assert theirs == []
-
-
-def test_a_manager_with_a_new_identity_keeps_what_nobody_else_took(manager):
-    one, other = manager(), manager()
-    kept, taken = held_by(one, 2)
-    token = columns(kept, "claim_token")
-    Task.objects.filter(pk=taken).update(claimed_by=other)
-    again = manager()
-
-    assert keep(connection, "default", again, one) == {kept}
-    assert columns(kept, "claimed_by", "claim_token") == (again, token)
-    assert columns(taken, "claimed_by") == other
-
-
-def test_a_claim_whose_answer_was_lost_is_claimed_again_in_running_order(manager):
-    one, other = manager(), manager()
-    [known] = held_by(one)
-    held_by(other)
-    ids = {priority: insert(priority=priority).pk for priority in (7, 3)}
-    tokens = {row[TOKEN] for row in claim(connection, "default", one, 5)}
-
-    rows = claim_unknown(connection, "default", one, [known])
-
-    assert [row[ID] for row in rows] == [ids[3], ids[7]]
-    assert {row[TOKEN] for row in rows}.isdisjoint(tokens)
-    assert claim_unknown(connection, "mail", one, []) == []

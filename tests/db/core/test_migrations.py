@@ -16,8 +16,10 @@ from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql import leasing
-from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, claim, look_ahead
+from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, look_ahead
 from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.tokens import new_token
+from tests.support.rows import claim, dead
 
 ALIAS = "version_1"
 VERSION_1 = "0002"
@@ -173,7 +175,7 @@ def test_what_was_in_process_is_rescued_at_once_and_what_is_due_is_claimed_after
     migrate()
     manager = register_manager(old)
 
-    rescued = leasing.rescue(old, "default", manager, [], [])
+    rescued = leasing.rescue(old, "default", manager, new_token(), dead())
     look_ahead(old, "default", 100)
     claimed = claim(old, "default", manager, 100)
 

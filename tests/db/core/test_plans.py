@@ -13,10 +13,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql import leasing
+from django_partisan.sql import leasing, own_claims
 from django_partisan.sql.backlog import waiting
-from django_partisan.sql.claiming import claim, look_ahead
+from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, open_connection
+from tests.support.rows import claim, dead
 
 pytestmark = pytest.mark.django_db
 
@@ -126,11 +127,15 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind):
         (lambda: look_ahead(connection, "default", 100), {"scheduled", "ready"}),
         (lambda: waiting(connection, "default"), {"scheduled", "ready"}),
         (lambda: leasing.heartbeat(connection, "default", uuid4()), {"in_process"}),
-        (lambda: leasing.rescue(connection, "default", uuid4(), [], [1, 2]), {"in_process"}),
-        (lambda: leasing.keep(connection, "default", uuid4(), uuid4()), {"in_process"}),
+        (
+            lambda: leasing.rescue(connection, "default", uuid4(), 1, dead(begun=[1], running=[2])),
+            {"in_process"},
+        ),
+        (lambda: own_claims.claims(connection, "default", uuid4(), [1, 2]), {"in_process"}),
+        (lambda: own_claims.keep(connection, "default", uuid4(), uuid4()), {"in_process"}),
         (lambda: list(FAILED.order_by("-finished_at")[:100]), {"error"}),
     ],
-    ids=["look ahead", "waiting", "heartbeat", "rescue", "keep", "failed, the latest first"],
+    ids=["look ahead", "waiting", "heartbeat", "rescue", "own claims", "keep", "failed, the latest first"],
 )
 def test_a_statement_reads_its_partial_indexes_and_no_others(act, indexes):
     plan = plan_of(act)

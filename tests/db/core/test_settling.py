@@ -10,9 +10,9 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone as django_timezone
 
 from django_partisan.models import Task
-from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.settling import RowChange, apply_changes, release, settle_completed
-from tests.support.rows import claim_one, columns, insert, pairs, statuses
+from tests.support.rows import claim, claim_one, columns, insert, pairs, statuses
 
 pytestmark = pytest.mark.django_db
 

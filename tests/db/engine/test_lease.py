@@ -4,21 +4,25 @@ import socket
 import time
 import uuid
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from django.db import ProgrammingError, connection
 
+from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
+from django_partisan.engine.manager.outage import ClaimOutage
 from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, claim
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN
 from django_partisan.sql.connection import execute
 from django_partisan.sql.leasing import RescuedTask
-from django_partisan.telemetry.events import LeaseLost
+from django_partisan.sql.tokens import new_token
+from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, LeaseLost
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
-from tests.support.rows import claimed, insert, register_manager, statuses_of
+from tests.support.rows import claim, claimed, columns, insert, register_manager, statuses_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("temporary_folder")]
 
@@ -26,19 +30,45 @@ BEGUN = 10**12
 HERE = socket.gethostname()
 
 
-class Play:
-    """A lease whose calls are made with the connection of the test, unless the test answers them."""
+class Clock:
+    """The clock of leases, put forward by the test."""
 
     def __init__(self) -> None:
-        self.thread = FakeDatabaseThread()
-        self.rescues: list[RescuedTask] = []
-        self.kept: list[set[int]] = []
-        self.failures: list[Exception] = []
-        owner = LeaseOwner(self.rescues.extend, self._renewed, self.failures.append)
-        self.lease = Lease(config_of(lease_seconds=30), self.thread, uuid.uuid4(), owner)
+        self.ahead = 0.0
 
-    def _renewed(self, ids: set[int]) -> int:
-        self.kept.append(ids)
+    def now(self) -> float:
+        return boot_clock.now() + self.ahead
+
+
+class Play:
+    """A lease whose calls are made with the connection of the test, unless the test answers them.
+
+    The test is the manager's intake and reconciliation; ``known`` are the ids of its tasks.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.thread = FakeDatabaseThread()
+        self.outage = ClaimOutage("default")
+        self.rescues: list[RescuedTask] = []
+        self.known: set[int] = set()
+        self.revoked: list[set[int]] = []
+        self.extensions: list[float] = []
+        self.lost: list[bool] = []
+        self.claimed: list[int] = []
+        self.on_heartbeat = self.claimed.append
+        self.draw = new_token
+        owner = LeaseOwner(
+            lambda: set(self.known), self.extensions.append, self.rescues.extend, self._on_revoked
+        )
+        config, reconciliation = config_of(lease_seconds=30), cast(Any, self)
+        self.lease = Lease(config, self.thread, uuid.uuid4(), self.outage, reconciliation, owner, clock.now)
+
+    def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> None:
+        self.lost.append(is_lost)
+        assert is_rescue or not is_lost
+
+    def _on_revoked(self, ids: set[int]) -> int:
+        self.revoked.append(ids)
         return 3
 
     def turn(self, later: float = 0.0) -> str | None:
@@ -69,8 +99,13 @@ class Play:
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def play(clock: Clock) -> Play:
+    return Play(clock)
 
 
 @pytest.fixture
@@ -151,6 +186,7 @@ def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_l
 
 
 def test_a_manager_elsewhere_is_dead_without_a_row_or_when_its_lease_has_expired_and_not_before(play):
+    play.beat()
     managers = living, expired, deleted = [register_manager(lease_seconds=n) for n in (30, -1, 30)]
     for manager in managers:
         claimed(1, manager)
@@ -165,17 +201,97 @@ def test_a_manager_elsewhere_is_dead_without_a_row_or_when_its_lease_has_expired
     assert play.rescues[2].previous_manager == living
 
 
+def test_a_new_manager_claims_nothing_until_those_who_may_have_been_cut_off_had_time_to_come_back(
+    play, clock: Clock
+):
+    back, gone = (register_manager(lease_seconds=-1) for _ in range(2))
+    claimed(1, back)
+    [task] = claimed(1, gone)
+    play.beat()
+    assert not play.lease.is_held
+    assert not play.lease.is_idle
+    assert play.rescues == play.extensions == []
+    assert 9 < play.seconds_to_next() <= 10
+
+    ManagerLease.objects.filter(pk=back).update(lease_seconds=30)
+    clock.ahead += 10
+    assert play.turn(later=10) == "_heartbeat"
+    play.call()
+
+    assert play.rescued() == [task[ID]]
+    assert play.lease.is_held
+
+
+def test_a_new_manager_waits_for_nobody_who_holds_no_task(play):
+    register_manager(lease_seconds=-1)
+
+    assert play.beat().is_held
+    assert play.beat().is_held
+    assert list(ManagerLease.objects.values_list("pk", flat=True)) == [play.lease.id]
+
+
+def test_a_manager_that_comes_back_from_a_gap_rescues_from_nobody_until_one_lease_later(play, clock: Clock):
+    play.beat()
+    [task] = claimed(1, register_manager(lease_seconds=-1))
+    clock.ahead += 25
+
+    play.beat()
+
+    assert play.lease.is_held
+    assert play.rescues == []
+    for _ in range(3):
+        clock.ahead += 10
+        play.beat()
+    assert play.rescued() == [task[ID]]
+
+
 def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):
+    play.beat()
+    play.lease.heartbeat_soon()
     play.turn()
     play.thread.answer(AWAY)
 
-    assert play.failures == [AWAY]
-    assert not play.lease.is_idle
-    play.lease.stop()
-    assert play.lease.is_idle, "it holds up no manager that drains"
+    assert play.lost == [False, False]
+    assert play.lease.is_held, "until the lease has expired"
+    assert not play.outage.is_on
     assert play.turn() is None
     assert 0 < play.seconds_to_next() <= RETRY_SECONDS
     assert play.turn(later=RETRY_SECONDS) == "_heartbeat"
+
+
+def test_while_the_lease_is_not_held_a_heartbeat_that_is_not_answered_is_an_outage(
+    play, recorded_events: RecordedEvents
+):
+    play.turn()
+    play.thread.answer(AWAY)
+    assert len(recorded_events.of(ClaimFailed)) == 1
+    assert not play.lease.is_idle
+
+    play.beat()
+
+    assert len(recorded_events.of(DatabaseRestored)) == 1
+    assert play.lease.is_idle
+
+
+def test_a_manager_that_drains_is_held_up_by_no_lease(play):
+    play.turn()
+    play.lease.stop()
+    play.thread.answer(AWAY)
+
+    assert play.lease.is_idle
+    assert not play.outage.is_on
+
+
+def test_a_rescue_whose_answer_was_lost_is_named_as_such(play):
+    play.beat()
+    claimed(1, register_manager(lease_seconds=-1))
+    play.lease.heartbeat_soon()
+    play.turn()
+    play.thread.call(connection)
+
+    play.thread.answer(AWAY)
+
+    assert play.lost == [False, True]
 
 
 def test_a_fault_of_ours_in_a_heartbeat_is_raised(play):
@@ -185,13 +301,65 @@ def test_a_fault_of_ours_in_a_heartbeat_is_raised(play):
         play.thread.answer(ZeroDivisionError())
 
 
+def test_the_lease_lasts_from_when_the_heartbeat_was_sent(play, clock: Clock):
+    sent_at = clock.now()
+    play.turn()
+    clock.ahead += 20
+    play.call()
+
+    assert sent_at + 30 <= play.extensions[0] < sent_at + 50
+    assert play.lease.is_held
+    clock.ahead += 10.0
+    assert not play.lease.is_held
+
+
+def test_after_an_expired_lease_nothing_starts_until_the_table_has_said_which_tasks_are_still_ours(
+    play, clock: Clock, recorded_events: RecordedEvents
+):
+    before = play.beat().id
+    kept, taken, settled = claimed(3, before)
+    play.known = {kept[ID], taken[ID], settled[ID]}
+    Task.objects.filter(pk=taken[ID]).update(claimed_by=register_manager())
+    Task.objects.filter(pk=settled[ID]).update(status="finished")
+    clock.ahead += 31
+    assert not play.lease.is_held
+
+    play.beat()
+    assert not play.lease.is_held
+    assert len(play.extensions) == 1
+    assert play.turn() == "_renew"
+    play.known.remove(settled[ID])
+    play.call()
+
+    assert play.revoked == [{taken[ID]}]
+    assert play.lease.is_held
+    assert play.lease.id == before
+    assert play.extensions[-1] > clock.now()
+    assert len(recorded_events.of(LeaseLost)) == 1
+
+
+def test_an_expired_lease_under_which_nobody_took_anything_is_no_loss(
+    play, clock: Clock, recorded_events: RecordedEvents
+):
+    [task] = claimed(1, play.beat().id)
+    play.known = {task[ID]}
+    clock.ahead += 31
+
+    play.beat()
+    assert play.turn() == "_renew"
+    play.call()
+
+    assert play.revoked == [set()]
+    assert play.lease.is_held
+    assert recorded_events.of(LeaseLost) == []
+
+
 def test_a_lost_lease_is_as_old_as_it_was_when_the_loss_was_noticed(
-    play, recorded_events: RecordedEvents, monkeypatch: pytest.MonkeyPatch
+    play, recorded_events: RecordedEvents, clock: Clock
 ):
     play.beat()
     play.loses_its_row()
-    clock = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: clock() + 1000)  # the renewal takes that long
+    clock.ahead += 1000  # the renewal takes that long
 
     play.call()
 
@@ -203,6 +371,7 @@ def test_a_lost_lease_is_replaced_under_a_new_identity_which_keeps_what_nobody_t
 ):
     before = play.beat().id
     kept, taken = claimed(2, before)
+    play.known = {kept[ID], taken[ID]}
     Task.objects.filter(pk=taken[ID]).update(claimed_by=register_manager())
 
     play.loses_its_row()
@@ -210,7 +379,8 @@ def test_a_lost_lease_is_replaced_under_a_new_identity_which_keeps_what_nobody_t
 
     assert play.lease.id != before
     assert play.lease.is_held
-    assert play.kept == [{kept[ID]}]
+    assert play.revoked == [{taken[ID]}]
+    assert columns(kept[ID], "claimed_by") == play.lease.id
     [lost] = recorded_events.of(LeaseLost)
     assert (lost.queue, lost.held) == ("default", 3)
     assert 0 <= lost.seconds_since_heartbeat < 60
@@ -223,18 +393,20 @@ def test_tasks_are_kept_though_the_first_answer_to_the_renewal_was_lost(
     play, recorded_events: RecordedEvents
 ):
     [task] = claimed(1, play.beat().id)
+    play.known = {task[ID]}
     play.loses_its_row()
     play.thread.call(connection)
     play.thread.answer(AWAY)
-    assert play.failures == [AWAY]
+    assert play.outage.is_on
     assert play.turn() is None
     assert not play.lease.is_held
 
     assert play.turn(later=RETRY_SECONDS) == "_renew"
     play.call()
 
-    assert play.kept == [{task[ID]}]
+    assert play.revoked == [set()]
     assert len(recorded_events.of(LeaseLost)) == 1
+    assert not play.outage.is_on
 
 
 def test_deregistering_deletes_the_row_and_leaves_the_tasks_to_other_managers(play):

@@ -15,7 +15,7 @@ from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PostponeTask
 from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql.claiming import claim
+from django_partisan.sql import claiming
 from django_partisan.telemetry.events import (
     ClaimFailed,
     DatabaseRestored,
@@ -27,7 +27,7 @@ from django_partisan.telemetry.events import (
 )
 from tests.db.engine.office import Office, end_session
 from tests.support.events import RecordedEvents
-from tests.support.rows import columns, insert_many, statuses_of
+from tests.support.rows import claim, columns, insert_many, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS
 
 # A worker that ends closes its process's subscribers: only those of the test may be there.
@@ -179,9 +179,42 @@ def test_only_a_notification_for_its_queue_or_a_missed_one_wakes_it_and_then_it_
     assert office.manager._lease.next_at() == 0.0
 
 
-def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run(office, recorded_events: RecordedEvents):
+@pytest.mark.parametrize("is_late", [False, True])
+def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_committed_late(
+    is_late, office
+):
+    reconciliation, lease = office.manager._reconciliation, office.manager._lease
+    token = reconciliation.draw()
+
+    def lose() -> None:
+        reconciliation.end(token, is_lost=True)
+        if is_late:
+            office.turn_until(lambda: reconciliation.is_idle)
+
+    if is_late:
+        lose()
+    ids = insert_many(2)
+    assert len(claiming.claim(connection, "default", lease.id, token, 2)) == 2
+    if not is_late:
+        lose()
+
+    lease.heartbeat_soon()
+    office.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
+
+
+def test_tasks_that_are_ours_by_the_table_alone_are_found_by_the_second_heartbeat(office):
     ids = insert_many(2)
     assert len(claim(connection, "default", office.manager._lease.id, 2)) == 2
+
+    for _ in range(2):
+        office.manager._lease.heartbeat_soon()
+        office.turn_until(lambda: office.is_quiet)
+
+    office.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
+
+
+def test_a_claim_that_is_refused_is_told_once_and_tried_again(office, recorded_events: RecordedEvents):
+    ids = insert_many(2)
     end_session("claim")
 
     office.manager._on_notified({"default"})
@@ -191,15 +224,15 @@ def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run(office, record
     assert len(recorded_events.of(ClaimFailed)) == 1
 
 
-@pytest.mark.parametrize("has_started", [False, True])
-def test_while_heartbeats_are_not_answered_claims_wait_and_are_an_outage_that_does_not_spin(
-    has_started, open_office, recorded_events: RecordedEvents
+def test_without_answers_to_heartbeats_it_goes_on_until_its_lease_has_expired_and_then_tells(
+    open_office, recorded_events: RecordedEvents
 ):
-    office = open_office(sleep_delay_seconds=0.05)
-    if has_started:
-        office.turn_until(lambda: office.is_quiet)
+    office = open_office(sleep_delay_seconds=0.05, lease_seconds=3)
+    office.turn_until(lambda: office.is_quiet)
     office.cut_off("pulse")
-    office.manager._lease.heartbeat_soon()
+    before = insert_many(1)
+    office.manager._on_notified({"default"})
+    office.turn_until(lambda: statuses_of(*before) == ["finished"])
     office.turn_until(lambda: recorded_events.of(ClaimFailed))
     ids = insert_many(1)
     turns, until = 0, time.monotonic() + 1.0

@@ -62,10 +62,10 @@ class Model:
         assert self.buffer.take_alike(at_most) == expected
         self.remove(expected)
 
-    def keep_some(self) -> None:
+    def drop_some(self) -> None:
         lost = [one for one in self.rows if self.chance.random() < 0.3]
         self.remove(lost)
-        self.buffer.keep_only({one[ID] for one in self.rows})
+        self.buffer.drop({one[ID] for one in lost})
 
     def take_all(self) -> None:
         assert self.buffer.take_all() == self.rows
@@ -77,7 +77,7 @@ def test_the_rescued_come_first_then_by_priority_then_by_id_whatever_goes_in_and
     model = Model(seed)
     often = [model.add, model.put_back, model.rescue, *[model.take] * 3] * 10
 
-    for step in model.chance.choices([*often, model.keep_some, model.take_all], k=300):
+    for step in model.chance.choices([*often, model.drop_some, model.take_all], k=300):
         step()
 
         assert model.buffer.rows() == model.rows

@@ -28,7 +28,7 @@ class Play(PromoterHarness):
         super().__init__(**settings)
         self.thread = FakeDatabaseThread()
         self.claiming_id: UUID | None = uuid4()
-        self.doubts = 0
+        self.tokens: list[tuple[int, bool]] = []
         self.has_room_for = 2
         self.taken: list[list[TaskRow]] = []
         self.take = self.taken.append
@@ -38,8 +38,11 @@ class Play(PromoterHarness):
         )
         self.looked()
 
-    def doubt(self) -> None:
-        self.doubts += 1
+    def draw(self) -> int:
+        return 100 + len(self.tokens)
+
+    def end(self, token: int, is_lost: bool = False) -> None:
+        self.tokens.append((token, is_lost))
 
     def room(self) -> int:
         return self.has_room_for
@@ -90,7 +93,13 @@ def test_it_claims_as_many_as_there_is_room_for(play):
 
     asked = play.claim(task_row(7))
 
-    assert asked == {"queue": "default", "manager": play.claiming_id, "limit": 5, "behind": None}
+    assert asked == {
+        "queue": "default",
+        "manager": play.claiming_id,
+        "token": 100,
+        "limit": 5,
+        "behind": None,
+    }
     assert play.taken == [[task_row(7)]]
 
 
@@ -218,7 +227,7 @@ def test_that_it_sleeps_is_said_again_when_it_could_not_be_said(play):
     assert play.publishes()
 
 
-def test_a_refused_claim_leaves_doubt_and_a_pause_and_is_an_outage_until_the_next_answer(
+def test_a_refused_claim_leaves_its_token_and_a_pause_and_is_an_outage_until_the_next_answer(
     play, recorded_events: RecordedEvents
 ):
     play.refuse()
@@ -228,7 +237,7 @@ def test_a_refused_claim_leaves_doubt_and_a_pause_and_is_an_outage_until_the_nex
     assert play.outage.is_on
     play.claim(later=10)
 
-    assert play.doubts == 2
+    assert play.tokens == [(100, True), (101, True), (102, False)]
     assert len(recorded_events.of(ClaimErrored)) == 2
     assert [event.error.message for event in recorded_events.of(ClaimFailed)] == [str(AWAY)]
     assert [event.failures for event in recorded_events.of(DatabaseRestored)] == [2]

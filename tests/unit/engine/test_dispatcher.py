@@ -27,6 +27,16 @@ def test_the_buffer_is_refilled_when_it_runs_low(desk: IntakeHarness):
     assert desk.dispatcher.room() == 8
 
 
+def test_nothing_is_dispatched_while_others_may_have_taken_the_tasks(desk: IntakeHarness):
+    desk.may_start = False
+    desk.dispatcher.take([task_row(1)])
+    assert desk.dispatched() == [[], []]
+
+    desk.may_start = True
+
+    assert desk.dispatched() == [[1], []]
+
+
 @pytest.mark.parametrize(("held", "room"), [(1, 0), (0, 1)])
 def test_tasks_behind_another_count_as_not_started_but_an_idle_worker_is_always_fed(
     held: int, room: int, desk: IntakeHarness

@@ -147,7 +147,7 @@ def expired(desk: IntakeHarness) -> IntakeHarness:
     desk.gives(0, task_row(1))
     desk.gives(1, task_row(2))
     desk.intake.on_claimed([task_row(3)])
-    assert desk.intake.keep_only({2}, desk.pool.workers) == 3
+    assert desk.intake.revoke({1, 3}, desk.pool.workers) == 3
     assert desk.buffered() == []
     assert [worker.rung() for worker in desk.workers] == [True, False]
     return desk
@@ -168,7 +168,7 @@ def test_a_task_whose_revoked_run_goes_on_here_waits_for_its_end(expired: Intake
 
 def test_tasks_that_waited_for_revoked_runs_run_by_priority(desk: IntakeHarness):
     worker = desk.gives(0, task_row(1), task_row(2), task_row(3))
-    desk.intake.keep_only(set(), desk.pool.workers)
+    desk.intake.revoke({1, 2, 3}, desk.pool.workers)
     desk.intake.on_claimed([task_row(n, priority=p) for n, p in ((3, 1), (2, 2), (1, 3), (4, 4))])
 
     worker.says(report([1, 2, 3]))

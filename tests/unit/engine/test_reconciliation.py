@@ -1,6 +1,7 @@
-"""When an answer of the database was lost, nothing is claimed until it is known which tasks are ours."""
+"""After an answer was lost: tasks that are ours by the table and not known here are found."""
 
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -8,9 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.outage import ClaimOutage
 from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
-from django_partisan.sql.claiming import TaskRow
+from django_partisan.sql.claiming import TOKEN, TaskRow
+from django_partisan.sql.leasing import RescuedTask
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.rows import task_row
 
@@ -20,25 +21,47 @@ class Play:
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
-        self.outage = ClaimOutage("default")
         self.id: UUID | None = uuid4()
-        self.is_claiming = False
-        self.found: list[list[TaskRow]] = []
-        intake = SimpleNamespace(known_ids=lambda held: [*held, 2], on_claimed=self.found.append)
-        pool = SimpleNamespace(held=lambda: [1])
+        self.known = [2]
+        self.found: list[TaskRow] = []
+        self.rescued: list[RescuedTask] = []
+        intake = SimpleNamespace(
+            known_ids=lambda held: [*held, *self.known],
+            on_claimed=self.found.extend,
+            on_rescued=self.rescued.extend,
+        )
+        held = cast(Any, lambda: [1])
         self.reconciliation = Reconciliation(
-            config_of(),
-            self.thread,
-            self.outage,
-            cast(Any, intake),
-            cast(Any, pool),
-            identity=lambda: self.id,
-            is_claiming=lambda: self.is_claiming,
+            config_of(), self.thread, cast(Any, intake), held, lambda: self.id
         )
 
     def turn(self, later: float = 0.0) -> str | None:
         self.reconciliation.turn(time.monotonic() + later)
         return self.thread.asked
+
+    def loses(self, is_rescue: bool = False) -> int:
+        """Lose the answer to a call; return its token."""
+        token = self.reconciliation.draw()
+        self.reconciliation.end(token, is_lost=True, is_rescue=is_rescue)
+        return token
+
+    def is_told(self, *pairs: tuple[int, int]) -> None:
+        """Answer the question that is to come next."""
+        assert self.turn() == "claims"
+        self.thread.answer(list(pairs))
+
+    def claims_again(self, *task_ids: int) -> int:
+        """Answer the claim that is under way with tasks; return its token."""
+        assert self.thread.asked == "claim_again"
+        token: int = self.thread.call.keywords["token"]
+        self.thread.answer([task_row(task_id, token=token) for task_id in task_ids])
+        return token
+
+    def asks_for(self) -> Sequence[int] | None:
+        """Return the tokens that the question is about which is to come next; ``None`` is all."""
+        assert self.turn() == "claims"
+        tokens: Sequence[int] | None = self.thread.call.keywords["tokens"]
+        return tokens
 
 
 @pytest.fixture
@@ -46,79 +69,116 @@ def play() -> Play:
     return Play()
 
 
-def test_in_doubt_nothing_is_claimed_until_it_is_known_which_other_tasks_are_ours(play):
-    play.reconciliation.doubt()
-    assert play.turn() == "claim_unknown"
-    assert play.thread.call.keywords == {"queue": "default", "manager": play.id, "known": [1, 2]}
-    assert play.turn() == "claim_unknown"
-    assert play.reconciliation.claiming_id is None
+def test_the_tasks_of_a_claim_that_was_not_answered_are_claimed_again_under_a_new_token(play):
+    lost = play.loses()
     assert not play.reconciliation.is_idle
-    play.thread.answer([task_row(3)])
+    assert play.reconciliation.claiming_id == play.id, "other claims go on meanwhile"
+    assert play.asks_for() == [lost]
+    assert play.thread.call.keywords["manager"] == play.id
+    assert not play.reconciliation.is_idle
+    play.thread.answer([(3, lost), (4, lost)])
+    assert play.thread.call.keywords["pairs"] == [(3, lost), (4, lost)]
+
+    token = play.claims_again(3, 4)
+
+    assert play.found == [task_row(3, token=token), task_row(4, token=token)]
+    assert token != lost
+    assert play.reconciliation.is_idle
+    assert play.turn() is None
+
+
+def test_a_claim_that_is_committed_after_the_question_is_found_by_a_later_heartbeat(play):
+    lost = play.loses()
+    play.is_told()
+    assert play.turn() is None
+
+    play.reconciliation.on_heartbeat(2)
+
+    assert play.asks_for() == [lost]
+    play.thread.answer([(3, lost)])
+    play.claims_again(3)
+    assert [row[0] for row in play.found] == [3]
+
+
+def test_a_heartbeat_asks_nothing_while_all_is_well(play):
+    for claimed in (2, 3, 1, 3):
+        play.reconciliation.on_heartbeat(claimed)
 
     assert play.turn() is None
-    assert play.found == [[task_row(3)]]
-    assert play.reconciliation.claiming_id == play.id is not None
     assert play.reconciliation.is_idle
 
 
-@pytest.mark.parametrize(
-    "prevent",
-    [
-        lambda play: setattr(play, "is_claiming", True),
-        lambda play: setattr(play, "id", None),
-    ],
-    ids=["a claim is under way", "the lease is not held"],
-)
-def test_in_doubt_it_asks_nothing_while_an_answer_could_not_be_used(prevent, play):
-    play.reconciliation.doubt()
+def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(play):
+    answered, under_way = play.reconciliation.draw(), play.reconciliation.draw()
+    play.reconciliation.on_heartbeat(4)
+    play.reconciliation.on_heartbeat(4)
 
-    prevent(play)
+    assert play.asks_for() is None
+    play.reconciliation.end(answered)
+    later = play.reconciliation.draw()
+    play.known = []  # task 2 was settled meanwhile
+    pairs = [(1, 11), (2, 12), (3, answered), (4, under_way), (5, later), (6, 16)]
+    play.thread.answer(pairs)
 
-    assert play.turn() is None
-    assert play.reconciliation.next_at() == NEVER
+    assert play.thread.call.keywords["pairs"] == [(6, 16)]
 
 
-def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(play):
-    play.reconciliation.doubt()
-    play.reconciliation.stop()
+def test_a_comparison_of_all_is_not_replaced_by_a_smaller_question(play):
+    play.reconciliation.compare_all()
+    play.loses()
 
-    assert play.reconciliation.is_idle
-    assert play.turn() == "claim_unknown"
-
-
-def test_an_answer_ends_an_outage_that_only_heartbeats_noted(play):
-    play.reconciliation.on_heartbeat_failed(AWAY)
-    play.reconciliation.on_heartbeat_failed(AWAY)
-    assert play.outage.is_on
-
-    play.turn()
-    play.thread.answer([])
-
-    assert not play.outage.is_on
+    assert play.asks_for() is None
 
 
-def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_second(play):
-    play.reconciliation.doubt()
+def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_time(play):
+    rescue, claim = play.loses(is_rescue=True), play.loses()
+    play.is_told((3, rescue), (4, claim))
+    play.thread.answer(AWAY)
+    second = play.asks_for()[-1]
+    play.thread.answer([(3, second)])
+
+    token = play.claims_again(3)
+
+    assert play.rescued == [RescuedTask(None, task_row(3, token=token))]
+    assert play.found == []
+
+
+def test_what_was_claimed_again_in_vain_is_asked_for_again(play):
+    lost = play.loses()
+    play.is_told((3, lost))
+    play.thread.answer(AWAY)
+
+    tokens = play.asks_for()
+
+    assert len(tokens) == 2
+    play.thread.answer([(3, tokens[1])])
+    token = play.claims_again(3)
+    assert [row[TOKEN] for row in play.found] == [token]
+
+
+def test_a_question_that_is_not_answered_is_asked_again_after_a_second(play):
+    play.loses()
     play.turn()
     play.thread.answer(AWAY)
 
     assert play.turn() is None
     assert 0 < play.reconciliation.next_at() - time.monotonic() <= RETRY_SECONDS
-    assert play.outage.is_on
-    assert play.turn(later=RETRY_SECONDS) == "claim_unknown"
+    assert play.turn(later=RETRY_SECONDS) == "claims"
     assert play.reconciliation.next_at() == NEVER
 
 
-@pytest.mark.parametrize("is_stopped", [False, True])
-def test_the_first_heartbeat_that_is_not_answered_is_no_outage_and_the_second_is_unless_it_was_stopped(
-    is_stopped, play
-):
-    if is_stopped:
-        play.reconciliation.stop()
-    play.reconciliation.on_heartbeat_failed(AWAY)
-    assert not play.outage.is_on
+def test_without_a_lease_it_asks_nothing(play):
+    play.loses()
+    play.id = None
+
+    assert play.turn() is None
+    assert play.reconciliation.next_at() == NEVER
     assert play.reconciliation.claiming_id is None
 
-    play.reconciliation.on_heartbeat_failed(AWAY)
 
-    assert play.outage.is_on == (not is_stopped)
+def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(play):
+    play.loses()
+    play.reconciliation.stop()
+
+    assert play.reconciliation.is_idle
+    assert play.turn() == "claims"

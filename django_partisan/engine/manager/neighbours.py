@@ -1,0 +1,73 @@
+"""Which other managers of the queue are dead.
+
+| it ran | it is dead |
+|---|---|
+| on this host, and its presence file can be seen | as soon as its process has ended |
+| elsewhere | when its lease has expired |
+
+An outage of the database expires the leases of managers that live. So nobody is considered dead because
+of a lease until the others had time to send a heartbeat: ``spare_until()``.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.presence import Sight, if_dead, look
+from django_partisan.sql.leasing import Dead, OtherManager
+
+
+class Neighbours:
+    """The other managers of a queue, as a manager on ``host`` sees them; ``clock`` is that of leases."""
+
+    def __init__(self, host: str, clock: Callable[[], float]) -> None:
+        self._host = host
+        self._clock = clock
+        self._spared_until = NEVER
+        self._local: list[OtherManager] = []
+
+    @property
+    def are_watched(self) -> bool:
+        """True if a manager of this host is among them."""
+        return bool(self._local)
+
+    def note(self, others: list[OtherManager]) -> None:
+        """Note who was there at the last heartbeat."""
+        self._local = [other for other in others if other.host == self._host]
+
+    def spare_until(self, moment: float) -> None:
+        """Consider no manager dead because of its lease before ``moment`` of the boot clock."""
+        self._spared_until = moment
+
+    def has_any_died(self) -> bool:
+        """Return whether a manager of this host has ended since it was noted; costs no query."""
+        sights = (look(other.lock_name) for other in self._local)
+        return any(sight is not None and not sight.manager_lives for sight in sights)
+
+    def find_dead(self, others: list[OtherManager], files: ExitStack) -> Dead:
+        """Return who is dead; ``files`` keeps the presence files of the dead locked, and removes them."""
+        dead = Dead([], [], [], [], [])
+        is_sparing = self._clock() < self._spared_until
+        for other in others:
+            sight = self._sight(other, files)
+            if sight is not None:
+                dead.sighted.append(other.id)
+                dead.begun.extend(sight.begun)
+                dead.running.extend(sight.running)
+            if sight is not None and not sight.manager_lives:
+                dead.proven.append(other.id)
+            elif other.is_expired and not is_sparing:
+                dead.expired.append(other.id)
+        return dead
+
+    def are_missing(self, others: list[OtherManager], dead: Dead) -> bool:
+        """Return whether managers hold tasks that may have lost their lease by an outage alone."""
+        return any(other.is_expired and other.has_tasks and other.id not in dead.proven for other in others)
+
+    def _sight(self, other: OtherManager, files: ExitStack) -> Sight | None:
+        if other.host != self._host:
+            return None
+        begun = files.enter_context(if_dead(other.lock_name))
+        if begun is not None:
+            return Sight(is_dead=True, manager_lives=False, running=[], begun=begun)
+        return look(other.lock_name)

@@ -1,0 +1,52 @@
+"""Which tasks in process are a manager's own, by the table."""
+
+from collections.abc import Collection, Sequence
+from typing import TypeAlias, cast
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
+from django_partisan.sql.connection import fetch_all
+
+Pair: TypeAlias = tuple[int, int]
+"""The id of a task and the token of its claim."""
+
+_OWN = "queue_name = %s AND status = 'in_process' AND claimed_by"
+_CLAIMS = f"SELECT id, claim_token FROM django_partisan_task WHERE {_OWN} = %s"
+_CLAIMS_UNDER = f"{_CLAIMS} AND claim_token = ANY(%s)"
+_KEEP = f"UPDATE django_partisan_task SET claimed_by = %s WHERE {_OWN} IN (%s, %s) RETURNING id"
+
+# A new token, so that an answer that is still on its way cannot make a row ours a second time.
+_CLAIM_AGAIN = f"""
+    UPDATE django_partisan_task AS task SET claim_token = %s, claimed_at = now(), updated_at = now()
+      FROM unnest(%s::bigint[], %s::bigint[]) AS found (id, token)
+     WHERE task.id = found.id AND task.claim_token = found.token AND task.claimed_by = %s
+    RETURNING {RETURNING}
+"""
+
+
+def claims(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, tokens: Collection[int] | None = None
+) -> list[Pair]:
+    """Return id and token of a manager's tasks in process: of all, or of those under ``tokens``."""
+    if tokens is None:
+        return cast(list[Pair], fetch_all(connection, _CLAIMS, (queue, manager)))
+    return cast(list[Pair], fetch_all(connection, _CLAIMS_UNDER, (queue, manager, list(tokens))))
+
+
+def claim_again(
+    connection: BaseDatabaseWrapper, manager: UUID, pairs: Sequence[Pair], token: int
+) -> list[TaskRow]:
+    """Put ``token`` in place of the tokens of a manager's tasks; return the tasks in running order."""
+    ids, tokens = [task_id for task_id, _ in pairs], [old for _, old in pairs]
+    rows = cast(list[TaskRow], fetch_all(connection, _CLAIM_AGAIN, (token, ids, tokens, manager)))
+    return sorted(rows, key=in_running_order)
+
+
+def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
+    """Take a manager's own tasks along to its new identity; return the ids of those nobody else took.
+
+    Asked once more, as the first answer may have been lost, it returns the same.
+    """
+    return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous, manager))}

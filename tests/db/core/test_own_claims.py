@@ -1,0 +1,49 @@
+"""Which tasks in process are a manager's own, by the table."""
+
+import pytest
+from django.db import connection
+
+from django_partisan.models import Task
+from django_partisan.sql.claiming import ID, TOKEN
+from django_partisan.sql.own_claims import claim_again, claims, keep
+from django_partisan.sql.tokens import new_token
+from tests.support.rows import claim, claimed, columns, insert, pairs, register_manager
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_managers_claims_are_found_all_or_those_under_some_tokens():
+    one, other = register_manager(), register_manager()
+    first, second = claimed(2, one), claimed(1, one)
+    claimed(1, other)
+
+    assert sorted(claims(connection, "default", one)) == sorted(pairs(first + second))
+    assert claims(connection, "default", one, [second[0][TOKEN], 1]) == pairs(second)
+    assert claims(connection, "mail", one) == []
+
+
+def test_tasks_are_claimed_again_in_running_order_under_a_new_token_unless_somebody_else_has_them():
+    one, other = register_manager(), register_manager()
+    ids = {priority: insert(priority=priority).pk for priority in (7, 3, 5)}
+    found = pairs(claim(connection, "default", one, 3))
+    Task.objects.filter(pk=ids[5]).update(claimed_by=other)
+    (settled,) = claimed(1, one)
+    Task.objects.filter(pk=settled[ID]).update(claim_token=None)
+    token = new_token()
+
+    rows = claim_again(connection, one, [*found, *pairs([settled])], token)
+
+    assert [row[ID] for row in rows] == [ids[3], ids[7]]
+    assert {row[TOKEN] for row in rows} == {token}
+
+
+def test_a_manager_with_a_new_identity_keeps_what_nobody_else_took():
+    one, other = register_manager(), register_manager()
+    kept, taken = claimed(2, one)
+    Task.objects.filter(pk=taken[ID]).update(claimed_by=other)
+    again = register_manager()
+
+    assert keep(connection, "default", again, one) == {kept[ID]}
+    assert columns(kept[ID], "claimed_by", "claim_token") == (again, kept[TOKEN])
+    assert columns(taken[ID], "claimed_by") == other
+    assert keep(connection, "default", again, one) == {kept[ID]}, "though the first answer was lost"
