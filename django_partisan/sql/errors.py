@@ -1,0 +1,63 @@
+"""What an error of the database means for the call that met it, by SQLSTATE; the same for both drivers."""
+
+from enum import Enum
+from typing import Final
+
+from django.db import Error, InterfaceError, OperationalError
+
+
+class ErrorKind(Enum):
+    """What is to be done with a call after an error."""
+
+    OUTAGE = "the database is away, or refuses every call alike: make the same call again later"
+    READ_ONLY = "the server became a standby: connect again, and make the same call later"
+    LOCKED = "other transactions hold a lock that the call needs: try less of it, or try later"
+    CANCELLED = "the call took longer than statement_timeout: try less of it"
+    REFUSED = "PostgreSQL refuses the values: the same call fails again"
+
+
+READ_ONLY: Final = frozenset({"25006"})
+LOCKED: Final = frozenset({"55P03", "40P01", "40001"})
+"""lock_not_available, deadlock_detected, serialization_failure: the statement had no effect."""
+CANCELLED: Final = frozenset({"57014"})
+SCHEMA: Final = frozenset({"3F000", "42501", "42703", "42883", "42P01"})
+"""A schema, table, column, function or privilege is missing, whatever the values."""
+LIMIT_EXCEEDED: Final = "54"
+"""The class of errors such as an index entry that is too long: drivers call them operational."""
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE of an error of Django's or the driver's; ``None`` if the server sent none."""
+    cause = error.__cause__ if isinstance(error, Error) else error
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return None if code is None else str(code)
+
+
+def kind_of(error: Error) -> ErrorKind:
+    """Return what an error means; one that is unknown is judged by its class, as Django's wrapper has it."""
+    code = sqlstate(error)
+    if code in LOCKED:
+        return ErrorKind.LOCKED
+    if code in CANCELLED:
+        return ErrorKind.CANCELLED
+    if code in READ_ONLY:
+        return ErrorKind.READ_ONLY
+    if code is not None and code.startswith(LIMIT_EXCEEDED):
+        return ErrorKind.REFUSED
+    if code in SCHEMA or isinstance(error, (InterfaceError, OperationalError)):
+        return ErrorKind.OUTAGE
+    return ErrorKind.REFUSED
+
+
+STATEMENT_TIMEOUT: Final = (
+    "PostgreSQL cancelled a statement for one task. If statement_timeout cancelled it, the limit is too short"
+    " for django-partisan: set another for its role in this database, as in ALTER ROLE ... IN DATABASE ..."
+    " SET statement_timeout = '30s', or in OPTIONS of DATABASES. PostgreSQL says: "
+)
+
+
+def explained(error: Error) -> OperationalError:
+    """Return an error that says what to set when even a call for one task was cancelled."""
+    made = OperationalError(f"{STATEMENT_TIMEOUT}{str(error).strip()}")
+    made.__cause__ = error.__cause__
+    return made
