@@ -31,7 +31,7 @@ _HEARTBEAT = f"""
     WITH renewed AS (UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id)
     SELECT EXISTS (SELECT FROM renewed), EXISTS (SELECT {_ABANDONED}),
            other.id, other.host, other.lock_name,
-           other.heartbeat_at < now() - other.lease_seconds * interval '1 second'
+           other.heartbeat_at < now() - other.lease_seconds * interval '1 second', other.sleeping
       FROM (SELECT) AS one
       LEFT JOIN django_partisan_manager AS other ON other.queue_name = %s AND other.id <> %s
 """
@@ -73,6 +73,7 @@ class OtherManager(NamedTuple):
     host: str
     lock_name: UUID
     is_expired: bool
+    is_sleeping: bool
 
 
 class RescuedTask(NamedTuple):

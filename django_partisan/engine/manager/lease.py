@@ -47,6 +47,8 @@ class LeaseOwner(NamedTuple):
     """Gets, after the lease was lost, the ids of the tasks still ours; returns how many were held."""
     failed: Callable[[Exception], None]
     """Gets the error when the database did not answer: what it did may be unknown."""
+    answered: Callable[[Sequence[OtherManager]], None]
+    """Gets, after each heartbeat, the other managers of the queue."""
 
 
 class Lease(Component):
@@ -171,6 +173,7 @@ class Lease(Component):
             self._answered_at = time.monotonic()
             self._state = State.HELD
             self._neighbours = [other for other in result.others if other.host == self._host]
+            self._owner.answered(result.others)
             if result.rescued:
                 self._owner.rescued(result.rescued)
 

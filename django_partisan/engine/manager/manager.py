@@ -27,6 +27,7 @@ from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -89,7 +90,16 @@ class Manager:
         self._settler = Settler(config, threads["settle"], requeued=self._promoter.expect)
         self._intake = Intake(config, self._settler, self._drain)
         self._pool = Pool(self._intake, self._selector, self._spawner, self._presence, spec)
-        self._dispatcher = Dispatcher(config, self._intake, self._pool, self._settler, self._presence)
+        sharing = Sharing(
+            self._intake,
+            self._pool,
+            self._settler,
+            ask=lambda: self._lease.heartbeat_soon(),
+            longest_pause=config.lease_seconds / 3,
+        )
+        self._dispatcher = Dispatcher(
+            config, self._intake, self._pool, self._settler, self._presence, sharing
+        )
         self._reconciliation = Reconciliation(
             config,
             threads["pulse"],
@@ -100,13 +110,16 @@ class Manager:
             is_claiming=lambda: threads["claim"].is_busy,
         )
         owner = LeaseOwner(
-            self._intake.on_rescued, self._on_lease_renewed, self._reconciliation.on_heartbeat_failed
+            self._intake.on_rescued,
+            self._on_lease_renewed,
+            self._reconciliation.on_heartbeat_failed,
+            sharing.on_heartbeat,
         )
         self._lease = Lease(config, threads["pulse"], instance, owner)
         self._claimer = Claimer(
             config, threads["claim"], outage, self._promoter, self._reconciliation, self._dispatcher
         )
-        holders: list[Component] = [self._pool, self._dispatcher, self._settler]
+        holders: list[Component] = [self._pool, self._dispatcher, sharing, self._settler]
         finders: list[Component] = [self._lease, self._reconciliation, self._promoter, self._claimer]
         ending = [RunUntil(until, self._drain, self._promoter, finders, holders)] if until else []
         return [*holders, *finders, *ending, self._drain]

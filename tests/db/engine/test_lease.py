@@ -3,6 +3,7 @@
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, claim
 from django_partisan.sql.connection import execute
-from django_partisan.sql.leasing import RescuedTask
+from django_partisan.sql.leasing import OtherManager, RescuedTask
 from django_partisan.telemetry.events import LeaseLost
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
@@ -34,7 +35,8 @@ class Play:
         self.rescues: list[RescuedTask] = []
         self.kept: list[set[int]] = []
         self.failures: list[Exception] = []
-        owner = LeaseOwner(self.rescues.extend, self._renewed, self.failures.append)
+        self.met: list[Sequence[OtherManager]] = []
+        owner = LeaseOwner(self.rescues.extend, self._renewed, self.failures.append, self.met.append)
         self.lease = Lease(config_of(lease_seconds=30), self.thread, uuid.uuid4(), owner)
 
     def _renewed(self, ids: set[int]) -> int:
@@ -100,6 +102,14 @@ def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_
     assert play.lease.next_at() == NEVER
     play.turn(later=20)
     assert len(play.thread.calls) == 1
+
+
+def test_each_heartbeat_brings_the_other_managers_of_the_queue(play):
+    play.beat()
+    one = register_manager()
+    play.beat()
+
+    assert [[other.id for other in others] for others in play.met] == [[], [one]]
 
 
 def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):
