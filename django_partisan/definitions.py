@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django_partisan import calling
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 
 
@@ -11,9 +12,9 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig, Postpon
 class TaskDefinition:
     """The name of a kind of task, its options and its code.
 
-    ``call(args, kwargs, current)`` runs the code with decoded arguments; ``current`` is the
-    ``CurrentTask``. ``source`` is the class or function that the definition was made from: signals
-    send it as ``sender``, custom metrics read ``MEASURES`` from it.
+    ``call(args, kwargs, current)`` runs the code to its end with decoded arguments, also that of a
+    coroutine function; ``current`` is the ``CurrentTask``. ``source`` is the class or function that the
+    definition was made from: signals send it as ``sender``, custom metrics read ``MEASURES`` from it.
     """
 
     name: str
@@ -29,12 +30,19 @@ class TaskDefinition:
 
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
-        """Make the definition of a processor class from its attributes."""
+        """Make the definition of a processor class from its attributes.
+
+        Raises ``UnsupportedRunMethod`` if ``run()`` is a generator function.
+        """
+        is_asynchronous = calling.is_asynchronous(processor_class)
 
         def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
             processor = processor_class(*args, **kwargs)
             processor._current = current
-            return processor.run()
+            result = calling.run_asynchronously(processor) if is_asynchronous else processor.run()
+            if result is not None:
+                calling.ensure_executed(processor_class, result)
+            return result
 
         return cls(
             name=processor_class.__name__,

@@ -30,6 +30,14 @@ class ProcessorClassNotFound(PartisanError, LookupError):
     """No registered processor class has the name that a task's row carries."""
 
 
+class UnsupportedRunMethod(PartisanError, TypeError):
+    """``run()`` of a processor class is a generator function: a call would not execute its code."""
+
+
+class RunNotExecuted(PartisanError, TypeError):
+    """A run returned a coroutine, another awaitable, or a generator, whose code was not executed."""
+
+
 class UnknownQueue(PartisanError, ValueError):
     """A queue is named that the settings do not define."""
 

@@ -32,5 +32,7 @@ FAILURE_REASONS: Final = (
 # Why a task was rescued (``stopped``: by a forced stop), or a worker exited.
 REASON_MANAGER_LOST: Final = "manager_lost"
 REASON_STOPPED: Final = "stopped"
+# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier.
+REASON_SHARED: Final = "shared"
 REASON_RECYCLED: Final = "recycled"
 REASON_SIGNAL: Final = "signal"

@@ -106,7 +106,7 @@ class BaseTaskProcessor:
         return self._current
 
     def run(self) -> Any:
-        """Do the work; what it returns is not kept."""
+        """Do the work; ``async def`` works too. What it returns is not kept."""
         raise NotImplementedError(f"{type(self).__name__} has no run().")  # fails the task, not the class
 
     def delay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:

@@ -25,8 +25,8 @@ find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
 def register(processor_class: P) -> P:
     """Register a processor class under its ``__name__``; use as a decorator.
 
-    Raises ``ProcessorClassAlreadyRegistered`` if another class has the name, and ``ValueError``
-    if the name is too long for the table.
+    Raises ``ProcessorClassAlreadyRegistered`` if another class has the name, ``UnsupportedRunMethod``
+    if ``run()`` is a generator function, and ``ValueError`` if the name is too long for the table.
     """
     definition = TaskDefinition.of_processor(processor_class)
     name = definition.name

@@ -122,7 +122,7 @@ TASKS_RELEASED = _declare(
     "partisan_tasks_released_total", COUNTER, "queue reason", "M",
     "Is work handed back?",
     "Claimed tasks released unstarted.",
-    reason=(outcomes.REASON_STOPPED,),
+    reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED),
 )
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",

@@ -31,7 +31,7 @@ _HEARTBEAT = f"""
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
-           EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id)
+           EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id), other.sleeping
       FROM (SELECT) AS one
       LEFT JOIN django_partisan_manager AS other
              ON other.queue_name = %(queue)s AND other.id <> %(manager)s
@@ -82,6 +82,7 @@ class OtherManager(NamedTuple):
     lock_name: UUID
     is_expired: bool
     has_tasks: bool
+    is_sleeping: bool
 
 
 class RescuedTask(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.enqueueing import CHANNEL
 
 STATUS_NEW: Final = "new"
 STATUS_IN_PROCESS: Final = "in_process"
@@ -87,12 +88,19 @@ _APPLY = f"""
     RETURNING task.id
 """
 
+# As after an insert, a manager that sleeps is woken, whoever released the tasks.
 _RELEASE = f"""
-    UPDATE django_partisan_task AS task
-       SET status = 'new', ready = true, claim_token = NULL, claimed_by = NULL, updated_at = now(),
-           unique_key = CASE WHEN %s THEN task.unique_key END
-      FROM {_PAIRS} WHERE {_IS_OURS}
-    RETURNING task.id
+    WITH released AS (
+        UPDATE django_partisan_task AS task
+           SET status = 'new', ready = true, claim_token = NULL, claimed_by = NULL, updated_at = now(),
+               unique_key = CASE WHEN %s THEN task.unique_key END
+          FROM {_PAIRS} WHERE {_IS_OURS}
+        RETURNING task.id, task.queue_name
+    )
+    SELECT id, CASE WHEN EXISTS (SELECT FROM django_partisan_manager AS manager
+                                  WHERE manager.queue_name = released.queue_name AND manager.sleeping)
+                    THEN pg_notify('{CHANNEL}', queue_name) END
+      FROM released
 """
 
 

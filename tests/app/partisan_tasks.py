@@ -1,5 +1,6 @@
 """The processors that the tests enqueue and run."""
 
+import asyncio
 import ctypes
 import multiprocessing
 import os
@@ -249,6 +250,38 @@ class Travel(Recorded):
         journal.write("place", language=translation.get_language(), zone=zone)
         translation.activate("de")
         django_timezone.activate(timezone(timedelta(hours=5), "elsewhere"))
+
+
+class RecordedAsynchronously(BaseTaskProcessor):
+    """A processor whose ``run()`` is a coroutine function that writes a note, then does as told."""
+
+    UNIQUE_FOR_PARAMS = False
+
+    async def run(self) -> Any:
+        await asyncio.sleep(0)
+        note = await Note.objects.acreate(text=f"in attempt {self.task.attempt}")
+        journal.write("begun", id=self.task.id, zone=django_timezone.get_current_timezone_name())
+        django_timezone.activate(timezone(timedelta(hours=5), "elsewhere"))
+        how = self.args[0]
+        if how == "fail":
+            raise ValueError("no luck")
+        if how == "exit":
+            raise SystemExit("a task's own idea")
+        if how == "postpone" and not self.task.postpones:
+            raise PostponeTask(0)
+        return note.arefresh_from_db() if how == "forget to await" else note.text
+
+
+@registry.register
+class Asynchronous(RecordedAsynchronously):
+    """As above."""
+
+
+@registry.register
+class AsynchronousAndAtomic(RecordedAsynchronously):
+    """The same, with the note and the completion in one transaction."""
+
+    ATOMIC = True
 
 
 @registry.register

@@ -71,7 +71,7 @@ def test_tasks_of_a_killed_manager_go_to_its_neighbour_within_two_seconds(bench:
     victim = bench.ready()
     bulk_delay(processors.Wait("gate", number) for number in range(6))
     bench.wait_for("begun", 2)
-    neighbour = bench.ready(WORKERS_COUNT=1)
+    neighbour = bench.ready(WORKERS_COUNT=1, LISTEN=False)  # never sleeps, so nothing is released for it
     wait_until(lambda: number_of("in_process") == 6)
 
     victim.send_to_group(signal.SIGKILL)
@@ -89,7 +89,7 @@ def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_ne
     bench.wait_for("begun", 2)
     wait_until(lambda: number_of("in_process") == 4)
     before = ManagerLease.objects.get()
-    punctual = bench.ready(LEASE_SECONDS=3)
+    punctual = bench.ready(LEASE_SECONDS=3, LISTEN=False)  # never sleeps, so nothing is released for it
 
     late.send(signal.SIGSTOP)
     punctual.wait_for("task.rescued", 4, seconds=8)

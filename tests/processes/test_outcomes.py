@@ -252,6 +252,33 @@ def test_atomic_task_that_does_not_complete_leaves_nothing(
     assert list(Note.objects.values_list("text", flat=True)) == notes
 
 
+@pytest.mark.parametrize(
+    ("how", "outcome"),
+    [
+        ("complete", ("finished", None, None)),
+        ("postpone", ("finished", None, None)),
+        ("fail", ("error", "error", "ValueError")),
+        ("exit", ("error", "error", "SystemExit")),
+        ("forget to await", ("error", "error", "django_partisan.exceptions.RunNotExecuted")),
+    ],
+)
+@pytest.mark.parametrize("processor", [processors.Asynchronous, processors.AsynchronousAndAtomic])
+def test_coroutine_function_is_run_to_its_end_in_the_transaction_of_an_atomic_task(
+    serving: Bench, processor: type[BaseTaskProcessor], how: str, outcome: tuple[str, str | None, str | None]
+):
+    before = serving.managers[0].workers()
+    tasks = [outcome_of(processor(how)) for _ in range(2)]
+
+    assert [failure(task) for task in tasks] == [outcome] * 2
+    runs = sum(task.attempts for task in tasks)
+    assert len(serving.journal("begun")) == runs == (4 if how == "postpone" else 2)
+    assert {line["zone"] for line in serving.journal("begun")} == {"America/Chicago"}
+    whole = processor is processors.AsynchronousAndAtomic
+    assert Note.objects.count() == (runs if not whole else 2 if outcome[0] == "finished" else 0)
+    assert serving.managers[0].workers() == before
+    assert "never awaited" not in serving.managers[0].err()
+
+
 def pauses(bench: Bench) -> list[float]:
     begun = [line["at"] for line in bench.journal("begun")]
     return [later - earlier for earlier, later in pairwise(begun)]

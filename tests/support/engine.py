@@ -23,6 +23,7 @@ from django_partisan.engine.manager.outage import ClaimOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
 from django_partisan.engine.manager.settler import Batch, Settler
+from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
@@ -281,14 +282,22 @@ class IntakeHarness(PoolHarness):
         self.intake = Intake(config, self.outcomes.settler, self.drain)
         super().__init__(self.intake, presence)
         self.may_start = True
+        self.asked = 0
+        self.sharing = Sharing(
+            self.intake, self.pool, self.outcomes.settler, ask=self._note_asked, longest_pause=4.0
+        )
         self.dispatcher = Dispatcher(
             config,
             self.intake,
             self.pool,
             self.outcomes.settler,
             presence,
+            self.sharing,
             may_start=lambda: self.may_start,
         )
+
+    def _note_asked(self) -> None:
+        self.asked += 1
 
     @property
     def workers(self) -> list[FakeWorker]:

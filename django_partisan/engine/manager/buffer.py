@@ -13,6 +13,11 @@ class Buffer:
         self._rescued: deque[TaskRow] = deque()
         self._rows: deque[TaskRow] = deque()
 
+    @property
+    def rescued(self) -> int:
+        """How many of the tasks were rescued."""
+        return len(self._rescued)
+
     def __len__(self) -> int:
         return len(self._rescued) + len(self._rows)
 
@@ -48,6 +53,13 @@ class Buffer:
         while rows and len(taken) < at_most and (not taken or rows[0][PROCESSOR] == taken[0][PROCESSOR]):
             taken.append(rows.popleft())
         return taken
+
+    def take_last(self, number: int) -> list[TaskRow]:
+        """Take up to ``number`` of the tasks that run last, but none that was rescued."""
+        kept = max(0, len(self._rows) - number)
+        rows = list(self._rows)
+        self._rows = deque(rows[:kept])
+        return rows[kept:]
 
     def rows(self) -> list[TaskRow]:
         """Return every task, without taking it."""

@@ -33,17 +33,27 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self.mean: float | None = None
+        """The seconds that a run of any processor takes; ``None`` before the first."""
 
     def learn(self, processor: str, runs: int, seconds: float) -> None:
         """Note that ``runs`` runs took ``seconds`` in all."""
-        mean = max(LEAST_TASK_SECONDS, seconds / runs)
-        known = self._seconds.get(processor)
+        measured = max(LEAST_TASK_SECONDS, seconds / runs)
         weight = 1 - 0.8**runs
-        self._seconds[processor] = mean if known is None else known + (mean - known) * weight
+        self._seconds[processor] = _moved(self._seconds.get(processor), measured, weight)
+        self.mean = _moved(self.mean, measured, weight)
+
+    def known(self, processor: str) -> float | None:
+        """Return the seconds that a run is expected to take, ``None`` if none was measured."""
+        return self._seconds.get(processor)
 
     def of(self, processor: str) -> float:
         """Return the seconds that a run is expected to take."""
         return self._seconds.get(processor, TARGET_SECONDS)
+
+
+def _moved(known: float | None, measured: float, weight: float) -> float:
+    return measured if known is None else known + (measured - known) * weight
 
 
 class ClaimTimes:

@@ -8,6 +8,7 @@ from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.worker_process import State
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql.claiming import TaskRow
@@ -26,6 +27,7 @@ class Dispatcher(Component):
         pool: Pool,
         settler: Settler,
         presence: PresenceFile,
+        sharing: Sharing,
         may_start: Callable[[], bool],
     ) -> None:
         self._config = config
@@ -35,12 +37,13 @@ class Dispatcher(Component):
         self._settler = settler
         self._presence = presence
         self._may_start = may_start
+        self._sharing = sharing
 
     def room(self) -> int:
         """Return how many tasks may be claimed now.
 
-        ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` bound the claimed tasks that have not started, but an
-        idle worker is always fed.
+        ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` bound the claimed tasks that have not started, and other
+        managers of the queue get their share, but an idle worker is always fed.
         """
         if not any(worker.state is State.READY for worker in self._pool.workers):
             return 0
@@ -52,7 +55,8 @@ class Dispatcher(Component):
         unfed = idle - len(self._buffer)
         if not_started > self._config.min_queue_size and unfed <= 0:
             return 0
-        return max(self._config.max_queue_size - not_started, unfed, 0)
+        room = max(self._config.max_queue_size - not_started, 0)
+        return max(self._sharing.limit(room), unfed)
 
     def take(self, rows: list[TaskRow]) -> None:
         """Take in tasks that were claimed."""

@@ -26,7 +26,7 @@ from django_partisan.engine.manager.neighbours import Neighbours
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.sql import leasing, own_claims
-from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
+from django_partisan.sql.leasing import HeartbeatResult, OtherManager, RescuedTask
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import LeaseLost
 
@@ -55,6 +55,8 @@ class LeaseOwner(NamedTuple):
     """Gets the tasks that were rescued from dead managers."""
     revoked: Callable[[set[int]], int]
     """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
+    met: Callable[[Sequence[OtherManager]], None]
+    """Gets, after each heartbeat, the other managers of the queue."""
 
 
 class Answer(NamedTuple):
@@ -213,6 +215,7 @@ class Lease(Component):
 
     def _on_confirmed(self, sent_at: float, answer: Answer) -> None:
         self._neighbours.note(answer.found.others)
+        self._owner.met(answer.found.others)
         self._reconciliation.on_heartbeat(answer.found.claimed)
         if self._state is State.JOINING and not self._joins(answer):
             return

@@ -27,6 +27,7 @@ from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -90,12 +91,20 @@ class Manager:
         self._settler = Settler(config, threads["settle"], requeued=self._promoter.expect)
         self._intake = Intake(config, self._settler, self._drain)
         self._pool = Pool(self._intake, self._selector, self._spawner, self._presence, spec)
+        sharing = Sharing(
+            self._intake,
+            self._pool,
+            self._settler,
+            ask=lambda: self._lease.heartbeat_soon(),
+            longest_pause=config.lease_seconds / 3,
+        )
         self._dispatcher = Dispatcher(
             config,
             self._intake,
             self._pool,
             self._settler,
             self._presence,
+            sharing,
             may_start=lambda: self._lease.is_held,
         )
         self._reconciliation = Reconciliation(
@@ -110,12 +119,13 @@ class Manager:
             extended=self._presence.extend_lease,
             rescued=self._intake.on_rescued,
             revoked=self._on_revoked,
+            met=sharing.on_heartbeat,
         )
         self._lease = Lease(config, threads["pulse"], instance, outage, self._reconciliation, owner)
         self._claimer = Claimer(
             config, threads["claim"], outage, self._promoter, self._reconciliation, self._dispatcher
         )
-        holders: list[Component] = [self._pool, self._dispatcher, self._settler]
+        holders: list[Component] = [self._pool, self._dispatcher, sharing, self._settler]
         finders: list[Component] = [self._lease, self._reconciliation, self._promoter, self._claimer]
         ending = [RunUntil(until, self._drain, self._promoter, finders, holders)] if until else []
         return [*holders, *finders, *ending, self._drain]

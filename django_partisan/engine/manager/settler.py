@@ -19,7 +19,7 @@ from django_partisan.engine.settling import (
     write_releases,
 )
 from django_partisan.engine.task_ref import task_ref
-from django_partisan.outcomes import REASON_STOPPED, REASON_UNSETTLEABLE
+from django_partisan.outcomes import REASON_SHARED, REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
@@ -71,7 +71,7 @@ class Settler(Component):
         self.failed = 0
         """How many tasks have failed so far."""
         self.released = 0
-        """How many tasks have been released so far."""
+        """How many tasks have been released since the manager drains."""
         self.last_finished_at: float | None = None
 
     @property
@@ -163,8 +163,9 @@ class Settler(Component):
                 ids = tuple(row[ID] for row in rows)
                 bus.emit(OutcomesSettled, queue, len(rows), seconds, contexts, ids)
         if batch.released:
-            self.released += len(released)
-            bus.emit(TasksReleased, queue, len(released), REASON_STOPPED)
+            self.released += len(released) if self.is_stopped else 0
+            reason = REASON_STOPPED if self.is_stopped else REASON_SHARED
+            bus.emit(TasksReleased, queue, len(released), reason)
         if written.lost or written.unsettleable:
             by_id = {row[ID]: row for row in rows}
             for task_id in written.lost:

@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql.claiming import ID, TOKEN
+from django_partisan.sql.claiming import ID, TOKEN, set_sleeping
 from django_partisan.sql.leasing import deregister, heartbeat, register, rescue
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, columns, dead, insert
@@ -65,10 +65,13 @@ def test_a_heartbeat_without_a_row_says_so(manager):
     assert [manager.id for manager in found.others] == [other]
 
 
-def test_a_heartbeat_finds_the_other_managers_of_the_queue_and_whether_their_lease_has_expired(manager):
+def test_a_heartbeat_finds_which_other_managers_serve_the_queue_expired_ones_and_sleeping_ones(
+    manager,
+):
     one, alive, late = manager(), manager(host="there"), manager()
     manager("mail")
     expire(late)
+    set_sleeping(connection, alive, True)
 
     found = {row.id: row for row in heartbeat(connection, "default", one).others}
 
@@ -76,6 +79,7 @@ def test_a_heartbeat_finds_the_other_managers_of_the_queue_and_whether_their_lea
     assert (found[alive].host, found[alive].is_expired) == ("there", False)
     assert found[alive].lock_name == ManagerLease.objects.get(pk=alive).lock_name
     assert found[late].is_expired
+    assert (found[alive].is_sleeping, found[late].is_sleeping) == (True, False)
 
 
 def test_a_heartbeat_counts_our_tasks_and_finds_who_else_holds_any(manager):

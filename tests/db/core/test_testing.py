@@ -77,6 +77,29 @@ class Whole(Recorded):
     ATOMIC = True
 
 
+class Asynchronous(BaseTaskProcessor):
+    """Write through Django's asynchronous ORM, then do what the first argument says."""
+
+    RETRY_ON_ERROR_CONFIG = Recorded.RETRY_ON_ERROR_CONFIG
+
+    async def run(self) -> Any:
+        await Group.objects.acreate(name="written")
+        RUNS.append(await Group.objects.acount())
+        if self.args[0] == "postpone":
+            raise PostponeTask(60)
+        if self.args[0] == "lose_the_net":
+            raise ConnectionError("no net")
+        if self.args[0] == "fail":
+            raise KeyError("broken")
+        if self.args[0] == "enqueue_another":
+            await Recorded("enqueued").adelay()
+        return Group.objects.acount() if self.args[0] == "forget_to_await" else None
+
+
+class AsynchronousAndWhole(Asynchronous):
+    ATOMIC = True
+
+
 class Mailed(Recorded):
     QUEUE_NAME = "mail"
 
@@ -84,7 +107,7 @@ class Mailed(Recorded):
 @pytest.fixture(autouse=True)
 def registered() -> None:
     RUNS.clear()
-    for processor_class in (Recorded, Whole, Mailed):
+    for processor_class in (Recorded, Whole, Asynchronous, AsynchronousAndWhole, Mailed):
         registry.register(processor_class)
 
 
@@ -149,6 +172,41 @@ def test_a_run_is_returned_with_its_outcome_and_its_writes_stay_as_in_a_worker(
     assert (ran.outcome, ran.delay_seconds, ran.reason, error) == outcome
     assert Group.objects.count() == groups
     assert ran.error is None or f"in {action}" in ran.error.stack_trace
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("action", "outcome", "error"),
+    [
+        ("nothing", "completed", None),
+        ("enqueue_another", "completed", None),
+        ("postpone", "postponed", None),
+        ("lose_the_net", "retried", "ConnectionError"),
+        ("fail", "failed", "KeyError"),
+        ("forget_to_await", "failed", "django_partisan.exceptions.RunNotExecuted"),
+    ],
+)
+@pytest.mark.parametrize("processor", [Asynchronous, AsynchronousAndWhole])
+def test_an_asynchronous_run_ends_as_any_other_and_is_in_the_transaction_of_an_atomic_task(
+    processor, action, outcome, error
+):
+    processor(action).delay()
+
+    [ran] = run_pending()
+
+    assert (ran.outcome, ran.error and ran.error.type) == (outcome, error)
+    assert RUNS == [1]
+    assert Group.objects.count() == (processor is Asynchronous or outcome == "completed")
+    assert Task.objects.waiting().filter(processor_class="Recorded").exists() == (action == "enqueue_another")
+
+
+@pytest.mark.django_db
+def test_an_asynchronous_run_is_in_the_transaction_of_the_test():
+    Asynchronous("nothing").delay()
+
+    assert outcomes(run_pending()) == ["completed"]
+    assert connection.in_atomic_block
+    assert RUNS == [Group.objects.count()] == [1]
 
 
 @pytest.mark.django_db

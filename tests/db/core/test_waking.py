@@ -9,11 +9,14 @@ from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
+from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
-from django_partisan.sql.claiming import set_sleeping
+from django_partisan.sql.claiming import ID, TOKEN, set_sleeping
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import listen, queues_notified
+from django_partisan.sql.settling import release
+from tests.support.rows import claim, insert
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("two_queues")]
@@ -59,6 +62,22 @@ def heard_until_the_end(listener: BaseDatabaseWrapper) -> set[str]:
 
     wait_until(has_ended)
     return heard - {"the end"}
+
+
+def test_released_tasks_wake_a_manager_of_their_queue_that_sleeps(listener, manager):
+    one, other = manager("mail"), manager("mail")
+    manager("default")
+    for queue in ("default", "mail", "mail"):
+        insert(queue)
+    mine = claim(connection, "default", ManagerLease.objects.get(queue_name="default").pk, 9)
+    mail = claim(connection, "mail", other, 9)
+
+    set_sleeping(connection, one, True)
+    assert release(connection, [(row[ID], row[TOKEN]) for row in mine]) == [row[ID] for row in mine]
+    while_others_sleep = heard_until_the_end(listener)
+    release(connection, [(row[ID], row[TOKEN]) for row in mail])
+
+    assert (while_others_sleep, heard_until_the_end(listener)) == (set(), {"mail"})
 
 
 def enqueue(processors: Iterable[BaseTaskProcessor], many: bool) -> None:

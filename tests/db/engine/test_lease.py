@@ -3,6 +3,7 @@
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN
 from django_partisan.sql.connection import execute
-from django_partisan.sql.leasing import RescuedTask
+from django_partisan.sql.leasing import OtherManager, RescuedTask
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, LeaseLost
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
@@ -53,12 +54,17 @@ class Play:
         self.known: set[int] = set()
         self.revoked: list[set[int]] = []
         self.extensions: list[float] = []
+        self.met: list[Sequence[OtherManager]] = []
         self.lost: list[bool] = []
         self.claimed: list[int] = []
         self.on_heartbeat = self.claimed.append
         self.draw = new_token
         owner = LeaseOwner(
-            lambda: set(self.known), self.extensions.append, self.rescues.extend, self._on_revoked
+            lambda: set(self.known),
+            self.extensions.append,
+            self.rescues.extend,
+            self._on_revoked,
+            self.met.append,
         )
         config, reconciliation = config_of(lease_seconds=30), cast(Any, self)
         self.lease = Lease(config, self.thread, uuid.uuid4(), self.outage, reconciliation, owner, clock.now)
@@ -135,6 +141,14 @@ def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_
     assert play.lease.next_at() == NEVER
     play.turn(later=20)
     assert len(play.thread.calls) == 1
+
+
+def test_each_heartbeat_brings_the_other_managers_of_the_queue(play):
+    play.beat()
+    one = register_manager()
+    play.beat()
+
+    assert [[other.id for other in others] for others in play.met] == [[], [one]]
 
 
 def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):

@@ -143,6 +143,7 @@ def test_a_settler_writes_all_that_gathered_and_releases_last(delete: bool, stat
     settler.complete([done])
     settler.settle(crashed, *changes_of([crashed], STATUS_IN_PROCESS, crashes=1))
     settler.release([crashed])
+    settler.stop()
 
     settler.turn(time.monotonic())
     thread.answer(thread.call(connection))

@@ -11,6 +11,8 @@ OWN = [
     exceptions.MaxPostponesReached,
     exceptions.ProcessorClassAlreadyRegistered,
     exceptions.ProcessorClassNotFound,
+    exceptions.UnsupportedRunMethod,
+    exceptions.RunNotExecuted,
     exceptions.UnknownQueue,
     exceptions.WrongSetting,
     exceptions.CannotStart,
@@ -37,3 +39,5 @@ def test_errors_are_also_what_python_calls_them():
     assert issubclass(exceptions.UnknownQueue, ValueError)
     assert issubclass(exceptions.WrongSetting, ValueError)
     assert issubclass(exceptions.ProcessorClassNotFound, LookupError)
+    assert issubclass(exceptions.UnsupportedRunMethod, TypeError)
+    assert issubclass(exceptions.RunNotExecuted, TypeError)

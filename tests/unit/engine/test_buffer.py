@@ -62,6 +62,12 @@ class Model:
         assert self.buffer.take_alike(at_most) == expected
         self.remove(expected)
 
+    def take_last(self) -> None:
+        number = self.chance.randrange(4)
+        expected = in_running_order(self.others)[-number:] if number else []
+        assert self.buffer.take_last(number) == expected
+        self.remove(expected)
+
     def drop_some(self) -> None:
         lost = [one for one in self.rows if self.chance.random() < 0.3]
         self.remove(lost)
@@ -77,9 +83,9 @@ def test_the_rescued_come_first_then_by_priority_then_by_id_whatever_goes_in_and
     model = Model(seed)
     often = [model.add, model.put_back, model.rescue, *[model.take] * 3] * 10
 
-    for step in model.chance.choices([*often, model.drop_some, model.take_all], k=300):
+    for step in model.chance.choices([*often, model.take_last, model.drop_some, model.take_all], k=300):
         step()
 
         assert model.buffer.rows() == model.rows
-        assert len(model.buffer) == len(model.rows)
+        assert (len(model.buffer), model.buffer.rescued) == (len(model.rows), len(model.rescued))
         assert model.buffer.first() == (model.rows[0] if model.rows else None)

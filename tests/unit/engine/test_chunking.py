@@ -160,6 +160,17 @@ def test_pace_follows_recent_runs_and_expects_no_task_to_cost_nothing():
     assert expected == pytest.approx([TARGET_SECONDS, 1.0, 0.9, 0.2, LEAST_TASK_SECONDS])
 
 
+def test_pace_knows_which_processors_were_measured_and_the_mean_of_them_all():
+    pace = Pace()
+    assert (pace.known(TINY), pace.mean) == (None, None)
+
+    pace.learn(TINY, 1, 1.0)
+    pace.learn(SHORT, 1, 2.0)
+
+    assert (pace.known(TINY), pace.known(SHORT), pace.known(LONG)) == (1.0, 2.0, None)
+    assert pace.mean == pytest.approx(1.2)
+
+
 def test_the_times_of_the_latest_claims_are_known_by_token():
     times, before = ClaimTimes(), time.monotonic()
     rows = [task_row(1, token=token) for token in range(CLAIMS_REMEMBERED + 2)]

@@ -135,6 +135,7 @@ def test_a_batch_is_written_where_nobody_wants_the_event(play):
 
 def test_lost_claims_and_refused_outcomes_and_releases_are_emitted(play, recorded_events: RecordedEvents):
     refusal = ErrorInfo("Unsettleable", "no", "")
+    play.settler.stop()
     play.settler.release([task_row(4), task_row(5)])
     play.write((Written([], []), [5]))
     assert play.settler.last_finished_at is None, "a release is no outcome"
@@ -147,3 +148,11 @@ def test_lost_claims_and_refused_outcomes_and_releases_are_emitted(play, recorde
     [failed] = recorded_events.of(TaskFailed)
     assert (failed.run.id, failed.seconds, failed.reason, failed.error) == (3, None, "unsettleable", refusal)
     assert (play.settler.failed, play.settler.released) == (1, 1)
+
+
+def test_tasks_released_while_the_manager_serves_are_shared(play, recorded_events: RecordedEvents):
+    play.settler.release([task_row(1), task_row(2)])
+    play.write((Written([], []), [1, 2]))
+
+    assert recorded_events.of(TasksReleased) == [TasksReleased("default", 2, "shared")]
+    assert play.settler.released == 0, "what was released at the stop is counted"

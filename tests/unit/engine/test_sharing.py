@@ -1,0 +1,182 @@
+"""What a manager may claim where others serve its queue too, and what it releases for them."""
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.sharing import ASK_SECONDS, LOOK_SECONDS, SHARE_SECONDS
+from django_partisan.sql.claiming import ID
+from django_partisan.sql.leasing import OtherManager, RescuedTask
+from tests.support.engine import IntakeHarness
+from tests.support.rows import task_row
+
+TINY, SHORT, LONG, UNKNOWN = "Tiny", "Short", "Long", "Unknown"
+
+
+def other(**more: Any) -> OtherManager:
+    values = {"host": "there", "is_expired": False, "has_tasks": False, "is_sleeping": False, **more}
+    return OtherManager(id=uuid.uuid4(), lock_name=uuid.uuid4(), **values)
+
+
+def learn(desk: IntakeHarness, **seconds: float) -> None:
+    for processor, one in seconds.items():
+        desk.intake.pace.learn(processor, 100, 100 * one)
+
+
+def buffer(desk: IntakeHarness, processor: str, number: int, start: int = 1) -> None:
+    desk.dispatcher.take([task_row(task_id, processor) for task_id in range(start, start + number)])
+
+
+def both_run(desk: IntakeHarness, since: float = 0.0) -> None:
+    """Have both workers run a task, since so many seconds."""
+    for slot, task_id in enumerate((98, 99)):
+        desk.gives(slot, task_row(task_id, LONG)).seen.active_at -= since
+
+
+def released(desk: IntakeHarness) -> list[int]:
+    return [row[ID] for row in desk.outcomes.settler._released]
+
+
+@pytest.mark.parametrize("others", [[], [other(is_expired=True, is_sleeping=True)]], ids=["none", "expired"])
+def test_without_other_managers_that_live_there_is_room_up_to_the_setting(desk: IntakeHarness, others):
+    desk.sharing.on_heartbeat(others)
+    both_run(desk, since=99.0)
+
+    assert desk.dispatcher.room() == 10
+
+
+@pytest.mark.parametrize(
+    ("learnt", "buffered", "room"),
+    [
+        ({}, (UNKNOWN, 0), 2),
+        ({}, (UNKNOWN, 1), 1),
+        ({}, (UNKNOWN, 2), 0),
+        ({LONG: 2.0}, (LONG, 0), 1),
+        ({LONG: 2.0}, (LONG, 1), 0),
+        ({SHORT: 0.3}, (SHORT, 0), 6),
+        ({SHORT: 0.3}, (SHORT, 2), 4),
+        ({SHORT: 0.6}, (SHORT, 2), 0),
+        ({TINY: 0.001}, (TINY, 2), 8),
+        ({TINY: 0.001}, (UNKNOWN, 2), 0),
+    ],
+)
+def test_beside_others_there_is_room_for_a_second_of_work_for_each_worker(
+    desk: IntakeHarness, learnt, buffered, room
+):
+    desk.sharing.on_heartbeat([other()])
+    both_run(desk)
+    learn(desk, **learnt)
+    buffer(desk, *buffered)
+
+    assert desk.dispatcher.room() == room
+
+
+def test_an_idle_worker_is_fed_beside_others_too(desk: IntakeHarness):
+    desk.sharing.on_heartbeat([other()])
+    learn(desk, **{LONG: 60.0})
+
+    assert desk.dispatcher.room() == 2
+
+
+@pytest.mark.parametrize(("since", "room"), [(SHARE_SECONDS / 2, 8), (SHARE_SECONDS, 0)])
+def test_while_no_worker_gets_on_nothing_is_claimed_that_would_have_to_wait(
+    desk: IntakeHarness, since: float, room: int
+):
+    desk.sharing.on_heartbeat([other()])
+    learn(desk, **{TINY: 0.001})
+    buffer(desk, TINY, 2)
+    both_run(desk, since)
+
+    assert desk.dispatcher.room() == room
+
+
+@pytest.mark.parametrize(
+    ("learnt", "kind", "kept"),
+    [
+        ({TINY: 0.001}, TINY, 9),
+        ({SHORT: 0.3}, SHORT, 6),
+        ({LONG: 2.1}, LONG, 0),
+        ({TINY: 0.001}, UNKNOWN, 2),
+    ],
+)
+def test_what_exceeds_a_second_of_work_for_each_worker_is_released_while_another_sleeps(
+    desk: IntakeHarness, learnt, kind: str, kept: int
+):
+    learn(desk, **learnt)
+    buffer(desk, kind, 9)
+    desk.sharing.on_heartbeat([other(), other(is_sleeping=True)])
+
+    desk.sharing.turn(time.monotonic())
+
+    assert desk.buffered() == list(range(1, kept + 1))
+    assert released(desk) == list(range(kept + 1, 10))
+
+
+def test_tasks_that_wait_for_workers_that_do_not_get_on_are_released_however_short(desk: IntakeHarness):
+    learn(desk, **{TINY: 0.001})
+    both_run(desk, since=SHARE_SECONDS)
+    buffer(desk, TINY, 3)
+    desk.sharing.on_heartbeat([other(is_sleeping=True)])
+
+    desk.sharing.turn(time.monotonic())
+
+    assert (desk.buffered(), released(desk)) == ([], [1, 2, 3])
+
+
+def test_rescued_tasks_are_kept_because_they_run_first(desk: IntakeHarness):
+    desk.intake.on_rescued([RescuedTask(None, task_row(task_id, UNKNOWN)) for task_id in (7, 8, 9)])
+    buffer(desk, UNKNOWN, 3)
+    desk.sharing.on_heartbeat([other(is_sleeping=True)])
+
+    desk.sharing.turn(time.monotonic())
+
+    assert (desk.buffered(), released(desk)) == ([7, 8, 9], [1, 2, 3])
+
+
+def test_a_manager_that_was_seen_asleep_gets_nothing_that_comes_later(desk: IntakeHarness):
+    desk.sharing.on_heartbeat([other(is_sleeping=True)])
+    desk.sharing.turn(time.monotonic())
+    buffer(desk, UNKNOWN, 9)
+
+    desk.sharing.turn(time.monotonic())
+
+    assert len(desk.buffered()) == 9
+
+
+def asked_at(desk: IntakeHarness, seconds: float) -> list[float]:
+    """Turn for some seconds as often as the component asks to; return when it asked for a heartbeat."""
+    start = now = time.monotonic()
+    asked = []
+    while now < start + seconds:
+        before = desk.asked
+        desk.sharing.turn(now)
+        asked += [round(now - start, 2)] * (desk.asked - before)
+        now = desk.sharing.next_at()
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("others", "times"),
+    [([], [1.0, 3.0, 7.0, 11.0, 15.0]), ([other()], [1.0, 2.0, 3.0, 4.0])],
+    ids=["alone, ever less often", "beside others, every second"],
+)
+def test_who_sleeps_is_asked_while_the_buffer_holds_too_much(desk: IntakeHarness, others, times):
+    desk.sharing.on_heartbeat(others)
+    buffer(desk, UNKNOWN, 9)
+
+    asked = asked_at(desk, times[-1] + LOOK_SECONDS)
+
+    # The pause begins with the last heartbeat, an instant before the first look.
+    assert asked == pytest.approx(times, abs=LOOK_SECONDS + 0.05)
+
+
+def test_nothing_is_asked_while_the_buffer_holds_little_or_nothing(desk: IntakeHarness):
+    assert asked_at(desk, 60.0) == []
+    assert desk.sharing.next_at() == NEVER
+    learn(desk, **{TINY: 0.001})
+    buffer(desk, TINY, 9)
+
+    assert asked_at(desk, 5 * ASK_SECONDS) == []
