@@ -212,6 +212,11 @@ PRIVATE_APIS: Final = (
         "5.2, 5.2.19", _says_which_psycopg,
     ),
     PrivateApi(
+        "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "sql/connection.py",
+        "Django has no public answer to which driver it uses.",
+        "5.2, 5.2.19", _says_which_psycopg,
+    ),
+    PrivateApi(
         "Django", "Model._meta.concrete_fields", "sql/enqueueing.py",
         "The columns in the order of Model.from_db(); only get_fields() is documented.",
         "5.2, 5.2.19", _model_options_list_columns,

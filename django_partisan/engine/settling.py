@@ -1,100 +1,85 @@
-"""Write outcomes so that one row that PostgreSQL refuses spoils no other."""
+"""Write outcomes so that one row that PostgreSQL refuses, or that others lock, holds up no other.
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+A claim token has one outcome, and a row carries one token at a time. So it does not matter in which
+order outcomes are written, or how they are divided: each part is a statement and a transaction.
+"""
 
-from django.db import DatabaseError, IntegrityError, OperationalError
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.exceptions import Unsettleable
-from django_partisan.outcomes import REASON_UNSETTLEABLE
-from django_partisan.sql.settling import STATUS_ERROR, RowChange, apply_changes, release, settle_completed
-from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.engine.writing import Item, Kind, Writing, Written
 
 T = TypeVar("T")
-Pair = tuple[int, int]
 
-READ_ONLY: Final = "25006"
-"""SQLSTATE of a server that became a standby: it refuses all, whatever the outcome."""
-
-
-class Written(NamedTuple):
-    """What a write found: claims that were lost, tasks that could not be settled as they were."""
-
-    lost: list[int]
-    unsettleable: list[tuple[int, ErrorInfo]]
+PART_LOCK_TIMEOUT_MS: Final = 20
+"""How long a part of a batch waits for the locks of others, after the whole has waited in vain."""
 
 
-def write_outcomes(
+def write(
     connection: BaseDatabaseWrapper,
-    completed: Sequence[Pair],
-    changes: Sequence[RowChange],
-    delete: bool,
+    kind: Kind,
+    items: Sequence[Item],
+    delete: bool = False,
     again: bool = False,
 ) -> Written:
-    """Settle a batch in two statements; ``changes`` first, which may count a crash of a completed task."""
-    unsettleable: list[tuple[int, ErrorInfo]] = []
+    """Write items of one kind in one statement, and in halves if PostgreSQL refuses one of them.
 
-    def write_alone(outcome: RowChange, refusal: DatabaseError) -> list[int]:
-        if isinstance(refusal, IntegrityError):
-            try:  # it waits again and meets a duplicate: both stay, and it gives up its key
-                return apply_changes(connection, [outcome], keep_keys=False, again=again)
-            except IntegrityError as other:
-                refusal = other
-        return fail((outcome.id, outcome.token), refusal)
-
-    def fail(pair: Pair, refusal: DatabaseError) -> list[int]:
-        error = ErrorInfo.of(Unsettleable(f"PostgreSQL refused the outcome: {str(refusal).strip()}"))
-        unsettleable.append((pair[0], error))
-        failure = RowChange(
-            *pair,
-            STATUS_ERROR,
-            reason=REASON_UNSETTLEABLE,
-            error_type=error.type,
-            error_message=error.message.replace("\0", ""),
-            error_traceback="",
-        )
-        try:
-            return apply_changes(connection, [failure], again=again)
-        except DatabaseError as other:
-            _raise_unless_refused(other)
-            return []  # it is emitted, stays in process, and holds up no other
-
-    lost = _in_halves(changes, lambda some: apply_changes(connection, some, again=again), write_alone)
-    lost += _in_halves(completed, lambda some: settle_completed(connection, some, delete, again), fail)
-    return Written(lost, unsettleable)
+    ``delete`` says what becomes of completed tasks. ``again`` says that an answer to the same was lost
+    before. Raises the errors after which the same can be written later.
+    """
+    writing = Writing(connection, kind, delete, again)
+    writing.write(items)
+    return writing.written()
 
 
-def write_releases(connection: BaseDatabaseWrapper, pairs: Sequence[Pair]) -> list[int]:
-    """Release tasks; return the ids of those whose claim was still ours."""
-    return _in_halves(
-        pairs,
-        lambda some: release(connection, some),
-        lambda pair, refusal: release(connection, [pair], keep_keys=False),
-    )
+def write_part(
+    connection: BaseDatabaseWrapper,
+    kind: Kind,
+    items: Sequence[Item],
+    delete: bool = False,
+    again: bool = False,
+) -> Written:
+    """Write items that were held up: those whose rows no other transaction locks.
+
+    If one that is alone still has to wait, it waits for a transaction that has inserted its duplicate:
+    it gives up its key.
+    """
+    writing = Writing(connection, kind, delete, again, PART_LOCK_TIMEOUT_MS)
+    free = writing.without_locked(items)
+    writing.write(free)
+    written = writing.written()
+    if len(free) != 1 or not writing.is_locked:
+        return written
+    later = written.later
+    if kind.has_key:
+        writing = Writing(connection, kind, delete, again, PART_LOCK_TIMEOUT_MS, keep_keys=False)
+        writing.write(free)
+        written = writing.written()
+        later = [*later, *written.later]
+    return written._replace(held_up=[], later=[*later, *written.held_up])
 
 
-def _in_halves(
-    items: Sequence[T],
-    write: Callable[[Sequence[T]], list[int]],
-    write_alone: Callable[[T, DatabaseError], list[int]],
-) -> list[int]:
-    """Write all in one statement; if that is refused, halve until the culprit stands alone."""
-    if not items:
-        return []
-    try:
-        return write(items)
-    except DatabaseError as refusal:
-        _raise_unless_refused(refusal)
-        if len(items) == 1:
-            return write_alone(items[0], refusal)
+def write_all(
+    connection: BaseDatabaseWrapper,
+    kind: Kind,
+    items: Sequence[Item],
+    delete: bool = False,
+    again: bool = False,
+) -> Sequence[Item]:
+    """Write items at once and in parts; return those that have to be tried again later."""
+    written = write(connection, kind, items, delete, again)
+    later, parts = set(written.later), halves(written.held_up)
+    while parts:
+        part = set(parts.pop())
+        written = write_part(connection, kind, [item for item in items if item[0] in part], delete, again)
+        later.update(written.later)
+        parts += halves(written.held_up)
+    return [item for item in items if item[0] in later]
+
+
+def halves(items: list[T]) -> list[list[T]]:
+    """Return what is to be tried in smaller parts as parts: two if there are enough for two."""
     middle = len(items) // 2
-    return _in_halves(items[:middle], write, write_alone) + _in_halves(items[middle:], write, write_alone)
-
-
-def _raise_unless_refused(error: DatabaseError) -> None:
-    """Raise the error if the database is away, busy or read-only: the same batch can be written later."""
-    cause = error.__cause__
-    is_read_only = READ_ONLY in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None))
-    if is_read_only or isinstance(error, OperationalError):
-        raise error
+    return [part for part in (items[:middle], items[middle:]) if part]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from django_partisan.models import Task
 
@@ -27,6 +28,7 @@ def open_connection(role: str) -> BaseDatabaseWrapper:
     connection.settings_dict = {**copy.deepcopy(connection.settings_dict), "NAME": configured["NAME"]}
     options = connection.settings_dict["OPTIONS"]
     options.pop("pool", None)
+    options.pop("server_side_binding", None)  # it takes one statement in a message only
     options["application_name"] = application_name(role)
     connection.settings_dict["CONN_MAX_AGE"] = None
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
@@ -47,9 +49,11 @@ def address_of(connection: BaseDatabaseWrapper) -> str:
 
 
 def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """Execute one statement and return its rows."""
+    """Execute a statement and return its rows; of several in one message, those of the last."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
+        while is_psycopg3 and cursor.nextset():
+            pass  # psycopg2 has kept the last result only
         return cast(list[tuple[Any, ...]], cursor.fetchall())
 
 

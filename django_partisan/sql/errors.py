@@ -50,14 +50,13 @@ def kind_of(error: Error) -> ErrorKind:
 
 
 STATEMENT_TIMEOUT: Final = (
-    "PostgreSQL cancelled a statement for one task. If statement_timeout cancelled it, the limit is too short"
-    " for django-partisan: set another for its role in this database, as in ALTER ROLE ... IN DATABASE ..."
-    " SET statement_timeout = '30s', or in OPTIONS of DATABASES. PostgreSQL says: "
+    "statement_timeout cancelled a statement for one task, or pg_cancel_backend() did; give the role a longer"
+    " limit: ALTER ROLE ... SET statement_timeout = '30s' (PostgreSQL: {})"
 )
 
 
 def explained(error: Error) -> OperationalError:
     """Return an error that says what to set when even a call for one task was cancelled."""
-    made = OperationalError(f"{STATEMENT_TIMEOUT}{str(error).strip()}")
+    made = OperationalError(STATEMENT_TIMEOUT.format(str(error).strip()))
     made.__cause__ = error.__cause__
     return made

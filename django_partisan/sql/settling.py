@@ -1,23 +1,29 @@
-"""Write what came of many runs in one statement, each under the claim that it ends."""
+"""Write what came of many runs in one statement, each under the claim that it ends.
+
+With ``lock_timeout_ms`` the wait for other transactions' locks ends after that time, with an error of
+``ErrorKind.LOCKED``. The limit goes in the statement's own message and ends with its transaction.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 
+Pair: TypeAlias = tuple[int, int]
+"""The id of a task and the token of the claim that its outcome ends."""
+
 STATUS_NEW: Final = "new"
-STATUS_IN_PROCESS: Final = "in_process"
 STATUS_ERROR: Final = "error"
 
 
 class RowChange(NamedTuple):
     """What is written to a row when its run did not complete.
 
-    ``status`` is what it becomes: ``new`` (after ``delay`` seconds), ``error``, or ``in_process`` if
-    only counters change and the claim goes on. The numbers are added to the row's counters.
+    ``status`` is what it becomes: ``new`` (after ``delay`` seconds) or ``error``. The numbers are added
+    to the row's counters.
     """
 
     id: int
@@ -33,6 +39,14 @@ class RowChange(NamedTuple):
     error_message: str | None = None
     error_traceback: str | None = None
     context: str | None = None
+
+
+class Crash(NamedTuple):
+    """The death of a worker in the run of a task that is to run again, under a token of its own."""
+
+    id: int
+    token: int
+    new_token: int
 
 
 # A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
@@ -66,7 +80,7 @@ _APPLY = f"""
     )
     UPDATE django_partisan_task AS task
        SET status = outcome.status,
-           claim_token = CASE outcome.status WHEN 'in_process' THEN task.claim_token END,
+           claim_token = NULL,
            ready = outcome.status = 'new' AND outcome.delay <= 0,
            execute_after = CASE outcome.status WHEN 'new' THEN now() + outcome.delay * interval '1 second'
                                                ELSE task.execute_after END,
@@ -103,15 +117,40 @@ _RELEASE = f"""
       FROM released
 """
 
+_COUNT_CRASHES = f"""
+    UPDATE django_partisan_task AS task
+       SET claim_token = outcome.new_token, attempts = task.attempts + 1, crashes = task.crashes + 1,
+           claimed_at = now(), updated_at = now()
+      FROM (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS o (id, token, new_token))
+        AS outcome WHERE {_IS_OURS}
+    RETURNING task.id
+"""
+_COUNTED = f"SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}"
+
+# A row that is ours and cannot be locked at once is locked by another transaction.
+_LOCKED = f"""
+    WITH free AS (
+        SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
+         WHERE {_IS_OURS} FOR UPDATE OF task SKIP LOCKED
+    )
+    SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}
+    EXCEPT SELECT id FROM free
+"""
+
 
 def settle_completed(
-    connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], delete: bool, again: bool = False
+    connection: BaseDatabaseWrapper,
+    pairs: Sequence[Pair],
+    delete: bool,
+    again: bool = False,
+    lock_timeout_ms: int | None = None,
 ) -> list[int]:
     """Finish or delete the rows of (id, token) ``pairs``; return the ids whose claim was lost.
 
     ``again`` says that the answer to a first try was lost.
     """
-    settled = _ids(fetch_all(connection, _DELETE if delete else _FINISH, _id_arrays(pairs)))
+    sql = _limited(_DELETE if delete else _FINISH, lock_timeout_ms)
+    settled = _ids(fetch_all(connection, sql, _id_arrays(pairs)))
     return _lost(connection, pairs, settled, again)
 
 
@@ -120,28 +159,64 @@ def apply_changes(
     outcomes: Sequence[RowChange],
     keep_keys: bool = True,
     again: bool = False,
+    lock_timeout_ms: int | None = None,
 ) -> list[int]:
-    """Write outcomes, no id twice; return the ids whose claim was lost.
+    """Write outcomes; return the ids whose claim was lost.
 
-    Raises ``IntegrityError`` if a row meets a twin; ``keep_keys=False`` makes the rows give up theirs.
+    Raises ``IntegrityError`` if a row meets a duplicate, and waits for the end of a transaction that
+    has inserted one; ``keep_keys=False`` makes the rows give up their keys.
     """
     columns = [list(column) for column in zip(*outcomes, strict=True)]
-    settled = _ids(fetch_all(connection, _APPLY, (*columns, keep_keys)))
-    return _lost(connection, [(outcome.id, outcome.token) for outcome in outcomes], settled, again)
+    sql = _limited(_APPLY, lock_timeout_ms)
+    settled = _ids(fetch_all(connection, sql, (*columns, keep_keys)))
+    return _lost(connection, [outcome[:2] for outcome in outcomes], settled, again)
 
 
 def release(
-    connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], keep_keys: bool = True
+    connection: BaseDatabaseWrapper,
+    pairs: Sequence[Pair],
+    keep_keys: bool = True,
+    again: bool = False,
+    lock_timeout_ms: int | None = None,
 ) -> list[int]:
-    """Give tasks back that were not begun; return the ids of those that were still ours.
+    """Release tasks that were not started; return the ids whose claim was lost.
 
-    Raises ``IntegrityError`` as ``apply_changes()``.
+    Meets duplicates as ``apply_changes()`` does.
     """
-    return _ids(fetch_all(connection, _RELEASE, (keep_keys, *_id_arrays(pairs))))
+    sql = _limited(_RELEASE, lock_timeout_ms)
+    released = _ids(fetch_all(connection, sql, (keep_keys, *_id_arrays(pairs))))
+    return _lost(connection, pairs, released, again)
+
+
+def count_crashes(
+    connection: BaseDatabaseWrapper, crashes: Sequence[Crash], lock_timeout_ms: int | None = None
+) -> list[int]:
+    """Count crashes and put the new tokens in place; return the ids of the rows that are not ours.
+
+    Every other row carries its new token, also if the answer to a first try was lost.
+    """
+    ids, tokens, new_tokens = map(_literal, zip(*crashes, strict=True))
+    sql = _limited(_COUNT_CRASHES, lock_timeout_ms)
+    counted = set(_ids(fetch_all(connection, sql, (ids, tokens, new_tokens))))
+    if len(counted) < len(crashes):  # a statement of its own sees what a first try committed meanwhile
+        counted.update(_ids(fetch_all(connection, _COUNTED, (ids, new_tokens))))
+    return [crash.id for crash in crashes if crash.id not in counted]
+
+
+def locked_by_others(
+    connection: BaseDatabaseWrapper, pairs: Sequence[Pair], lock_timeout_ms: int | None = None
+) -> set[int]:
+    """Return the ids of the rows that are ours and that other transactions lock now, without waiting."""
+    arrays = _id_arrays(pairs)
+    return set(_ids(fetch_all(connection, _limited(_LOCKED, lock_timeout_ms), (*arrays, *arrays))))
+
+
+def _limited(sql: str, lock_timeout_ms: int | None) -> str:
+    return sql if lock_timeout_ms is None else f"SET LOCAL lock_timeout = {lock_timeout_ms:d}; {sql}"
 
 
 def _lost(
-    connection: BaseDatabaseWrapper, pairs: Sequence[tuple[int, int]], settled: list[int], again: bool
+    connection: BaseDatabaseWrapper, pairs: Sequence[Pair], settled: list[int], again: bool
 ) -> list[int]:
     """Return the ids that were not settled because somebody else holds, or held, the claim."""
     if len(settled) == len(pairs):
@@ -152,7 +227,7 @@ def _lost(
     return sorted(missing)
 
 
-def _id_arrays(pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
+def _id_arrays(pairs: Sequence[Pair]) -> tuple[str, str]:
     """Return two array literals; building them here is cheaper than adapting a list of numbers."""
     ids, tokens = zip(*pairs, strict=True)
     return _literal(ids), _literal(tokens)

@@ -5,10 +5,10 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.process import BaseProcess
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from django.db import OperationalError
 
@@ -18,22 +18,24 @@ from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.held_up import Part
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.outage import ClaimOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
-from django_partisan.engine.manager.settler import Batch, Settler
+from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Ready, Report
-from django_partisan.engine.settling import Written
 from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, Ahead, TaskRow
+from django_partisan.sql.settling import Crash, RowChange
 
 AWAY: Final = OperationalError("the server closed the connection")
-ALL_WRITTEN: Final[tuple[Written, list[int]]] = (Written([], []), [])
+ALL_WRITTEN: Final = Written([], [], [], [])
 NOTHING_DUE: Final = Ahead(0, False, None)
 NO_PID: Final = 2**22 + 1
 """No process has it: the largest that Linux gives is one less."""
@@ -232,6 +234,33 @@ class PoolHarness:
         self.selector.close()
 
 
+class Batch(NamedTuple):
+    """What a settler writes in one call, by kind."""
+
+    completed: list[TaskRow]
+    changes: list[tuple[TaskRow, RowChange]]
+    released: list[TaskRow]
+    crashed: Sequence[tuple[TaskRow, Crash]] = ()
+    retried: Part | None = None
+    again: bool = False
+
+    @classmethod
+    def of(cls, parts: list[Part]) -> "Batch":
+        made: dict[Kind, Any] = {part.kind: part.entries for part in parts if not part.is_retry}
+        return cls(
+            [row for row, _ in made.get(Kind.COMPLETED, [])],
+            made.get(Kind.CHANGED, []),
+            [row for row, _ in made.get(Kind.RELEASED, [])],
+            made.get(Kind.CRASHED, ()),
+            next((part for part in parts if part.is_retry), None),
+            any(part.again for part in parts),
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Batch([], [], [])
+
+
 class SettlerHarness:
     """A real settler whose database is the test."""
 
@@ -243,14 +272,21 @@ class SettlerHarness:
     def written(self, later: float = 0.0) -> Batch:
         """Turn once, ``later`` seconds from now; return the batch that is being written then."""
         self.settler.turn(time.monotonic() + later)
-        batch: Batch = self.thread.call.keywords["batch"] if self.thread.calls else Batch([], [], [])
-        return batch
+        return Batch.of(self._parts())
 
-    def write(self, result: Any = ALL_WRITTEN, later: float = 0.0) -> Batch:
+    def answer(self, result: Exception | None = None, **found: Written) -> None:
+        """End the write under way: everything is written, but for what was ``found`` of some kinds."""
+        kinds = [part.kind for part in self._parts()]
+        self.thread.answer(result or [found.get(kind.name.lower(), ALL_WRITTEN) for kind in kinds])
+
+    def write(self, result: Exception | None = None, later: float = 0.0, **found: Written) -> Batch:
         """Answer the write that is to come next; return its batch."""
         batch = self.written(later)
-        self.thread.answer(result)
+        self.answer(result, **found)
         return batch
+
+    def _parts(self) -> list[Part]:
+        return self.thread.call.keywords["parts"] if self.thread.calls else []
 
 
 class PromoterHarness:

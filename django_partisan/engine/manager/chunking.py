@@ -65,14 +65,22 @@ class ClaimTimes:
     def note(self, rows: Sequence[TaskRow]) -> None:
         """Note that a claim has just returned; all its rows carry one token."""
         if rows:
-            self._times[rows[0][TOKEN]] = time.monotonic()
-            if len(self._times) > CLAIMS_REMEMBERED:
-                del self._times[next(iter(self._times))]  # the oldest
+            self._remember(rows[0][TOKEN], time.monotonic())
+
+    def carry_over(self, before: TaskRow, row: TaskRow) -> None:
+        """Have a task that got a new token while it was claimed keep the time of its claim."""
+        if before[TOKEN] in self._times:
+            self._remember(row[TOKEN], self._times[before[TOKEN]])
 
     def of(self, rows: Sequence[TaskRow]) -> dict[int, float]:
         """Return the monotonic times at which the claims of the rows returned, where known."""
         times = self._times
         return {token: times[token] for token in {row[TOKEN] for row in rows} if token in times}
+
+    def _remember(self, token: int, claimed_at: float) -> None:
+        self._times[token] = claimed_at
+        if len(self._times) > CLAIMS_REMEMBERED:
+            del self._times[next(iter(self._times))]  # the oldest
 
 
 def chunks(

@@ -45,7 +45,8 @@ class Dispatcher(Component):
         ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` bound the claimed tasks that have not started, and other
         managers of the queue get their share, but an idle worker is always fed.
         """
-        if not any(worker.state is State.READY for worker in self._pool.workers):
+        is_any_ready = any(worker.state is State.READY for worker in self._pool.workers)
+        if not is_any_ready or self._settler.is_full:
             return 0
         idle = waiting = 0
         for worker in self._pool.workers:

@@ -5,6 +5,7 @@ of it to end. While the manager drains, what comes in is released.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.buffer import Buffer
@@ -16,9 +17,9 @@ from django_partisan.engine.protocol import Report
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
-from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
+from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskFailed, TaskRescued
 
@@ -121,11 +122,20 @@ class Intake:
         if row[CRASHES] >= self._config.max_crashes:
             self._fail(row, crashes=1)
             return
+        if self._drain.is_on:
+            self._emit_rescued(row)
+            self._settler.settle(row, RowChange(row[ID], row[TOKEN], STATUS_NEW, crashes=1))
+        else:
+            self._settler.count_crash(row, partial(self._on_crash_counted, row))
+
+    def _on_crash_counted(self, before: TaskRow, row: TaskRow) -> None:
+        """Run a task again; its claim is ours for certain, under a new token."""
+        self._emit_rescued(before)
+        self.claim_times.carry_over(before, row)
+        self._store([row], self.buffer.add_rescued)
+
+    def _emit_rescued(self, row: TaskRow) -> None:
         bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_WORKER_LOST, None)
-        status = STATUS_NEW if self._drain.is_on else STATUS_IN_PROCESS
-        self._settler.settle(row, RowChange(row[ID], row[TOKEN], status, crashes=1))
-        if not self._drain.is_on:
-            self.buffer.add_rescued([_with_crash(row)])
 
     def _fail(self, row: TaskRow, crashes: int) -> None:
         """Fail a task; ``crashes``, 0 or 1, is how many of them its row does not count yet."""
@@ -168,10 +178,3 @@ class Intake:
         waited = [self._waiting.pop(task_id) for task_id in sorted(ended) if task_id in self._waiting]
         self._store(waited, self.buffer.put_back)
         return [row for row in rows if row[ID] not in ended]
-
-
-def _with_crash(row: TaskRow) -> TaskRow:
-    columns = list(row)
-    columns[ATTEMPTS] = row[ATTEMPTS] + 1
-    columns[CRASHES] = row[CRASHES] + 1
-    return tuple(columns)  # type: ignore[return-value]

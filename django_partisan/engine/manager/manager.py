@@ -211,7 +211,8 @@ class Manager:
         forced_at = self._drain.forced_at
         if forced_at is None or not self._pool.is_empty:
             return False
-        return not self._settler.is_reachable or now >= forced_at + FORCED_SETTLE_SECONDS
+        is_stuck = self._settler.is_held_up or not self._settler.is_reachable
+        return is_stuck or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
         if queues is None:  # some may be missed: listen again with the next heartbeat, and claim

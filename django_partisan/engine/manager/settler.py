@@ -1,56 +1,37 @@
-"""Group commit: while one settle statement is under way, outcomes gather for the next."""
+"""Group commit: while one write is under way, outcomes gather for the next."""
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final, NamedTuple
+from itertools import chain, repeat
+from typing import Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.held_up import Entry, HeldUp, Part
 from django_partisan.engine.manager.outage import Outage
-from django_partisan.engine.settling import (
-    Pair,
-    Written,
-    write_outcomes,
-    write_releases,
-)
-from django_partisan.engine.task_ref import task_ref
-from django_partisan.outcomes import REASON_SHARED, REASON_STOPPED, REASON_UNSETTLEABLE
-from django_partisan.sql.claiming import CONTEXT, ID, TOKEN, TaskRow
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.engine.manager.settle_news import SettleNews
+from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
+from django_partisan.engine.settling import write, write_part
+from django_partisan.engine.writing import Kind, Written
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
+from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    OutcomesSettled,
-    SettleErrored,
-    SettleFailed,
-    TaskClaimLost,
-    TaskFailed,
-    TasksReleased,
-)
+from django_partisan.telemetry.events import SettleErrored, SettleFailed
 
 BATCH_AT_MOST: Final = 5000
-
-
-class Batch(NamedTuple):
-    """Outcomes that are written together, with the rows they are for."""
-
-    completed: list[TaskRow]
-    changes: list[tuple[TaskRow, RowChange]]
-    released: list[TaskRow]
-    again: bool = False
-    """An answer to the same batch was lost before: part of it may be written."""
-
-    def __len__(self) -> int:
-        return len(self.completed) + len(self.changes) + len(self.released)
 
 
 class Settler(Component):
     """Settle and release the tasks of one queue; outcomes wait as long as the database is away.
 
+    Each kind of outcome has a statement of its own; the completed come first. What waits for locks of
+    others, or takes too long at once, is held up and tried apart, in parts that get smaller.
     ``requeued`` is called once tasks wait again, with the seconds until the first of them is due.
     """
 
@@ -63,21 +44,37 @@ class Settler(Component):
         self._config = config
         self._thread = thread
         self._requeued = requeued
-        self._completed: list[TaskRow] = []
-        self._changes: deque[tuple[TaskRow, RowChange]] = deque()
-        self._released: list[TaskRow] = []
-        self._under_way: Batch | None = None
+        self._gathered: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
+        self._under_way: list[Part] = []
+        self._held_up = HeldUp()
+        self._awaited: dict[int, Callable[[TaskRow], None]] = {}
+        """Whom to call when a crash is counted, by the new token."""
+        self._limit = BatchLimit(BATCH_AT_MOST)
         self._outage = Outage(config.queue)
-        self.failed = 0
+        self._news = SettleNews(config.queue)
+        self._unsettled_limit = UnsettledLimit()
+        self._failed = 0
+
+    @property
+    def failed(self) -> int:
         """How many tasks have failed so far."""
-        self.released = 0
+        return self._failed + self._news.failed
+
+    @property
+    def released(self) -> int:
         """How many tasks have been released since the manager drains."""
-        self.last_finished_at: float | None = None
+        return self._news.released
+
+    @property
+    def last_finished_at(self) -> float | None:
+        """Unix time of the last write of outcomes."""
+        return self._news.last_finished_at
 
     @property
     def unsettled(self) -> int:
         """How many outcomes are not written yet."""
-        return len(self._completed) + len(self._changes) + len(self._released) + len(self._under_way or ())
+        under_way = sum(len(part.entries) for part in self._under_way)
+        return sum(map(len, self._gathered.values())) + under_way + len(self._held_up)
 
     @property
     def is_idle(self) -> bool:
@@ -89,97 +86,136 @@ class Settler(Component):
         """False while settling fails."""
         return not self._outage.is_on
 
+    @property
+    def is_held_up(self) -> bool:
+        """True if all outcomes that are not written were tried, and wait for other transactions."""
+        is_tried = all(part.is_retry for part in self._under_way) and not any(self._gathered.values())
+        return is_tried and not self.is_idle
+
+    @property
+    def is_full(self) -> bool:
+        """True if so much is unsettled that no more tasks should be claimed."""
+        return self._unsettled_limit.is_reached(self.unsettled, self._entries)
+
     def complete(self, rows: list[TaskRow]) -> None:
         """Have completed tasks settled."""
-        self._completed += rows
+        self._gathered[Kind.COMPLETED] += zip(rows, repeat(None))
 
     def settle(self, row: TaskRow, change: RowChange) -> None:
         """Have the outcome of a run settled that did not complete."""
-        self._changes.append((row, change))
-        self.failed += change.status == STATUS_ERROR
+        self._gathered[Kind.CHANGED].append((row, change))
+        self._failed += change.status == STATUS_ERROR
+
+    def count_crash(self, row: TaskRow, counted: Callable[[TaskRow], None]) -> None:
+        """Have a crash counted, and then ``counted`` called with the task as it is to run again.
+
+        It is not called if the claim was lost or the row is gone.
+        """
+        token = new_token()
+        self._gathered[Kind.CRASHED].append((row, Crash(row[ID], row[TOKEN], token)))
+        self._awaited[token] = counted
 
     def release(self, rows: list[TaskRow]) -> None:
         """Have tasks released that were not started, or whose run was stopped."""
-        self._released += rows
+        self._gathered[Kind.RELEASED] += zip(rows, repeat(None))
 
     def turn(self, now: float) -> None:
         """Write the outcomes that gathered, unless a write is under way."""
         if self._thread.is_busy or now < self._outage.over_at:
             return
-        batch = self._under_way or self._gather()
-        if not batch:
-            return
-        self._under_way = batch
-        call = partial(_write, batch=batch, delete=self._config.delete_tasks_on_complete)
-        self._thread.submit(call, partial(self._on_written, now))
+        parts = self._under_way = self._under_way or self._gather(now)
+        if parts:
+            call = partial(_write, parts=parts, delete=self._config.delete_tasks_on_complete)
+            self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next try during an outage."""
-        return self._outage.over_at if self._outage.is_on and not self._thread.is_busy else NEVER
+        """Return the monotonic time of the next try to write what could not be written."""
+        if self._thread.is_busy:
+            return NEVER
+        return self._outage.over_at if self._outage.is_on else self._held_up.next_at()
 
     def ids(self) -> list[int]:
         """Return the ids of the tasks that are not settled yet."""
-        batch = self._under_way or Batch([], [], [])
-        rows = [*batch.completed, *batch.released, *self._completed, *self._released]
-        return [row[ID] for row in rows] + [change.id for _, change in [*batch.changes, *self._changes]]
+        return [row[ID] for row, _ in self._entries()]
 
-    def _gather(self) -> Batch:
-        changes: list[tuple[TaskRow, RowChange]] = []
-        ids: set[int] = set()
-        # One statement writes a row once: a second outcome of the same task waits for the next batch.
-        while self._changes and len(changes) < BATCH_AT_MOST and self._changes[0][1].id not in ids:
-            ids.add(self._changes[0][1].id)
-            changes.append(self._changes.popleft())
-        if self._changes:  # one of them may be a crash of a task that completed, or went back, since
-            return Batch([], changes, [])
-        completed, self._completed = self._completed[:BATCH_AT_MOST], self._completed[BATCH_AT_MOST:]
-        released, self._released = self._released, []
-        return Batch(completed, changes, released)
+    def _entries(self) -> Iterator[Entry]:
+        yield from chain(*self._gathered.values())
+        yield from chain(*(part.entries for part in self._under_way))
+        yield from self._held_up
 
-    def _on_written(self, started: float, result: Any) -> None:
-        batch = self._under_way
-        assert batch is not None
+    def _gather(self, now: float) -> list[Part]:
+        at_most = self._limit.rows
+        parts = []
+        for kind, entries in self._gathered.items():
+            if entries:
+                parts.append(Part(kind, entries[:at_most]))
+                self._gathered[kind] = entries[at_most:]
+        held_up = self._held_up.take(now, at_most)
+        return parts if held_up is None else [*parts, held_up]
+
+    def _on_written(self, started: float, result: list[Written] | Exception) -> None:
+        parts = self._under_way
         if isinstance(result, Exception):
-            self._under_way = Batch(batch.completed, batch.changes, batch.released, again=True)
+            self._under_way = [part._replace(again=True) for part in parts]
             bus.emit(SettleErrored, self._config.queue)
             if self._outage.fail(result):
-                bus.emit(SettleFailed, self._config.queue, len(batch), self._outage.error)
+                bus.emit(SettleFailed, self._config.queue, self.unsettled, self._outage.error)
             return
-        self._under_way = None
-        self._outage.end()
-        written, released = result
-        delays = [change.delay for _, change in batch.changes if change.status == STATUS_NEW]
+        self._under_way = []
+        self._learn(parts, result)
+        delays: list[float] = []
+        for part, written in zip(parts, result, strict=True):
+            if part.is_retry or written.left:
+                self._held_up.add(part, written)
+            if part.kind is Kind.CHANGED:
+                delays += _delays(part.without(written.left))
+            elif part.kind is Kind.CRASHED:
+                self._call_back(part, written)
+        self._news.written(parts, result, time.monotonic() - started, self.is_stopped)
+        self._news.held_up(self._held_up, result)
         if delays:
             self._requeued(min(delays))  # not before they are written: a look would not find them
-        self._emit(batch, written, released, time.monotonic() - started)
 
-    def _emit(self, batch: Batch, written: Written, released: list[int], seconds: float) -> None:
-        queue = self._config.queue
-        rows = [*batch.completed, *(row for row, _ in batch.changes)]
-        if rows:
-            self.last_finished_at = time.time()
-            if bus.wanted(OutcomesSettled):
-                contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
-                ids = tuple(row[ID] for row in rows)
-                bus.emit(OutcomesSettled, queue, len(rows), seconds, contexts, ids)
-        if batch.released:
-            self.released += len(released) if self.is_stopped else 0
-            reason = REASON_STOPPED if self.is_stopped else REASON_SHARED
-            bus.emit(TasksReleased, queue, len(released), reason)
-        if written.lost or written.unsettleable:
-            by_id = {row[ID]: row for row in rows}
-            for task_id in written.lost:
-                bus.emit(TaskClaimLost, task_ref(by_id[task_id], queue))
-            for task_id, error in written.unsettleable:
-                self.failed += 1
-                bus.emit(TaskFailed, task_ref(by_id[task_id], queue), None, REASON_UNSETTLEABLE, error)
+    def _learn(self, parts: list[Part], result: list[Written]) -> None:
+        """Learn how much one statement may take, and whether PostgreSQL finishes any."""
+        for part, written in zip(parts, result, strict=True):
+            if not part.is_retry and len(part.entries) > 1:
+                if written.is_cancelled:
+                    self._limit.cancelled(len(part.entries))
+                else:
+                    self._limit.finished(len(part.entries))
+        cancelled = [written for written in result if written.is_cancelled]
+        if len(cancelled) < len(result):
+            self._outage.end()
+        elif error := next((written.error for written in cancelled if written.later), None):
+            self._outage.fail(error)
 
-
-def _write(connection: BaseDatabaseWrapper, batch: Batch, delete: bool) -> tuple[Written, list[int]]:
-    changes = [change for _, change in batch.changes]
-    written = write_outcomes(connection, _pairs(batch.completed), changes, delete, batch.again)
-    return written, write_releases(connection, _pairs(batch.released))
+    def _call_back(self, part: Part, written: Written) -> None:
+        """Pass on the tasks whose crash is counted, as they are now; drop those that are not ours."""
+        dropped = {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
+        for row, crash in part.without(written.left):
+            assert isinstance(crash, Crash)
+            counted = self._awaited.pop(crash.new_token)
+            if row[ID] not in dropped:
+                counted(_after_crash(row, crash))
 
 
-def _pairs(rows: list[TaskRow]) -> list[Pair]:
-    return [(row[ID], row[TOKEN]) for row in rows]
+def _write(connection: BaseDatabaseWrapper, parts: list[Part], delete: bool) -> list[Written]:
+    return [
+        (write_part if part.is_retry else write)(connection, part.kind, part.items(), delete, part.again)
+        for part in parts
+    ]
+
+
+def _delays(entries: list[Entry]) -> list[float]:
+    """Return the seconds after which tasks run again."""
+    changes = [change for _, change in entries if isinstance(change, RowChange)]
+    return [change.delay for change in changes if change.status == STATUS_NEW]
+
+
+def _after_crash(row: TaskRow, crash: Crash) -> TaskRow:
+    columns = list(row)
+    columns[ATTEMPTS] = row[ATTEMPTS] + 1
+    columns[CRASHES] = row[CRASHES] + 1
+    columns[TOKEN] = crash.new_token
+    return tuple(columns)  # type: ignore[return-value]

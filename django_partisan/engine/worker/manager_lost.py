@@ -7,10 +7,11 @@ from contextlib import closing
 from django.db import Error
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.settling import Pair, write_outcomes, write_releases
+from django_partisan.engine.settling import write_all
+from django_partisan.engine.writing import Item, Kind
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import open_connection
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.settling import Pair, RowChange
 
 PAUSE_SECONDS = 0.5
 
@@ -24,18 +25,23 @@ def settle_without_manager(
 ) -> None:
     """Write the outcomes and release the tasks, under the claims of the dead manager.
 
-    Without a database it tries again until the lease has expired, and raises: from then on another
-    manager runs the tasks.
+    What cannot be written, without a database or because others lock the rows, is tried again until the
+    lease has expired: from then on another manager runs the tasks. Raises if there is no database then.
     """
     deadline = time.monotonic() + config.lease_seconds
-    pairs = [(row[ID], row[TOKEN]) for row in not_started]
+    left: dict[Kind, Sequence[Item]] = {
+        Kind.COMPLETED: completed,
+        Kind.RELEASED: [(row[ID], row[TOKEN]) for row in not_started],
+        Kind.CHANGED: changes,
+    }
     while True:
         with closing(open_connection(f"orphan {config.queue}")) as connection:
             try:
-                write_outcomes(connection, completed, changes, config.delete_tasks_on_complete)
-                write_releases(connection, pairs)
-                return
+                for kind, items in left.items():
+                    left[kind] = write_all(connection, kind, items, config.delete_tasks_on_complete)
             except Error:
                 if time.monotonic() > deadline:
                     raise
+        if not any(left.values()) or time.monotonic() > deadline:
+            return
         sleep(PAUSE_SECONDS)

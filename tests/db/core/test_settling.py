@@ -6,12 +6,22 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone as django_timezone
 
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import RowChange, apply_changes, release, settle_completed
+from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.errors import ErrorKind, kind_of
+from django_partisan.sql.settling import (
+    Crash,
+    RowChange,
+    apply_changes,
+    count_crashes,
+    locked_by_others,
+    release,
+    settle_completed,
+)
 from tests.support.rows import claim, claim_one, columns, insert, pairs, statuses
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +44,10 @@ def rows(manager) -> list[TaskRow]:
 
 def outcome(row: TaskRow, status: str = "new", **more: Any) -> RowChange:
     return RowChange(row[ID], row[TOKEN], status, **more)
+
+
+def crash_of(row: TaskRow) -> Crash:
+    return Crash(row[ID], row[TOKEN], row[TOKEN] + 1000)
 
 
 def stale(row: TaskRow) -> tuple[int, int]:
@@ -64,13 +78,14 @@ def test_a_completion_under_an_old_token_is_reported_lost_and_writes_nothing(del
     assert statuses().get(mine[ID]) == (None if delete else "finished")
 
 
-@pytest.mark.parametrize("status", ["new", "error", "in_process"])
+@pytest.mark.parametrize("status", ["new", "error"])
 def test_another_outcome_or_release_under_an_old_token_writes_nothing(status, row):
     before = everything(row[ID])
     late = outcome(row, status, reason="error", error_type="KeyError")._replace(token=row[TOKEN] - 1)
 
     assert apply_changes(connection, [late]) == [row[ID]]
-    assert release(connection, [stale(row)]) == []
+    assert release(connection, [stale(row)]) == [row[ID]]
+    assert count_crashes(connection, [crash_of(row)._replace(token=row[TOKEN] - 1)]) == [row[ID]]
     assert everything(row[ID]) == before
 
 
@@ -84,7 +99,8 @@ def test_a_task_that_is_settled_or_released_or_gone_cannot_be_settled_again(rows
 
     assert set(lost) == {settled[ID], released[ID], gone[ID]}
     assert set(apply_changes(connection, [outcome(row) for row in rows])) == set(lost)
-    assert release(connection, pairs(rows)) == []
+    assert set(release(connection, pairs(rows))) == set(lost)
+    assert set(count_crashes(connection, [crash_of(row) for row in rows])) == set(lost)
 
 
 @pytest.mark.parametrize("delete", [True, False])
@@ -151,13 +167,51 @@ def test_a_failed_task_has_its_reason_its_error_and_its_end_and_is_not_due(row):
     assert stored.claimed_by is not None
 
 
-def test_a_crash_is_counted_while_the_claim_goes_on(row):
-    apply_changes(connection, [outcome(row, "in_process", crashes=1)])
+def test_a_crash_is_counted_and_the_claim_goes_on_under_its_new_token(row):
+    assert count_crashes(connection, [crash_of(row)]) == []
 
     stored = Task.objects.get()
     assert (stored.status, stored.crashes, stored.attempts) == ("in_process", 1, 1)
-    assert (stored.claim_token, stored.finished_at) == (row[TOKEN], None)
-    assert settle_completed(connection, pairs([row]), delete=False) == []
+    assert (stored.claim_token, stored.finished_at) == (row[TOKEN] + 1000, None)
+    assert settle_completed(connection, pairs([row]), delete=False) == [row[ID]]
+    assert settle_completed(connection, [(row[ID], row[TOKEN] + 1000)], delete=False) == []
+
+
+def test_after_a_lost_answer_a_crash_is_not_counted_twice(rows):
+    counted, open_, gone = rows
+    count_crashes(connection, [crash_of(counted)])
+    Task.objects.filter(pk=gone[ID]).delete()
+
+    assert count_crashes(connection, [crash_of(row) for row in rows]) == [gone[ID]]
+    assert [columns(row[ID], "crashes", "attempts") for row in (counted, open_)] == [(1, 1), (1, 1)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lock_timeout_ends_the_wait_for_a_row_and_for_a_duplicate_and_leaves_no_setting(second, manager):
+    one, key = manager(), uuid4()
+    insert(key=key)
+    waits_for_duplicate = claim_one(one)
+    insert()
+    locked = claim_one(one)
+    pairs_ = pairs([waits_for_duplicate, locked])
+
+    with transaction.atomic():
+        insert(key=key)
+        Task.objects.select_for_update().get(pk=locked[ID])
+        for write in (
+            lambda: settle_completed(second, pairs([locked]), delete=False, lock_timeout_ms=20),
+            lambda: apply_changes(second, [outcome(waits_for_duplicate)], lock_timeout_ms=20),
+            lambda: release(second, pairs([waits_for_duplicate]), lock_timeout_ms=20),
+            lambda: count_crashes(second, [crash_of(locked)], lock_timeout_ms=20),
+        ):
+            with pytest.raises(OperationalError) as caught:
+                write()
+            assert kind_of(caught.value) is ErrorKind.LOCKED
+        assert locked_by_others(second, pairs_, lock_timeout_ms=20) == {locked[ID]}
+        assert release(second, pairs([waits_for_duplicate]), keep_keys=False, lock_timeout_ms=20) == []
+
+    assert fetch_all(second, "SHOW lock_timeout") == [("0",)]
+    assert locked_by_others(second, pairs_) == set()
 
 
 def test_a_run_that_is_to_lose_no_attempt_loses_none(row):
@@ -176,19 +230,17 @@ def test_carried_context_is_merged_and_kept_where_there_is_nothing_new(stored, m
     assert columns(row[ID], "context") == {**stored, "previous": "00-2-2-01"}
 
 
-def test_many_outcomes_of_all_kinds_are_one_statement(rows, django_assert_num_queries):
-    outcomes = [
-        outcome(row, status) for row, status in zip(rows, ("new", "error", "in_process"), strict=True)
-    ]
+def test_many_outcomes_are_one_statement(rows, django_assert_num_queries):
+    outcomes = [outcome(row, status) for row, status in zip(rows, ("new", "error", "new"), strict=True)]
 
     with django_assert_num_queries(1):
-        apply_changes(connection, outcomes)
+        apply_changes(connection, outcomes, lock_timeout_ms=200)
 
-    assert [statuses()[row[ID]] for row in rows] == ["new", "error", "in_process"]
+    assert [statuses()[row[ID]] for row in rows] == ["new", "error", "new"]
 
 
 def test_a_released_task_waits_again_as_if_nothing_had_been(row, manager):
-    assert release(connection, pairs([row])) == [row[ID]]
+    assert release(connection, pairs([row])) == []
 
     stored = Task.objects.get()
     assert (stored.status, stored.ready, stored.claimed_by, stored.attempts) == ("new", True, None, 0)

@@ -1,20 +1,27 @@
 """What PostgreSQL refuses to write spoils nothing else, and an outage loses nothing."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import InternalError, OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.manager.settler import Settler
-from django_partisan.engine.settling import write_outcomes, write_releases
+from django_partisan.engine.settling import write, write_all, write_part
+from django_partisan.engine.writing import Item, Kind, Written
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
+from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
+from django_partisan.sql.tokens import new_token
 from tests.support.engine import FakeDatabaseThread, config_of
 from tests.support.rows import claimed, columns, insert, pairs, statuses_of
+
+NOTHING_FOUND = Written([], [], [], [])
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,7 +54,7 @@ def go_away(row_condition: str) -> None:
 def table_as_it_was():
     yield
     execute(connection, "ALTER TABLE django_partisan_task DROP CONSTRAINT IF EXISTS refused")
-    execute(connection, "DROP FUNCTION IF EXISTS go_away CASCADE")
+    execute(connection, "DROP FUNCTION IF EXISTS go_away CASCADE; DROP SEQUENCE IF EXISTS tries")
 
 
 def test_of_500_outcomes_one_that_is_refused_fails_alone():
@@ -55,7 +62,7 @@ def test_of_500_outcomes_one_that_is_refused_fails_alone():
     mixed = changes_of(rows, postpones=1)
     mixed[123] = mixed[123]._replace(context="{")
 
-    written = write_outcomes(connection, [], mixed, delete=False)
+    written = write(connection, Kind.CHANGED, mixed)
 
     culprit = mixed[123].id
     assert [task_id for task_id, _ in written.unsettleable] == [culprit]
@@ -73,9 +80,9 @@ def test_a_task_that_waits_again_and_has_a_duplicate_gives_up_its_key_and_both_s
     duplicate = insert(key=key)
     others = claimed(3)
 
-    written = write_outcomes(connection, [], changes_of([*others, *rows]), delete=False)
+    written = write(connection, Kind.CHANGED, changes_of([*others, *rows]))
 
-    assert written == ([], [])
+    assert written == NOTHING_FOUND
     assert statuses_of(duplicate.pk, rows[0][ID]) == ["new", "new"]
     assert Task.objects.get(unique_key=key) == duplicate
 
@@ -86,7 +93,7 @@ def test_a_task_that_has_a_duplicate_and_is_refused_without_its_key_too_fails():
     insert(key=key)
     refuse("postpones < 1")
 
-    written = write_outcomes(connection, [], changes_of(rows, postpones=1), delete=False)
+    written = write(connection, Kind.CHANGED, changes_of(rows, postpones=1))
 
     assert [task_id for task_id, _ in written.unsettleable] == [rows[0][ID]]
     assert statuses(rows) == ["error"]
@@ -101,28 +108,44 @@ def test_a_completion_that_is_refused_holds_up_no_other(condition: str, status: 
     rows = claimed(4)
     refuse(f"{condition} OR id <> {rows[2][ID]}")
 
-    written = write_outcomes(connection, pairs(rows), [], delete=False)
+    written = write(connection, Kind.COMPLETED, pairs(rows))
 
     assert [task_id for task_id, _ in written.unsettleable] == [rows[2][ID]]
     assert statuses(rows) == ["finished", "finished", status, "finished"]
 
 
-def test_claims_that_were_lost_are_returned_from_both_statements():
-    rows = claimed(2)
-    stale = [(row[ID], row[TOKEN] + 1000) for row in rows]
+def test_claims_that_were_lost_are_returned_by_each_kind_of_write():
+    [row] = claimed()
+    stale = (row[ID], row[TOKEN] + 1000)
+    items: dict[Kind, Item] = {
+        Kind.COMPLETED: stale,
+        Kind.CRASHED: Crash(*stale, 1),
+        Kind.CHANGED: RowChange(*stale, STATUS_ERROR),
+        Kind.RELEASED: stale,
+    }
 
-    written = write_outcomes(connection, stale[:1], [RowChange(*stale[1], STATUS_ERROR)], delete=True)
+    for kind, item in items.items():
+        assert write(connection, kind, [item], delete=True).lost == [row[ID]]
 
-    assert written == ([rows[1][ID], rows[0][ID]], [])
-    assert statuses(rows) == ["in_process", "in_process"]
+    assert statuses([row]) == ["in_process"]
 
 
 def test_after_a_lost_answer_what_was_written_by_the_first_try_is_not_a_lost_claim():
-    rows = claimed(2)
-    outcomes = (connection, pairs(rows[:1]), changes_of(rows[1:]), True)
-    write_outcomes(*outcomes)
+    rows = claimed(4)
+    crash = Crash(*pairs(rows)[2], new_token())
+    items: list[tuple[Kind, list[Item]]] = [
+        (Kind.COMPLETED, [*pairs(rows[:1])]),
+        (Kind.CHANGED, [*changes_of(rows[1:2])]),
+        (Kind.CRASHED, [crash]),
+        (Kind.RELEASED, [*pairs(rows[3:])]),
+    ]
+    for kind, some in items:
+        write(connection, kind, some, delete=True)
 
-    assert write_outcomes(*outcomes, again=True) == ([], [])
+    for kind, some in items:
+        assert write(connection, kind, some, delete=True, again=True) == NOTHING_FOUND
+
+    assert columns(crash.id, "claim_token", "crashes") == (crash.new_token, 1)
 
 
 def test_released_tasks_wait_again_and_one_with_a_duplicate_gives_up_its_key():
@@ -130,33 +153,36 @@ def test_released_tasks_wait_again_and_one_with_a_duplicate_gives_up_its_key():
     rows = [*claimed(2), *claimed(1, key=key)]
     insert(key=key)
 
-    assert write_releases(connection, pairs(rows)) == [row[ID] for row in rows]
+    assert write(connection, Kind.RELEASED, pairs(rows)) == NOTHING_FOUND
 
     assert statuses(rows) == ["new", "new", "new"]
 
 
 @pytest.mark.parametrize(("delete", "status"), [(True, None), (False, "finished")])
-def test_a_settler_writes_all_that_gathered_and_releases_last(delete: bool, status: str | None):
-    done, crashed = claimed(2)
+def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
+    done, crashed, postponed, released = claimed(4)
     thread = FakeDatabaseThread()
     settler = Settler(config_of(delete_tasks_on_complete=delete), thread, lambda seconds: None)
+    counted: list[TaskRow] = []
     settler.complete([done])
-    settler.settle(crashed, *changes_of([crashed], STATUS_IN_PROCESS, crashes=1))
-    settler.release([crashed])
+    settler.count_crash(crashed, counted.append)
+    settler.settle(postponed, *changes_of([postponed], postpones=1))
+    settler.release([released])
     settler.stop()
 
     settler.turn(time.monotonic())
     thread.answer(thread.call(connection))
 
-    assert statuses([done]) == [status]
-    assert columns(crashed[ID], "status", "crashes") == ("new", 1)
+    assert statuses([done, crashed, postponed, released]) == [status, "in_process", "new", "new"]
+    assert columns(crashed[ID], "claim_token", "crashes") == (counted[0][TOKEN], 1)
     assert (settler.released, settler.is_idle) == (1, True)
 
 
-def test_nothing_to_write_asks_nothing(django_assert_num_queries):
+@pytest.mark.parametrize("kind", list(Kind))
+def test_nothing_to_write_asks_nothing(kind: Kind, django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert write_outcomes(connection, [], [], delete=False) == ([], [])
-        assert write_releases(connection, []) == []
+        assert write(connection, kind, []) == NOTHING_FOUND
+        assert write_all(connection, kind, []) == []
 
 
 def test_a_database_that_became_a_standby_fails_no_task():
@@ -164,9 +190,9 @@ def test_a_database_that_became_a_standby_fails_no_task():
     execute(connection, "SET default_transaction_read_only = on")
     try:
         with pytest.raises(InternalError, match="read-only"):
-            write_outcomes(connection, pairs(rows), [], delete=False)
+            write(connection, Kind.COMPLETED, pairs(rows))
         with pytest.raises(InternalError, match="read-only"):
-            write_outcomes(connection, [], changes_of(rows[:1], context="{}"), delete=False)
+            write(connection, Kind.CHANGED, changes_of(rows[:1], context="{}"))
     finally:
         execute(connection, "SET default_transaction_read_only = off")
 
@@ -179,6 +205,147 @@ def test_a_database_that_goes_away_is_raised_also_while_a_refused_outcome_is_fai
     go_away("NEW.status = 'error'")
 
     with pytest.raises(OperationalError, match="shutting down"):
-        write_outcomes(connection, [], changes_of(rows), delete=False)
+        write(connection, Kind.CHANGED, changes_of(rows))
 
     assert statuses(rows) == ["in_process"] * 2
+
+
+@contextmanager
+def open_transaction(*statements: str) -> Iterator[None]:
+    """Have another session execute statements, and leave its transaction open."""
+    other = open_connection("other")
+    other.set_autocommit(False)
+    try:
+        for statement in statements:
+            execute(other, statement)
+        yield
+        other.rollback()  # closing alone would leave the locks to a server that notices later
+    finally:
+        other.close()
+
+
+def lock(*rows: TaskRow) -> str:
+    ids = ", ".join(str(row[ID]) for row in rows)
+    return f"SELECT FROM django_partisan_task WHERE id IN ({ids}) FOR UPDATE"
+
+
+def duplicate(key: UUID) -> str:
+    """Return the statement by which another transaction enqueues a duplicate."""
+    return (
+        "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,"
+        " priority, execute_after, ready, arguments, extra, unique_key) SELECT 'new', 'default', now(),"
+        f" now(), 'Letter', 10, now(), true, '{{}}', '{{}}', '{key}'"
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
+def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key(kind: Kind):
+    key, others = uuid4(), claimed(20, key=None)
+    [row] = claimed(key=key)
+    rows = [*others[:11], row, *others[11:]]
+    kept = [uuid4() for _ in others]
+    for other, own in zip(others, kept, strict=True):
+        Task.objects.filter(pk=other[ID]).update(unique_key=own)
+    items: list[Item] = [*(changes_of(rows, postpones=1) if kind is Kind.CHANGED else pairs(rows))]
+
+    with open_transaction(duplicate(key)):
+        first = write(connection, kind, items)
+        assert first.held_up == [row[ID] for row in rows]
+        began = time.monotonic()
+        assert write_all(connection, kind, items) == []
+        seconds = time.monotonic() - began
+
+    assert seconds < 3
+    assert set(statuses(rows)) == {"new"}
+    assert columns(row[ID], "unique_key") is None
+    assert {columns(other[ID], "unique_key") for other in others} == set(kept)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
+    rows = claimed(8)
+    items: list[Item] = [*pairs(rows)]
+    if kind is Kind.CRASHED:
+        items = [Crash(*pair, pair[1] + 1000) for pair in pairs(rows)]
+    elif kind is Kind.CHANGED:
+        items = [*changes_of(rows)]
+    others = [*items[:2], *items[3:]]
+
+    with open_transaction(lock(rows[2])):
+        assert write_all(connection, kind, items) == [items[2]]
+        assert write_part(connection, kind, [items[2]]) == Written([], [], [], [rows[2][ID]])
+        assert columns(rows[2][ID], "status", "claim_token") == ("in_process", rows[2][TOKEN])
+        assert write(connection, kind, others, delete=True, again=True).lost == []
+
+    assert write_part(connection, kind, [items[2]]) == NOTHING_FOUND
+    assert columns(rows[2][ID], "status", "claim_token") != ("in_process", rows[2][TOKEN])
+
+
+def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
+    rows = claimed(3)
+    with open_transaction("LOCK TABLE django_partisan_task"):
+        assert write(connection, Kind.COMPLETED, pairs(rows)).held_up == [row[ID] for row in rows]
+        written = write_part(connection, Kind.COMPLETED, pairs(rows))
+
+    assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
+
+
+def slow_down(seconds: float, row_condition: str = "true") -> None:
+    """Have updates of rows that meet a condition take some time, and the role's statements less."""
+    execute(
+        connection,
+        "CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS $$"
+        f" BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;"
+        " CREATE TRIGGER going BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
+        f" WHEN ({row_condition}) EXECUTE FUNCTION go_away()",
+    )
+
+
+@pytest.fixture
+def impatient() -> Iterator[BaseDatabaseWrapper]:
+    """A connection whose statements are cancelled after 300 ms."""
+    made = open_connection("impatient")
+    execute(made, "SET statement_timeout = 300")
+    yield made
+    made.close()
+
+
+def test_what_takes_too_long_at_once_is_written_in_parts(impatient):
+    rows = claimed(16)
+    slow_down(0.05)
+
+    assert write(impatient, Kind.COMPLETED, pairs(rows)).held_up == [row[ID] for row in rows]
+    assert write_all(impatient, Kind.COMPLETED, pairs(rows)) == []
+
+    assert set(statuses(rows)) == {"finished"}
+
+
+def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
+    rows = claimed(4)
+    slow_down(2, f"NEW.id = {rows[1][ID]}")
+
+    assert write_all(impatient, Kind.COMPLETED, pairs(rows)) == pairs(rows[1:2])
+    written = write(impatient, Kind.COMPLETED, pairs(rows[1:2]))
+
+    assert (written.held_up, written.later) == ([], [rows[1][ID]])
+    assert "ALTER ROLE ... SET statement_timeout" in str(written.error)
+    assert statuses(rows) == ["finished", "in_process", "finished", "finished"]
+
+
+def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and_then_fails():
+    rows = claimed(3)
+    refuse(f"status <> 'finished' OR id <> {rows[1][ID]}")
+    execute(
+        connection,
+        "CREATE SEQUENCE tries; CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('tries') = 1 THEN RAISE EXCEPTION 'locked' USING ERRCODE = '55P03'; END IF;"
+        " RETURN NEW; END $$; CREATE TRIGGER going BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
+        " WHEN (NEW.status = 'error') EXECUTE FUNCTION go_away()",
+    )
+
+    first = write(connection, Kind.COMPLETED, pairs(rows))
+    second = write_part(connection, Kind.COMPLETED, pairs(rows[1:]))
+
+    assert (first.unsettleable, first.held_up) == ([], [row[ID] for row in rows[1:]])
+    assert [task_id for task_id, _ in second.unsettleable] == [rows[1][ID]]
+    assert statuses(rows) == ["finished", "error", "finished"]

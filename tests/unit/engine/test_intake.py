@@ -5,10 +5,11 @@ import uuid
 import pytest
 
 from django_partisan.engine.protocol import Returned
+from django_partisan.engine.writing import Written
 from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
-from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TaskRow
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import TaskClaimLost, TaskFailed, TaskRescued
 from tests.support.engine import IntakeHarness, report
 from tests.support.events import RecordedEvents
@@ -76,11 +77,17 @@ def test_a_task_whose_worker_died_runs_next_and_counts_a_crash_and_the_rest_wait
     worker.exits(-11)
     desk.turn()
 
+    assert desk.buffered() == [3, 1, 8]
+    assert rescues(recorded_events) == []
+    assert sorted(desk.intake.known_ids(desk.pool.held())) == [1, 3, 7, 8]
+
+    [(counted, crash)] = desk.outcomes.write().crashed
+
+    assert counted == begun
     first = desk.intake.buffer.first()
     assert first is not None
-    assert (first[ATTEMPTS], first[CRASHES]) == (2, MAX_CRASHES)
+    assert (first[ATTEMPTS], first[CRASHES], first[TOKEN]) == (2, MAX_CRASHES, crash.new_token)
     assert desk.buffered() == [7, 3, 1, 8]
-    assert desk.outcomes.written().changes == [(begun, RowChange(7, 1, STATUS_IN_PROCESS, crashes=1))]
     assert rescues(recorded_events) == [(7, REASON_WORKER_LOST, None)]
 
 
@@ -93,7 +100,7 @@ def test_what_a_dead_manager_held_runs_before_all_else(desk: IntakeHarness, reco
     )
 
     assert desk.buffered() == [7, 6, 1]
-    assert len(desk.outcomes.written()) == 0
+    assert desk.outcomes.written().is_empty
     assert rescues(recorded_events) == [(7, REASON_MANAGER_LOST, str(dead)), (6, REASON_MANAGER_LOST, None)]
 
 
@@ -124,6 +131,42 @@ def test_while_draining_what_a_dead_worker_ran_is_requeued_with_its_crash_and_th
     assert batch.changes == [(task_row(7), RowChange(7, 1, STATUS_NEW, crashes=1))]
     assert batch.released == [task_row(8)]
     assert desk.buffered() == []
+
+
+def test_a_task_whose_crash_cannot_be_counted_because_it_is_not_ours_does_not_run_again(
+    desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    desk.intake.on_exited(task_row(7), [])
+
+    desk.outcomes.write(crashed=Written([7], [], [], []))
+
+    assert desk.buffered() == []
+    assert rescues(recorded_events) == []
+    assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [7]
+
+
+def test_a_task_whose_crash_is_counted_while_the_manager_drains_is_released_under_its_new_token(
+    desk: IntakeHarness,
+):
+    desk.intake.on_exited(task_row(7), [])
+    desk.drain.ask()
+
+    [(_, crash)] = desk.outcomes.write().crashed
+
+    assert [(row[ID], row[TOKEN]) for row in desk.outcomes.written().released] == [(7, crash.new_token)]
+    assert desk.buffered() == []
+
+
+def test_a_task_that_runs_again_after_a_crash_was_due_since_its_first_claim(desk: IntakeHarness):
+    desk.intake.on_claimed([task_row(7)])
+    [claimed_at] = desk.intake.claim_times.of([task_row(7)]).values()
+    desk.intake.on_exited(task_row(7), [])
+    desk.outcomes.write()
+
+    again = desk.intake.buffer.first()
+
+    assert again is not None
+    assert desk.intake.claim_times.of([again]) == {again[TOKEN]: claimed_at}
 
 
 @pytest.mark.parametrize("begun", [task_row(7), None])

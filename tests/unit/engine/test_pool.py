@@ -121,6 +121,7 @@ def test_a_worker_that_died_is_replaced_and_what_it_held_comes_back(
 
     desk.turn()
     assert desk.outcomes.settler.ids() == [1, 2]
+    desk.outcomes.write()
     assert desk.buffered() == [2, 3]
     desk.turn()
 

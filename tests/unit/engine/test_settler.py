@@ -4,12 +4,17 @@ import time
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.settler import BATCH_AT_MOST, Batch
-from django_partisan.engine.settling import Written
-from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_IN_PROCESS, STATUS_NEW, RowChange
+from django_partisan.engine.manager.held_up import Entry, Part
+from django_partisan.engine.manager.settle_news import EMITTED_AFTER_SECONDS
+from django_partisan.engine.manager.settler import BATCH_AT_MOST
+from django_partisan.engine.manager.unsettled_limit import OUTCOMES, UnsettledLimit
+from django_partisan.engine.writing import Kind, Written
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
+from django_partisan.sql.errors import explained
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import (
     DatabaseRestored,
     ErrorInfo,
@@ -20,7 +25,7 @@ from django_partisan.telemetry.events import (
     TaskFailed,
     TasksReleased,
 )
-from tests.support.engine import ALL_WRITTEN, AWAY, SettlerHarness
+from tests.support.engine import AWAY, Batch, SettlerHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
@@ -35,7 +40,7 @@ def play() -> SettlerHarness:
 
 
 def test_an_outcome_is_written_at_once_and_what_gathers_meanwhile_goes_into_the_next_write(play):
-    assert len(play.written()) == 0
+    assert play.written().is_empty
     play.settler.complete([task_row(1)])
     assert play.written() == Batch([task_row(1)], [], [])
     play.settler.complete([task_row(2)])
@@ -44,14 +49,14 @@ def test_an_outcome_is_written_at_once_and_what_gathers_meanwhile_goes_into_the_
     play.settler.settle(task_row(5), change_of(task_row(5)))
     assert play.written() == Batch([task_row(1)], [], [])
     assert play.settler.unsettled == 5
-    play.thread.answer(ALL_WRITTEN)
+    play.answer()
 
     batch = play.written()
 
     assert batch == Batch([task_row(2), task_row(3)], [(task_row(5), change_of(task_row(5)))], [task_row(4)])
     assert sorted(play.settler.ids()) == [2, 3, 4, 5]
     assert not play.settler.is_idle
-    play.thread.answer(ALL_WRITTEN)
+    play.answer()
     assert play.settler.is_idle
 
 
@@ -61,21 +66,52 @@ def test_a_batch_has_an_upper_size(play):
     for row in rows:
         play.settler.settle(row, change_of(row))
 
-    sizes = [tuple(map(len, play.write()[:2])) for _ in range(3)]
+    sizes = [tuple(map(len, play.write()[:2])) for _ in range(2)]
 
-    assert sizes == [(0, BATCH_AT_MOST), (BATCH_AT_MOST, 1), (1, 0)]
+    assert sizes == [(BATCH_AT_MOST, BATCH_AT_MOST), (1, 1)]
     assert play.settler.ids() == []
 
 
-def test_two_outcomes_of_one_task_are_written_one_after_the_other_and_its_completion_last(play):
-    crash = change_of(task_row(1), STATUS_IN_PROCESS, crashes=1)
-    play.settler.settle(task_row(1), crash)
-    play.settler.settle(task_row(1), crash)
-    play.settler.complete([task_row(1)])
-    play.settler.release([task_row(2)])
+def test_a_task_whose_crash_is_counted_is_passed_on_under_its_new_token_once_that_is_written(play):
+    counted: list[TaskRow] = []
+    play.settler.count_crash(task_row(1, attempts=2, crashes=1), counted.append)
+    [(row, crash)] = play.written().crashed
+    assert (row[ID], crash.id, crash.token) == (1, 1, 1)
+    assert counted == []
+    assert play.settler.ids() == [1]
 
-    assert play.write() == Batch([], [(task_row(1), crash)], [])
-    assert play.write() == Batch([task_row(1)], [(task_row(1), crash)], [task_row(2)])
+    play.answer()
+
+    [again] = counted
+    assert (again[ATTEMPTS], again[CRASHES], again[TOKEN]) == (3, 2, crash.new_token)
+    assert play.settler.is_idle
+
+
+def test_after_a_lost_answer_a_crash_is_counted_under_the_same_new_token(play):
+    counted: list[TaskRow] = []
+    play.settler.count_crash(task_row(1), counted.append)
+    first = play.write(AWAY)
+
+    second = play.write(later=1)
+
+    assert second == first._replace(again=True)
+    assert [row[TOKEN] for row in counted] == [first.crashed[0][1].new_token]
+
+
+@pytest.mark.parametrize(
+    "found", [Written([1], [], [], []), Written([], [(1, ErrorInfo("", "", ""))], [], [])]
+)
+def test_a_task_that_is_not_ours_or_was_refused_does_not_run_again_after_a_crash(
+    found: Written, play, recorded_events: RecordedEvents
+):
+    counted: list[TaskRow] = []
+    play.settler.count_crash(task_row(1), counted.append)
+
+    play.write(crashed=found)
+
+    assert counted == []
+    assert play.settler.is_idle
+    assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == found.lost
 
 
 def test_a_failed_write_is_tried_again_as_it_was_until_the_outage_is_over(
@@ -84,13 +120,13 @@ def test_a_failed_write_is_tried_again_as_it_was_until_the_outage_is_over(
     play.settler.complete([task_row(1)])
     assert not play.write(AWAY).again
     play.settler.complete([task_row(2)])
-    assert len(play.written()) == 0
+    assert play.written().is_empty
     assert 0 < play.settler.next_at() - time.monotonic() <= 0.25
     assert play.write(AWAY, later=1) == Batch([task_row(1)], [], [], again=True)
     assert not play.settler.is_reachable
     assert play.written(later=10) == Batch([task_row(1)], [], [], again=True)
     assert play.settler.next_at() == NEVER
-    play.thread.answer(ALL_WRITTEN)
+    play.answer()
 
     assert play.write() == Batch([task_row(2)], [], [])
     assert play.settler.is_reachable
@@ -106,7 +142,7 @@ def test_that_tasks_wait_again_is_said_once_it_is_written_with_the_shortest_dela
     play.written()
     assert play.requeued == []
 
-    play.thread.answer(ALL_WRITTEN)
+    play.answer()
 
     assert play.requeued == [10.0]
     assert play.settler.failed == 1
@@ -137,11 +173,11 @@ def test_lost_claims_and_refused_outcomes_and_releases_are_emitted(play, recorde
     refusal = ErrorInfo("Unsettleable", "no", "")
     play.settler.stop()
     play.settler.release([task_row(4), task_row(5)])
-    play.write((Written([], []), [5]))
+    play.write(released=Written([4], [], [], []))
     assert play.settler.last_finished_at is None, "a release is no outcome"
     play.settler.complete([task_row(1), task_row(2)])
     play.settler.settle(task_row(3), change_of(task_row(3)))
-    play.write((Written([1], [(3, refusal)]), []))
+    play.write(completed=Written([1], [], [], []), changed=Written([], [(3, refusal)], [], []))
 
     assert recorded_events.of(TasksReleased) == [TasksReleased("default", 1, "stopped")]
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [1]
@@ -152,7 +188,148 @@ def test_lost_claims_and_refused_outcomes_and_releases_are_emitted(play, recorde
 
 def test_tasks_released_while_the_manager_serves_are_shared(play, recorded_events: RecordedEvents):
     play.settler.release([task_row(1), task_row(2)])
-    play.write((Written([], []), [1, 2]))
+    play.write()
 
     assert recorded_events.of(TasksReleased) == [TasksReleased("default", 2, "shared")]
     assert play.settler.released == 0, "what was released at the stop is counted"
+
+
+def lost_lock(*ids: int) -> Written:
+    """Return what a write finds that waits for a lock too long."""
+    return Written([], [], list(ids), [], OperationalError("canceling statement due to lock timeout"))
+
+
+def cancelled(*ids: int) -> Written:
+    """Return what a write finds that takes too long; of one task it is told what to set."""
+    cause = psycopg_error("57014")
+    return (
+        Written([], [], list(ids), [], cause)
+        if len(ids) > 1
+        else Written([], [], [], [*ids], explained(cause))
+    )
+
+
+def psycopg_error(sqlstate: str) -> OperationalError:
+    """Return an error as Django wraps the driver's."""
+    cause = Exception()
+    cause.sqlstate = sqlstate  # type: ignore[attr-defined]
+    error = OperationalError(sqlstate)
+    error.__cause__ = cause
+    return error
+
+
+def test_what_is_held_up_is_tried_in_halves_apart_from_what_gathers(play):
+    rows = [task_row(number) for number in range(4)]
+    entries: list[Entry] = [(row, change_of(row)) for row in rows]
+    for row in rows:
+        play.settler.settle(row, change_of(row))
+    play.write(changed=lost_lock(0, 1, 2, 3))
+    play.settler.complete([task_row(9)])
+
+    batch = play.write()
+    assert batch.completed == [task_row(9)]
+    assert batch.retried == Part(Kind.CHANGED, entries[:2], is_retry=True)
+    batch = play.write(changed=lost_lock(2, 3))
+
+    assert batch.retried == Part(Kind.CHANGED, entries[2:], is_retry=True)
+    assert play.settler.next_at() == 0.0
+    assert sorted(play.settler.ids()) == [2, 3]
+    assert [play.write().retried.entries for _ in range(2)] == [entries[2:3], entries[3:]]
+    assert play.settler.is_idle
+
+
+def test_a_row_that_others_lock_is_tried_at_growing_intervals_and_holds_up_nothing(play):
+    play.settler.complete([task_row(1)])
+    play.write(completed=Written([], [], [], [1]))
+    pauses = []
+
+    for tries in range(5):
+        pauses.append(play.settler.next_at() - time.monotonic())
+        play.settler.complete([task_row(10 + tries)])
+        assert play.write().completed == [task_row(10 + tries)]
+        assert play.write(later=4, completed=Written([], [], [], [1])).retried is not None
+
+    assert [round(pause, 1) for pause in pauses] == [0.2, 0.5, 1.0, 2.0, 3.0]
+    assert play.settler.is_held_up
+    assert play.settler.is_reachable
+    play.write(later=4)
+    assert play.settler.is_idle
+    assert not play.settler.is_held_up
+    assert play.settler.next_at() == NEVER
+
+
+def test_that_rows_stay_locked_is_emitted_once_after_some_seconds(
+    play, recorded_events: RecordedEvents, monkeypatch: pytest.MonkeyPatch
+):
+    locked = Written([], [], [], [1])
+    play.settler.complete([task_row(1)])
+    play.write(completed=locked)
+    assert recorded_events.of(SettleErrored) == []
+    began = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: began + EMITTED_AFTER_SECONDS + 1)
+
+    for _ in range(2):
+        play.write(later=4, completed=locked)
+
+    [failed] = recorded_events.of(SettleFailed)
+    assert (failed.number, "lock these rows" in failed.error.message) == (1, True)
+    assert len(recorded_events.of(SettleErrored)) == 2
+    play.write(later=4)
+    assert recorded_events.of(DatabaseRestored) == []
+
+
+def test_a_batch_that_takes_too_long_is_halved_and_so_is_the_next(play):
+    rows = [task_row(number) for number in range(8)]
+    play.settler.complete(rows)
+    play.write(completed=cancelled(*range(8)))
+    play.settler.complete(rows)
+
+    batch = play.write()
+
+    assert batch.completed == rows[:4]
+    assert [row for row, _ in batch.retried.entries] == rows[:4]
+
+
+def test_one_task_that_takes_too_long_is_told_with_what_to_set_and_holds_up_no_other(
+    play, recorded_events: RecordedEvents
+):
+    play.settler.complete([task_row(1)])
+    play.settler.release([task_row(2)])
+    play.write(completed=cancelled(1))
+
+    assert play.settler.ids() == [1]
+    assert play.settler.is_reachable
+    [failed] = recorded_events.of(SettleFailed)
+    assert "statement_timeout" in failed.error.message
+
+
+def test_a_server_that_finishes_no_statement_in_time_is_an_outage(play, recorded_events: RecordedEvents):
+    play.settler.complete([task_row(1)])
+    play.write(completed=cancelled(1))
+    assert not play.settler.is_reachable
+    assert play.written().is_empty
+
+    play.write(later=9, completed=cancelled(1))
+    play.settler.complete([task_row(2), task_row(3)])
+    play.write(later=9, completed=cancelled(2, 3))
+    assert not play.settler.is_reachable
+    play.settler.complete([task_row(4)])
+    while not play.settler.is_idle:
+        play.write(later=9)
+
+    assert play.settler.is_reachable
+    assert len(recorded_events.of(SettleFailed)) == 1
+    assert len(recorded_events.of(DatabaseRestored)) == 1
+
+
+def test_too_many_unsettled_outcomes_are_too_many_and_so_are_large_ones(play):
+    assert not play.settler.is_full
+    play.settler.complete([task_row(number) for number in range(OUTCOMES - 1)])
+    assert not play.settler.is_full
+    play.settler.release([task_row(OUTCOMES)])
+    assert play.settler.is_full
+
+    limit = UnsettledLimit(characters=1000)
+    failure = change_of(task_row(1), STATUS_ERROR, error_message="m" * 500, error_traceback="t" * 500)
+    assert limit.is_reached(1, lambda: [(task_row(1), failure)])
+    assert not UnsettledLimit(characters=1000).is_reached(1, lambda: [(task_row(1), change_of(task_row(1)))])

@@ -8,7 +8,6 @@ import pytest
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.sharing import ASK_SECONDS, LOOK_SECONDS, SHARE_SECONDS
-from django_partisan.sql.claiming import ID
 from django_partisan.sql.leasing import OtherManager, RescuedTask
 from tests.support.engine import IntakeHarness
 from tests.support.rows import task_row
@@ -37,7 +36,7 @@ def both_run(desk: IntakeHarness, since: float = 0.0) -> None:
 
 
 def released(desk: IntakeHarness) -> list[int]:
-    return [row[ID] for row in desk.outcomes.settler._released]
+    return desk.outcomes.settler.ids()
 
 
 @pytest.mark.parametrize("others", [[], [other(is_expired=True, is_sleeping=True)]], ids=["none", "expired"])

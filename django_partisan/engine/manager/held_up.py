@@ -1,0 +1,97 @@
+"""Outcomes that could not be written with the others: which of them to try next, and when."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final, NamedTuple, TypeAlias
+
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.settling import halves
+from django_partisan.engine.writing import Kind, Written
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.settling import Crash, Pair, RowChange
+
+PAUSE_SECONDS: Final = 0.25
+PAUSE_AT_MOST_SECONDS: Final = 3.0
+
+Entry: TypeAlias = tuple[TaskRow, RowChange | Crash | None]
+"""A task and what is written to its row, which its kind says alone if it is ``None``."""
+
+
+class Part(NamedTuple):
+    """Outcomes of one kind that are written together."""
+
+    kind: Kind
+    entries: list[Entry]
+    again: bool = False
+    """An answer to the same was lost before: some of it may be written."""
+    is_retry: bool = False
+    """These were held up before, and are tried apart from the others."""
+
+    def items(self) -> list[RowChange | Crash | Pair]:
+        """Return what is written."""
+        return [what or (row[ID], row[TOKEN]) for row, what in self.entries]
+
+    def only(self, ids: list[int]) -> list[Entry]:
+        """Return the entries of these tasks."""
+        wanted = set(ids)
+        return [entry for entry in self.entries if entry[0][ID] in wanted]
+
+    def without(self, ids: list[int]) -> list[Entry]:
+        """Return the entries of the other tasks."""
+        unwanted = set(ids)
+        return [entry for entry in self.entries if entry[0][ID] not in unwanted] if ids else self.entries
+
+
+class HeldUp:
+    """Keep what was held up: in halves to be tried at once, or for later if it waits for others' locks.
+
+    The pause before the next try doubles, up to three seconds, until nothing is left.
+    """
+
+    def __init__(self) -> None:
+        self._parts: deque[Part] = deque()
+        self._later: dict[tuple[Kind, bool], list[Entry]] = {}
+        self._pause = PAUSE_SECONDS
+        self._retry_at = NEVER
+        self.since = NEVER
+        """Monotonic time from which on some outcome has waited for a later try."""
+
+    def __len__(self) -> int:
+        return sum(len(part.entries) for part in self._parts) + sum(map(len, self._later.values()))
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next try."""
+        return 0.0 if self._parts else self._retry_at
+
+    def add(self, part: Part, written: Written) -> None:
+        """Keep what a try did not write; of a retry, note also that it wrote everything."""
+        for entries in halves(part.only(written.held_up)):
+            self._parts.append(Part(part.kind, entries, part.again, is_retry=True))
+        if written.later:
+            now = time.monotonic()
+            self._later.setdefault((part.kind, part.again), []).extend(part.only(written.later))
+            self._retry_at = min(self._retry_at, now + self._pause)
+            self.since = min(self.since, now)
+        elif not self._parts and not self._later:
+            self._pause, self.since = PAUSE_SECONDS, NEVER
+
+    def take(self, now: float, at_most: int) -> Part | None:
+        """Return what is to be tried at ``now``, if anything."""
+        if now >= self._retry_at:
+            self._parts.extend(
+                Part(kind, entries, again, is_retry=True) for (kind, again), entries in self._later.items()
+            )
+            self._later.clear()
+            self._retry_at = NEVER
+            self._pause = min(2 * self._pause, PAUSE_AT_MOST_SECONDS)
+        if not self._parts:
+            return None
+        part = self._parts.popleft()
+        if len(part.entries) > at_most:
+            self._parts.appendleft(part._replace(entries=part.entries[at_most:]))
+        return part._replace(entries=part.entries[:at_most])
+
+    def __iter__(self) -> Iterator[Entry]:
+        yield from chain(*(part.entries for part in self._parts), *self._later.values())

@@ -1,0 +1,92 @@
+"""What is emitted and counted of writes: outcomes settled, tasks released, claims lost, outcomes held up."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from django_partisan.engine.manager.held_up import HeldUp, Part
+from django_partisan.engine.task_ref import task_ref
+from django_partisan.engine.writing import Kind, Written
+from django_partisan.outcomes import REASON_SHARED, REASON_STOPPED, REASON_UNSETTLEABLE
+from django_partisan.sql.claiming import CONTEXT, ID, TaskRow
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
+    ErrorInfo,
+    OutcomesSettled,
+    SettleErrored,
+    SettleFailed,
+    TaskClaimLost,
+    TaskFailed,
+    TasksReleased,
+)
+
+EMITTED_AFTER_SECONDS: Final = 5.0
+"""How long outcomes are held up before that is emitted: most locks are released sooner."""
+LOCKED: Final = ErrorInfo(
+    "django_partisan.sql.errors.ErrorKind.LOCKED",
+    "other transactions lock these rows, or the table; see pg_blocking_pids()",
+    "",
+)
+
+
+class SettleNews:
+    """Emit and count what the settler of one queue has written, and could not write."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._is_emitted = False
+        self.failed = 0
+        """How many tasks have failed so far."""
+        self.released = 0
+        """How many tasks have been released since the manager drains."""
+        self.last_finished_at: float | None = None
+
+    def written(
+        self, parts: Sequence[Part], results: Sequence[Written], seconds: float, is_stopped: bool
+    ) -> None:
+        """Emit what a write of several parts found, which took so many seconds."""
+        settled: list[TaskRow] = []
+        for part, written in zip(parts, results, strict=True):
+            rows = [row for row, _ in part.without(written.left)]
+            if part.kind is Kind.RELEASED:
+                self._released(rows, written, is_stopped)
+            elif part.kind is not Kind.CRASHED:
+                settled += rows
+            self._not_as_they_were(part, written)
+        if settled:
+            self.last_finished_at = time.time()
+            if bus.wanted(OutcomesSettled):
+                contexts = tuple(row[CONTEXT] for row in settled if row[CONTEXT] is not None)
+                ids = tuple(row[ID] for row in settled)
+                bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
+
+    def held_up(self, held_up: HeldUp, results: Sequence[Written]) -> None:
+        """Emit that outcomes are held up: once, if it takes long or one alone was cancelled."""
+        if not len(held_up):
+            self._is_emitted = False
+            return
+        left = [written for written in results if written.later]
+        error = next((written.error for written in left if written.is_cancelled), None)
+        if not left or (error is None and time.monotonic() < held_up.since + EMITTED_AFTER_SECONDS):
+            return
+        bus.emit(SettleErrored, self._queue)
+        if not self._is_emitted:
+            self._is_emitted = True
+            info = LOCKED if error is None else ErrorInfo.of(error)
+            bus.emit(SettleFailed, self._queue, len(held_up), info)
+
+    def _released(self, rows: list[TaskRow], written: Written, is_stopped: bool) -> None:
+        released = len(rows) - len(written.lost)
+        self.released += released if is_stopped else 0
+        bus.emit(TasksReleased, self._queue, released, REASON_STOPPED if is_stopped else REASON_SHARED)
+
+    def _not_as_they_were(self, part: Part, written: Written) -> None:
+        if not written.lost and not written.unsettleable:
+            return
+        by_id = {row[ID]: row for row, _ in part.entries}
+        if part.kind is not Kind.RELEASED:
+            for task_id in written.lost:
+                bus.emit(TaskClaimLost, task_ref(by_id[task_id], self._queue))
+        for task_id, error in written.unsettleable:
+            self.failed += 1
+            bus.emit(TaskFailed, task_ref(by_id[task_id], self._queue), None, REASON_UNSETTLEABLE, error)

@@ -1,0 +1,42 @@
+"""How much may wait to be settled before a manager claims no more: memory is bounded, an outage is not."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from django_partisan.engine.manager.held_up import Entry
+from django_partisan.sql.claiming import ARGUMENTS
+from django_partisan.sql.settling import RowChange
+
+OUTCOMES: Final = 20_000
+CHARACTERS: Final = 64 * 2**20
+"""Of arguments and errors, which are all but all of the memory if they are large."""
+WEIGHED_EVERY_SECONDS: Final = 0.1
+
+
+class UnsettledLimit:
+    """Tell whether too much is unsettled; ``outcomes`` and ``characters`` are the limits."""
+
+    def __init__(self, outcomes: int = OUTCOMES, characters: int = CHARACTERS) -> None:
+        self._outcomes = outcomes
+        self._characters = characters
+        self._weighed_at = 0.0
+        self._is_too_heavy = False
+
+    def is_reached(self, outcomes: int, entries: Callable[[], Iterable[Entry]]) -> bool:
+        """Return whether ``outcomes`` are too many or too large; ``entries`` returns them."""
+        if not outcomes:
+            return False
+        now = time.monotonic()
+        if now >= self._weighed_at + WEIGHED_EVERY_SECONDS:
+            self._weighed_at = now
+            self._is_too_heavy = sum(map(_characters, entries())) >= self._characters
+        return self._is_too_heavy or outcomes >= self._outcomes
+
+
+def _characters(entry: Entry) -> int:
+    row, what = entry
+    number = len(row[ARGUMENTS])
+    if isinstance(what, RowChange):
+        number += len(what.error_traceback or "") + len(what.error_message or "")
+    return number

@@ -1,0 +1,194 @@
+"""One try to write outcomes of one kind: in one statement, or in halves if PostgreSQL refuses one of them."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from django.db import DatabaseError, Error, IntegrityError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.exceptions import Unsettleable
+from django_partisan.outcomes import REASON_UNSETTLEABLE
+from django_partisan.sql import settling
+from django_partisan.sql.errors import ErrorKind, explained, kind_of
+from django_partisan.sql.settling import STATUS_ERROR, Crash, Pair, RowChange
+from django_partisan.telemetry.events import ErrorInfo
+
+LOCK_TIMEOUT_MS: Final = 200
+"""How long a batch waits for the locks of other transactions; less than ``deadlock_timeout``, 1 s."""
+
+Item: TypeAlias = Pair | Crash | RowChange
+"""What is written to one row; its first two values are the id and the claim token."""
+
+
+class Kind(Enum):
+    """What items of one statement say of their tasks, in the order in which they are written."""
+
+    COMPLETED = "the run completed"
+    CRASHED = "the worker died, and the task runs again here"
+    CHANGED = "the run ended otherwise"
+    RELEASED = "the task was not run, and waits again"
+
+    @property
+    def has_key(self) -> bool:
+        """True if the rows wait again, under unique keys that other rows may have by now."""
+        return self in (Kind.CHANGED, Kind.RELEASED)
+
+
+class Written(NamedTuple):
+    """What became of the items; tasks are named by their ids, and those that are not named are settled."""
+
+    lost: list[int]
+    """Their claims were not ours."""
+    unsettleable: list[tuple[int, ErrorInfo]]
+    """PostgreSQL refused their outcomes; they failed."""
+    held_up: list[int]
+    """To be tried again in smaller parts: too many at once, or others lock what some of them need."""
+    later: list[int]
+    """To be tried again later: other transactions lock their rows, or a single one took too long."""
+    error: Error | None = None
+    """Why items are to be tried again."""
+
+    @property
+    def left(self) -> list[int]:
+        """The tasks to be tried again."""
+        return [*self.held_up, *self.later]
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True if a statement was cancelled because it took too long."""
+        return self.error is not None and kind_of(self.error) is ErrorKind.CANCELLED
+
+
+class Writing:
+    """One try to write items of one kind, and what became of them."""
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        kind: Kind,
+        delete: bool,
+        again: bool,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+        keep_keys: bool = True,
+    ) -> None:
+        self._connection = connection
+        self._kind = kind
+        self._delete = delete
+        self._again = again
+        self._lock_timeout_ms = lock_timeout_ms
+        self._keep_keys = keep_keys
+        self._lost: list[int] = []
+        self._unsettleable: list[tuple[int, ErrorInfo]] = []
+        self.held_up: list[int] = []
+        self.later: list[int] = []
+        self._error: Error | None = None
+
+    @property
+    def is_locked(self) -> bool:
+        """True if locks of other transactions held up the items."""
+        return self._error is not None and kind_of(self._error) is ErrorKind.LOCKED
+
+    def written(self) -> Written:
+        """Return what became of the items."""
+        return Written(self._lost, self._unsettleable, self.held_up, self.later, self._error)
+
+    def without_locked(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the items whose rows no other transaction locks; the others are for later."""
+        pairs = [(item[0], item[1]) for item in items]
+        try:
+            locked = settling.locked_by_others(self._connection, pairs, self._lock_timeout_ms)
+        except DatabaseError as error:
+            if not self._hold_up_after(error, items):
+                raise
+            if self.is_locked:  # the table is
+                self.later, self.held_up = self.held_up, []
+            return []
+        self.later = sorted(locked)
+        return [item for item in items if item[0] not in locked]
+
+    def write(self, items: Sequence[Item]) -> None:
+        """Write items; once any are held up, hold up the rest, so that no call waits twice."""
+        if not items:
+            return
+        if self._error is not None:
+            self._hold_up(items, self._error)
+            return
+        try:
+            self._lost += self._execute(items, self._keep_keys)
+        except DatabaseError as error:
+            if not self._hold_up_after(error, items):
+                self._write_less(items, error)
+
+    def _execute(self, items: Sequence[Any], keep_keys: bool) -> list[int]:
+        connection, again, timeout = self._connection, self._again, self._lock_timeout_ms
+        if self._kind is Kind.COMPLETED:
+            return settling.settle_completed(connection, items, self._delete, again, timeout)
+        if self._kind is Kind.CRASHED:
+            return settling.count_crashes(connection, items, timeout)
+        if self._kind is Kind.CHANGED:
+            return settling.apply_changes(connection, items, keep_keys, again, timeout)
+        return settling.release(connection, items, keep_keys, again, timeout)
+
+    def _write_less(self, items: Sequence[Item], refusal: DatabaseError) -> None:
+        if len(items) == 1:
+            self._write_alone(items[0], refusal)
+            return
+        middle = len(items) // 2
+        self.write(items[:middle])
+        self.write(items[middle:])
+
+    def _write_alone(self, item: Item, refusal: DatabaseError) -> None:
+        """Write an item that was refused: without its key if it meets a duplicate, else fail its task."""
+        try:
+            if isinstance(refusal, IntegrityError) and self._kind.has_key:
+                try:
+                    self._lost += self._execute([item], keep_keys=False)
+                    return
+                except IntegrityError as other:
+                    refusal = other
+            self._fail(item, refusal)
+        except DatabaseError as error:
+            if not self._hold_up_after(error, [item]):
+                self._fail(item, error)
+
+    def _fail(self, item: Item, refusal: DatabaseError) -> None:
+        error = ErrorInfo.of(Unsettleable(f"PostgreSQL refused the outcome: {str(refusal).strip()}"))
+        failure = RowChange(
+            item[0],
+            item[1],
+            STATUS_ERROR,
+            attempts=0 if self._kind is Kind.RELEASED else 1,
+            reason=REASON_UNSETTLEABLE,
+            error_type=error.type,
+            error_message=error.message.replace("\0", ""),
+            error_traceback="",
+        )
+        try:
+            timeout = self._lock_timeout_ms
+            self._lost += settling.apply_changes(
+                self._connection, [failure], again=self._again, lock_timeout_ms=timeout
+            )
+        except DatabaseError as other:
+            if self._hold_up_after(other, [item]):
+                return
+            # Refused too: it is emitted, stays in process, and holds up no other.
+        self._unsettleable.append((item[0], error))
+
+    def _hold_up_after(self, error: DatabaseError, items: Sequence[Item]) -> bool:
+        """Note that items are to be tried again; raise if all are, later; return False if it is no use."""
+        kind = kind_of(error)
+        if kind in (ErrorKind.OUTAGE, ErrorKind.READ_ONLY):
+            raise error
+        if kind is ErrorKind.REFUSED:
+            return False
+        if kind is ErrorKind.CANCELLED and len(items) == 1:
+            self.later.append(items[0][0])
+            self._error = explained(error)
+        else:
+            self._hold_up(items, error)
+        return True
+
+    def _hold_up(self, items: Sequence[Item], error: Error) -> None:
+        self.held_up += [item[0] for item in items]
+        self._error = error
