@@ -91,6 +91,7 @@ class Command(BaseCommand):
             code = self._serve_or_refuse(options)
         except PartisanError as error:
             raise CommandError(str(error)) from error
+        telemetry.exit_if_stuck(code)
         if code != EXIT_OK:
             raise SystemExit(code)
 

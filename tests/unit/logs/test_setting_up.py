@@ -84,6 +84,7 @@ def test_a_level_of_the_hosts_stays_and_a_disabled_logger_is_enabled(top):
 def test_a_file_gets_the_lines_instead(top, tmp_path, capfd):
     setup(MANAGER, "json", tmp_path / "a.log")
     bus.emit(events.ManagerStarted, "default", 4, "2.0.0", None)
+    bus.close(10.0)
 
     assert isinstance(top.handlers[0], AppendingHandler)
     assert json.loads((tmp_path / "a.log").read_text())["event"]["action"] == "manager.started"
@@ -95,6 +96,7 @@ def test_standard_output_carries_lines_of_json_only(capfd):
 
     bus.emit(events.ManagerStarted, "default", 4, "2.0.0", None)
     bus.emit(events.ClaimFailed, "default", samples.ERROR)
+    bus.close(10.0)
 
     out, err = capfd.readouterr()
     assert [json.loads(line)["event.action"] for line in out.splitlines()] == [
@@ -109,6 +111,7 @@ def test_the_longest_line_is_a_setting(capfd):
     setup(MANAGER, "ecs")
 
     bus.emit(events.ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
+    bus.close(10.0)
 
     assert 1900 < len(capfd.readouterr().out) <= 2048
 
@@ -158,5 +161,6 @@ def test_lines_are_logged_under_the_name_of_the_process(role, tmp_path):
     setup(role, "ecs", tmp_path / "a.log")
 
     bus.emit(events.TaskDeduplicated, samples.TASK)
+    bus.close(10.0)
 
     assert json.loads((tmp_path / "a.log").read_text())["log.logger"] == f"{LOGGER}.{role}"
