@@ -5,10 +5,11 @@ process was given would change it for every process that shares it, so it is nev
 
 | file | written through |
 |---|---|
-| pipe, FIFO, terminal | a descriptor of our own, opened through ``/proc`` with ``O_NONBLOCK`` |
+| pipe, FIFO | a descriptor of our own, opened through ``/proc`` with ``O_NONBLOCK`` |
 | socket | ``MSG_DONTWAIT``, for each message |
 | regular file, other device | the descriptor itself: there is no reader to wait for |
-| pipe, terminal or socket where neither works | the descriptor itself, in a thread; ``is_blocking`` says so |
+| terminal | the descriptor itself, in a thread: without blocking it takes parts of lines, and tears them |
+| pipe or socket where the above does not work | the descriptor itself, in a thread |
 """
 
 import os
@@ -27,9 +28,9 @@ _PAUSE_SECONDS: Final = 0.002
 
 
 class Channel(NamedTuple):
-    """``write`` returns how many bytes it wrote, or raises ``BlockingIOError`` if it would have to wait.
+    """``write`` returns how many bytes it wrote; if it would have to wait, it raises ``BlockingIOError``.
 
-    If ``is_blocking`` it waits instead.
+    If ``is_blocking`` it waits instead, and belongs into a thread of its own.
     """
 
     fd: int
@@ -47,14 +48,11 @@ class Channel(NamedTuple):
 def channel_to(fd: int, own_files: str = OWN_FILES) -> Channel:
     """Return a channel to the file behind ``fd``, which stays as it is; raises ``OSError``."""
     mode = os.fstat(fd).st_mode
-    if may_block(fd):
-        try:
-            return plain(os.open(f"{own_files}/{fd}", WRITE_FLAGS))
-        except OSError:  # no /proc, or the file belongs to another user
-            return Channel(fd, partial(os.write, fd), is_blocking=True)
+    if stat.S_ISFIFO(mode):
+        return _to_pipe(fd, own_files)
     if stat.S_ISSOCK(mode):
         return _to_socket(fd)
-    return plain(fd)
+    return blocking(fd) if os.isatty(fd) else plain(fd)
 
 
 def plain(fd: int) -> Channel:
@@ -62,17 +60,23 @@ def plain(fd: int) -> Channel:
     return Channel(fd, partial(os.write, fd))
 
 
-def may_block(fd: int) -> bool:
-    """Return whether ``fd`` is a pipe, FIFO or terminal."""
-    mode = os.fstat(fd).st_mode
-    return stat.S_ISFIFO(mode) or (stat.S_ISCHR(mode) and os.isatty(fd))
+def blocking(fd: int) -> Channel:
+    """Return a channel that waits for the reader of ``fd``."""
+    return plain(fd)._replace(is_blocking=True)
+
+
+def _to_pipe(fd: int, own_files: str) -> Channel:
+    try:
+        return plain(os.open(f"{own_files}/{fd}", WRITE_FLAGS))
+    except OSError:  # there is no /proc, or the pipe belongs to another user
+        return blocking(fd)
 
 
 def _to_socket(fd: int) -> Channel:
     dont_wait = getattr(socket, "MSG_DONTWAIT", 0)
     kind = getattr(socket, "SOCK_NONBLOCK", 0)
     if not dont_wait or not kind:  # pragma: no cover: not on Linux
-        return Channel(fd, partial(os.write, fd), is_blocking=True)
+        return blocking(fd)
     # SOCK_NONBLOCK keeps Python from setting the mode of the shared socket after the default timeout, and
     # from waiting by itself.
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | kind, fileno=os.dup(fd))

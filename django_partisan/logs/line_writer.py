@@ -61,16 +61,18 @@ class LineWriter:
             else:
                 self._write_now(channel, data)
 
-    def flush(self, timeout: float) -> bool:
-        """Wait until nothing is kept; drop what is left after ``timeout`` seconds, and return False."""
+    def drain(self, timeout: float) -> bool:
+        """Wait until nothing is kept; return False if ``timeout`` seconds were not enough."""
         with self._lock:
-            if self._changed.wait_for(lambda: not self._kept_bytes, timeout):
-                return True
+            return self._changed.wait_for(lambda: not self._kept_bytes, timeout)
+
+    def drop_kept(self) -> None:
+        """Drop and count what is kept, but for what is being written."""
+        with self._lock:
             if self._kept:
                 dropped.count(dropped.OUTPUT_STALLED, len(self._kept))
                 self._kept_bytes -= sum(map(len, self._kept))
                 self._kept.clear()
-            return False
 
     def close(self, close_file: Callable[[], None]) -> None:
         """Call ``close_file`` between two lines; not at all while lines are kept, which need the file."""

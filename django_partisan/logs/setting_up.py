@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 from django_partisan.config import observability
 from django_partisan.config.queues import DEFAULT_QUEUE
@@ -23,6 +23,8 @@ from django_partisan.telemetry import bus
 
 FORMATS: Final = ("auto", "host", "ecs", "json", "console")
 STDLIBS_LAST_RESORT: Final = logging.lastResort
+SAY_SECONDS: Final = 0.5
+"""How long a command waits for a reader of standard error at most."""
 
 _subscriber: Final = LogSubscriber()
 
@@ -61,6 +63,24 @@ def setup(
     _subscriber.become(role, queue)
     install()
     bus.refresh()
+
+
+def say(line: str, stream: Any) -> None:
+    """Write a line of a command's own; if ``stream`` is standard error, do not wait for its reader."""
+    last_resort = logging.lastResort
+    if isinstance(last_resort, StandardErrorHandler) and _is_standard_error(stream):
+        last_resort.write_line(line)
+        last_resort.drain(SAY_SECONDS)
+    else:
+        stream.write(f"{line}\n")
+
+
+def _is_standard_error(stream: Any) -> bool:
+    try:
+        fd: int = stream.fileno()
+    except (OSError, ValueError):  # closed, or a stream in memory
+        return False
+    return fd == 2
 
 
 def is_stuck() -> bool:

@@ -104,13 +104,13 @@ class LogSubscriber(bus.Subscriber):
             self._thread.add_dropped(value)
 
     def close(self, timeout: float) -> None:
-        """Wait, not longer than ``CLOSE_SECONDS``, until all lines are written."""
-        deadline = time.monotonic() + min(timeout, CLOSE_SECONDS)
+        """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``."""
+        deadline = time.monotonic() + min(timeout / 2, CLOSE_SECONDS)
         if self._thread is not None:
             self.is_stuck = not self._thread.close(deadline - time.monotonic())
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
-            if isinstance(handler, LineHandler):
-                handler.drain(deadline - time.monotonic())
+            if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
+                handler.drop_kept()
 
 
 def task_logger(run: Run | TaskRef) -> Any:

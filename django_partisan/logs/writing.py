@@ -45,8 +45,12 @@ class LineHandler(logging.Handler):
             self._note_loss()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until every line is written; drop what is left after ``timeout`` seconds, and return False."""
-        return self._writer.flush(timeout)
+        """Wait until every line is written; return False if ``timeout`` seconds were not enough."""
+        return self._writer.drain(timeout)
+
+    def drop_kept(self) -> None:
+        """Drop the lines that are not written yet."""
+        self._writer.drop_kept()
 
     def _note_loss(self) -> None:
         trouble.note(f"A log line could not be written to {self.place}")

@@ -134,7 +134,7 @@ class Command(BaseCommand):
 
     def _say(self, line: str) -> None:
         """Say one line on standard error: standard output belongs to the log."""
-        self.stderr.write(line, style_func=lambda text: text)
+        telemetry.say(line, self.stderr)
 
 
 def _spellings(name: str) -> list[str]:

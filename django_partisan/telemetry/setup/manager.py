@@ -104,6 +104,11 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
         yield ManagerTelemetry(config, options, cleanup)
 
 
+def say(line: str, standard_error: Any) -> None:
+    """Write a line of the command's own, without waiting for a reader."""
+    logs.say(line, standard_error)
+
+
 def exit_if_stuck(code: int) -> None:
     """End the process here if a log handler does not return: a normal exit would wait for it."""
     if logs.is_stuck():  # pragma: no cover: child process
