@@ -27,6 +27,10 @@ _POLL_MILLISECONDS: Final = 1000
 _PAUSE_SECONDS: Final = 0.002
 
 
+def _nothing() -> None:
+    pass
+
+
 class Channel(NamedTuple):
     """``write`` returns how many bytes it wrote; if it would have to wait, it raises ``BlockingIOError``.
 
@@ -36,6 +40,8 @@ class Channel(NamedTuple):
     fd: int
     write: Callable[[bytes], int]
     is_blocking: bool = False
+    close: Callable[[], None] = _nothing
+    """Closes what was opened for the channel."""
 
     def wait(self) -> None:
         """Wait until the file may take bytes again, or for a second."""
@@ -56,8 +62,13 @@ def channel_to(fd: int, own_files: str = OWN_FILES) -> Channel:
 
 
 def plain(fd: int) -> Channel:
-    """Return a channel that writes to ``fd`` itself: a file without reader, or opened with ``O_NONBLOCK``."""
+    """Return a channel that writes to ``fd`` itself."""
     return Channel(fd, partial(os.write, fd))
+
+
+def owned(fd: int) -> Channel:
+    """Return a channel that writes to ``fd``, which is its own, opened with ``O_NONBLOCK``."""
+    return plain(fd)._replace(close=partial(os.close, fd))
 
 
 def blocking(fd: int) -> Channel:
@@ -67,7 +78,7 @@ def blocking(fd: int) -> Channel:
 
 def _to_pipe(fd: int, own_files: str) -> Channel:
     try:
-        return plain(os.open(f"{own_files}/{fd}", WRITE_FLAGS))
+        return owned(os.open(f"{own_files}/{fd}", WRITE_FLAGS))
     except OSError:  # there is no /proc, or the pipe belongs to another user
         return blocking(fd)
 
@@ -81,4 +92,4 @@ def _to_socket(fd: int) -> Channel:
     # from waiting by itself.
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | kind, fileno=os.dup(fd))
     flags = dont_wait | socket.MSG_NOSIGNAL
-    return Channel(own.fileno(), lambda data: own.send(data, flags))
+    return Channel(own.fileno(), lambda data: own.send(data, flags), close=own.close)

@@ -39,10 +39,11 @@ class LineWriter:
         _writers.add(self)
 
     def _start_empty(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler or a finalizer may log, too
         self._changed = threading.Condition(self._lock)
         self._kept: deque[bytes] = deque()
-        self._kept_bytes = 0  # with those that the thread is writing
+        self._in_hand: list[bytes] = []  # what the thread is writing
+        self._bytes = 0  # of both
         self._is_torn = False
         self._thread: threading.Thread | None = None
 
@@ -50,7 +51,7 @@ class LineWriter:
         """Write a line, or keep it, or count it as dropped if too much is kept; raises ``OSError``."""
         data = f"{line}\n".encode("utf-8", "replace")
         with self._lock:
-            if self._kept_bytes:
+            if self._kept or self._in_hand:
                 self._keep(data)
                 return
             channel = self._channel()
@@ -64,21 +65,24 @@ class LineWriter:
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is kept; return False if ``timeout`` seconds were not enough."""
         with self._lock:
-            return self._changed.wait_for(lambda: not self._kept_bytes, timeout)
+            return self._changed.wait_for(self._is_empty, timeout)
 
     def drop_kept(self) -> None:
         """Drop and count what is kept, but for what is being written."""
         with self._lock:
             if self._kept:
                 dropped.count(dropped.OUTPUT_STALLED, len(self._kept))
-                self._kept_bytes -= sum(map(len, self._kept))
                 self._kept.clear()
+                self._bytes = sum(map(len, self._in_hand))
 
     def close(self, close_file: Callable[[], None]) -> None:
         """Call ``close_file`` between two lines; not at all while lines are kept, which need the file."""
         with self._lock:
-            if not self._kept_bytes:
+            if self._is_empty():
                 close_file()
+
+    def _is_empty(self) -> bool:
+        return not self._kept and not self._in_hand
 
     def _write_now(self, channel: Channel, data: bytes) -> None:
         if self._is_torn:  # the rest of the last line is missing: end it, so that this one stays whole
@@ -93,7 +97,9 @@ class LineWriter:
             self._is_torn = False
 
     def _keep(self, data: bytes) -> None:
-        if self._kept_bytes + len(data) > self._buffer_bytes:
+        if self._is_empty():
+            self._bytes = 0
+        if self._bytes + len(data) > self._buffer_bytes:
             dropped.count(dropped.OUTPUT_STALLED)
             return
         if self._thread is None or not self._thread.is_alive():
@@ -101,7 +107,7 @@ class LineWriter:
             thread.start()
             self._thread = thread
         self._kept.append(data)
-        self._kept_bytes += len(data)
+        self._bytes += len(data)
         self._changed.notify_all()
 
     def _write_kept(self) -> None:
@@ -110,7 +116,8 @@ class LineWriter:
                 self._write_lines(lines)
             finally:
                 with self._lock:
-                    self._kept_bytes -= sum(map(len, lines))
+                    self._bytes -= sum(map(len, lines))
+                    self._in_hand = []
                     self._changed.notify_all()
 
     def _next_lines(self) -> list[bytes]:
@@ -120,7 +127,7 @@ class LineWriter:
             if not self._kept:
                 self._thread = None
                 return []
-            lines = [self._kept.popleft()]
+            self._in_hand = lines = [self._kept.popleft()]
             size = len(lines[0])
             # What is at most this long goes into a pipe whole or not at all.
             while self._kept and size + len(self._kept[0]) <= select.PIPE_BUF:
@@ -144,7 +151,7 @@ class LineWriter:
         self._is_torn = 0 < written < len(data)
 
 
-def _forget_kept_lines() -> None:
+def _forget_kept_lines() -> None:  # pragma: no cover: child process
     """Leave the lines that a forked process inherited to its parent, with the lock and the thread."""
     for writer in _writers:
         writer._start_empty()

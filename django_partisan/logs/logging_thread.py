@@ -23,7 +23,7 @@ class LoggingThread:
     def __init__(self, dropped_lines: DroppedLines, queue_max: int = QUEUE_MAX) -> None:
         self._dropped_lines = dropped_lines
         self._queue_max = queue_max
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition()
         self._waiting: deque[logging.LogRecord] = deque()
         self._is_handling = False
         self._is_closed = False
@@ -76,14 +76,12 @@ class LoggingThread:
     def _run(self) -> None:
         while self._wait():
             record = self._next()
-            if record is None:
-                self._dropped_lines.report()
-                continue
             try:
-                logging.getLogger(record.name).handle(record)
-            except (
-                BaseException
-            ):  # a host's handler or filter; SystemExit would end the thread without a word
+                if record is None:
+                    self._dropped_lines.report()
+                else:
+                    logging.getLogger(record.name).handle(record)
+            except BaseException:  # a host's handler may even raise SystemExit
                 trouble.note("A line could not be logged")
             with self._changed:
                 self._is_handling = False
@@ -94,14 +92,11 @@ class LoggingThread:
         with self._changed:
             if not self._waiting and not self._is_closed:
                 self._changed.wait(self._dropped_lines.due_in())
-            if self._waiting or not self._is_closed:
-                return True
-            self._thread = None
-            return False
+            self._is_handling = bool(self._waiting) or not self._is_closed
+            if not self._is_handling:
+                self._thread = None
+            return self._is_handling
 
     def _next(self) -> logging.LogRecord | None:
         with self._changed:
-            if not self._waiting:
-                return None
-            self._is_handling = True
-            return self._waiting.popleft()
+            return self._waiting.popleft() if self._waiting else None

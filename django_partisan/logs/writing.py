@@ -29,6 +29,7 @@ class LineHandler(logging.Handler):
         super().__init__()
         self.place = place
         self._writer = LineWriter(channel, place)
+        self._opened: Channel | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format and write a record."""
@@ -52,6 +53,16 @@ class LineHandler(logging.Handler):
         """Drop the lines that are not written yet."""
         self._writer.drop_kept()
 
+    def close(self) -> None:
+        """Close what is open, unless lines are kept for it; a later line opens it again."""
+        self._writer.close(self._close_opened)
+        super().close()
+
+    def _close_opened(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
     def _note_loss(self) -> None:
         trouble.note(f"A log line could not be written to {self.place}")
 
@@ -63,7 +74,6 @@ class StandardStreamHandler(LineHandler):
         super().__init__(self._channel, place)
         self._fd = fd
         self._stream = stream
-        self._opened: Channel | None = None
 
     def _channel(self) -> Channel:
         if self._opened is None:
@@ -96,25 +106,14 @@ class AppendingHandler(LineHandler):
         self.path = Path(path).absolute()
         super().__init__(self._channel, str(self.path))
         self._clock = clock
-        self._opened: Channel | None = None
         self._checked_at = 0.0
 
     def open(self) -> Channel:
         """Open the file that is now at the path; raises ``OSError``."""
         fd = os.open(self.path, OPEN_FLAGS, 0o644)
-        self._close_file()
-        self._opened, self._checked_at = channels.plain(fd), self._clock()
+        self._close_opened()
+        self._opened, self._checked_at = channels.owned(fd), self._clock()
         return self._opened
-
-    def close(self) -> None:
-        """Close the file; a later line opens it again."""
-        self._writer.close(self._close_file)
-        super().close()
-
-    def _close_file(self) -> None:
-        if self._opened is not None:
-            os.close(self._opened.fd)
-            self._opened = None
 
     def _channel(self) -> Channel:
         if self._opened is None:
