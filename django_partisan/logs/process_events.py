@@ -263,8 +263,9 @@ def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:
     when="telemetry was dropped; at most once a minute for each reason",
 )
 def telemetry_dropped(event: events.TelemetryDropped) -> Line:
-    why = event.reason.removeprefix("span_").replace("_", " ")
-    return f"Dropped {counted(event.number, 'span')}: {why}", {
+    what, _, why = event.reason.partition("_")
+    lost = counted(event.number, "log line" if what == "log" else what)
+    return f"Dropped {lost}: {why.replace('_', ' ')}", {
         "partisan.queue.name": event.queue,
         "event.reason": event.reason,
         "partisan.telemetry.count": event.number,

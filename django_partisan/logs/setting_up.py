@@ -3,18 +3,28 @@
 import logging
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 from django_partisan.config import observability
+from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.log_event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
-from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
+from django_partisan.logs.writing import (
+    AppendingHandler,
+    LineHandler,
+    StandardErrorHandler,
+    StandardOutputHandler,
+    why_not_opened,
+)
 from django_partisan.telemetry import bus
 
 FORMATS: Final = ("auto", "host", "ecs", "json", "console")
+STDLIBS_LAST_RESORT: Final = logging.lastResort
+SAY_SECONDS: Final = 0.5
+"""How long a command waits for a reader of standard error at most."""
 
 _subscriber: Final = LogSubscriber()
 
@@ -29,7 +39,12 @@ def install() -> None:
     bus.subscribe(_subscriber)
 
 
-def setup(role: str, log_format: str = "auto", log_file: str | os.PathLike[str] | None = None) -> None:
+def setup(
+    role: str,
+    log_format: str = "auto",
+    log_file: str | os.PathLike[str] | None = None,
+    queue: str = DEFAULT_QUEUE,
+) -> None:
     """Set up logging in a process of ``start_partisan``, whose ``role`` is ``manager`` or ``worker``.
 
     ``auto`` is ``console`` where no logging is set up, else ``host``, which changes nothing.
@@ -44,9 +59,36 @@ def setup(role: str, log_format: str = "auto", log_file: str | os.PathLike[str] 
         handler.setFormatter(_formatter(chosen, to_standard_output=log_file is None))
         _put(handler)
     output.is_ours = chosen != "host"
-    _subscriber.become(role)
+    _report_errors_without_waiting()
+    _subscriber.become(role, queue)
     install()
     bus.refresh()
+
+
+def say(line: str, stream: Any) -> None:
+    """Write a line of a command's own; if ``stream`` is standard error, do not wait for its reader."""
+    last_resort = logging.lastResort
+    if isinstance(last_resort, StandardErrorHandler) and _is_standard_error(stream):
+        last_resort.write_line(line)
+        last_resort.drain(SAY_SECONDS)
+    else:
+        stream.write(f"{line}\n")
+
+
+def _is_standard_error(stream: Any) -> bool:
+    try:
+        fd: int = stream.fileno()
+    except (OSError, ValueError):  # closed, or a stream in memory
+        return False
+    return fd == 2
+
+
+def is_stuck() -> bool:
+    """Return whether a handler has not returned though this process ended its logging.
+
+    It holds locks that a normal exit of the interpreter would wait for.
+    """
+    return _subscriber.is_stuck
 
 
 def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> str:
@@ -68,9 +110,15 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
     try:
         handler.open()
     except OSError as error:
-        raise CannotStart(
-            f"--log-file {log_file}: {error.strerror}. Name a file that can be written."
-        ) from error
+        raise CannotStart(f"--log-file {log_file}: {why_not_opened(error)}") from error
+
+
+def _report_errors_without_waiting() -> None:
+    """Let nothing of ours wait for a reader of standard error."""
+    if logging.lastResort is STDLIBS_LAST_RESORT:  # the host has put nothing in its place
+        logging.lastResort = StandardErrorHandler()
+    if isinstance(logging.lastResort, StandardErrorHandler):
+        bus.report_errors_to(logging.lastResort.write_line)
 
 
 def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:

@@ -1,18 +1,23 @@
 """The subscriber that logs events, and the structlog loggers with which tasks log."""
 
 import logging
+import time
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from django_partisan.logs import context, trouble
+from django_partisan.config.queues import DEFAULT_QUEUE
+from django_partisan.logs import context, dropped, trouble
+from django_partisan.logs.dropped import DroppedLines
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
-from django_partisan.logs.log_event import APP
+from django_partisan.logs.log_event import APP, MANAGER
+from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import LOG_EVENTS
+from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     Event,
@@ -25,12 +30,15 @@ from django_partisan.telemetry.events import (
 
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
+CLOSE_SECONDS: Final = 2.0
+"""How long a process that ends waits at most for handlers and readers that stall."""
 
 
 class LogSubscriber(bus.Subscriber):
     """Log events as the table declares, on the logger of this process's role.
 
     In an application process the level is checked at each event, as it may change at any time there.
+    In a manager, whose loop must not wait, a thread calls the handlers.
     """
 
     name = trouble.COUNTED_AS
@@ -38,10 +46,12 @@ class LogSubscriber(bus.Subscriber):
     def __init__(self, role: str = APP) -> None:
         self.become(role)
 
-    def become(self, role: str) -> None:
+    def become(self, role: str, queue: str = DEFAULT_QUEUE) -> None:
         """Log as ``app``, ``manager`` or ``worker`` from now on; takes effect with ``bus.refresh()``."""
         self._role = role
         self._logger = logging.getLogger(f"{LOGGER}.{role}")
+        self._thread = LoggingThread(DroppedLines(queue)) if role == MANAGER else None
+        self.is_stuck = False
         self._short_line: ShortLine | None = None
 
     def wants(self, kind: type[Event]) -> bool:
@@ -50,7 +60,8 @@ class LogSubscriber(bus.Subscriber):
             return False
         is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.lowest_level())
         if kind is TaskCompleted:  # wants() is called again when handlers and filters may have changed
-            self._short_line = short_line_of(self._logger) if is_wanted and output.is_ours else None
+            may_be_short = is_wanted and output.is_ours and self._thread is None
+            self._short_line = short_line_of(self._logger) if may_be_short else None
         return is_wanted
 
     def handle(self, event: Event) -> None:
@@ -66,7 +77,11 @@ class LogSubscriber(bus.Subscriber):
             fields.update({"event.action": log_event.action, **context.surroundings()})
             logger, extra = self._logger, _extra(fields)
             # Walking the frames for a caller would take as long as all the rest.
-            logger.handle(logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra))
+            record = logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra)
+            if self._thread is None:
+                logger.handle(record)
+            else:
+                self._thread.log(record)
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
 
@@ -78,6 +93,24 @@ class LogSubscriber(bus.Subscriber):
 
     def headers(self) -> dict[str, str]:
         return context.carried_headers()
+
+    def take(self) -> dict[str, int] | None:
+        """Return how many lines this worker dropped since the last report."""
+        return dropped.taken() or None
+
+    def absorb(self, slot: int, value: dict[str, int]) -> None:
+        """Report what a worker dropped."""
+        if self._thread is not None:
+            self._thread.add_dropped(value)
+
+    def close(self, timeout: float) -> None:
+        """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``."""
+        deadline = time.monotonic() + min(timeout / 2, CLOSE_SECONDS)
+        if self._thread is not None:
+            self.is_stuck = not self._thread.close(deadline - time.monotonic())
+        for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
+            if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
+                handler.drop_kept()
 
 
 def task_logger(run: Run | TaskRef) -> Any:

@@ -14,12 +14,13 @@ SILENCE_SECONDS: Final = 60.0
 reported_at: Final[dict[str, float]] = {}
 
 
-def note(what: str) -> None:
-    """Count the current exception; report it on the last-resort handler once a minute for each ``what``.
+def note(what: str, lines: int = 1) -> None:
+    """Count the current exception for each of ``lines``; report it once a minute for each ``what``.
 
+    The handler of last resort writes the report.
     Never raises, so that a lost line is all that is lost.
     """
-    bus.swallowed[COUNTED_AS] += 1
+    bus.swallowed[COUNTED_AS] += lines
     now = time.monotonic()
     if now - reported_at.get(what, -SILENCE_SECONDS) < SILENCE_SECONDS:
         return

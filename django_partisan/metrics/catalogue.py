@@ -16,8 +16,9 @@ DROPPED_PIPE: Final = "pipe_broken"
 DROPPED_CONTEXT: Final = "context"
 DROPPED_FLUSH: Final = "flush_timeout"
 DROPPED_UNKNOWN: Final = "unknown_metric"
-# These come with TelemetryDropped from tracing; the list lets the first loss of each raise an alert.
+# These come with TelemetryDropped from tracing and logs; the list lets the first loss of each raise an alert.
 _DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed")
+_DROPPED_LINES = ("log_output_stalled", "log_handler_stalled")
 
 STATEMENT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -353,7 +354,7 @@ TELEMETRY_DROPPED = _declare(
     "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
     "Does the pipe flow?",
     "Telemetry that was lost.",
-    reason=(DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *_DROPPED_SPANS),
+    reason=(DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *_DROPPED_SPANS, *_DROPPED_LINES),
 )
 LABEL_OVERFLOW = _declare(
     "partisan_telemetry_label_overflow_total", COUNTER, "label", "W M",

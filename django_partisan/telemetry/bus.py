@@ -201,8 +201,25 @@ def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
 
 
 def close(timeout: float) -> None:
-    """Close every subscriber; ``timeout`` seconds are for each."""
-    _from_each(subscribers(), lambda one: one.close(timeout))
+    """Close every subscriber, ``timeout`` seconds for each.
+
+    The first is closed last: logs, which write what the others emit meanwhile.
+    """
+    _from_each(reversed(subscribers()), lambda one: one.close(timeout))
+
+
+def report_errors_to(write: Callable[[str], None]) -> None:
+    """Let ``write`` report the errors of subscribers; by default they are printed on standard error."""
+    global _report_to
+    _report_to = write
+
+
+def print_error(text: str) -> None:
+    """Print the report of an error on standard error."""
+    print(text, file=sys.stderr)
+
+
+_report_to = print_error
 
 
 def swallow(name: str) -> None:
@@ -212,11 +229,10 @@ def swallow(name: str) -> None:
         return
     _reported.add(name)
     try:
-        print(
-            f"django_partisan: the {name} subscriber raised; further errors are only counted.",
-            file=sys.stderr,
+        error = traceback.format_exc().rstrip()
+        _report_to(
+            f"django_partisan: the {name} subscriber raised; further errors are only counted.\n{error}"
         )
-        traceback.print_exc()
     except Exception:  # standard error is closed: the count stands, the task goes on
         swallowed["stderr"] += 1
 

@@ -43,15 +43,23 @@ class ManagerProcess:
     """A ``start_partisan`` in a process group of its own."""
 
     def __init__(
-        self, options: tuple[str, ...], environment: dict[str, str], folder: Path, tree: Path = ROOT
+        self,
+        options: tuple[str, ...],
+        environment: dict[str, str],
+        folder: Path,
+        tree: Path = ROOT,
+        output: int | None = None,
     ) -> None:
         number = len(list(folder.glob("*.out")))
         self._out = folder / f"{number}.out"
         self._err = folder / f"{number}.err"
         command = [*MANAGE, "start_partisan", *options]
         with self._out.open("wb") as out, self._err.open("wb") as err:
+            outputs = (
+                {"stdout": out, "stderr": err} if output is None else {"stdout": output, "stderr": output}
+            )
             self.process = subprocess.Popen(
-                command, cwd=tree, env=environment, stdout=out, stderr=err, start_new_session=True
+                command, cwd=tree, env=environment, start_new_session=True, **outputs
             )
 
     @property
@@ -149,17 +157,19 @@ class Bench:
         settings: dict[str, Any] | None = None,
         variables: dict[str, str] | None = None,
         tree: Path = ROOT,
+        output: int | None = None,
         **queue: Any,
     ) -> ManagerProcess:
         """Start a manager; ``queue`` are settings of its queue, ``settings`` any others of Django.
 
-        ``tree`` is the folder from which its code is imported.
+        ``tree`` is the folder from which its code is imported; ``output`` a descriptor for its standard
+        output and error, which the manager's ``out()`` and ``err()`` do not have then.
         """
         name = options[options.index("--queue-name") + 1] if "--queue-name" in options else "default"
         partisan = {"default": {}, name: {"WORKERS_COUNT": 2, **queue}}
         chosen = {"PARTISAN_CONFIG": partisan, **(settings or {})}
         environment = self.environment(database, chosen) | (variables or {})
-        manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder, tree)
+        manager = ManagerProcess(("--log-format", "ecs", *options), environment, self.folder, tree, output)
         self.managers.append(manager)
         return manager
 

@@ -1,5 +1,6 @@
 """The telemetry of this process, which set-ups change, as it was before a test."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,8 +17,11 @@ def telemetry_kept() -> Iterator[None]:
     """Restore loggers, subscribers, settings and tracing after a ``with``."""
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    subscribed = bus.subscribers()
+    subscribed, last_resort = bus.subscribers(), logging.lastResort
     yield
+    setting_up._subscriber.close(10.0)
+    logging.lastResort = last_resort
+    bus.report_errors_to(bus.print_error)
     for logger, handlers, propagate, level in before:
         for handler in logger.handlers:
             if handler not in handlers:

@@ -8,11 +8,14 @@ import os
 import pickle
 import signal
 import sys
+import threading
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from django_partisan.engine.worker_spec import WorkerSpec
+
+STREAM_FLUSH_SECONDS: Final = 2.0
 
 
 def worker_main(
@@ -42,9 +45,16 @@ def worker_main(
     os.register_at_fork(after_in_child=worker.close_presence)  # or a task's child counts as this worker
     worker.run()
     # Threads that a task left behind, or a flush that hangs, must not keep the process.
+    flushing = threading.Thread(target=_flush_standard_streams, daemon=True)
+    flushing.start()
+    flushing.join(STREAM_FLUSH_SECONDS)
+    os._exit(0)
+
+
+def _flush_standard_streams() -> None:  # pragma: no cover: child process
+    """Write what tasks have printed; nobody may read it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
 
 
 def _ignore_signals() -> None:  # pragma: no cover: child process

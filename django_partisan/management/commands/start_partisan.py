@@ -91,6 +91,7 @@ class Command(BaseCommand):
             code = self._serve_or_refuse(options)
         except PartisanError as error:
             raise CommandError(str(error)) from error
+        telemetry.exit_if_stuck(code)
         if code != EXIT_OK:
             raise SystemExit(code)
 
@@ -133,7 +134,7 @@ class Command(BaseCommand):
 
     def _say(self, line: str) -> None:
         """Say one line on standard error: standard output belongs to the log."""
-        self.stderr.write(line, style_func=lambda text: text)
+        telemetry.say(line, self.stderr)
 
 
 def _spellings(name: str) -> list[str]:

@@ -99,6 +99,17 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
         observability.use_resolved(observability.resolved())  # looked up once, not for each line
         cleanup.callback(observability.use_resolved, None)
         cleanup.callback(bus.close, observability.value("TELEMETRY_SHUTDOWN_TIMEOUT"))
-        logs.setup("manager", options["log_format"], options["log_file"])
+        logs.setup("manager", options["log_format"], options["log_file"], config.queue)
         tracing.setup("manager", config.queue)
         yield ManagerTelemetry(config, options, cleanup)
+
+
+def say(line: str, standard_error: Any) -> None:
+    """Write a line of the command's own, without waiting for a reader."""
+    logs.say(line, standard_error)
+
+
+def exit_if_stuck(code: int) -> None:
+    """End the process here if a log handler does not return: a normal exit would wait for it."""
+    if logs.is_stuck():  # pragma: no cover: child process
+        os._exit(code)

@@ -14,7 +14,7 @@ def set_up_worker(
 ) -> None:
     """Set up logs, traces and counting; ``settings`` are those that the manager resolved."""
     observability.use_resolved(settings)
-    logs.setup("worker", log_format, log_file)
+    logs.setup("worker", log_format, log_file, spec.config.queue)
     tracing.setup("worker", spec.config.queue, spec.manager_pid, spec.slot)
     if count:
         bus.subscribe(Recorder(spec.config.queue))

@@ -6,13 +6,19 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from django_partisan.logs import trouble
-from django_partisan.logs.writing import AppendingHandler, LineHandler, StandardOutputHandler
+from django_partisan.logs.writing import (
+    AppendingHandler,
+    LineHandler,
+    StandardErrorHandler,
+    StandardOutputHandler,
+)
 from django_partisan.telemetry import bus
 
 
@@ -185,3 +191,63 @@ def test_trouble_with_reporting_trouble_is_counted_too(monkeypatch):
     trouble.note("a")
 
     assert bus.swallowed["logs"] == 2
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_fifo_without_a_reader_costs_lines_and_blocks_nobody(fifo, last_resort):
+    handler = AppendingHandler(fifo)
+
+    write(handler, "lost")
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    write(handler, "read")
+
+    assert os.read(reading, 100) == b"read\n"
+    os.close(reading)
+    handler.close()
+    assert bus.swallowed["logs"] == len(last_resort) == 1
+
+
+def test_lines_for_a_fifo_whose_reader_stalls_are_kept(fifo):
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    handler = AppendingHandler(fifo)
+    for _ in range(100):
+        handler.write_line("x" * 3999)
+
+    assert not handler.drain(0.0)
+    read = 0
+    while read < 400_000:
+        with suppress(BlockingIOError):
+            read += len(os.read(reading, 65536))
+    assert handler.drain(20.0)
+
+    handler.close()
+    os.close(reading)
+
+
+def test_standard_error_takes_warnings_as_the_handler_of_last_resort_does(capfd):
+    handler = StandardErrorHandler()
+
+    logger = logging.getLogger("django_partisan.any")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    for level in (logging.INFO, logging.WARNING):
+        logger.log(level, "at %s", logging.getLevelName(level))
+    handler.close()
+
+    assert capfd.readouterr() == ("", "at WARNING\n")
+
+
+def test_a_standard_output_that_was_closed_is_opened_again(capfd):
+    handler = StandardOutputHandler()
+
+    for message in ("one", "two"):
+        write(handler, message)
+        handler.close()
+
+    assert capfd.readouterr().out == "one\ntwo\n"

@@ -1,0 +1,161 @@
+"""Lines on their way to a file whose reader may stop reading: written at once, or kept until it reads.
+
+| who writes | when |
+|---|---|
+| the thread that logs, under the lock | nothing is kept |
+| the thread ``partisan-log-output``, alone, outside the lock | something is kept |
+
+So lines keep their order, and what was written of a line is followed by its rest.
+"""
+
+import os
+import select
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from django_partisan.logs import dropped, trouble
+from django_partisan.logs.channels import Channel
+
+BUFFER_BYTES: Final = 4 * 1024 * 1024
+"""How much one process keeps while its output stalls: some 4,000 lines."""
+_NONE_YET: Final = Channel(-1, len)
+
+
+class LineWriter:
+    """Write lines through the channel that ``channel()`` returns; a reader that stalls stops nobody.
+
+    ``channel`` is called for each line while nothing is kept, and may raise ``OSError``.
+    """
+
+    def __init__(self, channel: Callable[[], Channel], place: str, buffer_bytes: int = BUFFER_BYTES) -> None:
+        self._channel = channel
+        self._in_use = _NONE_YET  # stays the same while lines are kept
+        self._place = place
+        self._buffer_bytes = buffer_bytes
+        self._start_empty()
+        _writers.add(self)
+
+    def _start_empty(self) -> None:
+        self._lock = threading.RLock()  # a signal handler or a finalizer may log, too
+        self._changed = threading.Condition(self._lock)
+        self._kept: deque[bytes] = deque()
+        self._in_hand: list[bytes] = []  # what the thread is writing
+        self._bytes = 0  # of both
+        self._is_torn = False
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: str) -> None:
+        """Write a line, or keep it, or count it as dropped if too much is kept; raises ``OSError``."""
+        data = f"{line}\n".encode("utf-8", "replace")
+        with self._lock:
+            if self._kept or self._in_hand:
+                self._keep(data)
+                return
+            channel = self._channel()
+            if channel is not self._in_use:
+                self._in_use, self._is_torn = channel, False
+            if channel.is_blocking:
+                self._keep(data)
+            else:
+                self._write_now(channel, data)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until nothing is kept; return False if ``timeout`` seconds were not enough."""
+        with self._lock:
+            return self._changed.wait_for(self._is_empty, timeout)
+
+    def drop_kept(self) -> None:
+        """Drop and count what is kept, but for what is being written."""
+        with self._lock:
+            if self._kept:
+                dropped.count(dropped.OUTPUT_STALLED, len(self._kept))
+                self._kept.clear()
+                self._bytes = sum(map(len, self._in_hand))
+
+    def close(self, close_file: Callable[[], None]) -> None:
+        """Call ``close_file`` between two lines; not at all while lines are kept, which need the file."""
+        with self._lock:
+            if self._is_empty():
+                close_file()
+
+    def _is_empty(self) -> bool:
+        return not self._kept and not self._in_hand
+
+    def _write_now(self, channel: Channel, data: bytes) -> None:
+        if self._is_torn:  # the rest of the last line is missing: end it, so that this one stays whole
+            data = b"\n" + data
+        written = 0
+        try:
+            while written < len(data):
+                written += channel.write(data[written:] if written else data)
+                self._is_torn = written < len(data)
+        except BlockingIOError:
+            self._keep(data[written:])
+            self._is_torn = False
+
+    def _keep(self, data: bytes) -> None:
+        if self._is_empty():
+            self._bytes = 0
+        if self._bytes + len(data) > self._buffer_bytes:
+            dropped.count(dropped.OUTPUT_STALLED)
+            return
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=self._write_kept, name="partisan-log-output", daemon=True)
+            thread.start()
+            self._thread = thread
+        self._kept.append(data)
+        self._bytes += len(data)
+        self._changed.notify_all()
+
+    def _write_kept(self) -> None:
+        while lines := self._next_lines():
+            try:
+                self._write_lines(lines)
+            finally:
+                with self._lock:
+                    self._bytes -= sum(map(len, lines))
+                    self._in_hand = []
+                    self._changed.notify_all()
+
+    def _next_lines(self) -> list[bytes]:
+        """Return kept lines to write in one piece; the thread ends when there are none."""
+        with self._lock:
+            self._changed.wait_for(lambda: self._kept or not self._in_use.is_blocking)
+            if not self._kept:
+                self._thread = None
+                return []
+            self._in_hand = lines = [self._kept.popleft()]
+            size = len(lines[0])
+            # What is at most this long goes into a pipe whole or not at all.
+            while self._kept and size + len(self._kept[0]) <= select.PIPE_BUF:
+                lines.append(self._kept.popleft())
+                size += len(lines[-1])
+            return lines
+
+    def _write_lines(self, lines: list[bytes]) -> None:
+        data = b"".join(lines)
+        if self._is_torn:
+            data = b"\n" + data
+        written = 0
+        while written < len(data):
+            try:
+                written += self._in_use.write(data[written:])
+            except BlockingIOError:
+                self._in_use.wait()
+            except OSError:
+                trouble.note(f"A log line could not be written to {self._place}", len(lines))
+                break
+        self._is_torn = 0 < written < len(data)
+
+
+def _forget_kept_lines() -> None:  # pragma: no cover: child process
+    """Leave the lines that a forked process inherited to its parent, with the lock and the thread."""
+    for writer in _writers:
+        writer._start_empty()
+
+
+_writers: Final["weakref.WeakSet[LineWriter]"] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_forget_kept_lines)
