@@ -17,6 +17,7 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.presence import if_dead, is_dead
@@ -47,6 +48,8 @@ class LeaseOwner(NamedTuple):
     """Gets, after the lease was lost, the ids of the tasks still ours; returns how many were held."""
     failed: Callable[[Exception], None]
     """Gets the error when the database did not answer: what it did may be unknown."""
+    extended: Callable[[float], None]
+    """Gets until when the lease is valid, by ``boot_clock``, after each heartbeat that was answered."""
 
 
 class Lease(Component):
@@ -68,6 +71,7 @@ class Lease(Component):
         self._previous_id = self.id
         self._answered_at = time.monotonic()
         self._lost_after = 0.0
+        self._sent_at = 0.0
         self._heartbeat_at = 0.0
         self._watch_at = 0.0
         self._neighbours: list[OtherManager] = []
@@ -93,6 +97,7 @@ class Lease(Component):
                 self._heartbeat_at = now
         if now >= self._heartbeat_at:
             self._heartbeat_at = now + self._config.lease_seconds / 3
+            self._sent_at = boot_clock.now()
             if self._state is State.LOST:
                 self._thread.submit(self._renew, self._on_renewed)
             else:
@@ -169,6 +174,7 @@ class Lease(Component):
             self.heartbeat_soon()
         else:
             self._answered_at = time.monotonic()
+            self._owner.extended(self._sent_at + self._config.lease_seconds)
             self._state = State.HELD
             self._neighbours = [other for other in result.others if other.host == self._host]
             if result.rescued:

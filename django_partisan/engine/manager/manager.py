@@ -101,7 +101,10 @@ class Manager:
             is_claiming=lambda: threads["claim"].is_busy,
         )
         owner = LeaseOwner(
-            self._intake.on_rescued, self._on_lease_renewed, self._reconciliation.on_heartbeat_failed
+            self._intake.on_rescued,
+            self._on_lease_renewed,
+            self._reconciliation.on_heartbeat_failed,
+            self._presence.extend_lease,
         )
         self._lease = Lease(config, threads["pulse"], instance, owner)
         self._claimer = Claimer(

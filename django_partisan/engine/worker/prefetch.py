@@ -48,12 +48,15 @@ class PrefetchedTasks:
         except IndexError:
             return None
 
-    def wait(self, timeout: float) -> bool:
-        """Wait for a message; return False if none came. Raises ``PipeError`` if the manager is dead."""
+    def wait(self, timeout: float, may_start: bool = True) -> bool:
+        """Wait for a message; return False if none came. Raises ``PipeError`` if the manager is dead.
+
+        Do not wait while tasks are here, if they may start.
+        """
         poll = select.poll()
         poll.register(self._pipe.fd, select.POLLIN)
         with self._reading:
-            if self._tasks or self.stopping:  # the recall thread has read it
+            if (self._tasks and may_start) or self.stopping:  # the recall thread has read it
                 return True
             if not poll.poll(timeout * 1000):
                 return False

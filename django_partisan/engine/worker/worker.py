@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Final
 
 from django_partisan.engine import protocol
+from django_partisan.engine.boot_clock import now
 from django_partisan.engine.pipe import PipeError, WorkerEnd
 from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, ToManager
@@ -30,6 +31,8 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TelemetryFlushTimedOut, TransactionLeftOpen
 
 IDLE_SECONDS: Final = 1.0
+LEASE_LOOK_SECONDS: Final = 0.05
+"""How often a worker that holds tasks looks whether the lease, which has ended, is extended."""
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 
@@ -47,6 +50,8 @@ class Worker:
         self._executor = Executor(spec.config, spec.slot, spec.generation, self._tasks.claim_times)
         self._report = PendingReport(spec.config.queue, self._executor.wait_of)
         self._limit = spec.config.tasks_per_worker_instance
+        # As the presence file showed it last; the manager only ever extends it.
+        self._lease_until = 0.0
 
     def run(self) -> None:
         """Run tasks until stopped or recycled, or until the manager has died."""
@@ -72,9 +77,13 @@ class Worker:
         self._page.close()
 
     def _turn(self) -> bool:
-        """Run one task, or wait for tasks; return False when this worker should end."""
-        row = self._tasks.next()
-        if row is not None:
+        """Run one task, or wait for tasks; return False when this worker should end.
+
+        Past the end of the manager's lease the tasks may belong to another: none starts until the lease
+        is extended.
+        """
+        may_start = now() < self._lease_until or self._has_lease()
+        if may_start and (row := self._tasks.next()) is not None:
             self._run_one(row)
             if self._report.is_due(self._executor.ended):
                 self._report.send(self._send)
@@ -83,10 +92,14 @@ class Worker:
         self._report.send(self._send)
         if self._tasks.stopping or (self._limit is not None and self._page.begun >= self._limit):
             return False
-        if self._tasks.wait(IDLE_SECONDS):
+        if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_LOOK_SECONDS, may_start):
             self._connections.before_chunk()
             bus.refresh()
         return True
+
+    def _has_lease(self) -> bool:
+        self._lease_until = self._page.lease_until()
+        return now() < self._lease_until
 
     def _run_one(self, row: TaskRow) -> None:
         executor = self._executor

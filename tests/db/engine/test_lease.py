@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import ProgrammingError, connection
 
+from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
 from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
@@ -19,6 +20,7 @@ from django_partisan.telemetry.events import LeaseLost
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import claimed, insert, register_manager, statuses_of
+from tests.support.waiting import let_pass
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("temporary_folder")]
 
@@ -34,7 +36,8 @@ class Play:
         self.rescues: list[RescuedTask] = []
         self.kept: list[set[int]] = []
         self.failures: list[Exception] = []
-        owner = LeaseOwner(self.rescues.extend, self._renewed, self.failures.append)
+        self.ends: list[float] = []
+        owner = LeaseOwner(self.rescues.extend, self._renewed, self.failures.append, self.ends.append)
         self.lease = Lease(config_of(lease_seconds=30), self.thread, uuid.uuid4(), owner)
 
     def _renewed(self, ids: set[int]) -> int:
@@ -100,6 +103,19 @@ def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_
     assert play.lease.next_at() == NEVER
     play.turn(later=20)
     assert len(play.thread.calls) == 1
+
+
+def test_the_lease_is_valid_from_the_moment_at_which_an_answered_heartbeat_was_sent(play):
+    before = boot_clock.now()
+    assert play.turn() == "_heartbeat"
+    sent = boot_clock.now()
+    let_pass(0.01)
+    play.call()
+    play.turn(later=10)
+    play.thread.answer(AWAY)
+
+    [end] = play.ends
+    assert before + 30 <= end <= sent + 30
 
 
 def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_partisan import registry
-from django_partisan.engine import protocol
+from django_partisan.engine import boot_clock, protocol
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop
@@ -103,6 +103,34 @@ def test_its_page_shows_how_many_tasks_it_has_started_and_for_how_long_it_was_bu
     assert (running.begun, running.task_id) == (1, 7)
     assert (idle.begun, idle.task_id) == (2, 0)
     assert idle.busy_seconds > running.busy_seconds == 0
+
+
+def test_past_the_end_of_the_lease_it_starts_nothing_until_the_lease_is_extended(side):
+    worker = side.worker()
+    side.dispatch(1, 2)
+    turns(worker, 2)
+    side.presence.extend_lease(boot_clock.now())
+    worker._lease_until = 0.0
+    turns(worker, 3)
+    waiting = side.presence.page(0)
+    side.presence.extend_lease(boot_clock.now() + 60)
+    turns(worker, 2)
+
+    assert (waiting.begun, waiting.task_id) == (1, 0)
+    assert side.presence.page(0).begun == 2
+    assert [message.completed for message in side.manager.receive()] == [[1], [2]]
+
+
+def test_past_the_end_of_the_lease_it_still_returns_its_tasks_at_a_stop(side):
+    worker = side.worker()
+    side.presence.extend_lease(boot_clock.now())
+    side.dispatch(1, 2)
+    turns(worker, 2)
+    side.manager.send(Stop())
+    turns(worker, 1)
+
+    assert not worker._turn()
+    assert side.manager.receive() == [Returned([1, 2])]
 
 
 def test_after_a_stop_it_returns_what_has_not_started_and_ends(side):
