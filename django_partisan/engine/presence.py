@@ -71,8 +71,8 @@ class WorkerPage:
         """Unlock the byte, for the next worker of the slot; write to the page no more."""
         unlock_byte(self._fd, self._byte)
 
-    def close(self) -> None:  # pragma: no cover: child process
-        """Close the file, in a process that was forked from the worker."""
+    def close(self) -> None:
+        """Close the file, at the end or in a process that was forked from the worker."""
         self._map.close()
         os.close(self._fd)
 
@@ -107,7 +107,7 @@ class PresenceFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file, which stays."""
+        """Close the file, in a process that was forked from this one: it stays, and locked."""
         del _own[self._name]
         self._map.close()
         os.close(self.fd)

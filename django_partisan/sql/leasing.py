@@ -166,3 +166,17 @@ def _one_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     finally:
         with suppress(Error):
             connection.set_autocommit(True)
+
+
+_RENEW = "UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id"
+_MOVE = "UPDATE django_partisan_task SET claimed_by = %s WHERE id = %s AND claim_token = %s RETURNING id"
+
+
+def renew(connection: BaseDatabaseWrapper, manager: UUID) -> bool:
+    """Renew a lease; return False if the row was removed because it had expired."""
+    return bool(fetch_all(connection, _RENEW, (manager,)))
+
+
+def move(connection: BaseDatabaseWrapper, manager: UUID, task_id: int, token: int) -> bool:
+    """Move a task to another manager's row under the same claim; return False if the claim was lost."""
+    return bool(fetch_all(connection, _MOVE, (manager, task_id, token)))

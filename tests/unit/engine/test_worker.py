@@ -47,7 +47,7 @@ class Side:
 
     def close(self) -> None:
         os.close(self.ring)
-        wait_until(lambda: all(thread.name != "partisan-recalls" for thread in threading.enumerate()))
+        wait_until(lambda: all(thread.name != "partisan-control" for thread in threading.enumerate()))
         for end in (self.ours, self.theirs):
             end.close()
         os.close(self.bell)
@@ -152,13 +152,6 @@ def test_a_recall_brings_the_report_before_the_tasks(side):
     worker._return_tasks([2])
 
     assert [type(message) for message in side.manager.receive()] == [Report, Returned]
-
-
-def test_a_recall_of_a_manager_that_has_died_is_left_to_the_main_thread(side):
-    worker = side.worker()
-    side.ours.close()
-
-    worker._return_tasks([1])
 
 
 def test_a_flush_that_takes_its_whole_time_is_emitted(side):
