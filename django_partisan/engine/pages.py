@@ -15,10 +15,12 @@ READ_TRIES: Final = 100
 # seconds busy before that, and the number again. The number is twice how many tasks have begun, and
 # one more while none runs.
 _page = struct.Struct("=QqddQ")
-# The last page holds the end of the lease where the others hold ``since``, and then the mark. An
-# earlier version reads it as a slot that runs nothing.
+# The last page holds the end of the lease and its epoch where the others hold ``since`` and seconds, and then
+# the mark. An earlier version reads it as a slot that runs nothing.
 _lease_end = struct.Struct("=d")
+_epoch = struct.Struct("=Q")
 _LEASE_END_AT: Final = 16
+_EPOCH_AT: Final = 24
 _MARK: Final = b"bytelock"
 """Shows that the processes which use the file lock a byte each."""
 
@@ -85,6 +87,22 @@ def lease_end(pages: mmap.mmap) -> float:
 def set_lease_end(pages: mmap.mmap, until: float) -> None:
     """Write until when the lease is valid: eight aligned bytes, which nobody sees half written."""
     pages[_lease_end_place(pages)] = _lease_end.pack(until)
+
+
+def epoch(pages: mmap.mmap) -> int:
+    """Return how often the lease was lost."""
+    number: int = _epoch.unpack(pages[_epoch_place(pages)])[0]
+    return number
+
+
+def set_epoch(pages: mmap.mmap, number: int) -> None:
+    """Write how often the lease was lost; before the end of the next one, so that nobody sees only that."""
+    pages[_epoch_place(pages)] = _epoch.pack(number)
+
+
+def _epoch_place(pages: mmap.mmap) -> slice:
+    start = len(pages) - PAGE_BYTES + _EPOCH_AT
+    return slice(start, start + _epoch.size)
 
 
 def _lease_end_place(pages: mmap.mmap) -> slice:

@@ -67,12 +67,16 @@ class WorkerPage:
         """Return until when the manager's lease is valid, by the clock of ``boot_clock``."""
         return pages.lease_end(self._map)
 
+    def epoch(self) -> int:
+        """Return how often the manager's lease was lost; what was dispatched before may not be ours."""
+        return pages.epoch(self._map)
+
     def leave_slot(self) -> None:
         """Unlock the byte, for the next worker of the slot; write to the page no more."""
         unlock_byte(self._fd, self._byte)
 
-    def close(self) -> None:  # pragma: no cover: child process
-        """Close the file, in a process that was forked from the worker."""
+    def close(self) -> None:
+        """Close the file, at the end or in a process that was forked from the worker."""
         self._map.close()
         os.close(self._fd)
 
@@ -88,6 +92,8 @@ class PresenceFile:
         lock_byte(self.fd, _MANAGER_BYTE)
         os.write(self.fd, pages.blank(slots))  # a full disk fails here, not at the first task
         self._map = _own[name] = mmap.mmap(self.fd, 0)
+        self.epoch = 0
+        """How often the lease was lost."""
 
     def page(self, slot: int) -> Page:
         """Return what the worker of a slot runs."""
@@ -96,6 +102,11 @@ class PresenceFile:
     def clear(self, slot: int) -> None:
         """Forget what a slot's worker ran, before a new worker takes the slot."""
         pages.clear(self._map, slot)
+
+    def begin_epoch(self) -> None:
+        """Have the workers return what they were sent before: the lease was lost meanwhile."""
+        self.epoch += 1
+        pages.set_epoch(self._map, self.epoch)
 
     def extend_lease(self, until: float) -> None:
         """Let the workers start tasks until this moment of ``boot_clock``; at first they start none."""
@@ -107,7 +118,7 @@ class PresenceFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file, which stays."""
+        """Close the file, in a process that was forked from this one: it stays, and locked."""
         del _own[self._name]
         self._map.close()
         os.close(self.fd)

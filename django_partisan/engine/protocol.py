@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan.sql.claiming import TaskRow
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 # From the manager to a worker.
@@ -21,6 +21,8 @@ class RunTasks(NamedTuple):
     rows: list[TaskRow]
     claim_times: dict[int, float]
     """Monotonic times at which the claims of these rows returned, by claim token."""
+    epoch: int = 0
+    """How often the manager's lease was lost: after the next time, others may have the rows."""
 
 
 class Stop(NamedTuple):

@@ -67,7 +67,7 @@ def write_all(
     items: Sequence[Item],
     delete: bool = False,
     again: bool = False,
-) -> Sequence[Item]:
+) -> list[Item]:
     """Write items at once and in parts; return those that have to be tried again later."""
     written = write(connection, kind, items, delete, again)
     later, parts = set(written.later), halves(written.held_up)

@@ -74,6 +74,10 @@ _RESCUE = f"""
 """
 
 
+_RENEW = "UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id"
+_MOVE = "UPDATE django_partisan_task SET claimed_by = %s WHERE id = %s AND claim_token = %s RETURNING id"
+
+
 class OtherManager(NamedTuple):
     """Another manager of the queue, as its row names it."""
 
@@ -166,3 +170,13 @@ def rescue(
     rows = fetch_all(connection, _RESCUE, parameters)
     rescued = [RescuedTask(row[0], cast(TaskRow, row[1:])) for row in rows]
     return sorted(rescued, key=lambda task: in_running_order(task.row))
+
+
+def renew(connection: BaseDatabaseWrapper, manager: UUID) -> bool:
+    """Renew a lease; return False if the row was removed because it had expired."""
+    return bool(fetch_all(connection, _RENEW, (manager,)))
+
+
+def move(connection: BaseDatabaseWrapper, manager: UUID, task_id: int, token: int) -> bool:
+    """Move a task to another manager's row under the same claim; return False if the claim was lost."""
+    return bool(fetch_all(connection, _MOVE, (manager, task_id, token)))

@@ -222,6 +222,7 @@ class Manager:
             self._claimer.notified()
 
     def _on_revoked(self, ids: set[int]) -> int:
+        self._presence.begin_epoch()
         self._claimer.renew()
         self._reconciliation.compare_all()
         return self._intake.revoke(ids, self._pool.workers)

@@ -101,7 +101,7 @@ class Pool(Component):
     def dispatch(self, worker: WorkerProcess, rows: list[TaskRow], claim_times: dict[int, float]) -> None:
         """Send tasks to a worker."""
         worker.hold(rows)
-        self._send(worker, RunTasks(rows, claim_times))
+        self._send(worker, RunTasks(rows, claim_times, self._presence.epoch))
 
     def stop(self) -> None:
         """Have every worker end after the task that it runs; start no more."""

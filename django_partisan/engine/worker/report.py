@@ -3,7 +3,7 @@
 | who | does what |
 |---|---|
 | the main thread | adds each run, and sends when a report is due |
-| the recall thread | sends before it returns tasks, also while a run takes long |
+| the control thread | sends before it returns tasks, also while a run takes long; takes the rest |
 
 Each holds the lock while it adds or sends, so reports leave in the order of their runs.
 """
@@ -89,9 +89,12 @@ class PendingReport:
             )
             self._clear()
 
-    def unsettled(self) -> tuple[list[tuple[int, int]], list[RowChange]]:
-        """Return what could not be sent: id and claim token of completed tasks, and the other changes."""
-        return self._completed, self._changes
+    def take_unsettled(self) -> tuple[list[tuple[int, int]], list[RowChange]]:
+        """Take what could not be sent: id and claim token of completed tasks, and the other changes."""
+        with self._lock:
+            unsettled = self._completed, self._changes
+            self._clear()
+        return unsettled
 
     def _clear(self) -> None:
         self._runs = 0

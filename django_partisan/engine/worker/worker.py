@@ -3,7 +3,7 @@
 | thread | does what |
 |---|---|
 | main | all of ``run()``; it alone writes the page |
-| ``partisan-recalls`` | returns tasks that the manager recalls, see ``prefetch`` |
+| ``partisan-control`` | returns recalled tasks, see ``prefetch``; when the manager is dead, see ``orphan`` |
 
 ``_sending`` is held by the thread that writes to the pipe; it is taken inside the report's lock.
 """
@@ -11,17 +11,17 @@
 import resource
 import sys
 import threading
-from contextlib import suppress
 from time import monotonic
 from typing import Final
 
 from django_partisan.engine import protocol
+from django_partisan.engine.boot_clock import now
 from django_partisan.engine.pipe import PipeError, WorkerEnd
 from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, ToManager
 from django_partisan.engine.worker.connections import TaskConnections
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.manager_lost import settle_without_manager
+from django_partisan.engine.worker.orphan import Orphan
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
 from django_partisan.engine.worker_spec import WorkerSpec
@@ -30,6 +30,8 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TelemetryFlushTimedOut, TransactionLeftOpen
 
 IDLE_SECONDS: Final = 1.0
+LEASE_LOOK_SECONDS: Final = 0.05
+"""How often a worker that holds tasks looks whether the lease, which has ended, is extended."""
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 
@@ -42,11 +44,15 @@ class Worker:
         self._pipe = WorkerEnd(pipe)
         self._sending = threading.Lock()
         self._page = WorkerPage(presence, spec.slot)
-        self._tasks = PrefetchedTasks(self._pipe, bell, self._return_tasks)
+        self._tasks = PrefetchedTasks(self._pipe, bell, self._return_tasks, self._on_manager_lost)
         self._connections = TaskConnections()
         self._executor = Executor(spec.config, spec.slot, spec.generation, self._tasks.claim_times)
         self._report = PendingReport(spec.config.queue, self._executor.wait_of)
+        self._running: TaskRow | None = None  # for the control thread
+        self._orphan = Orphan(spec.config, self._report, self._tasks, lambda: self._running)
         self._limit = spec.config.tasks_per_worker_instance
+        # As the presence file showed it last; the manager only ever extends it.
+        self._lease_until = 0.0
 
     def run(self) -> None:
         """Run tasks until stopped or recycled, or until the manager has died."""
@@ -62,34 +68,47 @@ class Worker:
             self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
-            settle_without_manager(self._spec.config, *self._report.unsettled(), self._tasks.take_all())
+            self._orphan.finish()
             self._flush()
         finally:
+            self._orphan.end()
             self._connections.close()
 
     def close_presence(self) -> None:  # pragma: no cover: child process
-        """Close the presence file, in a process that a task has forked."""
+        """Close the presence files, in a process that a task has forked."""
         self._page.close()
+        self._orphan.close_presence()
 
     def _turn(self) -> bool:
-        """Run one task, or wait for tasks; return False when this worker should end."""
-        row = self._tasks.next()
-        if row is not None:
+        """Run one task, or wait for tasks; return False when this worker should end.
+
+        Past the end of the manager's lease the tasks may belong to another: none starts until the lease
+        is extended.
+        """
+        may_start = now() < self._lease_until or self._has_lease()
+        if may_start and (row := self._tasks.next()) is not None:
             self._run_one(row)
             if self._report.is_due(self._executor.ended):
                 self._report.send(self._send)
             return True
+        self._running = None
         self._page.idle(monotonic())
         self._report.send(self._send)
         if self._tasks.stopping or (self._limit is not None and self._page.begun >= self._limit):
             return False
-        if self._tasks.wait(IDLE_SECONDS):
+        if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_LOOK_SECONDS, may_start):
             self._connections.before_chunk()
             bus.refresh()
         return True
 
+    def _has_lease(self) -> bool:
+        self._lease_until = self._page.lease_until()
+        self._tasks.return_older(self._page.epoch())  # read last, as it is written first
+        return now() < self._lease_until
+
     def _run_one(self, row: TaskRow) -> None:
         executor = self._executor
+        self._running = row
         executor.started = started = monotonic()
         self._page.begin(row[ID], started)
         result = executor.execute(row)
@@ -101,10 +120,12 @@ class Worker:
                 bus.emit(TransactionLeftOpen, executor.run_of(row), database)
 
     def _return_tasks(self, ids: list[int]) -> None:
-        """Report, and return tasks that have not started; mostly called in the recall thread."""
-        with suppress(PipeError):  # the main thread finds out at its next message
-            self._report.send(self._send)
-            self._send(Returned(ids))
+        """Report, and return tasks that have not started; mostly called in the control thread."""
+        self._report.send(self._send)
+        self._send(Returned(ids))
+
+    def _on_manager_lost(self) -> None:  # pragma: no cover: runs in worker processes
+        self._orphan.keep_run()
 
     def _send(self, message: ToManager) -> None:
         with self._sending:

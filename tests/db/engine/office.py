@@ -99,7 +99,7 @@ class ThreadStarter(Spawner):
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
-        recalling = "partisan-recalls"
+        recalling = "partisan-control"
         wait_until(lambda: all(thread.name != recalling for thread in threading.enumerate()))
         for end in self._ends:
             end()

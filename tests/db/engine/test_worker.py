@@ -1,30 +1,27 @@
-"""A worker and the database: connections between its tasks, and settling when its manager has died."""
+"""A worker and the database: connections between its tasks, and what it does when its manager dies."""
 
 import math
 import os
 import socket
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 
 from django_partisan import registry
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import RunTasks
-from django_partisan.engine.worker.manager_lost import settle_without_manager
 from django_partisan.engine.worker.report import EVERY_SECONDS
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql.claiming import ID, TOKEN
+from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.events import TransactionLeftOpen
-from tests.support.engine import config_of, spec_of
+from tests.support.engine import spec_of
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.rows import ARGUMENTS, claimed, statuses_of
 from tests.support.waiting import let_pass
@@ -116,36 +113,3 @@ def test_when_its_manager_has_died_a_worker_settles_what_it_ran_and_releases_the
     side.worker.run()
 
     assert statuses_of(done[ID], waits[ID]) == ["finished", "new"]
-
-
-def test_all_outcomes_are_settled_under_the_claims_of_the_dead_manager():
-    done, failed = claimed(2)
-    change = RowChange(failed[ID], failed[TOKEN], "error", reason="error")
-
-    settle_without_manager(config_of(), [(done[ID], done[TOKEN])], [change], [])
-
-    assert statuses_of(done[ID], failed[ID]) == ["finished", "error"]
-
-
-def test_without_a_database_it_tries_until_the_database_is_back(monkeypatch):
-    [row] = claimed()
-    pauses: list[float] = []
-    name = connection.settings_dict["NAME"]
-    monkeypatch.setitem(connection.settings_dict, "NAME", "no_such_database")
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 2:
-            connection.settings_dict["NAME"] = name
-
-    settle_without_manager(config_of(), [(row[ID], row[TOKEN])], [], [], sleep=sleep)
-
-    assert len(pauses) == 2
-    assert statuses_of(row[ID]) == ["finished"]
-
-
-def test_when_the_lease_has_expired_it_tries_no_more(monkeypatch):
-    monkeypatch.setitem(connection.settings_dict, "NAME", "no_such_database")
-
-    with pytest.raises(OperationalError, match="no_such_database"):
-        settle_without_manager(replace(config_of(), lease_seconds=0.0), [(1, 1)], [], [])

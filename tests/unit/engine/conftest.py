@@ -1,5 +1,6 @@
 """A presence file, and a manager's parts around fake workers."""
 
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,8 +21,9 @@ def heard(recorded_events: RecordedEvents) -> RecordedEvents:
 
 @pytest.fixture
 def presence(temporary_folder: object) -> Iterator[PresenceFile]:
-    """Make the presence file of a manager with two workers."""
+    """Make the presence file of a manager with two workers, which may start tasks."""
     file = PresenceFile(uuid.uuid4(), 2)
+    file.extend_lease(math.inf)
     yield file
     file.remove()
 

@@ -10,6 +10,7 @@ import pytest
 from django_partisan.engine.pipe import ManagerEnd, PipeError, WorkerEnd
 from django_partisan.engine.protocol import Returned, RunTasks, Stop
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
+from django_partisan.sql.claiming import ID, TaskRow
 from tests.support.rows import task_row
 from tests.support.waiting import wait_until
 
@@ -22,14 +23,30 @@ class Side:
         self.bell, self.ring = os.pipe()
         self.manager = ManagerEnd(self.ours.fileno())
         self.returned: list[list[int]] = []
-        self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), self.bell, self.returned.append)
+        self.manager_lives = True
+        self.losses: list[list[TaskRow]] = []
+        end = WorkerEnd(self.theirs.fileno())
+        self.tasks = PrefetchedTasks(end, self.bell, self._send_back, self._lose)
 
-    def dispatch(self, *ids: int) -> None:
-        self.manager.send(RunTasks([task_row(task_id) for task_id in ids], {1: 5.0}))
+    def _send_back(self, ids: list[int]) -> None:
+        if not self.manager_lives:
+            raise PipeError("broken pipe")
+        self.returned.append(ids)
+
+    def _lose(self) -> None:
+        self.losses.append(self.tasks.take_left())
+
+    def dispatch(self, *ids: int, epoch: int = 0) -> None:
+        self.manager.send(RunTasks([task_row(task_id) for task_id in ids], {1: 5.0}, epoch))
+
+    def end_bell(self) -> None:
+        if self.ring >= 0:
+            os.close(self.ring)
+            self.ring = -1
 
     def close(self) -> None:
-        os.close(self.ring)
-        wait_until(lambda: not any(thread.name == "partisan-recalls" for thread in threading.enumerate()))
+        self.end_bell()
+        wait_until(lambda: not any(thread.name == "partisan-control" for thread in threading.enumerate()))
         os.close(self.bell)
         self.ours.close()
         self.theirs.close()
@@ -85,6 +102,30 @@ def test_a_stop_returns_what_has_not_started(side):
     assert side.tasks.wait(10)
 
 
+def test_what_cannot_be_returned_to_a_dead_manager_is_left_and_does_not_start(side):
+    side.dispatch(1, 2)
+    side.manager.send(Stop())
+    side.manager_lives = False
+    side.tasks.wait(10)
+
+    assert side.tasks.next() is None
+    side.dispatch(3)
+    side.ours.close()
+    assert side.tasks.take_left() == [task_row(1), task_row(2), task_row(3)]
+    assert side.tasks.take_left() == []
+
+
+def test_the_end_of_the_bell_is_noticed_while_a_task_runs(side):
+    side.tasks.start()
+    side.dispatch(1, 2)
+    side.tasks.wait(10)
+    side.tasks.next()
+    side.dispatch(3)
+    side.end_bell()
+
+    assert wait_until(lambda: side.losses) == [[task_row(2), task_row(3)]]
+
+
 def test_a_recall_is_answered_while_a_task_runs_with_what_is_here_and_what_is_on_its_way(side):
     side.tasks.start()
     side.dispatch(1, 2)
@@ -106,3 +147,16 @@ def test_a_recall_of_a_worker_that_waits_for_tasks_is_answered_with_none(side):
     assert wait_until(lambda: side.returned) == [[]]
     side.dispatch(1)
     waiting.join()
+
+
+def test_what_was_sent_before_the_lease_was_lost_is_returned_when_more_is_sent_after_it(side):
+    side.dispatch(1, 2)
+    side.tasks.wait(0)
+    side.dispatch(3, epoch=1)
+
+    side.tasks.wait(0, may_start=False)
+
+    assert side.returned == [[1, 2]]
+    row = side.tasks.next()
+    assert row is not None
+    assert row[ID] == 3

@@ -225,7 +225,6 @@ def test_the_slot_of_a_worker_that_retires_is_free_for_the_next(presence: Presen
 
 def test_the_lease_stands_where_an_earlier_version_reads_a_slot_that_runs_nothing(presence: PresenceFile):
     first, second = WorkerPage(presence.fd, 0), WorkerPage(presence.fd, 1)
-    assert first.lease_until() == 0.0
 
     presence.extend_lease(123.5)
 
@@ -233,6 +232,14 @@ def test_the_lease_stands_where_an_earlier_version_reads_a_slot_that_runs_nothin
     assert presence.path.stat().st_size == 3 * PAGE_BYTES
     assert presence.page(2) == Page(begun=0, task_id=0, since=123.5, busy_seconds=0.0)
     assert (presence.page(0), presence.page(1)) == (NOBODY, NOBODY)
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_before_the_first_heartbeat_there_is_no_lease():
+    file = PresenceFile(uuid.uuid4(), 1)
+
+    assert WorkerPage(file.fd, 0).lease_until() == 0.0
+    file.remove()
 
 
 @pytest.mark.usefixtures("temporary_folder")

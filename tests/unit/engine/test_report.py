@@ -52,7 +52,8 @@ def test_what_could_not_be_sent_is_kept_with_the_claims_for_settling_without_a_m
     with pytest.raises(ConnectionError):
         report.send(fail)
 
-    assert report.unsettled() == ([(1, 7)], [CHANGE])
+    assert report.take_unsettled() == ([(1, 7)], [CHANGE])
+    assert report.take_unsettled() == ([], [])
 
 
 def test_a_report_is_due_after_some_time_or_a_number_of_runs():

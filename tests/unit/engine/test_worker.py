@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_partisan import registry
-from django_partisan.engine import protocol
+from django_partisan.engine import boot_clock, protocol
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop
@@ -43,11 +43,11 @@ class Side:
         return Worker(self.theirs.fileno(), self.bell, self.presence.fd, spec, ["a warning"])
 
     def dispatch(self, *ids: int) -> None:
-        self.manager.send(RunTasks([task_row(task_id, "Memo") for task_id in ids], {}))
+        self.manager.send(RunTasks([task_row(task_id, "Memo") for task_id in ids], {}, self.presence.epoch))
 
     def close(self) -> None:
         os.close(self.ring)
-        wait_until(lambda: all(thread.name != "partisan-recalls" for thread in threading.enumerate()))
+        wait_until(lambda: all(thread.name != "partisan-control" for thread in threading.enumerate()))
         for end in (self.ours, self.theirs):
             end.close()
         os.close(self.bell)
@@ -105,6 +105,51 @@ def test_its_page_shows_how_many_tasks_it_has_started_and_for_how_long_it_was_bu
     assert idle.busy_seconds > running.busy_seconds == 0
 
 
+def test_past_the_end_of_the_lease_it_starts_nothing_until_the_lease_is_extended(side):
+    worker = side.worker()
+    side.dispatch(1, 2)
+    turns(worker, 2)
+    side.presence.extend_lease(boot_clock.now())
+    worker._lease_until = 0.0
+    turns(worker, 3)
+    waiting = side.presence.page(0)
+    side.presence.extend_lease(boot_clock.now() + 60)
+    turns(worker, 2)
+
+    assert (waiting.begun, waiting.task_id) == (1, 0)
+    assert side.presence.page(0).begun == 2
+    assert [message.completed for message in side.manager.receive()] == [[1], [2]]
+
+
+def test_what_was_sent_before_the_lease_was_lost_is_returned_and_not_started(side):
+    worker = side.worker()
+    side.dispatch(1, 2)
+    turns(worker, 2)
+    worker._lease_until = 0.0
+    side.presence.begin_epoch()
+    side.presence.extend_lease(boot_clock.now() + 60)
+    turns(worker, 1)
+    side.dispatch(3)
+    turns(worker, 2)
+
+    assert side.presence.page(0).begun == 2
+    messages = side.manager.receive()
+    assert [message.task_ids for message in messages if isinstance(message, Returned)] == [[2]]
+    assert side.presence.page(0).task_id == 3
+
+
+def test_past_the_end_of_the_lease_it_still_returns_its_tasks_at_a_stop(side):
+    worker = side.worker()
+    side.presence.extend_lease(boot_clock.now())
+    side.dispatch(1, 2)
+    turns(worker, 2)
+    side.manager.send(Stop())
+    turns(worker, 1)
+
+    assert not worker._turn()
+    assert side.manager.receive() == [Returned([1, 2])]
+
+
 def test_after_a_stop_it_returns_what_has_not_started_and_ends(side):
     worker = side.worker()
     side.dispatch(1, 2)
@@ -124,13 +169,6 @@ def test_a_recall_brings_the_report_before_the_tasks(side):
     worker._return_tasks([2])
 
     assert [type(message) for message in side.manager.receive()] == [Report, Returned]
-
-
-def test_a_recall_of_a_manager_that_has_died_is_left_to_the_main_thread(side):
-    worker = side.worker()
-    side.ours.close()
-
-    worker._return_tasks([1])
 
 
 def test_a_flush_that_takes_its_whole_time_is_emitted(side):

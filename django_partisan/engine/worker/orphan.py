@@ -1,0 +1,121 @@
+"""What a worker does when its manager has died: settle what it ran, release the rest, keep what runs.
+
+| thread | does what |
+|---|---|
+| control | all of it, from the end of the bell to the end of the run, which no other manager repeats |
+| main | ends the run, waits for the other thread, and writes what is left |
+
+``_duty`` is held by the thread that does it. Whatever a thread writes, it writes under the claims of
+the dead manager: written twice, or too late, it changes nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Final
+
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.settling import write_all
+from django_partisan.engine.worker.prefetch import PrefetchedTasks
+from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.worker.run_lease import RunLease
+from django_partisan.engine.writing import Item, Kind
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.connection import open_connection
+
+PAUSE_SECONDS: Final = 0.5
+
+
+class Orphan:
+    """The duties of a worker without a manager; ``running`` returns the task that it runs, if any."""
+
+    def __init__(
+        self,
+        config: QueueConfig,
+        report: PendingReport,
+        tasks: PrefetchedTasks,
+        running: Callable[[], TaskRow | None],
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        self._config = config
+        self._report = report
+        self._tasks = tasks
+        self._running = running
+        self._pause_seconds = pause_seconds
+        self._lease = RunLease(config)
+        self._duty = threading.Lock()
+        self._has_ended = threading.Event()
+        self._left: dict[Kind, list[Item]] = {Kind.COMPLETED: [], Kind.RELEASED: [], Kind.CHANGED: []}
+        """What is not written yet."""
+
+    def keep_run(self) -> None:
+        """Until ``finish()``, write what can be written, and hold the task that runs."""
+        with self._duty:
+            pause = 0.0
+            while not self._has_ended.wait(pause):
+                pause = self._pause_seconds
+                try:
+                    self._write(self._keep)
+                except Error:
+                    continue  # until the run ends: another manager may take the task over meanwhile
+
+    def finish(self) -> None:
+        """Write what is left when nothing runs any more.
+
+        What cannot be written, without a database or because others lock the rows, is tried again until the
+        lease has expired: from then on another manager runs the tasks. Raises if there is no database then.
+        """
+        deadline = time.monotonic() + self._config.lease_seconds
+        self._has_ended.set()
+        # In vain if a call of the control thread hangs, which must not keep the process.
+        is_ours = self._duty.acquire(timeout=self._config.lease_seconds)
+        try:
+            self._write_until(deadline)
+        finally:
+            if is_ours:
+                self._duty.release()
+
+    def end(self) -> None:
+        """Have no duties: the worker ends as its manager wished."""
+        self._has_ended.set()
+
+    def close_presence(self) -> None:  # pragma: no cover: child process
+        """Close the presence file of the run, in a process that a task has forked."""
+        self._lease.close_presence()
+
+    def _write_until(self, deadline: float) -> None:
+        while True:
+            is_over = time.monotonic() > deadline
+            try:
+                self._write(self._lease.end)
+            except Error:
+                if is_over:
+                    raise
+            else:
+                if is_over or not any(self._left.values()):
+                    return
+            time.sleep(self._pause_seconds)
+
+    def _write(self, and_then: Callable[[BaseDatabaseWrapper], None]) -> None:
+        """Settle and release over a connection that is made if there is anything to do."""
+        self._gather()
+        config = self._config
+        with closing(open_connection(f"orphan {config.queue}")) as connection:
+            for kind, items in self._left.items():
+                self._left[kind] = write_all(connection, kind, items, config.delete_tasks_on_complete)
+            and_then(connection)
+
+    def _gather(self) -> None:
+        self._left[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]
+        completed, changes = self._report.take_unsettled()
+        self._left[Kind.COMPLETED] += completed
+        self._left[Kind.CHANGED] += changes
+
+    def _keep(self, connection: BaseDatabaseWrapper) -> None:
+        row = self._running()
+        if row is not None:
+            self._lease.keep(connection, row)

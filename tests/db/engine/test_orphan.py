@@ -1,0 +1,250 @@
+"""A worker whose manager has died: it settles what it ran, releases the rest, and keeps what it runs."""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import pytest
+from django.db import OperationalError, connection
+
+from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
+from django_partisan.engine.presence import look
+from django_partisan.engine.protocol import RunTasks
+from django_partisan.engine.worker.judge import RAN, RunResult
+from django_partisan.engine.worker.orphan import Orphan
+from django_partisan.engine.worker.prefetch import PrefetchedTasks
+from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.writing import Kind
+from django_partisan.models import ManagerLease
+from django_partisan.sql import leasing
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.connection import execute
+from django_partisan.sql.settling import RowChange
+from django_partisan.sql.tokens import new_token
+from tests.support.engine import config_of
+from tests.support.rows import claimed, columns, dead, register_manager, statuses_of
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("temporary_folder")]
+
+NOBODY = "no_such_database"
+
+
+class Side:
+    """What a worker holds when its manager has died; ``running`` is the task that it runs."""
+
+    def __init__(self, lease_seconds: float) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.manager = register_manager(lease_seconds=lease_seconds)
+        self.report = PendingReport("default", lambda row: 0.0)
+        self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), -1, lambda ids: None, lambda: None)
+        self.running: TaskRow | None = None
+        config = replace(config_of(), lease_seconds=lease_seconds)
+        self.orphan = Orphan(config, self.report, self.tasks, lambda: self.running, pause_seconds=0.01)
+
+    def is_sent(self, *rows: TaskRow) -> None:
+        ManagerEnd(self.ours.fileno()).send(RunTasks(list(rows), {}))
+
+    def completes(self, row: TaskRow) -> None:
+        self.report.add(row, RAN, 0.1)
+
+    @contextmanager
+    def keeping(self) -> Iterator[threading.Thread]:
+        """Have the control thread do its duty; in the end the run has ended."""
+        thread = threading.Thread(target=self.orphan.keep_run)
+        thread.start()
+        yield thread
+        self.running = None
+        self.orphan.finish()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def side_with() -> Iterator[Callable[[float], Side]]:
+    """Make what a worker holds, with a lease of so many seconds."""
+    with ExitStack() as stack:
+
+        def make(lease_seconds: float) -> Side:
+            side = Side(lease_seconds)
+            stack.callback(side.close)
+            return side
+
+        yield make
+
+
+@pytest.fixture
+def side(side_with: Callable[[float], Side]) -> Side:
+    return side_with(30.0)
+
+
+def own_rows() -> int:
+    """Return how many managers' rows belong to this process; those of the tests belong to none."""
+    return ManagerLease.objects.filter(pid=os.getpid()).count()
+
+
+def row_that_holds(task: TaskRow) -> ManagerLease:
+    """Wait until a row of this process holds a task."""
+    rows = ManagerLease.objects.filter(pid=os.getpid())
+    return wait_until(lambda: rows.filter(pk=holder(task)).first())  # type: ignore[return-value]
+
+
+def holder(row: TaskRow) -> uuid.UUID:
+    found: uuid.UUID = columns(row[ID], "claimed_by")
+    return found
+
+
+def test_all_outcomes_are_settled_under_the_claims_of_the_dead_manager_and_the_rest_is_released(side):
+    done, failed, waits, underway = claimed(4, side.manager)
+    side.completes(done)
+    change = RowChange(failed[ID], failed[TOKEN], "error", reason="error")
+    side.report.add(failed, RunResult("failed", change=change), 0.1)
+    side.is_sent(waits, underway)
+
+    side.orphan.finish()
+
+    assert statuses_of(*(row[ID] for row in (done, failed, waits, underway))) == [
+        "finished",
+        "error",
+        "new",
+        "new",
+    ]
+    assert own_rows() == 0
+
+
+def test_while_it_runs_a_task_it_holds_that_one_under_a_row_of_its_own_and_nothing_else(side):
+    runs, done, waits = claimed(3, side.manager)
+    side.running = runs
+    side.completes(done)
+    side.is_sent(waits)
+
+    with side.keeping():
+        row = row_that_holds(runs)
+        assert statuses_of(runs[ID], done[ID], waits[ID]) == ["in_process", "finished", "new"]
+        assert columns(runs[ID], "claim_token") == runs[TOKEN]
+        assert (row.queue_name, row.host, row.pid) == ("default", socket.gethostname(), os.getpid())
+        sight = look(row.lock_name)
+        assert sight is not None
+        assert (sight.manager_lives, sight.running) == (True, [runs[ID]])
+        side.completes(runs)
+
+    assert statuses_of(runs[ID]) == ["finished"]
+    assert own_rows() == 0
+    assert look(row.lock_name) is None
+
+
+def test_its_lease_is_renewed(side_with):
+    side = side_with(0.3)
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+    with side.keeping():
+        row = row_that_holds(runs)
+        for _ in range(3):
+            seen = row.heartbeat_at
+            wait_until(lambda: ManagerLease.objects.get(pk=row.pk).heartbeat_at > seen)  # noqa: B023
+            row.refresh_from_db()
+    assert holder(runs) == row.pk
+
+
+def test_a_task_that_another_manager_has_taken_over_already_is_let_be(side):
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+    other = register_manager()
+    leasing.rescue(connection, "default", other, new_token(), dead(proven=[side.manager]))
+
+    with side.keeping():
+        wait_until(lambda: side.orphan._lease._row is runs)
+        assert own_rows() == 0
+        side.completes(runs)
+
+    assert (statuses_of(runs[ID]), holder(runs)) == (["in_process"], other)
+    assert own_rows() == 0
+
+
+def test_a_run_that_was_taken_over_because_its_lease_had_expired_is_let_be(side_with):
+    side = side_with(0.3)
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+
+    with side.keeping():
+        row = row_that_holds(runs)
+        execute(connection, "DELETE FROM django_partisan_manager WHERE id = %s", (row.pk,))
+        wait_until(lambda: not side.orphan._lease._is_held)
+
+    assert own_rows() == 0
+
+
+def test_a_task_that_begins_while_the_manager_dies_is_held_too(side):
+    before, runs = claimed(2, side.manager)
+    side.running = before
+
+    with side.keeping():
+        row_that_holds(before)
+        side.completes(before)
+        side.running = runs
+        row_that_holds(runs)
+
+    assert statuses_of(before[ID]) == ["finished"]
+
+
+def test_without_a_folder_for_its_file_it_holds_its_task_by_the_lease_alone(side, temporary_folder):
+    (temporary_folder / f"django-partisan-{os.getuid()}").touch()
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+
+    with side.keeping():
+        row = row_that_holds(runs)
+        assert look(row.lock_name) is None
+
+    assert own_rows() == 0
+
+
+def test_without_a_database_it_tries_until_the_database_is_back(side, monkeypatch):
+    runs, done = claimed(2, side.manager)
+    side.running = runs
+    name = connection.settings_dict["NAME"]
+    monkeypatch.setitem(connection.settings_dict, "NAME", NOBODY)
+    side.completes(done)
+
+    with side.keeping():
+        wait_until(lambda: side.orphan._left[Kind.COMPLETED])
+        connection.settings_dict["NAME"] = name
+        row_that_holds(runs)
+        assert statuses_of(done[ID]) == ["finished"]
+        connection.settings_dict["NAME"] = NOBODY
+        side.completes(runs)
+        threading.Timer(0.1, connection.settings_dict.__setitem__, ["NAME", name]).start()
+
+    assert statuses_of(runs[ID]) == ["finished"]
+
+
+def test_when_the_lease_has_expired_it_tries_no_more(side_with, monkeypatch):
+    side = side_with(0.05)
+    [done] = claimed(1, side.manager)
+    side.completes(done)
+    monkeypatch.setitem(connection.settings_dict, "NAME", NOBODY)
+
+    with pytest.raises(OperationalError, match=NOBODY):
+        side.orphan.finish()
+
+
+def test_a_call_that_hangs_keeps_the_process_no_longer_than_a_lease(side_with):
+    side = side_with(0.05)
+    [done] = claimed(1, side.manager)
+    side.completes(done)
+
+    with side.orphan._duty:
+        started = time.monotonic()
+        side.orphan.finish()
+
+    assert time.monotonic() - started >= 0.05
+    assert statuses_of(done[ID]) == ["finished"]
