@@ -26,7 +26,8 @@ LONG_SECONDS = 60.0
 LEASE_SECONDS = 3.0
 TASKS = 300
 """Their lines are more than a pipe of 64 KiB holds."""
-FILLER = b"x" * 4000 + b"\n"
+FILLER = b"\n" * 4000
+"""Empty lines, as a terminal may take a part of it."""
 
 
 class Output:
@@ -43,7 +44,7 @@ class Output:
         for size in (len(FILLER), 1):
             with suppress(BlockingIOError):
                 while True:
-                    os.write(self.writing, FILLER[-size:])
+                    os.write(self.writing, FILLER[:size])
         fcntl.fcntl(self.writing, fcntl.F_SETFL, before)
 
     def is_blocking(self) -> bool:
@@ -63,7 +64,7 @@ class Output:
         """Return the lines read so far without those that filled the file."""
         *lines, rest = self.read.decode().replace("\r\n", "\n").split("\n")
         assert rest == ""
-        return [line for line in lines if line.strip("x")]
+        return [line for line in lines if line]
 
     def read_until(self, condition: Callable[[], bool]) -> None:
         """Read until ``condition`` holds."""
