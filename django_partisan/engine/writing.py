@@ -100,7 +100,7 @@ class Writing:
             locked = settling.locked_by_others(self._connection, pairs, self._lock_timeout_ms)
         except DatabaseError as error:
             if not self._hold_up_after(error, items):
-                raise
+                return items
             if self.is_locked:  # the table is
                 self.later, self.held_up = self.held_up, []
             return []

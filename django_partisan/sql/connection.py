@@ -53,7 +53,7 @@ def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None)
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         while is_psycopg3 and cursor.nextset():
-            pass  # psycopg2 has kept the last result only
+            pass  # pragma: no cover: psycopg 3; psycopg2 has kept the last result only
         return cast(list[tuple[Any, ...]], cursor.fetchall())
 
 

@@ -39,14 +39,14 @@ def refuse(table_condition: str) -> None:
     execute(connection, f"ALTER TABLE django_partisan_task ADD CONSTRAINT refused CHECK ({table_condition})")
 
 
-def go_away(row_condition: str) -> None:
-    """Have PostgreSQL refuse a row that meets a condition as a server does that shuts down."""
+def raise_when(row_condition: str, sqlstate: str) -> None:
+    """Have PostgreSQL raise an error for a row that would meet a condition."""
     execute(
         connection,
-        "CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS $$"
-        " BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = '57P01'; END $$;"
-        " CREATE TRIGGER going BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN ({row_condition}) EXECUTE FUNCTION go_away()",
+        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
+        f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{sqlstate}'; END $$;"
+        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
+        f" WHEN ({row_condition}) EXECUTE FUNCTION meddle()",
     )
 
 
@@ -54,7 +54,7 @@ def go_away(row_condition: str) -> None:
 def table_as_it_was():
     yield
     execute(connection, "ALTER TABLE django_partisan_task DROP CONSTRAINT IF EXISTS refused")
-    execute(connection, "DROP FUNCTION IF EXISTS go_away CASCADE; DROP SEQUENCE IF EXISTS tries")
+    execute(connection, "DROP FUNCTION IF EXISTS meddle CASCADE; DROP SEQUENCE IF EXISTS tries")
 
 
 def test_of_500_outcomes_one_that_is_refused_fails_alone():
@@ -202,9 +202,9 @@ def test_a_database_that_became_a_standby_fails_no_task():
 def test_a_database_that_goes_away_is_raised_also_while_a_refused_outcome_is_failed():
     rows = claimed(2)
     refuse("status <> 'new'")
-    go_away("NEW.status = 'error'")
+    raise_when("NEW.status = 'error'", "57P01")
 
-    with pytest.raises(OperationalError, match="shutting down"):
+    with pytest.raises(OperationalError, match="as asked"):
         write(connection, Kind.CHANGED, changes_of(rows))
 
     assert statuses(rows) == ["in_process"] * 2
@@ -294,10 +294,10 @@ def slow_down(seconds: float, row_condition: str = "true") -> None:
     """Have updates of rows that meet a condition take some time, and the role's statements less."""
     execute(
         connection,
-        "CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS $$"
+        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
         f" BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;"
-        " CREATE TRIGGER going BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN ({row_condition}) EXECUTE FUNCTION go_away()",
+        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
+        f" WHEN ({row_condition}) EXECUTE FUNCTION meddle()",
     )
 
 
@@ -337,10 +337,10 @@ def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and
     refuse(f"status <> 'finished' OR id <> {rows[1][ID]}")
     execute(
         connection,
-        "CREATE SEQUENCE tries; CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        "CREATE SEQUENCE tries; CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF nextval('tries') = 1 THEN RAISE EXCEPTION 'locked' USING ERRCODE = '55P03'; END IF;"
-        " RETURN NEW; END $$; CREATE TRIGGER going BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        " WHEN (NEW.status = 'error') EXECUTE FUNCTION go_away()",
+        " RETURN NEW; END $$; CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
+        " WHEN (NEW.status = 'error') EXECUTE FUNCTION meddle()",
     )
 
     first = write(connection, Kind.COMPLETED, pairs(rows))
@@ -349,3 +349,43 @@ def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and
     assert (first.unsettleable, first.held_up) == ([], [row[ID] for row in rows[1:]])
     assert [task_id for task_id, _ in second.unsettleable] == [rows[1][ID]]
     assert statuses(rows) == ["finished", "error", "finished"]
+
+
+def test_a_completion_that_waits_for_another_lock_than_the_rows_is_for_later():
+    rows = claimed(2)
+    raise_when(f"NEW.status = 'finished' AND NEW.id = {rows[0][ID]}", "55P03")
+
+    assert write_all(connection, Kind.COMPLETED, pairs(rows)) == pairs(rows[:1])
+
+    assert statuses(rows) == ["in_process", "finished"]
+
+
+def test_a_task_that_has_a_duplicate_and_is_refused_without_its_key_for_another_reason_fails():
+    key = uuid4()
+    rows = claimed(1, key=key)
+    insert(key=key)
+    raise_when("NEW.status = 'new' AND NEW.unique_key IS NULL", "P0001")
+
+    written = write(connection, Kind.RELEASED, pairs(rows))
+
+    [(task_id, error)] = written.unsettleable
+    assert (task_id, "refused the outcome: as asked" in error.message) == (rows[0][ID], True)
+    assert columns(rows[0][ID], "status", "attempts") == ("error", 0)
+
+
+def test_values_that_postgresql_cannot_even_compare_hold_up_nothing():
+    written = write_part(connection, Kind.COMPLETED, [(1, 2**70)])
+
+    assert [task_id for task_id, _ in written.unsettleable] == [1]
+
+
+def test_a_look_at_locks_that_takes_too_long_is_halved():
+    rows = claimed(2)
+    impatient = open_connection("impatient")
+    execute(impatient, "SET statement_timeout = 5")
+    with open_transaction("LOCK TABLE django_partisan_task"):
+        written = write_part(impatient, Kind.COMPLETED, pairs(rows))
+    impatient.close()
+
+    assert (written.held_up, written.later) == ([row[ID] for row in rows], [])
+    assert written.is_cancelled

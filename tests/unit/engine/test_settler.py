@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.held_up import Entry, Part
 from django_partisan.engine.manager.settle_news import EMITTED_AFTER_SECONDS
@@ -288,6 +289,38 @@ def test_a_batch_that_takes_too_long_is_halved_and_so_is_the_next(play):
 
     assert batch.completed == rows[:4]
     assert [row for row, _ in batch.retried.entries] == rows[:4]
+
+
+def test_the_size_of_a_batch_grows_again_step_by_step(monkeypatch: pytest.MonkeyPatch):
+    limit = BatchLimit(100)
+    limit.cancelled(40)
+    assert limit.rows == 20
+    began = time.monotonic()
+    sizes = []
+
+    for seconds in range(1, 40, 6):
+        monkeypatch.setattr(time, "monotonic", lambda: began + seconds)  # noqa: B023
+        limit.finished(limit.rows)
+        limit.finished(limit.rows - 1)
+        sizes.append(limit.rows)
+
+    assert sizes == [20, 20, 40, 40, 80, 80, 100]
+    limit.cancelled(2)
+    limit.cancelled(1)
+    assert limit.rows == 1
+
+
+def test_what_waited_for_locks_is_tried_again_in_parts_that_one_statement_takes(play):
+    for number in range(6):
+        play.settler.complete([task_row(number)])
+        play.write(completed=Written([], [], [], [number]))
+    play.settler.complete([task_row(number) for number in range(10, 20)])
+    play.write(completed=cancelled(*range(10, 20)))
+
+    sizes = [len(play.write(later=9).retried.entries) for _ in range(4)]
+
+    assert sizes == [5, 5, 5, 1]
+    assert play.settler.is_idle
 
 
 def test_one_task_that_takes_too_long_is_told_with_what_to_set_and_holds_up_no_other(
