@@ -110,7 +110,7 @@ def test_an_error_is_the_result_and_the_next_call_has_a_connection_that_is_well(
 
 
 def test_a_database_out_of_reach_is_an_error_and_can_come_back(play):
-    settings = play.thread._connection.settings_dict
+    settings = play.thread._session.connection.settings_dict
     port, settings["PORT"] = settings["PORT"], "1"
     assert isinstance(play.ask(wrong_statement), OperationalError)
 
@@ -170,7 +170,7 @@ def test_a_thread_that_hangs_does_not_hold_up_its_end_for_longer_than_asked(play
 
 def test_a_connection_that_cannot_even_be_closed_is_forgotten(play, monkeypatch):
     play.session()
-    kept = play.thread._connection.connection
+    kept = play.thread._session.connection.connection
 
     def refuse(self: object) -> None:
         raise Error("no")
