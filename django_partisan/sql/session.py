@@ -56,7 +56,8 @@ class Session:
         self.connection = open_connection(role, answer_seconds)
         self.connection.execute_wrappers.append(self._execute)
         self._answer_seconds = answer_seconds
-        self._limit = self._our_limit = _set_local("statement_timeout", answer_seconds)
+        self._our_limit = _set_local("statement_timeout", answer_seconds)
+        self._limit = ""
         # Locks of a transaction that nobody goes on with do not outlive our own deadline.
         self._idle_limit = _set_local("idle_in_transaction_session_timeout", answer_seconds + GRACE_SECONDS)
         self._lock = threading.Lock()
@@ -143,16 +144,13 @@ class Session:
         limits = self._limit if self.connection.autocommit else self._limit + self._idle_limit
         self.waits_since = time.monotonic()
         result = execute(limits + sql, params, many, context)
-        if hasattr(self._guarded, "pgconn"):
-            while context["cursor"].nextset():
-                pass  # psycopg 3 shows the first result, psycopg2 the last
+        show_last_result(self._guarded, context["cursor"])
         self.waits_since = time.monotonic()
         return result
 
     def _guard(self) -> None:
         """Keep a socket of our own that leads where the new connection's does."""
         self._guarded = raw = self.connection.connection
-        self._limit = self._our_limit
         self._keep_socket(socket.socket(fileno=os.dup(raw.fileno())))
 
     def _keep_socket(self, kept: socket.socket | None) -> None:
@@ -163,8 +161,10 @@ class Session:
 
     def _introduce(self) -> None:
         """Learn which backend serves us and how long it lets statements run; end the one before it."""
+        self._limit = ""  # which would be taken for the session's own
         before = self._abandoned or Backend(0, "")
         parameters = (END_MILLISECONDS, before.pid, before.started_at)
+        is_short = False
         try:
             rows = fetch_all(self.connection, _INTRODUCTION, parameters)
         except ProgrammingError:  # its role may not end sessions, not even its own: statement_timeout will
@@ -176,10 +176,17 @@ class Session:
                 raise OperationalError(f"the earlier session {before.pid} does not end")
             if pid == self.connection.connection.info.backend_pid:  # else a pooler is between us
                 self._backend = Backend(pid, started_at)
-            if 0 < limit <= self._answer_seconds:
-                self._limit = ""
+            is_short = 0 < limit <= self._answer_seconds
+        self._limit = "" if is_short else self._our_limit
         self._abandoned = None
         self._introduced = self.connection.connection
+
+
+def show_last_result(raw: Any, cursor: Any) -> None:
+    """Move to the result of the last statement of a message, which psycopg2 shows anyway."""
+    if hasattr(raw, "pgconn"):
+        while cursor.nextset():
+            pass
 
 
 def _set_local(name: str, seconds: float) -> str:
