@@ -29,8 +29,7 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
     alias = task_database()
     connection = connections.create_connection(alias)
     # Tests point the settings of the live connection at their own database: follow it.
-    configured = connections[alias].settings_dict
-    connection.settings_dict = {**copy.deepcopy(connection.settings_dict), "NAME": configured["NAME"]}
+    connection.settings_dict = copy.deepcopy(connections[alias].settings_dict)
     options = connection.settings_dict["OPTIONS"]
     options.pop("pool", None)
     options["application_name"] = application_name(role)
