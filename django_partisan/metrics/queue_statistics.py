@@ -173,7 +173,8 @@ class StatisticsQuery:
 
     def _read(self) -> QueueStatistics:
         if self._connection is None:
-            self._connection = self._open()
+            seconds = max(self._timeout, CONNECT_SECONDS_MIN)
+            self._connection = open_connection(f"figures {self._queue}", seconds)
         connection = self._connection
         with connection.cursor() as cursor:
             cursor.execute("BEGIN READ ONLY")
@@ -184,18 +185,6 @@ class StatisticsQuery:
             row = fetch_all(connection, STATISTICS, self._limits.parameters(self._queue))[0]
             cursor.execute("COMMIT")
         return _statistics(row, skew, self._limits.counted)
-
-    def _open(self) -> BaseDatabaseWrapper:
-        connection = open_connection(f"figures {self._queue}")
-        # Without these, a host that disappears holds the connection for the system's two hours.
-        for option, value in {
-            "connect_timeout": max(math.ceil(self._timeout), CONNECT_SECONDS_MIN),
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-        }.items():
-            connection.settings_dict["OPTIONS"].setdefault(option, value)
-        return connection
 
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:

@@ -1,8 +1,10 @@
 """Connections of our own: to the database of the tasks, unpooled, in autocommit, and named."""
 
 import copy
+import math
 import os
-from typing import Any, cast
+import select
+from typing import Any, Final, cast
 
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -10,29 +12,70 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from django_partisan.models import Task
 
+ANSWER_SECONDS: Final = 10.0
+"""How long a connection waits for its server where the caller does not say."""
+
 
 def task_database() -> str:
     """Return the alias of the database that holds the tasks."""
     return router.db_for_write(Task)
 
 
-def open_connection(role: str) -> BaseDatabaseWrapper:
+def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDatabaseWrapper:
     """Return a connection that no thread shares and no pool owns; it connects when first used.
 
-    ``role`` stands in ``application_name``, so that ``pg_stat_activity`` shows who asks.
+    ``role`` stands in ``application_name``, so that ``pg_stat_activity`` shows who asks. A connection
+    attempt, or a host that is silent, ends after ``answer_seconds`` unless the host's settings say otherwise.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
     # Tests point the settings of the live connection at their own database: follow it.
-    configured = connections[alias].settings_dict
-    connection.settings_dict = {**copy.deepcopy(connection.settings_dict), "NAME": configured["NAME"]}
+    connection.settings_dict = copy.deepcopy(connections[alias].settings_dict)
     options = connection.settings_dict["OPTIONS"]
     options.pop("pool", None)
     options.pop("server_side_binding", None)  # it takes one statement in a message only
     options["application_name"] = application_name(role)
+    for option, value in _network_limits(answer_seconds).items():
+        options.setdefault(option, value)
+    # Several statements go in one message, to both drivers' last result: the protocol for one would refuse.
+    options.pop("server_side_binding", None)
     connection.settings_dict["CONN_MAX_AGE"] = None
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection
+
+
+def _network_limits(answer_seconds: float) -> dict[str, int]:
+    """Return libpq's options that end what a silent host, or one that does not accept, would hold up.
+
+    Unix sockets ignore all but the first. libpq's variable counts as the host's setting.
+    """
+    seconds = max(math.ceil(answer_seconds), 2)  # libpq takes 1 for 2
+    limits = {
+        "connect_timeout": seconds,
+        "tcp_user_timeout": seconds * 1000,
+        "keepalives_idle": seconds,
+        "keepalives_interval": max(seconds // 3, 1),
+        "keepalives_count": 3,
+    }
+    if os.environ.get("PGCONNECT_TIMEOUT"):
+        del limits["connect_timeout"]
+    return limits
+
+
+def has_ended(raw: Any) -> bool:
+    """Return whether a driver's connection that is idle, and listens to nothing, was ended by the server.
+
+    Such a connection has something to read only then; asking costs no round trip. In rare cases it is
+    news, such as a changed setting.
+    """
+    if not hasattr(raw, "fileno"):
+        return False
+    poll = select.poll()
+    try:
+        poll.register(raw.fileno(), select.POLLIN)
+    except Exception:  # the driver's own error: closed behind Django's back
+        return True
+    return bool(poll.poll(0))
 
 
 def application_name(role: str) -> str:

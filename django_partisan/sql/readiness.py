@@ -5,6 +5,7 @@
 """
 
 import time
+from contextlib import closing
 from typing import Final
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
@@ -12,10 +13,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import CannotStart
-from django_partisan.sql.connection import address_of, task_database
+from django_partisan.sql.connection import ANSWER_SECONDS, address_of, open_connection, task_database
 
 APP: Final = "django_partisan"
 RETRY_SECONDS: Final = 0.5
+ANSWER_SECONDS_MIN: Final = 2.0
 
 
 def ensure_postgresql() -> None:
@@ -30,12 +32,17 @@ def ensure_postgresql() -> None:
 
 
 def ensure_reachable(wait_seconds: float = 0.0) -> None:
-    """Raise ``CannotStart`` if the tasks' database cannot be reached within ``wait_seconds``."""
-    connection = connections[task_database()]
+    """Raise ``CannotStart`` if the tasks' database cannot be reached within ``wait_seconds``.
+
+    One try takes at most ten seconds, also where nothing is refused and nothing is answered.
+    """
     deadline = time.monotonic() + wait_seconds
     while True:
+        seconds = min(ANSWER_SECONDS, max(deadline - time.monotonic(), ANSWER_SECONDS_MIN))
+        connection = open_connection("start", seconds if wait_seconds else ANSWER_SECONDS)
         try:
-            return connection.ensure_connection()
+            with closing(connection):
+                return connection.ensure_connection()
         except OperationalError as error:
             if time.monotonic() >= deadline:
                 reason = " ".join(str(error).split())  # libpq writes several lines, the cause first

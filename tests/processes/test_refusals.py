@@ -103,6 +103,16 @@ def test_wait_for_database_ends(bench: Bench):
     assert time.monotonic() - began > 1
 
 
+def test_wait_for_a_database_that_accepts_and_says_nothing_ends(bench: Bench):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        began = time.monotonic()
+        line = refusal(bench.start("--wait-for-database", "1", database={**nowhere(), "PORT": port}))
+
+    assert "timeout expired" in line
+    assert time.monotonic() - began < 20
+
+
 def test_refusal_with_autoreload_is_one_line_too(bench: Bench):
     manager = bench.start("--autoreload", WORKERS_COUNT=0)
     wait_until(lambda: "WORKERS_COUNT" in manager.err() and manager.err().endswith("\n"))

@@ -5,35 +5,58 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other ha
 | | written by |
 | --- | --- |
 | `_calls` | appended by the loop, popped by the thread |
-| `_pending` | the loop |
-| the connection, `_waiting`, `_listening_fd` | the thread |
+| `_pending`, `_submitted`, `_hung_up_on` | the loop |
+| `_has_ended` | set by the thread, cleared by the loop |
+| the session but for what it allows any thread, `_waiting`, `_listening_fd` | the thread |
 """
 
 import os
 import selectors
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeAlias
 
-from django.db import Error
+from django.db import Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.sql.connection import open_connection
 from django_partisan.sql.listening import listen, queues_notified
+from django_partisan.sql.session import Session
 from django_partisan.telemetry import bus
 
 Call: TypeAlias = Callable[[BaseDatabaseWrapper], Any]
 Done: TypeAlias = Callable[[Any], None]
 Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 
+ANSWER_SECONDS_MIN: Final = 2.0
+GIVE_UP_SECONDS: Final = 1.0
+"""How long after hanging up a call is given up that still did not end: there was no connection yet."""
+HANG_UP_SECONDS: Final = 0.5
+"""How long threads may take to end at last, once their connections are hung up."""
+
+
+def answer_seconds(lease_seconds: float) -> float:
+    """Return how long PostgreSQL may take to answer a manager with this lease."""
+    return max(ANSWER_SECONDS_MIN, lease_seconds / 6)
+
+
+class Submitted:
+    """A call, and who gets its result."""
+
+    def __init__(self, call: Call, done: Done) -> None:
+        self.call = call
+        self.done = done
+        self.is_given_up = False
+
 
 class DatabaseThread:
     """Make calls with a connection in a thread of its own.
 
     ``deliver`` hands a function to the loop, which calls it in its own thread; ``done`` gets what
-    the call returned, or the exception that it raised. After a database error the connection is
-    closed if it is unusable, and opened again for the next call.
+    the call returned, or the exception that it raised. After an error the connection is closed if it
+    is of no use, and opened again for the next call. A call that gets no answer fails: the loop
+    asks ``hang_up_if_late()``.
 
     With ``notified`` the connection listens for notifications after its first call. ``notified`` gets the
     names of the queues, if any, or ``None`` when some may have been missed: when the connection is
@@ -41,14 +64,21 @@ class DatabaseThread:
     """
 
     def __init__(
-        self, role: str, deliver: Deliver, notified: Callable[[set[str] | None], None] | None = None
+        self,
+        role: str,
+        deliver: Deliver,
+        notified: Callable[[set[str] | None], None] | None = None,
+        answer_seconds: float = ANSWER_SECONDS_MIN,
     ) -> None:
-        self._connection = open_connection(role)
+        self._session = Session(role, answer_seconds)
         self._deliver = deliver
-        self._calls: deque[tuple[Call, Done] | None] = deque()
+        self._calls: deque[Submitted | None] = deque()
+        self._submitted: deque[Submitted] = deque()
+        self._hung_up_on: float | None = None
         self._bell, self._ring = os.pipe()
         self._notified = notified
         self._has_listened = False
+        self._has_ended = False
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
         self._listening_fd: int | None = None
@@ -64,13 +94,66 @@ class DatabaseThread:
     def submit(self, call: Call, done: Done) -> None:
         """Make a call after those submitted before."""
         self._pending += 1
-        self._calls.append((call, done))
+        submitted = Submitted(call, done)
+        self._submitted.append(submitted)
+        self._calls.append(submitted)
         os.write(self._ring, b"!")
 
-    def close(self, timeout: float) -> bool:
-        """End the thread after the calls submitted before; return whether it ended in time."""
+    def late_at(self) -> float | None:
+        """Return the monotonic time at which there is something to do about an answer that is late."""
+        since = self._session.waits_since
+        if since is None:
+            return None
+        late_at = since + self._session.patience()
+        if self._hung_up_on != since:
+            return late_at
+        return None if self._submitted[0].is_given_up else late_at + GIVE_UP_SECONDS
+
+    def hang_up_if_late(self, now: float) -> bool:
+        """End the wait for an answer that is late; return True if it is, once for each answer.
+
+        A call that does not end even so is given up: it counts as failed, though the thread stays busy.
+        """
+        since = self._session.waits_since
+        late_at = self.late_at()
+        if since is None or late_at is None or now < late_at:
+            return False
+        if self._hung_up_on == since:
+            self._give_up(now - since)
+            return False
+        self._hung_up_on = since
+        self._session.hang_up()
+        return True
+
+    def waited(self, now: float) -> float:
+        """Return for how many seconds an answer has been awaited."""
+        since = self._session.waits_since
+        return 0.0 if since is None else now - since
+
+    def take_ended(self) -> bool:
+        """Return whether the server has ended the connection while it listened, since last asked."""
+        has_ended, self._has_ended = self._has_ended, False
+        return has_ended
+
+    def renew(self) -> None:
+        """Replace the connection before the next call."""
+        self._session.is_worn = True
+
+    def distrust(self) -> None:
+        """Replace the connection before the next call, and wait for an answer under way but a moment."""
+        self._session.distrust()
+
+    def hang_up(self) -> None:
+        """End the wait for an answer, whatever the call."""
+        self._session.hang_up()
+
+    def end(self) -> None:
+        """Have the thread end after the calls submitted before."""
         self._calls.append(None)
         os.write(self._ring, b"!")
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of the thread; return whether it came in time."""
         self._thread.join(timeout)
         ended = not self._thread.is_alive()
         if ended:
@@ -78,6 +161,11 @@ class DatabaseThread:
             os.close(self._bell)
             os.close(self._ring)
         return ended
+
+    def close(self, timeout: float) -> bool:
+        """End the thread after the calls submitted before; return whether it ended in time."""
+        self.end()
+        return self.join(timeout)
 
     def _run(self) -> None:
         with bus.quiet():
@@ -91,44 +179,54 @@ class DatabaseThread:
                 else:
                     self._take_notifications()
             while self._calls:
-                item = self._calls.popleft()
-                if item is None:
+                submitted = self._calls.popleft()
+                if submitted is None:
                     self._disconnect()
                     return
-                self._make(*item)
+                self._make(submitted)
 
-    def _make(self, call: Call, done: Done) -> None:
-        connection = self._connection
+    def _make(self, submitted: Submitted) -> None:
+        session = self._session
+        session.begin()
         result: Any
         try:
-            result = call(connection)
+            if session.is_worn or (self._listening_fd is None and session.has_ended_idle):
+                self._disconnect()
+            session.open()
+            result = submitted.call(session.connection)
             if self._notified is not None and self._listening_fd is None:
                 self._listen()
         except Error as error:
             result = error
-            if connection.connection is not None and not connection.is_usable():
+            if session.is_lost(error):
                 self._disconnect()
         except Exception as error:  # a fault of our own: the loop decides, this thread goes on
             result = error
             self._disconnect()
-        self._deliver(lambda: self._finish(done, result))
+        session.end()
+        self._deliver(lambda: self._finish(submitted, result))
 
-    def _finish(self, done: Done, result: Any) -> None:
+    def _finish(self, submitted: Submitted, result: Any) -> None:
         self._pending -= 1
-        done(result)
+        self._submitted.popleft()
+        if not submitted.is_given_up:
+            submitted.done(result)
+
+    def _give_up(self, seconds: float) -> None:
+        submitted = self._submitted[0]
+        submitted.is_given_up = True
+        submitted.done(OperationalError(f"PostgreSQL has not answered for {seconds:.1f} s"))
 
     def _disconnect(self) -> None:
         if self._listening_fd is not None:
             self._waiting.unregister(self._listening_fd)
             self._listening_fd = None
-        try:
-            self._connection.close()
-        except Error:
-            self._connection.connection = None
+        self._session.close()
 
     def _listen(self) -> None:
-        listen(self._connection)
-        self._listening_fd = self._connection.connection.fileno()
+        connection = self._session.connection
+        listen(connection)
+        self._listening_fd = connection.connection.fileno()
         self._waiting.register(self._listening_fd, selectors.EVENT_READ)
         if self._has_listened:
             self._deliver_queues(None)
@@ -137,12 +235,29 @@ class DatabaseThread:
     def _take_notifications(self) -> None:
         queues: set[str] | None = None
         try:
-            queues = queues_notified(self._connection)
+            queues = queues_notified(self._session.connection)
         except Error:
             self._disconnect()  # the next call opens it again, and listens again
+            self._has_ended = True
         self._deliver_queues(queues)
 
     def _deliver_queues(self, queues: set[str] | None) -> None:
         notified = self._notified
         assert notified is not None  # or nothing would have been listened to
         self._deliver(lambda: notified(queues))
+
+
+def end_all(threads: Collection[DatabaseThread], seconds: float) -> bool:
+    """End threads together; after ``seconds`` hang up on those that are left. Return whether all ended."""
+    for thread in threads:
+        thread.end()
+    late = _join(threads, seconds)
+    for thread in late:
+        thread.hang_up()
+    return not _join(late, HANG_UP_SECONDS)
+
+
+def _join(threads: Collection[DatabaseThread], seconds: float) -> list[DatabaseThread]:
+    """Wait for the end of threads; return those that did not end in time."""
+    deadline = time.monotonic() + seconds
+    return [thread for thread in threads if not thread.join(max(0.0, deadline - time.monotonic()))]

@@ -13,9 +13,10 @@ from typing import Final
 
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
+from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
-from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.database_thread import DatabaseThread, answer_seconds, end_all
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain, handling_signals
 from django_partisan.engine.manager.intake import Intake
@@ -37,8 +38,12 @@ from django_partisan.telemetry.events import ManagerDraining, ManagerStarted, Ma
 LONGEST_WAIT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
 LOOP_ANSWER_SECONDS: Final = 0.5
-FORCED_SETTLE_SECONDS: Final = 10.0
-"""How long a forced stop waits for a database that neither answers nor refuses."""
+FORCED_SETTLE_SECONDS: Final = 3.0
+"""How long a forced stop waits until all is written."""
+FORCED_ANSWER_SECONDS: Final = 1.0
+"""How long it waits for one answer of the database."""
+FORCED_CLOSE_SECONDS: Final = 0.5
+"""How long it waits then for calls under way. Whoever stops managers grants five seconds in all."""
 EXIT_OK: Final = 0
 EXIT_FORCED: Final = 1
 EXIT_TASK_FAILED: Final = 2
@@ -73,8 +78,9 @@ class Manager:
         sweep()
         self._presence = PresenceFile(instance, config.workers_count)
         listeners = {"pulse": self._on_notified} if config.listen else {}
+        patience = answer_seconds(config.lease_seconds)
         self._threads = {
-            role: DatabaseThread(f"{role} {config.queue}", deliver, listeners.get(role))
+            role: DatabaseThread(f"{role} {config.queue}", deliver, listeners.get(role), patience)
             for role in CONNECTIONS
         }
         self._spawner = spawner(self._presence.fd, config.preload, deliver)
@@ -128,7 +134,7 @@ class Manager:
         holders: list[Component] = [self._pool, self._dispatcher, sharing, self._settler]
         finders: list[Component] = [self._lease, self._reconciliation, self._promoter, self._claimer]
         ending = [RunUntil(until, self._drain, self._promoter, finders, holders)] if until else []
-        return [*holders, *finders, *ending, self._drain]
+        return [AnswerWatch(threads.values()), *holders, *finders, *ending, self._drain]
 
     @property
     def failed(self) -> int:
@@ -212,7 +218,8 @@ class Manager:
         if forced_at is None or not self._pool.is_empty:
             return False
         is_stuck = self._settler.is_held_up or not self._settler.is_reachable
-        return is_stuck or now >= forced_at + FORCED_SETTLE_SECONDS
+        is_silent = any(thread.waited(now) > FORCED_ANSWER_SECONDS for thread in self._threads.values())
+        return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
         if queues is None:  # some may be missed: listen again with the next heartbeat, and claim
@@ -247,11 +254,12 @@ class Manager:
         left = [row[ID] for row in self._pool.held()] + self._settler.ids()
         self._pool.kill()
         self._spawner.close(self._close_seconds)
-        ended = [thread.close(self._close_seconds) for thread in self._threads.values()]
+        seconds = FORCED_CLOSE_SECONDS if self._drain.is_forced else self._close_seconds
+        all_ended = end_all(self._threads.values(), seconds)
         self._selector.close()
         if self._pool.is_empty:
             self._presence.remove()
-        if all(ended):
+        if all_ended:
             self._calls.close()
         self._has_ended.set()
         return tuple(left)

@@ -7,12 +7,13 @@ Django's connections belong to threads, so a ``TaskConnections`` notes those tha
 """
 
 import contextlib
-import select
 import threading
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+
+from django_partisan.sql.connection import has_ended
 
 # libpq's PQTRANS_IDLE and PQTRANS_UNKNOWN (the connection is lost), the same numbers in both drivers.
 _NO_TRANSACTION = (0, 4)
@@ -48,8 +49,7 @@ class TaskConnections:
         """Drop connections that are dead or older than ``CONN_MAX_AGE``."""
         self.opened = [connection for connection in self.opened if connection.connection is not None]
         for connection in self.opened:
-            # An idle connection has something to read only if the server ended it.
-            if _readable(connection.connection) and not connection.is_usable():
+            if has_ended(connection.connection) and not connection.is_usable():
                 _reset(connection)
             else:
                 connection.close_if_unusable_or_obsolete()
@@ -85,14 +85,3 @@ def _reset(connection: BaseDatabaseWrapper) -> None:
     connection.closed_in_transaction = False
     connection.in_atomic_block = False
     connection.run_on_commit = []
-
-
-def _readable(raw: Any) -> bool:
-    if not hasattr(raw, "fileno"):
-        return False
-    poll = select.poll()
-    try:
-        poll.register(raw.fileno(), select.POLLIN)
-    except Exception:  # the driver's own error: closed behind Django's back
-        return True
-    return bool(poll.poll(0))

@@ -141,12 +141,12 @@ class Office:
 
     def cut_off(self, role: str) -> None:
         """End a connection of the manager, and have it find no server until ``reconnect()``."""
-        self.manager._threads[role]._connection.settings_dict["PORT"] = "1"
+        self.manager._threads[role]._session.connection.settings_dict["PORT"] = "1"
         end_session(role)
 
     def reconnect(self, role: str) -> None:
         """Let a connection find its server again."""
-        settings = self.manager._threads[role]._connection.settings_dict
+        settings = self.manager._threads[role]._session.connection.settings_dict
         settings["PORT"] = connection.settings_dict["PORT"]
 
     def turn_until(self, condition: Callable[[], Any]) -> None:

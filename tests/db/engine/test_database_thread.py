@@ -1,71 +1,71 @@
 """A database thread makes calls over its own connection, whatever the server does, and ends when told."""
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Iterator
 
 import pytest
 from django.db import Error, OperationalError, ProgrammingError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.loop_calls import LoopCalls
+from django_partisan.engine.manager.answer_watch import AnswerWatch
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.database_thread import (
+    ANSWER_SECONDS_MIN,
+    GIVE_UP_SECONDS,
+    answer_seconds,
+    end_all,
+)
 from django_partisan.sql.connection import execute, fetch_all
-from django_partisan.sql.enqueueing import CHANNEL
+from django_partisan.sql.session import GRACE_SECONDS
+from tests.db.engine.play import PATIENT_SECONDS, Play, has_ended
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Play:
-    """A database thread, and the loop that gets its results."""
-
-    def __init__(self) -> None:
-        self.calls = LoopCalls()
-        self.results: list[Any] = []
-        self.notified: list[set[str] | None] = []
-        self.thread = DatabaseThread("test", self.calls.deliver, self._note)
-
-    def ask(self, call: Callable[[BaseDatabaseWrapper], Any]) -> Any:
-        """Make one call and return its result, or the error."""
-        self.thread.submit(call, self.results.append)
-        assert self.thread.is_busy
-        self.turn_until(lambda: not self.thread.is_busy)
-        return self.results.pop()
-
-    def turn_until(self, condition: Callable[[], Any]) -> None:
-        def turned() -> Any:
-            self.calls.run_delivered()
-            return condition()
-
-        wait_until(turned)
-
-    def session(self) -> int:
-        """Return the id of the session, which a new connection changes."""
-        pid = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
-        assert isinstance(pid, int)
-        return pid
-
-    def _note(self, queues: set[str] | None) -> None:
-        if queues != set():  # something else than a notification brings an empty set
-            self.notified.append(queues)
-
-    def is_notified(self, queue: str) -> bool:
-        execute(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, queue))
-        self.turn_until(lambda: {queue} in self.notified)
-        return True
 
 
 @pytest.fixture
 def play() -> Iterator[Play]:
     made = Play()
     yield made
-    assert made.thread.close(20)
+    if made.thread._thread.is_alive():
+        assert made.thread.close(20)
     made.calls.close()
 
 
-def has_ended(pid: int) -> bool:
-    return not fetch_all(connection, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,))
+@pytest.fixture
+def proxy() -> Iterator[TcpProxy]:
+    port = fetch_all(connection, "SHOW port")[0][0]
+    with TcpProxy(int(port)) as made:
+        yield made
+
+
+@pytest.fixture
+def through(play: Play, proxy: TcpProxy) -> Play:
+    """Have the thread connect by the proxy."""
+    play.thread._session.connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(proxy.port)}
+    return play
+
+
+class Stuck:
+    """A call that no end of a connection ends, as while a name is looked up."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, connection: BaseDatabaseWrapper) -> str:
+        self.begun.set()
+        self.go_on.wait(60)
+        return "late"
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    made = Stuck()
+    yield made
+    made.go_on.set()
 
 
 def fault(connection: BaseDatabaseWrapper) -> float:
@@ -110,7 +110,7 @@ def test_an_error_is_the_result_and_the_next_call_has_a_connection_that_is_well(
 
 
 def test_a_database_out_of_reach_is_an_error_and_can_come_back(play):
-    settings = play.thread._connection.settings_dict
+    settings = play.thread._session.connection.settings_dict
     port, settings["PORT"] = settings["PORT"], "1"
     assert isinstance(play.ask(wrong_statement), OperationalError)
 
@@ -158,19 +158,127 @@ def test_closing_makes_the_calls_submitted_before_and_ends_the_thread_and_the_se
     play.calls.close()
 
 
+def test_the_deadline_of_an_answer_is_a_sixth_of_the_lease_and_at_least_two_seconds():
+    assert [answer_seconds(lease) for lease in (3.0, 30.0)] == [ANSWER_SECONDS_MIN, 5.0]
+
+
+def test_a_call_whose_answer_is_late_fails_and_the_next_is_made_over_another_connection(through, proxy):
+    before = through.session()
+    assert through.thread.late_at() is None
+    assert not through.thread.hang_up_if_late(time.monotonic() + 1000)
+    proxy.abandon()
+    through.thread.submit(lambda connection: execute(connection, "SELECT"), through.results.append)
+    late_at = wait_until(through.thread.late_at)
+
+    assert not through.thread.hang_up_if_late(late_at - 1.0)
+    assert through.thread.hang_up_if_late(late_at + PATIENT_SECONDS)
+    through.turn_until(lambda: through.results)
+
+    assert isinstance(through.results.pop(), OperationalError)
+    assert through.session() != before
+    wait_until(lambda: has_ended(before))
+
+
+def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(play, stuck):
+    play.session()
+    play.thread.submit(stuck, play.results.append)
+    stuck.begun.wait(20)
+    late_at = play.thread.late_at()
+    assert play.thread.waited(late_at) == PATIENT_SECONDS + GRACE_SECONDS
+
+    assert play.thread.hang_up_if_late(late_at)
+    assert not play.thread.hang_up_if_late(late_at)
+    assert play.results == []
+    assert play.thread.late_at() == late_at + GIVE_UP_SECONDS
+    assert not play.thread.hang_up_if_late(late_at + GIVE_UP_SECONDS)
+
+    [error] = play.results
+    assert str(error) == f"PostgreSQL has not answered for {PATIENT_SECONDS + GRACE_SECONDS + 1:.1f} s"
+    assert play.thread.late_at() is None
+    assert not play.thread.hang_up_if_late(late_at + 1000)
+    assert play.thread.is_busy
+    stuck.go_on.set()
+    play.turn_until(lambda: not play.thread.is_busy)
+    assert play.results == [error]
+    assert play.thread.waited(time.monotonic()) == 0.0
+    play.results.clear()
+    assert play.session() > 0
+
+
+def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_connections(play, stuck):
+    silent = Play()
+    watch = AnswerWatch([silent.thread, play.thread])
+    before = play.session()
+    assert watch.next_at() == NEVER
+    silent.thread.submit(stuck, silent.results.append)
+    stuck.begun.wait(20)
+    late_at = watch.next_at()
+    assert late_at == silent.thread.late_at()
+    watch.turn(late_at - 1.0)
+    assert play.session() == before
+    waiting = Stuck()
+    play.thread.submit(waiting, play.results.append)
+    waiting.begun.wait(20)
+
+    watch.turn(late_at)
+
+    assert play.thread.waited(play.thread.late_at()) == GRACE_SECONDS
+    stuck.go_on.set()
+    waiting.go_on.set()
+    play.turn_until(lambda: play.results.pop() == "late" if play.results else False)
+    after = play.session()
+    assert after != before
+    assert play.session() == after
+    assert silent.thread.close(20)
+    silent.calls.close()
+
+
+def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(play):
+    other = Play()
+    watch = AnswerWatch([other.thread, play.thread])
+    listening, before = other.session(), play.session()
+    watch.turn(time.monotonic())
+    assert play.session() == before
+
+    execute(connection, "SELECT pg_terminate_backend(%s)", (listening,))
+    other.turn_until(lambda: other.notified == [None])
+    watch.turn(time.monotonic())
+
+    after = play.session()
+    assert after != before
+    watch.turn(time.monotonic())
+    assert play.session() == after
+    assert other.thread.close(20)
+    other.calls.close()
+
+
+def test_threads_end_together_and_those_that_wait_for_an_answer_are_hung_up(through, proxy, stuck):
+    other = Play()
+    through.session()
+    proxy.abandon()
+    through.thread.submit(lambda connection: execute(connection, "SELECT"), through.results.append)
+    wait_until(through.thread.late_at)
+
+    assert end_all([other.thread, through.thread], 0.2)
+
+    through.calls.run_delivered()
+    assert isinstance(through.results.pop(), OperationalError)
+    other.calls.close()
+
+
 def test_a_thread_that_hangs_does_not_hold_up_its_end_for_longer_than_asked(play):
-    go_on = threading.Event()
-    play.thread.submit(lambda connection: go_on.wait(20), lambda result: None)
+    stuck = Stuck()
+    play.thread.submit(stuck, play.results.append)
 
     assert not play.thread.close(0.01)
 
-    go_on.set()
+    stuck.go_on.set()
     play.thread._thread.join(20)
 
 
 def test_a_connection_that_cannot_even_be_closed_is_forgotten(play, monkeypatch):
     play.session()
-    kept = play.thread._connection.connection
+    kept = play.thread._session.connection.connection
 
     def refuse(self: object) -> None:
         raise Error("no")

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from django_partisan.engine.worker import connections as cleaning
 from django_partisan.engine.worker.connections import TaskConnections
-from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.connection import execute, fetch_all, has_ended
 from tests.app.models import Note
 from tests.support.waiting import wait_until
 
@@ -147,7 +147,7 @@ def test_a_connection_that_the_server_ended_is_dropped_before_the_next_chunk(tas
     backend()
     connection.close_at = None
     end(backend(), other)
-    wait_until(lambda: cleaning._readable(connection.connection))
+    wait_until(lambda: has_ended(connection.connection))
     task_connections.before_chunk()
 
     assert connection.connection is None
@@ -242,4 +242,4 @@ def test_each_driver_is_asked_for_an_open_transaction_in_its_own_way(raw, is_ope
 
 
 def test_a_driver_without_a_descriptor_has_nothing_to_read():
-    assert not cleaning._readable(Raw())
+    assert not has_ended(Raw())

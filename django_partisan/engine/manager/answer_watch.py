@@ -1,0 +1,33 @@
+"""Notice connections that are of no use before calls are lost to them.
+
+PostgreSQL may fall silent without any socket that says so: behind a proxy or a router that forwards nothing.
+"""
+
+from collections.abc import Collection
+
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+
+
+class AnswerWatch(Component):
+    """Hang up on connections whose answers are late, so that their calls fail and are made over others.
+
+    What happened to one connection is likely to have happened to all: they are replaced, too.
+    """
+
+    def __init__(self, threads: Collection[DatabaseThread]) -> None:
+        self._threads = threads
+
+    def turn(self, now: float) -> None:
+        """Hang up on what is late."""
+        late = [thread for thread in self._threads if thread.hang_up_if_late(now)]
+        ended = [thread for thread in self._threads if thread.take_ended()]
+        for thread in self._threads:
+            if late:
+                thread.distrust()
+            elif ended:
+                thread.renew()
+
+    def next_at(self) -> float:
+        """Return the monotonic time at which the first answer is late."""
+        return min((late_at for thread in self._threads if (late_at := thread.late_at())), default=NEVER)

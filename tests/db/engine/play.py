@@ -1,0 +1,59 @@
+"""A database thread whose loop is the test."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.loop_calls import LoopCalls
+from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.enqueueing import CHANNEL
+from tests.support.waiting import wait_until
+
+PATIENT_SECONDS = 20.0
+
+
+class Play:
+    """A database thread, and the loop that gets its results."""
+
+    def __init__(self, answer_seconds: float = PATIENT_SECONDS) -> None:
+        self.calls = LoopCalls()
+        self.results: list[Any] = []
+        self.notified: list[set[str] | None] = []
+        self.thread = DatabaseThread("test", self.calls.deliver, self._note, answer_seconds)
+
+    def ask(self, call: Callable[[BaseDatabaseWrapper], Any]) -> Any:
+        """Make one call and return its result, or the error."""
+        self.thread.submit(call, self.results.append)
+        assert self.thread.is_busy
+        self.turn_until(lambda: not self.thread.is_busy)
+        return self.results.pop()
+
+    def turn_until(self, condition: Callable[[], Any]) -> None:
+        def turned() -> Any:
+            self.calls.run_delivered()
+            return condition()
+
+        wait_until(turned)
+
+    def session(self) -> int:
+        """Return the id of the session, which a new connection changes."""
+        pid = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
+        assert isinstance(pid, int)
+        return pid
+
+    def _note(self, queues: set[str] | None) -> None:
+        if queues != set():  # something else than a notification brings an empty set
+            self.notified.append(queues)
+
+    def is_notified(self, queue: str) -> bool:
+        execute(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, queue))
+        self.turn_until(lambda: {queue} in self.notified)
+        return True
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether the server has no such session any more."""
+    return not fetch_all(connection, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,))

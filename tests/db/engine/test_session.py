@@ -1,0 +1,275 @@
+"""PostgreSQL ends what takes too long, our own deadline the rest; nothing of a session changes for that."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import Error, OperationalError, connection
+
+from django_partisan.sql.connection import execute, fetch_all, open_connection
+from django_partisan.sql.errors import sqlstate
+from django_partisan.sql.session import IDLE_SECONDS, Session, show_last_result
+from tests.db.engine.play import PATIENT_SECONDS, has_ended
+from tests.support.waiting import let_pass, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+WRITE = "DELETE FROM django_partisan_task"
+END_OWN = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+class Sessions:
+    """Sessions that are closed after the test."""
+
+    def __init__(self) -> None:
+        self.made: list[Session] = []
+
+    def open(self, answer_seconds: float = PATIENT_SECONDS, **options: Any) -> Session:
+        session = Session("test", answer_seconds)
+        session.connection.settings_dict["OPTIONS"] |= options
+        self.made.append(session)
+        session.begin()
+        session.open()
+        return session
+
+
+@pytest.fixture
+def sessions() -> Iterator[Sessions]:
+    made = Sessions()
+    yield made
+    for session in made.made:
+        session.close()
+
+
+@pytest.fixture
+def replaced() -> Iterator[str]:
+    """Return a schema whose functions a session may find before those of PostgreSQL."""
+    execute(connection, "CREATE SCHEMA replaced")
+    yield "replaced"
+    execute(connection, "DROP SCHEMA replaced CASCADE")
+
+
+def pid_of(session: Session) -> int:
+    return int(fetch_all(session.connection, "SELECT pg_backend_pid()")[0][0])
+
+
+def setting(session: Session, name: str = "statement_timeout") -> str:
+    return str(fetch_all(session.connection, f"SHOW {name}")[0][0])
+
+
+def outside(session: Session, name: str = "statement_timeout") -> str:
+    """Return a setting as the next user of the server's session would see it."""
+    with session.connection.connection.cursor() as cursor:
+        cursor.execute(f"SHOW {name}")
+        return str(cursor.fetchone()[0])
+
+
+def failure(session: Session, statement: str) -> Error:
+    with pytest.raises(Error) as raised:
+        execute(session.connection, statement)
+    return raised.value
+
+
+def test_the_server_ends_a_statement_that_takes_too_long_and_the_session_goes_on(sessions):
+    session = sessions.open(0.2)
+    pid = pid_of(session)
+
+    error = failure(session, "SELECT pg_sleep(60)")
+
+    assert sqlstate(error) == "57014"
+    assert not session.is_lost(error)
+    assert pid_of(session) == pid
+
+
+def test_the_limit_holds_for_each_statement_and_stays_with_none(sessions):
+    session = sessions.open(0.2)
+    for _ in range(3):
+        execute(session.connection, "SELECT pg_sleep(0.1)")
+
+    assert setting(session) == "200ms"
+    assert outside(session) == "0"
+
+
+@pytest.mark.parametrize(("hosts", "effective"), [("100ms", "100ms"), ("200ms", "200ms"), ("1min", "200ms")])
+def test_a_shorter_limit_of_the_host_is_kept(hosts, effective, sessions):
+    session = sessions.open(0.2, options=f"-c statement_timeout={hosts}")
+
+    assert setting(session) == effective
+    assert outside(session) == hosts
+
+
+def test_a_transaction_that_nobody_goes_on_with_is_ended_by_the_server(sessions):
+    session = sessions.open(0.2)
+    pid = pid_of(session)
+    session.connection.set_autocommit(False)
+    execute(session.connection, WRITE)
+
+    wait_until(lambda: has_ended(pid))
+
+    assert session.is_lost(failure(session, "SELECT"))
+    assert not session.connection.is_usable()
+
+
+def test_a_result_is_that_of_the_last_statement(sessions):
+    assert fetch_all(sessions.open().connection, "SELECT 1; SELECT 2") == [(2,)]
+
+
+class ThreeResults:
+    """A cursor, and a connection of psycopg 3."""
+
+    pgconn = None
+    left = 3
+
+    def nextset(self) -> bool | None:
+        self.left -= 1
+        return True if self.left else None
+
+
+def test_psycopg_3_is_moved_to_the_last_result():
+    cursor = ThreeResults()
+
+    show_last_result(cursor, cursor)
+
+    assert cursor.left == 0
+
+
+def test_what_the_server_still_does_for_a_session_ends_before_the_next_does_anything(sessions):
+    session = sessions.open()
+    pid = pid_of(session)
+    raw = session.connection.connection
+    session.hang_up()
+    session.hang_up()
+    assert session.is_lost(failure(session, "SELECT"))
+    assert raw.closed
+    session.close()
+
+    session.open()
+
+    assert pid_of(session) != pid
+    wait_until(lambda: has_ended(pid))
+
+
+def test_while_an_earlier_session_does_not_end_there_is_no_other(sessions, replaced):
+    execute(
+        connection,
+        f"CREATE FUNCTION {replaced}.pg_terminate_backend(int, bigint) RETURNS bool LANGUAGE sql"
+        " AS 'SELECT false'",
+    )
+    survivor = sessions.open()
+    session = sessions.open(options=f"-c search_path={replaced},pg_catalog,public")
+    session.close()
+    session._abandoned = survivor._backend
+    for _ in range(2):
+        with pytest.raises(OperationalError, match=f"the earlier session {pid_of(survivor)} does not end"):
+            session.open()
+        assert session.connection.connection is None
+    survivor.close()
+    wait_until(lambda: has_ended(survivor._abandoned.pid))
+
+    session.open()
+
+    assert pid_of(session)
+
+
+def test_a_role_that_may_end_no_session_goes_on_without(sessions, replaced):
+    execute(
+        connection,
+        f"CREATE FUNCTION {replaced}.pg_terminate_backend(int, bigint) RETURNS bool LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE insufficient_privilege; END$$",
+    )
+    survivor = sessions.open()
+    session = sessions.open(options=f"-c search_path={replaced},pg_catalog,public")
+    session.close()
+    session._abandoned = survivor._backend
+
+    session.open()
+
+    assert pid_of(session) != pid_of(survivor)
+    assert session._abandoned is None
+
+
+def test_a_session_behind_a_pooler_is_nobodys_to_end(sessions, replaced):
+    other = pid_of(sessions.open())
+    execute(
+        connection,
+        f"CREATE FUNCTION {replaced}.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT {other}'",
+    )
+    session = sessions.open(options=f"-c search_path={replaced},pg_catalog,public")
+
+    session.close()
+    session.open()
+
+    assert session._abandoned is session._backend is None
+    assert not has_ended(other)
+
+
+def test_a_standby_and_a_server_that_goes_are_left(sessions):
+    session = sessions.open()
+    assert not session.is_lost(failure(session, "SELECT nothing"))
+    execute(session.connection, READ_ONLY)
+    assert session.is_lost(failure(session, WRITE))
+
+    error = failure(session, END_OWN)
+
+    assert session.is_lost(error)
+    session.close()
+    assert not session.is_lost(error)
+
+
+def test_an_open_transaction_is_not_kept_after_an_error(sessions):
+    session = sessions.open()
+    session.connection.set_autocommit(False)
+
+    assert session.is_lost(failure(session, "SELECT nothing"))
+
+
+def test_a_connection_that_ended_while_it_was_idle_is_noticed_after_a_moment(sessions):
+    session = sessions.open()
+    pid = pid_of(session)
+    session.end()
+    assert session.waits_since is None
+    execute(connection, "SELECT pg_terminate_backend(%s, 20000)", (pid,))
+    assert not session.has_ended_idle
+
+    let_pass(IDLE_SECONDS)
+
+    wait_until(lambda: session.has_ended_idle)
+    session.close()
+    assert not session.has_ended_idle
+
+
+def test_a_connection_that_is_opened_within_a_call_is_guarded_as_well(sessions):
+    session = sessions.open()
+    session.connection.close()
+    execute(session.connection, "SELECT")
+
+    session.hang_up()
+
+    assert sqlstate(failure(session, "SELECT")) is None
+
+
+def test_there_is_nothing_to_hang_up_before_a_connection(sessions):
+    session = sessions.open()
+    session.close()
+
+    session.hang_up()
+
+    assert session.connection.connection is None
+
+
+@pytest.mark.parametrize(("variables", "timeout"), [({}, 7), ({"PGCONNECT_TIMEOUT": "4"}, None)])
+def test_the_hosts_limits_of_the_network_are_kept(variables, timeout, monkeypatch):
+    monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"keepalives_idle": 99})
+
+    options = open_connection("test", 6.1).settings_dict["OPTIONS"]
+
+    assert options.get("connect_timeout") == timeout
+    assert (options["tcp_user_timeout"], options["keepalives_idle"], options["keepalives_interval"]) == (
+        7000,
+        99,
+        2,
+    )

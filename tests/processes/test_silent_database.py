@@ -1,0 +1,158 @@
+"""The database falls silent or changes, and no socket says so: the manager notices, and goes on."""
+
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.app import partisan_tasks as processors
+from tests.support.database import first_value, sessions, this_database
+from tests.support.rows import number_of
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import let_pass, wait_until
+
+from .managing import Bench, ManagerProcess
+from .observability.scraping import address_of, get
+
+CONNECTIONS = 4
+GRACE_SECONDS = 5.0
+"""What docs/running.md tells operators to grant beyond --stop-timeout."""
+METRICS = ("--metrics-port", "0")
+END_SESSIONS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND starts_with(application_name, 'django_partisan')
+"""
+OUTAGE = ("claim.failed", "task.settle_failed", "database.restored")
+
+
+@pytest.fixture
+def proxy(db: None) -> Iterator[TcpProxy]:
+    with TcpProxy(int(first_value("SHOW port"))) as made:
+        yield made
+
+
+@pytest.fixture
+def through(proxy: TcpProxy) -> dict[str, Any]:
+    """Return settings that lead to the database of the test by the proxy."""
+    return {**this_database(), "HOST": "127.0.0.1", "PORT": str(proxy.port)}
+
+
+def seconds_to_settle(number: int) -> float:
+    """Enqueue a task, and return how many seconds later it is settled."""
+    before = number_of("finished")
+    started = time.monotonic()
+    processors.Pass(number).delay()
+    wait_until(lambda: number_of("finished") > before, 60)
+    return time.monotonic() - started
+
+
+def is_ready(manager: ManagerProcess) -> bool:
+    return get(address_of(manager), "/ready").status == 200
+
+
+@pytest.mark.parametrize(("lease", "limit"), [(3, 6.0), (15, 5.0), (30, 10.0)])
+def test_connections_that_a_router_forgot_are_replaced_within_a_third_of_the_lease(
+    lease: int, limit: float, bench: Bench, proxy: TcpProxy, through: dict[str, Any]
+):
+    manager = bench.ready(database=through, LEASE_SECONDS=lease, SLEEP_DELAY_SECONDS=0.5)
+    ordinary = max(seconds_to_settle(number) for number in range(3))
+
+    proxy.abandon()
+    seconds = seconds_to_settle(3)
+
+    assert seconds < limit + 20 * ordinary
+    assert len(manager.told("claim.failed")) == len(manager.told("database.restored")) == 1
+    assert number_of("finished", attempts=1) == 4
+    wait_until(lambda: sessions() == CONNECTIONS, what="the abandoned sessions were ended")
+    assert manager.stop() == 0
+
+
+def test_an_outage_of_silence_is_told_once_and_shown_by_readiness_until_it_ends(
+    bench: Bench, proxy: TcpProxy, through: dict[str, Any]
+):
+    manager = bench.ready(*METRICS, database=through, LEASE_SECONDS=6)
+    processors.Wait("gate").delay()
+    bench.wait_for("begun")
+    wait_until(lambda: is_ready(manager))
+
+    proxy.mode = "swallow"
+    bench.open("gate")
+    wait_until(lambda: not is_ready(manager))
+    manager.wait_for("task.settle_failed")
+    manager.wait_for("claim.failed")
+    proxy.mode = "pass"
+    wait_until(lambda: is_ready(manager))
+
+    wait_until(lambda: number_of("finished", attempts=1) == 1)
+    assert [len(manager.told(action)) for action in OUTAGE[:2]] == [1, 1]
+    assert manager.stop() == 0
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["idle", "while a task runs"])
+def test_a_manager_stops_in_time_though_its_database_is_silent(
+    runs: bool, bench: Bench, proxy: TcpProxy, through: dict[str, Any]
+):
+    manager = bench.ready("--stop-timeout", "2", *METRICS, database=through, LEASE_SECONDS=30)
+    if runs:
+        processors.Wait("gate").delay()
+        bench.wait_for("begun")
+
+    proxy.mode = "swallow"
+    manager.send(signal.SIGTERM)
+    started = time.monotonic()
+    code = manager.ended(60)
+
+    assert time.monotonic() - started < 2 + GRACE_SECONDS
+    assert code == 1
+    wait_until(manager.is_gone)
+    assert "Traceback" not in manager.err()
+
+
+def test_a_locked_table_is_an_outage_that_piles_up_no_sessions(bench: Bench):
+    manager = bench.ready(LEASE_SECONDS=3, SLEEP_DELAY_SECONDS=0.2)
+    seconds_to_settle(1)
+    most = 0
+    locker = psycopg2.connect(dbname=this_database()["NAME"])
+    with locker, locker.cursor() as cursor:
+        cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
+        until = time.monotonic() + 12
+        while time.monotonic() < until:
+            let_pass(0.2)
+            most = max(most, sessions())
+        assert len(manager.told("claim.failed")) == 1
+    locker.close()
+
+    assert seconds_to_settle(2) < 10
+    assert most == CONNECTIONS
+    assert len(manager.told("database.restored")) == 1
+    assert manager.stop() == 0
+
+
+def test_connections_that_the_server_ended_while_they_were_idle_are_replaced_without_a_word(bench: Bench):
+    options = {**this_database().get("OPTIONS", {}), "options": "-c idle_session_timeout=1500"}
+    manager = bench.ready(database={**this_database(), "OPTIONS": options}, SLEEP_DELAY_SECONDS=60)
+    for number in range(3):
+        seconds_to_settle(number)
+        wait_until(lambda: sessions() <= 1, what="the server ended idle sessions")
+
+    assert [manager.told(action) for action in OUTAGE] == [[], [], []]
+    assert [line for line in manager.out().splitlines() if '"log.level":"error"' in line] == []
+    assert manager.stop() == 0
+
+
+def test_after_a_change_of_roles_connections_to_a_standby_are_left(bench: Bench):
+    manager = bench.ready(SLEEP_DELAY_SECONDS=0.2, LEASE_SECONDS=3)
+    seconds_to_settle(1)
+    name = this_database()["NAME"]
+    first_value(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on; {END_SESSIONS}')
+    manager.wait_for("claim.failed")
+    let_pass(2.0)  # so that it connects to the standby, again and again
+
+    first_value(f'ALTER DATABASE "{name}" RESET default_transaction_read_only; SELECT 1')
+
+    assert seconds_to_settle(2) < 10
+    assert len(manager.told("database.restored")) == 1
+    assert manager.stop() == 0
