@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import execute, fetch_all
 
-TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int]
+TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int, int]
 """A task on its way to a worker: the columns of ``RETURNING``. It crosses the pipe as it is."""
 
 # Indexes rather than names: a named tuple would be made anew for each task, twice.
@@ -24,12 +24,14 @@ WAIT: Final = 8
 """Seconds from when the task was due to the claim, by the database's clock."""
 CONTEXT: Final = 9
 TOKEN: Final = 10
+TAKEOVERS: Final = 11
+"""How often the task was rescued while nobody knew whether it had begun."""
 
 RETURNING: Final = """
     task.id, task.processor_class, task.arguments::text, task.priority, task.attempts, task.retries,
     task.postpones, task.crashes,
     greatest(date_part('epoch', clock_timestamp() - task.execute_after), 0),
-    task.context::text, task.claim_token
+    task.context::text, task.claim_token, task.takeovers
 """
 
 # The row choice is an array, made once before anything is updated, so that no plan can choose rows

@@ -25,6 +25,12 @@ _CLAIM_AGAIN = f"""
     RETURNING {RETURNING}
 """
 
+_MARK_BEGUN = """
+    UPDATE django_partisan_task SET started_at = clock_timestamp()
+     WHERE id = %s AND claim_token = %s
+    RETURNING id
+"""
+
 
 def claims(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, tokens: Collection[int] | None = None
@@ -50,3 +56,8 @@ def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: U
     Asked once more, as the first answer may have been lost, it returns the same.
     """
     return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous, manager))}
+
+
+def mark_begun(connection: BaseDatabaseWrapper, task_id: int, token: int) -> bool:
+    """Note in the row that the task begins under this claim; return False if the claim was lost."""
+    return bool(fetch_all(connection, _MARK_BEGUN, (task_id, token)))

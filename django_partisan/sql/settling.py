@@ -88,6 +88,7 @@ _APPLY = f"""
            postpones = task.postpones + outcome.postpones,
            retries = task.retries + outcome.retries,
            crashes = task.crashes + outcome.crashes,
+           takeovers = CASE WHEN outcome.attempts > outcome.crashes THEN 0 ELSE task.takeovers END,
            finished_at = CASE outcome.status WHEN 'error' THEN now() END,
            error_reason = coalesce(outcome.reason, task.error_reason),
            error_type = coalesce(outcome.error_type, task.error_type),

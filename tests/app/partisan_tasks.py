@@ -117,6 +117,14 @@ class Die(Recorded):
 
 
 @registry.register
+class TakeDown(Recorded):
+    """Kill the manager and all its workers, as a container that has no memory left."""
+
+    def work(self) -> None:
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+@registry.register
 class Postpone(Recorded):
     """Ask to run again later, ``times`` times."""
 

@@ -227,3 +227,25 @@ def test_worker_that_cannot_start_is_tried_again_at_growing_intervals(bench: Ben
     assert {event["event.reason"] for event in exits} == {"error"}
     assert "not in a worker" in manager.err()
     assert manager.stop() == 0
+
+
+def test_a_task_that_takes_down_its_container_fails_and_the_others_run(bench: Bench):
+    """No container leaves anything for the next: each has a host name and a temporary folder of its own."""
+    deadly = processors.TakeDown().delay(priority=0)
+    others = bulk_delay(processors.Pass(index) for index in range(5))
+    sizes = {"WORKERS_COUNT": 1, "LEASE_SECONDS": 3, "MAX_CRASHES": 1, "SLEEP_DELAY_SECONDS": 0.5}
+    starts = 0
+
+    while not Task.objects.filter(pk=deadly.pk, status="error"):
+        folder = bench.temporary / str(starts)
+        folder.mkdir()
+        container = bench.start(**sizes, variables={"TMPDIR": str(folder)})
+        starts += 1
+        wait_until(lambda: container.is_gone() or number_of("error"))  # noqa: B023
+
+    wait_until(lambda: number_of("finished", pk__in=others) == len(others))
+    deadly.refresh_from_db()
+    assert (deadly.error_reason, deadly.attempts, deadly.crashes) == ("worker_lost", 2, 2)
+    assert len(bench.journal("begun", id=deadly.pk)) == 3, "the first takeover cannot know that it had begun"
+    assert set(Task.objects.filter(pk__in=others).values_list("attempts", "crashes")) == {(1, 0)}
+    assert starts == 4

@@ -25,6 +25,7 @@ from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
+from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
@@ -332,6 +333,12 @@ class IntakeHarness(PoolHarness):
             may_start=lambda: self.may_start,
         )
 
+        self.chores = FakeDatabaseThread()
+        self.outage = ClaimOutage("default")
+        self.suspects = Suspects(
+            config, self.chores, self.outage, self.intake, self.pool, may_start=lambda: self.may_start
+        )
+
     def _note_asked(self) -> None:
         self.asked += 1
 
@@ -341,6 +348,7 @@ class IntakeHarness(PoolHarness):
 
     def dispatched(self) -> list[list[int]]:
         """Have tasks dispatched; return the ids of those that each worker got."""
+        self.suspects.turn(time.monotonic())
         self.dispatcher.turn(time.monotonic())
         came = [worker.end.receive_available() for worker in self.workers]
         return [[row[ID] for one in messages for row in getattr(one, "rows", [])] for messages in came]

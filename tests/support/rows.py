@@ -32,10 +32,11 @@ def task_row(
     wait: float = 0.0,
     context: str | None = None,
     token: int = 1,
+    takeovers: int = 0,
 ) -> TaskRow:
     """Return a claimed row without a database."""
     counts = (attempts, retries, postpones, crashes)
-    return (task_id, processor, arguments, priority, *counts, wait, context, token)
+    return (task_id, processor, arguments, priority, *counts, wait, context, token, takeovers)
 
 
 def insert(

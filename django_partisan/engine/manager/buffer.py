@@ -7,11 +7,15 @@ from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow, in_running_orde
 
 
 class Buffer:
-    """Hold claimed tasks: the rescued first, then by priority, then as enqueued."""
+    """Hold claimed tasks: the rescued first, then by priority, then as enqueued.
+
+    ``suspects``, in running order, are apart: they are dispatched in another way, and are not counted.
+    """
 
     def __init__(self) -> None:
         self._rescued: deque[TaskRow] = deque()
         self._rows: deque[TaskRow] = deque()
+        self.suspects: list[TaskRow] = []
 
     @property
     def rescued(self) -> int:
@@ -40,6 +44,17 @@ class Buffer:
         """Add tasks that run before all others."""
         self._rescued.extend(rows)
 
+    def add_suspects(self, rows: list[TaskRow]) -> None:
+        """Add tasks that may have ended their host."""
+        self.suspects = sorted([*self.suspects, *rows], key=in_running_order)
+
+    def take_suspect(self, task_id: int) -> TaskRow | None:
+        """Take a suspect, if it is still here."""
+        found = next((row for row in self.suspects if row[ID] == task_id), None)
+        if found is not None:
+            self.suspects.remove(found)
+        return found
+
     def first(self) -> TaskRow | None:
         """Return the task that runs next, without taking it."""
         if self._rescued:
@@ -62,17 +77,19 @@ class Buffer:
         return rows[kept:]
 
     def rows(self) -> list[TaskRow]:
-        """Return every task, without taking it."""
+        """Return every task but the suspects, without taking it."""
         return [*self._rescued, *self._rows]
 
     def take_all(self) -> list[TaskRow]:
-        """Take every task."""
-        taken = self.rows()
+        """Take every task, also the suspects."""
+        taken = [*self.rows(), *self.suspects]
         self._rescued.clear()
         self._rows.clear()
+        self.suspects.clear()
         return taken
 
     def drop(self, ids: set[int]) -> None:
         """Drop tasks whose claim is no longer ours."""
         self._rescued = deque(row for row in self._rescued if row[ID] not in ids)
         self._rows = deque(row for row in self._rows if row[ID] not in ids)
+        self.suspects = [row for row in self.suspects if row[ID] not in ids]

@@ -76,7 +76,7 @@ class Dispatcher(Component):
     @property
     def is_idle(self) -> bool:
         """True if the buffer is empty."""
-        return not self._buffer
+        return not self._buffer and not self._buffer.suspects
 
     def stop(self) -> None:
         """Release what the buffer holds; the intake puts nothing more into it."""

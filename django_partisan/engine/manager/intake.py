@@ -17,7 +17,7 @@ from django_partisan.engine.protocol import Report
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
-from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TOKEN, TaskRow
+from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
@@ -45,7 +45,8 @@ class Intake:
     def unsettled_ids(self, held: list[TaskRow]) -> list[int]:
         """Return the ids of our tasks that have no outcome yet; workers hold ``held``."""
         ours = [row for row in held if row[ID] not in self._revoked]
-        return [row[ID] for row in (*self.buffer.rows(), *self._waiting.values(), *ours)]
+        buffered = (*self.buffer.rows(), *self.buffer.suspects)
+        return [row[ID] for row in (*buffered, *self._waiting.values(), *ours)]
 
     def known_ids(self, held: list[TaskRow]) -> list[int]:
         """Return the ids of all tasks that are ours as far as is known here; workers hold ``held``."""
@@ -71,7 +72,7 @@ class Intake:
         self._store(self._set_aside(rows), self.buffer.add)
 
     def on_rescued(self, rescued: Sequence[RescuedTask]) -> None:
-        """Take in what a dead manager held; it runs before all else, and its crashes are counted."""
+        """Take in what a dead manager held; what it had begun, and what it had not, runs before all else."""
         rows = [task.row for task in rescued]
         self.claim_times.note(rows)
         free = {row[ID] for row in self._set_aside(rows)}
@@ -156,11 +157,15 @@ class Intake:
         bus.emit(TaskFailed, task_ref(row, self._config.queue), None, REASON_WORKER_LOST, error)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
-        """Release tasks while the manager drains, otherwise ``add`` them to the buffer."""
+        """Release tasks while the manager drains, otherwise ``add`` them to the buffer, suspects apart."""
         if self._drain.is_on:
             self._settler.release(rows)
-        else:
-            add(rows)
+            return
+        suspects = [row for row in rows if row[TAKEOVERS]]
+        if suspects:
+            self.buffer.add_suspects(suspects)
+            rows = [row for row in rows if not row[TAKEOVERS]]
+        add(rows)
 
     def _set_aside(self, rows: list[TaskRow]) -> list[TaskRow]:
         """Return the tasks that may run now; one whose revoked run goes on here waits."""

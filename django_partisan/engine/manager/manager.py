@@ -29,6 +29,7 @@ from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
+from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -131,7 +132,10 @@ class Manager:
         self._claimer = Claimer(
             config, threads["claim"], outage, self._promoter, self._reconciliation, self._dispatcher
         )
-        holders: list[Component] = [self._pool, self._dispatcher, sharing, self._settler]
+        suspects = Suspects(
+            config, threads["chores"], outage, self._intake, self._pool, may_start=lambda: self._lease.is_held
+        )
+        holders: list[Component] = [self._pool, suspects, self._dispatcher, sharing, self._settler]
         finders: list[Component] = [self._lease, self._reconciliation, self._promoter, self._claimer]
         ending = [RunUntil(until, self._drain, self._promoter, finders, holders)] if until else []
         return [AnswerWatch(threads.values()), *holders, *finders, *ending, self._drain]

@@ -5,7 +5,7 @@ from django.db import connection
 
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN
-from django_partisan.sql.own_claims import claim_again, claims, keep
+from django_partisan.sql.own_claims import claim_again, claims, keep, mark_begun
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, claimed, columns, insert, pairs, register_manager
 
@@ -47,3 +47,13 @@ def test_a_manager_with_a_new_identity_keeps_what_nobody_else_took():
     assert columns(kept[ID], "claimed_by", "claim_token") == (again, kept[TOKEN])
     assert columns(taken[ID], "claimed_by") == other
     assert keep(connection, "default", again, one) == {kept[ID]}, "though the first answer was lost"
+
+
+def test_a_task_is_marked_as_begun_under_its_claim_alone():
+    [row] = claimed(1)
+
+    assert not mark_begun(connection, row[ID], row[TOKEN] + 1)
+    assert columns(row[ID], "started_at") is None
+    assert mark_begun(connection, row[ID], row[TOKEN])
+    started_at, claimed_at = columns(row[ID], "started_at", "claimed_at")
+    assert started_at >= claimed_at

@@ -89,6 +89,15 @@ def test_another_outcome_or_release_under_an_old_token_writes_nothing(status, ro
     assert everything(row[ID]) == before
 
 
+def test_a_run_that_came_to_its_end_clears_the_suspicion_of_a_task_and_a_crash_does_not(rows):
+    retried, crashed, _ = rows
+    Task.objects.update(takeovers=2)
+
+    apply_changes(connection, [outcome(retried, "new"), outcome(crashed, "new", crashes=1)])
+
+    assert (columns(retried[ID], "takeovers"), columns(crashed[ID], "takeovers")) == (0, 2)
+
+
 def test_a_task_that_is_settled_or_released_or_gone_cannot_be_settled_again(rows):
     settled, released, gone = rows
     settle_completed(connection, pairs([settled]), delete=False)
