@@ -15,7 +15,7 @@ HANDLER_STALLED: Final = "log_handler_stalled"
 """A handler did not return in the manager, and the queue before it was full."""
 INTERVAL_SECONDS: Final = 60.0
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may log, too
 _counts: Counter[str] = Counter()
 
 

@@ -94,6 +94,14 @@ class Fail(Recorded):
 
 
 @registry.register
+class Print(Recorded):
+    """Print without flushing: to anything but a terminal it is written when the worker ends."""
+
+    def work(self, text: str) -> None:
+        print(text)
+
+
+@registry.register
 class FailUnprintably(Recorded):
     """Raise an error whose text PostgreSQL cannot hold; a lone surrogate is no JSON argument."""
 

@@ -208,3 +208,16 @@ def test_a_handler_of_the_hosts_that_does_not_return_stops_no_manager(bench: Ben
 
     assert manager.ended(LONG_SECONDS) == 0
     assert not ManagerLease.objects.exists()
+
+
+def test_what_tasks_printed_holds_up_no_worker_that_ends(bench: Bench, open_output):
+    output = open_output(pipe)
+    output.fill()
+    buffered = {"PYTHONUNBUFFERED": ""}
+    manager = bench.start(output=output.writing, variables=buffered, WORKERS_COUNT=1)
+    processors.Print("one").delay()
+    wait_until(lambda: count_by_status() == {"finished": 1}, LONG_SECONDS)
+
+    manager.send(signal.SIGTERM)
+
+    assert manager.ended(LONG_SECONDS) == 0
