@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from typing import Any
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import bulk_delay
@@ -233,7 +234,12 @@ def test_a_task_that_takes_down_its_container_fails_and_the_others_run(bench: Be
     """No container leaves anything for the next: each has a host name and a temporary folder of its own."""
     deadly = processors.TakeDown().delay(priority=0)
     others = bulk_delay(processors.Pass(index) for index in range(5))
-    sizes = {"WORKERS_COUNT": 1, "LEASE_SECONDS": 3, "MAX_CRASHES": 1, "SLEEP_DELAY_SECONDS": 0.5}
+    sizes: dict[str, Any] = {
+        "WORKERS_COUNT": 1,
+        "LEASE_SECONDS": 3,
+        "MAX_CRASHES": 1,
+        "SLEEP_DELAY_SECONDS": 0.5,
+    }
     starts = 0
 
     while not Task.objects.filter(pk=deadly.pk, status="error"):
