@@ -92,6 +92,6 @@ class Reconciliation(Component):
             self.on_heartbeat_failed(result)
         else:
             self._in_doubt = False
-            if not self._outage.over_at:  # only heartbeats failed: no claim may have room to end this outage
+            if not self._outage.has_paused:  # only heartbeats failed: no claim may have room to end it
                 self._outage.end()
             self._intake.on_claimed(result)

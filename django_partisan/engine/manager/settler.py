@@ -58,6 +58,7 @@ class Settler(Component):
         self,
         config: QueueConfig,
         thread: DatabaseThread,
+        outage: Outage,
         requeued: Callable[[float], None],
     ) -> None:
         self._config = config
@@ -67,7 +68,7 @@ class Settler(Component):
         self._changes: deque[tuple[TaskRow, RowChange]] = deque()
         self._released: list[TaskRow] = []
         self._under_way: Batch | None = None
-        self._outage = Outage(config.queue)
+        self._outage = outage
         self.failed = 0
         """How many tasks have failed so far."""
         self.released = 0
@@ -114,8 +115,8 @@ class Settler(Component):
         self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next try during an outage."""
-        return self._outage.over_at if self._outage.is_on and not self._thread.is_busy else NEVER
+        """Return the monotonic time of the next write, which an outage puts off."""
+        return self._outage.over_at if self.unsettled and not self._thread.is_busy else NEVER
 
     def ids(self) -> list[int]:
         """Return the ids of the tasks that are not settled yet."""

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from django.db import InternalError, OperationalError, connection
 
+from django_partisan.engine.manager.outage import Outage, SharedOutage
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.settling import write_outcomes, write_releases
 from django_partisan.models import Task
@@ -139,7 +140,12 @@ def test_released_tasks_wait_again_and_one_with_a_duplicate_gives_up_its_key():
 def test_a_settler_writes_all_that_gathered_and_releases_last(delete: bool, status: str | None):
     done, crashed = claimed(2)
     thread = FakeDatabaseThread()
-    settler = Settler(config_of(delete_tasks_on_complete=delete), thread, lambda seconds: None)
+    settler = Settler(
+        config_of(delete_tasks_on_complete=delete),
+        thread,
+        Outage(SharedOutage("default")),
+        lambda seconds: None,
+    )
     settler.complete([done])
     settler.settle(crashed, *changes_of([crashed], STATUS_IN_PROCESS, crashes=1))
     settler.release([crashed])

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.outage import ClaimOutage
+from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
 from django_partisan.sql.claiming import TaskRow
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
@@ -20,7 +20,7 @@ class Play:
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
-        self.outage = ClaimOutage("default")
+        self.outage = ClaimOutage(SharedOutage("default"))
         self.id: UUID | None = uuid4()
         self.is_claiming = False
         self.found: list[list[TaskRow]] = []
