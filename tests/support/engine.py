@@ -20,7 +20,7 @@ from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.held_up import Part
 from django_partisan.engine.manager.intake import Intake
-from django_partisan.engine.manager.outage import ClaimOutage
+from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
 from django_partisan.engine.manager.settler import Settler
@@ -268,7 +268,9 @@ class SettlerHarness:
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
         self.requeued: list[float] = []
-        self.settler = Settler(config_of(), self.thread, self.requeued.append)
+        self.settler = Settler(
+            config_of(), self.thread, Outage(SharedOutage("default")), self.requeued.append
+        )
 
     def written(self, later: float = 0.0) -> Batch:
         """Turn once, ``later`` seconds from now; return the batch that is being written then."""
@@ -295,7 +297,7 @@ class PromoterHarness:
 
     def __init__(self, **values: Any) -> None:
         self.chores = FakeDatabaseThread()
-        self.outage = ClaimOutage("default")
+        self.outage = ClaimOutage(SharedOutage("default"))
         self.config = config_of(**{"sleep_delay_seconds": 3600, **values})
         self.promoter = Promoter(self.config, self.chores, self.outage)
 
@@ -334,7 +336,7 @@ class IntakeHarness(PoolHarness):
         )
 
         self.chores = FakeDatabaseThread()
-        self.outage = ClaimOutage("default")
+        self.outage = ClaimOutage(SharedOutage("default"))
         self.suspects = Suspects(
             config, self.chores, self.outage, self.intake, self.pool, may_start=lambda: self.may_start
         )

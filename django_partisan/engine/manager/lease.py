@@ -257,7 +257,7 @@ class Lease(Component):
         self._state = State.HELD
         self._expires_at = expires_at
         self._owner.extended(expires_at)
-        if not self._outage.over_at:  # only heartbeats failed: no claim may have room to end this outage
+        if not self._outage.has_paused:  # only heartbeats failed: no claim may have room to end it
             self._outage.end()
 
     def _on_failed(self, error: Exception) -> None:

@@ -22,7 +22,7 @@ from django_partisan.engine.manager.drain import Drain, handling_signals
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.loop_calls import LoopCalls
-from django_partisan.engine.manager.outage import ClaimOutage
+from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.reconciliation import Reconciliation
@@ -91,11 +91,12 @@ class Manager:
     def _assemble(self, spec: WorkerSpec, instance: uuid.UUID, until: Until | None) -> list[Component]:
         """Make the components, and return them in the order of their turns."""
         config, threads = self._config, self._threads
-        outage = ClaimOutage(config.queue)
-        self._outage = outage
+        self._outage = SharedOutage(config.queue)
+        outage = ClaimOutage(self._outage)
         self._drain = Drain(config.stop_timeout_seconds, self._begin_to_drain)
         self._promoter = Promoter(config, threads["chores"], outage)
-        self._settler = Settler(config, threads["settle"], requeued=self._promoter.expect)
+        settle_outage = Outage(self._outage)
+        self._settler = Settler(config, threads["settle"], settle_outage, requeued=self._promoter.expect)
         self._intake = Intake(config, self._settler, self._drain)
         self._pool = Pool(self._intake, self._selector, self._spawner, self._presence, spec)
         sharing = Sharing(
@@ -247,7 +248,7 @@ class Manager:
             buffer_limit=self._config.max_queue_size,
             unsettled=self._settler.unsettled,
             draining=self._drain.is_on,
-            database_reachable=self._settler.is_reachable and not self._outage.is_on,
+            database_reachable=not self._outage.is_on,
             last_loop_at=self._last_loop_at,
             last_claim_at=self._claimer.last_claim_at,
             last_finished_at=self._settler.last_finished_at,

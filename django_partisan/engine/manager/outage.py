@@ -1,24 +1,91 @@
-"""A time in which the database does not answer: how many failures, and when to try again."""
+"""A time in which the database does not answer: how many failures, and when to try again.
+
+Claims and settles notice it separately, over connections of their own, and emit their own events. They share
+one pause, so that not every connection tries a database that is away, and one end.
+"""
 
 import time
 from typing import Final
 
+from django.db import Error
+
+from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, ErrorInfo
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
+AWAY: Final = frozenset({ErrorKind.OUTAGE, ErrorKind.READ_ONLY})
+
+
+def pause_after(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row."""
+    doubled: int = 2 ** min(failures - 1, 10)
+    return min(PAUSE_SECONDS * doubled, PAUSE_AT_MOST_SECONDS)
+
+
+class SharedOutage:
+    """What the outages of one manager have in common: a pause while the database is away, and their end."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self._since = 0.0
+        self._failures = 0
+        self._in_a_row = 0
+        self._over_at = 0.0
+        self._first: Outage | None = None
+        self._on: list[Outage] = []
+
+    @property
+    def is_on(self) -> bool:
+        """True while any outage is on."""
+        return bool(self._on)
+
+    def over_at(self, outage: "Outage") -> float:
+        """Return the monotonic time of the next try; who failed first tries first, the others follow."""
+        if self._in_a_row < 2:  # one failure may be the connection's alone
+            return 0.0
+        return self._over_at if outage is self._first else self._over_at + PAUSE_SECONDS
+
+    def note(self, outage: "Outage") -> None:
+        """Note a failure."""
+        if not self._on:
+            self._since = time.monotonic()
+            self._failures = 0
+        if outage not in self._on:
+            self._on.append(outage)
+        self._failures += 1
+
+    def pause(self, outage: "Outage") -> None:
+        """Note that the database was away for one of its callers."""
+        self._first = self._first or outage
+        self._in_a_row += 1
+        self._over_at = time.monotonic() + pause_after(self._in_a_row)
+
+    def answered(self) -> None:
+        """Note that the database is there: nobody waits any more."""
+        if self._in_a_row:
+            self._in_a_row, self._first = 0, None
+            for outage in self._on:
+                outage.hurry()
+
+    def end(self, outage: "Outage") -> None:
+        """Note the end of one outage; emit ``DatabaseRestored`` with the last."""
+        self._on.remove(outage)
+        if not self._on:
+            seconds = time.monotonic() - self._since
+            bus.emit(DatabaseRestored, self.queue, self._failures, seconds)
 
 
 class Outage:
     """Count failures in a row; the pause before the next try doubles, up to three seconds."""
 
-    def __init__(self, queue: str) -> None:
-        self._queue = queue
-        self._since = 0.0
+    def __init__(self, shared: SharedOutage) -> None:
+        self._shared = shared
+        self._queue = shared.queue
         self._failures = 0
-        self.over_at = 0.0
-        """Monotonic time of the next try."""
+        self._failed_at = 0.0
+        self._over_at = 0.0
         self.error = ErrorInfo("", "", "")
 
     @property
@@ -26,27 +93,43 @@ class Outage:
         """True from the first failure until ``end()``."""
         return self._failures > 0
 
+    @property
+    def has_paused(self) -> bool:
+        """True if the outage is one of calls of our own, and not only noted."""
+        return self._over_at > 0.0
+
+    @property
+    def over_at(self) -> float:
+        """Monotonic time of the next try."""
+        return max(self._over_at, self._shared.over_at(self))
+
     def fail(self, error: Exception) -> bool:
         """Note a failure, after which to pause; return True if it is the first."""
         is_first = self.note(error)
-        pause = min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), PAUSE_AT_MOST_SECONDS)
-        self.over_at = time.monotonic() + pause
+        self._failed_at = time.monotonic()
+        self._over_at = self._failed_at + pause_after(self._failures)
+        if isinstance(error, Error) and kind_of(error) in AWAY:
+            self._shared.pause(self)
         return is_first
 
     def note(self, error: Exception) -> bool:
         """Note a failure of a caller that has a pause of its own; return True if it is the first."""
         self.error = ErrorInfo.of(error)
-        if not self._failures:
-            self._since = time.monotonic()
         self._failures += 1
+        self._shared.note(self)
         return self._failures == 1
+
+    def hurry(self) -> None:
+        """Try soon, because another connection got an answer."""
+        self._over_at = min(self._over_at, self._failed_at + PAUSE_SECONDS)
 
     def end(self) -> None:
         """Note that the database answers; emit ``DatabaseRestored`` if it did not before."""
+        self._shared.answered()
         if self._failures:
-            bus.emit(DatabaseRestored, self._queue, self._failures, time.monotonic() - self._since)
             self._failures = 0
-            self.over_at = 0.0
+            self._over_at = 0.0
+            self._shared.end(self)
 
 
 class ClaimOutage(Outage):

@@ -88,7 +88,7 @@ class Promoter(Component):
         if isinstance(result, Exception):
             self._outage.fail(result)  # the next look is after the sleep delay; claims try earlier
             return
-        if self._outage.over_at:  # else it is the heartbeat that is not answered, and a look ends nothing
+        if self._outage.has_paused:  # else it is the heartbeat that is not answered, and a look ends nothing
             self._outage.end()
         untaken = self._look.promoted if self._look is not None else 0
         self._look = result._replace(promoted=result.promoted + untaken)

@@ -39,6 +39,7 @@ class Settler(Component):
         self,
         config: QueueConfig,
         thread: DatabaseThread,
+        outage: Outage,
         requeued: Callable[[float], None],
     ) -> None:
         self._config = config
@@ -50,7 +51,7 @@ class Settler(Component):
         self._awaited: dict[int, Callable[[TaskRow], None]] = {}
         """Whom to call when a crash is counted, by the new token."""
         self._limit = BatchLimit(BATCH_AT_MOST)
-        self._outage = Outage(config.queue)
+        self._outage = outage
         self._news = SettleNews(config.queue)
         self._unsettled_limit = UnsettledLimit()
         self._failed = 0
@@ -129,10 +130,11 @@ class Settler(Component):
             self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next try to write what could not be written."""
+        """Return the monotonic time of the next write, which an outage puts off."""
         if self._thread.is_busy:
             return NEVER
-        return self._outage.over_at if self._outage.is_on else self._held_up.next_at()
+        is_waiting = self._under_way or any(self._gathered.values())
+        return self._outage.over_at if is_waiting else max(self._outage.over_at, self._held_up.next_at())
 
     def ids(self) -> list[int]:
         """Return the ids of the tasks that are not settled yet."""

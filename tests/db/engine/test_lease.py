@@ -13,7 +13,7 @@ from django.db import ProgrammingError, connection
 from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
-from django_partisan.engine.manager.outage import ClaimOutage
+from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN
@@ -49,7 +49,7 @@ class Play:
 
     def __init__(self, clock: Clock) -> None:
         self.thread = FakeDatabaseThread()
-        self.outage = ClaimOutage("default")
+        self.outage = ClaimOutage(SharedOutage("default"))
         self.rescues: list[RescuedTask] = []
         self.known: set[int] = set()
         self.revoked: list[set[int]] = []

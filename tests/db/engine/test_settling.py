@@ -10,6 +10,7 @@ import pytest
 from django.db import InternalError, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.engine.manager.outage import Outage, SharedOutage
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.settling import write, write_all, write_part
 from django_partisan.engine.writing import Item, Kind, Written
@@ -162,8 +163,13 @@ def test_released_tasks_wait_again_and_one_with_a_duplicate_gives_up_its_key():
 def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
     done, crashed, postponed, released = claimed(4)
     thread = FakeDatabaseThread()
-    settler = Settler(config_of(delete_tasks_on_complete=delete), thread, lambda seconds: None)
     counted: list[TaskRow] = []
+    settler = Settler(
+        config_of(delete_tasks_on_complete=delete),
+        thread,
+        Outage(SharedOutage("default")),
+        lambda seconds: None,
+    )
     settler.complete([done])
     settler.count_crash(crashed, counted.append)
     settler.settle(postponed, *changes_of([postponed], postpones=1))
