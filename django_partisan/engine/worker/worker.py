@@ -3,7 +3,7 @@
 | thread | does what |
 |---|---|
 | main | all of ``run()``; it alone writes the page |
-| ``partisan-control`` | returns recalled tasks, see ``prefetch``; when the manager is dead, see ``orphan`` |
+| ``partisan-control`` | returns recalled tasks (``prefetch``); acts when the manager dies (``without_manager``) |
 
 ``_sending`` is held by the thread that writes to the pipe; it is taken inside the report's lock.
 """
@@ -21,9 +21,9 @@ from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, ToManager
 from django_partisan.engine.worker.connections import TaskConnections
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.orphan import Orphan
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.telemetry import bus
@@ -49,7 +49,7 @@ class Worker:
         self._executor = Executor(spec.config, spec.slot, spec.generation, self._tasks.claim_times)
         self._report = PendingReport(spec.config.queue, self._executor.wait_of)
         self._running: TaskRow | None = None  # for the control thread
-        self._orphan = Orphan(spec.config, self._report, self._tasks, lambda: self._running)
+        self._without_manager = WithoutManager(spec.config, self._report, self._tasks, lambda: self._running)
         self._limit = spec.config.tasks_per_worker_instance
         # As the presence file showed it last; the manager only ever extends it.
         self._lease_until = 0.0
@@ -68,16 +68,16 @@ class Worker:
             self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
-            self._orphan.finish()
+            self._without_manager.finish()
             self._flush()
         finally:
-            self._orphan.end()
+            self._without_manager.end()
             self._connections.close()
 
     def close_presence(self) -> None:  # pragma: no cover: child process
         """Close the presence files, in a process that a task has forked."""
         self._page.close()
-        self._orphan.close_presence()
+        self._without_manager.close_presence()
 
     def _turn(self) -> bool:
         """Run one task, or wait for tasks; return False when this worker should end.
@@ -125,7 +125,7 @@ class Worker:
         self._send(Returned(ids))
 
     def _on_manager_lost(self) -> None:  # pragma: no cover: runs in worker processes
-        self._orphan.keep_run()
+        self._without_manager.keep_run()
 
     def _send(self, message: ToManager) -> None:
         with self._sending:

@@ -16,9 +16,9 @@ from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import look
 from django_partisan.engine.protocol import RunTasks
 from django_partisan.engine.worker.judge import RAN, RunResult
-from django_partisan.engine.worker.orphan import Orphan
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
 from django_partisan.sql import leasing
@@ -45,7 +45,9 @@ class Side:
         self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), -1, lambda ids: None, lambda: None)
         self.running: TaskRow | None = None
         config = replace(config_of(), lease_seconds=lease_seconds)
-        self.orphan = Orphan(config, self.report, self.tasks, lambda: self.running, pause_seconds=0.01)
+        self.without_manager = WithoutManager(
+            config, self.report, self.tasks, lambda: self.running, pause_seconds=0.01
+        )
 
     def is_sent(self, *rows: TaskRow) -> None:
         ManagerEnd(self.ours.fileno()).send(RunTasks(list(rows), {}))
@@ -56,11 +58,11 @@ class Side:
     @contextmanager
     def keeping(self) -> Iterator[threading.Thread]:
         """Have the control thread do its duty; in the end the run has ended."""
-        thread = threading.Thread(target=self.orphan.keep_run)
+        thread = threading.Thread(target=self.without_manager.keep_run)
         thread.start()
         yield thread
         self.running = None
-        self.orphan.finish()
+        self.without_manager.finish()
         thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()
 
@@ -110,7 +112,7 @@ def test_all_outcomes_are_settled_under_the_claims_of_the_dead_manager_and_the_r
     side.report.add(failed, RunResult("failed", change=change), 0.1)
     side.is_sent(waits, underway)
 
-    side.orphan.finish()
+    side.without_manager.finish()
 
     assert statuses_of(*(row[ID] for row in (done, failed, waits, underway))) == [
         "finished",
@@ -119,6 +121,15 @@ def test_all_outcomes_are_settled_under_the_claims_of_the_dead_manager_and_the_r
         "new",
     ]
     assert own_rows() == 0
+
+
+def test_a_worker_that_runs_nothing_registers_no_row(side):
+    [waits] = claimed(1, side.manager)
+    side.is_sent(waits)
+
+    with side.keeping():
+        wait_until(lambda: statuses_of(waits[ID]) == ["new"])
+        assert own_rows() == 0
 
 
 def test_while_it_runs_a_task_it_holds_that_one_under_a_row_of_its_own_and_nothing_else(side):
@@ -162,7 +173,7 @@ def test_a_task_that_another_manager_has_taken_over_already_is_let_be(side):
     leasing.rescue(connection, "default", other, new_token(), dead(proven=[side.manager]))
 
     with side.keeping():
-        wait_until(lambda: side.orphan._lease._row is runs)
+        wait_until(lambda: side.without_manager._lease._row is runs)
         assert own_rows() == 0
         side.completes(runs)
 
@@ -178,7 +189,7 @@ def test_a_run_that_was_taken_over_because_its_lease_had_expired_is_let_be(side_
     with side.keeping():
         row = row_that_holds(runs)
         execute(connection, "DELETE FROM django_partisan_manager WHERE id = %s", (row.pk,))
-        wait_until(lambda: not side.orphan._lease._is_held)
+        wait_until(lambda: not side.without_manager._lease._is_held)
 
     assert own_rows() == 0
 
@@ -216,7 +227,7 @@ def test_without_a_database_it_tries_until_the_database_is_back(side, monkeypatc
     side.completes(done)
 
     with side.keeping():
-        wait_until(lambda: side.orphan._left[Kind.COMPLETED])
+        wait_until(lambda: side.without_manager._left[Kind.COMPLETED])
         connection.settings_dict["NAME"] = name
         row_that_holds(runs)
         assert statuses_of(done[ID]) == ["finished"]
@@ -234,7 +245,7 @@ def test_when_the_lease_has_expired_it_tries_no_more(side_with, monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "NAME", NOBODY)
 
     with pytest.raises(OperationalError, match=NOBODY):
-        side.orphan.finish()
+        side.without_manager.finish()
 
 
 def test_a_call_that_hangs_keeps_the_process_no_longer_than_a_lease(side_with):
@@ -242,9 +253,9 @@ def test_a_call_that_hangs_keeps_the_process_no_longer_than_a_lease(side_with):
     [done] = claimed(1, side.manager)
     side.completes(done)
 
-    with side.orphan._duty:
+    with side.without_manager._duty:
         started = time.monotonic()
-        side.orphan.finish()
+        side.without_manager.finish()
 
     assert time.monotonic() - started >= 0.05
     assert statuses_of(done[ID]) == ["finished"]

@@ -30,7 +30,7 @@ from django_partisan.sql.connection import open_connection
 PAUSE_SECONDS: Final = 0.5
 
 
-class Orphan:
+class WithoutManager:
     """The duties of a worker without a manager; ``running`` returns the task that it runs, if any."""
 
     def __init__(
