@@ -19,7 +19,7 @@ from django_partisan.engine.worker.worker import Worker
 from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID, TOKEN
-from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.events import TransactionLeftOpen
 from tests.support.engine import config_of, spec_of
@@ -147,3 +147,22 @@ def test_when_the_lease_has_expired_it_tries_no_more(monkeypatch):
 
     with pytest.raises(OperationalError, match="no_such_database"):
         settle_without_manager(replace(config_of(), lease_seconds=0.0), [(1, 1)], [], [])
+
+
+def test_what_others_lock_is_tried_again_and_holds_up_nothing():
+    locked, free = claimed(2)
+    pauses: list[float] = []
+    other = open_connection("other")
+    other.set_autocommit(False)
+    execute(other, f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE")
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        assert statuses_of(locked[ID], free[ID]) == ["in_process", "new"]
+        other.rollback()
+
+    settle_without_manager(config_of(), [(locked[ID], locked[TOKEN])], [], [free], sleep=sleep)
+    other.close()
+
+    assert len(pauses) == 1
+    assert statuses_of(locked[ID], free[ID]) == ["finished", "new"]
