@@ -31,7 +31,9 @@ class Part(NamedTuple):
 
     def items(self) -> list[RowChange | Crash | Pair]:
         """Return what is written."""
-        return [what or (row[ID], row[TOKEN]) for row, what in self.entries]
+        if self.kind in (Kind.COMPLETED, Kind.RELEASED):
+            return [(row[ID], row[TOKEN]) for row, _ in self.entries]
+        return [what for _, what in self.entries if what is not None]
 
     def only(self, ids: list[int]) -> list[Entry]:
         """Return the entries of these tasks."""
@@ -59,6 +61,8 @@ class HeldUp:
         """Monotonic time from which on some outcome has waited for a later try."""
 
     def __len__(self) -> int:
+        if not self._parts and not self._later:
+            return 0
         return sum(len(part.entries) for part in self._parts) + sum(map(len, self._later.values()))
 
     def next_at(self) -> float:

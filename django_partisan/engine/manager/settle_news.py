@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from django_partisan.engine.manager.held_up import HeldUp, Part
+from django_partisan.engine.manager.held_up import Entry, HeldUp, Part
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.outcomes import REASON_SHARED, REASON_STOPPED, REASON_UNSETTLEABLE
-from django_partisan.sql.claiming import CONTEXT, ID, TaskRow
+from django_partisan.sql.claiming import CONTEXT, ID
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     ErrorInfo,
@@ -45,19 +45,19 @@ class SettleNews:
         self, parts: Sequence[Part], results: Sequence[Written], seconds: float, is_stopped: bool
     ) -> None:
         """Emit what a write of several parts found, which took so many seconds."""
-        settled: list[TaskRow] = []
+        settled: list[Entry] = []
         for part, written in zip(parts, results, strict=True):
-            rows = [row for row, _ in part.without(written.left)]
+            entries = part.without(written.left)
             if part.kind is Kind.RELEASED:
-                self._released(rows, written, is_stopped)
+                self._released(len(entries) - len(written.lost), is_stopped)
             elif part.kind is not Kind.CRASHED:
-                settled += rows
+                settled = [*settled, *entries] if settled else entries
             self._not_as_they_were(part, written)
         if settled:
             self.last_finished_at = time.time()
             if bus.wanted(OutcomesSettled):
-                contexts = tuple(row[CONTEXT] for row in settled if row[CONTEXT] is not None)
-                ids = tuple(row[ID] for row in settled)
+                contexts = tuple(row[CONTEXT] for row, _ in settled if row[CONTEXT] is not None)
+                ids = tuple(row[ID] for row, _ in settled)
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
     def held_up(self, held_up: HeldUp, results: Sequence[Written]) -> None:
@@ -75,10 +75,9 @@ class SettleNews:
             info = LOCKED if error is None else ErrorInfo.of(error)
             bus.emit(SettleFailed, self._queue, len(held_up), info)
 
-    def _released(self, rows: list[TaskRow], written: Written, is_stopped: bool) -> None:
-        released = len(rows) - len(written.lost)
-        self.released += released if is_stopped else 0
-        bus.emit(TasksReleased, self._queue, released, REASON_STOPPED if is_stopped else REASON_SHARED)
+    def _released(self, number: int, is_stopped: bool) -> None:
+        self.released += number if is_stopped else 0
+        bus.emit(TasksReleased, self._queue, number, REASON_STOPPED if is_stopped else REASON_SHARED)
 
     def _not_as_they_were(self, part: Part, written: Written) -> None:
         if not written.lost and not written.unsettleable:

@@ -150,8 +150,9 @@ class Settler(Component):
         parts = []
         for kind, entries in self._gathered.items():
             if entries:
-                parts.append(Part(kind, entries[:at_most]))
-                self._gathered[kind] = entries[at_most:]
+                fits = len(entries) <= at_most
+                parts.append(Part(kind, entries if fits else entries[:at_most]))
+                self._gathered[kind] = [] if fits else entries[at_most:]
         held_up = self._held_up.take(now, at_most)
         return parts if held_up is None else [*parts, held_up]
 
@@ -186,10 +187,9 @@ class Settler(Component):
                     self._limit.cancelled(len(part.entries))
                 else:
                     self._limit.finished(len(part.entries))
-        cancelled = [written for written in result if written.is_cancelled]
-        if len(cancelled) < len(result):
+        if not all(written.is_cancelled for written in result):
             self._outage.end()
-        elif error := next((written.error for written in cancelled if written.later), None):
+        elif error := next((written.error for written in result if written.later), None):
             self._outage.fail(error)
 
     def _call_back(self, part: Part, written: Written) -> None:

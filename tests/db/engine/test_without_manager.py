@@ -23,7 +23,7 @@ from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute
+from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.engine import config_of
@@ -259,3 +259,22 @@ def test_a_call_that_hangs_keeps_the_process_no_longer_than_a_lease(side_with):
 
     assert time.monotonic() - started >= 0.05
     assert statuses_of(done[ID]) == ["finished"]
+
+
+def test_what_others_lock_is_tried_again_and_holds_up_nothing(side):
+    locked, free = claimed(2, side.manager)
+    side.completes(locked)
+    side.completes(free)
+    other = open_connection("other")
+    other.set_autocommit(False)
+    execute(other, f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE")
+    finishing = threading.Thread(target=side.without_manager.finish)
+    finishing.start()
+    wait_until(lambda: statuses_of(free[ID]) == ["finished"])
+    assert statuses_of(locked[ID]) == ["in_process"]
+
+    other.rollback()
+    finishing.join(PATIENCE_SECONDS)
+    other.close()
+
+    assert statuses_of(locked[ID]) == ["finished"]

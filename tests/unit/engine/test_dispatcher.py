@@ -6,6 +6,7 @@ import pytest
 
 from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.unsettled_limit import OUTCOMES
 from django_partisan.engine.protocol import Returned, RunTasks
 from tests.support.engine import IntakeHarness
 from tests.support.rows import task_row
@@ -93,3 +94,14 @@ def test_stopped_it_releases_the_buffer_and_dispatches_nothing_more(desk: Intake
     assert desk.outcomes.written().released == [task_row(1)]
     assert desk.dispatcher.is_idle
     assert desk.dispatcher.next_at() == NEVER
+
+
+def test_there_is_no_room_while_too_many_outcomes_are_unsettled(desk: IntakeHarness):
+    assert desk.dispatcher.room() > 0
+    desk.outcomes.settler.complete([task_row(number) for number in range(OUTCOMES)])
+    assert desk.dispatcher.room() == 0
+
+    while not desk.outcomes.settler.is_idle:
+        desk.outcomes.write()
+
+    assert desk.dispatcher.room() > 0
