@@ -3,7 +3,7 @@
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,8 +14,11 @@ from .conversation import Loss
 from .evidence import Gap
 from .plan import PlannedFault
 from .pooler import Pooler
-from .processes import Fleet, ManagerProcess
+from .processes import Fleet, ManagerProcess, Seat
 from .proxy import Proxy, Route
+
+RECONNECT_SECONDS = 1.0
+"""How long a manager may need until it has a connection again."""
 
 
 @dataclass
@@ -28,16 +31,6 @@ class Record:
     killed: dict[int, float] = field(default_factory=dict)
     forced: set[int] = field(default_factory=set)
     gaps: list[Gap] = field(default_factory=list)
-
-    @contextmanager
-    def gap(self, manager: ManagerProcess | None = None, after_seconds: float = 0.0) -> Iterator[None]:
-        """Note that a manager (all, if `None`) cannot renew its lease meanwhile, and a little longer."""
-        began_at = journal.now()
-        try:
-            yield
-        finally:
-            ended_at = journal.now() + after_seconds
-            self.gaps.append(Gap(began_at, ended_at, None if manager is None else manager.pid))
 
 
 @dataclass
@@ -75,7 +68,36 @@ class Arena:
 
     def manager(self, fault: PlannedFault) -> ManagerProcess | None:
         """Return the manager at whom a fault is aimed, if one lives on that seat."""
-        return self.fleet.seats[fault.number].current
+        return self.seat(fault).current
+
+    @contextmanager
+    def cut_off(
+        self, managers: Callable[[], list[ManagerProcess]] | None, after_seconds: float = RECONNECT_SECONDS
+    ) -> Iterator[None]:
+        """Note that managers (all, if `None`) cannot renew their leases meanwhile, and a little longer.
+
+        ``managers`` is called at the end: others may have taken their seats.
+        """
+        began_at = journal.now()
+        try:
+            yield
+        finally:
+            self.note_gap(managers, began_at, journal.now() + after_seconds)
+
+    def note_gap(
+        self, managers: Callable[[], list[ManagerProcess]] | None, began_at: float, ended_at: float
+    ) -> None:
+        """Note a time in which managers (all, if `None`) could not renew their leases."""
+        if managers is None:
+            self.record.gaps.append(Gap(began_at, ended_at))
+            return
+        for manager in managers():
+            if manager.ended_at is None or manager.ended_at >= began_at:
+                self.record.gaps.append(Gap(began_at, ended_at, manager.pid))
+
+    def seat(self, fault: PlannedFault) -> Seat:
+        """Return the seat at which a fault is aimed."""
+        return self.fleet.seats[fault.number]
 
     def route(self, fault: PlannedFault) -> Route:
         """Return the way to the database of the manager at whom a fault is aimed."""

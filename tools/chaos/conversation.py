@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import struct
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,12 +30,13 @@ LATE = "late"
 
 @dataclass
 class Loss:
-    """What is lost with the next statement of a name, and whether it has happened."""
+    """What is lost with the next statements of a name, how often, and when it happened."""
 
     statement: str
     what: str
     delay_seconds: float = 0.0
-    happened: threading.Event = field(default_factory=threading.Event)
+    times: int = 1
+    happened_at: list[float] = field(default_factory=list)
 
 
 class Conversation:

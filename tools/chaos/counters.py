@@ -25,7 +25,8 @@ def attempts_are_the_sum(evidence: Evidence) -> Iterator[Violation]:
     for row in evidence.rows:
         expected = 1 + row.postpones + row.retries + row.crashes
         if row.status in ENDED and row.attempts != expected:
-            text = f"attempts is {row.attempts}, not 1 + {row.postpones} postpones + {row.retries} retries + {row.crashes} crashes"
+            sum_ = f"1 + {row.postpones} postpones + {row.retries} retries + {row.crashes} crashes"
+            text = f"attempts is {row.attempts}, not {sum_}"
             yield Violation("counters", text, row.key)
 
 

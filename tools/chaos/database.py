@@ -7,8 +7,10 @@ import psycopg2
 
 from .evidence import Row
 
-_SESSIONS = """
-    FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
+_OURS = "chaos"
+"""The application name of our own connections."""
+_SESSIONS = f"""
+    FROM pg_stat_activity WHERE application_name <> '{_OURS}' AND backend_type = 'client backend'
 """
 _ROWS = """
     SELECT id, arguments->'args'->>0, processor_class, (arguments->'args'->>1)::float8, status,
@@ -70,7 +72,10 @@ class Database:
         """Return the transactions of enqueuers that were committed."""
         return {name for (name,) in self._read("SELECT transaction FROM chaos_marker")}
 
+    def _connection(self) -> Any:
+        return closing(psycopg2.connect(self._url, application_name=_OURS))
+
     def _read(self, statement: str) -> list[tuple[Any, ...]]:
-        with closing(psycopg2.connect(self._url)) as connected, connected.cursor() as cursor:
+        with self._connection() as connected, connected.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())

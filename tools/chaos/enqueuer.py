@@ -59,7 +59,7 @@ class Enqueuer:
     def _bulk(self) -> None:
         from django_partisan.processor import bulk_delay
 
-        described = [self._describe(self._kind(), ahead=False) for _ in range(self._choose.randint(2, 15))]
+        described = [self._describe(self._kind(), ahead=False) for _ in range(self._choose.randint(2, 60))]
         with self._journaled(described, at_once=True) as ids:
             ids.extend(bulk_delay([_processor(one) for one in described]))
 

@@ -59,7 +59,7 @@ KINDS = {
     "Dying": Kind(1, (1, 2), _finished),
     "Unique": Kind(8, (0, 1, 2, 3, 4), _finished, is_unique=True),
     "UniquePostponing": Kind(4, (0, 1, 2), lambda _: End(postpones=1), is_unique=True),
-    "Atomic": Kind(10, (0, 0.05), lambda _: End(retries=None), is_atomic=True),
+    "AtomicCompleting": Kind(10, (0, 0.05), lambda _: End(retries=None), is_atomic=True),
     "AtomicPostponing": Kind(
         3, (1, 2), lambda times: End(postpones=int(times), retries=None), is_atomic=True
     ),

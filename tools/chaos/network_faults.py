@@ -4,9 +4,12 @@ import time
 
 from .arena import Arena
 from .conversation import ANSWER, LATE, REQUEST, Loss
+from .faults import FAULTS, MANAGER
 from .plan import PlannedFault
 
-RECONNECT_SECONDS = 1.0
+RETRY_SECONDS = 1.5
+"""How long after a lost heartbeat the next may come."""
+OF_THE_LEASE = ("heartbeat", "rescue", "register", "commit")
 HALF_OPEN_SECONDS = 6.0
 """How long a manager may take to notice that a connection is dead."""
 LOSSES = {
@@ -19,13 +22,13 @@ LOSSES = {
 
 def reset(arena: Arena, fault: PlannedFault) -> bool:
     """Reset every connection of a manager and its workers."""
-    with arena.record.gap(arena.manager(fault), RECONNECT_SECONDS):
+    with arena.cut_off(lambda: arena.seat(fault).all):
         return arena.proxy.reset(arena.route(fault)) > 0
 
 
 def refuse(arena: Arena, fault: PlannedFault) -> bool:
     """Reset every connection of a manager, and refuse new ones for a while."""
-    with arena.record.gap(arena.manager(fault), RECONNECT_SECONDS):
+    with arena.cut_off(lambda: arena.seat(fault).all):
         arena.proxy.refuse(arena.route(fault))
         _wait_and_heal(arena, fault)
     return True
@@ -33,7 +36,7 @@ def refuse(arena: Arena, fault: PlannedFault) -> bool:
 
 def swallow(arena: Arena, fault: PlannedFault) -> bool:
     """Forward nothing for a while, and keep the connections."""
-    with arena.record.gap(arena.manager(fault), RECONNECT_SECONDS):
+    with arena.cut_off(lambda: arena.seat(fault).all):
         arena.proxy.swallow(arena.route(fault))
         _wait_and_heal(arena, fault)
     return True
@@ -41,13 +44,13 @@ def swallow(arena: Arena, fault: PlannedFault) -> bool:
 
 def half_open(arena: Arena, fault: PlannedFault) -> bool:
     """Forward nothing any more on the manager's own connections; new ones work at once."""
-    with arena.record.gap(arena.manager(fault), HALF_OPEN_SECONDS):
+    with arena.cut_off(lambda: arena.seat(fault).all, HALF_OPEN_SECONDS):
         return arena.proxy.half_open(arena.route(fault)) > 0
 
 
 def slow(arena: Arena, fault: PlannedFault) -> bool:
     """Delay whatever passes between a manager and the database."""
-    with arena.record.gap(arena.manager(fault), RECONNECT_SECONDS):
+    with arena.cut_off(lambda: arena.seat(fault).all):
         arena.proxy.slow(arena.route(fault), 0.05 + 0.2 * fault.choice)
         _wait_and_heal(arena, fault)
     return True
@@ -55,7 +58,7 @@ def slow(arena: Arena, fault: PlannedFault) -> bool:
 
 def lose(arena: Arena, fault: PlannedFault) -> bool:
     """Lose the next statement of a name, or its answer."""
-    loss = Loss(fault.statement, LOSSES[fault.kind], fault.lasts)
+    loss = Loss(fault.statement, LOSSES[fault.kind], fault.lasts, fault.times)
     arena.losses.append((fault, loss))
     arena.proxy.lose(
         arena.enqueuer_route if fault.kind == "lose_enqueue_answer" else arena.route(fault), loss
@@ -73,8 +76,12 @@ def count_losses(arena: Arena) -> None:
     for route in (*arena.routes, arena.enqueuer_route):
         arena.proxy.forget(route)
     for fault, loss in arena.losses:
-        counts = arena.record.happened if loss.happened.is_set() else arena.record.missed
-        counts[f"{fault.kind} ({fault.statement})"] += 1
+        name = f"{fault.kind} ({fault.statement})"
+        arena.record.happened[name] += len(loss.happened_at)
+        arena.record.missed[name] += int(not loss.happened_at)
+        if fault.statement in OF_THE_LEASE and FAULTS[fault.kind].target == MANAGER:
+            for at in loss.happened_at:
+                arena.note_gap(lambda fault=fault: arena.seat(fault).all, at, at + RETRY_SECONDS)
 
 
 def _wait_and_heal(arena: Arena, fault: PlannedFault) -> None:

@@ -1,7 +1,7 @@
 """What a seed chooses: the managers, their settings, and every fault with its time and its target."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ from .faults import FAULTS, MANAGER, POOLER, SERVER, FaultKind
 HOSTS = ("alpha", "beta")
 LEASES = (3.0, 5.0)
 FIRST_FAULT_SECONDS = 1.0
-FAULTS_PER_SECOND = 0.8
+FAULTS_PER_SECOND = 1.2
+TIMES = (1, 1, 2, 5)
 REST_SECONDS = 1.5
-"""Between two faults of the server, which would only hide each other."""
+"""Between two lasting faults of one target: the end of the first would end the second."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,15 @@ class PlannedFault:
     choice: float = 0.0
     """Which of several processes, as a part of 1: how many there are is known only then."""
     statement: str = ""
+    times: int = 1
+    """How many statements are lost."""
 
     def __str__(self) -> str:
         parts = [f"{self.at:6.2f} s  {self.kind}"]
         if FAULTS[self.kind].target not in (SERVER, POOLER):
             parts.append(f"of {self.number}")
         if self.statement:
-            parts.append(f"of the next {self.statement}")
+            parts.append(f"of the next {self.times} x {self.statement}")
         if self.lasts:
             parts.append(f"for {self.lasts:.2f} s")
         return " ".join(parts)
@@ -85,7 +88,7 @@ def make_plan(seed: int, seconds: float, only: Sequence[str] = (), has_pooler: b
         "WORKERS_COUNT": choose.choice((2, 3)),
         "LEASE_SECONDS": lease,
         "MIN_QUEUE_SIZE": choose.choice((2, 10)),
-        "MAX_QUEUE_SIZE": choose.choice((10, 40)),
+        "MAX_QUEUE_SIZE": choose.choice((10, 40, 1000)),
         "SLEEP_DELAY_SECONDS": 1.0,
         "DELETE_TASKS_ON_COMPLETE": choose.random() < 0.25,
         "TASKS_PER_WORKER_INSTANCE": choose.choice((None, 100)),
@@ -116,19 +119,26 @@ def _choose_faults(
     if not kinds:
         return ()
     faults: list[PlannedFault] = []
-    server_is_free_at = 0.0
     for _ in range(round(seconds * FAULTS_PER_SECOND)):
         at = choose.uniform(FIRST_FAULT_SECONDS, seconds)
         kind = choose.choices(kinds, [one.weight for one in kinds])[0]
         lasts = choose.uniform(*kind.lasts) * lease
         number = choose.randrange(managers if kind.target == MANAGER else enqueuers)
         statement = choose.choice(kind.statements) if kind.statements else ""
-        faults.append(PlannedFault(at, kind.name, lasts, number, choose.random(), statement))
-    kept = []
+        times = choose.choice(TIMES)
+        faults.append(PlannedFault(at, kind.name, lasts, number, choose.random(), statement, times))
+    return tuple(_without_meetings(faults))
+
+
+def _without_meetings(faults: list[PlannedFault]) -> Iterator[PlannedFault]:
+    """Yield the faults in order, without those that would meet a lasting one at the same target."""
+    free_at: dict[tuple[str, int], float] = {}
     for fault in sorted(faults, key=lambda one: one.at):
-        if FAULTS[fault.kind].target in (SERVER, POOLER):
-            if fault.at < server_is_free_at:
+        kind = FAULTS[fault.kind]
+        target = (SERVER, 0) if kind.target in (SERVER, POOLER) else (kind.target, fault.number)
+        lasts_here = kind.target in (SERVER, POOLER) or (bool(fault.lasts) and not kind.statements)
+        if lasts_here:
+            if fault.at < free_at.get(target, 0.0):
                 continue
-            server_is_free_at = fault.at + fault.lasts + REST_SECONDS
-        kept.append(fault)
-    return tuple(kept)
+            free_at[target] = fault.at + fault.lasts + REST_SECONDS
+        yield fault

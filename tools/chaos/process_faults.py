@@ -55,7 +55,7 @@ def _stop(choose: Choose) -> Callable[[Arena, PlannedFault], bool]:
         chosen = choose(manager, fault) if manager is not None else []
         with ExitStack() as stack:
             if manager is not None and any(process.pid == manager.pid for process in chosen):
-                stack.enter_context(arena.record.gap(manager, WAKE_SECONDS))
+                stack.enter_context(arena.cut_off(lambda: [manager], WAKE_SECONDS))
             for process in chosen:
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGSTOP)

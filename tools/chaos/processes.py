@@ -1,5 +1,6 @@
 """Managers on hosts of their own, restarted whenever they end, and what /proc shows of them."""
 
+import fcntl
 import functools
 import json
 import os
@@ -189,6 +190,16 @@ def resume(pid: int) -> None:
     """Let a stopped process go on, if it is still there."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a file locked."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def wait_while(condition: Any, seconds: float) -> bool:

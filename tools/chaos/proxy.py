@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tools.postgres.server import free_port
 
+from . import journal
 from .conversation import Conversation, Loss
 
 HOST = "127.0.0.1"
@@ -57,11 +58,12 @@ class Route:
         return len(chosen)
 
     def take_loss(self, statement: str) -> Loss | None:
-        """Return the loss that is planned for the next statement of a name, once."""
+        """Return the loss that is planned for the next statement of a name, and count it."""
         for loss in self.losses:
             if loss.statement == statement:
-                self.losses.remove(loss)
-                loss.happened.set()
+                loss.happened_at.append(journal.now())
+                if len(loss.happened_at) == loss.times:
+                    self.losses.remove(loss)
                 return loss
         return None
 

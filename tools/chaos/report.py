@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from .evidence import Evidence
+from .evidence import COMMITTED, Evidence
 from .trial import Outcome
 from .violation import Violation
 
@@ -16,10 +16,11 @@ def line(outcome: Outcome) -> str:
     evidence, record = outcome.evidence, outcome.record
     broken = Counter(found.promise for found in outcome.violations)
     verdict = ", ".join(f"{count} x {promise}" for promise, count in broken.items()) or "ok"
-    return (
-        f"seed {outcome.plan.seed:>4}: {len(outcome.plan.managers)} managers, {len(evidence.enqueued):>4} tasks,"
-        f" {len(evidence.runs):>4} runs, {sum(record.happened.values()):>2} faults: {verdict}"
+    counts = (
+        f"{len(outcome.plan.managers)} managers, {_committed(evidence):>4} tasks,"
+        f" {len(evidence.runs):>4} runs, {sum(record.happened.values()):>2} faults"
     )
+    return f"seed {outcome.plan.seed:>4}: {counts}: {verdict}"
 
 
 def details(outcome: Outcome, command: str) -> Iterator[str]:
@@ -57,9 +58,8 @@ def history(evidence: Evidence, found: Violation) -> Iterator[str]:
             else:
                 end = "without an end"
             counts = f"attempt {run.attempt}, postpones {run.postpones}, retries {run.retries}"
-            yield (
-                f"{run.begun - start:8.3f}  run of {run.id} in {run.pid} of manager {run.manager}, {counts}: {end}"
-            )
+            where = f"run of {run.id} in {run.pid} of manager {run.manager}"
+            yield f"{run.begun - start:8.3f}  {where}, {counts}: {end}"
     for row in evidence.rows:
         if row.key == found.key:
             yield f"     row  {row}"
@@ -89,8 +89,12 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     """Return the last line."""
     failed = [outcome.plan.seed for outcome in outcomes if outcome.violations]
     faults = sum(sum(outcome.record.happened.values()) for outcome in outcomes)
-    tasks = sum(len(outcome.evidence.enqueued) for outcome in outcomes)
+    tasks = sum(_committed(outcome.evidence) for outcome in outcomes)
     runs = sum(len(outcome.evidence.runs) for outcome in outcomes)
     count = sum(len(outcome.violations) for outcome in outcomes)
     text = f"{len(outcomes)} seeds, {tasks} tasks, {runs} runs, {faults} faults, {count} violations"
     return f"{text} in seeds {', '.join(map(str, failed))}" if failed else text
+
+
+def _committed(evidence: Evidence) -> int:
+    return sum(one.verdict == COMMITTED for one in evidence.enqueued)

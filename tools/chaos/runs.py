@@ -71,7 +71,7 @@ def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
 
 
 def lease_expired(evidence: Evidence, run: Run, at: float) -> bool:
-    """Return whether a run's manager may have lost its lease before a moment, and the run had begun by then."""
+    """Return whether a run's manager may have lost its lease before a moment, after the run began."""
     shortest = _shortest_gap(evidence)
     return any(
         gap.ended_at - gap.began_at >= shortest

@@ -9,7 +9,6 @@ import psycopg2
 from .arena import Arena
 from .plan import PlannedFault
 
-RECONNECT_SECONDS = 1.0
 END_BACKENDS = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
      WHERE pid <> pg_backend_pid() AND backend_type = 'client backend' AND pid %% 4 < %s
@@ -17,7 +16,7 @@ END_BACKENDS = """
 
 
 def _away(arena: Arena, mode: Literal["fast", "immediate"], seconds: float) -> bool:
-    with arena.server_is_busy, arena.record.gap(None, RECONNECT_SECONDS):
+    with arena.server_is_busy, arena.cut_off(None):
         arena.server.stop(mode)
         time.sleep(seconds)
         arena.server.start()
@@ -43,7 +42,7 @@ def end_backends(arena: Arena, fault: PlannedFault) -> bool:
     """End all connections, or a part of them."""
     with (
         arena.server_is_busy,
-        arena.record.gap(None, RECONNECT_SECONDS),
+        arena.cut_off(None),
         closing(psycopg2.connect(arena.server.url)) as connected,
         connected.cursor() as cursor,
     ):
@@ -56,7 +55,7 @@ def restart_pooler(arena: Arena, fault: PlannedFault) -> bool:
     """Kill PgBouncer and start it again."""
     if arena.pooler is None:
         return False
-    with arena.record.gap(None, RECONNECT_SECONDS):
+    with arena.cut_off(None):
         arena.pooler.stop()
         arena.pooler.start()
     return True

@@ -19,7 +19,7 @@ from . import pooler as pooling
 from .arena import Arena, Enqueuers, Record
 from .checker import violations
 from .database import Database
-from .evidence import Evidence, Gap, enqueued_in, runs_in
+from .evidence import Evidence, enqueued_in, runs_in
 from .injection import Injection
 from .plan import Plan
 from .processes import ROOT, Fleet, Seat, environment, group_of, resume, wait_while
@@ -156,8 +156,7 @@ def _stalls_noted(arena: Arena) -> Iterator[None]:
             late = journal.now() - before - 0.1
             if late > STALL_SECONDS:
                 arena.record.notes.append(f"this machine stalled for {late:.1f} s")
-                for manager in arena.fleet.alive():
-                    arena.record.gaps.append(Gap(before, journal.now(), manager.pid))
+                arena.note_gap(arena.fleet.alive, before, journal.now())
             before = journal.now()
 
     thread = threading.Thread(target=watch, name="stalls", daemon=True)

@@ -26,7 +26,7 @@ STATEMENTS = {
     "settle": re.compile(r"task\.id = outcome\.id AND task\.claim_token = outcome\.token"),
     "enqueue": re.compile(r"INSERT INTO django_partisan_task\b"),
 }
-"""How each statement is recognised whose answer can be lost. A test compares them with `django_partisan.sql`."""
+"""How the statements are recognised with which something can be lost."""
 
 
 def name_of(statement: str) -> str | None:

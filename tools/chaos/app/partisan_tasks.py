@@ -142,7 +142,7 @@ class WritesAtomically(Journaled):
 
 
 @registry.register
-class Atomic(WritesAtomically):
+class AtomicCompleting(WritesAtomically):
     def work(self, amount: float) -> None:
         self.write_effect()
         time.sleep(amount)
