@@ -1,11 +1,13 @@
 """Connections that are refused, reset, silent or slow, and statements and answers that are lost."""
 
 import time
+from functools import partial
 
 from .arena import Arena
 from .conversation import ANSWER, LATE, REQUEST, Loss
 from .faults import FAULTS, MANAGER
 from .plan import PlannedFault
+from .processes import ManagerProcess
 
 RETRY_SECONDS = 1.5
 """How long after a lost heartbeat the next may come."""
@@ -22,13 +24,13 @@ LOSSES = {
 
 def reset(arena: Arena, fault: PlannedFault) -> bool:
     """Reset every connection of a manager and its workers."""
-    with arena.cut_off(lambda: arena.seat(fault).all):
+    with arena.cut_off(partial(_managers_at, arena, fault)):
         return arena.proxy.reset(arena.route(fault)) > 0
 
 
 def refuse(arena: Arena, fault: PlannedFault) -> bool:
     """Reset every connection of a manager, and refuse new ones for a while."""
-    with arena.cut_off(lambda: arena.seat(fault).all):
+    with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.refuse(arena.route(fault))
         _wait_and_heal(arena, fault)
     return True
@@ -36,7 +38,7 @@ def refuse(arena: Arena, fault: PlannedFault) -> bool:
 
 def swallow(arena: Arena, fault: PlannedFault) -> bool:
     """Forward nothing for a while, and keep the connections."""
-    with arena.cut_off(lambda: arena.seat(fault).all):
+    with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.swallow(arena.route(fault))
         _wait_and_heal(arena, fault)
     return True
@@ -44,13 +46,13 @@ def swallow(arena: Arena, fault: PlannedFault) -> bool:
 
 def half_open(arena: Arena, fault: PlannedFault) -> bool:
     """Forward nothing any more on the manager's own connections; new ones work at once."""
-    with arena.cut_off(lambda: arena.seat(fault).all, HALF_OPEN_SECONDS):
+    with arena.cut_off(partial(_managers_at, arena, fault), HALF_OPEN_SECONDS):
         return arena.proxy.half_open(arena.route(fault)) > 0
 
 
 def slow(arena: Arena, fault: PlannedFault) -> bool:
     """Delay whatever passes between a manager and the database."""
-    with arena.cut_off(lambda: arena.seat(fault).all):
+    with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.slow(arena.route(fault), 0.05 + 0.2 * fault.choice)
         _wait_and_heal(arena, fault)
     return True
@@ -81,7 +83,11 @@ def count_losses(arena: Arena) -> None:
         arena.record.missed[name] += int(not loss.happened_at)
         if fault.statement in OF_THE_LEASE and FAULTS[fault.kind].target == MANAGER:
             for at in loss.happened_at:
-                arena.note_gap(lambda fault=fault: arena.seat(fault).all, at, at + RETRY_SECONDS)
+                arena.note_gap(partial(_managers_at, arena, fault), at, at + RETRY_SECONDS)
+
+
+def _managers_at(arena: Arena, fault: PlannedFault) -> list[ManagerProcess]:
+    return arena.seat(fault).all
 
 
 def _wait_and_heal(arena: Arena, fault: PlannedFault) -> None:

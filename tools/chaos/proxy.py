@@ -15,6 +15,7 @@ from . import journal
 from .conversation import Conversation, Loss
 
 HOST = "127.0.0.1"
+CLOSE_SECONDS = 0.02
 T = TypeVar("T")
 
 
@@ -80,6 +81,7 @@ class Proxy:
     """The thread with the event loop, and what the injection asks of it."""
 
     def __init__(self) -> None:
+        self._routes: list[Route] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
@@ -90,6 +92,7 @@ class Proxy:
         async def make() -> Route:
             route = Route(upstream_port)
             await route.open()
+            self._routes.append(route)
             return route
 
         return self._do(make())
@@ -137,10 +140,13 @@ class Proxy:
         """End every connection and the thread."""
 
         async def end() -> None:
+            for route in self._routes:
+                route.close()
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(CLOSE_SECONDS)  # the sockets are closed in the loop's next turns
 
         self._do(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
