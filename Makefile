@@ -85,7 +85,7 @@ test-real: $(VENV)/.dev ## run real Prometheus, Alertmanager and rsyslog where t
 SEEDS ?= 30
 SECONDS ?= 30
 chaos: $(VENV)/.dev ## break managers, connections and the server at random, and check that no promise is broken
-	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
 
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100

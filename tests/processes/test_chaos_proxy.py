@@ -58,7 +58,8 @@ def ask(connected: Any, statement: str = "SELECT 1") -> None:
 def rows(server: postgres.Server) -> int:
     with closing(psycopg2.connect(server.url)) as connected, connected.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM django_partisan_task")
-        return int(cursor.fetchone()[0])
+        [(count,)] = cursor.fetchall()
+        return int(count)
 
 
 def answers(connected: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 from . import report, trial
@@ -15,6 +16,9 @@ Each seed chooses managers, their settings, and faults with times and targets; w
 the machine. A trial starts a PostgreSQL of its own (fsync on), enqueues tasks of every kind from several
 processes, carries out the faults, waits until every task has ended, stops everything, and compares the
 journals of all runs with the rows. docs/guarantees.md says what is promised.
+
+faults:
+{faults}
 
 exit codes:
   0  no promise was broken
@@ -67,9 +71,13 @@ def _command(outcome: trial.Outcome, only: list[str]) -> str:
     return f"python -m tools.chaos --seed {plan.seed} --seconds {plan.seconds:g}{chosen}"
 
 
+def _faults() -> str:
+    return textwrap.fill(", ".join(FAULTS), 100, initial_indent="  ", subsequent_indent="  ")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.chaos", description=__doc__, epilog=EPILOG,
+        prog="python -m tools.chaos", description=__doc__, epilog=EPILOG.format(faults=_faults()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument(

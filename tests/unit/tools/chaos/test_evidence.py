@@ -1,6 +1,7 @@
 """Journals become enqueued tasks and runs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,16 +9,15 @@ from tools.chaos import journal
 from tools.chaos.evidence import COMMITTED, ROLLED_BACK, UNKNOWN, enqueued_in, runs_in
 
 
-def enqueuing(at_once: bool, verdict: str | None) -> list[dict[str, object]]:
+def enqueuing(at_once: bool, verdict: str | None) -> list[dict[str, Any]]:
     task = {"key": "a", "kind": "Nap", "amount": 1, "due": None}
-    began = {"what": "enqueuing", "at": 1.0, "transaction": "e/0", "at_once": at_once, "tasks": [task]}
-    ended = {
-        "what": verdict,
-        "at": 2.0,
-        "transaction": "e/0",
-        **({"ids": [5]} if verdict == COMMITTED else {}),
-    }
-    return [began] if verdict is None else [began, ended]
+    lines: list[dict[str, Any]] = [
+        {"what": "enqueuing", "at": 1.0, "transaction": "e/0", "at_once": at_once, "tasks": [task]}
+    ]
+    if verdict is not None:
+        ids = {"ids": [5]} if verdict == COMMITTED else {}
+        lines.append({"what": verdict, "at": 2.0, "transaction": "e/0", **ids})
+    return lines
 
 
 @pytest.mark.parametrize("at_once", [True, False])
