@@ -46,14 +46,16 @@ def main() -> int:
         print("\n".join(f"seed {plan.seed}\n{plan}" for plan in plans))
         return 0
     _say_what_is_missing()
-    outcomes = []
+    outcomes, failed = [], []
     for plan in plans:
         outcome = trial.run(plan, arguments.folder / f"seed-{plan.seed}")
         outcomes.append(outcome)
+        details = "\n".join(report.details(outcome, _command(outcome, arguments.only)))
+        (outcome.folder / "report.txt").write_text(details)
         print(report.line(outcome), flush=True)
-    for outcome in outcomes:
         if outcome.violations:
-            print(*report.details(outcome, _command(outcome, arguments.only)), sep="\n")
+            failed.append(details)
+    print(*failed, sep="\n")
     print(*report.table(outcomes), report.summary(outcomes), sep="\n")
     return int(any(outcome.violations for outcome in outcomes))
 
