@@ -22,7 +22,7 @@ from .database import Database
 from .evidence import Evidence, enqueued_in, runs_in
 from .injection import Injection
 from .plan import Plan
-from .processes import ROOT, Fleet, Seat, environment, group_of, resume, wait_while
+from .processes import ROOT, Fleet, Seat, environment, group_of, is_locked, resume, wait_while
 from .proxy import Proxy, Route
 from .violation import Violation
 
@@ -205,10 +205,22 @@ def _stop(arena: Arena, plan: Plan, database: Database, base: Path) -> list[str]
     wait_while(lambda: database.sessions() > 0, CLOSE_SECONDS)
     found += [f"a connection: {name}" for name in database.session_names()]
     found += [f"a manager's row: {name}" for name in database.manager_names()]
-    found += [
-        f"a presence file: {path.relative_to(base)}" for path in base.glob("*/django-partisan-*/*.lock")
-    ]
-    return found
+    return found + [text for host in base.iterdir() for text in _presence_files(arena, host)]
+
+
+def _presence_files(arena: Arena, host: Path) -> Iterator[str]:
+    """Yield what is wrong about a host's presence files.
+
+    If a manager of another host rescued a dead manager's tasks, the dead one's file stays until a sweep.
+    """
+    paths = list(host.glob("django-partisan-*/*.lock"))
+    of_host = [manager for seat in arena.fleet.seats if seat.plan.host == host.name for manager in seat.all]
+    killed = sum(manager.pid in arena.record.killed for manager in of_host)
+    if len(paths) > killed:
+        yield f"{len(paths)} presence files on host {host.name}, where {killed} managers were killed"
+    for path in paths:
+        if is_locked(path):
+            yield f"a presence file that a process holds locked: {path.name} on host {host.name}"
 
 
 def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path) -> Evidence:
