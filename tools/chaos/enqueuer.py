@@ -22,7 +22,9 @@ from tools.chaos.kinds import KINDS
 PAUSE_SECONDS = 0.15
 AFTER_ERROR_SECONDS = 0.3
 AHEAD_SECONDS = (0.5, 6.0)
-HELD_OPEN_SECONDS = (0.2, 3.0)
+HELD_OPEN_SECONDS = (0.5, 6.0)
+BURST = 80
+"""More than the workers run in a second, so that managers hold tasks that have not begun."""
 
 Described = dict[str, Any]
 
@@ -44,6 +46,7 @@ class Enqueuer:
         ways: list[tuple[Callable[[], None], int]] = [
             (self._one, 10),
             (self._bulk, 4),
+            (self._burst, 1),
             (self._in_transaction, 6),
             (self._rolled_back, 3),
             (self._held_open, 1),
@@ -57,9 +60,15 @@ class Enqueuer:
             ids.append(self._delay(described))
 
     def _bulk(self) -> None:
+        count = self._choose.randint(2, 30)
+        self._delay_many([self._describe(self._kind(), ahead=False) for _ in range(count)])
+
+    def _burst(self) -> None:
+        self._delay_many([self._describe("Nap") for _ in range(BURST)])
+
+    def _delay_many(self, described: list[Described]) -> None:
         from django_partisan.processor import bulk_delay
 
-        described = [self._describe(self._kind(), ahead=False) for _ in range(self._choose.randint(2, 60))]
         with self._journaled(described, at_once=True) as ids:
             ids.extend(bulk_delay([_processor(one) for one in described]))
 
@@ -67,6 +76,8 @@ class Enqueuer:
         from tools.chaos.app.models import Marker
 
         described = [self._describe(self._kind()) for _ in range(self._choose.randint(1, 4))]
+        if seconds:  # the settlement of a postponed task meets this duplicate
+            described.append(self._describe("UniquePostponing"))
         with self._journaled(described, at_once=False) as ids, transaction.atomic():
             Marker.objects.create(transaction=ids.transaction)
             ids.extend(self._delay(one) for one in described)
