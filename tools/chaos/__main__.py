@@ -3,6 +3,7 @@
 import argparse
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import report, trial
@@ -33,10 +34,10 @@ examples:
 """
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line asks and return the exit code."""
     parser = _parser()
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     wrong = sorted(set(arguments.only) - FAULTS.keys())
     if wrong:
         parser.error(f"unknown fault {wrong[0]!r}; known: {', '.join(FAULTS)}")

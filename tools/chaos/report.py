@@ -20,7 +20,8 @@ def line(outcome: Outcome) -> str:
         f"{len(outcome.plan.managers)} managers, {_committed(evidence):>4} tasks,"
         f" {len(evidence.runs):>4} runs, {sum(record.happened.values()):>2} faults"
     )
-    return f"seed {outcome.plan.seed:>4}: {counts}: {verdict}"
+    notes = f" ({len(record.notes)} notes in report.txt)" if record.notes else ""
+    return f"seed {outcome.plan.seed:>4}: {counts}: {verdict}{notes}"
 
 
 def details(outcome: Outcome, command: str) -> Iterator[str]:
