@@ -87,13 +87,12 @@ class Arena:
     def note_gap(
         self, managers: Callable[[], list[ManagerProcess]] | None, began_at: float, ended_at: float
     ) -> None:
-        """Note a time in which managers (all, if `None`) could not renew their leases."""
-        if managers is None:
-            self.record.gaps.append(Gap(began_at, ended_at))
-            return
-        for manager in managers():
-            if manager.ended_at is None or manager.ended_at >= began_at:
-                self.record.gaps.append(Gap(began_at, ended_at, manager.pid))
+        """Note a time in which managers (all, if `None`) could not renew their leases.
+
+        Those that are dead may have workers that live on and are cut off as well.
+        """
+        pids = [None] if managers is None else [manager.pid for manager in managers()]
+        self.record.gaps.extend(Gap(began_at, ended_at, pid) for pid in pids)
 
     def seat(self, fault: PlannedFault) -> Seat:
         """Return the seat at which a fault is aimed."""
