@@ -52,7 +52,7 @@ def _finished(_: float) -> End:
 KINDS = {
     "Instant": Kind(30, (0,), _finished),
     "Nap": Kind(25, (0.005, 0.02, 0.05, 0.1), _finished),
-    "Long": Kind(2, (1.0, 3.0, 6.0), _finished),
+    "Long": Kind(5, (1.0, 4.0, 7.0), _finished),
     "Postponing": Kind(8, (1, 2, 3, 9), _postponed),
     "Retrying": Kind(8, (1, 2, 9), _retried),
     "Failing": Kind(6, (0,), lambda _: End(ERROR, "error")),
