@@ -66,7 +66,8 @@ def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
             ]
             if again and not KINDS[_kind_of(evidence, run)].is_atomic:
                 seconds = again[0].begun - run.ended
-                text = f"{run.how} in manager {run.manager}, and ran again {seconds:.3f} s later"
+                where = f"manager {again[0].manager}"
+                text = f"{run.how} in manager {run.manager}, and ran again {seconds:.3f} s later in {where}"
                 yield Violation("no needless run", text, run.key)
 
 
