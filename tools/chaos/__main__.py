@@ -1,6 +1,7 @@
 """Break a queue of real managers at random, and check that no promise was broken."""
 
 import argparse
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -111,4 +112,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us leaves no manager behind
     sys.exit(main())

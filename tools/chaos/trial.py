@@ -26,7 +26,7 @@ from .processes import ROOT, Fleet, Seat, environment, group_of, is_locked, resu
 from .proxy import Proxy, Route
 from .violation import Violation
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 REST_SECONDS = 20.0
 LONGEST_REST_SECONDS = 180.0
 STOP_SECONDS = 20.0
