@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from . import counters, ends, runs
-from .evidence import Evidence
+from .evidence import COMMITTED, Evidence
 from .violation import Violation
 
 
@@ -11,6 +11,12 @@ def nothing_is_left_over(evidence: Evidence) -> Iterator[Violation]:
     """Every manager stopped when it was asked, and left no process, row, file or connection."""
     for text in evidence.leftovers:
         yield Violation("nothing left over", text)
+
+
+def something_has_happened(evidence: Evidence) -> Iterator[Violation]:
+    """A trial in which no task was committed shows nothing."""
+    if not any(one.verdict == COMMITTED for one in evidence.enqueued):
+        yield Violation("trial", "no task was committed: this machine is too busy, or the enqueuers fail")
 
 
 PROMISES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
@@ -27,6 +33,7 @@ PROMISES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     counters.crashes_are_no_more_than_lost_runs,
     counters.cut_runs_count_a_crash,
     nothing_is_left_over,
+    something_has_happened,
 )
 
 

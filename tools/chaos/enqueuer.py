@@ -149,6 +149,7 @@ def main(name: str, seed: str, seconds: str) -> None:
     """Enqueue until the time is over."""
     django.setup()
     enqueuer = Enqueuer(name, int(seed))
+    journal.write("ready")
     deadline = time.monotonic() + float(seconds)
     while time.monotonic() < deadline:
         enqueuer.step()

@@ -144,6 +144,12 @@ def _enqueue(arena: Arena, plan: Plan, folder: Path) -> None:
                 subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=output)
             )
 
+    def are_starting() -> bool:
+        return sum(line["what"] == "ready" for line in journal.read(folder)) < plan.enqueuers
+
+    if not wait_while(are_starting, READY_SECONDS):
+        raise RuntimeError(f"not every enqueuer is ready within {READY_SECONDS:g} s; see {folder}")
+
 
 @contextmanager
 def _stalls_noted(arena: Arena) -> Iterator[None]:
