@@ -145,7 +145,8 @@ def _enqueue(arena: Arena, plan: Plan, folder: Path) -> None:
             )
 
     def are_starting() -> bool:
-        return sum(line["what"] == "ready" for line in journal.read(folder)) < plan.enqueuers
+        ready = [line for line in journal.read(folder) if line["what"] == "ready"]
+        return len(ready) < plan.enqueuers
 
     if not wait_while(are_starting, READY_SECONDS):
         raise RuntimeError(f"not every enqueuer is ready within {READY_SECONDS:g} s; see {folder}")

@@ -37,7 +37,7 @@ def broken(given: Evidence) -> list[str]:
 
 def beside(given: Evidence) -> Evidence:
     """Return the evidence with another task that was enqueued, ran and completed."""
-    other = {"key": "other", "id": 99}
+    other: dict[str, Any] = {"key": "other", "id": 99}
     return replace(
         given,
         enqueued=[*given.enqueued, enqueued(**other)],
