@@ -68,7 +68,7 @@ bench: $(VENV)/.dev ## measure drain, latency, enqueue and idle; PEERS=DIR measu
 
 ## Tests and checks
 
-.PHONY: test test-fast test-real coverage check check_mypy black matrix other-pair tables
+.PHONY: test test-fast test-real chaos coverage check check_mypy black matrix other-pair tables
 # With worksteal, the tests of a module stay in one process, which starts their servers once.
 test: $(VENV)/.dev ## run every tier but real_parts, in parallel and random order; COVERAGE=yes also does what coverage does
 	$(BIN)/pytest tests -n $(N) --dist worksteal $(if $(COVERAGE),--cov --cov-fail-under=100)
@@ -80,6 +80,12 @@ test-fast: $(VENV)/.dev ## run the unit tests without the slow ones and without 
 # In one process: the tests share one Prometheus.
 test-real: $(VENV)/.dev ## run real Prometheus, Alertmanager and rsyslog where they are installed; skip the rest with a reason
 	$(BIN)/pytest tests/real_parts -rs
+
+# "make chaos SEEDS=3 SECONDS=20"; "make chaos SEED=7" runs one seed again.
+SEEDS ?= 30
+SECONDS ?= 30
+chaos: $(VENV)/.dev ## break managers, connections and the server at random, and check that no promise is broken
+	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
 
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100

@@ -3,7 +3,7 @@
 from demo.settings import *  # noqa: F403
 from demo.settings import INSTALLED_APPS as APPS_OF_THE_DEMO
 
-INSTALLED_APPS = [*APPS_OF_THE_DEMO, "tests.app"]
+INSTALLED_APPS = [*APPS_OF_THE_DEMO, "tests.app", "tools.chaos.app"]
 
 # The one setting that only bench/ has.
 PARTISAN_BENCH_UNIQUE = True

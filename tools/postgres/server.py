@@ -91,7 +91,7 @@ class Server:
         choose_port = self.port == 0
         while True:
             if choose_port:
-                self.port = _free_port()
+                self.port = free_port()
             complaint = self._try_to_start()
             if complaint is None:
                 return
@@ -205,7 +205,8 @@ def _is_reachable(folder: Path) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on, and that no outgoing connection is given."""
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe:

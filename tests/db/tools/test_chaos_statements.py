@@ -1,0 +1,43 @@
+"""The chaos proxy recognises the statements that managers really send."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from django_partisan.sql import claiming, leasing, settling
+from tests.support.rows import insert, register_manager
+from tools.chaos import wire
+
+pytestmark = pytest.mark.django_db
+
+
+def statements(act: Callable[[], object]) -> set[str | None]:
+    with CaptureQueriesContext(connection) as sent:
+        act()
+    return {wire.name_of(query["sql"]) for query in sent}
+
+
+def rescue(manager: UUID) -> list[leasing.RescuedTask]:
+    return leasing.rescue(connection, "default", manager, [uuid4()], [])
+
+
+def test_enqueue_and_register_are_recognised():
+    assert statements(insert) == {"enqueue"}
+    assert statements(register_manager) == {"register"}
+
+
+def test_heartbeat_claim_settle_and_rescue_are_recognised():
+    manager = register_manager()
+    insert()
+    change = settling.RowChange(1, 1, "new")
+
+    assert statements(lambda: leasing.heartbeat(connection, "default", manager)) == {"heartbeat"}
+    assert statements(lambda: claiming.claim(connection, "default", manager, 1)) == {"claim"}
+    assert statements(lambda: claiming.claim(connection, "default", manager, 1, (10, 1))) == {"claim"}
+    assert "settle" in statements(lambda: settling.settle_completed(connection, [(1, 1)], True))
+    assert "settle" in statements(lambda: settling.settle_completed(connection, [(1, 1)], False))
+    assert "settle" in statements(lambda: settling.apply_changes(connection, [change]))
+    assert "rescue" in statements(lambda: rescue(manager))

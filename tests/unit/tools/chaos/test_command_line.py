@@ -1,0 +1,28 @@
+"""The command line prints plans and refuses what it does not know."""
+
+import pytest
+
+from tools.chaos.__main__ import main
+
+
+def test_plan_of_a_seed_is_printed_and_nothing_is_run(capsys: pytest.CaptureFixture[str]):
+    assert main(["--seed", "7", "--seconds", "20", "--plan"]) == 0
+
+    printed = capsys.readouterr().out
+    assert printed.startswith("seed 7\nmanagers: ")
+    assert " s  " in printed
+
+
+def test_unknown_kind_of_fault_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as refused:
+        main(["--only", "meteor"])
+
+    assert refused.value.code == 2
+    assert "unknown fault 'meteor'; known: kill_worker, " in capsys.readouterr().err
+
+
+def test_help_names_every_kind_of_fault(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    assert "late_request" in capsys.readouterr().out

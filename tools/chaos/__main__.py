@@ -1,0 +1,116 @@
+"""Break a queue of real managers at random, and check that no promise was broken."""
+
+import argparse
+import signal
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import report, trial
+from .faults import FAULTS
+from .plan import make_plan
+from .pooler import NOT_INSTALLED, find
+from .processes import ROOT, has_host_names
+
+EPILOG = """\
+Each seed chooses managers, their settings, and faults with times and targets; what runs when is up to
+the machine. A trial starts a PostgreSQL of its own (fsync on), enqueues tasks of every kind from several
+processes, carries out the faults, waits until every task has ended, stops everything, and compares the
+journals of all runs with the rows. docs/guarantees.md says what is promised.
+
+faults:
+{faults}
+
+exit codes:
+  0  no promise was broken
+  1  a promise was broken; the report says which, by which task, and how to run the seed again
+
+examples:
+  make chaos                                            30 seeds of 30 s
+  make chaos SEEDS=3 SECONDS=20                         a short run
+  python -m tools.chaos --seed 7 --seconds 30           one seed again
+  python -m tools.chaos --seed 7 --only kill_manager    with one kind of fault
+  python -m tools.chaos --seed 7 --plan                 print its plan alone
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the command line asks and return the exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(words)
+    wrong = sorted(set(arguments.only) - FAULTS.keys())
+    if wrong:
+        parser.error(f"unknown fault {wrong[0]!r}; known: {', '.join(FAULTS)}")
+    seeds = arguments.seed or list(range(1, arguments.seeds + 1))
+    plans = [make_plan(seed, arguments.seconds, arguments.only, find() is not None) for seed in seeds]
+    if arguments.plan:
+        print("\n".join(f"seed {plan.seed}\n{plan}" for plan in plans))
+        return 0
+    _say_what_is_missing()
+    outcomes, failed = [], []
+    for plan in plans:
+        outcome = trial.run(plan, arguments.folder / f"seed-{plan.seed}")
+        outcomes.append(outcome)
+        details = "\n".join(report.details(outcome, _command(outcome, arguments.only)))
+        (outcome.folder / "report.txt").write_text(details)
+        print(report.line(outcome), flush=True)
+        if outcome.violations:
+            failed.append(details)
+    print(*failed, sep="\n")
+    print(*report.table(outcomes), report.summary(outcomes), sep="\n")
+    return int(any(outcome.violations for outcome in outcomes))
+
+
+def _say_what_is_missing() -> None:
+    if not has_host_names():
+        print("host names need root and `unshare --uts`: all managers run on one host", file=sys.stderr)
+    if find() is None:
+        print(f"{NOT_INSTALLED}: no manager runs behind it", file=sys.stderr)
+
+
+def _command(outcome: trial.Outcome, only: list[str]) -> str:
+    plan = outcome.plan
+    chosen = "".join(f" --only {name}" for name in only)
+    return f"python -m tools.chaos --seed {plan.seed} --seconds {plan.seconds:g}{chosen}"
+
+
+def _faults() -> str:
+    return textwrap.fill(", ".join(FAULTS), 100, initial_indent="  ", subsequent_indent="  ")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.chaos", description=__doc__, epilog=EPILOG.format(faults=_faults()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=int, default=30, help="run the seeds 1 to SEEDS (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, action="append", help="run this seed; may be given again")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30.0,
+        help="how long each seed enqueues and breaks (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="choose from this kind of fault; may be given again",
+    )
+    parser.add_argument("--plan", action="store_true", help="print the plans and run nothing")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=ROOT / "build" / "chaos",
+        help="for journals and logs (default: build/chaos)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us leaves no manager behind
+    sys.exit(main())

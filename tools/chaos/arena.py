@@ -1,0 +1,103 @@
+"""What runs in a trial and can be broken, and the record of what was broken when."""
+
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tools import postgres
+
+from . import journal
+from .conversation import Loss
+from .evidence import Gap
+from .plan import PlannedFault
+from .pooler import Pooler
+from .processes import Fleet, ManagerProcess, Seat
+from .proxy import Proxy, Route
+
+RECONNECT_SECONDS = 1.0
+"""How long a manager may need until it has a connection again."""
+
+
+@dataclass
+class Record:
+    """What the injection did; it is written by many threads, each to a list or a key of its own."""
+
+    happened: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    killed: dict[int, float] = field(default_factory=dict)
+    forced: set[int] = field(default_factory=set)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+@dataclass
+class Enqueuers:
+    """The processes that enqueue."""
+
+    processes: list[subprocess.Popen[bytes]]
+
+    def are_running(self) -> bool:
+        """Return whether one of them still runs."""
+        return any(process.poll() is None for process in self.processes)
+
+    def destroy(self) -> None:
+        """End those that hang; what they had not committed surely is unknown."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Arena:
+    """The parts of one trial."""
+
+    server: postgres.Server
+    proxy: Proxy
+    routes: list[Route]
+    """One for each seat of the fleet, in its order."""
+    enqueuer_route: Route
+    fleet: Fleet
+    enqueuers: Enqueuers
+    pooler: Pooler | None
+    record: Record
+    losses: list[tuple[PlannedFault, Loss]] = field(default_factory=list)
+    server_is_busy: threading.Lock = field(default_factory=threading.Lock)
+
+    def manager(self, fault: PlannedFault) -> ManagerProcess | None:
+        """Return the manager at whom a fault is aimed, if one lives on that seat."""
+        return self.seat(fault).current
+
+    @contextmanager
+    def cut_off(
+        self, managers: Callable[[], list[ManagerProcess]] | None, after_seconds: float = RECONNECT_SECONDS
+    ) -> Iterator[None]:
+        """Note that managers (all, if `None`) cannot renew their leases meanwhile, and a little longer.
+
+        ``managers`` is called at the end: others may have taken their seats.
+        """
+        began_at = journal.now()
+        try:
+            yield
+        finally:
+            self.note_gap(managers, began_at, journal.now() + after_seconds)
+
+    def note_gap(
+        self, managers: Callable[[], list[ManagerProcess]] | None, began_at: float, ended_at: float
+    ) -> None:
+        """Note a time in which managers (all, if `None`) could not renew their leases.
+
+        Those that are dead may have workers that live on and are cut off as well.
+        """
+        pids = [None] if managers is None else [manager.pid for manager in managers()]
+        self.record.gaps.extend(Gap(began_at, ended_at, pid) for pid in pids)
+
+    def seat(self, fault: PlannedFault) -> Seat:
+        """Return the seat at which a fault is aimed."""
+        return self.fleet.seats[fault.number]
+
+    def route(self, fault: PlannedFault) -> Route:
+        """Return the way to the database of the manager at whom a fault is aimed."""
+        return self.routes[fault.number]

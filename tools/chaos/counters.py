@@ -1,0 +1,71 @@
+"""Do the counters in a row agree with what the journal shows?
+
+A settled run counts one attempt. A run that its worker's death cut off counts one attempt and one
+crash, once; what a dead worker or manager had not begun, and what a forced stop ended, counts nothing.
+The journal cannot say everything: a run may have begun for the engine and not yet have written its
+line, and a run that ended may have died with its worker before the report. So the crashes have a
+lower and an upper bound.
+"""
+
+from collections.abc import Iterator
+
+from .ends import ENDED
+from .evidence import Evidence, Run
+from .runs import gaps_of
+from .violation import Violation
+
+UNSEEN_BEGINS = 1
+"""Crashes in one trial that may have no run in the journal: killed before the line was written."""
+SETTLE_SECONDS = 5.0
+"""How long after a death the manager must have lived to have counted it surely."""
+
+
+def attempts_are_the_sum(evidence: Evidence) -> Iterator[Violation]:
+    """Attempts are the settled runs and the crashes."""
+    for row in evidence.rows:
+        expected = 1 + row.postpones + row.retries + row.crashes
+        if row.status in ENDED and row.attempts != expected:
+            sum_ = f"1 + {row.postpones} postpones + {row.retries} retries + {row.crashes} crashes"
+            text = f"attempts is {row.attempts}, not {sum_}"
+            yield Violation("counters", text, row.key)
+
+
+def crashes_are_no_more_than_lost_runs(evidence: Evidence) -> Iterator[Violation]:
+    """A run counts at most one crash, and none if it was settled."""
+    runs = evidence.runs_by_id()
+    unseen = 0
+    for row in evidence.rows:
+        if row.status not in ENDED:
+            continue
+        lost = len(runs.get(row.id, ())) - (1 + row.postpones + row.retries)
+        excess = row.crashes - max(lost, 0)
+        if excess <= 0:
+            continue
+        unseen += excess
+        if unseen > UNSEEN_BEGINS:
+            text = f"crashes is {row.crashes}, but only {lost} of its runs were not settled"
+            yield Violation("counters", text, row.key)
+
+
+def cut_runs_count_a_crash(evidence: Evidence) -> Iterator[Violation]:
+    """A run whose worker was killed under a manager that lived on is counted."""
+    runs = evidence.runs_by_id()
+    for row in evidence.rows:
+        certain = [run for run in runs.get(row.id, ()) if _is_surely_a_crash(evidence, run)]
+        if row.status in ENDED and row.crashes < len(certain):
+            text = f"crashes is {row.crashes}, but {len(certain)} of its runs ended with their worker"
+            yield Violation("counters", text, row.key)
+
+
+def _is_surely_a_crash(evidence: Evidence, run: Run) -> bool:
+    at = evidence.killed.get(run.pid)
+    if run.ended is not None or at is None or at < run.begun or run.manager in evidence.forced:
+        return False
+    killed = evidence.killed.get(run.manager)
+    all_gaps = sum(gap.ended_at - gap.began_at for gap in evidence.gaps)
+    if killed is not None and killed < at + SETTLE_SECONDS + all_gaps:
+        return False
+    return not any(
+        gap.began_at <= at + SETTLE_SECONDS and gap.ended_at >= run.begun - evidence.lease_seconds
+        for gap in gaps_of(evidence, run.manager)
+    )

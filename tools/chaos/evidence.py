@@ -1,0 +1,146 @@
+"""All that is known when a trial is over; the checks need nothing else."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+COMMITTED = "committed"
+ROLLED_BACK = "rolled_back"
+UNKNOWN = "unknown"
+"""The answer to the commit was lost, or the enqueuer was killed."""
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """One task that an enqueuer tried to enqueue; ``due`` is by the wall clock, the others are not."""
+
+    key: str
+    kind: str
+    amount: float
+    verdict: str = COMMITTED
+    id: int | None = None
+    began_at: float = 0.0
+    due: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the journal has it; one without an end was cut off."""
+
+    nonce: str
+    id: int
+    key: str
+    manager: int
+    pid: int
+    begun: float
+    ended: float | None = None
+    how: str | None = None
+    attempt: int = 1
+    postpones: int = 0
+    retries: int = 0
+    clock: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task's row at the end."""
+
+    id: int
+    key: str
+    kind: str
+    amount: float
+    status: str
+    reason: str | None = None
+    attempts: int = 1
+    crashes: int = 0
+    retries: int = 0
+    postpones: int = 0
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which a manager could not renew its lease; ``manager`` is `None` if it was all of them."""
+
+    began_at: float
+    ended_at: float
+    manager: int | None = None
+
+
+@dataclass
+class Evidence:
+    """The enqueuers' and the workers' journals, the final rows, and what was broken when."""
+
+    lease_seconds: float
+    deletes: bool = False
+    enqueued: list[Enqueued] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    effects: list[tuple[str, str]] = field(default_factory=list)
+    """Key and run of each write of an atomic task that was kept."""
+    killed: dict[int, float] = field(default_factory=dict)
+    """When a process was killed, by its id."""
+    manager_ends: dict[int, float] = field(default_factory=dict)
+    forced: set[int] = field(default_factory=set)
+    """Managers that were asked to end their tasks by force."""
+    gaps: list[Gap] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+
+    def runs_by_id(self) -> dict[int, list[Run]]:
+        """Return the runs of each task, in the order in which they began."""
+        found: dict[int, list[Run]] = {}
+        for run in sorted(self.runs, key=lambda one: one.begun):
+            found.setdefault(run.id, []).append(run)
+        return found
+
+    def rows_by_key(self) -> dict[str, list[Row]]:
+        """Return the rows of each key."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.key, []).append(row)
+        return found
+
+    def end_of(self, run: Run) -> float:
+        """Return when a run was surely over; the beginning if that is unknown."""
+        if run.ended is not None:
+            return run.ended
+        return max(run.begun, self.killed.get(run.pid, run.begun))
+
+
+def runs_in(lines: Iterable[dict[str, Any]]) -> list[Run]:
+    """Return the runs that the journal tells of."""
+    lines = list(lines)
+    ends = {line["run"]: line for line in lines if line["what"] == "ended"}
+    runs = []
+    for line in lines:
+        if line["what"] == "begun":
+            end = ends.get(line["run"], {})
+            runs.append(
+                Run(
+                    line["run"], line["id"], line["key"], line["manager"], line["pid"], line["at"],
+                    end.get("at"), end.get("how"), line["attempt"], line["postpones"], line["retries"],
+                    line["clock"],
+                )
+            )  # fmt: skip
+    return runs
+
+
+def enqueued_in(lines: Iterable[dict[str, Any]], markers: set[str]) -> list[Enqueued]:
+    """Return what was enqueued; where the answer to a commit was lost, the transaction's marker decides."""
+    lines = list(lines)
+    verdicts = {
+        line["transaction"]: line for line in lines if line["what"] in (COMMITTED, ROLLED_BACK, UNKNOWN)
+    }
+    found = []
+    for line in lines:
+        if line["what"] != "enqueuing":
+            continue
+        verdict = verdicts.get(line["transaction"], {"what": UNKNOWN})
+        what = verdict["what"]
+        if what == UNKNOWN and not line["at_once"]:
+            what = COMMITTED if line["transaction"] in markers else ROLLED_BACK
+        ids = verdict.get("ids", [None] * len(line["tasks"]))
+        for one, task_id in zip(line["tasks"], ids, strict=True):
+            found.append(
+                Enqueued(one["key"], one["kind"], one["amount"], what, task_id, line["at"], one["due"])
+            )
+    return found

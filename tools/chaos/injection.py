@@ -1,0 +1,50 @@
+"""Carry out the plan's faults at their times, and undo what lasts."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from . import network_faults, process_faults, server_faults
+from .arena import Arena
+from .plan import Plan, PlannedFault
+
+Action = Callable[[Arena, PlannedFault], bool]
+"""Returns whether the fault happened: its target may have been gone."""
+
+ACTIONS: Mapping[str, Action] = {
+    **process_faults.ACTIONS,
+    **network_faults.ACTIONS,
+    **server_faults.ACTIONS,
+}
+
+
+class Injection:
+    """One thread for the plan, and one for each fault."""
+
+    def __init__(self, plan: Plan, arena: Arena) -> None:
+        self._plan = plan
+        self._arena = arena
+        self._threads: list[threading.Thread] = []
+
+    def run(self) -> None:
+        """Begin each fault at its time; return when all are over."""
+        began_at = time.monotonic()
+        for fault in self._plan.faults:
+            time.sleep(max(0.0, began_at + fault.at - time.monotonic()))
+            thread = threading.Thread(target=self._carry_out, args=[fault], name=fault.kind, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        time.sleep(max(0.0, began_at + self._plan.seconds - time.monotonic()))
+        for thread in self._threads:
+            thread.join()
+        network_faults.count_losses(self._arena)
+
+    def _carry_out(self, fault: PlannedFault) -> None:
+        record = self._arena.record
+        try:
+            happened = ACTIONS[fault.kind](self._arena, fault)
+        except Exception as error:
+            record.notes.append(f"{fault}: {error!r}")
+            raise
+        if fault.kind not in network_faults.LOSSES:  # those are counted when they have happened
+            (record.happened if happened else record.missed)[fault.kind] += 1

@@ -1,0 +1,108 @@
+"""Connections that are refused, reset, silent or slow, and statements and answers that are lost."""
+
+import time
+from functools import partial
+
+from .arena import Arena
+from .conversation import ANSWER, LATE, REQUEST, Loss
+from .faults import FAULTS, MANAGER
+from .plan import PlannedFault
+from .processes import ManagerProcess
+
+RETRY_SECONDS = 1.5
+"""How long after a lost heartbeat the next may come."""
+OF_THE_LEASE = ("heartbeat", "rescue", "register", "commit")
+HALF_OPEN_SECONDS = 6.0
+"""How long a manager may take to notice that a connection is dead."""
+LOSSES = {
+    "lose_answer": ANSWER,
+    "lose_enqueue_answer": ANSWER,
+    "lose_request": REQUEST,
+    "late_request": LATE,
+}
+
+
+def reset(arena: Arena, fault: PlannedFault) -> bool:
+    """Reset every connection of a manager and its workers."""
+    with arena.cut_off(partial(_managers_at, arena, fault)):
+        return arena.proxy.reset(arena.route(fault)) > 0
+
+
+def refuse(arena: Arena, fault: PlannedFault) -> bool:
+    """Reset every connection of a manager, and refuse new ones for a while."""
+    with arena.cut_off(partial(_managers_at, arena, fault)):
+        arena.proxy.refuse(arena.route(fault))
+        _wait_and_heal(arena, fault)
+    return True
+
+
+def swallow(arena: Arena, fault: PlannedFault) -> bool:
+    """Forward nothing for a while, and keep the connections."""
+    with arena.cut_off(partial(_managers_at, arena, fault)):
+        arena.proxy.swallow(arena.route(fault))
+        _wait_and_heal(arena, fault)
+    return True
+
+
+def half_open(arena: Arena, fault: PlannedFault) -> bool:
+    """Forward nothing any more on the manager's own connections; new ones work at once."""
+    with arena.cut_off(partial(_managers_at, arena, fault), HALF_OPEN_SECONDS):
+        return arena.proxy.half_open(arena.route(fault)) > 0
+
+
+def slow(arena: Arena, fault: PlannedFault) -> bool:
+    """Delay whatever passes between a manager and the database."""
+    with arena.cut_off(partial(_managers_at, arena, fault)):
+        arena.proxy.slow(arena.route(fault), 0.05 + 0.2 * fault.choice)
+        _wait_and_heal(arena, fault)
+    return True
+
+
+def lose(arena: Arena, fault: PlannedFault) -> bool:
+    """Lose the next statement of a name, or its answer."""
+    loss = Loss(fault.statement, LOSSES[fault.kind], fault.lasts, fault.times)
+    arena.losses.append((fault, loss))
+    arena.proxy.lose(
+        arena.enqueuer_route if fault.kind == "lose_enqueue_answer" else arena.route(fault), loss
+    )
+    return True
+
+
+def reset_enqueuers(arena: Arena, fault: PlannedFault) -> bool:
+    """Reset the connections of all enqueuers."""
+    return arena.proxy.reset(arena.enqueuer_route) > 0
+
+
+def count_losses(arena: Arena) -> None:
+    """Count the losses that happened, and forget those for which the statement never came."""
+    for route in (*arena.routes, arena.enqueuer_route):
+        arena.proxy.forget(route)
+    for fault, loss in arena.losses:
+        name = f"{fault.kind} ({fault.statement})"
+        arena.record.happened[name] += len(loss.happened_at)
+        arena.record.missed[name] += int(not loss.happened_at)
+        if fault.statement in OF_THE_LEASE and FAULTS[fault.kind].target == MANAGER:
+            for at in loss.happened_at:
+                arena.note_gap(partial(_managers_at, arena, fault), at, at + RETRY_SECONDS)
+
+
+def _managers_at(arena: Arena, fault: PlannedFault) -> list[ManagerProcess]:
+    return arena.seat(fault).all
+
+
+def _wait_and_heal(arena: Arena, fault: PlannedFault) -> None:
+    time.sleep(fault.lasts)
+    arena.proxy.heal(arena.route(fault))
+
+
+ACTIONS = {
+    "reset": reset,
+    "refuse": refuse,
+    "refuse_long": refuse,
+    "swallow": swallow,
+    "swallow_long": swallow,
+    "half_open": half_open,
+    "slow": slow,
+    **dict.fromkeys(LOSSES, lose),
+    "reset_enqueuers": reset_enqueuers,
+}

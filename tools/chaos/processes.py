@@ -1,0 +1,212 @@
+"""Managers on hosts of their own, restarted whenever they end, and what /proc shows of them."""
+
+import fcntl
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import journal, settings_names
+from .plan import ManagerPlan
+
+ROOT = Path(__file__).resolve().parents[2]
+RESTART_SECONDS = 0.5
+POLL_SECONDS = 0.05
+FORK_SERVER = "multiprocessing.forkserver"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as /proc shows it."""
+
+    pid: int
+    parent: int
+    command: str
+
+
+def group_of(leader: int) -> list[Process]:
+    """Return the processes of a process group that are no zombies."""
+    return [process for process, group in _processes() if group == leader]
+
+
+def _processes() -> Iterator[tuple[Process, int]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it ended in between
+        if fields[0] not in "ZX":
+            yield Process(int(folder.name), int(fields[1]), command), int(fields[2])
+
+
+@functools.cache
+def has_host_names() -> bool:
+    """Return whether a process can be given a host name of its own, which root may."""
+    try:
+        asked = subprocess.run(["unshare", "--uts", "hostname", "probe"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return asked.returncode == 0
+
+
+def on_host(host: str, command: list[str]) -> list[str]:
+    """Return the command line that runs a command under a host name; it keeps the process id."""
+    if not has_host_names():
+        return command
+    return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
+
+
+def environment(folder: Path, database: Mapping[str, Any], queue: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables of a process of the trial."""
+    chosen = {"DATABASES": {"default": database}, "PARTISAN_CONFIG": {"default": queue}}
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PG")},
+        "DJANGO_SETTINGS_MODULE": settings_names.MODULE,
+        settings_names.CHOSEN: json.dumps(chosen),
+        journal.FOLDER: str(folder),
+        "PYTHONFAULTHANDLER": "1",
+    }
+
+
+class ManagerProcess:
+    """One `start_partisan`, the leader of a process group of its own."""
+
+    def __init__(self, host: str, variables: dict[str, str], output: Path) -> None:
+        command = [sys.executable, "-m", "django", "start_partisan", "--log-format", "ecs"]
+        with output.open("ab") as file:
+            self.process = subprocess.Popen(
+                on_host(host, command), cwd=ROOT, env=variables, stdin=subprocess.DEVNULL,
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.output = output
+        self.started_at = journal.now()
+        self.ended_at: float | None = None
+
+    @property
+    def pid(self) -> int:
+        """The manager's process id, which is also its group's."""
+        return self.process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """True until the manager itself has ended; its workers may live on."""
+        if self.process.poll() is None:
+            return True
+        if self.ended_at is None:
+            self.ended_at = journal.now()
+        return False
+
+    def fork_server(self) -> Process | None:
+        """Return the process from which the workers are forked."""
+        return next((one for one in self._forked() if one.parent == self.pid), None)
+
+    def workers(self) -> list[Process]:
+        """Return the workers, in the order of their ids."""
+        return sorted((one for one in self._forked() if one.parent != self.pid), key=lambda one: one.pid)
+
+    def _forked(self) -> list[Process]:
+        return [one for one in group_of(self.pid) if FORK_SERVER in one.command and one.pid != self.pid]
+
+    def destroy(self) -> None:
+        """Leave nothing of it."""
+        for process in group_of(self.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass
+class Seat:
+    """The place of one manager: whoever ends there is followed by a new process."""
+
+    plan: ManagerPlan
+    variables: dict[str, str]
+    output: Path
+    all: list[ManagerProcess] = field(default_factory=list)
+
+    @property
+    def current(self) -> ManagerProcess | None:
+        """The manager that lives, if one does."""
+        return self.all[-1] if self.all and self.all[-1].is_alive else None
+
+
+class Fleet:
+    """All seats, and a thread that starts a new manager where one has ended, as a supervisor does."""
+
+    def __init__(self, seats: list[Seat]) -> None:
+        self.seats = seats
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start a manager on every seat, and the supervisor."""
+        for seat in self.seats:
+            self._fill(seat)
+        self._thread.start()
+
+    def all(self) -> list[ManagerProcess]:
+        """Return every manager that was started."""
+        return [manager for seat in self.seats for manager in seat.all]
+
+    def alive(self) -> list[ManagerProcess]:
+        """Return the managers that live."""
+        return [manager for manager in self.all() if manager.is_alive]
+
+    def end(self) -> None:
+        """Start no more managers, and ask those that live to drain."""
+        self._ending.set()
+        self._thread.join()
+        for manager in self.alive():
+            manager.process.send_signal(signal.SIGTERM)
+
+    def destroy(self) -> None:
+        """Leave nothing of any manager."""
+        self._ending.set()
+        for manager in self.all():
+            manager.destroy()
+
+    def _supervise(self) -> None:
+        while not self._ending.wait(POLL_SECONDS):
+            for seat in self.seats:
+                last = seat.all[-1]
+                if not last.is_alive and journal.now() - (last.ended_at or 0.0) >= RESTART_SECONDS:
+                    self._fill(seat)
+
+    def _fill(self, seat: Seat) -> None:
+        seat.all.append(ManagerProcess(seat.plan.host, seat.variables, seat.output))
+
+
+def resume(pid: int) -> None:
+    """Let a stopped process go on, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a file locked."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def wait_while(condition: Any, seconds: float) -> bool:
+    """Wait until a condition is false; return whether that came in time."""
+    deadline = time.monotonic() + seconds
+    while condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -1,0 +1,14 @@
+"""Django's settings for the managers and enqueuers; what a trial chooses comes by the environment."""
+
+import json
+import os
+
+from tools.chaos.settings_names import CHOSEN
+
+SECRET_KEY = "not a secret: for throw-away databases only"
+USE_TZ = True
+INSTALLED_APPS = ["django_partisan", "tools.chaos.app"]
+
+_chosen = json.loads(os.environ[CHOSEN])
+DATABASES = _chosen["DATABASES"]
+PARTISAN_CONFIG = _chosen["PARTISAN_CONFIG"]

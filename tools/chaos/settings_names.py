@@ -1,0 +1,4 @@
+"""How the settings of a trial reach its processes."""
+
+MODULE = "tools.chaos.settings"
+CHOSEN = "CHAOS_SETTINGS"

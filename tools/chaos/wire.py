@@ -1,0 +1,91 @@
+"""PostgreSQL's protocol, as far as it takes to see which statement is sent and when its answer is complete.
+
+https://www.postgresql.org/docs/current/protocol-message-formats.html
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+
+STARTUP_HEADER = struct.Struct("!ii")
+LENGTH = struct.Struct("!i")
+ENCRYPTION_REQUESTS = frozenset((80877103, 80877104))
+"""SSLRequest and GSSENCRequest: the proxy refuses both, as it could not read what is encrypted."""
+CANCEL_REQUEST = 80877102
+REFUSED = b"N"
+
+QUERY, PARSE, BIND, SYNC, TERMINATE = b"Q", b"P", b"B", b"S", b"X"
+READY_FOR_QUERY = b"Z"
+
+STATEMENTS = {
+    "commit": re.compile(r"^\s*COMMIT\b", re.IGNORECASE),
+    "register": re.compile(r"INSERT INTO django_partisan_manager\b"),
+    "heartbeat": re.compile(r"UPDATE django_partisan_manager SET heartbeat_at"),
+    "rescue": re.compile(r"NOT EXISTS \(SELECT FROM django_partisan_manager.*FOR UPDATE OF task", re.DOTALL),
+    "claim": re.compile(r"SET status = 'in_process', ready = false", re.DOTALL),
+    "settle": re.compile(r"task\.id = outcome\.id AND task\.claim_token = outcome\.token"),
+    "enqueue": re.compile(r"INSERT INTO django_partisan_task\b"),
+}
+"""How the statements are recognised with which something can be lost."""
+
+
+def name_of(statement: str) -> str | None:
+    """Return the name of a statement, or `None` if it has none here."""
+    return next((name for name, pattern in STATEMENTS.items() if pattern.search(statement)), None)
+
+
+class Messages:
+    """Cut what arrives into whole messages, each with its header."""
+
+    def __init__(self, begins_with_startup: bool = False) -> None:
+        self._rest = bytearray()
+        self._expects_startup = begins_with_startup
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the messages that are complete now."""
+        self._rest += data
+        while (size := self._size()) is not None and len(self._rest) >= size:
+            message = bytes(self._rest[:size])
+            del self._rest[:size]
+            if self._expects_startup and startup_code(message) not in ENCRYPTION_REQUESTS:
+                self._expects_startup = False
+            yield message
+
+    def _size(self) -> int | None:
+        type_bytes = 0 if self._expects_startup else 1
+        if len(self._rest) < type_bytes + LENGTH.size:
+            return None
+        (length,) = LENGTH.unpack_from(self._rest, type_bytes)
+        return int(length) + type_bytes
+
+
+def startup_code(message: bytes) -> int:
+    """Return the code of a message that begins a connection."""
+    return int(STARTUP_HEADER.unpack_from(message)[1])
+
+
+def application_name(startup: bytes) -> str:
+    """Return how a client names itself when it connects."""
+    fields = startup[STARTUP_HEADER.size :].split(b"\0")
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    return named.get(b"application_name", b"").decode(errors="replace")
+
+
+class Statements:
+    """Follow which statements a client sends, by simple queries or by prepared statements."""
+
+    def __init__(self) -> None:
+        self._prepared: dict[bytes, str | None] = {}
+
+    def sent(self, message: bytes) -> str | None:
+        """Return the name of the statement that a message asks to execute."""
+        kind, body = message[:1], message[5:]
+        if kind == QUERY:
+            return name_of(body.rstrip(b"\0").decode(errors="replace"))
+        if kind == PARSE:
+            name, statement, _ = body.split(b"\0", 2)
+            self._prepared[name] = name_of(statement.decode(errors="replace"))
+        if kind == BIND:
+            _portal, name, _ = body.split(b"\0", 2)
+            return self._prepared.get(name)
+        return None
