@@ -60,7 +60,7 @@ class WithoutManager:
             while not self._has_ended.wait(pause):
                 pause = self._pause_seconds
                 try:
-                    self._write(self._keep)
+                    self._write(self._keep, self._settle)  # the run first: settling may have to wait
                 except Error:
                     continue  # until the run ends: another manager may take the task over meanwhile
 
@@ -91,23 +91,29 @@ class WithoutManager:
     def _write_until(self, deadline: float) -> None:
         while True:
             try:
-                self._write(self._lease.end)
+                self._write(self._settle, self._lease.end)
                 return
             except Error:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(self._pause_seconds)
 
-    def _write(self, and_then: Callable[[BaseDatabaseWrapper], None]) -> None:
-        """Settle and release over a connection that is made if there is anything to do."""
+    def _write(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
+        """Take what is left, so that it does not start; then make calls with a connection.
+
+        It connects only if a call has anything to do.
+        """
         self._gather()
-        config = self._config
-        with closing(open_connection(f"orphan {config.queue}")) as connection:
-            write_outcomes(connection, self._completed, self._changes, config.delete_tasks_on_complete)
-            self._completed, self._changes = [], []
-            write_releases(connection, self._not_started)
-            self._not_started = []
-            and_then(connection)
+        with closing(open_connection(f"without manager {self._config.queue}")) as connection:
+            for call in calls:
+                call(connection)
+
+    def _settle(self, connection: BaseDatabaseWrapper) -> None:
+        delete = self._config.delete_tasks_on_complete
+        write_outcomes(connection, self._completed, self._changes, delete)
+        self._completed, self._changes = [], []
+        write_releases(connection, self._not_started)
+        self._not_started = []
 
     def _gather(self) -> None:
         self._not_started += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]

@@ -3,7 +3,7 @@
 | thread | does what |
 |---|---|
 | main | all of ``run()``; it alone writes the page |
-| ``partisan-control`` | returns recalled tasks (``prefetch``); acts when the manager dies (``without_manager``) |
+| ``partisan-control`` | returns recalled tasks, see ``prefetch``; later what ``without_manager`` describes |
 
 ``_sending`` is held by the thread that writes to the pipe; it is taken inside the report's lock.
 """
