@@ -39,19 +39,24 @@ _HEARTBEAT = f"""
 
 # Each row is rescued with its counters and its new token at once, so that a lost answer loses neither. A
 # manager whose tasks are not all rescued keeps its row: some still run, or another transaction locks them.
+# A task's holder is compared again when the task is locked: a worker that outlives its manager may have moved
+# it meanwhile to a row of its own, which this statement does not see.
 _RESCUE = f"""
     WITH dead AS (
         SELECT id FROM django_partisan_manager
          WHERE queue_name = %(queue)s AND id <> %(manager)s
            AND (id = ANY(%(proven)s::uuid[]) OR (id = ANY(%(expired)s::uuid[]) AND {_IS_EXPIRED}))
+    ), found AS MATERIALIZED (
+        SELECT task.id, task.claimed_by FROM {_TASKS}
+           AND (task.claimed_by IN (SELECT id FROM dead) OR {_HAS_NO_MANAGER})
+           AND NOT task.id = ANY(%(running)s::bigint[])
     ), abandoned AS MATERIALIZED (
         SELECT task.id, task.claimed_by,
                coalesce(task.started_at >= task.claimed_at, false)
                    OR task.id = ANY(%(begun)s::bigint[]) AS has_begun,
                coalesce(task.claimed_by = ANY(%(sighted)s::uuid[]), false) AS is_sighted
-          FROM {_TASKS}
-           AND (task.claimed_by IN (SELECT id FROM dead) OR {_HAS_NO_MANAGER})
-           AND NOT task.id = ANY(%(running)s::bigint[])
+          FROM found, {_TASKS}
+           AND task.id = found.id AND task.claimed_by IS NOT DISTINCT FROM found.claimed_by
            FOR UPDATE OF task SKIP LOCKED
     ), rescued AS (
         UPDATE django_partisan_task AS task

@@ -59,7 +59,7 @@ class WithoutManager:
             while not self._has_ended.wait(pause):
                 pause = self._pause_seconds
                 try:
-                    self._write(self._keep)
+                    self._write(self._keep, self._settle)  # the run first: settling may have to wait
                 except Error:
                     continue  # until the run ends: another manager may take the task over meanwhile
 
@@ -91,7 +91,7 @@ class WithoutManager:
         while True:
             is_over = time.monotonic() > deadline
             try:
-                self._write(self._lease.end)
+                self._write(self._settle, self._lease.end)
             except Error:
                 if is_over:
                     raise
@@ -100,14 +100,20 @@ class WithoutManager:
                     return
             time.sleep(self._pause_seconds)
 
-    def _write(self, and_then: Callable[[BaseDatabaseWrapper], None]) -> None:
-        """Settle and release over a connection that is made if there is anything to do."""
+    def _write(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
+        """Take what is left, so that it does not start; then make calls with a connection.
+
+        It connects only if a call has anything to do.
+        """
         self._gather()
-        config = self._config
-        with closing(open_connection(f"orphan {config.queue}")) as connection:
-            for kind, items in self._left.items():
-                self._left[kind] = write_all(connection, kind, items, config.delete_tasks_on_complete)
-            and_then(connection)
+        with closing(open_connection(f"without manager {self._config.queue}")) as connection:
+            for call in calls:
+                call(connection)
+
+    def _settle(self, connection: BaseDatabaseWrapper) -> None:
+        delete = self._config.delete_tasks_on_complete
+        for kind, items in self._left.items():
+            self._left[kind] = write_all(connection, kind, items, delete)
 
     def _gather(self) -> None:
         self._left[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]

@@ -140,7 +140,7 @@ def test_while_it_runs_a_task_it_holds_that_one_under_a_row_of_its_own_and_nothi
 
     with side.keeping():
         row = row_that_holds(runs)
-        assert statuses_of(runs[ID], done[ID], waits[ID]) == ["in_process", "finished", "new"]
+        wait_until(lambda: statuses_of(runs[ID], done[ID], waits[ID]) == ["in_process", "finished", "new"])
         assert columns(runs[ID], "claim_token") == runs[TOKEN]
         assert (row.queue_name, row.host, row.pid) == ("default", socket.gethostname(), os.getpid())
         sight = look(row.lock_name)

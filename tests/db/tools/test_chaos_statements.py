@@ -7,8 +7,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_partisan.sql import claiming, leasing, settling
-from tests.support.rows import insert, register_manager
+from django_partisan.sql import leasing, settling
+from django_partisan.sql.tokens import new_token
+from tests.support.rows import claim, dead, insert, register_manager
 from tools.chaos import wire
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +22,7 @@ def statements(act: Callable[[], object]) -> set[str | None]:
 
 
 def rescue(manager: UUID) -> list[leasing.RescuedTask]:
-    return leasing.rescue(connection, "default", manager, [uuid4()], [])
+    return leasing.rescue(connection, "default", manager, new_token(), dead(proven=[uuid4()]))
 
 
 def test_enqueue_and_register_are_recognised():
@@ -35,8 +36,8 @@ def test_heartbeat_claim_settle_and_rescue_are_recognised():
     change = settling.RowChange(1, 1, "new")
 
     assert statements(lambda: leasing.heartbeat(connection, "default", manager)) == {"heartbeat"}
-    assert statements(lambda: claiming.claim(connection, "default", manager, 1)) == {"claim"}
-    assert statements(lambda: claiming.claim(connection, "default", manager, 1, (10, 1))) == {"claim"}
+    assert statements(lambda: claim(connection, "default", manager, 1)) == {"claim"}
+    assert statements(lambda: claim(connection, "default", manager, 1, (10, 1))) == {"claim"}
     assert "settle" in statements(lambda: settling.settle_completed(connection, [(1, 1)], True))
     assert "settle" in statements(lambda: settling.settle_completed(connection, [(1, 1)], False))
     assert "settle" in statements(lambda: settling.apply_changes(connection, [change]))
