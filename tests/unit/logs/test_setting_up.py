@@ -240,7 +240,7 @@ def test_a_worker_counts_what_it_dropped_for_its_manager_to_report(tmp_path):
     assert line["event.action"] == "telemetry.dropped"
 
 
-def test_what_nobody_reads_at_the_end_is_dropped(tmp_path):
+def test_what_nobody_reads_at_the_end_is_dropped(tmp_path, last_resort):
     dropped.taken()
     path = tmp_path / "fifo"
     os.mkfifo(path)
