@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import report, trial
 from .faults import FAULTS
-from .plan import make_plan
+from .plan import FAULTS_PER_SECOND, make_plan
 from .pooler import NOT_INSTALLED, find
 from .processes import ROOT, has_host_names
 
@@ -43,7 +43,10 @@ def main(words: Sequence[str] | None = None) -> int:
     if wrong:
         parser.error(f"unknown fault {wrong[0]!r}; known: {', '.join(FAULTS)}")
     seeds = arguments.seed or list(range(1, arguments.seeds + 1))
-    plans = [make_plan(seed, arguments.seconds, arguments.only, find() is not None) for seed in seeds]
+    plans = [
+        make_plan(seed, arguments.seconds, arguments.only, find() is not None, arguments.rate)
+        for seed in seeds
+    ]
     if arguments.plan:
         print("\n".join(f"seed {plan.seed}\n{plan}" for plan in plans))
         return 0
@@ -52,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for plan in plans:
         outcome = trial.run(plan, arguments.folder / f"seed-{plan.seed}")
         outcomes.append(outcome)
-        details = "\n".join(report.details(outcome, _command(outcome, arguments.only)))
+        details = "\n".join(report.details(outcome, _command(outcome, arguments)))
         (outcome.folder / "report.txt").write_text(details)
         print(report.line(outcome), flush=True)
         if outcome.violations:
@@ -69,9 +72,11 @@ def _say_what_is_missing() -> None:
         print(f"{NOT_INSTALLED}: no manager runs behind it", file=sys.stderr)
 
 
-def _command(outcome: trial.Outcome, only: list[str]) -> str:
+def _command(outcome: trial.Outcome, arguments: argparse.Namespace) -> str:
     plan = outcome.plan
-    chosen = "".join(f" --only {name}" for name in only)
+    chosen = "".join(f" --only {name}" for name in arguments.only)
+    if arguments.rate != FAULTS_PER_SECOND:
+        chosen += f" --rate {arguments.rate:g}"
     return f"python -m tools.chaos --seed {plan.seed} --seconds {plan.seconds:g}{chosen}"
 
 
@@ -100,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FAULT",
         help="choose from this kind of fault; may be given again",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=FAULTS_PER_SECOND,
+        help="faults a second (default: %(default)g); fewer leave managers time to react",
     )
     parser.add_argument("--plan", action="store_true", help="print the plans and run nothing")
     parser.add_argument(

@@ -80,8 +80,17 @@ class Plan:
         return "\n".join([*lines, *map(str, self.faults)])
 
 
-def make_plan(seed: int, seconds: float, only: Sequence[str] = (), has_pooler: bool = True) -> Plan:
-    """Return the plan of a seed; ``only`` names the kinds of faults to choose from (all, if empty)."""
+def make_plan(
+    seed: int,
+    seconds: float,
+    only: Sequence[str] = (),
+    has_pooler: bool = True,
+    rate: float = FAULTS_PER_SECOND,
+) -> Plan:
+    """Return the plan of a seed, with about ``rate`` faults a second.
+
+    ``only`` names the kinds of faults to choose from (all, if empty).
+    """
     choose = random.Random(seed)
     lease = choose.choice(LEASES)
     queue = {
@@ -104,13 +113,14 @@ def make_plan(seed: int, seconds: float, only: Sequence[str] = (), has_pooler: b
     kinds = [kind for name, kind in FAULTS.items() if not only or name in only]
     if all(one.pooling is None for one in managers):
         kinds = [kind for kind in kinds if kind.target != POOLER]
-    faults = _choose_faults(choose, kinds, seconds, lease, len(managers), enqueuers)
+    faults = _choose_faults(choose, kinds, round(seconds * rate), seconds, lease, len(managers), enqueuers)
     return Plan(seed, seconds, lease, queue, managers, enqueuers, faults)
 
 
 def _choose_faults(
     choose: random.Random,
     kinds: list[FaultKind],
+    count: int,
     seconds: float,
     lease: float,
     managers: int,
@@ -119,7 +129,7 @@ def _choose_faults(
     if not kinds:
         return ()
     faults: list[PlannedFault] = []
-    for _ in range(round(seconds * FAULTS_PER_SECOND)):
+    for _ in range(count):
         at = choose.uniform(FIRST_FAULT_SECONDS, seconds)
         kind = choose.choices(kinds, [one.weight for one in kinds])[0]
         lasts = choose.uniform(*kind.lasts) * lease

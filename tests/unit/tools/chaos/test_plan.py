@@ -56,6 +56,12 @@ def test_only_the_kinds_that_are_asked_for_are_chosen():
     assert {fault.kind for fault in plan.faults} == {"kill_host", "reset"}
 
 
+def test_rate_decides_how_many_faults_there_are():
+    plan = make_plan(1, 60.0, only=["reset"], rate=0.1)
+
+    assert len(plan.faults) == 6
+
+
 def test_no_manager_is_behind_a_pooler_that_is_not_there():
     plans = [make_plan(seed, 30.0, has_pooler=False) for seed in SEEDS]
 
