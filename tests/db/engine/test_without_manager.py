@@ -230,7 +230,7 @@ def test_without_a_database_it_tries_until_the_database_is_back(side, monkeypatc
         wait_until(lambda: side.without_manager._left[Kind.COMPLETED])
         connection.settings_dict["NAME"] = name
         row_that_holds(runs)
-        assert statuses_of(done[ID]) == ["finished"]
+        wait_until(lambda: statuses_of(done[ID]) == ["finished"])
         connection.settings_dict["NAME"] = NOBODY
         side.completes(runs)
         threading.Timer(0.1, connection.settings_dict.__setitem__, ["NAME", name]).start()
