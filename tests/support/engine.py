@@ -35,7 +35,18 @@ from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, Ahead, TaskRow
 from django_partisan.sql.settling import Crash, RowChange
 
+
+def error_with(sqlstate: str) -> OperationalError:
+    """Return an error as Django wraps the driver's."""
+    cause = Exception()
+    cause.sqlstate = sqlstate  # type: ignore[attr-defined]
+    error = OperationalError(sqlstate)
+    error.__cause__ = cause
+    return error
+
+
 AWAY: Final = OperationalError("the server closed the connection")
+CANCELLED: Final = error_with("57014")
 ALL_WRITTEN: Final = Written([], [], [], [])
 NOTHING_DUE: Final = Ahead(0, False, None)
 NO_PID: Final = 2**22 + 1

@@ -3,6 +3,10 @@
 import time
 from typing import Final
 
+from django.db import Error
+
+from django_partisan.sql.errors import ErrorKind, explained, kind_of
+
 GROW_SECONDS: Final = 10.0
 
 
@@ -19,6 +23,19 @@ class BatchLimit:
         """Note that a statement for ``rows`` rows was cancelled."""
         self.rows = max(1, min(self.rows, rows) // 2)
         self._grow_at = time.monotonic() + GROW_SECONDS
+
+    def judge(self, error: Exception, rows: int, is_early: bool) -> Exception | None:
+        """Note that a statement for ``rows`` rows failed; return the error that it is an outage by, if it is.
+
+        It is none if PostgreSQL cancelled it before our own deadline, ``is_early``, and may finish one for
+        fewer rows.
+        """
+        if not isinstance(error, Error) or kind_of(error) is not ErrorKind.CANCELLED:
+            return error
+        self.cancelled(rows)
+        if rows > 1:
+            return None if is_early else error
+        return explained(error)
 
     def finished(self, rows: int) -> None:
         """Note that a statement for ``rows`` rows finished; the limit doubles at most every ten seconds."""

@@ -13,8 +13,9 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.database_thread import DatabaseThread, answer_seconds
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.promoter import Promoter
@@ -87,6 +88,7 @@ class Claimer(Component):
         self._was_empty = False
         self._answered_at = 0.0
         self._claims = 0
+        self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
         self.last_claim_at: float | None = None
         """Unix time of the last claim that brought tasks."""
 
@@ -141,6 +143,7 @@ class Claimer(Component):
         if self._is_asleep and self._full_claims >= AWAKE_AFTER_FULL_CLAIMS:
             self._publish(asleep=False)
             return
+        room = min(room, self._limit.rows)
         behind = self._cursor.start(now)
         queue = self._config.queue
         token = self._reconciliation.draw()
@@ -156,8 +159,11 @@ class Claimer(Component):
         self._reconciliation.end(token, is_lost=isinstance(result, Exception))
         if isinstance(result, Exception):
             bus.emit(ClaimErrored, self._config.queue)
-            self._fail(result)
+            is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
+            if error := self._limit.judge(result, limit, is_early):
+                self._fail(error)
             return
+        self._limit.finished(limit)
         self._outage.end()
         rows: list[TaskRow] = result
         if bus.wanted(TasksClaimed):

@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any, Final
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.database_thread import DatabaseThread, answer_seconds
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.sql import claiming
 from django_partisan.sql.claiming import Ahead
@@ -31,6 +32,7 @@ class Promoter(Component):
         self._repeats = False
         self._look: Ahead | None = None
         self._any_due = False
+        self._limit = BatchLimit(PROMOTE_AT_MOST)
         self._began_at = 0.0
         self.looked_from = 0.0
         """Monotonic time at which the last look began that returned."""
@@ -44,8 +46,9 @@ class Promoter(Component):
         repeats, self._repeats = self._repeats, False
         self._began_at = now
         self._look_at = now + self._config.sleep_delay_seconds
-        look = partial(claiming.look_ahead, queue=self._config.queue, limit=PROMOTE_AT_MOST)
-        self._thread.submit(look, partial(self._on_looked, now, repeats))
+        limit = self._limit.rows
+        look = partial(claiming.look_ahead, queue=self._config.queue, limit=limit)
+        self._thread.submit(look, partial(self._on_looked, now, repeats, limit))
 
     def next_at(self) -> float:
         """Return the monotonic time of the next look."""
@@ -84,10 +87,15 @@ class Promoter(Component):
         look, self._look = self._look, None
         return look
 
-    def _on_looked(self, began_at: float, repeats: bool, result: Any) -> None:
+    def _on_looked(self, began_at: float, repeats: bool, limit: int, result: Any) -> None:
         if isinstance(result, Exception):
-            self._outage.fail(result)  # the next look is after the sleep delay; claims try earlier
+            is_early = time.monotonic() - began_at < answer_seconds(self._config.lease_seconds)
+            if error := self._limit.judge(result, limit, is_early):
+                self._outage.fail(error)  # the next look is after the sleep delay; claims try earlier
+            else:
+                self.look_now(repeats)
             return
+        self._limit.finished(limit)
         if self._outage.has_paused:  # else it is the heartbeat that is not answered, and a look ends nothing
             self._outage.end()
         untaken = self._look.promoted if self._look is not None else 0
@@ -95,7 +103,7 @@ class Promoter(Component):
         self.looked_from = began_at
         self.next_due_in = result.next_due_in
         self._any_due = result.any_due
-        if repeats or result.promoted >= PROMOTE_AT_MOST:
+        if repeats or result.promoted >= limit:
             self.look_soon()
         if result.next_due_in is not None:
             self.expect(result.next_due_in)

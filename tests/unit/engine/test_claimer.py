@@ -9,10 +9,11 @@ from django.db import OperationalError
 
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.database_thread import answer_seconds
 from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.sql.claiming import Ahead, TaskRow
 from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, TasksClaimed
-from tests.support.engine import AWAY, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
+from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
@@ -242,6 +243,34 @@ def test_a_refused_claim_leaves_its_token_and_a_pause_and_is_an_outage_until_the
     assert [event.error.message for event in recorded_events.of(ClaimFailed)] == [str(AWAY)]
     assert [event.failures for event in recorded_events.of(DatabaseRestored)] == [2]
     assert not play.outage.is_on
+
+
+def test_a_claim_that_the_server_cancels_early_is_halved_and_no_outage_until_it_is_for_one_task(
+    play, recorded_events: RecordedEvents
+):
+    play.has_room_for = 5
+
+    limits = []
+    for _ in range(3):
+        assert play.turn() == "claim"
+        limits.append(play.thread.call.keywords["limit"])
+        play.thread.answer(CANCELLED)
+
+    assert limits == [5, 2, 1]
+    [failed] = recorded_events.of(ClaimFailed)
+    assert "statement_timeout" in failed.error.message
+    play.claim(task_row(1), later=10)
+    assert not play.outage.is_on
+
+
+def test_a_claim_that_is_cancelled_at_our_own_deadline_is_an_outage(play, monkeypatch: pytest.MonkeyPatch):
+    assert play.turn() == "claim"
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + answer_seconds(play.config.lease_seconds))
+
+    play.thread.answer(CANCELLED)
+
+    assert play.outage.is_on
 
 
 def test_an_outage_ends_with_a_claim_though_nothing_was_due(play):

@@ -7,7 +7,7 @@ import pytest
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, SOON_SECONDS
 from django_partisan.sql.claiming import Ahead
-from tests.support.engine import AWAY, NOTHING_DUE, PromoterHarness
+from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, PromoterHarness
 
 
 @pytest.fixture
@@ -124,3 +124,13 @@ def test_stopped_it_looks_no_more_and_is_idle_after_the_look_under_way(play):
     assert play.chores.asked is None
     assert play.promoter.is_idle
     assert play.promoter.next_at() == NEVER
+
+
+def test_a_look_that_the_server_cancels_early_is_halved_and_no_outage(play):
+    play.promoter.turn(time.monotonic())
+    play.chores.answer(CANCELLED)
+    assert not play.outage.is_on
+
+    play.promoter.turn(time.monotonic())
+
+    assert play.chores.call.keywords["limit"] == PROMOTE_AT_MOST // 2

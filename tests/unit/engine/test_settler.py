@@ -26,7 +26,7 @@ from django_partisan.telemetry.events import (
     TaskFailed,
     TasksReleased,
 )
-from tests.support.engine import AWAY, Batch, SettlerHarness
+from tests.support.engine import AWAY, CANCELLED, Batch, SettlerHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
@@ -202,21 +202,12 @@ def lost_lock(*ids: int) -> Written:
 
 def cancelled(*ids: int) -> Written:
     """Return what a write finds that takes too long; of one task it is told what to set."""
-    cause = psycopg_error("57014")
+    cause = CANCELLED
     return (
         Written([], [], list(ids), [], cause)
         if len(ids) > 1
         else Written([], [], [], [*ids], explained(cause))
     )
-
-
-def psycopg_error(sqlstate: str) -> OperationalError:
-    """Return an error as Django wraps the driver's."""
-    cause = Exception()
-    cause.sqlstate = sqlstate  # type: ignore[attr-defined]
-    error = OperationalError(sqlstate)
-    error.__cause__ = cause
-    return error
 
 
 def test_what_is_held_up_is_tried_in_halves_apart_from_what_gathers(play):
