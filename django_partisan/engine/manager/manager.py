@@ -13,23 +13,11 @@ from typing import Final
 
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
-from django_partisan.engine.manager.answer_watch import AnswerWatch
-from django_partisan.engine.manager.claimer import Claimer
-from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.assembly import Assembly, Resources
 from django_partisan.engine.manager.database_thread import DatabaseThread, answer_seconds, end_all
-from django_partisan.engine.manager.dispatcher import Dispatcher
-from django_partisan.engine.manager.drain import Drain, handling_signals
-from django_partisan.engine.manager.intake import Intake
-from django_partisan.engine.manager.lease import Lease, LeaseOwner
+from django_partisan.engine.manager.drain import handling_signals
 from django_partisan.engine.manager.loop_calls import LoopCalls
-from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
-from django_partisan.engine.manager.pool import Pool
-from django_partisan.engine.manager.promoter import Promoter
-from django_partisan.engine.manager.reconciliation import Reconciliation
-from django_partisan.engine.manager.run_until import RunUntil, Until
-from django_partisan.engine.manager.settler import Settler
-from django_partisan.engine.manager.sharing import Sharing
-from django_partisan.engine.manager.suspects import Suspects
+from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -85,66 +73,15 @@ class Manager:
             for role in CONNECTIONS
         }
         self._spawner = spawner(self._presence.fd, config.preload, deliver)
-        self._components = self._assemble(spec, instance, until)
+        resources = Resources(self._threads, self._selector, self._spawner, self._presence, instance)
+        self._parts = Assembly(spec, until, resources, self._begin_to_drain)
+        self._components = self._parts.components
         self._take_snapshot()
-
-    def _assemble(self, spec: WorkerSpec, instance: uuid.UUID, until: Until | None) -> list[Component]:
-        """Make the components, and return them in the order of their turns."""
-        config, threads = self._config, self._threads
-        self._outage = SharedOutage(config.queue)
-        outage = ClaimOutage(self._outage)
-        self._drain = Drain(config.stop_timeout_seconds, self._begin_to_drain)
-        self._promoter = Promoter(config, threads["chores"], outage)
-        settle_outage = Outage(self._outage)
-        self._settler = Settler(config, threads["settle"], settle_outage, requeued=self._promoter.expect)
-        self._intake = Intake(config, self._settler, self._drain)
-        self._pool = Pool(self._intake, self._selector, self._spawner, self._presence, spec)
-        sharing = Sharing(
-            self._intake,
-            self._pool,
-            self._settler,
-            ask=lambda: self._lease.heartbeat_soon(),
-            longest_pause=config.lease_seconds / 3,
-        )
-        self._dispatcher = Dispatcher(
-            config,
-            self._intake,
-            self._pool,
-            self._settler,
-            self._presence,
-            sharing,
-            may_start=lambda: self._lease.is_held,
-        )
-        self._reconciliation = Reconciliation(
-            config,
-            threads["pulse"],
-            self._intake,
-            self._pool.held,
-            identity=lambda: self._lease.id if self._lease.is_held else None,
-        )
-        owner = LeaseOwner(
-            known=lambda: set(self._intake.unsettled_ids(self._pool.held())),
-            extended=self._presence.extend_lease,
-            rescued=self._intake.on_rescued,
-            revoked=self._on_revoked,
-            met=sharing.on_heartbeat,
-        )
-        self._lease = Lease(config, threads["pulse"], instance, outage, self._reconciliation, owner)
-        self._claimer = Claimer(
-            config, threads["claim"], outage, self._promoter, self._reconciliation, self._dispatcher
-        )
-        suspects = Suspects(
-            config, threads["chores"], outage, self._intake, self._pool, may_start=lambda: self._lease.is_held
-        )
-        holders: list[Component] = [self._pool, suspects, self._dispatcher, sharing, self._settler]
-        finders: list[Component] = [self._lease, self._reconciliation, self._promoter, self._claimer]
-        ending = [RunUntil(until, self._drain, self._promoter, finders, holders)] if until else []
-        return [AnswerWatch(threads.values()), *holders, *finders, *ending, self._drain]
 
     @property
     def failed(self) -> int:
         """How many tasks have failed so far."""
-        return self._settler.failed
+        return self._parts.settler.failed
 
     def run(self, serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None) -> int:
         """Serve until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed.
@@ -155,14 +92,14 @@ class Manager:
             address = serve(self.snapshot)
             version = django_partisan.__version__
             bus.emit(ManagerStarted, self._config.queue, self._config.workers_count, version, address)
-            with handling_signals(self._drain, self._calls.deliver):
+            with handling_signals(self._parts.drain, self._calls.deliver):
                 while not self.is_stopped:
                     self.turn()
         finally:
             unfinished = self._close()
         seconds = time.monotonic() - self._started_at
-        bus.emit(ManagerStopped, self._config.queue, seconds, self._settler.released, unfinished)
-        if self._drain.is_forced:
+        bus.emit(ManagerStopped, self._config.queue, seconds, self._parts.settler.released, unfinished)
+        if self._parts.drain.is_forced:
             return EXIT_FORCED
         return EXIT_TASK_FAILED if self.failed else EXIT_OK
 
@@ -175,7 +112,7 @@ class Manager:
         self._last_loop_at = time.time()
         for component in self._components:
             component.turn(now)
-        if self._drain.is_on:
+        if self._parts.drain.is_on:
             self._go_on_draining(now)
 
     def stop(self, timeout: float = 0.0) -> bool:
@@ -183,7 +120,7 @@ class Manager:
 
         Waits at most ``timeout`` seconds for the end.
         """
-        self._calls.deliver(self._drain.ask)
+        self._calls.deliver(self._parts.drain.ask)
         return self._has_ended.wait(timeout)
 
     def snapshot(self) -> Snapshot:
@@ -197,7 +134,7 @@ class Manager:
     @property
     def is_stopped(self) -> bool:
         """True when nothing is left to do: workers ended, outcomes settled, our row deleted."""
-        return self._is_deregistered and (self._drain.is_forced or not self._threads["pulse"].is_busy)
+        return self._is_deregistered and (self._parts.drain.is_forced or not self._threads["pulse"].is_busy)
 
     @property
     def is_idle(self) -> bool:
@@ -205,64 +142,58 @@ class Manager:
         return all(component.is_idle for component in self._components)
 
     def _begin_to_drain(self) -> None:
-        in_progress = sum(bool(worker.held) for worker in self._pool.workers)
-        bus.emit(ManagerDraining, self._config.queue, self._drain.signal, in_progress)
+        in_progress = sum(bool(worker.held) for worker in self._parts.pool.workers)
+        bus.emit(ManagerDraining, self._config.queue, self._parts.drain.signal, in_progress)
         for component in self._components:
             component.stop()
 
     def _go_on_draining(self, now: float) -> None:
-        if self._drain.is_forced:
-            self._pool.kill()
+        if self._parts.drain.is_forced:
+            self._parts.pool.kill()
         if not self._is_deregistered and (self.is_idle or self._gives_up_on_database(now)):
             self._is_deregistered = True
-            self._lease.deregister()
+            self._parts.lease.deregister()
 
     def _gives_up_on_database(self, now: float) -> bool:
         """Return whether a forced stop leaves what is unsettled to the manager that rescues it."""
-        forced_at = self._drain.forced_at
-        if forced_at is None or not self._pool.is_empty:
+        forced_at = self._parts.drain.forced_at
+        if forced_at is None or not self._parts.pool.is_empty:
             return False
-        is_stuck = self._settler.is_held_up or not self._settler.is_reachable
+        is_stuck = self._parts.settler.is_held_up or not self._parts.settler.is_reachable
         is_silent = any(thread.waited(now) > FORCED_ANSWER_SECONDS for thread in self._threads.values())
         return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
         if queues is None:  # some may be missed: listen again with the next heartbeat, and claim
-            self._lease.heartbeat_soon()
-            self._claimer.notified()
+            self._parts.lease.heartbeat_soon()
+            self._parts.claimer.notified()
         elif self._config.queue in queues:
-            self._claimer.notified()
-
-    def _on_revoked(self, ids: set[int]) -> int:
-        self._presence.begin_epoch()
-        self._claimer.renew()
-        self._reconciliation.compare_all()
-        return self._intake.revoke(ids, self._pool.workers)
+            self._parts.claimer.notified()
 
     def _take_snapshot(self) -> None:
         self._snapshot = Snapshot(
             queue=self._config.queue,
             workers_configured=self._config.workers_count,
-            workers=self._pool.seen(time.monotonic()),
-            buffered=len(self._intake.buffer),
+            workers=self._parts.pool.seen(time.monotonic()),
+            buffered=len(self._parts.intake.buffer),
             buffer_limit=self._config.max_queue_size,
-            unsettled=self._settler.unsettled,
-            draining=self._drain.is_on,
-            database_reachable=not self._outage.is_on,
+            unsettled=self._parts.settler.unsettled,
+            draining=self._parts.drain.is_on,
+            database_reachable=not self._parts.outage.is_on,
             last_loop_at=self._last_loop_at,
-            last_claim_at=self._claimer.last_claim_at,
-            last_finished_at=self._settler.last_finished_at,
+            last_claim_at=self._parts.claimer.last_claim_at,
+            last_finished_at=self._parts.settler.last_finished_at,
         )
 
     def _close(self) -> tuple[int, ...]:
         """End threads and processes; return the ids of tasks that are left in process."""
-        left = [row[ID] for row in self._pool.held()] + self._settler.ids()
-        self._pool.kill()
+        left = [row[ID] for row in self._parts.pool.held()] + self._parts.settler.ids()
+        self._parts.pool.kill()
         self._spawner.close(self._close_seconds)
-        seconds = FORCED_CLOSE_SECONDS if self._drain.is_forced else self._close_seconds
+        seconds = FORCED_CLOSE_SECONDS if self._parts.drain.is_forced else self._close_seconds
         all_ended = end_all(self._threads.values(), seconds)
         self._selector.close()
-        if self._pool.is_empty:
+        if self._parts.pool.is_empty:
             self._presence.remove()
         if all_ended:
             self._calls.close()

@@ -172,18 +172,18 @@ def test_only_a_notification_for_its_queue_or_a_missed_one_wakes_it_and_then_it_
     notify({"default"})
     assert not office.is_quiet
     office.turn_until(lambda: office.is_quiet)
-    assert office.manager._lease.next_at() > time.monotonic()
+    assert office.manager._parts.lease.next_at() > time.monotonic()
     notify(None)
 
     assert not office.is_quiet
-    assert office.manager._lease.next_at() == 0.0
+    assert office.manager._parts.lease.next_at() == 0.0
 
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_committed_late(
     is_late, office
 ):
-    reconciliation, lease = office.manager._reconciliation, office.manager._lease
+    reconciliation, lease = office.manager._parts.reconciliation, office.manager._parts.lease
     token = reconciliation.draw()
 
     def lose() -> None:
@@ -204,10 +204,10 @@ def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_
 
 def test_tasks_that_are_ours_by_the_table_alone_are_found_by_the_second_heartbeat(office):
     ids = insert_many(2)
-    assert len(claim(connection, "default", office.manager._lease.id, 2)) == 2
+    assert len(claim(connection, "default", office.manager._parts.lease.id, 2)) == 2
 
     for _ in range(2):
-        office.manager._lease.heartbeat_soon()
+        office.manager._parts.lease.heartbeat_soon()
         office.turn_until(lambda: office.is_quiet)
 
     office.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
@@ -255,7 +255,7 @@ def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(
 ):
     kept = insert_many(2, "Wait")
     office = open_office()
-    lease = office.manager._lease
+    lease = office.manager._parts.lease
     office.turn_until(gate.begun.is_set)
     before = lease.id
     ManagerLease.objects.all().delete()
@@ -295,7 +295,7 @@ def test_a_fault_of_ours_ends_the_workers_and_leaves_the_file_that_proves_it(ope
     with pytest.raises(Fault):
         office.manager.run()
 
-    assert all(worker.was_killed for worker in office.manager._pool.workers)
+    assert all(worker.was_killed for worker in office.manager._parts.pool.workers)
     assert office.path.exists()
     assert statuses_of(*ids) == ["in_process"]
 

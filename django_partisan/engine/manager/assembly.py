@@ -1,0 +1,104 @@
+"""The components of a manager, and how they know each other: a new one is a module, and its lines here."""
+
+import selectors
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from django_partisan.engine.forkserver.spawner import Spawner
+from django_partisan.engine.manager.answer_watch import AnswerWatch
+from django_partisan.engine.manager.claimer import Claimer
+from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.dispatcher import Dispatcher
+from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.lease import Lease, LeaseOwner
+from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
+from django_partisan.engine.manager.pool import Pool
+from django_partisan.engine.manager.promoter import Promoter
+from django_partisan.engine.manager.reconciliation import Reconciliation
+from django_partisan.engine.manager.run_until import RunUntil, Until
+from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.manager.sharing import Sharing
+from django_partisan.engine.manager.suspects import Suspects
+from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.worker_spec import WorkerSpec
+
+
+class Resources(NamedTuple):
+    """What the components of one manager use together; ``instance`` names its presence file."""
+
+    threads: dict[str, DatabaseThread]
+    selector: selectors.BaseSelector
+    spawner: Spawner
+    presence: PresenceFile
+    instance: uuid.UUID
+
+
+class Assembly:
+    """Make the components; ``components`` has them in the order of their turns."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        until: Until | None,
+        resources: Resources,
+        begin_to_drain: Callable[[], None],
+    ) -> None:
+        self._config = config = spec.config
+        self._threads = threads = resources.threads
+        self._presence = presence = resources.presence
+        self.outage = SharedOutage(config.queue)
+        self._claim_outage = outage = ClaimOutage(self.outage)
+        self.drain = Drain(config.stop_timeout_seconds, begin_to_drain)
+        self.promoter = Promoter(config, threads["chores"], outage)
+        self.settler = Settler(config, threads["settle"], Outage(self.outage), requeued=self.promoter.expect)
+        self.intake = Intake(config, self.settler, self.drain)
+        self.pool = Pool(self.intake, resources.selector, resources.spawner, presence, spec)
+        self._sharing = Sharing(
+            self.intake,
+            self.pool,
+            self.settler,
+            ask=lambda: self.lease.heartbeat_soon(),
+            longest_pause=config.lease_seconds / 3,
+        )
+        dispatcher = Dispatcher(
+            config, self.intake, self.pool, self.settler, presence, self._sharing, self._may_start
+        )
+        suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
+        self.reconciliation = Reconciliation(
+            config, threads["pulse"], self.intake, self.pool.held, self._claiming_id
+        )
+        self.lease = self._lease(resources.instance)
+        self.claimer = Claimer(
+            config, threads["claim"], outage, self.promoter, self.reconciliation, dispatcher
+        )
+        holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
+        finders: list[Component] = [self.lease, self.reconciliation, self.promoter, self.claimer]
+        ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
+        self.components = [AnswerWatch(threads.values()), *holders, *finders, *ending, self.drain]
+
+    def _lease(self, instance: uuid.UUID) -> Lease:
+        owner = LeaseOwner(
+            known=lambda: set(self.intake.unsettled_ids(self.pool.held())),
+            extended=self._presence.extend_lease,
+            rescued=self.intake.on_rescued,
+            revoked=self._on_revoked,
+            met=self._sharing.on_heartbeat,
+        )
+        thread = self._threads["pulse"]
+        return Lease(self._config, thread, instance, self._claim_outage, self.reconciliation, owner)
+
+    def _may_start(self) -> bool:
+        return self.lease.is_held
+
+    def _claiming_id(self) -> uuid.UUID | None:
+        return self.lease.id if self.lease.is_held else None
+
+    def _on_revoked(self, ids: set[int]) -> int:
+        """Take up the duties under a new lease; return how many tasks were held."""
+        self._presence.begin_epoch()
+        self.claimer.renew()
+        self.reconciliation.compare_all()
+        return self.intake.revoke(ids, self.pool.workers)
