@@ -212,18 +212,19 @@ def _stop(arena: Arena, plan: Plan, database: Database, base: Path) -> list[str]
     wait_while(lambda: database.sessions() > 0, CLOSE_SECONDS)
     found += [f"a connection: {name}" for name in database.session_names()]
     found += [f"a manager's row: {name}" for name in database.manager_names()]
-    return found + [text for host in base.iterdir() for text in _presence_files(arena, host)]
+    return found + [text for host in base.iterdir() for text in _presence_files(arena, plan, host)]
 
 
-def _presence_files(arena: Arena, host: Path) -> Iterator[str]:
+def _presence_files(arena: Arena, plan: Plan, host: Path) -> Iterator[str]:
     """Yield what is wrong about a host's presence files.
 
-    If a manager of another host rescued a dead manager's tasks, the dead one's file stays until a sweep.
+    If a manager of another host rescued a dead manager's tasks, the dead one's file stays until a sweep; so
+    do the files of its workers that outlived it and could not reach the database.
     """
     paths = list(host.glob("django-partisan-*/*.lock"))
     of_host = [manager for seat in arena.fleet.seats if seat.plan.host == host.name for manager in seat.all]
     killed = sum(manager.pid in arena.record.killed for manager in of_host)
-    if len(paths) > killed:
+    if len(paths) > killed * (1 + plan.queue["WORKERS_COUNT"]):
         yield f"{len(paths)} presence files on host {host.name}, where {killed} managers were killed"
     for path in paths:
         if is_locked(path):
