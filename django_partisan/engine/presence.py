@@ -131,13 +131,13 @@ class Sight(NamedTuple):
     """True if none of them lives."""
     manager_lives: bool
     running: list[int]
-    """Ids of the tasks that workers run which live."""
+    """Ids of the tasks that living workers run."""
     begun: list[int]
-    """Ids of the tasks that workers had begun which are dead."""
+    """Ids of the tasks that dead workers had begun."""
 
 
 def look(name: UUID) -> Sight | None:
-    """Return who lives of a manager and its workers, and what they run; ``None`` if it cannot be seen.
+    """Return which of a manager and its workers live, and what they run; ``None`` if it cannot be seen.
 
     A file that cannot be seen proves nothing: it may belong to another user, or to a container with a
     file system of its own.

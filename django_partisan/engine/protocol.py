@@ -22,7 +22,7 @@ class RunTasks(NamedTuple):
     claim_times: dict[int, float]
     """Monotonic times at which the claims of these rows returned, by claim token."""
     epoch: int = 0
-    """How often the manager's lease was lost: after the next time, others may have the rows."""
+    """How often the lease had been lost when this was sent; after another loss, others may have the tasks."""
 
 
 class Stop(NamedTuple):

@@ -176,7 +176,7 @@ class Writing:
         self._unsettleable.append((item[0], error))
 
     def _hold_up_after(self, error: DatabaseError, items: Sequence[Item]) -> bool:
-        """Note that items are to be tried again; raise if all are, later; return False if it is no use."""
+        """Note that items are to be tried again; raise an outage; return False if another try is no use."""
         kind = kind_of(error)
         if kind in (ErrorKind.OUTAGE, ErrorKind.READ_ONLY):
             raise error

@@ -1,6 +1,6 @@
 """Ways to write to an open file without waiting for its reader.
 
-A pipe, terminal or socket blocks who writes while nobody reads. ``O_NONBLOCK`` on the descriptor that the
+A pipe, terminal or socket blocks its writer while nobody reads. ``O_NONBLOCK`` on the descriptor that the
 process was given would change it for every process that shares it, so it is never set there.
 
 | file | written through |
@@ -34,7 +34,7 @@ def _nothing() -> None:
 class Channel(NamedTuple):
     """``write`` returns how many bytes it wrote; if it would have to wait, it raises ``BlockingIOError``.
 
-    If ``is_blocking`` it waits instead, and belongs into a thread of its own.
+    If ``is_blocking`` it waits instead, and belongs in a thread of its own.
     """
 
     fd: int

@@ -1,4 +1,4 @@
-"""Records on their way to handlers that may block: a thread calls the handlers, and who logs goes on.
+"""Records on their way to handlers that may block: a thread calls the handlers, and the caller does not wait.
 
 The manager's loop logs through it. The handlers may be the host's own, and even a file can be on a disk
 that does not answer.

@@ -31,11 +31,11 @@ from django_partisan.telemetry import events
     ERROR,
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.manager.heartbeat_age_ns"), long("partisan.manager.held")),
-    when="the lease expired; the manager registers under a new id",
+    when="the lease expired, and other managers took tasks or removed the manager's row",
 )
 def lease_lost(event: events.LeaseLost) -> Line:
     age = f"last heartbeat {event.seconds_since_heartbeat:.1f} s ago"
-    return f"Lease expired ({age}, {counted(event.held)} held); registering under a new id", {
+    return f"Lease expired ({age}, {counted(event.held)} held); others may have taken its tasks", {
         "partisan.queue.name": event.queue,
         "partisan.manager.heartbeat_age_ns": nanoseconds(event.seconds_since_heartbeat),
         "partisan.manager.held": event.held,

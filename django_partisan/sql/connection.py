@@ -25,7 +25,8 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
     """Return a connection that no thread shares and no pool owns; it connects when first used.
 
     ``role`` stands in ``application_name``, so that ``pg_stat_activity`` shows who asks. A connection
-    attempt, or a host that is silent, ends after ``answer_seconds`` unless the host's settings say otherwise.
+    attempt, or the wait for a silent host, ends after ``answer_seconds`` unless the host's settings say
+    otherwise.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
@@ -45,7 +46,7 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
 
 
 def _network_limits(answer_seconds: float) -> dict[str, int]:
-    """Return libpq's options that end what a silent host, or one that does not accept, would hold up.
+    """Return libpq's options that limit the wait for a host that is silent or accepts no connection.
 
     Unix sockets ignore all but the first. libpq's variable counts as the host's setting.
     """

@@ -53,7 +53,7 @@ def claim_again(
 def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
     """Take a manager's own tasks along to its new identity; return the ids of those nobody else took.
 
-    Asked once more, as the first answer may have been lost, it returns the same.
+    A second call, after a lost answer, returns the same.
     """
     return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous, manager))}
 

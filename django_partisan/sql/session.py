@@ -98,7 +98,7 @@ class Session:
         self._idle_since = time.monotonic()
 
     def is_lost(self, error: Error) -> bool:
-        """Return whether the connection is of no use after an error; asks nobody, who might not answer."""
+        """Return whether the connection is of no use after an error; sends nothing to find out."""
         raw = self.connection.connection
         if raw is None:
             return False
@@ -167,7 +167,7 @@ class Session:
         is_short = False
         try:
             rows = fetch_all(self.connection, _INTRODUCTION, parameters)
-        except ProgrammingError:  # its role may not end sessions, not even its own: statement_timeout will
+        except ProgrammingError:  # the role may not end sessions: statement_timeout will
             rows = []
         for pid, started_at, limit, has_ended_before in rows:
             if has_ended_before is False:

@@ -14,10 +14,10 @@ from .pooler import NOT_INSTALLED, find
 from .processes import ROOT, has_host_names
 
 EPILOG = """\
-Each seed chooses managers, their settings, and faults with times and targets; what runs when is up to
-the machine. A trial starts a PostgreSQL of its own (fsync on), enqueues tasks of every kind from several
-processes, carries out the faults, waits until every task has ended, stops everything, and compares the
-journals of all runs with the rows. docs/guarantees.md says what is promised.
+Each seed chooses managers, their settings, and faults with times and targets; the exact interleaving
+depends on the machine. A trial starts a PostgreSQL of its own (fsync on), enqueues tasks of every kind
+from several processes, carries out the faults, waits until every task has ended, stops everything, and
+compares the journals of all runs with the rows. docs/guarantees.md says what is promised.
 
 faults:
 {faults}

@@ -25,10 +25,10 @@ class BatchLimit:
         self._grow_at = time.monotonic() + GROW_SECONDS
 
     def judge(self, error: Exception, rows: int, is_early: bool) -> Exception | None:
-        """Note that a statement for ``rows`` rows failed; return the error that it is an outage by, if it is.
+        """Note that a statement for ``rows`` rows failed; return the error if it is an outage, else ``None``.
 
-        It is none if PostgreSQL cancelled it before our own deadline, ``is_early``, and may finish one for
-        fewer rows.
+        It is no outage if PostgreSQL cancelled the statement before our own deadline (``is_early``), and may
+        finish one for fewer rows.
         """
         if not isinstance(error, Error) or kind_of(error) is not ErrorKind.CANCELLED:
             return error

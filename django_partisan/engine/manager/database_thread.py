@@ -31,7 +31,7 @@ Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 
 ANSWER_SECONDS_MIN: Final = 2.0
 GIVE_UP_SECONDS: Final = 1.0
-"""How long after hanging up a call is given up that still did not end: there was no connection yet."""
+"""A call that has not ended this long after hanging up is given up: it had no connection yet."""
 HANG_UP_SECONDS: Final = 0.5
 """How long threads may take to end at last, once their connections are hung up."""
 
@@ -140,7 +140,7 @@ class DatabaseThread:
         self._session.is_worn = True
 
     def distrust(self) -> None:
-        """Replace the connection before the next call, and wait for an answer under way but a moment."""
+        """Replace the connection before the next call; wait only a moment longer for an answer."""
         self._session.distrust()
 
     def hang_up(self) -> None:

@@ -16,7 +16,7 @@ PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
 
 Entry: TypeAlias = tuple[TaskRow, RowChange | Crash | None]
-"""A task and what is written to its row, which its kind says alone if it is ``None``."""
+"""A task and what is written to its row; ``None`` if the kind alone determines it."""
 
 
 class Part(NamedTuple):
@@ -70,7 +70,7 @@ class HeldUp:
         return 0.0 if self._parts else self._retry_at
 
     def add(self, part: Part, written: Written) -> None:
-        """Keep what a try did not write; of a retry, note also that it wrote everything."""
+        """Keep what a try did not write; reset the pause when nothing is left."""
         for entries in halves(part.only(written.held_up)):
             self._parts.append(Part(part.kind, entries, part.again, is_retry=True))
         if written.later:

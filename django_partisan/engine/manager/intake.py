@@ -72,7 +72,7 @@ class Intake:
         self._store(self._set_aside(rows), self.buffer.add)
 
     def on_rescued(self, rescued: Sequence[RescuedTask]) -> None:
-        """Take in what a dead manager held; what it had begun, and what it had not, runs before all else."""
+        """Take in what a dead manager held, begun or not; it runs before all else, but for suspects."""
         rows = [task.row for task in rescued]
         self.claim_times.note(rows)
         free = {row[ID] for row in self._set_aside(rows)}

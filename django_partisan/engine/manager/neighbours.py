@@ -3,7 +3,7 @@
 | it ran | it is dead |
 |---|---|
 | on this host, and its presence file can be seen | as soon as its process has ended |
-| elsewhere | when its lease has expired |
+| elsewhere, or its file cannot be seen | when its lease has expired |
 
 An outage of the database expires the leases of managers that live. So nobody is considered dead because
 of a lease until the others had time to send a heartbeat: ``spare_until()``.

@@ -1,4 +1,4 @@
-"""Find the tasks that are ours by the table and not known here, after answers of the database were lost.
+"""Find tasks that are ours in the table but not in this process, after answers of the database were lost.
 
 A claim whose answer is lost may be committed at any later time. So its token is listed, and each
 heartbeat asks for tasks of ours under the listed tokens. Should any other task of ours be unknown here, the

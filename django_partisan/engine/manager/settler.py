@@ -31,7 +31,7 @@ class Settler(Component):
     """Settle and release the tasks of one queue; outcomes wait as long as the database is away.
 
     Each kind of outcome has a statement of its own; the completed come first. What waits for locks of
-    others, or takes too long at once, is held up and tried apart, in parts that get smaller.
+    others, or takes too long in one statement, is held up and tried apart, in parts that get smaller.
     ``requeued`` is called once tasks wait again, with the seconds until the first of them is due.
     """
 

@@ -2,7 +2,7 @@
 
 A rescue that cannot know which tasks had begun counts a takeover for each of them. One of them may be the
 task that ended the host, and would end the next. So its row says durably that it begins, before it
-begins: the next rescue then knows, counts a crash, and ``MAX_CRASHES`` ends it.
+begins: the next rescue finds the mark and counts a crash, and ``MAX_CRASHES`` ends it.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskClaimLost
 
 ALONE_SECONDS = float("inf")
-"""What a worker is expected to work at a suspect, so that it gets nothing else meanwhile."""
+"""How long a suspect is expected to run: its worker gets nothing else meanwhile."""
 
 
 class Suspects(Component):

@@ -10,12 +10,12 @@ from django_partisan.sql.settling import RowChange
 
 OUTCOMES: Final = 20_000
 CHARACTERS: Final = 64 * 2**20
-"""Of arguments and errors, which are all but all of the memory if they are large."""
+"""Of arguments and errors, which take most of the memory if they are large."""
 WEIGHED_EVERY_SECONDS: Final = 0.1
 
 
 class UnsettledLimit:
-    """Tell whether too much is unsettled; ``outcomes`` and ``characters`` are the limits."""
+    """Decide whether too much is unsettled; ``outcomes`` and ``characters`` are the limits."""
 
     def __init__(self, outcomes: int = OUTCOMES, characters: int = CHARACTERS) -> None:
         self._outcomes = outcomes

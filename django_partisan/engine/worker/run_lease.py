@@ -1,7 +1,7 @@
 """The lease of a run whose manager has died: a manager's row of its own, for this one task.
 
-For the managers of the queue the worker is a manager then, which holds the task that it runs. A
-presence file shows those of this host at once when it ends.
+The managers of the queue then see the worker as a manager that holds the task that it runs. A presence
+file shows those of this host at once when it ends.
 """
 
 import os

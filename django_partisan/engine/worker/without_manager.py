@@ -71,7 +71,7 @@ class WithoutManager:
         """
         deadline = time.monotonic() + self._config.lease_seconds
         self._has_ended.set()
-        # In vain if a call of the control thread hangs, which must not keep the process.
+        # Time out if a call of the control thread hangs: it must not keep the process.
         is_ours = self._duty.acquire(timeout=self._config.lease_seconds)
         try:
             self._write_until(deadline)

@@ -31,7 +31,7 @@ from django_partisan.telemetry.events import TelemetryFlushTimedOut, Transaction
 
 IDLE_SECONDS: Final = 1.0
 LEASE_LOOK_SECONDS: Final = 0.05
-"""How often a worker that holds tasks looks whether the lease, which has ended, is extended."""
+"""How often a worker that holds tasks checks whether the expired lease was extended."""
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 
