@@ -203,8 +203,9 @@ def test_the_id_and_its_sequence_become_bigint_and_go_on(key, old):
 @pytest.mark.parametrize("applied", ["0003", BEFORE_THE_STEP, "0005", "0006"])
 def test_old_code_goes_on_enqueueing_during_a_rolling_deploy(applied, old):
     migrate(applied)
-    manager = register_manager(old)
     pks = [insert_as_version_1("new", 0, {}) for _ in range(2)]
+    migrate()
+    manager = register_manager(old)
 
     look_ahead(old, "default", 100)
 
