@@ -51,9 +51,8 @@ def place_of(slot: int) -> slice:
     return slice(start, start + _page.size)
 
 
-def running(number: int, task_id: int, since: float, busy_seconds: float) -> bytes:
-    """Return the page of a worker; ``number`` differs from that of the page before."""
-    return _page.pack(number, task_id, since, busy_seconds, number)
+pack: Final = _page.pack
+"""Return a page: a number that differs from that of the page before, task id, since, busy seconds, the number."""
 
 
 def clear(pages: mmap.mmap, slot: int) -> None:

@@ -30,7 +30,7 @@ from uuid import UUID
 
 from django_partisan.engine import pages
 from django_partisan.engine.file_locks import is_locked, lock_byte, lock_file, unlock_byte
-from django_partisan.engine.pages import PAGE_BYTES, Page
+from django_partisan.engine.pages import PAGE_BYTES, Page, pack
 from django_partisan.exceptions import CannotStart
 
 SWEEP_SECONDS: Final = 7 * 24 * 3600
@@ -57,11 +57,12 @@ class WorkerPage:
         """Note that a task begins."""
         self.begun = begun = self.begun + 1
         # Not pack_into(): it blanks the page before it fills it, and a blank page can be read as one.
-        self._map[self._place] = pages.running(2 * begun, task_id, since, self.busy_seconds)
+        self._map[self._place] = pack(2 * begun, task_id, since, self.busy_seconds, 2 * begun)
 
     def idle(self, since: float) -> None:
         """Note that nothing runs."""
-        self._map[self._place] = pages.running(2 * self.begun + 1, 0, since, self.busy_seconds)
+        number = 2 * self.begun + 1
+        self._map[self._place] = pack(number, 0, since, self.busy_seconds, number)
 
     def lease_until(self) -> float:
         """Return until when the manager's lease is valid, by the clock of ``boot_clock``."""

@@ -200,7 +200,7 @@ def test_a_look_at_a_file_of_this_process_shows_itself_alive_and_costs_it_no_loc
 def test_everybody_of_an_earlier_version_lives_while_one_does(presence: PresenceFile):
     name = uuid.uuid4()
     path = presence.path.with_name(f"{name}.lock")
-    path.write_bytes(pages.running(2, 41, 1.0, 0.0).ljust(PAGE_BYTES, b"\0") + bytes(PAGE_BYTES))
+    path.write_bytes(pages.pack(2, 41, 1.0, 0.0, 2).ljust(PAGE_BYTES, b"\0") + bytes(PAGE_BYTES))
 
     with path.open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
