@@ -22,7 +22,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -155,10 +155,10 @@ def look(name: UUID) -> Sight | None:
 
 
 @contextmanager
-def if_dead(name: UUID) -> Iterator[list[int] | None]:
+def if_dead(name: UUID, is_settled: Callable[[], bool] = lambda: True) -> Iterator[list[int] | None]:
     """Yield the ids of tasks that a dead process tree had started, or ``None`` if it is not proven dead.
 
-    The file is locked meanwhile, and removed afterwards.
+    The file is locked meanwhile, and removed afterwards if it ``is_settled``.
     """
     fd = _lock_of_dead(name)
     if fd is None:
@@ -166,7 +166,8 @@ def if_dead(name: UUID) -> Iterator[list[int] | None]:
         return
     try:
         yield _sight(fd, is_dead=True).begun
-        _path(name).unlink(missing_ok=True)
+        if is_settled():
+            _path(name).unlink(missing_ok=True)
     finally:
         os.close(fd)
 

@@ -1,5 +1,6 @@
 """Register managers, renew their leases, and rescue the tasks of those that are dead."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 from uuid import UUID
 
@@ -38,7 +39,8 @@ _HEARTBEAT = f"""
 """
 
 # Each row is rescued with its counters and its new token at once, so that a lost answer loses neither. A
-# manager whose tasks are not all rescued keeps its row: some still run, or another transaction locks them.
+# manager whose tasks are not all rescued keeps its row: some still run, another transaction locks them, or
+# they are too many for one statement.
 # A task's holder is compared again when the task is locked: a worker that outlives its manager may have moved
 # it meanwhile to a row of its own, which this statement does not see.
 _RESCUE = f"""
@@ -50,6 +52,7 @@ _RESCUE = f"""
         SELECT task.id, task.claimed_by FROM {_TASKS}
            AND (task.claimed_by IN (SELECT id FROM dead) OR {_HAS_NO_MANAGER})
            AND NOT task.id = ANY(%(running)s::bigint[])
+         ORDER BY task.priority, task.id LIMIT %(limit)s
     ), abandoned AS MATERIALIZED (
         SELECT task.id, task.claimed_by,
                coalesce(task.started_at >= task.claimed_at, false)
@@ -79,6 +82,7 @@ _RESCUE = f"""
 """
 
 
+_REGISTERED = "SELECT id FROM django_partisan_manager WHERE id = ANY(%s::uuid[])"
 _RENEW = "UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id"
 _MOVE = "UPDATE django_partisan_task SET claimed_by = %s WHERE id = %s AND claim_token = %s RETURNING id"
 
@@ -155,9 +159,9 @@ def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> Hea
 
 
 def rescue(
-    connection: BaseDatabaseWrapper, queue: str, manager: UUID, token: int, dead: Dead
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, token: int, dead: Dead, limit: int = 5000
 ) -> list[RescuedTask]:
-    """Claim under ``token``, in place, what dead managers held and what no manager holds.
+    """Claim under ``token``, in place, up to ``limit`` tasks that dead managers held or no manager holds.
 
     A task that had begun counts a crash; one of which nobody knows whether it had begun, a takeover.
     Managers that hold nothing any more are deleted.
@@ -171,10 +175,18 @@ def rescue(
         "expired": [str(one) for one in dead.expired],
         "begun": dead.begun,
         "running": dead.running,
+        "limit": limit,
     }
     rows = fetch_all(connection, _RESCUE, parameters)
     rescued = [RescuedTask(row[0], cast(TaskRow, row[1:])) for row in rows]
     return sorted(rescued, key=lambda task: in_running_order(task.row))
+
+
+def registered(connection: BaseDatabaseWrapper, managers: Sequence[UUID]) -> set[UUID]:
+    """Return which of some managers have a row."""
+    if not managers:
+        return set()
+    return {row[0] for row in fetch_all(connection, _REGISTERED, ([str(one) for one in managers],))}
 
 
 def renew(connection: BaseDatabaseWrapper, manager: UUID) -> bool:

@@ -10,7 +10,6 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from enum import Enum
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -25,6 +24,7 @@ from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.neighbours import Neighbours
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.reconciliation import Reconciliation
+from django_partisan.engine.manager.rescue import Rescue, Rescued
 from django_partisan.sql import leasing, own_claims
 from django_partisan.sql.leasing import HeartbeatResult, OtherManager, RescuedTask
 from django_partisan.telemetry import bus
@@ -63,9 +63,7 @@ class Answer(NamedTuple):
     """What a heartbeat found and did."""
 
     found: HeartbeatResult
-    rescued: Sequence[RescuedTask] = ()
-    are_missing: bool = False
-    """Managers hold tasks that may have lost their lease by an outage alone."""
+    rescued: Rescued = Rescued()
 
 
 class Lease(Component):
@@ -94,6 +92,7 @@ class Lease(Component):
         self._host = socket.gethostname()
         self._clock = clock
         self._neighbours = Neighbours(self._host, clock)
+        self._rescue = Rescue(config.queue, self._neighbours)
         self._state = State.JOINING
         self._previous_id = self.id
         self._sent_at = self._clock()
@@ -102,7 +101,6 @@ class Lease(Component):
         self._heartbeat_at = 0.0
         self._watch_at = 0.0
         self._has_waited = False
-        self._has_tried_rescue = False
         self._is_deregistered = False
 
     @property
@@ -153,6 +151,7 @@ class Lease(Component):
             # We come back from a gap that may have been an outage for all: let the others come back too.
             self._neighbours.spare_until(sent_at + seconds)
         token = self._reconciliation.draw()
+        self._rescue.begin(token)
         self._thread.submit(partial(self._heartbeat, token=token), partial(self._on_answered, sent_at, token))
 
     def _send_renewal(self) -> None:
@@ -162,20 +161,12 @@ class Lease(Component):
     # In the database's thread.
 
     def _heartbeat(self, connection: BaseDatabaseWrapper, token: int) -> Answer:
-        queue = self._config.queue
-        self._has_tried_rescue = False
         if self._state is State.JOINING:
             self._register(connection)
-        found = leasing.heartbeat(connection, queue, self.id)
+        found = leasing.heartbeat(connection, self._config.queue, self.id)
         if not found.is_alive:
             return Answer(found)
-        with ExitStack() as files:
-            dead = self._neighbours.find_dead(found.others, files)
-            rescued: Sequence[RescuedTask] = ()
-            if dead.proven or dead.expired or found.has_abandoned:
-                self._has_tried_rescue = True
-                rescued = leasing.rescue(connection, queue, self.id, token, dead)
-        return Answer(found, rescued, self._neighbours.are_missing(found.others, dead))
+        return Answer(found, self._rescue.make(connection, self.id, token, found))
 
     def _register(self, connection: BaseDatabaseWrapper) -> None:
         leasing.register(
@@ -196,12 +187,15 @@ class Lease(Component):
 
     def _on_answered(self, sent_at: float, token: int, result: Any) -> None:
         if isinstance(result, Exception):
-            self._reconciliation.end(token, is_lost=self._has_tried_rescue, is_rescue=True)
-            self._on_failed(result)
+            self._on_lost(token, result)
             return
+        self._rescue.end()
         self._reconciliation.end(token)
-        if result.rescued:
-            self._owner.rescued(result.rescued)
+        rescued = result.rescued
+        if rescued.tasks:
+            self._owner.rescued(rescued.tasks)
+        if rescued.is_more_left:
+            self.heartbeat_soon()
         if not result.found.is_alive:
             # Another manager found our heartbeat too old, and removed our row: take a new identity.
             self._previous_id, self.id = self.id, uuid.uuid4()
@@ -212,6 +206,16 @@ class Lease(Component):
             self._doubt(State.UNSURE)
         else:
             self._on_confirmed(sent_at, result)
+
+    def _on_lost(self, token: int, error: Exception) -> None:
+        is_rescue = self._rescue.end(error)
+        self._reconciliation.end(token, is_lost=is_rescue, is_rescue=True)
+        if is_rescue:
+            error = self._rescue.judge(error)
+        elif self._state is State.JOINING:  # the others may be cut off as well: they get their time once more
+            self._has_waited = False
+            self._neighbours.spare_until(NEVER)
+        self._on_failed(error)
 
     def _on_confirmed(self, sent_at: float, answer: Answer) -> None:
         self._neighbours.note(answer.found.others)
@@ -224,7 +228,7 @@ class Lease(Component):
 
     def _joins(self, answer: Answer) -> bool:
         """Return whether to claim from now on; if managers are missing, give them time to come back first."""
-        if answer.are_missing and not self._has_waited:
+        if answer.rescued.are_missing and not self._has_waited:
             self._has_waited = True
             seconds = self._config.lease_seconds / 3
             self._neighbours.spare_until(self._clock() + seconds)
@@ -250,6 +254,9 @@ class Lease(Component):
         if was_lost or revoked:
             bus.emit(LeaseLost, self._config.queue, self._lost_after, held)
         self._sent_at = sent_at
+        self._neighbours.spare_until(
+            sent_at + self._config.lease_seconds
+        )  # the gap may have been longer still
         self._extend(sent_at + self._config.lease_seconds if was_lost else self._expires_at)
         self.heartbeat_soon()
 

@@ -9,8 +9,9 @@ An outage of the database expires the leases of managers that live. So nobody is
 of a lease until the others had time to send a heartbeat: ``spare_until()``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from uuid import UUID
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.presence import Sight, if_dead, look
@@ -25,6 +26,7 @@ class Neighbours:
         self._clock = clock
         self._spared_until = NEVER
         self._local: list[OtherManager] = []
+        self._kept: Collection[UUID] = ()
 
     @property
     def are_watched(self) -> bool:
@@ -46,6 +48,7 @@ class Neighbours:
 
     def find_dead(self, others: list[OtherManager], files: ExitStack) -> Dead:
         """Return who is dead; ``files`` keeps the presence files of the dead locked, and removes them."""
+        self._kept = ()
         dead = Dead([], [], [], [], [])
         is_sparing = self._clock() < self._spared_until
         for other in others:
@@ -60,6 +63,10 @@ class Neighbours:
                 dead.expired.append(other.id)
         return dead
 
+    def keep_files_of(self, managers: Collection[UUID]) -> None:
+        """Have the presence files of these stay: not all of their tasks are rescued."""
+        self._kept = managers
+
     def are_missing(self, others: list[OtherManager], dead: Dead) -> bool:
         """Return whether managers hold tasks that may have lost their lease by an outage alone."""
         return any(other.is_expired and other.has_tasks and other.id not in dead.proven for other in others)
@@ -67,7 +74,7 @@ class Neighbours:
     def _sight(self, other: OtherManager, files: ExitStack) -> Sight | None:
         if other.host != self._host:
             return None
-        begun = files.enter_context(if_dead(other.lock_name))
+        begun = files.enter_context(if_dead(other.lock_name, lambda: other.id not in self._kept))
         if begun is not None:
             return Sight(is_dead=True, manager_lives=False, running=[], begun=begun)
         return look(other.lock_name)

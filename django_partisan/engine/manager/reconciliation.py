@@ -91,7 +91,8 @@ class Reconciliation(Component):
     def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> None:
         """Note that a call has ended; if it ``is_lost``, it may still make tasks ours."""
         self._under_way.discard(token)
-        self._ended.add(token)
+        if self._is_asking:
+            self._ended.add(token)
         if is_lost:
             self._lost.append(token)
             if is_rescue:

@@ -80,7 +80,7 @@ class PrefetchedTasks:
 
     def return_older(self, epoch: int) -> None:
         """Return the tasks that were sent before the manager's lease was lost for the ``epoch``-th time."""
-        if epoch != self._epoch:
+        if epoch > self._epoch:
             self._epoch = epoch
             if self._tasks:
                 self._return_all()
@@ -100,7 +100,9 @@ class PrefetchedTasks:
         return taken[::-1]
 
     def _return_all(self) -> None:
-        rows = self._take_all()
+        self._return(self._take_all())
+
+    def _return(self, rows: list[TaskRow]) -> None:
         try:
             self._send_back([row[ID] for row in rows])
         except PipeError:  # the main thread finds out at its next message
@@ -111,6 +113,9 @@ class PrefetchedTasks:
             match message:
                 case RunTasks(rows, claim_times, epoch):
                     self.return_older(epoch)
+                    if epoch < self._epoch:  # it was on its way when the page showed the loss
+                        self._return(rows)
+                        continue
                     self.claim_times.update(claim_times)
                     self._tasks.extend(rows)
                 case Stop():

@@ -91,7 +91,7 @@ class WithoutManager:
         while True:
             is_over = time.monotonic() > deadline
             try:
-                self._write(self._settle, self._lease.end)
+                self._write(self._settle, self._end_lease)
             except Error:
                 if is_over:
                     raise
@@ -114,6 +114,11 @@ class WithoutManager:
         delete = self._config.delete_tasks_on_complete
         for kind, items in self._left.items():
             self._left[kind] = write_all(connection, kind, items, delete)
+
+    def _end_lease(self, connection: BaseDatabaseWrapper) -> None:
+        """Delete the row of the run, which holds its task until the outcome is written."""
+        if not any(self._left.values()):
+            self._lease.end(connection)
 
     def _gather(self) -> None:
         self._left[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]

@@ -21,7 +21,7 @@ from django_partisan.sql.connection import execute
 from django_partisan.sql.leasing import OtherManager, RescuedTask
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, LeaseLost
-from tests.support.engine import AWAY, FakeDatabaseThread, config_of
+from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, claimed, columns, insert, register_manager, statuses_of
 
@@ -433,3 +433,81 @@ def test_deregistering_deletes_the_row_and_leaves_the_tasks_to_other_managers(pl
     assert statuses_of(task[ID]) == ["in_process"]
     assert play.turn(later=100) is None
     assert play.lease.next_at() == NEVER
+
+
+def test_a_new_manager_gives_the_others_their_time_again_if_the_database_goes_away_meanwhile(
+    play, clock: Clock
+):
+    [task] = claimed(1, register_manager(lease_seconds=-1))
+    play.beat()
+    clock.ahead += 40
+    play.lease.heartbeat_soon()
+    play.turn()
+    play.thread.answer(AWAY)
+
+    play.beat()
+    assert play.rescues == []
+    assert not play.lease.is_held
+
+    clock.ahead += 10
+    assert play.beat().is_held
+    assert play.rescued() == [task[ID]]
+
+
+def test_a_manager_whose_renewal_took_long_rescues_from_nobody_until_one_lease_later(play, clock: Clock):
+    play.beat()
+    [task] = claimed(1, register_manager(lease_seconds=-1))
+    clock.ahead += 40
+    play.beat()
+    assert play.turn() == "_renew"
+    play.thread.answer(AWAY)
+    clock.ahead += 40
+    assert play.turn(later=RETRY_SECONDS) == "_renew"
+    play.call()
+
+    play.beat()
+
+    assert play.rescues == []
+    assert play.turn() == "_renew"
+    play.call()
+    clock.ahead += 15
+    play.beat()
+    clock.ahead += 16
+    play.beat()
+    assert play.rescued() == [task[ID]]
+
+
+def test_a_heartbeat_that_was_given_up_rescues_nobody_when_it_goes_on(play):
+    play.beat()
+    [task] = claimed(1, register_manager(lease_seconds=-1))
+    play.lease.heartbeat_soon()
+    play.turn()
+    call = play.thread.call
+    play.thread.answer(AWAY)
+
+    call(connection)
+
+    assert play.lost == [False, False]
+    assert columns(task[ID], "claim_token") == task[TOKEN], "its answer goes nowhere"
+    assert play.beat().is_held
+    assert play.rescued() == [task[ID]]
+
+
+def test_a_rescue_that_statement_timeout_cancels_takes_fewer_tasks_next_time(play, dead):
+    rows = claimed(3, register_manager(lock_name=dead, host=HERE))
+    Task.objects.filter(pk=rows[2][ID]).update(id=BEGUN)
+    while play.lease._rescue._limit.rows > 2:
+        play.lease.heartbeat_soon()
+        play.turn()
+        play.lease._rescue._is_tried = True
+        play.thread.answer(CANCELLED)
+
+    assert play.beat().is_held
+    assert play.rescued() == [rows[0][ID], rows[1][ID]]
+    assert is_dead(dead), "its file still proves that it is dead, and what it had begun"
+    assert play.turn() == "_heartbeat"
+    play.call()
+
+    assert play.rescued() == [rows[0][ID], rows[1][ID], BEGUN]
+    assert columns(BEGUN, "crashes", "takeovers") == (1, 0)
+    assert is_dead(dead) is False

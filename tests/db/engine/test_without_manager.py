@@ -35,13 +35,23 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 NOBODY = "no_such_database"
 
 
+class WatchedReport(PendingReport):
+    """A report that counts how often it was taken: once for each write."""
+
+    takes = 0
+
+    def take_unsettled(self) -> tuple[list[tuple[int, int]], list[RowChange]]:
+        self.takes += 1
+        return super().take_unsettled()
+
+
 class Side:
     """What a worker holds when its manager has died; ``running`` is the task that it runs."""
 
     def __init__(self, lease_seconds: float) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.manager = register_manager(lease_seconds=lease_seconds)
-        self.report = PendingReport("default", lambda row: 0.0)
+        self.report = WatchedReport("default", lambda row: 0.0)
         self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), -1, lambda ids: None, lambda: None)
         self.running: TaskRow | None = None
         config = replace(config_of(), lease_seconds=lease_seconds)
@@ -278,3 +288,29 @@ def test_what_others_lock_is_tried_again_and_holds_up_nothing(side):
     other.close()
 
     assert statuses_of(locked[ID]) == ["finished"]
+
+
+def test_its_row_stays_until_the_outcome_of_its_run_is_written(side):
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+    other = open_connection("other")
+    other.set_autocommit(False)
+
+    with side.keeping():
+        row = row_that_holds(runs)
+        execute(other, f"SELECT FROM django_partisan_task WHERE id = {runs[ID]} FOR UPDATE")
+        side.completes(runs)
+        side.running = None
+        finishing = threading.Thread(target=side.without_manager.finish)
+        finishing.start()
+        wait_until(lambda: side.without_manager._left[Kind.COMPLETED])
+        tries = side.report.takes
+        wait_until(lambda: side.report.takes > tries + 2)
+        rows = own_rows()
+        other.rollback()
+        finishing.join(PATIENCE_SECONDS)
+    other.close()
+
+    assert rows == 1, "without it other managers would run the task again"
+    assert (statuses_of(runs[ID]), holder(runs)) == (["finished"], row.pk)
+    assert own_rows() == 0

@@ -160,3 +160,27 @@ def test_what_was_sent_before_the_lease_was_lost_is_returned_when_more_is_sent_a
     row = side.tasks.next()
     assert row is not None
     assert row[ID] == 3
+
+
+def test_what_was_sent_before_the_lease_was_lost_is_returned_also_if_it_comes_after_the_loss_was_seen(side):
+    side.tasks.return_older(1)
+    side.dispatch(1, 2)
+
+    side.tasks.wait(0)
+
+    assert side.returned == [[1, 2]]
+    assert side.tasks.next() is None
+    side.dispatch(3, epoch=1)
+    side.tasks.wait(0)
+    assert side.tasks.next() == task_row(3)
+
+
+def test_what_nobody_takes_back_after_the_lease_was_lost_is_left(side):
+    side.tasks.return_older(1)
+    side.manager_lives = False
+    side.dispatch(1)
+
+    side.tasks.wait(0)
+
+    assert side.tasks.next() is None
+    assert side.tasks.take_left() == [task_row(1)]

@@ -182,3 +182,13 @@ def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(play):
 
     assert play.reconciliation.is_idle
     assert play.turn() == "claims"
+
+
+def test_what_is_remembered_of_answered_calls_does_not_grow(play):
+    def remembered() -> int:
+        return sum(len(kept) for kept in vars(play.reconciliation).values() if isinstance(kept, set))
+
+    for _ in range(100):
+        play.reconciliation.end(play.reconciliation.draw())
+
+    assert remembered() == 0
