@@ -52,7 +52,7 @@ def place_of(slot: int) -> slice:
 
 
 pack: Final = _page.pack
-"""Return a page: a number that differs from that of the page before, task id, since, busy seconds, the number."""
+"""Return a page, from its number, task id, since, busy seconds, and the number once more."""
 
 
 def clear(pages: mmap.mmap, slot: int) -> None:
