@@ -254,10 +254,9 @@ class Lease(Component):
         if was_lost or revoked:
             bus.emit(LeaseLost, self._config.queue, self._lost_after, held)
         self._sent_at = sent_at
-        self._neighbours.spare_until(
-            sent_at + self._config.lease_seconds
-        )  # the gap may have been longer still
-        self._extend(sent_at + self._config.lease_seconds if was_lost else self._expires_at)
+        lease_end = sent_at + self._config.lease_seconds
+        self._neighbours.spare_until(lease_end)  # the gap may have been longer still
+        self._extend(lease_end if was_lost else self._expires_at)
         self.heartbeat_soon()
 
     def _extend(self, expires_at: float) -> None:
