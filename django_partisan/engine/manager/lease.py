@@ -247,9 +247,8 @@ class Lease(Component):
             self._on_failed(result)
             return
         was_lost = self._state is State.LOST
-        revoked = (
-            known - result
-        ) & self._owner.known()  # what was settled meanwhile is not in process either
+        # What was settled meanwhile is not in process either.
+        revoked = (known - result) & self._owner.known()
         held = self._owner.revoked(revoked)
         if was_lost or revoked:
             bus.emit(LeaseLost, self._config.queue, self._lost_after, held)
