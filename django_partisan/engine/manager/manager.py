@@ -236,7 +236,7 @@ class Manager:
     def _on_revoked(self, ids: set[int]) -> int:
         self._presence.begin_epoch()
         self._claimer.renew()
-        self._reconciliation.compare_all()
+        self._reconciliation.renew()
         return self._intake.revoke(ids, self._pool.workers)
 
     def _take_snapshot(self) -> None:
