@@ -93,8 +93,8 @@ class Reconciliation(Component):
     def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> bool:
         """Note that a call has ended; if it ``is_lost``, it may still make tasks ours.
 
-        Return whether its answer still holds. After a lost lease it does not: others may have taken the tasks,
-        so the table is asked which are ours.
+        Return whether its answer still holds. After a lost lease it does not: others may have taken the
+        tasks, so the table is asked which are ours.
         """
         is_doubted = token in self._doubted
         self._doubted.discard(token)

@@ -43,8 +43,8 @@ FILL = f"""
 
 HELD = """
     INSERT INTO django_partisan_task
-           (status, ready, queue_name, priority, execute_after, claimed_by, claim_token, created_at, updated_at,
-            processor_class, arguments, extra)
+           (status, ready, queue_name, priority, execute_after, claimed_by, claim_token, created_at,
+            updated_at, processor_class, arguments, extra)
     SELECT 'in_process', false, 'new here', 10, now(), %s, 0, now(), now(), 'Letter',
            '{"args": [], "kwargs": {}}', '{}'
       FROM generate_series(1, %s) AS number
@@ -69,7 +69,9 @@ class Plan:
         self.indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
         self.arbiters = {name for node in nodes for name in node.get("Conflict Arbiter Indexes", ())}
         self.scans = [node["Node Type"] for node in ours]
-        self.blocks = sum(node.get(f"Shared {kind} Blocks", 0) for node in ours for kind in ("Hit", "Read"))
+        self.blocks: int = sum(
+            node.get(f"Shared {kind} Blocks", 0) for node in ours for kind in ("Hit", "Read")
+        )
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
