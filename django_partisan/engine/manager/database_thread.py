@@ -110,7 +110,7 @@ class DatabaseThread:
         return None if self._submitted[0].is_given_up else late_at + GIVE_UP_SECONDS
 
     def hang_up_if_late(self, now: float) -> bool:
-        """End the wait for an answer that is late; return True, once for each, if others are to be distrusted.
+        """End the wait for an answer that is late; return True once if others are to be distrusted.
 
         They are not for an answer that was granted but a moment. A call that does not end even so is given
         up: it counts as failed, though the thread stays busy.
