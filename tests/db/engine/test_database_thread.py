@@ -242,16 +242,22 @@ def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(
     play.session()
     play.thread.submit(slow, play.results.append)
     slow.begun.wait(20)
-    watch.turn(wait_until(silent.thread.late_at))
+    late_at = silent.thread.late_at()
+    assert late_at is not None
+    watch.turn(late_at)
     stuck.go_on.set()
     silent.turn_until(lambda: silent.results)
     again = Stuck()
     silent.thread.submit(again, silent.results.append)
     again.begun.wait(20)
 
-    watch.turn(wait_until(play.thread.late_at))
+    late_at = play.thread.late_at()
+    assert late_at is not None
+    watch.turn(late_at)
 
-    assert silent.thread.waited(silent.thread.late_at()) == PATIENT_SECONDS + GRACE_SECONDS
+    late_at = silent.thread.late_at()
+    assert late_at is not None
+    assert silent.thread.waited(late_at) == PATIENT_SECONDS + GRACE_SECONDS
     for one in (slow, again):
         one.go_on.set()
     play.turn_until(lambda: not play.thread.is_busy)
