@@ -42,14 +42,15 @@ _HEARTBEAT = f"""
 # manager whose tasks are not all rescued keeps its row: some still run, another transaction locks them, or
 # they are too many for one statement.
 # A task's holder is compared again when the task is locked: a worker that outlives its manager may have moved
-# it meanwhile to a row of its own, which this statement does not see.
+# it meanwhile to a row of its own, which this statement does not see. The status is compared as a column, so
+# that whatever the statistics say, no plan can walk over all rows in process for each one that was found.
 _RESCUE = f"""
     WITH dead AS (
         SELECT id FROM django_partisan_manager
          WHERE queue_name = %(queue)s AND id <> %(manager)s
            AND (id = ANY(%(proven)s::uuid[]) OR (id = ANY(%(expired)s::uuid[]) AND {_IS_EXPIRED}))
     ), found AS MATERIALIZED (
-        SELECT task.id, task.claimed_by FROM {_TASKS}
+        SELECT task.id, task.claimed_by, task.status FROM {_TASKS}
            AND (task.claimed_by IN (SELECT id FROM dead) OR {_HAS_NO_MANAGER})
            AND NOT task.id = ANY(%(running)s::bigint[])
          ORDER BY task.priority, task.id LIMIT %(limit)s
@@ -58,8 +59,9 @@ _RESCUE = f"""
                coalesce(task.started_at >= task.claimed_at, false)
                    OR task.id = ANY(%(begun)s::bigint[]) AS has_begun,
                coalesce(task.claimed_by = ANY(%(sighted)s::uuid[]), false) AS is_sighted
-          FROM found, {_TASKS}
-           AND task.id = found.id AND task.claimed_by IS NOT DISTINCT FROM found.claimed_by
+          FROM found, django_partisan_task AS task
+         WHERE task.id = found.id AND task.status = found.status
+           AND task.claimed_by IS NOT DISTINCT FROM found.claimed_by
            FOR UPDATE OF task SKIP LOCKED
     ), rescued AS (
         UPDATE django_partisan_task AS task

@@ -25,7 +25,9 @@ _CLAIM_AGAIN = f"""
     RETURNING {RETURNING}
 """
 
+# A row that others lock is not waited for, as other calls wait for this one.
 _MARK_BEGUN = """
+    SET LOCAL lock_timeout = 200;
     UPDATE django_partisan_task SET started_at = clock_timestamp()
      WHERE id = %s AND claim_token = %s
     RETURNING id
@@ -59,5 +61,8 @@ def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: U
 
 
 def mark_begun(connection: BaseDatabaseWrapper, task_id: int, token: int) -> bool:
-    """Note in the row that the task begins under this claim; return False if the claim was lost."""
+    """Note in the row that the task begins under this claim; return False if the claim was lost.
+
+    Raises an error of ``ErrorKind.LOCKED`` if another transaction locks the row.
+    """
     return bool(fetch_all(connection, _MARK_BEGUN, (task_id, token)))

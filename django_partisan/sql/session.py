@@ -4,7 +4,7 @@
 | --- | --- |
 | `waits_since`, `connection`, `_abandoned` | the thread that makes calls |
 | `_socket` | that thread, below `_lock` |
-| `_is_trusted`, `is_worn` | the loop, and the thread when it connects |
+| `is_trusted`, `is_worn` | the loop, and the thread when it connects |
 """
 
 import os
@@ -67,7 +67,8 @@ class Session:
         self._backend: Backend | None = None
         self._abandoned: Backend | None = None
         self._idle_since = 0.0
-        self._is_trusted = True
+        self.is_trusted = True
+        """False if another connection's way to the server was cut since this one connected."""
         self.is_worn = False
         """True if the connection is to be replaced before the next call."""
         self.waits_since: float | None = None
@@ -83,7 +84,7 @@ class Session:
     def open(self) -> None:
         """Connect unless connected, and learn who serves us."""
         if self.connection.connection is None:
-            self._is_trusted, self.is_worn = True, False
+            self.is_trusted, self.is_worn = True, False
             self.connection.ensure_connection()
         if self._introduced is not self.connection.connection:
             self._introduce()
@@ -122,7 +123,7 @@ class Session:
 
     def patience(self) -> float:
         """Return how many seconds to wait for an answer."""
-        return self._answer_seconds + GRACE_SECONDS if self._is_trusted else GRACE_SECONDS
+        return self._answer_seconds + GRACE_SECONDS if self.is_trusted else GRACE_SECONDS
 
     def hang_up(self) -> None:
         """End the wait for an answer: the call under way fails as if the server had closed the connection."""
@@ -133,7 +134,7 @@ class Session:
 
     def distrust(self) -> None:
         """Lose patience, because another connection's way to the server is cut; replace this one as well."""
-        self._is_trusted, self.is_worn = False, True
+        self.is_trusted, self.is_worn = False, True
 
     # In the thread that makes calls.
 

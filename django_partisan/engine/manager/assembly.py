@@ -100,5 +100,5 @@ class Assembly:
         """Take up the duties under a new lease; return how many tasks were held."""
         self._presence.begin_epoch()
         self.claimer.renew()
-        self.reconciliation.compare_all()
+        self.reconciliation.renew()
         return self.intake.revoke(ids, self.pool.workers)

@@ -156,7 +156,7 @@ class Claimer(Component):
         self._thread.submit(claim, partial(self._on_claimed, now, token, room, behind is None))
 
     def _on_claimed(self, started: float, token: int, limit: int, is_from_start: bool, result: Any) -> None:
-        self._reconciliation.end(token, is_lost=isinstance(result, Exception))
+        still_holds = self._reconciliation.end(token, is_lost=isinstance(result, Exception))
         if isinstance(result, Exception):
             bus.emit(ClaimErrored, self._config.queue)
             is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
@@ -165,6 +165,8 @@ class Claimer(Component):
             return
         self._limit.finished(limit)
         self._outage.end()
+        if not still_holds:
+            return
         rows: list[TaskRow] = result
         if bus.wanted(TasksClaimed):
             contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)

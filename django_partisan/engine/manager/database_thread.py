@@ -110,9 +110,10 @@ class DatabaseThread:
         return None if self._submitted[0].is_given_up else late_at + GIVE_UP_SECONDS
 
     def hang_up_if_late(self, now: float) -> bool:
-        """End the wait for an answer that is late; return True if it is, once for each answer.
+        """End the wait for an answer that is late; return True once if others are to be distrusted.
 
-        A call that does not end even so is given up: it counts as failed, though the thread stays busy.
+        They are not for an answer that was granted but a moment. A call that does not end even so is given
+        up: it counts as failed, though the thread stays busy.
         """
         since = self._session.waits_since
         late_at = self.late_at()
@@ -122,8 +123,9 @@ class DatabaseThread:
             self._give_up(now - since)
             return False
         self._hung_up_on = since
+        was_trusted = self._session.is_trusted
         self._session.hang_up()
-        return True
+        return was_trusted
 
     def waited(self, now: float) -> float:
         """Return for how many seconds an answer has been awaited."""

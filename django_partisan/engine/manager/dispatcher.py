@@ -66,7 +66,8 @@ class Dispatcher(Component):
     def turn(self, now: float) -> None:
         """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""
         if self._buffer and self._may_start():
-            for worker, rows in chunks(self._pool.workers, self._buffer, self._intake.pace):
+            workers = [worker for worker in self._pool.workers if worker is not self._pool.reserved]
+            for worker, rows in chunks(workers, self._buffer, self._intake.pace):
                 self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
         is_any_idle = any(worker.state is State.READY and not worker.held for worker in self._pool.workers)
         is_wanted = is_any_idle and not self._buffer

@@ -63,6 +63,8 @@ class Pool(Component):
         self._restarts = Restarts(spec.config.workers_count)
         self._starting = 0
         self.workers: list[WorkerProcess] = []
+        self.reserved: WorkerProcess | None = None
+        """The worker that gets nothing, so that a task which is to run alone finds it idle."""
 
     @property
     def is_idle(self) -> bool:

@@ -62,6 +62,8 @@ class Reconciliation(Component):
         self._identity = identity
         self._under_way: set[int] = set()
         """Tokens of calls that are not answered yet."""
+        self._doubted: set[int] = set()
+        """Those of the calls under way that were sent under a lease which was lost meanwhile."""
         self._ended: set[int] = set()
         """Tokens of calls that were answered after the question was asked."""
         self._lost: deque[int] = deque(maxlen=LISTED_AT_MOST)
@@ -88,16 +90,23 @@ class Reconciliation(Component):
         self._under_way.add(token)
         return token
 
-    def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> None:
-        """Note that a call has ended; if it ``is_lost``, it may still make tasks ours."""
+    def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> bool:
+        """Note that a call has ended; if it ``is_lost``, it may still make tasks ours.
+
+        Return whether its answer still holds. After a lost lease it does not: others may have taken the
+        tasks, so the table is asked which are ours.
+        """
+        is_doubted = token in self._doubted
+        self._doubted.discard(token)
         self._under_way.discard(token)
         if self._is_asking:
             self._ended.add(token)
-        if is_lost:
+        if is_lost or is_doubted:
             self._lost.append(token)
             if is_rescue:
                 self._rescues.append(token)
             self._ask(Question.LOST)
+        return not is_doubted
 
     def on_heartbeat(self, claimed: int) -> None:
         """Compare how many tasks are ours by the table with how many are known here."""
@@ -106,6 +115,11 @@ class Reconciliation(Component):
         self._surpluses = self._surpluses + 1 if claimed > len(self._known()) else 0
         if self._surpluses >= 2:
             self.compare_all()
+
+    def renew(self) -> None:
+        """Trust no answer to what was sent under the lost lease; ask which tasks are ours."""
+        self._doubted |= self._under_way
+        self.compare_all()
 
     def compare_all(self) -> None:
         """Ask which tasks are ours."""

@@ -3,7 +3,7 @@
 | | written by |
 | --- | --- |
 | `_awaited`, `_limit` | the loop |
-| `_is_tried` | the database's thread, and read by the loop after it has cleared `_awaited` |
+| `_is_tried` | the database's thread during a call, which the loop reads after it has cleared `_awaited` |
 
 A call that the loop has given up may go on later. It rescues nothing then: nobody would get the tasks.
 """
@@ -46,6 +46,7 @@ class Rescue:
     def begin(self, token: int) -> None:
         """Note that a heartbeat is sent which rescues under ``token``."""
         self._awaited = token
+        self._is_tried = False  # a call that was given up may have tried since
 
     def make(
         self, connection: BaseDatabaseWrapper, manager: UUID, token: int, found: HeartbeatResult

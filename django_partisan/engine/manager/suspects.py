@@ -5,9 +5,12 @@ task that ended the host, and would end the next. So its row says durably that i
 begins: the next rescue finds the mark and counts a crash, and ``MAX_CRASHES`` ends it.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
+
+from django.db import Error
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.component import NEVER, Component
@@ -19,9 +22,12 @@ from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.sql import own_claims
 from django_partisan.sql.claiming import CRASHES, ID, TOKEN, TaskRow, in_running_order
+from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskClaimLost
 
+LOCKED_SECONDS: Final = 1.0
+"""After this time a mark is tried again that another transaction's lock was in the way of."""
 ALONE_SECONDS = float("inf")
 """How long a suspect is expected to run: its worker gets nothing else meanwhile."""
 
@@ -52,27 +58,44 @@ class Suspects(Component):
         """The next to run: its mark is being written."""
         self._is_marked = False
         self._running: dict[int, TaskRow] = {}
+        self._locked_until: dict[int, float] = {}
+        """When to try those again whose rows other transactions locked."""
 
     def turn(self, now: float) -> None:
         """Mark the next suspect, and dispatch it when it is marked."""
         self._next_at = NEVER
+        self._pool.reserved = None
         if self.is_stopped or not self._buffer.suspects:
             self._chosen = None
             return
-        worker = self._idle_worker()
-        if worker is None or not self._may_start():
+        if not self._may_start():
             return
+        worker = self._least_busy()
         if self._chosen is not None:
-            if self._is_marked:
+            self._pool.reserved = worker
+            if worker is not None and not worker.held and self._is_marked:
                 self._dispatch(worker, self._chosen)
-        elif now < self._outage.over_at:
+            return
+        row = self._first(now)
+        if row is None or not self._is_next(row):
+            return
+        if now < self._outage.over_at:
             self._next_at = self._outage.over_at
-        elif not self._thread.is_busy and self._is_next(self._buffer.suspects[0]):
-            self._mark(self._buffer.suspects[0])
+            return
+        self._pool.reserved = worker
+        if worker is not None and not worker.held and not self._thread.is_busy:
+            self._mark(row)
 
-    def _idle_worker(self) -> WorkerProcess | None:
-        idle = (worker for worker in self._pool.workers if worker.takes_tasks and not worker.held)
-        return next(idle, None)
+    def _least_busy(self) -> WorkerProcess | None:
+        """Return a worker that holds nothing, or else the one that is expected to be done first."""
+        taking = (worker for worker in self._pool.workers if worker.takes_tasks)
+        return min(taking, key=lambda worker: (bool(worker.held), worker.expected_seconds), default=None)
+
+    def _first(self, now: float) -> TaskRow | None:
+        """Return the first suspect whose row was not found locked a moment ago."""
+        self._locked_until = {task_id: at for task_id, at in self._locked_until.items() if at > now}
+        self._next_at = min(self._locked_until.values(), default=NEVER)
+        return next((row for row in self._buffer.suspects if row[ID] not in self._locked_until), None)
 
     def _is_next(self, suspect: TaskRow) -> bool:
         """Return whether a suspect runs before what else is buffered, and may run beside what runs."""
@@ -94,7 +117,10 @@ class Suspects(Component):
         if row is not self._chosen:
             return
         self._is_marked = result is True
-        if isinstance(result, Exception):
+        if isinstance(result, Error) and kind_of(result) is ErrorKind.LOCKED:
+            self._chosen = None
+            self._locked_until[row[ID]] = time.monotonic() + LOCKED_SECONDS
+        elif isinstance(result, Exception):
             self._chosen = None
             self._outage.fail(result)
         elif not self._is_marked:
@@ -103,7 +129,7 @@ class Suspects(Component):
             bus.emit(TaskClaimLost, task_ref(row, self._queue))
 
     def _dispatch(self, worker: WorkerProcess, row: TaskRow) -> None:
-        self._chosen = None
+        self._chosen = self._pool.reserved = None
         taken = self._buffer.take_suspect(row[ID])
         if taken is not None:
             self._running[row[ID]] = row

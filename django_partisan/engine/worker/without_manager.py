@@ -12,7 +12,6 @@ the dead manager: written twice, or too late, it changes nothing.
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from typing import Final
 
 from django.db import Error
@@ -25,9 +24,12 @@ from django_partisan.engine.worker.report import PendingReport
 from django_partisan.engine.worker.run_lease import RunLease
 from django_partisan.engine.writing import Item, Kind
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import open_connection
+from django_partisan.sql.session import Session
 
 PAUSE_SECONDS: Final = 0.5
+ANSWER_SECONDS_MIN: Final = 2.0
+CALLS_AT_MOST: Final = 3
+"""How many answers' time all calls over one connection have."""
 
 
 class WithoutManager:
@@ -46,6 +48,7 @@ class WithoutManager:
         self._tasks = tasks
         self._running = running
         self._pause_seconds = pause_seconds
+        self._answer_seconds = max(ANSWER_SECONDS_MIN, config.lease_seconds / 6)
         self._lease = RunLease(config)
         self._duty = threading.Lock()
         self._has_ended = threading.Event()
@@ -103,12 +106,21 @@ class WithoutManager:
     def _write(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
         """Take what is left, so that it does not start; then make calls with a connection.
 
-        It connects only if a call has anything to do.
+        A server that is silent does not hold it up: a worker that waits for ever would look as if it still
+        ran its task.
         """
         self._gather()
-        with closing(open_connection(f"without manager {self._config.queue}")) as connection:
+        session = Session(f"without manager {self._config.queue}", self._answer_seconds)
+        watch = threading.Timer(CALLS_AT_MOST * self._answer_seconds, session.hang_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            session.open()
             for call in calls:
-                call(connection)
+                call(session.connection)
+        finally:
+            watch.cancel()
+            session.close()
 
     def _settle(self, connection: BaseDatabaseWrapper) -> None:
         delete = self._config.delete_tasks_on_complete

@@ -1,10 +1,12 @@
 """Which tasks in process are a manager's own, by the table."""
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN
+from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.sql.own_claims import claim_again, claims, keep, mark_begun
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, claimed, columns, insert, pairs, register_manager
@@ -57,3 +59,18 @@ def test_a_task_is_marked_as_begun_under_its_claim_alone():
     assert mark_begun(connection, row[ID], row[TOKEN])
     started_at, claimed_at = columns(row[ID], "started_at", "claimed_at")
     assert started_at >= claimed_at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mark_does_not_wait_for_a_row_that_others_lock():
+    [row] = claimed(1)
+    other = open_connection("other")
+    other.set_autocommit(False)
+    execute(other, "SELECT FROM django_partisan_task FOR UPDATE")
+
+    with pytest.raises(OperationalError) as raised:
+        mark_begun(connection, row[ID], row[TOKEN])
+
+    other.close()
+    assert kind_of(raised.value) is ErrorKind.LOCKED
+    assert mark_begun(connection, row[ID], row[TOKEN])

@@ -41,6 +41,15 @@ FILL = f"""
               FROM generate_series(1, 50000) AS number) AS numbered
 """
 
+HELD = """
+    INSERT INTO django_partisan_task
+           (status, ready, queue_name, priority, execute_after, claimed_by, claim_token, created_at,
+            updated_at, processor_class, arguments, extra)
+    SELECT 'in_process', false, 'new here', 10, now(), %s, 0, now(), now(), 'Letter',
+           '{"args": [], "kwargs": {}}', '{}'
+      FROM generate_series(1, %s) AS number
+"""
+
 SCHEDULE = """
     INSERT INTO django_partisan_task
            (status, ready, queue_name, priority, execute_after, created_at, updated_at, processor_class,
@@ -60,7 +69,9 @@ class Plan:
         self.indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
         self.arbiters = {name for node in nodes for name in node.get("Conflict Arbiter Indexes", ())}
         self.scans = [node["Node Type"] for node in ours]
-        self.blocks = sum(node.get(f"Shared {kind} Blocks", 0) for node in ours for kind in ("Hit", "Read"))
+        self.blocks: int = sum(
+            node.get(f"Shared {kind} Blocks", 0) for node in ours for kind in ("Hit", "Read")
+        )
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -144,6 +155,24 @@ def test_a_statement_reads_its_partial_indexes_and_no_others(act, indexes):
     assert plan.indexes & of_tasks == {f"partisan_task_{name}" for name in indexes}
     assert "Seq Scan" not in plan.scans
     assert plan.scans
+
+
+@pytest.mark.usefixtures("table")
+def test_a_rescue_costs_the_same_for_each_task_of_a_queue_that_the_statistics_do_not_know():
+    number = 4000
+    execute(connection, HELD, (UUID(int=2), number))
+
+    def blocks(limit: int) -> int:
+        """Rescue up to ``limit`` tasks, which is undone; return how many blocks that read."""
+        with transaction.atomic():
+            with plans(analyze=True) as found:
+                leasing.rescue(connection, "new here", MANAGER, 1, dead(), limit)
+            transaction.set_rollback(True)
+        return found[0].blocks
+
+    few, many = blocks(number // 8), blocks(number)
+
+    assert many <= 8 * few * 1.5
 
 
 @pytest.mark.usefixtures("table")

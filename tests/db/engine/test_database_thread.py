@@ -233,6 +233,38 @@ def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_conn
     silent.calls.close()
 
 
+def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(play, stuck):
+    """Or else, where calls take longer than a moment, threads would hang up on each other for ever."""
+    silent, slow = Play(), Stuck()
+    watch = AnswerWatch([silent.thread, play.thread])
+    silent.thread.submit(stuck, silent.results.append)
+    stuck.begun.wait(20)
+    play.session()
+    play.thread.submit(slow, play.results.append)
+    slow.begun.wait(20)
+    late_at = silent.thread.late_at()
+    assert late_at is not None
+    watch.turn(late_at)
+    stuck.go_on.set()
+    silent.turn_until(lambda: silent.results)
+    again = Stuck()
+    silent.thread.submit(again, silent.results.append)
+    again.begun.wait(20)
+
+    late_at = play.thread.late_at()
+    assert late_at is not None
+    watch.turn(late_at)
+
+    late_at = silent.thread.late_at()
+    assert late_at is not None
+    assert silent.thread.waited(late_at) == PATIENT_SECONDS + GRACE_SECONDS
+    for one in (slow, again):
+        one.go_on.set()
+    play.turn_until(lambda: not play.thread.is_busy)
+    assert silent.thread.close(20)
+    silent.calls.close()
+
+
 def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(play):
     other = Play()
     watch = AnswerWatch([other.thread, play.thread])

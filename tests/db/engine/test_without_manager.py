@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import Error, OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import look
@@ -23,11 +24,12 @@ from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.engine import config_of
 from tests.support.rows import claimed, columns, dead, register_manager, statuses_of
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("temporary_folder")]
@@ -314,3 +316,28 @@ def test_its_row_stays_until_the_outcome_of_its_run_is_written(side):
     assert rows == 1, "without it other managers would run the task again"
     assert (statuses_of(runs[ID]), holder(runs)) == (["finished"], row.pk)
     assert own_rows() == 0
+
+
+def test_a_database_that_falls_silent_keeps_no_process(side_with, monkeypatch):
+    side = side_with(0.05)
+    side.without_manager._answer_seconds = 0.2
+    raised: list[Error] = []
+
+    def call() -> None:
+        def fall_silent(connection: BaseDatabaseWrapper) -> None:
+            proxy.abandon()
+            execute(connection, "SELECT")
+
+        try:
+            side.without_manager._write(fall_silent)
+        except Error as error:
+            raised.append(error)
+
+    with TcpProxy(int(fetch_all(connection, "SHOW port")[0][0])) as proxy:
+        for name, value in {"HOST": "127.0.0.1", "PORT": str(proxy.port)}.items():
+            monkeypatch.setitem(connection.settings_dict, name, value)
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+
+    assert raised, "it still waits"

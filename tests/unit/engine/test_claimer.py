@@ -31,6 +31,7 @@ class Play(PromoterHarness):
         self.claiming_id: UUID | None = uuid4()
         self.tokens: list[tuple[int, bool]] = []
         self.has_room_for = 2
+        self.lease_holds = True
         self.taken: list[list[TaskRow]] = []
         self.take = self.taken.append
         dispatcher = reconciliation = cast(Any, self)
@@ -42,8 +43,9 @@ class Play(PromoterHarness):
     def draw(self) -> int:
         return 100 + len(self.tokens)
 
-    def end(self, token: int, is_lost: bool = False) -> None:
+    def end(self, token: int, is_lost: bool = False) -> bool:
         self.tokens.append((token, is_lost))
+        return self.lease_holds
 
     def room(self) -> int:
         return self.has_room_for
@@ -346,3 +348,13 @@ def test_tasks_are_taken_in_where_nobody_wants_the_event(play):
     play.claim(task_row(1))
 
     assert play.taken == [[task_row(1)]]
+
+
+def test_what_was_claimed_under_a_lease_that_was_lost_meanwhile_is_not_taken(play):
+    play.lease_holds = False
+    play.claim(*FULL)
+
+    assert play.taken == []
+    play.lease_holds = True
+    assert play.claim(*FULL)["behind"] is None
+    assert play.taken == [list(FULL)]

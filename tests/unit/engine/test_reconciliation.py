@@ -192,3 +192,19 @@ def test_what_is_remembered_of_answered_calls_does_not_grow(play):
         play.reconciliation.end(play.reconciliation.draw())
 
     assert remembered() == 0
+
+
+def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_brought(play):
+    token = play.reconciliation.draw()
+    play.id = uuid4()
+    play.reconciliation.renew()
+    assert play.asks_for() is None
+
+    assert not play.reconciliation.end(token)
+
+    play.thread.answer([(1, 7), (3, token)])
+    assert play.asks_for() == [token]
+    play.thread.answer([(3, token)])
+    play.claims_again(3)
+    assert [row[0] for row in play.found] == [3]
+    assert play.reconciliation.end(play.reconciliation.draw())

@@ -5,9 +5,10 @@ import time
 import pytest
 
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.suspects import LOCKED_SECONDS
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.telemetry.events import TaskClaimLost
-from tests.support.engine import AWAY, IntakeHarness, report
+from tests.support.engine import AWAY, IntakeHarness, error_with, report
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
@@ -150,3 +151,33 @@ def test_nothing_is_marked_while_others_may_have_taken_the_tasks(desk: IntakeHar
     desk.suspects.turn(time.monotonic())
 
     assert desk.chores.asked is None
+
+
+def test_a_suspect_that_others_lock_holds_up_nothing_and_is_tried_again(desk: IntakeHarness):
+    desk.dispatcher.take([suspect(1), suspect(2)])
+
+    assert marks(desk, 1, error_with("55P03")) == [[], []]
+
+    assert not desk.outage.is_on
+    assert marks(desk, 2) == [[2], []]
+    desk.suspects.turn(time.monotonic())
+    assert 0 < desk.suspects.next_at() - time.monotonic() <= LOCKED_SECONDS
+    desk.suspects.turn(time.monotonic() + LOCKED_SECONDS)
+    assert desk.chores.call.keywords["task_id"] == 1
+
+
+def test_workers_that_are_fed_before_they_hold_nothing_leave_one_for_a_suspect(desk: IntakeHarness):
+    desk.intake.pace.learn("Letter", 100, 0.001)
+    for slot in (0, 1):
+        desk.gives(slot, task_row(10 + slot))
+    assert desk.dispatched() == [[10], [11]]
+    desk.dispatcher.take([suspect(1), *(task_row(number) for number in range(20, 30))])
+
+    got = desk.dispatched()
+    assert sorted(map(bool, got)) == [False, True], "one is not fed"
+    free = [bool(ids) for ids in got].index(False)
+    ends(desk, free, 10 + free)
+
+    assert marks(desk, 1)[free] == [1]
+    desk.dispatcher.take([task_row(30)])
+    assert desk.dispatched()[free] == []
