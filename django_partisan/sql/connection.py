@@ -38,8 +38,6 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
     options["application_name"] = application_name(role)
     for option, value in _network_limits(answer_seconds).items():
         options.setdefault(option, value)
-    # Several statements go in one message, to both drivers' last result: the protocol for one would refuse.
-    options.pop("server_side_binding", None)
     connection.settings_dict["CONN_MAX_AGE"] = None
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection

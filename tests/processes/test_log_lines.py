@@ -23,7 +23,7 @@ TRACE_BYTES = 9 * 1024
 DEADLINE_SECONDS = 60.0
 
 WORKER = """
-import sys
+import logging, sys
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django_partisan"], LOGGING_CONFIG=None)
 from django_partisan import outcomes
@@ -38,6 +38,8 @@ sys.stdin.readline()
 for number in range(int(count)):
     run = events.Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
     bus.emit(events.TaskFailed, run, 0.1, outcomes.REASON_ERROR, error)
+for handler in logging.getLogger("django_partisan").handlers:
+    assert handler.drain(60)
 print("lost", bus.swallowed["logs"], file=sys.stderr, flush=True)
 """
 
