@@ -160,7 +160,7 @@ class Manager:
         if forced_at is None or not self._parts.pool.is_empty:
             return False
         is_stuck = self._parts.settler.is_held_up or not self._parts.settler.is_reachable
-        is_silent = any(thread.waited(now) > FORCED_ANSWER_SECONDS for thread in self._threads.values())
+        is_silent = self._threads["settle"].waited(now) > FORCED_ANSWER_SECONDS
         return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
