@@ -73,9 +73,9 @@ class LeaveChild(Recorded):
             child = os.fork()
         if child == 0:
             os.setsid()
+            journal.write("forked", child=os.getpid())
             journal.wait_at(gate)
             os._exit(0)
-        journal.write("forked", child=child)
         journal.wait_at(gate)
 
 

@@ -287,6 +287,15 @@ def test_while_the_lease_is_not_held_a_heartbeat_that_is_not_answered_is_an_outa
     assert play.lease.is_idle
 
 
+def test_a_heartbeat_does_not_end_an_outage_of_claims(play, recorded_events: RecordedEvents):
+    play.outage.fail(AWAY)
+
+    play.beat()
+
+    assert play.outage.is_on
+    assert recorded_events.of(DatabaseRestored) == []
+
+
 def test_a_manager_that_drains_is_held_up_by_no_lease(play):
     play.turn()
     play.lease.stop()

@@ -209,6 +209,16 @@ def test_a_task_whose_revoked_run_goes_on_here_waits_for_its_end(expired: Intake
     assert expired.outcomes.written().completed == [task_row(1)]
 
 
+def test_a_task_that_waits_and_is_taken_over_once_more_is_dropped(expired: IntakeHarness):
+    expired.intake.on_claimed([task_row(1, token=2)])
+
+    expired.intake.revoke({1}, expired.pool.workers)
+    expired.workers[0].says(report([1]))
+    expired.turn()
+
+    assert expired.buffered() == []
+
+
 def test_tasks_that_waited_for_revoked_runs_run_by_priority(desk: IntakeHarness):
     worker = desk.gives(0, task_row(1), task_row(2), task_row(3))
     desk.intake.revoke({1, 2, 3}, desk.pool.workers)
