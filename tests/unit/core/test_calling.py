@@ -89,7 +89,7 @@ def nothing_was_executed() -> None:
         (execute, 1),
         (staticmethod(execute), 0),
         (classmethod(execute), 1),
-        (partial(execute, "more"), 1),
+        (staticmethod(partial(execute, "more")), 1),
         (partialmethod(execute, "more"), 2),
         (partialmethod(partial(execute, "more"), "and more"), 3),
         (Awaits(), 0),
