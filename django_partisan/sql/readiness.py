@@ -14,10 +14,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql.connection import ANSWER_SECONDS, address_of, open_connection, task_database
+from django_partisan.sql.session import ANSWER_SECONDS_MIN
 
 APP: Final = "django_partisan"
 RETRY_SECONDS: Final = 0.5
-ANSWER_SECONDS_MIN: Final = 2.0
 
 
 def ensure_postgresql() -> None:

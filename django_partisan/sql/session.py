@@ -19,6 +19,7 @@ from django.db import Error, OperationalError, ProgrammingError
 from django_partisan.sql.connection import fetch_all, has_ended, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of, sqlstate
 
+ANSWER_SECONDS_MIN: Final = 2.0
 GRACE_SECONDS: Final = 1.0
 """How much later than the server's our own deadline is, so that an answer that it cancelled arrives."""
 IDLE_SECONDS: Final = 1.0
@@ -35,6 +36,11 @@ _INTRODUCTION: Final = """
              WHERE earlier.pid = %s AND earlier.backend_start::text = %s)
       FROM pg_stat_activity AS own WHERE own.pid = pg_backend_pid()
 """
+
+
+def answer_seconds(lease_seconds: float) -> float:
+    """Return how long PostgreSQL may take to answer a manager with this lease, or its workers."""
+    return max(ANSWER_SECONDS_MIN, lease_seconds / 6)
 
 
 class Backend(NamedTuple):
@@ -145,7 +151,6 @@ class Session:
         limits = self._limit if self.connection.autocommit else self._limit + self._idle_limit
         self.waits_since = time.monotonic()
         result = execute(limits + sql, params, many, context)
-        show_last_result(self._guarded, context["cursor"])
         self.waits_since = time.monotonic()
         return result
 
@@ -181,13 +186,6 @@ class Session:
         self._limit = "" if is_short else self._our_limit
         self._abandoned = None
         self._introduced = self.connection.connection
-
-
-def show_last_result(raw: Any, cursor: Any) -> None:
-    """Move to the result of the last statement of a message, which psycopg2 shows anyway."""
-    if hasattr(raw, "pgconn"):
-        while cursor.nextset():
-            pass
 
 
 def _set_local(name: str, seconds: float) -> str:

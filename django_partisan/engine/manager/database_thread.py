@@ -22,23 +22,17 @@ from django.db import Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.listening import listen, queues_notified
-from django_partisan.sql.session import Session
+from django_partisan.sql.session import ANSWER_SECONDS_MIN, Session
 from django_partisan.telemetry import bus
 
 Call: TypeAlias = Callable[[BaseDatabaseWrapper], Any]
 Done: TypeAlias = Callable[[Any], None]
 Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 
-ANSWER_SECONDS_MIN: Final = 2.0
 GIVE_UP_SECONDS: Final = 1.0
 """A call that has not ended this long after hanging up is given up: it had no connection yet."""
 HANG_UP_SECONDS: Final = 0.5
 """How long threads may take to end at last, once their connections are hung up."""
-
-
-def answer_seconds(lease_seconds: float) -> float:
-    """Return how long PostgreSQL may take to answer a manager with this lease."""
-    return max(ANSWER_SECONDS_MIN, lease_seconds / 6)
 
 
 class Submitted:

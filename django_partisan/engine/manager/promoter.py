@@ -7,10 +7,11 @@ from typing import Any, Final
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.database_thread import DatabaseThread, answer_seconds
+from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.sql import claiming
 from django_partisan.sql.claiming import Ahead
+from django_partisan.sql.session import answer_seconds
 
 PROMOTE_AT_MOST: Final = 5000
 SOON_SECONDS: Final = 0.1

@@ -27,30 +27,36 @@ class RunLease:
         self._lock_name = uuid.uuid4()
         self._presence: tuple[PresenceFile, WorkerPage] | None = None
         self._row: TaskRow | None = None
-        self._is_registered = False
+        self.is_registered = False
+        """True if there is, or may be, a row to delete."""
         self._is_held = False
         self._renew_at = 0.0
 
-    def keep(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
+    def is_due(self, row: TaskRow | None) -> bool:
+        """Return whether there is anything to do for the task that runs now."""
+        if row is None:
+            return False
+        return row is not self._row or (self._is_held and time.monotonic() >= self._renew_at)
+
+    def keep(self, connection: BaseDatabaseWrapper, row: TaskRow | None) -> None:
         """Take the task over from the dead manager, and from then on send a heartbeat when it is time.
 
         If another manager has taken it already, let it be: the run's outcome will not be written.
         """
-        now = time.monotonic()
+        if row is None or not self.is_due(row):
+            return
         if row is not self._row:
             self._take(connection, row)
             self._row = row
-        elif not self._is_held or now < self._renew_at:
-            return
         else:
             self._is_held = leasing.renew(connection, self._id)
-        self._renew_at = now + self._config.lease_seconds / 3
+        self._renew_at = time.monotonic() + self._config.lease_seconds / 3
 
     def end(self, connection: BaseDatabaseWrapper) -> None:
         """Delete the row, if there is one: the run has ended and is settled."""
-        if self._is_registered:
+        if self.is_registered:
             leasing.deregister(connection, self._id)
-            self._is_registered = False
+            self.is_registered = False
         if self._presence is not None:
             file, page = self._presence
             file.remove()
@@ -67,7 +73,7 @@ class RunLease:
     def _take(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
         self._show(row[ID])
         config = self._config
-        self._is_registered = True  # even if the answer is lost
+        self.is_registered = True  # even if the answer is lost
         leasing.register(
             connection,
             self._id,

@@ -12,6 +12,7 @@ the dead manager: written twice, or too late, it changes nothing.
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from django.db import Error
@@ -24,10 +25,9 @@ from django_partisan.engine.worker.report import PendingReport
 from django_partisan.engine.worker.run_lease import RunLease
 from django_partisan.engine.writing import Item, Kind
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.session import Session
+from django_partisan.sql.session import Session, answer_seconds
 
 PAUSE_SECONDS: Final = 0.5
-ANSWER_SECONDS_MIN: Final = 2.0
 CALLS_AT_MOST: Final = 3
 """How many answers' time all calls over one connection have."""
 
@@ -48,7 +48,7 @@ class WithoutManager:
         self._tasks = tasks
         self._running = running
         self._pause_seconds = pause_seconds
-        self._answer_seconds = max(ANSWER_SECONDS_MIN, config.lease_seconds / 6)
+        self._answer_seconds = answer_seconds(config.lease_seconds)
         self._lease = RunLease(config)
         self._duty = threading.Lock()
         self._has_ended = threading.Event()
@@ -61,8 +61,12 @@ class WithoutManager:
             pause = 0.0
             while not self._has_ended.wait(pause):
                 pause = self._pause_seconds
-                try:
-                    self._write(self._keep, self._settle)  # the run first: settling may have to wait
+                self._gather()
+                row = self._running()
+                if not self._has_left and not self._lease.is_due(row):
+                    continue
+                try:  # the run first: settling may have to wait
+                    self._call(partial(self._lease.keep, row=row), self._settle)
                 except Error:
                     continue  # until the run ends: another manager may take the task over meanwhile
 
@@ -92,24 +96,30 @@ class WithoutManager:
 
     def _write_until(self, deadline: float) -> None:
         while True:
+            self._gather()
+            if not self._has_left and not self._lease.is_registered:
+                return
             is_over = time.monotonic() > deadline
             try:
-                self._write(self._settle, self._end_lease)
+                self._call(self._settle, self._end_lease)
             except Error:
                 if is_over:
                     raise
             else:
-                if is_over or not any(self._left.values()):
+                if is_over or not self._has_left:
                     return
             time.sleep(self._pause_seconds)
 
-    def _write(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
-        """Take what is left, so that it does not start; then make calls with a connection.
+    @property
+    def _has_left(self) -> bool:
+        return any(self._left.values())
+
+    def _call(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
+        """Make calls over a connection of their own.
 
         A server that is silent does not hold it up: a worker that waits for ever would look as if it still
         ran its task.
         """
-        self._gather()
         session = Session(f"without manager {self._config.queue}", self._answer_seconds)
         watch = threading.Timer(CALLS_AT_MOST * self._answer_seconds, session.hang_up)
         watch.daemon = True
@@ -129,16 +139,12 @@ class WithoutManager:
 
     def _end_lease(self, connection: BaseDatabaseWrapper) -> None:
         """Delete the row of the run, which holds its task until the outcome is written."""
-        if not any(self._left.values()):
+        if not self._has_left:
             self._lease.end(connection)
 
     def _gather(self) -> None:
+        """Take what is left, so that it does not start."""
         self._left[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]
         completed, changes = self._report.take_unsettled()
         self._left[Kind.COMPLETED] += completed
         self._left[Kind.CHANGED] += changes
-
-    def _keep(self, connection: BaseDatabaseWrapper) -> None:
-        row = self._running()
-        if row is not None:
-            self._lease.keep(connection, row)

@@ -11,9 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.database_thread import (
-    ANSWER_SECONDS_MIN,
     GIVE_UP_SECONDS,
-    answer_seconds,
     end_all,
 )
 from django_partisan.sql.connection import execute, fetch_all
@@ -156,10 +154,6 @@ def test_closing_makes_the_calls_submitted_before_and_ends_the_thread_and_the_se
     assert play.results == [7]
     wait_until(lambda: has_ended(session))
     play.calls.close()
-
-
-def test_the_deadline_of_an_answer_is_a_sixth_of_the_lease_and_at_least_two_seconds():
-    assert [answer_seconds(lease) for lease in (3.0, 30.0)] == [ANSWER_SECONDS_MIN, 5.0]
 
 
 def test_a_call_whose_answer_is_late_fails_and_the_next_is_made_over_another_connection(through, proxy):

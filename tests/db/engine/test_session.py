@@ -8,7 +8,7 @@ from django.db import Error, OperationalError, connection
 
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import sqlstate
-from django_partisan.sql.session import IDLE_SECONDS, Session, show_last_result
+from django_partisan.sql.session import ANSWER_SECONDS_MIN, IDLE_SECONDS, Session, answer_seconds
 from tests.db.engine.play import PATIENT_SECONDS, has_ended
 from tests.support.waiting import let_pass, wait_until
 
@@ -111,27 +111,12 @@ def test_a_transaction_that_nobody_goes_on_with_is_ended_by_the_server(sessions)
     assert not session.connection.is_usable()
 
 
+def test_the_deadline_of_an_answer_is_a_sixth_of_the_lease_and_at_least_two_seconds():
+    assert [answer_seconds(lease) for lease in (3.0, 30.0)] == [ANSWER_SECONDS_MIN, 5.0]
+
+
 def test_a_result_is_that_of_the_last_statement(sessions):
     assert fetch_all(sessions.open().connection, "SELECT 1; SELECT 2") == [(2,)]
-
-
-class ThreeResults:
-    """A cursor, and a connection of psycopg 3."""
-
-    pgconn = None
-    left = 3
-
-    def nextset(self) -> bool | None:
-        self.left -= 1
-        return True if self.left else None
-
-
-def test_psycopg_3_is_moved_to_the_last_result():
-    cursor = ThreeResults()
-
-    show_last_result(cursor, cursor)
-
-    assert cursor.left == 0
 
 
 def test_what_the_server_still_does_for_a_session_ends_before_the_next_does_anything(sessions):

@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.db import Error, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import look
@@ -329,7 +331,7 @@ def test_a_database_that_falls_silent_keeps_no_process(side_with, monkeypatch):
             execute(connection, "SELECT")
 
         try:
-            side.without_manager._write(fall_silent)
+            side.without_manager._call(fall_silent)
         except Error as error:
             raised.append(error)
 
@@ -341,3 +343,21 @@ def test_a_database_that_falls_silent_keeps_no_process(side_with, monkeypatch):
         thread.join(PATIENCE_SECONDS)
 
     assert raised, "it still waits"
+
+
+def test_while_there_is_nothing_to_do_it_does_not_connect(side):
+    connected: list[str] = []
+
+    def note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        connected.append(connection.settings_dict["OPTIONS"].get("application_name", ""))
+
+    connection_created.connect(note)
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+    with side.keeping():
+        row_that_holds(runs)
+        takes = side.report.takes
+        wait_until(lambda: side.report.takes > takes + 20)
+    connection_created.disconnect(note)
+
+    assert connected == ["django_partisan without manager default"] * 2, "to take the task, and to give it up"

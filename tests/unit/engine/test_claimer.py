@@ -9,9 +9,9 @@ from django.db import OperationalError
 
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.database_thread import answer_seconds
 from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.sql.claiming import Ahead, TaskRow
+from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, TasksClaimed
 from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
