@@ -15,6 +15,7 @@ from django.db import OperationalError
 from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
+from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
@@ -329,7 +330,8 @@ class IntakeHarness(PoolHarness):
         config = config_of(min_queue_size=2, max_queue_size=10, max_crashes=3)
         self.drain = Drain(None, begun=lambda: None)
         self.outcomes = SettlerHarness()
-        self.intake = Intake(config, self.outcomes.settler, self.drain)
+        self.tokens = ClaimTokens()
+        self.intake = Intake(config, self.outcomes.settler, self.drain, self.tokens)
         super().__init__(self.intake, presence)
         self.may_start = True
         self.asked = 0

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.answer_watch import AnswerWatch
+from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -24,6 +25,7 @@ from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.sql.leasing import HeartbeatResult
 
 
 class Resources(NamedTuple):
@@ -54,7 +56,8 @@ class Assembly:
         self.drain = Drain(config.stop_timeout_seconds, begin_to_drain)
         self.promoter = Promoter(config, threads["chores"], outage)
         self.settler = Settler(config, threads["settle"], Outage(self.outage), requeued=self.promoter.expect)
-        self.intake = Intake(config, self.settler, self.drain)
+        self.tokens = ClaimTokens()
+        self.intake = Intake(config, self.settler, self.drain, self.tokens)
         self.pool = Pool(self.intake, resources.selector, resources.spawner, presence, spec)
         self._sharing = Sharing(
             self.intake,
@@ -68,11 +71,11 @@ class Assembly:
         )
         suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
         self.reconciliation = Reconciliation(
-            config, threads["pulse"], self.intake, self.pool.held, self._claiming_id
+            config, threads["pulse"], self.tokens, self.intake, self.pool.held, self._claiming_id
         )
         self.lease = self._lease(resources.instance)
         self.claimer = Claimer(
-            config, threads["claim"], outage, self.promoter, self.reconciliation, dispatcher
+            config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._claiming_id
         )
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
         finders: list[Component] = [self.lease, self.reconciliation, self.promoter, self.claimer]
@@ -85,10 +88,10 @@ class Assembly:
             extended=self._presence.extend_lease,
             rescued=self.intake.on_rescued,
             revoked=self._on_revoked,
-            met=self._sharing.on_heartbeat,
+            answered=self._on_heartbeat,
         )
         thread = self._threads["pulse"]
-        return Lease(self._config, thread, instance, self._claim_outage, self.reconciliation, owner)
+        return Lease(self._config, thread, instance, self._claim_outage, self.tokens, owner)
 
     def _may_start(self) -> bool:
         return self.lease.is_held
@@ -96,9 +99,14 @@ class Assembly:
     def _claiming_id(self) -> uuid.UUID | None:
         return self.lease.id if self.lease.is_held else None
 
+    def _on_heartbeat(self, found: HeartbeatResult) -> None:
+        self._sharing.on_heartbeat(found.others)
+        self.reconciliation.on_heartbeat(found.claimed)
+
     def _on_revoked(self, ids: set[int]) -> int:
         """Take up the duties under a new lease; return how many tasks were held."""
         self._presence.begin_epoch()
         self.claimer.renew()
-        self.reconciliation.renew()
+        self.tokens.doubt_all()
+        self.reconciliation.compare_all()
         return self.intake.revoke(ids, self.pool.workers)

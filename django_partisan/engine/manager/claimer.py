@@ -9,17 +9,18 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
+from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.promoter import Promoter
-from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.sql import claiming
 from django_partisan.sql.claiming import CONTEXT, ID, PRIORITY, TaskRow
 from django_partisan.sql.session import answer_seconds
@@ -73,15 +74,17 @@ class Claimer(Component):
         thread: DatabaseThread,
         outage: Outage,
         promoter: Promoter,
-        reconciliation: Reconciliation,
+        tokens: ClaimTokens,
         dispatcher: Dispatcher,
+        identity: Callable[[], UUID | None],
     ) -> None:
         self._config = config
         self._thread = thread
         self._outage = outage
         self._promoter = promoter
-        self._reconciliation = reconciliation
+        self._tokens = tokens
         self._dispatcher = dispatcher
+        self._identity = identity
         self._need = Need.CLAIM
         self._cursor = Cursor()
         self._is_asleep = False
@@ -137,7 +140,7 @@ class Claimer(Component):
             self._was_empty = False
 
     def _claim_if_possible(self, now: float) -> None:
-        manager = self._reconciliation.claiming_id
+        manager = self._identity()
         room = self._dispatcher.room() if manager is not None else 0
         if manager is None or room <= 0:
             return
@@ -147,7 +150,7 @@ class Claimer(Component):
         room = min(room, self._limit.rows)
         behind = self._cursor.start(now)
         queue = self._config.queue
-        token = self._reconciliation.draw()
+        token = self._tokens.draw()
         claim: Callable[[BaseDatabaseWrapper], Any] = partial(
             claiming.claim, queue=queue, manager=manager, token=token, limit=room, behind=behind
         )
@@ -157,7 +160,7 @@ class Claimer(Component):
         self._thread.submit(claim, partial(self._on_claimed, now, token, room, behind is None))
 
     def _on_claimed(self, started: float, token: int, limit: int, is_from_start: bool, result: Any) -> None:
-        still_holds = self._reconciliation.end(token, is_lost=isinstance(result, Exception))
+        still_holds = self._tokens.end(token, is_lost=isinstance(result, Exception))
         if isinstance(result, Exception):
             bus.emit(ClaimErrored, self._config.queue)
             is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
@@ -190,7 +193,7 @@ class Claimer(Component):
             self._dispatcher.take(rows)
 
     def _publish(self, asleep: bool) -> None:
-        manager = self._reconciliation.claiming_id
+        manager = self._identity()
         if manager is None:
             return
         self._is_asleep = asleep

@@ -10,6 +10,7 @@ from functools import partial
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
+from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
@@ -30,10 +31,11 @@ class Intake:
     An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it.
     """
 
-    def __init__(self, config: QueueConfig, settler: Settler, drain: Drain) -> None:
+    def __init__(self, config: QueueConfig, settler: Settler, drain: Drain, tokens: ClaimTokens) -> None:
         self._config = config
         self._settler = settler
         self._drain = drain
+        self._tokens = tokens
         self._revoked: set[int] = set()
         """Ids of the tasks that workers hold under a claim that is no longer ours."""
         self._waiting: dict[int, TaskRow] = {}
@@ -73,18 +75,14 @@ class Intake:
 
     def on_rescued(self, rescued: Sequence[RescuedTask]) -> None:
         """Take in what a dead manager held, begun or not; it runs before all else, but for suspects."""
-        rows = [task.row for task in rescued]
-        self.claim_times.note(rows)
-        free = {row[ID] for row in self._set_aside(rows)}
+        self.claim_times.note([task.row for task in rescued])
         for previous, row in rescued:
-            if row[ID] not in free:
-                continue
             if row[CRASHES] > self._config.max_crashes:
                 self._fail(row, crashes=0)
             else:
                 manager = None if previous is None else str(previous)
                 bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_MANAGER_LOST, manager)
-                self._store([row], self.buffer.add_rescued)
+                self._store(self._set_aside([row]), self.buffer.add_rescued)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""
@@ -127,10 +125,14 @@ class Intake:
             self._emit_rescued(row)
             self._settler.settle(row, RowChange(row[ID], row[TOKEN], STATUS_NEW, crashes=1))
         else:
-            self._settler.count_crash(row, partial(self._on_crash_counted, row))
+            token = self._tokens.draw()
+            self._settler.count_crash(row, token, partial(self._on_crash_counted, row, token))
 
-    def _on_crash_counted(self, before: TaskRow, row: TaskRow) -> None:
-        """Run a task again; its claim is ours for certain, under a new token."""
+    def _on_crash_counted(self, before: TaskRow, token: int, row: TaskRow | None) -> None:
+        """Run a task again if its claim, under the new token, is ours for certain."""
+        is_trusted = self._tokens.end(token, is_rescue=True)
+        if row is None or not is_trusted:
+            return
         self._emit_rescued(before)
         self.claim_times.carry_over(before, row)
         self._store([row], self.buffer.add_rescued)

@@ -5,7 +5,6 @@ in which the host was suspended. From then on others may take our tasks, so noth
 table has said which tasks are still ours.
 """
 
-import os
 import socket
 import time
 import uuid
@@ -15,18 +14,18 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from django.db import Error
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine import boot_clock
+from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.heartbeat import Answer, Heartbeat
 from django_partisan.engine.manager.neighbours import Neighbours
 from django_partisan.engine.manager.outage import Outage
-from django_partisan.engine.manager.reconciliation import Reconciliation
-from django_partisan.engine.manager.rescue import Rescue, Rescued
-from django_partisan.sql import leasing, own_claims
-from django_partisan.sql.leasing import HeartbeatResult, OtherManager, RescuedTask
+from django_partisan.engine.manager.rescue import Rescue
+from django_partisan.sql import leasing
+from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import LeaseLost
 
@@ -55,15 +54,8 @@ class LeaseOwner(NamedTuple):
     """Gets the tasks that were rescued from dead managers."""
     revoked: Callable[[set[int]], int]
     """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
-    met: Callable[[Sequence[OtherManager]], None]
-    """Gets, after each heartbeat, the other managers of the queue."""
-
-
-class Answer(NamedTuple):
-    """What a heartbeat found and did."""
-
-    found: HeartbeatResult
-    rescued: Rescued = Rescued()
+    answered: Callable[[HeartbeatResult], None]
+    """Gets what a heartbeat found in the tables."""
 
 
 class Lease(Component):
@@ -78,21 +70,21 @@ class Lease(Component):
         thread: DatabaseThread,
         lock_name: uuid.UUID,
         outage: Outage,
-        reconciliation: Reconciliation,
+        tokens: ClaimTokens,
         owner: LeaseOwner,
         clock: Callable[[], float] = boot_clock.now,
     ) -> None:
         self.id = uuid.uuid4()
         self._config = config
         self._thread = thread
-        self._lock_name = lock_name
         self._outage = outage
-        self._reconciliation = reconciliation
+        self._tokens = tokens
         self._owner = owner
-        self._host = socket.gethostname()
         self._clock = clock
-        self._neighbours = Neighbours(self._host, clock)
+        host = socket.gethostname()
+        self._neighbours = Neighbours(host, clock)
         self._rescue = Rescue(config.queue, self._neighbours)
+        self._heartbeat = Heartbeat(config, host, lock_name, self._rescue)
         self._state = State.JOINING
         self._previous_id = self.id
         self._sent_at = self._clock()
@@ -150,47 +142,23 @@ class Lease(Component):
         if self._state is State.HELD and sent_at - self._sent_at > seconds * 2 / 3:
             # We come back from a gap that may have been an outage for all: let the others come back too.
             self._neighbours.spare_until(sent_at + seconds)
-        token = self._reconciliation.draw()
+        token = self._tokens.draw()
         self._rescue.begin(token)
-        self._thread.submit(partial(self._heartbeat, token=token), partial(self._on_answered, sent_at, token))
+        is_first = self._state is State.JOINING
+        send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first)
+        self._thread.submit(send, partial(self._on_answered, sent_at, token))
 
     def _send_renewal(self) -> None:
         known = self._owner.known()
-        self._thread.submit(self._renew, partial(self._on_renewed, self._clock(), known))
-
-    # In the database's thread.
-
-    def _heartbeat(self, connection: BaseDatabaseWrapper, token: int) -> Answer:
-        if self._state is State.JOINING:
-            self._register(connection)
-        found = leasing.heartbeat(connection, self._config.queue, self.id)
-        if not found.is_alive:
-            return Answer(found)
-        return Answer(found, self._rescue.make(connection, self.id, token, found))
-
-    def _register(self, connection: BaseDatabaseWrapper) -> None:
-        leasing.register(
-            connection,
-            self.id,
-            self._config.queue,
-            self._host,
-            os.getpid(),
-            self._lock_name,
-            self._config.lease_seconds,
-        )
-
-    def _renew(self, connection: BaseDatabaseWrapper) -> set[int]:
-        self._register(connection)
-        return own_claims.keep(connection, self._config.queue, self.id, self._previous_id)
-
-    # In the loop.
+        renew = partial(self._heartbeat.renew, manager=self.id, previous=self._previous_id)
+        self._thread.submit(renew, partial(self._on_renewed, self._clock(), known))
 
     def _on_answered(self, sent_at: float, token: int, result: Any) -> None:
         if isinstance(result, Exception):
             self._on_lost(token, result)
             return
         self._rescue.end()
-        self._reconciliation.end(token)
+        self._tokens.end(token)
         rescued = result.rescued
         if rescued.tasks:
             self._owner.rescued(rescued.tasks)
@@ -209,7 +177,7 @@ class Lease(Component):
 
     def _on_lost(self, token: int, error: Exception) -> None:
         is_rescue = self._rescue.end(error)
-        self._reconciliation.end(token, is_lost=is_rescue, is_rescue=True)
+        self._tokens.end(token, is_lost=is_rescue, is_rescue=True)
         if is_rescue:
             error = self._rescue.judge(error)
         elif self._state is State.JOINING:  # the others may be cut off as well: they get their time once more
@@ -219,8 +187,7 @@ class Lease(Component):
 
     def _on_confirmed(self, sent_at: float, answer: Answer) -> None:
         self._neighbours.note(answer.found.others)
-        self._owner.met(answer.found.others)
-        self._reconciliation.on_heartbeat(answer.found.claimed)
+        self._owner.answered(answer.found)
         if self._state is State.JOINING and not self._joins(answer):
             return
         self._sent_at = sent_at

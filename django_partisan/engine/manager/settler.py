@@ -20,7 +20,6 @@ from django_partisan.engine.settling import write, write_part
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
-from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import SettleErrored, SettleFailed
 
@@ -48,7 +47,7 @@ class Settler(Component):
         self._gathered: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
         self._under_way: list[Part] = []
         self._held_up = HeldUp()
-        self._awaited: dict[int, Callable[[TaskRow], None]] = {}
+        self._awaited: dict[int, Callable[[TaskRow | None], None]] = {}
         """Whom to call when a crash is counted, by the new token."""
         self._limit = BatchLimit(BATCH_AT_MOST)
         self._outage = outage
@@ -107,12 +106,11 @@ class Settler(Component):
         self._gathered[Kind.CHANGED].append((row, change))
         self._failed += change.status == STATUS_ERROR
 
-    def count_crash(self, row: TaskRow, counted: Callable[[TaskRow], None]) -> None:
-        """Have a crash counted, and then ``counted`` called with the task as it is to run again.
+    def count_crash(self, row: TaskRow, token: int, counted: Callable[[TaskRow | None], None]) -> None:
+        """Have a crash counted and the claim continued under a new ``token``; then call ``counted``.
 
-        It is not called if the claim was lost or the row is gone.
+        It gets the task as it is then, or ``None`` if the claim was lost or the row is gone.
         """
-        token = new_token()
         self._gathered[Kind.CRASHED].append((row, Crash(row[ID], row[TOKEN], token)))
         self._awaited[token] = counted
 
@@ -193,13 +191,12 @@ class Settler(Component):
             self._outage.fail(error)
 
     def _call_back(self, part: Part, written: Written) -> None:
-        """Pass on the tasks whose crash is counted, as they are now; drop those that are not ours."""
+        """Pass on the tasks whose crash is counted, as they are now, and that the others are not ours."""
         dropped = {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
         for row, crash in part.without(written.left):
             assert isinstance(crash, Crash)
             counted = self._awaited.pop(crash.new_token)
-            if row[ID] not in dropped:
-                counted(_after_crash(row, crash))
+            counted(None if row[ID] in dropped else _after_crash(row, crash))
 
 
 def _write(connection: BaseDatabaseWrapper, parts: list[Part], delete: bool) -> list[Written]:

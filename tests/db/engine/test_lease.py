@@ -3,7 +3,6 @@
 import socket
 import time
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN
 from django_partisan.sql.connection import execute
-from django_partisan.sql.leasing import OtherManager, RescuedTask
+from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, LeaseLost
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of
@@ -44,7 +43,7 @@ class Clock:
 class Play:
     """A lease whose calls are made with the connection of the test, unless the test answers them.
 
-    The test is the manager's intake and reconciliation; ``known`` are the ids of its tasks.
+    The test is the manager's intake and token list; ``known`` are the ids of its tasks.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -54,20 +53,18 @@ class Play:
         self.known: set[int] = set()
         self.revoked: list[set[int]] = []
         self.extensions: list[float] = []
-        self.met: list[Sequence[OtherManager]] = []
+        self.answers: list[HeartbeatResult] = []
         self.lost: list[bool] = []
-        self.claimed: list[int] = []
-        self.on_heartbeat = self.claimed.append
         self.draw = new_token
         owner = LeaseOwner(
             lambda: set(self.known),
             self.extensions.append,
             self.rescues.extend,
             self._on_revoked,
-            self.met.append,
+            self.answers.append,
         )
-        config, reconciliation = config_of(lease_seconds=30), cast(Any, self)
-        self.lease = Lease(config, self.thread, uuid.uuid4(), self.outage, reconciliation, owner, clock.now)
+        config, tokens = config_of(lease_seconds=30), cast(Any, self)
+        self.lease = Lease(config, self.thread, uuid.uuid4(), self.outage, tokens, owner, clock.now)
 
     def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> None:
         self.lost.append(is_lost)
@@ -87,7 +84,7 @@ class Play:
 
     def beat(self) -> Lease:
         self.lease.heartbeat_soon()
-        assert self.turn() == "_heartbeat"
+        assert self.turn() == "send"
         self.call()
         return self.lease
 
@@ -95,7 +92,7 @@ class Play:
         ManagerLease.objects.filter(pk=self.lease.id).delete()
         self.beat()
         assert not self.lease.is_held
-        assert self.turn() == "_renew"
+        assert self.turn() == "renew"
 
     def seconds_to_next(self) -> float:
         return self.lease.next_at() - time.monotonic()
@@ -137,7 +134,7 @@ def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_
     assert play.lease.is_idle
     assert play.turn() is None
     assert 9 < play.seconds_to_next() <= 10
-    assert play.turn(later=10) == "_heartbeat"
+    assert play.turn(later=10) == "send"
     assert play.lease.next_at() == NEVER
     play.turn(later=20)
     assert len(play.thread.calls) == 1
@@ -148,7 +145,7 @@ def test_each_heartbeat_brings_the_other_managers_of_the_queue(play):
     one = register_manager()
     play.beat()
 
-    assert [[other.id for other in others] for others in play.met] == [[], [one]]
+    assert [[other.id for other in found.others] for found in play.answers] == [[], [one]]
 
 
 def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):
@@ -193,7 +190,7 @@ def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_l
     file.remove()
     file.path.write_bytes(b"")
 
-    assert play.turn(later=2 * WATCH_SECONDS) == "_heartbeat"
+    assert play.turn(later=2 * WATCH_SECONDS) == "send"
     play.call()
 
     assert play.rescued() == [task[ID]]
@@ -229,7 +226,7 @@ def test_a_new_manager_claims_nothing_until_those_who_may_have_been_cut_off_had_
 
     ManagerLease.objects.filter(pk=back).update(lease_seconds=30)
     clock.ahead += 10
-    assert play.turn(later=10) == "_heartbeat"
+    assert play.turn(later=10) == "send"
     play.call()
 
     assert play.rescued() == [task[ID]]
@@ -270,7 +267,7 @@ def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):
     assert not play.outage.is_on
     assert play.turn() is None
     assert 0 < play.seconds_to_next() <= RETRY_SECONDS
-    assert play.turn(later=RETRY_SECONDS) == "_heartbeat"
+    assert play.turn(later=RETRY_SECONDS) == "send"
 
 
 def test_while_the_lease_is_not_held_a_heartbeat_that_is_not_answered_is_an_outage(
@@ -350,7 +347,7 @@ def test_after_an_expired_lease_nothing_starts_until_the_table_has_said_which_ta
     play.beat()
     assert not play.lease.is_held
     assert len(play.extensions) == 1
-    assert play.turn() == "_renew"
+    assert play.turn() == "renew"
     play.known.remove(settled[ID])
     play.call()
 
@@ -369,7 +366,7 @@ def test_an_expired_lease_under_which_nobody_took_anything_is_no_loss(
     clock.ahead += 31
 
     play.beat()
-    assert play.turn() == "_renew"
+    assert play.turn() == "renew"
     play.call()
 
     assert play.revoked == [set()]
@@ -424,7 +421,7 @@ def test_tasks_are_kept_though_the_first_answer_to_the_renewal_was_lost(
     assert play.turn() is None
     assert not play.lease.is_held
 
-    assert play.turn(later=RETRY_SECONDS) == "_renew"
+    assert play.turn(later=RETRY_SECONDS) == "renew"
     play.call()
 
     assert play.revoked == [set()]
@@ -468,16 +465,16 @@ def test_a_manager_whose_renewal_took_long_rescues_from_nobody_until_one_lease_l
     [task] = claimed(1, register_manager(lease_seconds=-1))
     clock.ahead += 40
     play.beat()
-    assert play.turn() == "_renew"
+    assert play.turn() == "renew"
     play.thread.answer(AWAY)
     clock.ahead += 40
-    assert play.turn(later=RETRY_SECONDS) == "_renew"
+    assert play.turn(later=RETRY_SECONDS) == "renew"
     play.call()
 
     play.beat()
 
     assert play.rescues == []
-    assert play.turn() == "_renew"
+    assert play.turn() == "renew"
     play.call()
     clock.ahead += 15
     play.beat()
@@ -514,7 +511,7 @@ def test_a_rescue_that_statement_timeout_cancels_takes_fewer_tasks_next_time(pla
     assert play.beat().is_held
     assert play.rescued() == [rows[0][ID], rows[1][ID]]
     assert is_dead(dead), "its file still proves that it is dead, and what it had begun"
-    assert play.turn() == "_heartbeat"
+    assert play.turn() == "send"
     play.call()
 
     assert play.rescued() == [rows[0][ID], rows[1][ID], BEGUN]

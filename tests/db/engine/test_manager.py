@@ -183,13 +183,13 @@ def test_only_a_notification_for_its_queue_or_a_missed_one_wakes_it_and_then_it_
 def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_committed_late(
     is_late, office
 ):
-    reconciliation, lease = office.manager._parts.reconciliation, office.manager._parts.lease
-    token = reconciliation.draw()
+    parts, lease = office.manager._parts, office.manager._parts.lease
+    token = parts.tokens.draw()
 
     def lose() -> None:
-        reconciliation.end(token, is_lost=True)
+        parts.tokens.end(token, is_lost=True)
         if is_late:
-            office.turn_until(lambda: reconciliation.is_idle)
+            office.turn_until(lambda: parts.reconciliation.is_idle)
 
     if is_late:
         lose()

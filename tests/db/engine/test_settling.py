@@ -163,7 +163,7 @@ def test_released_tasks_wait_again_and_one_with_a_duplicate_gives_up_its_key():
 def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
     done, crashed, postponed, released = claimed(4)
     thread = FakeDatabaseThread()
-    counted: list[TaskRow] = []
+    counted: list[TaskRow | None] = []
     settler = Settler(
         config_of(delete_tasks_on_complete=delete),
         thread,
@@ -171,7 +171,7 @@ def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
         lambda seconds: None,
     )
     settler.complete([done])
-    settler.count_crash(crashed, counted.append)
+    settler.count_crash(crashed, new_token(), counted.append)
     settler.settle(postponed, *changes_of([postponed], postpones=1))
     settler.release([released])
     settler.stop()
@@ -180,7 +180,9 @@ def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
     thread.answer(thread.call(connection))
 
     assert statuses([done, crashed, postponed, released]) == [status, "in_process", "new", "new"]
-    assert columns(crashed[ID], "claim_token", "crashes") == (counted[0][TOKEN], 1)
+    [again] = counted
+    assert again is not None
+    assert columns(crashed[ID], "claim_token", "crashes") == (again[TOKEN], 1)
     assert (settler.released, settler.is_idle) == (1, True)
 
 

@@ -23,28 +23,34 @@ LOCKED_BY_OTHERS = Ahead(0, True, None)
 
 
 class Play(PromoterHarness):
-    """A claimer with a real promoter; the test answers both threads, and is reconciliation and dispatcher."""
+    """A claimer with a real promoter; the test answers both threads, and is token list and dispatcher."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.thread = FakeDatabaseThread()
         self.claiming_id: UUID | None = uuid4()
-        self.tokens: list[tuple[int, bool]] = []
+        self.ended: list[tuple[int, bool]] = []
         self.has_room_for = 2
         self.lease_holds = True
         self.taken: list[list[TaskRow]] = []
         self.take = self.taken.append
-        dispatcher = reconciliation = cast(Any, self)
+        dispatcher = tokens = cast(Any, self)
         self.claimer = Claimer(
-            self.config, self.thread, self.outage, self.promoter, reconciliation, dispatcher
+            self.config,
+            self.thread,
+            self.outage,
+            self.promoter,
+            tokens,
+            dispatcher,
+            identity=lambda: self.claiming_id,
         )
         self.looked()
 
     def draw(self) -> int:
-        return 100 + len(self.tokens)
+        return 100 + len(self.ended)
 
     def end(self, token: int, is_lost: bool = False) -> bool:
-        self.tokens.append((token, is_lost))
+        self.ended.append((token, is_lost))
         return self.lease_holds
 
     def room(self) -> int:
@@ -240,7 +246,7 @@ def test_a_refused_claim_leaves_its_token_and_a_pause_and_is_an_outage_until_the
     assert play.outage.is_on
     play.claim(later=10)
 
-    assert play.tokens == [(100, True), (101, True), (102, False)]
+    assert play.ended == [(100, True), (101, True), (102, False)]
     assert len(recorded_events.of(ClaimErrored)) == 2
     assert [event.error.message for event in recorded_events.of(ClaimFailed)] == [str(AWAY)]
     assert [event.failures for event in recorded_events.of(DatabaseRestored)] == [2]

@@ -145,6 +145,29 @@ def test_a_task_whose_crash_cannot_be_counted_because_it_is_not_ours_does_not_ru
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [7]
 
 
+def test_a_crash_that_is_counted_after_the_lease_was_lost_has_the_table_asked_whose_the_task_is(
+    desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    desk.intake.on_exited(task_row(7), [])
+    desk.tokens.doubt_all()
+
+    [(_, crash)] = desk.outcomes.write().crashed
+
+    assert (desk.buffered(), rescues(recorded_events)) == ([], [])
+    assert desk.tokens.lost() == [crash.new_token]
+    assert desk.tokens.is_rescue(crash.new_token)
+
+
+def test_a_task_that_killed_too_many_fails_though_a_revoked_run_of_it_goes_on_here(expired: IntakeHarness):
+    expired.intake.on_rescued([RescuedTask(None, task_row(1, crashes=MAX_CRASHES + 1, token=2))])
+
+    [(_, change)] = expired.outcomes.written().changes
+    assert (change.id, change.token, change.status) == (1, 2, STATUS_ERROR)
+    expired.workers[0].says(report([1]))
+    expired.turn()
+    assert expired.buffered() == []
+
+
 def test_a_task_whose_crash_is_counted_while_the_manager_drains_is_released_under_its_new_token(
     desk: IntakeHarness,
 ):

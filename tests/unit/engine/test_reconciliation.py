@@ -1,13 +1,14 @@
 """After an answer was lost: tasks that are ours by the table and not known here are found."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
+from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
 from django_partisan.sql.claiming import TOKEN, TaskRow
@@ -21,6 +22,7 @@ class Play:
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
+        self.tokens = ClaimTokens()
         self.id: UUID | None = uuid4()
         self.known = [2]
         self.found: list[TaskRow] = []
@@ -32,7 +34,7 @@ class Play:
         )
         held = cast(Any, lambda: [1])
         self.reconciliation = Reconciliation(
-            config_of(), self.thread, cast(Any, intake), held, lambda: self.id
+            config_of(), self.thread, self.tokens, cast(Any, intake), held, lambda: self.id
         )
 
     def turn(self, later: float = 0.0) -> str | None:
@@ -41,8 +43,8 @@ class Play:
 
     def loses(self, is_rescue: bool = False) -> int:
         """Lose the answer to a call; return its token."""
-        token = self.reconciliation.draw()
-        self.reconciliation.end(token, is_lost=True, is_rescue=is_rescue)
+        token = self.tokens.draw()
+        self.tokens.end(token, is_lost=True, is_rescue=is_rescue)
         return token
 
     def is_told(self, *pairs: tuple[int, int]) -> None:
@@ -72,7 +74,6 @@ def play() -> Play:
 def test_the_tasks_of_a_claim_that_was_not_answered_are_claimed_again_under_a_new_token(play):
     lost = play.loses()
     assert not play.reconciliation.is_idle
-    assert play.reconciliation.claiming_id == play.id, "other claims go on meanwhile"
     assert play.asks_for() == [lost]
     assert play.thread.call.keywords["manager"] == play.id
     assert not play.reconciliation.is_idle
@@ -109,13 +110,13 @@ def test_a_heartbeat_asks_nothing_while_all_is_well(play):
 
 
 def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(play):
-    answered, under_way = play.reconciliation.draw(), play.reconciliation.draw()
+    answered, under_way = play.tokens.draw(), play.tokens.draw()
     play.reconciliation.on_heartbeat(4)
     play.reconciliation.on_heartbeat(4)
 
     assert play.asks_for() is None
-    play.reconciliation.end(answered)
-    later = play.reconciliation.draw()
+    play.tokens.end(answered)
+    later = play.tokens.draw()
     play.known = []  # task 2 was settled meanwhile
     pairs = [(1, 11), (2, 12), (3, answered), (4, under_way), (5, later), (6, 16)]
     play.thread.answer(pairs)
@@ -173,7 +174,6 @@ def test_without_a_lease_it_asks_nothing(play):
 
     assert play.turn() is None
     assert play.reconciliation.next_at() == NEVER
-    assert play.reconciliation.claiming_id is None
 
 
 def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(play):
@@ -186,25 +186,28 @@ def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(play):
 
 def test_what_is_remembered_of_answered_calls_does_not_grow(play):
     def remembered() -> int:
-        return sum(len(kept) for kept in vars(play.reconciliation).values() if isinstance(kept, set))
+        return sum(len(kept) for kept in vars(play.tokens).values() if isinstance(kept, Sized))
 
+    play.reconciliation.compare_all()
+    play.is_told()
     for _ in range(100):
-        play.reconciliation.end(play.reconciliation.draw())
+        play.tokens.end(play.tokens.draw())
 
     assert remembered() == 0
 
 
 def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_brought(play):
-    token = play.reconciliation.draw()
+    token = play.tokens.draw()
     play.id = uuid4()
-    play.reconciliation.renew()
+    play.tokens.doubt_all()
+    play.reconciliation.compare_all()
     assert play.asks_for() is None
 
-    assert not play.reconciliation.end(token)
+    assert not play.tokens.end(token)
 
     play.thread.answer([(1, 7), (3, token)])
     assert play.asks_for() == [token]
     play.thread.answer([(3, token)])
     play.claims_again(3)
     assert [row[0] for row in play.found] == [3]
-    assert play.reconciliation.end(play.reconciliation.draw())
+    assert play.tokens.end(play.tokens.draw())

@@ -30,6 +30,8 @@ from tests.support.engine import AWAY, CANCELLED, Batch, SettlerHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
+NEW_TOKEN = 7_000
+
 
 def change_of(row: TaskRow, status: str = STATUS_NEW, **more: Any) -> RowChange:
     return RowChange(row[ID], row[TOKEN], status, **more)
@@ -75,7 +77,7 @@ def test_a_batch_has_an_upper_size(play):
 
 def test_a_task_whose_crash_is_counted_is_passed_on_under_its_new_token_once_that_is_written(play):
     counted: list[TaskRow] = []
-    play.settler.count_crash(task_row(1, attempts=2, crashes=1), counted.append)
+    play.settler.count_crash(task_row(1, attempts=2, crashes=1), NEW_TOKEN, counted.append)
     [(row, crash)] = play.written().crashed
     assert (row[ID], crash.id, crash.token) == (1, 1, 1)
     assert counted == []
@@ -90,7 +92,7 @@ def test_a_task_whose_crash_is_counted_is_passed_on_under_its_new_token_once_tha
 
 def test_after_a_lost_answer_a_crash_is_counted_under_the_same_new_token(play):
     counted: list[TaskRow] = []
-    play.settler.count_crash(task_row(1), counted.append)
+    play.settler.count_crash(task_row(1), NEW_TOKEN, counted.append)
     first = play.write(AWAY)
 
     second = play.write(later=1)
@@ -106,11 +108,11 @@ def test_a_task_that_is_not_ours_or_was_refused_does_not_run_again_after_a_crash
     found: Written, play, recorded_events: RecordedEvents
 ):
     counted: list[TaskRow] = []
-    play.settler.count_crash(task_row(1), counted.append)
+    play.settler.count_crash(task_row(1), NEW_TOKEN, counted.append)
 
     play.write(crashed=found)
 
-    assert counted == []
+    assert counted == [None]
     assert play.settler.is_idle
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == found.lost
 

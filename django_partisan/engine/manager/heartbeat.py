@@ -1,0 +1,49 @@
+"""What a lease asks of the database, in the database's thread: heartbeats, and renewal after a loss."""
+
+import os
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.rescue import Rescue, Rescued
+from django_partisan.sql import leasing, own_claims
+from django_partisan.sql.leasing import HeartbeatResult
+
+
+class Answer(NamedTuple):
+    """What a heartbeat found and did."""
+
+    found: HeartbeatResult
+    rescued: Rescued = Rescued()
+
+
+class Heartbeat:
+    """Keep the row of a manager on ``host``, whose presence file is named ``lock_name``."""
+
+    def __init__(self, config: QueueConfig, host: str, lock_name: UUID, rescue: Rescue) -> None:
+        self._config = config
+        self._host = host
+        self._lock_name = lock_name
+        self._rescue = rescue
+
+    def send(self, connection: BaseDatabaseWrapper, manager: UUID, token: int, is_first: bool) -> Answer:
+        """Renew the lease and rescue under ``token`` what dead managers held; register ``is_first``."""
+        if is_first:
+            self._register(connection, manager)
+        found = leasing.heartbeat(connection, self._config.queue, manager)
+        if not found.is_alive:
+            return Answer(found)
+        return Answer(found, self._rescue.make(connection, manager, token, found))
+
+    def renew(self, connection: BaseDatabaseWrapper, manager: UUID, previous: UUID) -> set[int]:
+        """Register under a ``previous`` or new identity; return the ids of the tasks that are still ours."""
+        self._register(connection, manager)
+        return own_claims.keep(connection, self._config.queue, manager, previous)
+
+    def _register(self, connection: BaseDatabaseWrapper, manager: UUID) -> None:
+        config = self._config
+        leasing.register(
+            connection, manager, config.queue, self._host, os.getpid(), self._lock_name, config.lease_seconds
+        )
