@@ -19,18 +19,16 @@ the workers keep theirs until they end, and never open a file of their own a sec
 import contextlib
 import mmap
 import os
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from django_partisan.engine import pages
 from django_partisan.engine.file_locks import is_locked, lock_byte, lock_file, unlock_byte
 from django_partisan.engine.pages import PAGE_BYTES, Page, pack
+from django_partisan.engine.presence_folder import all_paths, path_of
 from django_partisan.exceptions import CannotStart
 
 SWEEP_SECONDS: Final = 7 * 24 * 3600
@@ -86,7 +84,7 @@ class PresenceFile:
     """A manager process's file, locked until it and all its workers have ended."""
 
     def __init__(self, name: UUID, slots: int) -> None:
-        self.path = _path(name)
+        self.path = path_of(name)
         self._name = name
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         lock_file(self.fd)
@@ -128,8 +126,6 @@ class PresenceFile:
 class Sight(NamedTuple):
     """What another process of the host sees of a manager and its workers."""
 
-    is_dead: bool
-    """True if none of them lives."""
     manager_lives: bool
     running: list[int]
     """Ids of the tasks that living workers run."""
@@ -144,7 +140,7 @@ def look(name: UUID) -> Sight | None:
     file system of its own.
     """
     if name in _own:
-        return Sight(False, True, _without_zeros(pages.task_ids(_own[name])), [])
+        return Sight(True, _without_zeros(pages.task_ids(_own[name])), [])
     fd = _open(name)
     if fd is None:
         return None
@@ -167,7 +163,7 @@ def if_dead(name: UUID, is_settled: Callable[[], bool] = lambda: True) -> Iterat
     try:
         yield _sight(fd, is_dead=True).begun
         if is_settled():
-            _path(name).unlink(missing_ok=True)
+            path_of(name).unlink(missing_ok=True)
     finally:
         os.close(fd)
 
@@ -182,7 +178,7 @@ def is_dead(name: UUID) -> bool:
 
 def sweep() -> None:
     """Remove files of managers that died long ago; no manager of their queue rescued their tasks."""
-    for path in _folder().glob("*.lock"):
+    for path in all_paths():
         with contextlib.suppress(OSError, ValueError):  # somebody was faster, or it is no file of ours
             if path.stat().st_mtime < time.time() - SWEEP_SECONDS and is_dead(UUID(path.stem)):
                 path.unlink()
@@ -190,20 +186,20 @@ def sweep() -> None:
 
 def _sight(fd: int, is_dead: bool) -> Sight:
     if os.fstat(fd).st_size < PAGE_BYTES:  # its manager died before it had made the pages
-        return Sight(is_dead, not is_dead, [], [])
+        return Sight(not is_dead, [], [])
     with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped:
         task_ids = pages.task_ids(mapped)
         has_byte_locks = pages.has_byte_locks(mapped)
     if is_dead:
-        return Sight(True, False, [], _without_zeros(task_ids))
+        return Sight(False, [], _without_zeros(task_ids))
     if not has_byte_locks:
-        return Sight(False, True, _without_zeros(task_ids), [])
+        return Sight(True, _without_zeros(task_ids), [])
     running: list[int] = []
     begun: list[int] = []
     for slot, task_id in enumerate(task_ids):
         if task_id:
             (running if is_locked(fd, slot + 1) else begun).append(task_id)
-    return Sight(False, is_locked(fd, _MANAGER_BYTE), running, begun)
+    return Sight(is_locked(fd, _MANAGER_BYTE), running, begun)
 
 
 def _without_zeros(task_ids: list[int]) -> list[int]:
@@ -221,7 +217,7 @@ def _lock_of_dead(name: UUID) -> int | None:
 
 def _open(name: UUID) -> int | None:
     try:
-        return os.open(_path(name), os.O_RDWR | os.O_CLOEXEC)
+        return os.open(path_of(name), os.O_RDWR | os.O_CLOEXEC)
     except (OSError, CannotStart):  # the folder itself may have gone bad since we started
         return None
 
@@ -233,25 +229,3 @@ def _is_free(fd: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _path(name: UUID) -> Path:
-    return _folder() / f"{name}.lock"
-
-
-def _folder() -> Path:
-    """Return the folder of this user's files; raises ``CannotStart`` if there can be none."""
-    try:
-        folder = Path(tempfile.gettempdir()) / f"django-partisan-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-    except OSError as error:
-        raise CannotStart(
-            f"No folder for the file that shows who is alive: {error}. "
-            "Set TMPDIR to a folder that can be written."
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise CannotStart(
-            f"{folder} does not belong to this user alone. Remove it, or set TMPDIR to another folder."
-        )
-    return folder

@@ -13,9 +13,8 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other ha
 import os
 import selectors
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from django.db import Error, OperationalError
@@ -31,8 +30,6 @@ Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 
 GIVE_UP_SECONDS: Final = 1.0
 """A call that has not ended this long after hanging up is given up: it had no connection yet."""
-HANG_UP_SECONDS: Final = 0.5
-"""How long threads may take to end at last, once their connections are hung up."""
 
 
 class Submitted:
@@ -241,19 +238,3 @@ class DatabaseThread:
         notified = self._notified
         assert notified is not None  # or nothing would have been listened to
         self._deliver(lambda: notified(queues))
-
-
-def end_all(threads: Collection[DatabaseThread], seconds: float) -> bool:
-    """End threads together; after ``seconds`` hang up on those that are left. Return whether all ended."""
-    for thread in threads:
-        thread.end()
-    late = _join(threads, seconds)
-    for thread in late:
-        thread.hang_up()
-    return not _join(late, HANG_UP_SECONDS)
-
-
-def _join(threads: Collection[DatabaseThread], seconds: float) -> list[DatabaseThread]:
-    """Wait for the end of threads; return those that did not end in time."""
-    deadline = time.monotonic() + seconds
-    return [thread for thread in threads if not thread.join(max(0.0, deadline - time.monotonic()))]

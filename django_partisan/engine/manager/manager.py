@@ -14,10 +14,11 @@ from typing import Final
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.assembly import Assembly, Resources
-from django_partisan.engine.manager.database_thread import DatabaseThread, end_all
+from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.drain import handling_signals
 from django_partisan.engine.manager.loop_calls import LoopCalls
 from django_partisan.engine.manager.run_until import Until
+from django_partisan.engine.manager.thread_ends import end_all
 from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID

@@ -76,5 +76,5 @@ class Neighbours:
             return None
         begun = files.enter_context(if_dead(other.lock_name, lambda: other.id not in self._kept))
         if begun is not None:
-            return Sight(is_dead=True, manager_lives=False, running=[], begun=begun)
+            return Sight(manager_lives=False, running=[], begun=begun)
         return look(other.lock_name)

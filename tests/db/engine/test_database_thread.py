@@ -12,8 +12,8 @@ from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.database_thread import (
     GIVE_UP_SECONDS,
-    end_all,
 )
+from django_partisan.engine.manager.thread_ends import end_all
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.session import GRACE_SECONDS
 from tests.db.engine.play import PATIENT_SECONDS, Play, has_ended

@@ -165,13 +165,15 @@ def test_a_look_shows_who_of_a_manager_and_its_workers_lives_and_what_they_run()
     name = uuid.uuid4()
 
     with _tree(name) as (manager, first, third):
-        assert look(name) == Sight(False, True, running=[70, 72], begun=[])
+        assert look(name) == Sight(True, running=[70, 72], begun=[])
         _kill(first)
-        wait_until(lambda: look(name) == Sight(False, True, running=[72], begun=[70]))
+        wait_until(lambda: look(name) == Sight(True, running=[72], begun=[70]))
         _kill(manager)
-        wait_until(lambda: look(name) == Sight(False, False, running=[72], begun=[70]))
+        wait_until(lambda: look(name) == Sight(False, running=[72], begun=[70]))
+        assert not is_dead(name)
         _kill(third)
-        wait_until(lambda: look(name) == Sight(True, False, running=[], begun=[70, 72]))
+        wait_until(lambda: is_dead(name))
+        assert look(name) == Sight(False, running=[], begun=[70, 72])
 
     with if_dead(name) as begun:
         assert begun == [70, 72]
@@ -183,7 +185,7 @@ def test_a_look_at_a_file_of_this_process_shows_itself_alive_and_costs_it_no_loc
     page = WorkerPage(presence.fd, 1)
     page.begin(41, since=1.0)
 
-    assert look(name) == Sight(False, True, running=[41], begun=[])
+    assert look(name) == Sight(True, running=[41], begun=[])
     assert not is_dead(name)
     os.utime(presence.path, (1_000_000_000.0, 1_000_000_000.0))
     sweep()
@@ -204,9 +206,10 @@ def test_everybody_of_an_earlier_version_lives_while_one_does(presence: Presence
 
     with path.open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert look(name) == Sight(False, True, running=[41], begun=[])
+        assert look(name) == Sight(True, running=[41], begun=[])
 
-    assert look(name) == Sight(True, False, running=[], begun=[41])
+    assert is_dead(name)
+    assert look(name) == Sight(False, running=[], begun=[41])
 
 
 def test_the_slot_of_a_worker_that_retires_is_free_for_the_next(presence: PresenceFile):
@@ -274,7 +277,8 @@ def test_a_manager_that_died_before_it_had_pages_had_begun_nothing(temporary_fol
     [folder] = temporary_folder.iterdir()
     (folder / f"{name}.lock").touch()
 
-    assert look(name) == Sight(True, False, [], [])
+    assert is_dead(name)
+    assert look(name) == Sight(False, [], [])
     with if_dead(name) as begun:
         assert begun == []
 

@@ -1,0 +1,37 @@
+"""The folder of a user's presence files, one for each manager process."""
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+from django_partisan.exceptions import CannotStart
+
+
+def path_of(name: UUID) -> Path:
+    """Return where a file is; raises ``CannotStart`` if there can be no folder."""
+    return _folder() / f"{name}.lock"
+
+
+def all_paths() -> Iterator[Path]:
+    """Return where this user's files are; raises ``CannotStart`` if there can be no folder."""
+    return _folder().glob("*.lock")
+
+
+def _folder() -> Path:
+    try:
+        folder = Path(tempfile.gettempdir()) / f"django-partisan-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise CannotStart(
+            f"No folder for the file that shows who is alive: {error}. "
+            "Set TMPDIR to a folder that can be written."
+        ) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise CannotStart(
+            f"{folder} does not belong to this user alone. Remove it, or set TMPDIR to another folder."
+        )
+    return folder
