@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all, open_connection
+from django_partisan.sql.leasing import SERVES
 
 CONNECT_SECONDS_MIN: Final = 2  # libpq takes anything less as 2
 
@@ -23,7 +24,7 @@ PREPARE: Final = """
 
 # A backlog's rows are counted by the index in which they stand; rows that fell due and were not
 # promoted yet stand in the index of scheduled ones.
-STATISTICS: Final = """
+STATISTICS: Final = f"""
 WITH ready AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
@@ -96,7 +97,8 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
                     ORDER BY id LIMIT %(lane_rows)s) AS first
            ) END))::float8,
        (SELECT count(*) FROM django_partisan_manager
-         WHERE queue_name = %(queue)s AND heartbeat_at >= now() - lease_seconds * interval '1 second'),
+         WHERE queue_name = %(queue)s AND heartbeat_at >= now() - lease_seconds * interval '1 second'
+           AND {SERVES}),
        table_.n_tup_ins, table_.n_live_tup, table_.n_dead_tup, pg_total_relation_size(table_.relid),
        greatest(
            (SELECT max(extract(epoch FROM now() - xact_start)) FROM pg_stat_activity

@@ -14,7 +14,7 @@ from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENG
 
 
 class ManagerLease(models.Model):
-    """One manager process: who it is, and until when it is considered alive."""
+    """One manager, or a worker without its manager: who it is, and until when it is considered alive."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
@@ -39,7 +39,9 @@ class ManagerLease(models.Model):
         verbose_name = "manager"
 
     def __str__(self) -> str:
-        return f"{self.queue_name} at {self.host}:{self.pid}"
+        is_worker = (self.state or {}).get("role") == "worker"
+        role = ", a worker without its manager" if is_worker else ""
+        return f"{self.queue_name} at {self.host}:{self.pid}{role}"
 
 
 class CancelRequest(models.Model):

@@ -1,7 +1,7 @@
 """Register managers, renew their leases, and rescue the tasks of those that are dead."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -9,12 +9,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 
+SERVES: Final = "state ->> 'role' IS DISTINCT FROM 'worker'"
+"""Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
+
 _REGISTER = """
     INSERT INTO django_partisan_manager (id, queue_name, host, pid, lock_name, lease_seconds,
-                                         started_at, heartbeat_at, sleeping)
-    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false)
+                                         started_at, heartbeat_at, sleeping, state)
+    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s::jsonb)
     ON CONFLICT (id) DO NOTHING
 """
+_WORKER: Final = '{"role": "worker"}'
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
 _TASKS = "django_partisan_task AS task WHERE task.queue_name = %(queue)s AND task.status = 'in_process'"
@@ -32,7 +36,8 @@ _HEARTBEAT = f"""
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
-           EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id), other.sleeping
+           EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
+           other.sleeping, other.{SERVES}
       FROM (SELECT) AS one
       LEFT JOIN django_partisan_manager AS other
              ON other.queue_name = %(queue)s AND other.id <> %(manager)s
@@ -98,6 +103,8 @@ class OtherManager(NamedTuple):
     is_expired: bool
     has_tasks: bool
     is_sleeping: bool
+    is_serving: bool
+    """False for a worker without its manager, which only finishes its run."""
 
 
 class RescuedTask(NamedTuple):
@@ -142,9 +149,14 @@ def register(
     pid: int,
     lock_name: UUID,
     lease_seconds: float,
+    is_serving: bool = True,
 ) -> None:
-    """Insert a manager's row; once more is no error, as the first answer may have been lost."""
-    execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds))
+    """Insert a manager's row; once more is no error, as the first answer may have been lost.
+
+    A worker without its manager registers itself as one that is not ``is_serving``.
+    """
+    state = None if is_serving else _WORKER
+    execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds, state))
 
 
 def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:

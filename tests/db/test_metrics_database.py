@@ -130,9 +130,18 @@ def test_of_many_due_tasks_the_oldest_of_each_priority_is_seen() -> None:
         assert 900 <= query.read().oldest_due_age < 1000
 
 
-def test_managers_are_alive_until_their_lease_expires(query: StatisticsQuery) -> None:
+def test_managers_are_alive_until_their_lease_expires_and_workers_without_one_are_none(
+    query: StatisticsQuery,
+) -> None:
     now = timezone.now()
-    for queue, age in ((QUEUE, 5), (QUEUE, 20), (QUEUE, 40), ("other", 5)):
+    worker = {"role": "worker"}
+    for queue, age, state in (
+        (QUEUE, 5, None),
+        (QUEUE, 20, None),
+        (QUEUE, 40, None),
+        (QUEUE, 5, worker),
+        ("other", 5, None),
+    ):
         ManagerLease.objects.create(
             queue_name=queue,
             host="host",
@@ -140,6 +149,7 @@ def test_managers_are_alive_until_their_lease_expires(query: StatisticsQuery) ->
             lock_name=uuid.uuid4(),
             lease_seconds=30,
             heartbeat_at=now - timedelta(seconds=age),
+            state=state,
         )
 
     assert query.read().managers_alive == 2

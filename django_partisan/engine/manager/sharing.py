@@ -57,7 +57,7 @@ class Sharing(Component):
 
     def on_heartbeat(self, others: Iterable[OtherManager]) -> None:
         """Note which other managers serve the queue now; their rows say whether they sleep."""
-        living = [other for other in others if not other.is_expired]
+        living = [other for other in others if other.is_serving and not other.is_expired]
         self._is_alone = not living
         self._is_another_asleep = any(other.is_sleeping for other in living)
         self._ask_at = time.monotonic() + self._pause

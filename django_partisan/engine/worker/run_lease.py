@@ -82,6 +82,7 @@ class RunLease:
             os.getpid(),
             self._lock_name,
             config.lease_seconds,
+            is_serving=False,
         )
         self._is_held = leasing.move(connection, self._id, row[ID], row[TOKEN])
         if not self._is_held:

@@ -46,6 +46,19 @@ def test_a_manager_is_registered_awake_and_alive_from_now_on():
     assert str(stored) == "mail at host:4711"
 
 
+def test_the_row_of_a_worker_without_its_manager_says_that_it_claims_nothing(manager):
+    one, worker = manager(), uuid4()
+
+    register(connection, worker, "default", "host", 4711, uuid4(), 30, is_serving=False)
+
+    [found] = heartbeat(connection, "default", one).others
+    [other] = heartbeat(connection, "default", worker).others
+    assert (found.id, found.is_serving, found.is_expired) == (worker, False, False)
+    assert (other.id, other.is_serving) == (one, True)
+    named = str(ManagerLease.objects.get(pk=worker))
+    assert named == "default at host:4711, a worker without its manager"
+
+
 def test_a_heartbeat_renews_the_lease_and_finds_nothing_where_all_is_well(manager):
     one = manager()
     expire(one)

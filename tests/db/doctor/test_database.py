@@ -107,6 +107,8 @@ def test_a_queue_that_nobody_serves_is_a_warning_that_says_what_waits():
     _lease(queue_name="other")
     gone = _lease()
     ManagerLease.objects.filter(pk=gone.pk).update(heartbeat_at="2020-01-01T00:00:00Z")
+    worker = _lease()
+    ManagerLease.objects.filter(pk=worker.pk).update(state={"role": "worker"})
 
     finding = one("managers")
 

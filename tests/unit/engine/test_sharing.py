@@ -16,8 +16,8 @@ TINY, SHORT, LONG, UNKNOWN = "Tiny", "Short", "Long", "Unknown"
 
 
 def other(**more: Any) -> OtherManager:
-    values = {"host": "there", "is_expired": False, "has_tasks": False, "is_sleeping": False, **more}
-    return OtherManager(id=uuid.uuid4(), lock_name=uuid.uuid4(), **values)
+    values: dict[str, Any] = {"host": "there", "is_expired": False, "has_tasks": False, "is_sleeping": False}
+    return OtherManager(id=uuid.uuid4(), lock_name=uuid.uuid4(), **values | {"is_serving": True} | more)
 
 
 def learn(desk: IntakeHarness, **seconds: float) -> None:
@@ -39,7 +39,11 @@ def released(desk: IntakeHarness) -> list[int]:
     return desk.outcomes.settler.ids()
 
 
-@pytest.mark.parametrize("others", [[], [other(is_expired=True, is_sleeping=True)]], ids=["none", "expired"])
+@pytest.mark.parametrize(
+    "others",
+    [[], [other(is_expired=True, is_sleeping=True)], [other(is_serving=False, is_sleeping=True)]],
+    ids=["none", "expired", "worker without its manager"],
+)
 def test_without_other_managers_that_live_there_is_room_up_to_the_setting(desk: IntakeHarness, others):
     desk.sharing.on_heartbeat(others)
     both_run(desk, since=99.0)
