@@ -13,6 +13,7 @@ import django
 from django.core.management import call_command
 
 from demo import catalogue
+from demo.processes import INTERRUPTS
 from tools import postgres
 
 OUTPUT = Path("build") / "demo"
@@ -23,7 +24,7 @@ def main() -> int:
     """Run the demo and return its exit code."""
     options = _options()
     # A Ctrl-C, a TERM and a closed terminal unwind the same way, through every "finally".
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signum in INTERRUPTS:
         signal.signal(signum, signal.default_int_handler)
     try:
         with environment(options.output):

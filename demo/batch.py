@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from demo import accounting, enqueue, progress
-from demo.processes import Child
+from demo.processes import Child, Children
 from demo.progress import Terminal
 from demo.summary import print_summary, print_telemetry, print_what_next
 from demo.telemetry import Telemetry, follow_one, watched
@@ -22,11 +22,11 @@ def run(terminal: Terminal, output: Path, files: int | None) -> int:
     with watched(output) as telemetry:
         ids, seconds = enqueue.everything(files, output)
         terminal.say(f"Enqueued {len(ids)} tasks in {seconds:.2f} s. A manager and its workers begin.")
-        manager = Child(output / "manager.log", "start_partisan", "--until-empty", *telemetry.options)
-        try:
-            ended_well = _follow(terminal, manager, telemetry)
-        finally:
-            manager.stop()
+        with Children() as children:
+            command = ("start_partisan", "--until-empty", *telemetry.options)
+            ended_well = _follow(
+                terminal, children.start("manager", output / "manager.log", *command), telemetry
+            )
     account = accounting.take_account(ids)
     timing = accounting.take_times(Task.objects.filter(pk__in=ids))
     print_summary(terminal, account, timing, output)

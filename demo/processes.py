@@ -4,11 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
 STOP_SECONDS = 20.0
+# What ends the demo: a Ctrl-C, a supervisor, a closed terminal.
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Child:
@@ -47,3 +51,40 @@ class Child:
         """Return the end of what the process said."""
         said = self.log.read_text(errors="replace").splitlines()
         return "\n".join(said[-lines:])
+
+
+class Children:
+    """Child processes by name; all of them stop at the end of the ``with`` block."""
+
+    def __init__(self) -> None:
+        self._children: dict[str, Child] = {}
+
+    def __enter__(self) -> "Children":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.stop()
+
+    def start(self, name: str, log: Path, *command: str) -> Child:
+        """Start a child; an interrupt meanwhile takes effect when the child is known here."""
+        with _interrupts_deferred():
+            child = self._children[name] = Child(log, *command)
+        return child
+
+    def ended(self) -> tuple[str, Child] | None:
+        """Return the name of a child that has ended, and the child; ``None`` while all of them run."""
+        return next((item for item in self._children.items() if item[1].exit_code() is not None), None)
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda *_: received.append(1)) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from demo import enqueue, library, progress
 from demo.partisan_tasks import ImportPackage, IndexFile, WriteReport
-from demo.processes import Child
+from demo.processes import Children
 from demo.progress import Terminal
 from demo.telemetry import Telemetry, watched
 from django_partisan.processor import bulk_delay
@@ -38,19 +38,17 @@ def run(terminal: Terminal, output: Path, files: int | None, port: int | None) -
 def _run(terminal: Terminal, output: Path, files: int | None, port: int | None, telemetry: Telemetry) -> int:
     enqueue.everything(files, output)
     address = f"{HOST}:{port or _free_port()}"
-    children: dict[str, Child] = {}
-    try:
-        children["manager"] = Child(output / "manager.log", "start_partisan", *telemetry.options)
-        children["site"] = Child(output / "site.log", "runserver", "--noreload", "--insecure", address)
-        _wait_for_metrics(telemetry)
-        _introduce(terminal, address, output, telemetry)
-        return _keep_going(terminal, children, output)
-    except KeyboardInterrupt:
-        terminal.say("Stopping: running tasks may finish.")
-        raise
-    finally:
-        for child in children.values():
-            child.stop()
+    with Children() as children:
+        try:
+            children.start("manager", output / "manager.log", "start_partisan", *telemetry.options)
+            site = ("runserver", "--noreload", "--insecure", address)
+            children.start("site", output / "site.log", *site)
+            _wait_for_metrics(telemetry)
+            _introduce(terminal, address, output, telemetry)
+            return _keep_going(terminal, children, output)
+        except KeyboardInterrupt:
+            terminal.say("Stopping: running tasks may finish.")
+            raise
 
 
 def _wait_for_metrics(telemetry: Telemetry) -> None:
@@ -71,14 +69,14 @@ def _introduce(terminal: Terminal, address: str, output: Path, telemetry: Teleme
     terminal.say("Ctrl-C stops and removes everything.")
 
 
-def _keep_going(terminal: Terminal, children: dict[str, Child], output: Path) -> int:
+def _keep_going(terminal: Terminal, children: Children, output: Path) -> int:
     """Enqueue a little work every second for as long as the children live."""
     for second in count():
-        for name, child in children.items():
-            if (code := child.exit_code()) is not None:
-                terminal.say(f"The {name} ended with exit code {code}. Its last words, from {child.log}:")
-                terminal.say(child.last_words())
-                return 1
+        if (ended := children.ended()) is not None:
+            name, child = ended
+            terminal.say(f"The {name} ended with exit code {child.exit_code()}. The end of {child.log}:")
+            terminal.say(child.last_words())
+            return 1
         _enqueue_some(second, output)
         now = progress.counts()
         terminal.update(f"{progress.line(now)}; waiting {now.waiting}, in process {now.in_process}")

@@ -30,6 +30,20 @@ demo.library.is_valid = lambda path: True
 runpy.run_module("demo", run_name="__main__")
 """
 
+INTERRUPTED_AS_A_CHILD_STARTS = """
+import os, runpy, signal, subprocess, time
+from pathlib import Path
+start = subprocess.Popen.__init__
+def start_and_interrupt(self, command, *args, **kwargs):
+    start(self, command, *args, **kwargs)
+    if "start_partisan" in command:
+        while "Serving" not in Path(kwargs["stdout"].name).read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+subprocess.Popen.__init__ = start_and_interrupt
+runpy.run_module("demo", run_name="__main__")
+"""
+
 
 class Run:
     """One demo in a process of its own, and all that it started."""
@@ -126,6 +140,14 @@ def test_a_task_that_ends_otherwise_than_expected_makes_the_exit_code_1(demo):
     assert run.exit_code() == 1
     assert run.number_of("unaccounted for") >= 1
     assert "SyntaxError" in run.text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads the processes from /proc")
+def test_a_signal_as_a_child_starts_leaves_nothing_behind(demo):
+    run = demo(code=INTERRUPTED_AS_A_CHILD_STARTS)
+
+    assert run.exit_code() == 128 + signal.SIGINT
+    assert run.left_behind() == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads the processes from /proc")
