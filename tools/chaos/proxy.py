@@ -73,6 +73,8 @@ class Route:
         self._conversations.add(conversation)
         try:
             await conversation.run(HOST, self._upstream_port)
+        except asyncio.CancelledError:
+            pass  # the proxy closes; Python 3.11 would print the cancellation as an error
         finally:
             self._conversations.discard(conversation)
 
