@@ -13,7 +13,8 @@ from typing import Any
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder().raw_decode  # a row's text has no space around it, which loads() would look for
+# A row's text has no space around it, for which ``loads()`` looks; ``raw_decode()`` takes 0.1 us more.
+_decode: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -46,7 +47,7 @@ def unique_key(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any],
 
 def decode(text: str) -> tuple[list[Any], dict[str, Any]]:
     """Return args and kwargs of a row's JSON text; version 1 rows look the same."""
-    arguments, _ = _decode(text)
+    arguments, _ = _decode(text, 0)
     try:
         return arguments["args"], arguments["kwargs"]
     except KeyError:

@@ -6,6 +6,7 @@ of it to end. While the manager drains, what comes in is released.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.buffer import Buffer
@@ -23,6 +24,8 @@ from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskFailed, TaskRescued
+
+_takeovers = itemgetter(TAKEOVERS)
 
 
 class Intake:
@@ -163,9 +166,8 @@ class Intake:
         if self._drain.is_on:
             self._settler.release(rows)
             return
-        suspects = [row for row in rows if row[TAKEOVERS]]
-        if suspects:
-            self.buffer.add_suspects(suspects)
+        if any(map(_takeovers, rows)):
+            self.buffer.add_suspects([row for row in rows if row[TAKEOVERS]])
             rows = [row for row in rows if not row[TAKEOVERS]]
         add(rows)
 

@@ -49,7 +49,7 @@ class PendingReport:
         with self._lock:
             self._runs += 1
             if result is RAN:
-                self._completed.append((row[ID], row[TOKEN]))
+                self._completed.append(row)
             elif result.change is not None:
                 self._changes.append(result.change)
             elif result.outcome == CLAIM_LOST:
@@ -79,7 +79,7 @@ class PendingReport:
                 return
             send(
                 Report(
-                    [task_id for task_id, _ in self._completed],
+                    [row[ID] for row in self._completed],
                     [tuple(change) for change in self._changes],
                     self._settled,
                     self._claims_lost,
@@ -92,13 +92,13 @@ class PendingReport:
     def take_unsettled(self) -> tuple[list[tuple[int, int]], list[RowChange]]:
         """Take what could not be sent: id and claim token of completed tasks, and the other changes."""
         with self._lock:
-            unsettled = self._completed, self._changes
+            unsettled = [(row[ID], row[TOKEN]) for row in self._completed], self._changes
             self._clear()
         return unsettled
 
     def _clear(self) -> None:
         self._runs = 0
-        self._completed: list[tuple[int, int]] = []
+        self._completed: list[TaskRow] = []
         self._changes: list[RowChange] = []
         self._settled: list[int] = []
         self._claims_lost: list[int] = []
