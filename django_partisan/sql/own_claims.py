@@ -17,11 +17,17 @@ _CLAIMS = f"SELECT id, claim_token FROM django_partisan_task WHERE {_OWN} = %s"
 _CLAIMS_UNDER = f"{_CLAIMS} AND claim_token = ANY(%s)"
 _KEEP = f"UPDATE django_partisan_task SET claimed_by = %s WHERE {_OWN} IN (%s, %s) RETURNING id"
 
-# A new token, so that an answer that is still on its way cannot make a row ours a second time.
+# A new token, so that an answer that is still on its way cannot make a row ours a second time. A row that
+# others lock is left: heartbeats, which go over the same connection, are not to wait for it.
 _CLAIM_AGAIN = f"""
+    WITH free AS MATERIALIZED (
+        SELECT task.id
+          FROM unnest(%s::bigint[], %s::bigint[]) AS found (id, token), django_partisan_task AS task
+         WHERE task.id = found.id AND task.claim_token = found.token AND task.claimed_by = %s
+           FOR UPDATE OF task SKIP LOCKED
+    )
     UPDATE django_partisan_task AS task SET claim_token = %s, claimed_at = now(), updated_at = now()
-      FROM unnest(%s::bigint[], %s::bigint[]) AS found (id, token)
-     WHERE task.id = found.id AND task.claim_token = found.token AND task.claimed_by = %s
+      FROM free WHERE task.id = free.id
     RETURNING {RETURNING}
 """
 
@@ -46,9 +52,12 @@ def claims(
 def claim_again(
     connection: BaseDatabaseWrapper, manager: UUID, pairs: Sequence[Pair], token: int
 ) -> list[TaskRow]:
-    """Put ``token`` in place of the tokens of a manager's tasks; return the tasks in running order."""
+    """Put ``token`` in place of the tokens of a manager's tasks; return the tasks in running order.
+
+    Tasks whose rows other transactions lock are left as they are.
+    """
     ids, tokens = [task_id for task_id, _ in pairs], [old for _, old in pairs]
-    rows = cast(list[TaskRow], fetch_all(connection, _CLAIM_AGAIN, (token, ids, tokens, manager)))
+    rows = cast(list[TaskRow], fetch_all(connection, _CLAIM_AGAIN, (ids, tokens, manager, token)))
     return sorted(rows, key=in_running_order)
 
 

@@ -107,6 +107,5 @@ class Assembly:
         """Take up the duties under a new lease; return how many tasks were held."""
         self._presence.begin_epoch()
         self.claimer.renew()
-        self.tokens.doubt_all()
         self.reconciliation.compare_all()
         return self.intake.revoke(ids, self.pool.workers)

@@ -1,9 +1,10 @@
 """The tokens of a manager's claims: of those under way, and of those whose answer was lost or is not trusted.
 
-A call draws its token before it is sent, so that a claim whose answer is lost has a name to ask for.
+A call draws its token before it is sent, so that a claim whose answer is lost has a name to ask for. With
+the token goes the reason for which the call's tasks were interrupted; ``None`` if they had not begun.
 """
 
-from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from django_partisan.sql.tokens import new_token
@@ -16,58 +17,78 @@ class ClaimTokens:
     """Draw tokens, and list those under which tasks may be ours that are not known here."""
 
     def __init__(self) -> None:
-        self._under_way: set[int] = set()
+        self._under_way: dict[int, str | None] = {}
         self._doubted: set[int] = set()
         """Those of the calls under way that were sent under a lease which was lost meanwhile."""
-        self._ended: set[int] | None = None
-        """Tokens of calls that have ended since ``record_ends()``."""
-        self._lost: deque[int] = deque(maxlen=LISTED_AT_MOST)
-        self._rescues: deque[int] = deque(maxlen=LISTED_AT_MOST)
-        self.has_new_loss = False
-        """True if a token was listed since ``lost()`` was read."""
+        self._listed: dict[int, str | None] = {}
+        self._questions: list[set[int]] = []
+        self.losses = 0
+        """How many tokens were listed so far."""
 
-    def draw(self) -> int:
-        """Return a new token for a call; ``end()`` must be called when the call has ended."""
+    def draw(self, reason: str | None = None) -> int:
+        """Return a new token for a call, whose end is to be noted by one of the next three methods."""
         token = new_token()
-        self._under_way.add(token)
+        self._under_way[token] = reason
+        for brought in self._questions:
+            brought.add(token)
         return token
 
-    def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> bool:
-        """Note that a call has ended; if it ``is_lost``, it may still make tasks ours.
+    def answered(self, token: int) -> bool:
+        """Note that a call was answered; return whether its answer holds.
 
-        ``is_rescue`` says that its tasks were interrupted. Return whether its answer still holds: after a
-        lost lease it does not, because others may have taken the tasks.
+        After a lost lease it does not, because others may have taken the tasks. The token is listed then.
         """
-        is_doubted = token in self._doubted
-        self._doubted.discard(token)
-        self._under_way.discard(token)
-        if self._ended is not None:
-            self._ended.add(token)
-        if is_lost or is_doubted:
-            self._lost.append(token)
-            if is_rescue:
-                self._rescues.append(token)
-            self.has_new_loss = True
-        return not is_doubted
+        holds = token not in self._doubted
+        reason = self._end(token)
+        if not holds:
+            self._list(token, reason)
+        return holds
+
+    def failed(self, token: int) -> None:
+        """Note that a call has failed, and list its token: it may make tasks ours even so."""
+        self._list(token, self._end(token))
+
+    def forget(self, token: int) -> None:
+        """Note that a call has ended which makes no tasks ours but those that are known."""
+        self._end(token)
 
     def doubt_all(self) -> None:
         """Trust no answer to what is under way: the lease under which it was sent is lost."""
-        self._doubted |= self._under_way
+        self._doubted |= self._under_way.keys()
 
-    def lost(self) -> list[int]:
+    def listed(self) -> list[int]:
         """Return the tokens that are listed."""
-        self.has_new_loss = False
-        return list(self._lost)
+        return list(self._listed)
 
-    def is_rescue(self, token: int) -> bool:
-        """Return whether a lost token is that of a call whose tasks were interrupted."""
-        return token in self._rescues
+    def reason(self, token: int) -> str | None:
+        """Return why the tasks of a listed token were interrupted."""
+        return self._listed.get(token)
 
-    def record_ends(self) -> None:
-        """Note from now on which calls end."""
-        self._ended = set()
+    def keep(self, tokens: Iterable[int]) -> None:
+        """Let go of listed tokens last, because tasks are found under them."""
+        for token in self._listed.keys() & tokens:
+            self._listed[token] = self._listed.pop(token)
 
-    def answered_since(self) -> set[int]:
-        """Return the tokens of calls that bring their tasks themselves, or have since ``record_ends()``."""
-        ended, self._ended = self._ended or set(), None
-        return self._under_way | ended
+    def begin_question(self) -> set[int]:
+        """Return the tokens of all calls that bring their tasks themselves.
+
+        Those of calls that begin are added until ``end_question()``.
+        """
+        brought = set(self._under_way)
+        self._questions.append(brought)
+        return brought
+
+    def end_question(self, brought: set[int]) -> None:
+        """Add no more tokens to what ``begin_question()`` has returned."""
+        self._questions.remove(brought)
+
+    def _end(self, token: int) -> str | None:
+        self._doubted.discard(token)
+        return self._under_way.pop(token)
+
+    def _list(self, token: int, reason: str | None) -> None:
+        self.losses += 1
+        self._listed[token] = reason
+        if len(self._listed) > LISTED_AT_MOST:
+            claims = (one for one, interrupted in self._listed.items() if interrupted is None)
+            del self._listed[next(claims, next(iter(self._listed)))]

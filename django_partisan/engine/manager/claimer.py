@@ -160,8 +160,8 @@ class Claimer(Component):
         self._thread.submit(claim, partial(self._on_claimed, now, token, room, behind is None))
 
     def _on_claimed(self, started: float, token: int, limit: int, is_from_start: bool, result: Any) -> None:
-        still_holds = self._tokens.end(token, is_lost=isinstance(result, Exception))
         if isinstance(result, Exception):
+            self._tokens.failed(token)
             bus.emit(ClaimErrored, self._config.queue)
             is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
             if error := self._limit.judge(result, limit, is_early):
@@ -169,7 +169,7 @@ class Claimer(Component):
             return
         self._limit.finished(limit)
         self._outage.end()
-        if not still_holds:
+        if not self._tokens.answered(token):
             return
         rows: list[TaskRow] = result
         if bus.wanted(TasksClaimed):

@@ -38,7 +38,10 @@ class Heartbeat:
         return Answer(found, self._rescue.make(connection, manager, token, found))
 
     def renew(self, connection: BaseDatabaseWrapper, manager: UUID, previous: UUID) -> set[int]:
-        """Register under a ``previous`` or new identity; return the ids of the tasks that are still ours."""
+        """Register as ``manager``, which may have been ``previous`` until now, and keep its tasks.
+
+        Return the ids of those that nobody else took.
+        """
         self._register(connection, manager)
         return own_claims.keep(connection, self._config.queue, manager, previous)
 

@@ -76,15 +76,15 @@ class Intake:
         self.claim_times.note(rows)
         self._store(self._set_aside(rows), self.buffer.add)
 
-    def on_rescued(self, rescued: Sequence[RescuedTask]) -> None:
-        """Take in what a dead manager held, begun or not; it runs before all else, but for suspects."""
+    def on_rescued(self, rescued: Sequence[RescuedTask], reason: str = REASON_MANAGER_LOST) -> None:
+        """Take in what a dead manager or worker held; it runs before all else, but for suspects."""
         self.claim_times.note([task.row for task in rescued])
         for previous, row in rescued:
             if row[CRASHES] > self._config.max_crashes:
                 self._fail(row, crashes=0)
             else:
                 manager = None if previous is None else str(previous)
-                bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_MANAGER_LOST, manager)
+                bus.emit(TaskRescued, task_ref(row, self._config.queue), reason, manager)
                 self._store(self._set_aside([row]), self.buffer.add_rescued)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
@@ -128,12 +128,12 @@ class Intake:
             self._emit_rescued(row)
             self._settler.settle(row, RowChange(row[ID], row[TOKEN], STATUS_NEW, crashes=1))
         else:
-            token = self._tokens.draw()
+            token = self._tokens.draw(REASON_WORKER_LOST)
             self._settler.count_crash(row, token, partial(self._on_crash_counted, row, token))
 
     def _on_crash_counted(self, before: TaskRow, token: int, row: TaskRow | None) -> None:
         """Run a task again if its claim, under the new token, is ours for certain."""
-        is_trusted = self._tokens.end(token, is_rescue=True)
+        is_trusted = self._tokens.answered(token)
         if row is None or not is_trusted:
             return
         self._emit_rescued(before)

@@ -24,6 +24,7 @@ from django_partisan.engine.manager.heartbeat import Answer, Heartbeat
 from django_partisan.engine.manager.neighbours import Neighbours
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.rescue import Rescue
+from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql import leasing
 from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
 from django_partisan.telemetry import bus
@@ -142,7 +143,7 @@ class Lease(Component):
         if self._state is State.HELD and sent_at - self._sent_at > seconds * 2 / 3:
             # We come back from a gap that may have been an outage for all: let the others come back too.
             self._neighbours.spare_until(sent_at + seconds)
-        token = self._tokens.draw()
+        token = self._tokens.draw(REASON_MANAGER_LOST)
         self._rescue.begin(token)
         is_first = self._state is State.JOINING
         send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first)
@@ -150,6 +151,8 @@ class Lease(Component):
 
     def _send_renewal(self) -> None:
         known = self._owner.known()
+        # What is answered from now on is not among the known, and others may have taken it before we ask.
+        self._tokens.doubt_all()
         renew = partial(self._heartbeat.renew, manager=self.id, previous=self._previous_id)
         self._thread.submit(renew, partial(self._on_renewed, self._clock(), known))
 
@@ -158,7 +161,7 @@ class Lease(Component):
             self._on_lost(token, result)
             return
         self._rescue.end()
-        self._tokens.end(token)
+        self._tokens.forget(token)
         rescued = result.rescued
         if rescued.tasks:
             self._owner.rescued(rescued.tasks)
@@ -177,12 +180,14 @@ class Lease(Component):
 
     def _on_lost(self, token: int, error: Exception) -> None:
         is_rescue = self._rescue.end(error)
-        self._tokens.end(token, is_lost=is_rescue, is_rescue=True)
         if is_rescue:
+            self._tokens.failed(token)
             error = self._rescue.judge(error)
-        elif self._state is State.JOINING:  # the others may be cut off as well: they get their time once more
-            self._has_waited = False
-            self._neighbours.spare_until(NEVER)
+        else:
+            self._tokens.forget(token)
+            if self._state is State.JOINING:  # others may be cut off as well: they get their time once more
+                self._has_waited = False
+                self._neighbours.spare_until(NEVER)
         self._on_failed(error)
 
     def _on_confirmed(self, sent_at: float, answer: Answer) -> None:
@@ -213,6 +218,7 @@ class Lease(Component):
         if isinstance(result, Exception):
             self._on_failed(result)
             return
+        self._tokens.doubt_all()  # what was sent meanwhile, too
         was_lost = self._state is State.LOST
         # What was settled meanwhile is not in process either.
         revoked = (known - result) & self._owner.known()

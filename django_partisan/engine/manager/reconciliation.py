@@ -19,10 +19,10 @@ from uuid import UUID
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.sql import own_claims
-from django_partisan.sql.claiming import ID, TaskRow
+from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.own_claims import Pair
 
@@ -60,19 +60,20 @@ class Reconciliation(Component):
         self._held = held
         self._identity = identity
         self._question: Question | None = None
-        self._is_asking = False
+        self._calls = 0
+        self._losses_asked_for = 0
         self._ask_at = 0.0
         self._surpluses = 0
 
     @property
     def is_idle(self) -> bool:
         """True if there is no question."""
-        has_question = self._question is not None or self._tokens.has_new_loss
-        return self.is_stopped or not (has_question or self._is_asking)
+        has_question = self._question is not None or self._has_new_loss
+        return self.is_stopped or not (has_question or self._calls)
 
     def on_heartbeat(self, claimed: int) -> None:
         """Compare how many tasks are ours by the table with how many are known here."""
-        if self._tokens.lost():
+        if self._tokens.losses:
             self._ask(Question.LOST)
         self._surpluses = self._surpluses + 1 if claimed > len(self._known()) else 0
         if self._surpluses >= 2:
@@ -85,7 +86,7 @@ class Reconciliation(Component):
     def turn(self, now: float) -> None:
         """Ask if there is a question."""
         self._next_at = NEVER
-        if self._tokens.has_new_loss:
+        if self._has_new_loss:
             self._ask(Question.LOST)
         manager = self._identity()
         if self._question is None or manager is None or self._thread.is_busy:
@@ -94,12 +95,15 @@ class Reconciliation(Component):
             self._next_at = self._ask_at
             return
         question, self._question = self._question, None
-        self._is_asking = True
-        self._tokens.record_ends()
-        lost = self._tokens.lost()
-        tokens = None if question is Question.ALL else lost
+        self._losses_asked_for = self._tokens.losses
+        tokens = None if question is Question.ALL else self._tokens.listed()
         ask = partial(own_claims.claims, queue=self._queue, manager=manager, tokens=tokens)
-        self._thread.submit(ask, partial(self._on_answered, question, manager, self._known()))
+        brought = self._tokens.begin_question()
+        self._submit(ask, partial(self._on_answered, question, manager, self._known(), brought))
+
+    @property
+    def _has_new_loss(self) -> bool:
+        return self._tokens.losses > self._losses_asked_for
 
     def _ask(self, question: Question) -> None:
         if self._question is not Question.ALL:
@@ -108,24 +112,40 @@ class Reconciliation(Component):
     def _known(self) -> set[int]:
         return set(self._intake.known_ids(self._held()))
 
-    def _on_answered(self, question: Question, manager: UUID, known: set[int], result: Any) -> None:
-        self._is_asking = False
-        brought = self._tokens.answered_since()
+    def _submit(self, call: Call, done: Done) -> None:
+        self._calls += 1
+        self._thread.submit(call, partial(self._on_called, done))
+
+    def _on_called(self, done: Done, result: Any) -> None:
+        self._calls -= 1
+        if isinstance(result, Exception):  # it may have come at once
+            self._ask_at = time.monotonic() + RETRY_SECONDS
+        done(result)
+
+    def _on_answered(
+        self, question: Question, manager: UUID, known: set[int], brought: set[int], result: Any
+    ) -> None:
+        self._tokens.end_question(brought)
         if isinstance(result, Exception):
             self._ask(question)
-            self._ask_at = time.monotonic() + RETRY_SECONDS
             return
         self._surpluses = 0
         unknown = [pair for pair in result if pair[0] not in known and pair[1] not in brought]
-        if unknown:
-            token = self._tokens.draw()
-            claim_again = partial(own_claims.claim_again, manager=manager, pairs=unknown, token=token)
-            self._thread.submit(claim_again, partial(self._on_claimed, token, unknown))
+        self._tokens.keep(token for _, token in unknown)
+        by_reason: dict[str | None, list[Pair]] = {}
+        for pair in unknown:
+            by_reason.setdefault(self._tokens.reason(pair[1]), []).append(pair)
+        for reason, pairs in by_reason.items():
+            token = self._tokens.draw(reason)
+            claim_again = partial(own_claims.claim_again, manager=manager, pairs=pairs, token=token)
+            self._submit(claim_again, partial(self._on_claimed, token, reason))
 
-    def _on_claimed(self, token: int, pairs: list[Pair], result: Any) -> None:
-        interrupted = {task_id for task_id, old in pairs if self._tokens.is_rescue(old)}
-        is_lost = isinstance(result, Exception)
-        if not self._tokens.end(token, is_lost, is_rescue=bool(interrupted)) or is_lost:
+    def _on_claimed(self, token: int, reason: str | None, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._tokens.failed(token)
+        elif not self._tokens.answered(token):
             return
-        self._intake.on_claimed([row for row in result if row[ID] not in interrupted])
-        self._intake.on_rescued([RescuedTask(None, row) for row in result if row[ID] in interrupted])
+        elif reason is None:
+            self._intake.on_claimed(result)
+        else:
+            self._intake.on_rescued([RescuedTask(None, row) for row in result], reason)

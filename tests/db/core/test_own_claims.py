@@ -1,7 +1,9 @@
 """Which tasks in process are a manager's own, by the table."""
 
+from contextlib import closing
+
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN
@@ -37,6 +39,23 @@ def test_tasks_are_claimed_again_in_running_order_under_a_new_token_unless_someb
 
     assert [row[ID] for row in rows] == [ids[3], ids[7]]
     assert {row[TOKEN] for row in rows} == {token}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_others_lock_does_not_hold_up_the_others_that_are_claimed_again():
+    one = register_manager()
+    locked, free = claimed(2, one)
+    token = new_token()
+
+    with closing(open_connection("other")) as other:
+        other.set_autocommit(False)
+        execute(other, f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE")
+        with transaction.atomic():
+            execute(connection, "SET LOCAL lock_timeout = 500")
+            rows = claim_again(connection, one, pairs([locked, free]), token)
+
+    assert pairs(rows) == [(free[ID], token)]
+    assert columns(locked[ID], "claim_token") == locked[TOKEN], "a later question finds it"
 
 
 def test_a_manager_with_a_new_identity_keeps_what_nobody_else_took():

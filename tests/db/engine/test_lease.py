@@ -4,21 +4,21 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from django.db import ProgrammingError, connection
 
 from django_partisan.engine import boot_clock
+from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
+from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN
 from django_partisan.sql.connection import execute
 from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
-from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, LeaseLost
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
@@ -43,7 +43,7 @@ class Clock:
 class Play:
     """A lease whose calls are made with the connection of the test, unless the test answers them.
 
-    The test is the manager's intake and token list; ``known`` are the ids of its tasks.
+    The test is the manager's intake; ``known`` are the ids of its tasks.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -54,8 +54,7 @@ class Play:
         self.revoked: list[set[int]] = []
         self.extensions: list[float] = []
         self.answers: list[HeartbeatResult] = []
-        self.lost: list[bool] = []
-        self.draw = new_token
+        self.tokens = ClaimTokens()
         owner = LeaseOwner(
             lambda: set(self.known),
             self.extensions.append,
@@ -63,12 +62,8 @@ class Play:
             self._on_revoked,
             self.answers.append,
         )
-        config, tokens = config_of(lease_seconds=30), cast(Any, self)
-        self.lease = Lease(config, self.thread, uuid.uuid4(), self.outage, tokens, owner, clock.now)
-
-    def end(self, token: int, is_lost: bool = False, is_rescue: bool = False) -> None:
-        self.lost.append(is_lost)
-        assert is_rescue or not is_lost
+        config = config_of(lease_seconds=30)
+        self.lease = Lease(config, self.thread, uuid.uuid4(), self.outage, self.tokens, owner, clock.now)
 
     def _on_revoked(self, ids: set[int]) -> int:
         self.revoked.append(ids)
@@ -262,7 +257,7 @@ def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):
     play.turn()
     play.thread.answer(AWAY)
 
-    assert play.lost == [False, False]
+    assert play.tokens.listed() == []
     assert play.lease.is_held, "until the lease has expired"
     assert not play.outage.is_on
     assert play.turn() is None
@@ -311,7 +306,8 @@ def test_a_rescue_whose_answer_was_lost_is_named_as_such(play):
 
     play.thread.answer(AWAY)
 
-    assert play.lost == [False, True]
+    [token] = play.tokens.listed()
+    assert play.tokens.reason(token) == REASON_MANAGER_LOST
 
 
 def test_a_fault_of_ours_in_a_heartbeat_is_raised(play):
@@ -493,7 +489,7 @@ def test_a_heartbeat_that_was_given_up_rescues_nobody_when_it_goes_on(play):
 
     call(connection)
 
-    assert play.lost == [False, False]
+    assert play.tokens.listed() == []
     assert columns(task[ID], "claim_token") == task[TOKEN], "its answer goes nowhere"
     assert play.beat().is_held
     assert play.rescued() == [task[ID]]

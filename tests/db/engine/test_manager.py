@@ -187,7 +187,7 @@ def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_
     token = parts.tokens.draw()
 
     def lose() -> None:
-        parts.tokens.end(token, is_lost=True)
+        parts.tokens.failed(token)
         if is_late:
             office.turn_until(lambda: parts.reconciliation.is_idle)
 

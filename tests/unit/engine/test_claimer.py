@@ -49,9 +49,12 @@ class Play(PromoterHarness):
     def draw(self) -> int:
         return 100 + len(self.ended)
 
-    def end(self, token: int, is_lost: bool = False) -> bool:
-        self.ended.append((token, is_lost))
+    def answered(self, token: int) -> bool:
+        self.ended.append((token, False))
         return self.lease_holds
+
+    def failed(self, token: int) -> None:
+        self.ended.append((token, True))
 
     def room(self) -> int:
         return self.has_room_for

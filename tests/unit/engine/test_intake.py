@@ -154,8 +154,8 @@ def test_a_crash_that_is_counted_after_the_lease_was_lost_has_the_table_asked_wh
     [(_, crash)] = desk.outcomes.write().crashed
 
     assert (desk.buffered(), rescues(recorded_events)) == ([], [])
-    assert desk.tokens.lost() == [crash.new_token]
-    assert desk.tokens.is_rescue(crash.new_token)
+    assert desk.tokens.listed() == [crash.new_token]
+    assert desk.tokens.reason(crash.new_token) == REASON_WORKER_LOST
 
 
 def test_a_task_that_killed_too_many_fails_though_a_revoked_run_of_it_goes_on_here(expired: IntakeHarness):

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from django_partisan.engine.manager.claim_tokens import ClaimTokens
+from django_partisan.engine.manager.claim_tokens import LISTED_AT_MOST, ClaimTokens
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
+from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
@@ -30,7 +31,7 @@ class Play:
         intake = SimpleNamespace(
             known_ids=lambda held: [*held, *self.known],
             on_claimed=self.found.extend,
-            on_rescued=self.rescued.extend,
+            on_rescued=lambda rescued, reason: self.rescued.extend(rescued),
         )
         held = cast(Any, lambda: [1])
         self.reconciliation = Reconciliation(
@@ -41,10 +42,10 @@ class Play:
         self.reconciliation.turn(time.monotonic() + later)
         return self.thread.asked
 
-    def loses(self, is_rescue: bool = False) -> int:
-        """Lose the answer to a call; return its token."""
-        token = self.tokens.draw()
-        self.tokens.end(token, is_lost=True, is_rescue=is_rescue)
+    def loses(self, reason: str | None = None) -> int:
+        """Lose the answer to a call, whose tasks were interrupted if there is a reason; return its token."""
+        token = self.tokens.draw(reason)
+        self.tokens.failed(token)
         return token
 
     def is_told(self, *pairs: tuple[int, int]) -> None:
@@ -59,9 +60,9 @@ class Play:
         self.thread.answer([task_row(task_id, token=token) for task_id in task_ids])
         return token
 
-    def asks_for(self) -> Sequence[int] | None:
+    def asks_for(self, later: float = 0.0) -> Sequence[int] | None:
         """Return the tokens that the question is about which is to come next; ``None`` is all."""
-        assert self.turn() == "claims"
+        assert self.turn(later) == "claims"
         tokens: Sequence[int] | None = self.thread.call.keywords["tokens"]
         return tokens
 
@@ -115,7 +116,7 @@ def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(
     play.reconciliation.on_heartbeat(4)
 
     assert play.asks_for() is None
-    play.tokens.end(answered)
+    assert play.tokens.answered(answered)
     later = play.tokens.draw()
     play.known = []  # task 2 was settled meanwhile
     pairs = [(1, 11), (2, 12), (3, answered), (4, under_way), (5, later), (6, 16)]
@@ -132,10 +133,11 @@ def test_a_comparison_of_all_is_not_replaced_by_a_smaller_question(play):
 
 
 def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_time(play):
-    rescue, claim = play.loses(is_rescue=True), play.loses()
+    rescue, claim = play.loses(REASON_MANAGER_LOST), play.loses()
     play.is_told((3, rescue), (4, claim))
-    play.thread.answer(AWAY)
-    second = play.asks_for()[-1]
+    while play.thread.calls:
+        play.thread.answer(AWAY)
+    second = play.asks_for(later=RETRY_SECONDS)[-2]
     play.thread.answer([(3, second)])
 
     token = play.claims_again(3)
@@ -144,17 +146,61 @@ def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_tim
     assert play.found == []
 
 
+def test_what_is_claimed_again_in_vain_is_taken_in_as_what_each_task_was(play):
+    rescue, claim = play.loses(REASON_MANAGER_LOST), play.loses()
+    play.is_told((3, rescue), (4, claim))
+    new: dict[int, int] = {}
+    while play.thread.asked == "claim_again":
+        call = play.thread.call.keywords
+        new |= {task_id: call["token"] for task_id, _ in call["pairs"]}
+        play.thread.answer(AWAY)
+
+    play.turn(later=RETRY_SECONDS)
+    play.thread.answer(list(new.items()))
+    while play.thread.asked == "claim_again":
+        play.claims_again(*(task_id for task_id, _ in play.thread.call.keywords["pairs"]))
+
+    assert [row[0] for row in play.found] == [4]
+    assert [task.row[0] for task in play.rescued] == [3]
+
+
+def test_a_rescue_is_known_as_one_however_often_it_is_claimed_again_in_vain(play):
+    rescue = play.loses(REASON_MANAGER_LOST)
+
+    for times in range(LISTED_AT_MOST + 1):
+        assert play.turn(later=times * RETRY_SECONDS) == "claims"
+        play.thread.answer([(3, rescue)])
+        play.thread.answer(AWAY)
+    play.turn(later=LISTED_AT_MOST * 2)
+    play.thread.answer([(3, rescue)])
+    play.claims_again(3)
+
+    assert play.found == []
+    assert [task.row[0] for task in play.rescued] == [3]
+
+
 def test_what_was_claimed_again_in_vain_is_asked_for_again(play):
     lost = play.loses()
     play.is_told((3, lost))
     play.thread.answer(AWAY)
 
-    tokens = play.asks_for()
+    assert play.turn() is None, "or a refusal that comes at once would be asked for without a pause"
+    tokens = play.asks_for(later=RETRY_SECONDS)
 
     assert len(tokens) == 2
     play.thread.answer([(3, tokens[1])])
     token = play.claims_again(3)
     assert [row[TOKEN] for row in play.found] == [token]
+
+
+def test_what_is_claimed_again_under_a_lease_that_is_lost_meanwhile_is_asked_for_again(play):
+    play.is_told((3, play.loses()))
+    play.tokens.doubt_all()
+
+    token = play.claims_again(3)
+
+    assert play.found == []
+    assert token in play.asks_for()
 
 
 def test_a_question_that_is_not_answered_is_asked_again_after_a_second(play):
@@ -191,7 +237,7 @@ def test_what_is_remembered_of_answered_calls_does_not_grow(play):
     play.reconciliation.compare_all()
     play.is_told()
     for _ in range(100):
-        play.tokens.end(play.tokens.draw())
+        play.tokens.answered(play.tokens.draw())
 
     assert remembered() == 0
 
@@ -203,11 +249,11 @@ def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_br
     play.reconciliation.compare_all()
     assert play.asks_for() is None
 
-    assert not play.tokens.end(token)
+    assert not play.tokens.answered(token)
 
     play.thread.answer([(1, 7), (3, token)])
     assert play.asks_for() == [token]
     play.thread.answer([(3, token)])
     play.claims_again(3)
     assert [row[0] for row in play.found] == [3]
-    assert play.tokens.end(play.tokens.draw())
+    assert play.tokens.answered(play.tokens.draw())
