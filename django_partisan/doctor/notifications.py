@@ -13,7 +13,7 @@ from django_partisan.config import queues
 from django_partisan.doctor.finding import FINE, WARNING, Finding, Subject
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
-from django_partisan.sql.listening import queues_notified
+from django_partisan.sql.listening import Listener
 
 WAIT_SECONDS: Final = 2.0
 # Not the managers' own channel: they would read the payload as the name of a queue.
@@ -23,24 +23,23 @@ CHANNEL_OF_DOCTOR: Final = f"{CHANNEL}_doctor"
 def look(subject: Subject) -> Iterator[Finding]:
     """Send a notification to ourselves, over a connection like the managers'."""
     with closing(open_connection("doctor")) as listener, closing(open_connection("doctor")) as sender:
-        execute(listener, f"LISTEN {CHANNEL_OF_DOCTOR}")
-        pooled = _is_pooled(listener)  # before the notification: psycopg 3 drops those that arrive in a query
+        own = Listener(listener, CHANNEL_OF_DOCTOR)
+        pooled = _is_pooled(listener)
         payload = uuid.uuid4().hex
         execute(sender, "SELECT pg_notify(%s, %s)", (CHANNEL_OF_DOCTOR, payload))
         without_cursors = listener.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
-        arrived = receives(listener, payload, WAIT_SECONDS)
+        arrived = receives(own, payload, WAIT_SECONDS)
     yield from judge(subject.queue, arrived, pooled, without_cursors)
 
 
-def receives(connection: BaseDatabaseWrapper, payload: str, seconds: float) -> bool:
+def receives(listener: Listener, payload: str, seconds: float) -> bool:
     """Wait until a notification with ``payload`` arrives; return whether it did in time."""
-    raw: Any = connection.connection
     deadline = time.monotonic() + seconds
-    while payload not in queues_notified(connection):
+    while payload not in listener.take():
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        select.select([raw.fileno()], [], [], left)
+        select.select([listener.fd], [], [], left)
     return True
 
 

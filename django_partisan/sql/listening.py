@@ -5,39 +5,49 @@ from typing import Any
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.sql.connection import execute
 from django_partisan.sql.enqueueing import CHANNEL
 
 
-def listen(connection: BaseDatabaseWrapper) -> None:
-    """Have the connection receive notifications from now on."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"LISTEN {CHANNEL}")
+class Listener:
+    """A connection that receives notifications, also those that the driver reads with other answers."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, channel: str = CHANNEL) -> None:
+        connection.ensure_connection()
+        self._connection = connection
+        self._raw: Any = connection.connection
+        self._arrived: list[str] = []
+        if _is_of_psycopg3(self._raw):  # it drops what it reads with an answer, unless somebody takes it
+            self._raw.add_notify_handler(lambda notification: self._arrived.append(notification.payload))
+        execute(connection, f"LISTEN {channel}")
+        self.fd: int = self._raw.fileno()
+        """Readable if something may have arrived; what was read with an answer does not show here."""
+
+    def take(self) -> set[str]:
+        """Return the queues that notifications have come for since last asked, without waiting.
+
+        Raises ``OperationalError`` if the connection is lost.
+        """
+        if self._connection.connection is not self._raw:
+            raise OperationalError("the connection is closed")
+        try:
+            self._read()
+        except Exception as error:  # the drivers' own errors: Django translates only those of cursors
+            raise OperationalError(str(error)) from error
+        arrived, self._arrived = set(self._arrived), []
+        return arrived
+
+    def _read(self) -> None:
+        raw = self._raw
+        if not _is_of_psycopg3(raw):
+            raw.poll()
+            self._arrived += [notification.payload for notification in raw.notifies]
+            raw.notifies.clear()
+            return
+        raw.pgconn.consume_input()
+        while (notification := raw.pgconn.notifies()) is not None:
+            self._arrived.append(notification.extra.decode())
 
 
-def queues_notified(connection: BaseDatabaseWrapper) -> set[str]:
-    """Return the queues that notifications have come for, without waiting.
-
-    Raises ``OperationalError`` if the connection is lost.
-    """
-    raw: Any = connection.connection
-    if raw is None:
-        raise OperationalError("the connection is closed")
-    try:
-        return _with_psycopg3(raw) if hasattr(raw, "pgconn") else _with_psycopg2(raw)
-    except Exception as error:  # the drivers' own errors: Django translates only those of cursors
-        raise OperationalError(str(error)) from error
-
-
-def _with_psycopg2(raw: Any) -> set[str]:
-    raw.poll()
-    queues = {notification.payload for notification in raw.notifies}
-    raw.notifies.clear()
-    return queues
-
-
-def _with_psycopg3(raw: Any) -> set[str]:
-    raw.pgconn.consume_input()
-    queues = set()
-    while (notification := raw.pgconn.notifies()) is not None:
-        queues.add(notification.extra.decode())
-    return queues
+def _is_of_psycopg3(raw: Any) -> bool:
+    return hasattr(raw, "pgconn")

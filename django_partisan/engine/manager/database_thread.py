@@ -7,7 +7,7 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other ha
 | `_calls` | appended by the loop, popped by the thread |
 | `_pending`, `_submitted`, `_hung_up_on` | the loop |
 | `_has_ended` | set by the thread, cleared by the loop |
-| the session but for what it allows any thread, `_waiting`, `_listening_fd` | the thread |
+| the session but for what it allows any thread, `_waiting`, `_listener` | the thread |
 """
 
 import os
@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 from django.db import Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.sql.listening import listen, queues_notified
+from django_partisan.sql.listening import Listener
 from django_partisan.sql.session import ANSWER_SECONDS_MIN, Session
 from django_partisan.telemetry import bus
 
@@ -72,7 +72,7 @@ class DatabaseThread:
         self._has_ended = False
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
-        self._listening_fd: int | None = None
+        self._listener: Listener | None = None
         self._pending = 0
         self._thread = threading.Thread(target=self._run, name=f"partisan-{role}", daemon=True)
         self._thread.start()
@@ -170,7 +170,7 @@ class DatabaseThread:
                 if key.fd == self._bell:
                     os.read(self._bell, 4096)
                 else:
-                    self._take_notifications()
+                    self._take_notifications(key.data)
             while self._calls:
                 submitted = self._calls.popleft()
                 if submitted is None:
@@ -183,11 +183,11 @@ class DatabaseThread:
         session.begin()
         result: Any
         try:
-            if session.is_worn or (self._listening_fd is None and session.has_ended_idle):
+            if session.is_worn or (self._listener is None and session.has_ended_idle):
                 self._disconnect()
             session.open()
             result = submitted.call(session.connection)
-            if self._notified is not None and self._listening_fd is None:
+            if self._notified is not None and self._listener is None:
                 self._listen()
         except Error as error:
             result = error
@@ -196,6 +196,8 @@ class DatabaseThread:
         except Exception as error:  # a fault of our own: the loop decides, this thread goes on
             result = error
             self._disconnect()
+        if self._listener is not None:  # what came meanwhile was read with the answer
+            self._take_notifications(self._listener)
         session.end()
         self._deliver(lambda: self._finish(submitted, result))
 
@@ -211,28 +213,27 @@ class DatabaseThread:
         submitted.done(OperationalError(f"PostgreSQL has not answered for {seconds:.1f} s"))
 
     def _disconnect(self) -> None:
-        if self._listening_fd is not None:
-            self._waiting.unregister(self._listening_fd)
-            self._listening_fd = None
+        if self._listener is not None:
+            self._waiting.unregister(self._listener.fd)
+            self._listener = None
         self._session.close()
 
     def _listen(self) -> None:
-        connection = self._session.connection
-        listen(connection)
-        self._listening_fd = connection.connection.fileno()
-        self._waiting.register(self._listening_fd, selectors.EVENT_READ)
+        self._listener = listener = Listener(self._session.connection)
+        self._waiting.register(listener.fd, selectors.EVENT_READ, listener)
         if self._has_listened:
             self._deliver_queues(None)
         self._has_listened = True
 
-    def _take_notifications(self) -> None:
+    def _take_notifications(self, listener: Listener) -> None:
         queues: set[str] | None = None
         try:
-            queues = queues_notified(self._session.connection)
+            queues = listener.take()
         except Error:
             self._disconnect()  # the next call opens it again, and listens again
             self._has_ended = True
-        self._deliver_queues(queues)
+        if queues != set():  # something else than a notification brings an empty set
+            self._deliver_queues(queues)
 
     def _deliver_queues(self, queues: set[str] | None) -> None:
         notified = self._notified

@@ -14,7 +14,7 @@ from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from django_partisan.sql.claiming import ID, TOKEN, set_sleeping
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
-from django_partisan.sql.listening import listen, queues_notified
+from django_partisan.sql.listening import Listener
 from django_partisan.sql.settling import release
 from tests.support.rows import claim, insert
 from tests.support.waiting import wait_until
@@ -38,9 +38,8 @@ def two_queues() -> Iterator[None]:
 
 
 @pytest.fixture
-def listener(second: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    listen(second)
-    return second
+def listener(second: BaseDatabaseWrapper) -> Listener:
+    return Listener(second)
 
 
 @pytest.fixture
@@ -51,13 +50,13 @@ def other() -> Iterator[BaseDatabaseWrapper]:
     opened.close()
 
 
-def heard_until_the_end(listener: BaseDatabaseWrapper) -> set[str]:
+def heard_until_the_end(listener: Listener) -> set[str]:
     """Return what was notified up to now: a notification of our own comes after it all."""
     execute(connection, "SELECT pg_notify(%s, 'the end')", (CHANNEL,))
     heard: set[str] = set()
 
     def has_ended() -> bool:
-        heard.update(queues_notified(listener))
+        heard.update(listener.take())
         return "the end" in heard
 
     wait_until(has_ended)
@@ -112,7 +111,7 @@ def test_a_manager_that_sleeps_at_the_commit_is_notified_after_it(
     with transaction.atomic():
         enqueue([Mailed(1)], many)
         set_sleeping(other, one, True)
-        during = queues_notified(listener)
+        during = listener.take()
 
     assert during == set()
     assert heard_until_the_end(listener) == {"mail"}
@@ -176,7 +175,7 @@ def test_a_listener_whose_connection_was_ended_is_told(listener):
     )
 
     with pytest.raises(OperationalError):
-        wait_until(lambda: queues_notified(listener))
+        wait_until(lambda: listener.take())
 
 
 def test_a_connection_of_ours_is_named_unpooled_and_in_autocommit(second):

@@ -22,7 +22,7 @@ class Play:
         self.calls = LoopCalls()
         self.results: list[Any] = []
         self.notified: list[set[str] | None] = []
-        self.thread = DatabaseThread("test", self.calls.deliver, self._note, answer_seconds)
+        self.thread = DatabaseThread("test", self.calls.deliver, self.notified.append, answer_seconds)
 
     def ask(self, call: Callable[[BaseDatabaseWrapper], Any]) -> Any:
         """Make one call and return its result, or the error."""
@@ -43,10 +43,6 @@ class Play:
         pid = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
         assert isinstance(pid, int)
         return pid
-
-    def _note(self, queues: set[str] | None) -> None:
-        if queues != set():  # something else than a notification brings an empty set
-            self.notified.append(queues)
 
     def is_notified(self, queue: str) -> bool:
         execute(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, queue))

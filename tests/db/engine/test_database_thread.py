@@ -1,8 +1,10 @@
 """A database thread makes calls over its own connection, whatever the server does, and ends when told."""
 
+import select
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from django.db import Error, OperationalError, ProgrammingError, connection
@@ -14,7 +16,8 @@ from django_partisan.engine.manager.database_thread import (
     GIVE_UP_SECONDS,
 )
 from django_partisan.engine.manager.thread_ends import end_all
-from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.connection import execute, fetch_all, open_connection
+from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import GRACE_SECONDS
 from tests.db.engine.play import PATIENT_SECONDS, Play, has_ended
 from tests.support.tcp_proxy import TcpProxy
@@ -122,6 +125,21 @@ def test_notifications_come_to_the_loop_without_a_call(play):
 
     assert play.is_notified("mail")
     assert play.notified == [{"mail"}]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_notification_that_is_read_with_the_answer_to_a_call_comes_to_the_loop_too(fails, play):
+    play.session()
+
+    def call(called: BaseDatabaseWrapper) -> None:
+        with closing(open_connection("another")) as other:
+            execute(other, "SELECT pg_notify(%s, 'mail')", (CHANNEL,))
+        assert select.select([called.connection.fileno()], [], [], PATIENT_SECONDS)[0]
+        execute(called, "SELECT nothing" if fails else "SELECT")
+
+    assert isinstance(play.ask(call), ProgrammingError) == fails
+
+    play.turn_until(lambda: play.notified == [{"mail"}])
 
 
 def test_when_the_session_of_a_listener_ends_it_says_that_some_may_be_missed_and_listens_again(play):
