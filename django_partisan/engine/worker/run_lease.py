@@ -8,6 +8,7 @@ import os
 import socket
 import time
 import uuid
+from enum import Enum
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -16,6 +17,14 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+
+
+class Hold(Enum):
+    """What is certain of our row."""
+
+    NONE = "there is none: no task was taken yet, or another manager has the one that runs"
+    UNSURE = "there may be one: it was to be inserted or deleted, and the answer is missing"
+    HELD = "it holds the task that runs"
 
 
 class RunLease:
@@ -27,36 +36,37 @@ class RunLease:
         self._lock_name = uuid.uuid4()
         self._presence: tuple[PresenceFile, WorkerPage] | None = None
         self._row: TaskRow | None = None
-        self.is_registered = False
-        """True if there is, or may be, a row to delete."""
-        self._is_held = False
+        self._hold = Hold.NONE
         self._renew_at = 0.0
 
-    def is_due(self, row: TaskRow | None) -> bool:
-        """Return whether there is anything to do for the task that runs now."""
-        if row is None:
-            return False
-        return row is not self._row or (self._is_held and time.monotonic() >= self._renew_at)
+    @property
+    def may_have_row(self) -> bool:
+        """True if there is, or may be, a row to delete."""
+        return self._hold is not Hold.NONE
 
-    def keep(self, connection: BaseDatabaseWrapper, row: TaskRow | None) -> None:
-        """Take the task over from the dead manager, and from then on send a heartbeat when it is time.
+    def is_due(self, row: TaskRow) -> bool:
+        """Return whether there is anything to do for the task that runs now."""
+        return row is not self._row or (self._hold is Hold.HELD and time.monotonic() >= self._renew_at)
+
+    def keep(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
+        """Take the task over from the dead manager; after that, send a heartbeat.
 
         If another manager has taken it already, let it be: the run's outcome will not be written.
         """
-        if row is None or not self.is_due(row):
-            return
-        if row is not self._row:
-            self._take(connection, row)
-            self._row = row
+        is_new = row is not self._row
+        if self._take(connection, row) if is_new else leasing.renew(connection, self._id):
+            self._hold = Hold.HELD
         else:
-            self._is_held = leasing.renew(connection, self._id)
+            self.end(connection)
+        self._row = row
         self._renew_at = time.monotonic() + self._config.lease_seconds / 3
 
     def end(self, connection: BaseDatabaseWrapper) -> None:
-        """Delete the row, if there is one: the run has ended and is settled."""
-        if self.is_registered:
+        """Delete the row and the file, if there are any: no run of ours needs them."""
+        if self.may_have_row:
+            self._hold = Hold.UNSURE
             leasing.deregister(connection, self._id)
-            self.is_registered = False
+            self._hold = Hold.NONE
         if self._presence is not None:
             file, page = self._presence
             file.remove()
@@ -70,10 +80,10 @@ class RunLease:
             file.close()
             page.close()
 
-    def _take(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
+    def _take(self, connection: BaseDatabaseWrapper, row: TaskRow) -> bool:
         self._show(row[ID])
         config = self._config
-        self.is_registered = True  # even if the answer is lost
+        self._hold = Hold.UNSURE
         leasing.register(
             connection,
             self._id,
@@ -84,9 +94,7 @@ class RunLease:
             config.lease_seconds,
             is_serving=False,
         )
-        self._is_held = leasing.move(connection, self._id, row[ID], row[TOKEN])
-        if not self._is_held:
-            leasing.deregister(connection, self._id)
+        return leasing.move(connection, self._id, row[ID], row[TOKEN])
 
     def _show(self, task_id: int) -> None:
         if self._presence is None:

@@ -27,6 +27,8 @@ from django_partisan.engine.writing import Item, Kind
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.session import Session, answer_seconds
 
+FAILURES: Final = (Error, OSError)
+"""What a call may fail with: the database, or the host, such as when no more files can be opened."""
 PAUSE_SECONDS: Final = 0.5
 CALLS_AT_MOST: Final = 3
 """How many answers' time all calls over one connection have."""
@@ -63,11 +65,16 @@ class WithoutManager:
                 pause = self._pause_seconds
                 self._gather()
                 row = self._running()
-                if not self._has_left and not self._lease.is_due(row):
+                calls: list[Callable[[BaseDatabaseWrapper], None]] = []
+                if row is not None and self._lease.is_due(row):
+                    calls.append(partial(self._lease.keep, row=row))  # first: settling may have to wait
+                if self._has_left:
+                    calls.append(self._settle)
+                if not calls:
                     continue
-                try:  # the run first: settling may have to wait
-                    self._call(partial(self._lease.keep, row=row), self._settle)
-                except Error:
+                try:
+                    self._call(*calls)
+                except FAILURES:
                     continue  # until the run ends: another manager may take the task over meanwhile
 
     def finish(self) -> None:
@@ -97,12 +104,12 @@ class WithoutManager:
     def _write_until(self, deadline: float) -> None:
         while True:
             self._gather()
-            if not self._has_left and not self._lease.is_registered:
+            if not self._has_left and not self._lease.may_have_row:
                 return
             is_over = time.monotonic() > deadline
             try:
                 self._call(self._settle, self._end_lease)
-            except Error:
+            except FAILURES:
                 if is_over:
                     raise
             else:

@@ -1,5 +1,6 @@
 """A worker whose manager has died: it settles what it ran, releases the rest, and keeps what it runs."""
 
+import errno
 import os
 import socket
 import threading
@@ -17,6 +18,7 @@ from django.db.backends.signals import connection_created
 
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import look
+from django_partisan.engine.presence_folder import all_paths
 from django_partisan.engine.protocol import RunTasks
 from django_partisan.engine.worker.judge import RAN, RunResult
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
@@ -196,6 +198,51 @@ def test_a_task_that_another_manager_has_taken_over_already_is_let_be(side):
     assert own_rows() == 0
 
 
+@pytest.mark.parametrize("was_held", [False, True])
+def test_where_another_manager_has_its_task_it_leaves_no_file_and_tries_to_delete_no_row(
+    was_held, side_with, monkeypatch
+):
+    side = side_with(0.3)
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+    if not was_held:
+        leasing.rescue(connection, "default", register_manager(), new_token(), dead(proven=[side.manager]))
+
+    with side.keeping():
+        if was_held:
+            row = row_that_holds(runs)
+            execute(connection, "DELETE FROM django_partisan_manager WHERE id = %s", (row.pk,))
+        wait_until(lambda: side.without_manager._lease._row is runs)
+        wait_until(lambda: not side.without_manager._lease.may_have_row)
+        wait_until(lambda: not list(all_paths()))
+        monkeypatch.setitem(connection.settings_dict, "NAME", NOBODY)
+
+    assert side.running is None, "without a database, and without an error"
+
+
+def test_an_error_of_the_host_does_not_end_its_duty(side):
+    [runs] = claimed(1, side.manager)
+    side.running = runs
+    failed: list[bool] = []
+
+    def fail_once(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        if not failed:
+            failed.append(True)
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    connection_created.connect(fail_once)
+    try:
+        with side.keeping():
+            row_that_holds(runs)
+            side.completes(runs)
+            failed.clear()
+    finally:
+        connection_created.disconnect(fail_once)
+
+    assert failed == [True]
+    assert statuses_of(runs[ID]) == ["finished"]
+
+
 def test_a_run_that_was_taken_over_because_its_lease_had_expired_is_let_be(side_with):
     side = side_with(0.3)
     [runs] = claimed(1, side.manager)
@@ -204,7 +251,7 @@ def test_a_run_that_was_taken_over_because_its_lease_had_expired_is_let_be(side_
     with side.keeping():
         row = row_that_holds(runs)
         execute(connection, "DELETE FROM django_partisan_manager WHERE id = %s", (row.pk,))
-        wait_until(lambda: not side.without_manager._lease._is_held)
+        wait_until(lambda: not side.without_manager._lease.may_have_row)
 
     assert own_rows() == 0
 
