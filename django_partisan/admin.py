@@ -200,12 +200,16 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
 
 @admin.register(ManagerLease)
 class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
-    """The managers: those alive, and dead ones whose tasks are not rescued yet."""
+    """The managers: those alive, and dead ones whose tasks are not rescued yet.
+
+    Workers that finish a run without their manager are among them, by their role.
+    """
 
     list_display = (
         "queue",
         "host",
         "pid",
+        "role",
         "is_alive",
         "sleeping",
         "last_heartbeat_at",
@@ -216,7 +220,7 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
     sortable_by = ()
     ordering = ("queue_name", "host", "pid")
     fields = (
-        "id", "queue", "host", "pid", "is_alive", "sleeping", "began_at", "last_heartbeat_at",
+        "id", "queue", "host", "pid", "role", "is_alive", "sleeping", "began_at", "last_heartbeat_at",
         "lease_seconds", "lock_name", "held_tasks",
     )  # fmt: skip
 
@@ -228,6 +232,11 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
         """Add how old the last heartbeat is, by the database's clock."""
         age = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=DurationField())
         return super().get_queryset(request).annotate(heartbeat_age=age)
+
+    @admin.display(description="role")
+    def role(self, lease: ManagerLease) -> str:
+        """Return whether the row is that of a manager."""
+        return "worker without its manager" if lease.is_worker else "manager"
 
     @admin.display(description="alive", boolean=True)
     def is_alive(self, lease: Any) -> bool:

@@ -1,7 +1,9 @@
-"""Names that rows carry: the default queue, and how long a name may be."""
+"""Names that rows carry: the default queue, how long a name may be, and the role of a worker."""
 
 from typing import Final
 
 DEFAULT_QUEUE: Final = "default"
 QUEUE_NAME_MAX_LENGTH: Final = 50
 PROCESSOR_NAME_MAX_LENGTH: Final = 255
+WORKER_ROLE: Final = "worker"
+"""The ``role`` in the state of a manager's row that a worker without its manager has inserted."""

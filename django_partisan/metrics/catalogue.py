@@ -295,7 +295,7 @@ OLDEST_DUE_AGE = _declare(
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, all hosts?",
-    f"Managers whose lease has not expired. {_CACHED}",
+    f"Managers whose lease has not expired; a worker without its manager is none. {_CACHED}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",

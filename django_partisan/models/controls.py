@@ -10,7 +10,7 @@ import uuid
 from django.db import models
 from django.db.models.functions import Now
 
-from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
+from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH, WORKER_ROLE
 
 
 class ManagerLease(models.Model):
@@ -39,9 +39,13 @@ class ManagerLease(models.Model):
         verbose_name = "manager"
 
     def __str__(self) -> str:
-        is_worker = (self.state or {}).get("role") == "worker"
-        role = ", a worker without its manager" if is_worker else ""
+        role = ", a worker without its manager" if self.is_worker else ""
         return f"{self.queue_name} at {self.host}:{self.pid}{role}"
+
+    @property
+    def is_worker(self) -> bool:
+        """True for a worker that finishes a run without its manager."""
+        return isinstance(self.state, dict) and self.state.get("role") == WORKER_ROLE
 
 
 class CancelRequest(models.Model):

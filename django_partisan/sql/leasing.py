@@ -1,15 +1,17 @@
 """Register managers, renew their leases, and rescue the tasks of those that are dead."""
 
+import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.names import WORKER_ROLE
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 
-SERVES: Final = "state ->> 'role' IS DISTINCT FROM 'worker'"
+SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
 
 _REGISTER = """
@@ -18,7 +20,7 @@ _REGISTER = """
     VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s::jsonb)
     ON CONFLICT (id) DO NOTHING
 """
-_WORKER: Final = '{"role": "worker"}'
+_WORKER: Final = json.dumps({"role": WORKER_ROLE})
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
 _TASKS = "django_partisan_task AS task WHERE task.queue_name = %(queue)s AND task.status = 'in_process'"

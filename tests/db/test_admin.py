@@ -220,6 +220,17 @@ def test_a_manager_is_alive_until_its_lease_runs_out(browser):
     assert states == {alive.pk: True, dead.pk: False}
 
 
+@pytest.mark.parametrize(
+    ("state", "role"),
+    [(None, "manager"), (["worker"], "manager"), ({"role": "worker"}, "worker without its manager")],
+)
+def test_a_worker_without_its_manager_is_not_listed_as_a_manager(state, role, browser):
+    row = make_manager(state=state)
+
+    assert f'field-role">{role}<' in text(browser, MANAGERS)
+    assert f'readonly">{role}<' in text(browser, page_of(row))
+
+
 def test_a_manager_leads_to_the_tasks_it_holds(browser):
     manager = make_manager()
     held = make_task(status=Task.STATUS_IN_PROCESS, claimed_by=manager.pk)
