@@ -192,12 +192,12 @@ PRIVATE_APIS: Final = (
         "3.10 to 3.13", _scans_from_a_place,
     ),
     PrivateApi(
-        "Django", "BaseDatabaseWrapper._close", "engine/worker/connections.py",
+        "Django", "BaseDatabaseWrapper._close", "engine/worker/connection_state.py",
         "close() refuses inside an atomic block, and a task may end there.",
         "5.2, 5.2.19", _closes_itself,
     ),
     PrivateApi(
-        "Django", "BaseDatabaseWrapper.closed_in_transaction", "engine/worker/connections.py",
+        "Django", "BaseDatabaseWrapper.closed_in_transaction", "engine/worker/connection_state.py",
         "A connection that was closed inside an atomic block has to forget the block.",
         "5.2, 5.2.19", _transaction_state_is_reset,
     ),

@@ -118,6 +118,12 @@ KEYS: Final[Mapping[str, Setting]] = {
         "Load Django and the processors once, before workers are forked. "
         "Set it to `False` if your code must be loaded in each worker.",
     ),
+    "RESET_SESSION": Setting(
+        False,
+        BOOLEAN,
+        "Run `DISCARD ALL` on the open connections of a task to PostgreSQL when it ends. "
+        "Set it if tasks use `SET`, advisory locks or temporary tables of the session.",
+    ),
 }
 
 
@@ -140,6 +146,7 @@ class QueueConfig:
     listen: bool
     stop_timeout_seconds: float | None
     preload: bool
+    reset_session: bool
 
 
 def queue_names() -> list[str]:

@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import select
+from collections import deque
 from typing import Any, Final, cast
 
 from django.db import connections, router
@@ -39,6 +40,9 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
     for option, value in _network_limits(answer_seconds).items():
         options.setdefault(option, value)
     connection.settings_dict["CONN_MAX_AGE"] = None
+    connection.queries_log = deque(
+        maxlen=0
+    )  # with DEBUG it would keep 9,000 statements with their parameters
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection
 

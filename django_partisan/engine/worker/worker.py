@@ -45,7 +45,7 @@ class Worker:
         self._sending = threading.Lock()
         self._page = WorkerPage(presence, spec.slot)
         self._tasks = PrefetchedTasks(self._pipe, bell, self._return_tasks, self._on_manager_lost)
-        self._connections = TaskConnections()
+        self._connections = TaskConnections(spec.config.reset_session)
         self._executor = Executor(spec.config, spec.slot, spec.generation, self._tasks.claim_times)
         self._report = PendingReport(spec.config.queue, self._executor.wait_of)
         self._running: TaskRow | None = None  # for the control thread

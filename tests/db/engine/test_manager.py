@@ -1,5 +1,6 @@
 """The manager's loop with real database threads and a real table; its workers are threads of this process."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,10 +8,18 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import override_settings
 
 from django_partisan import __version__, registry
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.manager import EXIT_FORCED, EXIT_OK, EXIT_TASK_FAILED, Manager
+from django_partisan.engine.manager.manager import (
+    CONNECTIONS,
+    EXIT_FORCED,
+    EXIT_OK,
+    EXIT_TASK_FAILED,
+    Manager,
+)
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PostponeTask
 from django_partisan.models import ManagerLease
@@ -354,3 +363,17 @@ def test_a_component_in_the_managers_list_gets_its_turns_and_holds_up_the_end(of
     assert not manager.is_stopped
     component.is_idle = True
     office.turn_until(lambda: manager.is_stopped)
+
+
+@override_settings(DEBUG=True)
+def test_with_debug_no_connection_gathers_the_queries_of_tasks_that_fail(open_office):
+    insert_many(3, "Bill")
+    office = open_office(Until.IDLE)
+
+    code = office.manager.run()
+
+    assert code == EXIT_TASK_FAILED
+    wrappers = [one for one in gc.get_objects() if isinstance(one, BaseDatabaseWrapper)]
+    ours = [one for one in wrappers if "application_name" in one.settings_dict["OPTIONS"]]
+    assert len(ours) >= len(CONNECTIONS)
+    assert [one.queries for one in ours if one.queries_log] == []

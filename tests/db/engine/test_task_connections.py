@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.backends.sqlite3 import base as sqlite3
 from django.test import override_settings
 
-from django_partisan.engine.worker import connections as cleaning
+from django_partisan.engine.worker import connection_state
 from django_partisan.engine.worker.connections import TaskConnections
 from django_partisan.sql.connection import execute, fetch_all, has_ended
 from tests.app.models import Note
@@ -19,14 +22,30 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def task_connections() -> Iterator[TaskConnections]:
-    """Watch the connection of this thread, as a worker's main thread does."""
+def persistent() -> Iterator[None]:
+    """Keep connections open until somebody closes them."""
     connection.close()
+    connection.settings_dict["CONN_MAX_AGE"] = None
+    yield
+    connection.close()
+    connection.settings_dict["AUTOCOMMIT"] = True
+    connection.settings_dict["CONN_MAX_AGE"] = 0
+
+
+@pytest.fixture
+def task_connections(persistent: None) -> Iterator[TaskConnections]:
+    """Watch the connection of this thread, as a worker's main thread does."""
     made = TaskConnections()
     yield made
     made.close()
-    connection.settings_dict["AUTOCOMMIT"] = True
-    connection.settings_dict["CONN_MAX_AGE"] = 0
+
+
+@pytest.fixture
+def resetting(persistent: None) -> Iterator[TaskConnections]:
+    """Watch it with ``RESET_SESSION``."""
+    made = TaskConnections(reset_session=True)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -123,6 +142,18 @@ def test_queries_are_forgotten_after_each_run(task_connections):
     assert connection.queries == []
 
 
+@pytest.mark.parametrize(
+    "leave", [connection.close, lambda: transaction.atomic().__enter__()], ids=["closed", "open"]
+)
+def test_queries_are_forgotten_however_a_run_leaves_its_connection(leave, task_connections):
+    with override_settings(DEBUG=True):
+        backend()
+        leave()
+        task_connections.after_run()
+
+    assert connection.queries == []
+
+
 def test_a_connection_on_which_a_run_had_an_error_is_dropped_if_it_is_dead(task_connections, other):
     end(backend(), other)
     with pytest.raises(Exception, match=r"terminat|closed"):
@@ -143,7 +174,6 @@ def test_a_connection_that_is_closed_is_passed_over(task_connections):
 
 
 def test_a_connection_that_the_server_ended_is_dropped_before_the_next_chunk(task_connections, other):
-    connection.settings_dict["CONN_MAX_AGE"] = None
     backend()
     connection.close_at = None
     end(backend(), other)
@@ -155,7 +185,6 @@ def test_a_connection_that_the_server_ended_is_dropped_before_the_next_chunk(tas
 
 
 def test_a_connection_closed_behind_djangos_back_is_dropped_before_the_next_chunk(task_connections):
-    connection.settings_dict["CONN_MAX_AGE"] = None
     backend()
     connection.connection.close()
     task_connections.before_chunk()
@@ -164,16 +193,98 @@ def test_a_connection_closed_behind_djangos_back_is_dropped_before_the_next_chun
     assert backend() > 0
 
 
-@pytest.mark.parametrize(("age", "kept"), [(0, False), (None, True)])
-def test_a_connection_is_kept_from_chunk_to_chunk_as_conn_max_age_says(age, kept, task_connections):
+@pytest.mark.parametrize(("age", "kept"), [(0, False), (60, True), (None, True)])
+def test_a_connection_is_kept_from_run_to_run_as_conn_max_age_says(age, kept, task_connections):
     connection.settings_dict["CONN_MAX_AGE"] = age
     first = backend()
     task_connections.after_run()
-    within_the_chunk = backend()
+
+    assert (connection.connection is not None) is kept
+    assert (backend() == first) is kept
+
+
+def test_a_connection_that_has_become_too_old_is_dropped_before_the_next_chunk(task_connections):
+    backend()
+    connection.close_at = 0.0
     task_connections.before_chunk()
 
-    assert within_the_chunk == first
-    assert (connection.connection is not None) is kept
+    assert connection.connection is None
+
+
+def leave_session_state() -> None:
+    """Do what DISCARD ALL undoes: settings, locks and temporary tables of the session."""
+    execute(
+        connection, "SET search_path = nowhere; SET statement_timeout = 60000; SET TIME ZONE 'Asia/Tokyo'"
+    )
+    execute(connection, "SELECT pg_advisory_lock(11)")
+    execute(connection, "CREATE TEMPORARY TABLE left_behind ()")
+
+
+def session_state() -> tuple[Any, ...]:
+    state: tuple[Any, ...] = fetch_all(
+        connection,
+        "SELECT current_setting('search_path'), current_setting('statement_timeout'),"
+        " to_regclass('left_behind'),"
+        " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
+    )[0]
+    return state
+
+
+def test_with_reset_session_nothing_that_a_run_set_in_its_session_reaches_the_next(resetting):
+    first, fresh = backend(), session_state()
+    leave_session_state()
+    assert session_state() != fresh
+    with override_settings(DEBUG=True):
+        assert resetting.after_run() == []
+
+    assert connection.queries == []
+    assert session_state() == fresh
+    assert fetch_all(connection, "SHOW TIME ZONE") == [("UTC",)]
+    assert backend() == first
+
+
+def test_with_reset_session_a_connection_is_set_up_again_by_those_who_set_up_new_ones(resetting):
+    def set_up(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        execute(connection, "SET search_path = ours")
+
+    connection_created.connect(set_up)
+    try:
+        backend()
+        execute(connection, "SET search_path = nowhere")
+        resetting.after_run()
+    finally:
+        connection_created.disconnect(set_up)
+
+    assert fetch_all(connection, "SHOW search_path") == [("ours",)]
+
+
+@pytest.mark.parametrize("how", ["dead", "without autocommit", "pooled"])
+def test_with_reset_session_a_connection_that_cannot_be_reset_is_replaced(how, resetting, other, monkeypatch):
+    connection.settings_dict["AUTOCOMMIT"] = how != "without autocommit"
+    first = backend()
+    if how == "dead":
+        end(first, other)
+    elif how == "pooled":
+        monkeypatch.setattr(type(connections["default"]), "pool", True, raising=False)
+        monkeypatch.setattr(connections["default"], "_close", lambda: None)
+    else:
+        connection.rollback()
+    resetting.after_run()
+
+    assert connection.connection is None
+    monkeypatch.undo()
+    assert backend() != first
+    connection.rollback()
+
+
+def test_reset_session_passes_over_connections_to_other_databases(resetting):
+    with closing(
+        sqlite3.DatabaseWrapper({**connection.settings_dict, "NAME": ":memory:", "OPTIONS": {}})
+    ) as lite:
+        execute(lite, "CREATE TEMPORARY TABLE kept (number int)")
+        resetting.after_run()
+
+        assert fetch_all(lite, "SELECT * FROM kept") == []
 
 
 def test_a_connection_that_was_dropped_is_watched_again_when_it_is_opened_again(task_connections):
@@ -238,7 +349,7 @@ class Other:
 def test_each_driver_is_asked_for_an_open_transaction_in_its_own_way(raw, is_open):
     other: Any = Other(raw)
 
-    assert cleaning._has_open_transaction(other) is is_open
+    assert connection_state.has_open_transaction(other) is is_open
 
 
 def test_a_driver_without_a_descriptor_has_nothing_to_read():

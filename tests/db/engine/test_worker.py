@@ -90,13 +90,14 @@ def test_a_transaction_that_a_run_left_open_is_emitted_with_the_run(side):
     ]
 
 
-def test_a_connection_is_kept_within_a_chunk_and_looked_after_before_the_next(side):
-    connection.settings_dict["CONN_MAX_AGE"] = 0
+@pytest.mark.parametrize(("age", "sessions"), [(0, 3), (None, 1)])
+def test_a_connection_serves_one_run_or_many_as_conn_max_age_says(age, sessions, side):
+    connection.settings_dict["CONN_MAX_AGE"] = age
     side.runs(PLAIN, PLAIN)
     side.runs(PLAIN)
 
-    first, second, third = Note.sessions
-    assert first == second != third
+    connection.settings_dict["CONN_MAX_AGE"] = 0
+    assert len(set(Note.sessions)) == sessions
 
 
 def test_when_its_manager_has_died_a_worker_settles_what_it_ran_and_releases_the_rest(side):

@@ -17,6 +17,7 @@ NEW_IN_VERSION_2 = {
     "LISTEN": (False, True),
     "STOP_TIMEOUT_SECONDS": (7, None),
     "PRELOAD": (False, True),
+    "RESET_SESSION": (True, False),
 }
 README_DEFAULTS = {
     "min_queue_size": 2,

@@ -1,0 +1,61 @@
+"""Django's connections of tasks, whatever state a task left them in: look at it, drop it, start it anew."""
+
+import contextlib
+from typing import Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from django_partisan.sql.connection import execute
+from django_partisan.telemetry import bus
+
+# libpq's PQTRANS_IDLE and PQTRANS_UNKNOWN (the connection is lost), the same numbers in both drivers.
+_NO_TRANSACTION: Final = (0, 4)
+
+
+def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a transaction is open on a connection, as Django or the driver sees it."""
+    if connection.in_atomic_block:
+        return True
+    raw = connection.connection
+    if hasattr(raw, "pgconn"):
+        return raw.pgconn.transaction_status not in _NO_TRANSACTION
+    return hasattr(raw, "get_transaction_status") and raw.get_transaction_status() not in _NO_TRANSACTION
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Close the server's end, which rolls back, and have Django connect again when needed.
+
+    ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
+    """
+    with contextlib.suppress(Exception):  # the driver's own errors: it is dead already
+        connection._close()  # type: ignore[attr-defined]  # a pooled one goes back, and is rolled back
+    forget(connection)
+
+
+def forget(connection: BaseDatabaseWrapper) -> None:
+    """Have Django connect again when needed; the server's end stays as it is."""
+    connection.connection = None
+    connection.closed_in_transaction = False
+    connection.in_atomic_block = False
+    connection.run_on_commit = []
+
+
+def reset_session(connection: BaseDatabaseWrapper) -> None:
+    """Make the session of an idle connection to PostgreSQL as good as a new one, or drop the connection."""
+    if connection.vendor != "postgresql":
+        return
+    if getattr(connection, "pool", None):  # which sets up new ones only: have it replace this one
+        connection.connection.close()
+        drop(connection)
+        return
+    try:
+        with bus.quiet():
+            execute(connection, "DISCARD ALL")
+            connection.init_connection_state()
+            # Projects set their sessions up in receivers, and DISCARD ALL has undone that as well.
+            connection_created.send(sender=type(connection), connection=connection)
+    except (
+        Exception
+    ):  # it is dead, or cannot be set up: the next task connects, and gets the error if it lasts
+        drop(connection)
