@@ -162,6 +162,12 @@ def _starts_once() -> bool:
     return not _positional(forkserver.ensure_running) and not _positional(resource_tracker.ensure_running)
 
 
+def _fork_server_is_an_object_with_its_state() -> bool:
+    state = vars(forkserver.ForkServer())
+    bound: Any = forkserver.ensure_running
+    return bound.__self__ is forkserver._forkserver and "_forkserver_address" in state
+
+
 def _lost_fork_server_is_255() -> bool:
     from multiprocessing import popen_forkserver
 
@@ -281,6 +287,11 @@ PRIVATE_APIS: Final = (
         PYTHON, "multiprocessing.forkserver.ensure_running", "engine/forkserver/spawner.py",
         "The fork server has to start with our import path and with signals blocked.",
         "3.11.7", _starts_once,
+    ),
+    PrivateApi(
+        PYTHON, "multiprocessing.forkserver._forkserver", "engine/worker/multiprocessing_defaults.py",
+        "A task's own fork server must not be ours, which a worker inherits in this object.",
+        "3.11.7, 3.13.0", _fork_server_is_an_object_with_its_state,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.resource_tracker.ensure_running", "engine/forkserver/spawner.py",

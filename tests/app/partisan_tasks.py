@@ -21,7 +21,7 @@ from django_partisan.config import const
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.exceptions import PostponeTask
 from django_partisan.processor import BaseTaskProcessor
-from tests.app import journal
+from tests.app import child_tasks, journal  # noqa: F401 - registers its processors
 from tests.app.models import Note
 
 if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not None:

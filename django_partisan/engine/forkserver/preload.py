@@ -5,10 +5,13 @@ workers report what goes wrong, since the fork server has no log.
 """
 
 import gc
+import multiprocessing
 import threading
 import traceback
 
 warnings: list[str] = []
+start_method: str | None = None
+"""What the project has chosen for its own processes; starting a worker overwrites it."""
 
 
 def _load() -> None:  # pragma: no cover: fork server process
@@ -38,3 +41,4 @@ try:
     _load()
 except Exception:  # each worker then loads by itself, and fails with the cause if it is a fault
     warnings.append("preloading failed: " + traceback.format_exc().strip().splitlines()[-1])
+start_method = multiprocessing.get_start_method(allow_none=True)

@@ -16,6 +16,7 @@ from django.db import connections, transaction
 from django_partisan import arguments, registry
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
+from django_partisan.engine.worker import children
 from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge
 from django_partisan.exceptions import ClaimLost
 from django_partisan.outcomes import COMPLETED, POSTPONED, REASON_UNREGISTERED, RETRIED
@@ -115,7 +116,7 @@ class Executor:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
                 return self._call_and_settle(row, definition, args, kwargs)
-            definition.call(args, kwargs, CurrentTask(row, definition))
+            children.call(definition.call, args, kwargs, CurrentTask(row, definition))
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
             return judge(error, row, definition, self._config)
@@ -128,7 +129,7 @@ class Executor:
         """Call and settle in one transaction: the task's writes and its completion are committed together."""
         database = task_database()
         with transaction.atomic(using=database):
-            definition.call(args, kwargs, CurrentTask(row, definition))
+            children.call(definition.call, args, kwargs, CurrentTask(row, definition))
             pair = (row[ID], row[TOKEN])
             if settle_completed(connections[database], [pair], self._config.delete_tasks_on_complete):
                 raise ClaimLost(

@@ -12,6 +12,8 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Final
 
+from django_partisan.engine.worker import children, multiprocessing_defaults
+
 if TYPE_CHECKING:
     from django_partisan.engine.worker_spec import WorkerSpec
 
@@ -27,6 +29,8 @@ def worker_main(
     since its class can be imported only when Django is set up.
     """
     _ignore_signals()
+    preload = sys.modules.get("django_partisan.engine.forkserver.preload")
+    multiprocessing_defaults.restore(getattr(preload, "start_method", None))
     fd = os.dup(presence.fileno())  # programs that a task starts do not inherit it
     presence.close()
     warnings = _set_up_django()
@@ -42,7 +46,7 @@ def worker_main(
         path, arguments = spec.subscribe
         import_string(path)(spec, **arguments)
     worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings)
-    os.register_at_fork(after_in_child=worker.close_presence)  # or a task's child counts as this worker
+    children.watch(pipe.close, bell.close, worker.close_presence)
     worker.run()
     # Threads that a task left behind, or a flush that hangs, must not keep the process.
     flushing = threading.Thread(target=_flush_standard_streams, daemon=True)
@@ -63,7 +67,7 @@ def _ignore_signals() -> None:  # pragma: no cover: child process
     A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, children.leave_to_manager)
 
 
 def _set_up_django() -> list[str]:  # pragma: no cover: child process

@@ -19,6 +19,7 @@ from django_partisan.engine.boot_clock import now
 from django_partisan.engine.pipe import PipeError, WorkerEnd
 from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, ToManager
+from django_partisan.engine.worker import children
 from django_partisan.engine.worker.connections import TaskConnections
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
@@ -68,6 +69,7 @@ class Worker:
             self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
+            children.end_if_child()  # its pipe is closed; a signal's receiver has forked it
             self._without_manager.finish()
             self._flush()
         finally:

@@ -1,0 +1,103 @@
+"""Processes that a task forks: each is a program of its own, and keeps no part of its worker.
+
+A fork copies the whole worker. So in the child the worker's descriptors are closed, its database connections
+forgotten and its signal handlers replaced by the defaults; and where the child leaves ``run()`` it ends,
+before it could report, settle, or run the next task in its parent's name.
+
+Nothing of Django may be imported here at module level: ``main`` says why.
+"""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+_close: Final[list[Callable[[], None]]] = []
+_inherited: Final[list[Any]] = []
+"""Drivers' connections that are the parent's: one that is deleted warns, or closes what it shares."""
+_is_child = False
+
+
+def leave_to_manager(number: int, frame: FrameType | None) -> None:
+    """Do nothing about a signal that a terminal sends to the whole group: the manager decides."""
+
+
+def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child process
+    """Make every process that is forked from now on let go of this worker; ``close`` is called in it."""
+    _close.extend(close)
+    left_to_manager = [one for one in signal.valid_signals() if signal.getsignal(one) is leave_to_manager]
+    mask = threading.local()
+
+    def hold_signals() -> None:
+        mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, left_to_manager)
+
+    def take_signals() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask.before)
+
+    def let_go() -> None:
+        for number in left_to_manager:
+            if signal.getsignal(number) is leave_to_manager:
+                default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, default)
+        take_signals()  # one that the child got meanwhile ends it now; the handler would have lost it
+        _let_go()
+
+    os.register_at_fork(before=hold_signals, after_in_parent=take_signals, after_in_child=let_go)
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function; a process that it forks, and that comes back from it, ends here."""
+    try:
+        function(*arguments)
+    except BaseException as error:
+        end_if_child(error)
+        raise
+    if _is_child:
+        end_if_child()  # pragma: no cover: child process
+
+
+def end_if_child(error: BaseException | None = None) -> None:
+    """End this process if a task has forked it, with the exit code that ``error`` asks for.
+
+    Exit handlers do not run: they are the worker's.
+    """
+    if not _is_child:
+        return
+    _end(error)  # pragma: no cover: child process
+
+
+def _end(error: BaseException | None) -> None:  # pragma: no cover: child process
+    code: Any = error.code if isinstance(error, SystemExit) else int(error is not None)
+    try:
+        if error is not None and not isinstance(error, SystemExit):
+            traceback.print_exception(error)
+        elif code is not None and not isinstance(code, int):  # as the interpreter does
+            print(code, file=sys.stderr)
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit((code or 0) & 0xFF)
+
+
+def _let_go() -> None:  # pragma: no cover: child process
+    global _is_child
+    _is_child = True
+    while _close:  # a child of this child has nothing to close
+        _close.pop()()
+    _forget_connections()
+
+
+def _forget_connections() -> None:  # pragma: no cover: child process
+    from django.db import connections
+
+    from django_partisan.engine.worker.connection_state import forget
+
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None:
+            _inherited.append(connection.connection)
+            forget(connection)

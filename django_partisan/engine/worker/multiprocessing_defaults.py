@@ -1,0 +1,21 @@
+"""``multiprocessing`` as tasks see it: as in a program that nobody started by ``multiprocessing``.
+
+A process that a fork server started would start its own children by that fork server as well: ours, which
+has loaded the project, and ignores the signals that a terminal sends to the group.
+
+Nothing of Django may be imported here: ``main`` says why.
+"""
+
+import multiprocessing
+from multiprocessing import forkserver
+
+
+def restore(start_method: str | None) -> None:  # pragma: no cover: child process
+    """Restore the interpreter's start method, or the one that the project has chosen, and its fork server.
+
+    The descriptor that keeps our fork server alive stays open: it serves the manager while a worker lives.
+    """
+    multiprocessing.set_start_method(None, force=True)
+    if start_method is not None:
+        multiprocessing.set_start_method(start_method)
+    vars(forkserver._forkserver).update(vars(forkserver.ForkServer()))
