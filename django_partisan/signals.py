@@ -1,4 +1,4 @@
-"""Django signals for users: a task was enqueued, started, finished.
+"""Django signals for users: a task was enqueued, started, finished; a worker stops.
 
 The sender is the processor class, so that a receiver can choose; it is ``None`` for a class that
 this process does not have. Receivers run in the process that emits the event, between the task's run
@@ -6,6 +6,7 @@ and its settling: they should be quick. One that raises is logged by Django, cou
 nothing for the task.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django.dispatch import Signal
@@ -20,6 +21,7 @@ from django_partisan.telemetry.events import (
     TaskEnqueued,
     TaskRef,
     TaskStarted,
+    WorkerStopping,
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "task_enqueued",
     "task_finished",
     "task_started",
+    "worker_stopping",
 ]
 
 
@@ -59,9 +62,17 @@ task_finished: Final = TaskSignal()
 fails in the manager; ``task`` is a ``TaskRef`` then, without a worker's slot.
 """
 
+worker_stopping: Final = TaskSignal()
+"""Sent in a worker that has run its last task and ends, with ``queue`` and ``slot``; the sender is ``None``.
+
+Receivers run in a thread of their own, before the exit handlers, and have ``TELEMETRY_SHUTDOWN_TIMEOUT``
+seconds together with them.
+"""
+
 _SIGNALS: Final[dict[type, TaskSignal]] = {
     TaskEnqueued: task_enqueued,
     TaskStarted: task_started,
+    WorkerStopping: worker_stopping,
     **dict.fromkeys(OUTCOME_OF, task_finished),
 }
 
@@ -79,6 +90,8 @@ class SignalSubscriber(bus.Subscriber):
             _send(task_enqueued, event.task, due_at=event.due_at, scheduled=event.scheduled)
         elif isinstance(event, TaskStarted):
             _send(task_started, event.run)
+        elif isinstance(event, WorkerStopping):
+            _raise_first(worker_stopping.send_robust(sender=None, queue=event.queue, slot=event.slot))
         else:
             error = getattr(event, "error", None)
             _send(task_finished, event.run, outcome=OUTCOME_OF[type(event)], error=error)
@@ -93,9 +106,13 @@ def install() -> None:
 
 
 def _send(signal: TaskSignal, task: TaskRef | Run, **values: Any) -> None:
-    """Send to every receiver; those that raise were logged by Django, and the first is raised here."""
     definition = registry.find(task.processor)
     sender = None if definition is None else definition.source
-    for _receiver, result in signal.send_robust(sender=sender, task=task, **values):
+    _raise_first(signal.send_robust(sender=sender, task=task, **values))
+
+
+def _raise_first(results: Iterable[tuple[Any, Any]]) -> None:
+    """Raise the first error of receivers, for the bus to count; Django has logged each."""
+    for _receiver, result in results:
         if isinstance(result, Exception):
             raise result

@@ -6,9 +6,11 @@ API was seen; a test checks each in the installed versions, and that nothing pri
 ``python -m tools.private_apis`` checks the installed versions without the tests' other requirements.
 """
 
+import atexit
 import inspect
 import json
 import sys
+import weakref
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing import forkserver, resource_tracker
@@ -168,6 +170,18 @@ def _fork_server_is_an_object_with_its_state() -> bool:
     return bound.__self__ is forkserver._forkserver and "_forkserver_address" in state
 
 
+def _runs_exit_handlers() -> bool:
+    return callable(atexit._run_exitfuncs)
+
+
+def _finalizers_are_registered() -> bool:
+    registry: Any = weakref.finalize._registry  # type: ignore[attr-defined]
+    finalizer = weakref.finalize(_finalizers_are_registered, print)
+    is_registered = finalizer in registry and finalizer.atexit
+    finalizer.detach()
+    return is_registered
+
+
 def _lost_fork_server_is_255() -> bool:
     from multiprocessing import popen_forkserver
 
@@ -292,6 +306,16 @@ PRIVATE_APIS: Final = (
         PYTHON, "multiprocessing.forkserver._forkserver", "engine/worker/multiprocessing_defaults.py",
         "A task's own fork server must not be ours, which a worker inherits in this object.",
         "3.11.7, 3.13.0", _fork_server_is_an_object_with_its_state,
+    ),
+    PrivateApi(
+        PYTHON, "atexit._run_exitfuncs", "engine/worker/exit_handlers.py",
+        "A worker ends by os._exit(), which runs no exit handlers; multiprocessing calls it for that reason.",
+        "3.11.7, 3.13.0", _runs_exit_handlers,
+    ),
+    PrivateApi(
+        PYTHON, "weakref.finalize._registry", "engine/worker/exit_handlers.py",
+        "A worker must not remove a temporary folder that the fork server made and all workers share.",
+        "3.11.7, 3.13.0", _finalizers_are_registered,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.resource_tracker.ensure_running", "engine/forkserver/spawner.py",

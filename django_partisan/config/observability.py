@@ -143,7 +143,10 @@ KEYS: Final[Mapping[str, Setting]] = {
         "Context variables of structlog that are stored with a task and bound while it runs.",
     ),
     "TELEMETRY_SHUTDOWN_TIMEOUT": Setting(
-        5, _SECONDS, "How long a process that ends waits until its telemetry is exported, in seconds."
+        5,
+        _SECONDS,
+        "How long a process that ends waits until its telemetry is exported, and a worker until receivers of "
+        "`worker_stopping` and exit handlers return, in seconds; all together.",
     ),
     "LOG_TASK_ARGS": Setting(
         False, BOOLEAN, "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB."

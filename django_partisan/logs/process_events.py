@@ -166,6 +166,22 @@ def flush_timed_out(event: events.TelemetryFlushTimedOut) -> Line:
 
 
 @log_event(
+    events.ExitTimedOut,
+    "worker.exit_timeout",
+    WARNING,
+    by=(WORKER,),
+    fields=(QUEUE, DURATION),
+    when="receivers of `worker_stopping`, exit handlers or children did not end in time before the exit",
+)
+def exit_timed_out(event: events.ExitTimedOut) -> Line:
+    what = "receivers of worker_stopping, exit handlers or child processes"
+    return f"Gave up waiting for {what} after {event.seconds:g} s", {
+        "partisan.queue.name": event.queue,
+        "event.duration": nanoseconds(event.seconds),
+    }
+
+
+@log_event(
     events.ManagerStarted,
     "manager.started",
     INFO,

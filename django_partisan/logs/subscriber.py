@@ -9,11 +9,11 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from django_partisan.config.queues import DEFAULT_QUEUE
-from django_partisan.logs import context, dropped, trouble
+from django_partisan.logs import context, dropped, host_handlers, trouble
 from django_partisan.logs.dropped import DroppedLines
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
-from django_partisan.logs.log_event import APP, MANAGER
+from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import LOG_EVENTS
@@ -104,8 +104,13 @@ class LogSubscriber(bus.Subscriber):
             self._thread.add_dropped(value)
 
     def close(self, timeout: float) -> None:
-        """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``."""
+        """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``.
+
+        In a worker, which does not end as the interpreter does, flush the host's handlers, too.
+        """
         deadline = time.monotonic() + min(timeout / 2, CLOSE_SECONDS)
+        if self._role == WORKER:
+            host_handlers.flush(deadline - time.monotonic())
         if self._thread is not None:
             self.is_stuck = not self._thread.close(deadline - time.monotonic())
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):

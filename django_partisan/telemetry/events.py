@@ -256,6 +256,14 @@ class WorkerExited(NamedTuple):
     peak_resident_bytes: int | None
 
 
+class WorkerStopping(NamedTuple):
+    """A worker has run its last task, and is about to end."""
+
+    queue: str
+    slot: int
+    generation: int
+
+
 class TransactionLeftOpen(NamedTuple):
     """A run ended with a transaction open on ``database``, an alias; it was rolled back."""
 
@@ -264,6 +272,13 @@ class TransactionLeftOpen(NamedTuple):
 
 
 class TelemetryFlushTimedOut(NamedTuple):
+    queue: str
+    seconds: float
+
+
+class ExitTimedOut(NamedTuple):
+    """Receivers of ``worker_stopping`` or exit handlers did not return; the worker ends without them."""
+
     queue: str
     seconds: float
 
@@ -400,7 +415,9 @@ Event: TypeAlias = (
     | WorkerReady
     | WorkerExited
     | TransactionLeftOpen
+    | WorkerStopping
     | TelemetryFlushTimedOut
+    | ExitTimedOut
     | PipeBroken
     | ManagerStarted
     | ManagerDraining

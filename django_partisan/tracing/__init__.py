@@ -3,7 +3,7 @@
 Importing this configures nothing; ``setup()`` does, and only processes of ``start_partisan`` call it.
 """
 
-from django_partisan.tracing.installation import install, setup
+from django_partisan.tracing.installation import install, is_stuck, setup
 from django_partisan.tracing.subscriber import TracingSubscriber
 
-__all__ = ["TracingSubscriber", "install", "setup"]
+__all__ = ["TracingSubscriber", "install", "is_stuck", "setup"]

@@ -33,6 +33,14 @@ def setup(
     _replace(TracingSubscriber(manager_pid or os.getpid(), slot, queue) if is_of_use else None)
 
 
+def is_stuck() -> bool:
+    """Return whether the spans of this process were not exported in time.
+
+    The exit handler of a host's SDK would wait for the collector again, and for longer.
+    """
+    return _subscriber is not None and _subscriber.is_stuck
+
+
 def _replace(subscriber: TracingSubscriber | None) -> None:
     """Replace the current subscriber, which a fork server may have left to this process."""
     global _subscriber

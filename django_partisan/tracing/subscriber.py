@@ -62,6 +62,7 @@ class TracingSubscriber(Subscriber):
         self._descriptions = SpanDescriptions(manager_pid, slot)
         self._dropped = dropped_spans.DroppedSpans(queue)
         self._runs = RunsToSettle()
+        self.is_stuck = False
 
     def wants(self, kind: type[Event]) -> bool:
         setting = _SETTINGS.get(kind)
@@ -114,7 +115,8 @@ class TracingSubscriber(Subscriber):
         self._dropped.add(dropped)
 
     def close(self, timeout: float) -> None:
-        if not flush(timeout, self._provider):
+        self.is_stuck = not flush(timeout, self._provider)
+        if self.is_stuck:
             dropped_spans.count_unexported()
         if self._slot is None:  # a worker sends its counts with its last message
             self._dropped.add(dropped_spans.taken(), at_once=True)

@@ -21,7 +21,7 @@ from django_partisan.config import const
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.exceptions import PostponeTask
 from django_partisan.processor import BaseTaskProcessor
-from tests.app import child_tasks, journal  # noqa: F401 - registers its processors
+from tests.app import child_tasks, ending_tasks, journal  # noqa: F401 - they register their processors
 from tests.app.models import Note
 
 if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not None:
@@ -95,10 +95,10 @@ class Fail(Recorded):
 
 @registry.register
 class Print(Recorded):
-    """Print without flushing: to anything but a terminal it is written when the worker ends."""
+    """Print a part of a line: to anything but a terminal it is written when the worker ends."""
 
     def work(self, text: str) -> None:
-        print(text)
+        print(text, end="")
 
 
 @registry.register

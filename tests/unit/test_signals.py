@@ -36,7 +36,7 @@ def installed(own_registry) -> Iterator[None]:
 @pytest.fixture
 def received() -> Iterator[Received]:
     receiver = Received()
-    every = (signals.task_enqueued, signals.task_started, signals.task_finished)
+    every = (signals.task_enqueued, signals.task_started, signals.task_finished, signals.worker_stopping)
     for signal in every:
         signal.connect(receiver)
     yield receiver
@@ -50,6 +50,13 @@ def test_nothing_is_wanted_without_a_receiver():
 
 def test_events_without_a_signal_are_never_wanted(received):
     assert not signals.SignalSubscriber().wants(events.TasksClaimed)
+
+
+def test_a_worker_that_stops_is_sent_with_its_queue_and_slot(received):
+    bus.emit(events.WorkerStopping, "mail", 3, 7)
+
+    (values,) = received
+    assert values == {"signal": signals.worker_stopping, "sender": None, "queue": "mail", "slot": 3}
 
 
 def test_an_enqueued_task_is_sent_once_to_those_of_its_processor(received):

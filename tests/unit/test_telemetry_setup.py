@@ -209,6 +209,18 @@ def test_a_manager_that_ends_with_an_error_flushes_too(flushed):
     assert flushed.timeouts == [5]
 
 
+@pytest.mark.parametrize(("waited", "left"), [(0.0, 4.0), (1.5, 2.5), (60.0, 0.4)])
+def test_a_manager_that_waited_for_the_flush_of_its_workers_has_the_rest_of_the_time(
+    waited, left, flushed, settings
+):
+    settings.PARTISAN_OBSERVABILITY = {"TELEMETRY_SHUTDOWN_TIMEOUT": 4}
+
+    with manager.set_up_manager(config_of(), options()) as telemetry:
+        telemetry.note_wait_for_workers(waited)
+
+    assert flushed.timeouts == [left]
+
+
 @pytest.mark.parametrize("count", [True, False])
 def test_a_worker_logs_counts_and_uses_settings_as_its_manager_says(count, tmp_path):
     before = bus.subscribers()

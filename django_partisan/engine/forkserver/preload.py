@@ -9,9 +9,13 @@ import multiprocessing
 import threading
 import traceback
 
+from django_partisan.engine.worker.exit_handlers import Handler, noted
+
 warnings: list[str] = []
 start_method: str | None = None
 """What the project has chosen for its own processes; starting a worker overwrites it."""
+exit_handlers: list[Handler] = []
+"""What the project has registered with ``atexit``; the workers run it when they end."""
 
 
 def _load() -> None:  # pragma: no cover: fork server process
@@ -38,7 +42,8 @@ def _load() -> None:  # pragma: no cover: fork server process
 
 
 try:
-    _load()
+    with noted() as exit_handlers:
+        _load()
 except Exception:  # each worker then loads by itself, and fails with the cause if it is a fault
     warnings.append("preloading failed: " + traceback.format_exc().strip().splitlines()[-1])
 start_method = multiprocessing.get_start_method(allow_none=True)

@@ -85,6 +85,11 @@ class Manager:
         """How many tasks have failed so far."""
         return self._parts.settler.failed
 
+    @property
+    def workers_ending_seconds(self) -> float:
+        """How long the last worker that ended took for that, which is mostly the flush of its telemetry."""
+        return self._parts.pool.ending_seconds
+
     def run(self, serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None) -> int:
         """Serve until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed.
 

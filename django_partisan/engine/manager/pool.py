@@ -65,6 +65,8 @@ class Pool(Component):
         self.workers: list[WorkerProcess] = []
         self.reserved: WorkerProcess | None = None
         """The worker that gets nothing, so that a task which is to run alone finds it idle."""
+        self.ending_seconds = 0.0
+        """How long the last worker that ended took for that after its last task."""
 
     @property
     def is_idle(self) -> bool:
@@ -227,6 +229,7 @@ class Pool(Component):
 
     def _on_exit_code(self, worker: WorkerProcess, code: int | None) -> None:
         self.workers.remove(worker)
+        self.ending_seconds = 0.0 if worker.retired_at is None else time.monotonic() - worker.retired_at
         page = self._presence.page(worker.slot)
         begun, rest = worker.take_all(page.task_id)
         bus.emit(

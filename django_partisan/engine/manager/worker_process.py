@@ -55,6 +55,8 @@ class WorkerProcess:
         """How many more tasks it may get before it is recycled."""
         self.active_at = self.started_at
         """When it last got tasks or reported; monotonic."""
+        self.retired_at: float | None = None
+        """When it had run its last task; monotonic."""
         self.is_recalling = False
         self._was_killed = False
         self.has_exited = False
@@ -91,6 +93,7 @@ class WorkerProcess:
     def retire(self) -> None:
         """Note that it has run its last task."""
         self.state = State.ENDING if self.state is State.STOPPING else State.RECYCLING
+        self.retired_at = time.monotonic()
 
     def exit_reason(self, code: int | None, pool_is_stopped: bool) -> str:
         """Return why it ended with an exit code, which is ``None`` if nobody knows it."""

@@ -4,20 +4,19 @@ Nothing of Django may be imported here at module level: without a preloaded fork
 is what a fresh interpreter imports first.
 """
 
+import io
 import os
 import pickle
 import signal
 import sys
-import threading
+import traceback
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from django_partisan.engine.worker import children, multiprocessing_defaults
+from django_partisan.engine.worker import children, exit_handlers, multiprocessing_defaults
 
 if TYPE_CHECKING:
     from django_partisan.engine.worker_spec import WorkerSpec
-
-STREAM_FLUSH_SECONDS: Final = 2.0
 
 
 def worker_main(
@@ -29,6 +28,7 @@ def worker_main(
     since its class can be imported only when Django is set up.
     """
     _ignore_signals()
+    _write_lines_at_once()
     preload = sys.modules.get("django_partisan.engine.forkserver.preload")
     multiprocessing_defaults.restore(getattr(preload, "start_method", None))
     fd = os.dup(presence.fileno())  # programs that a task starts do not inherit it
@@ -37,6 +37,7 @@ def worker_main(
     from django.db import connections
     from django.utils.module_loading import import_string
 
+    from django_partisan.engine.worker.ending import Ending
     from django_partisan.engine.worker.worker import Worker
     from django_partisan.sql.connection import task_database
 
@@ -45,20 +46,24 @@ def worker_main(
     if spec.subscribe is not None:
         path, arguments = spec.subscribe
         import_string(path)(spec, **arguments)
-    worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings)
+    exit_handlers.take_over(getattr(preload, "exit_handlers", []))
+    ending = Ending(spec.config.queue, spec.slot, spec.generation, spec.flush_seconds, exit_handlers.run)
+    worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings, ending)
     children.watch(pipe.close, bell.close, worker.close_presence)
-    worker.run()
-    # Threads that a task left behind, or a flush that hangs, must not keep the process.
-    flushing = threading.Thread(target=_flush_standard_streams, daemon=True)
-    flushing.start()
-    flushing.join(STREAM_FLUSH_SECONDS)
-    os._exit(0)
+    code = 0
+    try:
+        worker.run()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    ending.finish()
+    os._exit(code)
 
 
-def _flush_standard_streams() -> None:  # pragma: no cover: child process
-    """Write what tasks have printed; nobody may read it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _write_lines_at_once() -> None:  # pragma: no cover: child process
+    """Have ``print()`` write each line, and not only when the worker ends."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def _ignore_signals() -> None:  # pragma: no cover: child process

@@ -21,6 +21,7 @@ from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, ToManager
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.connections import TaskConnections
+from django_partisan.engine.worker.ending import Ending
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
@@ -28,7 +29,7 @@ from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TelemetryFlushTimedOut, TransactionLeftOpen
+from django_partisan.telemetry.events import TransactionLeftOpen
 
 IDLE_SECONDS: Final = 1.0
 LEASE_LOOK_SECONDS: Final = 0.05
@@ -39,8 +40,16 @@ MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 class Worker:
     """One worker process, from its start to its end."""
 
-    def __init__(self, pipe: int, bell: int, presence: int, spec: WorkerSpec, warnings: list[str]) -> None:
-        self._spec = spec
+    def __init__(
+        self,
+        pipe: int,
+        bell: int,
+        presence: int,
+        spec: WorkerSpec,
+        warnings: list[str],
+        ending: Ending | None = None,
+    ) -> None:
+        self._ending = ending or Ending(spec.config.queue, spec.slot, spec.generation, spec.flush_seconds)
         self._warnings = warnings
         self._pipe = WorkerEnd(pipe)
         self._sending = threading.Lock()
@@ -64,14 +73,14 @@ class Worker:
                 pass
             self._page.leave_slot()
             self._send(Retiring())
-            self._flush()
+            self._ending.begin()
             peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
             self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
             children.end_if_child()  # its pipe is closed; a signal's receiver has forked it
             self._without_manager.finish()
-            self._flush()
+            self._ending.begin()
         finally:
             self._without_manager.end()
             self._connections.close()
@@ -132,12 +141,3 @@ class Worker:
     def _send(self, message: ToManager) -> None:
         with self._sending:
             self._pipe.send(message)
-
-    def _flush(self) -> None:
-        """Flush telemetry, within a bound."""
-        started = monotonic()
-        bus.close(self._spec.flush_seconds)
-        seconds = monotonic() - started
-        if seconds >= self._spec.flush_seconds:
-            spec = self._spec
-            bus.emit(TelemetryFlushTimedOut, spec.config.queue, seconds)

@@ -117,6 +117,7 @@ class Command(BaseCommand):
             if options["autoreload"]:
                 atexit.register(_stop_before_exit, manager)
             code = manager.run(watch.serve)
+            watch.note_wait_for_workers(manager.workers_ending_seconds)
         if options["once"] or options["until_empty"]:
             self._say_what_waits(config, manager.failed)
             return code

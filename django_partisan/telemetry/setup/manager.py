@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
@@ -11,12 +12,16 @@ from django.db import connections
 from django_partisan import logs, tracing
 from django_partisan.config import observability
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.worker import exit_handlers
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.connection import task_database
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Snapshot
 
 SET_UP_WORKER: Final = "django_partisan.telemetry.setup.worker.set_up_worker"
+LEAST_SHARE: Final = 0.1
+"""Of ``TELEMETRY_SHUTDOWN_TIMEOUT``: what a manager has for its flush, however long its workers took."""
+EXIT_HANDLERS_SECONDS: Final = 0.5
 TLS_OPTIONS: Final = {
     "metrics_certfile": "Serve metrics over TLS with this certificate.",
     "metrics_keyfile": "Key of the certificate, if it is in another file.",
@@ -50,7 +55,20 @@ class ManagerTelemetry:
         self._options = options
         self._cleanup = cleanup
         port = options["metrics_port"]
+        self._waited_seconds = 0.0
         self._port: int | None = observability.metrics_port(config.queue) if port is None else port
+
+    def note_wait_for_workers(self, seconds: float) -> None:
+        """Note how long this process waited for workers that flushed: our own flush has the rest of the time.
+
+        It runs along with theirs, since spans are exported all the time, and has a tenth at least.
+        """
+        self._waited_seconds = seconds
+
+    def flush(self) -> None:
+        """Flush what is left, and close every subscriber."""
+        timeout = observability.value("TELEMETRY_SHUTDOWN_TIMEOUT")
+        bus.close(max(timeout - self._waited_seconds, timeout * LEAST_SHARE))
 
     @property
     def worker_spec(self) -> WorkerSpec:
@@ -98,10 +116,11 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
     with ExitStack() as cleanup:
         observability.use_resolved(observability.resolved())  # looked up once, not for each line
         cleanup.callback(observability.use_resolved, None)
-        cleanup.callback(bus.close, observability.value("TELEMETRY_SHUTDOWN_TIMEOUT"))
+        made = ManagerTelemetry(config, options, cleanup)
+        cleanup.callback(made.flush)
         logs.setup("manager", options["log_format"], options["log_file"], config.queue)
         tracing.setup("manager", config.queue)
-        yield ManagerTelemetry(config, options, cleanup)
+        yield made
 
 
 def say(line: str, standard_error: Any) -> None:
@@ -110,6 +129,12 @@ def say(line: str, standard_error: Any) -> None:
 
 
 def exit_if_stuck(code: int) -> None:
-    """End the process here if a log handler does not return: a normal exit would wait for it."""
-    if logs.is_stuck():  # pragma: no cover: child process
+    """End the process here if a log handler or a collector does not return: a normal exit would wait for it.
+
+    The exit handlers run as far as they come in a moment.
+    """
+    if logs.is_stuck() or tracing.is_stuck():  # pragma: no cover: child process
+        handlers = threading.Thread(target=exit_handlers.run, daemon=True)
+        handlers.start()
+        handlers.join(EXIT_HANDLERS_SECONDS)
         os._exit(code)

@@ -25,6 +25,7 @@ OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metric
 OF_STARTS = {"worker.start_failed"}
 OF_LOST_CLAIMS = {"task.claim_lost", "manager.lease_lost"}  # the first in test_company
 OF_TELEMETRY = {"worker.telemetry_flush_timeout", "telemetry.dropped", "metrics.server_failed"}
+OF_ENDINGS = {"worker.exit_timeout"}  # in test_endings
 
 
 def told(manager: ManagerProcess) -> dict[str, list[dict[str, Any]]]:
@@ -40,7 +41,7 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 
 
 def test_the_tests_below_provoke_every_event_of_the_table():
-    assert BY_ACTION.keys() == OF_TASKS | OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS
+    assert BY_ACTION.keys() == OF_TASKS | OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_ENDINGS
 
 
 def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):

@@ -34,7 +34,7 @@ from django_partisan.telemetry.events import (
 from tests.support.engine import NO_PID, FakeWorker, IntakeHarness, report
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 LARGE = [task_row(100 + number, f"P{number:01000}") for number in range(1000)]
 """More than a pipe takes at once."""
@@ -355,6 +355,23 @@ def test_a_stopping_pool_recalls_and_asks_every_worker_to_end(
     assert desk.pool.next_at() == NEVER
     desk.turn()
     assert len(starts(desk)) == 2
+
+
+def test_a_pool_knows_how_long_its_last_worker_took_to_end_after_its_last_task(
+    desk: IntakeHarness, workers: list[FakeWorker]
+):
+    desk.pool.stop()
+    workers[1].exits(-9)
+    desk.turn()
+    assert desk.pool.ending_seconds == 0.0
+
+    workers[0].says(Retiring())
+    desk.turn()
+    let_pass(0.02)
+    workers[0].exits(0)
+    desk.turn()
+
+    assert 0.02 <= desk.pool.ending_seconds < 10
 
 
 def test_workers_that_were_starting_when_the_pool_stopped_end_too(new_desk: IntakeHarness):

@@ -40,6 +40,7 @@ FULL: list[Any] = [
     events.WorkerReady("default", 3, 4, 4711, ("nothing was preloaded",)),
     events.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", outcomes.REASON_SIGNAL, TASK, 2**20),
     events.TelemetryFlushTimedOut("default", 5.0),
+    events.ExitTimedOut("default", 5.0),
     events.ManagerStarted("default", 4, "2.0.0", "127.0.0.1:9100"),
     events.ManagerDraining("default", "SIGTERM", 3),
     events.ManagerStopped("default", 60.0, 5, (12, 13)),

@@ -102,6 +102,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
     "worker.telemetry_flush_timeout": ("warning", "worker", {**QUEUE, **DURATION}),
+    "worker.exit_timeout": ("warning", "worker", {**QUEUE, **DURATION}),
     "manager.started": (
         "info",
         "manager",
@@ -168,6 +169,7 @@ NOT_LOGGED = {
     events.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
     events.SettleErrored: "counted; logged once, as SettleFailed",
     events.ClaimErrored: "counted; logged once, as ClaimFailed",
+    events.WorkerStopping: "a Django signal; the worker's exit is logged",
     events.PipeBroken: "counted; the worker's exit is logged",
     events.Measured: "a metric of the user's own",
 }

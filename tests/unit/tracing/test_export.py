@@ -255,10 +255,12 @@ class TestDropped:
 
         subscriber.close(0.2)
 
+        assert subscriber.is_stuck
         assert 0.2 <= time.monotonic() - began < 5
         assert dropped_spans.taken() == {"span_not_flushed": 3}
         exporter.released.set()
         subscriber.close(10)
+        assert not subscriber.is_stuck
         assert dropped_spans.taken() == {}
 
     def test_spans_that_are_not_sampled_are_not_counted(

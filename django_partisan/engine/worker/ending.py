@@ -1,0 +1,85 @@
+"""How a worker ends: what a Python process does at its end, in order and within one bound.
+
+A task may leave threads behind, and a library may wait for a server that does not answer, so the
+interpreter's own end could take for ever: the process ends by ``os._exit()`` after these steps.
+
+| thread | does what |
+|---|---|
+| ``partisan-ending`` | calls the receivers of ``worker_stopping``, then runs the exit handlers |
+| main | flushes telemetry when the receivers have returned, or after half the time; waits for the other |
+
+So neither a collector that is dead nor a handler that hangs costs what the other holds.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from django.db import connections
+
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ExitTimedOut, TelemetryFlushTimedOut, WorkerStopping
+
+STREAM_FLUSH_SECONDS: Final = 2.0
+
+
+class Ending:
+    """The end of the worker of a slot, which takes at most ``seconds``; ``begin()``, then ``finish()``."""
+
+    def __init__(
+        self,
+        queue: str,
+        slot: int,
+        generation: int,
+        seconds: float,
+        run_exit_handlers: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._stopping = WorkerStopping(queue, slot, generation)
+        self._seconds = seconds
+        self._run_exit_handlers = run_exit_handlers
+        self._began_at: float | None = None
+        self._have_receivers_returned = threading.Event()
+        self._is_done = threading.Event()
+
+    def begin(self) -> None:
+        """Say that the worker stops, and flush telemetry; does nothing the second time."""
+        if self._began_at is not None:
+            return
+        self._began_at = monotonic()
+        threading.Thread(target=self._run, name="partisan-ending", daemon=True).start()
+        self._have_receivers_returned.wait(self._seconds / 2)
+        bus.close(self._left)
+        if not self._left:
+            bus.emit(TelemetryFlushTimedOut, self._stopping.queue, monotonic() - self._began_at)
+
+    def finish(self) -> None:
+        """Wait for the exit handlers while there is time, and write what tasks have printed."""
+        self.begin()
+        if not self._is_done.wait(self._left):
+            bus.emit(ExitTimedOut, self._stopping.queue, self._seconds)
+        flushing = threading.Thread(target=_flush_standard_streams, daemon=True)  # nobody may read them
+        flushing.start()
+        flushing.join(STREAM_FLUSH_SECONDS)
+
+    @property
+    def _left(self) -> float:
+        """How many seconds are left."""
+        began_at = monotonic() if self._began_at is None else self._began_at
+        return max(0.0, began_at + self._seconds - monotonic())
+
+    def _run(self) -> None:
+        try:
+            bus.emit(WorkerStopping, *self._stopping)
+            connections.close_all()  # those of this thread, which receivers have opened
+        finally:
+            self._have_receivers_returned.set()
+        self._run_exit_handlers()
+        self._is_done.set()
+
+
+def _flush_standard_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

@@ -1,0 +1,48 @@
+"""A processor that leaves something to do for the end of its worker, where the environment asks for it."""
+
+import atexit
+import logging
+import multiprocessing
+import os
+import tempfile
+import time
+from typing import Any
+
+from django_partisan import registry
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.signals import worker_stopping
+from tests.app import journal
+
+ASKED: str = os.environ.get("TEST_ENDINGS", "")
+
+
+def _tell_that_it_stops(queue: str, slot: int, **_: Any) -> None:
+    journal.write("stopping", queue=queue, slot=slot)
+
+
+def _tell_that_it_exits() -> None:
+    if multiprocessing.parent_process() is None:
+        return  # the manager, or the fork server
+    journal.write("exiting")
+    if ASKED == "hang":
+        time.sleep(60)
+
+
+if ASKED:
+    worker_stopping.connect(_tell_that_it_stops)
+    shared = tempfile.TemporaryDirectory()
+    atexit.register(_tell_that_it_exits)
+
+
+@registry.register
+class HoldBack(BaseTaskProcessor):
+    """Log what a handler holds back, and print; tell what is there."""
+
+    UNIQUE_FOR_PARAMS = False
+
+    def run(self) -> None:
+        logging.getLogger("shop").warning("held back in task %s", self.task.id)
+        print("printed")
+        journal.write("held back", shared=os.path.isdir(shared.name))
+        if self.args:
+            journal.wait_at(self.args[0])
