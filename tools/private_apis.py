@@ -74,6 +74,11 @@ def _transaction_state_is_reset() -> bool:
     return connection.in_atomic_block is False and connection.closed_in_transaction is False
 
 
+def _checks_health_once_if_asked() -> bool:
+    found = vars(_django_connection())
+    return (found["health_check_enabled"], found["health_check_done"]) == (False, False)
+
+
 def _makes_connections() -> bool:
     from django.db import connections
 
@@ -220,6 +225,11 @@ PRIVATE_APIS: Final = (
         "Django", "BaseDatabaseWrapper.closed_in_transaction", "engine/worker/connection_state.py",
         "A connection that was closed inside an atomic block has to forget the block.",
         "5.2, 5.2.19", _transaction_state_is_reset,
+    ),
+    PrivateApi(
+        "Django", "BaseDatabaseWrapper.health_check_enabled", "engine/worker/thread_connections.py",
+        "A connection of another thread can be renewed by that thread alone: Django does if asked to check.",
+        "5.2, 5.2.19", _checks_health_once_if_asked,
     ),
     PrivateApi(
         "Django", "BaseDatabaseWrapper.run_on_commit", "enqueueing.py",

@@ -263,14 +263,32 @@ def released(event: events.TasksReleased) -> Line:
     "task.transaction_left_open",
     WARNING,
     by=(WORKER,),
-    fields=(*fields.RUN, keyword("partisan.database.alias")),
-    when="a run ended inside a transaction; it was rolled back",
+    fields=(*fields.RUN, keyword("partisan.database.alias"), keyword("partisan.thread.name", optional=True)),
+    when="a run ended inside a transaction; it was rolled back, or is still open in a thread that lives on",
 )
 def transaction_left_open(event: events.TransactionLeftOpen) -> Line:
     message = f"{named(event.run)} left a transaction open on the database {event.database!r}"
-    return f"{message}; it was rolled back", {
+    what = "it was rolled back" if event.thread is None else f"the thread {event.thread!r} still has it"
+    return f"{message}; {what}", {
         **of_run(event.run),
         "partisan.database.alias": event.database,
+        **known({"partisan.thread.name": event.thread}),
+    }
+
+
+@log_event(
+    events.WrittenOutsideAtomic,
+    "task.written_outside_atomic",
+    WARNING,
+    by=(WORKER,),
+    fields=(*fields.RUN, keyword("partisan.thread.name")),
+    when="during a run with `ATOMIC` another thread wrote to the tasks' database",
+)
+def written_outside_atomic(event: events.WrittenOutsideAtomic) -> Line:
+    where = f"the thread {event.thread!r} wrote by a connection of its own"
+    return f"{named(event.run)} is ATOMIC, but {where}, outside the transaction of the task", {
+        **of_run(event.run),
+        "partisan.thread.name": event.thread,
     }
 
 

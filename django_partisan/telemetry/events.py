@@ -265,10 +265,21 @@ class WorkerStopping(NamedTuple):
 
 
 class TransactionLeftOpen(NamedTuple):
-    """A run ended with a transaction open on ``database``, an alias; it was rolled back."""
+    """A run ended with a transaction open on ``database``, an alias; it was rolled back.
+
+    With ``thread``, the name of another thread that lives on, it is still open.
+    """
 
     run: Run
     database: str
+    thread: str | None = None
+
+
+class WrittenOutsideAtomic(NamedTuple):
+    """During a run with ``ATOMIC`` another thread wrote to the tasks' database, by its own connection."""
+
+    run: Run
+    thread: str
 
 
 class TelemetryFlushTimedOut(NamedTuple):
@@ -415,6 +426,7 @@ Event: TypeAlias = (
     | WorkerReady
     | WorkerExited
     | TransactionLeftOpen
+    | WrittenOutsideAtomic
     | WorkerStopping
     | TelemetryFlushTimedOut
     | ExitTimedOut

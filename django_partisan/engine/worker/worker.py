@@ -14,6 +14,7 @@ import threading
 from time import monotonic
 from typing import Final
 
+from django_partisan import registry
 from django_partisan.engine import protocol
 from django_partisan.engine.boot_clock import now
 from django_partisan.engine.pipe import PipeError, WorkerEnd
@@ -25,11 +26,12 @@ from django_partisan.engine.worker.ending import Ending
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.worker.thread_connections import ThreadConnections
 from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.sql.claiming import ID, TaskRow
+from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TransactionLeftOpen
+from django_partisan.telemetry.events import TransactionLeftOpen, WrittenOutsideAtomic
 
 IDLE_SECONDS: Final = 1.0
 LEASE_LOOK_SECONDS: Final = 0.05
@@ -56,6 +58,7 @@ class Worker:
         self._page = WorkerPage(presence, spec.slot)
         self._tasks = PrefetchedTasks(self._pipe, bell, self._return_tasks, self._on_manager_lost)
         self._connections = TaskConnections(spec.config.reset_session)
+        self._threads = ThreadConnections()
         self._executor = Executor(spec.config, spec.slot, spec.generation, self._tasks.claim_times)
         self._report = PendingReport(spec.config.queue, self._executor.wait_of)
         self._running: TaskRow | None = None  # for the control thread
@@ -83,7 +86,7 @@ class Worker:
             self._ending.begin()
         finally:
             self._without_manager.end()
-            self._connections.close()
+            self._close_connections()
 
     def close_presence(self) -> None:  # pragma: no cover: child process
         """Close the presence files, in a process that a task has forked."""
@@ -110,6 +113,7 @@ class Worker:
         if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_LOOK_SECONDS, may_start):
             self._connections.before_chunk()
             bus.refresh()
+        self._threads.close_ended()
         return True
 
     def _has_lease(self) -> bool:
@@ -129,6 +133,22 @@ class Worker:
         if self._connections.opened:
             for database in self._connections.after_run():
                 bus.emit(TransactionLeftOpen, executor.run_of(row), database)
+        if self._threads.noted:
+            self._look_after_threads(row)
+
+    def _look_after_threads(self, row: TaskRow) -> None:
+        run = self._executor.run_of(row)
+        for database, thread in self._threads.after_run():
+            bus.emit(TransactionLeftOpen, run, database, thread)
+        writers = self._threads.take_writers()
+        definition = registry.find(row[PROCESSOR])
+        if definition is not None and definition.atomic:
+            for thread in sorted(writers):
+                bus.emit(WrittenOutsideAtomic, run, thread)
+
+    def _close_connections(self) -> None:
+        self._threads.close()
+        self._connections.close()
 
     def _return_tasks(self, ids: list[int]) -> None:
         """Report, and return tasks that have not started; mostly called in the control thread."""

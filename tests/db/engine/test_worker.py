@@ -3,24 +3,27 @@
 import math
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from django_partisan import registry
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.protocol import RunTasks
+from django_partisan.engine.protocol import RunTasks, Stop
 from django_partisan.engine.worker.report import EVERY_SECONDS
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import fetch_all
-from django_partisan.telemetry.events import TransactionLeftOpen
+from django_partisan.telemetry.events import TransactionLeftOpen, WrittenOutsideAtomic
+from tests.app.models import Note as NoteRow
 from tests.support.engine import spec_of
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.rows import ARGUMENTS, claimed, statuses_of
@@ -40,6 +43,21 @@ class Note(BaseTaskProcessor):
         self.sessions += [pid for (pid,) in fetch_all(connection, "SELECT pg_backend_pid()")]
 
 
+class WriteInThread(BaseTaskProcessor):
+    """Write in a thread that lives on, with a transaction left open in it if asked."""
+
+    ATOMIC = True
+    pool: ThreadPoolExecutor
+
+    def run(self) -> None:
+        self.pool.submit(self.write).result()
+
+    def write(self) -> None:
+        if self.args:
+            transaction.set_autocommit(False)
+        NoteRow.objects.create(text="in a thread")
+
+
 class Side:
     """A worker in this thread, and its manager's end."""
 
@@ -49,16 +67,16 @@ class Side:
         self.manager = ManagerEnd(self.ours.fileno())
         self.worker = Worker(self.theirs.fileno(), self.bell, presence_fd, spec_of(0, 1), [])
 
-    def runs(self, *arguments: str) -> list[int]:
+    def runs(self, *arguments: str, processor: str = "Note") -> list[int]:
         """Have tasks claimed, dispatched in one chunk and run; return their ids."""
-        rows = [claimed(processor="Note", arguments=text)[0] for text in arguments]
+        rows = [claimed(processor=processor, arguments=text)[0] for text in arguments]
         self.manager.send(RunTasks(rows, {}))
         for _ in range(len(rows) + 1):
             self.worker._turn()
         return [row[ID] for row in rows]
 
     def close(self) -> None:
-        self.worker._connections.close()
+        self.worker._close_connections()
         self.ours.close()
         self.theirs.close()
         os.close(self.ring)
@@ -88,6 +106,37 @@ def test_a_transaction_that_a_run_left_open_is_emitted_with_the_run(side):
     assert [(event.run.id, event.database) for event in recorded.of(TransactionLeftOpen)] == [
         (first, "default")
     ]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_an_atomic_task_that_wrote_in_another_thread_is_named_and_so_is_the_transaction_left_there(
+    atomic, side
+):
+    WriteInThread.ATOMIC = atomic
+    registry.register(WriteInThread)
+    with ThreadPoolExecutor(1, "bookkeeping") as WriteInThread.pool, subscribed(RecordedEvents()) as recorded:
+        plain, left_open = side.runs(PLAIN, LEAVE_OPEN, processor="WriteInThread")
+        WriteInThread.pool.submit(connections.close_all).result()
+
+    named = [(event.run.id, event.thread) for event in recorded.of(WrittenOutsideAtomic)]
+    assert named == ([(plain, "bookkeeping_0"), (left_open, "bookkeeping_0")] if atomic else [])
+    [left] = recorded.of(TransactionLeftOpen)
+    assert (left.run.id, left.database, left.thread) == (left_open, "default", "bookkeeping_0")
+
+
+def test_connections_of_threads_that_have_ended_are_closed_while_the_worker_is_idle(side):
+    class Ask(BaseTaskProcessor):
+        def run(self) -> None:
+            thread = threading.Thread(target=fetch_all, args=(connection, "SELECT 1"))
+            thread.start()
+            thread.join()
+
+    registry.register(Ask)
+    side.runs(PLAIN, processor="Ask")
+    side.manager.send(Stop())
+    side.worker._turn()
+
+    assert side.worker._threads.noted == []
 
 
 @pytest.mark.parametrize(("age", "sessions"), [(0, 3), (None, 1)])

@@ -77,7 +77,12 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.claim_lost": ("warning", "manager", T),
     "task.rescued": ("warning", "manager", {**T, **REASON, "partisan.manager.previous": "keyword"}),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
-    "task.transaction_left_open": ("warning", "worker", {**R, "partisan.database.alias": "keyword"}),
+    "task.transaction_left_open": (
+        "warning",
+        "worker",
+        {**R, "partisan.database.alias": "keyword", "partisan.thread.name": "keyword"},
+    ),
+    "task.written_outside_atomic": ("warning", "worker", {**R, "partisan.thread.name": "keyword"}),
     "manager.lease_lost": (
         "error",
         "manager",

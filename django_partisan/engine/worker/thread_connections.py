@@ -1,0 +1,112 @@
+"""Connections that tasks open in other threads than their runner's: their own, and those of executors.
+
+Django gives each thread its own connections. Those of a thread that lives are used by that thread alone, so
+between two tasks this much is done about them:
+
+| thread, connection | is |
+|---|---|
+| ended | closed |
+| lives, inside a transaction | reported, once |
+| lives, idle and broken | checked by Django, and renewed, when its thread uses it next |
+
+| who writes | what |
+|---|---|
+| the thread that connects | appends to ``noted`` |
+| the thread that executes | adds to ``_writers`` |
+| the runner | removes from both; closes what ended threads have left |
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from django_partisan.engine.worker.connection_state import drop, has_open_transaction
+from django_partisan.sql.connection import has_ended, task_database
+
+_READS: Final = ("SELECT", "WITH", "SHOW", "SET", "FETCH", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
+_runners: Final[set[int]] = set()
+"""The threads that run tasks, which look after their own connections."""
+
+
+class ThreadConnection:
+    """A connection, and the thread that opened it."""
+
+    __slots__ = ("connection", "is_reported", "thread")
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.thread = threading.current_thread()
+        self.is_reported = False
+        """True while the transaction on it is one that was reported."""
+
+
+class ThreadConnections:
+    """Note what other threads connect; costs nothing while there is none."""
+
+    def __init__(self) -> None:
+        self.noted: list[ThreadConnection] = []
+        self._writers: set[str] = set()
+        self._database = task_database()
+        self._runner = threading.get_ident()
+        _runners.add(self._runner)
+        connection_created.connect(self._note)
+
+    def after_run(self) -> list[tuple[str, str]]:
+        """Look after all connections; return database and thread of each transaction that is newly open."""
+        self.close_ended()
+        left_open = []
+        for one in self.noted:
+            connection = one.connection
+            connection.queries_log.clear()  # which DEBUG fills
+            was_reported, one.is_reported = one.is_reported, False
+            if connection.connection is None:
+                continue
+            if has_open_transaction(connection):
+                one.is_reported = True
+                if not was_reported:
+                    left_open.append((connection.alias, one.thread.name))
+            elif connection.errors_occurred or has_ended(connection.connection):
+                # It may be at work by now, and have an answer to read: then Django checks it for nothing.
+                connection.errors_occurred = False
+                vars(connection).update(health_check_enabled=True, health_check_done=False)
+        return left_open
+
+    def take_writers(self) -> set[str]:
+        """Return the names of the threads that wrote to the tasks' database since the last call."""
+        writers, self._writers = self._writers, set()
+        return writers
+
+    def close_ended(self) -> None:
+        """Close what threads that have ended left."""
+        for one in [one for one in self.noted if not one.thread.is_alive()]:
+            self.noted.remove(one)
+            drop(one.connection)
+
+    def close(self) -> None:
+        """Close what ended threads left, and note no more."""
+        connection_created.disconnect(self._note)
+        _runners.discard(self._runner)
+        self.close_ended()
+        for one in self.noted:
+            if self._watch in one.connection.execute_wrappers:
+                one.connection.execute_wrappers.remove(self._watch)
+
+    def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
+        """Note a connection, in the thread that opens it, unless it is one of ours or noted already."""
+        if threading.get_ident() in _runners or connections[connection.alias] is not connection:
+            return
+        if any(one.connection is connection for one in self.noted):
+            return
+        self.noted.append(ThreadConnection(connection))
+        if connection.alias == self._database:
+            connection.execute_wrappers.append(self._watch)
+
+    def _watch(self, execute: Callable[..., Any], sql: Any, *more: Any) -> Any:
+        """Note that this thread writes, and execute."""
+        if not str(sql)[:40].lstrip(" (\n").upper().startswith(_READS):
+            self._writers.add(threading.current_thread().name)
+        return execute(sql, *more)
