@@ -14,7 +14,8 @@ ROOT_URLCONF = "demo.urls"
 STATIC_URL = "static/"
 
 # django-partisan: PostgreSQL, the application, and, if you like, a few settings for each queue.
-DATABASES = {"default": database_url.from_environment(os.environ)}
+# Workers keep a connection from task to task as long as CONN_MAX_AGE says.
+DATABASES = {"default": {**database_url.from_environment(os.environ), "CONN_MAX_AGE": 60}}
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -60,12 +60,3 @@ def test_a_forked_child_that_leaves_run_ends_and_its_worker_notices_nothing(
     assert child["backend"] != parent["backend"]
     assert sorted(Note.objects.values_list("text", flat=True)) == ["after", "before"]
     assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
-
-
-@pytest.mark.parametrize("preload", [True, False])
-def test_a_start_method_that_the_project_has_chosen_is_that_of_its_tasks(bench: Bench, preload: bool):
-    processors.TellMultiprocessing("only the method").delay()
-
-    assert bench.start("--once", variables={"START_METHOD": "spawn"}, PRELOAD=preload).ended() == 0
-
-    assert [line["method"] for line in bench.journal("multiprocessing")] == ["spawn"]

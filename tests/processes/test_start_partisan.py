@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from django_partisan.processor import bulk_delay
+from tests.app import child_tasks
 from tests.app import partisan_tasks as processors
 from tests.settings import INSTALLED_APPS
 from tests.support.database import sessions_of_others
@@ -115,6 +116,15 @@ def test_workers_that_preload_nothing_serve_as_well(bench: Bench):
 
     assert bench.start("--once", PRELOAD=False).ended() == 0
     assert number_of("finished") == 10
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_a_start_method_that_the_project_has_chosen_is_that_of_its_tasks(bench: Bench, preload: bool):
+    child_tasks.TellMultiprocessing("only the method").delay()
+
+    assert bench.start("--once", variables={"START_METHOD": "spawn"}, PRELOAD=preload).ended() == 0
+
+    assert [line["method"] for line in bench.journal("multiprocessing")] == ["spawn"]
 
 
 def test_autoreload_starts_anew_when_code_changes(bench: Bench):
