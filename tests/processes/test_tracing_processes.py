@@ -157,7 +157,7 @@ def test_collector_that_never_answers_delays_the_end_by_the_bound_alone(
 
     actions = actions_of(log)
     seconds = ended - max(completed_at(log))
-    assert BOUND_SECONDS <= seconds < 1.8 * BOUND_SECONDS
+    assert BOUND_SECONDS <= seconds < 2 * BOUND_SECONDS
     assert actions.count("task.completed") == 6
     assert told in actions
 
