@@ -80,6 +80,5 @@ class Ending:
 
 
 def _flush_standard_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    print(end="", flush=True)  # print() does nothing where there is no stream
+    print(end="", flush=True, file=sys.stderr)

@@ -37,7 +37,7 @@ def noted() -> Iterator[list[Handler]]:
         vars(atexit).update(register=register, unregister=unregister)
 
 
-def take_over(handlers: list[Handler]) -> None:
+def take_over(handlers: list[Handler]) -> None:  # pragma: no cover: child process
     """Have this process run handlers that another process, which forked it, has registered.
 
     Temporary folders and other finalizers that exist already are left to that process: they are shared.

@@ -92,8 +92,7 @@ class ThreadConnections:
         _runners.discard(self._runner)
         self.close_ended()
         for one in self.noted:
-            if self._watch in one.connection.execute_wrappers:
-                one.connection.execute_wrappers.remove(self._watch)
+            one.connection.execute_wrappers.remove(self._watch)
 
     def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
         """Note a connection, in the thread that opens it, unless it is one of ours or noted already."""
@@ -102,11 +101,13 @@ class ThreadConnections:
         if any(one.connection is connection for one in self.noted):
             return
         self.noted.append(ThreadConnection(connection))
-        if connection.alias == self._database:
-            connection.execute_wrappers.append(self._watch)
+        connection.execute_wrappers.append(self._watch)
 
-    def _watch(self, execute: Callable[..., Any], sql: Any, *more: Any) -> Any:
-        """Note that this thread writes, and execute."""
-        if not str(sql)[:40].lstrip(" (\n").upper().startswith(_READS):
+    def _watch(
+        self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        """Note that this thread writes to the tasks' database, and execute."""
+        is_read = str(sql)[:40].lstrip(" (\n").upper().startswith(_READS)
+        if not is_read and context["connection"].alias == self._database:
             self._writers.add(threading.current_thread().name)
-        return execute(sql, *more)
+        return execute(sql, params, many, context)

@@ -258,23 +258,36 @@ def test_with_reset_session_a_connection_is_set_up_again_by_those_who_set_up_new
     assert fetch_all(connection, "SHOW search_path") == [("ours",)]
 
 
-@pytest.mark.parametrize("how", ["dead", "without autocommit", "pooled"])
-def test_with_reset_session_a_connection_that_cannot_be_reset_is_replaced(how, resetting, other, monkeypatch):
-    connection.settings_dict["AUTOCOMMIT"] = how != "without autocommit"
+@pytest.mark.parametrize("how", ["dead", "without autocommit"])
+def test_with_reset_session_a_connection_that_cannot_be_reset_is_replaced(how, resetting, other):
+    connection.settings_dict["AUTOCOMMIT"] = how == "dead"
     first = backend()
     if how == "dead":
         end(first, other)
-    elif how == "pooled":
-        monkeypatch.setattr(type(connections["default"]), "pool", True, raising=False)
-        monkeypatch.setattr(connections["default"], "_close", lambda: None)
     else:
         connection.rollback()
     resetting.after_run()
 
     assert connection.connection is None
-    monkeypatch.undo()
     assert backend() != first
     connection.rollback()
+
+
+def test_to_reset_a_connection_of_a_pool_it_is_closed_before_the_pool_gets_it_back():
+    steps: list[str] = []
+
+    class Pooled(Other):
+        vendor = "postgresql"
+        pool = "a pool"
+
+        def _close(self) -> None:
+            steps.append("returned")
+
+    pooled: Any = Pooled(Raw(close=lambda: steps.append("closed")))
+    connection_state.reset_session(pooled)
+
+    assert steps == ["closed", "returned"]
+    assert pooled.connection is None
 
 
 def test_reset_session_passes_over_connections_to_other_databases(resetting, tmp_path):
