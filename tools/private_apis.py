@@ -9,6 +9,7 @@ API was seen; a test checks each in the installed versions, and that nothing pri
 import inspect
 import json
 import sys
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing import forkserver, resource_tracker
@@ -162,6 +163,10 @@ def _starts_once() -> bool:
     return not _positional(forkserver.ensure_running) and not _positional(resource_tracker.ensure_running)
 
 
+def _shows_the_frames_of_threads() -> bool:
+    return threading.get_ident() in sys._current_frames()
+
+
 def _lost_fork_server_is_255() -> bool:
     from multiprocessing import popen_forkserver
 
@@ -286,6 +291,11 @@ PRIVATE_APIS: Final = (
         PYTHON, "multiprocessing.resource_tracker.ensure_running", "engine/forkserver/spawner.py",
         "If it started together with the fork server, it would unblock the signals.",
         "3.11.7", _starts_once,
+    ),
+    PrivateApi(
+        PYTHON, "sys._current_frames", "engine/thread_stacks.py",
+        "What threads do, as data for a log line; faulthandler writes to a descriptor, without their names.",
+        "3.11.7", _shows_the_frames_of_threads,
     ),
     PrivateApi(
         PYTHON, "the exit code 255 of a process whose fork server is lost", "engine/forkserver/spawner.py",

@@ -229,6 +229,18 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
 
 
 @log_event(
+    events.ThreadStack,
+    "thread.stack",
+    WARNING,
+    by=(MANAGER, WORKER),
+    fields=(keyword("partisan.thread.name"),),
+    when="the process got SIGQUIT; one line for each of its threads",
+)
+def thread_stack(event: events.ThreadStack) -> Line:
+    return f"Thread {event.thread!r} is in {event.stack}", {"partisan.thread.name": event.thread}
+
+
+@log_event(
     events.MetricsServerFailed,
     "metrics.server_failed",
     ERROR,

@@ -299,6 +299,13 @@ class ManagerStopped(NamedTuple):
     unfinished: tuple[int, ...]
 
 
+class ThreadStack(NamedTuple):
+    """What a thread of this process does at the moment; ``stack`` is one line, innermost call first."""
+
+    thread: str
+    stack: str
+
+
 class LeaseLost(NamedTuple):
     queue: str
     seconds_since_heartbeat: float
@@ -405,6 +412,7 @@ Event: TypeAlias = (
     | ManagerStarted
     | ManagerDraining
     | ManagerStopped
+    | ThreadStack
     | LeaseLost
     | ClaimFailed
     | ClaimErrored

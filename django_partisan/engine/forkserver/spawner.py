@@ -129,22 +129,22 @@ def _ensure_fork_server() -> None:
     """Start the fork server unless it runs, with our import path.
 
     Before Python 3.13 it ignores the path that it is given while it preloads, so the path goes through
-    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. TERM
-    and INT are blocked while it starts, so that those sent to the group cannot reach it before it
-    ignores them.
+    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. What
+    is sent to the whole group is blocked while it starts, so that it cannot reach it before it is ignored.
     """
-    resource_tracker.ensure_running()  # which would unblock them, were it not running yet
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    os.environ[PATH_BEFORE] = before or ""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
+        resource_tracker.ensure_running()  # unblocks TERM and INT, which its process ignores, but no others
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        os.environ[PATH_BEFORE] = before or ""
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        del os.environ[PATH_BEFORE]
+        os.environ.pop(PATH_BEFORE, None)
         if before is None:
-            del os.environ["PYTHONPATH"]
+            os.environ.pop("PYTHONPATH", None)
         else:
             os.environ["PYTHONPATH"] = before
 

@@ -9,14 +9,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.assembly import Assembly, Resources
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.drain import handling_signals
 from django_partisan.engine.manager.loop_calls import LoopCalls
+from django_partisan.engine.manager.process_signals import ProcessSignals
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.manager.thread_ends import end_all
 from django_partisan.engine.presence import PresenceFile, sweep
@@ -85,16 +86,21 @@ class Manager:
         """How many tasks have failed so far."""
         return self._parts.settler.failed
 
-    def run(self, serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None) -> int:
+    def run(
+        self,
+        serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None,
+        signals: ProcessSignals | None = None,
+    ) -> int:
         """Serve until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed.
 
         ``serve`` is called first; it may serve the manager's snapshots somewhere and return the address.
+        ``signals`` that ask to stop drain, those that came before included.
         """
         try:
             address = serve(self.snapshot)
             version = django_partisan.__version__
             bus.emit(ManagerStarted, self._config.queue, self._config.workers_count, version, address)
-            with handling_signals(self._parts.drain, self._calls.deliver):
+            with (signals or ProcessSignals()).given_to(self._ask_to_drain):
                 while not self.is_stopped:
                     self.turn()
         finally:
@@ -142,6 +148,9 @@ class Manager:
     def is_idle(self) -> bool:
         """True if no component has anything to do."""
         return all(component.is_idle for component in self._components)
+
+    def _ask_to_drain(self, signal_name: str) -> None:
+        self._calls.deliver(partial(self._parts.drain.ask, signal_name))
 
     def _begin_to_drain(self) -> None:
         in_progress = sum(bool(worker.held) for worker in self._parts.pool.workers)

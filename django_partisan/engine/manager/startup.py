@@ -2,6 +2,7 @@
 
 import django
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 import django_partisan
 from django_partisan import processor_validation
@@ -18,22 +19,27 @@ def ensure_right_settings() -> None:
     refuse([*queues.problems(), *observability.problems(), *processor_validation.problems()])
 
 
-def ensure_database(wait_seconds: float = 0.0) -> None:
-    """Raise ``CannotStart`` unless the tasks' database is PostgreSQL, reachable and migrated.
+def ensure_database(wait_seconds: float = 0.0) -> str:
+    """Return the server's version; raise ``CannotStart`` unless the tasks' database is ready for a manager.
 
-    Tries again for ``wait_seconds`` while the database is unreachable.
+    Tries again for ``wait_seconds`` while the database is out of reach.
     """
     readiness.ensure_postgresql()
-    readiness.ensure_reachable(wait_seconds)
-    readiness.ensure_migrated()
+    return readiness.answer_to(_ready_server, wait_seconds)
 
 
-def describe(config: QueueConfig) -> str:
-    """Return one line that says what is served, by how many workers, from where."""
-    connection = connections[task_database()]
+def _ready_server(connection: BaseDatabaseWrapper) -> str:
+    readiness.ensure_migrated(connection)
+    readiness.ensure_permitted(connection)
+    return server_version(connection)
+
+
+def describe(config: QueueConfig, version: str) -> str:
+    """Return one line that says what is served, by how many workers, from which server."""
     workers = "1 worker" if config.workers_count == 1 else f"{config.workers_count} workers"
+    address = address_of(connections[task_database()])
     return (
-        f"Serving queue {config.queue!r} with {workers}: database {address_of(connection)}, "
-        f"PostgreSQL {server_version(connection)}, Django {django.get_version()}, "
+        f"Serving queue {config.queue!r} with {workers}: database {address}, "
+        f"PostgreSQL {version}, Django {django.get_version()}, "
         f"django-partisan {django_partisan.__version__}."
     )

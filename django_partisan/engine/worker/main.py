@@ -12,6 +12,9 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Final
 
+from django_partisan.engine import thread_stacks
+from django_partisan.engine.forkserver import bootstrap
+
 if TYPE_CHECKING:
     from django_partisan.engine.worker_spec import WorkerSpec
 
@@ -58,12 +61,15 @@ def _flush_standard_streams() -> None:  # pragma: no cover: child process
 
 
 def _ignore_signals() -> None:  # pragma: no cover: child process
-    """Let the manager decide about TERM and INT, which a terminal sends to the whole group.
+    """Let the manager decide about what a terminal sends to the whole group; QUIT logs the stacks here too.
 
-    A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts.
+    A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts. So does
+    HUP under ``nohup``.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    for number in bootstrap.SIGNALS:
+        if number != signal.SIGHUP or not bootstrap.HANGUP_IS_IGNORED:
+            signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGQUIT, thread_stacks.report)
 
 
 def _set_up_django() -> list[str]:  # pragma: no cover: child process

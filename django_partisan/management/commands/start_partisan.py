@@ -2,7 +2,9 @@
 
 import argparse
 import atexit
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
@@ -14,16 +16,19 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
+from django_partisan.engine.manager.process_signals import ProcessSignals, StopAsked
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
+from django_partisan.telemetry.events import Snapshot
 from django_partisan.telemetry.setup import manager as telemetry
 
 OVERRIDES: Final = {key.lower(): setting for key, setting in queues.KEYS.items() if setting.option}
 EPILOG: Final = """\
-TERM or INT drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
+TERM, INT or HUP drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
 A second signal, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
+QUIT logs what every thread does, and nothing else changes.
 
 exit codes:
   0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
@@ -87,36 +92,46 @@ class Command(BaseCommand):
         if options["autoreload"]:
             autoreload.run_with_reloader(self._serve_until_reloaded, options)
             return
-        try:
-            code = self._serve_or_refuse(options)
-        except PartisanError as error:
-            raise CommandError(str(error)) from error
-        telemetry.exit_if_stuck(code)
+        signals = ProcessSignals()
+        with signals.handled():
+            try:
+                code = self._serve_or_refuse(options, signals)
+            except StopAsked as asked:
+                self._say(f"Stopped by {asked} before it served; nothing was claimed.")
+                code = EXIT_OK
+            except PartisanError as error:
+                raise CommandError(str(error)) from error
+            telemetry.exit_if_stuck(code)
         if code != EXIT_OK:
             raise SystemExit(code)
 
     def _serve_until_reloaded(self, options: dict[str, Any]) -> None:
         """Serve in the reloader's thread, which outlives a refusal: a change of code can correct it."""
         try:
-            self._serve_or_refuse(options)
+            self._serve_or_refuse(options, ProcessSignals())
         except PartisanError as error:
             self.stderr.write(str(error))
 
-    def _serve_or_refuse(self, options: dict[str, Any]) -> int:
+    def _serve_or_refuse(self, options: dict[str, Any], signals: ProcessSignals) -> int:
         queue = options["queue_name"]
         queues.check_queue_name(queue)
         startup.ensure_right_settings()
         ensure_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
-        startup.ensure_database(options["wait_for_database"])
         with telemetry.set_up_manager(config, options) as watch:
+            version = signals.result_of(partial(startup.ensure_database, options["wait_for_database"]))
             manager = Manager(watch.worker_spec, _until(options))
-            self._say(startup.describe(config))
             connections.close_all()  # the manager's threads use connections of their own
             if options["autoreload"]:
                 atexit.register(_stop_before_exit, manager)
-            code = manager.run(watch.serve)
+
+            def begin(snapshot: Callable[[], Snapshot]) -> str | None:
+                address = watch.serve(snapshot)
+                self._say(startup.describe(config, version))  # last: nothing can refuse to serve any more
+                return address
+
+            code = manager.run(begin, signals)
         if options["once"] or options["until_empty"]:
             self._say_what_waits(config, manager.failed)
             return code

@@ -22,6 +22,7 @@ from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, application_name, task_database
 from django_partisan.sql.enqueueing import wake
 from tests.support.rows import insert
+from tests.support.telemetry import telemetry_kept
 
 ELSEWHERE = "elsewhere"
 PASSWORD = "do not tell"
@@ -100,12 +101,18 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
     assert said.endswith("Run: manage.py migrate django_partisan --database elsewhere")
 
 
-@pytest.mark.django_db
-def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
-    startup.ensure_database()
-    MigrationRecorder(connection).record_unapplied("django_partisan", "0006_feature_indexes")
+@pytest.fixture
+def without_the_last_migration(transactional_db: None) -> Iterator[None]:
+    """The last migration is not recorded, as other connections see it too."""
+    recorder = MigrationRecorder(connection)
+    recorder.record_unapplied("django_partisan", "0006_feature_indexes")
+    yield
+    recorder.record_applied("django_partisan", "0006_feature_indexes")
 
-    with pytest.raises(CommandError) as refused:
+
+@pytest.mark.usefixtures("without_the_last_migration", "temporary_folder")
+def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
+    with telemetry_kept(), pytest.raises(CommandError) as refused:
         call_command("start_partisan", once=True)
 
     assert refused.value.returncode == 1
@@ -128,7 +135,9 @@ def test_wrong_settings_are_all_told_at_once():
 @pytest.mark.django_db
 @pytest.mark.parametrize(("workers", "said"), [(1, "with 1 worker:"), (4, "with 4 workers:")])
 def test_one_line_says_queue_workers_database_and_versions(workers, said):
-    line = startup.describe(queues.queue_config(workers_count=workers))
+    version = startup.ensure_database()
+
+    line = startup.describe(queues.queue_config(workers_count=workers), version)
 
     assert line.startswith(
         f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at "

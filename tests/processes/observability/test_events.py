@@ -19,7 +19,7 @@ OF_TASKS = {
     *("task.enqueued", "task.deduplicated", "task.enqueue_failed", "task.claimed", "task.started"),
     *("task.completed", "task.postponed", "task.retried", "task.failed", "task.rescued", "task.released"),
     *("task.transaction_left_open", "worker.started", "worker.ready", "worker.exited"),
-    *("manager.started", "manager.draining", "manager.stopped"),
+    *("manager.started", "manager.draining", "manager.stopped", "thread.stack"),
 }
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
 OF_STARTS = {"worker.start_failed"}
@@ -54,6 +54,8 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     wait_until_done()
     enqueue("Wait", "gate", times=6)
     watching.bench.wait_for("begun", 2, processor="Wait")
+    manager.send_to_group(signal.SIGQUIT)
+    manager.wait_for("thread.stack", 10)  # six of the manager, two of each worker
     manager.send(signal.SIGTERM)
     manager.wait_for("task.released")
     watching.bench.open("gate")
@@ -61,6 +63,8 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
 
     lines = told(manager)
     assert lines.keys() >= OF_TASKS
+    running = [line for line in lines["thread.stack"] if "run app/partisan_tasks.py:" in line["message"]]
+    assert [line["partisan.thread.name"] for line in running] == ["MainThread"] * 2
     assert reasons(lines["task.failed"]) == {
         *("error", "retries_exhausted", "max_postpones", "unregistered", "worker_lost")
     }

@@ -127,6 +127,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.manager.unfinished_ids": "keyword",
         },
     ),
+    "thread.stack": ("warning", "manager, worker", {"partisan.thread.name": "keyword"}),
     "metrics.server_failed": ("error", "manager", {**QUEUE, **ERROR}),
     "metrics.db_scrape_failed": ("warning", "manager", {**QUEUE, **ERROR}),
     "telemetry.dropped": ("warning", "manager", {**QUEUE, **REASON, "partisan.telemetry.count": "long"}),
