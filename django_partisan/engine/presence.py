@@ -86,10 +86,16 @@ class PresenceFile:
     def __init__(self, name: UUID, slots: int) -> None:
         self.path = path_of(name)
         self._name = name
-        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        lock_file(self.fd)
-        lock_byte(self.fd, _MANAGER_BYTE)
-        os.write(self.fd, pages.blank(slots))  # a full disk fails here, not at the first task
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            lock_file(self.fd)
+            lock_byte(self.fd, _MANAGER_BYTE)
+            os.write(self.fd, pages.blank(slots))  # a full disk fails here, not at the first task
+        except OSError as error:
+            raise CannotStart(
+                f"The file {self.path}, which shows who is alive, cannot be made: {error.strerror}.",
+                "Free space there, or set TMPDIR to another folder on a local disk.",
+            ) from error
         self._map = _own[name] = mmap.mmap(self.fd, 0)
         self.epoch = 0
         """How often the lease was lost."""

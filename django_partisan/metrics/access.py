@@ -26,9 +26,14 @@ class Token:
         try:
             token = self._read()
         except OSError as error:
-            raise CannotServe(f"The metrics token file {str(path)!r} cannot be read: {error}") from error
+            raise CannotServe(
+                f"The metrics token file {str(path)!r} cannot be read: {error.strerror or error}. "
+                "Correct --metrics-token-file or METRICS_TOKEN_FILE, or let this user read the file."
+            ) from error
         if not token:
-            raise CannotServe(f"The metrics token file {str(path)!r} is empty.")
+            raise CannotServe(
+                f"The metrics token file {str(path)!r} is empty. Write the token into it, on one line."
+            )
 
     def allows(self, authorization: str) -> bool:
         """Return whether a request's ``Authorization`` carries the token."""
@@ -60,11 +65,19 @@ def tls_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certfile, keyfile)
+        context.load_cert_chain(certfile, keyfile, password=_refuse_passphrase)
         if client_ca is not None:
             context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:
         files = ", ".join(repr(str(path)) for path in (certfile, keyfile, client_ca) if path is not None)
-        raise CannotServe(f"The TLS files for the metrics cannot be used ({files}): {error}") from error
+        raise CannotServe(
+            f"The TLS files for the metrics cannot be used ({files}): {error.strerror or error}. "
+            "Give readable PEM files with --metrics-certfile, --metrics-keyfile and --metrics-client-ca."
+        ) from error
     return context
+
+
+def _refuse_passphrase() -> str:
+    """Refuse a key that needs one: OpenSSL would ask at the terminal, or wait there for ever."""
+    raise OSError("the key is encrypted")

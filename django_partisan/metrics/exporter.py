@@ -96,7 +96,8 @@ class Exporter:
             tls = access.tls_context(*self._tls_files)
             self._server = Server(self._place, self._answer, tls, partial(bus.swallow, "metrics"))
         except access.CannotServe as error:
-            bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error))
+            # Its message says all; the stack of a refusal helps nobody.
+            bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace=""))
             raise
         self._server.start()
         bus.subscribe(self.recorder)

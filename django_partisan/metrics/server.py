@@ -88,9 +88,10 @@ class Server(ThreadingTCPServer):
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             super().__init__(address, _Handler)  # type: ignore[arg-type]
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a host with a label that is too long
+            reason = getattr(error, "strerror", None) or error
             raise CannotServe(
-                f"Cannot serve metrics on port {port} of {host!r}: {error.strerror or error}. "
+                f"Cannot serve metrics on port {port} of {host!r}: {reason}. "
                 "Choose another --metrics-port or --metrics-host, or stop the process that uses the port."
             ) from error
 

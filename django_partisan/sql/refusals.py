@@ -29,7 +29,7 @@ OUT_OF_REACH: Final = Refusal(
 )
 WITHOUT_RIGHTS: Final = Refusal(
     r"permission denied",
-    "refuses its role a right",
+    "denies its role a right",
     "Grant it to the role (the error names what is missing), or use the role that ran the migrations.",
 )
 REFUSALS: Final = (
@@ -52,9 +52,19 @@ REFUSALS: Final = (
         "Wait for it with --wait-for-database SECONDS.",
     ),
     Refusal(
-        r"invalid (dsn|integer|port|connection option|.* value)",
+        r"invalid (dsn|integer|port|connection option|.* value)|unrecognized config|service \S+ not found",
         "cannot be asked with these settings",
         "Correct DATABASES, or the variables PG* in the environment.",
+    ),
+    Refusal(
+        r"canceling statement",
+        "cancelled a check of the start",
+        "Try again, or raise the role's statement_timeout and lock_timeout.",
+    ),
+    Refusal(
+        r"terminating connection|closed the connection|connection (has been|was) (closed|lost)",
+        "ended the connection during the start",
+        "Start again, or wait for it with --wait-for-database SECONDS.",
     ),
     WITHOUT_RIGHTS,
 )
@@ -73,4 +83,5 @@ def refusal(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured
         found = WITHOUT_RIGHTS
     elif found is OUT_OF_REACH and not is_passing(error):
         found = Refusal("", "cannot be used", "Correct DATABASES.")
-    return CannotStart(f"The database {address_of(connection)} {found.meaning}: {reason}.", found.cure)
+    end = "" if reason.endswith("?") else "."
+    return CannotStart(f"The database {address_of(connection)} {found.meaning}: {reason}{end}", found.cure)

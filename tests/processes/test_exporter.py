@@ -247,7 +247,8 @@ def test_a_taken_port_ends_the_manager_before_it_claims(bench: Bench):
         code = manager.ended()
 
     assert code == 1
-    assert f"port {port}" in manager.err()
+    [line] = manager.err().splitlines()
+    assert f"port {port}" in line
     assert manager.told("metrics.server_failed")
     assert not manager.told("task.claimed")
     task.refresh_from_db()

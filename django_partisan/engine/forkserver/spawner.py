@@ -34,6 +34,7 @@ EXIT_CODE_SECONDS: Final = 1.0
 # What multiprocessing reports when the fork server died before it could report the code.
 _UNKNOWN_EXIT_CODE: Final = 255
 
+SET_TMPDIR: Final = "Set TMPDIR to a folder that this user can write to."
 TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
@@ -106,7 +107,10 @@ class Spawner:
 
 def ensure_short_temporary_folder(method: str = METHOD) -> None:
     """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
-    folder = tempfile.gettempdir()
+    try:
+        folder = tempfile.gettempdir()
+    except OSError as error:
+        raise CannotStart(f"There is no temporary folder: {error.strerror}.", SET_TMPDIR) from error
     if method == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
         raise CannotStart(
             f"The path of the temporary folder {folder} is longer than {TEMPORARY_FOLDER_MAX_BYTES} bytes, "

@@ -1,5 +1,10 @@
 """Checks before a manager starts, and the line that says what it serves."""
 
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, Final
+
 import django
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -7,16 +12,29 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 import django_partisan
 from django_partisan import processor_validation
 from django_partisan.config import observability, queues
-from django_partisan.config.problems import refuse
+from django_partisan.config.problems import WRONG_VALUE, Problem, refuse
 from django_partisan.config.queues import QueueConfig
+from django_partisan.config.validation import seconds
 from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
 
+WAIT: Final = seconds(0)
 
-def ensure_right_settings() -> None:
-    """Raise ``WrongSetting`` naming everything that is wrong with settings and processors, one per line."""
-    refuse([*queues.problems(), *observability.problems(), *processor_validation.problems()])
+
+def ensure_right_settings(options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Raise ``WrongSetting`` naming everything that is wrong, one per line.
+
+    Checks the settings, the processors, and those ``options`` of the command that belong to no queue.
+    """
+    problems = (queues.problems(), observability.problems(), processor_validation.problems())
+    refuse([*chain(*problems), *observability.option_problems(options), *_wait_problems(options)])
+
+
+def _wait_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
+    wait = options.get("wait_for_database")
+    if wait is not None and not WAIT.accepts(wait):
+        yield Problem(WRONG_VALUE, "--wait-for-database", wait, WAIT.expected)
 
 
 def ensure_database(wait_seconds: float = 0.0) -> str:

@@ -5,7 +5,7 @@ import atexit
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
@@ -43,6 +43,7 @@ examples:
   manage.py start_partisan --log-format ecs             log JSON lines for Elasticsearch
 """
 AUTORELOAD_STOP_SECONDS: Final = 10.0
+EXIT_REFUSED: Final = 1
 
 
 class Command(BaseCommand):
@@ -54,8 +55,12 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Return a parser whose help keeps the lines of the examples."""
-        raw = argparse.RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, epilog=EPILOG, formatter_class=raw, **kwargs)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # Not as arguments: django-configurations replaces the method by one that takes none.
+        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+        if parser.called_from_command_line:
+            parser.error = partial(_refuse_usage, parser)  # type: ignore[method-assign]
+        return parser
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options, each in both spellings."""
@@ -115,7 +120,7 @@ class Command(BaseCommand):
     def _serve_or_refuse(self, options: dict[str, Any], signals: ProcessSignals) -> int:
         queue = options["queue_name"]
         queues.check_queue_name(queue)
-        startup.ensure_right_settings()
+        startup.ensure_right_settings(options)
         ensure_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
@@ -150,6 +155,12 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         """Say one line on standard error: standard output belongs to the log."""
         telemetry.say(line, self.stderr)
+
+
+def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """End the command with one line; argparse's own code 2 would say that a task failed."""
+    remedy = f"Write each option in full; for what it accepts see: {parser.prog} --help"
+    parser.exit(EXIT_REFUSED, f"{parser.prog}: {message}. {remedy}\n")
 
 
 def _spellings(name: str) -> list[str]:

@@ -125,6 +125,15 @@ def test_a_page_says_what_its_worker_runs_until_it_is_idle_or_cleared(presence: 
     assert presence.page(1) == NOBODY
 
 
+def test_a_file_that_cannot_be_made_is_refused_with_the_remedy(presence: PresenceFile):
+    name = uuid.UUID(presence.path.stem)
+
+    with pytest.raises(
+        CannotStart, match=rf"{presence.path}, which .*: File exists\. Free space there, or set"
+    ):
+        PresenceFile(name, 2)
+
+
 def test_a_reader_never_sees_a_mixture_of_two_writes(presence: PresenceFile):
     begun, idle = (7, 5.0, 1.0), (0, 6.0, 2.0)
     with subprocess.Popen([sys.executable, "-c", WORKER], stdin=presence.fd) as worker:

@@ -147,6 +147,16 @@ def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
     assert worker.process.joined == [spawning.EXIT_CODE_SECONDS]
 
 
+def test_a_host_without_a_temporary_folder_is_refused(monkeypatch: pytest.MonkeyPatch):
+    def fail() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", fail)
+
+    with pytest.raises(CannotStart, match=r"^There is no temporary folder: No usable .*\. Set TMPDIR to"):
+        ensure_short_temporary_folder()
+
+
 def test_a_temporary_folder_with_a_long_path_is_refused(monkeypatch: pytest.MonkeyPatch):
     longest = "/" + "t" * (TEMPORARY_FOLDER_MAX_BYTES - 1)
     monkeypatch.setattr(tempfile, "tempdir", longest)

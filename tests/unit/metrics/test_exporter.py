@@ -572,6 +572,7 @@ def test_what_cannot_be_served_is_emitted_and_raised_before_anything_starts(
 
     assert {type(event) for event in recorded.events} == {events.MetricsServerFailed}
     assert len(recorded.events) == 4
+    assert {event.error.stack_trace for event in recorded.of(events.MetricsServerFailed)} == {""}
     assert recorded.events[0].error.type == f"{CannotServe.__module__}.CannotServe"  # type: ignore[union-attr]
     assert bus.subscribers() == (recorded,)
 
