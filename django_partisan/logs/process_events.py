@@ -253,6 +253,38 @@ def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
 
 
 @log_event(
+    events.MetricsPortTaken,
+    "metrics.port_taken",
+    WARNING,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.metrics.port"), keyword("partisan.metrics.holder")),
+    when="another manager holds the metrics port, as in a rolling restart",
+)
+def metrics_port_taken(event: events.MetricsPortTaken) -> Line:
+    holder = f"a manager of the queue {event.holder!r} holds port {event.port}"
+    return f"Serving tasks without metrics until the port is free: {holder}", {
+        "partisan.queue.name": event.queue,
+        "partisan.metrics.port": event.port,
+        "partisan.metrics.holder": event.holder,
+    }
+
+
+@log_event(
+    events.MetricsServed,
+    "metrics.served",
+    INFO,
+    by=(MANAGER,),
+    fields=(QUEUE, keyword("partisan.manager.metrics_address")),
+    when="the metrics port is free after `metrics.port_taken`, and metrics are served",
+)
+def metrics_served(event: events.MetricsServed) -> Line:
+    return f"Metrics are served on {event.address}, now that the port is free", {
+        "partisan.queue.name": event.queue,
+        "partisan.manager.metrics_address": event.address,
+    }
+
+
+@log_event(
     events.MetricsDatabaseFailed,
     "metrics.db_scrape_failed",
     WARNING,

@@ -4,7 +4,7 @@ import hmac
 import os
 import ssl
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from django_partisan.exceptions import PartisanError
 
@@ -15,6 +15,18 @@ AnyPath: TypeAlias = str | os.PathLike[str]
 
 class CannotServe(PartisanError, OSError):
     """The port, the TLS files or the token file cannot be used; the message says why."""
+
+
+class PortInUse(CannotServe):
+    """Another socket is bound to the port."""
+
+
+class TlsFiles(NamedTuple):
+    """The files of a server that speaks TLS; without a certificate it does not."""
+
+    certfile: AnyPath | None = None
+    keyfile: AnyPath | None = None
+    client_ca: AnyPath | None = None
 
 
 class Token:

@@ -352,6 +352,21 @@ class MetricsServerFailed(NamedTuple):
     error: ErrorInfo
 
 
+class MetricsPortTaken(NamedTuple):
+    """Another manager, of the queue ``holder``, has the port; metrics are served when it is free."""
+
+    queue: str
+    port: int
+    holder: str
+
+
+class MetricsServed(NamedTuple):
+    """The port is free at last, and metrics are served."""
+
+    queue: str
+    address: str
+
+
 class MetricsDatabaseFailed(NamedTuple):
     queue: str
     error: ErrorInfo
@@ -420,6 +435,8 @@ Event: TypeAlias = (
     | TelemetryDropped
     | Measured
     | MetricsServerFailed
+    | MetricsPortTaken
+    | MetricsServed
     | MetricsDatabaseFailed
 )
 

@@ -46,6 +46,8 @@ FULL: list[Any] = [
     events.ThreadStack("MainThread", "select selectors.py:468 < turn manager/manager.py:111"),
     events.TelemetryDropped("default", "span_queue_full", 8),
     events.MetricsServerFailed("default", ERROR),
+    events.MetricsPortTaken("default", 9464, "mail"),
+    events.MetricsServed("default", "http://127.0.0.1:9464"),
     events.MetricsDatabaseFailed("default", ERROR),
 ]
 
