@@ -8,10 +8,13 @@ import gc
 import threading
 import traceback
 
+from django_partisan.engine.project_setup import set_up_process
+
 warnings: list[str] = []
 
 
 def _load() -> None:  # pragma: no cover: fork server process
+    set_up_process()
     import django
     from django.db import connections
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from django_partisan.engine import thread_stacks
 from django_partisan.engine.forkserver import bootstrap
+from django_partisan.engine.project_setup import set_up_process
 
 if TYPE_CHECKING:
     from django_partisan.engine.worker_spec import WorkerSpec
@@ -82,5 +83,6 @@ def _set_up_django() -> list[str]:  # pragma: no cover: child process
     if not apps.ready:
         if preload is not None:
             warnings.append("nothing was preloaded: this worker loaded Django by itself")
+        set_up_process()
         django.setup()
     return warnings

@@ -13,6 +13,7 @@ from django.utils import autoreload
 
 from django_partisan.config import queues
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import project_setup
 from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
@@ -88,6 +89,12 @@ class Command(BaseCommand):
             help="Wait up to this many seconds until the database can be reached (default: %(default)s).",
         )
         starting.add_argument(
+            "--setup",
+            metavar="PACKAGE.MODULE.FUNCTION",
+            help="Call this function in each worker before its settings are read. Use it if manage.py does "
+            "more than name DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
+        )
+        starting.add_argument(
             "--autoreload", action="store_true", help="Restart when code changes, for development."
         )
         telemetry.add_arguments(parser, _spellings)
@@ -100,7 +107,8 @@ class Command(BaseCommand):
         signals = ProcessSignals()
         with signals.handled():
             try:
-                code = self._serve_or_refuse(options, signals)
+                with project_setup.chosen(options["setup"]):
+                    code = self._serve_or_refuse(options, signals)
             except StopAsked as asked:
                 self._say(f"Stopped by {asked} before it served; nothing was claimed.")
                 code = EXIT_OK
@@ -113,7 +121,8 @@ class Command(BaseCommand):
     def _serve_until_reloaded(self, options: dict[str, Any]) -> None:
         """Serve in the reloader's thread, which outlives a refusal: a change of code can correct it."""
         try:
-            self._serve_or_refuse(options, ProcessSignals())
+            with project_setup.chosen(options["setup"]):
+                self._serve_or_refuse(options, ProcessSignals())
         except PartisanError as error:
             self.stderr.write(str(error))
 
