@@ -17,7 +17,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -95,8 +95,9 @@ class Spawner:
         try:
             with _without_main_module():
                 if self._method == "forkserver":
-                    _ensure_fork_server()
-                process.start()
+                    _start_from_fork_server(process)
+                else:
+                    process.start()
             pipe = ManagerEnd(os.dup(ours.fileno()))
             tasks_left = spec.config.tasks_per_worker_instance
             return WorkerProcess(spec.slot, spec.generation, process, pipe, os.dup(ring.fileno()), tasks_left)
@@ -127,6 +128,28 @@ def _without_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+def _start_from_fork_server(process: BaseProcess) -> None:
+    """Start a process from the fork server; from another one if nobody finds its socket any more.
+
+    Programs that clean temporary folders remove the socket of a server that runs for long.
+    """
+    _ensure_fork_server()
+    try:
+        process.start()
+    except (FileNotFoundError, ConnectionRefusedError):
+        _end_fork_server()
+        os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # where the next one has its socket
+        _ensure_fork_server()
+        process.start()
+
+
+def _end_fork_server() -> None:
+    """Kill the fork server: it would wait for its workers, which live on. Their exit codes are lost."""
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # multiprocessing itself takes the exit code
 
 
 def _ensure_fork_server() -> None:

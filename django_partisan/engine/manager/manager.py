@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from django.db import connections
+
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.assembly import Assembly, Resources
@@ -23,6 +25,7 @@ from django_partisan.engine.manager.thread_ends import end_all
 from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
+from django_partisan.sql.connection import identity_of, task_database
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ManagerDraining, ManagerStarted, ManagerStopped, Snapshot
@@ -68,7 +71,9 @@ class Manager:
         self._selector.register(self._calls.fd, selectors.EVENT_READ, lambda mask: run_delivered())
         instance = uuid.uuid4()
         sweep()
-        self._presence = PresenceFile(instance, config.workers_count)
+        self._presence = PresenceFile(
+            instance, config.workers_count, identity_of(connections[task_database()])
+        )
         listeners = {"pulse": self._on_notified} if config.listen else {}
         patience = answer_seconds(config.lease_seconds)
         self._threads = {
