@@ -229,6 +229,33 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
 
 
 @log_event(
+    events.CodeReplaced,
+    "manager.code_replaced",
+    ERROR,
+    by=(MANAGER,),
+    fields=(
+        QUEUE,
+        keyword("partisan.worker.version"),
+        long("partisan.worker.protocol"),
+        keyword("partisan.manager.version"),
+        long("partisan.manager.protocol"),
+    ),
+    when="a new worker runs another version of the library, which a deploy installed; the manager drains",
+)
+def code_replaced(event: events.CodeReplaced) -> Line:
+    theirs = f"{event.worker_version} (protocol {event.worker_protocol})"
+    ours = f"{event.manager_version} (protocol {event.manager_protocol})"
+    replaced = f"A new worker runs django-partisan {theirs}, this manager {ours}"
+    return f"The code was replaced. {replaced}: it drains. Start it again", {
+        "partisan.queue.name": event.queue,
+        "partisan.worker.version": event.worker_version,
+        "partisan.worker.protocol": event.worker_protocol,
+        "partisan.manager.version": event.manager_version,
+        "partisan.manager.protocol": event.manager_protocol,
+    }
+
+
+@log_event(
     events.ThreadStack,
     "thread.stack",
     WARNING,

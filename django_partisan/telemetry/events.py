@@ -299,6 +299,16 @@ class ManagerStopped(NamedTuple):
     unfinished: tuple[int, ...]
 
 
+class CodeReplaced(NamedTuple):
+    """A new worker came from other code than its manager, which drains."""
+
+    queue: str
+    worker_version: str
+    worker_protocol: int
+    manager_version: str
+    manager_protocol: int
+
+
 class ThreadStack(NamedTuple):
     """What a thread of this process does at the moment; ``stack`` is one line, innermost call first."""
 
@@ -427,6 +437,7 @@ Event: TypeAlias = (
     | ManagerStarted
     | ManagerDraining
     | ManagerStopped
+    | CodeReplaced
     | ThreadStack
     | LeaseLost
     | ClaimFailed

@@ -7,7 +7,6 @@
 """
 
 import os
-import pickle
 import queue
 import signal
 import sys
@@ -27,7 +26,7 @@ from django_partisan.engine.manager.database_thread import Deliver
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.main import worker_main
-from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.engine.worker_spec import WorkerSpec, packed
 from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0
@@ -90,7 +89,7 @@ class Spawner:
         process = self._context.Process(
             target=worker_main,
             name=f"partisan-{spec.config.queue}-{spec.slot}",
-            args=(theirs, bell, self._presence, pickle.dumps(spec)),
+            args=(theirs, bell, self._presence, packed(spec)),
         )
         try:
             with _without_main_module():

@@ -96,7 +96,7 @@ class Manager:
         serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None,
         signals: ProcessSignals | None = None,
     ) -> int:
-        """Serve until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed.
+        """Serve until stopped; return the exit code: 0, 2 if a task failed, 1 if forced or outdated.
 
         ``serve`` is called first; it may serve the manager's snapshots somewhere and return the address.
         ``signals`` that ask to stop drain, those that came before included.
@@ -112,8 +112,8 @@ class Manager:
             unfinished = self._close()
         seconds = time.monotonic() - self._started_at
         bus.emit(ManagerStopped, self._config.queue, seconds, self._parts.settler.released, unfinished)
-        if self._parts.drain.is_forced:
-            return EXIT_FORCED
+        if self._parts.drain.is_forced or self._parts.pool.is_outdated:
+            return EXIT_FORCED  # or a supervisor that restarts after failures alone would leave it at that
         return EXIT_TASK_FAILED if self.failed else EXIT_OK
 
     def turn(self, longest: float = LONGEST_WAIT_SECONDS) -> None:

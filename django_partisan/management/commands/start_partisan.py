@@ -33,7 +33,7 @@ QUIT logs what every thread does, and nothing else changes.
 
 exit codes:
   0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
-  1  refused to start, or ended running tasks by force
+  1  refused to start, ended running tasks by force, or drained because the library was replaced
   2  at least one task failed (--once and --until-empty only)
 
 examples:

@@ -24,7 +24,10 @@ OF_TASKS = {
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
 OF_STARTS = {"worker.start_failed"}
 OF_LOST_CLAIMS = {"task.claim_lost", "manager.lease_lost"}  # the first in test_company
-OF_ROLLING_RESTARTS = {"metrics.port_taken", "metrics.served"}  # in test_exporter
+OF_DEPLOYS = {
+    *("metrics.port_taken", "metrics.served"),  # in test_exporter
+    "manager.code_replaced",  # in test_mixed_versions
+}
 OF_TELEMETRY = {"worker.telemetry_flush_timeout", "telemetry.dropped", "metrics.server_failed"}
 
 
@@ -41,7 +44,7 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 
 
 def test_the_tests_below_provoke_every_event_of_the_table():
-    of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_ROLLING_RESTARTS
+    of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_DEPLOYS
 
     assert BY_ACTION.keys() == OF_TASKS | of_managers
 

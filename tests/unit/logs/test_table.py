@@ -127,6 +127,17 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.manager.unfinished_ids": "keyword",
         },
     ),
+    "manager.code_replaced": (
+        "error",
+        "manager",
+        {
+            **QUEUE,
+            "partisan.worker.version": "keyword",
+            "partisan.worker.protocol": "long",
+            "partisan.manager.version": "keyword",
+            "partisan.manager.protocol": "long",
+        },
+    ),
     "thread.stack": ("warning", "manager, worker", {"partisan.thread.name": "keyword"}),
     "metrics.server_failed": ("error", "manager", {**QUEUE, **ERROR}),
     "metrics.port_taken": (
