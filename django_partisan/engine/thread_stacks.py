@@ -32,7 +32,9 @@ def _short(path: str) -> str:
     return "/".join(PurePath(path).parts[-2:])
 
 
-def _emit(stacks: Mapping[int, traceback.StackSummary]) -> None:
+def _emit(
+    stacks: Mapping[int, traceback.StackSummary],
+) -> None:  # pragma: no cover: coverage traces the threads of threading only
     from django_partisan.telemetry import bus
     from django_partisan.telemetry.events import ThreadStack
 

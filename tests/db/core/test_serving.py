@@ -1,6 +1,11 @@
 """``start_partisan`` demands a migrated PostgreSQL that answers, and says what it serves."""
 
 import copy
+import io
+import os
+import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -102,6 +107,28 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
     said = str(refused.value)
     assert "0003_version_2, 0004_version_2_indexes, 0005_feature_columns, 0006_feature_indexes." in said
     assert said.endswith("Run: manage.py migrate django_partisan --database elsewhere")
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_db_blocker):
+    said = io.StringIO()
+
+    def stop() -> None:
+        with silent.accept()[0]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            ended.wait()
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        for _ in database_elsewhere(HOST="127.0.0.1", PORT=str(silent.getsockname()[1])):
+            with telemetry_kept(), django_db_blocker.unblock():
+                call_command("start_partisan", once=True, wait_for_database=60, stderr=said)
+        ended.set()
+        stopping.join()
+
+    assert said.getvalue() == "Stopped by SIGTERM before it served; nothing was claimed.\n"
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
+from django_partisan.engine import thread_stacks
 from django_partisan.engine.manager.process_signals import STOPPING, ProcessSignals, StopAsked
 from django_partisan.telemetry import events
 from tests.support.events import RecordedEvents
@@ -118,6 +120,14 @@ def test_outside_the_main_thread_signals_are_left_alone():
     thread.join()
 
     assert during == before
+
+
+def test_a_stack_is_one_line_with_the_innermost_call_first():
+    stack = traceback.StackSummary.from_list(
+        [("/srv/shop/tasks.py", 7, "run", ""), ("/usr/lib/python3/selectors.py", 468, "select", "")]
+    )
+
+    assert thread_stacks.shown(stack) == "run shop/tasks.py:7 < select python3/selectors.py:468"
 
 
 def test_quit_emits_what_each_thread_does_and_stops_nothing(recorded_events: RecordedEvents):

@@ -2,12 +2,15 @@
 
 import os
 import selectors
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
-from typing import Any
+from multiprocessing import forkserver, util
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -111,6 +114,32 @@ def test_a_worker_starts_serves_and_ends_with_its_exit_code(
     assert sys.modules["__main__"] is main
     worker.close()
     spawner.close(PATIENCE_SECONDS)
+
+
+class LostOnce:
+    """A process that does not find its fork server at its first start."""
+
+    def __init__(self) -> None:
+        self.fork_servers: list[int] = []
+
+    def start(self) -> None:
+        self.fork_servers.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+        if len(self.fork_servers) == 1:
+            shutil.rmtree(util.get_temp_dir())
+            raise FileNotFoundError
+
+
+@pytest.mark.usefixtures("fork_server", "spawner")
+@pytest.mark.slow
+def test_a_fork_server_whose_socket_was_removed_is_replaced():
+    process = LostOnce()
+
+    spawning._start_from_fork_server(cast(BaseProcess, process))
+
+    first, second = process.fork_servers
+    assert first != second
+    assert not Path(f"/proc/{first}").exists()
+    assert os.listdir(util.get_temp_dir()) != []
 
 
 class CannotCross:
