@@ -10,6 +10,7 @@ import atexit
 import inspect
 import json
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from importlib.metadata import version
@@ -187,6 +188,20 @@ def _finalizers_are_registered() -> bool:
     return is_registered
 
 
+def _shows_the_frames_of_threads() -> bool:
+    return threading.get_ident() in sys._current_frames()
+
+
+def _fork_server_has_a_pid() -> bool:
+    return hasattr(forkserver._forkserver, "_forkserver_pid")
+
+
+def _keeps_its_temporary_folder() -> bool:
+    from multiprocessing import util
+
+    return "_config.get('tempdir')" in inspect.getsource(util.get_temp_dir)
+
+
 def _lost_fork_server_is_255() -> bool:
     from multiprocessing import popen_forkserver
 
@@ -331,6 +346,21 @@ PRIVATE_APIS: Final = (
         PYTHON, "multiprocessing.resource_tracker.ensure_running", "engine/forkserver/spawner.py",
         "If it started together with the fork server, it would unblock the signals.",
         "3.11.7", _starts_once,
+    ),
+    PrivateApi(
+        PYTHON, "sys._current_frames", "engine/thread_stacks.py",
+        "What threads do, as data for a log line; faulthandler writes to a descriptor, without their names.",
+        "3.11.7", _shows_the_frames_of_threads,
+    ),
+    PrivateApi(
+        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_pid", "engine/forkserver/spawner.py",
+        "A fork server whose socket was removed has to end, so that ensure_running() starts another.",
+        "3.11.7", _fork_server_has_a_pid,
+    ),
+    PrivateApi(
+        PYTHON, "multiprocessing.util.get_temp_dir", "engine/forkserver/spawner.py",
+        "The folder of the socket has to be made again after it was removed.",
+        "3.11.7", _keeps_its_temporary_folder,
     ),
     PrivateApi(
         PYTHON, "the exit code 255 of a process whose fork server is lost", "engine/forkserver/spawner.py",

@@ -63,7 +63,10 @@ def _are_names(value: Any) -> bool:
 
 
 _SECONDS: Final = seconds(0)
-_PORT: Final = or_none(Rule(lambda value: integer(0).accepts(value) and value <= 65535, "a port"))
+_PORT_NUMBER: Final = Rule(
+    lambda value: integer(0).accepts(value) and value <= 65535, "a port from 0 to 65535"
+)
+_PORT: Final = or_none(_PORT_NUMBER)
 _BUCKETS: Final = Rule(_are_buckets, "a list or tuple of rising numbers of seconds above 0")
 _NAMES: Final = Rule(_are_names, "a list or tuple of non-empty strings")
 
@@ -212,6 +215,16 @@ def problems() -> Iterator[Problem]:
         if isinstance(queue, str) and queue not in known:
             expected = "one of " + ", ".join(map(repr, known))
             yield Problem(WRONG_OBSERVABILITY, f"A queue of {SETTING}['METRICS_PORT']", queue, expected)
+
+
+def option_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield every wrong value of an option of the command; ``None`` is an option that is not given."""
+    for key, setting in KEYS.items():
+        given = options.get(key.lower()) if setting.option is not None else None
+        rule = _PORT_NUMBER if key == "METRICS_PORT" else setting.rule  # no dict can be given
+        if given is not None and not rule.accepts(given):
+            place = "--" + key.lower().replace("_", "-")
+            yield Problem(WRONG_OBSERVABILITY, place, given, rule.expected)
 
 
 def shared_ports() -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subjec
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, fetch_all, task_database
 from django_partisan.sql.leasing import SERVES
-from django_partisan.sql.readiness import ensure_migrated, ensure_postgresql, ensure_reachable
+from django_partisan.sql.readiness import answer_to, ensure_migrated, ensure_permitted, ensure_postgresql
 
 SKEW_WARNING_SECONDS: Final = 1.0
 SKEW_ERROR_SECONDS: Final = 5.0  # the limit of the alert PartisanClockSkew
@@ -28,16 +28,18 @@ _ALIVE: Final = f"""
 def look(subject: Subject) -> Iterator[Finding]:
     """Connect, and ask for the version; raises ``CannotStart``."""
     ensure_postgresql()
-    ensure_reachable()
     connection = connections[task_database()]
-    version = server_version(connection)
+    version = answer_to(server_version)
     driver = "psycopg 3" if is_psycopg3 else "psycopg2"
     yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, by {driver}.")
 
 
 def look_at_migrations(subject: Subject) -> Iterator[Finding]:
     """Compare the tables with the migrations of the installed version; raises ``CannotStart``."""
-    yield Finding(FINE, f"All are applied, up to {ensure_migrated()}.")
+    connection = connections[task_database()]
+    latest = ensure_migrated(connection)
+    ensure_permitted(connection)
+    yield Finding(FINE, f"All are applied, up to {latest}.")
 
 
 def look_at_clock(subject: Subject) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
-from django_partisan.tracing.exporters import ENDPOINTS, exporter_names
+from django_partisan.tracing.exporters import ENDPOINTS, ensure_right_endpoint, exporter_names
 from django_partisan.tracing.sdk import configured_tracer
 
 CONNECT_SECONDS: Final = 2.0
@@ -25,7 +25,8 @@ def look(subject: Subject) -> Iterator[Finding]:
 
 
 def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what is found of each exporter that ``environ`` asks for."""
+    """Yield what is found of each exporter that ``environ`` asks for; raises ``CannotStart``."""
+    ensure_right_endpoint(environ)
     names = exporter_names(environ)
     if not names:
         yield Finding(

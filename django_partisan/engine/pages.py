@@ -16,13 +16,16 @@ READ_TRIES: Final = 100
 # one more while none runs.
 _page = struct.Struct("=QqddQ")
 # The last page holds the end of the lease and its epoch where the others hold ``since`` and seconds, and then
-# the mark. An earlier version reads it as a slot that runs nothing.
+# the mark and the database. An earlier version reads it as a slot that runs nothing.
 _lease_end = struct.Struct("=d")
 _epoch = struct.Struct("=Q")
 _LEASE_END_AT: Final = 16
 _EPOCH_AT: Final = 24
 _MARK: Final = b"bytelock"
 """Shows that the processes which use the file lock a byte each."""
+DATABASE_BYTES: Final = PAGE_BYTES - _page.size - len(_MARK)
+NO_DATABASE: Final = bytes(DATABASE_BYTES)
+"""As earlier versions wrote."""
 
 
 class Page(NamedTuple):
@@ -34,9 +37,9 @@ class Page(NamedTuple):
     busy_seconds: float
 
 
-def blank(slots: int) -> bytes:
-    """Return the pages of a new file."""
-    return (bytes(slots * PAGE_BYTES + _page.size) + _MARK).ljust((slots + 1) * PAGE_BYTES, b"\0")
+def blank(slots: int, database: bytes = NO_DATABASE) -> bytes:
+    """Return the pages of a new file; it ends with what identifies the database of its manager."""
+    return bytes(slots * PAGE_BYTES + _page.size) + _MARK + database
 
 
 def has_byte_locks(pages: mmap.mmap) -> bool:

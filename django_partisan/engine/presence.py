@@ -83,13 +83,19 @@ class WorkerPage:
 class PresenceFile:
     """A manager process's file, locked until it and all its workers have ended."""
 
-    def __init__(self, name: UUID, slots: int) -> None:
+    def __init__(self, name: UUID, slots: int, database: bytes = pages.NO_DATABASE) -> None:
         self.path = path_of(name)
         self._name = name
-        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        lock_file(self.fd)
-        lock_byte(self.fd, _MANAGER_BYTE)
-        os.write(self.fd, pages.blank(slots))  # a full disk fails here, not at the first task
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            lock_file(self.fd)
+            lock_byte(self.fd, _MANAGER_BYTE)
+            os.write(self.fd, pages.blank(slots, database))  # a full disk fails here, not at the first task
+        except OSError as error:
+            raise CannotStart(
+                f"The file {self.path}, which shows who is alive, cannot be made: {error.strerror}.",
+                "Free space there, or set TMPDIR to another folder on a local disk.",
+            ) from error
         self._map = _own[name] = mmap.mmap(self.fd, 0)
         self.epoch = 0
         """How often the lease was lost."""
@@ -110,6 +116,11 @@ class PresenceFile:
     def extend_lease(self, until: float) -> None:
         """Let the workers start tasks until this moment of ``boot_clock``; at first they start none."""
         pages.set_lease_end(self._map, until)
+        self.touch()
+
+    def touch(self) -> None:
+        """Let nobody who cleans temporary folders take the file for an old one."""
+        os.utime(self.fd)
 
     def remove(self) -> None:
         """Remove the file and let go of the locks; the workers must have ended."""
@@ -182,6 +193,28 @@ def sweep() -> None:
         with contextlib.suppress(OSError, ValueError):  # somebody was faster, or it is no file of ours
             if path.stat().st_mtime < time.time() - SWEEP_SECONDS and is_dead(UUID(path.stem)):
                 path.unlink()
+
+
+def dead_with(database: bytes) -> list[UUID]:
+    """Return the names of dead process trees of this host whose manager served a database."""
+    found = []
+    with contextlib.suppress(CannotStart):  # the folder has gone bad since we started
+        for path in all_paths():
+            with contextlib.suppress(ValueError):  # it is no file of ours
+                if _is_dead_with(name := UUID(path.stem), database):
+                    found.append(name)
+    return found
+
+
+def _is_dead_with(name: UUID, database: bytes) -> bool:
+    fd = _lock_of_dead(name)
+    if fd is None:
+        return False
+    try:
+        at = os.fstat(fd).st_size - len(database)
+        return at >= 0 and os.pread(fd, len(database), at) == database
+    finally:
+        os.close(fd)
 
 
 def _sight(fd: int, is_dead: bool) -> Sight:

@@ -2,14 +2,14 @@
 
 A message is a named tuple of plain values. It crosses the pipe as ``(number of its kind, *fields)``,
 because marshal, which writes the frames, takes exact tuples only. Raise ``VERSION`` when a message
-changes: the manager refuses a worker that speaks another one.
+changes: a manager drains when a worker speaks another one. So the first fields of ``Ready`` stay.
 """
 
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan.sql.claiming import TaskRow
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 # From the manager to a worker.
@@ -37,6 +37,8 @@ class Ready(NamedTuple):
 
     protocol: int
     warnings: list[str]
+    library: str = ""
+    """The version of the library; workers of protocol 2 did not say it."""
 
 
 class Report(NamedTuple):
@@ -90,7 +92,10 @@ def decode(values: Any) -> Message:
     """Return the message that ``encode()`` made into ``values``; raises ``ValueError`` if it is none."""
     try:
         number, *fields = values
-        message: Message = _KINDS[number](*fields)
+        kind = _KINDS[number]
+        if kind is Ready:  # of a later version, it may have more fields
+            del fields[len(Ready._fields) :]
+        message: Message = kind(*fields)
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"a message of no known kind: {error}") from error
     return message

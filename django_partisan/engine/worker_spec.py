@@ -1,8 +1,11 @@
 """What a manager gives a worker at its start."""
 
+import pickle
 from typing import Any, NamedTuple
 
+from django_partisan import __version__
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import protocol
 
 
 class WorkerSpec(NamedTuple):
@@ -19,3 +22,17 @@ class WorkerSpec(NamedTuple):
     flush_seconds: float
     slot: int = 0
     generation: int = 0
+
+
+def packed(spec: WorkerSpec) -> bytes:
+    """Return a spec as bytes, with the versions of the code that can read it."""
+    return pickle.dumps((protocol.VERSION, __version__, pickle.dumps(spec)))
+
+
+def unpacked(data: bytes) -> WorkerSpec | None:
+    """Return the spec that ``packed()`` made into ``data``; ``None`` if the manager runs other code."""
+    *versions, pickled = pickle.loads(data)
+    if versions != [protocol.VERSION, __version__]:
+        return None
+    spec: WorkerSpec = pickle.loads(pickled)
+    return spec

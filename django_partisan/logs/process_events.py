@@ -245,6 +245,45 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
 
 
 @log_event(
+    events.CodeReplaced,
+    "manager.code_replaced",
+    ERROR,
+    by=(MANAGER,),
+    fields=(
+        QUEUE,
+        keyword("partisan.worker.version"),
+        long("partisan.worker.protocol"),
+        keyword("partisan.manager.version"),
+        long("partisan.manager.protocol"),
+    ),
+    when="a new worker runs another version of the library, which a deploy installed; the manager drains",
+)
+def code_replaced(event: events.CodeReplaced) -> Line:
+    theirs = f"{event.worker_version} (protocol {event.worker_protocol})"
+    ours = f"{event.manager_version} (protocol {event.manager_protocol})"
+    replaced = f"A new worker runs django-partisan {theirs}, this manager {ours}"
+    return f"The code was replaced. {replaced}: it drains. Start it again", {
+        "partisan.queue.name": event.queue,
+        "partisan.worker.version": event.worker_version,
+        "partisan.worker.protocol": event.worker_protocol,
+        "partisan.manager.version": event.manager_version,
+        "partisan.manager.protocol": event.manager_protocol,
+    }
+
+
+@log_event(
+    events.ThreadStack,
+    "thread.stack",
+    WARNING,
+    by=(MANAGER, WORKER),
+    fields=(keyword("partisan.thread.name"),),
+    when="the process got SIGQUIT; one line for each of its threads",
+)
+def thread_stack(event: events.ThreadStack) -> Line:
+    return f"Thread {event.thread!r} is in {event.stack}", {"partisan.thread.name": event.thread}
+
+
+@log_event(
     events.MetricsServerFailed,
     "metrics.server_failed",
     ERROR,
@@ -254,6 +293,38 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
 )
 def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
     return f"Could not serve metrics: {quoted(event.error)}", of_failure(event.queue, event.error)
+
+
+@log_event(
+    events.MetricsPortTaken,
+    "metrics.port_taken",
+    WARNING,
+    by=(MANAGER,),
+    fields=(QUEUE, long("partisan.metrics.port"), keyword("partisan.metrics.holder")),
+    when="another manager holds the metrics port, as in a rolling restart",
+)
+def metrics_port_taken(event: events.MetricsPortTaken) -> Line:
+    holder = f"a manager of the queue {event.holder!r} holds port {event.port}"
+    return f"Serving tasks without metrics until the port is free: {holder}", {
+        "partisan.queue.name": event.queue,
+        "partisan.metrics.port": event.port,
+        "partisan.metrics.holder": event.holder,
+    }
+
+
+@log_event(
+    events.MetricsServed,
+    "metrics.served",
+    INFO,
+    by=(MANAGER,),
+    fields=(QUEUE, keyword("partisan.manager.metrics_address")),
+    when="the metrics port is free after `metrics.port_taken`, and metrics are served",
+)
+def metrics_served(event: events.MetricsServed) -> Line:
+    return f"Metrics are served on {event.address}, now that the port is free", {
+        "partisan.queue.name": event.queue,
+        "partisan.manager.metrics_address": event.address,
+    }
 
 
 @log_event(

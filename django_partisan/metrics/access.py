@@ -4,7 +4,7 @@ import hmac
 import os
 import ssl
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from django_partisan.exceptions import PartisanError
 
@@ -17,6 +17,18 @@ class CannotServe(PartisanError, OSError):
     """The port, the TLS files or the token file cannot be used; the message says why."""
 
 
+class PortInUse(CannotServe):
+    """Another socket is bound to the port."""
+
+
+class TlsFiles(NamedTuple):
+    """The files of a server that speaks TLS; without a certificate it does not."""
+
+    certfile: AnyPath | None = None
+    keyfile: AnyPath | None = None
+    client_ca: AnyPath | None = None
+
+
 class Token:
     """The bearer token in a file; read for each request, so that it can be replaced."""
 
@@ -26,9 +38,14 @@ class Token:
         try:
             token = self._read()
         except OSError as error:
-            raise CannotServe(f"The metrics token file {str(path)!r} cannot be read: {error}") from error
+            raise CannotServe(
+                f"The metrics token file {str(path)!r} cannot be read: {error.strerror or error}. "
+                "Correct --metrics-token-file or METRICS_TOKEN_FILE, or let this user read the file."
+            ) from error
         if not token:
-            raise CannotServe(f"The metrics token file {str(path)!r} is empty.")
+            raise CannotServe(
+                f"The metrics token file {str(path)!r} is empty. Write the token into it, on one line."
+            )
 
     def allows(self, authorization: str) -> bool:
         """Return whether a request's ``Authorization`` carries the token."""
@@ -60,11 +77,19 @@ def tls_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certfile, keyfile)
+        context.load_cert_chain(certfile, keyfile, password=_refuse_passphrase)
         if client_ca is not None:
             context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:
         files = ", ".join(repr(str(path)) for path in (certfile, keyfile, client_ca) if path is not None)
-        raise CannotServe(f"The TLS files for the metrics cannot be used ({files}): {error}") from error
+        raise CannotServe(
+            f"The TLS files for the metrics cannot be used ({files}): {error.strerror or error}. "
+            "Give readable PEM files with --metrics-certfile, --metrics-keyfile and --metrics-client-ca."
+        ) from error
     return context
+
+
+def _refuse_passphrase() -> str:
+    """Refuse a key that needs one: OpenSSL would ask at the terminal, or wait there for ever."""
+    raise OSError("the key is encrypted")

@@ -1,6 +1,7 @@
 """The Prometheus exporter of a manager: metrics, probes, and a page that links to them."""
 
 import gzip
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +21,20 @@ from django_partisan.metrics.access import AnyPath
 from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.collector import PartisanCollector
 from django_partisan.metrics.metric import Metric
+from django_partisan.metrics.port_holder import TITLE, queue_of_manager_at
+from django_partisan.metrics.port_wait import PortWait
 from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.metrics.recorder import ManagerRecorder
 from django_partisan.metrics.sampler import Query, Sampler
 from django_partisan.metrics.server import Request, Response, Server, plain
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, MetricsServerFailed, Snapshot
+from django_partisan.telemetry.events import (
+    ErrorInfo,
+    MetricsPortTaken,
+    MetricsServed,
+    MetricsServerFailed,
+    Snapshot,
+)
 
 SCRAPES_AT_ONCE: Final = 4
 """Scrapes that are built at once; more would take processor time from the manager's loop."""
@@ -34,7 +43,7 @@ GZIP_LEVEL: Final = 1
 
 _INDEX = """<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><title>django-partisan: {queue}</title></head>
+<head><meta charset="utf-8"><title>{title}</title></head>
 <body>
 <h1>django-partisan {version}, queue {queue}</h1>
 <ul>
@@ -70,10 +79,11 @@ class Exporter:
         self._queue = queue
         self._snapshot = snapshot
         self._place = (host, port)
-        self._tls_files = (certfile, keyfile, client_ca)
+        self._tls_files = access.TlsFiles(certfile, keyfile, client_ca)
         self._token_file = token_file
         self._token: access.Token | None = None
         self._server: Server | None = None
+        self._waiting: PortWait | None = None
         self._building = threading.BoundedSemaphore(SCRAPES_AT_ONCE)
         self._readiness = probes.Readiness()
         metrics = {**catalogue.METRICS, **custom.declared(registry.definitions.values())}
@@ -85,32 +95,59 @@ class Exporter:
             PartisanCollector(metrics, processors, self.recorder, snapshot, self._database)
         )
 
-    def start(self) -> str:
+    def start(self) -> str | None:
         """Bind the port, subscribe to events and begin to answer; return the address.
 
-        Raises ``CannotServe`` (an ``OSError``) if the port, the TLS files or the token file cannot be used.
+        If another manager holds the port, as in a rolling restart, counts meanwhile, answers as soon as
+        the port is free, and returns ``None``. Raises ``CannotServe`` (an ``OSError``) if the port, the TLS
+        files or the token file cannot be used.
         """
         try:
             if self._token_file is not None:
                 self._token = access.Token(self._token_file)
             tls = access.tls_context(*self._tls_files)
-            self._server = Server(self._place, self._answer, tls, partial(bus.swallow, "metrics"))
+            address = self._bind_or_wait(tls)
         except access.CannotServe as error:
-            bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error))
+            self._on_failed(error)
             raise
-        self._server.start()
         bus.subscribe(self.recorder)
         bus.subscribe(self._readiness)
+        return address
+
+    def _bind_or_wait(self, tls: ssl.SSLContext | None) -> str | None:
+        try:
+            return self._bind(tls)
+        except access.PortInUse:
+            holder = queue_of_manager_at(*self._place, self._tls_files)
+            if holder is None:
+                raise
+            bus.emit(MetricsPortTaken, self._queue, self._place[1], holder)
+            self._waiting = PortWait(partial(self._bind_at_last, tls), self._on_failed)
+            return None
+
+    def _bind(self, tls: ssl.SSLContext | None) -> str:
+        self._server = Server(self._place, self._answer, tls, partial(bus.swallow, "metrics"))
+        self._server.start()
         return self._server.url
+
+    def _bind_at_last(self, tls: ssl.SSLContext | None) -> None:
+        bus.emit(MetricsServed, self._queue, self._bind(tls))
+
+    def _on_failed(self, error: access.CannotServe) -> None:
+        # Its message says all; the stack of a refusal helps nobody.
+        bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace=""))
 
     def stop(self) -> None:
         """Stop answering and counting; totals stay."""
-        if self._server is None:
+        if self._waiting is not None:
+            self._waiting.stop()
+        elif self._server is None:
             return
         bus.unsubscribe(self.recorder)
         bus.unsubscribe(self._readiness)
-        self._server.stop()
-        self._server = None
+        if self._server is not None:
+            self._server.stop()
+        self._server = self._waiting = None
         self._database.stop()
 
     def _answer(self, request: Request) -> Response:
@@ -149,7 +186,8 @@ class Exporter:
         return plain(503, "\n".join(faults)) if faults else plain(200, "ready")
 
     def _index(self) -> Response:
-        page = _INDEX.format(queue=escape(self._queue), version=escape(__version__))
+        title = escape(TITLE.format(queue=self._queue))
+        page = _INDEX.format(title=title, queue=escape(self._queue), version=escape(__version__))
         return Response(200, "text/html; charset=utf-8", page.encode())
 
 

@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Any, Final, NamedTuple
 
-from django_partisan.metrics.access import CannotServe
+from django_partisan.metrics.access import CannotServe, PortInUse
 
 THREAD_NAME: Final = "partisan-metrics"
 HEAD_BYTES_MAX: Final = 16_384
@@ -88,9 +88,11 @@ class Server(ThreadingTCPServer):
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             super().__init__(address, _Handler)  # type: ignore[arg-type]
-        except OSError as error:
-            raise CannotServe(
-                f"Cannot serve metrics on port {port} of {host!r}: {error.strerror or error}. "
+        except (OSError, UnicodeError) as error:  # the latter for a host with a label that is too long
+            reason = getattr(error, "strerror", None) or error
+            is_taken = getattr(error, "errno", None) == errno.EADDRINUSE
+            raise (PortInUse if is_taken else CannotServe)(
+                f"Cannot serve metrics on port {port} of {host!r}: {reason}. "
                 "Choose another --metrics-port or --metrics-host, or stop the process that uses the port."
             ) from error
 

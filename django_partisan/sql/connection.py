@@ -1,6 +1,7 @@
 """Connections of our own: to the database of the tasks, unpooled, in autocommit, and named."""
 
 import copy
+import hashlib
 import math
 import os
 import select
@@ -92,6 +93,13 @@ def address_of(connection: BaseDatabaseWrapper) -> str:
     host = settings.get("HOST") or os.environ.get("PGHOST") or os.environ.get("PGHOSTADDR") or "local socket"
     port = settings.get("PORT") or os.environ.get("PGPORT") or 5432
     return f"{settings['NAME']!r} at {host}:{port}"
+
+
+def identity_of(connection: BaseDatabaseWrapper) -> bytes:
+    """Return 16 bytes that are the same for every connection with settings that lead to one database."""
+    options = connection.settings_dict["OPTIONS"]
+    known = (address_of(connection), options.get("service"), options.get("options"))
+    return hashlib.blake2b(repr(known).encode(), digest_size=16).digest()
 
 
 def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:

@@ -92,6 +92,7 @@ _RESCUE = f"""
 
 
 _REGISTERED = "SELECT id FROM django_partisan_manager WHERE id = ANY(%s::uuid[])"
+_REGISTERED_FILES = "SELECT lock_name FROM django_partisan_manager WHERE lock_name = ANY(%s::uuid[])"
 _RENEW = "UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %s RETURNING id"
 _MOVE = "UPDATE django_partisan_task SET claimed_by = %s WHERE id = %s AND claim_token = %s RETURNING id"
 
@@ -203,6 +204,13 @@ def registered(connection: BaseDatabaseWrapper, managers: Sequence[UUID]) -> set
     if not managers:
         return set()
     return {row[0] for row in fetch_all(connection, _REGISTERED, ([str(one) for one in managers],))}
+
+
+def registered_files(connection: BaseDatabaseWrapper, names: Sequence[UUID]) -> set[UUID]:
+    """Return which of some presence files belong to a manager that has a row."""
+    if not names:
+        return set()
+    return {row[0] for row in fetch_all(connection, _REGISTERED_FILES, ([str(one) for one in names],))}
 
 
 def renew(connection: BaseDatabaseWrapper, manager: UUID) -> bool:

@@ -1,23 +1,42 @@
-"""Is the tasks' database ready for a manager: PostgreSQL, reachable and migrated?
+"""Is the tasks' database ready for a manager: PostgreSQL, reachable, migrated, and open to its role?
 
 ``start_partisan``, ``partisan_doctor`` and the system checks ask here. Each function raises
 ``CannotStart`` with the problem and its cure.
 """
 
 import time
-from contextlib import closing
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Final, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import CannotStart
-from django_partisan.sql.connection import ANSWER_SECONDS, address_of, open_connection, task_database
+from django_partisan.sql.connection import ANSWER_SECONDS, fetch_all, open_connection, task_database
+from django_partisan.sql.refusals import is_passing, refusal
 from django_partisan.sql.session import ANSWER_SECONDS_MIN
+
+T = TypeVar("T")
 
 APP: Final = "django_partisan"
 RETRY_SECONDS: Final = 0.5
+
+_MISSING_RIGHTS: Final = """
+    SELECT current_user, string_agg(privilege || ' on ' || name, ', ')
+      FROM (VALUES ('django_partisan_task', 'SELECT'), ('django_partisan_task', 'UPDATE'),
+                   ('django_partisan_manager', 'SELECT'), ('django_partisan_manager', 'INSERT'),
+                   ('django_partisan_manager', 'UPDATE'), ('django_partisan_manager', 'DELETE')
+           ) AS needed (name, privilege)
+     WHERE NOT has_table_privilege(name, privilege)
+"""
+"""What a manager needs always; DELETE on tasks only with ``DELETE_TASKS_ON_COMPLETE``."""
+_USABLE_SCHEMAS: Final = (
+    "SELECT current_user, current_setting('search_path'), cardinality(current_schemas(false))"
+)
 
 
 def ensure_postgresql() -> None:
@@ -31,10 +50,11 @@ def ensure_postgresql() -> None:
         )
 
 
-def ensure_reachable(wait_seconds: float = 0.0) -> None:
-    """Raise ``CannotStart`` if the tasks' database cannot be reached within ``wait_seconds``.
+def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float = 0.0) -> T:
+    """Return what ``question`` finds by a connection to the tasks' database.
 
-    One try takes at most ten seconds, also where nothing is refused and nothing is answered.
+    While the database is out of reach, tries again for ``wait_seconds``; one attempt to connect takes at
+    most ten seconds, also where nothing is refused and nothing is answered.
     """
     deadline = time.monotonic() + wait_seconds
     while True:
@@ -42,27 +62,56 @@ def ensure_reachable(wait_seconds: float = 0.0) -> None:
         connection = open_connection("start", seconds if wait_seconds else ANSWER_SECONDS)
         try:
             with closing(connection):
-                return connection.ensure_connection()
-        except OperationalError as error:
-            if time.monotonic() >= deadline:
-                reason = " ".join(str(error).split())  # libpq writes several lines, the cause first
-                raise CannotStart(
-                    f"The database {address_of(connection)} is out of reach: {reason}",
-                    "Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS.",
-                ) from error
+                connection.ensure_connection()
+                return question(connection)
+        except (Error, ImproperlyConfigured) as error:
+            if not is_passing(error) or time.monotonic() >= deadline:
+                raise refusal(connection, error) from error
         time.sleep(RETRY_SECONDS)
 
 
-def ensure_migrated() -> str:
+def ensure_migrated(connection: BaseDatabaseWrapper) -> str:
     """Return the latest migration; raise ``CannotStart`` if the tasks' database misses any."""
-    alias = task_database()
-    executor = MigrationExecutor(connections[alias])
+    with _in_use(connection):
+        executor = MigrationExecutor(connection)
     targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
     missing = [migration.name for migration, _ in executor.migration_plan(targets)]
     if missing:
-        option = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+        _ensure_schema(connection)
+        option = "" if connection.alias == DEFAULT_DB_ALIAS else f" --database {connection.alias}"
         raise CannotStart(
             f"Migrations of {APP} are missing: {', '.join(missing)}.",
             f"Run: manage.py migrate {APP}{option}",
         )
     return str(targets[0][1])
+
+
+def ensure_permitted(connection: BaseDatabaseWrapper) -> None:
+    """Raise ``CannotStart`` if the role may not do what every manager does."""
+    [(role, missing)] = fetch_all(connection, _MISSING_RIGHTS)
+    if missing:
+        raise CannotStart(
+            f"The role {role!r} lacks rights in the tasks' database: {missing}.",
+            "GRANT them to it, or use the role that ran the migrations.",
+        )
+
+
+@contextmanager
+def _in_use(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Have Django use a connection for its alias in this thread, as its record of migrations does."""
+    before = connections[connection.alias]
+    connections[connection.alias] = connection
+    try:
+        yield
+    finally:
+        connections[connection.alias] = before
+
+
+def _ensure_schema(connection: BaseDatabaseWrapper) -> None:
+    """Raise ``CannotStart`` if no schema can be seen: then no table is found, whether migrated or not."""
+    [(role, path, usable)] = fetch_all(connection, _USABLE_SCHEMAS)
+    if not usable:
+        raise CannotStart(
+            f"The role {role!r} may use no schema of its search_path ({path}).",
+            "GRANT it USAGE ON the SCHEMA of the tasks' tables, or correct its search_path.",
+        )

@@ -325,6 +325,23 @@ class ManagerStopped(NamedTuple):
     unfinished: tuple[int, ...]
 
 
+class CodeReplaced(NamedTuple):
+    """A new worker came from other code than its manager, which drains."""
+
+    queue: str
+    worker_version: str
+    worker_protocol: int
+    manager_version: str
+    manager_protocol: int
+
+
+class ThreadStack(NamedTuple):
+    """What a thread of this process does at the moment; ``stack`` is one line, innermost call first."""
+
+    thread: str
+    stack: str
+
+
 class LeaseLost(NamedTuple):
     queue: str
     seconds_since_heartbeat: float
@@ -369,6 +386,21 @@ class Measured(NamedTuple):
 class MetricsServerFailed(NamedTuple):
     queue: str
     error: ErrorInfo
+
+
+class MetricsPortTaken(NamedTuple):
+    """Another manager, of the queue ``holder``, has the port; metrics are served when it is free."""
+
+    queue: str
+    port: int
+    holder: str
+
+
+class MetricsServed(NamedTuple):
+    """The port is free at last, and metrics are served."""
+
+    queue: str
+    address: str
 
 
 class MetricsDatabaseFailed(NamedTuple):
@@ -434,6 +466,8 @@ Event: TypeAlias = (
     | ManagerStarted
     | ManagerDraining
     | ManagerStopped
+    | CodeReplaced
+    | ThreadStack
     | LeaseLost
     | ClaimFailed
     | ClaimErrored
@@ -441,6 +475,8 @@ Event: TypeAlias = (
     | TelemetryDropped
     | Measured
     | MetricsServerFailed
+    | MetricsPortTaken
+    | MetricsServed
     | MetricsDatabaseFailed
 )
 

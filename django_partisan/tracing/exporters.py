@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from django_partisan.exceptions import CannotStart
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -35,6 +38,9 @@ _REMEDIES: Final = {
 }
 
 
+_SCHEMES: Final = ("http", "https")
+
+
 class CannotExport(Exception):
     """An exporter that the environment asks for cannot be made; the message says why and what to do."""
 
@@ -51,6 +57,27 @@ def exporter_names(environ: Mapping[str, str]) -> list[str]:
     otlp = {HTTP: OTLP_HTTP, GRPC: OTLP_GRPC}.get(protocol, f"otlp over {protocol}")
     names = [name.strip() for name in listed.split(",")]
     return [otlp if name == "otlp" else name for name in names if name and name.lower() != "none"]
+
+
+def ensure_right_endpoint(environ: Mapping[str, str]) -> None:
+    """Raise ``CannotStart`` if OTLP over HTTP is asked for, and its endpoint is no URL of HTTP.
+
+    The exporter would try it, and drop every span. gRPC takes an address without a scheme.
+    """
+    name = next((name for name in reversed(ENDPOINTS) if environ.get(name)), None)
+    if name is None or OTLP_HTTP not in exporter_names(environ):
+        return
+    given = environ[name].strip()
+    try:
+        url = urlsplit(given)
+        is_right = url.scheme in _SCHEMES and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, or a bracket that is not closed
+        is_right = False
+    if not is_right:
+        raise CannotStart(
+            f"{name} is {given!r}; expected a URL such as http://localhost:4318.",
+            "Correct it, or unset it to export no spans.",
+        )
 
 
 def exporters(silent: bool) -> "Iterator[SpanExporter]":

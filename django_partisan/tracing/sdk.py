@@ -8,7 +8,7 @@ from opentelemetry import trace
 from django_partisan import __version__
 from django_partisan.telemetry import bus
 from django_partisan.tracing.dropped_spans import limit_sdk_warnings
-from django_partisan.tracing.exporters import exporters
+from django_partisan.tracing.exporters import ensure_right_endpoint, exporters
 from django_partisan.tracing.spans import SUBSCRIBER, TRACER
 
 
@@ -25,11 +25,14 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
     """Export this process's spans if ``OTEL_*`` asks for it and the host set up nothing.
 
     Call it in each process after its start, never before a fork: the SDK's threads would not survive one.
-    Workers print nothing about what is wrong, as the manager does.
+    Workers print nothing about what is wrong, as the manager does. Raises ``CannotStart`` in a manager for an
+    endpoint that cannot work.
     """
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return
     is_worker = process_role == "worker"
+    if not is_worker:
+        ensure_right_endpoint(os.environ)
     made = list(exporters(silent=is_worker))
     if not made:
         return

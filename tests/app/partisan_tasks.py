@@ -327,7 +327,7 @@ class Mixed(Recorded):
 
 @registry.register
 class TellSignals(BaseTaskProcessor):
-    """Tell what a program started by a task does not leave to the default: of TERM, INT and PIPE."""
+    """Tell what a program started by a task does not leave to the default: of TERM, INT, HUP and QUIT."""
 
     def run(self) -> None:
         shown = subprocess.run(
@@ -336,5 +336,6 @@ class TellSignals(BaseTaskProcessor):
         masks = [
             int(line.split()[1], 16) for line in shown.splitlines() if line.startswith(("SigIgn", "SigBlk"))
         ]
-        kept = [s.name for s in (signal.SIGTERM, signal.SIGINT) if any(mask >> (s - 1) & 1 for mask in masks)]
+        asked = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+        kept = [number.name for number in asked if any(mask >> (number - 1) & 1 for mask in masks)]
         journal.write("signals", caught_or_ignored=kept)

@@ -242,7 +242,7 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
     state = events.Snapshot(QUEUE, 0, (), 0, 10, 0, False, True, time.time(), None, None)
     with override_settings(PARTISAN_OBSERVABILITY=getattr(request, "param", {})):
         exporter = Exporter(QUEUE, lambda: state, "127.0.0.1", 0)
-    yield exporter.start()
+    yield exporter.start() or ""
     exporter.stop()
 
 

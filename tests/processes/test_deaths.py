@@ -1,6 +1,7 @@
 """Processes that are killed outright: a worker, the fork server, the manager, all of them."""
 
 import os
+import shutil
 import signal
 import time
 from typing import Any
@@ -107,6 +108,24 @@ def test_killed_fork_server_costs_no_task_and_is_replaced(bench: Bench):
     assert manager.stop() == 0
     assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled", "stopped"}
     assert manager.err().count("\n") == 1
+
+
+def test_workers_are_replaced_after_the_temporary_folder_was_swept(bench: Bench):
+    manager = bench.ready()
+    for swept in bench.temporary.glob("pymp-*"):
+        shutil.rmtree(swept)
+    victim, survivor = manager.workers()
+
+    kill(victim)
+    manager.wait_for("worker.ready", 3)
+    bulk_delay(processors.Wait("gate", index) for index in range(2))
+    begun = bench.wait_for("begun", 2)
+    bench.open("gate")
+
+    assert survivor in {line["pid"] for line in begun}
+    assert manager.told("worker.start_failed") == []
+    assert manager.stop() == 0
+    assert list(bench.temporary.iterdir()) == [bench.presence()]
 
 
 def test_stop_after_the_fork_server_was_killed_counts_no_worker_as_dead(bench: Bench):

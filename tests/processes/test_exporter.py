@@ -247,11 +247,33 @@ def test_a_taken_port_ends_the_manager_before_it_claims(bench: Bench):
         code = manager.ended()
 
     assert code == 1
-    assert f"port {port}" in manager.err()
+    [line] = manager.err().splitlines()
+    assert f"port {port}" in line
     assert manager.told("metrics.server_failed")
     assert not manager.told("task.claimed")
     task.refresh_from_db()
     assert task.status == "new"
+
+
+def test_a_manager_serves_tasks_while_another_holds_its_port_and_metrics_when_it_has_gone(bench: Bench):
+    first = bench.ready(*OPTIONS, WORKERS_COUNT=1)
+    port = Scraper(first).address.rpartition(":")[2]
+
+    second = bench.ready("--metrics-port", port, WORKERS_COUNT=1)
+    [taken] = second.wait_for("metrics.port_taken")
+    first.stop()
+    processors.Pass().delay()
+    bench.wait_for("begun")
+    [served] = second.wait_for("metrics.served")
+
+    assert (taken["partisan.metrics.port"], taken["partisan.metrics.holder"]) == (int(port), "default")
+    [started] = second.told("manager.started")
+    assert "partisan.manager.metrics_address" not in started
+    with urllib.request.urlopen(
+        f"{served['partisan.manager.metrics_address']}/metrics", timeout=10
+    ) as answer:
+        assert 'partisan_tasks_started_total{processor="Pass",queue="default"} 1.0' in answer.read().decode()
+    assert second.stop() == 0
 
 
 def test_a_manager_that_does_not_require_its_port_goes_on_without(bench: Bench):

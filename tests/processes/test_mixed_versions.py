@@ -1,5 +1,7 @@
 """Managers of the commit before the schema step and of this one share a migrated database."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +53,31 @@ def start(bench: Bench, tree: Path) -> ManagerProcess:
     manager = bench.start(tree=tree, MAX_QUEUE_SIZE=10, MIN_QUEUE_SIZE=5, SLEEP_DELAY_SECONDS=0.5)
     manager.wait_for("worker.ready", 2, seconds=40)
     return manager
+
+
+def test_a_manager_whose_library_is_replaced_drains_with_one_line(bench: Bench, tmp_path: Path):
+    for part in ("django_partisan", "tests/app"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ("__init__.py", "manage.py", "settings.py", "urls.py", "processes/__init__.py",
+                 "processes/settings.py"):  # fmt: skip
+        (tmp_path / "tests" / path).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "tests" / path, tmp_path / "tests" / path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    manager = bench.start(tree=tmp_path, WORKERS_COUNT=2, PRELOAD=False)
+    manager.wait_for("worker.ready", 2)
+    processors.Wait("gate").delay()
+    [running] = bench.wait_for("begun")
+
+    package = tmp_path / "django_partisan" / "__init__.py"
+    package.write_text(package.read_text().replace('__version__ = "2', '__version__ = "99'))
+    [idle] = set(manager.workers()) - {running["pid"]}
+    os.kill(idle, signal.SIGKILL)
+    [replaced] = manager.wait_for("manager.code_replaced")
+    bench.open("gate")
+
+    assert manager.ended() == 1
+    assert replaced["partisan.worker.version"].startswith("99.")
+    assert Task.objects.get().status == "finished"
 
 
 @pytest.mark.parametrize("old_is_first", [True, False], ids=["old first", "new first"])

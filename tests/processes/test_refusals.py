@@ -51,6 +51,12 @@ def refusal(manager: ManagerProcess) -> str:
         (["--max-queue-size", "0"], {}, ["is 0; expected an integer, at least 1"]),
         (["--log-file", "/nowhere/log"], {}, ["/nowhere/log"]),
         ([], {"database": SQLITE}, ["PostgreSQL"]),
+        (["--workers", "3"], {}, ["ambiguous option", "in full", "--help"]),
+        (
+            [],
+            {"variables": {"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"}},
+            ["OTEL_EXPORTER_OTLP_ENDPOINT is 'localhost:4318'", "such as http://localhost:4318"],
+        ),
     ],
     ids=[
         "wrong setting",
@@ -62,6 +68,8 @@ def refusal(manager: ManagerProcess) -> str:
         "zero is a value, with hyphens",
         "log file that cannot be opened",
         "not PostgreSQL",
+        "ambiguous option",
+        "OTLP endpoint without a scheme",
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line_that_names_it(
@@ -87,6 +95,30 @@ def test_database_out_of_reach_is_refused_with_its_address_and_without_its_passw
     assert f"127.0.0.1:{database['PORT']}" in line
     assert database["NAME"] in line
     assert "hush" not in line
+
+
+def test_database_that_does_not_exist_is_not_waited_for_but_to_be_created(bench: Bench):
+    line = refusal(bench.start(database={**this_database(), "NAME": "nowhere"}))
+
+    assert "The database 'nowhere' at " in line
+    assert line.endswith(
+        'database "nowhere" does not exist. Create it, or correct NAME and HOST in DATABASES.'
+    )
+
+
+def test_metrics_that_cannot_be_served_are_refused_in_one_line_before_the_queue_is_said_to_be_served(
+    bench: Bench,
+):
+    manager = bench.start("--metrics-port", "0", "--metrics-token-file", "/nowhere/token")
+
+    assert manager.ended() == 1
+    [line] = manager.err().splitlines()
+    assert line == (
+        "CommandError: The metrics token file '/nowhere/token' cannot be read: No such file or directory. "
+        "Correct --metrics-token-file or METRICS_TOKEN_FILE, or let this user read the file."
+    )
+    [logged] = manager.told("metrics.server_failed")
+    assert "error.stack_trace" not in logged
 
 
 def test_temporary_folder_whose_path_is_too_long_for_sockets_is_refused(bench: Bench):

@@ -16,7 +16,7 @@ from tests.support.waiting import let_pass, wait_until
 
 from .managing import Bench, ManagerProcess
 
-STOPPING = [signal.SIGTERM, signal.SIGINT]
+STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 def said(manager: ManagerProcess) -> list[str]:
@@ -172,7 +172,7 @@ def test_end_of_the_stop_timeout_ends_running_tasks_which_run_in_the_next_manage
 
 
 def test_program_that_a_task_starts_gets_signals_as_usual(bench: Bench):
-    """TERM and INT are not ignored in it, though its worker leaves them to the manager."""
+    """None is ignored in it, though its worker leaves them to the manager."""
     bench.ready()
     processors.TellSignals().delay()
 

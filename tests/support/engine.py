@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from django.db import OperationalError
 
+from django_partisan import __version__
 from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
@@ -152,7 +153,7 @@ class FakeWorker:
             self.end.send(message)
 
     def is_ready(self) -> None:
-        self.says(Ready(protocol.VERSION, []))
+        self.says(Ready(protocol.VERSION, [], __version__))
 
     def rung(self) -> bool:
         """Tell whether the manager rang since last asked."""
@@ -212,7 +213,12 @@ class PoolHarness:
         self.selector = selectors.DefaultSelector()
         self.starter = FakeStarter()
         self.presence = presence
-        self.pool = Pool(intake, self.selector, cast(Spawner, self.starter), presence, spec_of(0, 0))
+        self.drains = 0
+        starter = cast(Spawner, self.starter)
+        self.pool = Pool(intake, self.selector, starter, presence, spec_of(0, 0), self._on_code_replaced)
+
+    def _on_code_replaced(self) -> None:
+        self.drains += 1
 
     def turn(self, now: float | None = None) -> None:
         """Do what the manager's loop does for its pool, until nothing is left to do."""

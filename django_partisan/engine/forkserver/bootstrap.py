@@ -8,7 +8,9 @@ from typing import Final
 # The variable that keeps the user's own PYTHONPATH while the fork server starts.
 PATH_BEFORE: Final = "DJANGO_PARTISAN_PYTHONPATH"
 # What a terminal or a supervisor sends to the whole group; blocked while the fork server starts.
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+# Whether this process was started to ignore HUP, as by nohup. The fork server reads it for its workers.
+HANGUP_IS_IGNORED: Final = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def prepare_fork_server() -> None:

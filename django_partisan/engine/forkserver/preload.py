@@ -9,6 +9,7 @@ import multiprocessing
 import threading
 import traceback
 
+from django_partisan.engine.project_setup import set_up_process
 from django_partisan.engine.worker.exit_handlers import Handler, noted
 
 warnings: list[str] = []
@@ -19,6 +20,7 @@ exit_handlers: list[Handler] = []
 
 
 def _load() -> None:  # pragma: no cover: fork server process
+    set_up_process()
     import django
     from django.db import connections
 

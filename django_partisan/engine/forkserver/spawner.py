@@ -7,7 +7,6 @@
 """
 
 import os
-import pickle
 import queue
 import signal
 import sys
@@ -17,7 +16,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -27,13 +26,14 @@ from django_partisan.engine.manager.database_thread import Deliver
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.main import worker_main
-from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.engine.worker_spec import WorkerSpec, packed
 from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0
 # What multiprocessing reports when the fork server died before it could report the code.
 _UNKNOWN_EXIT_CODE: Final = 255
 
+SET_TMPDIR: Final = "Set TMPDIR to a folder that this user can write to."
 TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
@@ -89,13 +89,14 @@ class Spawner:
         process = self._context.Process(
             target=worker_main,
             name=f"partisan-{spec.config.queue}-{spec.slot}",
-            args=(theirs, bell, self._presence, pickle.dumps(spec)),
+            args=(theirs, bell, self._presence, packed(spec)),
         )
         try:
             with _without_main_module():
                 if self._method == "forkserver":
-                    _ensure_fork_server()
-                process.start()
+                    _start_from_fork_server(process)
+                else:
+                    process.start()
             pipe = ManagerEnd(os.dup(ours.fileno()))
             tasks_left = spec.config.tasks_per_worker_instance
             return WorkerProcess(spec.slot, spec.generation, process, pipe, os.dup(ring.fileno()), tasks_left)
@@ -106,7 +107,10 @@ class Spawner:
 
 def ensure_short_temporary_folder(method: str = METHOD) -> None:
     """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
-    folder = tempfile.gettempdir()
+    try:
+        folder = tempfile.gettempdir()
+    except OSError as error:
+        raise CannotStart(f"There is no temporary folder: {error.strerror}.", SET_TMPDIR) from error
     if method == "forkserver" and len(os.fsencode(folder)) > TEMPORARY_FOLDER_MAX_BYTES:
         raise CannotStart(
             f"The path of the temporary folder {folder} is longer than {TEMPORARY_FOLDER_MAX_BYTES} bytes, "
@@ -125,26 +129,48 @@ def _without_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+def _start_from_fork_server(process: BaseProcess) -> None:
+    """Start a process from the fork server; from another one if nobody finds its socket any more.
+
+    Programs that clean temporary folders remove the socket of a server that runs for long.
+    """
+    _ensure_fork_server()
+    try:
+        process.start()
+    except (FileNotFoundError, ConnectionRefusedError):
+        _end_fork_server()
+        os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # where the next one has its socket
+        _ensure_fork_server()
+        process.start()
+
+
+def _end_fork_server() -> None:
+    """Kill the fork server: it would wait for its workers, which live on. Their exit codes are lost."""
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # multiprocessing itself takes the exit code
+
+
 def _ensure_fork_server() -> None:
     """Start the fork server unless it runs, with our import path.
 
     Before Python 3.13 it ignores the path that it is given while it preloads, so the path goes through
-    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. TERM
-    and INT are blocked while it starts, so that those sent to the group cannot reach it before it
-    ignores them.
+    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. What
+    is sent to the whole group is blocked while it starts, so that it cannot reach it before it is ignored.
     """
-    resource_tracker.ensure_running()  # which would unblock them, were it not running yet
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    os.environ[PATH_BEFORE] = before or ""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
+        resource_tracker.ensure_running()  # unblocks TERM and INT, which its process ignores, but no others
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        os.environ[PATH_BEFORE] = before or ""
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        del os.environ[PATH_BEFORE]
+        os.environ.pop(PATH_BEFORE, None)
         if before is None:
-            del os.environ["PYTHONPATH"]
+            os.environ.pop("PYTHONPATH", None)
         else:
             os.environ["PYTHONPATH"] = before
 

@@ -58,7 +58,9 @@ class Assembly:
         self.settler = Settler(config, threads["settle"], Outage(self.outage), requeued=self.promoter.expect)
         self.tokens = ClaimTokens()
         self.intake = Intake(config, self.settler, self.drain, self.tokens)
-        self.pool = Pool(self.intake, resources.selector, resources.spawner, presence, spec)
+        self.pool = Pool(
+            self.intake, resources.selector, resources.spawner, presence, spec, self._on_code_replaced
+        )
         self._sharing = Sharing(
             self.intake,
             self.pool,
@@ -92,6 +94,10 @@ class Assembly:
         )
         thread = self._threads["pulse"]
         return Lease(self._config, thread, instance, self._claim_outage, self.tokens, owner)
+
+    def _on_code_replaced(self) -> None:
+        if not self.drain.is_on:
+            self.drain.ask()
 
     def _may_start(self) -> bool:
         return self.lease.is_held

@@ -1,16 +1,9 @@
 """How a manager stops: it drains when asked, by a signal for example, then ends by force."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Final
+from collections.abc import Callable
 
 from django_partisan.engine.manager.component import NEVER, Component
-
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Drain(Component):
@@ -59,23 +52,3 @@ class Drain(Component):
 
     def _force(self) -> None:
         self.forced_at = self.forced_at or time.monotonic()
-
-
-@contextmanager
-def handling_signals(drain: Drain, deliver: Callable[[Callable[[], None]], None]) -> Iterator[None]:
-    """Have TERM and INT ask for the next stage; a handler only notes the signal and wakes the loop."""
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Django's reloader handles signals in the main thread, and ends the process
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        deliver(lambda: drain.ask(name))
-
-    before = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

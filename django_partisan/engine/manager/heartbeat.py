@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.left_files import remove_left_files
 from django_partisan.engine.manager.rescue import Rescue, Rescued
 from django_partisan.sql import leasing, own_claims
 from django_partisan.sql.leasing import HeartbeatResult
@@ -29,9 +30,10 @@ class Heartbeat:
         self._rescue = rescue
 
     def send(self, connection: BaseDatabaseWrapper, manager: UUID, token: int, is_first: bool) -> Answer:
-        """Renew the lease and rescue under ``token`` what dead managers held; register ``is_first``."""
+        """Renew the lease and rescue under ``token`` what dead managers held; register if it ``is_first``."""
         if is_first:
             self._register(connection, manager)
+            remove_left_files(connection)
         found = leasing.heartbeat(connection, self._config.queue, manager)
         if not found.is_alive:
             return Answer(found)

@@ -9,19 +9,23 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Final
+
+from django.db import connections
 
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.assembly import Assembly, Resources
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.drain import handling_signals
 from django_partisan.engine.manager.loop_calls import LoopCalls
+from django_partisan.engine.manager.process_signals import ProcessSignals
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.manager.thread_ends import end_all
 from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
+from django_partisan.sql.connection import identity_of, task_database
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ManagerDraining, ManagerStarted, ManagerStopped, Snapshot
@@ -67,7 +71,9 @@ class Manager:
         self._selector.register(self._calls.fd, selectors.EVENT_READ, lambda mask: run_delivered())
         instance = uuid.uuid4()
         sweep()
-        self._presence = PresenceFile(instance, config.workers_count)
+        self._presence = PresenceFile(
+            instance, config.workers_count, identity_of(connections[task_database()])
+        )
         listeners = {"pulse": self._on_notified} if config.listen else {}
         patience = answer_seconds(config.lease_seconds)
         self._threads = {
@@ -90,24 +96,29 @@ class Manager:
         """How long the last worker that ended took for that, which is mostly the flush of its telemetry."""
         return self._parts.pool.ending_seconds
 
-    def run(self, serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None) -> int:
-        """Serve until stopped; return the exit code: 0, 1 after a forced stop, 2 if a task failed.
+    def run(
+        self,
+        serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None,
+        signals: ProcessSignals | None = None,
+    ) -> int:
+        """Serve until stopped; return the exit code: 0, 2 if a task failed, 1 if forced or outdated.
 
         ``serve`` is called first; it may serve the manager's snapshots somewhere and return the address.
+        ``signals`` that ask to stop drain, those that came before included.
         """
         try:
             address = serve(self.snapshot)
             version = django_partisan.__version__
             bus.emit(ManagerStarted, self._config.queue, self._config.workers_count, version, address)
-            with handling_signals(self._parts.drain, self._calls.deliver):
+            with (signals or ProcessSignals()).given_to(self._ask_to_drain):
                 while not self.is_stopped:
                     self.turn()
         finally:
             unfinished = self._close()
         seconds = time.monotonic() - self._started_at
         bus.emit(ManagerStopped, self._config.queue, seconds, self._parts.settler.released, unfinished)
-        if self._parts.drain.is_forced:
-            return EXIT_FORCED
+        if self._parts.drain.is_forced or self._parts.pool.is_outdated:
+            return EXIT_FORCED  # or a supervisor that restarts after failures alone would leave it at that
         return EXIT_TASK_FAILED if self.failed else EXIT_OK
 
     def turn(self, longest: float = LONGEST_WAIT_SECONDS) -> None:
@@ -147,6 +158,9 @@ class Manager:
     def is_idle(self) -> bool:
         """True if no component has anything to do."""
         return all(component.is_idle for component in self._components)
+
+    def _ask_to_drain(self, signal_name: str) -> None:
+        self._calls.deliver(partial(self._parts.drain.ask, signal_name))
 
     def _begin_to_drain(self) -> None:
         in_progress = sum(bool(worker.held) for worker in self._parts.pool.workers)

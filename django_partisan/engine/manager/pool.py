@@ -3,9 +3,10 @@
 import contextlib
 import selectors
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from django_partisan import __version__
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import NEVER, Component
@@ -30,6 +31,7 @@ from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
+    CodeReplaced,
     ErrorInfo,
     PipeBroken,
     WorkerExited,
@@ -52,12 +54,16 @@ class Pool(Component):
         spawner: Spawner,
         presence: PresenceFile,
         spec: WorkerSpec,
+        on_code_replaced: Callable[[], None],
     ) -> None:
         self._intake = intake
         self._selector = selector
         self._spawner = spawner
         self._presence = presence
         self._spec = spec
+        self._on_code_replaced = on_code_replaced
+        self.is_outdated = False
+        """True once a worker came from other code than this process."""
         self._queue = spec.config.queue
         self._generation = 0
         self._restarts = Restarts(spec.config.workers_count)
@@ -192,8 +198,8 @@ class Pool(Component):
                     self._intake.on_report(worker, message)
                 case Returned(task_ids):
                     self._intake.on_returned(worker.take_back(task_ids))
-                case Ready(version, warnings):
-                    self._on_ready(worker, version, warnings)
+                case Ready():
+                    self._on_ready(worker, message)
                 case Retiring():  # fill the slot at once, while the worker still flushes
                     worker.retire()
                     self._restarts.at_once(worker.slot)
@@ -203,11 +209,26 @@ class Pool(Component):
                 case _:
                     raise PipeError(f"a worker sent {type(message).__name__}, which only managers send")
 
-    def _on_ready(self, worker: WorkerProcess, version: int, warnings: list[str]) -> None:
-        if version != protocol.VERSION:
-            raise PipeError(f"the worker speaks protocol {version}, this manager {protocol.VERSION}")
+    def _on_ready(self, worker: WorkerProcess, ready: Ready) -> None:
+        if (ready.protocol, ready.library) != (protocol.VERSION, __version__):
+            self._drain_outdated(worker, ready)
+            return
         worker.become_ready()
-        bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(warnings))
+        bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(ready.warnings))
+
+    def _drain_outdated(self, worker: WorkerProcess, ready: Ready) -> None:
+        """Stop: the library was replaced under this process, so no new worker understands it."""
+        if not self.is_outdated:
+            self.is_outdated = True
+            versions = (
+                ready.library or "of an earlier version",
+                ready.protocol,
+                __version__,
+                protocol.VERSION,
+            )
+            bus.emit(CodeReplaced, self._queue, *versions)
+            self._on_code_replaced()
+        worker.kill()
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._selector.unregister(worker.exit_fd)

@@ -1,39 +1,63 @@
 """Checks before a manager starts, and the line that says what it serves."""
 
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, Final
+
 import django
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 import django_partisan
 from django_partisan import processor_validation
 from django_partisan.config import observability, queues
-from django_partisan.config.problems import refuse
+from django_partisan.config.problems import WRONG_VALUE, Problem, refuse
 from django_partisan.config.queues import QueueConfig
+from django_partisan.config.validation import seconds
 from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
 
-
-def ensure_right_settings() -> None:
-    """Raise ``WrongSetting`` naming everything that is wrong with settings and processors, one per line."""
-    refuse([*queues.problems(), *observability.problems(), *processor_validation.problems()])
+WAIT: Final = seconds(0)
 
 
-def ensure_database(wait_seconds: float = 0.0) -> None:
-    """Raise ``CannotStart`` unless the tasks' database is PostgreSQL, reachable and migrated.
+def ensure_right_settings(options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Raise ``WrongSetting`` naming everything that is wrong, one per line.
 
-    Tries again for ``wait_seconds`` while the database is unreachable.
+    Checks the settings, the processors, and those ``options`` of the command that belong to no queue.
+    """
+    problems = (queues.problems(), observability.problems(), processor_validation.problems())
+    refuse([*chain(*problems), *observability.option_problems(options), *_wait_problems(options)])
+
+
+def _wait_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
+    wait = options.get("wait_for_database")
+    if wait is not None and not WAIT.accepts(wait):
+        yield Problem(WRONG_VALUE, "--wait-for-database", wait, WAIT.expected)
+
+
+def ensure_database(wait_seconds: float = 0.0) -> str:
+    """Return the server's version; raise ``CannotStart`` unless the tasks' database is ready for a manager.
+
+    Tries again for ``wait_seconds`` while the database is out of reach.
     """
     readiness.ensure_postgresql()
-    readiness.ensure_reachable(wait_seconds)
-    readiness.ensure_migrated()
+    return readiness.answer_to(_ready_server, wait_seconds)
 
 
-def describe(config: QueueConfig) -> str:
-    """Return one line that says what is served, by how many workers, from where."""
-    connection = connections[task_database()]
+def _ready_server(connection: BaseDatabaseWrapper) -> str:
+    readiness.ensure_migrated(connection)
+    readiness.ensure_permitted(connection)
+    return server_version(connection)
+
+
+def describe(config: QueueConfig, version: str) -> str:
+    """Return one line that says what is served, by how many workers, from which server."""
     workers = "1 worker" if config.workers_count == 1 else f"{config.workers_count} workers"
+    address = address_of(connections[task_database()])
     return (
-        f"Serving queue {config.queue!r} with {workers}: database {address_of(connection)}, "
-        f"PostgreSQL {server_version(connection)}, Django {django.get_version()}, "
+        f"Serving queue {config.queue!r} with {workers}: database {address}, "
+        f"PostgreSQL {version}, Django {django.get_version()}, "
         f"django-partisan {django_partisan.__version__}."
     )

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
+from django_partisan.engine import thread_stacks
+
 _close: Final[list[Callable[[], None]]] = []
 _inherited: Final[list[Any]] = []
 """Drivers' connections that are the parent's: one that is deleted warns, or closes what it shares."""
@@ -26,21 +28,25 @@ def leave_to_manager(number: int, frame: FrameType | None) -> None:
     """Do nothing about a signal that a terminal sends to the whole group: the manager decides."""
 
 
+_HANDLERS: Final = (leave_to_manager, thread_stacks.report)
+"""A worker's handlers, which no process that a task forks keeps."""
+
+
 def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child process
     """Make every process that is forked from now on let go of this worker; ``close`` is called in it."""
     _close.extend(close)
-    left_to_manager = [one for one in signal.valid_signals() if signal.getsignal(one) is leave_to_manager]
+    handled = [one for one in signal.valid_signals() if signal.getsignal(one) in _HANDLERS]
     mask = threading.local()
 
     def hold_signals() -> None:
-        mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, left_to_manager)
+        mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
 
     def take_signals() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask.before)
 
     def let_go() -> None:
-        for number in left_to_manager:
-            if signal.getsignal(number) is leave_to_manager:
+        for number in handled:
+            if signal.getsignal(number) in _HANDLERS:
                 default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
                 signal.signal(number, default)
         take_signals()  # one that the child got meanwhile ends it now; the handler would have lost it

@@ -4,19 +4,19 @@ Nothing of Django may be imported here at module level: without a preloaded fork
 is what a fresh interpreter imports first.
 """
 
+import importlib
 import io
 import os
-import pickle
 import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
+import django_partisan
+from django_partisan.engine import thread_stacks
+from django_partisan.engine.forkserver import bootstrap
+from django_partisan.engine.project_setup import set_up_process
 from django_partisan.engine.worker import children, exit_handlers, multiprocessing_defaults
-
-if TYPE_CHECKING:
-    from django_partisan.engine.worker_spec import WorkerSpec
 
 
 def worker_main(
@@ -24,8 +24,8 @@ def worker_main(
 ) -> None:  # pragma: no cover: child process
     """Run a worker until its manager stops or recycles it, or has died.
 
-    ``presence`` carries a descriptor of the manager's presence file. The spec is pickled once more,
-    since its class can be imported only when Django is set up.
+    ``presence`` carries a descriptor of the manager's presence file. The spec is packed, since its class
+    can be imported only when Django is set up.
     """
     _ignore_signals()
     _write_lines_at_once()
@@ -37,11 +37,18 @@ def worker_main(
     from django.db import connections
     from django.utils.module_loading import import_string
 
+    from django_partisan.engine import protocol
+    from django_partisan.engine.pipe import WorkerEnd
+    from django_partisan.engine.protocol import Ready
     from django_partisan.engine.worker.ending import Ending
     from django_partisan.engine.worker.worker import Worker
+    from django_partisan.engine.worker_spec import unpacked
     from django_partisan.sql.connection import task_database
 
-    spec: WorkerSpec = pickle.loads(pickled_spec)
+    spec = unpacked(pickled_spec)
+    if spec is None:  # our versions tell the manager that its code was replaced
+        WorkerEnd(pipe.fileno()).send(Ready(protocol.VERSION, warnings, django_partisan.__version__))
+        os._exit(0)
     connections[task_database()].settings_dict["NAME"] = spec.database
     if spec.subscribe is not None:
         path, arguments = spec.subscribe
@@ -67,12 +74,15 @@ def _write_lines_at_once() -> None:  # pragma: no cover: child process
 
 
 def _ignore_signals() -> None:  # pragma: no cover: child process
-    """Let the manager decide about TERM and INT, which a terminal sends to the whole group.
+    """Let the manager decide about what a terminal sends to the whole group; QUIT logs the stacks here too.
 
-    A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts.
+    A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts. So does
+    HUP under ``nohup``.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, children.leave_to_manager)
+    for number in bootstrap.SIGNALS:
+        if number != signal.SIGHUP or not bootstrap.HANGUP_IS_IGNORED:
+            signal.signal(number, children.leave_to_manager)
+    signal.signal(signal.SIGQUIT, thread_stacks.report)
 
 
 def _set_up_django() -> list[str]:  # pragma: no cover: child process
@@ -85,5 +95,8 @@ def _set_up_django() -> list[str]:  # pragma: no cover: child process
     if not apps.ready:
         if preload is not None:
             warnings.append("nothing was preloaded: this worker loaded Django by itself")
+        # The fork server's may be older than the code that is loaded now.
+        importlib.reload(django_partisan)
+        set_up_process()
         django.setup()
     return warnings

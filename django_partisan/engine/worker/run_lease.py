@@ -8,6 +8,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from enum import Enum
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,6 +18,7 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.connection import identity_of
 
 
 class Hold(Enum):
@@ -35,6 +37,7 @@ class RunLease:
         self._id = uuid.uuid4()
         self._lock_name = uuid.uuid4()
         self._presence: tuple[PresenceFile, WorkerPage] | None = None
+        self._touch: Callable[[], None] = _nothing
         self._row: TaskRow | None = None
         self._hold = Hold.NONE
         self._renew_at = 0.0
@@ -56,6 +59,7 @@ class RunLease:
         is_new = row is not self._row
         if self._take(connection, row) if is_new else leasing.renew(connection, self._id):
             self._hold = Hold.HELD
+            self._touch()
         else:
             self.end(connection)
         self._row = row
@@ -71,7 +75,7 @@ class RunLease:
             file, page = self._presence
             file.remove()
             page.close()
-            self._presence = None
+            self._presence, self._touch = None, _nothing
 
     def close_presence(self) -> None:  # pragma: no cover: child process
         """Close the presence file, in a process that a task has forked."""
@@ -81,7 +85,7 @@ class RunLease:
             page.close()
 
     def _take(self, connection: BaseDatabaseWrapper, row: TaskRow) -> bool:
-        self._show(row[ID])
+        self._show(row[ID], identity_of(connection))
         config = self._config
         self._hold = Hold.UNSURE
         leasing.register(
@@ -96,12 +100,17 @@ class RunLease:
         )
         return leasing.move(connection, self._id, row[ID], row[TOKEN])
 
-    def _show(self, task_id: int) -> None:
+    def _show(self, task_id: int, database: bytes) -> None:
         if self._presence is None:
             try:
-                file = PresenceFile(self._lock_name, slots=1)
+                file = PresenceFile(self._lock_name, 1, database)
             except (OSError, CannotStart):
                 return  # without a file our death is noticed when the lease expires
             self._presence = file, WorkerPage(os.dup(file.fd), 0)
+            self._touch = file.touch
         _, page = self._presence
         page.begin(task_id, time.monotonic())
+
+
+def _nothing() -> None:
+    """Stand in for the touch of a file that there is not."""

@@ -14,7 +14,7 @@ import threading
 from time import monotonic
 from typing import Final
 
-from django_partisan import registry
+from django_partisan import __version__, registry
 from django_partisan.engine import protocol
 from django_partisan.engine.boot_clock import now
 from django_partisan.engine.pipe import PipeError, WorkerEnd
@@ -71,7 +71,7 @@ class Worker:
         """Run tasks until stopped or recycled, or until the manager has died."""
         self._tasks.start()
         try:
-            self._send(Ready(protocol.VERSION, self._warnings))
+            self._send(Ready(protocol.VERSION, self._warnings, __version__))
             while self._turn():
                 pass
             self._page.leave_slot()

@@ -36,8 +36,10 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Return a parser whose help keeps the lines of the examples."""
-        raw = argparse.RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, epilog=EPILOG, formatter_class=raw, **kwargs)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # Not as arguments: django-configurations replaces the method by one that takes none.
+        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+        return parser
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options: those of the manager, and what to compare."""

@@ -2,8 +2,10 @@
 
 import argparse
 import atexit
+from collections.abc import Callable
 from contextlib import closing
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
@@ -11,23 +13,27 @@ from django.utils import autoreload
 
 from django_partisan.config import queues
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import project_setup
 from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
+from django_partisan.engine.manager.process_signals import ProcessSignals, StopAsked
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PartisanError
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
+from django_partisan.telemetry.events import Snapshot
 from django_partisan.telemetry.setup import manager as telemetry
 
 OVERRIDES: Final = {key.lower(): setting for key, setting in queues.KEYS.items() if setting.option}
 EPILOG: Final = """\
-TERM or INT drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
+TERM, INT or HUP drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
 A second signal, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
+QUIT logs what every thread does, and nothing else changes.
 
 exit codes:
   0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
-  1  refused to start, or ended running tasks by force
+  1  refused to start, ended running tasks by force, or drained because the library was replaced
   2  at least one task failed (--once and --until-empty only)
 
 examples:
@@ -38,6 +44,7 @@ examples:
   manage.py start_partisan --log-format ecs             log JSON lines for Elasticsearch
 """
 AUTORELOAD_STOP_SECONDS: Final = 10.0
+EXIT_REFUSED: Final = 1
 
 
 class Command(BaseCommand):
@@ -49,8 +56,12 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Return a parser whose help keeps the lines of the examples."""
-        raw = argparse.RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, epilog=EPILOG, formatter_class=raw, **kwargs)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # Not as arguments: django-configurations replaces the method by one that takes none.
+        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+        if parser.called_from_command_line:
+            parser.error = partial(_refuse_usage, parser)  # type: ignore[method-assign]
+        return parser
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options, each in both spellings."""
@@ -78,6 +89,12 @@ class Command(BaseCommand):
             help="Wait up to this many seconds until the database can be reached (default: %(default)s).",
         )
         starting.add_argument(
+            "--setup",
+            metavar="PACKAGE.MODULE.FUNCTION",
+            help="Call this function in each worker before its settings are read. Use it if manage.py does "
+            "more than name DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
+        )
+        starting.add_argument(
             "--autoreload", action="store_true", help="Restart when code changes, for development."
         )
         telemetry.add_arguments(parser, _spellings)
@@ -87,36 +104,48 @@ class Command(BaseCommand):
         if options["autoreload"]:
             autoreload.run_with_reloader(self._serve_until_reloaded, options)
             return
-        try:
-            code = self._serve_or_refuse(options)
-        except PartisanError as error:
-            raise CommandError(str(error)) from error
-        telemetry.exit_if_stuck(code)
+        signals = ProcessSignals()
+        with signals.handled():
+            try:
+                with project_setup.chosen(options["setup"]):
+                    code = self._serve_or_refuse(options, signals)
+            except StopAsked as asked:
+                self._say(f"Stopped by {asked} before it served; nothing was claimed.")
+                code = EXIT_OK
+            except PartisanError as error:
+                raise CommandError(str(error)) from error
+            telemetry.exit_if_stuck(code)
         if code != EXIT_OK:
             raise SystemExit(code)
 
     def _serve_until_reloaded(self, options: dict[str, Any]) -> None:
         """Serve in the reloader's thread, which outlives a refusal: a change of code can correct it."""
         try:
-            self._serve_or_refuse(options)
+            with project_setup.chosen(options["setup"]):
+                self._serve_or_refuse(options, ProcessSignals())
         except PartisanError as error:
             self.stderr.write(str(error))
 
-    def _serve_or_refuse(self, options: dict[str, Any]) -> int:
+    def _serve_or_refuse(self, options: dict[str, Any], signals: ProcessSignals) -> int:
         queue = options["queue_name"]
         queues.check_queue_name(queue)
-        startup.ensure_right_settings()
+        startup.ensure_right_settings(options)
         ensure_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
-        startup.ensure_database(options["wait_for_database"])
         with telemetry.set_up_manager(config, options) as watch:
+            version = signals.result_of(partial(startup.ensure_database, options["wait_for_database"]))
             manager = Manager(watch.worker_spec, _until(options))
-            self._say(startup.describe(config))
             connections.close_all()  # the manager's threads use connections of their own
             if options["autoreload"]:
                 atexit.register(_stop_before_exit, manager)
-            code = manager.run(watch.serve)
+
+            def begin(snapshot: Callable[[], Snapshot]) -> str | None:
+                address = watch.serve(snapshot)
+                self._say(startup.describe(config, version))  # last: nothing can refuse to serve any more
+                return address
+
+            code = manager.run(begin, signals)
             watch.note_wait_for_workers(manager.workers_ending_seconds)
         if options["once"] or options["until_empty"]:
             self._say_what_waits(config, manager.failed)
@@ -136,6 +165,12 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         """Say one line on standard error: standard output belongs to the log."""
         telemetry.say(line, self.stderr)
+
+
+def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """End the command with one line; argparse's own code 2 would say that a task failed."""
+    remedy = f"Write each option in full; for what it accepts see: {parser.prog} --help"
+    parser.exit(EXIT_REFUSED, f"{parser.prog}: {message}. {remedy}\n")
 
 
 def _spellings(name: str) -> list[str]:

@@ -93,12 +93,12 @@ class ManagerTelemetry:
         exporter = Exporter(
             self._config.queue,
             snapshot,
-            self._options["metrics_host"] or observability.value("METRICS_HOST"),
+            self._chosen("METRICS_HOST"),
             self._port,
             certfile=self._options["metrics_certfile"],
             keyfile=self._options["metrics_keyfile"],
             client_ca=self._options["metrics_client_ca"],
-            token_file=self._options["metrics_token_file"] or observability.value("METRICS_TOKEN_FILE"),
+            token_file=self._chosen("METRICS_TOKEN_FILE"),
         )
         try:
             address = exporter.start()
@@ -108,6 +108,10 @@ class ManagerTelemetry:
             return None  # the exporter has emitted the reason
         self._cleanup.callback(exporter.stop)
         return address
+
+    def _chosen(self, key: str) -> Any:
+        given = self._options[key.lower()]
+        return observability.value(key) if given is None else given
 
 
 @contextmanager

@@ -1,6 +1,11 @@
 """``start_partisan`` demands a migrated PostgreSQL that answers, and says what it serves."""
 
 import copy
+import io
+import os
+import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,18 +15,22 @@ import django
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 from django.utils import timezone
+from pytest_django import DjangoDbBlocker
 
 import django_partisan
 from django_partisan.config import queues
 from django_partisan.engine.manager import startup
 from django_partisan.exceptions import CannotStart, WrongSetting
+from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version, waiting
-from django_partisan.sql.connection import address_of, application_name, task_database
+from django_partisan.sql.connection import address_of, application_name, execute, fetch_all, task_database
 from django_partisan.sql.enqueueing import wake
 from tests.support.rows import insert
+from tests.support.telemetry import telemetry_kept
 
 ELSEWHERE = "elsewhere"
 PASSWORD = "do not tell"
@@ -100,12 +109,40 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
     assert said.endswith("Run: manage.py migrate django_partisan --database elsewhere")
 
 
-@pytest.mark.django_db
-def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
-    startup.ensure_database()
-    MigrationRecorder(connection).record_unapplied("django_partisan", "0006_feature_indexes")
+@pytest.mark.usefixtures("temporary_folder")
+def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_db_blocker):
+    said = io.StringIO()
 
-    with pytest.raises(CommandError) as refused:
+    def stop() -> None:
+        with silent.accept()[0]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            ended.wait()
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        for _ in database_elsewhere(HOST="127.0.0.1", PORT=str(silent.getsockname()[1])):
+            with telemetry_kept(), django_db_blocker.unblock():
+                call_command("start_partisan", once=True, wait_for_database=60, stderr=said)
+        ended.set()
+        stopping.join()
+
+    assert said.getvalue() == "Stopped by SIGTERM before it served; nothing was claimed.\n"
+
+
+@pytest.fixture
+def without_the_last_migration(transactional_db: None) -> Iterator[None]:
+    """The last migration is not recorded, as other connections see it too."""
+    recorder = MigrationRecorder(connection)
+    recorder.record_unapplied("django_partisan", "0006_feature_indexes")
+    yield
+    recorder.record_applied("django_partisan", "0006_feature_indexes")
+
+
+@pytest.mark.usefixtures("without_the_last_migration", "temporary_folder")
+def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_code_1():
+    with telemetry_kept(), pytest.raises(CommandError) as refused:
         call_command("start_partisan", once=True)
 
     assert refused.value.returncode == 1
@@ -113,6 +150,71 @@ def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_cod
         "Migrations of django_partisan are missing: 0006_feature_indexes. "
         "Run: manage.py migrate django_partisan"
     )
+
+
+@pytest.fixture
+def role(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: str) -> Iterator[str]:
+    """The tasks' database is asked by a role that may log in, and nothing else."""
+    role, name = f"stranger_{worker_id}", connection.settings_dict["NAME"]
+    with django_db_blocker.unblock():
+        execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        for _ in database_elsewhere(NAME=name, USER=role, PASSWORD="x"):
+            yield role
+        execute(connection, f"DROP OWNED BY {role}")
+        execute(connection, f"DROP ROLE {role}")
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("granted", "said"),
+    [
+        ([], "denies its role a right: permission denied for table django_migrations. Grant it to the role "),
+        (
+            ["SELECT ON ALL TABLES IN SCHEMA public", "UPDATE, INSERT ON django_partisan_manager"],
+            "lacks rights in the tasks' database: UPDATE on django_partisan_task, DELETE on django_partisan_",
+        ),
+    ],
+)
+def test_a_role_without_rights_is_refused_in_one_line_with_what_it_lacks(granted, said, role):
+    for privileges in granted:
+        execute(connection, f"GRANT {privileges} TO {role}")
+
+    with pytest.raises(CannotStart) as refused:
+        startup.ensure_database()
+
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_role_whose_search_path_leads_nowhere_is_not_told_to_migrate(role):
+    execute(connection, f"ALTER ROLE {role} SET search_path = nowhere")
+
+    with pytest.raises(
+        CannotStart, match=r"may use no schema of its search_path \(nowhere\)\. GRANT it USAGE"
+    ):
+        startup.ensure_database()
+
+
+@pytest.mark.django_db
+def test_a_connection_that_is_lost_during_a_check_is_refused_in_one_line():
+    with pytest.raises(CannotStart) as refused:
+        readiness.answer_to(lambda each: fetch_all(each, "SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    assert "ended the connection during the start: " in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.django_db
+def test_a_connection_that_is_lost_is_tried_again_while_the_command_waits_for_the_database():
+    calls: list[int] = []
+
+    def lose_the_first(each: BaseDatabaseWrapper) -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            fetch_all(each, "SELECT pg_terminate_backend(pg_backend_pid())")
+        return "ready"
+
+    assert readiness.answer_to(lose_the_first, wait_seconds=20) == "ready"
 
 
 @override_settings(
@@ -128,7 +230,9 @@ def test_wrong_settings_are_all_told_at_once():
 @pytest.mark.django_db
 @pytest.mark.parametrize(("workers", "said"), [(1, "with 1 worker:"), (4, "with 4 workers:")])
 def test_one_line_says_queue_workers_database_and_versions(workers, said):
-    line = startup.describe(queues.queue_config(workers_count=workers))
+    version = startup.ensure_database()
+
+    line = startup.describe(queues.queue_config(workers_count=workers), version)
 
     assert line.startswith(
         f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at "

@@ -17,7 +17,7 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN
-from django_partisan.sql.connection import execute
+from django_partisan.sql.connection import execute, identity_of
 from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
 from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, LeaseLost
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of
@@ -189,6 +189,24 @@ def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_l
     play.call()
 
     assert play.rescued() == [task[ID]]
+
+
+def test_a_new_manager_removes_the_files_of_those_whose_rows_were_removed_from_another_host(
+    play, temporary_folder: Path
+):
+    database = identity_of(connection)
+    names = rescued, waiting, of_another_database = [uuid.uuid4() for _ in range(3)]
+    files = [PresenceFile(name, 1, database) for name in names[:2]]
+    files.append(PresenceFile(of_another_database, 1))
+    for file in files:
+        file.close()
+    register_manager(lock_name=waiting, host="elsewhere")
+
+    play.beat()
+
+    left = {path.stem for path in files[0].path.parent.iterdir()}
+    assert left == {str(waiting), str(of_another_database)}
+    assert str(rescued) not in left
 
 
 def test_a_manager_elsewhere_is_dead_without_a_row_or_when_its_lease_has_expired_and_not_before(play):

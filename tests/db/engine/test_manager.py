@@ -106,6 +106,15 @@ def office(open_office) -> Office:
     return made
 
 
+def test_code_that_was_replaced_makes_a_manager_drain_and_never_by_force(open_office):
+    parts = open_office().manager._parts
+
+    for _ in range(2):
+        parts._on_code_replaced()
+
+    assert (parts.drain.is_on, parts.drain.is_forced) == (True, False)
+
+
 def test_it_runs_what_is_due_and_ends_when_nothing_is_left(open_office, recorded_events: RecordedEvents):
     ids = insert_many(25)
     office = open_office(Until.IDLE, max_queue_size=5)

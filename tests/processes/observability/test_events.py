@@ -19,12 +19,16 @@ OF_TASKS = {
     *("task.enqueued", "task.deduplicated", "task.enqueue_failed", "task.claimed", "task.started"),
     *("task.completed", "task.postponed", "task.retried", "task.failed", "task.rescued", "task.released"),
     *("task.transaction_left_open", "worker.started", "worker.ready", "worker.exited"),
-    *("manager.started", "manager.draining", "manager.stopped"),
+    *("manager.started", "manager.draining", "manager.stopped", "thread.stack"),
 }
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
 OF_STARTS = {"worker.start_failed"}
 OF_THREADS = {"task.written_outside_atomic"}  # in tests/db/engine/test_worker
 OF_LOST_CLAIMS = {"task.claim_lost", "manager.lease_lost"}  # the first in test_company
+OF_DEPLOYS = {
+    *("metrics.port_taken", "metrics.served"),  # in test_exporter
+    "manager.code_replaced",  # in test_mixed_versions
+}
 OF_TELEMETRY = {"worker.telemetry_flush_timeout", "telemetry.dropped", "metrics.server_failed"}
 OF_ENDINGS = {"worker.exit_timeout"}  # in test_endings
 
@@ -42,10 +46,9 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 
 
 def test_the_tests_below_provoke_every_event_of_the_table():
-    assert (
-        BY_ACTION.keys()
-        == OF_TASKS | OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_ENDINGS | OF_THREADS
-    )
+    of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_DEPLOYS | OF_ENDINGS
+
+    assert BY_ACTION.keys() == OF_TASKS | OF_THREADS | of_managers
 
 
 def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
@@ -59,6 +62,8 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     wait_until_done()
     enqueue("Wait", "gate", times=6)
     watching.bench.wait_for("begun", 2, processor="Wait")
+    manager.send_to_group(signal.SIGQUIT)
+    manager.wait_for("thread.stack", 10)  # six of the manager, two of each worker
     manager.send(signal.SIGTERM)
     manager.wait_for("task.released")
     watching.bench.open("gate")
@@ -66,6 +71,8 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
 
     lines = told(manager)
     assert lines.keys() >= OF_TASKS
+    running = [line for line in lines["thread.stack"] if "run app/partisan_tasks.py:" in line["message"]]
+    assert [line["partisan.thread.name"] for line in running] == ["MainThread"] * 2
     assert reasons(lines["task.failed"]) == {
         *("error", "retries_exhausted", "max_postpones", "unregistered", "worker_lost")
     }

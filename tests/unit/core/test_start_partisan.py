@@ -66,6 +66,20 @@ def test_the_timeout_of_a_stop_has_a_short_name():
         ([], {"PARTISAN_CONFIG": {"images": {"WORKER_COUNT": 1}}}, "is 'WORKER_COUNT'; expected one of"),
         ([], {"PARTISAN_OBSERVABILITY": {"METRICS_PROT": 1}}, "is 'METRICS_PROT'; expected one of"),
         ([], {"MAX_QUEUE_SIZE": "ten"}, "MAX_QUEUE_SIZE is 'ten'; expected an integer, at least 1."),
+        (["--metrics-port=-5"], {}, "--metrics-port is -5; expected a port from 0 to 65535."),
+        (["--metrics-port=70000"], {}, "--metrics-port is 70000; expected a port from 0 to 65535."),
+        (["--metrics-host="], {}, "--metrics-host is ''; expected a host name or address to bind."),
+        (["--metrics-token-file="], {}, "--metrics-token-file is ''; expected a path, or None."),
+        (
+            ["--wait-for-database=-1"],
+            {},
+            "--wait-for-database is -1.0; expected a number of seconds, at least",
+        ),
+        (
+            ["--wait-for-database=nan"],
+            {},
+            "--wait-for-database is nan; expected a number of seconds, at least",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line_before_the_database_is_asked(
@@ -80,6 +94,32 @@ def test_what_cannot_work_is_refused_in_one_line_before_the_database_is_asked(
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workers", "3"], "ambiguous option: --workers could match --workers-count, --workers_count."),
+        (["--workers-count", "many"], "argument --workers-count/--workers_count: invalid int value: 'many'."),
+        (
+            ["--once", "--until-empty"],
+            "argument --until-empty/--until_empty: not allowed with argument --once.",
+        ),
+        (["mail"], "unrecognized arguments: mail."),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_refused_in_one_line_and_not_by_the_code_of_failed_tasks(
+    arguments, said, capsys
+):
+    with pytest.raises(SystemExit) as refused:
+        Command().run_from_argv(["manage.py", "start_partisan", *arguments])
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"manage.py start_partisan: {said} "
+        "Write each option in full; for what it accepts see: manage.py start_partisan --help"
+    )
+    assert refused.value.code == 1
 
 
 def test_a_wrong_attribute_of_a_processor_is_refused():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from django_partisan import __version__
 from django_partisan.engine import protocol
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.pool import YOUNG_SECONDS
@@ -25,6 +26,7 @@ from django_partisan.engine.protocol import (
 )
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.telemetry.events import (
+    CodeReplaced,
     PipeBroken,
     WorkerExited,
     WorkerReady,
@@ -78,7 +80,7 @@ def test_workers_are_ready_once_they_said_so(new_desk: IntakeHarness, recorded_e
     new_desk.turn()
     assert new_desk.dispatcher.room() == 0
 
-    new_desk.workers[0].says(Ready(protocol.VERSION, ["mind the gap"]))
+    new_desk.workers[0].says(Ready(protocol.VERSION, ["mind the gap"], __version__))
     new_desk.turn()
 
     assert new_desk.dispatcher.room() > 0
@@ -155,6 +157,30 @@ def framed(value: Any) -> bytes:
     return struct.pack("!I", len(body)) + body
 
 
+@pytest.mark.parametrize(
+    ("ready", "version"),
+    [
+        (Ready(99, [], __version__), __version__),
+        (Ready(protocol.VERSION, [], "99.0"), "99.0"),
+        (Ready(2, []), "of an earlier version"),
+    ],
+)
+def test_workers_of_replaced_code_end_and_the_pool_asks_once_to_drain(
+    ready: Ready, version: str, new_desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    new_desk.turn()
+    for worker in new_desk.starter.workers:
+        worker.says(ready)
+    new_desk.turn()
+
+    assert recorded_events.of(CodeReplaced) == [
+        CodeReplaced("default", version, ready.protocol, __version__, protocol.VERSION)
+    ]
+    assert new_desk.drains == 1
+    assert new_desk.pool.is_outdated
+    assert recorded_events.of(WorkerReady) == []
+
+
 TOO_LONG = b"\xff" * 8
 NO_MESSAGE = framed(7)
 
@@ -166,7 +192,6 @@ NO_MESSAGE = framed(7)
         (NO_MESSAGE, "a message of no known kind"),
         (framed((99, "a message of a later version")), "a message of no known kind"),
         (framed(encode(Stop())), "a worker sent Stop, which only managers send"),
-        (framed(encode(Ready(99, []))), f"the worker speaks protocol 99, this manager {protocol.VERSION}"),
     ],
 )
 def test_a_worker_that_sends_nonsense_is_killed_and_hurts_no_other(

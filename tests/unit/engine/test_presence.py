@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,16 @@ import pytest
 
 from django_partisan.engine import pages
 from django_partisan.engine.pages import PAGE_BYTES, Page
-from django_partisan.engine.presence import PresenceFile, Sight, WorkerPage, if_dead, is_dead, look, sweep
+from django_partisan.engine.presence import (
+    PresenceFile,
+    Sight,
+    WorkerPage,
+    dead_with,
+    if_dead,
+    is_dead,
+    look,
+    sweep,
+)
 from django_partisan.exceptions import CannotStart
 from tests.support.waiting import wait_until
 
@@ -123,6 +133,15 @@ def test_a_page_says_what_its_worker_runs_until_it_is_idle_or_cleared(presence: 
 
     assert presence.page(0) == Page(begun=2, task_id=0, since=105.0, busy_seconds=3.5)
     assert presence.page(1) == NOBODY
+
+
+def test_a_file_that_cannot_be_made_is_refused_with_the_remedy(presence: PresenceFile):
+    name = uuid.UUID(presence.path.stem)
+
+    with pytest.raises(
+        CannotStart, match=rf"{presence.path}, which .*: File exists\. Free space there, or set"
+    ):
+        PresenceFile(name, 2)
 
 
 def test_a_reader_never_sees_a_mixture_of_two_writes(presence: PresenceFile):
@@ -235,6 +254,36 @@ def test_the_lease_stands_where_an_earlier_version_reads_a_slot_that_runs_nothin
     assert presence.path.stat().st_size == 3 * PAGE_BYTES
     assert presence.page(2) == Page(begun=0, task_id=0, since=123.5, busy_seconds=0.0)
     assert (presence.page(0), presence.page(1)) == (NOBODY, NOBODY)
+
+
+def test_each_heartbeat_makes_the_file_young_for_programs_that_clean_temporary_folders(
+    presence: PresenceFile,
+):
+    os.utime(presence.path, (0, 0))
+
+    presence.extend_lease(1.0)
+
+    status = presence.path.stat()
+    assert min(status.st_atime, status.st_mtime) > time.time() - 60
+
+
+@pytest.mark.usefixtures("temporary_folder")
+def test_dead_files_are_found_by_the_database_of_their_manager(temporary_folder: Path):
+    mine, other = bytes(range(16)), bytes(16)
+    files = [PresenceFile(uuid.uuid4(), 1, database) for database in (mine, mine, other)]
+    living, dead, elsewhere = (uuid.UUID(file.path.stem) for file in files)
+    for file in files[1:]:
+        file.close()
+    (files[0].path.parent / "nothing.lock").touch()
+    (files[0].path.parent / f"{uuid.uuid4()}.lock").touch()
+
+    found = dead_with(mine)
+    files[0].path.parent.chmod(0o755)
+
+    assert found == [dead]
+    assert dead_with(mine) == []
+    files[0].close()
+    assert living != elsewhere
 
 
 @pytest.mark.usefixtures("temporary_folder")

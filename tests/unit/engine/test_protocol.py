@@ -23,7 +23,7 @@ from tests.support.rows import task_row
 MESSAGES: list[Message] = [
     RunTasks([task_row(1), task_row(2, context="{}")], {7: 1.5}),
     Stop(),
-    Ready(protocol.VERSION, ["mind the gap"]),
+    Ready(protocol.VERSION, ["mind the gap"], "2.0.0"),
     report([1, 2], changes=[(3, 4, "new")], measured={"Letter": (2, 0.5)}, telemetry=[("logs", None)]),
     Returned([5, 6]),
     Retiring(),
@@ -37,6 +37,13 @@ def test_a_message_crosses_as_plain_values_and_keeps_its_kind(message: Message):
 
     assert came == message
     assert type(came) is type(message)
+
+
+def test_workers_of_other_versions_can_say_which_they_are():
+    ready = encode(Ready(2, []))
+
+    assert decode(ready[:3]) == Ready(2, [], "")
+    assert decode((*ready, "a field of a later version")) == Ready(2, [])
 
 
 def test_every_message_is_tested():

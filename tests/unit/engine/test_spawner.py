@@ -2,12 +2,15 @@
 
 import os
 import selectors
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
-from typing import Any
+from multiprocessing import forkserver, util
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -113,6 +116,32 @@ def test_a_worker_starts_serves_and_ends_with_its_exit_code(
     spawner.close(PATIENCE_SECONDS)
 
 
+class LostOnce:
+    """A process that does not find its fork server at its first start."""
+
+    def __init__(self) -> None:
+        self.fork_servers: list[int] = []
+
+    def start(self) -> None:
+        self.fork_servers.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+        if len(self.fork_servers) == 1:
+            shutil.rmtree(util.get_temp_dir())
+            raise FileNotFoundError
+
+
+@pytest.mark.usefixtures("fork_server", "spawner")
+@pytest.mark.slow
+def test_a_fork_server_whose_socket_was_removed_is_replaced():
+    process = LostOnce()
+
+    spawning._start_from_fork_server(cast(BaseProcess, process))
+
+    first, second = process.fork_servers
+    assert first != second
+    assert not Path(f"/proc/{first}").exists()
+    assert os.listdir(util.get_temp_dir()) != []
+
+
 class CannotCross:
     def __reduce__(self) -> str:
         raise ValueError("not to another process")
@@ -145,6 +174,16 @@ def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
 
     assert loop.result(lambda done: spawner.collect(worker.seen, done)) == known
     assert worker.process.joined == [spawning.EXIT_CODE_SECONDS]
+
+
+def test_a_host_without_a_temporary_folder_is_refused(monkeypatch: pytest.MonkeyPatch):
+    def fail() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", fail)
+
+    with pytest.raises(CannotStart, match=r"^There is no temporary folder: No usable .*\. Set TMPDIR to"):
+        ensure_short_temporary_folder()
 
 
 def test_a_temporary_folder_with_a_long_path_is_refused(monkeypatch: pytest.MonkeyPatch):

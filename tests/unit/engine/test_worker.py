@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_partisan import registry
+from django_partisan import __version__, registry
 from django_partisan.engine import boot_clock, protocol
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
@@ -84,7 +84,7 @@ def test_from_start_to_end_it_is_ready_reports_retires_and_flushes(side):
     in_a_thread(side.worker(limit=1))()
 
     ready, report, retiring, flushed = side.manager.receive()
-    assert ready == Ready(protocol.VERSION, ["a warning"])
+    assert ready == Ready(protocol.VERSION, ["a warning"], __version__)
     assert isinstance(report, Report)
     assert report.completed == [1]
     assert retiring == Retiring()

@@ -45,8 +45,12 @@ FULL: list[Any] = [
     events.ManagerStarted("default", 4, "2.0.0", "127.0.0.1:9100"),
     events.ManagerDraining("default", "SIGTERM", 3),
     events.ManagerStopped("default", 60.0, 5, (12, 13)),
+    events.CodeReplaced("default", "2.1.0", 4, "2.0.0", 3),
+    events.ThreadStack("MainThread", "select selectors.py:468 < turn manager/manager.py:111"),
     events.TelemetryDropped("default", "span_queue_full", 8),
     events.MetricsServerFailed("default", ERROR),
+    events.MetricsPortTaken("default", 9464, "mail"),
+    events.MetricsServed("default", "http://127.0.0.1:9464"),
     events.MetricsDatabaseFailed("default", ERROR),
 ]
 

@@ -133,7 +133,25 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.manager.unfinished_ids": "keyword",
         },
     ),
+    "manager.code_replaced": (
+        "error",
+        "manager",
+        {
+            **QUEUE,
+            "partisan.worker.version": "keyword",
+            "partisan.worker.protocol": "long",
+            "partisan.manager.version": "keyword",
+            "partisan.manager.protocol": "long",
+        },
+    ),
+    "thread.stack": ("warning", "manager, worker", {"partisan.thread.name": "keyword"}),
     "metrics.server_failed": ("error", "manager", {**QUEUE, **ERROR}),
+    "metrics.port_taken": (
+        "warning",
+        "manager",
+        {**QUEUE, "partisan.metrics.port": "long", "partisan.metrics.holder": "keyword"},
+    ),
+    "metrics.served": ("info", "manager", {**QUEUE, "partisan.manager.metrics_address": "keyword"}),
     "metrics.db_scrape_failed": ("warning", "manager", {**QUEUE, **ERROR}),
     "telemetry.dropped": ("warning", "manager", {**QUEUE, **REASON, "partisan.telemetry.count": "long"}),
 }

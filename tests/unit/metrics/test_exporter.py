@@ -53,7 +53,7 @@ class Served:
 
     def __init__(self, exporter: Exporter) -> None:
         self.exporter = exporter
-        self.address = exporter.start()
+        self.address = exporter.start() or ""
         self.port = int(self.address.rpartition(":")[2])
 
     def ask(self, target: str, method: str = "GET", **headers: str) -> Answer:
@@ -572,7 +572,8 @@ def test_what_cannot_be_served_is_emitted_and_raised_before_anything_starts(
 
     assert {type(event) for event in recorded.events} == {events.MetricsServerFailed}
     assert len(recorded.events) == 4
-    assert recorded.events[0].error.type == f"{CannotServe.__module__}.CannotServe"  # type: ignore[union-attr]
+    assert {event.error.stack_trace for event in recorded.of(events.MetricsServerFailed)} == {""}
+    assert recorded.events[0].error.type == f"{CannotServe.__module__}.PortInUse"  # type: ignore[union-attr]
     assert bus.subscribers() == (recorded,)
 
 

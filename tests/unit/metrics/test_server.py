@@ -20,6 +20,7 @@ from django_partisan.metrics.server import Limits, Request, Response, Server, pl
 from tests.support.waiting import wait_until
 
 from .certificates import Certificates
+from .certificates import run as openssl
 
 GET = b"GET /a HTTP/1.1\r\n\r\n"
 BIG = 20_000_000
@@ -339,6 +340,28 @@ def test_a_client_ca_demands_a_certificate_that_it_signed(
 def test_tls_without_a_certificate_is_refused(files: tuple[str | None, str | None, str | None]) -> None:
     with pytest.raises(CannotServe, match="--metrics-certfile"):
         access.tls_context(*files)
+
+
+def test_a_key_that_needs_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-passout",
+        "pass:x",
+        "-batch",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    )
+
+    with pytest.raises(
+        CannotServe, match=r"TLS files .*key\.pem'\): the key is encrypted\. Give readable PEM"
+    ):
+        access.tls_context(certificate, key, None)
 
 
 def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
 )
 
+from django_partisan.exceptions import CannotStart
 from django_partisan.telemetry import bus
-from django_partisan.tracing.exporters import exporter_names
+from django_partisan.tracing.exporters import GRPC, HTTP, ensure_right_endpoint, exporter_names
 from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.sdk import configure_sdk_if_needed, configured_tracer
 
@@ -77,6 +78,46 @@ def configure(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], role: 
 )
 def test_exporters_are_those_the_environment_asks_for(variables: dict[str, str], expected: list[str]):
     assert exporter_names(variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT is 'localhost:4318'; expected a URL such as http://localhost:4318. ",
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector"},
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is 'collector'; ",
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://collector"}, "OTEL_EXPORTER_OTLP_ENDPOINT is 'ftp"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://"}, "OTEL_EXPORTER_OTLP_ENDPOINT is 'http://'"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host:many"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT is 'http://host:m",
+        ),
+    ],
+)
+def test_endpoint_that_cannot_work_is_refused_by_a_manager(
+    otel, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+):
+    with pytest.raises(CannotStart) as refused:
+        configure(monkeypatch, variables)
+
+    assert str(refused.value).startswith(said)
+    assert otel == []
+
+
+@pytest.mark.parametrize("protocol", [GRPC, HTTP])
+def test_endpoint_of_grpc_and_one_that_is_not_used_need_no_scheme(protocol: str):
+    ensure_right_endpoint(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4317",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            **({} if protocol == GRPC else {"OTEL_TRACES_EXPORTER": "none"}),
+        }
+    )
 
 
 def test_endpoint_alone_exports_over_http(otel, monkeypatch: pytest.MonkeyPatch):

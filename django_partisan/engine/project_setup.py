@@ -1,0 +1,84 @@
+"""The function of a project that prepares a process before Django's settings are read.
+
+A worker comes from a fresh interpreter, which has not run the project's ``manage.py``: what that does
+beside naming ``DJANGO_SETTINGS_MODULE`` is to be done there too. The path of the function goes by an
+environment variable, as the fork server reads it. Nothing of Django may be imported here at module level.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Final
+
+from django_partisan.exceptions import CannotStart
+
+VARIABLE: Final = "PARTISAN_SETUP"
+DJANGO_CONFIGURATIONS: Final = "configurations.importer"
+_SETTINGS_MODULE: Final = "DJANGO_SETTINGS_MODULE"
+_called: Final[set[str]] = set()
+
+
+def set_up_process() -> None:
+    """Call the function, once in this process and those forked from it."""
+    path = os.environ.get(VARIABLE)
+    if path and path not in _called:
+        _called.add(path)
+        _function_at(path)()
+
+
+@contextmanager
+def chosen(option: str | None) -> Iterator[None]:
+    """Have the processes that this one starts call the function, which an option or the variable names.
+
+    In this process the settings are read already. Raises ``CannotStart`` if there is no such function, or
+    if one is needed.
+    """
+    before = os.environ.get(VARIABLE)
+    path = _checked("--setup", option) or _checked(VARIABLE, before) or _known()
+    if path is not None:
+        os.environ[VARIABLE] = path
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
+
+
+def _function_at(path: str) -> Callable[[], Any]:
+    module, _, name = path.rpartition(".")
+    function: Callable[[], Any] = getattr(import_module(module), name)
+    return function
+
+
+def _checked(place: str, path: str | None) -> str | None:
+    if not path:
+        return None
+    try:
+        found = callable(_function_at(path))
+        why = "" if found else "it is no function"
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+    if why:
+        raise CannotStart(
+            f"{place} is {path!r}, which cannot be called ({why}).",
+            "Give the dotted path of a function without arguments: package.module.function",
+        )
+    return path
+
+
+def _known() -> str | None:
+    """Return what django-configurations needs, if it is in use; ``None`` if a settings module says all."""
+    importer = sys.modules.get(DJANGO_CONFIGURATIONS)
+    if getattr(importer, "installed", False):
+        return f"{DJANGO_CONFIGURATIONS}.install"
+    if os.environ.get(_SETTINGS_MODULE) not in sys.modules:
+        raise CannotStart(
+            f"The settings of this process do not come from the module that {_SETTINGS_MODULE} names "
+            "(settings.configure() was called), so no worker can read them.",
+            "Name the function that prepares them: --setup package.module.function, or PARTISAN_SETUP.",
+        )
+    return None

@@ -1,0 +1,43 @@
+"""Report what every thread of a process does, when a signal asks for it.
+
+The interrupted thread may hold any lock, so its handler only takes the stacks, and a thread of its own
+emits them. Workers import this before Django: nothing of the package is imported at module level.
+"""
+
+import _thread
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from pathlib import PurePath
+from types import FrameType
+
+
+def report(number: int, frame: FrameType | None) -> None:
+    """Emit the stack of each thread; a signal handler, which never blocks."""
+    # Neither threading.Thread, whose start takes a lock, nor source lines, which are read from files.
+    stacks = {
+        ident: traceback.StackSummary.extract(traceback.walk_stack(top), lookup_lines=False)
+        for ident, top in {**sys._current_frames(), _thread.get_ident(): frame}.items()
+    }
+    _thread.start_new_thread(_emit, (stacks,))
+
+
+def shown(stack: traceback.StackSummary) -> str:
+    """Return a stack, innermost call first, as one line."""
+    return " < ".join(f"{call.name} {_short(call.filename)}:{call.lineno}" for call in stack)
+
+
+def _short(path: str) -> str:
+    return "/".join(PurePath(path).parts[-2:])
+
+
+def _emit(
+    stacks: Mapping[int, traceback.StackSummary],
+) -> None:  # pragma: no cover: coverage traces the threads of threading only
+    from django_partisan.telemetry import bus
+    from django_partisan.telemetry.events import ThreadStack
+
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, stack in stacks.items():
+        bus.emit(ThreadStack, names.get(ident, f"thread {ident}"), shown(stack))

@@ -1,0 +1,107 @@
+"""Workers are prepared as the manager was: by a function that is named, or known, or is not needed."""
+
+import os
+import sys
+from types import ModuleType
+
+import pytest
+
+from django_partisan.engine import project_setup
+from django_partisan.engine.project_setup import VARIABLE, chosen, set_up_process
+from django_partisan.exceptions import CannotStart
+
+calls: list[str] = []
+
+HERE = __name__
+NO_FUNCTION = "none"
+
+
+def prepare() -> None:
+    calls.append("prepared")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This module by a name, no function named, and none called."""
+    monkeypatch.setitem(sys.modules, HERE, sys.modules.get(HERE) or ModuleType(HERE))
+    monkeypatch.setattr(sys.modules[HERE], "prepare", prepare, raising=False)
+    monkeypatch.setattr(sys.modules[HERE], "NO_FUNCTION", NO_FUNCTION, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    project_setup._called.clear()
+    calls.clear()
+
+
+def during(option: str | None) -> str | None:
+    """Return the variable that processes inherit which are started meanwhile."""
+    with chosen(option):
+        return os.environ.get(VARIABLE)
+
+
+def test_without_a_function_nothing_is_called():
+    assert during(None) is None
+    set_up_process()
+
+    assert calls == []
+
+
+def test_the_option_wins_over_the_variable_which_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch):
+    assert during(f"{HERE}.prepare") == f"{HERE}.prepare"
+    assert VARIABLE not in os.environ
+    monkeypatch.setenv(VARIABLE, "os.getcwd")
+
+    assert during(None) == "os.getcwd"
+    assert during(f"{HERE}.prepare") == f"{HERE}.prepare"
+    assert os.environ[VARIABLE] == "os.getcwd"
+
+
+def test_the_function_is_called_once_also_by_a_worker_whose_preloading_failed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv(VARIABLE, f"{HERE}.prepare")
+
+    set_up_process()
+    set_up_process()
+
+    assert calls == ["prepared"]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("nowhere.prepare", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("prepare", "ValueError: Empty module name"),
+        ("os.prepare", "AttributeError: module 'os' has no attribute 'prepare'"),
+        (f"{HERE}.NO_FUNCTION", "it is no function"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_in_one_line(path: str, why: str, monkeypatch: pytest.MonkeyPatch):
+    cure = "Give the dotted path of a function without arguments: package.module.function"
+    with pytest.raises(CannotStart) as refused:
+        during(path)
+    monkeypatch.setenv(VARIABLE, path)
+    with pytest.raises(CannotStart) as refused_variable:
+        during(None)
+
+    assert str(refused.value) == f"--setup is {path!r}, which cannot be called ({why}). {cure}"
+    assert str(refused_variable.value).startswith(f"PARTISAN_SETUP is {path!r}, which")
+
+
+def test_settings_that_come_from_no_module_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+
+    with pytest.raises(
+        CannotStart, match=r"settings\.configure\(\) was called.*--setup package\.module\.func"
+    ):
+        during(None)
+    assert during(f"{HERE}.prepare") == f"{HERE}.prepare"
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_django_configurations_works_by_itself_where_it_is_in_use(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    module = ModuleType("configurations.importer")
+    monkeypatch.setattr(module, "installed", installed, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    assert during(None) == ("configurations.importer.install" if installed else None)

@@ -1,0 +1,17 @@
+"""What a worker gets at its start is read only by the code that wrote it."""
+
+import pickle
+
+from django_partisan import __version__
+from django_partisan.engine import protocol
+from django_partisan.engine.worker_spec import packed, unpacked
+from tests.support.engine import spec_of
+
+
+def test_a_spec_comes_out_as_it_went_in():
+    assert unpacked(packed(spec_of(1, 7))) == spec_of(1, 7)
+
+
+def test_a_spec_of_other_code_is_not_even_unpickled():
+    for versions in ((protocol.VERSION + 1, __version__), (protocol.VERSION, "99.0")):
+        assert unpacked(pickle.dumps((*versions, b"what only other code can read"))) is None
