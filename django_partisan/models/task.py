@@ -98,6 +98,9 @@ class Task(models.Model):
 
     objects = TaskQuerySet.as_manager()
 
+    # Of the row that ``delay()`` returns: whether it waited already, so that no task was made.
+    is_duplicate = False
+
     class Meta:
         indexes = (
             # The claim: due rows only, in the order in which they run.

@@ -116,7 +116,7 @@ class Executor:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
                 return self._call_and_settle(row, definition, args, kwargs)
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition))
+            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
             return judge(error, row, definition, self._config)
@@ -129,7 +129,7 @@ class Executor:
         """Call and settle in one transaction: the task's writes and its completion are committed together."""
         database = task_database()
         with transaction.atomic(using=database):
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition))
+            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
             pair = (row[ID], row[TOKEN])
             if settle_completed(connections[database], [pair], self._config.delete_tasks_on_complete):
                 raise ClaimLost(
