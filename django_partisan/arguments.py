@@ -31,16 +31,16 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         text = _encode({"args": args, "kwargs": kwargs})
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"the arguments cannot be stored as JSON: {error}"
-    # Non-ASCII is escaped in the text, so these two marks are all that a bad string can show.
-    if fault or "\\u0000" in text or "\\ud" in text or _hold_containers(args, kwargs):
-        fault = next(_faults_of(args, kwargs), fault)
-    if fault:
-        raise TypeError(f"{processor}: {fault}.")
     if len(text) > LONGEST_TEXT:
         raise ValueError(
             f"{processor}: the arguments are {len(text):,} bytes of JSON, and PostgreSQL holds at most "
             f"{LONGEST_TEXT:,}; store the data elsewhere, and pass its key."
         )
+    # Non-ASCII is escaped in the text, so these two marks are all that a bad string can show.
+    if fault or "\\u0000" in text or "\\ud" in text or _hold_containers(args, kwargs):
+        fault = next(_faults_of(args, kwargs), fault)
+    if fault:
+        raise TypeError(f"{processor}: {fault}.")
     return text
 
 
