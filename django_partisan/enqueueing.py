@@ -10,7 +10,7 @@ from datetime import datetime
 from datetime import timezone as datetime_timezone
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments, moments
@@ -18,7 +18,7 @@ from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
 from django_partisan.sql.bulk_enqueueing import insert_tasks
-from django_partisan.sql.connection import task_database
+from django_partisan.sql.connection import task_connection
 from django_partisan.sql.enqueueing import NewTask, insert_task, wake
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -53,21 +53,22 @@ def enqueue_on_commit(
 
     Options and arguments are checked and copied now. The task carries the context of the call.
     """
+    tasks = task_connection()
     new = _new_task(call, priority, execute_after, None)
 
     def enqueue_now() -> None:
         _enqueue(call.definition, lambda: new._replace(context=_context()))
 
     context = copy_context()
-    transaction.on_commit(lambda: context.run(enqueue_now), using or task_database())
+    transaction.on_commit(lambda: context.run(enqueue_now), using or tasks.alias)
 
 
 def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
     name, queue = definition.name, definition.queue
+    connection = task_connection()
     scope = Enqueueing(queue, name)
     with bus.around(scope):
         new = make()
-        connection = connections[task_database()]
         try:
             task, inserted = insert_task(connection, new)
         except Exception as error:
@@ -89,6 +90,7 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
     """Insert many tasks in one statement; return their ids, in order, for a duplicate the waiting task's."""
     if not calls:
         return []
+    connection = task_connection()
     names = {call.definition.name for call in calls}
     name = names.pop() if len(names) == 1 else None
     scope = Enqueueing(calls[0].definition.queue, name, len(calls))
@@ -103,7 +105,6 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
         first: dict[Any, NewTask] = {}
         for key, new in zip(keys, tasks, strict=True):
             first.setdefault(key, new)
-        connection = connections[task_database()]
         try:
             rows = dict(zip(first, insert_tasks(connection, list(first.values())), strict=True))
         except Exception as error:

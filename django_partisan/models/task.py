@@ -102,6 +102,7 @@ class Task(models.Model):
     is_duplicate = False
 
     class Meta:
+        required_db_vendor = "postgresql"  # no table, and no look for one, in other databases
         indexes = (
             # The claim: due rows only, in the order in which they run.
             models.Index(

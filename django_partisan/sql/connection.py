@@ -11,6 +11,8 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
+from django_partisan.config.problems import NOT_POSTGRESQL
+from django_partisan.exceptions import WrongSetting
 from django_partisan.models import Task
 
 ANSWER_SECONDS: Final = 10.0
@@ -20,6 +22,21 @@ ANSWER_SECONDS: Final = 10.0
 def task_database() -> str:
     """Return the alias of the database that holds the tasks."""
     return router.db_for_write(Task)
+
+
+def task_connection() -> BaseDatabaseWrapper:
+    """Return this thread's own connection to the tasks; raise ``WrongSetting`` unless it is PostgreSQL."""
+    connection = connections[task_database()]
+    if connection.vendor != "postgresql":
+        raise WrongSetting(f"{not_postgresql(connection)} {NOT_POSTGRESQL.hint}")
+    return connection
+
+
+def not_postgresql(connection: BaseDatabaseWrapper) -> str:
+    """Return the sentence that says what the tasks' database is instead."""
+    return (
+        f"The tasks' database {connection.alias!r} is {connection.vendor}; django-partisan needs PostgreSQL."
+    )
 
 
 def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDatabaseWrapper:
