@@ -14,6 +14,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import WrongSetting
 from django_partisan.models import Task
+from django_partisan.sql.search_path import KeptSearchPath
 
 ANSWER_SECONDS: Final = 10.0
 """How long a connection waits for its server where the caller does not say."""
@@ -44,7 +45,7 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
 
     ``role`` stands in ``application_name``, so that ``pg_stat_activity`` shows who asks. A connection
     attempt, or the wait for a silent host, ends after ``answer_seconds`` unless the host's settings say
-    otherwise.
+    otherwise. All its statements keep to the schema that the first one found.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
@@ -60,6 +61,7 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
     connection.queries_log = deque(
         maxlen=0
     )  # with DEBUG it would keep 9,000 statements with their parameters
+    connection.execute_wrappers.append(KeptSearchPath())
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection
 

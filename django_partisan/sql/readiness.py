@@ -18,6 +18,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.sql.connection import (
     ANSWER_SECONDS,
     address_of,
+    fetch_all,
     not_postgresql,
     open_connection,
     task_database,
@@ -26,6 +27,11 @@ from django_partisan.sql.session import ANSWER_SECONDS_MIN
 
 APP: Final = "django_partisan"
 RETRY_SECONDS: Final = 0.5
+
+_SCHEMA: Final = (
+    "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('django_partisan_task')"
+    " UNION ALL SELECT 'none' LIMIT 1"
+)
 
 
 def ensure_postgresql() -> None:
@@ -76,6 +82,23 @@ def ensure_migrated() -> str | None:
             f"Run: manage.py migrate {APP}{option}",
         )
     return str(targets[0][1])
+
+
+def schema_of_tasks() -> str:
+    """Return the schema, quoted for SQL, in which new connections find the tasks.
+
+    Raises ``CannotStart`` if this thread's connection finds them in another one: the connections of managers
+    and workers begin as the settings say, and would serve that schema.
+    """
+    with closing(open_connection("start")) as connection:
+        [(schema,)] = fetch_all(connection, _SCHEMA)
+    [(here,)] = fetch_all(connections[task_database()], _SCHEMA)
+    if schema != here:
+        raise CannotStart(
+            f"This connection finds the tasks in schema {here}, but new connections find them in {schema}.",
+            "Set search_path in the OPTIONS of DATABASES, in settings of its own for each schema's manager.",
+        )
+    return str(schema)
 
 
 def _ensure_tables(connection: BaseDatabaseWrapper) -> None:

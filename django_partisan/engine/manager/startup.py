@@ -18,14 +18,15 @@ def ensure_right_settings() -> None:
     refuse([*queues.problems(), *observability.problems(), *processor_validation.problems()])
 
 
-def ensure_database(wait_seconds: float = 0.0) -> None:
-    """Raise ``CannotStart`` unless the tasks' database is PostgreSQL, reachable and migrated.
+def ensure_database(wait_seconds: float = 0.0) -> str:
+    """Return the schema of the tasks; raise ``CannotStart`` unless it is PostgreSQL, reachable and migrated.
 
     Tries again for ``wait_seconds`` while the database is unreachable.
     """
     readiness.ensure_postgresql()
     readiness.ensure_reachable(wait_seconds)
     readiness.ensure_migrated()
+    return readiness.schema_of_tasks()
 
 
 def describe(config: QueueConfig) -> str:

@@ -109,9 +109,9 @@ class Command(BaseCommand):
         ensure_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
-        startup.ensure_database(options["wait_for_database"])
+        schema = startup.ensure_database(options["wait_for_database"])
         with telemetry.set_up_manager(config, options) as watch:
-            manager = Manager(watch.worker_spec, _until(options))
+            manager = Manager(watch.worker_spec._replace(schema=schema), _until(options))
             self._say(startup.describe(config))
             connections.close_all()  # the manager's threads use connections of their own
             if options["autoreload"]:

@@ -15,11 +15,13 @@ from django.db import OperationalError, connections
 from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
+from django.test import override_settings
 
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, look_ahead
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.tokens import new_token
+from tests.support.database import NoMigrations
 from tests.support.rows import claim, dead, insert
 
 ALIAS = "version_1"
@@ -333,6 +335,18 @@ def test_a_second_schema_gets_its_own_and_leaves_that_of_the_first(old):
     names = [row[:2] for row in first]
     assert [(name, what.replace(" ON tenant.", " ON public.")) for name, what, *_ in second] == names
     assert [row[:2] for row in shape("public")] == names
+
+
+def test_tables_that_are_made_without_migrations_are_the_same(old):
+    migrate()
+    migrated = shape()
+    run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    with override_settings(MIGRATION_MODULES=NoMigrations()):
+        call_command("migrate", database=ALIAS, verbosity=0, run_syncdb=True)
+
+    of_earlier_managers = "django_partisan_claim_token_seq"
+    assert [row[:5] for row in shape()] == [row[:5] for row in migrated if row[0] != of_earlier_managers]
 
 
 @contextmanager
