@@ -80,14 +80,14 @@ def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
         _wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
     if bus.wanted(TaskEnqueued if inserted else TaskDeduplicated):
         number = task.attempts + 1
-        ref = TaskRef(task.pk, name, queue, task.priority, number, task.retries, task.postpones)
+        ref = TaskRef(task.pk, name, task.queue_name, task.priority, number, task.retries, task.postpones)
         due_at = moments.aware(name, task.execute_after)  # naive if USE_TZ = False
         _after_commit(connection, lambda: _emit(inserted, ref, due_at, not task.ready, new.arguments))
     return task
 
 
 def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: datetime | None) -> list[int]:
-    """Insert many tasks in one statement; return their ids, in order, for a duplicate the waiting task's."""
+    """Insert many tasks at once; return their ids, in order, for a duplicate the waiting task's."""
     if not calls:
         return []
     connection = task_connection()

@@ -56,10 +56,6 @@ class CreateSequence(Operation):
         """Drop the sequence."""
         schema_editor.execute(f"DROP SEQUENCE {_schema(schema_editor)}.{self.name}")
 
-    def describe(self) -> str:
-        """Say what it does."""
-        return f"Create sequence {self.name}"
-
 
 class BuildIndex(AddIndexConcurrently):
     """Build an index of tasks while others read and write.

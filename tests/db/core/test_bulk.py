@@ -12,6 +12,7 @@ from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.claiming import ID
+from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import NewTask
 from tests.support.rows import ARGUMENTS, claim
 
@@ -42,11 +43,12 @@ def test_unique_tasks_have_ids_and_run_in_the_order_of_the_call(manager):
 
 
 def test_rows_are_inserted_in_the_order_of_their_keys():
-    bulk_delay([Letter(number) for number in range(20)])
+    insert_tasks(connection, [new() for _ in range(20)], part_bytes=1)
 
-    by_place = Task.objects.extra(select={"place": "ctid"}, order_by=["place"])
-    keys = [str(task.unique_key) for task in by_place]
-    assert keys == sorted(keys)
+    by_statement = fetch_all(
+        connection, "SELECT unique_key::text FROM django_partisan_task ORDER BY cmin::text::int"
+    )
+    assert by_statement == sorted(by_statement)
 
 
 @pytest.mark.parametrize("unique", [True, False])

@@ -312,7 +312,8 @@ def test_a_duplicate_is_emitted_as_the_waiting_task_is(recorded_events):
     task = Letter(1).delay()
     Task.objects.update(attempts=4, retries=1, postpones=2)
 
-    Letter(1).delay(priority=0)
+    with override_settings(PARTISAN_CONFIG={"mail": {}}):
+        Letter(1).delay(priority=0, queue_name="mail")
 
     assert [event.task for event in recorded_events.of(TaskDeduplicated)] == [
         (task.pk, "Letter", "default", 5, 5, 1, 2)
