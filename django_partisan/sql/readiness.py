@@ -66,17 +66,25 @@ def ensure_reachable(wait_seconds: float = 0.0) -> None:
 def ensure_migrated() -> str | None:
     """Return the latest migration; raise ``CannotStart`` if the tasks' database misses any.
 
-    Return ``None`` if ``MIGRATION_MODULES`` disables our migrations, as tests may, and every table exists.
+    Return ``None`` if ours are disabled, or none is recorded, and every table has its columns: tests may make
+    their database without migrations, by ``MIGRATION_MODULES`` or ``TEST["MIGRATE"]``.
     """
-    alias = task_database()
-    executor = MigrationExecutor(connections[alias])
+    connection = connections[task_database()]
+    executor = MigrationExecutor(connection)
+    is_recorded = any(app == APP for app, _ in executor.loader.applied_migrations)
     targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
-    if not targets:
-        _ensure_tables(connections[alias])
-        return None
+    if not (is_recorded and targets):
+        incomplete = _incomplete_tables(connection)
+        if not incomplete:
+            return None
+        if not targets:
+            raise CannotStart(
+                f"Tables of {APP} are missing or lack columns: {', '.join(incomplete)}.",
+                f"MIGRATION_MODULES disables its migrations: enable them, and run: manage.py migrate {APP}",
+            )
     missing = [migration.name for migration, _ in executor.migration_plan(targets)]
     if missing:
-        option = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+        option = "" if connection.alias == DEFAULT_DB_ALIAS else f" --database {connection.alias}"
         raise CannotStart(
             f"Migrations of {APP} are missing: {', '.join(missing)}.",
             f"Run: manage.py migrate {APP}{option}",
@@ -101,12 +109,16 @@ def schema_of_tasks() -> str:
     return str(schema)
 
 
-def _ensure_tables(connection: BaseDatabaseWrapper) -> None:
+def _incomplete_tables(connection: BaseDatabaseWrapper) -> list[str]:
+    """Return the tables of ours that are not there, or lack a column."""
+    incomplete = []
     existing = connection.introspection.table_names()
-    ours = [model._meta.db_table for model in apps.get_app_config(APP).get_models()]
-    missing = [table for table in ours if table not in existing]
-    if missing:
-        raise CannotStart(
-            f"Tables of {APP} are missing: {', '.join(missing)}.",
-            f"MIGRATION_MODULES disables its migrations: enable them, and run: manage.py migrate {APP}",
-        )
+    with connection.cursor() as cursor:
+        for model in apps.get_app_config(APP).get_models():
+            table = model._meta.db_table
+            columns = {field.column for field in model._meta.concrete_fields if field.column}
+            if table not in existing or columns.difference(
+                column.name for column in connection.introspection.get_table_description(cursor, table)
+            ):
+                incomplete.append(table)
+    return incomplete

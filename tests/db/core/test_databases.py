@@ -114,10 +114,20 @@ def test_without_migrations_tasks_are_enqueued_once_and_run(unmigrated):
     assert Task.objects.finished().count() == 3
 
 
-def test_without_migrations_a_manager_may_start_if_every_table_exists(unmigrated):
+@pytest.mark.parametrize("disabled", [True, False], ids=["disabled for all tests", "while it is made"])
+def test_without_migrations_a_manager_may_start_if_every_column_exists(disabled, unmigrated, settings):
+    """``TEST["MIGRATE"]`` disables migrations only while the database is made."""
+    if not disabled:
+        settings.MIGRATION_MODULES = {}
     assert ensure_migrated() is None
 
-    fetch_all(unmigrated, "DROP TABLE django_partisan_pause; SELECT 1")
+    fetch_all(unmigrated, "ALTER TABLE django_partisan_pause DROP COLUMN until; SELECT 1")
 
-    with pytest.raises(CannotStart, match="Tables of django_partisan are missing: django_partisan_pause"):
+    with pytest.raises(CannotStart, match=r"(Tables|Migrations) of django_partisan are missing"):
         ensure_migrated()
+
+
+@pytest.mark.django_db
+@override_settings(MIGRATION_MODULES=NoMigrations())
+def test_a_migrated_database_is_accepted_where_migrations_are_disabled():
+    assert ensure_migrated() is None
