@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from django.contrib.postgres.operations import AddIndexConcurrently
-from django.db import Error, migrations, models, router
+from django.db import Error, migrations, router
 from django.db.migrations.operations.base import Operation
 
 POSTGRESQL_ONLY: Final = {"required_db_vendor": "postgresql"}
@@ -94,9 +94,6 @@ class BuildUniqueConstraint(migrations.AddConstraint):
     """
 
     atomic = False
-
-    def __init__(self, model_name: str, constraint: models.UniqueConstraint) -> None:
-        super().__init__(model_name, constraint)
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Drop what an interrupted build left, and build."""

@@ -123,18 +123,23 @@ class OfDjangosTest(TestCase):
 class OfTwoDatabasesTest(TransactionTestCase):
     """The project's own data is in another database than the tasks."""
 
-    databases = {"default", "other"}
+    databases = {"default", "shop"}
 
     @classmethod
     def setUpClass(cls) -> None:
-        connections.settings["other"] = {**connections.settings["default"], **this_database()}
-        cls.addClassCleanup(connections.settings.pop, "other")
+        connections.settings["shop"] = {**connections.settings["default"], **this_database()}
+        cls.addClassCleanup(cls.forget_database)
         super().setUpClass()
 
+    @classmethod
+    def forget_database(cls) -> None:
+        connections["shop"].close()
+        del connections["shop"]
+        del connections.settings["shop"]
+
     def test_the_transaction_of_another_database_can_be_awaited(self) -> None:
-        self.addCleanup(connections["other"].close)
-        with transaction.atomic(using="other"):
-            Letter(1).delay_on_commit(using="other")
+        with transaction.atomic(using="shop"):
+            Letter(1).delay_on_commit(using="shop")
             inside = Task.objects.count()
 
         assert (inside, Task.objects.count()) == (0, 1)
