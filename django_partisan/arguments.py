@@ -9,8 +9,9 @@ import math
 import uuid
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
+LONGEST_TEXT: Final = 2**28 - 1
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 # A row's text has no space around it, for which ``loads()`` looks; ``raw_decode()`` takes 0.1 us more.
@@ -22,13 +23,19 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     """Return the arguments as JSON text.
 
     Raises ``TypeError`` naming the argument that PostgreSQL's JSON cannot hold: a value that is
-    no JSON, NaN or an infinity, a NUL character or a lone surrogate, a key that is no string.
+    no JSON, NaN or an infinity, a NUL character or a lone surrogate, a key that is no string. Raises
+    ``ValueError`` if the text is longer than any that PostgreSQL's JSON holds.
     """
     text = fault = ""
     try:
         text = _encode({"args": args, "kwargs": kwargs})
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"the arguments cannot be stored as JSON: {error}"
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(
+            f"{processor}: the arguments are {len(text):,} bytes of JSON, and PostgreSQL holds at most "
+            f"{LONGEST_TEXT:,}; store the data elsewhere, and pass its key."
+        )
     # Non-ASCII is escaped in the text, so these two marks are all that a bad string can show.
     if fault or "\\u0000" in text or "\\ud" in text or _hold_containers(args, kwargs):
         fault = next(_faults_of(args, kwargs), fault)

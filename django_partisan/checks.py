@@ -34,9 +34,9 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 
 @register(TAG)
 def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check that the tasks' database is PostgreSQL."""
+    """Warn if the tasks' database is not PostgreSQL: an error would stop ``migrate`` and tests."""
     try:
         ensure_postgresql()
     except CannotStart as error:
-        return [Error(error.problem, hint=error.cure, id=NOT_POSTGRESQL.id)]
+        return [CheckWarning(error.problem, hint=error.cure, id=NOT_POSTGRESQL.id)]
     return []

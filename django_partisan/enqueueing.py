@@ -1,25 +1,25 @@
 """How a task is enqueued: what is stored, in whose transaction, who is woken, what is emitted.
 
-``BaseTaskProcessor.delay()`` and ``bulk_delay()`` call this module.
+``BaseTaskProcessor.delay()``, ``delay_on_commit()`` and ``bulk_delay()`` call this module.
 """
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from datetime import datetime
 from datetime import timezone as datetime_timezone
 from typing import Any, NamedTuple
 
-from django.conf import settings
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 
-from django_partisan import arguments
+from django_partisan import arguments, moments
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
-from django_partisan.sql.connection import task_database
-from django_partisan.sql.enqueueing import NewTask, insert_task, insert_tasks, wake
+from django_partisan.sql.bulk_enqueueing import insert_tasks
+from django_partisan.sql.connection import task_connection
+from django_partisan.sql.enqueueing import NewTask, insert_task, wake
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     Enqueueing,
@@ -43,11 +43,32 @@ class Call(NamedTuple):
 
 def enqueue(call: Call, priority: int | None, execute_after: datetime | None) -> Task:
     """Insert one task, or lock its waiting duplicate, in the caller's transaction; return the row."""
-    name, queue = call.definition.name, call.definition.queue
+    return _enqueue(call.definition, lambda: _new_task(call, priority, execute_after, _context()))
+
+
+def enqueue_on_commit(
+    call: Call, priority: int | None, execute_after: datetime | None, using: str | None
+) -> None:
+    """Insert one task after the caller's transaction on ``using``, by default the tasks' database.
+
+    Options and arguments are checked and copied now. The task carries the context of the call.
+    """
+    tasks = task_connection()
+    new = _new_task(call, priority, execute_after, None)
+
+    def enqueue_now() -> None:
+        _enqueue(call.definition, lambda: new._replace(context=_context()))
+
+    context = copy_context()
+    transaction.on_commit(lambda: context.run(enqueue_now), using or tasks.alias)
+
+
+def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
+    name, queue = definition.name, definition.queue
+    connection = task_connection()
     scope = Enqueueing(queue, name)
     with bus.around(scope):
-        new = _new_task(call, priority, execute_after)
-        connection = connections[task_database()]
+        new = make()
         try:
             task, inserted = insert_task(connection, new)
         except Exception as error:
@@ -59,16 +80,17 @@ def enqueue(call: Call, priority: int | None, execute_after: datetime | None) ->
         _wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
     if bus.wanted(TaskEnqueued if inserted else TaskDeduplicated):
         number = task.attempts + 1
-        ref = TaskRef(task.pk, name, queue, task.priority, number, task.retries, task.postpones)
-        due_at = _aware(name, task.execute_after)  # naive if USE_TZ = False
+        ref = TaskRef(task.pk, name, task.queue_name, task.priority, number, task.retries, task.postpones)
+        due_at = moments.aware(name, task.execute_after)  # naive if USE_TZ = False
         _after_commit(connection, lambda: _emit(inserted, ref, due_at, not task.ready, new.arguments))
     return task
 
 
 def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: datetime | None) -> list[int]:
-    """Insert many tasks in one statement; return their ids, in order, for a duplicate the waiting task's."""
+    """Insert many tasks at once; return their ids, in order, for a duplicate the waiting task's."""
     if not calls:
         return []
+    connection = task_connection()
     names = {call.definition.name for call in calls}
     name = names.pop() if len(names) == 1 else None
     scope = Enqueueing(calls[0].definition.queue, name, len(calls))
@@ -77,13 +99,12 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
         for call in calls:
             # The subscribers are asked for each task what to store: they see which one it is.
             scope.queue, scope.processor = call.definition.queue, call.definition.name
-            tasks.append(_new_task(call, priority, execute_after))
+            tasks.append(_new_task(call, priority, execute_after, _context()))
         # Each task has the row of the first with its key; one without a key is no duplicate.
         keys = [task.unique_key or place for place, task in enumerate(tasks)]
         first: dict[Any, NewTask] = {}
         for key, new in zip(keys, tasks, strict=True):
             first.setdefault(key, new)
-        connection = connections[task_database()]
         try:
             rows = dict(zip(first, insert_tasks(connection, list(first.values())), strict=True))
         except Exception as error:
@@ -106,7 +127,9 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
     return list(scope.task_ids)
 
 
-def _new_task(call: Call, priority: int | None, execute_after: datetime | None) -> NewTask:
+def _new_task(
+    call: Call, priority: int | None, execute_after: datetime | None, context: str | None
+) -> NewTask:
     definition, args, kwargs = call
     name, queue = definition.name, definition.queue
     check_queue_name(queue)
@@ -115,12 +138,16 @@ def _new_task(call: Call, priority: int | None, execute_after: datetime | None) 
     if type(priority) is not int or priority not in PRIORITY_RANGE:
         raise TypeError(f"{name}: priority is {priority!r}; expected an integer of 32 bits.")
     if execute_after is not None:
-        execute_after = _aware(name, execute_after)
+        execute_after = moments.storable(moments.aware(name, execute_after))
     text = arguments.encode(name, args, kwargs)
     key = arguments.unique_key(name, args, kwargs, text) if definition.unique else None
-    headers = bus.headers()
-    context = json.dumps(headers) if headers else None
     return NewTask(queue, name, priority, execute_after, text, context, key)
+
+
+def _context() -> str | None:
+    """Return what the subscribers want stored with a task."""
+    headers = bus.headers()
+    return json.dumps(headers) if headers else None
 
 
 def _wake_after_commit(connection: BaseDatabaseWrapper, queues: Iterable[str]) -> None:
@@ -147,19 +174,6 @@ def _after_commit(connection: BaseDatabaseWrapper, action: Callable[[], None]) -
         transaction.on_commit(action, connection.alias, robust=True)
     else:
         action()  # the caller ends transactions by hand, and Django cannot tell when
-
-
-def _aware(name: str, moment: Any) -> datetime:
-    if not isinstance(moment, datetime):
-        raise TypeError(f"{name}: execute_after is {moment!r}; expected a datetime.")
-    if timezone.is_aware(moment):
-        return moment
-    if settings.USE_TZ:
-        raise ValueError(
-            f"{name}: execute_after is {moment!r}, which has no time zone; "
-            "use django.utils.timezone.now() or make_aware()."
-        )
-    return timezone.make_aware(moment)
 
 
 def _emit(is_new: bool, task: TaskRef, due_at: datetime, scheduled: bool, arguments_text: str) -> None:

@@ -24,11 +24,12 @@ class CurrentTask:
     It is made for every run and rarely asked, so each attribute is read from the row when it is needed.
     """
 
-    __slots__ = ("_definition", "_row")
+    __slots__ = ("_definition", "_queue", "_row")
 
-    def __init__(self, row: TaskRow, definition: TaskDefinition) -> None:
+    def __init__(self, row: TaskRow, definition: TaskDefinition, queue: str) -> None:
         self._row = row
         self._definition = definition
+        self._queue = queue
 
     @property
     def id(self) -> int:
@@ -59,7 +60,8 @@ class CurrentTask:
     def _tool(self, name: str) -> Any:
         """Return what telemetry provides for this run: ``log`` or ``metrics``."""
         row, of = self._row, self._definition
-        task = TaskRef(self.id, of.name, of.queue, row[PRIORITY], self.attempt, self.retries, self.postpones)
+        counts = (self.attempt, self.retries, self.postpones)
+        task = TaskRef(self.id, of.name, self._queue, row[PRIORITY], *counts)
         return bus.tool(name, task, of)
 
 
@@ -109,18 +111,49 @@ class BaseTaskProcessor:
         """Do the work; ``async def`` works too. What it returns is not kept."""
         raise NotImplementedError(f"{type(self).__name__} has no run().")  # fails the task, not the class
 
-    def delay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
+    def delay(
+        self,
+        *,
+        priority: int | None = None,
+        execute_after: datetime | None = None,
+        queue_name: str | None = None,
+    ) -> Task:
         """Enqueue a task and return its row, or the row of a duplicate that waits.
 
-        The task is in the caller's transaction. ``priority`` wins over ``PRIORITY``; the task does
-        not run before ``execute_after``. Raises ``TypeError`` or ``ValueError`` naming the value
-        that cannot be stored, and ``UnknownQueue``.
+        The task is in the caller's transaction. ``priority`` wins over ``PRIORITY`` and ``queue_name``
+        over ``QUEUE_NAME``; the task does not run before ``execute_after``. ``is_duplicate`` of the row
+        says whether it waited already. Raises ``TypeError`` or ``ValueError`` naming the value that
+        cannot be stored, and ``UnknownQueue``.
         """
-        return enqueueing.enqueue(_call(self), priority, execute_after)
+        return enqueueing.enqueue(_call(self, queue_name), priority, execute_after)
 
-    async def adelay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
+    async def adelay(
+        self,
+        *,
+        priority: int | None = None,
+        execute_after: datetime | None = None,
+        queue_name: str | None = None,
+    ) -> Task:
         """Enqueue a task from asynchronous code; as ``delay()``."""
-        return await sync_to_async(self.delay)(priority=priority, execute_after=execute_after)
+        return await sync_to_async(self.delay)(
+            priority=priority, execute_after=execute_after, queue_name=queue_name
+        )
+
+    def delay_on_commit(
+        self,
+        *,
+        priority: int | None = None,
+        execute_after: datetime | None = None,
+        queue_name: str | None = None,
+        using: str | None = None,
+    ) -> None:
+        """Enqueue a task when the caller's transaction is committed; at once if there is none.
+
+        Inside the transaction it takes no lock. The options are those of ``delay()``, and are checked
+        now. ``using`` names the database whose transaction it is, by default that of the tasks. An error
+        of the insert is raised where the transaction ends, after its commit.
+        """
+        enqueueing.enqueue_on_commit(_call(self, queue_name), priority, execute_after, using)
 
 
 def bulk_delay(
@@ -128,19 +161,22 @@ def bulk_delay(
     *,
     priority: int | None = None,
     execute_after: datetime | None = None,
+    queue_name: str | None = None,
 ) -> list[int]:
-    """Enqueue many tasks in one statement; return their ids, in order.
+    """Enqueue many tasks at once; return their ids, in order.
 
     For a duplicate it is the id of the task that waits. The options and errors are those of
     ``delay()``; if one task is refused, none is enqueued.
     """
-    return enqueueing.enqueue_many([_call(processor) for processor in processors], priority, execute_after)
+    calls = [_call(processor, queue_name) for processor in processors]
+    return enqueueing.enqueue_many(calls, priority, execute_after)
 
 
-def _call(processor: BaseTaskProcessor) -> enqueueing.Call:
+def _call(processor: BaseTaskProcessor, queue_name: str | None) -> enqueueing.Call:
     definition = registry.definition_of(type(processor))
-    queue, priority, unique = processor.QUEUE_NAME, processor.PRIORITY, processor.UNIQUE_FOR_PARAMS
+    queue = processor.QUEUE_NAME if queue_name is None else queue_name
+    priority, unique = processor.PRIORITY, processor.UNIQUE_FOR_PARAMS
     if (queue, priority, unique) != (definition.queue, definition.priority, definition.unique):
-        # An object may set these for itself.
+        # A call may name the queue, and an object may set all three for itself.
         definition = replace(definition, queue=queue, priority=priority, unique=unique)
     return enqueueing.Call(definition, processor.args, processor.kwargs)

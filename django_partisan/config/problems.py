@@ -41,12 +41,6 @@ WRONG_OBSERVABILITY: Final = Kind(
     "`PARTISAN_OBSERVABILITY` has an unknown key, or a value that is not accepted.",
     "Correct it in PARTISAN_OBSERVABILITY, or remove it to use the default.",
 )
-NOT_POSTGRESQL: Final = Kind(
-    "partisan.E007",
-    "The database of the tasks is not PostgreSQL.",
-    "Set its ENGINE to 'django.db.backends.postgresql', or route the app 'django_partisan' to a PostgreSQL "
-    "database with a database router.",
-)
 UNKNOWN_QUEUE: Final = Kind(
     "partisan.E008",
     "The `QUEUE_NAME` of a processor is a queue that the settings do not define.",
@@ -69,6 +63,13 @@ SHARED_PORT: Final = Kind(
     "on different hosts, silence this check.",
 )
 
+NOT_POSTGRESQL: Final = Kind(
+    "partisan.W002",
+    "The database of the tasks is not PostgreSQL: `delay()` and `start_partisan` refuse to work.",
+    "Set its ENGINE to 'django.db.backends.postgresql', or route the app 'django_partisan' to a PostgreSQL "
+    "database with a database router.",
+)
+
 KINDS: Final = (
     WRONG_SHAPE,
     WRONG_QUEUE_NAME,
@@ -76,11 +77,11 @@ KINDS: Final = (
     WRONG_VALUE,
     MIN_ABOVE_MAX,
     WRONG_OBSERVABILITY,
-    NOT_POSTGRESQL,
     UNKNOWN_QUEUE,
     WRONG_ATTRIBUTE,
     UNEQUAL_MEASURES,
     SHARED_PORT,
+    NOT_POSTGRESQL,
 )
 
 

@@ -22,6 +22,7 @@ from django_partisan.config.problems import (
 )
 from django_partisan.config.validation import BOOLEAN, Setting, integer, or_none, seconds
 from django_partisan.exceptions import UnknownQueue, WrongSetting
+from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from django_partisan.names import QUEUE_NAME_MAX_LENGTH
 
@@ -83,7 +84,10 @@ KEYS: Final[Mapping[str, Setting]] = {
         flat=True,
     ),
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
-        5, seconds(0), "How many seconds a task waits after a `PostponeTask()` without seconds.", flat=True
+        5,
+        seconds(0, LONGEST_DELAY_SECONDS),
+        "How many seconds a task waits after a `PostponeTask()` without seconds.",
+        flat=True,
     ),
     "DEFAULT_POSTPONES_COUNT": Setting(
         15,

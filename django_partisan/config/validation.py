@@ -23,9 +23,12 @@ def integer(least: int) -> Rule:
     return Rule(lambda value: _is_number(value, int, least), f"an integer, at least {least}")
 
 
-def seconds(least: float) -> Rule:
-    """Accept finite numbers from ``least``."""
-    return Rule(lambda value: _is_number(value, int | float, least), f"a number of seconds, at least {least}")
+def seconds(least: float, most: float = math.inf) -> Rule:
+    """Accept finite numbers from ``least`` to ``most``."""
+    expected = f"a number of seconds, at least {least}"
+    if most < math.inf:
+        expected += f" and at most {most}"
+    return Rule(lambda value: _is_number(value, int | float, least) and value <= most, expected)
 
 
 def one_of(*words: str) -> Rule:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from django_partisan.doctor import (
     database,
     host,
+    indexes,
     log_lines,
     metrics_port,
     notifications,
@@ -28,6 +29,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "settings": Check(settings.look),
     "database": Check(database.look),
     "migrations": Check(database.look_at_migrations, ("database",)),
+    "indexes": Check(indexes.look, ("database", "migrations")),
     "notifications": Check(notifications.look, ("database",)),
     "clock": Check(database.look_at_clock, ("database",)),
     "managers": Check(database.look_at_managers, ("database", "migrations")),

@@ -12,7 +12,8 @@ class WorkerSpec(NamedTuple):
     """How a worker is set up; plain values, because they cross to another process.
 
     ``subscribe`` is the dotted path of a function that subscribes telemetry in the worker, and its plain
-    arguments. A manager has one spec for all its workers; the pool sets ``slot`` and ``generation``.
+    arguments. ``schema`` is that of the tasks, quoted for SQL; if it is empty, ``search_path`` decides. A
+    manager has one spec for all its workers; the pool sets ``slot`` and ``generation``.
     """
 
     config: QueueConfig
@@ -22,6 +23,7 @@ class WorkerSpec(NamedTuple):
     flush_seconds: float
     slot: int = 0
     generation: int = 0
+    schema: str = ""
 
 
 def packed(spec: WorkerSpec) -> bytes:

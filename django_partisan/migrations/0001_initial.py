@@ -3,6 +3,8 @@
 import django.utils.timezone
 from django.db import migrations, models
 
+from django_partisan.migrations._postgresql import POSTGRESQL_ONLY
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -38,6 +40,6 @@ class Migration(migrations.Migration):
                 ("arguments", models.JSONField(default=dict)),
                 ("extra", models.JSONField(blank=True, null=True)),
             ],
-            options={"ordering": ("-priority",)},
+            options={"ordering": ("-priority",), **POSTGRESQL_ONLY},
         ),
     )

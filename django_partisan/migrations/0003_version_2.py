@@ -9,6 +9,8 @@ import uuid
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+from django_partisan.migrations._postgresql import POSTGRESQL_ONLY, CreateSequence, OnPostgreSQL
+
 # Version 1 counted in the JSON of ``extra``; tasks under way go on from there.
 CARRY_COUNTERS = """
     UPDATE django_partisan_task
@@ -43,12 +45,9 @@ class Migration(migrations.Migration):
                     models.BooleanField(db_default=False, help_text="Asks to be notified of new tasks."),
                 ),
             ],
-            options={"verbose_name": "manager", "db_table": "django_partisan_manager"},
+            options={"verbose_name": "manager", "db_table": "django_partisan_manager", **POSTGRESQL_ONLY},
         ),
-        migrations.RunSQL(
-            "CREATE SEQUENCE django_partisan_claim_token_seq AS bigint",
-            "DROP SEQUENCE django_partisan_claim_token_seq",
-        ),
+        OnPostgreSQL([CreateSequence("django_partisan_claim_token_seq")]),
         migrations.AlterModelOptions("task", options={}),
         migrations.AlterField(
             "task",
@@ -95,5 +94,5 @@ class Migration(migrations.Migration):
             "unique_key",
             models.UUIDField(null=True, help_text="Same for the same processor and arguments."),
         ),
-        migrations.RunSQL(CARRY_COUNTERS, migrations.RunSQL.noop),
+        OnPostgreSQL([migrations.RunSQL(CARRY_COUNTERS, migrations.RunSQL.noop)]),
     )

@@ -7,7 +7,7 @@ callers of earlier versions go on.
 from django.db import migrations, models
 from django.db.models.functions import Now
 
-from django_partisan.migrations._postgresql import OnPostgreSQL
+from django_partisan.migrations._postgresql import POSTGRESQL_ONLY, OnPostgreSQL
 
 # Both locks come before the first change. A heartbeat locks managers first and tasks second. If one is in
 # the way, it waits for us: we give up long before PostgreSQL looks for a deadlock, which could end it.
@@ -26,7 +26,7 @@ TABLES = [
             ("comment", models.TextField(db_default="")),
             ("requested_at", models.DateTimeField(db_default=Now())),
         ],
-        options={"db_table": "django_partisan_cancel_request"},
+        options={"db_table": "django_partisan_cancel_request", **POSTGRESQL_ONLY},
     ),
     migrations.CreateModel(
         name="Pause",
@@ -47,7 +47,8 @@ TABLES = [
         options={
             "constraints": [
                 models.UniqueConstraint(fields=["queue_name", "processor_class"], name="partisan_pause_once")
-            ]
+            ],
+            **POSTGRESQL_ONLY,
         },
     ),
     migrations.CreateModel(
@@ -65,6 +66,7 @@ TABLES = [
             ("paused", models.BooleanField(db_default=False)),
             ("comment", models.TextField(db_default="")),
         ],
+        options={**POSTGRESQL_ONLY},
     ),
     migrations.CreateModel(
         name="Chore",
@@ -73,6 +75,7 @@ TABLES = [
             ("last_at", models.DateTimeField(null=True)),
             ("cursor", models.JSONField(help_text="Where the next pass continues.", null=True)),
         ],
+        options={**POSTGRESQL_ONLY},
     ),
     migrations.CreateModel(
         name="Slot",
@@ -89,6 +92,7 @@ TABLES = [
             ("token", models.BigIntegerField(help_text="The claim under which its task runs.", null=True)),
             ("next_at", models.DateTimeField(help_text="When the slot may be used again.", null=True)),
         ],
+        options={**POSTGRESQL_ONLY},
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from django_partisan.migrations._postgresql import BuildIndex, OnPostgreSQL
+from django_partisan.migrations._postgresql import BuildIndexSoon, OnPostgreSQL
 
 
 class Migration(migrations.Migration):
@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     operations = (
         OnPostgreSQL(
             [
-                BuildIndex(
+                BuildIndexSoon(
                     "task",
                     models.Index(
                         fields=["queue_name", "held", "processor_class", "priority", "id"],
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                         condition=models.Q(held__isnull=False),
                     ),
                 ),
-                BuildIndex(
+                BuildIndexSoon(
                     "task",
                     models.Index(
                         fields=["concurrency_key", "priority", "id"],

@@ -1,11 +1,19 @@
-"""Operations that change PostgreSQL only and keep to the schema of the tasks' table."""
+"""Operations that change PostgreSQL only and keep to the schema of the tasks' table.
+
+A bare name in ``DROP`` may find what belongs to a later schema of ``search_path``, so every name that an
+operation of ours drops or makes is qualified.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import Error, migrations, router
+from django.db.migrations.operations.base import Operation
+
+POSTGRESQL_ONLY: Final = {"required_db_vendor": "postgresql"}
+"""Options of a model: Django makes and changes its table in databases of this vendor only."""
 
 # Before the table is made, as for sqlmigrate, it is the schema in which it would be.
 _SCHEMA = """
@@ -31,35 +39,90 @@ class OnPostgreSQL(migrations.SeparateDatabaseAndState):
             super().database_backwards(app_label, schema_editor, from_state, to_state)
 
 
+class CreateSequence(Operation):
+    """Create a sequence of bigint in the schema of the tasks."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Leave the state: models know nothing of sequences."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Create the sequence."""
+        schema_editor.execute(f"CREATE SEQUENCE {_schema(schema_editor)}.{self.name} AS bigint")
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop the sequence."""
+        schema_editor.execute(f"DROP SEQUENCE {_schema(schema_editor)}.{self.name}")
+
+
 class BuildIndex(AddIndexConcurrently):
-    """Build an index of tasks while others read and write; wait at most five seconds for a lock.
+    """Build an index of tasks while others read and write.
 
     An interrupted build leaves an invalid index behind, so an index of this name is dropped first.
     """
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Drop what an interrupted build left, and build."""
+        _drop_index(schema_editor, self.index.name)
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop the index."""
+        _drop_index(schema_editor, self.index.name)
+
+
+class BuildIndexSoon(BuildIndex):
+    """Build an index as ``BuildIndex`` does; wait at most five seconds for a lock."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop what an interrupted build left, and build."""
         with _short_lock_waits(schema_editor.connection):
-            self._drop(schema_editor)
             super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Drop the index."""
         with _short_lock_waits(schema_editor.connection):
-            self._drop(schema_editor)
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
 
-    def _drop(self, schema_editor: Any) -> None:
-        """Name the index with its schema: the bare name may find the index of a later schema in search_path."""
-        with schema_editor.connection.cursor() as cursor:
-            cursor.execute(_SCHEMA)
-            [schema] = cursor.fetchone()
-        schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS {schema}."{self.index.name}"')
+
+class BuildUniqueConstraint(migrations.AddConstraint):
+    """Build the index that is a constraint with a condition while others read and write.
+
+    Django has no concurrent way to add a constraint.
+    """
+
+    atomic = False
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop what an interrupted build left, and build."""
+        _drop_index(schema_editor, self.constraint.name)
+        model = to_state.apps.get_model(app_label, self.model_name)
+        create = str(self.constraint.create_sql(model, schema_editor))
+        schema_editor.execute(create.replace("CREATE UNIQUE INDEX", "CREATE UNIQUE INDEX CONCURRENTLY", 1))
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop the index."""
+        _drop_index(schema_editor, self.constraint.name)
 
 
 def _has_tasks(connection: Any, app_label: str) -> bool:
     return connection.vendor == "postgresql" and router.allow_migrate(
         connection.alias, app_label, model_name="task"
     )
+
+
+def _drop_index(schema_editor: Any, name: str) -> None:
+    schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS {_schema(schema_editor)}."{name}"')
+
+
+def _schema(schema_editor: Any) -> str:
+    """Return the quoted name of the schema of the tasks' table."""
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(_SCHEMA)
+        [schema] = cursor.fetchone()
+    return str(schema)
 
 
 @contextmanager

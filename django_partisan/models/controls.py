@@ -35,6 +35,7 @@ class ManagerLease(models.Model):
     )
 
     class Meta:
+        required_db_vendor = "postgresql"
         db_table = "django_partisan_manager"
         verbose_name = "manager"
 
@@ -56,6 +57,7 @@ class CancelRequest(models.Model):
     requested_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        required_db_vendor = "postgresql"
         db_table = "django_partisan_cancel_request"
 
 
@@ -71,6 +73,7 @@ class Pause(models.Model):
     by = models.TextField(db_default="", help_text="Who paused it.")
 
     class Meta:
+        required_db_vendor = "postgresql"
         constraints = (
             models.UniqueConstraint(fields=["queue_name", "processor_class"], name="partisan_pause_once"),
         )
@@ -91,6 +94,9 @@ class Schedule(models.Model):
     paused = models.BooleanField(db_default=False)
     comment = models.TextField(db_default="")
 
+    class Meta:
+        required_db_vendor = "postgresql"
+
 
 class Chore(models.Model):
     """Periodic work that one manager does for all, such as pruning."""
@@ -98,6 +104,9 @@ class Chore(models.Model):
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
     last_at = models.DateTimeField(null=True)
     cursor = models.JSONField(null=True, help_text="Where the next pass continues.")
+
+    class Meta:
+        required_db_vendor = "postgresql"
 
 
 class Slot(models.Model):
@@ -109,3 +118,6 @@ class Slot(models.Model):
     task_id = models.BigIntegerField(null=True, help_text="Empty while the slot is free.")
     token = models.BigIntegerField(null=True, help_text="The claim under which its task runs.")
     next_at = models.DateTimeField(null=True, help_text="When the slot may be used again.")
+
+    class Meta:
+        required_db_vendor = "postgresql"

@@ -98,7 +98,11 @@ class Task(models.Model):
 
     objects = TaskQuerySet.as_manager()
 
+    # Of the row that ``delay()`` returns: whether it waited already, so that no task was made.
+    is_duplicate = False
+
     class Meta:
+        required_db_vendor = "postgresql"  # no table, and no look for one, in other databases
         indexes = (
             # The claim: due rows only, in the order in which they run.
             models.Index(

@@ -12,7 +12,10 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
+from django_partisan.config.problems import NOT_POSTGRESQL
+from django_partisan.exceptions import WrongSetting
 from django_partisan.models import Task
+from django_partisan.sql.search_path import KeptSearchPath
 
 ANSWER_SECONDS: Final = 10.0
 """How long a connection waits for its server where the caller does not say."""
@@ -23,12 +26,27 @@ def task_database() -> str:
     return router.db_for_write(Task)
 
 
+def task_connection() -> BaseDatabaseWrapper:
+    """Return this thread's own connection to the tasks; raise ``WrongSetting`` unless it is PostgreSQL."""
+    connection = connections[task_database()]
+    if connection.vendor != "postgresql":
+        raise WrongSetting(f"{not_postgresql(connection)} {NOT_POSTGRESQL.hint}")
+    return connection
+
+
+def not_postgresql(connection: BaseDatabaseWrapper) -> str:
+    """Return the sentence that says what the tasks' database is instead."""
+    return (
+        f"The tasks' database {connection.alias!r} is {connection.vendor}; django-partisan needs PostgreSQL."
+    )
+
+
 def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDatabaseWrapper:
     """Return a connection that no thread shares and no pool owns; it connects when first used.
 
     ``role`` stands in ``application_name``, so that ``pg_stat_activity`` shows who asks. A connection
     attempt, or the wait for a silent host, ends after ``answer_seconds`` unless the host's settings say
-    otherwise.
+    otherwise. All its statements keep to the schema that the first one found.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
@@ -44,6 +62,7 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
     connection.queries_log = deque(
         maxlen=0
     )  # with DEBUG it would keep 9,000 statements with their parameters
+    connection.execute_wrappers.append(KeptSearchPath())
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection
 

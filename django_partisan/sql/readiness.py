@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Final, TypeVar
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,7 +17,13 @@ from django.db.migrations.executor import MigrationExecutor
 
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import CannotStart
-from django_partisan.sql.connection import ANSWER_SECONDS, fetch_all, open_connection, task_database
+from django_partisan.sql.connection import (
+    ANSWER_SECONDS,
+    fetch_all,
+    not_postgresql,
+    open_connection,
+    task_database,
+)
 from django_partisan.sql.refusals import is_passing, refusal
 from django_partisan.sql.session import ANSWER_SECONDS_MIN
 
@@ -37,17 +44,17 @@ _MISSING_RIGHTS: Final = """
 _USABLE_SCHEMAS: Final = (
     "SELECT current_user, current_setting('search_path'), cardinality(current_schemas(false))"
 )
+_SCHEMA: Final = (
+    "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('django_partisan_task')"
+    " UNION ALL SELECT 'none' LIMIT 1"
+)
 
 
 def ensure_postgresql() -> None:
     """Raise ``CannotStart`` unless the tasks' database is PostgreSQL."""
-    alias = task_database()
-    vendor = connections[alias].vendor
-    if vendor != "postgresql":
-        raise CannotStart(
-            f"The tasks' database {alias!r} is {vendor}; django-partisan needs PostgreSQL.",
-            NOT_POSTGRESQL.hint,
-        )
+    connection = connections[task_database()]
+    if connection.vendor != "postgresql":
+        raise CannotStart(not_postgresql(connection), NOT_POSTGRESQL.hint)
 
 
 def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float = 0.0) -> T:
@@ -70,11 +77,25 @@ def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float 
         time.sleep(RETRY_SECONDS)
 
 
-def ensure_migrated(connection: BaseDatabaseWrapper) -> str:
-    """Return the latest migration; raise ``CannotStart`` if the tasks' database misses any."""
+def ensure_migrated(connection: BaseDatabaseWrapper) -> str | None:
+    """Return the latest migration; raise ``CannotStart`` if the tasks' database misses any.
+
+    Return ``None`` if ours are disabled, or none is recorded, and every table has its columns: tests may make
+    their database without migrations, by ``MIGRATION_MODULES`` or ``TEST["MIGRATE"]``.
+    """
     with _in_use(connection):
         executor = MigrationExecutor(connection)
+    is_recorded = any(app == APP for app, _ in executor.loader.applied_migrations)
     targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
+    if not (is_recorded and targets):
+        incomplete = _incomplete_tables(connection)
+        if not incomplete:
+            return None
+        if not targets:
+            raise CannotStart(
+                f"Tables of {APP} are missing or lack columns: {', '.join(incomplete)}.",
+                f"MIGRATION_MODULES disables its migrations: enable them, and run: manage.py migrate {APP}",
+            )
     missing = [migration.name for migration, _ in executor.migration_plan(targets)]
     if missing:
         _ensure_schema(connection)
@@ -84,6 +105,12 @@ def ensure_migrated(connection: BaseDatabaseWrapper) -> str:
             f"Run: manage.py migrate {APP}{option}",
         )
     return str(targets[0][1])
+
+
+def schema_of_tasks(connection: BaseDatabaseWrapper) -> str:
+    """Return the schema, quoted for SQL, in which a connection finds the tasks."""
+    [(schema,)] = fetch_all(connection, _SCHEMA)
+    return str(schema)
 
 
 def ensure_permitted(connection: BaseDatabaseWrapper) -> None:
@@ -99,12 +126,13 @@ def ensure_permitted(connection: BaseDatabaseWrapper) -> None:
 @contextmanager
 def _in_use(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Have Django use a connection for its alias in this thread, as its record of migrations does."""
-    before = connections[connection.alias]
-    connections[connection.alias] = connection
+    alias = connection.alias
+    before = connections[alias]
+    connections[alias] = connection
     try:
         yield
     finally:
-        connections[connection.alias] = before
+        connections[alias] = before
 
 
 def _ensure_schema(connection: BaseDatabaseWrapper) -> None:
@@ -115,3 +143,18 @@ def _ensure_schema(connection: BaseDatabaseWrapper) -> None:
             f"The role {role!r} may use no schema of its search_path ({path}).",
             "GRANT it USAGE ON the SCHEMA of the tasks' tables, or correct its search_path.",
         )
+
+
+def _incomplete_tables(connection: BaseDatabaseWrapper) -> list[str]:
+    """Return the tables of ours that are not there, or lack a column."""
+    incomplete = []
+    existing = connection.introspection.table_names()
+    with connection.cursor() as cursor:
+        for model in apps.get_app_config(APP).get_models():
+            table = model._meta.db_table
+            columns = {field.column for field in model._meta.concrete_fields if field.column}
+            if table not in existing or columns.difference(
+                column.name for column in connection.introspection.get_table_description(cursor, table)
+            ):
+                incomplete.append(table)
+    return incomplete

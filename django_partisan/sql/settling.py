@@ -55,14 +55,15 @@ class Crash(NamedTuple):
 _IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
 _PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
 
+_TABLE: Final = "django_partisan_task"
 _FINISH = f"""
-    UPDATE django_partisan_task AS task
+    UPDATE {_TABLE} AS task
        SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1,
            finished_at = now(), updated_at = now()
       FROM {_PAIRS} WHERE {_IS_OURS}
     RETURNING task.id
 """
-_DELETE = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
+_DELETE = f"DELETE FROM {_TABLE} AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
 
 # After an answer that was lost: rows without a token, or deleted, were settled by the first try.
 _TAKEN_OVER = f"""
@@ -145,12 +146,17 @@ def settle_completed(
     delete: bool,
     again: bool = False,
     lock_timeout_ms: int | None = None,
+    schema: str = "",
 ) -> list[int]:
     """Finish or delete the rows of (id, token) ``pairs``; return the ids whose claim was lost.
 
-    ``again`` says that the answer to a first try was lost.
+    ``again`` says that the answer to a first try was lost. ``schema``, quoted for SQL, is that of the table
+    where the caller may have changed ``search_path``.
     """
     sql = _limited(_DELETE if delete else _FINISH, lock_timeout_ms)
+    if schema:
+        qualified = f"{schema}.{_TABLE}".replace("%", "%%")  # the statement has parameters
+        sql = sql.replace(_TABLE, qualified, 1)
     settled = _ids(fetch_all(connection, sql, _id_arrays(pairs)))
     return _lost(connection, pairs, settled, again)
 

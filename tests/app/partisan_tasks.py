@@ -233,6 +233,9 @@ class Atomic(Recorded):
         Note.objects.create(text=f"{how} in attempt {self.task.attempt}")
         if self.task.attempt > 1 or how == "complete":
             return
+        if how == "leave the schema":
+            connection.cursor().execute("SET LOCAL search_path = pg_catalog")
+            return
         if how == "postpone":
             raise PostponeTask(0)
         if how == "retry":

@@ -234,6 +234,13 @@ def test_atomic_task_and_what_it_wrote_are_committed_together(serving: Bench):
     assert Note.objects.get().text == "gate in attempt 1"
 
 
+def test_atomic_task_that_sets_another_search_path_is_settled_in_the_schema_of_its_manager(serving: Bench):
+    task = outcome_of(processors.Atomic("leave the schema"))
+
+    assert (task.status, task.attempts) == ("finished", 1)
+    assert Note.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     ("how", "status", "notes"),
     [

@@ -11,6 +11,16 @@ def this_database() -> dict[str, Any]:
     return {key: connection.settings_dict[key] for key in keys}
 
 
+class NoMigrations:
+    """What ``pytest --nomigrations`` sets ``MIGRATION_MODULES`` to."""
+
+    def __contains__(self, app: str) -> bool:
+        return True
+
+    def __getitem__(self, app: str) -> None:
+        return None
+
+
 def empty(*tables: str) -> None:
     """Empty tables and commit."""
     with connection.cursor() as cursor:

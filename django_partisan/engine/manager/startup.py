@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import django
 from django.db import connections
@@ -15,11 +15,19 @@ from django_partisan.config import observability, queues
 from django_partisan.config.problems import WRONG_VALUE, Problem, refuse
 from django_partisan.config.queues import QueueConfig
 from django_partisan.config.validation import seconds
+from django_partisan.exceptions import CannotStart
 from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
 
 WAIT: Final = seconds(0)
+
+
+class ServedDatabase(NamedTuple):
+    """The server's version, and the schema of the tasks, quoted for SQL."""
+
+    version: str
+    schema: str
 
 
 def ensure_right_settings(options: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -37,8 +45,8 @@ def _wait_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(WRONG_VALUE, "--wait-for-database", wait, WAIT.expected)
 
 
-def ensure_database(wait_seconds: float = 0.0) -> str:
-    """Return the server's version; raise ``CannotStart`` unless the tasks' database is ready for a manager.
+def ensure_database(wait_seconds: float = 0.0) -> ServedDatabase:
+    """Return what is served; raise ``CannotStart`` unless the tasks' database is ready for a manager.
 
     Tries again for ``wait_seconds`` while the database is out of reach.
     """
@@ -46,10 +54,24 @@ def ensure_database(wait_seconds: float = 0.0) -> str:
     return readiness.answer_to(_ready_server, wait_seconds)
 
 
-def _ready_server(connection: BaseDatabaseWrapper) -> str:
+def _ready_server(connection: BaseDatabaseWrapper) -> ServedDatabase:
     readiness.ensure_migrated(connection)
     readiness.ensure_permitted(connection)
-    return server_version(connection)
+    return ServedDatabase(server_version(connection), readiness.schema_of_tasks(connection))
+
+
+def ensure_schema(served: ServedDatabase) -> None:
+    """Raise ``CannotStart`` if this thread's connection finds the tasks in another schema.
+
+    The connections of managers and workers begin as the settings say, and would serve that schema.
+    """
+    here = readiness.schema_of_tasks(connections[task_database()])
+    if here != served.schema:
+        raise CannotStart(
+            f"This connection finds the tasks in schema {here}, but new connections find them in "
+            f"{served.schema}.",
+            "Set search_path in the OPTIONS of DATABASES, in settings of its own for each schema's manager.",
+        )
 
 
 def describe(config: QueueConfig, version: str) -> str:

@@ -52,9 +52,18 @@ class Executor:
     """Run tasks, one at a time."""
 
     def __init__(
-        self, config: QueueConfig, slot: int, generation: int, claim_times: Mapping[int, float]
+        self,
+        config: QueueConfig,
+        slot: int,
+        generation: int,
+        claim_times: Mapping[int, float],
+        schema: str = "",
     ) -> None:
-        """Run for a worker; ``claim_times`` are those of the claims its tasks came with, by token."""
+        """Run for a worker; ``claim_times`` are those of the claims its tasks came with, by token.
+
+        ``schema`` is where the completion of an ``ATOMIC`` task is written, whatever ``search_path`` it set.
+        """
+        self._schema = schema
         self._config = config
         self._slot = slot
         self._generation = generation
@@ -116,7 +125,7 @@ class Executor:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
                 return self._call_and_settle(row, definition, args, kwargs)
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition))
+            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
             return judge(error, row, definition, self._config)
@@ -129,9 +138,9 @@ class Executor:
         """Call and settle in one transaction: the task's writes and its completion are committed together."""
         database = task_database()
         with transaction.atomic(using=database):
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition))
-            pair = (row[ID], row[TOKEN])
-            if settle_completed(connections[database], [pair], self._config.delete_tasks_on_complete):
+            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
+            pairs, delete = [(row[ID], row[TOKEN])], self._config.delete_tasks_on_complete
+            if settle_completed(connections[database], pairs, delete, schema=self._schema):
                 raise ClaimLost(
                     f"Task {row[ID]} was taken over while it ran; its transaction is rolled back."
                 )

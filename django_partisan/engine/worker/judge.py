@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import ClaimLost, MaxPostponesReached, PostponeTask
+from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.outcomes import (
     COMPLETED,
     FAILED,
@@ -17,9 +18,6 @@ from django_partisan.outcomes import (
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, TOKEN, TaskRow
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import ErrorInfo
-
-# PostgreSQL has dates that Python has not: a row that waits until then could not be read.
-LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
 
 # In place of an outcome: another manager has taken the task over, so nothing is settled or emitted.
 CLAIM_LOST: Final = "claim_lost"
@@ -105,7 +103,7 @@ def _retried_or_failed(error: BaseException, row: TaskRow, definition: TaskDefin
     if left < 0:
         return failed(row, REASON_RETRIES_EXHAUSTED, error)
     info = ErrorInfo.of(error)
-    pause = min(float(retry.pause_before(row[RETRIES] + 1)), LONGEST_DELAY_SECONDS)
+    pause = float(min(retry.pause_before(row[RETRIES] + 1), LONGEST_DELAY_SECONDS))
     change = _change(row, STATUS_NEW, info, delay=pause, retries=1)
     return RunResult(RETRIED, change=change, delay_seconds=pause, retries_left=left, error=info)
 

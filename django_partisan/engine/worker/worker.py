@@ -59,7 +59,9 @@ class Worker:
         self._tasks = PrefetchedTasks(self._pipe, bell, self._return_tasks, self._on_manager_lost)
         self._connections = TaskConnections(spec.config.reset_session)
         self._threads = ThreadConnections()
-        self._executor = Executor(spec.config, spec.slot, spec.generation, self._tasks.claim_times)
+        self._executor = Executor(
+            spec.config, spec.slot, spec.generation, self._tasks.claim_times, spec.schema
+        )
         self._report = PendingReport(spec.config.queue, self._executor.wait_of)
         self._running: TaskRow | None = None  # for the control thread
         self._without_manager = WithoutManager(spec.config, self._report, self._tasks, lambda: self._running)

@@ -134,15 +134,17 @@ class Command(BaseCommand):
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
         with telemetry.set_up_manager(config, options) as watch:
-            version = signals.result_of(partial(startup.ensure_database, options["wait_for_database"]))
-            manager = Manager(watch.worker_spec, _until(options))
+            served = signals.result_of(partial(startup.ensure_database, options["wait_for_database"]))
+            startup.ensure_schema(served)
+            manager = Manager(watch.worker_spec._replace(schema=served.schema), _until(options))
             connections.close_all()  # the manager's threads use connections of their own
             if options["autoreload"]:
                 atexit.register(_stop_before_exit, manager)
 
             def begin(snapshot: Callable[[], Snapshot]) -> str | None:
                 address = watch.serve(snapshot)
-                self._say(startup.describe(config, version))  # last: nothing can refuse to serve any more
+                # Said last: nothing can refuse to serve any more.
+                self._say(startup.describe(config, served.version))
                 return address
 
             code = manager.run(begin, signals)

@@ -166,6 +166,36 @@ def test_a_task_goes_to_the_queue_of_its_processor_default_by_default():
     assert Mailed().delay().queue_name == "mail"
 
 
+@override_settings(PARTISAN_CONFIG={"mail": {}, "images": {}})
+def test_a_call_may_name_its_queue(recorded_events):
+    ids = [
+        Mailed(1).delay(queue_name="images").pk,
+        *bulk_delay([Letter(1), Mailed(2)], queue_name="images"),
+        Mailed(3).delay(queue_name="default").pk,
+        Mailed(4).delay(queue_name=None).pk,
+    ]
+
+    assert [columns(pk, "queue_name") for pk in ids] == ["images"] * 3 + ["default", "mail"]
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_what_is_emitted_names_the_queue_of_the_call(recorded_events):
+    Letter(1).delay(queue_name="mail")
+    bulk_delay([Letter(2)], queue_name="mail")
+
+    assert [event.task.queue for event in recorded_events.of(TaskEnqueued)] == ["mail"] * 2
+
+
+@pytest.mark.parametrize("wrong", ["", "nowhere", 5, ["mail"]])
+def test_a_queue_of_a_call_that_is_unknown_is_refused(wrong):
+    with pytest.raises(UnknownQueue, match=r"Unknown queue .*; known: 'default'"):
+        Letter(1).delay(queue_name=wrong)
+    with pytest.raises(UnknownQueue, match="Unknown queue"):
+        bulk_delay([Letter(1)], queue_name=wrong)
+    assert not Task.objects.exists()
+
+
 @override_settings(PARTISAN_CONFIG={"images": {}})
 def test_an_unknown_queue_is_refused_with_the_known_names():
     with pytest.raises(UnknownQueue, match="Unknown queue 'mail'; known: 'default', 'images'"):
@@ -192,6 +222,13 @@ def test_a_task_with_the_same_args_and_kwargs_is_not_added_while_one_waits():
     assert again.pk == first.pk
     assert (again.priority, again.execute_after) == (first.priority, first.execute_after)
     assert Task.objects.count() == 1
+
+
+def test_the_returned_task_says_whether_it_is_a_duplicate():
+    first, again, other = Letter(1).delay(), Letter(1).delay(), Letter(2).delay()
+
+    assert [task.is_duplicate for task in (first, again, other)] == [False, True, False]
+    assert not Task.objects.get(pk=first.pk).is_duplicate
 
 
 def test_tasks_with_other_arguments_or_of_other_processors_are_no_duplicates():
@@ -229,9 +266,10 @@ async def _enqueue(**options: Any) -> Task:
 
 @pytest.mark.django_db(transaction=True)
 def test_adelay_enqueues_from_asynchronous_code():
-    task = asyncio.run(_enqueue(priority=0, execute_after=LATER))
+    with override_settings(PARTISAN_CONFIG={"mail": {}}):
+        task = asyncio.run(_enqueue(priority=0, execute_after=LATER, queue_name="mail"))
 
-    assert columns(task.pk, "priority", "execute_after") == (0, LATER)
+    assert columns(task.pk, "priority", "execute_after", "queue_name") == (0, LATER, "mail")
 
 
 def test_context_longer_than_4096_bytes_is_dropped_and_counted(recorded_events):
@@ -274,7 +312,8 @@ def test_a_duplicate_is_emitted_as_the_waiting_task_is(recorded_events):
     task = Letter(1).delay()
     Task.objects.update(attempts=4, retries=1, postpones=2)
 
-    Letter(1).delay(priority=0)
+    with override_settings(PARTISAN_CONFIG={"mail": {}}):
+        Letter(1).delay(priority=0, queue_name="mail")
 
     assert [event.task for event in recorded_events.of(TaskDeduplicated)] == [
         (task.pk, "Letter", "default", 5, 5, 1, 2)

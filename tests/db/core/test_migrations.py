@@ -14,12 +14,15 @@ from django.core.management import call_command
 from django.db import OperationalError, connections
 from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import override_settings
 
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, look_ahead
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.tokens import new_token
-from tests.support.rows import claim, dead
+from tests.support.database import NoMigrations
+from tests.support.rows import claim, dead, insert
 
 ALIAS = "version_1"
 VERSION_1 = "0002"
@@ -332,6 +335,49 @@ def test_a_second_schema_gets_its_own_and_leaves_that_of_the_first(old):
     names = [row[:2] for row in first]
     assert [(name, what.replace(" ON tenant.", " ON public.")) for name, what, *_ in second] == names
     assert [row[:2] for row in shape("public")] == names
+
+
+def test_tables_that_are_made_without_migrations_are_the_same(old):
+    migrate()
+    migrated = shape()
+    run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    with override_settings(MIGRATION_MODULES=NoMigrations()):
+        call_command("migrate", database=ALIAS, verbosity=0, run_syncdb=True)
+
+    of_earlier_managers = "django_partisan_claim_token_seq"
+    assert [row[:5] for row in shape()] == [row[:5] for row in migrated if row[0] != of_earlier_managers]
+
+
+@contextmanager
+def tenant(schema: str) -> Iterator[None]:
+    """Have a schema in front of ``public``, and its own list of migrations, as django-tenants does."""
+    run(f"CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema}")
+    MigrationRecorder(connections[ALIAS]).ensure_schema()
+    run(f"SET search_path = {schema}, public")
+    yield
+    run("SET search_path = public")
+
+
+def test_each_tenant_has_tables_and_indexes_of_its_own_and_enqueues_there(old):
+    migrate()
+    first, schemas = shape(), ("public", "one", "two")
+    for schema in schemas[1:]:
+        with tenant(schema):
+            migrate()
+
+    for schema in schemas:
+        run(f"SET search_path = {schema}, public")
+        key = uuid4()
+        assert len({insert(connection=old, key=key).pk for _ in range(3)}) == 1
+    assert ask(
+        " UNION ALL ".join(f"SELECT count(*) FROM {schema}.django_partisan_task" for schema in schemas)
+    ) == ([(1,)] * 3)
+    assert [len(shape(schema)) for schema in schemas] == [len(first)] * 3
+
+    with tenant("one"):
+        migrate("zero")
+    assert (shape("one"), shape("public")) == ([], first)
 
 
 def test_the_schema_step_changes_nothing_in_sqlite(django_db_blocker, tmp_path):

@@ -93,8 +93,11 @@ def plans(of: BaseDatabaseWrapper = connection, analyze: bool = False) -> Iterat
             found.append(Plan((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]))
         return execute(sql, params, many, context)
 
-    with of.execute_wrapper(explain):
+    of.execute_wrappers.insert(0, explain)  # the first sees a statement as it was asked for
+    try:
         yield found
+    finally:
+        of.execute_wrappers.remove(explain)
 
 
 def plan_of(act: Callable[[], Any]) -> Plan:

@@ -103,3 +103,20 @@ def test_racing_delays_and_bulk_delays_give_one_waiting_task_for_each_set_of_par
 
     assert ids == set(Task.objects.values_list("pk", flat=True))
     assert len(ids) == 3
+
+
+def test_bulk_delays_of_the_same_tasks_in_opposite_orders_do_not_deadlock():
+    numbers = range(100)
+
+    def act(number: int) -> set[int]:
+        order = numbers[::-1] if number % 2 else numbers
+        ids = {tuple(bulk_delay([Racing(which) for which in order])[:: -1 if number % 2 else 1])}
+        for _ in range(TIMES - 1):
+            ids.add(tuple(bulk_delay([Racing(which) for which in order])[:: -1 if number % 2 else 1]))
+        [of_the_numbers] = ids
+        return set(of_the_numbers)
+
+    ids = run_in_threads(act, Barrier(4))
+
+    assert ids == set(Task.objects.values_list("pk", flat=True))
+    assert len(ids) == len(numbers)

@@ -230,9 +230,9 @@ def test_wrong_settings_are_all_told_at_once():
 @pytest.mark.django_db
 @pytest.mark.parametrize(("workers", "said"), [(1, "with 1 worker:"), (4, "with 4 workers:")])
 def test_one_line_says_queue_workers_database_and_versions(workers, said):
-    version = startup.ensure_database()
+    served = startup.ensure_database()
 
-    line = startup.describe(queues.queue_config(workers_count=workers), version)
+    line = startup.describe(queues.queue_config(workers_count=workers), served.version)
 
     assert line.startswith(
         f"Serving queue 'default' {said} database {connection.settings_dict['NAME']!r} at "

@@ -13,7 +13,7 @@ from django_partisan.doctor import notifications
 from django_partisan.doctor.examination import CHECKS, examine
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql.connection import open_connection
+from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.listening import Listener
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,6 +65,21 @@ def test_applied_migrations_are_fine():
     assert one("migrations").status == FINE
 
 
+def test_tables_that_were_made_without_migrations_are_fine():
+    recorder = MigrationRecorder(connection)
+    names = [name for app, name in recorder.applied_migrations() if app == "django_partisan"]
+    for name in names:
+        recorder.record_unapplied("django_partisan", name)
+    try:
+        finding = one("migrations")
+    finally:
+        for name in names:
+            recorder.record_applied("django_partisan", name)
+
+    assert finding.status == FINE
+    assert "made without migrations" in finding.message
+
+
 def test_a_missing_migration_is_an_error_with_the_command():
     recorder = MigrationRecorder(connection)
     recorder.record_unapplied("django_partisan", "0006_feature_indexes")
@@ -76,6 +91,53 @@ def test_a_missing_migration_is_an_error_with_the_command():
     assert finding.status == ERROR
     assert finding.message == "Migrations of django_partisan are missing: 0006_feature_indexes."
     assert finding.cure == "Run: manage.py migrate django_partisan"
+
+
+def test_every_index_exists():
+    assert one("indexes") == Finding(FINE, "All 8 exist.", check="indexes")
+
+
+@pytest.mark.parametrize("name", ["partisan_task_twin", "partisan_task_ready", "partisan_pause_once"])
+def test_a_missing_index_is_an_error_with_the_statement_that_makes_it(name):
+    kind = "CONSTRAINT" if name == "partisan_pause_once" else "INDEX"
+    drop = {
+        "INDEX": f"DROP INDEX {name}",
+        "CONSTRAINT": f"ALTER TABLE django_partisan_pause DROP CONSTRAINT {name}",
+    }
+    execute(connection, drop[kind])
+    finding = one("indexes")
+    execute(connection, finding.cure.removeprefix("Run in SQL: "))
+
+    assert finding.status == ERROR
+    assert f"The index {name} of django_partisan_" in finding.message
+    assert finding.message.endswith(" does not exist.")
+    assert "CONCURRENTLY" in finding.cure or kind == "CONSTRAINT"
+    assert one("indexes").status == FINE
+
+
+def test_an_index_of_another_schema_is_not_taken_for_that_of_the_table():
+    execute(connection, "ALTER INDEX partisan_task_error RENAME TO mislaid")
+    execute(connection, "CREATE TABLE lookalike (status text)")
+    execute(connection, "CREATE INDEX partisan_task_error ON lookalike (status)")
+    try:
+        assert one("indexes").status == ERROR
+    finally:
+        execute(connection, "DROP TABLE lookalike")
+        execute(connection, "ALTER INDEX mislaid RENAME TO partisan_task_error")
+
+
+def test_an_index_whose_build_was_interrupted_is_an_error_with_both_statements():
+    invalid = "UPDATE pg_index SET indisvalid = %s WHERE indexrelid = 'partisan_task_error'::regclass"
+    execute(connection, invalid, (False,))
+    try:
+        finding = one("indexes")
+    finally:
+        execute(connection, invalid, (True,))
+
+    assert (
+        finding.message == "The index partisan_task_error of django_partisan_task was not built to its end."
+    )
+    assert "DROP INDEX CONCURRENTLY partisan_task_error; CREATE INDEX CONCURRENTLY" in finding.cure
 
 
 def test_a_notification_to_ourselves_arrives():

@@ -155,3 +155,10 @@ def test_true_and_one_are_different_arguments():
 
 def test_the_text_is_what_version_1_stored():
     assert json.loads(encode(1, a="b")) == {"args": [1], "kwargs": {"a": "b"}}
+
+
+def test_arguments_longer_than_postgresql_holds_are_refused_with_their_length():
+    text = "x" * 2**20
+
+    with pytest.raises(ValueError, match=r"Letter: .* 268,\d{3},\d{3} bytes .* at most 268,435,455; store"):
+        arguments.encode("Letter", ([text] * 2**8,), {})

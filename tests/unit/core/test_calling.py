@@ -75,7 +75,7 @@ def processor_with(run: Any) -> type[BaseTaskProcessor]:
 
 def call(processor_class: type[BaseTaskProcessor]) -> Any:
     definition = TaskDefinition.of_processor(processor_class)
-    return definition.call([], {}, CurrentTask(task_row(7), definition))
+    return definition.call([], {}, CurrentTask(task_row(7), definition, "default"))
 
 
 @pytest.fixture(autouse=True)

@@ -104,12 +104,13 @@ def files_database(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[N
 
 
 @pytest.mark.usefixtures("files_database")
-def test_tasks_in_another_database_than_postgresql_are_an_error():
-    [error] = messages()
+def test_tasks_in_another_database_than_postgresql_are_a_warning_so_that_other_commands_work():
+    [warning] = messages()
 
-    assert error.id == "partisan.E007"
-    assert error.msg == "The tasks' database 'files' is sqlite; django-partisan needs PostgreSQL."
-    assert "django.db.backends.postgresql" in str(error.hint)
+    assert warning.id == "partisan.W002"
+    assert warning.msg == "The tasks' database 'files' is sqlite; django-partisan needs PostgreSQL."
+    assert "django.db.backends.postgresql" in str(warning.hint)
+    assert not warning.is_serious()
 
 
 def processor(name: str = "Parcel", **attributes: Any) -> type[BaseTaskProcessor]:

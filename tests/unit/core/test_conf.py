@@ -10,6 +10,7 @@ from django.test import override_settings
 from django_partisan.config import problems as kinds
 from django_partisan.config import queues
 from django_partisan.exceptions import UnknownQueue, WrongSetting
+from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 NEW_IN_VERSION_2 = {
     "LEASE_SECONDS": (60, 30),
@@ -123,6 +124,7 @@ def test_zero_and_none_are_values_where_they_have_a_meaning(key, value, settings
         ("TASKS_PER_WORKER_INSTANCE", 0),
         ("DELETE_TASKS_ON_COMPLETE", 1),
         ("DEFAULT_POSTPONE_DELAY_SECONDS", -0.1),
+        ("DEFAULT_POSTPONE_DELAY_SECONDS", LONGEST_DELAY_SECONDS + 1),
         ("DEFAULT_POSTPONE_DELAY_SECONDS", True),
         ("DEFAULT_POSTPONES_COUNT", -1),
         ("LEASE_SECONDS", 2),

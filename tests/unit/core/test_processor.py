@@ -23,7 +23,7 @@ class Stubborn(BaseTaskProcessor):
 def running(processor: BaseTaskProcessor, **counts: Any) -> BaseTaskProcessor:
     """Give a processor the task that it runs for."""
     definition = TaskDefinition.of_processor(type(processor))
-    processor._current = CurrentTask(task_row(7, **counts), definition)
+    processor._current = CurrentTask(task_row(7, **counts), definition, "mail")
     return processor
 
 
@@ -58,7 +58,7 @@ def test_calling_a_definition_runs_its_processor_for_the_current_task():
 
     definition = TaskDefinition.of_processor(Sum)
 
-    assert definition.call([1, 2], {"more": 3}, CurrentTask(task_row(7), definition)) == (7, 6)
+    assert definition.call([1, 2], {"more": 3}, CurrentTask(task_row(7), definition, "default")) == (7, 6)
 
 
 def test_a_processor_without_run_says_so():
@@ -95,7 +95,7 @@ def test_in_a_run_a_processor_has_the_tools_that_were_provided():
     ):
         log, metrics = made.log, made.metrics
 
-    named = TaskRef(7, "Letter", "default", 10, 5, 1, 2)
+    named = TaskRef(7, "Letter", "mail", 10, 5, 1, 2)  # the queue of the manager that runs it
     assert log == ("log", named, Letter)
     assert metrics == ("metrics", named, Letter)
     assert made.log is log

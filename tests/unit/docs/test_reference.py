@@ -16,7 +16,8 @@ from tools.document_tables import pages, tables
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
     "--check", "--config", "--cpus", "--database", "--durable", "--enable-feature", "--help", "--init", "--n",
-    "--property", "--rows", "--reps", "--scenarios", "--since", "--storage", "--variants", "--web",
+    "--no-deps", "--nomigrations", "--property", "--rows", "--reps", "--scenarios", "--since", "--storage",
+    "--variants", "--web",
 }  # fmt: skip
 OTHER_COMMANDS = ("partisan_doctor", "partisan_export")
 

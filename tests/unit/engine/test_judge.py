@@ -9,12 +9,12 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig, Postpon
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker.judge import (
     CLAIM_LOST,
-    LONGEST_DELAY_SECONDS,
     RunResult,
     judge,
     storable,
 )
 from django_partisan.exceptions import ClaimLost, PostponeTask
+from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.events import ErrorInfo
@@ -70,8 +70,9 @@ def test_an_error_on_the_list_is_retried_after_the_pause(retries, pause, left):
     assert change.error_message == "no ink"
 
 
-def test_a_pause_before_a_retry_is_never_longer_than_a_date_can_be():
-    endless = ErrorsHandleConfig([Fault], 1, LONGEST_DELAY_SECONDS * 2)
+@pytest.mark.parametrize("pause", [LONGEST_DELAY_SECONDS * 2, 1e308, 10**400])
+def test_a_pause_before_a_retry_is_never_longer_than_a_date_can_be(pause):
+    endless = ErrorsHandleConfig([Fault], 1, pause)
 
     assert judged(Fault(), RETRY_ON_ERROR_CONFIG=endless)[1].delay == LONGEST_DELAY_SECONDS
 
@@ -84,7 +85,9 @@ def test_a_task_that_asks_runs_again_later(asked, delay):
     assert result == RunResult("postponed", change=change, delay_seconds=delay, comment="not yet")
 
 
-@pytest.mark.parametrize("asked", [-1, "soon", True, float("nan"), float("inf"), LONGEST_DELAY_SECONDS + 1])
+@pytest.mark.parametrize(
+    "asked", [-1, "soon", True, float("nan"), float("inf"), LONGEST_DELAY_SECONDS + 1, 10**400]
+)
 def test_a_delay_that_no_clock_has_fails_the_task_and_names_it(asked):
     result, change = judged(PostponeTask(asked))
 

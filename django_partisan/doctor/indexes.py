@@ -1,0 +1,49 @@
+"""Does every index of the tables exist, and was it built to its end?"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from django.apps import apps
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.doctor.finding import ERROR, FINE, Finding, Subject
+from django_partisan.sql.connection import fetch_all, task_database
+from django_partisan.sql.readiness import APP
+
+# The indexes of the very table: another schema of search_path may have some of the same names.
+_VALID: Final = """
+    SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+     WHERE indrelid = to_regclass(%s)
+"""
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """Compare the indexes and constraints that the models declare with those of the tables."""
+    connection = connections[task_database()]
+    expected = 0
+    broken = []
+    for model in apps.get_app_config(APP).get_models():
+        valid = dict(fetch_all(connection, _VALID, (model._meta.db_table,)))
+        declared: list[Any] = [*model._meta.indexes, *model._meta.constraints]
+        expected += len(declared)
+        broken += [(model, one, one.name in valid) for one in declared if not valid.get(one.name)]
+    for model, one, is_there in broken:
+        said = "was not built to its end" if is_there else "does not exist"
+        cure = f"DROP INDEX CONCURRENTLY {one.name}; " if is_there else ""
+        cure += _statement(connection, model, one)
+        yield Finding(ERROR, f"The index {one.name} of {model._meta.db_table} {said}.", f"Run in SQL: {cure}")
+    if not broken:
+        yield Finding(FINE, f"All {expected} exist.")
+
+
+def _statement(
+    connection: BaseDatabaseWrapper, model: type[models.Model], declared: models.Index | Any
+) -> str:
+    """Return the statement that makes an index or constraint, without a lock where that is possible."""
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        if isinstance(declared, models.Index):
+            editor.add_index(model, declared, concurrently=True)  # type: ignore[call-arg]  # PostgreSQL's
+        else:
+            editor.add_constraint(model, declared)
+    return " ".join(editor.collected_sql).replace("CREATE UNIQUE INDEX", "CREATE UNIQUE INDEX CONCURRENTLY")

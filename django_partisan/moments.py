@@ -1,0 +1,42 @@
+"""The moments that a row can hold: those that Python reads in every time zone. And the longest delay.
+
+PostgreSQL knows moments before the year 1 and after the year 9999, which Python cannot read. Near both ends
+it depends on the time zone whether Python can, hence the distance of a day.
+"""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+from django.conf import settings
+from django.utils.timezone import is_aware, make_aware
+
+EARLIEST: Final = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)
+LATEST: Final = datetime.max.replace(tzinfo=timezone.utc) - timedelta(days=1)
+LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
+"""A hundred years: how long a postponed or retried task waits at most."""
+
+
+def aware(processor: str, moment: Any) -> datetime:
+    """Return ``execute_after`` of a task with a time zone: if ``USE_TZ`` is ``False``, a naive one is local.
+
+    Raises ``TypeError`` for what is no ``datetime``, and ``ValueError`` for a naive one if ``USE_TZ`` is
+    ``True``.
+    """
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{processor}: execute_after is {moment!r}; expected a datetime.")
+    if is_aware(moment):
+        return moment
+    if settings.USE_TZ:
+        raise ValueError(
+            f"{processor}: execute_after is {moment!r}, which has no time zone; "
+            "use django.utils.timezone.now() or make_aware()."
+        )
+    return make_aware(moment)
+
+
+def storable(moment: datetime) -> datetime:
+    """Return an aware moment in UTC, or ``EARLIEST`` or ``LATEST`` if it is beyond.
+
+    It is UTC because PostgreSQL reads no offset of 16 hours or more, and none with parts of a second.
+    """
+    return min(max(moment, EARLIEST), LATEST).astimezone(timezone.utc)

@@ -1,0 +1,104 @@
+"""Managers and workers keep to the schema of the tasks that they serve, whatever ``search_path`` is set."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from django.db import connection
+
+from django_partisan import registry
+from django_partisan.engine.manager import startup
+from django_partisan.engine.worker.executor import Executor
+from django_partisan.engine.worker.judge import RunResult
+from django_partisan.exceptions import CannotStart
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql.backlog import waiting
+from django_partisan.sql.connection import execute, fetch_all, open_connection
+from django_partisan.sql.readiness import schema_of_tasks
+from django_partisan.sql.session import Session
+from tests.support.engine import config_of
+from tests.support.rows import claimed, insert, statuses
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_registry")]
+
+ELSEWHERE = 'SET search_path = "100% elsewhere"'
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[None]:
+    """A schema with another table of tasks."""
+    execute(connection, 'CREATE SCHEMA "100% elsewhere"')
+    execute(
+        connection,
+        'CREATE TABLE "100% elsewhere".django_partisan_task (LIKE public.django_partisan_task INCLUDING ALL)',
+    )
+    yield
+    execute(connection, "SET search_path TO DEFAULT")
+    execute(connection, 'DROP SCHEMA "100% elsewhere" CASCADE')
+
+
+class Wandering(BaseTaskProcessor):
+    ATOMIC = True
+
+    def run(self) -> None:
+        execute(connection, ELSEWHERE)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("delete", [False, True])
+def test_an_atomic_run_that_leaves_the_schema_is_settled_where_its_row_is(delete):
+    registry.register(Wandering)
+    [row] = claimed(processor="Wandering")
+    executor = Executor(
+        config_of(delete_tasks_on_complete=delete), 0, 1, {}, schema=schema_of_tasks(connection)
+    )
+    executor.started = time.monotonic()
+
+    result = executor.execute(row)
+
+    execute(connection, "SET search_path TO DEFAULT")
+    assert result == RunResult(is_settled=True)
+    assert list(statuses().values()) == ([] if delete else ["finished"])
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_connection_of_ours_stays_in_the_schema_in_which_it_began():
+    insert()
+    with closing(open_connection("test")) as ours:
+        before = waiting(ours, "default").number
+        # As a pooler has it: another client left its path in the server's connection.
+        ours.connection.cursor().execute(ELSEWHERE)
+
+        assert (before, waiting(ours, "default").number) == (1, 1)
+        assert fetch_all(ours, "SELECT count(*) FROM django_partisan_task") == [(1,)]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_session_of_a_manager_goes_on_in_its_schema_after_it_connects_again():
+    insert()
+    session = Session("test", 5.0)
+    session.open()
+    session.close()
+    session.connection.settings_dict["OPTIONS"]["options"] = "-c search_path=elsewhere"
+    session.open()
+    try:
+        assert waiting(session.connection, "default").number == 1
+    finally:
+        session.close()
+
+
+def test_an_empty_search_path_is_kept_too():
+    with closing(open_connection("test")) as ours:
+        ours.settings_dict["OPTIONS"]["options"] = "-c search_path="
+
+        assert fetch_all(ours, "SELECT current_schema()") == [(None,)]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_schema_of_this_connection_alone_is_refused_because_workers_would_not_serve_it():
+    served = startup.ensure_database()
+    execute(connection, ELSEWHERE)
+
+    with pytest.raises(CannotStart, match=r'schema "100% elsewhere", .* find them in public'):
+        startup.ensure_schema(served)
