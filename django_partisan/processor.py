@@ -1,18 +1,21 @@
 """The class that users write their tasks with."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, ClassVar
+from inspect import signature
+from typing import Any, ClassVar, Final, NoReturn
 
 from asgiref.sync import sync_to_async
 
-from django_partisan import enqueueing, registry
+from django_partisan import enqueueing, registry, wrong_calls
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
+from django_partisan.registrable import ProcessorBase
 from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, RETRIES, TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskRef
@@ -63,7 +66,7 @@ class CurrentTask:
         return bus.tool(name, task, of)
 
 
-class BaseTaskProcessor:
+class BaseTaskProcessor(ProcessorBase):
     """Base of every processor: subclass it, write ``run()``, and register the class.
 
     ``MyProcessor(*args, **kwargs).delay()`` enqueues a task; a worker then makes the same object
@@ -82,6 +85,8 @@ class BaseTaskProcessor:
     # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
 
+    args: tuple[Any, ...] = wrong_calls.set_by_init()
+    kwargs: dict[str, Any] = wrong_calls.set_by_init()
     _current: CurrentTask | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -105,22 +110,33 @@ class BaseTaskProcessor:
             raise RuntimeError(f"{type(self).__name__}.task exists only while a worker runs the task.")
         return self._current
 
+    @abstractmethod
     def run(self) -> Any:
         """Do the work; ``async def`` works too. What it returns is not kept."""
-        raise NotImplementedError(f"{type(self).__name__} has no run().")  # fails the task, not the class
+        raise NotImplementedError(f"{type(self).__name__} has no run().")
 
-    def delay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
+    def delay(
+        self, *, priority: int | None = None, execute_after: datetime | None = None, **unknown: NoReturn
+    ) -> Task:
         """Enqueue a task and return its row, or the row of a duplicate that waits.
 
         The task is in the caller's transaction. ``priority`` wins over ``PRIORITY``; the task does
         not run before ``execute_after``. Raises ``TypeError`` or ``ValueError`` naming the value
-        that cannot be stored, and ``UnknownQueue``.
+        that cannot be stored, ``UnknownQueue``, and ``ProcessorClassNotFound`` if the class is not
+        registered.
         """
-        return enqueueing.enqueue(_call(self), priority, execute_after)
+        if unknown:
+            raise wrong_calls.unknown_options(f"{type(self).__name__}.delay()", unknown, _OPTIONS)
+        call = _call(self, "delay()")
+        name = call.definition.name
+        with wrong_calls.only_synchronous(f"{name}.delay()", f"await {name}(...).adelay()"):
+            return enqueueing.enqueue(call, priority, execute_after)
 
-    async def adelay(self, *, priority: int | None = None, execute_after: datetime | None = None) -> Task:
+    async def adelay(
+        self, *, priority: int | None = None, execute_after: datetime | None = None, **unknown: NoReturn
+    ) -> Task:
         """Enqueue a task from asynchronous code; as ``delay()``."""
-        return await sync_to_async(self.delay)(priority=priority, execute_after=execute_after)
+        return await sync_to_async(self.delay)(priority=priority, execute_after=execute_after, **unknown)
 
 
 def bulk_delay(
@@ -128,19 +144,39 @@ def bulk_delay(
     *,
     priority: int | None = None,
     execute_after: datetime | None = None,
+    **unknown: NoReturn,
 ) -> list[int]:
     """Enqueue many tasks in one statement; return their ids, in order.
 
     For a duplicate it is the id of the task that waits. The options and errors are those of
     ``delay()``; if one task is refused, none is enqueued.
     """
-    return enqueueing.enqueue_many([_call(processor) for processor in processors], priority, execute_after)
+    if unknown:
+        raise wrong_calls.unknown_options("bulk_delay()", unknown, _OPTIONS)
+    if isinstance(processors, ProcessorBase):
+        raise wrong_calls.one_processor("bulk_delay()", type(processors).__name__)
+    calls = [_call(processor, "bulk_delay()", place) for place, processor in enumerate(processors)]
+    with wrong_calls.only_synchronous("bulk_delay()", "await sync_to_async(bulk_delay)(...)"):
+        return enqueueing.enqueue_many(calls, priority, execute_after)
 
 
-def _call(processor: BaseTaskProcessor) -> enqueueing.Call:
+# What ``delay()`` and ``bulk_delay()`` accept.
+_OPTIONS: Final = [
+    name
+    for name, one in signature(BaseTaskProcessor.delay).parameters.items()
+    if one.kind is one.KEYWORD_ONLY
+]
+
+
+def _call(processor: BaseTaskProcessor, call: str, place: int | None = None) -> enqueueing.Call:
+    if not isinstance(processor, ProcessorBase):
+        raise wrong_calls.not_a_processor(call, processor, place)
     definition = registry.definition_of(type(processor))
     queue, priority, unique = processor.QUEUE_NAME, processor.PRIORITY, processor.UNIQUE_FOR_PARAMS
     if (queue, priority, unique) != (definition.queue, definition.priority, definition.unique):
         # An object may set these for itself.
         definition = replace(definition, queue=queue, priority=priority, unique=unique)
-    return enqueueing.Call(definition, processor.args, processor.kwargs)
+    args, kwargs = processor.args, processor.kwargs
+    if type(processor).__init__ is not BaseTaskProcessor.__init__:
+        wrong_calls.ensure_repeatable(type(processor), args, kwargs)
+    return enqueueing.Call(definition, args, kwargs)
