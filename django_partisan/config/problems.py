@@ -75,13 +75,13 @@ SHARED_PORT: Final = Kind(
 )
 
 MISSPELT_ATTRIBUTE: Final = Kind(
-    "partisan.W002",
+    "partisan.W003",
     "An attribute of a processor has no effect, and looks like a misspelt one that has.",
     "The library does not read this attribute. Correct its name; if it is your own, rename it or silence "
     "this check.",
 )
 MISSPELT_SETTING: Final = Kind(
-    "partisan.W003",
+    "partisan.W004",
     "A setting looks like a misspelt `PARTISAN_CONFIG` or `PARTISAN_OBSERVABILITY`.",
     "The library does not read this setting. Correct its name; if it is another application's, silence "
     "this check.",

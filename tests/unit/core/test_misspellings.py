@@ -81,7 +81,7 @@ def test_an_attribute_close_to_a_known_one_is_one_warning_that_names_it(project,
 
     [warning] = messages()
 
-    assert warning.id == "partisan.W002"
+    assert warning.id == "partisan.W003"
     assert str(warning.msg).startswith(f"The name of an attribute of Base is {attribute!r}; expected ")
     assert meant in str(warning.msg)
     assert warning.obj is module.Base
@@ -149,7 +149,7 @@ def test_a_setting_close_to_a_known_one_is_a_warning_that_names_it(setting, mean
     with override_settings(**{setting: {}}):
         [warning] = messages()
 
-    assert warning.id == "partisan.W003"
+    assert warning.id == "partisan.W004"
     assert warning.msg == f"The name of a setting is {setting!r}; expected {meant!r}."
     assert "Correct its name" in str(warning.hint)
     assert not warning.is_serious()
