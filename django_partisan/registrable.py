@@ -4,6 +4,7 @@ A worker calls ``run()`` without arguments. A class that cannot be called so is 
 registered, and not by the first of its tasks that fails.
 """
 
+import reprlib
 from functools import partialmethod
 from inspect import getattr_static, signature
 from types import FunctionType
@@ -52,4 +53,4 @@ def described(candidate: Any) -> str:
         return f"the class {candidate.__name__!r} in {candidate.__module__}"
     if isinstance(candidate, FunctionType):
         return f"the function {candidate.__name__!r} in {candidate.__module__}"
-    return f"{candidate!r} of type {type(candidate).__name__!r}"
+    return f"{reprlib.repr(candidate)} of type {type(candidate).__name__!r}"

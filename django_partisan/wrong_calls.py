@@ -22,10 +22,12 @@ _SAME: Final[Mapping[str, str]] = {
         "execute_after",
     ),
     **dict.fromkeys(("queue", "routing_key"), "queue_name"),
+    "at_front": "priority",
 }  # fmt: skip
 _EXAMPLES: Final[Mapping[str, str]] = {
     "execute_after": "execute_after=timezone.now() + timedelta(seconds=60)",
     "queue_name": "queue_name='mail'",
+    "priority": "priority=0",
 }
 # Options of other task queues, and the attribute of the processor that does the same.
 _ATTRIBUTES: Final[Mapping[str, str]] = {
@@ -33,6 +35,11 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("max_retries", "retries", "retry", "retry_policy"), "RETRY_ON_ERROR_CONFIG"),
     **dict.fromkeys(("job_id", "task_id", "unique"), "UNIQUE_FOR_PARAMS"),
 }
+# Options of other task queues that have no counterpart.
+_WITHOUT_COUNTERPART: Final = {
+    "depends_on", "expires", "failure_ttl", "ignore_result", "job_timeout", "link", "link_error",
+    "result_ttl", "soft_time_limit", "time_limit", "timeout", "ttl",
+}  # fmt: skip
 
 
 class _SetByInit:
@@ -68,6 +75,8 @@ def _remedy(call: str, name: str, known: Sequence[str]) -> str:
         return f"Instead of {name}= use {_EXAMPLES[str(same)]}."
     if plain in _ATTRIBUTES:
         return f"Instead of {name}= set {_ATTRIBUTES[plain]} on the processor."
+    if plain in _WITHOUT_COUNTERPART:
+        return f"There is nothing like {name}= here."
     if close := get_close_matches(name, known, 1, 0.7):
         return f"Did you mean {close[0]}=?"
     return f"The arguments of the task belong to the constructor, as in MyProcessor({name}=...)."
@@ -101,9 +110,8 @@ def ensure_repeatable(processor_class: type[Any], args: Any, kwargs: Any) -> Non
     except TypeError as error:
         name = processor_class.__name__
         raise TypeError(
-            f"A worker could not make the object again by {name}(*args, **kwargs), with args {args!r} and "
-            f"kwargs {kwargs!r}: {error}. In {name}.__init__() pass its own arguments on to "
-            "super().__init__()."
+            f"A worker could not make the object again by {name}(*self.args, **self.kwargs): {error}. "
+            f"In {name}.__init__() pass its own arguments on to super().__init__()."
         ) from None
 
 

@@ -117,6 +117,8 @@ def test_a_class_that_passes_its_arguments_on_in_another_way_is_enqueued():
         ("run_after", "Instead of run_after= use execute_after="),
         ("_defer_until", "Instead of _defer_until= use execute_after="),
         ("retry", "Instead of retry= set RETRY_ON_ERROR_CONFIG on the processor."),
+        ("at_front", "Instead of at_front= use priority=0."),
+        ("expires", "There is nothing like expires= here."),
         ("prioritty", "Did you mean priority=?"),
         ("execute_afer", "Did you mean execute_after=?"),
         ("to", "The arguments of the task belong to the constructor, as in MyProcessor(to=...)."),
