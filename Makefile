@@ -33,8 +33,10 @@ python:
 # An environment whose pip does not run was interrupted while it was made: create it again.
 define environment
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
-		$(MAKE) --no-print-directory python && $(PYTHON) -m venv --clear $(VENV); }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+		$(MAKE) --no-print-directory python && echo "Making an environment in $(VENV)" && \
+		$(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing into $(VENV); with an empty cache this takes about a minute"
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[$(1)]'
 endef
 
 # The developer's environment includes what the demo needs.
@@ -50,7 +52,7 @@ $(VENV)/.dev: pyproject.toml
 ## Seeing it work
 
 .PHONY: demo demo-serve bench
-demo: $(VENV)/.demo ## run real tasks on an embedded PostgreSQL, print a summary, remove everything
+demo: $(VENV)/.demo ## run real tasks on an embedded PostgreSQL, print a summary, keep only the report and logs
 	$(BIN)/python -m demo
 
 demo-serve: $(VENV)/.demo ## the same, and keep the site, the manager and steady traffic running

@@ -1,4 +1,4 @@
-"""`python -m demo`: real work on an embedded PostgreSQL, in less than a minute; `--help` says more."""
+"""`python -m demo`: real work on an embedded PostgreSQL; `--help` says more."""
 
 import argparse
 import os

@@ -1,11 +1,7 @@
-"""Charts as plain numbers: where each bar and each point goes. The template draws them."""
+"""Charts as plain numbers: how long each bar is, and where each point goes. The template draws them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-WIDTH = 960
-BAR_LEFT, BAR_RIGHT = 170, 860
-ROW_HEIGHT = 30
 
 AREA_TOP, AREA_BOTTOM = 20, 180
 AREA_LEFT, AREA_RIGHT = 46, 950
@@ -13,31 +9,12 @@ AREA_LEFT, AREA_RIGHT = 46, 950
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a horizontal bar chart, in the units of the drawing."""
+    """One bar of a horizontal bar chart; its length in percent of the greatest."""
 
     label: str
     title: str
     value: int
-    y: float
-    width: float
-
-    @property
-    def middle(self) -> float:
-        """Return the height of the text beside the bar."""
-        return self.y + 14
-
-    @property
-    def end(self) -> float:
-        """Return where the number after the bar begins."""
-        return BAR_LEFT + self.width + 8
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A horizontal bar chart."""
-
-    height: int
-    bars: list[Bar]
+    percent: float
 
 
 @dataclass(frozen=True)
@@ -58,14 +35,10 @@ class Area:
     seconds: list[Mark]
 
 
-def bars(values: Sequence[tuple[str, str, int]]) -> Bars:
-    """Place one bar for each label, title and value; the greatest takes the whole width."""
+def bars(values: Sequence[tuple[str, str, int]]) -> list[Bar]:
+    """Make one bar of each label, title and value."""
     most = max((value for _, _, value in values), default=0) or 1
-    drawn = [
-        Bar(label, title, value, row * ROW_HEIGHT, max(2, (BAR_RIGHT - BAR_LEFT) * value / most))
-        for row, (label, title, value) in enumerate(values)
-    ]
-    return Bars(height=ROW_HEIGHT * len(drawn), bars=drawn)
+    return [Bar(label, title, value, round(100 * value / most, 1)) for label, title, value in values]
 
 
 def area(values: Sequence[int]) -> Area:

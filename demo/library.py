@@ -5,10 +5,15 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 LIBRARY = Path(os.__file__).parent
 
 NOT_THE_LIBRARY = {"site-packages", "dist-packages", "__pycache__"}
+# The catalogue's threads parse as well. Before 3.11.5, CPython counts the depth of a tree for all threads
+# together, so two that parse at the same time may end in a SystemError.
+_parsing = Lock()
+
 TEST_FOLDERS = {"test", "tests", "idle_test"}
 
 
@@ -44,7 +49,7 @@ def count(path: str) -> Counts:
 
 def parse(source: bytes, path: str) -> ast.Module:
     """Return the syntax tree, without a word about the old-fashioned escapes that some tests hold."""
-    with warnings.catch_warnings():
+    with _parsing, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source, filename=path)
 

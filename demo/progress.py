@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from typing import TextIO
@@ -15,6 +16,9 @@ PLAIN_SECONDS = 5.0
 """How often a line appears where the last one cannot be written over: in a file, in a pipe."""
 
 BAR_WIDTH = 12
+
+WIDTH = 100
+"""The columns of a line where nothing says how many there are."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,29 @@ class Terminal:
     def update(self, text: str) -> None:
         """Show the state: over the last one in a terminal, else as a line every few seconds."""
         if self._is_terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print("\r\x1b[K" + text[:width], end="", file=self._stream, flush=True)
+            whole_words = textwrap.shorten(text, self._width, placeholder=" ...")
+            print("\r\x1b[K" + whole_words, end="", file=self._stream, flush=True)
             self._has_open_line = True
         elif time.monotonic() - self._plain_at >= PLAIN_SECONDS:
             self._plain_at = time.monotonic()
             self.say(text)
+
+    def wrapped(self, head: str, text: str) -> str:
+        """Return a text in as many lines as it needs, below each other behind a head."""
+        indent = " " * len(head)
+        return textwrap.fill(
+            text,
+            max(self._width, 2 * len(head)),
+            initial_indent=head,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+    @property
+    def _width(self) -> int:
+        """Return how many columns a line may have."""
+        return shutil.get_terminal_size((WIDTH, 0)).columns - 1
 
     def close_line(self) -> None:
         """Leave the line that changes."""

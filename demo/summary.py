@@ -7,7 +7,6 @@ from demo.progress import Terminal
 from demo.telemetry import Followed, Telemetry
 
 MOST_NAMED = 10
-LINE_WIDTH = 90
 
 
 def print_summary(terminal: Terminal, account: Account, timing: Timing, output: Path) -> None:
@@ -21,9 +20,11 @@ def print_summary(terminal: Terminal, account: Account, timing: Timing, output: 
     say(f"  on the way        {account.retries:6} retries, as the web service failed now and then")
     say(f"                    {account.postpones:6} postpones, as the report waited for the files")
     say()
-    say(bold("Speed"))
+    say(bold("Speed of this demo"))
     pace = f"{timing.tasks_per_second:.0f} tasks per second"
     say(f"  {pace}, from the first claim to the last task's end: {timing.seconds:.1f} s")
+    say("  This is the demo's own pace: its tasks parse files and wait for a web service that fails now and")
+    say("  then. What the library takes for each task is measured by `make bench`: docs/performance.md")
     say("                                                   p50      p95      p99")
     say("  wait   due until claimed; all were due at once" + _columns(timing.wait))
     say("  hold   claimed until its end was written      " + _columns(timing.held))
@@ -53,7 +54,8 @@ def _print_followed(terminal: Terminal, followed: Followed) -> None:
     say = terminal.say
     say(terminal.bold(f"Task {followed.task} ({followed.processor}) in all three, by its id"))
     for line in followed.lines:
-        say(f"  log      {line['@timestamp'][11:23]}  {line['message'][:LINE_WIDTH]}")
+        head = f"  log      {line['@timestamp'][11:23]}  "
+        say(terminal.wrapped(head, line["message"]))
     for span in followed.spans:
         seconds = (span["ended"] - span["started"]) / 1e9
         outcome = span["attributes"].get("partisan.task.outcome", "")

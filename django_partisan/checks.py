@@ -11,9 +11,9 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
-from django_partisan import processor_validation
+from django_partisan import misspellings, processor_validation
 from django_partisan.config import observability, queues
-from django_partisan.config.problems import NOT_POSTGRESQL, SHARED_PORT
+from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql.readiness import ensure_postgresql
 
@@ -23,12 +23,17 @@ TAG: Final = "partisan"
 @register(TAG)
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Check the settings of queues, logs, spans and metrics, and the attributes of every processor."""
-    of_observability = list(observability.problems()) or observability.shared_ports()
+    found = chain(
+        queues.problems(),
+        list(observability.problems()) or observability.shared_ports(),
+        processor_validation.problems(),
+        misspellings.problems(),
+    )
     return [
-        (CheckWarning if problem.kind is SHARED_PORT else Error)(
+        (CheckWarning if problem.kind.is_warning else Error)(
             str(problem), hint=problem.hint, obj=problem.processor_class, id=problem.kind.id
         )
-        for problem in chain(queues.problems(), of_observability, processor_validation.problems())
+        for problem in found
     ]
 
 

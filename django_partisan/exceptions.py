@@ -27,11 +27,19 @@ class ProcessorClassAlreadyRegistered(PartisanError):
 
 
 class ProcessorClassNotFound(PartisanError, LookupError):
-    """No registered processor class has the name that a task's row carries."""
+    """A class is not registered, or no registered class has the name that a task's row carries."""
+
+
+class NotAProcessor(PartisanError, TypeError):
+    """A processor class was expected, or an object of one."""
+
+
+class ProcessorNotInitialized(PartisanError, AttributeError):
+    """``__init__()`` of a processor class does not call that of ``BaseTaskProcessor``."""
 
 
 class UnsupportedRunMethod(PartisanError, TypeError):
-    """``run()`` of a processor class is a generator function: a call would not execute its code."""
+    """``run()`` of a processor class is missing, needs arguments, or is a generator function."""
 
 
 class RunNotExecuted(PartisanError, TypeError):

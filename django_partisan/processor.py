@@ -1,18 +1,21 @@
 """The class that users write their tasks with."""
 
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, ClassVar
+from inspect import signature
+from typing import Any, ClassVar, Final, NoReturn
 
 from asgiref.sync import sync_to_async
 
-from django_partisan import enqueueing, registry
+from django_partisan import enqueueing, registry, wrong_calls
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
+from django_partisan.registrable import ProcessorBase
 from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, RETRIES, TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskRef
@@ -65,7 +68,7 @@ class CurrentTask:
         return bus.tool(name, task, of)
 
 
-class BaseTaskProcessor:
+class BaseTaskProcessor(ProcessorBase):
     """Base of every processor: subclass it, write ``run()``, and register the class.
 
     ``MyProcessor(*args, **kwargs).delay()`` enqueues a task; a worker then makes the same object
@@ -84,6 +87,8 @@ class BaseTaskProcessor:
     # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
 
+    args: tuple[Any, ...] = wrong_calls.set_by_init()
+    kwargs: dict[str, Any] = wrong_calls.set_by_init()
     _current: CurrentTask | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -107,9 +112,10 @@ class BaseTaskProcessor:
             raise RuntimeError(f"{type(self).__name__}.task exists only while a worker runs the task.")
         return self._current
 
+    @abstractmethod
     def run(self) -> Any:
         """Do the work; ``async def`` works too. What it returns is not kept."""
-        raise NotImplementedError(f"{type(self).__name__} has no run().")  # fails the task, not the class
+        raise NotImplementedError(f"{type(self).__name__} has no run().")
 
     def delay(
         self,
@@ -117,15 +123,20 @@ class BaseTaskProcessor:
         priority: int | None = None,
         execute_after: datetime | None = None,
         queue_name: str | None = None,
+        **unknown: NoReturn,
     ) -> Task:
         """Enqueue a task and return its row, or the row of a duplicate that waits.
 
         The task is in the caller's transaction. ``priority`` wins over ``PRIORITY`` and ``queue_name``
         over ``QUEUE_NAME``; the task does not run before ``execute_after``. ``is_duplicate`` of the row
         says whether it waited already. Raises ``TypeError`` or ``ValueError`` naming the value that
-        cannot be stored, and ``UnknownQueue``.
+        cannot be stored, ``UnknownQueue``, and ``ProcessorClassNotFound`` if the class is not registered.
         """
-        return enqueueing.enqueue(_call(self, queue_name), priority, execute_after)
+        _refuse_unknown(f"{type(self).__name__}.delay()", unknown, _OPTIONS)
+        call = _call(self, queue_name, "delay()")
+        name = call.definition.name
+        with wrong_calls.only_synchronous(f"{name}.delay()", f"await {name}(...).adelay()"):
+            return enqueueing.enqueue(call, priority, execute_after)
 
     async def adelay(
         self,
@@ -133,10 +144,11 @@ class BaseTaskProcessor:
         priority: int | None = None,
         execute_after: datetime | None = None,
         queue_name: str | None = None,
+        **unknown: NoReturn,
     ) -> Task:
         """Enqueue a task from asynchronous code; as ``delay()``."""
         return await sync_to_async(self.delay)(
-            priority=priority, execute_after=execute_after, queue_name=queue_name
+            priority=priority, execute_after=execute_after, queue_name=queue_name, **unknown
         )
 
     def delay_on_commit(
@@ -146,6 +158,7 @@ class BaseTaskProcessor:
         execute_after: datetime | None = None,
         queue_name: str | None = None,
         using: str | None = None,
+        **unknown: NoReturn,
     ) -> None:
         """Enqueue a task when the caller's transaction is committed; at once if there is none.
 
@@ -153,7 +166,11 @@ class BaseTaskProcessor:
         now. ``using`` names the database whose transaction it is, by default that of the tasks. An error
         of the insert is raised where the transaction ends, after its commit.
         """
-        enqueueing.enqueue_on_commit(_call(self, queue_name), priority, execute_after, using)
+        name = type(self).__name__
+        _refuse_unknown(f"{name}.delay_on_commit()", unknown, [*_OPTIONS, "using"])
+        call = _call(self, queue_name, "delay_on_commit()")
+        with wrong_calls.only_synchronous(f"{name}.delay_on_commit()", f"await {name}(...).adelay()"):
+            enqueueing.enqueue_on_commit(call, priority, execute_after, using)
 
 
 def bulk_delay(
@@ -162,21 +179,48 @@ def bulk_delay(
     priority: int | None = None,
     execute_after: datetime | None = None,
     queue_name: str | None = None,
+    **unknown: NoReturn,
 ) -> list[int]:
     """Enqueue many tasks at once; return their ids, in order.
 
     For a duplicate it is the id of the task that waits. The options and errors are those of
     ``delay()``; if one task is refused, none is enqueued.
     """
-    calls = [_call(processor, queue_name) for processor in processors]
-    return enqueueing.enqueue_many(calls, priority, execute_after)
+    _refuse_unknown("bulk_delay()", unknown, _OPTIONS)
+    if isinstance(processors, ProcessorBase):
+        raise wrong_calls.one_processor("bulk_delay()", type(processors).__name__)
+    calls = [
+        _call(processor, queue_name, "bulk_delay()", place) for place, processor in enumerate(processors)
+    ]
+    with wrong_calls.only_synchronous("bulk_delay()", "await sync_to_async(bulk_delay)(...)"):
+        return enqueueing.enqueue_many(calls, priority, execute_after)
 
 
-def _call(processor: BaseTaskProcessor, queue_name: str | None) -> enqueueing.Call:
+# What ``delay()`` and ``bulk_delay()`` accept.
+_OPTIONS: Final = [
+    name
+    for name, one in signature(BaseTaskProcessor.delay).parameters.items()
+    if one.kind is one.KEYWORD_ONLY
+]
+
+
+def _refuse_unknown(call: str, unknown: Collection[str], known: Sequence[str]) -> None:
+    if unknown:
+        raise wrong_calls.unknown_options(call, unknown, known)
+
+
+def _call(
+    processor: BaseTaskProcessor, queue_name: str | None, call: str, place: int | None = None
+) -> enqueueing.Call:
+    if not isinstance(processor, ProcessorBase):
+        raise wrong_calls.not_a_processor(call, processor, place)
     definition = registry.definition_of(type(processor))
     queue = processor.QUEUE_NAME if queue_name is None else queue_name
     priority, unique = processor.PRIORITY, processor.UNIQUE_FOR_PARAMS
     if (queue, priority, unique) != (definition.queue, definition.priority, definition.unique):
         # A call may name the queue, and an object may set all three for itself.
         definition = replace(definition, queue=queue, priority=priority, unique=unique)
-    return enqueueing.Call(definition, processor.args, processor.kwargs)
+    args, kwargs = processor.args, processor.kwargs
+    if type(processor).__init__ is not BaseTaskProcessor.__init__:
+        wrong_calls.ensure_repeatable(type(processor), args, kwargs)
+    return enqueueing.Call(definition, args, kwargs)

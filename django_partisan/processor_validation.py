@@ -17,6 +17,8 @@ _MEASURES: Final = Rule(
     ),
     "a list or tuple of CounterMeasure and HistogramMeasure",
 )
+QUEUE_ATTRIBUTE: Final = "QUEUE_NAME"
+# The other attributes of a processor class.
 ATTRIBUTES: Final[Mapping[str, Rule]] = {
     "PRIORITY": Rule(lambda value: type(value) is int and -(2**31) <= value < 2**31, "an integer of 32 bits"),
     "UNIQUE_FOR_PARAMS": BOOLEAN,
@@ -34,11 +36,16 @@ def problems() -> Iterator[Problem]:
     queue_rule = Rule(known.__contains__, "one of " + ", ".join(map(repr, known)))
     definitions = registry.definitions.values()
     for definition in definitions:
-        yield from _problem(UNKNOWN_QUEUE, definition.source, "QUEUE_NAME", queue_rule)
-        for name, rule in ATTRIBUTES.items():
-            yield from _problem(WRONG_ATTRIBUTE, definition.source, name, rule)
+        yield from _problem(UNKNOWN_QUEUE, definition.source, QUEUE_ATTRIBUTE, queue_rule)
+        yield from wrong_attributes(definition.source)
     comparable = (one for one in definitions if _MEASURES.accepts(_value(one.source, custom.ATTRIBUTE)))
     yield from custom.problems(comparable)
+
+
+def wrong_attributes(processor_class: type) -> Iterator[Problem]:
+    """Yield each attribute of a processor class, but its queue, whose value is not accepted."""
+    for name, rule in ATTRIBUTES.items():
+        yield from _problem(WRONG_ATTRIBUTE, processor_class, name, rule)
 
 
 def _problem(kind: Kind, processor_class: type, name: str, rule: Rule) -> Iterator[Problem]:

@@ -9,9 +9,15 @@ from django.utils.module_loading import autodiscover_modules
 from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import ProcessorClassAlreadyRegistered, ProcessorClassNotFound
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
+from django_partisan.registrable import ensure_registrable
 
 # The module of each installed app that is imported to find its processors.
 MODULE = "partisan_tasks"
+
+_REGISTER: Final = (
+    f"Decorate the class with @registry.register and import it from a {MODULE}.py in the root of an "
+    "installed app."
+)
 
 P = TypeVar("P", bound=type[Any])
 
@@ -25,9 +31,11 @@ find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
 def register(processor_class: P) -> P:
     """Register a processor class under its ``__name__``; use as a decorator.
 
-    Raises ``ProcessorClassAlreadyRegistered`` if another class has the name, ``UnsupportedRunMethod``
-    if ``run()`` is a generator function, and ``ValueError`` if the name is too long for the table.
+    Raises ``NotAProcessor``; ``UnsupportedRunMethod`` if ``run()`` is missing, needs arguments or is a
+    generator function; ``ProcessorClassAlreadyRegistered`` if another class has the name; and
+    ``ValueError`` if the name is too long for the table.
     """
+    ensure_registrable(processor_class)
     definition = TaskDefinition.of_processor(processor_class)
     name = definition.name
     if len(name) > PROCESSOR_NAME_MAX_LENGTH:
@@ -35,7 +43,7 @@ def register(processor_class: P) -> P:
             f"Processor name {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
         )
     known = processor_class if name not in _definitions else _definitions[name].source
-    if (known.__module__, known.__qualname__) != (processor_class.__module__, processor_class.__qualname__):
+    if not _are_one(known, processor_class):
         raise ProcessorClassAlreadyRegistered(
             f"Two processors are named {name!r}: one in {known.__module__}, "
             f"one in {processor_class.__module__}. "
@@ -47,20 +55,32 @@ def register(processor_class: P) -> P:
 
 def unknown(name: str) -> ProcessorClassNotFound:
     """Return the error that says how to have ``name`` registered."""
-    return ProcessorClassNotFound(
-        f"No processor is registered as {name!r}. Decorate the class with @registry.register and "
-        f"import it from a {MODULE}.py in the root of an installed app."
-    )
+    return ProcessorClassNotFound(f"No processor is registered as {name!r}. {_REGISTER}")
 
 
 def definition_of(processor_class: type[Any]) -> TaskDefinition:
-    """Return the definition of a processor class, also of one that is not registered."""
+    """Return the definition of a registered processor class; raise ``ProcessorClassNotFound``.
+
+    A class of a module that was imported again since has the name of the registered one, and a
+    definition of its own.
+    """
     known = find(processor_class.__name__)
     if known is not None and known.source is processor_class:
         return known
-    return TaskDefinition.of_processor(processor_class)
+    if known is not None and _are_one(known.source, processor_class):
+        return TaskDefinition.of_processor(processor_class)
+    other = "" if known is None else f" Its name is registered for a class in {known.source.__module__}."
+    raise ProcessorClassNotFound(
+        f"The processor {processor_class.__name__!r} in {processor_class.__module__} is not registered, so "
+        f"no worker could run its tasks.{other} {_REGISTER}"
+    )
 
 
 def autodiscover() -> None:
     """Import ``partisan_tasks`` of every installed app; an error inside one is raised as it is."""
     autodiscover_modules(MODULE)
+
+
+def _are_one(one: type[Any], other: type[Any]) -> bool:
+    """Return whether two classes are the same, or one that was imported twice."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

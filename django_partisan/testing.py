@@ -18,12 +18,14 @@ Callbacks of ``on_commit()`` run only where there is a commit: in Django's ``Tes
 
 import uuid
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.utils import timezone
 
-from django_partisan import arguments
+from django_partisan import arguments, processor_validation, registry
+from django_partisan.config.problems import refuse
 from django_partisan.config.queues import queue_config
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
@@ -61,7 +63,7 @@ def run_pending(queue: str = DEFAULT_QUEUE, *, now: datetime | None = None) -> l
     """Run each task that is due now once, in the order of a manager, and return the runs.
 
     Tasks that they enqueue wait for the next call. ``now`` is another time to assume: tasks scheduled
-    up to it are due. Raises ``UnknownQueue``.
+    up to it are due. Raises ``UnknownQueue``, and ``WrongSetting`` for a wrong attribute of a processor.
     """
     with _InlineManager(queue) as manager:
         return [manager.run(row) for row in manager.claim(now, _ALL_ROWS)]
@@ -71,7 +73,7 @@ def drain(queue: str = DEFAULT_QUEUE, *, now: datetime | None = None, at_most: i
     """Run tasks until none is due, including those that tasks enqueue, and return the runs.
 
     If ``now`` is in the future, tasks that were postponed or retried up to it run again. Raises
-    ``AssertionError`` if tasks are still due after ``at_most`` runs, and ``UnknownQueue``.
+    ``AssertionError`` if tasks are still due after ``at_most`` runs, and the errors of ``run_pending()``.
     """
     ran: list[Ran] = []
     with _InlineManager(queue) as manager:
@@ -90,6 +92,8 @@ class _InlineManager:
     """A manager and its worker in the process of the test; claims need a manager's row."""
 
     def __init__(self, queue: str) -> None:
+        sources = (definition.source for definition in registry.definitions.values())
+        refuse(chain.from_iterable(map(processor_validation.wrong_attributes, sources)))  # as start_partisan
         self._config = queue_config(queue)
         self._id = uuid.uuid4()
         self._connection = connections[task_database()]

@@ -14,7 +14,7 @@ import structlog
 from django_partisan.telemetry import bus
 from tests.support import events, registry
 from tests.support.events import RecordedEvents
-from tools import postgres
+from tools import postgres, run_guard
 
 if TYPE_CHECKING:
     from tools.otlp_sink import OtlpSink
@@ -24,11 +24,17 @@ TESTS = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the server before pytest-xdist starts its workers, which inherit its variables."""
-    if hasattr(session.config, "workerinput") or not _needs_database(session.config):
+    """Start the guard and the server before pytest-xdist starts its workers, which inherit its variables."""
+    if hasattr(session.config, "workerinput"):
         return
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
+    # Of a run that a closed terminal or a signal ends, no process and no folder of its tests is left.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # these folders are to be looked at
+    os.environ.update(stack.enter_context(run_guard.guarded()))
+    tempfile.tempdir = os.environ["TMPDIR"]
+    if not _needs_database(session.config):
+        return
     variables = stack.enter_context(postgres.environment())
     # The settings were read before, without an address: libpq reads the variables when it connects.
     # DATABASE_URL would give the workers of pytest-xdist other settings than those of a run without them.

@@ -14,6 +14,11 @@ class Kind(NamedTuple):
     meaning: str
     hint: str
 
+    @property
+    def is_warning(self) -> bool:
+        """True if the check warns only, and ``start_partisan`` starts all the same."""
+        return self.id.startswith("partisan.W")
+
 
 WRONG_SHAPE: Final = Kind(
     "partisan.E001",
@@ -69,6 +74,18 @@ NOT_POSTGRESQL: Final = Kind(
     "Set its ENGINE to 'django.db.backends.postgresql', or route the app 'django_partisan' to a PostgreSQL "
     "database with a database router.",
 )
+MISSPELT_ATTRIBUTE: Final = Kind(
+    "partisan.W003",
+    "An attribute of a processor has no effect, and looks like a misspelt one that has.",
+    "The library does not read this attribute. Correct its name; if it is your own, rename it or silence "
+    "this check.",
+)
+MISSPELT_SETTING: Final = Kind(
+    "partisan.W004",
+    "A setting looks like a misspelt `PARTISAN_CONFIG` or `PARTISAN_OBSERVABILITY`.",
+    "The library does not read this setting. Correct its name; if it is another application's, silence "
+    "this check.",
+)
 
 KINDS: Final = (
     WRONG_SHAPE,
@@ -82,6 +99,8 @@ KINDS: Final = (
     UNEQUAL_MEASURES,
     SHARED_PORT,
     NOT_POSTGRESQL,
+    MISSPELT_ATTRIBUTE,
+    MISSPELT_SETTING,
 )
 
 

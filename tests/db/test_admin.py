@@ -17,7 +17,7 @@ from django_partisan import admin as partisan_admin
 from django_partisan import registry
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import FAILURE_REASONS
-from django_partisan.processor import BaseTaskProcessor
+from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db
 
@@ -87,7 +87,7 @@ def test_the_list_begins_with_the_latest_task(browser):
 def test_the_list_can_be_filtered_and_searched_by_id_or_the_beginning_of_the_processors_name(
     browser, query, wanted, other, own_registry
 ):
-    registry.register(type("Letter", (BaseTaskProcessor,), {}))
+    registry.register(type("Letter", (Idle,), {}))
     task = make_task(**wanted)
     make_task(**other)
 

@@ -19,8 +19,9 @@ from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
 pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
-    "README.md", "docs/errors.md", "docs/observability.md", "docs/postgresql.md", "docs/postponing.md",
-    "docs/queues.md", "docs/runbooks.md", "docs/settings.md", "docs/tasks.md", "docs/testing.md",
+    "README.md", "docs/deploying.md", "docs/errors.md", "docs/observability.md", "docs/postgresql.md",
+    "docs/postponing.md", "docs/queues.md", "docs/runbooks.md", "docs/settings.md", "docs/tasks.md",
+    "docs/testing.md",
 }  # fmt: skip
 
 
@@ -56,6 +57,12 @@ def test_the_readme_sends_a_letter(project: Project):
     assert outcomes(drain()) == {("Welcome", "completed"): 1}
     assert [letter.to for letter in mail.outbox] == [["ada@example.org"]]
     assert queues.queue_config("mail").max_queue_size == 50
+
+
+def test_the_page_on_deploying_runs_tasks_of_the_old_name(project: Project):
+    project.run_page("docs/deploying.md", page("docs/deploying.md"))
+
+    assert outcomes(drain()) == {("SendBill", "completed"): 1}
 
 
 def test_the_page_on_tasks(project: Project, django_capture_on_commit_callbacks: Any):

@@ -2,24 +2,26 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
-from django.db import DataError, transaction
+from django.db import DataError, connection, transaction
 
-from django_partisan import logs
+from django_partisan import logs, registry
 from django_partisan.models import Task
-from django_partisan.processor import BaseTaskProcessor
+from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class SendLetter(BaseTaskProcessor):
+class SendLetter(Idle):
     pass
 
 
 @pytest.fixture(autouse=True)
-def logged(no_subscribers: None, caplog) -> Iterator[None]:
+def logged(own_registry: None, no_subscribers: None, caplog) -> Iterator[None]:
+    registry.register(SendLetter)
     logs.install()
     with caplog.at_level(logging.INFO, "django_partisan"):
         yield
@@ -55,10 +57,11 @@ def test_a_twin_is_told_as_such(caplog):
 
 
 def test_an_enqueue_that_fails_is_told_as_an_error(caplog):
-    nameless = type("x" * 500, (BaseTaskProcessor,), {})
+    def refuse(*_: Any) -> Any:
+        raise DataError("disk full")
 
-    with pytest.raises(DataError):
-        nameless().delay()
+    with pytest.raises(DataError), connection.execute_wrapper(refuse):
+        SendLetter(1).delay()
 
     assert actions(caplog) == ["task.enqueue_failed"]
     assert caplog.records[0].levelno == logging.ERROR

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from tests.app import journal
 from tests.support.commands import MANAGE, ROOT, manage
 from tests.support.database import empty, this_database
+from tests.support.progress import progress_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
@@ -85,7 +86,12 @@ class ManagerProcess:
         self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS
     ) -> list[dict[str, Any]]:
         """Return the log events of one action as soon as there are ``count``."""
-        wait_until(lambda: len(self.told(action)) >= count, seconds, lambda: f"{count} x {action}\n{self}")
+        wait_until(
+            lambda: len(self.told(action)) >= count,
+            seconds,
+            lambda: f"{count} x {action}\n{self}",
+            progress=progress_of(self._pids, seconds),
+        )
         return self.told(action)
 
     def __str__(self) -> str:
@@ -95,6 +101,9 @@ class ManagerProcess:
     def family(self) -> list[Process]:
         """Return the processes of the group: the manager, the fork server, the workers."""
         return [process for process in processes() if process.group == self.pid]
+
+    def _pids(self) -> list[int]:
+        return [process.pid for process in self.family()]
 
     def workers(self) -> list[int]:
         """Return the ids of the workers that live."""
@@ -118,10 +127,13 @@ class ManagerProcess:
 
     def ended(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for the end; return the exit code."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"still there after {seconds} s\n{self}") from None
+        wait_until(
+            lambda: self.process.poll() is not None,
+            seconds,
+            lambda: f"its end\n{self}",
+            progress=progress_of(self._pids, seconds),
+        )
+        return self.process.wait()
 
     def stop(self) -> int:
         """Ask it to stop; return the exit code."""
@@ -218,7 +230,15 @@ class Bench:
             said = "\n".join(map(str, self.managers))
             return f"{count} x {what} {more}; the journal has {self.journal()}\n{said}"
 
-        wait_until(lambda: len(self.journal(what, **more)) >= count, seconds, awaited)
+        def pids() -> list[int]:
+            return [process.pid for manager in self.managers for process in manager.family()]
+
+        wait_until(
+            lambda: len(self.journal(what, **more)) >= count,
+            seconds,
+            awaited,
+            progress=progress_of(pids, seconds),
+        )
         return self.journal(what, **more)
 
     def open(self, gate: str) -> None:

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ROOT
+from tests.support.progress import descendants, progress_of
 from tests.support.waiting import wait_until
 
-SECONDS = 90.0
+# How long a demo may stand still.
+SECONDS = 60.0
 
 # Every process of a run inherits it, so that one that is left behind can be told from other runs' processes.
 MARK = "DEMO_TEST_RUN"
@@ -68,7 +70,12 @@ class Run:
         return self.said.read_text()
 
     def exit_code(self) -> int:
-        return self.process.wait(SECONDS)
+        wait_until(lambda: self.process.poll() is not None, SECONDS, self.text, progress=self.progress())
+        return self.process.wait()
+
+    def progress(self) -> Callable[[], object]:
+        """Return what shows that the demo comes forward."""
+        return progress_of(lambda: descendants(self.process.pid), SECONDS)
 
     def left_behind(self) -> list[str]:
         """Return the command lines of the processes that are still there."""
@@ -104,7 +111,9 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 
 def wait_for(condition: Callable[[], object], run: Run) -> None:
-    wait_until(lambda: condition() or run.process.poll() is not None, SECONDS, "the demo")
+    wait_until(
+        lambda: condition() or run.process.poll() is not None, SECONDS, run.text, progress=run.progress()
+    )
     assert condition(), run.text()
 
 

@@ -5,7 +5,6 @@ import random
 import signal
 from typing import Any
 
-import pytest
 from django.db.models import F, Sum
 
 from django_partisan.models import Task
@@ -28,7 +27,6 @@ ENDS = {
 }
 
 
-@pytest.mark.timeout(300)
 def test_ten_thousand_mixed_tasks_over_four_recycled_workers_reach_their_right_end(bench: Bench):
     way_of: dict[int, str] = {}
     for start in range(0, EACH, 200):
@@ -40,7 +38,7 @@ def test_ten_thousand_mixed_tasks_over_four_recycled_workers_reach_their_right_e
         "--until-empty", "--log-format", "json", "--log-file", str(bench.folder / "log"),
         WORKERS_COUNT=4, TASKS_PER_WORKER_INSTANCE=700, MIN_QUEUE_SIZE=200, MAX_QUEUE_SIZE=1000,
     )  # fmt: skip
-    assert manager.ended(200) == 2, manager.err()
+    assert manager.ended() == 2, manager.err()
 
     assert manager.err().splitlines()[1:] == ["4000 failed. Nothing waits in queue 'default'."]
     rows = Task.objects.values_list("id", "status", "error_reason", "attempts", "postpones", "retries")
@@ -73,7 +71,7 @@ def test_every_task_ends_though_workers_fork_servers_and_managers_are_killed_in_
             victim = choose.choice(workers)
             killed.add(victim)
             os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: number_of("finished") == 4000, 60)
+    wait_until(lambda: number_of("finished") == 4000, progress=lambda: number_of("finished"))
 
     assert manager.stop() == 0
     assert {line["id"] for line in bench.journal("ended")} == set(ids)

@@ -3,24 +3,24 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
 
 from django_partisan.models import Task
+from tests.support.commands import manage
 from tools.otlp_sink import OtlpSink, ReceivedSpan
 
 from .traced.apps import HOST_ENDPOINT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).resolve().parents[2]
-MANAGE = [sys.executable, str(ROOT / "tests" / "manage.py")]
 BOUND_SECONDS = 3.0
 TASKS = "from tests.processes.traced.partisan_tasks import *"
 
@@ -40,8 +40,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         "DJANGO_SETTINGS_MODULE": "tests.processes.traced.settings",
         **variables,
     }
-    command = [*MANAGE, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return manage(*arguments, env=environment)
 
 
 def enqueue(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -70,14 +69,14 @@ def actions_of(log: Path) -> list[str]:
     return [json.loads(line)["event"]["action"] for line in log.read_text().splitlines()]
 
 
-def completed_at(log: Path) -> list[float]:
-    """Return when each task was completed, as Unix timestamps."""
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [
-        datetime.fromisoformat(line["@timestamp"].replace("Z", "+00:00")).timestamp()
-        for line in lines
-        if line["event"]["action"] == "task.completed"
-    ]
+def lines_of(log: Path, action: str) -> list[dict[str, Any]]:
+    lines = (json.loads(line) for line in log.read_text().splitlines())
+    return [line for line in lines if line["event"]["action"] == action]
+
+
+def times_of(log: Path, action: str) -> list[float]:
+    moments = (line["@timestamp"].replace("Z", "+00:00") for line in lines_of(log, action))
+    return [datetime.fromisoformat(moment).timestamp() for moment in moments]
 
 
 def processes_of(spans: list[ReceivedSpan], processor: str) -> list[ReceivedSpan]:
@@ -156,7 +155,7 @@ def test_collector_that_never_answers_delays_the_end_by_the_bound_alone(
     ended = time.time()
 
     actions = actions_of(log)
-    seconds = ended - max(completed_at(log))
+    seconds = ended - max(times_of(log, "task.completed"))
     assert BOUND_SECONDS <= seconds < 2 * BOUND_SECONDS
     assert actions.count("task.completed") == 6
     assert told in actions
@@ -173,10 +172,22 @@ def test_dead_collector_costs_no_capacity_where_workers_are_recycled(sink: OtlpS
         TRACED_SHUTDOWN_TIMEOUT="3",
     )
 
-    ended = completed_at(log)
-    assert len(ended) == 10
-    # Two workers that each flushed before the next began would take five times three seconds.
-    assert max(ended) - min(ended) < 12
+    assert len(times_of(log, "task.completed")) == 10
+    # A worker is replaced while it still waits for its last spans: the next one of its slot has begun.
+    exited = {worker(line): line["@timestamp"] for line in lines_of(log, "worker.exited")}
+    starts = sorted((*worker(line), line["@timestamp"]) for line in lines_of(log, "worker.started"))
+    replaced = [
+        (began, exited[slot, generation])
+        for (slot, generation, _), (same_slot, _, began) in pairwise(starts)
+        if slot == same_slot
+    ]
+    assert len(replaced) >= 8
+    assert all(began < end for began, end in replaced)
+
+
+def worker(line: dict[str, Any]) -> tuple[int, int]:
+    """Return the slot and the generation that a line is about."""
+    return line["partisan"]["worker"]["slot"], line["partisan"]["worker"]["generation"]
 
 
 def test_set_up_of_the_host_stays_and_is_flushed(sink: OtlpSink):

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.progress import descendants, progress_of
+
 ROOT = Path(__file__).resolve().parents[2]
 MANAGE = (sys.executable, "-m", "tests.manage")
 """The command line of ``manage.py`` on the tests' settings; its working directory is ``ROOT``."""
@@ -13,16 +15,30 @@ MANAGE = (sys.executable, "-m", "tests.manage")
 def python(
     *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 60
 ) -> "subprocess.CompletedProcess[str]":
-    """Run Python in the checkout to its end, without a terminal; the result has both outputs as text."""
-    return subprocess.run(
+    """Run Python in the checkout to its end, without a terminal; the result has both outputs as text.
+
+    It fails if the process and what it started make no progress for ``seconds``.
+    """
+    with subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
         env=env,
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=seconds,
-        check=False,
-    )
+    ) as process:
+        progress = progress_of(lambda: descendants(process.pid), seconds)
+        reached = progress()
+        while True:
+            try:
+                out, err = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                if reached == (reached := progress()):
+                    process.kill()
+                    raise
+            else:
+                return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def manage(*command: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":

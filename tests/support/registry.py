@@ -2,8 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 from django_partisan import registry
+from django_partisan.processor import BaseTaskProcessor
+
+
+class Idle(BaseTaskProcessor):
+    """A processor that can be registered, for tests in which it is not run."""
+
+    def run(self) -> None:
+        """Do nothing."""
 
 
 @contextmanager
@@ -16,3 +25,14 @@ def empty_registry() -> Iterator[None]:
     finally:
         registry._definitions.clear()
         registry._definitions.update(before)
+
+
+def register_processors_of(module: ModuleType) -> None:
+    """Register every processor class that a module of tests defines."""
+    for value in vars(module).values():
+        if (
+            isinstance(value, type)
+            and issubclass(value, BaseTaskProcessor)
+            and value.__module__ == module.__name__
+        ):
+            registry.register(value)

@@ -13,17 +13,22 @@ def wait_until(
     seconds: float = PATIENCE_SECONDS,
     what: str | Callable[[], str] = "",
     every: float = 0.005,
+    progress: Callable[[], object] | None = None,
 ) -> T:
     """Return the first true value of ``condition``; fail when it takes longer than ``seconds``.
 
     ``every`` are the seconds between two looks; ``what`` stands in the failure's message, and may be
-    a function that is called for it then.
+    a function that is called for it then. Where there is ``progress``, ``seconds`` begin anew whenever
+    its value is another than before: a slow machine is given time, and what stands still is not.
     """
-    deadline = time.monotonic() + seconds
+    deadline, reached = time.monotonic() + seconds, progress and progress()
     while not (value := condition()):
         if time.monotonic() >= deadline:
-            awaited = what() if callable(what) else what or condition
-            raise AssertionError(f"not within {seconds:g} s: {awaited}")
+            now = progress and progress()
+            if now == reached:
+                awaited = what() if callable(what) else what or condition
+                raise AssertionError(f"not within {seconds:g} s: {awaited}")
+            deadline, reached = time.monotonic() + seconds, now
         time.sleep(every)
     return value
 

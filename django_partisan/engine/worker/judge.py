@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import ClaimLost, MaxPostponesReached, PostponeTask
@@ -97,7 +98,8 @@ def _postponed(
 
 def _retried_or_failed(error: BaseException, row: TaskRow, definition: TaskDefinition) -> RunResult:
     retry = definition.retry
-    if retry is None or not retry.covers(error):
+    # A list of another type, which the system checks refuse, hides no error of a task.
+    if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
         return failed(row, REASON_ERROR, error)
     left = retry.retries_count - row[RETRIES] - 1
     if left < 0:

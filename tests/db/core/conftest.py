@@ -8,12 +8,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import open_connection
 from tests.support.events import RecordedEvents
+from tests.support.registry import register_processors_of
 from tests.support.rows import register_manager
 
 
 @pytest.fixture(autouse=True)
-def registry_as_it_was(own_registry: None) -> None:
-    pass
+def processors_of_the_module(own_registry: None, request: pytest.FixtureRequest) -> None:
+    """Have the processors of the test's module registered, and no others."""
+    register_processors_of(request.module)
 
 
 @pytest.fixture

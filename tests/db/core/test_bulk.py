@@ -9,21 +9,22 @@ from django.test.utils import CaptureQueriesContext
 
 from django_partisan import arguments
 from django_partisan.models import Task
-from django_partisan.processor import BaseTaskProcessor, bulk_delay
+from django_partisan.processor import bulk_delay
 from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import NewTask
+from tests.support.registry import Idle
 from tests.support.rows import ARGUMENTS, claim
 
 pytestmark = pytest.mark.django_db
 
 
-class Letter(BaseTaskProcessor):
+class Letter(Idle):
     """Is unique for its parameters."""
 
 
-class Parcel(BaseTaskProcessor):
+class Parcel(Idle):
     UNIQUE_FOR_PARAMS = False
 
 

@@ -8,7 +8,6 @@ from django.db import connection, transaction
 from django.utils import timezone as django_timezone
 
 from django_partisan.models import ManagerLease, Task
-from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import (
     ATTEMPTS,
     CONTEXT,
@@ -22,6 +21,7 @@ from django_partisan.sql.claiming import (
     look_ahead,
     set_sleeping,
 )
+from tests.support.registry import Idle
 from tests.support.rows import claim, claim_one, columns, insert, statuses
 
 pytestmark = pytest.mark.django_db
@@ -166,7 +166,7 @@ def test_two_claims_at_the_same_time_share_no_row_and_wait_for_nothing(second, m
     assert rest == ids[2:]
 
 
-class Letter(BaseTaskProcessor):
+class Letter(Idle):
     pass
 
 

@@ -8,7 +8,8 @@ from django.test import override_settings
 
 from django_partisan.models import Task
 from django_partisan.moments import EARLIEST, LATEST
-from django_partisan.processor import BaseTaskProcessor, bulk_delay
+from django_partisan.processor import bulk_delay
+from tests.support.registry import Idle
 from tests.support.rows import columns
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ ZONES = [
 ]
 
 
-class Letter(BaseTaskProcessor):
+class Letter(Idle):
     pass
 
 

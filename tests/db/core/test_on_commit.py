@@ -1,20 +1,21 @@
 """``delay_on_commit()`` enqueues after the caller's transaction, and holds no lock inside it."""
 
+from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime, timezone
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from django_partisan.exceptions import UnknownQueue
 from django_partisan.models import Task
-from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.connection import execute
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued
 from tests.support.database import this_database
 from tests.support.events import subscribed
+from tests.support.registry import Idle
 from tests.support.rows import columns
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LATER = datetime(2999, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
 
-class Letter(BaseTaskProcessor):
+class Letter(Idle):
     PRIORITY = 5
 
 
@@ -145,13 +146,23 @@ class OfTwoDatabasesTest(TransactionTestCase):
         assert (inside, Task.objects.count()) == (0, 1)
 
 
-def test_what_fails_at_the_commit_is_raised_where_the_transaction_ends():
-    class Unstorable(BaseTaskProcessor):
-        """Has a name that no column takes."""
+@pytest.fixture
+def refused() -> Iterator[None]:
+    """Have the table refuse the tasks of ``Refused``."""
+    check = "CHECK (processor_class <> 'Refused')"
+    execute(connection, f"ALTER TABLE django_partisan_task ADD CONSTRAINT refused {check}")
+    yield
+    execute(connection, "ALTER TABLE django_partisan_task DROP CONSTRAINT refused")
 
-    Unstorable.__name__ = "Unstorable" * 100
-    with pytest.raises(Exception, match="too long"), transaction.atomic():
+
+class Refused(Idle):
+    """Has a name that the table refuses."""
+
+
+@pytest.mark.usefixtures("refused")
+def test_what_fails_at_the_commit_is_raised_where_the_transaction_ends():
+    with pytest.raises(IntegrityError, match="refused"), transaction.atomic():
         Letter(1).delay()
-        Unstorable().delay_on_commit()
+        Refused().delay_on_commit()
 
     assert Task.objects.count() == 1, "the transaction itself was committed"

@@ -12,11 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.models import Task
-from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import leasing, own_claims
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, open_connection
+from tests.support.registry import Idle
 from tests.support.rows import claim, dead
 
 pytestmark = pytest.mark.django_db
@@ -121,7 +121,7 @@ def table(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         execute(connection, f"ANALYZE {TABLE}")
 
 
-class Letter(BaseTaskProcessor):
+class Letter(Idle):
     pass
 
 

@@ -13,8 +13,9 @@ import pytest
 from django.db import connection, connections
 
 from django_partisan.models import Task
-from django_partisan.processor import BaseTaskProcessor, bulk_delay
+from django_partisan.processor import bulk_delay
 from tests.support.commands import ROOT
+from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,10 +32,12 @@ settings.DATABASES["default"]["NAME"] = sys.argv[1]
 import django
 django.setup()
 from django.db import connection
+from django_partisan import registry
 from django_partisan.processor import BaseTaskProcessor
 
+@registry.register
 class Racing(BaseTaskProcessor):
-    pass
+    def run(self): ...
 
 connection.ensure_connection()
 print("ready", flush=True)
@@ -44,7 +47,7 @@ connection.close()
 """
 
 
-class Racing(BaseTaskProcessor):
+class Racing(Idle):
     pass
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.exceptions import PostponeTask, UnknownQueue
+from django_partisan.exceptions import PostponeTask, UnknownQueue, WrongSetting
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.testing import drain, run_pending
@@ -105,10 +105,8 @@ class Mailed(Recorded):
 
 
 @pytest.fixture(autouse=True)
-def registered() -> None:
+def no_runs_yet() -> None:
     RUNS.clear()
-    for processor_class in (Recorded, Whole, Asynchronous, AsynchronousAndWhole, Mailed):
-        registry.register(processor_class)
 
 
 def outcomes(ran: Any) -> list[str]:
@@ -307,3 +305,14 @@ def test_a_task_of_an_unregistered_processor_fails():
     [ran] = run_pending()
 
     assert (ran.processor, ran.reason) == ("Forgotten", "unregistered")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("run", [run_pending, drain])
+def test_a_wrong_attribute_of_a_processor_is_refused_as_a_manager_does(run):
+    registry.register(type("Wrong", (Mailed,), {"RETRY_ON_ERROR_CONFIG": {"retries_count": 3}}))
+    Recorded("nothing").delay()
+
+    with pytest.raises(WrongSetting, match=r"Wrong\.RETRY_ON_ERROR_CONFIG is {'retries_count': 3}; expected"):
+        run()
+    assert Task.objects.waiting().count() == 1

@@ -16,6 +16,7 @@ from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import Listener
 from django_partisan.sql.settling import release
+from tests.support.registry import Idle
 from tests.support.rows import claim, insert
 from tests.support.waiting import wait_until
 
@@ -23,11 +24,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 one_or_many = pytest.mark.parametrize("many", [False, True], ids=["delay", "bulk_delay"])
 
 
-class Letter(BaseTaskProcessor):
+class Letter(Idle):
     pass
 
 
-class Mailed(BaseTaskProcessor):
+class Mailed(Idle):
     QUEUE_NAME = "mail"
 
 

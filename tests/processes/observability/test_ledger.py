@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import pytest
 from django.db.models import Count, Q, Sum
 
 from django_partisan.models import Task
@@ -135,7 +134,6 @@ def unsent(bench: Bench, killed: set[int]) -> dict[str, int]:
     return late
 
 
-@pytest.mark.timeout(240)
 def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycled_and_killed(
     watching: Watching,
 ):

@@ -4,11 +4,12 @@ import os
 import subprocess
 from typing import Any
 
+from django_partisan import registry
 from django_partisan.models import Task
-from django_partisan.processor import BaseTaskProcessor
 from tests.processes.managing import Bench, ManagerProcess
 from tests.settings import INSTALLED_APPS
 from tests.support.commands import python
+from tests.support.registry import Idle, empty_registry
 from tests.support.waiting import wait_until
 
 APPS = [*INSTALLED_APPS, "tests.processes.observability.watched"]
@@ -79,8 +80,10 @@ def without_exporters() -> Variables:
 
 def enqueue(processor: str, *args: Any, times: int = 1, unique: bool = False, **kwargs: Any) -> list[int]:
     """Enqueue tasks of a processor that this process need not have; return their ids."""
-    kind = type(processor, (BaseTaskProcessor,), {"UNIQUE_FOR_PARAMS": unique})
-    return [kind(*args, **kwargs).delay().pk for _ in range(times)]
+    kind = type(processor, (Idle,), {"UNIQUE_FOR_PARAMS": unique})
+    with empty_registry():
+        registry.register(kind)
+        return [kind(*args, **kwargs).delay().pk for _ in range(times)]
 
 
 def enqueue_each(*tasks: tuple[Any, ...]) -> None:

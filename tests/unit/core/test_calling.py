@@ -15,6 +15,7 @@ from django_partisan import registry
 from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import RunNotExecuted, UnsupportedRunMethod
 from django_partisan.processor import BaseTaskProcessor, CurrentTask
+from tests.support.registry import Idle
 from tests.support.rows import task_row
 
 mood: ContextVar[str] = ContextVar("mood", default="calm")
@@ -223,7 +224,7 @@ def test_a_run_that_returns_what_was_not_executed_fails_with_its_name_and_the_re
     assert executed == []
 
 
-@pytest.mark.parametrize("result", [0, "text", [1], {"a": 1}, iter([1]), BaseTaskProcessor()])
+@pytest.mark.parametrize("result", [0, "text", [1], {"a": 1}, iter([1]), Idle()])
 def test_any_other_result_is_returned(result):
     assert call(processor_with(lambda self: result)) is result
 

@@ -18,6 +18,7 @@ from django_partisan.config.problems import KINDS
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.metrics.custom import CounterMeasure
 from django_partisan.processor import BaseTaskProcessor
+from tests.support.registry import Idle
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -115,7 +116,7 @@ def test_tasks_in_another_database_than_postgresql_are_a_warning_so_that_other_c
 
 def processor(name: str = "Parcel", **attributes: Any) -> type[BaseTaskProcessor]:
     """Register a processor with these attributes."""
-    return registry.register(type(name, (BaseTaskProcessor,), attributes))
+    return registry.register(type(name, (Idle,), attributes))
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}})

@@ -8,12 +8,14 @@ import pytest
 from django.test import override_settings
 
 from django_partisan import registry
+from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import ProcessorClassAlreadyRegistered, ProcessorClassNotFound
 from django_partisan.processor import BaseTaskProcessor
+from tests.support.registry import Idle
 
 
 def processor_named(name: str, module: str = "shop.partisan_tasks") -> type[BaseTaskProcessor]:
-    return type(name, (BaseTaskProcessor,), {"__module__": module})
+    return type(name, (Idle,), {"__module__": module})
 
 
 @pytest.fixture
@@ -42,12 +44,20 @@ def test_the_decorator_registers_the_class_and_returns_it():
     assert registry.definitions["Letter"].source is made
 
 
-def test_a_class_that_is_not_registered_has_a_definition_of_its_own():
+def test_a_class_that_was_imported_again_has_a_definition_of_its_own():
     registry.register(processor_named("Letter"))
-    other = processor_named("Letter")
+    again = processor_named("Letter")
 
-    assert registry.definition_of(other).source is other
-    assert registry.definition_of(processor_named("Parcel")).name == "Parcel"
+    assert registry.definition_of(again).source is again
+
+
+def test_a_class_that_is_not_registered_has_no_definition():
+    registry.register(processor_named("Letter"))
+
+    with pytest.raises(ProcessorClassNotFound, match=r"'Parcel' in shop\.partisan_tasks is not registered"):
+        registry.definition_of(processor_named("Parcel"))
+    with pytest.raises(ProcessorClassNotFound, match=r"for a class in shop\.partisan_tasks"):
+        registry.definition_of(processor_named("Letter", "mail.partisan_tasks"))
 
 
 def test_two_processors_of_one_name_are_refused_with_both_modules():
@@ -86,7 +96,7 @@ def test_a_name_that_is_not_registered_is_told_with_the_cure():
 
 def test_the_registry_shows_itself_read_only():
     with pytest.raises(TypeError):
-        registry.definitions["Letter"] = registry.definition_of(processor_named("Letter"))  # type: ignore[index]
+        registry.definitions["Letter"] = TaskDefinition.of_processor(processor_named("Letter"))  # type: ignore[index]
 
 
 def test_processors_in_partisan_tasks_of_an_installed_app_are_found_at_start(app):
@@ -94,7 +104,8 @@ def test_processors_in_partisan_tasks_of_an_installed_app_are_found_at_start(app
         "from django_partisan import registry\n"
         "from django_partisan.processor import BaseTaskProcessor\n"
         "@registry.register\n"
-        "class Found(BaseTaskProcessor): ...\n"
+        "class Found(BaseTaskProcessor):\n"
+        "    def run(self): ...\n"
     )
 
     with app(tasks):

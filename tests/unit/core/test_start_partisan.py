@@ -15,7 +15,7 @@ from django_partisan.management.commands.start_partisan import (
     Command,
     _stop_before_exit,
 )
-from django_partisan.processor import BaseTaskProcessor
+from tests.support.registry import Idle
 
 WITH_UNDERSCORES = (
     "--queue_name",
@@ -123,7 +123,7 @@ def test_a_command_line_that_cannot_be_read_is_refused_in_one_line_and_not_by_th
 
 
 def test_a_wrong_attribute_of_a_processor_is_refused():
-    registry.register(type("Parcel", (BaseTaskProcessor,), {"TRACE_PROPAGATION": "chlid"}))
+    registry.register(type("Parcel", (Idle,), {"TRACE_PROPAGATION": "chlid"}))
 
     with pytest.raises(
         CommandError, match=r"^Parcel\.TRACE_PROPAGATION is 'chlid'; expected one of 'link', "

@@ -1,6 +1,9 @@
 """The deployment examples hang together; no container and no Kubernetes runs here."""
 
 import re
+import shlex
+from argparse import ArgumentParser
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ EXAMPLES = [
     *(ROOT / "deploy").rglob("*.y*ml"),
     *(ROOT / "deploy").rglob("*.sh"),
     ROOT / "deploy" / "compose" / "Dockerfile",
+    ROOT / "deploy" / "systemd" / "partisan@.service",
 ]
 
 
@@ -136,3 +140,19 @@ def test_keda_scales_the_deployment_by_a_metric_that_exists() -> None:
     assert scaler["spec"]["scaleTargetRef"]["name"] == DEPLOYMENT["metadata"]["name"]
     assert scaler["spec"]["minReplicaCount"] >= 1
     assert METRICS[name].labels == ("queue",)
+
+
+def test_the_unit_gives_its_manager_more_time_than_that_gives_its_tasks(
+    parser: ArgumentParser,
+) -> None:
+    unit = ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(ROOT / "deploy" / "systemd" / "partisan@.service")
+    service = unit["Service"]
+    command = shlex.split(service["ExecStart"])
+
+    options = parser.parse_args(command[command.index("start_partisan") + 1 :])
+
+    assert options.queue_name == "%i"
+    assert int(service["TimeoutStopSec"]) == options.stop_timeout_seconds + 5
+    assert (service["KillMode"], service["PrivateTmp"]) == ("mixed", "no")

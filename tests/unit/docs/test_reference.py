@@ -15,9 +15,9 @@ from tools.document_tables import pages, tables
 
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
-    "--check", "--config", "--cpus", "--database", "--durable", "--enable-feature", "--help", "--init", "--n",
-    "--no-deps", "--nomigrations", "--property", "--rows", "--reps", "--scenarios", "--since", "--storage",
-    "--variants", "--web",
+    "--check", "--config", "--cpus", "--database", "--durable", "--enable-feature", "--fail-level", "--help",
+    "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows", "--reps", "--scenarios",
+    "--since", "--storage", "--tag", "--unit", "--variants", "--web",
 }  # fmt: skip
 OTHER_COMMANDS = ("partisan_doctor", "partisan_export")
 

@@ -104,7 +104,7 @@ def test_a_task_without_a_registered_processor_fails_as_unregistered(context):
 
 def test_arguments_that_do_not_fit_the_processor_fail_the_task():
     @registry.register
-    class OneArgument(BaseTaskProcessor):
+    class OneArgument(Letter):
         def __init__(self, only: int) -> None:
             super().__init__(only)
 

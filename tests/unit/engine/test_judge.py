@@ -130,6 +130,12 @@ def test_after_a_lost_claim_there_is_no_outcome_and_nothing_to_write():
     assert judge(ClaimLost(), task_row(1), definition, config_of()) == RunResult(CLAIM_LOST)
 
 
+def test_a_list_of_errors_of_the_wrong_type_hides_no_error_of_the_task():
+    _, change = judged(Fault("no ink"), RETRY_ON_ERROR_CONFIG={"retry_on_errors": [Fault]})
+
+    assert (change.error_type, change.error_message) == (ErrorInfo.of(Fault()).type, "no ink")
+
+
 @pytest.mark.parametrize(("text", "stored"), [("a\0b", "ab"), ("a\ud800b", "a?b"), ("käse", "käse")])
 def test_texts_lose_what_postgresql_cannot_hold(text, stored):
     assert storable(text) == stored

@@ -9,10 +9,9 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
-from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus, events
 from tests.support.events import RecordedEvents, no_subscribers
-from tests.support.registry import empty_registry
+from tests.support.registry import Idle, empty_registry
 
 from .certificates import Certificates
 
@@ -29,7 +28,7 @@ TASK = events.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
 def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> Any:
     """Make a processor class."""
     attributes = {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__}
-    return type(name, (BaseTaskProcessor,), attributes)
+    return type(name, (Idle,), attributes)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The command's parser, as the documentation describes it."""
+"""The command's parser, as documentation and examples use it."""
 
 from argparse import ArgumentParser
 

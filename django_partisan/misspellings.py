@@ -1,0 +1,84 @@
+"""Names that look like misspelt ones of the library: attributes of processors, and settings.
+
+A name counts if it is close to a known one, and if the modules of the class do not read it: an attribute
+that a processor reads is its own.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from typing import Any, Final
+
+from django.conf import settings
+
+from django_partisan import registry
+from django_partisan.config import queues
+from django_partisan.config.problems import MISSPELT_ATTRIBUTE, MISSPELT_SETTING, Problem
+from django_partisan.processor_validation import ATTRIBUTES, QUEUE_ATTRIBUTE
+
+SETTINGS: Final = ("PARTISAN_CONFIG", "PARTISAN_OBSERVABILITY")
+_OF_PROCESSORS: Final = (QUEUE_ATTRIBUTE, *ATTRIBUTES)
+_PACKAGE: Final = __name__.partition(".")[0]
+
+# How much of two names is equal in one that is misspelt, from 0 to 1.
+_CLOSENESS: Final = 0.8
+# Words that are not enough to take a name for a part of another.
+_VAGUE_WORDS: Final = {
+    "CONFIG", "COUNT", "DEFAULT", "DELAY", "ERROR", "FOR", "INSTANCE", "MAX", "MIN", "NAME", "OBSERVABILITY",
+    "ON", "PARAMS", "PER", "SECONDS", "SIZE", "TASKS",
+}  # fmt: skip
+
+
+def problems() -> Iterator[Problem]:
+    """Yield each setting, and each attribute of a registered processor, that looks misspelt."""
+    for name in dir(settings):
+        if close := close_to(name, SETTINGS):
+            yield Problem(MISSPELT_SETTING, "The name of a setting", name, repr(close))
+    definitions = registry.definitions.values()
+    for owner in dict.fromkeys(one for definition in definitions for one in definition.source.__mro__):
+        if not owner.__module__.startswith((f"{_PACKAGE}.", "builtins")):
+            yield from _of_class(owner)
+
+
+def close_to(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that ``name`` was probably meant to be, or ``None``; a known one is right."""
+    if name in known:
+        return None
+    words = set(name.upper().split("_"))
+    for one in known:
+        if name.upper() == one or (not words <= _VAGUE_WORDS and words <= set(one.split("_"))):
+            return one
+    return next(iter(get_close_matches(name, known, 1, _CLOSENESS)), None)
+
+
+def _of_class(owner: type[Any]) -> Iterator[Problem]:
+    for name, value in vars(owner).items():
+        if name.startswith("_") or callable(value) or hasattr(type(value), "__get__"):
+            continue
+        expected = _expected(name)
+        if expected is not None and not _is_read(name, owner):
+            place = f"The name of an attribute of {owner.__name__}"
+            yield Problem(MISSPELT_ATTRIBUTE, place, name, expected, processor_class=owner)
+
+
+def _expected(name: str) -> str | None:
+    """Return what to expect instead of an attribute's name, or ``None`` if it is right or the user's own."""
+    if name in _OF_PROCESSORS:
+        return None
+    if close := close_to(name, _OF_PROCESSORS):
+        return repr(close)
+    key = name if name in queues.KEYS else close_to(name, queues.KEYS)
+    return key and f"one that the library reads; {key!r} is a key of a queue in PARTISAN_CONFIG"
+
+
+def _is_read(name: str, owner: type[Any]) -> bool:
+    """Return whether the module of a class has the name anywhere but where an attribute is set."""
+    try:
+        source = inspect.getsource(sys.modules[owner.__module__])
+    except (KeyError, OSError, TypeError):  # no source to read: trust its author
+        return True
+    everywhere = re.findall(rf"\b{re.escape(name)}\b", source)
+    assigned = re.findall(rf"^[ \t]+{re.escape(name)}[ \t]*(?::[^=\n]*)?=(?!=)", source, re.MULTILINE)
+    return len(everywhere) > len(assigned)

@@ -1,0 +1,56 @@
+"""What a class must be to be registered: a processor whose ``run()`` a worker can call.
+
+A worker calls ``run()`` without arguments. A class that cannot be called so is refused where it is
+registered, and not by the first of its tasks that fails.
+"""
+
+import reprlib
+from functools import partialmethod
+from inspect import getattr_static, signature
+from types import FunctionType
+from typing import Any, Final
+
+from django_partisan.exceptions import NotAProcessor, UnsupportedRunMethod
+
+# What becomes a method of an object, so that its arguments can be known without calling it.
+_METHODS: Final = (FunctionType, staticmethod, classmethod, partialmethod)
+
+
+class ProcessorBase:
+    """Base of ``BaseTaskProcessor``, by which the modules below it know a processor."""
+
+
+def ensure_registrable(candidate: Any) -> None:
+    """Raise ``NotAProcessor`` or ``UnsupportedRunMethod`` unless workers can run tasks of ``candidate``."""
+    if not (isinstance(candidate, type) and issubclass(candidate, ProcessorBase)):
+        raise NotAProcessor(
+            f"@registry.register was applied to {described(candidate)}; expected a subclass of "
+            "django_partisan.processor.BaseTaskProcessor that has a run() method."
+        )
+    run = getattr_static(candidate, "run")
+    name = f"The processor {candidate.__name__!r} in {candidate.__module__}"
+    if getattr(run, "__isabstractmethod__", False):
+        raise UnsupportedRunMethod(
+            f"{name} has no run(); expected a method that does the work. Define `def run(self)` or "
+            "`async def run(self)`. Do not register a class that is only the base of others."
+        )
+    if not callable(getattr(candidate, "run")):  # noqa: B009 - mypy knows no attribute of a class made anywhere
+        raise UnsupportedRunMethod(f"{name} has run = {run!r}; expected a method. Define `def run(self)`.")
+    if isinstance(run, _METHODS):
+        try:
+            signature(run.__get__(object(), candidate)).bind()
+        except TypeError as error:
+            raise UnsupportedRunMethod(
+                f"run() of the processor {candidate.__name__!r} in {candidate.__module__} cannot be called "
+                f"without arguments ({error}); expected `def run(self)`. The arguments of the task are in "
+                "self.args and self.kwargs."
+            ) from None
+
+
+def described(candidate: Any) -> str:
+    """Return how a message names a class, a function or any other object."""
+    if isinstance(candidate, type):
+        return f"the class {candidate.__name__!r} in {candidate.__module__}"
+    if isinstance(candidate, FunctionType):
+        return f"the function {candidate.__name__!r} in {candidate.__module__}"
+    return f"{reprlib.repr(candidate)} of type {type(candidate).__name__!r}"

@@ -1,0 +1,126 @@
+"""Calls of ``delay()`` and ``bulk_delay()`` that cannot work: each is refused with the remedy."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any, Final
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from django_partisan.exceptions import NotAProcessor, ProcessorNotInitialized
+from django_partisan.models import Task
+from django_partisan.registrable import ProcessorBase, described
+
+# Options of other task queues: the option of ours that does the same, and an example of it.
+_SAME: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            "at", "countdown", "defer_by", "defer_until", "delay", "enqueue_at", "enqueue_in", "eta",
+            "execute_at", "run_after", "run_at", "schedule", "schedule_at", "schedule_in", "seconds", "when",
+        ),
+        "execute_after",
+    ),
+    **dict.fromkeys(("queue", "routing_key"), "queue_name"),
+    "at_front": "priority",
+}  # fmt: skip
+_EXAMPLES: Final[Mapping[str, str]] = {
+    "execute_after": "execute_after=timezone.now() + timedelta(seconds=60)",
+    "queue_name": "queue_name='mail'",
+    "priority": "priority=0",
+}
+# Options of other task queues, and the attribute of the processor that does the same.
+_ATTRIBUTES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("queue", "queue_name", "routing_key"), "QUEUE_NAME"),
+    **dict.fromkeys(("max_retries", "retries", "retry", "retry_policy"), "RETRY_ON_ERROR_CONFIG"),
+    **dict.fromkeys(("job_id", "task_id", "unique"), "UNIQUE_FOR_PARAMS"),
+}
+# Options of other task queues that have no counterpart.
+_WITHOUT_COUNTERPART: Final = {
+    "depends_on", "expires", "failure_ttl", "ignore_result", "job_timeout", "link", "link_error",
+    "result_ttl", "soft_time_limit", "time_limit", "timeout", "ttl",
+}  # fmt: skip
+
+
+class _SetByInit:
+    """An attribute that ``BaseTaskProcessor.__init__()`` sets; until then, reading it says so."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            return self
+        raise ProcessorNotInitialized(
+            f"{owner.__name__}.{self._name} is not set; expected {owner.__name__}.__init__() to call "
+            "super().__init__(*args, **kwargs), which stores the arguments of the task."
+        )
+
+
+def set_by_init() -> Any:
+    """Return the value on the class of an attribute that only an object has, set by ``__init__()``."""
+    return _SetByInit()
+
+
+def unknown_options(call: str, given: Collection[str], known: Sequence[str]) -> TypeError:
+    """Return the error for options that ``call``, such as ``Letter.delay()``, does not have."""
+    listed, expected = " and ".join(map(repr, given)), " or ".join(known)
+    remedies = " ".join(dict.fromkeys(_remedy(call, name, known) for name in given))
+    return TypeError(f"{call} has no option {listed}; expected {expected}. {remedies}")
+
+
+def _remedy(call: str, name: str, known: Sequence[str]) -> str:
+    plain = name.strip("_")
+    if (same := _SAME.get(plain)) in known:
+        return f"Instead of {name}= use {_EXAMPLES[str(same)]}."
+    if plain in _ATTRIBUTES:
+        return f"Instead of {name}= set {_ATTRIBUTES[plain]} on the processor."
+    if plain in _WITHOUT_COUNTERPART:
+        return f"There is nothing like {name}= here."
+    if close := get_close_matches(name, known, 1, 0.7):
+        return f"Did you mean {close[0]}=?"
+    return f"The arguments of the task belong to the constructor, as in MyProcessor({name}=...)."
+
+
+def not_a_processor(call: str, item: object, place: int | None = None) -> NotAProcessor:
+    """Return the error for what is no object of a processor class, though ``call`` needs one."""
+    what = "the object" if place is None else f"item {place}"
+    example = "MyProcessor(...)"
+    if isinstance(item, type) and issubclass(item, ProcessorBase):
+        found, example = f"the class {item.__name__} itself", f"{item.__name__}(...)"
+    elif isinstance(item, Task):
+        found = f"the row of the task {item.pk}, which is enqueued already"
+        example = f"{item.processor_class}(...)"
+    else:
+        found = described(item)
+    return NotAProcessor(f"{call}: {what} is {found}; expected an object of a processor, {example}.")
+
+
+def one_processor(call: str, name: str) -> NotAProcessor:
+    """Return the error for an object of a processor where ``call`` needs many."""
+    return NotAProcessor(
+        f"{call} was given one object of {name}; expected an iterable of them. Use {name}(...).delay()."
+    )
+
+
+def ensure_repeatable(processor_class: type[Any], args: Any, kwargs: Any) -> None:
+    """Raise ``TypeError`` if a worker could not make the object again from its stored arguments."""
+    try:
+        signature(processor_class).bind(*args, **kwargs)
+    except TypeError as error:
+        name = processor_class.__name__
+        raise TypeError(
+            f"A worker could not make the object again by {name}(*self.args, **self.kwargs): {error}. "
+            f"In {name}.__init__() pass its own arguments on to super().__init__()."
+        ) from None
+
+
+@contextmanager
+def only_synchronous(call: str, instead: str) -> Iterator[None]:
+    """Have Django's refusal of asynchronous code name ``instead``."""
+    try:
+        yield
+    except SynchronousOnlyOperation:
+        raise SynchronousOnlyOperation(
+            f"{call} was called in asynchronous code, where Django refuses queries; use `{instead}`."
+        ) from None
