@@ -30,6 +30,10 @@ class ProcessorClassNotFound(PartisanError, LookupError):
     """No registered processor class has the name that a task's row carries."""
 
 
+class UnregisteredTask(ProcessorClassNotFound):
+    """For longer than ``UNREGISTERED_GRACE_SECONDS`` no manager knew the processor of a task: it fails."""
+
+
 class UnsupportedRunMethod(PartisanError, TypeError):
     """``run()`` of a processor class is a generator function: a call would not execute its code."""
 

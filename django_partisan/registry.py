@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from django.utils.module_loading import autodiscover_modules
 
 from django_partisan.definitions import TaskDefinition
-from django_partisan.exceptions import ProcessorClassAlreadyRegistered, ProcessorClassNotFound
+from django_partisan.exceptions import ProcessorClassAlreadyRegistered, UnregisteredTask
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
 
 # The module of each installed app that is imported to find its processors.
@@ -45,9 +45,9 @@ def register(processor_class: P) -> P:
     return processor_class
 
 
-def unknown(name: str) -> ProcessorClassNotFound:
+def unknown(name: str) -> UnregisteredTask:
     """Return the error that says how to have ``name`` registered."""
-    return ProcessorClassNotFound(
+    return UnregisteredTask(
         f"No processor is registered as {name!r}. Decorate the class with @registry.register and "
         f"import it from a {MODULE}.py in the root of an installed app."
     )

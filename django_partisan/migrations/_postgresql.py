@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.contrib.postgres.operations import AddIndexConcurrently
+from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import Error, migrations, router
 
 # Before the table is made, as for sqlmigrate, it is the schema in which it would be.
@@ -40,20 +40,36 @@ class BuildIndex(AddIndexConcurrently):
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Drop what an interrupted build left, and build."""
         with _short_lock_waits(schema_editor.connection):
-            self._drop(schema_editor)
+            _drop(schema_editor, self.index.name)
             super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Drop the index."""
         with _short_lock_waits(schema_editor.connection):
-            self._drop(schema_editor)
+            _drop(schema_editor, self.index.name)
 
-    def _drop(self, schema_editor: Any) -> None:
-        """Name the index with its schema: the bare name may find the index of a later schema in search_path."""
-        with schema_editor.connection.cursor() as cursor:
-            cursor.execute(_SCHEMA)
-            [schema] = cursor.fetchone()
-        schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS {schema}."{self.index.name}"')
+
+class DropIndex(RemoveIndexConcurrently):
+    """Drop an index of tasks in the same way; backwards, build it again."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop the index."""
+        with _short_lock_waits(schema_editor.connection):
+            _drop(schema_editor, self.name)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop what an interrupted build left, and build."""
+        with _short_lock_waits(schema_editor.connection):
+            _drop(schema_editor, self.name)
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+
+def _drop(schema_editor: Any, name: str) -> None:
+    """Name the index with its schema: the bare name may find the index of a later schema in search_path."""
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(_SCHEMA)
+        [schema] = cursor.fetchone()
+    schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS {schema}."{name}"')
 
 
 def _has_tasks(connection: Any, app_label: str) -> bool:
