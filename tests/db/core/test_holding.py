@@ -66,7 +66,7 @@ def test_a_task_that_is_set_aside_waits_as_it_was_before_its_claim(manager):
 
 def test_neither_claims_nor_looks_see_it_and_it_is_counted_apart(manager):
     one = manager()
-    held(2)
+    held(2, execute_after=timezone.now() - timedelta(minutes=1))
     insert(execute_after=timezone.now() + timedelta(hours=1))
 
     assert look_ahead(connection, "default", 10)[:2] == (0, False)
