@@ -108,6 +108,14 @@ class HeldTasks(Component):
         at_once = self._resuming or self._trying
         return max(0.0 if at_once else self._look_at, self._outage.over_at)
 
+    def stop(self) -> None:
+        """Say in our row that nothing can run here any more, unless that would hold up the stop."""
+        super().stop()
+        manager = self._identity()
+        if manager is not None and not self._thread.is_busy and not self._outage.is_on:
+            publish = partial(holding.publish, manager=manager, processors=())
+            self._thread.submit(publish, lambda result: None)
+
     def _emit_held(self, now: float) -> None:
         for name, number in list(self._processors.not_emitted.items()):
             if self.is_stopped or now >= self._emitted_at.get(name, -NEVER) + EMIT_SECONDS:

@@ -1,5 +1,6 @@
 """Tasks whose processor nobody here knows wait aside, and run once somebody knows it."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +9,10 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from django_partisan import registry
+from django_partisan.engine.manager.held_tasks import HeldTasks
+from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.manager import EXIT_OK
+from django_partisan.engine.manager.outage import Outage, SharedOutage
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
@@ -16,6 +20,7 @@ from django_partisan.sql import holding
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry.events import TaskFailed, TasksHeld, TasksResumed, TaskStarted
 from tests.db.engine.office import Office
+from tests.support.engine import FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import claimed, columns, insert_many, register_manager, statuses_of
 
@@ -161,3 +166,20 @@ def test_a_task_that_is_set_aside_keeps_its_key_and_a_duplicate_finds_it(open_of
 def published() -> list[Any]:
     """Return the processors in the row of each manager."""
     return [(manager.state or {}).get("processors") for manager in ManagerLease.objects.all()]
+
+
+def test_what_no_manager_knew_for_too_long_fails_and_says_why(recorded_events: RecordedEvents):
+    [pk] = insert_many(1, "Gone")
+    set_aside(pk)
+    thread, config = FakeDatabaseThread(), config_of(unregistered_grace_seconds=0)
+    outage, manager = Outage(SharedOutage("default")), register_manager()
+    held_tasks = HeldTasks(config, thread, outage, KnownProcessors([]), lambda: manager, lambda: None)
+
+    held_tasks.turn(time.monotonic() + config.lease_seconds + 1)
+    thread.answer(thread.call(connection))
+
+    [failed] = recorded_events.of(TaskFailed)
+    assert (failed.run.id, failed.reason) == (pk, "unregistered")
+    reason, error, message = columns(pk, "error_reason", "error_type", "error_message")
+    assert (reason, error) == ("unregistered", failed.error.type)
+    assert message == failed.error.message == str(registry.unknown("Gone"))

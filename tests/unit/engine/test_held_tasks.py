@@ -215,7 +215,7 @@ def test_what_is_set_aside_is_told_at_once_then_once_a_minute_and_at_the_end(
     set_aside(1, 2)
     play.looks(NOTHING)
     set_aside(3)
-    play.asked(later=EMIT_SECONDS - 1)
+    play.looks(NOTHING, later=EMIT_SECONDS - 1)
     assert [event.number for event in recorded_events.of(TasksHeld)] == [2]
 
     play.asked(later=1)
@@ -255,11 +255,28 @@ def test_a_task_that_could_not_try_has_told_nobody(play):
     assert play.resumed == 0
 
 
-def test_stopped_it_asks_nothing_more_and_is_idle(play):
+def test_stopped_it_says_that_it_can_run_nothing_asks_nothing_more_and_is_idle(play):
     play.looks(Look([held("Letter")], []))
 
     play.component.stop()
 
+    assert play.thread.call.keywords == {"manager": play.id, "processors": ()}
+    play.thread.answer(None)
     assert play.asked(later=99)[0] is None
     assert play.component.is_idle
     assert play.component.next_at() == NEVER
+
+
+@pytest.mark.parametrize("why", ["busy", "away", "no identity"])
+def test_stopped_while_the_database_is_busy_or_away_it_does_not_hold_up_the_stop(why, play):
+    if why == "busy":
+        play.asked()
+    elif why == "away":
+        play.outage.note(AWAY)
+    else:
+        play.id = None
+    calls = len(play.thread.calls)
+
+    play.component.stop()
+
+    assert len(play.thread.calls) == calls
