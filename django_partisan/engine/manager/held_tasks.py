@@ -83,9 +83,10 @@ class HeldTasks(Component):
 
     @property
     def is_idle(self) -> bool:
-        """True if everything that can run here has been resumed."""
+        """True if everything that can run here, or may try, has been resumed."""
         has_looked = self._published is not None and self._published[1] == self._processors.version
-        return self.is_stopped or (has_looked and not self._resuming and not self._thread.is_busy)
+        has_resumed = not self._resuming and not self._trying
+        return self.is_stopped or (has_looked and has_resumed and not self._thread.is_busy)
 
     def turn(self, now: float) -> None:
         """Resume what can run here; look if it is time."""

@@ -140,9 +140,11 @@ def test_what_a_worker_does_not_know_after_all_is_resumed_no_further(play):
 
 def test_of_what_nobody_knows_one_task_tries_at_once_and_then_every_thirty_seconds(play):
     play.looks(Look([held("Gone")], []))
+    assert not play.component.is_idle
 
     assert play.resumes(1) == ("Gone", 1, False)
     assert play.resumed == 1
+    assert play.component.is_idle
     tried = 0
     for _ in range(int(TRY_SECONDS / LOOK_SECONDS)):
         assert play.asked()[0] is None
@@ -227,7 +229,17 @@ def test_what_is_set_aside_is_told_at_once_then_once_a_minute_and_at_the_end(
     assert recorded_events.of(TasksHeld)[0] == TasksHeld("default", "Gone", 2, "unregistered")
 
 
-def test_a_look_without_an_answer_is_an_outage_and_comes_again(play):
+def test_a_look_without_an_answer_is_an_outage_and_is_made_again_with_what_it_was_to_publish(play):
+    play.looks(AWAY)
+    assert play.outage.is_on
+    assert not play.component.is_idle
+
+    assert play.looks(NOTHING, later=1)["publish"] == {"Letter"}
+
+    assert not play.outage.is_on
+
+
+def test_a_resumption_without_an_answer_is_an_outage_and_comes_again_with_a_later_look(play):
     play.looks(Look([held("Letter")], []))
     play.resumes(AWAY)
     assert play.outage.is_on
