@@ -22,7 +22,7 @@ from django.utils.timezone import is_aware, localtime
 from django_partisan import registry
 from django_partisan.config import observability, queues
 from django_partisan.models import ManagerLease, Task
-from django_partisan.outcomes import FAILURE_REASONS
+from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
 from django_partisan.telemetry import redaction
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
@@ -122,15 +122,23 @@ class ReasonFilter(KnownValuesFilter):
         return chosen if self.value() is None else chosen.filter(status=Task.STATUS_ERROR)
 
 
+class HeldFilter(KnownValuesFilter):
+    title, parameter_name, field = "held", "held", "held"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the reasons for which waiting tasks are set aside."""
+        return [(reason, reason) for reason in HELD_REASONS]
+
+
 @admin.register(Task)
 class TaskAdmin(ReadOnly, TaskAdminBase):
     """The tasks, the latest first; search by id or processor."""
 
     list_display = (
-        "id", "processor", "status", "reason", "queue", "attempts", "retries", "postpones",
+        "id", "processor", "status", "held", "reason", "queue", "attempts", "retries", "postpones",
         "due_at", "ended_at",
     )  # fmt: skip
-    list_filter = ("status", QueueFilter, ProcessorFilter, ReasonFilter)
+    list_filter = ("status", QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter)
     search_fields = ("=id", "processor_class")
     search_help_text = "A task's id, or how its processor's name begins"
     ordering = ("-id",)
@@ -142,6 +150,7 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     fieldsets = (
         (None, {"fields": ("id", "processor", "queue", "status", "priority", "shown_arguments")}),
         ("Failure", {"fields": ("reason", "error_type", "shown_message", "shown_traceback")}),
+        ("Held", {"fields": ("held", "unknown_since")}),
         ("Moments", {"fields": ("enqueued_at", "due_at", "last_claimed_at", "ended_at", "changed_at")}),
         ("Counters", {"fields": ("attempts", "retries", "postpones", "crashes")}),
         ("Claim", {"fields": ("ready", "shown_manager", "claim_token", "unique_key", "shown_trace")}),
@@ -152,6 +161,7 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     reason = _column("error_reason", "reason")
     enqueued_at = _column("created_at", "enqueued at", _moment)
     due_at = _column("execute_after", "due at", _moment)
+    unknown_since = _column("unregistered_since", "since", _moment)
     last_claimed_at = _column("claimed_at", "claimed at", _moment)
     ended_at = _column("finished_at", "finished at", _moment)
     changed_at = _column("updated_at", "last written at", _moment)

@@ -38,6 +38,10 @@ class ProcessorNotInitialized(PartisanError, AttributeError):
     """``__init__()`` of a processor class does not call that of ``BaseTaskProcessor``."""
 
 
+class UnregisteredTask(ProcessorClassNotFound):
+    """For longer than ``UNREGISTERED_GRACE_SECONDS`` no manager knew the processor of a task: it fails."""
+
+
 class UnsupportedRunMethod(PartisanError, TypeError):
     """``run()`` of a processor class is missing, needs arguments, or is a generator function."""
 

@@ -29,6 +29,9 @@ FAILURE_REASONS: Final = (
     REASON_UNSETTLEABLE,
 )
 
+# Why waiting tasks are held: nobody runs them before the reason has gone.
+HELD_REASONS: Final = (REASON_UNREGISTERED,)
+
 # Why a task was rescued (``stopped``: by a forced stop), or a worker exited.
 REASON_MANAGER_LOST: Final = "manager_lost"
 REASON_STOPPED: Final = "stopped"

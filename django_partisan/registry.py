@@ -7,7 +7,11 @@ from typing import Any, Final, TypeVar
 from django.utils.module_loading import autodiscover_modules
 
 from django_partisan.definitions import TaskDefinition
-from django_partisan.exceptions import ProcessorClassAlreadyRegistered, ProcessorClassNotFound
+from django_partisan.exceptions import (
+    ProcessorClassAlreadyRegistered,
+    ProcessorClassNotFound,
+    UnregisteredTask,
+)
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
 from django_partisan.registrable import ensure_registrable
 
@@ -53,9 +57,9 @@ def register(processor_class: P) -> P:
     return processor_class
 
 
-def unknown(name: str) -> ProcessorClassNotFound:
+def unknown(name: str) -> UnregisteredTask:
     """Return the error that says how to have ``name`` registered."""
-    return ProcessorClassNotFound(f"No processor is registered as {name!r}. {_REGISTER}")
+    return UnregisteredTask(f"No processor is registered as {name!r}. {_REGISTER}")
 
 
 def definition_of(processor_class: type[Any]) -> TaskDefinition:

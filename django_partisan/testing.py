@@ -28,10 +28,10 @@ from django_partisan import arguments, processor_validation, registry
 from django_partisan.config.problems import refuse
 from django_partisan.config.queues import queue_config
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
+from django_partisan.engine.worker.judge import CLAIM_LOST, HELD, RAN, RunResult, failed
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
-from django_partisan.outcomes import POSTPONED, RETRIED
+from django_partisan.outcomes import POSTPONED, REASON_UNREGISTERED, RETRIED
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.connection import task_database
@@ -111,7 +111,7 @@ class _InlineManager:
     def claim(self, now: datetime | None, limit: int) -> list[TaskRow]:
         """Claim due tasks by Python's clock: the database's stands still inside a transaction."""
         waiting = Task.objects.using(self._connection.alias).waiting().filter(queue_name=self._config.queue)
-        waiting.filter(ready=False, execute_after__lte=now or timezone.now()).update(ready=True)
+        waiting.filter(ready=False, held=None, execute_after__lte=now or timezone.now()).update(ready=True)
         return claim(self._connection, self._config.queue, self._id, new_token(), limit)
 
     def run(self, row: TaskRow) -> Ran:
@@ -130,6 +130,8 @@ class _InlineManager:
         connection = self._connection
         savepoint = connection.savepoint() if connection.in_atomic_block else None
         result = self._executor.execute(row)
+        if result.outcome == HELD:  # nobody else could run it
+            result = failed(row, REASON_UNREGISTERED, registry.unknown(row[PROCESSOR]))
         if savepoint is not None:
             try:
                 connection.savepoint_commit(savepoint)

@@ -104,6 +104,12 @@ KEYS: Final[Mapping[str, Setting]] = {
     "MAX_CRASHES": Setting(
         3, integer(1), "How many times a task is run again after its worker died. After that it fails."
     ),
+    "UNREGISTERED_GRACE_SECONDS": Setting(
+        86_400,
+        seconds(0),
+        "How many seconds a task waits for a manager that knows its processor. After that it fails. "
+        "Raise it if managers with new code come later than the tasks.",
+    ),
     "LISTEN": Setting(
         True,
         BOOLEAN,
@@ -147,6 +153,7 @@ class QueueConfig:
     default_postpones_count: int | None
     lease_seconds: float
     max_crashes: int
+    unregistered_grace_seconds: float
     listen: bool
     stop_timeout_seconds: float | None
     preload: bool

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from django_partisan.doctor import (
     database,
+    held,
     host,
     indexes,
     log_lines,
@@ -33,6 +34,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "notifications": Check(notifications.look, ("database",)),
     "clock": Check(database.look_at_clock, ("database",)),
     "managers": Check(database.look_at_managers, ("database", "migrations")),
+    "held": Check(held.look, ("database", "migrations")),
     "host": Check(host.look),
     "logs": Check(log_lines.look),
     "traces": Check(traces.look),

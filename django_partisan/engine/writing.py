@@ -158,7 +158,7 @@ class Writing:
             item[0],
             item[1],
             STATUS_ERROR,
-            attempts=0 if self._kind is Kind.RELEASED else 1,
+            attempts=item.attempts if isinstance(item, RowChange) else int(self._kind is not Kind.RELEASED),
             reason=REASON_UNSETTLEABLE,
             error_type=error.type,
             error_message=error.message.replace("\0", ""),

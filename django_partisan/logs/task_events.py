@@ -34,6 +34,7 @@ from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
 from django_partisan.telemetry import events, redaction
 
 _DELAY: Final = long("partisan.task.delay_ns")
+_HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"), REASON)
 
 
 @log_event(
@@ -259,6 +260,32 @@ def released(event: events.TasksReleased) -> Line:
 
 
 @log_event(
+    events.TasksHeld,
+    "task.held",
+    WARNING,
+    by=(MANAGER,),
+    fields=_HELD,
+    when="waiting tasks are set aside; for each processor at once, then at most once a minute",
+)
+def held(event: events.TasksHeld) -> Line:
+    return f"Held {counted(event.number)} of {event.processor} ({event.reason})", _of_held(event)
+
+
+@log_event(
+    events.TasksResumed,
+    "task.resumed",
+    INFO,
+    by=(MANAGER,),
+    fields=_HELD,
+    when="tasks that had been set aside wait for a claim again",
+)
+def resumed(event: events.TasksResumed) -> Line:
+    return f"Resumed {counted(event.number, 'held task')} of {event.processor} ({event.reason})", _of_held(
+        event
+    )
+
+
+@log_event(
     events.TransactionLeftOpen,
     "task.transaction_left_open",
     WARNING,
@@ -289,6 +316,15 @@ def written_outside_atomic(event: events.WrittenOutsideAtomic) -> Line:
     return f"{named(event.run)} is ATOMIC, but {where}, outside the transaction of the task", {
         **of_run(event.run),
         "partisan.thread.name": event.thread,
+    }
+
+
+def _of_held(event: events.TasksHeld | events.TasksResumed) -> dict[str, Any]:
+    return {
+        "partisan.queue.name": event.queue,
+        "partisan.processor": event.processor,
+        "partisan.hold.count": event.number,
+        "event.reason": event.reason,
     }
 
 

@@ -125,6 +125,12 @@ TASKS_RELEASED = _declare(
     "Claimed tasks released unstarted.",
     reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED),
 )
+TASKS_HELD = _declare(
+    "partisan_tasks_held_total", COUNTER, "queue reason", "M",
+    "Is work set aside?",
+    "Waiting tasks set aside by managers, to be resumed once the reason has gone.",
+    reason=outcomes.HELD_REASONS,
+)
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
     "Is work taken from us?",
@@ -286,6 +292,11 @@ QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
     f"Tasks in the table by state: exact to 100000, above it the planner's estimate. {_CACHED}",
+)
+QUEUE_HELD_TASKS = _declare(
+    "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",
+    "Which tasks are set aside, and why?",
+    f"Waiting tasks that are set aside: of 50 processors, of each at most 10000. {_CACHED}",
 )
 OLDEST_DUE_AGE = _declare(
     "partisan_queue_oldest_due_age_seconds", GAUGE, "queue", "D",

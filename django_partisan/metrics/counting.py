@@ -145,6 +145,9 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.TasksReleased: _adds_to(
         catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
+    events.TasksHeld: _adds_to(
+        catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
+    ),
     events.TaskClaimLost: _adds_to(catalogue.TASKS_CLAIM_LOST, lambda event: (event.task.queue,)),
     events.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
     events.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),

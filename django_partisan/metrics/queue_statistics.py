@@ -1,5 +1,6 @@
 """Statistics of a queue's tasks and of the table, from one statement that reads partial indexes only."""
 
+import json
 import math
 import time
 from typing import Any, Final, NamedTuple
@@ -25,7 +26,7 @@ PREPARE: Final = """
 # A backlog's rows are counted by the index in which they stand; rows that fell due and were not
 # promoted yet stand in the index of scheduled ones.
 STATISTICS: Final = f"""
-WITH ready AS MATERIALIZED (
+WITH RECURSIVE ready AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND ready
@@ -38,12 +39,14 @@ WITH ready AS MATERIALIZED (
 ), overdue AS MATERIALIZED (
     SELECT count(*) AS n, min(execute_after) AS oldest FROM (
         SELECT execute_after FROM django_partisan_task
-         WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND execute_after <= now()
+         WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND held IS NULL
+           AND execute_after <= now()
          ORDER BY execute_after LIMIT %(limit)s) AS found
 ), scheduled AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
-         WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND execute_after > now()
+         WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND held IS NULL
+           AND execute_after > now()
          ORDER BY execute_after LIMIT %(limit)s) AS found
 ), in_process AS MATERIALIZED (
     SELECT count(*) AS n FROM (
@@ -55,12 +58,29 @@ WITH ready AS MATERIALIZED (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'error'
          ORDER BY finished_at DESC LIMIT %(limit)s) AS found
+), kind AS (
+    (SELECT held, processor_class FROM django_partisan_task
+      WHERE queue_name = %(queue)s AND held IS NOT NULL
+      ORDER BY held, processor_class LIMIT 1)
+     UNION ALL
+    SELECT following.held, following.processor_class
+      FROM kind, LATERAL (
+        SELECT held, processor_class FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND held IS NOT NULL
+           AND (held, processor_class) > (kind.held, kind.processor_class)
+         ORDER BY held, processor_class LIMIT 1) AS following
+), held AS (
+    SELECT kind.processor_class, kind.held, (SELECT count(*) FROM (
+        SELECT FROM django_partisan_task AS task
+         WHERE queue_name = %(queue)s AND held = kind.held AND processor_class = kind.processor_class
+         ORDER BY priority, id LIMIT %(front)s) AS found) AS n
+      FROM (SELECT * FROM kind LIMIT %(kinds)s) AS kind
 ), planner AS (
     SELECT relname, CASE WHEN relpages > 0 AND reltuples > 0
            THEN reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int)
            ELSE greatest(reltuples, 0) END AS estimate
       FROM pg_class
-     WHERE oid IN (to_regclass('partisan_task_ready'), to_regclass('partisan_task_scheduled'),
+     WHERE oid IN (to_regclass('partisan_task_ready'), to_regclass('partisan_task_upcoming'),
                    to_regclass('partisan_task_in_process'), to_regclass('partisan_task_error'))
 ), share AS (
     SELECT most_common_freqs[array_position(most_common_vals::text::text[], %(queue)s)] AS of_queue
@@ -70,8 +90,9 @@ WITH ready AS MATERIALIZED (
      WHERE pg_class.oid = 'django_partisan_task'::regclass AND attname = 'queue_name' AND NOT inherited
 )
 SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
+       coalesce((SELECT jsonb_agg(jsonb_build_array(processor_class, held, n)) FROM held), '[]')::text,
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_ready'),
-       (SELECT estimate FROM planner WHERE relname = 'partisan_task_scheduled'),
+       (SELECT estimate FROM planner WHERE relname = 'partisan_task_upcoming'),
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_in_process'),
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_error'),
        (SELECT of_queue FROM share),
@@ -122,6 +143,8 @@ class Limits(NamedTuple):
     lanes: int = 100
     """Priorities of which the first rows are looked at where there are more due rows than that."""
     lane_rows: int = 200
+    kinds: int = 50
+    """Pairs of a reason and a processor of which the held rows are counted, each up to ``front``."""
 
     def parameters(self, queue: str) -> dict[str, Any]:
         """Return the parameters of ``STATISTICS``."""
@@ -129,6 +152,14 @@ class Limits(NamedTuple):
 
 
 LIMITS: Final = Limits()
+
+
+class HeldRows(NamedTuple):
+    """How many rows of a processor are set aside, and why."""
+
+    processor: str
+    reason: str
+    number: int
 
 
 class QueueStatistics(NamedTuple):
@@ -147,6 +178,8 @@ class QueueStatistics(NamedTuple):
     oldest_transaction_age: float
     clock_skew: float
     server_version: str
+    held: tuple[HeldRows, ...]
+    """The rows that are set aside."""
 
 
 class StatisticsQuery:
@@ -190,7 +223,7 @@ class StatisticsQuery:
 
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:
-    counted, estimates, (share, oldest, *rest) = row[:5], row[5:9], row[9:]
+    counted, held, estimates, (share, oldest, *rest) = row[:5], row[5], row[6:10], row[10:]
     managers, inserts, live, dead, size, transaction, version = rest
     ready, overdue, *others = counted
     depths = [_depth(*pair, share, most) for pair in zip((ready, *others), estimates, strict=True)]
@@ -208,6 +241,7 @@ def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics
         oldest_transaction_age=max(transaction or 0.0, 0.0),
         clock_skew=skew,
         server_version=version,
+        held=tuple(HeldRows(*one) for one in json.loads(held)),
     )
 
 

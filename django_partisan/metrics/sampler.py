@@ -150,3 +150,5 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         (catalogue.TABLE_BYTES, (), found.table_bytes),
         (catalogue.OLDEST_TRANSACTION_AGE, (), found.oldest_transaction_age),
     )
+    for processor, reason, number in found.held:
+        yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from django.contrib.postgres.operations import AddIndexConcurrently
+from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import Error, migrations, router
 from django.db.migrations.operations.base import Operation
 
@@ -84,6 +84,24 @@ class BuildIndexSoon(BuildIndex):
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Drop the index."""
         with _short_lock_waits(schema_editor.connection):
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+
+class DropIndex(RemoveIndexConcurrently):
+    """Drop an index of tasks while others read and write; backwards, build it again.
+
+    It waits at most five seconds for a lock.
+    """
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop the index."""
+        with _short_lock_waits(schema_editor.connection):
+            _drop_index(schema_editor, self.name)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop what an interrupted build left, and build."""
+        with _short_lock_waits(schema_editor.connection):
+            _drop_index(schema_editor, self.name)
             super().database_backwards(app_label, schema_editor, from_state, to_state)
 
 

@@ -27,6 +27,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Select waiting tasks whose time lies ahead, by the database's clock."""
         return self.waiting().filter(execute_after__gt=Now())
 
+    def held(self) -> "Self":
+        """Select waiting tasks that are set aside; ``held`` says why."""
+        return self.waiting().filter(held__isnull=False)
+
     def in_process(self) -> "Self":
         """Select tasks that a manager holds."""
         return self.filter(status=Task.STATUS_IN_PROCESS)
@@ -113,8 +117,8 @@ class Task(models.Model):
             # The promotion of scheduled rows, and when the next is due.
             models.Index(
                 fields=["queue_name", "execute_after"],
-                name="partisan_task_scheduled",
-                condition=models.Q(status="new", ready=False),
+                name="partisan_task_upcoming",
+                condition=models.Q(status="new", ready=False, held__isnull=True),
             ),
             # The rescue of what a dead manager held.
             models.Index(
@@ -133,6 +137,12 @@ class Task(models.Model):
                 fields=["queue_name", "held", "processor_class", "priority", "id"],
                 name="partisan_task_held",
                 condition=models.Q(held__isnull=False),
+            ),
+            # Tasks whose processor is not registered, the longest first.
+            models.Index(
+                fields=["queue_name", "unregistered_since"],
+                name="partisan_task_unregistered",
+                condition=models.Q(held="unregistered"),
             ),
             # The next task of a concurrency key whose slots were all taken.
             models.Index(

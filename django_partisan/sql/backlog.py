@@ -7,28 +7,31 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all
 
-# In two parts, as there is an index of the ready ones and one of the others.
+# In parts, each of which an index has.
 _WAITING = """
-    SELECT sum(count)::bigint, min(first), extract(epoch FROM min(first) - now())::float8
-      FROM (SELECT count(*), min(execute_after) AS first FROM django_partisan_task
-             WHERE queue_name = %s AND status = 'new' AND ready
-             UNION ALL
-            SELECT count(*), min(execute_after) FROM django_partisan_task
-             WHERE queue_name = %s AND status = 'new' AND NOT ready) AS part
+    SELECT ready.number + later.number, least(ready.first, later.first),
+           extract(epoch FROM least(ready.first, later.first) - now())::float8, held.number
+      FROM (SELECT count(*) AS number, min(execute_after) AS first FROM django_partisan_task
+             WHERE queue_name = %(queue)s AND status = 'new' AND ready) AS ready,
+           (SELECT count(*) AS number, min(execute_after) AS first FROM django_partisan_task
+             WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND held IS NULL) AS later,
+           (SELECT count(*) AS number FROM django_partisan_task
+             WHERE queue_name = %(queue)s AND held IS NOT NULL AND status = 'new' AND NOT ready) AS held
 """
 
 
 class Waiting(NamedTuple):
-    """The tasks that wait: how many, and when the first of them is due."""
+    """The tasks that wait: how many, when the first of them is due, and how many more are set aside."""
 
     number: int
     next_due_at: datetime | None
     next_due_in_seconds: float | None
+    held: int
 
 
 def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
-    """Return how many tasks of the queue wait, due or scheduled."""
-    return Waiting(*fetch_all(connection, _WAITING, (queue, queue))[0])
+    """Return how many tasks of the queue wait, due or scheduled, and how many are set aside."""
+    return Waiting(*fetch_all(connection, _WAITING, {"queue": queue})[0])
 
 
 def server_version(connection: BaseDatabaseWrapper) -> str:

@@ -1,7 +1,8 @@
 """Take due tasks for a manager, and find out what will be due."""
 
+from collections.abc import Sequence
 from operator import itemgetter
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -36,27 +37,28 @@ RETURNING: Final = """
 
 # The row choice is an array, made once before anything is updated, so that no plan can choose rows
 # twice; and whatever the statistics say, the update then goes by primary key. A manager whose row is
-# gone was taken for dead: it claims nothing until it has a new identity.
+# gone was taken for dead: it claims nothing until it has a new identity. A row that is set aside is ready
+# only if a manager of an earlier version promoted it, which knows nothing of ``held``.
 _CLAIM = f"""
     UPDATE django_partisan_task AS task
-       SET status = 'in_process', ready = false, claim_token = %s, claimed_by = %s,
+       SET status = 'in_process', ready = false, held = NULL, claim_token = %s, claimed_by = %s,
            claimed_at = now(), updated_at = now()
      WHERE id = ANY (ARRAY (
         SELECT id FROM django_partisan_task
-         WHERE queue_name = %s AND status = 'new' AND ready {{behind}}
+         WHERE queue_name = %s AND status = 'new' AND ready {{behind}} {{without}}
            AND EXISTS (SELECT FROM django_partisan_manager WHERE id = %s)
          ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
      ))
     RETURNING {RETURNING}
 """
-_CLAIM_FROM_START = _CLAIM.format(behind="")
-_CLAIM_BEHIND = _CLAIM.format(behind="AND (priority, id) > (%s, %s)")
+_BEHIND: Final = "AND (priority, id) > (%s, %s)"
+_WITHOUT: Final = "AND NOT processor_class = ANY(%s::text[])"
 
 # Whether any is ready is asked in order: for a mere EXISTS the planner may prefer to scan the table.
 _LOOK_AHEAD = """
     WITH due AS MATERIALIZED (
         SELECT id FROM django_partisan_task
-         WHERE queue_name = %s AND status = 'new' AND NOT ready AND execute_after <= now()
+         WHERE queue_name = %s AND status = 'new' AND NOT ready AND held IS NULL AND execute_after <= now()
          ORDER BY execute_after LIMIT %s FOR UPDATE SKIP LOCKED
     ), promoted AS (
         UPDATE django_partisan_task AS task SET ready = true FROM due WHERE task.id = due.id RETURNING task.id
@@ -64,10 +66,11 @@ _LOOK_AHEAD = """
     SELECT (SELECT count(*) FROM promoted),
            EXISTS (SELECT FROM promoted)
            OR coalesce((SELECT true FROM django_partisan_task
-                         WHERE queue_name = %s AND status = 'new' AND ready
+                         WHERE queue_name = %s AND status = 'new' AND ready {without}
                          ORDER BY priority, id LIMIT 1), false),
            (SELECT extract(epoch FROM min(execute_after) - now())::float8 FROM django_partisan_task
-             WHERE queue_name = %s AND status = 'new' AND NOT ready AND execute_after > now())
+             WHERE queue_name = %s AND status = 'new' AND NOT ready AND held IS NULL
+               AND execute_after > now())
 """
 
 _SET_SLEEPING = "UPDATE django_partisan_manager SET sleeping = %s WHERE id = %s"
@@ -90,23 +93,30 @@ def claim(
     token: int,
     limit: int,
     behind: tuple[int, int] | None = None,
+    without: Sequence[str] = (),
 ) -> list[TaskRow]:
     """Take up to ``limit`` due tasks under ``token``, in running order.
 
     ``behind``, the priority and id of the last task claimed, spares the walk over the index entries
-    of all that was claimed since the last vacuum; rows before it are not seen.
+    of all that was claimed since the last vacuum; rows before it are not seen. ``without`` names
+    processors whose tasks are left to other managers.
     """
-    if behind is None:
-        rows = fetch_all(connection, _CLAIM_FROM_START, (token, manager, queue, manager, limit))
-    else:
-        rows = fetch_all(connection, _CLAIM_BEHIND, (token, manager, queue, *behind, manager, limit))
+    sql = _CLAIM.format(behind=_BEHIND if behind else "", without=_WITHOUT if without else "")
+    left_out = [list(without)] if without else []
+    parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
+    rows = cast(list[TaskRow], fetch_all(connection, sql, parameters))
     rows.sort(key=in_running_order)
     return rows
 
 
-def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int) -> Ahead:
-    """Mark up to ``limit`` scheduled tasks that are due now as ready, and return what is due next."""
-    return Ahead(*fetch_all(connection, _LOOK_AHEAD, (queue, limit, queue, queue))[0])
+def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int, without: Sequence[str] = ()) -> Ahead:
+    """Mark up to ``limit`` scheduled tasks that are due now as ready, and return what is due next.
+
+    Tasks of the processors ``without`` are promoted, and are not what is due now.
+    """
+    sql = _LOOK_AHEAD.format(without=_WITHOUT if without else "")
+    left_out = [list(without)] if without else []
+    return Ahead(*fetch_all(connection, sql, (queue, limit, queue, *left_out, queue))[0])
 
 
 def set_sleeping(connection: BaseDatabaseWrapper, manager: UUID, sleeping: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.outcomes import REASON_UNREGISTERED
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 
@@ -39,6 +40,13 @@ class RowChange(NamedTuple):
     error_message: str | None = None
     error_traceback: str | None = None
     context: str | None = None
+    held: str | None = None
+    """Why it is set aside, if it is: it then waits as it was before its claim."""
+
+    @classmethod
+    def hold(cls, task_id: int, token: int, reason: str) -> "RowChange":
+        """Return the change that sets a task aside that did not run."""
+        return cls(task_id, token, STATUS_NEW, attempts=0, held=reason)
 
 
 class Crash(NamedTuple):
@@ -75,16 +83,20 @@ _APPLY = f"""
     WITH outcome AS (
         SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[],
                              %s::int[], %s::int[], %s::int[], %s::int[],
-                             %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+                             %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
           AS o (id, token, status, delay, attempts, postpones, retries, crashes,
-                reason, error_type, error_message, error_traceback, context)
+                reason, error_type, error_message, error_traceback, context, held)
     )
     UPDATE django_partisan_task AS task
        SET status = outcome.status,
            claim_token = NULL,
-           ready = outcome.status = 'new' AND outcome.delay <= 0,
-           execute_after = CASE outcome.status WHEN 'new' THEN now() + outcome.delay * interval '1 second'
-                                               ELSE task.execute_after END,
+           ready = outcome.status = 'new' AND outcome.delay <= 0 AND outcome.held IS NULL,
+           execute_after = CASE WHEN outcome.status = 'new' AND outcome.held IS NULL
+                                THEN now() + outcome.delay * interval '1 second'
+                                ELSE task.execute_after END,
+           held = outcome.held,
+           unregistered_since = CASE outcome.held WHEN '{REASON_UNREGISTERED}'
+                                                  THEN coalesce(task.unregistered_since, now()) END,
            attempts = task.attempts + outcome.attempts,
            postpones = task.postpones + outcome.postpones,
            retries = task.retries + outcome.retries,

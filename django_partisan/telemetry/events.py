@@ -190,6 +190,24 @@ class TasksReleased(NamedTuple):
     reason: str
 
 
+class TasksHeld(NamedTuple):
+    """Waiting tasks of a processor were set aside, since this was last emitted; ``reason`` says why."""
+
+    queue: str
+    processor: str
+    number: int
+    reason: str
+
+
+class TasksResumed(NamedTuple):
+    """Tasks of a processor wait for a claim again that had been set aside for ``reason``."""
+
+    queue: str
+    processor: str
+    number: int
+    reason: str
+
+
 class TaskClaimLost(NamedTuple):
     task: TaskRef
 
@@ -449,6 +467,8 @@ Event: TypeAlias = (
     | TaskFailed
     | TaskRescued
     | TasksReleased
+    | TasksHeld
+    | TasksResumed
     | TaskClaimLost
     | OutcomesSettled
     | SettleFailed

@@ -50,6 +50,16 @@ class Pass(Recorded):
         time.sleep(seconds)
 
 
+if "KNOWS_NEWCOMER" in os.environ:
+
+    @registry.register
+    class Newcomer(Recorded):
+        """A processor that only managers with newer code have."""
+
+        def work(self, *_: Any) -> None:
+            pass
+
+
 @registry.register
 class Wait(Recorded):
     """Wait until the test opens a gate."""

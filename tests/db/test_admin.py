@@ -16,7 +16,7 @@ from django.utils import timezone
 from django_partisan import admin as partisan_admin
 from django_partisan import registry
 from django_partisan.models import ManagerLease, Task
-from django_partisan.outcomes import FAILURE_REASONS
+from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
 from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db
@@ -75,6 +75,7 @@ def test_the_list_begins_with_the_latest_task(browser):
         ("?status__exact=error", {"status": "error"}, {"status": "finished"}),
         ("?queue=mail", {"queue_name": "mail"}, {"queue_name": "default"}),
         ("?processor=Letter", {"processor_class": "Letter"}, {"processor_class": "Parcel"}),
+        ("?held=unregistered", {"held": "unregistered"}, {"held": None}),
         (
             "?reason=worker_lost",
             {"status": "error", "error_reason": "worker_lost"},
@@ -103,6 +104,7 @@ def test_the_filters_offer_the_queues_of_the_settings_and_every_reason_of_failur
     assert "?queue=mail" in page
     assert "?queue=default" in page
     assert all(f"?reason={reason}" in page for reason in FAILURE_REASONS)
+    assert all(f"?held={reason}" in page for reason in HELD_REASONS)
 
 
 @pytest.mark.parametrize(("query", "count"), [("?q=+", 1), ("?q=99999999999999999999999", 0)])

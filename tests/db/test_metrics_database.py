@@ -48,10 +48,12 @@ def another_connection(role: str = "test") -> Iterator[BaseDatabaseWrapper]:
     other.close()
 
 
-def insert(count: int, status: str = Task.STATUS_NEW, due_in: float = -60, **values: Any) -> None:
+def insert(
+    count: int, status: str = Task.STATUS_NEW, due_in: float = -60, processor: str = "Mail", **values: Any
+) -> None:
     due = timezone.now() + timedelta(seconds=due_in)
     Task.objects.bulk_create(
-        Task(status=status, processor_class="Mail", execute_after=due, **values) for _ in range(count)
+        Task(status=status, processor_class=processor, execute_after=due, **values) for _ in range(count)
     )
 
 
@@ -76,6 +78,28 @@ def test_tasks_are_counted_by_state_and_of_the_queue_alone(query: StatisticsQuer
     found = query.read()
 
     assert (found.due, found.scheduled, found.in_process, found.error) == (5, 4, 5, 6)
+
+
+def test_what_is_set_aside_is_counted_by_processor_and_reason_and_is_not_late() -> None:
+    insert(1, ready=True)
+    insert(2, queue_name="other", held="unregistered")
+    for name, reason, number in (
+        ("Mail", "unregistered", 3),
+        ("Bill", "unregistered", 5),
+        ("Bill", "paused", 1),
+        ("Zero", "unregistered", 1),
+    ):
+        insert(number, processor=name, held=reason)
+
+    with reading(Limits(front=4, kinds=3)) as query:
+        found = query.read()
+
+    assert (found.due, found.scheduled) == (1, 0)
+    assert found.held == (
+        ("Bill", "paused", 1),
+        ("Bill", "unregistered", 4),
+        ("Mail", "unregistered", 3),
+    )
 
 
 @pytest.mark.parametrize("ready", [True, False])

@@ -14,7 +14,7 @@ from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
-from tests.support.rows import number_of
+from tests.support.rows import insert_many, number_of
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -43,13 +43,13 @@ def test_completed_task_is_finished(serving: Bench):
     assert serving.journal("begun")[0]["args"] == [1, "two"]
 
 
-def test_row_of_an_unregistered_processor_fails_with_that_reason(serving: Bench):
-    task = Task.objects.create(processor_class="Forgotten", arguments={"args": [], "kwargs": {}})
-    processors.Pass().delay()  # the row above was not inserted by delay(), which wakes the manager
+def test_row_of_an_unregistered_processor_is_set_aside_and_the_log_says_so(serving: Bench):
+    insert_many(1, "Forgotten")
+    outcome_of(processors.Pass())
 
-    done(task)
-    assert failure(task) == ("error", "unregistered", "django_partisan.exceptions.ProcessorClassNotFound")
-    assert "'Forgotten'" in (task.error_message or "")
+    wait_until(lambda: Task.objects.held().filter(processor_class="Forgotten", attempts=0))
+    [line] = serving.managers[0].wait_for("task.held")
+    assert (line["partisan.processor"], line["event.reason"]) == ("Forgotten", "unregistered")
 
 
 @pytest.mark.parametrize(

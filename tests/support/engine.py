@@ -22,6 +22,7 @@ from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.held_up import Part
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
@@ -317,12 +318,17 @@ class PromoterHarness:
         self.chores = FakeDatabaseThread()
         self.outage = ClaimOutage(SharedOutage("default"))
         self.config = config_of(**{"sleep_delay_seconds": 3600, **values})
-        self.promoter = Promoter(self.config, self.chores, self.outage)
+        self.processors = KnownProcessors([])
+        self.promoter = Promoter(self.config, self.chores, self.outage, self.processors)
 
     def looked(self, result: Any = NOTHING_DUE, later: float = 0.0) -> None:
         """Answer the look that is to come next, ``later`` seconds from now."""
         self.promoter.turn(time.monotonic() + later)
-        assert self.chores.call.keywords == {"queue": "default", "limit": PROMOTE_AT_MOST}
+        assert self.chores.call.keywords == {
+            "queue": "default",
+            "limit": PROMOTE_AT_MOST,
+            "without": self.promoter.left_to_others,
+        }
         self.chores.answer(result)
 
     def seconds_to_look(self) -> float:
@@ -337,7 +343,8 @@ class IntakeHarness(PoolHarness):
         self.drain = Drain(None, begun=lambda: None)
         self.outcomes = SettlerHarness()
         self.tokens = ClaimTokens()
-        self.intake = Intake(config, self.outcomes.settler, self.drain, self.tokens)
+        self.processors = KnownProcessors(["Letter"])
+        self.intake = Intake(config, self.outcomes.settler, self.drain, self.tokens, self.processors)
         super().__init__(self.intake, presence)
         self.may_start = True
         self.asked = 0

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
+from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
@@ -13,7 +14,9 @@ from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.held_tasks import HeldTasks
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.pool import Pool
@@ -54,10 +57,11 @@ class Assembly:
         self.outage = SharedOutage(config.queue)
         self._claim_outage = outage = ClaimOutage(self.outage)
         self.drain = Drain(config.stop_timeout_seconds, begin_to_drain)
-        self.promoter = Promoter(config, threads["chores"], outage)
+        processors = KnownProcessors(registry.definitions)
+        self.promoter = Promoter(config, threads["chores"], outage, processors)
         self.settler = Settler(config, threads["settle"], Outage(self.outage), requeued=self.promoter.expect)
         self.tokens = ClaimTokens()
-        self.intake = Intake(config, self.settler, self.drain, self.tokens)
+        self.intake = Intake(config, self.settler, self.drain, self.tokens, processors)
         self.pool = Pool(
             self.intake, resources.selector, resources.spawner, presence, spec, self._on_code_replaced
         )
@@ -79,8 +83,17 @@ class Assembly:
         self.claimer = Claimer(
             config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._claiming_id
         )
+        self.held_tasks = HeldTasks(
+            config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
+        )
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
-        finders: list[Component] = [self.lease, self.reconciliation, self.promoter, self.claimer]
+        finders: list[Component] = [
+            self.lease,
+            self.reconciliation,
+            self.promoter,
+            self.held_tasks,
+            self.claimer,
+        ]
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
         self.components = [AnswerWatch(threads.values()), *holders, *finders, *ending, self.drain]
 

@@ -69,6 +69,12 @@ class Buffer:
             taken.append(rows.popleft())
         return taken
 
+    def take_of(self, processor: str) -> list[TaskRow]:
+        """Take every task of a processor."""
+        taken = [row for row in (*self.rows(), *self.suspects) if row[PROCESSOR] == processor]
+        self.drop({row[ID] for row in taken})
+        return taken
+
     def take_last(self, number: int) -> list[TaskRow]:
         """Take up to ``number`` of the tasks that run last, but none that was rescued."""
         kept = max(0, len(self._rows) - number)

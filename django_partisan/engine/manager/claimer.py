@@ -152,7 +152,13 @@ class Claimer(Component):
         queue = self._config.queue
         token = self._tokens.draw()
         claim: Callable[[BaseDatabaseWrapper], Any] = partial(
-            claiming.claim, queue=queue, manager=manager, token=token, limit=room, behind=behind
+            claiming.claim,
+            queue=queue,
+            manager=manager,
+            token=token,
+            limit=room,
+            behind=behind,
+            without=self._promoter.left_to_others,
         )
         self._claims += 1
         if self._claims % self._config.checks_before_cleanup == 0:

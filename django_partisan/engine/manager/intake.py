@@ -13,12 +13,18 @@ from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.exceptions import WorkerLost
-from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
+from django_partisan.outcomes import (
+    REASON_MANAGER_LOST,
+    REASON_STOPPED,
+    REASON_UNREGISTERED,
+    REASON_WORKER_LOST,
+)
 from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
@@ -31,14 +37,23 @@ _takeovers = itemgetter(TAKEOVERS)
 class Intake:
     """Put each incoming task into the buffer, and pass each outcome to the settler.
 
-    An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it.
+    An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it. A task
+    that no worker here can run is set aside.
     """
 
-    def __init__(self, config: QueueConfig, settler: Settler, drain: Drain, tokens: ClaimTokens) -> None:
+    def __init__(
+        self,
+        config: QueueConfig,
+        settler: Settler,
+        drain: Drain,
+        tokens: ClaimTokens,
+        processors: KnownProcessors,
+    ) -> None:
         self._config = config
         self._settler = settler
         self._drain = drain
         self._tokens = tokens
+        self._processors = processors
         self._revoked: set[int] = set()
         """Ids of the tasks that workers hold under a claim that is no longer ours."""
         self._waiting: dict[int, TaskRow] = {}
@@ -91,19 +106,36 @@ class Intake:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""
         rows = worker.let_go(report.completed)
         self._settler.complete(rows)
+        unregistered: list[TaskRow] = []
         for values in report.changes:
-            for row in worker.let_go([values[0]]):
+            change = RowChange(*values)
+            for row in worker.let_go([change.id]):
                 rows.append(row)
-                self._settler.settle(row, RowChange(*values))
+                self._settler.settle(row, change)
+                if change.held == REASON_UNREGISTERED:
+                    unregistered.append(row)
         rows += worker.let_go(report.settled)
         for row in worker.let_go(report.claims_lost):
             rows.append(row)
             bus.emit(TaskClaimLost, task_ref(row, self._config.queue))
+        if unregistered or self._processors.unknown:
+            self._learn(rows, unregistered)
         self._ours(rows)
         for processor, (runs, seconds) in report.measured.items():
             worker.work_off(runs * self.pace.of(processor))
-            self.pace.learn(processor, runs, seconds)
+            if processor not in self._processors.unknown:
+                self.pace.learn(processor, runs, seconds)
         bus.absorb(worker.slot, report.telemetry)
+
+    def _learn(self, rows: list[TaskRow], unregistered: list[TaskRow]) -> None:
+        """Learn which processors a worker can run, from what ran and what it had not registered."""
+        names = {row[PROCESSOR] for row in unregistered}
+        self._processors.note_runs({row[PROCESSOR] for row in rows} - names)
+        for name in names:
+            self._processors.note_unregistered(name)
+            self._hold(self.buffer.take_of(name))
+        for row in unregistered:
+            self._processors.note_held(row)
 
     def on_returned(self, rows: list[TaskRow]) -> None:
         """Take back tasks that a worker has not started."""
@@ -166,10 +198,22 @@ class Intake:
         if self._drain.is_on:
             self._settler.release(rows)
             return
+        if self._processors.unknown:
+            rows, others = self._processors.sift(rows)
+            self._hold(others)
         if any(map(_takeovers, rows)):
             self.buffer.add_suspects([row for row in rows if row[TAKEOVERS]])
             rows = [row for row in rows if not row[TAKEOVERS]]
         add(rows)
+
+    def _hold(self, rows: list[TaskRow]) -> None:
+        """Set aside tasks that no worker here can run; leave to others what they can run."""
+        left = set(self._processors.left_to_others)
+        self._settler.release([row for row in rows if row[PROCESSOR] in left])
+        for row in rows:
+            if row[PROCESSOR] not in left:
+                self._settler.settle(row, RowChange.hold(row[ID], row[TOKEN], REASON_UNREGISTERED))
+                self._processors.note_held(row)
 
     def _set_aside(self, rows: list[TaskRow]) -> list[TaskRow]:
         """Return the tasks that may run now; one whose revoked run goes on here waits."""

@@ -89,7 +89,7 @@ class Manager:
     @property
     def failed(self) -> int:
         """How many tasks have failed so far."""
-        return self._parts.settler.failed
+        return self._parts.settler.failed + self._parts.held_tasks.failed
 
     @property
     def workers_ending_seconds(self) -> float:

@@ -8,6 +8,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.sql import claiming
 from django_partisan.sql.claiming import Ahead
@@ -25,10 +26,13 @@ class Promoter(Component):
     any task is ready and when the next one is due. The claimer takes each look with ``take_look()``.
     """
 
-    def __init__(self, config: QueueConfig, thread: DatabaseThread, outage: Outage) -> None:
+    def __init__(
+        self, config: QueueConfig, thread: DatabaseThread, outage: Outage, processors: KnownProcessors
+    ) -> None:
         self._config = config
         self._thread = thread
         self._outage = outage
+        self._processors = processors
         self._look_at = 0.0
         self._repeats = False
         self._look: Ahead | None = None
@@ -48,8 +52,15 @@ class Promoter(Component):
         self._began_at = now
         self._look_at = now + self._config.sleep_delay_seconds
         limit = self._limit.rows
-        look = partial(claiming.look_ahead, queue=self._config.queue, limit=limit)
+        look = partial(
+            claiming.look_ahead, queue=self._config.queue, limit=limit, without=self.left_to_others
+        )
         self._thread.submit(look, partial(self._on_looked, now, repeats, limit))
+
+    @property
+    def left_to_others(self) -> list[str]:
+        """The processors whose tasks this manager neither claims nor counts as due."""
+        return self._processors.left_to_others
 
     def next_at(self) -> float:
         """Return the monotonic time of the next look."""

@@ -9,6 +9,7 @@ from django_partisan.engine.task_ref import task_ref
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.outcomes import REASON_SHARED, REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID
+from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     ErrorInfo,
@@ -51,6 +52,8 @@ class SettleNews:
             if part.kind is Kind.RELEASED:
                 self._released(len(entries) - len(written.lost), is_stopped)
             elif part.kind is not Kind.CRASHED:
+                if part.kind is Kind.CHANGED:
+                    entries = [entry for entry in entries if not _is_hold(entry)]
                 settled = [*settled, *entries] if settled else entries
             self._not_as_they_were(part, written)
         if settled:
@@ -89,3 +92,8 @@ class SettleNews:
         for task_id, error in written.unsettleable:
             self.failed += 1
             bus.emit(TaskFailed, task_ref(by_id[task_id], self._queue), None, REASON_UNSETTLEABLE, error)
+
+
+def _is_hold(entry: Entry) -> bool:
+    """Return whether a task was only set aside, which is no outcome."""
+    return isinstance(entry[1], RowChange) and entry[1].held is not None

@@ -207,9 +207,9 @@ def _write(connection: BaseDatabaseWrapper, parts: list[Part], delete: bool) -> 
 
 
 def _delays(entries: list[Entry]) -> list[float]:
-    """Return the seconds after which tasks run again."""
+    """Return the seconds after which tasks can be claimed again."""
     changes = [change for _, change in entries if isinstance(change, RowChange)]
-    return [change.delay for change in changes if change.status == STATUS_NEW]
+    return [change.delay for change in changes if change.status == STATUS_NEW and change.held is None]
 
 
 def _after_crash(row: TaskRow, crash: Crash) -> TaskRow:

@@ -17,9 +17,9 @@ from django_partisan import arguments, registry
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker import children
-from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge
+from django_partisan.engine.worker.judge import RAN, RunResult, judge, unregistered
 from django_partisan.exceptions import ClaimLost
-from django_partisan.outcomes import COMPLETED, POSTPONED, REASON_UNREGISTERED, RETRIED
+from django_partisan.outcomes import COMPLETED, POSTPONED, RETRIED
 from django_partisan.processor import CurrentTask
 from django_partisan.sql.claiming import (
     ARGUMENTS,
@@ -72,11 +72,18 @@ class Executor:
         self.started = self.ended = 0.0
 
     def execute(self, row: TaskRow) -> RunResult:
-        """Run a task in a context of its own and return its result; raises nothing."""
+        """Run a task in a context of its own and return its result; raises nothing.
+
+        A task whose processor is not registered here does not start: no event is emitted, nothing counted.
+        """
+        definition = registry.find(row[PROCESSOR])
+        if definition is None:
+            self.ended = monotonic()
+            return unregistered(row)
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
-            return context.run(self._run_watched, row)
-        result = context.run(self._run, row)
+            return context.run(self._run_watched, row, definition)
+        result = context.run(self._run, row, definition)
         if result is not RAN:
             context.run(self._emit, result, self.run_of(row))
         return result
@@ -105,22 +112,17 @@ class Executor:
             row[ARGUMENTS],
         )
 
-    def _run_watched(self, row: TaskRow) -> RunResult:
+    def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         run = self.run_of(row)
         is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
-        definition = registry.find(row[PROCESSOR])
-        scope = Running(run, None if definition is None else definition.propagation)
+        scope = Running(run, definition.propagation)
         with bus.around(scope) if is_surrounded else nullcontext():
             bus.emit(TaskStarted, run)
-            result = self._run(row)
+            result = self._run(row, definition)
             self._emit(result, run)
             return _with_headers(result) if is_surrounded else result
 
-    def _run(self, row: TaskRow) -> RunResult:
-        definition = registry.find(row[PROCESSOR])
-        if definition is None:
-            self.ended = monotonic()
-            return failed(row, REASON_UNREGISTERED, registry.unknown(row[PROCESSOR]))
+    def _run(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         try:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:

@@ -14,6 +14,7 @@ from django_partisan.outcomes import (
     REASON_ERROR,
     REASON_MAX_POSTPONES,
     REASON_RETRIES_EXHAUSTED,
+    REASON_UNREGISTERED,
     RETRIED,
 )
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, TOKEN, TaskRow
@@ -22,17 +23,19 @@ from django_partisan.telemetry.events import ErrorInfo
 
 # In place of an outcome: another manager has taken the task over, so nothing is settled or emitted.
 CLAIM_LOST: Final = "claim_lost"
+# The processor is not registered in this worker: nothing ran, and the task is set aside.
+HELD: Final = "held"
 
 
 class RunResult(NamedTuple):
     """How a run ended; the defaults are those of a run that completed and is to be settled.
 
     ``outcome`` is ``COMPLETED``, ``POSTPONED``, ``RETRIED`` or ``FAILED`` of ``outcomes``, or
-    ``CLAIM_LOST``. ``is_settled`` is true if the completion was committed with the run (``ATOMIC``);
-    ``change`` is what to write to the row if the run did not complete. ``reason`` says why the task
-    failed, one of the ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task waits
-    before it runs again. ``comment`` is the ``reason`` of ``PostponeTask``; ``error`` the exception of a
-    retried or failed run.
+    ``CLAIM_LOST`` or ``HELD``. ``is_settled`` is true if the completion was committed with the run
+    (``ATOMIC``); ``change`` is what to write to the row if the run did not complete. ``reason`` says why
+    the task failed, one of the ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task
+    waits before it runs again. ``comment`` is the ``reason`` of ``PostponeTask``; ``error`` the exception
+    of a retried or failed run.
     """
 
     outcome: str = COMPLETED
@@ -59,6 +62,11 @@ def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config
         return _retried_or_failed(error, row, definition)
     except Exception as broken:  # the task's exception, or its list of errors, cannot be read
         return failed(row, REASON_ERROR, broken)
+
+
+def unregistered(row: TaskRow) -> RunResult:
+    """Return the result of a task whose processor is not registered here: it did not run."""
+    return RunResult(HELD, change=RowChange.hold(row[ID], row[TOKEN], REASON_UNREGISTERED))
 
 
 def failed(row: TaskRow, reason: str, error: BaseException) -> RunResult:

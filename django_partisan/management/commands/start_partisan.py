@@ -162,6 +162,9 @@ class Command(BaseCommand):
             tasks = "1 task waits" if left.number == 1 else f"{left.number} tasks wait"
             due = f"{left.next_due_at:%Y-%m-%d %H:%M:%S %Z}"
             line = f"{tasks} in queue {config.queue!r}; the next is due at {due}."
+        if left.held:
+            held = "1 task is held" if left.held == 1 else f"{left.held} tasks are held"
+            line = f"{line} {held}; partisan_doctor says why."
         self._say(f"{failed} failed. {line}" if failed else line)
 
     def _say(self, line: str) -> None:

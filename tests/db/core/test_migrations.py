@@ -203,7 +203,7 @@ def test_the_id_and_its_sequence_become_bigint_and_go_on(key, old):
     assert insert_as_version_1("new", 0, {}) == 2**31 + 1
 
 
-@pytest.mark.parametrize("applied", ["0003", BEFORE_THE_STEP, "0005", "0006"])
+@pytest.mark.parametrize("applied", ["0003", BEFORE_THE_STEP, "0005", "0006", "0007"])
 def test_old_code_goes_on_enqueueing_during_a_rolling_deploy(applied, old):
     migrate(applied)
     pks = [insert_as_version_1("new", 0, {}) for _ in range(2)]
@@ -217,13 +217,23 @@ def test_old_code_goes_on_enqueueing_during_a_rolling_deploy(applied, old):
 
 def test_an_index_that_an_interrupted_build_left_behind_is_built_again(old):
     migrate("0003")
-    for name in ("ready", "scheduled", "in_process", "error", "twin", "held", "limited"):
+    for name in (
+        "ready",
+        "scheduled",
+        "in_process",
+        "error",
+        "twin",
+        "held",
+        "limited",
+        "upcoming",
+        "unregistered",
+    ):
         run(f"CREATE INDEX partisan_task_{name} ON django_partisan_task (extra)")
 
     migrate()
 
     definitions = [row[1] for row in shape() if row[0].startswith("partisan_task_")]
-    assert len(definitions) == 7
+    assert len(definitions) == 8
     assert not [text for text in definitions if "extra" in text]
 
 
@@ -397,7 +407,7 @@ def test_the_migrations_are_those_of_the_models():
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("step", "indexes"), [("0004", 5), ("0006", 2)])
+@pytest.mark.parametrize(("step", "indexes"), [("0004", 5), ("0006", 2), ("0007", 2)])
 def test_every_index_is_built_while_others_read_and_write(step, indexes):
     printed = io.StringIO()
     call_command("sqlmigrate", "django_partisan", step, stdout=printed, no_color=True)

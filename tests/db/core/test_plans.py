@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.models import Task
-from django_partisan.sql import leasing, own_claims
+from django_partisan.sql import claiming, holding, leasing, own_claims
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, open_connection
@@ -126,9 +126,10 @@ class Letter(Idle):
 
 
 @pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("without", [(), ("Bill",)], ids=["", "but for a processor"])
 @pytest.mark.parametrize("behind", [None, (5, 1000)], ids=["from the start", "behind a row"])
-def test_a_claim_reads_the_index_of_ready_tasks(behind):
-    plan = plan_of(lambda: claim(connection, "default", MANAGER, 100, behind))
+def test_a_claim_reads_the_index_of_ready_tasks(behind, without):
+    plan = plan_of(lambda: claiming.claim(connection, "default", MANAGER, 1, 100, behind, without))
 
     assert plan.indexes - {"django_partisan_manager_pkey"} == {"partisan_task_ready", PRIMARY_KEY}
     assert set(plan.scans) == {"Index Scan"}
@@ -138,8 +139,15 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind):
 @pytest.mark.parametrize(
     ("act", "indexes"),
     [
-        (lambda: look_ahead(connection, "default", 100), {"scheduled", "ready"}),
-        (lambda: waiting(connection, "default"), {"scheduled", "ready"}),
+        (lambda: look_ahead(connection, "default", 100), {"upcoming", "ready"}),
+        (lambda: look_ahead(connection, "default", 100, ["Bill"]), {"upcoming", "ready"}),
+        (lambda: waiting(connection, "default"), {"upcoming", "ready", "held"}),
+        (lambda: holding.look(connection, "default", uuid4(), ["Bill"]), {"held"}),
+        (lambda: holding.resume(connection, "default", "Bill", 100), {"held"}),
+        (
+            lambda: holding.fail_expired(connection, "default", 1.0, 100, "type", "message"),
+            {"unregistered"},
+        ),
         (lambda: leasing.heartbeat(connection, "default", uuid4()), {"in_process"}),
         (
             lambda: leasing.rescue(connection, "default", uuid4(), 1, dead(begun=[1], running=[2])),
@@ -149,7 +157,19 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind):
         (lambda: own_claims.keep(connection, "default", uuid4(), uuid4()), {"in_process"}),
         (lambda: list(FAILED.order_by("-finished_at")[:100]), {"error"}),
     ],
-    ids=["look ahead", "waiting", "heartbeat", "rescue", "own claims", "keep", "failed, the latest first"],
+    ids=[
+        "look ahead",
+        "look ahead but for",
+        "waiting",
+        "look at held",
+        "resume",
+        "fail",
+        "heartbeat",
+        "rescue",
+        "own claims",
+        "keep",
+        "failed, the latest first",
+    ],
 )
 def test_a_statement_reads_its_partial_indexes_and_no_others(act, indexes):
     plan = plan_of(act)
@@ -202,9 +222,10 @@ def test_the_depth_figures_read_partial_indexes_only():
     ours = {name for name in plan.indexes if name.startswith(("partisan", "django_partisan_task"))}
     assert ours == {
         "partisan_task_ready",
-        "partisan_task_scheduled",
+        "partisan_task_upcoming",
         "partisan_task_in_process",
         "partisan_task_error",
+        "partisan_task_held",
     }
     assert set(plan.scans) <= {"Index Scan", "Index Only Scan"}
 

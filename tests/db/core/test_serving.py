@@ -105,7 +105,8 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
         startup.ensure_database()
 
     said = str(refused.value)
-    assert "0003_version_2, 0004_version_2_indexes, 0005_feature_columns, 0006_feature_indexes." in said
+    assert "0003_version_2, 0004_version_2_indexes, 0005_feature_columns, 0006_feature_indexes, " in said
+    assert "0007_held_indexes. " in said
     assert said.endswith("Run: manage.py migrate django_partisan --database elsewhere")
 
 
@@ -135,9 +136,9 @@ def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_
 def without_the_last_migration(transactional_db: None) -> Iterator[None]:
     """The last migration is not recorded, as other connections see it too."""
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0006_feature_indexes")
+    recorder.record_unapplied("django_partisan", "0007_held_indexes")
     yield
-    recorder.record_applied("django_partisan", "0006_feature_indexes")
+    recorder.record_applied("django_partisan", "0007_held_indexes")
 
 
 @pytest.mark.usefixtures("without_the_last_migration", "temporary_folder")
@@ -147,8 +148,7 @@ def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_cod
 
     assert refused.value.returncode == 1
     assert str(refused.value) == (
-        "Migrations of django_partisan are missing: 0006_feature_indexes. "
-        "Run: manage.py migrate django_partisan"
+        "Migrations of django_partisan are missing: 0007_held_indexes. Run: manage.py migrate django_partisan"
     )
 
 
@@ -272,7 +272,7 @@ def test_the_name_of_a_connection_fits_into_what_postgresql_keeps():
 
 @pytest.mark.django_db
 def test_what_waits_is_counted_with_the_moment_of_the_next():
-    assert waiting(connection, "default") == (0, None, None)
+    assert waiting(connection, "default") == (0, None, None, 0)
 
     insert("mail")
     due, later = insert(), insert(execute_after=timezone.now() + timedelta(hours=1))

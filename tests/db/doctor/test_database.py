@@ -4,6 +4,7 @@ import copy
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timezone
 
 import pytest
 from django.db import connection, connections
@@ -55,7 +56,7 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
     assert findings["database"].status == ERROR
     assert "is out of reach" in findings["database"].message
     assert "correct DATABASES" in findings["database"].cure
-    for name in ("migrations", "notifications", "clock", "managers"):
+    for name in ("migrations", "notifications", "clock", "managers", "held"):
         assert findings[name].status == SKIPPED
         assert findings[name].message == "Skipped: first correct database."
     assert findings["host"].status == FINE
@@ -82,19 +83,19 @@ def test_tables_that_were_made_without_migrations_are_fine():
 
 def test_a_missing_migration_is_an_error_with_the_command():
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0006_feature_indexes")
+    recorder.record_unapplied("django_partisan", "0007_held_indexes")
     try:
         finding = one("migrations")
     finally:
-        recorder.record_applied("django_partisan", "0006_feature_indexes")
+        recorder.record_applied("django_partisan", "0007_held_indexes")
 
     assert finding.status == ERROR
-    assert finding.message == "Migrations of django_partisan are missing: 0006_feature_indexes."
+    assert finding.message == "Migrations of django_partisan are missing: 0007_held_indexes."
     assert finding.cure == "Run: manage.py migrate django_partisan"
 
 
 def test_every_index_exists():
-    assert one("indexes") == Finding(FINE, "All 8 exist.", check="indexes")
+    assert one("indexes") == Finding(FINE, "All 9 exist.", check="indexes")
 
 
 @pytest.mark.parametrize("name", ["partisan_task_twin", "partisan_task_ready", "partisan_pause_once"])
@@ -185,6 +186,34 @@ def test_managers_that_serve_the_queue_are_named():
 
     assert finding.status == FINE
     assert finding.message == "The queue 'default' is served by one:11, two:22; 0 tasks wait."
+
+
+def test_that_nothing_is_set_aside_is_fine():
+    Task.objects.create(processor_class="Pass")
+    Task.objects.create(processor_class="Gone", queue_name="other", held="unregistered")
+
+    assert one("held") == (FINE, "No task of the queue 'default' is held.", "", "held")
+
+
+@pytest.mark.parametrize(
+    ("processor", "where", "cure"),
+    [
+        ("Gone", "It is not registered here either", "Deploy managers whose code registers Gone"),
+        ("Pass", "It is registered here", "Restart the managers with the code of this host"),
+    ],
+)
+def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(processor, where, cure):
+    for day in (2, 1, 3):
+        since = datetime(2026, 1, day, tzinfo=timezone.utc)
+        Task.objects.create(processor_class=processor, held="unregistered", unregistered_since=since)
+
+    finding = one("held")
+
+    assert finding.status == WARNING
+    assert finding.message == (
+        f"3 tasks of {processor} are held since 2026-01-01 00:00 UTC: no manager knew the processor. {where}."
+    )
+    assert finding.cure == f"{cure}; the tasks fail after 86400 s (UNREGISTERED_GRACE_SECONDS)."
 
 
 def _lease(queue_name: str = "default", host: str = "here", pid: int = 1) -> ManagerLease:

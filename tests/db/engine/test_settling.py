@@ -58,6 +58,16 @@ def table_as_it_was():
     execute(connection, "DROP FUNCTION IF EXISTS meddle CASCADE; DROP SEQUENCE IF EXISTS tries")
 
 
+def test_a_task_that_cannot_even_be_set_aside_fails_without_counting_an_attempt():
+    [row] = claimed(1)
+    refuse("held IS NULL")
+
+    written = write(connection, Kind.CHANGED, [RowChange.hold(row[ID], row[TOKEN], "unregistered")])
+
+    assert [task_id for task_id, _ in written.unsettleable] == [row[ID]]
+    assert columns(row[ID], "status", "error_reason", "attempts") == ("error", "unsettleable", 0)
+
+
 def test_of_500_outcomes_one_that_is_refused_fails_alone():
     rows = claimed(500)
     mixed = changes_of(rows, postpones=1)

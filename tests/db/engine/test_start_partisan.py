@@ -19,7 +19,7 @@ from django.utils import autoreload
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import Event, WorkerReady
 from tests.support import events
-from tests.support.rows import insert, number_of
+from tests.support.rows import insert, insert_many, number_of
 from tests.support.telemetry import telemetry_kept
 from tests.support.waiting import wait_until
 
@@ -60,7 +60,7 @@ def start(**options: Any) -> str:
 
 @override_settings(PARTISAN_CONFIG={"mail": {}})
 def test_once_serves_the_queue_it_is_told_and_says_what_failed_and_waits(capsys):
-    insert("mail", processor="Nobody")
+    insert("mail", processor="Fail")
     insert("mail", execute_after=DUE_AT)
     insert("mail", execute_after=DUE_AT)
 
@@ -80,8 +80,18 @@ def test_until_empty_ends_well_when_nothing_waits():
     assert ending == ["Nothing waits in queue 'default'."]
 
 
+@pytest.mark.parametrize(("number", "held"), [(1, "1 task is held"), (3, "3 tasks are held")])
+def test_until_empty_ends_well_beside_tasks_of_unknown_processors_and_says_that_they_are_held(number, held):
+    insert_many(number, "Nobody")
+
+    _, *ending = start(until_empty=True).splitlines()
+
+    assert ending == [f"Nothing waits in queue 'default'. {held}; partisan_doctor says why."]
+    assert number_of("new", held="unregistered") == number
+
+
 def test_stopped_by_a_signal_it_ends_well_though_a_task_failed():
-    insert(processor="Nobody")
+    insert(processor="Fail")
 
     def stop() -> None:
         wait_until(lambda: number_of("error") == 1)

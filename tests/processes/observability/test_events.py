@@ -18,7 +18,14 @@ from tools.otlp_sink import OtlpSink
 OF_TASKS = {
     *("task.enqueued", "task.deduplicated", "task.enqueue_failed", "task.claimed", "task.started"),
     *("task.completed", "task.postponed", "task.retried", "task.failed", "task.rescued", "task.released"),
-    *("task.transaction_left_open", "worker.started", "worker.ready", "worker.exited"),
+    *(
+        "task.held",
+        "task.resumed",
+        "task.transaction_left_open",
+        "worker.started",
+        "worker.ready",
+        "worker.exited",
+    ),
     *("manager.started", "manager.draining", "manager.stopped", "thread.stack"),
 }
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
@@ -52,7 +59,10 @@ def test_the_tests_below_provoke_every_event_of_the_table():
 
 
 def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
-    manager = watching.ready(level="DEBUG", TASKS_PER_WORKER_INSTANCE=5, MAX_CRASHES=1)
+    enqueue("Pass")
+    Task.objects.update(held="unregistered", ready=False)  # as by a manager that did not know it
+    at_once = {"LEASE_SECONDS": 3, "UNREGISTERED_GRACE_SECONDS": 0}
+    manager = watching.ready(level="DEBUG", TASKS_PER_WORKER_INSTANCE=5, MAX_CRASHES=1, **at_once)
     enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Mixed", "exhaust", 1))
     enqueue_each(
         ("Fail", "no"), ("ExitProcess",), ("Die", 9), ("Nobody",), ("LeaveTransactionOpen",), ("Pass",)

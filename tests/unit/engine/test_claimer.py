@@ -111,6 +111,7 @@ def test_it_claims_as_many_as_there_is_room_for(play):
         "token": 100,
         "limit": 5,
         "behind": None,
+        "without": [],
     }
     assert play.taken == [[task_row(7)]]
 

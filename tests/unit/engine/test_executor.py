@@ -15,6 +15,7 @@ from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.exceptions import ClaimLost, PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
+from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import (
     Run,
@@ -95,11 +96,16 @@ def test_the_wait_goes_on_from_when_the_claim_came():
 
 
 @pytest.mark.parametrize("context", [None, '{"a": "b"}'])
-def test_a_task_without_a_registered_processor_fails_as_unregistered(context):
-    result = execute(task_row(1, "Gone", context=context))
+def test_a_task_without_a_registered_processor_does_not_start_and_is_set_aside(
+    context, recorded_events: RecordedEvents
+):
+    with subscribed(Surrounding(True, {})) as around:
+        result = execute(task_row(1, "Gone", context=context, token=8))
 
-    assert (result.outcome, result.reason) == ("failed", "unregistered")
-    assert "No processor is registered as 'Gone'" in str(result.error)
+    assert result == RunResult("held", change=RowChange.hold(1, 8, "unregistered"))
+    assert result.change is not None
+    assert (result.change.status, result.change.attempts) == ("new", 0)
+    assert recorded_events.events == around.scopes == []
 
 
 def test_arguments_that_do_not_fit_the_processor_fail_the_task():
@@ -198,13 +204,6 @@ def test_a_run_is_surrounded_if_each_is_wanted_or_it_carries_a_context(every, co
 
     assert [scope.run.headers for scope in around.scopes] == headers
     assert all(type(scope) is Running and scope.propagation == "child" for scope in around.scopes)
-
-
-def test_the_run_of_an_unregistered_processor_is_surrounded_by_the_common_rule():
-    with subscribed(Surrounding(True, {})) as around:
-        execute(task_row(1, "Gone"))
-
-    assert around.scopes[0].propagation is None
 
 
 @pytest.mark.parametrize(

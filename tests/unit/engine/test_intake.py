@@ -4,10 +4,16 @@ import uuid
 
 import pytest
 
-from django_partisan.engine.protocol import Returned
+from django_partisan.engine.protocol import Report, Returned
 from django_partisan.engine.writing import Written
-from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_WORKER_LOST
-from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
+from django_partisan.outcomes import (
+    REASON_MANAGER_LOST,
+    REASON_STOPPED,
+    REASON_UNREGISTERED,
+    REASON_WORKER_LOST,
+)
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
+from django_partisan.sql.holding import HeldProcessor
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import TaskClaimLost, TaskFailed, TaskRescued
@@ -205,6 +211,78 @@ def test_a_stop_by_force_releases_all_and_counts_nothing(
     assert batch.changes == []
     assert [one[ID] for one in batch.released] == ([7, 8] if begun else [8])
     assert rescues(recorded_events) == ([(7, REASON_STOPPED, None)] if begun else [])
+
+
+def finds_unknown(desk: IntakeHarness, row: TaskRow) -> None:
+    """Have the first worker set a task aside."""
+    worker = desk.gives(0, row)
+    worker.says(report([], changes=[tuple(set_aside(row))], measured={row[PROCESSOR]: (1, 0.0)}))
+    desk.turn()
+
+
+def set_aside(row: TaskRow) -> RowChange:
+    return RowChange.hold(row[ID], row[TOKEN], REASON_UNREGISTERED)
+
+
+def test_once_a_worker_does_not_know_a_processor_all_tasks_of_it_are_set_aside_and_no_others(
+    desk: IntakeHarness,
+):
+    desk.intake.on_claimed([task_row(2, "Gone"), task_row(3)])
+    desk.intake.on_claimed([task_row(4, "Gone", takeovers=1)])
+    desk.intake.on_rescued([RescuedTask(None, task_row(5, "Gone"))])
+
+    finds_unknown(desk, task_row(1, "Gone"))
+    desk.intake.on_claimed([task_row(6, "Gone"), task_row(7)])
+    desk.intake.on_rescued([RescuedTask(None, task_row(8, "Gone"))])
+
+    batch = desk.outcomes.write()
+    assert sorted(change.id for _, change in batch.changes) == [1, 2, 4, 5, 6, 8]
+    assert {change for _, change in batch.changes} == {set_aside(row) for row, _ in batch.changes}
+    assert (desk.buffered(), desk.intake.buffer.suspects) == ([3, 7], [])
+    assert desk.processors.not_emitted == {"Gone": 6}
+    assert desk.outcomes.requeued == []
+    assert desk.intake.pace.known("Gone") is None
+
+
+def test_tasks_that_another_manager_can_run_are_released_to_it(desk: IntakeHarness):
+    finds_unknown(desk, task_row(1, "Gone"))
+    desk.processors.note_look([HeldProcessor("Gone", True, True)], 0.0)
+
+    desk.intake.on_rescued([RescuedTask(None, task_row(2, "Gone"))])
+
+    batch = desk.outcomes.write()
+    assert [change.id for _, change in batch.changes] == [1]
+    assert batch.released == [task_row(2, "Gone")]
+    assert desk.processors.not_emitted == {"Gone": 1}
+
+
+@pytest.mark.parametrize(
+    "ran",
+    [report([2]), report([], settled=[2]), report([], changes=[tuple(RowChange(2, 1, STATUS_ERROR))])],
+    ids=["completed", "settled", "failed"],
+)
+def test_a_processor_of_which_a_task_ran_is_known_again(ran: Report, desk: IntakeHarness):
+    finds_unknown(desk, task_row(1, "Gone"))
+    version = desk.processors.version
+    worker = desk.gives(0, task_row(2, "Gone"), task_row(3))
+
+    worker.says(ran)
+    desk.turn()
+
+    assert desk.processors.unknown == {}
+    assert "Gone" in desk.processors.known
+    assert desk.processors.version > version
+
+
+def test_a_task_that_tried_in_vain_is_not_counted(desk: IntakeHarness):
+    finds_unknown(desk, task_row(1, "Gone"))
+    desk.processors.unknown["Gone"].begin_to_try(0.0)
+
+    desk.intake.on_claimed([task_row(1, "Gone")])
+    assert desk.buffered() == [1]
+    finds_unknown(desk, desk.intake.buffer.take_all()[0])
+
+    assert desk.processors.not_emitted == {"Gone": 1}
 
 
 @pytest.fixture

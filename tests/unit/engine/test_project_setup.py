@@ -12,8 +12,7 @@ from django_partisan.exceptions import CannotStart
 
 calls: list[str] = []
 
-HERE = __name__
-NO_FUNCTION = "none"
+HERE = "module_of_the_host"
 
 
 def prepare() -> None:
@@ -22,10 +21,10 @@ def prepare() -> None:
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This module by a name, no function named, and none called."""
-    monkeypatch.setitem(sys.modules, HERE, sys.modules.get(HERE) or ModuleType(HERE))
-    monkeypatch.setattr(sys.modules[HERE], "prepare", prepare, raising=False)
-    monkeypatch.setattr(sys.modules[HERE], "NO_FUNCTION", NO_FUNCTION, raising=False)
+    """A module of the host's, no function named, and none called."""
+    module = ModuleType(HERE)
+    vars(module).update(prepare=prepare, NO_FUNCTION="none")
+    monkeypatch.setitem(sys.modules, HERE, module)
     monkeypatch.delenv(VARIABLE, raising=False)
     project_setup._called.clear()
     calls.clear()
@@ -101,7 +100,7 @@ def test_django_configurations_works_by_itself_where_it_is_in_use(
     installed: bool, monkeypatch: pytest.MonkeyPatch
 ):
     module = ModuleType("configurations.importer")
-    monkeypatch.setattr(module, "installed", installed, raising=False)
+    vars(module).update(installed=installed)
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
     assert during(None) == ("configurations.importer.install" if installed else None)

@@ -359,3 +359,15 @@ def test_too_many_unsettled_outcomes_are_too_many_and_so_are_large_ones(play):
     failure = change_of(task_row(1), STATUS_ERROR, error_message="m" * 500, error_traceback="t" * 500)
     assert limit.is_reached(1, lambda: [(task_row(1), failure)])
     assert not UnsettledLimit(characters=1000).is_reached(1, lambda: [(task_row(1), change_of(task_row(1)))])
+
+
+def test_a_task_that_is_set_aside_is_no_outcome_and_none_that_can_be_claimed(
+    play, recorded_events: RecordedEvents
+):
+    play.settler.settle(task_row(1), RowChange.hold(1, 1, "unregistered"))
+
+    play.write()
+
+    assert play.settler.last_finished_at is None
+    assert recorded_events.of(OutcomesSettled) == []
+    assert play.requeued == []

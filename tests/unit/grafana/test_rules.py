@@ -25,6 +25,7 @@ PROMISED = {
     "PartisanWorkersCrashLooping",
     "PartisanTaskRunningTooLong",
     "PartisanTasksRescued",
+    "PartisanTasksHeld",
     "PartisanWorkersSaturated",
     "PartisanClaimErrors",
     "PartisanSettleErrors",

@@ -32,6 +32,7 @@ R = {
 ERROR = {"error.type": "keyword", "error.message": "text", "error.stack_trace": "wildcard"}
 QUEUE = {"partisan.queue.name": "keyword"}
 REASON = {"event.reason": "keyword"}
+HELD = {**QUEUE, **REASON, "partisan.processor": "keyword", "partisan.hold.count": "long"}
 DURATION = {"event.duration": "long"}
 ENDED = {**DURATION, "event.outcome": "keyword"}
 DELAY = {"partisan.task.delay_ns": "long"}
@@ -77,6 +78,8 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.claim_lost": ("warning", "manager", T),
     "task.rescued": ("warning", "manager", {**T, **REASON, "partisan.manager.previous": "keyword"}),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
+    "task.held": ("warning", "manager", HELD),
+    "task.resumed": ("info", "manager", HELD),
     "task.transaction_left_open": (
         "warning",
         "worker",

@@ -23,6 +23,7 @@ partisan_task_errors_total counter queue,processor,error_type,outcome W,M
 partisan_tasks_enqueue_failed_total counter queue,processor W,app
 partisan_tasks_rescued_total counter queue,reason M
 partisan_tasks_released_total counter queue,reason M
+partisan_tasks_held_total counter queue,reason M
 partisan_tasks_claim_lost_total counter queue M
 partisan_task_duration_seconds histogram queue,processor,outcome W
 partisan_task_queue_wait_seconds histogram queue,processor W
@@ -52,6 +53,7 @@ partisan_manager_last_claim_timestamp_seconds gauge queue M
 partisan_manager_draining gauge queue M
 partisan_build_info info version,django,python,postgresql M
 partisan_queue_tasks gauge queue,state D
+partisan_queue_held_tasks gauge queue,processor,reason D
 partisan_queue_oldest_due_age_seconds gauge queue D
 partisan_managers_alive gauge queue D
 partisan_task_table_inserts_total counter - D

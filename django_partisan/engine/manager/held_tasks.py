@@ -1,0 +1,229 @@
+"""Tasks that are set aside because this manager, or another one, does not know their processor.
+
+Each look publishes which processors this manager can run, and asks of which there are tasks that are set
+aside, and who can run them:
+
+- What can run here is resumed, all of it, in batches.
+- What can run nowhere tries again, one task of each processor, every ``TRY_SECONDS``.
+- What could run nowhere for ``UNREGISTERED_GRACE_SECONDS`` fails.
+- What only other managers can run is left to them, and no longer claimed.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan import registry
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.manager.batch_limit import BatchLimit
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.known_processors import KnownProcessors
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.outcomes import REASON_UNREGISTERED
+from django_partisan.sql import holding
+from django_partisan.sql.holding import FailedTask, HeldProcessor
+from django_partisan.sql.session import answer_seconds
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ErrorInfo, TaskFailed, TaskRef, TasksHeld, TasksResumed
+
+ROWS_AT_MOST: Final = 1000
+EMIT_SECONDS: Final = 60.0
+"""How often it is emitted how many tasks of a processor were set aside, after the first time."""
+
+
+class Look(NamedTuple):
+    """What a look found and did."""
+
+    found: list[HeldProcessor]
+    failed: list[FailedTask]
+
+
+class HeldTasks(Component):
+    """Look as often as heartbeats are sent, and at once after a change of what is known.
+
+    ``identity`` returns the id under which the manager may claim; ``resumed`` is called when tasks can be
+    claimed that were set aside.
+    """
+
+    def __init__(
+        self,
+        config: QueueConfig,
+        thread: DatabaseThread,
+        outage: Outage,
+        processors: KnownProcessors,
+        identity: Callable[[], UUID | None],
+        resumed: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._thread = thread
+        self._outage = outage
+        self._processors = processors
+        self._identity = identity
+        self._resumed = resumed
+        self._limit = BatchLimit(ROWS_AT_MOST)
+        self._may_fail_at = time.monotonic() + config.lease_seconds
+        """Before, managers with other code may still be starting as this one is."""
+        self._look_at = 0.0
+        self._began_at = 0.0
+        self._published: tuple[UUID, int] | None = None
+        """In whose row which version of what is known stands."""
+        self._resuming: Counter[str] = Counter()
+        """The processors whose tasks are being resumed, and how many were."""
+        self._trying: list[str] = []
+        """The unknown processors of which a task is to try again."""
+        self._emitted_at: dict[str, float] = {}
+        self.failed = 0
+        """How many tasks have failed here."""
+
+    @property
+    def is_idle(self) -> bool:
+        """True if everything that can run here, or may try, has been resumed."""
+        has_looked = self._published is not None and self._published[1] == self._processors.version
+        has_resumed = not self._resuming and not self._trying
+        return self.is_stopped or (has_looked and has_resumed and not self._thread.is_busy)
+
+    def turn(self, now: float) -> None:
+        """Resume what can run here; look if it is time."""
+        self._emit_held(now)
+        manager = self._identity()
+        if self.is_stopped or manager is None or self._thread.is_busy or now < self._outage.over_at:
+            return
+        self._began_at = now
+        if self._resuming:
+            self._resume(next(iter(self._resuming)))
+        elif self._trying:
+            self._try(self._trying.pop())
+        elif now >= self._look_at or self._published != (manager, self._processors.version):
+            self._look(now, manager)
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next call."""
+        if self.is_stopped or self._thread.is_busy or self._identity() is None:
+            return NEVER
+        at_once = self._resuming or self._trying
+        return max(0.0 if at_once else self._look_at, self._outage.over_at)
+
+    def stop(self) -> None:
+        """Say in our row that nothing can run here any more, unless that would hold up the stop."""
+        super().stop()
+        manager = self._identity()
+        if manager is not None and not self._thread.is_busy and not self._outage.is_on:
+            publish = partial(holding.publish, manager=manager, processors=())
+            self._thread.submit(publish, lambda result: None)
+
+    def _emit_held(self, now: float) -> None:
+        for name, number in list(self._processors.not_emitted.items()):
+            if self.is_stopped or now >= self._emitted_at.get(name, -NEVER) + EMIT_SECONDS:
+                self._emitted_at[name] = now
+                del self._processors.not_emitted[name]
+                bus.emit(TasksHeld, self._config.queue, name, number, REASON_UNREGISTERED)
+
+    def _look(self, now: float, manager: UUID) -> None:
+        self._look_at = now + self._config.lease_seconds / 3
+        publishes = manager, self._processors.version
+        limit = self._limit.rows
+        look = partial(
+            _look,
+            queue=self._config.queue,
+            manager=manager,
+            publish=None if self._published == publishes else frozenset(self._processors.known),
+            unknown=list(self._processors.unknown),
+            grace_seconds=None if now < self._may_fail_at else self._config.unregistered_grace_seconds,
+            limit=limit,
+        )
+        self._thread.submit(look, partial(self._on_looked, now, publishes, limit))
+
+    def _on_looked(self, now: float, published: tuple[UUID, int], limit: int, result: Any) -> None:
+        if not self._is_answer(result, limit):
+            return
+        look: Look = result
+        self._published = published
+        for failed in look.failed:
+            self._emit_failed(failed)
+        if len(look.failed) >= limit:
+            self._look_at = now
+        self._processors.note_look(look.found, now)
+        for name in (one.name for one in look.found if one.is_held):
+            unknown = self._processors.unknown.get(name)
+            if unknown is None:
+                self._resuming.setdefault(name, 0)
+            elif now >= unknown.try_at and not unknown.is_known_elsewhere:
+                unknown.begin_to_try(now)
+                self._trying.append(name)
+
+    def _resume(self, name: str) -> None:
+        limit = self._limit.rows
+        resume = partial(holding.resume, queue=self._config.queue, processor=name, limit=limit)
+        self._thread.submit(resume, partial(self._on_resumed, name, limit))
+
+    def _on_resumed(self, name: str, limit: int, result: Any) -> None:
+        if not self._is_answer(result, limit):
+            return
+        self._resuming[name] += result
+        if result >= limit and name in self._processors.known and not self.is_stopped:
+            return
+        number = self._resuming.pop(name)
+        if number:
+            bus.emit(TasksResumed, self._config.queue, name, number, REASON_UNREGISTERED)
+            self._resumed()
+
+    def _try(self, name: str) -> None:
+        resume = partial(holding.resume, queue=self._config.queue, processor=name, limit=1, is_known=False)
+        self._thread.submit(resume, self._on_tried)
+
+    def _on_tried(self, result: Any) -> None:
+        if self._is_answer(result, 1):
+            self._resumed()
+
+    def _is_answer(self, result: Any, limit: int) -> bool:
+        """Return whether a call for ``limit`` rows was answered; what was not is asked by a later look."""
+        if not isinstance(result, Exception):
+            self._limit.finished(limit)
+            if self._outage.has_paused:
+                self._outage.end()
+            return True
+        is_early = time.monotonic() - self._began_at < answer_seconds(self._config.lease_seconds)
+        if error := self._limit.judge(result, limit, is_early):
+            self._resuming.clear()
+            self._outage.fail(error)
+        return False
+
+    def _emit_failed(self, task: FailedTask) -> None:
+        ref = TaskRef(
+            task.id,
+            task.processor,
+            self._config.queue,
+            task.priority,
+            task.attempts + 1,
+            task.retries,
+            task.postpones,
+        )
+        self.failed += 1
+        error = ErrorInfo.of(registry.unknown(task.processor))
+        bus.emit(TaskFailed, ref, None, REASON_UNREGISTERED, error)
+
+
+def _look(
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    manager: UUID,
+    publish: frozenset[str] | None,
+    unknown: list[str],
+    grace_seconds: float | None,
+    limit: int,
+) -> Look:
+    """Publish what can run here, look, and fail what has waited for too long, in this order."""
+    if publish is not None:
+        holding.publish(connection, manager, publish)
+    found = holding.look(connection, queue, manager, unknown)
+    if grace_seconds is None or not any(one.is_held and not one.is_known_elsewhere for one in found):
+        return Look(found, [])
+    error = ErrorInfo.of(registry.unknown("%s"))
+    failed = holding.fail_expired(connection, queue, grace_seconds, limit, error.type, error.message)
+    return Look(found, failed)

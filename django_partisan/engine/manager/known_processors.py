@@ -1,0 +1,104 @@
+"""Which processors the workers of a manager can run, as far as the manager has found out.
+
+A worker decides: it sets aside a task whose processor is not registered there. From then on the manager
+sets the tasks of that processor aside itself. One of them tries again every ``TRY_SECONDS``, because
+workers may have loaded other code since, or have registered the processor late.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
+from django_partisan.sql.holding import HeldProcessor
+
+TRY_SECONDS: Final = 30.0
+
+
+class UnknownProcessor:
+    """A processor that the workers here have not registered."""
+
+    def __init__(self, try_at: float) -> None:
+        self.try_at = try_at
+        """Monotonic time at which a task may try next."""
+        self.is_known_elsewhere = False
+        """Whether another manager of the queue can run its tasks."""
+        self._may_try = False
+        self._trying: int | None = None
+
+    def begin_to_try(self, now: float) -> None:
+        """Have the next task that comes in go to a worker."""
+        self.try_at = now + TRY_SECONDS
+        self._may_try = True
+
+    def admits(self, row: TaskRow) -> bool:
+        """Return whether a task goes to a worker."""
+        if self._may_try:
+            self._may_try = False
+            self._trying = row[ID]
+        return self.is_trying(row)
+
+    def is_trying(self, row: TaskRow) -> bool:
+        """Return whether a task is the one that tries."""
+        return row[ID] == self._trying
+
+
+class KnownProcessors:
+    """What this manager knows of processors, beginning with those that are ``registered`` in its process."""
+
+    def __init__(self, registered: Iterable[str]) -> None:
+        self.known = set(registered)
+        """Those that can run here."""
+        self.unknown: dict[str, UnknownProcessor] = {}
+        """Those that cannot, of which there were tasks."""
+        self.version = 0
+        """Counts the changes of ``known``, and the processors that became unknown."""
+        self.not_emitted: Counter[str] = Counter()
+        """How many tasks of each were set aside since that was last emitted."""
+
+    @property
+    def left_to_others(self) -> list[str]:
+        """Those that only other managers of the queue can run: their tasks are not to be claimed."""
+        return [name for name, unknown in self.unknown.items() if unknown.is_known_elsewhere]
+
+    def sift(self, rows: list[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
+        """Return the tasks that may go to workers, and those to be set aside."""
+        parts: tuple[list[TaskRow], list[TaskRow]] = ([], [])
+        for row in rows:
+            unknown = self.unknown.get(row[PROCESSOR])
+            parts[unknown is not None and not unknown.admits(row)].append(row)
+        return parts
+
+    def note_unregistered(self, name: str) -> None:
+        """Note that a worker has not registered a processor."""
+        if name not in self.unknown:
+            self.unknown[name] = UnknownProcessor(time.monotonic() + TRY_SECONDS)
+            self.known.discard(name)
+            self.version += 1
+
+    def note_held(self, row: TaskRow) -> None:
+        """Count a task that is set aside, unless it was to try only."""
+        if not self.unknown[row[PROCESSOR]].is_trying(row):
+            self.not_emitted[row[PROCESSOR]] += 1
+
+    def note_runs(self, names: Iterable[str]) -> None:
+        """Note that tasks of processors ran here."""
+        for name in self.unknown.keys() & set(names):
+            del self.unknown[name]
+            self.known.add(name)
+            self.version += 1
+
+    def note_look(self, found: Iterable[HeldProcessor], now: float) -> None:
+        """Note what the tables say at ``now``: what is set aside, and what other managers can run.
+
+        What was set aside before this manager came may try at once. A processor of which nothing waits any
+        more is forgotten.
+        """
+        for one in found:
+            if one.name in self.known:
+                continue
+            unknown = self.unknown.setdefault(one.name, UnknownProcessor(now))
+            unknown.is_known_elsewhere = one.is_known_elsewhere
+            if not one.is_held and not one.is_known_elsewhere and now >= unknown.try_at:
+                del self.unknown[one.name]

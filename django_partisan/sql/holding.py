@@ -1,0 +1,147 @@
+"""Rows that are set aside: which there are, and how they wait for a claim again.
+
+A row is set aside by the outcome of its claim (``RowChange.hold()``): ``held`` says why, and claims and
+promotion pass it over. Nothing here changes a row's counters.
+"""
+
+import json
+from collections.abc import Collection, Iterable
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.outcomes import REASON_UNREGISTERED
+from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.enqueueing import CHANNEL
+
+# Each manager publishes which processors it can run, in its row.
+_PUBLISH = """
+    UPDATE django_partisan_manager
+       SET state = coalesce(state, '{}') || jsonb_build_object('processors', %s::jsonb)
+     WHERE id = %s
+"""
+
+_ALIVE = """
+    SELECT FROM django_partisan_manager AS manager
+     WHERE manager.queue_name = %(queue)s
+       AND manager.heartbeat_at >= now() - manager.lease_seconds * interval '1 second'
+"""
+
+# The names of held rows are found one after the other, each with one descent into the index.
+_LOOK = f"""
+    WITH RECURSIVE found AS (
+        (SELECT processor_class AS name FROM django_partisan_task
+          WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}'
+          ORDER BY processor_class LIMIT 1)
+         UNION ALL
+        SELECT (SELECT processor_class FROM django_partisan_task
+                 WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}'
+                   AND processor_class > found.name
+                 ORDER BY processor_class LIMIT 1)
+          FROM found WHERE found.name IS NOT NULL
+    ), held AS (
+        SELECT name FROM found WHERE name IS NOT NULL LIMIT %(limit)s
+    )
+    SELECT name, name IN (SELECT name FROM held),
+           EXISTS ({_ALIVE} AND manager.id <> %(manager)s AND manager.state -> 'processors' ? name)
+      FROM (SELECT name FROM held UNION SELECT unnest(%(unknown)s::text[])) AS names (name)
+"""
+
+# As after an insert, a manager that sleeps is woken, whoever resumed the tasks.
+_RESUME = f"""
+    WITH chosen AS MATERIALIZED (
+        SELECT id FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}' AND processor_class = %(processor)s
+           AND status = 'new'
+         ORDER BY priority, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ), resumed AS (
+        UPDATE django_partisan_task AS task
+           SET held = NULL, ready = task.execute_after <= statement_timestamp(), updated_at = now(),
+               unregistered_since = CASE WHEN NOT %(is_known)s THEN task.unregistered_since END
+          FROM chosen WHERE task.id = chosen.id
+        RETURNING task.id
+    )
+    SELECT count(*),
+           CASE WHEN EXISTS (SELECT FROM resumed)
+                 AND EXISTS (SELECT FROM django_partisan_manager
+                              WHERE queue_name = %(queue)s AND sleeping)
+                THEN pg_notify('{CHANNEL}', %(queue)s) END
+      FROM resumed
+"""
+
+_FAIL = f"""
+    WITH expired AS MATERIALIZED (
+        SELECT id FROM django_partisan_task AS task
+         WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}'
+           AND unregistered_since <= now() - %(seconds)s * interval '1 second' AND status = 'new'
+           AND NOT EXISTS ({_ALIVE} AND manager.state -> 'processors' ? task.processor_class)
+         ORDER BY unregistered_since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE django_partisan_task AS task
+       SET status = 'error', ready = false, held = NULL, unregistered_since = NULL,
+           finished_at = now(), updated_at = now(), error_reason = '{REASON_UNREGISTERED}',
+           error_type = %(type)s, error_message = format(%(message)s, task.processor_class),
+           error_traceback = ''
+      FROM expired WHERE task.id = expired.id
+    RETURNING task.id, task.processor_class, task.priority, task.attempts, task.retries, task.postpones
+"""
+
+NAMES_AT_MOST: Final = 1000
+"""How many processors of held rows a look names."""
+
+
+class HeldProcessor(NamedTuple):
+    """A processor that this manager does not know, or whose tasks are set aside because of that."""
+
+    name: str
+    is_held: bool
+    """Whether tasks of it are set aside."""
+    is_known_elsewhere: bool
+    """Whether another live manager of the queue knows it."""
+
+
+class FailedTask(NamedTuple):
+    """A task that was failed without a run."""
+
+    id: int
+    processor: str
+    priority: int
+    attempts: int
+    retries: int
+    postpones: int
+
+
+def publish(connection: BaseDatabaseWrapper, manager: UUID, processors: Iterable[str]) -> None:
+    """Write into a manager's row which processors it can run."""
+    execute(connection, _PUBLISH, (json.dumps(sorted(processors)), manager))
+
+
+def look(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, unknown: Collection[str]
+) -> list[HeldProcessor]:
+    """Return what is to be known of the processors of held tasks, and of those ``unknown`` here."""
+    parameters = {"queue": queue, "manager": manager, "unknown": list(unknown), "limit": NAMES_AT_MOST}
+    return [HeldProcessor(*row) for row in fetch_all(connection, _LOOK, parameters)]
+
+
+def resume(
+    connection: BaseDatabaseWrapper, queue: str, processor: str, limit: int, is_known: bool = True
+) -> int:
+    """Have up to ``limit`` tasks of a processor wait for a claim again; return how many.
+
+    If it is not known that anybody can run them, ``unregistered_since`` stays.
+    """
+    parameters = {"queue": queue, "processor": processor, "limit": limit, "is_known": is_known}
+    return int(fetch_all(connection, _RESUME, parameters)[0][0])
+
+
+def fail_expired(
+    connection: BaseDatabaseWrapper, queue: str, seconds: float, limit: int, error_type: str, message: str
+) -> list[FailedTask]:
+    """Fail up to ``limit`` tasks whose processor no live manager has known for ``seconds``.
+
+    ``message`` has a ``%s`` for the processor.
+    """
+    parameters = {"queue": queue, "seconds": seconds, "limit": limit, "type": error_type, "message": message}
+    return [FailedTask(*row) for row in fetch_all(connection, _FAIL, parameters)]
