@@ -85,10 +85,8 @@ def test_a_thread_can_wait_until_its_call_has_run_and_does_not_wait_for_a_loop_t
     wait_until(lambda: wakes_the_loop(calls))
     assert caller.is_alive()
 
-    calls.run_delivered()
-    caller.join(20)
+    wait_until(lambda: calls.run_delivered() or not caller.is_alive())
 
     assert ran == [caller]
-    assert not caller.is_alive()
     calls.call(lambda: ran.append(caller), timeout=0.01)
     assert ran == [caller]
