@@ -163,8 +163,8 @@ class BaseTaskProcessor(ProcessorBase):
         """Enqueue a task when the caller's transaction is committed; at once if there is none.
 
         Inside the transaction it takes no lock. The options are those of ``delay()``, and are checked
-        now. ``using`` names the database whose transaction it is, by default that of the tasks. An error
-        of the insert is raised where the transaction ends, after its commit.
+        now. ``using`` names the database whose transaction it is, by default that of the tasks. If the
+        insert fails after the commit, Django logs the error, and ``task.enqueue_failed`` is emitted.
         """
         name = type(self).__name__
         _refuse_unknown(f"{name}.delay_on_commit()", unknown, [*_OPTIONS, "using"])

@@ -41,12 +41,15 @@ def not_postgresql(connection: BaseDatabaseWrapper) -> str:
     )
 
 
-def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDatabaseWrapper:
+def open_connection(
+    role: str, answer_seconds: float = ANSWER_SECONDS, schema: str = ""
+) -> BaseDatabaseWrapper:
     """Return a connection that no thread shares and no pool owns; it connects when first used.
 
     ``role`` stands in ``application_name``, so that ``pg_stat_activity`` shows who asks. A connection
     attempt, or the wait for a silent host, ends after ``answer_seconds`` unless the host's settings say
-    otherwise. All its statements keep to the schema that the first one found.
+    otherwise. All its statements keep to ``schema``, which is quoted for SQL, or if it is empty, to the one
+    that the first statement found.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
@@ -62,7 +65,14 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
     connection.queries_log = deque(
         maxlen=0
     )  # with DEBUG it would keep 9,000 statements with their parameters
-    connection.execute_wrappers.append(KeptSchema())
+    kept, connect = KeptSchema(schema), connection.connect
+    connection.execute_wrappers.append(kept)
+
+    def connect_unqualified() -> None:
+        with kept.connecting():
+            connect()
+
+    connection.connect = connect_unqualified  # type: ignore[method-assign]
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection
 
