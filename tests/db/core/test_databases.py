@@ -48,7 +48,7 @@ def make(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
         connections.settings[ALIAS] = {**base, **settings, "TEST": test}
         other = connections[ALIAS]
         made.append(other)
-        other.creation.create_test_db(verbosity=0, serialize=True, autoclobber=True)
+        other.creation.create_test_db(verbosity=0, autoclobber=True)
         return other
 
     with django_db_blocker.unblock():
