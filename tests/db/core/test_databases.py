@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,12 +39,14 @@ class TasksAreThere:
 
 
 @pytest.fixture
-def make(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
+def make(django_db_setup: None, django_db_blocker: Any, tmp_path: Path) -> Iterator[Any]:
     """Return a function that makes a test database, as ``manage.py test`` does, under the other alias."""
     made: list[BaseDatabaseWrapper] = []
 
     def make_one(**settings: Any) -> BaseDatabaseWrapper:
-        test = {"NAME": None, "CHARSET": None, "MIGRATE": True, "MIRROR": None, **settings.pop("TEST", {})}
+        # A file of SQLite's can be closed, a database in memory cannot.
+        name = str(tmp_path / "tests") if settings.get("ENGINE", "").endswith("sqlite3") else None
+        test = {"NAME": name, "CHARSET": None, "MIGRATE": True, "MIRROR": None, **settings.pop("TEST", {})}
         base = {**connections.settings["default"], "NAME": f"partisan_{ALIAS}_{os.getpid()}"}
         connections.settings[ALIAS] = {**base, **settings, "TEST": test}
         other = connections[ALIAS]
