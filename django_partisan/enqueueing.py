@@ -87,7 +87,7 @@ def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
 
 
 def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: datetime | None) -> list[int]:
-    """Insert many tasks at once; return their ids, in order, for a duplicate the waiting task's."""
+    """Insert many tasks at once; return their ids in order, for a duplicate that of the waiting task."""
     if not calls:
         return []
     connection = task_connection()

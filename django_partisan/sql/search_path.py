@@ -1,8 +1,8 @@
-"""Keep a connection of ours in the schema in which it began.
+"""Keep a connection of the library in the schema in which it began.
 
 A pooler in transaction mode gives a statement any of its server connections, and another client may have
-left a ``search_path`` in that one. A manager that claimed from one schema and settled in another would lose
-tasks, so every statement says which path it means.
+left a ``search_path`` in it. A manager that claimed from one schema and settled in another would lose tasks,
+so every statement sets its path.
 """
 
 from typing import Any, Final
@@ -14,10 +14,10 @@ _PATH: Final = "SELECT current_setting('search_path')"
 
 
 class KeptSearchPath:
-    """Execute each statement under the ``search_path`` that held when the first was executed.
+    """Execute each statement under the ``search_path`` of the first one.
 
-    It is an execute wrapper for one connection. The path is set in the statement's own message and for its
-    transaction only, so it costs no round trip and stays in no session.
+    This is an execute wrapper for one connection. The path is set in the same message as the statement and
+    for its transaction only, so it costs no round trip and does not stay in the session.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class KeptSearchPath:
         """Execute a statement."""
         if not self._set_path:
             self._learn(execute, context)
-        # A name with % in it would be a placeholder's, but only if there are parameters.
+        # A % in a name would be a placeholder, but only if there are parameters.
         set_path = self._set_path if params is None else self._set_path.replace("%", "%%")
         result = execute(set_path + sql, params, many, context)
         _skip_to_last_result(context["cursor"])

@@ -136,7 +136,8 @@ def test_an_index_whose_build_was_interrupted_is_an_error_with_both_statements()
         execute(connection, invalid, (True,))
 
     assert (
-        finding.message == "The index partisan_task_error of django_partisan_task was not built to its end."
+        finding.message
+        == "The index partisan_task_error of django_partisan_task is invalid: its build was interrupted."
     )
     assert "DROP INDEX CONCURRENTLY partisan_task_error; CREATE INDEX CONCURRENTLY" in finding.cure
 
