@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from tools.deferred_signals import deferred
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,23 +68,10 @@ class Children:
 
     def start(self, name: str, log: Path, *command: str) -> Child:
         """Start a child; an interrupt meanwhile takes effect when the child is known here."""
-        with _interrupts_deferred():
+        with deferred(INTERRUPTS):
             child = self._children[name] = Child(log, *command)
         return child
 
     def ended(self) -> tuple[str, Child] | None:
         """Return the name of a child that has ended, and the child; ``None`` while all of them run."""
         return next((item for item in self._children.items() if item[1].exit_code() is not None), None)
-
-
-@contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    received: list[int] = []
-    before = {number: signal.signal(number, lambda *_: received.append(1)) for number in INTERRUPTS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if received:
-        raise KeyboardInterrupt

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,8 @@ class Telemetry:
         try:
             with WITHOUT_PROXIES.open(request, timeout=5) as response:
                 self.last_scrape = response.read().decode()
-        except OSError:
-            return  # the manager has just ended: the scrape before is the last
+        except (OSError, HTTPException):
+            return  # the manager has just ended, before or in its answer: the scrape before is the last
         self.metrics.write_text(self.last_scrape, encoding="utf-8")
 
 

@@ -25,5 +25,6 @@ def test_it_says_how_long_each_migration_takes_and_drops_its_database(db: None):
         "0004_version_2_indexes",
         "0005_feature_columns",
         "0006_feature_indexes",
+        "0007_held_indexes",
     ]
     assert databases() == []

@@ -6,8 +6,13 @@ import signal
 import subprocess
 import sys
 from types import FrameType
+from typing import Final
+
+from tools.deferred_signals import deferred
 
 from . import ProgramsNotFound, ServerError, environment, server
+
+FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main() -> int:
@@ -53,11 +58,12 @@ def run(command: list[str], variables: dict[str, str]) -> int:
         if child.poll() is None:
             os.killpg(child.pid, signum)
 
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for signum in FORWARDED:
         signal.signal(signum, forward)
     try:
-        # In a session of its own, or a Ctrl-C would come twice: from the terminal and from us.
-        child = subprocess.Popen(command, env=os.environ | variables, start_new_session=True)
+        with deferred(FORWARDED):
+            # In a session of its own, or a Ctrl-C would come twice: from the terminal and from us.
+            child = subprocess.Popen(command, env=os.environ | variables, start_new_session=True)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         return 127
