@@ -25,7 +25,7 @@ _is_child = False
 
 
 def leave_to_manager(number: int, frame: FrameType | None) -> None:
-    """Ignore a signal that a terminal sends to the whole group: the manager decides."""
+    """Do nothing: the manager decides about a signal that a terminal sends to the whole group."""
 
 
 _HANDLERS: Final = (leave_to_manager, thread_stacks.report)
