@@ -15,7 +15,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import WrongSetting
 from django_partisan.models import Task
-from django_partisan.sql.search_path import KeptSearchPath
+from django_partisan.sql.schema import KeptSchema
 
 ANSWER_SECONDS: Final = 10.0
 """How long a connection waits for its server where the caller does not say."""
@@ -46,7 +46,7 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
 
     ``role`` is part of ``application_name``, for ``pg_stat_activity``. A connection attempt, or the wait for
     a silent host, ends after ``answer_seconds`` unless the host's settings say otherwise. All its statements
-    use the ``search_path`` of the first one.
+    use the schema in which the first one finds the tasks.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
@@ -60,7 +60,7 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
         options.setdefault(option, value)
     connection.settings_dict["CONN_MAX_AGE"] = None
     connection.queries_log = deque(maxlen=0)  # with DEBUG it would keep 9,000 statements and their parameters
-    connection.execute_wrappers.append(KeptSearchPath())
+    connection.execute_wrappers.append(KeptSchema())
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection
 

@@ -25,6 +25,7 @@ from django_partisan.sql.connection import (
     task_database,
 )
 from django_partisan.sql.refusals import is_passing, refusal
+from django_partisan.sql.schema import SCHEMA_OF_TASKS
 from django_partisan.sql.session import ANSWER_SECONDS_MIN
 
 T = TypeVar("T")
@@ -43,10 +44,6 @@ _MISSING_RIGHTS: Final = """
 """The rights that every manager needs; ``DELETE_TASKS_ON_COMPLETE`` also needs DELETE on tasks."""
 _USABLE_SCHEMAS: Final = (
     "SELECT current_user, current_setting('search_path'), cardinality(current_schemas(false))"
-)
-_SCHEMA: Final = (
-    "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('django_partisan_task')"
-    " UNION ALL SELECT 'none' LIMIT 1"
 )
 
 
@@ -109,7 +106,7 @@ def ensure_migrated(connection: BaseDatabaseWrapper) -> str | None:
 
 def schema_of_tasks(connection: BaseDatabaseWrapper) -> str:
     """Return the schema, quoted for SQL, in which a connection finds the tasks."""
-    [(schema,)] = fetch_all(connection, _SCHEMA)
+    [(schema,)] = fetch_all(connection, SCHEMA_OF_TASKS)
     return str(schema)
 
 

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.outcomes import REASON_UNREGISTERED
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
+from django_partisan.sql.schema import qualified
 
 Pair: TypeAlias = tuple[int, int]
 """The id of a task and the token of the claim that its outcome ends."""
@@ -63,15 +64,14 @@ class Crash(NamedTuple):
 _IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
 _PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
 
-_TABLE: Final = "django_partisan_task"
 _FINISH = f"""
-    UPDATE {_TABLE} AS task
+    UPDATE django_partisan_task AS task
        SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1,
            finished_at = now(), updated_at = now()
       FROM {_PAIRS} WHERE {_IS_OURS}
     RETURNING task.id
 """
-_DELETE = f"DELETE FROM {_TABLE} AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
+_DELETE = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
 
 # After an answer that was lost: rows without a token, or deleted, were settled by the first try.
 _TAKEN_OVER = f"""
@@ -167,8 +167,7 @@ def settle_completed(
     """
     sql = _limited(_DELETE if delete else _FINISH, lock_timeout_ms)
     if schema:
-        qualified = f"{schema}.{_TABLE}".replace("%", "%%")  # the statement has parameters
-        sql = sql.replace(_TABLE, qualified, 1)
+        sql = qualified(sql, schema, has_parameters=True)
     settled = _ids(fetch_all(connection, sql, _id_arrays(pairs)))
     return _lost(connection, pairs, settled, again)
 

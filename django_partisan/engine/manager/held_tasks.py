@@ -84,13 +84,19 @@ class HeldTasks(Component):
     @property
     def is_idle(self) -> bool:
         """True if all tasks that can run here or may try have been resumed."""
-        has_looked = self._published is not None and self._published[1] == self._processors.version
-        has_resumed = not self._resuming and not self._trying
-        return self.is_stopped or (has_looked and has_resumed and not self._thread.is_busy)
+        return self.is_stopped or (self._is_up_to_date and not self._thread.is_busy)
+
+    @property
+    def _is_up_to_date(self) -> bool:
+        has_looked = self._published == (self._identity(), self._processors.version)
+        return has_looked and not self._resuming and not self._trying
 
     def turn(self, now: float) -> None:
         """Resume tasks that can run here; look if it is time."""
-        self._emit_held(now)
+        if self._processors.not_emitted:
+            self._emit_held(now)
+        if now < self._look_at and self._is_up_to_date:
+            return
         manager = self._identity()
         if self.is_stopped or manager is None or self._thread.is_busy or now < self._outage.over_at:
             return

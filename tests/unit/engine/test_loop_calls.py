@@ -25,6 +25,11 @@ def wakes_the_loop(calls: LoopCalls) -> bool:
     return bool(select.select([calls.fd], [], [], 0)[0])
 
 
+def run_delivered(calls: LoopCalls) -> bool:
+    calls.run_delivered()
+    return True
+
+
 def test_calls_from_another_thread_run_in_the_loops_in_the_order_in_which_they_came(calls: LoopCalls):
     ran: list[tuple[int, threading.Thread]] = []
     assert not wakes_the_loop(calls)
@@ -85,10 +90,8 @@ def test_a_thread_can_wait_until_its_call_has_run_and_does_not_wait_for_a_loop_t
     wait_until(lambda: wakes_the_loop(calls))
     assert caller.is_alive()
 
-    calls.run_delivered()
-    caller.join(20)
+    wait_until(lambda: run_delivered(calls) and not caller.is_alive())
 
     assert ran == [caller]
-    assert not caller.is_alive()
     calls.call(lambda: ran.append(caller), timeout=0.01)
     assert ran == [caller]
