@@ -99,7 +99,7 @@ def test_arguments_from_which_no_worker_could_make_the_object_are_refused():
         Careless("Ada").delay()
 
     assert "missing a required argument: 'to'" in str(refused.value)
-    assert "In Careless.__init__() pass its own arguments on to super().__init__()" in str(refused.value)
+    assert "In Careless.__init__(), pass its own arguments to super().__init__()" in str(refused.value)
 
 
 def test_a_class_that_passes_its_arguments_on_in_another_way_is_enqueued():

@@ -78,7 +78,7 @@ def test_tables_that_were_made_without_migrations_are_fine():
             recorder.record_applied("django_partisan", name)
 
     assert finding.status == FINE
-    assert "made without migrations" in finding.message
+    assert "created without migrations" in finding.message
 
 
 def test_a_missing_migration_is_an_error_with_the_command():

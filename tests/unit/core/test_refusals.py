@@ -39,7 +39,7 @@ SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
         (
             ProgrammingError('invalid dsn: invalid connection option "nonsense"'),
             "cannot be reached with these settings: ",
-            "Correct DATABASES, or the variables PG* in the environment.",
+            "Correct DATABASES, or the environment variables PG*.",
         ),
         (
             OperationalError("server closed the connection unexpectedly"),
