@@ -10,7 +10,7 @@ from datetime import datetime
 from datetime import timezone as datetime_timezone
 from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments, moments
@@ -51,7 +51,8 @@ def enqueue_on_commit(
 ) -> None:
     """Insert one task after the caller's transaction on ``using``, by default the tasks' database.
 
-    Options and arguments are checked and copied now. The task carries the context of the call.
+    Options and arguments are checked and copied now. The task carries the context of the call. If the
+    insert fails at the end of a transaction, Django logs the error and runs the other callbacks.
     """
     tasks = task_connection()
     new = _new_task(call, priority, execute_after, None)
@@ -60,7 +61,10 @@ def enqueue_on_commit(
         _enqueue(call.definition, lambda: new._replace(context=_context()))
 
     context = copy_context()
-    transaction.on_commit(lambda: context.run(enqueue_now), using or tasks.alias)
+    alias = using or tasks.alias
+    # Otherwise Django would skip the callbacks after it, such as other tasks.
+    is_robust = connections[alias].in_atomic_block
+    transaction.on_commit(lambda: context.run(enqueue_now), alias, robust=is_robust)
 
 
 def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:

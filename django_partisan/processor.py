@@ -163,8 +163,8 @@ class BaseTaskProcessor(ProcessorBase):
         """Enqueue a task after the caller's transaction is committed, or at once if there is none.
 
         Takes no lock inside the transaction. The options are those of ``delay()``, and are checked now.
-        ``using`` names the database of the transaction, by default that of the tasks. An error of the
-        insert is raised where the transaction ends, after its commit.
+        ``using`` names the database of the transaction, by default that of the tasks. If the insert fails
+        after the commit, Django logs the error, and ``task.enqueue_failed`` is emitted.
         """
         name = type(self).__name__
         _refuse_unknown(f"{name}.delay_on_commit()", unknown, [*_OPTIONS, "using"])

@@ -6,7 +6,7 @@ the class could fail.
 
 import reprlib
 from functools import partialmethod
-from inspect import getattr_static, signature
+from inspect import Signature, getattr_static
 from types import FunctionType
 from typing import Any, Final
 
@@ -38,7 +38,8 @@ def ensure_registrable(candidate: Any) -> None:
         raise UnsupportedRunMethod(f"{name} has run = {run!r}; expected a method. Define `def run(self)`.")
     if isinstance(run, _METHODS):
         try:
-            signature(run.__get__(object(), candidate)).bind()
+            # As it is called: what a decorator wraps may need arguments that the decorator gives it.
+            Signature.from_callable(run.__get__(object(), candidate), follow_wrapped=False).bind()
         except TypeError as error:
             raise UnsupportedRunMethod(
                 f"run() of the processor {candidate.__name__!r} in {candidate.__module__} cannot be called "

@@ -1,9 +1,10 @@
 """Errors for calls of ``delay()`` and ``bulk_delay()`` that cannot work, each with the remedy."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from inspect import signature
+from functools import cache
+from inspect import Signature
 from typing import Any, Final
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -103,10 +104,16 @@ def one_processor(call: str, name: str) -> NotAProcessor:
     )
 
 
+@cache
+def _signature(init: Callable[..., None]) -> Signature:
+    """Return how a constructor is called, whatever a decorator wraps."""
+    return Signature.from_callable(init, follow_wrapped=False)
+
+
 def ensure_repeatable(processor_class: type[Any], args: Any, kwargs: Any) -> None:
     """Raise ``TypeError`` if a worker could not make the object again from its stored arguments."""
     try:
-        signature(processor_class).bind(*args, **kwargs)
+        _signature(processor_class.__init__).bind(None, *args, **kwargs)
     except TypeError as error:
         name = processor_class.__name__
         raise TypeError(

@@ -14,7 +14,7 @@ from django_partisan.sql.connection import fetch_all, task_database
 
 _HELD: Final = f"""
     SELECT processor_class, count(*), min(unregistered_since) FROM django_partisan_task
-     WHERE queue_name = %s AND held = '{REASON_UNREGISTERED}'
+     WHERE queue_name = %s AND held = '{REASON_UNREGISTERED}' AND status = 'new'
      GROUP BY processor_class ORDER BY processor_class
 """
 

@@ -60,19 +60,20 @@ WITH RECURSIVE ready AS MATERIALIZED (
          ORDER BY finished_at DESC LIMIT %(limit)s) AS found
 ), kind AS (
     (SELECT held, processor_class FROM django_partisan_task
-      WHERE queue_name = %(queue)s AND held IS NOT NULL
+      WHERE queue_name = %(queue)s AND held IS NOT NULL AND status = 'new'
       ORDER BY held, processor_class LIMIT 1)
      UNION ALL
     SELECT following.held, following.processor_class
       FROM kind, LATERAL (
         SELECT held, processor_class FROM django_partisan_task
-         WHERE queue_name = %(queue)s AND held IS NOT NULL
+         WHERE queue_name = %(queue)s AND held IS NOT NULL AND status = 'new'
            AND (held, processor_class) > (kind.held, kind.processor_class)
          ORDER BY held, processor_class LIMIT 1) AS following
 ), held AS (
     SELECT kind.processor_class, kind.held, (SELECT count(*) FROM (
         SELECT FROM django_partisan_task AS task
          WHERE queue_name = %(queue)s AND held = kind.held AND processor_class = kind.processor_class
+           AND status = 'new'
          ORDER BY priority, id LIMIT %(front)s) AS found) AS n
       FROM (SELECT * FROM kind LIMIT %(kinds)s) AS kind
 ), planner AS (

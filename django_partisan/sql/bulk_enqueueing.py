@@ -33,9 +33,10 @@ def insert_tasks(
     unique keys. Several parts are inserted in one transaction. No two tasks may share a unique key. Wakes
     no manager: see ``wake()``.
     """
-    order = _in_order_of_keys(tasks)
+    order: Sequence[int] = range(len(tasks))
     ids = None
     if sum(task.unique_key is not None for task in tasks) > 1:
+        order = _in_order_of_keys(tasks)
         ids = [task_id for (task_id,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
     parts = list(_parts(tasks, order, part_bytes))
     rows: list[Any] = [None] * len(tasks)

@@ -41,12 +41,14 @@ def not_postgresql(connection: BaseDatabaseWrapper) -> str:
     )
 
 
-def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDatabaseWrapper:
+def open_connection(
+    role: str, answer_seconds: float = ANSWER_SECONDS, schema: str = ""
+) -> BaseDatabaseWrapper:
     """Return a connection that no thread shares and no pool owns; it connects when first used.
 
     ``role`` is part of ``application_name``, for ``pg_stat_activity``. A connection attempt, or the wait for
     a silent host, ends after ``answer_seconds`` unless the host's settings say otherwise. All its statements
-    use the schema in which the first one finds the tasks.
+    use ``schema``, quoted for SQL; if it is empty, the schema in which the first one finds the tasks.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
@@ -60,7 +62,14 @@ def open_connection(role: str, answer_seconds: float = ANSWER_SECONDS) -> BaseDa
         options.setdefault(option, value)
     connection.settings_dict["CONN_MAX_AGE"] = None
     connection.queries_log = deque(maxlen=0)  # with DEBUG it would keep 9,000 statements and their parameters
-    connection.execute_wrappers.append(KeptSchema())
+    kept, connect = KeptSchema(schema), connection.connect
+    connection.execute_wrappers.append(kept)
+
+    def connect_unqualified() -> None:
+        with kept.connecting():
+            connect()
+
+    connection.connect = connect_unqualified  # type: ignore[method-assign]
     connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
     return connection
 

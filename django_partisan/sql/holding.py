@@ -32,12 +32,12 @@ _ALIVE = """
 _LOOK = f"""
     WITH RECURSIVE found AS (
         (SELECT processor_class AS name FROM django_partisan_task
-          WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}'
+          WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}' AND status = 'new'
           ORDER BY processor_class LIMIT 1)
          UNION ALL
         SELECT (SELECT processor_class FROM django_partisan_task
                  WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}'
-                   AND processor_class > found.name
+                   AND status = 'new' AND processor_class > found.name
                  ORDER BY processor_class LIMIT 1)
           FROM found WHERE found.name IS NOT NULL
     ), held AS (

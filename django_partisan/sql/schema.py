@@ -2,10 +2,13 @@
 
 A pooler in transaction mode gives a statement any of its server connections, and another client may have
 left a ``search_path`` in it. A manager that claimed from one schema and settled in another would lose
-tasks, so the statements of the library's own connections name the schema of every table.
+tasks, so the statements of the library's own connections name the schema of every table. ``start_partisan``
+finds it once, for all connections of the manager.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -30,16 +33,29 @@ def qualified(sql: str, schema: str, has_parameters: bool) -> str:
 
 
 class KeptSchema:
-    """Execute each statement in the schema where the first one finds the tasks.
+    """Execute each statement in ``schema``, or if it is empty, where the first one finds the tasks.
 
-    This is an execute wrapper for one connection, and stays when it connects again.
+    This is an execute wrapper for one connection, and stays when it connects again. Statements that are
+    executed while it connects are not changed: a receiver of a Django signal may choose the schema then.
     """
 
-    def __init__(self) -> None:
-        self._schema = ""
+    def __init__(self, schema: str = "") -> None:
+        self._schema = schema
+        self._is_connecting = False
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Leave statements unchanged within a ``with`` block."""
+        self._is_connecting = True
+        try:
+            yield
+        finally:
+            self._is_connecting = False
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         """Execute a statement."""
+        if self._is_connecting:
+            return execute(sql, params, many, context)
         if not self._schema:
             execute(SCHEMA_OF_TASKS, None, False, context)
             [schema] = context["cursor"].fetchone()

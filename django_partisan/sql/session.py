@@ -58,8 +58,8 @@ class Session:
     what the server still does for us then is ended as soon as another connection stands.
     """
 
-    def __init__(self, role: str, answer_seconds: float) -> None:
-        self.connection = open_connection(role, answer_seconds)
+    def __init__(self, role: str, answer_seconds: float, schema: str = "") -> None:
+        self.connection = open_connection(role, answer_seconds, schema)
         self.connection.execute_wrappers.append(self._execute)
         self._answer_seconds = answer_seconds
         self._our_limit = _set_local("statement_timeout", answer_seconds)

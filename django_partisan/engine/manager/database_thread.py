@@ -60,8 +60,9 @@ class DatabaseThread:
         deliver: Deliver,
         notified: Callable[[set[str] | None], None] | None = None,
         answer_seconds: float = ANSWER_SECONDS_MIN,
+        schema: str = "",
     ) -> None:
-        self._session = Session(role, answer_seconds)
+        self._session = Session(role, answer_seconds, schema)
         self._deliver = deliver
         self._calls: deque[Submitted | None] = deque()
         self._submitted: deque[Submitted] = deque()

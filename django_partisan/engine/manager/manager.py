@@ -77,7 +77,9 @@ class Manager:
         listeners = {"pulse": self._on_notified} if config.listen else {}
         patience = answer_seconds(config.lease_seconds)
         self._threads = {
-            role: DatabaseThread(f"{role} {config.queue}", deliver, listeners.get(role), patience)
+            role: DatabaseThread(
+                f"{role} {config.queue}", deliver, listeners.get(role), patience, spec.schema
+            )
             for role in CONNECTIONS
         }
         self._spawner = spawner(self._presence.fd, config.preload, deliver)

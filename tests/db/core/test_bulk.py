@@ -43,6 +43,12 @@ def test_unique_tasks_have_ids_and_run_in_the_order_of_the_call(manager):
     assert [arguments.decode(row[2])[0] for row in rows] == [[number] for number in range(100)]
 
 
+def test_one_unique_task_among_others_keeps_its_place():
+    ids = bulk_delay([Letter(1), Parcel(2), Parcel(3)])
+
+    assert ids == sorted(ids)
+
+
 def test_rows_are_inserted_in_the_order_of_their_keys():
     insert_tasks(connection, [new() for _ in range(20)], part_bytes=1)
 

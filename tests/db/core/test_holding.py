@@ -64,6 +64,14 @@ def test_a_task_that_is_set_aside_waits_as_it_was_before_its_claim(manager):
     assert row.unregistered_since is not None
 
 
+def test_a_row_that_an_earlier_version_settled_is_not_held(manager):
+    """That version promotes such rows, and clears nothing when it settles them."""
+    held(2)
+    Task.objects.update(status="finished")
+
+    assert look(manager()) == []
+
+
 def test_neither_claims_nor_looks_see_it_and_it_is_counted_apart(manager):
     one = manager()
     held(2, execute_after=timezone.now() - timedelta(minutes=1))

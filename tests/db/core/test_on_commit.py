@@ -12,7 +12,7 @@ from django_partisan.exceptions import UnknownQueue
 from django_partisan.models import Task
 from django_partisan.sql.connection import execute
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued
+from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from tests.support.database import this_database
 from tests.support.events import subscribed
 from tests.support.registry import Idle
@@ -160,9 +160,17 @@ class Refused(Idle):
 
 
 @pytest.mark.usefixtures("refused")
-def test_what_fails_at_the_commit_is_raised_where_the_transaction_ends():
-    with pytest.raises(IntegrityError, match="refused"), transaction.atomic():
-        Letter(1).delay()
+def test_what_fails_at_the_commit_is_reported_and_the_other_tasks_are_enqueued(recorded_events, caplog):
+    with transaction.atomic():
         Refused().delay_on_commit()
+        Letter(1).delay_on_commit()
 
-    assert Task.objects.count() == 1, "the transaction itself was committed"
+    assert [task.processor_class for task in Task.objects.all()] == ["Letter"]
+    assert [event.processor for event in recorded_events.of(TaskEnqueueFailed)] == ["Refused"]
+    assert 'violates check constraint "refused"' in caplog.text
+
+
+@pytest.mark.usefixtures("refused")
+def test_what_fails_without_a_transaction_is_raised():
+    with pytest.raises(IntegrityError, match="refused"):
+        Refused().delay_on_commit()

@@ -1,6 +1,7 @@
 """Calls that cannot work are refused before anything is stored, with the remedy."""
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -42,6 +43,25 @@ class Careless(BaseTaskProcessor):
 class Careful(BaseTaskProcessor):
     def __init__(self, to: str, text: str = "Hello") -> None:
         super().__init__(to, text=text)
+
+    def run(self) -> None:
+        """Do nothing."""
+
+
+def with_greeting(init: Any) -> Any:
+    """Decorate a constructor that gets an argument from its decorator."""
+
+    @functools.wraps(init)
+    def wrapper(self: Any, to: str) -> None:
+        init(self, to, "Hello")
+
+    return wrapper
+
+
+class Decorated(BaseTaskProcessor):
+    @with_greeting
+    def __init__(self, to: str, greeting: str) -> None:
+        super().__init__(to)
 
     def run(self) -> None:
         """Do nothing."""
@@ -106,6 +126,12 @@ def test_a_class_that_passes_its_arguments_on_in_another_way_is_enqueued():
     task = Careful("Ada").delay()
 
     assert task.arguments == {"args": ["Ada"], "kwargs": {"text": "Hello"}}
+
+
+def test_a_constructor_that_gets_arguments_from_its_decorator_is_no_mistake():
+    task = Decorated("Ada").delay()
+
+    assert task.arguments == {"args": ["Ada"], "kwargs": {}}
 
 
 @pytest.mark.usefixtures("nothing_is_stored")

@@ -3,9 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from django_partisan import registry
 from django_partisan.engine.manager import startup
@@ -86,6 +89,37 @@ def test_a_session_of_a_manager_goes_on_in_its_schema_after_it_connects_again():
         assert waiting(session.connection, "default").number == 1
     finally:
         session.close()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_schema_that_a_receiver_chooses_as_a_connection_opens_is_the_one_that_is_kept():
+    def choose(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(ELSEWHERE)
+
+    insert()
+    connection_created.connect(choose)
+    try:
+        with closing(open_connection("test")) as ours:
+            assert waiting(ours, "default").number == 0
+            assert schema_of_tasks(ours) == '"100% elsewhere"'
+    finally:
+        connection_created.disconnect(choose)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_connection_that_is_given_a_schema_keeps_to_it_whatever_it_finds():
+    insert()
+    with closing(open_connection("test", schema='"100% elsewhere"')) as ours:
+        assert waiting(ours, "default").number == 0
+
+
+def test_where_there_is_no_schema_yet_it_is_looked_for_again():
+    with closing(open_connection("test")) as ours:
+        execute(ours, "SET search_path = nowhere")
+        execute(ours, "SET search_path TO DEFAULT")
+
+        assert waiting(ours, "default").number == 0
 
 
 def test_an_empty_search_path_is_kept_too():

@@ -81,6 +81,16 @@ def test_a_run_that_is_no_method_is_refused():
         registry.register(type("Letter", (BaseTaskProcessor,), {"run": 5}))
 
 
+def with_lock(function: Any) -> Any:
+    """Decorate a method that gets a lock from its decorator."""
+
+    @functools.wraps(function)
+    def wrapper(self: Any) -> Any:
+        return function(self, "the lock")
+
+    return wrapper
+
+
 class Called:
     def __call__(self) -> None:
         """Be an object that can be called."""
@@ -95,8 +105,9 @@ class Called:
         functools.partialmethod(lambda self, to: None, "Ada"),
         functools.partial(lambda to: None, "Ada"),
         Called(),
+        with_lock(lambda self, lock: None),
     ],
-    ids=["optional", "static", "of the class", "partial method", "partial", "object"],
+    ids=["optional", "static", "of the class", "partial method", "partial", "object", "decorated"],
 )
 def test_whatever_can_be_called_without_arguments_is_registered(run: Any):
     made = registry.register(type("Letter", (BaseTaskProcessor,), {"run": run}))
