@@ -126,7 +126,7 @@ class HeldFilter(KnownValuesFilter):
     title, parameter_name, field = "held", "held", "held"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the reasons for which waiting tasks are set aside."""
+        """Return the reasons for which tasks are held."""
         return [(reason, reason) for reason in HELD_REASONS]
 
 
@@ -210,9 +210,9 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
 
 @admin.register(ManagerLease)
 class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
-    """The managers: those alive, and dead ones whose tasks are not rescued yet.
+    """List managers: live ones, and dead ones whose tasks are not rescued yet.
 
-    Workers that finish a run without their manager are among them, by their role.
+    Workers that finish a run without their manager are listed too; ``role`` marks them.
     """
 
     list_display = (
@@ -245,7 +245,7 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
 
     @admin.display(description="role")
     def role(self, lease: ManagerLease) -> str:
-        """Return whether the row is that of a manager."""
+        """Return whether the row is of a manager, or of a worker without one."""
         return "worker without its manager" if lease.is_worker else "manager"
 
     @admin.display(description="alive", boolean=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 LONGEST_TEXT: Final = 2**28 - 1
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-# A row's text has no space around it, for which ``loads()`` looks; ``raw_decode()`` takes 0.1 us more.
+# ``loads()`` skips space, which a row's text has not; ``raw_decode()`` takes 0.1 us more.
 _decode: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
@@ -22,9 +22,9 @@ _encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_k
 def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     """Return the arguments as JSON text.
 
-    Raises ``TypeError`` naming the argument that PostgreSQL's JSON cannot hold: a value that is
-    no JSON, NaN or an infinity, a NUL character or a lone surrogate, a key that is no string. Raises
-    ``ValueError`` if the text is longer than any that PostgreSQL's JSON holds.
+    Raises ``TypeError`` naming the argument that PostgreSQL's JSON cannot store: a value that is not
+    JSON, NaN or an infinity, a NUL character or a lone surrogate, a key that is not a string. Raises
+    ``ValueError`` if the text is longer than PostgreSQL's JSON may be.
     """
     text = fault = ""
     try:

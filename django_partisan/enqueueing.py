@@ -52,7 +52,7 @@ def enqueue_on_commit(
     """Insert one task after the caller's transaction on ``using``, by default the tasks' database.
 
     Options and arguments are checked and copied now. The task carries the context of the call. If the
-    insert fails at the end of a transaction, Django logs the error and goes on with what else was to be done.
+    insert fails at the end of a transaction, Django logs the error and runs the other callbacks.
     """
     tasks = task_connection()
     new = _new_task(call, priority, execute_after, None)
@@ -62,7 +62,7 @@ def enqueue_on_commit(
 
     context = copy_context()
     alias = using or tasks.alias
-    # Or else Django would drop what was to be done after it, other tasks among it.
+    # Otherwise Django would skip the callbacks after it, such as other tasks.
     is_robust = connections[alias].in_atomic_block
     transaction.on_commit(lambda: context.run(enqueue_now), alias, robust=is_robust)
 
@@ -91,7 +91,7 @@ def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
 
 
 def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: datetime | None) -> list[int]:
-    """Insert many tasks at once; return their ids, in order, for a duplicate the waiting task's."""
+    """Insert many tasks at once; return their ids in order, for a duplicate that of the waiting task."""
     if not calls:
         return []
     connection = task_connection()

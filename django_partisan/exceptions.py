@@ -35,11 +35,11 @@ class NotAProcessor(PartisanError, TypeError):
 
 
 class ProcessorNotInitialized(PartisanError, AttributeError):
-    """``__init__()`` of a processor class does not call that of ``BaseTaskProcessor``."""
+    """``__init__()`` of a processor class does not call ``BaseTaskProcessor.__init__()``."""
 
 
 class UnregisteredTask(ProcessorClassNotFound):
-    """For longer than ``UNREGISTERED_GRACE_SECONDS`` no manager knew the processor of a task: it fails."""
+    """A task was held for ``UNREGISTERED_GRACE_SECONDS``, and no manager knows its processor: it fails."""
 
 
 class UnsupportedRunMethod(PartisanError, TypeError):

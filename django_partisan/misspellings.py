@@ -1,7 +1,7 @@
-"""Names that look like misspelt ones of the library: attributes of processors, and settings.
+"""Find names of processor attributes and of settings that look misspelt.
 
-A name counts if it is close to a known one, and if the modules of the class do not read it: an attribute
-that a processor reads is its own.
+An attribute looks misspelt if its name is close to a known one and the module of its class does not read
+it: an attribute that a processor reads is its own.
 """
 
 import inspect
@@ -22,9 +22,9 @@ SETTINGS: Final = ("PARTISAN_CONFIG", "PARTISAN_OBSERVABILITY")
 _OF_PROCESSORS: Final = (QUEUE_ATTRIBUTE, *ATTRIBUTES)
 _PACKAGE: Final = __name__.partition(".")[0]
 
-# How much of two names is equal in one that is misspelt, from 0 to 1.
+# How similar a misspelt name is to the known one, from 0 to 1.
 _CLOSENESS: Final = 0.8
-# Words that are not enough to take a name for a part of another.
+# Words that do not suffice to recognise a known name by a part of it.
 _VAGUE_WORDS: Final = {
     "CONFIG", "COUNT", "DEFAULT", "DELAY", "ERROR", "FOR", "INSTANCE", "MAX", "MIN", "NAME", "OBSERVABILITY",
     "ON", "PARAMS", "PER", "SECONDS", "SIZE", "TASKS",
@@ -43,7 +43,7 @@ def problems() -> Iterator[Problem]:
 
 
 def close_to(name: str, known: Collection[str]) -> str | None:
-    """Return the known name that ``name`` was probably meant to be, or ``None``; a known one is right."""
+    """Return the known name that ``name`` probably stands for; ``None`` if there is none, or it is known."""
     if name in known:
         return None
     words = set(name.upper().split("_"))
@@ -64,7 +64,7 @@ def _of_class(owner: type[Any]) -> Iterator[Problem]:
 
 
 def _expected(name: str) -> str | None:
-    """Return what to expect instead of an attribute's name, or ``None`` if it is right or the user's own."""
+    """Return what was expected instead of an attribute's name; ``None`` if it is right or the user's own."""
     if name in _OF_PROCESSORS:
         return None
     if close := close_to(name, _OF_PROCESSORS):
@@ -74,7 +74,7 @@ def _expected(name: str) -> str | None:
 
 
 def _is_read(name: str, owner: type[Any]) -> bool:
-    """Return whether the module of a class has the name anywhere but where an attribute is set."""
+    """Return whether the module of a class uses the name elsewhere than to set an attribute."""
     try:
         source = inspect.getsource(sys.modules[owner.__module__])
     except (KeyError, OSError, TypeError):  # no source to read: trust its author

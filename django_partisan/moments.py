@@ -1,7 +1,7 @@
-"""The moments that a row can hold: those that Python reads in every time zone. And the longest delay.
+"""Limits of moments and delays: a row stores only moments that Python can represent in every time zone.
 
-PostgreSQL knows moments before the year 1 and after the year 9999, which Python cannot read. Near both ends
-it depends on the time zone whether Python can, hence the distance of a day.
+PostgreSQL has moments before the year 1 and after the year 9999, which Python cannot represent. Within a day
+of either limit, it depends on the time zone whether Python can.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -13,13 +13,13 @@ from django.utils.timezone import is_aware, make_aware
 EARLIEST: Final = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)
 LATEST: Final = datetime.max.replace(tzinfo=timezone.utc) - timedelta(days=1)
 LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
-"""A hundred years: how long a postponed or retried task waits at most."""
+"""The longest delay of a postponed or retried task: a hundred years."""
 
 
 def aware(processor: str, moment: Any) -> datetime:
     """Return ``execute_after`` of a task with a time zone: if ``USE_TZ`` is ``False``, a naive one is local.
 
-    Raises ``TypeError`` for what is no ``datetime``, and ``ValueError`` for a naive one if ``USE_TZ`` is
+    Raises ``TypeError`` if it is not a ``datetime``, and ``ValueError`` if it is naive and ``USE_TZ`` is
     ``True``.
     """
     if not isinstance(moment, datetime):
@@ -35,8 +35,8 @@ def aware(processor: str, moment: Any) -> datetime:
 
 
 def storable(moment: datetime) -> datetime:
-    """Return an aware moment in UTC, or ``EARLIEST`` or ``LATEST`` if it is beyond.
+    """Return an aware moment in UTC, limited to ``EARLIEST`` and ``LATEST``.
 
-    It is UTC because PostgreSQL reads no offset of 16 hours or more, and none with parts of a second.
+    In UTC, because PostgreSQL accepts no offset of 16 hours or more, or with a fraction of a second.
     """
     return min(max(moment, EARLIEST), LATEST).astimezone(timezone.utc)

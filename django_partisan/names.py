@@ -6,4 +6,4 @@ DEFAULT_QUEUE: Final = "default"
 QUEUE_NAME_MAX_LENGTH: Final = 50
 PROCESSOR_NAME_MAX_LENGTH: Final = 255
 WORKER_ROLE: Final = "worker"
-"""The ``role`` in the state of a manager's row that a worker without its manager has inserted."""
+"""The ``role`` in ``state`` of the row that a worker without its manager inserts."""

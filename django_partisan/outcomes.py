@@ -29,7 +29,7 @@ FAILURE_REASONS: Final = (
     REASON_UNSETTLEABLE,
 )
 
-# Why waiting tasks are held: nobody runs them before the reason has gone.
+# Why waiting tasks are held.
 HELD_REASONS: Final = (REASON_UNREGISTERED,)
 
 # Why a task was rescued (``stopped``: by a forced stop), or a worker exited.

@@ -125,12 +125,12 @@ class BaseTaskProcessor(ProcessorBase):
         queue_name: str | None = None,
         **unknown: NoReturn,
     ) -> Task:
-        """Enqueue a task and return its row, or the row of a duplicate that waits.
+        """Enqueue a task in the caller's transaction; return its row, or the row of a waiting duplicate.
 
-        The task is in the caller's transaction. ``priority`` wins over ``PRIORITY`` and ``queue_name``
-        over ``QUEUE_NAME``; the task does not run before ``execute_after``. ``is_duplicate`` of the row
-        says whether it waited already. Raises ``TypeError`` or ``ValueError`` naming the value that
-        cannot be stored, ``UnknownQueue``, and ``ProcessorClassNotFound`` if the class is not registered.
+        ``priority`` overrides ``PRIORITY``, and ``queue_name`` overrides ``QUEUE_NAME``; the task does not
+        run before ``execute_after``. ``is_duplicate`` of the row is ``True`` if the task waited already.
+        Raises ``TypeError`` or ``ValueError`` naming the value that cannot be stored, ``UnknownQueue``, and
+        ``ProcessorClassNotFound`` if the class is not registered.
         """
         _refuse_unknown(f"{type(self).__name__}.delay()", unknown, _OPTIONS)
         call = _call(self, queue_name, "delay()")
@@ -160,11 +160,11 @@ class BaseTaskProcessor(ProcessorBase):
         using: str | None = None,
         **unknown: NoReturn,
     ) -> None:
-        """Enqueue a task when the caller's transaction is committed; at once if there is none.
+        """Enqueue a task after the caller's transaction is committed, or at once if there is none.
 
-        Inside the transaction it takes no lock. The options are those of ``delay()``, and are checked
-        now. ``using`` names the database whose transaction it is, by default that of the tasks. If the
-        insert fails after the commit, Django logs the error, and ``task.enqueue_failed`` is emitted.
+        Takes no lock inside the transaction. The options are those of ``delay()``, and are checked now.
+        ``using`` names the database of the transaction, by default that of the tasks. If the insert fails
+        after the commit, Django logs the error, and ``task.enqueue_failed`` is emitted.
         """
         name = type(self).__name__
         _refuse_unknown(f"{name}.delay_on_commit()", unknown, [*_OPTIONS, "using"])
@@ -183,7 +183,7 @@ def bulk_delay(
 ) -> list[int]:
     """Enqueue many tasks at once; return their ids, in order.
 
-    For a duplicate it is the id of the task that waits. The options and errors are those of
+    For a duplicate, this is the id of the waiting task. The options and errors are those of
     ``delay()``; if one task is refused, none is enqueued.
     """
     _refuse_unknown("bulk_delay()", unknown, _OPTIONS)

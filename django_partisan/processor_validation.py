@@ -43,7 +43,7 @@ def problems() -> Iterator[Problem]:
 
 
 def wrong_attributes(processor_class: type) -> Iterator[Problem]:
-    """Yield each attribute of a processor class, but its queue, whose value is not accepted."""
+    """Yield each attribute of a processor class, except its queue, whose value is not accepted."""
     for name, rule in ATTRIBUTES.items():
         yield from _problem(WRONG_ATTRIBUTE, processor_class, name, rule)
 

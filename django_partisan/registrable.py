@@ -1,7 +1,7 @@
-"""What a class must be to be registered: a processor whose ``run()`` a worker can call.
+"""Check that a class can be registered: a processor whose ``run()`` a worker can call.
 
-A worker calls ``run()`` without arguments. A class that cannot be called so is refused where it is
-registered, and not by the first of its tasks that fails.
+A worker calls ``run()`` without arguments. Any other ``run()`` is refused at registration, before a task of
+the class could fail.
 """
 
 import reprlib
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from django_partisan.exceptions import NotAProcessor, UnsupportedRunMethod
 
-# What becomes a method of an object, so that its arguments can be known without calling it.
+# Attributes that become methods, whose arguments are known without a call.
 _METHODS: Final = (FunctionType, staticmethod, classmethod, partialmethod)
 
 
 class ProcessorBase:
-    """Base of ``BaseTaskProcessor``, by which the modules below it know a processor."""
+    """Base of ``BaseTaskProcessor``, for modules that cannot import that."""
 
 
 def ensure_registrable(candidate: Any) -> None:
@@ -49,7 +49,7 @@ def ensure_registrable(candidate: Any) -> None:
 
 
 def described(candidate: Any) -> str:
-    """Return how a message names a class, a function or any other object."""
+    """Return the name of a class, a function or another object for a message."""
     if isinstance(candidate, type):
         return f"the class {candidate.__name__!r} in {candidate.__module__}"
     if isinstance(candidate, FunctionType):

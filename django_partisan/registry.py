@@ -65,8 +65,7 @@ def unknown(name: str) -> UnregisteredTask:
 def definition_of(processor_class: type[Any]) -> TaskDefinition:
     """Return the definition of a registered processor class; raise ``ProcessorClassNotFound``.
 
-    A class of a module that was imported again since has the name of the registered one, and a
-    definition of its own.
+    A class whose module was imported again has the name of the registered class, and its own definition.
     """
     known = find(processor_class.__name__)
     if known is not None and known.source is processor_class:
@@ -86,5 +85,5 @@ def autodiscover() -> None:
 
 
 def _are_one(one: type[Any], other: type[Any]) -> bool:
-    """Return whether two classes are the same, or one that was imported twice."""
+    """Return whether two classes are the same one, possibly imported twice."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

@@ -1,9 +1,9 @@
-"""Django signals for users: a task was enqueued, started, finished; a worker stops.
+"""Django signals for users: a task was enqueued, started or finished; a worker stops.
 
-The sender is the processor class, so that a receiver can choose; it is ``None`` for a class that
-this process does not have. Receivers run in the process that emits the event, between the task's run
-and its settling: they should be quick. One that raises is logged by Django, counted, and changes
-nothing for the task.
+The sender is the processor class, so that a receiver can select it; it is ``None`` if this process does not
+know the class, and for ``worker_stopping``. Receivers run in the process that emits the event, and those of
+``task_started`` and ``task_finished`` delay the task: they should be quick. If one raises, Django logs the
+error, it is counted, and nothing changes for the task.
 """
 
 from collections.abc import Iterable
@@ -63,10 +63,10 @@ fails in the manager; ``task`` is a ``TaskRef`` then, without a worker's slot.
 """
 
 worker_stopping: Final = TaskSignal()
-"""Sent in a worker that has run its last task and ends, with ``queue`` and ``slot``; the sender is ``None``.
+"""Sent in a worker after its last task, before it ends, with ``queue`` and ``slot``; the sender is ``None``.
 
-Receivers run in a thread of their own, before the exit handlers, and have ``TELEMETRY_SHUTDOWN_TIMEOUT``
-seconds together with them.
+Receivers run in a thread of their own, before the exit handlers; together they have
+``TELEMETRY_SHUTDOWN_TIMEOUT`` seconds.
 """
 
 _SIGNALS: Final[dict[type, TaskSignal]] = {

@@ -130,7 +130,7 @@ class _InlineManager:
         connection = self._connection
         savepoint = connection.savepoint() if connection.in_atomic_block else None
         result = self._executor.execute(row)
-        if result.outcome == HELD:  # nobody else could run it
+        if result.outcome == HELD:  # no other manager could run it
             result = failed(row, REASON_UNREGISTERED, registry.unknown(row[PROCESSOR]))
         if savepoint is not None:
             try:

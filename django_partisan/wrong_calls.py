@@ -1,4 +1,4 @@
-"""Calls of ``delay()`` and ``bulk_delay()`` that cannot work: each is refused with the remedy."""
+"""Errors for calls of ``delay()`` and ``bulk_delay()`` that cannot work, each with the remedy."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from django_partisan.exceptions import NotAProcessor, ProcessorNotInitialized
 from django_partisan.models import Task
 from django_partisan.registrable import ProcessorBase, described
 
-# Options of other task queues: the option of ours that does the same, and an example of it.
+# Options of other task queues, and our option that does the same, with an example below.
 _SAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
@@ -44,7 +44,7 @@ _WITHOUT_COUNTERPART: Final = {
 
 
 class _SetByInit:
-    """An attribute that ``BaseTaskProcessor.__init__()`` sets; until then, reading it says so."""
+    """An attribute that ``BaseTaskProcessor.__init__()`` sets; reading it before raises an error."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -59,7 +59,7 @@ class _SetByInit:
 
 
 def set_by_init() -> Any:
-    """Return the value on the class of an attribute that only an object has, set by ``__init__()``."""
+    """Return a class attribute for an attribute that ``__init__()`` sets on the object."""
     return _SetByInit()
 
 
@@ -77,14 +77,14 @@ def _remedy(call: str, name: str, known: Sequence[str]) -> str:
     if plain in _ATTRIBUTES:
         return f"Instead of {name}= set {_ATTRIBUTES[plain]} on the processor."
     if plain in _WITHOUT_COUNTERPART:
-        return f"There is nothing like {name}= here."
+        return f"django-partisan has no option like {name}=."
     if close := get_close_matches(name, known, 1, 0.7):
         return f"Did you mean {close[0]}=?"
     return f"The arguments of the task belong to the constructor, as in MyProcessor({name}=...)."
 
 
 def not_a_processor(call: str, item: object, place: int | None = None) -> NotAProcessor:
-    """Return the error for what is no object of a processor class, though ``call`` needs one."""
+    """Return the error for an item that is not a processor object, though ``call`` needs one."""
     what = "the object" if place is None else f"item {place}"
     example = "MyProcessor(...)"
     if isinstance(item, type) and issubclass(item, ProcessorBase):
@@ -94,11 +94,11 @@ def not_a_processor(call: str, item: object, place: int | None = None) -> NotAPr
         example = f"{item.processor_class}(...)"
     else:
         found = described(item)
-    return NotAProcessor(f"{call}: {what} is {found}; expected an object of a processor, {example}.")
+    return NotAProcessor(f"{call}: {what} is {found}; expected a processor object, {example}.")
 
 
 def one_processor(call: str, name: str) -> NotAProcessor:
-    """Return the error for an object of a processor where ``call`` needs many."""
+    """Return the error for one processor object where ``call`` needs several."""
     return NotAProcessor(
         f"{call} was given one object of {name}; expected an iterable of them. Use {name}(...).delay()."
     )
@@ -118,13 +118,13 @@ def ensure_repeatable(processor_class: type[Any], args: Any, kwargs: Any) -> Non
         name = processor_class.__name__
         raise TypeError(
             f"A worker could not make the object again by {name}(*self.args, **self.kwargs): {error}. "
-            f"In {name}.__init__() pass its own arguments on to super().__init__()."
+            f"In {name}.__init__(), pass its own arguments to super().__init__()."
         ) from None
 
 
 @contextmanager
 def only_synchronous(call: str, instead: str) -> Iterator[None]:
-    """Have Django's refusal of asynchronous code name ``instead``."""
+    """Make Django's error for asynchronous code name ``instead``."""
     try:
         yield
     except SynchronousOnlyOperation:

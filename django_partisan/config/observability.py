@@ -148,8 +148,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "TELEMETRY_SHUTDOWN_TIMEOUT": Setting(
         5,
         _SECONDS,
-        "How long a process that ends waits until its telemetry is exported, and a worker until receivers of "
-        "`worker_stopping` and exit handlers return, in seconds; all together.",
+        "How long a process may take at its end to export its telemetry, and a worker also to call receivers "
+        "of `worker_stopping` and exit handlers, in seconds. Raise it if telemetry is dropped at the end.",
     ),
     "LOG_TASK_ARGS": Setting(
         False, BOOLEAN, "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB."
@@ -218,10 +218,10 @@ def problems() -> Iterator[Problem]:
 
 
 def option_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield every wrong value of an option of the command; ``None`` is an option that is not given."""
+    """Yield every option of the command with a wrong value; ``None`` means that it is not given."""
     for key, setting in KEYS.items():
         given = options.get(key.lower()) if setting.option is not None else None
-        rule = _PORT_NUMBER if key == "METRICS_PORT" else setting.rule  # no dict can be given
+        rule = _PORT_NUMBER if key == "METRICS_PORT" else setting.rule  # an option cannot be a dict
         if given is not None and not rule.accepts(given):
             place = "--" + key.lower().replace("_", "-")
             yield Problem(WRONG_OBSERVABILITY, place, given, rule.expected)

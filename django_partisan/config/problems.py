@@ -16,7 +16,7 @@ class Kind(NamedTuple):
 
     @property
     def is_warning(self) -> bool:
-        """True if the check warns only, and ``start_partisan`` starts all the same."""
+        """True if the check only warns, and ``start_partisan`` starts."""
         return self.id.startswith("partisan.W")
 
 
@@ -76,7 +76,7 @@ NOT_POSTGRESQL: Final = Kind(
 )
 MISSPELT_ATTRIBUTE: Final = Kind(
     "partisan.W003",
-    "An attribute of a processor has no effect, and looks like a misspelt one that has.",
+    "The name of an attribute of a processor looks misspelt: the library does not read it.",
     "The library does not read this attribute. Correct its name; if it is your own, rename it or silence "
     "this check.",
 )

@@ -107,8 +107,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "UNREGISTERED_GRACE_SECONDS": Setting(
         86_400,
         seconds(0),
-        "How many seconds a task waits for a manager that knows its processor. After that it fails. "
-        "Raise it if managers with new code come later than the tasks.",
+        "How many seconds a task is held while no manager knows its processor. After that it fails. "
+        "Raise it if managers may be deployed more than a day after the code that enqueues.",
     ),
     "LISTEN": Setting(
         True,
@@ -131,8 +131,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "RESET_SESSION": Setting(
         False,
         BOOLEAN,
-        "Run `DISCARD ALL` on the open connections of a task to PostgreSQL when it ends. "
-        "Set it if tasks use `SET`, advisory locks or temporary tables of the session.",
+        "Run `DISCARD ALL` on the PostgreSQL connections of a task when its run ends. "
+        "Set it to `True` if tasks leave `SET`, advisory locks or temporary tables in the session.",
     ),
 }
 

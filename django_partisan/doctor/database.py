@@ -40,7 +40,7 @@ def look_at_migrations(subject: Subject) -> Iterator[Finding]:
     latest = ensure_migrated(connection)
     ensure_permitted(connection)
     if latest is None:
-        yield Finding(FINE, "None is recorded, but every table is there: they were made without migrations.")
+        yield Finding(FINE, "None is recorded, but all tables exist: they were created without migrations.")
     else:
         yield Finding(FINE, f"All are applied, up to {latest}.")
 

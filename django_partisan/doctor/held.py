@@ -1,4 +1,4 @@
-"""Are tasks set aside because no manager knows their processor?"""
+"""Are tasks held because no manager knows their processor?"""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -20,7 +20,7 @@ _HELD: Final = f"""
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Count what is set aside by processor, and say whether this host's code could run it."""
+    """Count held tasks by processor, and report whether this host's code could run them."""
     rows = fetch_all(connections[task_database()], _HELD, (subject.queue,))
     if not rows:
         yield Finding(FINE, f"No task of the queue {subject.queue!r} is held.")

@@ -25,7 +25,7 @@ _MARK: Final = b"bytelock"
 """Shows that the processes which use the file lock a byte each."""
 DATABASE_BYTES: Final = PAGE_BYTES - _page.size - len(_MARK)
 NO_DATABASE: Final = bytes(DATABASE_BYTES)
-"""As earlier versions wrote."""
+"""What earlier versions wrote."""
 
 
 class Page(NamedTuple):

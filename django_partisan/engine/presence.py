@@ -93,7 +93,7 @@ class PresenceFile:
             os.write(self.fd, pages.blank(slots, database))  # a full disk fails here, not at the first task
         except OSError as error:
             raise CannotStart(
-                f"The file {self.path}, which shows who is alive, cannot be made: {error.strerror}.",
+                f"The presence file {self.path} cannot be created: {error.strerror}.",
                 "Free space there, or set TMPDIR to another folder on a local disk.",
             ) from error
         self._map = _own[name] = mmap.mmap(self.fd, 0)
@@ -119,7 +119,7 @@ class PresenceFile:
         self.touch()
 
     def touch(self) -> None:
-        """Let nobody who cleans temporary folders take the file for an old one."""
+        """Set the file's time to now, so that programs which clean temporary folders do not remove it."""
         os.utime(self.fd)
 
     def remove(self) -> None:
@@ -198,9 +198,9 @@ def sweep() -> None:
 def dead_with(database: bytes) -> list[UUID]:
     """Return the names of dead process trees of this host whose manager served a database."""
     found = []
-    with contextlib.suppress(CannotStart):  # the folder has gone bad since we started
+    with contextlib.suppress(CannotStart):  # the folder was changed since we started
         for path in all_paths():
-            with contextlib.suppress(ValueError):  # it is no file of ours
+            with contextlib.suppress(ValueError):  # not our file
                 if _is_dead_with(name := UUID(path.stem), database):
                     found.append(name)
     return found

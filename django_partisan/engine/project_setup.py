@@ -1,8 +1,8 @@
 """The function of a project that prepares a process before Django's settings are read.
 
-A worker comes from a fresh interpreter, which has not run the project's ``manage.py``: what that does
-beside naming ``DJANGO_SETTINGS_MODULE`` is to be done there too. The path of the function goes by an
-environment variable, as the fork server reads it. Nothing of Django may be imported here at module level.
+A worker comes from a new interpreter, which has not run the project's ``manage.py``, so it must do what
+that does beside naming ``DJANGO_SETTINGS_MODULE``. The fork server reads the path of the function from an
+environment variable. Nothing of Django may be imported here at module level.
 """
 
 import os
@@ -30,10 +30,10 @@ def set_up_process() -> None:
 
 @contextmanager
 def chosen(option: str | None) -> Iterator[None]:
-    """Have the processes that this one starts call the function, which an option or the variable names.
+    """Make the processes that this one starts call the function that the option or the variable names.
 
-    In this process the settings are read already. Raises ``CannotStart`` if there is no such function, or
-    if one is needed.
+    It is not called in this process, which has read its settings. Raises ``CannotStart`` if the function does
+    not exist, or if none is named and one is needed.
     """
     before = os.environ.get(VARIABLE)
     path = _checked("--setup", option) or _checked(VARIABLE, before) or _known()
@@ -59,7 +59,7 @@ def _checked(place: str, path: str | None) -> str | None:
         return None
     try:
         found = callable(_function_at(path))
-        why = "" if found else "it is no function"
+        why = "" if found else "it is not callable"
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
     if why:
@@ -71,7 +71,7 @@ def _checked(place: str, path: str | None) -> str | None:
 
 
 def _known() -> str | None:
-    """Return what django-configurations needs, if it is in use; ``None`` if a settings module says all."""
+    """Return the function of django-configurations if that is in use; ``None`` if none is needed."""
     importer = sys.modules.get(DJANGO_CONFIGURATIONS)
     if getattr(importer, "installed", False):
         return f"{DJANGO_CONFIGURATIONS}.install"

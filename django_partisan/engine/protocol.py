@@ -2,7 +2,8 @@
 
 A message is a named tuple of plain values. It crosses the pipe as ``(number of its kind, *fields)``,
 because marshal, which writes the frames, takes exact tuples only. Raise ``VERSION`` when a message
-changes: a manager drains when a worker speaks another one. So the first fields of ``Ready`` stay.
+changes: a manager drains when a worker has another version. It reads that from ``Ready``, whose first fields
+must not change.
 """
 
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -38,7 +39,7 @@ class Ready(NamedTuple):
     protocol: int
     warnings: list[str]
     library: str = ""
-    """The version of the library; workers of protocol 2 did not say it."""
+    """The version of the library; workers of protocol 2 did not send it."""
 
 
 class Report(NamedTuple):
@@ -93,7 +94,7 @@ def decode(values: Any) -> Message:
     try:
         number, *fields = values
         kind = _KINDS[number]
-        if kind is Ready:  # of a later version, it may have more fields
+        if kind is Ready:  # that of a later version may have more fields
             del fields[len(Ready._fields) :]
         message: Message = kind(*fields)
     except (TypeError, ValueError, KeyError) as error:

@@ -14,7 +14,7 @@ from types import FrameType
 
 
 def report(number: int, frame: FrameType | None) -> None:
-    """Emit the stack of each thread; a signal handler, which never blocks."""
+    """Emit the stack of each thread; a signal handler that never blocks."""
     # Neither threading.Thread, whose start takes a lock, nor source lines, which are read from files.
     stacks = {
         ident: traceback.StackSummary.extract(traceback.walk_stack(top), lookup_lines=False)

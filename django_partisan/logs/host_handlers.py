@@ -1,7 +1,7 @@
-"""The handlers of the host's loggers when a worker ends: what they hold back is written, within a bound.
+"""Flush the handlers of the host's loggers when a worker ends, within a time limit.
 
-``logging.shutdown()`` does so too, as an exit handler; but an exit handler that hangs keeps those that were
-registered before it from running, and ``logging`` is among the first.
+``logging.shutdown()`` does so too, as an exit handler. But exit handlers run in reverse order, and
+``logging`` registers its own among the first: one that hangs would keep it from running.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ def flush(timeout: float) -> bool:
 
     def run() -> None:
         for handler in _all():
-            with contextlib.suppress(Exception):  # as logging.shutdown(): another one may still be flushed
+            with contextlib.suppress(Exception):  # as logging.shutdown() does: flush the others
                 handler.flush()
         done.set()
 

@@ -175,7 +175,7 @@ def flush_timed_out(event: events.TelemetryFlushTimedOut) -> Line:
 )
 def exit_timed_out(event: events.ExitTimedOut) -> Line:
     what = "receivers of worker_stopping, exit handlers or child processes"
-    return f"Gave up waiting for {what} after {event.seconds:g} s", {
+    return f"Exiting without waiting longer than {event.seconds:g} s for {what}", {
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
     }
@@ -256,13 +256,13 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
         keyword("partisan.manager.version"),
         long("partisan.manager.protocol"),
     ),
-    when="a new worker runs another version of the library, which a deploy installed; the manager drains",
+    when="a new worker runs another version of the library, as after a deploy; the manager drains",
 )
 def code_replaced(event: events.CodeReplaced) -> Line:
     theirs = f"{event.worker_version} (protocol {event.worker_protocol})"
     ours = f"{event.manager_version} (protocol {event.manager_protocol})"
-    replaced = f"A new worker runs django-partisan {theirs}, this manager {ours}"
-    return f"The code was replaced. {replaced}: it drains. Start it again", {
+    versions = f"a new worker runs django-partisan {theirs}, this manager {ours}"
+    return f"Draining because the library was replaced: {versions}. Restart the manager", {
         "partisan.queue.name": event.queue,
         "partisan.worker.version": event.worker_version,
         "partisan.worker.protocol": event.worker_protocol,
@@ -277,7 +277,7 @@ def code_replaced(event: events.CodeReplaced) -> Line:
     WARNING,
     by=(MANAGER, WORKER),
     fields=(keyword("partisan.thread.name"),),
-    when="the process got SIGQUIT; one line for each of its threads",
+    when="the process received SIGQUIT; one line for each of its threads",
 )
 def thread_stack(event: events.ThreadStack) -> Line:
     return f"Thread {event.thread!r} is in {event.stack}", {"partisan.thread.name": event.thread}
@@ -289,7 +289,7 @@ def thread_stack(event: events.ThreadStack) -> Line:
     ERROR,
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
-    when="the port or the TLS files cannot be used",
+    when="the port, a TLS file or the token file cannot be used",
 )
 def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
     return f"Could not serve metrics: {quoted(event.error)}", of_failure(event.queue, event.error)
@@ -321,7 +321,7 @@ def metrics_port_taken(event: events.MetricsPortTaken) -> Line:
     when="the metrics port is free after `metrics.port_taken`, and metrics are served",
 )
 def metrics_served(event: events.MetricsServed) -> Line:
-    return f"Metrics are served on {event.address}, now that the port is free", {
+    return f"Serving metrics on {event.address}: the port is free", {
         "partisan.queue.name": event.queue,
         "partisan.manager.metrics_address": event.address,
     }

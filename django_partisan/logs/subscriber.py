@@ -106,7 +106,7 @@ class LogSubscriber(bus.Subscriber):
     def close(self, timeout: float) -> None:
         """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``.
 
-        In a worker, which does not end as the interpreter does, flush the host's handlers, too.
+        In a worker, flush the host's handlers too, because it does not end as an interpreter does.
         """
         deadline = time.monotonic() + min(timeout / 2, CLOSE_SECONDS)
         if self._role == WORKER:

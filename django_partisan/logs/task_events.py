@@ -265,7 +265,7 @@ def released(event: events.TasksReleased) -> Line:
     WARNING,
     by=(MANAGER,),
     fields=_HELD,
-    when="waiting tasks are set aside; for each processor at once, then at most once a minute",
+    when="tasks are held; for each processor at once, then at most once a minute",
 )
 def held(event: events.TasksHeld) -> Line:
     return f"Held {counted(event.number)} of {event.processor} ({event.reason})", _of_held(event)
@@ -277,7 +277,7 @@ def held(event: events.TasksHeld) -> Line:
     INFO,
     by=(MANAGER,),
     fields=_HELD,
-    when="tasks that had been set aside wait for a claim again",
+    when="held tasks wait for a claim again",
 )
 def resumed(event: events.TasksResumed) -> Line:
     return f"Resumed {counted(event.number, 'held task')} of {event.processor} ({event.reason})", _of_held(
@@ -291,11 +291,11 @@ def resumed(event: events.TasksResumed) -> Line:
     WARNING,
     by=(WORKER,),
     fields=(*fields.RUN, keyword("partisan.database.alias"), keyword("partisan.thread.name", optional=True)),
-    when="a run ended inside a transaction; it was rolled back, or is still open in a thread that lives on",
+    when="a run left a transaction open; it was rolled back, or is still open in another thread",
 )
 def transaction_left_open(event: events.TransactionLeftOpen) -> Line:
     message = f"{named(event.run)} left a transaction open on the database {event.database!r}"
-    what = "it was rolled back" if event.thread is None else f"the thread {event.thread!r} still has it"
+    what = "it was rolled back" if event.thread is None else f"thread {event.thread!r} still has it open"
     return f"{message}; {what}", {
         **of_run(event.run),
         "partisan.database.alias": event.database,
@@ -312,7 +312,7 @@ def transaction_left_open(event: events.TransactionLeftOpen) -> Line:
     when="during a run with `ATOMIC` another thread wrote to the tasks' database",
 )
 def written_outside_atomic(event: events.WrittenOutsideAtomic) -> Line:
-    where = f"the thread {event.thread!r} wrote by a connection of its own"
+    where = f"the thread {event.thread!r} wrote through its own connection"
     return f"{named(event.run)} is ATOMIC, but {where}, outside the transaction of the task", {
         **of_run(event.run),
         "partisan.thread.name": event.thread,

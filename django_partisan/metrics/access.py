@@ -22,7 +22,7 @@ class PortInUse(CannotServe):
 
 
 class TlsFiles(NamedTuple):
-    """The files of a server that speaks TLS; without a certificate it does not."""
+    """The TLS files of a server; without a certificate it does not use TLS."""
 
     certfile: AnyPath | None = None
     keyfile: AnyPath | None = None
@@ -91,5 +91,5 @@ def tls_context(
 
 
 def _refuse_passphrase() -> str:
-    """Refuse a key that needs one: OpenSSL would ask at the terminal, or wait there for ever."""
+    """Refuse a key with a passphrase: OpenSSL would ask for it at the terminal, or wait without end."""
     raise OSError("the key is encrypted")

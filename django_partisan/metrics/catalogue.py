@@ -127,8 +127,8 @@ TASKS_RELEASED = _declare(
 )
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
-    "Is work set aside?",
-    "Waiting tasks set aside by managers, to be resumed once the reason has gone.",
+    "Are tasks held?",
+    "Tasks held by managers, to be resumed when they can run.",
     reason=outcomes.HELD_REASONS,
 )
 TASKS_CLAIM_LOST = _declare(
@@ -295,8 +295,8 @@ QUEUE_TASKS = _declare(
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",
-    "Which tasks are set aside, and why?",
-    f"Waiting tasks that are set aside: of 50 processors, of each at most 10000. {_CACHED}",
+    "Which tasks are held, and why?",
+    f"Held tasks, of at most 50 processors and up to 10000 of each. {_CACHED}",
 )
 OLDEST_DUE_AGE = _declare(
     "partisan_queue_oldest_due_age_seconds", GAUGE, "queue", "D",
@@ -306,7 +306,7 @@ OLDEST_DUE_AGE = _declare(
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, all hosts?",
-    f"Managers whose lease has not expired; a worker without its manager is none. {_CACHED}",
+    f"Managers whose lease has not expired, without workers that have lost their manager. {_CACHED}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",

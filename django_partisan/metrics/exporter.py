@@ -98,8 +98,8 @@ class Exporter:
     def start(self) -> str | None:
         """Bind the port, subscribe to events and begin to answer; return the address.
 
-        If another manager holds the port, as in a rolling restart, counts meanwhile, answers as soon as
-        the port is free, and returns ``None``. Raises ``CannotServe`` (an ``OSError``) if the port, the TLS
+        If another manager holds the port, as in a rolling restart, count meanwhile, answer when the port
+        is free, and return ``None``. Raises ``CannotServe`` (an ``OSError``) if the port, the TLS
         files or the token file cannot be used.
         """
         try:
@@ -134,7 +134,7 @@ class Exporter:
         bus.emit(MetricsServed, self._queue, self._bind(tls))
 
     def _on_failed(self, error: access.CannotServe) -> None:
-        # Its message says all; the stack of a refusal helps nobody.
+        # Without a stack: the message names the remedy.
         bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace=""))
 
     def stop(self) -> None:

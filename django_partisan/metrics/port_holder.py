@@ -1,4 +1,4 @@
-"""Who holds a port that we want: another manager, which ends in a rolling restart, or anybody else."""
+"""Find out who holds the metrics port: another manager, as in a rolling restart, or another program."""
 
 import http.client
 import re
@@ -11,7 +11,7 @@ from django_partisan.metrics.access import TlsFiles
 
 ANSWER_SECONDS: Final = 1.0
 TITLE: Final = "django-partisan: {queue}"
-"""What the page with the links is called, by which a manager is recognised."""
+"""The title of the page with the links, by which a manager is recognised."""
 PAGE_MAX_BYTES: Final = 4096
 
 _TITLE: Final = re.compile(re.escape(f"<title>{TITLE}</title>").replace(r"\{queue\}", "(.*?)"))
@@ -20,15 +20,15 @@ _TITLE: Final = re.compile(re.escape(f"<title>{TITLE}</title>").replace(r"\{queu
 def queue_of_manager_at(
     host: str, port: int, files: TlsFiles, answer_seconds: float = ANSWER_SECONDS
 ) -> str | None:
-    """Return which queue's manager answers at a port; ``None`` if nobody does, or somebody else."""
+    """Return the queue of the manager that answers at a port; ``None`` if no manager answers."""
     for connection in _connections(host, port, files, answer_seconds):
         try:
             connection.request("GET", "/")
             page = connection.getresponse().read(PAGE_MAX_BYTES).decode(errors="replace")
         except TimeoutError:
-            return None  # a manager answers, also to what it does not understand
+            return None  # no manager: that answers even a request that it does not understand
         except (OSError, http.client.HTTPException):
-            continue  # it does not speak so, or not to us
+            continue  # it does not use this protocol, or refuses our certificate
         finally:
             connection.close()
         if found := _TITLE.search(page):
@@ -41,10 +41,10 @@ def _connections(
 ) -> Iterator[http.client.HTTPConnection]:
     """Yield connections with and without TLS, which a deploy may just have switched; ours first."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    tls.check_hostname = False  # no secret is sent, and nothing is believed but whose page it is
+    tls.check_hostname = False  # no secret is sent, and only the title is read
     tls.verify_mode = ssl.CERT_NONE
     if files.certfile is not None:
-        tls.load_cert_chain(files.certfile, files.keyfile)  # enough where the CA of clients signed it
+        tls.load_cert_chain(files.certfile, files.keyfile)  # accepted if the CA of clients signed it
     plain = http.client.HTTPConnection(host, port, timeout=seconds)
     encrypted = http.client.HTTPSConnection(host, port, timeout=seconds, context=tls)
     yield from (plain, encrypted) if files.certfile is None else (encrypted, plain)

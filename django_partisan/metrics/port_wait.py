@@ -1,4 +1,4 @@
-"""Wait until a port is free: another manager holds it, which ends in a rolling restart."""
+"""Wait until another manager frees the metrics port, as in a rolling restart."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,7 @@ CLOSE_SECONDS: Final = 2.0
 class PortWait:
     """A thread that binds a port with ``bind`` as soon as that succeeds, until ``stop()``.
 
-    ``failed`` gets an error that waiting does not cure, and the thread ends.
+    ``failed`` gets an error that waiting cannot fix; the thread then ends.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class PortWait:
             try:
                 self._bind()
             except PortInUse:
-                continue  # whoever holds it now
+                continue  # by whichever program
             except CannotServe as error:
                 self._failed(error)
             return

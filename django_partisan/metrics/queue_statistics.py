@@ -145,7 +145,7 @@ class Limits(NamedTuple):
     """Priorities of which the first rows are looked at where there are more due rows than that."""
     lane_rows: int = 200
     kinds: int = 50
-    """Pairs of a reason and a processor of which the held rows are counted, each up to ``front``."""
+    """Pairs of reason and processor for which held rows are counted, up to ``front`` each."""
 
     def parameters(self, queue: str) -> dict[str, Any]:
         """Return the parameters of ``STATISTICS``."""
@@ -156,7 +156,7 @@ LIMITS: Final = Limits()
 
 
 class HeldRows(NamedTuple):
-    """How many rows of a processor are set aside, and why."""
+    """How many rows of a processor are held, and why."""
 
     processor: str
     reason: str
@@ -180,7 +180,7 @@ class QueueStatistics(NamedTuple):
     clock_skew: float
     server_version: str
     held: tuple[HeldRows, ...]
-    """The rows that are set aside."""
+    """The held rows."""
 
 
 class StatisticsQuery:

@@ -1,4 +1,4 @@
-"""The partial indexes of tasks that are set aside, built while others read and write the table."""
+"""The partial indexes of held tasks, built while others read and write the table."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""Indexes that leave tasks out that are set aside: promotion no longer walks over them.
+"""Indexes for held tasks: promotion no longer reads them, and the longest held are found first.
 
 The index of scheduled rows is replaced: the new one is built before the old one is dropped.
 """

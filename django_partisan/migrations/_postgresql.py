@@ -1,7 +1,7 @@
-"""Operations that change PostgreSQL only and keep to the schema of the tasks' table.
+"""Operations that change only PostgreSQL, and only the schema of the tasks' table.
 
-A bare name in ``DROP`` may find what belongs to a later schema of ``search_path``, so every name that an
-operation of ours drops or makes is qualified.
+A bare name in ``DROP`` may find an object in a later schema of ``search_path``, so the operations here
+qualify every name that they drop or create.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class CreateSequence(Operation):
         self.name = name
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: models know nothing of sequences."""
+        """Leave the state as it is: models have no sequences."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Create the sequence."""

@@ -28,7 +28,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.waiting().filter(execute_after__gt=Now())
 
     def held(self) -> "Self":
-        """Select waiting tasks that are set aside; ``held`` says why."""
+        """Select waiting tasks that are held; ``held`` says why."""
         return self.waiting().filter(held__isnull=False)
 
     def in_process(self) -> "Self":
@@ -102,11 +102,11 @@ class Task(models.Model):
 
     objects = TaskQuerySet.as_manager()
 
-    # Of the row that ``delay()`` returns: whether it waited already, so that no task was made.
+    # On the row that ``delay()`` returns: True if it waited already, so that no task was created.
     is_duplicate = False
 
     class Meta:
-        required_db_vendor = "postgresql"  # no table, and no look for one, in other databases
+        required_db_vendor = "postgresql"  # no table is made or expected in other databases
         indexes = (
             # The claim: due rows only, in the order in which they run.
             models.Index(
@@ -132,13 +132,13 @@ class Task(models.Model):
                 name="partisan_task_error",
                 condition=models.Q(status="error"),
             ),
-            # Waiting tasks that are set aside, by reason and processor.
+            # Held tasks, by reason and processor.
             models.Index(
                 fields=["queue_name", "held", "processor_class", "priority", "id"],
                 name="partisan_task_held",
                 condition=models.Q(held__isnull=False),
             ),
-            # Tasks whose processor is not registered, the longest first.
+            # Held tasks whose processor is not registered, the longest held first.
             models.Index(
                 fields=["queue_name", "unregistered_since"],
                 name="partisan_task_unregistered",

@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all
 
-# In parts, each of which an index has.
+# In parts, each of which is read from an index.
 _WAITING = """
     SELECT ready.number + later.number, least(ready.first, later.first),
            extract(epoch FROM least(ready.first, later.first) - now())::float8, held.number
@@ -21,7 +21,7 @@ _WAITING = """
 
 
 class Waiting(NamedTuple):
-    """The tasks that wait: how many, when the first of them is due, and how many more are set aside."""
+    """How many tasks wait, when the first of them is due, and how many more are held."""
 
     number: int
     next_due_at: datetime | None
@@ -30,7 +30,7 @@ class Waiting(NamedTuple):
 
 
 def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
-    """Return how many tasks of the queue wait, due or scheduled, and how many are set aside."""
+    """Return how many tasks of the queue wait, due or scheduled, and how many are held."""
     return Waiting(*fetch_all(connection, _WAITING, {"queue": queue})[0])
 
 

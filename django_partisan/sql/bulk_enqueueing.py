@@ -1,8 +1,8 @@
-"""Put many tasks into the table, in an order that cannot deadlock and in portions that PostgreSQL takes.
+"""Insert many tasks, in an order that cannot deadlock and in parts that PostgreSQL accepts.
 
-Calls that insert the same unique keys wait for each other. They all do so in the order of the keys, so none
-waits for one that waits for it. The ids still follow the order of the call, because equal priorities run in
-the order of their ids.
+Calls that insert the same unique keys wait for each other. All calls insert in the order of the keys, so
+they cannot deadlock. The ids still follow the order of the call, because tasks of equal priority run in the
+order of their ids.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,9 +16,9 @@ from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import INSERT, NOW, OR_LOCK_DUPLICATE, NewTask
 
 PART_BYTES: Final = 2**24
-"""How much text one statement carries. A ``jsonb`` may be six times as long as its text, and PostgreSQL takes
-no array of 256 MiB."""
-_ROW_BYTES: Final = 100  # of the columns beside arguments and context, at a guess
+"""Most bytes of text in one statement. A ``jsonb`` may be six times as long as its text, and PostgreSQL
+accepts no array of 256 MiB."""
+_ROW_BYTES: Final = 100  # an estimate for the columns beside arguments and context
 _DRAW_IDS: Final = """
     SELECT nextval(pg_get_serial_sequence('django_partisan_task', 'id')) FROM generate_series(1, %s)
 """
@@ -27,11 +27,11 @@ _DRAW_IDS: Final = """
 def insert_tasks(
     connection: BaseDatabaseWrapper, tasks: Sequence[NewTask], part_bytes: int = PART_BYTES
 ) -> list[tuple[int, bool]]:
-    """Insert many tasks; return id and whether it is new for each, in their order.
+    """Insert many tasks; return the id of each and whether it is new, in order.
 
-    It is one statement for each part of ``part_bytes``, and one that draws the ids if there are several
-    unique keys; several parts are one transaction of this thread's connection. No two of the tasks may
-    share a unique key. Wakes no manager: see ``wake()``.
+    Executes one statement for each part of ``part_bytes``, and one that draws the ids if there are several
+    unique keys. Several parts are inserted in one transaction. No two tasks may share a unique key. Wakes
+    no manager: see ``wake()``.
     """
     order: Sequence[int] = range(len(tasks))
     ids = None
@@ -50,7 +50,7 @@ def insert_tasks(
 
 
 def _in_order_of_keys(tasks: Sequence[NewTask]) -> list[int]:
-    """Return the places of tasks, those with a key last, as PostgreSQL orders keys."""
+    """Return the places of tasks: first those without a key, then the others as PostgreSQL orders keys."""
     keys = [-1 if task.unique_key is None else task.unique_key.int for task in tasks]
     return sorted(range(len(tasks)), key=keys.__getitem__)
 
@@ -111,7 +111,7 @@ def _insert(
 
 
 class _Column:
-    """The values of one column; where all are equal, one is sent for all rows, which halves the cost."""
+    """The values of one column; if all are equal, one is sent for all rows, which halves the cost."""
 
     def __init__(self, name: str, type_: str, values: list[Any]) -> None:
         self.name = name

@@ -37,8 +37,8 @@ RETURNING: Final = """
 
 # The row choice is an array, made once before anything is updated, so that no plan can choose rows
 # twice; and whatever the statistics say, the update then goes by primary key. A manager whose row is
-# gone was taken for dead: it claims nothing until it has a new identity. A row that is set aside is ready
-# only if a manager of an earlier version promoted it, which knows nothing of ``held``.
+# gone was taken for dead: it claims nothing until it has a new identity. A held row is ready only if
+# a manager of an earlier version, which does not know ``held``, promoted it.
 _CLAIM = f"""
     UPDATE django_partisan_task AS task
        SET status = 'in_process', ready = false, held = NULL, claim_token = %s, claimed_by = %s,
@@ -112,7 +112,7 @@ def claim(
 def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int, without: Sequence[str] = ()) -> Ahead:
     """Mark up to ``limit`` scheduled tasks that are due now as ready, and return what is due next.
 
-    Tasks of the processors ``without`` are promoted, and are not what is due now.
+    Tasks of the processors ``without`` are promoted too, but do not count as due.
     """
     sql = _LOOK_AHEAD.format(without=_WITHOUT if without else "")
     left_out = [list(without)] if without else []

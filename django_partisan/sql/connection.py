@@ -35,7 +35,7 @@ def task_connection() -> BaseDatabaseWrapper:
 
 
 def not_postgresql(connection: BaseDatabaseWrapper) -> str:
-    """Return the sentence that says what the tasks' database is instead."""
+    """Return a sentence that names the kind of the tasks' database."""
     return (
         f"The tasks' database {connection.alias!r} is {connection.vendor}; django-partisan needs PostgreSQL."
     )
@@ -46,10 +46,9 @@ def open_connection(
 ) -> BaseDatabaseWrapper:
     """Return a connection that no thread shares and no pool owns; it connects when first used.
 
-    ``role`` stands in ``application_name``, so that ``pg_stat_activity`` shows who asks. A connection
-    attempt, or the wait for a silent host, ends after ``answer_seconds`` unless the host's settings say
-    otherwise. All its statements keep to ``schema``, which is quoted for SQL, or if it is empty, to the one
-    that the first statement found.
+    ``role`` is part of ``application_name``, for ``pg_stat_activity``. A connection attempt, or the wait for
+    a silent host, ends after ``answer_seconds`` unless the host's settings say otherwise. All its statements
+    use ``schema``, quoted for SQL; if it is empty, the schema in which the first one finds the tasks.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
@@ -62,9 +61,7 @@ def open_connection(
     for option, value in _network_limits(answer_seconds).items():
         options.setdefault(option, value)
     connection.settings_dict["CONN_MAX_AGE"] = None
-    connection.queries_log = deque(
-        maxlen=0
-    )  # with DEBUG it would keep 9,000 statements with their parameters
+    connection.queries_log = deque(maxlen=0)  # with DEBUG it would keep 9,000 statements and their parameters
     kept, connect = KeptSchema(schema), connection.connect
     connection.execute_wrappers.append(kept)
 

@@ -1,4 +1,4 @@
-"""Put a task into the table, and wake a manager that sleeps; ``bulk_enqueueing`` puts many."""
+"""Insert a task, and wake a manager that sleeps; ``bulk_enqueueing`` inserts many tasks."""
 
 import json
 from collections.abc import Iterable

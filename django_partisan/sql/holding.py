@@ -1,7 +1,7 @@
-"""Rows that are set aside: which there are, and how they wait for a claim again.
+"""Held rows: find them, resume them, or fail them.
 
-A row is set aside by the outcome of its claim (``RowChange.hold()``): ``held`` says why, and claims and
-promotion pass it over. Nothing here changes a row's counters.
+Settling a claim with ``RowChange.hold()`` holds a row: ``held`` says why, and claims and promotion skip it.
+Nothing here changes a row's counters.
 """
 
 import json
@@ -28,7 +28,7 @@ _ALIVE = """
        AND manager.heartbeat_at >= now() - manager.lease_seconds * interval '1 second'
 """
 
-# The names of held rows are found one after the other, each with one descent into the index.
+# Finds the processors of held rows one after the other, each with one descent into the index.
 _LOOK = f"""
     WITH RECURSIVE found AS (
         (SELECT processor_class AS name FROM django_partisan_task
@@ -48,7 +48,7 @@ _LOOK = f"""
       FROM (SELECT name FROM held UNION SELECT unnest(%(unknown)s::text[])) AS names (name)
 """
 
-# As after an insert, a manager that sleeps is woken, whoever resumed the tasks.
+# As after an insert, wake a manager that sleeps, whichever manager resumed the tasks.
 _RESUME = f"""
     WITH chosen AS MATERIALIZED (
         SELECT id FROM django_partisan_task
@@ -88,21 +88,21 @@ _FAIL = f"""
 """
 
 NAMES_AT_MOST: Final = 1000
-"""How many processors of held rows a look names."""
+"""How many processors of held rows a look returns at most."""
 
 
 class HeldProcessor(NamedTuple):
-    """A processor that this manager does not know, or whose tasks are set aside because of that."""
+    """A processor that has held tasks, or that this manager does not know."""
 
     name: str
     is_held: bool
-    """Whether tasks of it are set aside."""
+    """Whether tasks of it are held."""
     is_known_elsewhere: bool
     """Whether another live manager of the queue knows it."""
 
 
 class FailedTask(NamedTuple):
-    """A task that was failed without a run."""
+    """A task that failed without a run."""
 
     id: int
     processor: str
@@ -120,7 +120,7 @@ def publish(connection: BaseDatabaseWrapper, manager: UUID, processors: Iterable
 def look(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, unknown: Collection[str]
 ) -> list[HeldProcessor]:
-    """Return what is to be known of the processors of held tasks, and of those ``unknown`` here."""
+    """Return the processors of held tasks, and those ``unknown`` here."""
     parameters = {"queue": queue, "manager": manager, "unknown": list(unknown), "limit": NAMES_AT_MOST}
     return [HeldProcessor(*row) for row in fetch_all(connection, _LOOK, parameters)]
 
@@ -128,9 +128,9 @@ def look(
 def resume(
     connection: BaseDatabaseWrapper, queue: str, processor: str, limit: int, is_known: bool = True
 ) -> int:
-    """Have up to ``limit`` tasks of a processor wait for a claim again; return how many.
+    """Resume up to ``limit`` held tasks of a processor; return how many.
 
-    If it is not known that anybody can run them, ``unregistered_since`` stays.
+    Unless ``is_known``, this is only a try, and ``unregistered_since`` is kept.
     """
     parameters = {"queue": queue, "processor": processor, "limit": limit, "is_known": is_known}
     return int(fetch_all(connection, _RESUME, parameters)[0][0])
@@ -139,7 +139,7 @@ def resume(
 def fail_expired(
     connection: BaseDatabaseWrapper, queue: str, seconds: float, limit: int, error_type: str, message: str
 ) -> list[FailedTask]:
-    """Fail up to ``limit`` tasks whose processor no live manager has known for ``seconds``.
+    """Fail up to ``limit`` tasks that were held for ``seconds`` and whose processor no live manager knows.
 
     ``message`` has a ``%s`` for the processor.
     """

@@ -207,7 +207,7 @@ def registered(connection: BaseDatabaseWrapper, managers: Sequence[UUID]) -> set
 
 
 def registered_files(connection: BaseDatabaseWrapper, names: Sequence[UUID]) -> set[UUID]:
-    """Return which of some presence files belong to a manager that has a row."""
+    """Return those of the presence files whose manager has a row."""
     if not names:
         return set()
     return {row[0] for row in fetch_all(connection, _REGISTERED_FILES, ([str(one) for one in names],))}

@@ -10,21 +10,21 @@ from django_partisan.sql.enqueueing import CHANNEL
 
 
 class Listener:
-    """A connection that receives notifications, also those that the driver reads with other answers."""
+    """A connection that receives notifications, including those that the driver reads with an answer."""
 
     def __init__(self, connection: BaseDatabaseWrapper, channel: str = CHANNEL) -> None:
         connection.ensure_connection()
         self._connection = connection
         self._raw: Any = connection.connection
         self._arrived: list[str] = []
-        if _is_of_psycopg3(self._raw):  # it drops what it reads with an answer, unless somebody takes it
+        if _is_of_psycopg3(self._raw):  # without a handler, it drops those read with an answer
             self._raw.add_notify_handler(lambda notification: self._arrived.append(notification.payload))
         execute(connection, f"LISTEN {channel}")
         self.fd: int = self._raw.fileno()
-        """Readable if something may have arrived; what was read with an answer does not show here."""
+        """Readable if something may have arrived; not if it was read with an answer."""
 
     def take(self) -> set[str]:
-        """Return the queues that notifications have come for since last asked, without waiting.
+        """Return the queues that were notified since the last call, without waiting.
 
         Raises ``OperationalError`` if the connection is lost.
         """

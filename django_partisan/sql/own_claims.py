@@ -18,7 +18,7 @@ _CLAIMS_UNDER = f"{_CLAIMS} AND claim_token = ANY(%s)"
 _KEEP = f"UPDATE django_partisan_task SET claimed_by = %s WHERE {_OWN} IN (%s, %s) RETURNING id"
 
 # A new token, so that an answer that is still on its way cannot make a row ours a second time. A row that
-# others lock is left: heartbeats, which go over the same connection, are not to wait for it.
+# others lock is skipped, because heartbeats use the same connection and must not wait for it.
 _CLAIM_AGAIN = f"""
     WITH free AS MATERIALIZED (
         SELECT task.id
@@ -52,9 +52,9 @@ def claims(
 def claim_again(
     connection: BaseDatabaseWrapper, manager: UUID, pairs: Sequence[Pair], token: int
 ) -> list[TaskRow]:
-    """Put ``token`` in place of the tokens of a manager's tasks; return the tasks in running order.
+    """Replace the tokens of a manager's tasks by ``token``; return the tasks in running order.
 
-    Tasks whose rows other transactions lock are left as they are.
+    Tasks whose rows other transactions lock are skipped.
     """
     ids, tokens = [task_id for task_id, _ in pairs], [old for _, old in pairs]
     rows = cast(list[TaskRow], fetch_all(connection, _CLAIM_AGAIN, (ids, tokens, manager, token)))

@@ -41,7 +41,7 @@ _MISSING_RIGHTS: Final = """
            ) AS needed (name, privilege)
      WHERE NOT has_table_privilege(name, privilege)
 """
-"""What a manager needs always; DELETE on tasks only with ``DELETE_TASKS_ON_COMPLETE``."""
+"""The rights that every manager needs; ``DELETE_TASKS_ON_COMPLETE`` also needs DELETE on tasks."""
 _USABLE_SCHEMAS: Final = (
     "SELECT current_user, current_setting('search_path'), cardinality(current_schemas(false))"
 )
@@ -55,10 +55,10 @@ def ensure_postgresql() -> None:
 
 
 def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float = 0.0) -> T:
-    """Return what ``question`` finds by a connection to the tasks' database.
+    """Return the result of ``question``, called with a connection to the tasks' database.
 
-    While the database is out of reach, tries again for ``wait_seconds``; one attempt to connect takes at
-    most ten seconds, also where nothing is refused and nothing is answered.
+    While the database is out of reach, tries again for ``wait_seconds``. One attempt to connect takes at most
+    ten seconds, even if the host does not answer.
     """
     deadline = time.monotonic() + wait_seconds
     while True:
@@ -75,10 +75,10 @@ def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float 
 
 
 def ensure_migrated(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the latest migration; raise ``CannotStart`` if the tasks' database misses any.
+    """Return the latest migration; raise ``CannotStart`` if one is missing in the tasks' database.
 
-    Return ``None`` if ours are disabled, or none is recorded, and every table has its columns: tests may make
-    their database without migrations, by ``MIGRATION_MODULES`` or ``TEST["MIGRATE"]``.
+    Return ``None`` if the migrations are disabled or none is recorded, and every table has its columns: tests
+    may create their database without migrations, with ``MIGRATION_MODULES`` or ``TEST["MIGRATE"]``.
     """
     with _in_use(connection):
         executor = MigrationExecutor(connection)
@@ -111,7 +111,7 @@ def schema_of_tasks(connection: BaseDatabaseWrapper) -> str:
 
 
 def ensure_permitted(connection: BaseDatabaseWrapper) -> None:
-    """Raise ``CannotStart`` if the role may not do what every manager does."""
+    """Raise ``CannotStart`` if the role lacks a right that every manager needs."""
     [(role, missing)] = fetch_all(connection, _MISSING_RIGHTS)
     if missing:
         raise CannotStart(
@@ -122,7 +122,7 @@ def ensure_permitted(connection: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def _in_use(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Have Django use a connection for its alias in this thread, as its record of migrations does."""
+    """Make Django use a connection for its alias in this thread, for its record of migrations."""
     alias = connection.alias
     before = connections[alias]
     connections[alias] = connection
@@ -133,17 +133,17 @@ def _in_use(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def _ensure_schema(connection: BaseDatabaseWrapper) -> None:
-    """Raise ``CannotStart`` if no schema can be seen: then no table is found, whether migrated or not."""
+    """Raise ``CannotStart`` if the role may use no schema: it would find no table, migrated or not."""
     [(role, path, usable)] = fetch_all(connection, _USABLE_SCHEMAS)
     if not usable:
         raise CannotStart(
             f"The role {role!r} may use no schema of its search_path ({path}).",
-            "GRANT it USAGE ON the SCHEMA of the tasks' tables, or correct its search_path.",
+            "GRANT it USAGE on the schema of the tasks' tables, or correct its search_path.",
         )
 
 
 def _incomplete_tables(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the tables of ours that are not there, or lack a column."""
+    """Return the tables that do not exist or lack a column."""
     incomplete = []
     existing = connection.introspection.table_names()
     with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
-"""What an error of the database means at the start: the problem, and the remedy, in one line.
+"""Turn an error of the database at the start into one line with the problem and the remedy.
 
-libpq gives no SQLSTATE for a connection that was refused, so PostgreSQL's English words decide then; in
-another language the remedy names what may be wrong.
+libpq gives no SQLSTATE for a refused connection, so PostgreSQL's English message decides then; for a message
+in another language the remedy lists the likely causes.
 """
 
 import re
@@ -29,7 +29,7 @@ OUT_OF_REACH: Final = Refusal(
 )
 WITHOUT_RIGHTS: Final = Refusal(
     r"permission denied",
-    "denies its role a right",
+    "denies the role a right",
     "Grant it to the role (the error names what is missing), or use the role that ran the migrations.",
 )
 REFUSALS: Final = (
@@ -39,7 +39,7 @@ REFUSALS: Final = (
     Refusal(
         r"authentication failed|no password supplied|pg_hba\.conf|role \S+ does not exist|not permitted",
         "refuses the login",
-        "Correct USER and PASSWORD in DATABASES, or let the role in (pg_hba.conf).",
+        "Correct USER and PASSWORD in DATABASES, or allow the role in pg_hba.conf.",
     ),
     Refusal(
         r"too many (clients|connections)|connection slots are reserved",
@@ -53,12 +53,12 @@ REFUSALS: Final = (
     ),
     Refusal(
         r"invalid (dsn|integer|port|connection option|.* value)|unrecognized config|service \S+ not found",
-        "cannot be asked with these settings",
-        "Correct DATABASES, or the variables PG* in the environment.",
+        "cannot be reached with these settings",
+        "Correct DATABASES, or the environment variables PG*.",
     ),
     Refusal(
         r"canceling statement",
-        "cancelled a check of the start",
+        "cancelled a check at the start",
         "Try again, or raise the role's statement_timeout and lock_timeout.",
     ),
     Refusal(
@@ -76,7 +76,7 @@ def is_passing(error: Exception) -> bool:
 
 
 def refusal(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured) -> CannotStart:
-    """Return why a manager cannot start: what the error of a connection or of a check means."""
+    """Return the ``CannotStart`` for an error of a connection or of a check."""
     reason = " ".join(str(error).split()).rstrip(".")  # libpq writes several lines, the cause first
     found = next((each for each in REFUSALS if re.search(each.words, reason)), OUT_OF_REACH)
     if sqlstate(error) == "42501":  # whatever the language

@@ -1,9 +1,9 @@
-"""In which schema the tasks are, and how a statement keeps to it.
+"""Keep the statements of a connection in the schema of the tasks.
 
 A pooler in transaction mode gives a statement any of its server connections, and another client may have
-left a ``search_path`` in that one. A manager that claimed from one schema and settled in another would lose
-tasks, so the statements of our own connections name the schema of every table. ``start_partisan`` finds it
-out once, for all connections of the manager.
+left a ``search_path`` in it. A manager that claimed from one schema and settled in another would lose
+tasks, so the statements of the library's own connections name the schema of every table. ``start_partisan``
+finds it once, for all connections of the manager.
 """
 
 import re
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
-# ``none`` where the tables cannot be seen.
+# ``none`` if the tables are not found.
 SCHEMA_OF_TASKS: Final = (
     "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('django_partisan_task')"
     " UNION ALL SELECT 'none' LIMIT 1"
 )
-# Names in double quotes are Django's, as in its look at the columns of a table.
+# Names in double quotes are Django's, as when it reads the columns of a table.
 _TABLE: Final = re.compile(
     r'(?<![\w."])(?=django_partisan_(?:task|manager|cancel_request|pause|schedule|chore|slot)\b)'
 )
@@ -26,7 +26,7 @@ STATEMENTS_REMEMBERED: Final = 256
 
 @lru_cache(STATEMENTS_REMEMBERED)
 def qualified(sql: str, schema: str, has_parameters: bool) -> str:
-    """Return a statement with ``schema``, which is quoted for SQL, before the name of each of our tables."""
+    """Return a statement with ``schema``, quoted for SQL, before the name of each table of the library."""
     if has_parameters:
         schema = schema.replace("%", "%%")  # it would begin a placeholder
     return _TABLE.sub(lambda _: f"{schema}.", sql)
@@ -35,8 +35,8 @@ def qualified(sql: str, schema: str, has_parameters: bool) -> str:
 class KeptSchema:
     """Execute each statement in ``schema``, or if it is empty, where the first one finds the tasks.
 
-    It is an execute wrapper for one connection, also after it connects again. What is executed while it
-    connects stays as it is: a receiver of Django's may choose the schema then.
+    This is an execute wrapper for one connection, and stays when it connects again. Statements that are
+    executed while it connects are not changed: a receiver of a Django signal may choose the schema then.
     """
 
     def __init__(self, schema: str = "") -> None:
@@ -45,7 +45,7 @@ class KeptSchema:
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
-        """Leave statements as they are for the length of a ``with`` block."""
+        """Leave statements unchanged within a ``with`` block."""
         self._is_connecting = True
         try:
             yield
@@ -59,7 +59,7 @@ class KeptSchema:
         if not self._schema:
             execute(SCHEMA_OF_TASKS, None, False, context)
             [schema] = context["cursor"].fetchone()
-            if schema == "none":  # there may be none yet
+            if schema == "none":  # before the migrations, for example
                 return execute(sql, params, many, context)
             self._schema = schema
         return execute(qualified(sql, self._schema, params is not None), params, many, context)

@@ -42,11 +42,11 @@ class RowChange(NamedTuple):
     error_traceback: str | None = None
     context: str | None = None
     held: str | None = None
-    """Why it is set aside, if it is: it then waits as it was before its claim."""
+    """Why the task is held, if it is: it then waits as before its claim."""
 
     @classmethod
     def hold(cls, task_id: int, token: int, reason: str) -> "RowChange":
-        """Return the change that sets a task aside that did not run."""
+        """Return the change that holds a task that did not run."""
         return cls(task_id, token, STATUS_NEW, attempts=0, held=reason)
 
 
@@ -162,8 +162,8 @@ def settle_completed(
 ) -> list[int]:
     """Finish or delete the rows of (id, token) ``pairs``; return the ids whose claim was lost.
 
-    ``again`` says that the answer to a first try was lost. ``schema``, quoted for SQL, is that of the table
-    where the caller may have changed ``search_path``.
+    ``again`` says that the answer to a first try was lost. ``schema``, quoted for SQL, names the schema of
+    the table if the caller may have changed ``search_path``.
     """
     sql = _limited(_DELETE if delete else _FINISH, lock_timeout_ms)
     if schema:

@@ -191,7 +191,7 @@ class TasksReleased(NamedTuple):
 
 
 class TasksHeld(NamedTuple):
-    """Waiting tasks of a processor were set aside, since this was last emitted; ``reason`` says why."""
+    """``number`` tasks of a processor were held since the last such event; ``reason`` says why."""
 
     queue: str
     processor: str
@@ -200,7 +200,7 @@ class TasksHeld(NamedTuple):
 
 
 class TasksResumed(NamedTuple):
-    """Tasks of a processor wait for a claim again that had been set aside for ``reason``."""
+    """``number`` tasks of a processor that were held for ``reason`` wait for a claim again."""
 
     queue: str
     processor: str
@@ -275,7 +275,7 @@ class WorkerExited(NamedTuple):
 
 
 class WorkerStopping(NamedTuple):
-    """A worker has run its last task, and is about to end."""
+    """A worker has run its last task and will end."""
 
     queue: str
     slot: int
@@ -283,9 +283,9 @@ class WorkerStopping(NamedTuple):
 
 
 class TransactionLeftOpen(NamedTuple):
-    """A run ended with a transaction open on ``database``, an alias; it was rolled back.
+    """A run left a transaction open on ``database``, an alias; it was rolled back.
 
-    With ``thread``, the name of another thread that lives on, it is still open.
+    If ``thread`` names another thread, the transaction is still open there.
     """
 
     run: Run
@@ -294,7 +294,7 @@ class TransactionLeftOpen(NamedTuple):
 
 
 class WrittenOutsideAtomic(NamedTuple):
-    """During a run with ``ATOMIC`` another thread wrote to the tasks' database, by its own connection."""
+    """During a run with ``ATOMIC`` another thread wrote to the tasks' database, on its own connection."""
 
     run: Run
     thread: str
@@ -344,7 +344,7 @@ class ManagerStopped(NamedTuple):
 
 
 class CodeReplaced(NamedTuple):
-    """A new worker came from other code than its manager, which drains."""
+    """A new worker runs another version of the library than its manager, which drains."""
 
     queue: str
     worker_version: str
@@ -354,7 +354,7 @@ class CodeReplaced(NamedTuple):
 
 
 class ThreadStack(NamedTuple):
-    """What a thread of this process does at the moment; ``stack`` is one line, innermost call first."""
+    """The current stack of a thread of this process, as one line, innermost call first."""
 
     thread: str
     stack: str
@@ -407,7 +407,7 @@ class MetricsServerFailed(NamedTuple):
 
 
 class MetricsPortTaken(NamedTuple):
-    """Another manager, of the queue ``holder``, has the port; metrics are served when it is free."""
+    """A manager of the queue ``holder`` holds the port; metrics are served when it is free."""
 
     queue: str
     port: int
@@ -415,7 +415,7 @@ class MetricsPortTaken(NamedTuple):
 
 
 class MetricsServed(NamedTuple):
-    """The port is free at last, and metrics are served."""
+    """The port is free, and metrics are served."""
 
     queue: str
     address: str

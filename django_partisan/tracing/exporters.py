@@ -60,9 +60,9 @@ def exporter_names(environ: Mapping[str, str]) -> list[str]:
 
 
 def ensure_right_endpoint(environ: Mapping[str, str]) -> None:
-    """Raise ``CannotStart`` if OTLP over HTTP is asked for, and its endpoint is no URL of HTTP.
+    """Raise ``CannotStart`` if OTLP over HTTP is configured and its endpoint is not an HTTP URL.
 
-    The exporter would try it, and drop every span. gRPC takes an address without a scheme.
+    The exporter would drop every span. gRPC accepts an address without a scheme.
     """
     name = next((name for name in reversed(ENDPOINTS) if environ.get(name)), None)
     if name is None or OTLP_HTTP not in exporter_names(environ):
@@ -71,7 +71,7 @@ def ensure_right_endpoint(environ: Mapping[str, str]) -> None:
     try:
         url = urlsplit(given)
         is_right = url.scheme in _SCHEMES and bool(url.hostname) and url.port != 0
-    except ValueError:  # a port that is no number, or a bracket that is not closed
+    except ValueError:  # a port that is not a number, or an open bracket
         is_right = False
     if not is_right:
         raise CannotStart(

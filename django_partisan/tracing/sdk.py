@@ -25,8 +25,7 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
     """Export this process's spans if ``OTEL_*`` asks for it and the host set up nothing.
 
     Call it in each process after its start, never before a fork: the SDK's threads would not survive one.
-    Workers print nothing about what is wrong, as the manager does. Raises ``CannotStart`` in a manager for an
-    endpoint that cannot work.
+    Only the manager prints what is wrong; it raises ``CannotStart`` for an endpoint that cannot work.
     """
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return

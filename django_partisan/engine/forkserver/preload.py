@@ -14,9 +14,9 @@ from django_partisan.engine.worker.exit_handlers import Handler, noted
 
 warnings: list[str] = []
 start_method: str | None = None
-"""What the project has chosen for its own processes; starting a worker overwrites it."""
+"""The start method that the project has set; starting a worker overwrites it."""
 exit_handlers: list[Handler] = []
-"""What the project has registered with ``atexit``; the workers run it when they end."""
+"""The handlers that the project has registered with ``atexit``; workers run them at their end."""
 
 
 def _load() -> None:  # pragma: no cover: fork server process

@@ -130,33 +130,33 @@ def _without_main_module() -> Iterator[None]:
 
 
 def _start_from_fork_server(process: BaseProcess) -> None:
-    """Start a process from the fork server; from another one if nobody finds its socket any more.
+    """Start a process from the fork server; if its socket was removed, restart the server first.
 
-    Programs that clean temporary folders remove the socket of a server that runs for long.
+    Programs that clean temporary folders remove the socket of a server that has run for long.
     """
     _ensure_fork_server()
     try:
         process.start()
     except (FileNotFoundError, ConnectionRefusedError):
         _end_fork_server()
-        os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # where the next one has its socket
+        os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # for the socket of the next server
         _ensure_fork_server()
         process.start()
 
 
 def _end_fork_server() -> None:
-    """Kill the fork server: it would wait for its workers, which live on. Their exit codes are lost."""
+    """Kill the fork server, which would wait for its workers; they live on without an exit code."""
     pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # multiprocessing itself takes the exit code
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # multiprocessing itself reads the exit code
 
 
 def _ensure_fork_server() -> None:
     """Start the fork server unless it runs, with our import path.
 
     Before Python 3.13 it ignores the path that it is given while it preloads, so the path goes through
-    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. What
-    is sent to the whole group is blocked while it starts, so that it cannot reach it before it is ignored.
+    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. Signals to
+    the whole group are blocked until the server ignores them.
     """
     before = os.environ.get("PYTHONPATH")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -23,7 +23,7 @@ class AnswerWatch(Component):
         self._look_at = 0.0
 
     def turn(self, now: float) -> None:
-        """Hang up on what is late; look at most every ``LOOK_SECONDS``, as a busy manager has many turns."""
+        """Hang up on late answers; look at most every ``LOOK_SECONDS``, as a busy manager has many turns."""
         if now < self._look_at:
             return
         self._look_at = now + LOOK_SECONDS

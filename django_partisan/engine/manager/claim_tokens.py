@@ -1,7 +1,7 @@
-"""The tokens of a manager's claims: of those under way, and of those whose answer was lost or is not trusted.
+"""The tokens of a manager's claims: those under way, and those whose answer was lost or is not trusted.
 
-A call draws its token before it is sent, so that a claim whose answer is lost has a name to ask for. With
-the token goes the reason for which the call's tasks were interrupted; ``None`` if they had not begun.
+A call draws its token before it is sent, so that a claim whose answer is lost can be found by it. Each
+token has the reason why the call's tasks were interrupted; ``None`` if they had not begun.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class ClaimTokens:
         """How many tokens were listed so far."""
 
     def draw(self, reason: str | None = None) -> int:
-        """Return a new token for a call, whose end is to be noted by one of the next three methods."""
+        """Return a new token for a call; at its end, call one of the next three methods."""
         token = new_token()
         self._under_way[token] = reason
         for brought in self._questions:
@@ -34,9 +34,10 @@ class ClaimTokens:
         return token
 
     def answered(self, token: int) -> bool:
-        """Note that a call was answered; return whether its answer holds.
+        """Note that a call was answered; return whether the answer is to be trusted.
 
-        After a lost lease it does not, because others may have taken the tasks. The token is listed then.
+        If the lease was lost meanwhile, it is not, because others may have taken the tasks; the token is
+        listed then.
         """
         holds = token not in self._doubted
         reason = self._end(token)
@@ -45,11 +46,11 @@ class ClaimTokens:
         return holds
 
     def failed(self, token: int) -> None:
-        """Note that a call has failed, and list its token: it may make tasks ours even so."""
+        """Note that a call has failed, and list its token: it may have claimed tasks all the same."""
         self._list(token, self._end(token))
 
     def forget(self, token: int) -> None:
-        """Note that a call has ended which makes no tasks ours but those that are known."""
+        """Note that a call has ended and has claimed no tasks but those that are known."""
         self._end(token)
 
     def doubt_all(self) -> None:
@@ -65,21 +66,21 @@ class ClaimTokens:
         return self._listed.get(token)
 
     def keep(self, tokens: Iterable[int]) -> None:
-        """Let go of listed tokens last, because tasks are found under them."""
+        """Move tokens under which tasks were found to the end of the list, which is cut at its start."""
         for token in self._listed.keys() & tokens:
             self._listed[token] = self._listed.pop(token)
 
     def begin_question(self) -> set[int]:
-        """Return the tokens of all calls that bring their tasks themselves.
+        """Return the tokens of all calls that will bring their tasks themselves.
 
-        Those of calls that begin are added until ``end_question()``.
+        Tokens of calls that begin before ``end_question()`` are added.
         """
         brought = set(self._under_way)
         self._questions.append(brought)
         return brought
 
     def end_question(self, brought: set[int]) -> None:
-        """Add no more tokens to what ``begin_question()`` has returned."""
+        """Stop adding tokens to the set that ``begin_question()`` returned."""
         self._questions.remove(brought)
 
     def _end(self, token: int) -> str | None:

@@ -7,7 +7,7 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other ha
 | `_calls` | appended by the loop, popped by the thread |
 | `_pending`, `_submitted`, `_hung_up_on` | the loop |
 | `_has_ended` | set by the thread, cleared by the loop |
-| the session but for what it allows any thread, `_waiting`, `_listener` | the thread |
+| `_waiting`, `_listener`, the session except where it allows any thread | the thread |
 """
 
 import os
@@ -197,7 +197,7 @@ class DatabaseThread:
         except Exception as error:  # a fault of our own: the loop decides, this thread goes on
             result = error
             self._disconnect()
-        if self._listener is not None:  # what came meanwhile was read with the answer
+        if self._listener is not None:  # notifications that came meanwhile were read with the answer
             self._take_notifications(self._listener)
         session.end()
         self._deliver(lambda: self._finish(submitted, result))
@@ -233,7 +233,7 @@ class DatabaseThread:
         except Error:
             self._disconnect()  # the next call opens it again, and listens again
             self._has_ended = True
-        if queues != set():  # something else than a notification brings an empty set
+        if queues != set():  # the set is empty if something else arrived
             self._deliver_queues(queues)
 
     def _deliver_queues(self, queues: set[str] | None) -> None:

@@ -30,7 +30,7 @@ class Heartbeat:
         self._rescue = rescue
 
     def send(self, connection: BaseDatabaseWrapper, manager: UUID, token: int, is_first: bool) -> Answer:
-        """Renew the lease and rescue under ``token`` what dead managers held; register if it ``is_first``."""
+        """Renew the lease, and rescue tasks of dead managers under ``token``; register if it ``is_first``."""
         if is_first:
             self._register(connection, manager)
             remove_left_files(connection)
@@ -42,7 +42,7 @@ class Heartbeat:
     def renew(self, connection: BaseDatabaseWrapper, manager: UUID, previous: UUID) -> set[int]:
         """Register as ``manager``, which may have been ``previous`` until now, and keep its tasks.
 
-        Return the ids of those that nobody else took.
+        Return the ids of the tasks that no other manager has taken.
         """
         self._register(connection, manager)
         return own_claims.keep(connection, self._config.queue, manager, previous)

@@ -1,12 +1,12 @@
-"""Tasks that are set aside because this manager, or another one, does not know their processor.
+"""Held tasks: resume, try, fail, or leave to others the tasks whose processor a manager does not know.
 
-Each look publishes which processors this manager can run, and asks of which there are tasks that are set
-aside, and who can run them:
+Each look publishes the processors that this manager knows, and reads which processors have held tasks and
+whether other live managers know these:
 
-- What can run here is resumed, all of it, in batches.
-- What can run nowhere tries again, one task of each processor, every ``TRY_SECONDS``.
-- What could run nowhere for ``UNREGISTERED_GRACE_SECONDS`` fails.
-- What only other managers can run is left to them, and no longer claimed.
+- Tasks of a processor that is known here are resumed, in batches.
+- Of a processor that no manager knows, one task tries again every ``TRY_SECONDS``.
+- Tasks of a processor that no manager knows fail after ``UNREGISTERED_GRACE_SECONDS``.
+- Tasks of a processor that only other managers know are left to them, and no longer claimed.
 """
 
 import time
@@ -34,21 +34,21 @@ from django_partisan.telemetry.events import ErrorInfo, TaskFailed, TaskRef, Tas
 
 ROWS_AT_MOST: Final = 1000
 EMIT_SECONDS: Final = 60.0
-"""How often it is emitted how many tasks of a processor were set aside, after the first time."""
+"""Seconds between two ``TasksHeld`` events of a processor."""
 
 
 class Look(NamedTuple):
-    """What a look found and did."""
+    """The result of a look."""
 
     found: list[HeldProcessor]
     failed: list[FailedTask]
 
 
 class HeldTasks(Component):
-    """Look as often as heartbeats are sent, and at once after a change of what is known.
+    """Look as often as heartbeats are sent, and at once when the known processors change.
 
-    ``identity`` returns the id under which the manager may claim; ``resumed`` is called when tasks can be
-    claimed that were set aside.
+    ``identity`` returns the id under which the manager may claim; ``resumed`` is called when held tasks can
+    be claimed again.
     """
 
     def __init__(
@@ -68,22 +68,22 @@ class HeldTasks(Component):
         self._resumed = resumed
         self._limit = BatchLimit(ROWS_AT_MOST)
         self._may_fail_at = time.monotonic() + config.lease_seconds
-        """Before, managers with other code may still be starting as this one is."""
+        """No task fails before: managers with other code may be starting, as this one is."""
         self._look_at = 0.0
         self._began_at = 0.0
         self._published: tuple[UUID, int] | None = None
-        """In whose row which version of what is known stands."""
+        """The manager's row that was written last, and the version of the known processors in it."""
         self._resuming: Counter[str] = Counter()
-        """The processors whose tasks are being resumed, and how many were."""
+        """Processors whose tasks are being resumed, with how many have been."""
         self._trying: list[str] = []
-        """The unknown processors of which a task is to try again."""
+        """Unknown processors of which one task is to try again."""
         self._emitted_at: dict[str, float] = {}
         self.failed = 0
-        """How many tasks have failed here."""
+        """How many tasks this component has failed."""
 
     @property
     def is_idle(self) -> bool:
-        """True if everything that can run here, or may try, has been resumed."""
+        """True if all tasks that can run here or may try have been resumed."""
         return self.is_stopped or (self._is_up_to_date and not self._thread.is_busy)
 
     @property
@@ -92,7 +92,7 @@ class HeldTasks(Component):
         return has_looked and not self._resuming and not self._trying
 
     def turn(self, now: float) -> None:
-        """Resume what can run here; look if it is time."""
+        """Resume tasks that can run here; look if it is time."""
         if self._processors.not_emitted:
             self._emit_held(now)
         if now < self._look_at and self._is_up_to_date:
@@ -116,7 +116,7 @@ class HeldTasks(Component):
         return max(0.0 if at_once else self._look_at, self._outage.over_at)
 
     def stop(self) -> None:
-        """Say in our row that nothing can run here any more, unless that would hold up the stop."""
+        """Publish that no processor can run here any more, unless that would delay the stop."""
         super().stop()
         manager = self._identity()
         if manager is not None and not self._thread.is_busy and not self._outage.is_on:
@@ -188,7 +188,7 @@ class HeldTasks(Component):
             self._resumed()
 
     def _is_answer(self, result: Any, limit: int) -> bool:
-        """Return whether a call for ``limit`` rows was answered; what was not is asked by a later look."""
+        """Return whether a call for ``limit`` rows was answered; if not, a later look repeats it."""
         if not isinstance(result, Exception):
             self._limit.finished(limit)
             if self._outage.has_paused:
@@ -224,7 +224,7 @@ def _look(
     grace_seconds: float | None,
     limit: int,
 ) -> Look:
-    """Publish what can run here, look, and fail what has waited for too long, in this order."""
+    """Publish the known processors, look, and fail tasks that were held for too long, in this order."""
     if publish is not None:
         holding.publish(connection, manager, publish)
     found = holding.look(connection, queue, manager, unknown)

@@ -38,7 +38,7 @@ class Intake:
     """Put each incoming task into the buffer, and pass each outcome to the settler.
 
     An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it. A task
-    that no worker here can run is set aside.
+    that no worker here can run is held.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Intake:
         self._store(self._set_aside(rows), self.buffer.add)
 
     def on_rescued(self, rescued: Sequence[RescuedTask], reason: str = REASON_MANAGER_LOST) -> None:
-        """Take in what a dead manager or worker held; it runs before all else, but for suspects."""
+        """Take in tasks of a dead manager or worker; they run before all others except suspects."""
         self.claim_times.note([task.row for task in rescued])
         for previous, row in rescued:
             if row[CRASHES] > self._config.max_crashes:
@@ -128,7 +128,7 @@ class Intake:
         bus.absorb(worker.slot, report.telemetry)
 
     def _learn(self, rows: list[TaskRow], unregistered: list[TaskRow]) -> None:
-        """Learn which processors a worker can run, from what ran and what it had not registered."""
+        """Learn which processors workers can run, from tasks that ran and tasks that they could not run."""
         names = {row[PROCESSOR] for row in unregistered}
         self._processors.note_runs({row[PROCESSOR] for row in rows} - names)
         for name in names:
@@ -207,7 +207,7 @@ class Intake:
         add(rows)
 
     def _hold(self, rows: list[TaskRow]) -> None:
-        """Set aside tasks that no worker here can run; leave to others what they can run."""
+        """Hold tasks that no worker here can run; release those that other managers can run."""
         left = set(self._processors.left_to_others)
         self._settler.release([row for row in rows if row[PROCESSOR] in left])
         for row in rows:

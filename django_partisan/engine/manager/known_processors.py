@@ -1,8 +1,8 @@
 """Which processors the workers of a manager can run, as far as the manager has found out.
 
-A worker decides: it sets aside a task whose processor is not registered there. From then on the manager
-sets the tasks of that processor aside itself. One of them tries again every ``TRY_SECONDS``, because
-workers may have loaded other code since, or have registered the processor late.
+A worker decides: it holds a task whose processor is not registered there. From then on the manager holds
+the tasks of that processor itself. One of them tries again every ``TRY_SECONDS``, because workers may have
+loaded other code since, or have registered the processor late.
 """
 
 import time
@@ -28,7 +28,7 @@ class UnknownProcessor:
         self._trying: int | None = None
 
     def begin_to_try(self, now: float) -> None:
-        """Have the next task that comes in go to a worker."""
+        """Let the next task that comes in go to a worker."""
         self.try_at = now + TRY_SECONDS
         self._may_try = True
 
@@ -45,25 +45,25 @@ class UnknownProcessor:
 
 
 class KnownProcessors:
-    """What this manager knows of processors, beginning with those that are ``registered`` in its process."""
+    """The processors that this manager can run: first those that are ``registered`` in its process."""
 
     def __init__(self, registered: Iterable[str]) -> None:
         self.known = set(registered)
-        """Those that can run here."""
+        """Names of processors that can run here."""
         self.unknown: dict[str, UnknownProcessor] = {}
-        """Those that cannot, of which there were tasks."""
+        """Processors that cannot run here and of which tasks were seen, by name."""
         self.version = 0
-        """Counts the changes of ``known``, and the processors that became unknown."""
+        """Counts changes of ``known``, and processors that a worker reported as not registered."""
         self.not_emitted: Counter[str] = Counter()
-        """How many tasks of each were set aside since that was last emitted."""
+        """How many tasks of each processor were held since the last ``TasksHeld`` event."""
 
     @property
     def left_to_others(self) -> list[str]:
-        """Those that only other managers of the queue can run: their tasks are not to be claimed."""
+        """Processors that only other managers of the queue can run: their tasks are not claimed here."""
         return [name for name, unknown in self.unknown.items() if unknown.is_known_elsewhere]
 
     def sift(self, rows: list[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
-        """Return the tasks that may go to workers, and those to be set aside."""
+        """Return the tasks that may go to workers, and those to be held."""
         parts: tuple[list[TaskRow], list[TaskRow]] = ([], [])
         for row in rows:
             unknown = self.unknown.get(row[PROCESSOR])
@@ -78,7 +78,7 @@ class KnownProcessors:
             self.version += 1
 
     def note_held(self, row: TaskRow) -> None:
-        """Count a task that is set aside, unless it was to try only."""
+        """Count a task that is held, unless it was only a try."""
         if not self.unknown[row[PROCESSOR]].is_trying(row):
             self.not_emitted[row[PROCESSOR]] += 1
 
@@ -90,10 +90,10 @@ class KnownProcessors:
             self.version += 1
 
     def note_look(self, found: Iterable[HeldProcessor], now: float) -> None:
-        """Note what the tables say at ``now``: what is set aside, and what other managers can run.
+        """Note the result of a look at ``now``: which processors have held tasks, and which others know.
 
-        What was set aside before this manager came may try at once. A processor of which nothing waits any
-        more is forgotten.
+        A processor whose tasks were held before this manager started may try at once. One without held tasks
+        is forgotten.
         """
         for one in found:
             if one.name in self.known:

@@ -151,7 +151,7 @@ class Lease(Component):
 
     def _send_renewal(self) -> None:
         known = self._owner.known()
-        # What is answered from now on is not among the known, and others may have taken it before we ask.
+        # Tasks of later answers are not among the known, and others may have taken them before we ask.
         self._tokens.doubt_all()
         renew = partial(self._heartbeat.renew, manager=self.id, previous=self._previous_id)
         self._thread.submit(renew, partial(self._on_renewed, self._clock(), known))
@@ -185,7 +185,7 @@ class Lease(Component):
             error = self._rescue.judge(error)
         else:
             self._tokens.forget(token)
-            if self._state is State.JOINING:  # others may be cut off as well: they get their time once more
+            if self._state is State.JOINING:  # others may be cut off as well: give them time again
                 self._has_waited = False
                 self._neighbours.spare_until(NEVER)
         self._on_failed(error)
@@ -218,7 +218,7 @@ class Lease(Component):
         if isinstance(result, Exception):
             self._on_failed(result)
             return
-        self._tokens.doubt_all()  # what was sent meanwhile, too
+        self._tokens.doubt_all()  # also calls that were sent meanwhile
         was_lost = self._state is State.LOST
         # What was settled meanwhile is not in process either.
         revoked = (known - result) & self._owner.known()

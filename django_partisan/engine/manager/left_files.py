@@ -1,4 +1,4 @@
-"""Presence files that nobody needs: a manager of another host rescued the tasks, and the file stayed here."""
+"""Presence files that were left behind: a manager of another host rescued the tasks."""
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 

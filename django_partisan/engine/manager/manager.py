@@ -95,7 +95,7 @@ class Manager:
 
     @property
     def workers_ending_seconds(self) -> float:
-        """How long the last worker that ended took for that, which is mostly the flush of its telemetry."""
+        """Seconds that the last worker took to end, mostly to flush its telemetry."""
         return self._parts.pool.ending_seconds
 
     def run(
@@ -106,7 +106,7 @@ class Manager:
         """Serve until stopped; return the exit code: 0, 2 if a task failed, 1 if forced or outdated.
 
         ``serve`` is called first; it may serve the manager's snapshots somewhere and return the address.
-        ``signals`` that ask to stop drain, those that came before included.
+        Stop ``signals`` drain, including those that came before.
         """
         try:
             address = serve(self.snapshot)
@@ -120,7 +120,7 @@ class Manager:
         seconds = time.monotonic() - self._started_at
         bus.emit(ManagerStopped, self._config.queue, seconds, self._parts.settler.released, unfinished)
         if self._parts.drain.is_forced or self._parts.pool.is_outdated:
-            return EXIT_FORCED  # or a supervisor that restarts after failures alone would leave it at that
+            return EXIT_FORCED  # or a supervisor that restarts only after failures would not restart it
         return EXIT_TASK_FAILED if self.failed else EXIT_OK
 
     def turn(self, longest: float = LONGEST_WAIT_SECONDS) -> None:

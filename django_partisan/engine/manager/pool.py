@@ -63,7 +63,7 @@ class Pool(Component):
         self._spec = spec
         self._on_code_replaced = on_code_replaced
         self.is_outdated = False
-        """True once a worker came from other code than this process."""
+        """True once a worker of another version of the library has started."""
         self._queue = spec.config.queue
         self._generation = 0
         self._restarts = Restarts(spec.config.workers_count)
@@ -72,7 +72,7 @@ class Pool(Component):
         self.reserved: WorkerProcess | None = None
         """The worker that gets nothing, so that a task which is to run alone finds it idle."""
         self.ending_seconds = 0.0
-        """How long the last worker that ended took for that after its last task."""
+        """Seconds that the last worker took to end after its last task."""
 
     @property
     def is_idle(self) -> bool:
@@ -217,7 +217,7 @@ class Pool(Component):
         bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(ready.warnings))
 
     def _drain_outdated(self, worker: WorkerProcess, ready: Ready) -> None:
-        """Stop: the library was replaced under this process, so no new worker understands it."""
+        """Drain: the library was replaced under this process, so no new worker understands it."""
         if not self.is_outdated:
             self.is_outdated = True
             versions = (

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NO_SIGNAL: Final = ""
-"""Stands among the names of signals where a call has ended."""
+"""Marks the end of a call among the names of signals."""
 
 
 class StopAsked(Exception):
@@ -31,7 +31,7 @@ class StopAsked(Exception):
 
 
 class ProcessSignals:
-    """Note the signals that ask to stop, or give them to whoever can stop what runs."""
+    """Note the signals that ask to stop, or pass them to the running manager."""
 
     def __init__(self) -> None:
         # Reentrant, unlike an event: a handler may interrupt a thread that waits for it.
@@ -40,7 +40,7 @@ class ProcessSignals:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle the signals, which have their former handlers afterwards."""
+        """Handle the signals; restore their former handlers afterwards."""
         if threading.current_thread() is not threading.main_thread():
             yield  # Django's reloader handles signals in the main thread, and ends the process
             return
@@ -58,9 +58,9 @@ class ProcessSignals:
             raise StopAsked(self._noted.get())
 
     def result_of(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, or raise what it raises; ``StopAsked`` as soon as a signal asks.
+        """Return what ``call`` returns, or raise what it raises; raise ``StopAsked`` when a signal asks.
 
-        It runs in a thread, which is left alone then: a database driver that waits heeds no signal.
+        The call runs in a thread, which is abandoned then: a database driver that waits handles no signal.
         """
         self.check()
         results: list[T] = []
@@ -82,7 +82,7 @@ class ProcessSignals:
 
     @contextmanager
     def given_to(self, ask: Callable[[str], None]) -> Iterator[None]:
-        """Call ``ask`` with the name of each signal that asks to stop, those noted before included."""
+        """Call ``ask`` with the name of each signal that asks to stop, including those noted before."""
         self._ask = ask
         while not self._noted.empty():
             ask(self._noted.get())

@@ -118,7 +118,7 @@ class Reconciliation(Component):
 
     def _on_called(self, done: Done, result: Any) -> None:
         self._calls -= 1
-        if isinstance(result, Exception):  # it may have come at once
+        if isinstance(result, Exception):  # the error may have come at once
             self._ask_at = time.monotonic() + RETRY_SECONDS
         done(result)
 

@@ -95,5 +95,5 @@ class SettleNews:
 
 
 def _is_hold(entry: Entry) -> bool:
-    """Return whether a task was only set aside, which is no outcome."""
+    """Return whether a task was only held, which is no outcome."""
     return isinstance(entry[1], RowChange) and entry[1].held is not None

@@ -31,7 +31,7 @@ class ServedDatabase(NamedTuple):
 
 
 def ensure_right_settings(options: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Raise ``WrongSetting`` naming everything that is wrong, one per line.
+    """Raise ``WrongSetting`` naming each problem on a line of its own.
 
     Checks the settings, the processors, and those ``options`` of the command that belong to no queue.
     """
@@ -63,14 +63,14 @@ def _ready_server(connection: BaseDatabaseWrapper) -> ServedDatabase:
 def ensure_schema(served: ServedDatabase) -> None:
     """Raise ``CannotStart`` if this thread's connection finds the tasks in another schema.
 
-    The connections of managers and workers begin as the settings say, and would serve that schema.
+    New connections of managers and workers follow the settings, and would serve that schema.
     """
     here = readiness.schema_of_tasks(connections[task_database()])
     if here != served.schema:
         raise CannotStart(
             f"This connection finds the tasks in schema {here}, but new connections find them in "
             f"{served.schema}.",
-            "Set search_path in the OPTIONS of DATABASES, in settings of its own for each schema's manager.",
+            "Set search_path in OPTIONS of DATABASES, in a settings module for each schema.",
         )
 
 

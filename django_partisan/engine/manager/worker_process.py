@@ -56,7 +56,7 @@ class WorkerProcess:
         self.active_at = self.started_at
         """When it last got tasks or reported; monotonic."""
         self.retired_at: float | None = None
-        """When it had run its last task; monotonic."""
+        """Monotonic time at which its last task ended."""
         self.is_recalling = False
         self._was_killed = False
         self.has_exited = False

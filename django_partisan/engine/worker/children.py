@@ -20,20 +20,20 @@ from django_partisan.engine import thread_stacks
 
 _close: Final[list[Callable[[], None]]] = []
 _inherited: Final[list[Any]] = []
-"""Drivers' connections that are the parent's: one that is deleted warns, or closes what it shares."""
+"""Driver connections of the parent; deleting one would warn, or close the shared socket."""
 _is_child = False
 
 
 def leave_to_manager(number: int, frame: FrameType | None) -> None:
-    """Do nothing about a signal that a terminal sends to the whole group: the manager decides."""
+    """Do nothing: the manager decides about a signal that a terminal sends to the whole group."""
 
 
 _HANDLERS: Final = (leave_to_manager, thread_stacks.report)
-"""A worker's handlers, which no process that a task forks keeps."""
+"""Signal handlers of a worker, which processes that a task forks do not keep."""
 
 
 def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child process
-    """Make every process that is forked from now on let go of this worker; ``close`` is called in it."""
+    """Detach every process that is forked from now on from this worker; it calls ``close``."""
     _close.extend(close)
     handled = [one for one in signal.valid_signals() if signal.getsignal(one) in _HANDLERS]
     mask = threading.local()
@@ -49,14 +49,14 @@ def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child proces
             if signal.getsignal(number) in _HANDLERS:
                 default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
                 signal.signal(number, default)
-        take_signals()  # one that the child got meanwhile ends it now; the handler would have lost it
+        take_signals()  # a signal that the child got meanwhile ends it now; the handler would have ignored it
         _let_go()
 
     os.register_at_fork(before=hold_signals, after_in_parent=take_signals, after_in_child=let_go)
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function; a process that it forks, and that comes back from it, ends here."""
+    """Call a function; a process that it forks, and that returns from it, ends here."""
     try:
         function(*arguments)
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Django's connections of tasks, whatever state a task left them in: look at it, drop it, start it anew."""
+"""The state in which tasks leave Django's connections: inspect it, drop a connection, reset a session."""
 
 import contextlib
 from typing import Final
@@ -24,7 +24,7 @@ def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 def drop(connection: BaseDatabaseWrapper) -> None:
-    """Close the server's end, which rolls back, and have Django connect again when needed.
+    """Close the connection, which rolls back, and let Django connect again when needed.
 
     ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
     """
@@ -34,7 +34,7 @@ def drop(connection: BaseDatabaseWrapper) -> None:
 
 
 def forget(connection: BaseDatabaseWrapper) -> None:
-    """Have Django connect again when needed; the server's end stays as it is."""
+    """Let Django connect again when needed, without closing the connection."""
     connection.connection = None
     connection.closed_in_transaction = False
     connection.in_atomic_block = False
@@ -42,10 +42,10 @@ def forget(connection: BaseDatabaseWrapper) -> None:
 
 
 def reset_session(connection: BaseDatabaseWrapper) -> None:
-    """Make the session of an idle connection to PostgreSQL as good as a new one, or drop the connection."""
+    """Reset the session of an idle PostgreSQL connection, or drop the connection."""
     if connection.vendor != "postgresql":
         return
-    if getattr(connection, "pool", None):  # which sets up new ones only: have it replace this one
+    if getattr(connection, "pool", None):  # it sets up new connections only: let it replace this one
         connection.connection.close()
         drop(connection)
         return

@@ -19,7 +19,7 @@ from django_partisan.sql.connection import has_ended
 class TaskConnections:
     """The connections that tasks open in this thread; costs nothing while there is none.
 
-    With ``reset_session`` each run finds its sessions as if they were new.
+    With ``reset_session`` the sessions are reset after each run.
     """
 
     def __init__(self, reset_session: bool = False) -> None:

@@ -8,7 +8,7 @@ interpreter's own end could take for ever: the process ends by ``os._exit()`` af
 | ``partisan-ending`` | calls the receivers of ``worker_stopping``, then runs the exit handlers |
 | main | flushes telemetry when the receivers have returned, or after half the time; waits for the other |
 
-So neither a collector that is dead nor a handler that hangs costs what the other holds.
+So neither a dead collector nor a handler that hangs keeps the other from being flushed.
 """
 
 import sys
@@ -26,7 +26,7 @@ STREAM_FLUSH_SECONDS: Final = 2.0
 
 
 class Ending:
-    """The end of the worker of a slot, which takes at most ``seconds``; ``begin()``, then ``finish()``."""
+    """End the worker of a slot within ``seconds``: ``begin()``, then ``finish()``."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Ending:
         self._is_done = threading.Event()
 
     def begin(self) -> None:
-        """Say that the worker stops, and flush telemetry; does nothing the second time."""
+        """Emit ``WorkerStopping`` and flush telemetry; does nothing the second time."""
         if self._began_at is not None:
             return
         self._began_at = monotonic()
@@ -59,7 +59,7 @@ class Ending:
         self.begin()
         if not self._is_done.wait(self._left):
             bus.emit(ExitTimedOut, self._stopping.queue, self._seconds)
-        flushing = threading.Thread(target=_flush_standard_streams, daemon=True)  # nobody may read them
+        flushing = threading.Thread(target=_flush_standard_streams, daemon=True)  # it may block
         flushing.start()
         flushing.join(STREAM_FLUSH_SECONDS)
 
@@ -72,7 +72,7 @@ class Ending:
     def _run(self) -> None:
         try:
             bus.emit(WorkerStopping, *self._stopping)
-            connections.close_all()  # those of this thread, which receivers have opened
+            connections.close_all()  # those that receivers have opened in this thread
         finally:
             self._have_receivers_returned.set()
         self._run_exit_handlers()

@@ -74,7 +74,8 @@ class Executor:
     def execute(self, row: TaskRow) -> RunResult:
         """Run a task in a context of its own and return its result; raises nothing.
 
-        A task whose processor is not registered here does not start: no event is emitted, nothing counted.
+        A task whose processor is not registered here does not start: no event is emitted,
+        and nothing is counted.
         """
         definition = registry.find(row[PROCESSOR])
         if definition is None:

@@ -1,7 +1,6 @@
 """Exit handlers (``atexit``) of a worker: its own, and those registered while the project was preloaded.
 
-A fork copies the handlers; from Python 3.13 on the fork server's children drop the copies, and nobody would
-send what they hold.
+A fork copies the handlers, but from Python 3.13 on children of a fork server drop the copies.
 """
 
 import atexit
@@ -18,7 +17,7 @@ run: Final = atexit._run_exitfuncs
 
 @contextmanager
 def noted() -> Iterator[list[Handler]]:
-    """Note which exit handlers are registered meanwhile; there is no way to ask for them afterwards."""
+    """Record the exit handlers that are registered meanwhile; they cannot be listed afterwards."""
     handlers: list[Handler] = []
     register, unregister = atexit.register, atexit.unregister
 
@@ -38,9 +37,9 @@ def noted() -> Iterator[list[Handler]]:
 
 
 def take_over(handlers: list[Handler]) -> None:  # pragma: no cover: child process
-    """Have this process run handlers that another process, which forked it, has registered.
+    """Make this process run the handlers that the process which forked it has registered.
 
-    Temporary folders and other finalizers that exist already are left to that process: they are shared.
+    Temporary folders and other finalizers that exist already are left to that process, which shares them.
     """
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
         finalizer.atexit = False

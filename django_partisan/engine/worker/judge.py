@@ -23,7 +23,7 @@ from django_partisan.telemetry.events import ErrorInfo
 
 # In place of an outcome: another manager has taken the task over, so nothing is settled or emitted.
 CLAIM_LOST: Final = "claim_lost"
-# The processor is not registered in this worker: nothing ran, and the task is set aside.
+# The processor is not registered in this worker: nothing ran, and the task is held.
 HELD: Final = "held"
 
 
@@ -106,7 +106,7 @@ def _postponed(
 
 def _retried_or_failed(error: BaseException, row: TaskRow, definition: TaskDefinition) -> RunResult:
     retry = definition.retry
-    # A list of another type, which the system checks refuse, hides no error of a task.
+    # A list of a wrong type, which the system checks refuse, must not hide the error of a task.
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
         return failed(row, REASON_ERROR, error)
     left = retry.retries_count - row[RETRIES] - 1

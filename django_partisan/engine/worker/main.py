@@ -68,16 +68,16 @@ def worker_main(
 
 
 def _write_lines_at_once() -> None:  # pragma: no cover: child process
-    """Have ``print()`` write each line, and not only when the worker ends."""
+    """Make ``print()`` write each line at once, and not when the worker ends."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
 
 
 def _ignore_signals() -> None:  # pragma: no cover: child process
-    """Let the manager decide about what a terminal sends to the whole group; QUIT logs the stacks here too.
+    """Leave signals that a terminal sends to the whole group to the manager; QUIT logs the stacks here too.
 
-    A handler, not SIG_IGN: what is ignored stays ignored in the programs that a task starts. So does
-    HUP under ``nohup``.
+    This takes a handler, because a signal that is ignored (SIG_IGN) is ignored in the programs that a task
+    starts too; HUP under ``nohup`` is meant to be.
     """
     for number in bootstrap.SIGNALS:
         if number != signal.SIGHUP or not bootstrap.HANGUP_IS_IGNORED:
@@ -95,7 +95,7 @@ def _set_up_django() -> list[str]:  # pragma: no cover: child process
     if not apps.ready:
         if preload is not None:
             warnings.append("nothing was preloaded: this worker loaded Django by itself")
-        # The fork server's may be older than the code that is loaded now.
+        # The fork server's package may be older than the code that is loaded now.
         importlib.reload(django_partisan)
         set_up_process()
         django.setup()

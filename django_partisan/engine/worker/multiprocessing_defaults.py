@@ -1,7 +1,7 @@
-"""``multiprocessing`` as tasks see it: as in a program that nobody started by ``multiprocessing``.
+"""``multiprocessing`` in tasks: as in a program that was not started by ``multiprocessing``.
 
-A process that a fork server started would start its own children by that fork server as well: ours, which
-has loaded the project, and ignores the signals that a terminal sends to the group.
+By default a child of a fork server starts its own children from the same fork server. Ours has loaded the
+project, and ignores the signals that a terminal sends to the group.
 
 Nothing of Django may be imported here: ``main`` says why.
 """

@@ -22,11 +22,11 @@ from django_partisan.sql.connection import identity_of
 
 
 class Hold(Enum):
-    """What is certain of our row."""
+    """Whether the worker's own row exists and holds the task."""
 
-    NONE = "there is none: no task was taken yet, or another manager has the one that runs"
-    UNSURE = "there may be one: it was to be inserted or deleted, and the answer is missing"
-    HELD = "it holds the task that runs"
+    NONE = "there is no row: no task was taken over yet, or another manager has the one that runs"
+    UNSURE = "there may be a row: the answer to its insert or delete is missing"
+    HELD = "the row holds the task that runs"
 
 
 class RunLease:
@@ -54,7 +54,7 @@ class RunLease:
     def keep(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
         """Take the task over from the dead manager; after that, send a heartbeat.
 
-        If another manager has taken it already, let it be: the run's outcome will not be written.
+        If another manager has taken it already, do nothing: the outcome of the run will not be written.
         """
         is_new = row is not self._row
         if self._take(connection, row) if is_new else leasing.renew(connection, self._id):
@@ -66,7 +66,7 @@ class RunLease:
         self._renew_at = time.monotonic() + self._config.lease_seconds / 3
 
     def end(self, connection: BaseDatabaseWrapper) -> None:
-        """Delete the row and the file, if there are any: no run of ours needs them."""
+        """Delete the row and the file if they exist: no run needs them any more."""
         if self.may_have_row:
             self._hold = Hold.UNSURE
             leasing.deregister(connection, self._id)
@@ -113,4 +113,4 @@ class RunLease:
 
 
 def _nothing() -> None:
-    """Stand in for the touch of a file that there is not."""
+    """Replace ``touch()`` while there is no file."""

@@ -1,7 +1,6 @@
-"""Connections that tasks open in other threads than their runner's: their own, and those of executors.
+"""Connections that tasks open in other threads, such as those of an executor.
 
-Django gives each thread its own connections. Those of a thread that lives are used by that thread alone, so
-between two tasks this much is done about them:
+Django gives each thread its own connections, which only that thread uses. Between two tasks:
 
 | thread, connection | is |
 |---|---|
@@ -29,7 +28,7 @@ from django_partisan.sql.connection import has_ended, task_database
 
 _READS: Final = ("SELECT", "WITH", "SHOW", "SET", "FETCH", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
 _runners: Final[set[int]] = set()
-"""The threads that run tasks, which look after their own connections."""
+"""The threads that run tasks, whose connections are cared for elsewhere."""
 
 
 class ThreadConnection:
@@ -41,11 +40,11 @@ class ThreadConnection:
         self.connection = connection
         self.thread = threading.current_thread()
         self.is_reported = False
-        """True while the transaction on it is one that was reported."""
+        """True while its open transaction has been reported."""
 
 
 class ThreadConnections:
-    """Note what other threads connect; costs nothing while there is none."""
+    """Note the connections of other threads; costs nothing while there are none."""
 
     def __init__(self) -> None:
         self.noted: list[ThreadConnection] = []
@@ -56,7 +55,7 @@ class ThreadConnections:
         connection_created.connect(self._note)
 
     def after_run(self) -> list[tuple[str, str]]:
-        """Look after all connections; return database and thread of each transaction that is newly open."""
+        """Close, mark or report connections; return database and thread of each newly open transaction."""
         self.close_ended()
         left_open = []
         for one in self.noted:
@@ -70,7 +69,7 @@ class ThreadConnections:
                 if not was_reported:
                     left_open.append((connection.alias, one.thread.name))
             elif connection.errors_occurred or has_ended(connection.connection):
-                # It may be at work by now, and have an answer to read: then Django checks it for nothing.
+                # It may be in use by now, with an answer to read: then Django checks it needlessly.
                 connection.errors_occurred = False
                 vars(connection).update(health_check_enabled=True, health_check_done=False)
         return left_open
@@ -81,13 +80,13 @@ class ThreadConnections:
         return writers
 
     def close_ended(self) -> None:
-        """Close what threads that have ended left."""
+        """Close the connections of threads that have ended."""
         for one in [one for one in self.noted if not one.thread.is_alive()]:
             self.noted.remove(one)
             drop(one.connection)
 
     def close(self) -> None:
-        """Close what ended threads left, and note no more."""
+        """Close the connections of threads that have ended, and note no more."""
         connection_created.disconnect(self._note)
         _runners.discard(self._runner)
         self.close_ended()

@@ -28,7 +28,7 @@ from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.session import Session, answer_seconds
 
 FAILURES: Final = (Error, OSError)
-"""What a call may fail with: the database, or the host, such as when no more files can be opened."""
+"""Errors of the database, or of the host, such as too many open files."""
 PAUSE_SECONDS: Final = 0.5
 CALLS_AT_MOST: Final = 3
 """How many answers' time all calls over one connection have."""

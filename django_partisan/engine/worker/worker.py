@@ -83,7 +83,7 @@ class Worker:
             self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
-            children.end_if_child()  # its pipe is closed; a signal's receiver has forked it
+            children.end_if_child()  # forked by a signal's receiver: its pipe is closed
             self._without_manager.finish()
             self._ending.begin()
         finally:

@@ -29,7 +29,7 @@ OVERRIDES: Final = {key.lower(): setting for key, setting in queues.KEYS.items()
 EPILOG: Final = """\
 TERM, INT or HUP drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
 A second signal, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
-QUIT logs what every thread does, and nothing else changes.
+QUIT logs the stack of every thread and changes nothing else.
 
 exit codes:
   0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
@@ -91,8 +91,8 @@ class Command(BaseCommand):
         starting.add_argument(
             "--setup",
             metavar="PACKAGE.MODULE.FUNCTION",
-            help="Call this function in each worker before its settings are read. Use it if manage.py does "
-            "more than name DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
+            help="Call this function before the workers read the settings. Use it if manage.py does more "
+            "than name DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
         )
         starting.add_argument(
             "--autoreload", action="store_true", help="Restart when code changes, for development."
@@ -143,7 +143,7 @@ class Command(BaseCommand):
 
             def begin(snapshot: Callable[[], Snapshot]) -> str | None:
                 address = watch.serve(snapshot)
-                # Said last: nothing can refuse to serve any more.
+                # Printed last: nothing can refuse to serve any more.
                 self._say(startup.describe(config, served.version))
                 return address
 
@@ -174,7 +174,7 @@ class Command(BaseCommand):
 
 def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """End the command with one line; argparse's own code 2 would say that a task failed."""
-    remedy = f"Write each option in full; for what it accepts see: {parser.prog} --help"
+    remedy = f"Write options in full; to list them, run: {parser.prog} --help"
     parser.exit(EXIT_REFUSED, f"{parser.prog}: {message}. {remedy}\n")
 
 

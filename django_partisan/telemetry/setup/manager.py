@@ -20,7 +20,7 @@ from django_partisan.telemetry.events import Snapshot
 
 SET_UP_WORKER: Final = "django_partisan.telemetry.setup.worker.set_up_worker"
 LEAST_SHARE: Final = 0.1
-"""Of ``TELEMETRY_SHUTDOWN_TIMEOUT``: what a manager has for its flush, however long its workers took."""
+"""Share of ``TELEMETRY_SHUTDOWN_TIMEOUT`` that a manager has for its flush in any case."""
 EXIT_HANDLERS_SECONDS: Final = 0.5
 TLS_OPTIONS: Final = {
     "metrics_certfile": "Serve metrics over TLS with this certificate.",
@@ -59,9 +59,9 @@ class ManagerTelemetry:
         self._port: int | None = observability.metrics_port(config.queue) if port is None else port
 
     def note_wait_for_workers(self, seconds: float) -> None:
-        """Note how long this process waited for workers that flushed: our own flush has the rest of the time.
+        """Note how long this process waited for its workers to flush: its own flush has the rest of the time.
 
-        It runs along with theirs, since spans are exported all the time, and has a tenth at least.
+        Spans of this process were exported meanwhile too. Its flush has at least ``LEAST_SHARE``.
         """
         self._waited_seconds = seconds
 
@@ -135,7 +135,7 @@ def say(line: str, standard_error: Any) -> None:
 def exit_if_stuck(code: int) -> None:
     """End the process here if a log handler or a collector does not return: a normal exit would wait for it.
 
-    The exit handlers run as far as they come in a moment.
+    Exit handlers have ``EXIT_HANDLERS_SECONDS`` to run.
     """
     if logs.is_stuck() or tracing.is_stuck():  # pragma: no cover: child process
         handlers = threading.Thread(target=exit_handlers.run, daemon=True)

@@ -1,4 +1,4 @@
-"""Rows that are set aside wait outside of claims, and come back or fail by the rules."""
+"""Held rows are not claimed, and are resumed or failed by the rules."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -168,7 +168,7 @@ def role(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: s
 @pytest.mark.parametrize(
     ("granted", "said"),
     [
-        ([], "denies its role a right: permission denied for table django_migrations. Grant it to the role "),
+        ([], "denies the role a right: permission denied for table django_migrations. Grant it to the role "),
         (
             ["SELECT ON ALL TABLES IN SCHEMA public", "UPDATE, INSERT ON django_partisan_manager"],
             "lacks rights in the tasks' database: UPDATE on public.django_partisan_task, DELETE on public.",

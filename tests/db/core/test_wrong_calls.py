@@ -119,7 +119,7 @@ def test_arguments_from_which_no_worker_could_make_the_object_are_refused():
         Careless("Ada").delay()
 
     assert "missing a required argument: 'to'" in str(refused.value)
-    assert "In Careless.__init__() pass its own arguments on to super().__init__()" in str(refused.value)
+    assert "In Careless.__init__(), pass its own arguments to super().__init__()" in str(refused.value)
 
 
 def test_a_class_that_passes_its_arguments_on_in_another_way_is_enqueued():
@@ -144,7 +144,7 @@ def test_a_constructor_that_gets_arguments_from_its_decorator_is_no_mistake():
         ("_defer_until", "Instead of _defer_until= use execute_after="),
         ("retry", "Instead of retry= set RETRY_ON_ERROR_CONFIG on the processor."),
         ("at_front", "Instead of at_front= use priority=0."),
-        ("expires", "There is nothing like expires= here."),
+        ("expires", "django-partisan has no option like expires=."),
         ("prioritty", "Did you mean priority=?"),
         ("execute_afer", "Did you mean execute_after=?"),
         ("to", "The arguments of the task belong to the constructor, as in MyProcessor(to=...)."),
@@ -205,9 +205,9 @@ def test_adelay_refuses_what_delay_refuses():
     [
         (
             [Letter(1), Letter],
-            "item 1 is the class Letter itself; expected an object of a processor, Letter(",
+            "item 1 is the class Letter itself; expected a processor object, Letter(",
         ),
-        ([None], "item 0 is None of type 'NoneType'; expected an object of a processor"),
+        ([None], "item 0 is None of type 'NoneType'; expected a processor object"),
         ([Letter(1), Letter(2), "Ada"], "item 2 is 'Ada' of type 'str'"),
         ((text for text in ["Ada"]), "item 0 is 'Ada' of type 'str'"),
         ([lambda: None], "item 0 is the function '<lambda>'"),

@@ -78,7 +78,7 @@ def test_tables_that_were_made_without_migrations_are_fine():
             recorder.record_applied("django_partisan", name)
 
     assert finding.status == FINE
-    assert "made without migrations" in finding.message
+    assert "created without migrations" in finding.message
 
 
 def test_a_missing_migration_is_an_error_with_the_command():
@@ -136,7 +136,8 @@ def test_an_index_whose_build_was_interrupted_is_an_error_with_both_statements()
         execute(connection, invalid, (True,))
 
     assert (
-        finding.message == "The index partisan_task_error of django_partisan_task was not built to its end."
+        finding.message
+        == "The index partisan_task_error of django_partisan_task is invalid: its build was interrupted."
     )
     assert "DROP INDEX CONCURRENTLY partisan_task_error; CREATE INDEX CONCURRENTLY" in finding.cure
 

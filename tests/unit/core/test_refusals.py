@@ -27,9 +27,9 @@ SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
         (
             OperationalError(SERVER + 'password authentication failed for user "shop"'),
             "refuses the login: ",
-            "Correct USER and PASSWORD in DATABASES, or let the role in (pg_hba.conf).",
+            "Correct USER and PASSWORD in DATABASES, or allow the role in pg_hba.conf.",
         ),
-        (OperationalError(SERVER + 'role "shop" does not exist'), "refuses the login: ", "(pg_hba.conf)."),
+        (OperationalError(SERVER + 'role "shop" does not exist'), "refuses the login: ", "pg_hba.conf."),
         (OperationalError(SERVER + "sorry, too many clients already"), "has no connection left: ", WAIT),
         (
             OperationalError(SERVER + "the database system is starting up"),
@@ -38,8 +38,8 @@ SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
         ),
         (
             ProgrammingError('invalid dsn: invalid connection option "nonsense"'),
-            "cannot be asked with these settings: ",
-            "Correct DATABASES, or the variables PG* in the environment.",
+            "cannot be reached with these settings: ",
+            "Correct DATABASES, or the environment variables PG*.",
         ),
         (
             OperationalError("server closed the connection unexpectedly"),
@@ -48,15 +48,15 @@ SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
         ),
         (
             OperationalError("canceling statement due to statement timeout"),
-            "cancelled a check of the start: ",
+            "cancelled a check at the start: ",
             "statement_timeout and lock_timeout.",
         ),
         (
             ProgrammingError("permission denied for table django_migrations"),
-            "denies its role a right: permission denied for table django_migrations. ",
+            "denies the role a right: permission denied for table django_migrations. ",
             "the role that ran the migrations.",
         ),
-        (error_with("42501"), "denies its role a right: 42501. ", "the role that ran the migrations."),
+        (error_with("42501"), "denies the role a right: 42501. ", "the role that ran the migrations."),
         (ImproperlyConfigured("No NAME."), "cannot be used: No NAME. ", "Correct DATABASES."),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_command_line_that_cannot_be_read_is_refused_in_one_line_and_not_by_th
     [line] = capsys.readouterr().err.splitlines()
     assert line == (
         f"manage.py start_partisan: {said} "
-        "Write each option in full; for what it accepts see: manage.py start_partisan --help"
+        "Write options in full; to list them, run: manage.py start_partisan --help"
     )
     assert refused.value.code == 1
 

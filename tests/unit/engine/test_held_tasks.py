@@ -1,4 +1,4 @@
-"""When a manager looks at what is set aside, and what becomes of it."""
+"""When a manager looks for held tasks, and what it does with them."""
 
 import time
 from typing import Any

@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_made_is_refused_with_the_remedy(presence: Presenc
     name = uuid.UUID(presence.path.stem)
 
     with pytest.raises(
-        CannotStart, match=rf"{presence.path}, which .*: File exists\. Free space there, or set"
+        CannotStart, match=rf"{presence.path} cannot be created: File exists\. Free space there, or set"
     ):
         PresenceFile(name, 2)
 

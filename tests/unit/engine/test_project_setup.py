@@ -70,7 +70,7 @@ def test_the_function_is_called_once_also_by_a_worker_whose_preloading_failed(
         ("nowhere.prepare", "ModuleNotFoundError: No module named 'nowhere'"),
         ("prepare", "ValueError: Empty module name"),
         ("os.prepare", "AttributeError: module 'os' has no attribute 'prepare'"),
-        (f"{HERE}.NO_FUNCTION", "it is no function"),
+        (f"{HERE}.NO_FUNCTION", "it is not callable"),
     ],
 )
 def test_what_cannot_be_called_is_refused_in_one_line(path: str, why: str, monkeypatch: pytest.MonkeyPatch):
