@@ -131,13 +131,13 @@ def test_what_another_manager_knows_is_left_to_it(open_office):
     holding.publish(connection, other, ["Newcomer"])
     know("Letter")
     office = open_office(Until.IDLE, max_queue_size=2)
-    ids, letters = insert_many(20, "Newcomer"), insert_many(5, "Letter")
+    ids, letters = insert_many(100, "Newcomer"), insert_many(5, "Letter")
 
     assert office.manager.run() == EXIT_OK
 
     assert statuses_of(*letters) == ["finished"] * 5
     rows = Task.objects.filter(pk__in=ids, status="new")
-    assert rows.count() == 20
+    assert rows.count() == 100
     assert rows.filter(ready=True, held=None).count() > 10
 
 
