@@ -16,6 +16,7 @@ between two tasks this much is done about them:
 | the runner | removes from both; closes what ended threads have left |
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -92,7 +93,8 @@ class ThreadConnections:
         _runners.discard(self._runner)
         self.close_ended()
         for one in self.noted:
-            one.connection.execute_wrappers.remove(self._watch)
+            with contextlib.suppress(ValueError):  # a task may have emptied the list
+                one.connection.execute_wrappers.remove(self._watch)
 
     def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
         """Note a connection, in the thread that opens it, unless it is one of ours or noted already."""
@@ -100,8 +102,9 @@ class ThreadConnections:
             return
         if any(one.connection is connection for one in self.noted):
             return
+        # First: execute_wrapper() removes the last when it ends, and the connection may open inside it.
+        connection.execute_wrappers.insert(0, self._watch)
         self.noted.append(ThreadConnection(connection))
-        connection.execute_wrappers.append(self._watch)
 
     def _watch(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]

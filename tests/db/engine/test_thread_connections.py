@@ -207,6 +207,35 @@ def test_in_the_end_nothing_is_watched_any_more(thread: OtherThread):
     assert watched.take_writers() == set()
 
 
+def test_a_thread_whose_first_query_runs_in_a_wrapper_of_its_own_stays_watched(
+    watched: ThreadConnections, thread: OtherThread
+):
+    def passes(execute: Callable[..., Any], *arguments: Any) -> Any:
+        return execute(*arguments)
+
+    def connect_in_a_wrapper() -> None:
+        connections.close_all()
+        with connection.execute_wrapper(passes):
+            backend()
+
+    thread.does(connect_in_a_wrapper)
+
+    assert passes not in thread.does(lambda: connection.execute_wrappers)
+    thread.does(write)
+    assert watched.take_writers() == {"bookkeeping"}
+
+
+def test_a_wrapper_that_a_task_removed_hinders_no_end(thread: OtherThread):
+    watched = ThreadConnections()
+    thread.does(connections.close_all)
+    thread.does(write)
+    thread.does(lambda: connection.execute_wrappers.clear())
+
+    watched.close()
+
+    assert thread.does(lambda: connection.execute_wrappers) == []
+
+
 def test_a_pool_of_threads_that_goes_on_keeps_its_connections(watched: ThreadConnections):
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(backend).result()
