@@ -192,8 +192,10 @@ def _shows_the_frames_of_threads() -> bool:
     return threading.get_ident() in sys._current_frames()
 
 
-def _fork_server_has_a_pid() -> bool:
-    return hasattr(forkserver._forkserver, "_forkserver_pid")
+def _fork_server_has_state_of_its_own() -> bool:
+    return {"_forkserver_address", "_forkserver_alive_fd", "_forkserver_pid"} <= vars(
+        forkserver._forkserver
+    ).keys()
 
 
 def _keeps_its_temporary_folder() -> bool:
@@ -353,9 +355,19 @@ PRIVATE_APIS: Final = (
         "3.11.7", _shows_the_frames_of_threads,
     ),
     PrivateApi(
+        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_address", "engine/forkserver/spawner.py",
+        "As _forkserver_pid.",
+        "3.11.7", _fork_server_has_state_of_its_own,
+    ),
+    PrivateApi(
+        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_alive_fd", "engine/forkserver/spawner.py",
+        "As _forkserver_pid; closed, it lets the server end with its last worker.",
+        "3.11.7", _fork_server_has_state_of_its_own,
+    ),
+    PrivateApi(
         PYTHON, "multiprocessing.forkserver._forkserver._forkserver_pid", "engine/forkserver/spawner.py",
-        "A fork server whose socket was removed has to end, so that ensure_running() starts another.",
-        "3.11.7", _fork_server_has_a_pid,
+        "A fork server whose socket was removed is forgotten, so that ensure_running() starts another.",
+        "3.11.7", _fork_server_has_state_of_its_own,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.util.get_temp_dir", "engine/forkserver/spawner.py",
