@@ -35,7 +35,7 @@ class PrivateApi(NamedTuple):
         """Return what to do about the API if it is gone or changed, or ``None``."""
         try:
             found = bool(self.is_as_seen())
-        except (AttributeError, ImportError, TypeError):
+        except (AttributeError, ImportError, KeyError, TypeError):
             found = False
         if found:
             return None
@@ -78,6 +78,13 @@ def _transaction_state_is_reset() -> bool:
 def _checks_health_once_if_asked() -> bool:
     found = vars(_django_connection())
     return (found["health_check_enabled"], found["health_check_done"]) == (False, False)
+
+
+def _pools_are_kept_in_the_class() -> bool:
+    import django
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+    return django.VERSION < (5, 1) or isinstance(vars(DatabaseWrapper)["_connection_pools"], dict)
 
 
 def _makes_connections() -> bool:
@@ -257,6 +264,11 @@ PRIVATE_APIS: Final = (
         "Django", "BaseDatabaseWrapper.savepoint_ids", "enqueueing.py",
         "As run_on_commit: which savepoints a hook belongs to.",
         "5.2, 5.2.19", _commit_hooks_are_a_list_per_savepoint,
+    ),
+    PrivateApi(
+        "Django", "DatabaseWrapper._connection_pools", "engine/worker/children.py",
+        "A forked child must not share a pool's sockets, and close_pool() would end its worker's sessions.",
+        "5.2, 5.2.19", _pools_are_kept_in_the_class,
     ),
     PrivateApi(
         "Django", "ConnectionHandler.create_connection", "sql/connection.py",
