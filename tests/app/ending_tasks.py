@@ -33,7 +33,7 @@ def _fork_a_child_that_exits(**_: Any) -> None:
     child = os.fork()
     if child == 0:
         sys.exit(7)
-    _, status = os.waitpid(child, 0)
+    status = os.waitpid(child, 0)[1]
     journal.write("parent", code=os.waitstatus_to_exitcode(status))
 
 

@@ -25,7 +25,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from django_partisan.engine.worker.connection_state import drop, has_open_transaction
+from django_partisan.engine.worker.connection_state import drop, is_inside_transaction
 from django_partisan.sql.connection import has_ended, task_database
 
 _READS: Final = ("SELECT", "WITH", "SHOW", "SET", "FETCH", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
@@ -66,7 +66,7 @@ class ThreadConnections:
             was_reported, one.is_reported = one.is_reported, False
             if connection.connection is None:
                 continue
-            if has_open_transaction(connection):
+            if is_inside_transaction(connection):
                 one.is_reported = True
                 if not was_reported:
                     left_open.append((connection.alias, one.thread.name))

@@ -30,9 +30,13 @@ class OtherThread:
 
     def does(self, call: Callable[[], Any]) -> Any:
         """Have the thread do something; return the result."""
+        return self.begins(call).result(20)
+
+    def begins(self, call: Callable[[], Any]) -> Future[Any]:
+        """Have the thread begin to do something; return the result to come."""
         done: Future[Any] = Future()
         self._work.put((call, done))
-        return done.result(20)
+        return done
 
     def end(self) -> None:
         self._work.put(None)
@@ -145,6 +149,22 @@ def test_a_transaction_that_is_open_in_a_living_thread_is_reported_once_and_left
     thread.does(open_transaction)
     assert watched.after_run() == [("default", "bookkeeping")]
     thread.does(roll_back)
+
+
+def test_a_query_that_a_living_thread_waits_for_is_no_open_transaction(
+    watched: ThreadConnections, thread: OtherThread
+):
+    pid = thread.does(backend)
+    execute(connection, "SELECT pg_advisory_lock(7)")
+    waiting = thread.begins(lambda: execute(connection, "SELECT pg_advisory_lock(7)"))
+    blocked = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'advisory'"
+    wait_until(lambda: fetch_all(connection, blocked, (pid,)))
+
+    left_open = watched.after_run()
+
+    execute(connection, "SELECT pg_advisory_unlock(7)")
+    waiting.result(20)
+    assert left_open == []
 
 
 def test_a_connection_of_a_living_thread_that_was_ended_is_renewed_for_the_next_task(
