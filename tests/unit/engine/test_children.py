@@ -4,7 +4,7 @@ import threading
 
 import django
 import pytest
-from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from django_partisan.engine.worker import children
 
@@ -18,12 +18,13 @@ class Pool:
 
 @pytest.mark.skipif(django.VERSION < (5, 1), reason="Django has pools from 5.1 on")
 def test_a_child_drops_the_pools_of_its_worker_without_closing_them(monkeypatch: pytest.MonkeyPatch):
-    wrapper, pool = connections["default"], Pool()
-    monkeypatch.setattr(type(wrapper), "_connection_pools", {"default": pool})
+    pools = {"default": Pool()}
+    monkeypatch.setattr(DatabaseWrapper, "_connection_pools", pools)
+    before = dict(pools)
     forked = threading.Thread(target=children._forget_connections)  # where no connection is initialized
 
     forked.start()
     forked.join()
 
-    assert vars(type(wrapper))["_connection_pools"] == {}
-    assert children._inherited.pop() == {"default": pool}
+    assert pools == {}
+    assert children._inherited.pop() == before
