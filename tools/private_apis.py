@@ -35,7 +35,7 @@ class PrivateApi(NamedTuple):
         """Return what to do about the API if it is gone or changed, or ``None``."""
         try:
             found = bool(self.is_as_seen())
-        except (AttributeError, ImportError, TypeError):
+        except (AttributeError, ImportError, KeyError, TypeError):
             found = False
         if found:
             return None
@@ -78,6 +78,13 @@ def _transaction_state_is_reset() -> bool:
 def _checks_health_once_if_asked() -> bool:
     found = vars(_django_connection())
     return (found["health_check_enabled"], found["health_check_done"]) == (False, False)
+
+
+def _pools_are_kept_in_the_class() -> bool:
+    import django
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+    return django.VERSION < (5, 1) or isinstance(vars(DatabaseWrapper)["_connection_pools"], dict)
 
 
 def _makes_connections() -> bool:
@@ -192,8 +199,10 @@ def _shows_the_frames_of_threads() -> bool:
     return threading.get_ident() in sys._current_frames()
 
 
-def _fork_server_has_a_pid() -> bool:
-    return hasattr(forkserver._forkserver, "_forkserver_pid")
+def _fork_server_has_state_of_its_own() -> bool:
+    return {"_forkserver_address", "_forkserver_alive_fd", "_forkserver_pid"} <= vars(
+        forkserver._forkserver
+    ).keys()
 
 
 def _keeps_its_temporary_folder() -> bool:
@@ -255,6 +264,11 @@ PRIVATE_APIS: Final = (
         "Django", "BaseDatabaseWrapper.savepoint_ids", "enqueueing.py",
         "As run_on_commit: which savepoints a hook belongs to.",
         "5.2, 5.2.19", _commit_hooks_are_a_list_per_savepoint,
+    ),
+    PrivateApi(
+        "Django", "DatabaseWrapper._connection_pools", "engine/worker/children.py",
+        "A forked child must not share a pool's sockets, and close_pool() would end its worker's sessions.",
+        "5.2, 5.2.19", _pools_are_kept_in_the_class,
     ),
     PrivateApi(
         "Django", "ConnectionHandler.create_connection", "sql/connection.py",
@@ -353,9 +367,19 @@ PRIVATE_APIS: Final = (
         "3.11.7", _shows_the_frames_of_threads,
     ),
     PrivateApi(
+        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_address", "engine/forkserver/spawner.py",
+        "As _forkserver_pid.",
+        "3.11.7", _fork_server_has_state_of_its_own,
+    ),
+    PrivateApi(
+        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_alive_fd", "engine/forkserver/spawner.py",
+        "As _forkserver_pid; closed, it lets the server end with its last worker.",
+        "3.11.7", _fork_server_has_state_of_its_own,
+    ),
+    PrivateApi(
         PYTHON, "multiprocessing.forkserver._forkserver._forkserver_pid", "engine/forkserver/spawner.py",
-        "A fork server whose socket was removed has to end, so that ensure_running() starts another.",
-        "3.11.7", _fork_server_has_a_pid,
+        "A fork server whose socket was removed is forgotten, so that ensure_running() starts another.",
+        "3.11.7", _fork_server_has_state_of_its_own,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.util.get_temp_dir", "engine/forkserver/spawner.py",

@@ -21,11 +21,11 @@ _called: Final[set[str]] = set()
 
 
 def set_up_process() -> None:
-    """Call the function, once in this process and those forked from it."""
+    """Call the function until it has succeeded once in this process or the one that forked it."""
     path = os.environ.get(VARIABLE)
     if path and path not in _called:
-        _called.add(path)
         _function_at(path)()
+        _called.add(path)
 
 
 @contextmanager

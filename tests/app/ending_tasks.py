@@ -4,13 +4,14 @@ import atexit
 import logging
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from typing import Any
 
 from django_partisan import registry
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.signals import worker_stopping
+from django_partisan.signals import task_finished, worker_stopping
 from tests.app import journal
 
 ASKED: str = os.environ.get("TEST_ENDINGS", "")
@@ -28,6 +29,16 @@ def _tell_that_it_exits() -> None:
         time.sleep(60)
 
 
+def _fork_a_child_that_exits(**_: Any) -> None:
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)
+    status = os.waitpid(child, 0)[1]
+    journal.write("parent", code=os.waitstatus_to_exitcode(status))
+
+
+if ASKED == "fork":
+    task_finished.connect(_fork_a_child_that_exits)
 if ASKED:
     worker_stopping.connect(_tell_that_it_stops)
     shared = tempfile.TemporaryDirectory()
@@ -43,6 +54,6 @@ class HoldBack(BaseTaskProcessor):
     def run(self) -> None:
         logging.getLogger("shop").warning("held back in task %s", self.task.id)
         print("printed")
-        journal.write("held back", shared=os.path.isdir(shared.name))
+        journal.write("held back", shared=os.path.isdir(shared.name), folder=shared.name)
         if self.args:
             journal.wait_at(self.args[0])

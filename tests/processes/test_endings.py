@@ -1,5 +1,6 @@
 """A worker that ends does what a Python process does at its end, within one bound."""
 
+import os
 import time
 from typing import Any
 
@@ -53,6 +54,8 @@ def test_recycled_workers_lose_nothing_that_handlers_and_libraries_hold_back(ben
     for pid, is_shared_folder_there in workers:
         assert is_shared_folder_there
         assert [what for of, what in steps if of == pid] == ["stopping", "exiting"]
+    if not preload:  # each worker has loaded the project, and has a folder of its own
+        assert not any(os.path.exists(line["folder"]) for line in bench.journal("held back"))
 
 
 def test_what_a_task_prints_is_written_at_once_and_a_handler_that_hangs_delays_the_end_by_the_bound(
@@ -72,3 +75,15 @@ def test_what_a_task_prints_is_written_at_once_and_a_handler_that_hangs_delays_t
     assert len(bench.journal("exiting")) == 1
     assert len(shop_log(bench)) == 1
     assert "worker.exit_timeout" in [line.get("event.action") for line in checked(log(bench))]
+
+
+def test_a_child_that_a_receiver_forks_ends_with_its_own_exit_code_and_runs_no_exit_handler(bench: Bench):
+    manager = start(bench, "fork", "--until-empty")
+    processors.HoldBack().delay()
+
+    assert manager.ended() == 0, log(bench)
+
+    assert [line["code"] for line in bench.journal("parent")] == [7]
+    assert [line["pid"] for line in bench.journal("exiting")] == [
+        line["pid"] for line in bench.journal("parent")
+    ]

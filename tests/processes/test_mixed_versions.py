@@ -55,7 +55,9 @@ def start(bench: Bench, tree: Path) -> ManagerProcess:
     return manager
 
 
-def test_a_manager_whose_library_is_replaced_drains_with_one_line(bench: Bench, tmp_path: Path):
+@pytest.fixture
+def deployed(tmp_path: Path) -> Path:
+    """A folder with the code of now, which a test may replace."""
     for part in ("django_partisan", "tests/app"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ("__init__.py", "manage.py", "settings.py", "urls.py", "processes/__init__.py",
@@ -63,12 +65,32 @@ def test_a_manager_whose_library_is_replaced_drains_with_one_line(bench: Bench, 
         (tmp_path / "tests" / path).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "tests" / path, tmp_path / "tests" / path)
     shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
-    manager = bench.start(tree=tmp_path, WORKERS_COUNT=2, PRELOAD=False)
+    return tmp_path
+
+
+def test_workers_of_a_fork_server_run_the_old_code_after_its_files_were_replaced(
+    bench: Bench, deployed: Path
+):
+    manager = bench.start(tree=deployed, WORKERS_COUNT=1)
+    manager.wait_for("worker.ready", 1)
+
+    for path in (deployed / "django_partisan").rglob("*.py"):
+        path.write_text("raise RuntimeError('code of another version')")
+    os.kill(manager.workers()[0], signal.SIGKILL)
+    manager.wait_for("worker.ready", 2)
+    task = processors.Pass().delay()
+
+    wait_until(lambda: Task.objects.get(pk=task.pk).status == "finished")
+    assert manager.stop() == 0
+
+
+def test_a_manager_whose_library_is_replaced_drains_with_one_line(bench: Bench, deployed: Path):
+    manager = bench.start(tree=deployed, WORKERS_COUNT=2, PRELOAD=False)
     manager.wait_for("worker.ready", 2)
     processors.Wait("gate").delay()
     [running] = bench.wait_for("begun")
 
-    package = tmp_path / "django_partisan" / "__init__.py"
+    package = deployed / "django_partisan" / "__init__.py"
     package.write_text(package.read_text().replace('__version__ = "2', '__version__ = "99'))
     [idle] = set(manager.workers()) - {running["pid"]}
     os.kill(idle, signal.SIGKILL)

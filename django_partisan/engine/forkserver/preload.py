@@ -8,6 +8,8 @@ import gc
 import multiprocessing
 import threading
 import traceback
+from importlib import import_module
+from typing import Final
 
 from django_partisan.engine.project_setup import set_up_process
 from django_partisan.engine.worker.exit_handlers import Handler, noted
@@ -19,6 +21,14 @@ exit_handlers: list[Handler] = []
 """The handlers that the project has registered with ``atexit``; workers run them at their end."""
 
 
+_MODULES_OF_WORKERS: Final = (
+    "django_partisan.engine.worker.main",
+    "django_partisan.engine.worker.worker",
+    "django_partisan.telemetry.setup.worker",
+)
+"""With all that these import a worker imports nothing of ours: its files may be another version's by then."""
+
+
 def _load() -> None:  # pragma: no cover: fork server process
     set_up_process()
     import django
@@ -28,6 +38,8 @@ def _load() -> None:  # pragma: no cover: fork server process
     from django_partisan.telemetry import bus
 
     bus.preload()
+    for module in _MODULES_OF_WORKERS:
+        import_module(module)
     for connection in connections.all(initialized_only=True):
         connection.close()
         if hasattr(connection, "close_pool"):

@@ -36,6 +36,9 @@ _UNKNOWN_EXIT_CODE: Final = 255
 SET_TMPDIR: Final = "Set TMPDIR to a folder that this user can write to."
 TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
+_abandoned: Final[list[int]] = []
+"""Fork servers that were replaced, and may have workers."""
+
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 
 
@@ -134,21 +137,30 @@ def _start_from_fork_server(process: BaseProcess) -> None:
 
     Programs that clean temporary folders remove the socket of a server that has run for long.
     """
+    _reap()
     _ensure_fork_server()
     try:
         process.start()
     except (FileNotFoundError, ConnectionRefusedError):
-        _end_fork_server()
-        os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # for the socket of the next server
+        _abandon_fork_server()
         _ensure_fork_server()
         process.start()
 
 
-def _end_fork_server() -> None:
-    """Kill the fork server, which would wait for its workers; they live on without an exit code."""
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # multiprocessing itself reads the exit code
+def _abandon_fork_server() -> None:
+    """Have ``ensure_running()`` start another fork server; this one ends with the last of its workers.
+
+    Until then it reports their exit codes. Without it their sentinels would say that they have ended.
+    """
+    server: Any = forkserver._forkserver
+    _abandoned.append(server._forkserver_pid)
+    os.close(server._forkserver_alive_fd)
+    server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
+
+
+def _reap() -> None:
+    """Take the exit codes of abandoned fork servers that have ended, which would stay zombies."""
+    _abandoned[:] = [pid for pid in _abandoned if os.waitpid(pid, os.WNOHANG) == (0, 0)]
 
 
 def _ensure_fork_server() -> None:
@@ -158,6 +170,7 @@ def _ensure_fork_server() -> None:
     the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. Signals to
     the whole group are blocked until the server ignores them.
     """
+    os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # where it has its socket
     before = os.environ.get("PYTHONPATH")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

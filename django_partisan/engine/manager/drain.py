@@ -31,12 +31,15 @@ class Drain(Component):
         return self.forced_at is not None
 
     def ask(self, signal_name: str | None = None) -> None:
-        """Ask to drain; ask again to end running tasks by force."""
+        """Ask to drain; ask again to end running tasks by force, which a hangup never does.
+
+        A closed terminal sends HUP twice, from the shell and from the kernel; systemd sends it after TERM.
+        """
         if self._since is None:
             self._since = time.monotonic()
             self.signal = signal_name
             self._begun()
-        else:
+        elif signal_name != "SIGHUP":
             self._force()
 
     def turn(self, now: float) -> None:

@@ -5,8 +5,8 @@
 | TERM, INT, HUP | stop: before the manager serves, the command ends; then it drains, and ends by force |
 | QUIT | log the stack of every thread, and go on |
 
-As PID 1, a process gets only those signals for which it has a handler. HUP stays ignored where it was
-ignored at the start, as by ``nohup``. A handler only notes its signal, in the main thread.
+As PID 1, a process gets only those signals for which it has a handler. HUP never forces, and stays ignored
+where it was ignored at the start, as by ``nohup``. A handler only notes its signal, in the main thread.
 """
 
 import queue

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import django
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 import django_partisan
@@ -19,6 +19,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
+from django_partisan.sql.refusals import refusal
 
 WAIT: Final = seconds(0)
 
@@ -63,9 +64,16 @@ def _ready_server(connection: BaseDatabaseWrapper) -> ServedDatabase:
 def ensure_schema(served: ServedDatabase) -> None:
     """Raise ``CannotStart`` if this thread's connection finds the tasks in another schema.
 
-    New connections of managers and workers follow the settings, and would serve that schema.
+    New connections of managers and workers follow the settings, and would serve that schema. A connection
+    that is not open is asked only if it turns to a schema when it opens, as that of django-tenants does.
     """
-    here = readiness.schema_of_tasks(connections[task_database()])
+    connection = connections[task_database()]
+    if connection.connection is None and not hasattr(connection, "schema_name"):
+        return
+    try:
+        here = readiness.schema_of_tasks(connection)
+    except Error as error:
+        raise refusal(connection, error) from error
     if here != served.schema:
         raise CannotStart(
             f"This connection finds the tasks in schema {here}, but new connections find them in "

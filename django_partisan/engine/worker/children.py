@@ -20,7 +20,7 @@ from django_partisan.engine import thread_stacks
 
 _close: Final[list[Callable[[], None]]] = []
 _inherited: Final[list[Any]] = []
-"""Driver connections of the parent; deleting one would warn, or close the shared socket."""
+"""The parent's driver connections and pools; deleting one would warn, or close the shared socket."""
 _is_child = False
 
 
@@ -107,3 +107,7 @@ def _forget_connections() -> None:  # pragma: no cover: child process
         if connection.connection is not None:
             _inherited.append(connection.connection)
             forget(connection)
+    for connection in connections.all():  # also those that this thread has not used: a pool is its class's
+        if pools := getattr(connection, "_connection_pools", None):
+            _inherited.append(dict(pools))
+            pools.clear()

@@ -9,18 +9,29 @@ from django.db.backends.signals import connection_created
 from django_partisan.sql.connection import execute
 from django_partisan.telemetry import bus
 
-# libpq's PQTRANS_IDLE and PQTRANS_UNKNOWN (the connection is lost), the same numbers in both drivers.
-_NO_TRANSACTION: Final = (0, 4)
+# libpq's PQTRANS_*, the same numbers in both drivers; 1 is ACTIVE: a statement runs, or has left an answer.
+_IDLE: Final = 0
+_NO_TRANSACTION: Final = (_IDLE, 4)
+"""IDLE and UNKNOWN, which is that of a lost connection."""
+_TRANSACTION: Final = (2, 3)
+"""INTRANS and INERROR."""
 
 
 def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a transaction is open on a connection, as Django or the driver sees it."""
-    if connection.in_atomic_block:
-        return True
+    return connection.in_atomic_block or _status(connection) not in _NO_TRANSACTION
+
+
+def is_inside_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Return the same of a connection that a thread may be using: a statement that runs is no transaction."""
+    return connection.in_atomic_block or _status(connection) in _TRANSACTION
+
+
+def _status(connection: BaseDatabaseWrapper) -> int:
     raw = connection.connection
     if hasattr(raw, "pgconn"):
-        return raw.pgconn.transaction_status not in _NO_TRANSACTION
-    return hasattr(raw, "get_transaction_status") and raw.get_transaction_status() not in _NO_TRANSACTION
+        return int(raw.pgconn.transaction_status)
+    return int(raw.get_transaction_status()) if hasattr(raw, "get_transaction_status") else _IDLE
 
 
 def drop(connection: BaseDatabaseWrapper) -> None:

@@ -31,6 +31,7 @@ def worker_main(
     _write_lines_at_once()
     preload = sys.modules.get("django_partisan.engine.forkserver.preload")
     multiprocessing_defaults.restore(getattr(preload, "start_method", None))
+    exit_handlers.take_over(getattr(preload, "exit_handlers", []))  # before this worker has finalizers itself
     fd = os.dup(presence.fileno())  # programs that a task starts do not inherit it
     presence.close()
     warnings = _set_up_django()
@@ -53,14 +54,14 @@ def worker_main(
     if spec.subscribe is not None:
         path, arguments = spec.subscribe
         import_string(path)(spec, **arguments)
-    exit_handlers.take_over(getattr(preload, "exit_handlers", []))
     ending = Ending(spec.config.queue, spec.slot, spec.generation, spec.flush_seconds, exit_handlers.run)
     worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings, ending)
     children.watch(pipe.close, bell.close, worker.close_presence)
     code = 0
     try:
         worker.run()
-    except BaseException:
+    except BaseException as error:
+        children.end_if_child(error)  # one that no task has forked, but a signal's receiver
         traceback.print_exc()
         code = 1
     ending.finish()

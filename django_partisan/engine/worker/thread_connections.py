@@ -15,6 +15,7 @@ Django gives each thread its own connections, which only that thread uses. Betwe
 | the runner | removes from both; closes what ended threads have left |
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,7 +24,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from django_partisan.engine.worker.connection_state import drop, has_open_transaction
+from django_partisan.engine.worker.connection_state import drop, is_inside_transaction
 from django_partisan.sql.connection import has_ended, task_database
 
 _READS: Final = ("SELECT", "WITH", "SHOW", "SET", "FETCH", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
@@ -64,7 +65,7 @@ class ThreadConnections:
             was_reported, one.is_reported = one.is_reported, False
             if connection.connection is None:
                 continue
-            if has_open_transaction(connection):
+            if is_inside_transaction(connection):
                 one.is_reported = True
                 if not was_reported:
                     left_open.append((connection.alias, one.thread.name))
@@ -91,7 +92,8 @@ class ThreadConnections:
         _runners.discard(self._runner)
         self.close_ended()
         for one in self.noted:
-            one.connection.execute_wrappers.remove(self._watch)
+            with contextlib.suppress(ValueError):  # a task may have emptied the list
+                one.connection.execute_wrappers.remove(self._watch)
 
     def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
         """Note a connection, in the thread that opens it, unless it is one of ours or noted already."""
@@ -99,8 +101,9 @@ class ThreadConnections:
             return
         if any(one.connection is connection for one in self.noted):
             return
+        # First: execute_wrapper() removes the last when it ends, and the connection may open inside it.
+        connection.execute_wrappers.insert(0, self._watch)
         self.noted.append(ThreadConnection(connection))
-        connection.execute_wrappers.append(self._watch)
 
     def _watch(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]

@@ -28,7 +28,7 @@ from django_partisan.telemetry.setup import manager as telemetry
 OVERRIDES: Final = {key.lower(): setting for key, setting in queues.KEYS.items() if setting.option}
 EPILOG: Final = """\
 TERM, INT or HUP drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
-A second signal, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
+A second TERM or INT, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
 QUIT logs the stack of every thread and changes nothing else.
 
 exit codes:

@@ -17,11 +17,12 @@ from django_partisan.engine.worker.judge import RunResult
 from django_partisan.exceptions import CannotStart
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.backlog import waiting
-from django_partisan.sql.connection import execute, fetch_all, open_connection
+from django_partisan.sql.connection import execute, fetch_all, has_ended, open_connection
 from django_partisan.sql.readiness import schema_of_tasks
 from django_partisan.sql.session import Session
 from tests.support.engine import config_of
 from tests.support.rows import claimed, insert, statuses
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_registry")]
 
@@ -136,3 +137,36 @@ def test_a_schema_of_this_connection_alone_is_refused_because_workers_would_not_
 
     with pytest.raises(CannotStart, match=r'schema "100% elsewhere", .* find them in public'):
         startup.ensure_schema(served)
+
+
+def test_a_connection_that_is_not_open_is_not_opened_to_ask_for_its_schema():
+    served = startup.ensure_database()
+    connection.close()
+
+    startup.ensure_schema(served)
+
+    assert connection.connection is None
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_connection_that_will_turn_to_its_schema_when_it_opens_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """As that of django-tenants after ``set_schema()``."""
+    served = startup.ensure_database()
+    connection.close()
+    monkeypatch.setattr(connection, "schema_name", "100% elsewhere", raising=False)
+    monkeypatch.setattr(connection, "init_connection_state", lambda: execute(connection, ELSEWHERE))
+
+    with pytest.raises(CannotStart, match=r'schema "100% elsewhere"'):
+        startup.ensure_schema(served)
+
+
+def test_a_session_of_this_connection_that_has_ended_is_refused_in_one_line():
+    served = startup.ensure_database()
+    [(pid,)] = fetch_all(connection, "SELECT pg_backend_pid()")
+    with closing(open_connection("test")) as ours:
+        execute(ours, "SELECT pg_terminate_backend(%s)", (pid,))
+    wait_until(lambda: has_ended(connection.connection))
+
+    with pytest.raises(CannotStart, match=r"^The database .* ended the connection during the start"):
+        startup.ensure_schema(served)
+    connection.close()

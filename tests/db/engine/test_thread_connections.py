@@ -30,9 +30,13 @@ class OtherThread:
 
     def does(self, call: Callable[[], Any]) -> Any:
         """Have the thread do something; return the result."""
+        return self.begins(call).result(20)
+
+    def begins(self, call: Callable[[], Any]) -> Future[Any]:
+        """Have the thread begin to do something; return the result to come."""
         done: Future[Any] = Future()
         self._work.put((call, done))
-        return done.result(20)
+        return done
 
     def end(self) -> None:
         self._work.put(None)
@@ -147,6 +151,22 @@ def test_a_transaction_that_is_open_in_a_living_thread_is_reported_once_and_left
     thread.does(roll_back)
 
 
+def test_a_query_that_a_living_thread_waits_for_is_no_open_transaction(
+    watched: ThreadConnections, thread: OtherThread
+):
+    pid = thread.does(backend)
+    execute(connection, "SELECT pg_advisory_lock(7)")
+    waiting = thread.begins(lambda: execute(connection, "SELECT pg_advisory_lock(7)"))
+    blocked = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'advisory'"
+    wait_until(lambda: fetch_all(connection, blocked, (pid,)))
+
+    left_open = watched.after_run()
+
+    execute(connection, "SELECT pg_advisory_unlock(7)")
+    waiting.result(20)
+    assert left_open == []
+
+
 def test_a_connection_of_a_living_thread_that_was_ended_is_renewed_for_the_next_task(
     watched: ThreadConnections, thread: OtherThread
 ):
@@ -205,6 +225,35 @@ def test_in_the_end_nothing_is_watched_any_more(thread: OtherThread):
     assert watched.take_writers() == {"bookkeeping"}
     thread.does(write)
     assert watched.take_writers() == set()
+
+
+def test_a_thread_whose_first_query_runs_in_a_wrapper_of_its_own_stays_watched(
+    watched: ThreadConnections, thread: OtherThread
+):
+    def passes(execute: Callable[..., Any], *arguments: Any) -> Any:
+        return execute(*arguments)
+
+    def connect_in_a_wrapper() -> None:
+        connections.close_all()
+        with connection.execute_wrapper(passes):
+            backend()
+
+    thread.does(connect_in_a_wrapper)
+
+    assert passes not in thread.does(lambda: connection.execute_wrappers)
+    thread.does(write)
+    assert watched.take_writers() == {"bookkeeping"}
+
+
+def test_a_wrapper_that_a_task_removed_hinders_no_end(thread: OtherThread):
+    watched = ThreadConnections()
+    thread.does(connections.close_all)
+    thread.does(write)
+    thread.does(lambda: connection.execute_wrappers.clear())
+
+    watched.close()
+
+    assert thread.does(lambda: connection.execute_wrappers) == []
 
 
 def test_a_pool_of_threads_that_goes_on_keeps_its_connections(watched: ThreadConnections):

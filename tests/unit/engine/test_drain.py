@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.drain import Drain
 
@@ -18,6 +20,20 @@ def test_the_first_request_drains_for_as_long_as_it_takes_and_the_second_forces(
 
     assert drain.is_forced
     assert (begins, drain.signal) == ([True], "SIGTERM")
+
+
+@pytest.mark.parametrize("first", ["SIGHUP", "SIGTERM"])
+def test_a_hangup_begins_to_drain_but_never_forces(first: str):
+    drain = Drain(None, begun=lambda: None)
+    drain.ask(first)
+
+    drain.ask("SIGHUP")
+    drain.ask("SIGHUP")
+
+    assert drain.is_on
+    assert not drain.is_forced
+    drain.ask("SIGTERM")
+    assert drain.is_forced
 
 
 def test_draining_ends_by_force_when_time_is_up():

@@ -64,6 +64,25 @@ def test_the_function_is_called_once_also_by_a_worker_whose_preloading_failed(
     assert calls == ["prepared"]
 
 
+def test_a_function_that_failed_in_the_fork_server_is_called_again_in_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def fail_once() -> None:
+        calls.append("tried")
+        if len(calls) == 1:
+            raise ConnectionError("the vault is away")
+
+    vars(sys.modules[HERE]).update(fail_once=fail_once)
+    monkeypatch.setenv(VARIABLE, f"{HERE}.fail_once")
+
+    with pytest.raises(ConnectionError):
+        set_up_process()
+    set_up_process()
+    set_up_process()
+
+    assert calls == ["tried", "tried"]
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [

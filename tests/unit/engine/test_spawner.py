@@ -3,14 +3,15 @@
 import os
 import selectors
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver, util
-from multiprocessing.process import BaseProcess
+from multiprocessing import forkserver, get_context, util
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, Stop
 from django_partisan.exceptions import CannotStart
 from tests.support.engine import FakeWorker, spec_of
+from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 30.0
 
@@ -116,29 +118,57 @@ def test_a_worker_starts_serves_and_ends_with_its_exit_code(
     spawner.close(PATIENCE_SECONDS)
 
 
-class LostOnce:
-    """A process that does not find its fork server at its first start."""
+def _started() -> Any:
+    """Return a process that was started as workers are."""
+    context: Any = get_context("forkserver")
+    process = context.Process(target=time.sleep, args=(60,))
+    with spawning._without_main_module():
+        spawning._start_from_fork_server(process)
+    return process
 
-    def __init__(self) -> None:
-        self.fork_servers: list[int] = []
 
-    def start(self) -> None:
-        self.fork_servers.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
-        if len(self.fork_servers) == 1:
-            shutil.rmtree(util.get_temp_dir())
-            raise FileNotFoundError
+def _fork_server() -> int:
+    pid: int = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
+
+
+def _has_ended(pid: int) -> bool:
+    spawning._reap()
+    return not Path(f"/proc/{pid}").exists()
 
 
 @pytest.mark.usefixtures("fork_server", "spawner")
 @pytest.mark.slow
-def test_a_fork_server_whose_socket_was_removed_is_replaced():
-    process = LostOnce()
+def test_a_fork_server_whose_socket_was_removed_is_replaced_and_serves_the_workers_that_it_has():
+    one, other = _started(), _started()
+    first = _fork_server()
+    shutil.rmtree(util.get_temp_dir())
 
-    spawning._start_from_fork_server(cast(BaseProcess, process))
+    third = _started()
 
-    first, second = process.fork_servers
-    assert first != second
-    assert not Path(f"/proc/{first}").exists()
+    assert _fork_server() != first
+    assert wait([one.sentinel, other.sentinel], 0) == []
+    for process in (one, other, third):
+        process.kill()
+        process.join(PATIENCE_SECONDS)
+    assert (one.exitcode, third.exitcode) == (-signal.SIGKILL, -signal.SIGKILL)
+    wait_until(lambda: _has_ended(first))
+
+
+@pytest.mark.usefixtures("fork_server", "spawner")
+@pytest.mark.slow
+def test_a_fork_server_that_died_after_its_folder_was_removed_is_replaced():
+    process = _started()
+    shutil.rmtree(util.get_temp_dir())
+    os.kill(_fork_server(), signal.SIGKILL)
+    os.waitid(os.P_PID, _fork_server(), os.WEXITED | os.WNOWAIT)
+
+    another = _started()
+
+    for each in (process, another):
+        os.kill(each.pid, signal.SIGKILL)
+    another.join(PATIENCE_SECONDS)
+    assert another.exitcode == -signal.SIGKILL
     assert os.listdir(util.get_temp_dir()) != []
 
 
