@@ -105,7 +105,7 @@ class HeldTasks(Component):
             self._resume(next(iter(self._resuming)))
         elif self._trying:
             self._try(self._trying.pop())
-        elif now >= self._look_at or self._published != (manager, self._processors.version):
+        else:
             self._look(now, manager)
 
     def next_at(self) -> float:
