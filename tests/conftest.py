@@ -49,9 +49,11 @@ def _needs_database(config: pytest.Config) -> bool:
 
 
 def pytest_configure() -> None:
-    """Handle SIGINT also where a shell started this in the background, which ignores it."""
+    """Handle what a shell in the background, or ``nohup``, ignores: what tests start would ignore it, too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # a handler of Python's ends with the next exec
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
