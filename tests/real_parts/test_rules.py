@@ -36,7 +36,8 @@ def test_promtool_accepts_the_scrape_example() -> None:
 
 
 def test_the_shortened_rules_are_still_rules(tmp_path: Path) -> None:
+    text = (ALERTS / "alerts.yaml").read_text()
     file = tmp_path / "alerts.yaml"
-    file.write_text(shortened((ALERTS / "alerts.yaml").read_text()))
+    file.write_text(shortened(text))
 
-    assert "SUCCESS: 22 rules found" in _promtool("check", "rules", file)
+    assert f"SUCCESS: {text.count('- alert:')} rules found" in _promtool("check", "rules", file)
