@@ -1,7 +1,7 @@
 """Find names of processor attributes and of settings that look misspelt.
 
-An attribute looks misspelt if its name is close to a known one and the module of its class does not read
-it: an attribute that a processor reads is its own.
+An attribute looks misspelt if its name is close to a known one and nothing reads it in the modules of its
+class, of the classes above it, and of the processors below it: an attribute that these read is their own.
 """
 
 import inspect
@@ -36,10 +36,8 @@ def problems() -> Iterator[Problem]:
     for name in dir(settings):
         if close := close_to(name, SETTINGS):
             yield Problem(MISSPELT_SETTING, "The name of a setting", name, repr(close))
-    definitions = registry.definitions.values()
-    for owner in dict.fromkeys(one for definition in definitions for one in definition.source.__mro__):
-        if not owner.__module__.startswith((f"{_PACKAGE}.", "builtins")):
-            yield from _of_class(owner)
+    for owner, modules in _modules_by_class().items():
+        yield from _of_class(owner, modules)
 
 
 def close_to(name: str, known: Collection[str]) -> str | None:
@@ -53,12 +51,26 @@ def close_to(name: str, known: Collection[str]) -> str | None:
     return next(iter(get_close_matches(name, known, 1, _CLOSENESS)), None)
 
 
-def _of_class(owner: type[Any]) -> Iterator[Problem]:
+def _modules_by_class() -> dict[type[Any], set[str]]:
+    """Return the classes of users that processors are made of, and where each may be read."""
+    found: dict[type[Any], set[str]] = {}
+    for definition in registry.definitions.values():
+        classes = [
+            one
+            for one in definition.source.__mro__
+            if not one.__module__.startswith((f"{_PACKAGE}.", "builtins"))
+        ]
+        for one in classes:
+            found.setdefault(one, set()).update(other.__module__ for other in classes)
+    return found
+
+
+def _of_class(owner: type[Any], modules: Collection[str]) -> Iterator[Problem]:
     for name, value in vars(owner).items():
         if name.startswith("_") or callable(value) or hasattr(type(value), "__get__"):
             continue
         expected = _expected(name)
-        if expected is not None and not _is_read(name, owner):
+        if expected is not None and not any(_is_read(name, module) for module in modules):
             place = f"The name of an attribute of {owner.__name__}"
             yield Problem(MISSPELT_ATTRIBUTE, place, name, expected, processor_class=owner)
 
@@ -73,10 +85,10 @@ def _expected(name: str) -> str | None:
     return key and f"one that the library reads; {key!r} is a key of a queue in PARTISAN_CONFIG"
 
 
-def _is_read(name: str, owner: type[Any]) -> bool:
-    """Return whether the module of a class uses the name elsewhere than to set an attribute."""
+def _is_read(name: str, module: str) -> bool:
+    """Return whether a module uses the name elsewhere than to set an attribute."""
     try:
-        source = inspect.getsource(sys.modules[owner.__module__])
+        source = inspect.getsource(sys.modules[module])
     except (KeyError, OSError, TypeError):  # no source to read: trust its author
         return True
     everywhere = re.findall(rf"\b{re.escape(name)}\b", source)

@@ -51,8 +51,15 @@ _CLAIM = f"""
      ))
     RETURNING {RETURNING}
 """
-_BEHIND: Final = "AND (priority, id) > (%s, %s)"
 _WITHOUT: Final = "AND NOT processor_class = ANY(%s::text[])"
+# By whether a claim starts behind a row, and whether it leaves processors to others.
+_CLAIMS: Final = {
+    (is_behind, is_limited): _CLAIM.format(
+        behind="AND (priority, id) > (%s, %s)" if is_behind else "", without=_WITHOUT if is_limited else ""
+    )
+    for is_behind in (False, True)
+    for is_limited in (False, True)
+}
 
 # Whether any is ready is asked in order: for a mere EXISTS the planner may prefer to scan the table.
 _LOOK_AHEAD = """
@@ -101,7 +108,7 @@ def claim(
     of all that was claimed since the last vacuum; rows before it are not seen. ``without`` names
     processors whose tasks are left to other managers.
     """
-    sql = _CLAIM.format(behind=_BEHIND if behind else "", without=_WITHOUT if without else "")
+    sql = _CLAIMS[behind is not None, bool(without)]
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
     rows = cast(list[TaskRow], fetch_all(connection, sql, parameters))

@@ -5,6 +5,7 @@ With ``lock_timeout_ms`` the wait for other transactions' locks ends after that 
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -229,6 +230,7 @@ def locked_by_others(
     return set(_ids(fetch_all(connection, _limited(_LOCKED, lock_timeout_ms), (*arrays, *arrays))))
 
 
+@cache
 def _limited(sql: str, lock_timeout_ms: int | None) -> str:
     return sql if lock_timeout_ms is None else f"SET LOCAL lock_timeout = {lock_timeout_ms:d}; {sql}"
 

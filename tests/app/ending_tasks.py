@@ -38,7 +38,8 @@ def _fork_a_child_that_exits(**_: Any) -> None:
 
 
 if ASKED == "fork":
-    task_finished.connect(_fork_a_child_that_exits)
+    for one in (task_finished, worker_stopping):
+        one.connect(_fork_a_child_that_exits)
 if ASKED:
     worker_stopping.connect(_tell_that_it_stops)
     shared = tempfile.TemporaryDirectory()

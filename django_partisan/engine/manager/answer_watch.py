@@ -4,12 +4,9 @@ PostgreSQL may fall silent without any socket that says so: behind a proxy or a 
 """
 
 from collections.abc import Collection
-from typing import Final
 
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-
-LOOK_SECONDS: Final = 0.02
 
 
 class AnswerWatch(Component):
@@ -20,13 +17,9 @@ class AnswerWatch(Component):
 
     def __init__(self, threads: Collection[DatabaseThread]) -> None:
         self._threads = threads
-        self._look_at = 0.0
 
     def turn(self, now: float) -> None:
-        """Hang up on late answers; look at most every ``LOOK_SECONDS``, as a busy manager has many turns."""
-        if now < self._look_at:
-            return
-        self._look_at = now + LOOK_SECONDS
+        """Hang up on what is late."""
         late = [thread for thread in self._threads if thread.hang_up_if_late(now)]
         ended = [thread for thread in self._threads if thread.take_ended()]
         for thread in self._threads:
@@ -36,5 +29,5 @@ class AnswerWatch(Component):
                 thread.renew()
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next look, if an answer is awaited."""
-        return self._look_at if any(thread.is_busy for thread in self._threads) else NEVER
+        """Return the monotonic time at which the first answer is late."""
+        return min((late_at for thread in self._threads if (late_at := thread.late_at())), default=NEVER)

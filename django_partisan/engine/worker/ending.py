@@ -19,6 +19,7 @@ from typing import Final
 
 from django.db import connections
 
+from django_partisan.engine.worker import children
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ExitTimedOut, TelemetryFlushTimedOut, WorkerStopping
 
@@ -71,7 +72,7 @@ class Ending:
 
     def _run(self) -> None:
         try:
-            bus.emit(WorkerStopping, *self._stopping)
+            children.call(bus.emit, WorkerStopping, *self._stopping)
             connections.close_all()  # those that receivers have opened in this thread
         finally:
             self._have_receivers_returned.set()

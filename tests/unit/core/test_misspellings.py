@@ -125,6 +125,32 @@ def test_an_attribute_that_is_right_or_the_projects_own_is_no_warning(project, a
     assert messages() == []
 
 
+def test_an_attribute_that_a_class_of_another_module_reads_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "reading_base.py").write_text(
+        "from django_partisan.processor import BaseTaskProcessor\n"
+        "class Mail(BaseTaskProcessor):\n"
+        "    def run(self):\n"
+        "        print(self.QUEUE)\n"
+    )
+    (tmp_path / "setting_processor.py").write_text(
+        "from django_partisan import registry\n"
+        "from reading_base import Mail\n"
+        "@registry.register\n"
+        "class Letter(Mail):\n"
+        "    QUEUE = 5\n"
+    )
+    try:
+        __import__("setting_processor")
+
+        assert messages() == []
+    finally:
+        for name in ("setting_processor", "reading_base"):
+            sys.modules.pop(name, None)
+
+
 def test_without_a_source_to_read_there_is_no_warning():
     registry.register(
         type("Letter", (BaseTaskProcessor,), {"__module__": "nowhere", "QUEUE": 1, "run": lambda self: None})
