@@ -182,8 +182,10 @@ class Manager:
         forced_at = self._parts.drain.forced_at
         if forced_at is None or not self._parts.pool.is_empty:
             return False
-        is_stuck = self._parts.settler.is_held_up or not self._parts.settler.is_reachable
-        is_silent = self._threads["settle"].waited(now) > FORCED_ANSWER_SECONDS
+        settler = self._parts.settler
+        is_stuck = settler.is_held_up or not settler.is_reachable
+        awaited = self._threads.values() if settler.is_idle else (self._threads["settle"],)
+        is_silent = any(thread.waited(now) > FORCED_ANSWER_SECONDS for thread in awaited)
         return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
