@@ -126,11 +126,11 @@ def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
                     executor.execute(row)
             with watch.step("report into a frame and out of it (both)"):
                 completed = [row[ID] for row in received.rows]
-                Frames().feed(frame(Report(completed, [], [], [], {}, [])))
+                started = [] if config.delete_tasks_on_complete else [1_000_000_000] * len(completed)
+                Frames().feed(frame(Report(completed, started, [], [], [], {}, [])))
         with watch.step("settle", asks_server=True):
-            settle_completed(
-                connection, [(row[ID], row[TOKEN]) for row in rows], config.delete_tasks_on_complete
-            )
+            runs = [(row[ID], row[TOKEN], 0, "bench:0") for row in rows]
+            settle_completed(connection, runs, config.delete_tasks_on_complete)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,6 @@ index, or queries which values a column has.
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -17,12 +16,14 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import is_aware, localtime
 
 from django_partisan import registry
 from django_partisan.config import observability, queues
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
+from django_partisan.shown import block as _block
+from django_partisan.shown import history
+from django_partisan.shown import moment as _moment
 from django_partisan.telemetry import redaction
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
@@ -37,6 +38,8 @@ else:
 # How many tasks, the latest, can be paged through; a filter or a search leads to the older ones.
 LISTED_MAX = 10_000
 
+MOMENTS = ("enqueued_at", "due_at", "last_claimed_at", "last_started_at", "ended_at", "changed_at")
+CLAIM = ("ready", "shown_manager", "worker", "claim_token", "unique_key", "shown_trace")
 HIDDEN = "Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted."
 
 
@@ -57,20 +60,6 @@ def _column(field: str, title: str, shown: Callable[[Any], Any] = lambda value: 
         return shown(getattr(row, field))
 
     return column
-
-
-def _moment(moment: datetime | None) -> str | None:
-    """Return a moment to the millisecond: Django's own format ends at the minute."""
-    if moment is None:
-        return None
-    local = localtime(moment) if is_aware(moment) else moment
-    return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
-
-
-def _block(text: str | None) -> str:
-    """Return a text of several lines as it is, or a dash where there is none."""
-    style = "font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere"
-    return format_html('<div style="{}">{}</div>', style, text or "-")
 
 
 class ReadOnly:
@@ -150,10 +139,11 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     fieldsets = (
         (None, {"fields": ("id", "processor", "queue", "status", "priority", "shown_arguments")}),
         ("Failure", {"fields": ("reason", "error_type", "shown_message", "shown_traceback")}),
+        ("History", {"fields": ("shown_history",)}),
         ("Held", {"fields": ("held", "unknown_since")}),
-        ("Moments", {"fields": ("enqueued_at", "due_at", "last_claimed_at", "ended_at", "changed_at")}),
+        ("Moments", {"fields": MOMENTS}),
         ("Counters", {"fields": ("attempts", "retries", "postpones", "crashes")}),
-        ("Claim", {"fields": ("ready", "shown_manager", "claim_token", "unique_key", "shown_trace")}),
+        ("Claim", {"fields": CLAIM}),
     )
 
     processor = _column("processor_class", "processor")
@@ -163,6 +153,7 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     due_at = _column("execute_after", "due at", _moment)
     unknown_since = _column("unregistered_since", "since", _moment)
     last_claimed_at = _column("claimed_at", "claimed at", _moment)
+    last_started_at = _column("started_at", "started at", _moment)
     ended_at = _column("finished_at", "finished at", _moment)
     changed_at = _column("updated_at", "last written at", _moment)
     shown_message = _column("error_message", "message", _block)
@@ -192,6 +183,11 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
         if not observability.value("LOG_TASK_ARGS"):
             return HIDDEN
         return _block(redaction.shown(task.arguments))
+
+    @admin.display(description="runs")
+    def shown_history(self, task: Task) -> str:
+        """Return the runs that did not complete, and the last one."""
+        return history(task.history) if task.history else str(self.get_empty_value_display())
 
     @admin.display(description="claimed by")
     def shown_manager(self, task: Task) -> str:

@@ -11,6 +11,9 @@ RETRIED: Final = "retried"
 FAILED: Final = "failed"
 OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
 
+CRASHED: Final = "crashed"
+"""In the history of a task: the worker died during the run, and the task ran again."""
+
 # Why a task failed. ``error`` is also the exit reason of a worker.
 REASON_ERROR: Final = "error"
 REASON_RETRIES_EXHAUSTED: Final = "retries_exhausted"

@@ -16,9 +16,11 @@ Callbacks of ``on_commit()`` run only where there is a commit: in Django's ``Tes
 ``captureOnCommitCallbacks(execute=True)``.
 """
 
+import os
 import uuid
 from datetime import datetime
 from itertools import chain
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -29,13 +31,15 @@ from django_partisan.config.problems import refuse
 from django_partisan.config.queues import queue_config
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.judge import CLAIM_LOST, HELD, RAN, RunResult, failed
+from django_partisan.engine.worker_name import worker_name
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import POSTPONED, REASON_UNREGISTERED, RETRIED
 from django_partisan.sql import leasing
-from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TOKEN, TaskRow, claim
+from django_partisan.sql.claiming import ARGUMENTS, ID, PROCESSOR, TaskRow, claim
 from django_partisan.sql.connection import task_database
-from django_partisan.sql.settling import apply_changes, settle_completed
+from django_partisan.sql.history import EndedRun
+from django_partisan.sql.settling import apply_changes
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import ErrorInfo
 
@@ -116,6 +120,7 @@ class _InlineManager:
 
     def run(self, row: TaskRow) -> Ran:
         """Run a claimed task and settle it."""
+        self._executor.started = monotonic()
         result = self._execute(row)
         ran = Ran(row[ID], row[PROCESSOR], *arguments.decode(row[ARGUMENTS]), CLAIM_LOST)
         if self._loses_claim(row, result):
@@ -143,12 +148,14 @@ class _InlineManager:
     def _loses_claim(self, row: TaskRow, result: RunResult) -> bool:
         """Settle a run; return whether its claim was lost."""
         if result is RAN:
-            pairs = [(row[ID], row[TOKEN])]
-            return bool(settle_completed(self._connection, pairs, self._config.delete_tasks_on_complete))
+            return bool(self._executor.settle(self._connection, row))
         if result.change is None:  # it settled itself, or tried to
             return result.outcome == CLAIM_LOST
+        executor = self._executor
+        run = EndedRun(executor.started, executor.ended - executor.started, worker_name(os.getpid()))
+        change = result.described(run)
         try:
             with transaction.atomic(using=self._connection.alias):
-                return bool(apply_changes(self._connection, [result.change]))
+                return bool(apply_changes(self._connection, [change]))
         except IntegrityError:  # it waits again beside a duplicate: both stay, and it gives up its key
-            return bool(apply_changes(self._connection, [result.change], keep_keys=False))
+            return bool(apply_changes(self._connection, [change], keep_keys=False))

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan.sql.claiming import TaskRow
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 
 # From the manager to a worker.
@@ -47,6 +47,8 @@ class Report(NamedTuple):
 
     completed: list[int]
     """Ids of tasks to settle as completed."""
+    started: list[int]
+    """When the run of each started, in monotonic microseconds; empty if completed tasks are deleted."""
     changes: list[tuple[Any, ...]]
     """The fields of one ``RowChange`` for each run that ended otherwise."""
     settled: list[int]

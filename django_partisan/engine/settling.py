@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.writing import Item, Kind, Writing, Written
+from django_partisan.engine.writing import Kind, Writing, Written
+from django_partisan.sql.settling import Item
 
 T = TypeVar("T")
 

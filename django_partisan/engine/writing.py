@@ -2,23 +2,21 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from django.db import DatabaseError, Error, IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.exceptions import Unsettleable
-from django_partisan.outcomes import REASON_UNSETTLEABLE
+from django_partisan.outcomes import FAILED, REASON_UNSETTLEABLE
 from django_partisan.sql import settling
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
-from django_partisan.sql.settling import STATUS_ERROR, Crash, Pair, RowChange
+from django_partisan.sql.history import EndedRun
+from django_partisan.sql.settling import STATUS_ERROR, Crash, Item, RowChange
 from django_partisan.telemetry.events import ErrorInfo
 
 LOCK_TIMEOUT_MS: Final = 200
 """How long a batch waits for the locks of other transactions; less than ``deadlock_timeout``, 1 s."""
-
-Item: TypeAlias = Pair | Crash | RowChange
-"""What is written to one row; its first two values are the id and the claim token."""
 
 
 class Kind(Enum):
@@ -164,6 +162,8 @@ class Writing:
             error_message=error.message.replace("\0", ""),
             error_traceback="",
         )
+        started = item.started if isinstance(item, RowChange | Crash) else None
+        failure = failure.after(FAILED, EndedRun(started))
         try:
             timeout = self._lock_timeout_ms
             self._lost += settling.apply_changes(

@@ -11,9 +11,10 @@ from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.outcomes import REASON_UNREGISTERED
+from django_partisan.outcomes import FAILED, REASON_UNREGISTERED
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
+from django_partisan.sql.history import appended
 
 # Each manager publishes which processors it can run, in its row.
 _PUBLISH = """
@@ -70,6 +71,16 @@ _RESUME = f"""
       FROM resumed
 """
 
+# No run failed, so the entry has no attempt.
+_APPENDED = appended(
+    "task.history",
+    f"""jsonb_build_object('outcome', '{FAILED}', 'reason', '{REASON_UNREGISTERED}',
+                           'error_type', %(type)s::text,
+                           'error_message', format(%(message)s, task.processor_class))""",
+    "NULL::int",
+    "NULL::timestamptz",
+)
+
 _FAIL = f"""
     WITH expired AS MATERIALIZED (
         SELECT id FROM django_partisan_task AS task
@@ -82,7 +93,7 @@ _FAIL = f"""
        SET status = 'error', ready = false, held = NULL, unregistered_since = NULL,
            finished_at = now(), updated_at = now(), error_reason = '{REASON_UNREGISTERED}',
            error_type = %(type)s, error_message = format(%(message)s, task.processor_class),
-           error_traceback = ''
+           error_traceback = '', history = {_APPENDED}
       FROM expired WHERE task.id = expired.id
     RETURNING task.id, task.processor_class, task.priority, task.attempts, task.retries, task.postpones
 """

@@ -8,8 +8,10 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.names import WORKER_ROLE
+from django_partisan.outcomes import CRASHED, REASON_MANAGER_LOST
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.history import appended
 
 SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
@@ -45,6 +47,15 @@ _HEARTBEAT = f"""
              ON other.queue_name = %(queue)s AND other.id <> %(manager)s
 """
 
+# Of a dead manager's run is known on which host it was, and sometimes when it started.
+_APPENDED = appended(
+    "task.history",
+    f"""jsonb_build_object('outcome', '{CRASHED}', 'reason', '{REASON_MANAGER_LOST}', 'worker',
+            (SELECT host FROM django_partisan_manager AS manager WHERE manager.id = abandoned.claimed_by))""",
+    "task.attempts + 1",
+    "CASE WHEN task.started_at >= task.claimed_at THEN task.started_at END",
+)
+
 # Each row is rescued with its counters and its new token at once, so that a lost answer loses neither. A
 # manager whose tasks are not all rescued keeps its row: some still run, another transaction locks them, or
 # they are too many for one statement.
@@ -75,6 +86,7 @@ _RESCUE = f"""
            SET claim_token = %(token)s, claimed_by = %(manager)s, claimed_at = now(), updated_at = now(),
                attempts = task.attempts + has_begun::int,
                crashes = task.crashes + has_begun::int,
+               history = CASE WHEN has_begun THEN {_APPENDED} ELSE task.history END,
                takeovers = least(task.takeovers + (NOT has_begun AND NOT is_sighted)::int, 32767)
           FROM abandoned WHERE task.id = abandoned.id
         RETURNING abandoned.claimed_by, {RETURNING}

@@ -6,27 +6,42 @@ With ``lock_timeout_ms`` the wait for other transactions' locks ends after that 
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from time import monotonic
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.outcomes import REASON_UNREGISTERED
+from django_partisan.outcomes import COMPLETED, CRASHED
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.enqueueing import CHANNEL
+from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
 from django_partisan.sql.schema import qualified
+from django_partisan.sql.settling_statements import (
+    APPLY,
+    COUNT_CRASHES,
+    COUNTED,
+    DELETE,
+    FINISH,
+    LOCKED,
+    RELEASE,
+    TAKEN_OVER,
+)
 
 Pair: TypeAlias = tuple[int, int]
 """The id of a task and the token of the claim that its outcome ends."""
 
+Kept: TypeAlias = tuple[int, int, int, str]
+"""A completed run whose row is kept: id and token, its start in monotonic microseconds, and its worker."""
+
 STATUS_NEW: Final = "new"
 STATUS_ERROR: Final = "error"
+STATUS_FINISHED: Final = "finished"
 
 
 class RowChange(NamedTuple):
-    """What is written to a row when its run did not complete.
+    """What is written to a row when its run did not complete, or completed after others that did not.
 
-    ``status`` is what it becomes: ``new`` (after ``delay`` seconds) or ``error``. The numbers are added
-    to the row's counters.
+    ``status`` is what it becomes: ``new`` (after ``delay`` seconds), ``error`` or ``finished``. The numbers
+    are added to the row's counters.
     """
 
     id: int
@@ -45,132 +60,77 @@ class RowChange(NamedTuple):
     held: str | None = None
     """Why the task is held, if it is: it then waits as before its claim."""
 
+    entry: str | None = None
+    """The entry of the run for the history; ``None`` if nothing ran."""
+    started: float | None = None
+    """When the run started, in monotonic seconds of the host."""
+
+    @classmethod
+    def complete(cls, task_id: int, token: int, run: EndedRun) -> "RowChange":
+        """Return the change of a completed run whose row is kept, with its history."""
+        return cls(task_id, token, STATUS_FINISHED).after(COMPLETED, run)
+
     @classmethod
     def hold(cls, task_id: int, token: int, reason: str) -> "RowChange":
         """Return the change that holds a task that did not run."""
         return cls(task_id, token, STATUS_NEW, attempts=0, held=reason)
 
+    def after(self, outcome: str, run: EndedRun = UNKNOWN_RUN, comment: str | None = None) -> "RowChange":
+        """Return this change with the entry for the history, of the run that it ends."""
+        made = history_entry(
+            outcome,
+            run,
+            reason=self.reason,
+            error_type=self.error_type,
+            error_message=self.error_message,
+            error_traceback=self.error_traceback,
+            comment=comment,
+        )
+        return self._replace(entry=made, started=run.started)
+
 
 class Crash(NamedTuple):
-    """The death of a worker in the run of a task that is to run again, under a token of its own."""
+    """The death of a worker in the run of a task that is to run again, under a token of its own.
+
+    ``entry`` and ``started`` are those of ``RowChange``.
+    """
 
     id: int
     token: int
     new_token: int
+    entry: str = history_entry(CRASHED)
+    started: float | None = None
 
 
-# A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
-# that was lost is never written. The status is not asked for: it would invite a plan that walks over
-# all rows in process to find a few.
-_IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
-_PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
+Item: TypeAlias = Pair | Kept | RowChange | Crash
+"""What is written to one row; its first two values are the id and the claim token."""
 
-_FINISH = f"""
-    UPDATE django_partisan_task AS task
-       SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1,
-           finished_at = now(), updated_at = now()
-      FROM {_PAIRS} WHERE {_IS_OURS}
-    RETURNING task.id
-"""
-_DELETE = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
 
-# After an answer that was lost: rows without a token, or deleted, were settled by the first try.
-_TAKEN_OVER = f"""
-    SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
-     WHERE task.id = outcome.id AND task.claim_token <> outcome.token
-"""
-
-_APPLY = f"""
-    WITH outcome AS (
-        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[],
-                             %s::int[], %s::int[], %s::int[], %s::int[],
-                             %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-          AS o (id, token, status, delay, attempts, postpones, retries, crashes,
-                reason, error_type, error_message, error_traceback, context, held)
-    )
-    UPDATE django_partisan_task AS task
-       SET status = outcome.status,
-           claim_token = NULL,
-           ready = outcome.status = 'new' AND outcome.delay <= 0 AND outcome.held IS NULL,
-           execute_after = CASE WHEN outcome.status = 'new' AND outcome.held IS NULL
-                                THEN now() + outcome.delay * interval '1 second'
-                                ELSE task.execute_after END,
-           held = outcome.held,
-           unregistered_since = CASE outcome.held WHEN '{REASON_UNREGISTERED}'
-                                                  THEN coalesce(task.unregistered_since, now()) END,
-           attempts = task.attempts + outcome.attempts,
-           postpones = task.postpones + outcome.postpones,
-           retries = task.retries + outcome.retries,
-           crashes = task.crashes + outcome.crashes,
-           takeovers = CASE WHEN outcome.attempts > outcome.crashes THEN 0 ELSE task.takeovers END,
-           finished_at = CASE outcome.status WHEN 'error' THEN now() END,
-           error_reason = coalesce(outcome.reason, task.error_reason),
-           error_type = coalesce(outcome.error_type, task.error_type),
-           error_message = coalesce(outcome.error_message, task.error_message),
-           error_traceback = coalesce(outcome.error_traceback, task.error_traceback),
-           context = CASE WHEN outcome.context IS NULL THEN task.context
-                          ELSE coalesce(task.context, '{{}}') || outcome.context::jsonb END,
-           claimed_by = CASE outcome.status WHEN 'new' THEN NULL ELSE task.claimed_by END,
-           unique_key = CASE WHEN %s THEN task.unique_key END,
-           updated_at = now()
-      FROM outcome WHERE {_IS_OURS}
-    RETURNING task.id
-"""
-
-# As after an insert, a manager that sleeps is woken, whoever released the tasks.
-_RELEASE = f"""
-    WITH released AS (
-        UPDATE django_partisan_task AS task
-           SET status = 'new', ready = true, claim_token = NULL, claimed_by = NULL, updated_at = now(),
-               unique_key = CASE WHEN %s THEN task.unique_key END
-          FROM {_PAIRS} WHERE {_IS_OURS}
-        RETURNING task.id, task.queue_name
-    )
-    SELECT id, CASE WHEN EXISTS (SELECT FROM django_partisan_manager AS manager
-                                  WHERE manager.queue_name = released.queue_name AND manager.sleeping)
-                    THEN pg_notify('{CHANNEL}', queue_name) END
-      FROM released
-"""
-
-_COUNT_CRASHES = f"""
-    UPDATE django_partisan_task AS task
-       SET claim_token = outcome.new_token, attempts = task.attempts + 1, crashes = task.crashes + 1,
-           claimed_at = now(), updated_at = now()
-      FROM (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS o (id, token, new_token))
-        AS outcome WHERE {_IS_OURS}
-    RETURNING task.id
-"""
-_COUNTED = f"SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}"
-
-# A row that is ours and cannot be locked at once is locked by another transaction.
-_LOCKED = f"""
-    WITH free AS (
-        SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
-         WHERE {_IS_OURS} FOR UPDATE OF task SKIP LOCKED
-    )
-    SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}
-    EXCEPT SELECT id FROM free
-"""
+def microseconds(moment: float) -> int:
+    """Return a moment in seconds as ``Kept`` has it: integers cost less to write."""
+    return int(moment * 1e6)
 
 
 def settle_completed(
     connection: BaseDatabaseWrapper,
-    pairs: Sequence[Pair],
+    runs: Sequence[Pair] | Sequence[Kept],
     delete: bool,
     again: bool = False,
     lock_timeout_ms: int | None = None,
     schema: str = "",
 ) -> list[int]:
-    """Finish or delete the rows of (id, token) ``pairs``; return the ids whose claim was lost.
+    """Finish or delete the rows of completed runs; return the ids whose claim was lost.
+
+    To finish them takes what ``Kept`` says of each run; to delete them, its first two values.
 
     ``again`` says that the answer to a first try was lost. ``schema``, quoted for SQL, names the schema of
     the table if the caller may have changed ``search_path``.
     """
-    sql = _limited(_DELETE if delete else _FINISH, lock_timeout_ms)
+    sql = _limited(DELETE if delete else FINISH, lock_timeout_ms)
     if schema:
         sql = qualified(sql, schema, has_parameters=True)
-    settled = _ids(fetch_all(connection, sql, _id_arrays(pairs)))
-    return _lost(connection, pairs, settled, again)
+    parameters = _id_arrays(runs) if delete else _kept_arrays(cast(Sequence[Kept], runs))
+    return _lost(connection, runs, _ids(fetch_all(connection, sql, parameters)), again)
 
 
 def apply_changes(
@@ -179,16 +139,19 @@ def apply_changes(
     keep_keys: bool = True,
     again: bool = False,
     lock_timeout_ms: int | None = None,
+    schema: str = "",
 ) -> list[int]:
-    """Write outcomes; return the ids whose claim was lost.
+    """Write outcomes; return the ids whose claim was lost. ``schema`` is that of ``settle_completed()``.
 
     Raises ``IntegrityError`` if a row meets a duplicate, and waits for the end of a transaction that
     has inserted one; ``keep_keys=False`` makes the rows give up their keys.
     """
-    columns = [list(column) for column in zip(*outcomes, strict=True)]
-    sql = _limited(_APPLY, lock_timeout_ms)
-    settled = _ids(fetch_all(connection, sql, (*columns, keep_keys)))
-    return _lost(connection, [outcome[:2] for outcome in outcomes], settled, again)
+    *columns, started = (list(column) for column in zip(*outcomes, strict=True))
+    sql = _limited(APPLY, lock_timeout_ms)
+    if schema:
+        sql = qualified(sql, schema, has_parameters=True)
+    settled = _ids(fetch_all(connection, sql, (*columns, _ages(started), keep_keys)))
+    return _lost(connection, outcomes, settled, again)
 
 
 def release(
@@ -202,7 +165,7 @@ def release(
 
     Meets duplicates as ``apply_changes()`` does.
     """
-    sql = _limited(_RELEASE, lock_timeout_ms)
+    sql = _limited(RELEASE, lock_timeout_ms)
     released = _ids(fetch_all(connection, sql, (keep_keys, *_id_arrays(pairs))))
     return _lost(connection, pairs, released, again)
 
@@ -214,11 +177,13 @@ def count_crashes(
 
     Every other row carries its new token, also if the answer to a first try was lost.
     """
-    ids, tokens, new_tokens = map(_literal, zip(*crashes, strict=True))
-    sql = _limited(_COUNT_CRASHES, lock_timeout_ms)
-    counted = set(_ids(fetch_all(connection, sql, (ids, tokens, new_tokens))))
+    *numbers, entries, started = zip(*crashes, strict=True)
+    ids, tokens, new_tokens = map(_literal, numbers)
+    sql = _limited(COUNT_CRASHES, lock_timeout_ms)
+    parameters = (ids, tokens, new_tokens, list(entries), _ages(started))
+    counted = set(_ids(fetch_all(connection, sql, parameters)))
     if len(counted) < len(crashes):  # a statement of its own sees what a first try committed meanwhile
-        counted.update(_ids(fetch_all(connection, _COUNTED, (ids, new_tokens))))
+        counted.update(_ids(fetch_all(connection, COUNTED, (ids, new_tokens))))
     return [crash.id for crash in crashes if crash.id not in counted]
 
 
@@ -227,7 +192,7 @@ def locked_by_others(
 ) -> set[int]:
     """Return the ids of the rows that are ours and that other transactions lock now, without waiting."""
     arrays = _id_arrays(pairs)
-    return set(_ids(fetch_all(connection, _limited(_LOCKED, lock_timeout_ms), (*arrays, *arrays))))
+    return set(_ids(fetch_all(connection, _limited(LOCKED, lock_timeout_ms), (*arrays, *arrays))))
 
 
 @cache
@@ -236,25 +201,44 @@ def _limited(sql: str, lock_timeout_ms: int | None) -> str:
 
 
 def _lost(
-    connection: BaseDatabaseWrapper, pairs: Sequence[Pair], settled: list[int], again: bool
+    connection: BaseDatabaseWrapper, items: Sequence[Item], settled: list[int], again: bool
 ) -> list[int]:
     """Return the ids that were not settled because somebody else holds, or held, the claim."""
-    if len(settled) == len(pairs):
+    if len(settled) == len(items):
         return []
-    missing = {task_id for task_id, _ in pairs}.difference(settled)
+    missing = {item[0] for item in items}.difference(settled)
     if again:
-        missing.intersection_update(_ids(fetch_all(connection, _TAKEN_OVER, _id_arrays(pairs))))
+        missing.intersection_update(_ids(fetch_all(connection, TAKEN_OVER, _id_arrays(items))))
     return sorted(missing)
 
 
-def _id_arrays(pairs: Sequence[Pair]) -> tuple[str, str]:
+def _id_arrays(items: Sequence[Item]) -> tuple[str, str]:
     """Return two array literals; building them here is cheaper than adapting a list of numbers."""
-    ids, tokens = zip(*pairs, strict=True)
+    ids, tokens, *_ = zip(*items, strict=True)
     return _literal(ids), _literal(tokens)
 
 
-def _literal(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"
+def _kept_arrays(runs: Sequence[Kept]) -> tuple[int, str, str, str, str]:
+    """Return the present time, and an array literal for each value."""
+    ids, tokens, started, workers = zip(*runs, strict=True)
+    now = microseconds(monotonic())
+    return now, _literal(ids), _literal(tokens), _literal(started), _literal(map(_quoted, workers))
+
+
+def _ages(moments: Iterable[float | None]) -> list[float | None]:
+    """Return how many seconds ago each monotonic moment was, on this host."""
+    now = monotonic()
+    return [None if moment is None else now - moment for moment in moments]
+
+
+@cache
+def _quoted(name: str) -> str:
+    """Return the name of a worker as an element of an array literal."""
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _literal(values: Iterable[object]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _ids(rows: list[tuple[Any, ...]]) -> list[int]:

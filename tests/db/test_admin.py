@@ -169,6 +169,32 @@ def test_a_tasks_page_shows_its_error_and_its_counters(browser):
     assert "<lost>" not in page
 
 
+def test_a_tasks_page_shows_its_runs_as_a_table(browser):
+    retried = {
+        "outcome": "retried",
+        "attempt": 4,
+        "count": 3,
+        "started_at": "2026-11-24T07:03:12.345678+00:00",
+        "ended_at": "2026-11-24T07:03:13+00:00",
+        "first_ended_at": "2026-11-24T06:00:00+00:00",
+        "seconds": 0.25,
+        "error_type": "app.Lost",
+        "error_message": "<lost>",
+        "traceback": "Traceback <here>",
+        "worker": "web-1:17",
+    }
+    failed = {"outcome": "failed", "reason": "unregistered", "ended_at": "2026-11-25T00:00:00+00:00"}
+    task = make_task(history=[retried, failed], worker="web-1:17")
+
+    with override_settings(TIME_ZONE="UTC"):
+        page = text(browser, page_of(task))
+
+    assert "<td>4, the last of 3 since 2026-11-24 06:00:00.000</td><td>2026-11-24 07:03:12.345</td>" in page
+    assert "<td>0.250</td><td>retried</td><td><details><summary>app.Lost: &lt;lost&gt;</summary>" in page
+    assert "Traceback &lt;here&gt;" in page
+    assert "<tr><td>-</td><td>2026-11-25 00:00:00.000</td><td>-</td><td>failed (unregistered)</td>" in page
+
+
 def test_arguments_are_hidden_unless_the_settings_show_them(browser):
     task = make_task(arguments={"args": ["a private matter"], "kwargs": {}})
 

@@ -11,7 +11,7 @@ from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
 from tests.processes.observability.lines import checked
-from tests.support.rows import number_of
+from tests.support.rows import columns, number_of
 from tests.support.waiting import wait_until
 
 from .managing import Bench, processes
@@ -34,6 +34,11 @@ def test_killed_worker_is_replaced_at_once_and_its_task_runs_again(bench: Bench)
 
     task.refresh_from_db()
     assert (task.attempts, task.crashes) == (2, 1)
+    crashed, completed = columns(task.pk, "history")
+    assert (crashed["outcome"], crashed["reason"], crashed["attempt"]) == ("crashed", "worker_lost", 1)
+    assert crashed["worker"].endswith(f":{victim}")
+    assert crashed["ended_at"] > crashed["started_at"]
+    assert (completed["outcome"], completed["worker"]) == ("completed", task.worker)
     [exited] = manager.told("worker.exited")
     assert (exited["event.reason"], exited["partisan.worker.signal"]) == ("signal", "SIGKILL")
     assert exited["partisan.task.id"] == str(task.pk)

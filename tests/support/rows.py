@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from django_partisan.sql import claiming, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.enqueueing import NewTask, insert_task
 from django_partisan.sql.leasing import Dead
+from django_partisan.sql.settling import Kept, microseconds
 from django_partisan.sql.tokens import new_token
 
 ARGUMENTS = '{"args":[],"kwargs":{}}'
@@ -103,6 +105,12 @@ def claim_one(manager: UUID, queue: str = "default") -> TaskRow:
 def pairs(rows: Sequence[TaskRow]) -> list[tuple[int, int]]:
     """Return id and claim token of each row."""
     return [(row[ID], row[TOKEN]) for row in rows]
+
+
+def kept(rows: Sequence[TaskRow], seconds: float = 0.5) -> list[Kept]:
+    """Return what is settled of completed runs, which started some time ago, when their rows are kept."""
+    started = microseconds(monotonic() - seconds)
+    return [(*pair, started, "elsewhere:17") for pair in pairs(rows)]
 
 
 def columns(task_id: int, *names: str) -> Any:

@@ -2,20 +2,22 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.settling import halves
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import Crash, Pair, RowChange
+from django_partisan.sql.settling import Crash, Item, RowChange
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
 
-Entry: TypeAlias = tuple[TaskRow, RowChange | Crash | None]
+Kept: TypeAlias = tuple[int, str]
+"""When a completed run started, in monotonic microseconds, and its worker."""
+Entry: TypeAlias = tuple[TaskRow, RowChange | Crash | Kept | None]
 """A task and what is written to its row; ``None`` if the kind alone determines it."""
 
 
@@ -29,11 +31,13 @@ class Part(NamedTuple):
     is_retry: bool = False
     """These were held up before, and are tried apart from the others."""
 
-    def items(self) -> list[RowChange | Crash | Pair]:
+    def items(self) -> Sequence[Item]:
         """Return what is written."""
-        if self.kind in (Kind.COMPLETED, Kind.RELEASED):
+        if self.entries and self.entries[0][1] is None:
             return [(row[ID], row[TOKEN]) for row, _ in self.entries]
-        return [what for _, what in self.entries if what is not None]
+        if self.kind is Kind.COMPLETED:
+            return [(row[ID], row[TOKEN], *cast(Kept, run)) for row, run in self.entries]
+        return cast(list[Item], [what for _, what in self.entries])
 
     def only(self, ids: list[int]) -> list[Entry]:
         """Return the entries of these tasks."""

@@ -13,6 +13,7 @@ from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.held_up import Kept
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
@@ -20,12 +21,15 @@ from django_partisan.engine.protocol import Report
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import (
+    CRASHED,
+    FAILED,
     REASON_MANAGER_LOST,
     REASON_STOPPED,
     REASON_UNREGISTERED,
     REASON_WORKER_LOST,
 )
 from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
+from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
@@ -105,7 +109,7 @@ class Intake:
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""
         rows = worker.let_go(report.completed)
-        self._settler.complete(rows)
+        self._settler.complete(rows, _kept(rows, worker, report) if report.started else None)
         unregistered: list[TaskRow] = []
         for values in report.changes:
             change = RowChange(*values)
@@ -141,27 +145,28 @@ class Intake:
         """Take back tasks that a worker has not started."""
         self._store(self._ours(rows), self.buffer.put_back)
 
-    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow]) -> None:
-        """Take back what a worker held when it ended: the task that it ran, and those not started."""
+    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow], run: EndedRun = UNKNOWN_RUN) -> None:
+        """Take back what a worker held when it ended: the task of its ``run``, and those not started."""
         rest = self._ours(rest)
         for row in self._ours([] if begun is None else [begun]):
             if self._drain.is_forced:  # it goes back unchanged: a forced stop counts no attempt
                 bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None)
                 rest = [row, *rest]
             else:
-                self._on_crashed(row)
+                self._on_crashed(row, run)
         self._store(rest, self.buffer.put_back)
 
-    def _on_crashed(self, row: TaskRow) -> None:
+    def _on_crashed(self, row: TaskRow, run: EndedRun) -> None:
         if row[CRASHES] >= self._config.max_crashes:
-            self._fail(row, crashes=1)
+            self._fail(row, crashes=1, run=run)
             return
         if self._drain.is_on:
             self._emit_rescued(row)
-            self._settler.settle(row, RowChange(row[ID], row[TOKEN], STATUS_NEW, crashes=1))
+            change = RowChange(row[ID], row[TOKEN], STATUS_NEW, crashes=1)
+            self._settler.settle(row, change.after(CRASHED, run))
         else:
             token = self._tokens.draw(REASON_WORKER_LOST)
-            self._settler.count_crash(row, token, partial(self._on_crash_counted, row, token))
+            self._settler.count_crash(row, token, partial(self._on_crash_counted, row, token), run)
 
     def _on_crash_counted(self, before: TaskRow, token: int, row: TaskRow | None) -> None:
         """Run a task again if its claim, under the new token, is ours for certain."""
@@ -175,7 +180,7 @@ class Intake:
     def _emit_rescued(self, row: TaskRow) -> None:
         bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_WORKER_LOST, None)
 
-    def _fail(self, row: TaskRow, crashes: int) -> None:
+    def _fail(self, row: TaskRow, crashes: int, run: EndedRun = UNKNOWN_RUN) -> None:
         """Fail a task; ``crashes``, 0 or 1, is how many of them its row does not count yet."""
         times = row[CRASHES] + crashes
         error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: its worker died {times} times while it ran."))
@@ -190,7 +195,7 @@ class Intake:
             error_message=error.message,
             error_traceback="",
         )
-        self._settler.settle(row, change)
+        self._settler.settle(row, change.after(FAILED, run))
         bus.emit(TaskFailed, task_ref(row, self._config.queue), None, REASON_WORKER_LOST, error)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
@@ -231,3 +236,9 @@ class Intake:
         waited = [self._waiting.pop(task_id) for task_id in sorted(ended) if task_id in self._waiting]
         self._store(waited, self.buffer.put_back)
         return [row for row in rows if row[ID] not in ended]
+
+
+def _kept(rows: list[TaskRow], worker: WorkerProcess, report: Report) -> list[Kept]:
+    """Return what the rows of completed tasks keep of their runs."""
+    started = dict(zip(report.completed, report.started, strict=True))
+    return [(started[row[ID]], worker.name) for row in rows]

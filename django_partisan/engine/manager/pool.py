@@ -29,6 +29,7 @@ from django_partisan.engine.protocol import (
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import TaskRow
+from django_partisan.sql.history import EndedRun
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     CodeReplaced,
@@ -271,4 +272,5 @@ class Pool(Component):
             else:
                 self._restarts.later(worker.slot)
         worker.close()
-        self._intake.on_exited(begun, rest)
+        run = EndedRun(page.since, time.monotonic() - page.since, worker.name)
+        self._intake.on_exited(begun, rest, run)

@@ -12,13 +12,15 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.held_up import Entry, HeldUp, Part
+from django_partisan.engine.manager.held_up import Entry, HeldUp, Kept, Part
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.settle_news import SettleNews
 from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
 from django_partisan.engine.settling import write, write_part
 from django_partisan.engine.writing import Kind, Written
+from django_partisan.outcomes import CRASHED, REASON_WORKER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
+from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import SettleErrored, SettleFailed
@@ -97,21 +99,28 @@ class Settler(Component):
         """True if so much is unsettled that no more tasks should be claimed."""
         return self._unsettled_limit.is_reached(self.unsettled, self._entries)
 
-    def complete(self, rows: list[TaskRow]) -> None:
-        """Have completed tasks settled."""
-        self._gathered[Kind.COMPLETED] += zip(rows, repeat(None))
+    def complete(self, rows: list[TaskRow], runs: list[Kept] | None = None) -> None:
+        """Have completed tasks settled; ``runs`` says of each what its row keeps, unless it is deleted."""
+        self._gathered[Kind.COMPLETED] += zip(rows, repeat(None) if runs is None else runs, strict=False)
 
     def settle(self, row: TaskRow, change: RowChange) -> None:
         """Have the outcome of a run settled that did not complete."""
         self._gathered[Kind.CHANGED].append((row, change))
         self._failed += change.status == STATUS_ERROR
 
-    def count_crash(self, row: TaskRow, token: int, counted: Callable[[TaskRow | None], None]) -> None:
+    def count_crash(
+        self,
+        row: TaskRow,
+        token: int,
+        counted: Callable[[TaskRow | None], None],
+        run: EndedRun = UNKNOWN_RUN,
+    ) -> None:
         """Have a crash counted and the claim continued under a new ``token``; then call ``counted``.
 
         It gets the task as it is then, or ``None`` if the claim was lost or the row is gone.
         """
-        self._gathered[Kind.CRASHED].append((row, Crash(row[ID], row[TOKEN], token)))
+        entry = history_entry(CRASHED, run, reason=REASON_WORKER_LOST)
+        self._gathered[Kind.CRASHED].append((row, Crash(row[ID], row[TOKEN], token, entry, run.started)))
         self._awaited[token] = counted
 
     def release(self, rows: list[TaskRow]) -> None:

@@ -11,6 +11,7 @@ from operator import itemgetter
 from django_partisan.engine.pages import Page
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.task_ref import task_ref
+from django_partisan.engine.worker_name import worker_name
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
 from django_partisan.telemetry.events import WorkerSeen
@@ -44,6 +45,7 @@ class WorkerProcess:
         self.generation = generation
         self.process = process
         self.pid: int = process.pid or 0
+        self.name = worker_name(self.pid)
         self.started_at = time.monotonic()
         self.pipe: ManagerEnd | None = pipe
         self._bell = bell

@@ -5,6 +5,7 @@ their times.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from contextvars import copy_context
@@ -12,12 +13,14 @@ from time import monotonic
 from typing import Any
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments, registry
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.judge import RAN, RunResult, judge, unregistered
+from django_partisan.engine.worker_name import worker_name
 from django_partisan.exceptions import ClaimLost
 from django_partisan.outcomes import COMPLETED, POSTPONED, RETRIED
 from django_partisan.processor import CurrentTask
@@ -35,7 +38,8 @@ from django_partisan.sql.claiming import (
     TaskRow,
 )
 from django_partisan.sql.connection import task_database
-from django_partisan.sql.settling import STATUS_NEW, settle_completed
+from django_partisan.sql.history import EndedRun
+from django_partisan.sql.settling import STATUS_NEW, RowChange, apply_changes, microseconds, settle_completed
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     Run,
@@ -113,6 +117,17 @@ class Executor:
             row[ARGUMENTS],
         )
 
+    def settle(self, connection: BaseDatabaseWrapper, row: TaskRow) -> list[int]:
+        """Write the completion of the run now; return its task's id if the claim was lost."""
+        if self._config.delete_tasks_on_complete:
+            return settle_completed(connection, [(row[ID], row[TOKEN])], True, schema=self._schema)
+        if row[ATTEMPTS]:
+            run = EndedRun(self.started, monotonic() - self.started, worker_name(os.getpid()))
+            change = RowChange.complete(row[ID], row[TOKEN], run)
+            return apply_changes(connection, [change], schema=self._schema)
+        kept = row[ID], row[TOKEN], microseconds(self.started), worker_name(os.getpid())
+        return settle_completed(connection, [kept], False, schema=self._schema)
+
     def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         run = self.run_of(row)
         is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
@@ -142,8 +157,7 @@ class Executor:
         database = task_database()
         with transaction.atomic(using=database):
             children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
-            pairs, delete = [(row[ID], row[TOKEN])], self._config.delete_tasks_on_complete
-            if settle_completed(connections[database], pairs, delete, schema=self._schema):
+            if self.settle(connections[database], row):
                 raise ClaimLost(
                     f"Task {row[ID]} was taken over while it ran; its transaction is rolled back."
                 )

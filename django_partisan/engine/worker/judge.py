@@ -18,6 +18,7 @@ from django_partisan.outcomes import (
     RETRIED,
 )
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, TOKEN, TaskRow
+from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import ErrorInfo
 
@@ -46,6 +47,11 @@ class RunResult(NamedTuple):
     comment: str | None = None
     retries_left: int = 0
     error: ErrorInfo | None = None
+
+    def described(self, run: EndedRun) -> RowChange:
+        """Return ``change`` with the entry of the run for the history; a task that is held did not run."""
+        assert self.change is not None
+        return self.change if self.outcome == HELD else self.change.after(self.outcome, run, self.comment)
 
 
 # The result of every run that completed and is to be settled.

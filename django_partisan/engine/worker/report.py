@@ -8,6 +8,7 @@
 Each holds the lock while it adds or sends, so reports leave in the order of their runs.
 """
 
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from typing import Final
 
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
+from django_partisan.engine.worker_name import worker_name
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.history import EndedRun
+from django_partisan.sql.settling import Kept, Pair, RowChange, microseconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import RunsCompleted
 
@@ -32,26 +35,39 @@ class PendingReport:
         self,
         queue: str,
         wait_of: Callable[[TaskRow], float],
+        keeps_completed: bool = False,
         every_seconds: float = EVERY_SECONDS,
         runs_max: int = RUNS_MAX,
     ) -> None:
-        """Report every so many seconds or runs; ``wait_of`` returns how long a task was due before it ran."""
+        """Report every so many seconds or runs; ``wait_of`` returns how long a task was due before it ran.
+
+        ``keeps_completed`` says that the rows of completed tasks are not deleted.
+        """
         self._queue = queue
         self._wait_of = wait_of
+        self._keeps_completed = keeps_completed
+        self._worker = worker_name(os.getpid())
         self._every_seconds = every_seconds
         self._runs_max = runs_max
         self._lock = threading.Lock()
         self._due_at = 0.0
         self._clear()
 
-    def add(self, row: TaskRow, result: RunResult, seconds: float) -> None:
-        """Add a run that took so many seconds."""
+    def add(self, row: TaskRow, result: RunResult, started: float, seconds: float) -> None:
+        """Add a run that started at a monotonic time and took so many seconds."""
         with self._lock:
             self._runs += 1
             if result is RAN:
-                self._completed.append(row)
+                if not self._keeps_completed:
+                    self._completed.append(row)
+                elif row[ATTEMPTS]:
+                    run = EndedRun(started, seconds, self._worker)
+                    self._changes.append(RowChange.complete(row[ID], row[TOKEN], run))
+                else:
+                    self._completed.append(row)
+                    self._started.append(microseconds(started))
             elif result.change is not None:
-                self._changes.append(result.change)
+                self._changes.append(result.described(EndedRun(started, seconds, self._worker)))
             elif result.outcome == CLAIM_LOST:
                 self._claims_lost.append(row[ID])
             else:
@@ -80,6 +96,7 @@ class PendingReport:
             send(
                 Report(
                     [row[ID] for row in self._completed],
+                    self._started,
                     [tuple(change) for change in self._changes],
                     self._settled,
                     self._claims_lost,
@@ -89,16 +106,21 @@ class PendingReport:
             )
             self._clear()
 
-    def take_unsettled(self) -> tuple[list[tuple[int, int]], list[RowChange]]:
-        """Take what could not be sent: id and claim token of completed tasks, and the other changes."""
+    def take_unsettled(self) -> tuple[list[Pair] | list[Kept], list[RowChange]]:
+        """Take what could not be sent: what is to be settled of completed tasks, and the other changes."""
         with self._lock:
-            unsettled = [(row[ID], row[TOKEN]) for row in self._completed], self._changes
+            completed: list[Pair] | list[Kept] = [(row[ID], row[TOKEN]) for row in self._completed]
+            if self._keeps_completed:
+                runs = zip(self._completed, self._started, strict=True)
+                completed = [(row[ID], row[TOKEN], started, self._worker) for row, started in runs]
+            unsettled = completed, self._changes
             self._clear()
         return unsettled
 
     def _clear(self) -> None:
         self._runs = 0
         self._completed: list[TaskRow] = []
+        self._started: list[int] = []
         self._changes: list[RowChange] = []
         self._settled: list[int] = []
         self._claims_lost: list[int] = []

@@ -62,7 +62,8 @@ class Worker:
         self._executor = Executor(
             spec.config, spec.slot, spec.generation, self._tasks.claim_times, spec.schema
         )
-        self._report = PendingReport(spec.config.queue, self._executor.wait_of)
+        keeps_completed = not spec.config.delete_tasks_on_complete
+        self._report = PendingReport(spec.config.queue, self._executor.wait_of, keeps_completed)
         self._running: TaskRow | None = None  # for the control thread
         self._without_manager = WithoutManager(spec.config, self._report, self._tasks, lambda: self._running)
         self._limit = spec.config.tasks_per_worker_instance
@@ -131,7 +132,7 @@ class Worker:
         result = executor.execute(row)
         seconds = executor.ended - started
         self._page.busy_seconds += seconds
-        self._report.add(row, result, seconds)
+        self._report.add(row, result, started, seconds)
         if self._connections.opened:
             for database in self._connections.after_run():
                 bus.emit(TransactionLeftOpen, executor.run_of(row), database)

@@ -22,7 +22,7 @@ from django_partisan.sql.settling import (
     release,
     settle_completed,
 )
-from tests.support.rows import claim, claim_one, columns, insert, pairs, statuses
+from tests.support.rows import claim, claim_one, columns, insert, kept, pairs, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +55,12 @@ def stale(row: TaskRow) -> tuple[int, int]:
     return row[ID], row[TOKEN] - 1
 
 
+def _under_old_token(row: TaskRow) -> TaskRow:
+    columns_ = list(row)
+    columns_[TOKEN] = row[TOKEN] - 1
+    return tuple(columns_)  # type: ignore[return-value]
+
+
 def everything(task_id: int) -> Any:
     return columns(task_id, *EVERYTHING)
 
@@ -62,7 +68,7 @@ def everything(task_id: int) -> Any:
 def test_completed_tasks_are_finished_at_the_time_of_the_database(rows, monkeypatch):
     monkeypatch.setattr(django_timezone, "now", lambda: datetime(1999, 1, 1, tzinfo=timezone.utc))
 
-    assert settle_completed(connection, pairs(rows), delete=False) == []
+    assert settle_completed(connection, kept(rows), delete=False) == []
     assert set(statuses().values()) == {"finished"}
     attempts, finished_at = columns(rows[0][ID], "attempts", "finished_at")
     assert (attempts, finished_at.year > 1999) == (1, True)
@@ -73,7 +79,7 @@ def test_a_completion_under_an_old_token_is_reported_lost_and_writes_nothing(del
     mine, lost, _ = rows
     before = everything(lost[ID])
 
-    assert settle_completed(connection, [*pairs([mine]), stale(lost)], delete) == [lost[ID]]
+    assert settle_completed(connection, kept([mine, _under_old_token(lost)]), delete) == [lost[ID]]
     assert everything(lost[ID]) == before
     assert statuses().get(mine[ID]) == (None if delete else "finished")
 
@@ -100,11 +106,11 @@ def test_a_run_that_came_to_its_end_clears_the_suspicion_of_a_task_and_a_crash_d
 
 def test_a_task_that_is_settled_or_released_or_gone_cannot_be_settled_again(rows):
     settled, released, gone = rows
-    settle_completed(connection, pairs([settled]), delete=False)
+    settle_completed(connection, kept([settled]), delete=False)
     release(connection, pairs([released]))
     Task.objects.filter(pk=gone[ID]).delete()
 
-    lost = settle_completed(connection, pairs(rows), delete=False)
+    lost = settle_completed(connection, kept(rows), delete=False)
 
     assert set(lost) == {settled[ID], released[ID], gone[ID]}
     assert set(apply_changes(connection, [outcome(row) for row in rows])) == set(lost)
@@ -115,10 +121,10 @@ def test_a_task_that_is_settled_or_released_or_gone_cannot_be_settled_again(rows
 @pytest.mark.parametrize("delete", [True, False])
 def test_after_a_lost_answer_what_the_first_try_wrote_is_not_reported_lost(delete, rows):
     written, open_, stolen = rows
-    settle_completed(connection, pairs([written]), delete)
+    settle_completed(connection, kept([written]), delete)
     Task.objects.filter(pk=stolen[ID]).update(claim_token=stolen[TOKEN] + 1)
 
-    assert settle_completed(connection, pairs([written, open_, stolen]), delete, again=True) == [stolen[ID]]
+    assert settle_completed(connection, kept([written, open_, stolen]), delete, again=True) == [stolen[ID]]
     assert statuses().get(open_[ID]) == (None if delete else "finished")
     assert statuses()[stolen[ID]] == "in_process"
 
@@ -151,7 +157,7 @@ def test_a_retried_task_keeps_its_last_error_also_when_it_completes(row, manager
 
     assert columns(row[ID], "retries", *error) == (1, "KeyError", "k", "Traceback")
 
-    settle_completed(connection, pairs([claim_one(manager())]), delete=False)
+    settle_completed(connection, kept([claim_one(manager())]), delete=False)
 
     assert columns(row[ID], "status", "attempts", "error_type") == ("finished", 2, "KeyError")
 
@@ -182,8 +188,8 @@ def test_a_crash_is_counted_and_the_claim_goes_on_under_its_new_token(row):
     stored = Task.objects.get()
     assert (stored.status, stored.crashes, stored.attempts) == ("in_process", 1, 1)
     assert (stored.claim_token, stored.finished_at) == (row[TOKEN] + 1000, None)
-    assert settle_completed(connection, pairs([row]), delete=False) == [row[ID]]
-    assert settle_completed(connection, [(row[ID], row[TOKEN] + 1000)], delete=False) == []
+    assert settle_completed(connection, kept([row]), delete=False) == [row[ID]]
+    assert settle_completed(connection, [(row[ID], row[TOKEN] + 1000, 0, "")], delete=False) == []
 
 
 def test_after_a_lost_answer_a_crash_is_not_counted_twice(rows):
@@ -208,7 +214,7 @@ def test_a_lock_timeout_ends_the_wait_for_a_row_and_for_a_duplicate_and_leaves_n
         insert(key=key)
         Task.objects.select_for_update().get(pk=locked[ID])
         for write in (
-            lambda: settle_completed(second, pairs([locked]), delete=False, lock_timeout_ms=20),
+            lambda: settle_completed(second, kept([locked]), delete=False, lock_timeout_ms=20),
             lambda: apply_changes(second, [outcome(waits_for_duplicate)], lock_timeout_ms=20),
             lambda: release(second, pairs([waits_for_duplicate]), lock_timeout_ms=20),
             lambda: count_crashes(second, [crash_of(locked)], lock_timeout_ms=20),

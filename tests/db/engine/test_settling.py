@@ -1,7 +1,7 @@
 """What PostgreSQL refuses to write spoils nothing else, and an outage loses nothing."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,14 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.engine.manager.outage import Outage, SharedOutage
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.settling import write, write_all, write_part
-from django_partisan.engine.writing import Item, Kind, Written
+from django_partisan.engine.writing import Kind, Written
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, open_connection
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.engine import FakeDatabaseThread, config_of
-from tests.support.rows import claimed, columns, insert, pairs, statuses_of
+from tests.support.rows import claimed, columns, insert, kept, pairs, statuses_of
 
 NOTHING_FOUND = Written([], [], [], [])
 
@@ -33,6 +33,10 @@ def changes_of(rows: list[TaskRow], status: str = STATUS_NEW, **more: Any) -> li
 
 def statuses(rows: list[TaskRow]) -> list[str | None]:
     return statuses_of(*(row[ID] for row in rows))
+
+
+def _ids(items: Sequence[Item]) -> list[int]:
+    return [item[0] for item in items]
 
 
 def refuse(table_condition: str) -> None:
@@ -119,7 +123,7 @@ def test_a_completion_that_is_refused_holds_up_no_other(condition: str, status: 
     rows = claimed(4)
     refuse(f"{condition} OR id <> {rows[2][ID]}")
 
-    written = write(connection, Kind.COMPLETED, pairs(rows))
+    written = write(connection, Kind.COMPLETED, kept(rows))
 
     assert [task_id for task_id, _ in written.unsettleable] == [rows[2][ID]]
     assert statuses(rows) == ["finished", "finished", status, "finished"]
@@ -145,7 +149,7 @@ def test_after_a_lost_answer_what_was_written_by_the_first_try_is_not_a_lost_cla
     rows = claimed(4)
     crash = Crash(*pairs(rows)[2], new_token())
     items: list[tuple[Kind, list[Item]]] = [
-        (Kind.COMPLETED, [*pairs(rows[:1])]),
+        (Kind.COMPLETED, [*kept(rows[:1])]),
         (Kind.CHANGED, [*changes_of(rows[1:2])]),
         (Kind.CRASHED, [crash]),
         (Kind.RELEASED, [*pairs(rows[3:])]),
@@ -180,7 +184,7 @@ def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
         Outage(SharedOutage("default")),
         lambda seconds: None,
     )
-    settler.complete([done])
+    settler.complete([done], [(0, "elsewhere:17")])
     settler.count_crash(crashed, new_token(), counted.append)
     settler.settle(postponed, *changes_of([postponed], postpones=1))
     settler.release([released])
@@ -208,7 +212,7 @@ def test_a_database_that_became_a_standby_fails_no_task():
     execute(connection, "SET default_transaction_read_only = on")
     try:
         with pytest.raises(InternalError, match="read-only"):
-            write(connection, Kind.COMPLETED, pairs(rows))
+            write(connection, Kind.COMPLETED, kept(rows))
         with pytest.raises(InternalError, match="read-only"):
             write(connection, Kind.CHANGED, changes_of(rows[:1], context="{}"))
     finally:
@@ -285,6 +289,8 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
     items: list[Item] = [*pairs(rows)]
     if kind is Kind.CRASHED:
         items = [Crash(*pair, pair[1] + 1000) for pair in pairs(rows)]
+    elif kind is Kind.COMPLETED:
+        items = [*kept(rows)]
     elif kind is Kind.CHANGED:
         items = [*changes_of(rows)]
     others = [*items[:2], *items[3:]]
@@ -302,8 +308,8 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
 def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
     rows = claimed(3)
     with open_transaction("LOCK TABLE django_partisan_task"):
-        assert write(connection, Kind.COMPLETED, pairs(rows)).held_up == [row[ID] for row in rows]
-        written = write_part(connection, Kind.COMPLETED, pairs(rows))
+        assert write(connection, Kind.COMPLETED, kept(rows)).held_up == [row[ID] for row in rows]
+        written = write_part(connection, Kind.COMPLETED, kept(rows))
 
     assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
 
@@ -332,8 +338,8 @@ def test_what_takes_too_long_at_once_is_written_in_parts(impatient):
     rows = claimed(16)
     slow_down(0.05)
 
-    assert write(impatient, Kind.COMPLETED, pairs(rows)).held_up == [row[ID] for row in rows]
-    assert write_all(impatient, Kind.COMPLETED, pairs(rows)) == []
+    assert write(impatient, Kind.COMPLETED, kept(rows)).held_up == [row[ID] for row in rows]
+    assert write_all(impatient, Kind.COMPLETED, kept(rows)) == []
 
     assert set(statuses(rows)) == {"finished"}
 
@@ -342,8 +348,8 @@ def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
     rows = claimed(4)
     slow_down(2, f"NEW.id = {rows[1][ID]}")
 
-    assert write_all(impatient, Kind.COMPLETED, pairs(rows)) == pairs(rows[1:2])
-    written = write(impatient, Kind.COMPLETED, pairs(rows[1:2]))
+    assert _ids(write_all(impatient, Kind.COMPLETED, kept(rows))) == [rows[1][ID]]
+    written = write(impatient, Kind.COMPLETED, kept(rows[1:2]))
 
     assert (written.held_up, written.later) == ([], [rows[1][ID]])
     assert "ALTER ROLE ... SET statement_timeout" in str(written.error)
@@ -361,8 +367,8 @@ def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and
         " WHEN (NEW.status = 'error') EXECUTE FUNCTION meddle()",
     )
 
-    first = write(connection, Kind.COMPLETED, pairs(rows))
-    second = write_part(connection, Kind.COMPLETED, pairs(rows[1:]))
+    first = write(connection, Kind.COMPLETED, kept(rows))
+    second = write_part(connection, Kind.COMPLETED, kept(rows[1:]))
 
     assert (first.unsettleable, first.held_up) == ([], [row[ID] for row in rows[1:]])
     assert [task_id for task_id, _ in second.unsettleable] == [rows[1][ID]]
@@ -373,7 +379,7 @@ def test_a_completion_that_waits_for_another_lock_than_the_rows_is_for_later():
     rows = claimed(2)
     raise_when(f"NEW.status = 'finished' AND NEW.id = {rows[0][ID]}", "55P03")
 
-    assert write_all(connection, Kind.COMPLETED, pairs(rows)) == pairs(rows[:1])
+    assert _ids(write_all(connection, Kind.COMPLETED, kept(rows))) == [rows[0][ID]]
 
     assert statuses(rows) == ["in_process", "finished"]
 
@@ -392,7 +398,7 @@ def test_a_task_that_has_a_duplicate_and_is_refused_without_its_key_for_another_
 
 
 def test_values_that_postgresql_cannot_even_compare_hold_up_nothing():
-    written = write_part(connection, Kind.COMPLETED, [(1, 2**70)])
+    written = write_part(connection, Kind.COMPLETED, [(1, 2**70, 0, "")])
 
     assert [task_id for task_id, _ in written.unsettleable] == [1]
 
@@ -402,7 +408,7 @@ def test_a_look_at_locks_that_takes_too_long_is_halved():
     impatient = open_connection("impatient")
     execute(impatient, "SET statement_timeout = 5")
     with open_transaction("LOCK TABLE django_partisan_task"):
-        written = write_part(impatient, Kind.COMPLETED, pairs(rows))
+        written = write_part(impatient, Kind.COMPLETED, kept(rows))
     impatient.close()
 
     assert (written.held_up, written.later) == ([row[ID] for row in rows], [])

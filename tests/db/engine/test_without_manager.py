@@ -29,7 +29,7 @@ from django_partisan.models import ManagerLease
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, fetch_all, open_connection
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.settling import Kept, Pair, RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.engine import config_of
 from tests.support.rows import claimed, columns, dead, register_manager, statuses_of
@@ -46,7 +46,7 @@ class WatchedReport(PendingReport):
 
     takes = 0
 
-    def take_unsettled(self) -> tuple[list[tuple[int, int]], list[RowChange]]:
+    def take_unsettled(self) -> tuple[list[Pair] | list[Kept], list[RowChange]]:
         self.takes += 1
         return super().take_unsettled()
 
@@ -57,7 +57,7 @@ class Side:
     def __init__(self, lease_seconds: float) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.manager = register_manager(lease_seconds=lease_seconds)
-        self.report = WatchedReport("default", lambda row: 0.0)
+        self.report = WatchedReport("default", lambda row: 0.0, keeps_completed=True)
         self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), -1, lambda ids: None, lambda: None)
         self.running: TaskRow | None = None
         config = replace(config_of(), lease_seconds=lease_seconds)
@@ -69,7 +69,7 @@ class Side:
         ManagerEnd(self.ours.fileno()).send(RunTasks(list(rows), {}))
 
     def completes(self, row: TaskRow) -> None:
-        self.report.add(row, RAN, 0.1)
+        self.report.add(row, RAN, time.monotonic() - 0.1, 0.1)
 
     @contextmanager
     def keeping(self) -> Iterator[threading.Thread]:
@@ -125,7 +125,7 @@ def test_all_outcomes_are_settled_under_the_claims_of_the_dead_manager_and_the_r
     done, failed, waits, underway = claimed(4, side.manager)
     side.completes(done)
     change = RowChange(failed[ID], failed[TOKEN], "error", reason="error")
-    side.report.add(failed, RunResult("failed", change=change), 0.1)
+    side.report.add(failed, RunResult("failed", change=change), time.monotonic() - 0.1, 0.1)
     side.is_sent(waits, underway)
 
     side.without_manager.finish()

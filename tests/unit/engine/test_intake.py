@@ -134,7 +134,7 @@ def test_while_draining_what_a_dead_worker_ran_is_requeued_with_its_crash_and_th
     desk.intake.on_exited(task_row(7), [task_row(8)])
 
     batch = desk.outcomes.written()
-    assert batch.changes == [(task_row(7), RowChange(7, 1, STATUS_NEW, crashes=1))]
+    assert batch.changes == [(task_row(7), RowChange(7, 1, STATUS_NEW, crashes=1).after("crashed"))]
     assert batch.released == [task_row(8)]
     assert desk.buffered() == []
 

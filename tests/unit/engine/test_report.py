@@ -1,5 +1,7 @@
 """What a worker gathers between two reports."""
 
+import os
+import socket
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.engine.worker.report import PendingReport
 from django_partisan.sql.claiming import WAIT
+from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import RunsCompleted
@@ -15,6 +18,8 @@ from tests.support.events import RecordedEvents, subscribed
 from tests.support.rows import task_row
 
 CHANGE = RowChange(3, 8, "new", 1.0)
+WORKER = f"{socket.gethostname()}:{os.getpid()}"
+CHANGED = CHANGE.after("postponed", EndedRun(5.0, 0.25, WORKER))
 SETTLED = RunResult(is_settled=True)
 
 
@@ -30,13 +35,13 @@ def sent(report: PendingReport) -> list[Report]:
 
 def test_each_kind_of_result_is_reported_with_the_pace_of_each_processor():
     report = pending()
-    report.add(task_row(1, "Memo"), RAN, 0.5)
-    report.add(task_row(2, "Memo"), SETTLED, 0.25)
-    report.add(task_row(3), RunResult("postponed", change=CHANGE), 0.25)
-    report.add(task_row(4), RunResult(CLAIM_LOST), 0.25)
+    report.add(task_row(1, "Memo"), RAN, 5.0, 0.5)
+    report.add(task_row(2, "Memo"), SETTLED, 5.0, 0.25)
+    report.add(task_row(3), RunResult("postponed", change=CHANGE), 5.0, 0.25)
+    report.add(task_row(4), RunResult(CLAIM_LOST), 5.0, 0.25)
 
     assert sent(report) == [
-        Report([1], [tuple(CHANGE)], [2], [4], {"Memo": (2, 0.75), "Letter": (2, 0.5)}, [])
+        Report([1], [], [tuple(CHANGED)], [2], [4], {"Memo": (2, 0.75), "Letter": (2, 0.5)}, [])
     ]
     assert sent(report) == []
 
@@ -46,32 +51,44 @@ def test_what_could_not_be_sent_is_kept_with_the_claims_for_settling_without_a_m
         raise ConnectionError
 
     report = pending()
-    report.add(task_row(1, token=7), RAN, 0.5)
-    report.add(task_row(3), RunResult("postponed", change=CHANGE), 0.5)
+    report.add(task_row(1, token=7), RAN, 5.0, 0.5)
+    report.add(task_row(3), RunResult("postponed", change=CHANGE), 5.0, 0.25)
 
     with pytest.raises(ConnectionError):
         report.send(fail)
 
-    assert report.take_unsettled() == ([(1, 7)], [CHANGE])
+    assert report.take_unsettled() == ([(1, 7)], [CHANGED])
     assert report.take_unsettled() == ([], [])
+
+
+def test_of_completed_tasks_whose_rows_are_kept_the_start_and_after_other_runs_the_history_is_reported():
+    report = pending(keeps_completed=True)
+    report.add(task_row(1, token=7), RAN, 5.0, 0.5)
+    report.add(task_row(2, token=7, attempts=1), RAN, 6.0, 0.5)
+
+    repeated = RowChange.complete(2, 7, EndedRun(6.0, 0.5, WORKER))
+    assert sent(report)[0][:3] == ([1], [5_000_000], [tuple(repeated)])
+
+    report.add(task_row(1, token=7), RAN, 5.0, 0.5)
+    assert report.take_unsettled() == ([(1, 7, 5_000_000, WORKER)], [])
 
 
 def test_a_report_is_due_after_some_time_or_a_number_of_runs():
     report = pending(every_seconds=3600.0, runs_max=2)
     report.send(lambda _: None)
 
-    report.add(task_row(1), RAN, 0.0)
+    report.add(task_row(1), RAN, 5.0, 0.0)
     assert not report.is_due(now=0.0)
     assert report.is_due(now=float("inf"))
-    report.add(task_row(2), RAN, 0.0)
+    report.add(task_row(2), RAN, 5.0, 0.0)
     assert report.is_due(now=0.0)
 
 
 def test_completed_runs_are_emitted_once_a_report_and_processor_with_all_their_figures(recorded_events):
     report = pending()
-    report.add(task_row(1, "Memo", wait=0.5), RAN, 1.0)
-    report.add(task_row(2, "Memo", attempts=3), SETTLED, 2.0)
-    report.add(task_row(3), RunResult("postponed", change=CHANGE), 0.5)
+    report.add(task_row(1, "Memo", wait=0.5), RAN, 5.0, 1.0)
+    report.add(task_row(2, "Memo", attempts=3), SETTLED, 5.0, 2.0)
+    report.add(task_row(3), RunResult("postponed", change=CHANGE), 5.0, 0.5)
 
     sent(report)
 
@@ -82,9 +99,9 @@ def test_completed_runs_are_emitted_once_a_report_and_processor_with_all_their_f
 def test_figures_are_kept_as_soon_as_a_subscriber_wants_them_after_a_report():
     report = pending()
     with subscribed(RecordedEvents()) as recorded:
-        report.add(task_row(1), RAN, 1.0)
+        report.add(task_row(1), RAN, 5.0, 1.0)
         sent(report)
-        report.add(task_row(2), RAN, 2.0)
+        report.add(task_row(2), RAN, 5.0, 2.0)
         sent(report)
 
     assert [event.seconds for event in recorded.of(RunsCompleted)] == [[2.0]]
@@ -99,4 +116,4 @@ class Counting(Subscriber):
 
 def test_what_subscribers_counted_is_reported_though_no_run_ended():
     with subscribed(Counting()):
-        assert sent(pending()) == [Report([], [], [], [], {}, [("counting", "a figure")])]
+        assert sent(pending()) == [Report([], [], [], [], [], {}, [("counting", "a figure")])]

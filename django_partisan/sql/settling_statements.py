@@ -1,0 +1,118 @@
+"""The statements of ``settling``."""
+
+from typing import Final
+
+from django_partisan.outcomes import REASON_UNREGISTERED
+from django_partisan.sql.enqueueing import CHANNEL
+from django_partisan.sql.history import appended
+
+# A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
+# that was lost is never written. The status is not asked for: it would invite a plan that walks over
+# all rows in process to find a few.
+_IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
+_PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
+
+_SECOND: Final = "interval '1 second'"
+# Not the time of the transaction: that of an ATOMIC task began before its run.
+_NOW: Final = "statement_timestamp()"
+_STARTED_AT: Final = f"{_NOW} - outcome.age * {_SECOND}"
+
+FINISH: Final = f"""
+    UPDATE django_partisan_task AS task
+       SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1,
+           started_at = {_NOW} - (%s::bigint - outcome.started) * interval '1 microsecond',
+           worker = outcome.worker,
+           finished_at = {_NOW}, updated_at = now()
+      FROM (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
+              AS o (id, token, started, worker)) AS outcome WHERE {_IS_OURS}
+    RETURNING task.id
+"""
+DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
+
+# After an answer that was lost: rows without a token, or deleted, were settled by the first try.
+TAKEN_OVER: Final = f"""
+    SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
+     WHERE task.id = outcome.id AND task.claim_token <> outcome.token
+"""
+
+_APPENDED: Final = appended(
+    "task.history", "outcome.entry::jsonb", "task.attempts + outcome.attempts", _STARTED_AT
+)
+APPLY: Final = f"""
+    WITH outcome AS (
+        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[],
+                             %s::int[], %s::int[], %s::int[], %s::int[],
+                             %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                             %s::text[], %s::float8[])
+          AS o (id, token, status, delay, attempts, postpones, retries, crashes,
+                reason, error_type, error_message, error_traceback, context, held, entry, age)
+    )
+    UPDATE django_partisan_task AS task
+       SET status = outcome.status,
+           claim_token = NULL,
+           ready = outcome.status = 'new' AND outcome.delay <= 0 AND outcome.held IS NULL,
+           execute_after = CASE WHEN outcome.status = 'new' AND outcome.held IS NULL
+                                THEN now() + outcome.delay * {_SECOND}
+                                ELSE task.execute_after END,
+           held = outcome.held,
+           unregistered_since = CASE outcome.held WHEN '{REASON_UNREGISTERED}'
+                                                  THEN coalesce(task.unregistered_since, now()) END,
+           attempts = task.attempts + outcome.attempts,
+           postpones = task.postpones + outcome.postpones,
+           retries = task.retries + outcome.retries,
+           crashes = task.crashes + outcome.crashes,
+           takeovers = CASE WHEN outcome.attempts > outcome.crashes THEN 0 ELSE task.takeovers END,
+           started_at = coalesce({_STARTED_AT}, task.started_at),
+           worker = coalesce(outcome.entry::jsonb ->> 'worker', task.worker),
+           history = CASE WHEN outcome.entry IS NULL THEN task.history ELSE {_APPENDED} END,
+           finished_at = CASE WHEN outcome.status <> 'new' THEN {_NOW} END,
+           error_reason = coalesce(outcome.reason, task.error_reason),
+           error_type = coalesce(outcome.error_type, task.error_type),
+           error_message = coalesce(outcome.error_message, task.error_message),
+           error_traceback = coalesce(outcome.error_traceback, task.error_traceback),
+           context = CASE WHEN outcome.context IS NULL THEN task.context
+                          ELSE coalesce(task.context, '{{}}') || outcome.context::jsonb END,
+           claimed_by = CASE outcome.status WHEN 'new' THEN NULL ELSE task.claimed_by END,
+           unique_key = CASE WHEN %s THEN task.unique_key END,
+           updated_at = now()
+      FROM outcome WHERE {_IS_OURS}
+    RETURNING task.id
+"""
+
+# As after an insert, a manager that sleeps is woken, whoever released the tasks.
+RELEASE: Final = f"""
+    WITH released AS (
+        UPDATE django_partisan_task AS task
+           SET status = 'new', ready = true, claim_token = NULL, claimed_by = NULL, updated_at = now(),
+               unique_key = CASE WHEN %s THEN task.unique_key END
+          FROM {_PAIRS} WHERE {_IS_OURS}
+        RETURNING task.id, task.queue_name
+    )
+    SELECT id, CASE WHEN EXISTS (SELECT FROM django_partisan_manager AS manager
+                                  WHERE manager.queue_name = released.queue_name AND manager.sleeping)
+                    THEN pg_notify('{CHANNEL}', queue_name) END
+      FROM released
+"""
+
+COUNT_CRASHES: Final = f"""
+    UPDATE django_partisan_task AS task
+       SET claim_token = outcome.new_token, attempts = task.attempts + 1, crashes = task.crashes + 1,
+           started_at = coalesce({_STARTED_AT}, task.started_at),
+           worker = coalesce(outcome.entry::jsonb ->> 'worker', task.worker),
+           history = {appended("task.history", "outcome.entry::jsonb", "task.attempts + 1", _STARTED_AT)},
+           claimed_at = now(), updated_at = now()
+      FROM (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::float8[])
+              AS o (id, token, new_token, entry, age)) AS outcome WHERE {_IS_OURS}
+    RETURNING task.id
+"""
+COUNTED: Final = f"SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}"
+
+# A row that is ours and cannot be locked at once is locked by another transaction.
+LOCKED: Final = f"""
+    WITH free AS (
+        SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
+         WHERE {_IS_OURS} FOR UPDATE OF task SKIP LOCKED
+    )
+    SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}
+    EXCEPT SELECT id FROM free
+"""
