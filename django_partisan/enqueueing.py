@@ -81,12 +81,12 @@ def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
         scope.task_id = task.pk
         scope.deduplicated = not inserted
     if connection.in_atomic_block:
-        _wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
+        wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
     if bus.wanted(TaskEnqueued if inserted else TaskDeduplicated):
         number = task.attempts + 1
         ref = TaskRef(task.pk, name, task.queue_name, task.priority, number, task.retries, task.postpones)
         due_at = moments.aware(name, task.execute_after)  # naive if USE_TZ = False
-        _after_commit(connection, lambda: _emit(inserted, ref, due_at, not task.ready, new.arguments))
+        after_commit(connection, lambda: _emit(inserted, ref, due_at, not task.ready, new.arguments))
     return task
 
 
@@ -116,7 +116,7 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
             raise
         scope.task_ids = [rows[key][0] for key in keys]
         scope.deduplicated = not any(inserted for _, inserted in rows.values())
-    _wake_after_commit(connection, {task.queue for task in tasks})
+    wake_after_commit(connection, {task.queue for task in tasks})
 
     def emit_all() -> None:
         now = datetime.now(tz=datetime_timezone.utc)
@@ -127,7 +127,7 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
             _emit(inserted and new is first[key], ref, due_at, due_at > now, new.arguments)
 
     if bus.wanted(TaskEnqueued) or bus.wanted(TaskDeduplicated):
-        _after_commit(connection, emit_all)
+        after_commit(connection, emit_all)
     return list(scope.task_ids)
 
 
@@ -154,7 +154,7 @@ def _context() -> str | None:
     return json.dumps(headers) if headers else None
 
 
-def _wake_after_commit(connection: BaseDatabaseWrapper, queues: Iterable[str]) -> None:
+def wake_after_commit(connection: BaseDatabaseWrapper, queues: Iterable[str]) -> None:
     """Wake sleeping managers once the tasks can be seen; once a transaction for each queue is enough.
 
     Django makes a new list of what to do on commit when a transaction or a savepoint ends, so an entry
@@ -168,11 +168,11 @@ def _wake_after_commit(connection: BaseDatabaseWrapper, queues: Iterable[str]) -
         if not connection.in_atomic_block or listed is not connection.run_on_commit or not savepoints <= here:
             asleep.append(queue)
     if asleep:
-        _after_commit(connection, lambda: wake(connection, asleep))
+        after_commit(connection, lambda: wake(connection, asleep))
         standing.update((queue, (connection.run_on_commit, here)) for queue in asleep)
 
 
-def _after_commit(connection: BaseDatabaseWrapper, action: Callable[[], None]) -> None:
+def after_commit(connection: BaseDatabaseWrapper, action: Callable[[], None]) -> None:
     """Act once the row is there for all to see; never, if it is rolled back."""
     if connection.in_atomic_block or connection.get_autocommit():
         transaction.on_commit(action, connection.alias, robust=True)

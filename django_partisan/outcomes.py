@@ -14,6 +14,9 @@ OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
 CRASHED: Final = "crashed"
 """In the history of a task: the worker died during the run, and the task ran again."""
 
+REQUEUED: Final = "requeued"
+"""In the history of a task: somebody made the failed task wait again."""
+
 # Why a task failed. ``error`` is also the exit reason of a worker.
 REASON_ERROR: Final = "error"
 REASON_RETRIES_EXHAUSTED: Final = "retries_exhausted"
@@ -31,6 +34,11 @@ FAILURE_REASONS: Final = (
     REASON_TIMEOUT,
     REASON_UNSETTLEABLE,
 )
+
+# Why a task ended that was not to run any more. Such tasks are requeued only if the reason is named.
+REASON_CANCELLED: Final = "cancelled"
+REASON_EXPIRED: Final = "expired"
+REASONS_TO_NAME: Final = (REASON_CANCELLED, REASON_EXPIRED)
 
 # Why waiting tasks are held.
 HELD_REASONS: Final = (REASON_UNREGISTERED,)

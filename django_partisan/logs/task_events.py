@@ -260,6 +260,22 @@ def released(event: events.TasksReleased) -> Line:
 
 
 @log_event(
+    events.TasksRequeued,
+    "task.requeued",
+    INFO,
+    by=(APP, WORKER),
+    fields=(QUEUE, keyword("partisan.processor"), long("partisan.requeue.count")),
+    when="failed tasks wait again, as somebody asked; for each batch and processor",
+)
+def requeued(event: events.TasksRequeued) -> Line:
+    return f"Requeued {counted(event.number, 'failed task')} of {event.processor}", {
+        "partisan.queue.name": event.queue,
+        "partisan.processor": event.processor,
+        "partisan.requeue.count": event.number,
+    }
+
+
+@log_event(
     events.TasksHeld,
     "task.held",
     WARNING,

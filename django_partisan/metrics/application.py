@@ -1,4 +1,4 @@
-"""Counters of the tasks that an application enqueues, in the registry that it exports itself."""
+"""Counters of the tasks that an application enqueues and requeues, in the registry that it exports itself."""
 
 from typing import Any, Final
 
@@ -12,12 +12,14 @@ from django_partisan.telemetry.events import (
     TaskDeduplicated,
     TaskEnqueued,
     TaskEnqueueFailed,
+    TasksRequeued,
 )
 
 HELP: Final = {
     catalogue.TASKS_ENQUEUED.name: "Tasks that this application enqueued.",
     catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting duplicate.",
     catalogue.TASKS_ENQUEUE_FAILED.name: "Enqueuings of this application that the database refused.",
+    catalogue.TASKS_REQUEUED.name: "Failed tasks that this application requeued.",
 }
 
 
@@ -29,11 +31,12 @@ class ClientMetrics(bus.Subscriber):
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._enqueued = _counter(catalogue.TASKS_ENQUEUED, registry)
         self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED, registry)
+        self._requeued = _counter(catalogue.TASKS_REQUEUED, registry)
         self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED, registry)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want the three events of ``delay()``."""
-        return kind in (TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed)
+        """Want the events of ``delay()`` and of requeueing."""
+        return kind in (TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed, TasksRequeued)
 
     def handle(self, event: Any) -> None:
         """Count the event."""
@@ -42,6 +45,8 @@ class ClientMetrics(bus.Subscriber):
             self._enqueued.labels(event.task.queue, event.task.processor, scheduled).inc()
         elif isinstance(event, TaskDeduplicated):
             self._deduplicated.labels(event.task.queue, event.task.processor).inc()
+        elif isinstance(event, TasksRequeued):
+            self._requeued.labels(event.queue, event.processor).inc(event.number)
         else:
             self._failed.labels(event.queue, event.processor).inc()
 

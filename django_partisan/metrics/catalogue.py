@@ -125,6 +125,11 @@ TASKS_RELEASED = _declare(
     "Claimed tasks released unstarted.",
     reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED),
 )
+TASKS_REQUEUED = _declare(
+    "partisan_tasks_requeued_total", COUNTER, "queue processor", "W app",
+    "How much was tried again by hand?",
+    "Failed tasks that were requeued from inside tasks.",
+)
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
     "Are tasks held?",

@@ -145,6 +145,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.TasksReleased: _adds_to(
         catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
+    events.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
     events.TasksHeld: _adds_to(
         catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
     ),

@@ -7,8 +7,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from django_partisan.names import DEFAULT_QUEUE, PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
+from django_partisan.outcomes import REASONS_TO_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Self
 
 
@@ -42,6 +44,26 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def failed(self) -> "Self":
         """Select tasks that failed."""
         return self.filter(status=Task.STATUS_ERROR)
+
+    def requeueable(self, reasons: "Collection[str]" = ()) -> "Self":
+        """Select failed tasks without those that were cancelled or expired, unless ``reasons`` names that."""
+        left_out = [reason for reason in REASONS_TO_NAME if reason not in reasons]
+        return self.failed().exclude(error_reason__in=left_out)
+
+    def requeue(self, reasons: "Collection[str]" = (), comment: str = "") -> int:
+        """Make the failed tasks among these wait again; return how many.
+
+        Tasks that were cancelled or expired are left alone unless ``reasons`` names ``cancelled`` or
+        ``expired``. ``comment`` is stored in the history of each task.
+        """
+        from django_partisan.requeueing import requeue_all
+
+        if self.query.is_sliced:
+            chosen = self.model._default_manager.using(self.db).filter(pk__in=self.values("pk"))
+            ids = TaskQuerySet.requeueable(chosen, reasons)
+        else:
+            ids = self.requeueable(reasons)
+        return sum(requeue_all(list(ids.order_by().values_list("pk", flat=True)), comment))
 
 
 class Task(models.Model):
@@ -162,3 +184,15 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.processor_class} {self.pk} ({self.status})"
+
+    def requeue(self, comment: str = "") -> bool:
+        """Make this failed task wait again, whatever the reason of its failure; return whether it does.
+
+        ``False`` says that it is not failed any more, or that another transaction locks its row. The
+        object has the values of the row then. ``comment`` is stored in the task's history.
+        """
+        from django_partisan.requeueing import requeue_all
+
+        is_requeued = any(requeue_all([self.pk], comment))
+        self.refresh_from_db()
+        return is_requeued

@@ -190,6 +190,14 @@ class TasksReleased(NamedTuple):
     reason: str
 
 
+class TasksRequeued(NamedTuple):
+    """``number`` failed tasks of a processor wait again, as somebody asked."""
+
+    queue: str
+    processor: str
+    number: int
+
+
 class TasksHeld(NamedTuple):
     """``number`` tasks of a processor were held since the last such event; ``reason`` says why."""
 
@@ -467,6 +475,7 @@ Event: TypeAlias = (
     | TaskFailed
     | TaskRescued
     | TasksReleased
+    | TasksRequeued
     | TasksHeld
     | TasksResumed
     | TaskClaimLost

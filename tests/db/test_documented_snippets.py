@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
     "README.md", "docs/deploying.md", "docs/errors.md", "docs/observability.md", "docs/postgresql.md",
-    "docs/postponing.md", "docs/queues.md", "docs/runbooks.md", "docs/settings.md", "docs/tasks.md",
+    "docs/postponing.md", "docs/queues.md", "docs/settings.md", "docs/tasks.md",
     "docs/testing.md",
 }  # fmt: skip
 
@@ -143,18 +143,6 @@ def test_the_page_on_postgresql(project: Project, capsys: pytest.CaptureFixture[
     assert ran == {("Prune", "completed"): 2}, "it goes on until nothing is left"
     assert not Task.objects.filter(pk=finished.pk).exists()
     assert capsys.readouterr().out == "1\n", "the one task that is due"
-
-
-def test_the_runbooks_enqueue_failed_tasks_anew(project: Project):
-    project.run_page("docs/tasks.md", page("docs/tasks.md"))
-    Task.objects.all().delete()
-    project.names.update(Task=Task, SendMail=project.names["Letter"])
-    arguments = {"args": [], "kwargs": {"to": "ada@example.org", "text": "Hello"}}
-    Task.objects.create(processor_class="SendMail", status="error", arguments=arguments)
-
-    project.run_page("docs/runbooks.md", page("docs/runbooks.md"))
-
-    assert [task.arguments for task in Task.objects.waiting()] == [arguments]
 
 
 def test_the_page_on_observability(project: Project):

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from datetime import datetime, timezone
 
 import pytest
 from django.core.management import call_command
@@ -67,3 +68,15 @@ def test_the_query_for_the_row_shows_the_task_that_is_asked_for():
 
     assert row[1:3] == ("default", "new")
     assert row[-1] == "no ink"
+
+
+def test_the_runbooks_requeue_failed_tasks():
+    in_time = datetime(2100, 1, 1, tzinfo=timezone.utc)
+    task = Task.objects.create(processor_class="SendMail", status="error", finished_at=in_time)
+    consoles = [block.text for block in blocks_of(page("docs/runbooks.md")) if block.kind == "console"]
+    [command] = [text for text in consoles if "partisan_requeue" in text]
+
+    call_command(*shlex.split(command)[3:], "--yes")
+
+    task.refresh_from_db()
+    assert task.status == "new"

@@ -17,6 +17,7 @@ from django_partisan.engine.worker.judge import RunResult
 from django_partisan.exceptions import CannotStart
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.backlog import waiting
+from django_partisan.sql.claiming import ATTEMPTS
 from django_partisan.sql.connection import execute, fetch_all, has_ended, open_connection
 from django_partisan.sql.readiness import schema_of_tasks
 from django_partisan.sql.session import Session
@@ -50,10 +51,11 @@ class Wandering(BaseTaskProcessor):
 
 
 @pytest.mark.usefixtures("elsewhere")
-@pytest.mark.parametrize("delete", [False, True])
-def test_an_atomic_run_that_leaves_the_schema_is_settled_where_its_row_is(delete):
+@pytest.mark.parametrize(("delete", "attempts"), [(False, 0), (False, 1), (True, 0)])
+def test_an_atomic_run_that_leaves_the_schema_is_settled_where_its_row_is(delete, attempts):
     registry.register(Wandering)
     [row] = claimed(processor="Wandering")
+    row = (*row[:ATTEMPTS], attempts, *row[ATTEMPTS + 1 :])
     executor = Executor(
         config_of(delete_tasks_on_complete=delete), 0, 1, {}, schema=schema_of_tasks(connection)
     )

@@ -18,6 +18,7 @@ OF_OTHERS = {
 """What Prometheus itself and the client library's process collector export."""
 
 UNUSED: dict[str, str] = {
+    "partisan_tasks_requeued_total": "mostly counted in applications, which are scraped apart or not at all",
     "partisan_tasks_held_total": "the alert and whoever looks need what is held now, by processor",
 }
 """Exported metrics that no panel or rule reads, each with the reason."""

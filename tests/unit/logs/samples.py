@@ -29,6 +29,7 @@ FULL: list[Any] = [
     events.TaskFailed(RUN, 0.5, outcomes.REASON_ERROR, ERROR),
     events.TaskRescued(TASK, outcomes.REASON_MANAGER_LOST, "6c84fb90-12c4-11e1-840d-7b25c5ee775a"),
     events.TasksReleased("default", 5, outcomes.REASON_STOPPED),
+    events.TasksRequeued("default", "SendMail", 5),
     events.TasksHeld("default", "SendMail", 5, outcomes.REASON_UNREGISTERED),
     events.TasksResumed("default", "SendMail", 1, outcomes.REASON_UNREGISTERED),
     events.TaskClaimLost(TASK),

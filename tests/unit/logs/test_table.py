@@ -77,6 +77,11 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.settle_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.settle.count": "long"}),
     "task.claim_lost": ("warning", "manager", T),
     "task.rescued": ("warning", "manager", {**T, **REASON, "partisan.manager.previous": "keyword"}),
+    "task.requeued": (
+        "info",
+        "app, worker",
+        {**QUEUE, "partisan.processor": "keyword", "partisan.requeue.count": "long"},
+    ),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),

@@ -17,6 +17,7 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     bus.emit(events.TaskEnqueued, TASK, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
     bus.emit(events.TaskDeduplicated, TASK)
     bus.emit(events.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
+    bus.emit(events.TasksRequeued, QUEUE, "Mail", 3)
 
     assert not bus.wanted(events.TaskCompleted)
     labels = {"queue": QUEUE, "processor": "Mail"}
@@ -24,3 +25,4 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     assert value("partisan_tasks_enqueued_total", {**labels, "scheduled": "false"}) == 1
     assert value("partisan_tasks_deduplicated_total", labels) == 1
     assert value("partisan_tasks_enqueue_failed_total", labels) == 1
+    assert value("partisan_tasks_requeued_total", labels) == 3

@@ -23,6 +23,7 @@ partisan_task_errors_total counter queue,processor,error_type,outcome W,M
 partisan_tasks_enqueue_failed_total counter queue,processor W,app
 partisan_tasks_rescued_total counter queue,reason M
 partisan_tasks_released_total counter queue,reason M
+partisan_tasks_requeued_total counter queue,processor W,app
 partisan_tasks_held_total counter queue,reason M
 partisan_tasks_claim_lost_total counter queue M
 partisan_task_duration_seconds histogram queue,processor,outcome W

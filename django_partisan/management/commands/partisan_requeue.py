@@ -1,0 +1,77 @@
+"""Make failed tasks wait again."""
+
+import argparse
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand
+
+from django_partisan.management.confirmation import add_confirmation, is_confirmed
+from django_partisan.management.task_selection import add_failure_filters, described, selected
+from django_partisan.outcomes import REASONS_TO_NAME
+from django_partisan.requeueing import BATCH, requeue_all
+
+EPILOG: Final = f"""\
+A requeued task is due at once. Its retries, postpones and crashes start at 0, its attempts go on.
+A task whose duplicate waits already waits beside it. Tasks that a manager holds are never touched.
+Tasks whose reason is {" or ".join(REASONS_TO_NAME)} are requeued only if --reason or --id names them.
+
+examples:
+  manage.py partisan_requeue --processor SendMail --reason retries_exhausted
+  manage.py partisan_requeue --failed-after 2026-11-29T18:00 --error-type ConnectionError --dry-run
+  manage.py partisan_requeue --id 4711 4712 --yes
+"""
+
+
+class Command(BaseCommand):
+    """Requeue failed tasks; see ``--help``."""
+
+    help = "Make failed tasks wait again. Says how many, and asks before it does."
+    requires_system_checks: list[str] = []  # to requeue must not depend on unrelated settings
+    requires_migrations_checks = False
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        """Return a parser whose help keeps the lines of the examples."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+        return parser
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare which tasks, and whether to ask."""
+        add_failure_filters(parser)
+        add_confirmation(parser)
+        parser.add_argument(
+            "--comment", default="", metavar="TEXT", help="a text for the history of each task"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Say what is to be done, ask, and requeue with progress."""
+        ids = self._chosen(options)
+        filters = described(options)
+        which = f"failed {'task' if len(ids) == 1 else 'tasks'}{f' ({filters})' if filters else ''}"
+        if not ids:
+            self.stdout.write(f"No {which}: nothing to requeue.")
+            return
+        self.stdout.write(f"{'Would requeue' if options['dry_run'] else 'Requeue'} {len(ids)} {which}.")
+        if options["dry_run"]:
+            return
+        if not is_confirmed(options):
+            self.stdout.write("Requeued nothing.")
+            return
+        requeued = self._requeue(ids, options["comment"])
+        self.stdout.write(self.style.SUCCESS(f"Requeued {requeued} of {len(ids)} tasks."))
+        if requeued < len(ids):
+            self.stdout.write("The others are not failed any more, or another transaction locks their rows.")
+
+    def _chosen(self, options: dict[str, Any]) -> list[int]:
+        tasks = selected(options)
+        tasks = tasks.failed() if options["id"] else tasks.requeueable([options["reason"]])
+        return list(tasks.values_list("pk", flat=True)[: options["limit"]])
+
+    def _requeue(self, ids: list[int], comment: str) -> int:
+        done = 0
+        for number in requeue_all(ids, comment):
+            done += number
+            if len(ids) > BATCH:
+                self.stdout.write(f"{done} of {len(ids)}")
+                self.stdout.flush()
+        return done

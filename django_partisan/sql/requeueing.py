@@ -1,0 +1,66 @@
+"""Make failed tasks wait again."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.outcomes import REQUEUED
+from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.history import appended
+
+_APPENDED = appended(
+    "task.history",
+    f"jsonb_build_object('outcome', '{REQUEUED}', 'comment', nullif(%(comment)s::text, ''))",
+    "NULL::int",
+    "NULL::timestamptz",
+)
+
+# A failed row is nobody's: a manager holds rows in process only. The status is compared again when a row is
+# locked. One that others lock is being changed, and is left to them. A request to cancel the task was
+# about the runs before.
+_REQUEUE: Final = f"""
+    WITH failed AS MATERIALIZED (
+        SELECT id FROM django_partisan_task
+         WHERE id = ANY(%(ids)s::bigint[]) AND status = 'error' ORDER BY id FOR UPDATE SKIP LOCKED
+    ), requeued AS (
+        UPDATE django_partisan_task AS task
+           SET status = 'new', ready = true, execute_after = statement_timestamp(), finished_at = NULL,
+               claimed_by = NULL, held = NULL, unregistered_since = NULL, error_reason = NULL,
+               retries = 0, postpones = 0, crashes = 0, takeovers = 0,
+               history = {_APPENDED},
+               unique_key = CASE WHEN %(keep_keys)s THEN task.unique_key END,
+               updated_at = now()
+          FROM failed WHERE task.id = failed.id
+        RETURNING task.id, task.queue_name, task.processor_class
+    ), forgotten AS (
+        DELETE FROM django_partisan_cancel_request WHERE task_id IN (SELECT id FROM requeued)
+    )
+    SELECT * FROM requeued ORDER BY id
+"""
+_LIMIT_WAIT: Final = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
+
+
+class RequeuedTask(NamedTuple):
+    """A task that waits again."""
+
+    id: int
+    queue: str
+    processor: str
+
+
+def requeue(
+    connection: BaseDatabaseWrapper, ids: Sequence[int], keep_keys: bool = True, comment: str = ""
+) -> list[RequeuedTask]:
+    """Make the failed tasks among ``ids`` due, with no retries, postpones and crashes; return them.
+
+    Raises ``IntegrityError`` if one meets a duplicate, and waits for the end of a transaction that has
+    inserted one; ``keep_keys=False`` makes the rows give up their keys. ``comment`` is for the history.
+    """
+    parameters = {"ids": list(ids), "keep_keys": keep_keys, "comment": comment}
+    return [RequeuedTask(*row) for row in fetch_all(connection, _REQUEUE, parameters)]
+
+
+def limit_lock_wait(connection: BaseDatabaseWrapper, limit: str) -> str:
+    """Set ``lock_timeout`` until the transaction ends; return what it was."""
+    return str(fetch_all(connection, _LIMIT_WAIT, (limit,))[0][0])

@@ -1,0 +1,106 @@
+"""Whoever claims, settles and requeues at the same time, no run is lost and none is made up."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from random import Random
+from threading import Barrier
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import IntegrityError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.models import Task
+from django_partisan.sql.claiming import ID, TOKEN
+from django_partisan.sql.connection import open_connection
+from django_partisan.sql.requeueing import requeue
+from django_partisan.sql.settling import RowChange, apply_changes
+from tests.support.rows import claim, insert, insert_many, register_manager
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+T = TypeVar("T")
+TASKS = 12
+STEPS = 60
+DEADLINE_SECONDS = 60
+
+
+class Racer:
+    """One process: a manager that runs tasks, or an operator who requeues them."""
+
+    def __init__(self, seed: int, ids: list[int], key: UUID, manager: UUID | None) -> None:
+        self.random = Random(seed)
+        self.ids = ids
+        self.key = key
+        self.manager = manager
+        self.runs: Counter[tuple[int, str]] = Counter()
+        """How many runs of a task were settled with a status."""
+        self.requeued: Counter[int] = Counter()
+
+    def race(self, barrier: Barrier) -> None:
+        own = open_connection("racer")
+        try:
+            own.ensure_connection()
+            barrier.wait(DEADLINE_SECONDS)
+            for _ in range(STEPS):
+                if self.manager is None:
+                    self.requeue(own)
+                else:
+                    self.run(own, self.manager)
+        finally:
+            own.close()
+
+    def run(self, own: BaseDatabaseWrapper, manager: UUID) -> None:
+        """Claim some tasks, and settle each as failed, as completed or, seldom, to run once more."""
+        for row in claim(own, "default", manager, self.random.randint(1, 4)):
+            status = self.random.choice(["error"] * 6 + ["new", "finished"])
+            change = RowChange(row[ID], row[TOKEN], status).after(
+                "failed" if status == "error" else "retried"
+            )
+            assert write_keys_if_possible(partial(apply_changes, own, [change])) == []
+            self.runs[row[ID], status] += 1
+
+    def requeue(self, own: BaseDatabaseWrapper) -> None:
+        """Requeue some tasks, also such as did not fail; at times a duplicate of the first one waits."""
+        if self.random.random() < 0.3:
+            insert(key=self.key, connection=own)
+        ids = self.random.sample(self.ids, self.random.randint(1, len(self.ids)))
+        requeued = write_keys_if_possible(partial(requeue, own, ids))
+        self.requeued.update(task.id for task in requeued)
+
+
+def write_keys_if_possible(write: Callable[[bool], T]) -> T:
+    try:
+        return write(True)
+    except IntegrityError:
+        return write(False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_requeue_follows_a_failure_and_leads_to_one_further_run(seed):
+    key = uuid4()
+    ids = [insert(key=key).pk, *insert_many(TASKS - 1)]
+    managers = [register_manager(), register_manager(), None, None]
+    racers = [Racer(10 * seed + number, ids, key, one) for number, one in enumerate(managers)]
+    barrier = Barrier(len(racers))
+
+    with ThreadPoolExecutor(len(racers)) as threads:
+        for race in [threads.submit(racer.race, barrier) for racer in racers]:
+            race.result(DEADLINE_SECONDS)
+
+    runs: Counter[tuple[int, str]] = Counter()
+    requeued: Counter[int] = Counter()
+    for racer in racers:
+        runs.update(racer.runs)
+        requeued.update(racer.requeued)
+    tasks = list(Task.objects.filter(pk__in=ids))
+    assert len(tasks) == TASKS
+    assert sum(requeued.values()) > TASKS
+    for task in tasks:
+        statuses = {status: runs[task.pk, status] for status in ("error", "new", "finished")}
+        assert task.attempts == sum(statuses.values())
+        assert requeued[task.pk] == statuses["error"] - (task.status == "error")
+        assert statuses["finished"] == (task.status == "finished")
