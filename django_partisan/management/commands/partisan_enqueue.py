@@ -1,0 +1,116 @@
+"""Enqueue one task by hand."""
+
+import argparse
+import json
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from django_partisan import registry
+from django_partisan.definitions import TaskDefinition
+from django_partisan.exceptions import PartisanError
+from django_partisan.management.times import DURATION, MOMENT, duration, moment
+from django_partisan.models import Task
+from django_partisan.shown import moment as shown_moment
+
+EPILOG: Final = f"""\
+A moment is {MOMENT}.
+A duration is {DURATION}.
+
+examples:
+  manage.py partisan_enqueue SendMail --kwargs '{{"to": "ada@example.org"}}'
+  manage.py partisan_enqueue Cleanup --args '[30, "orders"]' --at 2026-11-30T03:00
+  manage.py partisan_enqueue Cleanup --at 2h --priority 1
+"""
+
+
+class Command(BaseCommand):
+    """Enqueue one task; see ``--help``."""
+
+    help = "Enqueue one task, as delay() does. If a duplicate waits already, nothing is enqueued."
+    requires_system_checks: list[str] = []  # to enqueue must not depend on unrelated settings
+    requires_migrations_checks = False
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        """Return a parser whose help keeps the lines of the examples."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+        return parser
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what runs, with which arguments, and when."""
+        parser.add_argument("name", metavar="NAME", help="registered name of the processor")
+        parser.add_argument(
+            "--args", type=_array, default=[], dest="task_args", metavar="JSON", help="a JSON array"
+        )
+        parser.add_argument(
+            "--kwargs", type=_object, default={}, dest="task_kwargs", metavar="JSON", help="a JSON object"
+        )
+        parser.add_argument(
+            "--at", type=_start, metavar="TIME", help="not before this moment, or after this duration"
+        )
+        parser.add_argument(
+            "--priority", type=int, metavar="N", help="the lower, the earlier; by default the processor's"
+        )
+        parser.add_argument(
+            "--queue-name", "--queue_name", metavar="NAME", help="by default the processor's queue"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Enqueue the task and print its id."""
+        definition = registry.find(options["name"])
+        if definition is None:
+            raise CommandError(_unknown(options["name"]))
+        task = _enqueue(definition, options)
+        if task.is_duplicate:
+            self.stdout.write(f"Task {task.pk} waits already with these arguments; enqueued nothing.")
+            return
+        due_at = shown_moment(task.execute_after)
+        details = f"queue {task.queue_name!r}, priority {task.priority}, due at {due_at}"
+        self.stdout.write(self.style.SUCCESS(f"Enqueued task {task.pk}: {task.processor_class}, {details}."))
+
+
+def _enqueue(definition: TaskDefinition, options: dict[str, Any]) -> Task:
+    try:
+        processor = definition.source(*options["task_args"], **options["task_kwargs"])
+        task: Task = processor.delay(
+            priority=options["priority"], execute_after=options["at"], queue_name=options["queue_name"]
+        )
+    except (TypeError, ValueError, PartisanError) as error:
+        raise CommandError(f"{definition.name} cannot be enqueued so: {error}") from error
+    return task
+
+
+def _unknown(name: str) -> str:
+    known = sorted(registry.definitions)
+    close = get_close_matches(name, known, 1)
+    remedy = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known) or 'none'}."
+    return f"No processor is registered as {name!r}. {remedy}"
+
+
+def _array(text: str) -> list[Any]:
+    return list(_json(text, list, "an array, such as '[1, \"two\"]'"))
+
+
+def _object(text: str) -> dict[str, Any]:
+    return dict(_json(text, dict, "an object, such as '{\"to\": 1}'"))
+
+
+def _json(text: str, kind: type, expected: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error}); expected {expected}.") from error
+    if not isinstance(value, kind):
+        raise argparse.ArgumentTypeError(f"{text!r} is JSON of another kind; expected {expected}.")
+    return value
+
+
+def _start(text: str) -> datetime:
+    try:
+        return timezone.now() + timedelta(seconds=duration(text))
+    except argparse.ArgumentTypeError:
+        return moment(text)
