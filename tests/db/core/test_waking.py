@@ -9,7 +9,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
-from django_partisan.models import ManagerLease
+from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from django_partisan.sql.claiming import ID, TOKEN, set_sleeping
 from django_partisan.sql.connection import execute, open_connection
@@ -189,3 +189,17 @@ def test_a_connection_of_ours_is_named_unpooled_and_in_autocommit(second):
     assert second.get_autocommit()
     assert "pool" not in second.settings_dict["OPTIONS"]
     assert second.settings_dict["CONN_MAX_AGE"] is None
+
+
+def test_requeued_tasks_wake_a_manager_of_their_queue_that_sleeps(listener, manager):
+    insert("mail")
+    insert("default")
+    set_sleeping(connection, manager("mail"), True)
+    Task.objects.update(status="error")
+
+    with transaction.atomic():
+        assert Task.objects.requeue() == 2
+        heard_before = listener.take()
+
+    assert not heard_before
+    assert heard_until_the_end(listener) == {"mail"}
