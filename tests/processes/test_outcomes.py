@@ -81,6 +81,23 @@ def test_failing_task_fails_alone_at_once_and_keeps_its_error(
     assert serving.managers[0].workers() == before
 
 
+def test_tasks_that_are_requeued_while_they_fail_run_once_for_each_requeue(serving: Bench):
+    ids = bulk_delay(processors.Fail(str(number)) for number in range(20))
+    failing = Task.objects.filter(pk__in=ids)
+    requeued: list[int] = []
+
+    def are_enough() -> bool:
+        requeued.append(failing.requeue())
+        return sum(requeued) >= 60
+
+    wait_until(are_enough)
+    wait_until(lambda: number_of("error", pk__in=ids) == len(ids))
+
+    runs = len(ids) + sum(requeued)
+    assert sum(failing.values_list("attempts", flat=True)) == runs
+    assert len(serving.journal("begun", processor="Fail")) == runs
+
+
 @pytest.mark.parametrize(
     ("processor", "arguments"),
     [
