@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from django.db import models
+from django.db import models, router
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -58,12 +58,13 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """
         from django_partisan.requeueing import requeue_all
 
+        database = router.db_for_write(Task)  # a replica may not know yet what failed
+        tasks = self.using(database)
         if self.query.is_sliced:
-            chosen = self.model._default_manager.using(self.db).filter(pk__in=self.values("pk"))
-            ids = TaskQuerySet.requeueable(chosen, reasons)
+            chosen = Task.objects.using(database).filter(pk__in=tasks.values("pk")).requeueable(reasons)
         else:
-            ids = self.requeueable(reasons)
-        return sum(requeue_all(list(ids.order_by().values_list("pk", flat=True)), comment))
+            chosen = tasks.requeueable(reasons)
+        return sum(requeue_all(list(chosen.order_by().values_list("pk", flat=True)), comment))
 
 
 class Task(models.Model):

@@ -1,5 +1,6 @@
 """The command that requeues says what it will do, asks, does it, and says what it did."""
 
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from datetime import timezone as datetime_timezone
@@ -24,7 +25,7 @@ def answer(monkeypatch) -> Callable[[str | None], None]:
     """Return a function that says what is answered at the terminal; ``None`` for the end of the input."""
 
     def set_answer(text: str | None) -> None:
-        monkeypatch.setattr("sys.stdin", StringIO("" if text is None else f"{text}\n"))
+        monkeypatch.setattr(sys, "stdin", StringIO("" if text is None else f"{text}\n"))
 
     return set_answer
 
@@ -152,7 +153,7 @@ def test_requeue_says_so_if_tasks_are_not_failed_any_more(monkeypatch):
             Task.objects.filter(pk=task_id).update(status="new")
             return "y"
 
-    monkeypatch.setattr("sys.stdin", Slow())
+    monkeypatch.setattr(sys, "stdin", Slow())
 
     *_, number, reason = run("partisan_requeue").splitlines()
 
