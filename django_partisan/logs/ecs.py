@@ -34,6 +34,7 @@ _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
 ).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
 _LABEL: Final = "labels."
+_ERROR_TYPE: Final = "error.type"
 _CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -121,7 +122,7 @@ class NestedFormatter(EcsFormatter):
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields of a record beyond the constants; what the table does not know is a label."""
     own: dict[str, Any] | None = record.__dict__.get(RECORD_FIELDS)
-    if own is not None and not record.exc_info:
+    if own is not None and (not record.exc_info or _ERROR_TYPE in own):
         return own
     fields: dict[str, Any] = {"event.id": event_id()}
     foreign: dict[str, Any] = {}

@@ -156,9 +156,9 @@ def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, An
     }
 
 
-def named(task: TaskRef | Run) -> str:
-    """Return a task's id and processor."""
-    return f"Task {task.id} ({task.processor})"
+def named(task: TaskRef | Run) -> tuple[int, str]:
+    """Return a task's id and processor, with which most messages begin."""
+    return task.id, task.processor
 
 
 def counted(number: int, what: str = "task") -> str:

@@ -12,15 +12,20 @@ MANAGER: Final = "manager"
 WORKER: Final = "worker"
 
 E = TypeVar("E", bound=Event)
-Line: TypeAlias = tuple[str, dict[str, Any]]
-"""A message, one sentence with the numbers that matter, and the values of the declared fields."""
+Line: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments of the message's template, and the values of the declared fields."""
 
 
 class LogEvent(NamedTuple):
-    """Declare a log event; ``line`` makes its message and its fields from the event."""
+    """Declare a log event; ``line`` makes its arguments and its fields from the event.
+
+    ``message`` is the template of one sentence with the numbers that matter. It holds nothing of an event,
+    since error trackers group by it.
+    """
 
     action: str
     level: int
+    message: str
     by: tuple[str, ...]
     fields: tuple[Field, ...]
     when: str
@@ -45,6 +50,7 @@ def log_event(
     kind: type[E],
     action: str,
     level: int,
+    message: str,
     *,
     by: tuple[str, ...],
     fields: tuple[Field, ...],
@@ -54,7 +60,7 @@ def log_event(
     """Declare the decorated function as the one that makes the line of each event of ``kind``."""
 
     def declare(line: Callable[[E], Line]) -> Callable[[E], Line]:
-        LOG_EVENTS[kind] = LogEvent(action, level, by, fields, when, line, is_expected)
+        LOG_EVENTS[kind] = LogEvent(action, level, message, by, fields, when, line, is_expected)
         return line
 
     return declare

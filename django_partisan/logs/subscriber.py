@@ -3,7 +3,8 @@
 import logging
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, TypeAlias
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -20,6 +21,7 @@ from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
+    ErrorInfo,
     Event,
     Run,
     Running,
@@ -30,6 +32,7 @@ from django_partisan.telemetry.events import (
 
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
+ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 CLOSE_SECONDS: Final = 2.0
 """How long a process that ends waits at most for handlers and readers that stall."""
 
@@ -73,11 +76,14 @@ class LogSubscriber(bus.Subscriber):
             short = self._short_line
             if short is not None and isinstance(event, TaskCompleted) and short.write(event):
                 return
-            message, fields = log_event.line(event)
+            arguments, fields = log_event.line(event)
             fields.update({"event.action": log_event.action, **context.surroundings()})
-            logger, extra = self._logger, _extra(fields)
+            error = _exc_info(event) if level >= logging.ERROR else None
+            logger, message, extra = self._logger, log_event.message, _extra(fields)
             # Walking the frames for a caller would take as long as all the rest.
-            record = logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra)
+            record = logger.makeRecord(
+                logger.name, level, __file__, 0, message, arguments, error, None, extra
+            )
             if self._thread is None:
                 logger.handle(record)
             else:
@@ -139,13 +145,26 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
             return trouble.note("A line of a task could not be logged")
 
 
-def _as_record(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Turn a task's line into a call of the stdlib logger; keys of the task's own become labels."""
+def _as_record(
+    _logger: WrappedLogger, _method: str, event_dict: EventDict
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turn a task's line into a call of the stdlib logger; keys of the task's own become labels.
+
+    The message stays a template, which error trackers group by; raises here if its arguments do not fit.
+    """
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
-    message = event_dict.pop("event", "")
+    message, arguments = event_dict.pop("event", ""), event_dict.pop("positional_args", ())
+    logging.LogRecord("", 0, "", 0, message, arguments, None).getMessage()
     of_run = {name: event_dict.pop(name) for name in _TASK_FIELDS if name in event_dict}
     fields = {**context.surroundings(), **context.labels(event_dict), **of_run}
-    return {"msg": message, "extra": _extra(fields), **passed_on}
+    return (message, *arguments), {"extra": _extra(fields), **passed_on}
+
+
+def _exc_info(event: Any) -> ExcInfo | None:
+    """Return the exception of an error, for handlers that show or send it: error trackers, mail, syslog."""
+    info: ErrorInfo | None = getattr(event, "error", None)
+    exception = None if info is None else info.exception
+    return None if exception is None else (type(exception), exception, exception.__traceback__)
 
 
 def _extra(fields: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +183,5 @@ _STDLIB_ARGUMENTS: Final = ("exc_info", "stack_info", "stacklevel")
 _TASK_FIELDS: Final = tuple(of_task(TaskRef(0, "", "", 0, 0, 0, 0)))
 _TASK_PROCESSORS: Final[list[Processor]] = [
     structlog.stdlib.filter_by_level,
-    structlog.stdlib.PositionalArgumentsFormatter(),
     _as_record,
 ]

@@ -135,7 +135,9 @@ class Exporter:
 
     def _on_failed(self, error: access.CannotServe) -> None:
         # Without a stack: the message names the remedy.
-        bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace=""))
+        bus.emit(
+            MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace="", exception=None)
+        )
 
     def stop(self) -> None:
         """Stop answering and counting; totals stay."""

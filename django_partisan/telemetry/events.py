@@ -46,12 +46,14 @@ class Run(NamedTuple):
 class ErrorInfo(NamedTuple):
     """Describe an exception by its qualified class name, its message and its traceback.
 
-    Lone surrogates, which no log, collector or database could take, are replaced by ``?``.
+    Lone surrogates, which no log, collector or database could take, are replaced by ``?``. ``exception`` is
+    for handlers of the host's, such as error trackers; it holds the frames of the run, so it is not kept.
     """
 
     type: str
     message: str
     stack_trace: str
+    exception: BaseException | None = None
 
     @classmethod
     def of(cls, error: BaseException) -> "ErrorInfo":
@@ -61,7 +63,8 @@ class ErrorInfo(NamedTuple):
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         )
         try:
-            return cls(name, _whole(str(error)), _whole("".join(traceback.format_exception(error))))
+            text, trace = str(error), "".join(traceback.format_exception(error))
+            return cls(name, _whole(text), _whole(trace), error)
         except Exception as second:
             return cls(name, f"<no message: {type(second).__name__} raised by its __str__>", "")
 

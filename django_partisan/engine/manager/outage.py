@@ -15,6 +15,7 @@ from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, Erro
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
+NO_ERROR: Final = ErrorInfo("", "", "")
 AWAY: Final = frozenset({ErrorKind.OUTAGE, ErrorKind.READ_ONLY})
 
 
@@ -86,7 +87,7 @@ class Outage:
         self._failures = 0
         self._failed_at = 0.0
         self._over_at = 0.0
-        self.error = ErrorInfo("", "", "")
+        self.error = NO_ERROR
 
     @property
     def is_on(self) -> bool:
@@ -129,6 +130,7 @@ class Outage:
         if self._failures:
             self._failures = 0
             self._over_at = 0.0
+            self.error = NO_ERROR  # the exception would keep what its frames hold
             self._shared.end(self)
 
 

@@ -38,6 +38,7 @@ from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_NEW, settle_completed
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
+    ErrorInfo,
     Run,
     Running,
     TaskCompleted,
@@ -83,11 +84,12 @@ class Executor:
             return unregistered(row)
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
-            return context.run(self._run_watched, row, definition)
-        result = context.run(self._run, row, definition)
-        if result is not RAN:
-            context.run(self._emit, result, self.run_of(row))
-        return result
+            result = context.run(self._run_watched, row, definition)
+        else:
+            result = context.run(self._run, row, definition)
+            if result is not RAN:
+                context.run(self._emit, result, self.run_of(row))
+        return result if result.error is None else _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow) -> float:
         """Return the seconds that the task was due before its run started.
@@ -172,6 +174,11 @@ def _headers(context: str) -> dict[str, str] | None:
     if not isinstance(headers, dict):
         return None
     return {key: value for key, value in headers.items() if isinstance(value, str)}
+
+
+def _without_exception(result: RunResult, error: ErrorInfo) -> RunResult:
+    """Let the frames of the run end now, and with them what they hold, such as cursors."""
+    return result._replace(error=error._replace(exception=None))
 
 
 def _with_headers(result: RunResult) -> RunResult:

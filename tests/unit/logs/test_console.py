@@ -12,8 +12,10 @@ from tests.unit.logs import samples
 
 def shown(event: object, fields: Any = None, max_bytes: int = 4000, colors: bool = False) -> str:
     log_event = LOG_EVENTS[type(event)]
-    message, values = log_event.line(event)
-    record = logging.makeLogRecord({"name": "django_partisan.worker", "msg": message})
+    arguments, values = log_event.line(event)
+    record = logging.makeLogRecord(
+        {"name": "django_partisan.worker", "msg": log_event.message, "args": arguments}
+    )
     record.levelno = log_event.level_of(event)
     record.levelname = logging.getLevelName(record.levelno)
     vars(record)[RECORD_FIELDS] = {**values, **(fields or {})}

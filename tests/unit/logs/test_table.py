@@ -8,7 +8,7 @@ import pytest
 
 from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.fields import COMMON
-from django_partisan.logs.log_event import Line, LogEvent
+from django_partisan.logs.log_event import LogEvent
 from django_partisan.telemetry import events
 from tests.unit.logs import samples
 
@@ -202,12 +202,13 @@ NOT_LOGGED = {
 ALL_FIELDS = [*COMMON, *(field for log_event in LOG_EVENTS.values() for field in log_event.fields)]
 
 
-def line_of(event: Any) -> Line:
-    return LOG_EVENTS[type(event)].line(event)
+def message_of(event: Any) -> str:
+    log_event = LOG_EVENTS[type(event)]
+    return log_event.message % log_event.line(event)[0]
 
 
 def fields_of(event: Any) -> dict[str, Any]:
-    return line_of(event)[1]
+    return LOG_EVENTS[type(event)].line(event)[1]
 
 
 def test_the_table_is_the_contract():
@@ -314,14 +315,14 @@ def test_an_errors_message_is_cut_to_1_kib():
     ],
 )
 def test_a_message_quotes_only_the_class_and_the_beginning_of_an_error(error, quoted):
-    message, _ = line_of(events.ClaimFailed("default", error))
+    message = message_of(events.ClaimFailed("default", error))
 
     assert message == f"Could not claim tasks; trying again: {quoted}"
 
 
 @pytest.mark.parametrize(("number", "told"), [(1, "1 span"), (8, "8 spans")])
 def test_a_message_counts_in_the_singular_and_the_plural(number, told):
-    message, _ = line_of(events.TelemetryDropped("default", "span_queue_full", number))
+    message = message_of(events.TelemetryDropped("default", "span_queue_full", number))
 
     assert message == f"Dropped {told}: queue full"
 
