@@ -15,8 +15,9 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from django_partisan.logs import cutting
-from django_partisan.logs.context import event_id, labels
+from django_partisan.logs.context import event_id, labels, surroundings
 from django_partisan.logs.fields import COMMON, of_error
+from django_partisan.logs.running_task import KEYS, keys_in
 from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.telemetry.events import ErrorInfo
 from django_partisan.telemetry.redaction import cut
@@ -34,6 +35,7 @@ _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
 ).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
 _LABEL: Final = "labels."
+_EVENT_ID: Final = "event.id"
 _ERROR_TYPE: Final = "error.type"
 _CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -41,6 +43,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "taskName",
     RECORD_FIELDS,
+    *KEYS,
 }
 
 NAME_MAX_BYTES: Final = 256
@@ -124,7 +127,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     own: dict[str, Any] | None = record.__dict__.get(RECORD_FIELDS)
     if own is not None and (not record.exc_info or _ERROR_TYPE in own):
         return own
-    fields: dict[str, Any] = {"event.id": event_id()}
+    is_foreign = own is None and _EVENT_ID not in record.__dict__
+    fields = _of_context(record) if is_foreign else {_EVENT_ID: event_id()}
     foreign: dict[str, Any] = {}
     for name, value in (own or record.__dict__).items():
         if name in _KNOWN:
@@ -135,6 +139,18 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
         fields.update(labels(foreign))
     if record.exc_info and record.exc_info[1] is not None:
         fields.update(of_error(ErrorInfo.of(record.exc_info[1])))
+    return fields
+
+
+def _of_context(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields of the span, the bound context and the run in which the host's own line is made."""
+    fields = surroundings()
+    keys = keys_in(record)
+    if keys:
+        fields["partisan.queue.name"] = keys["partisan_queue"]
+        fields["partisan.task.id"] = str(keys["partisan_task_id"])
+        fields["partisan.processor"] = keys["partisan_processor"]
+        fields["partisan.task.attempt"] = keys["partisan_attempt"]
     return fields
 
 

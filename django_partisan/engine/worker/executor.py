@@ -37,6 +37,7 @@ from django_partisan.sql.claiming import (
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_NEW, settle_completed
 from django_partisan.telemetry import bus
+from django_partisan.telemetry.current_task import running
 from django_partisan.telemetry.events import (
     ErrorInfo,
     Run,
@@ -117,6 +118,7 @@ class Executor:
 
     def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         run = self.run_of(row)
+        running.set(run)
         is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
         scope = Running(run, definition.propagation)
         with bus.around(scope) if is_surrounded else nullcontext():
@@ -126,11 +128,13 @@ class Executor:
             return _with_headers(result) if is_surrounded else result
 
     def _run(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
+        task = CurrentTask(row, definition, self._config.queue)
+        running.set(task)
         try:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
-                return self._call_and_settle(row, definition, args, kwargs)
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
+                return self._call_and_settle(row, definition, args, kwargs, task)
+            children.call(definition.call, args, kwargs, task)
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
             return judge(error, row, definition, self._config)
@@ -138,12 +142,17 @@ class Executor:
             self.ended = monotonic()
 
     def _call_and_settle(
-        self, row: TaskRow, definition: TaskDefinition, args: list[Any], kwargs: dict[str, Any]
+        self,
+        row: TaskRow,
+        definition: TaskDefinition,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        task: CurrentTask,
     ) -> RunResult:
         """Call and settle in one transaction: the task's writes and its completion are committed together."""
         database = task_database()
         with transaction.atomic(using=database):
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
+            children.call(definition.call, args, kwargs, task)
             pairs, delete = [(row[ID], row[TOKEN])], self._config.delete_tasks_on_complete
             if settle_completed(connections[database], pairs, delete, schema=self._schema):
                 raise ClaimLost(

@@ -18,7 +18,7 @@ def shown(event: object, fields: Any = None, max_bytes: int = 4000, colors: bool
     )
     record.levelno = log_event.level_of(event)
     record.levelname = logging.getLevelName(record.levelno)
-    vars(record)[RECORD_FIELDS] = {**values, **(fields or {})}
+    vars(record)[RECORD_FIELDS] = {**values, "event.action": log_event.action, **(fields or {})}
     return ConsoleFormatter(colors, max_bytes).format(record)
 
 
