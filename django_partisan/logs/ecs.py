@@ -35,6 +35,7 @@ _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
 ).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
 _LABEL: Final = "labels."
+_OURS: Final = "django_partisan."
 _EVENT_ID: Final = "event.id"
 _ERROR_TYPE: Final = "error.type"
 _CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
@@ -100,7 +101,7 @@ class EcsFormatter(logging.Formatter):
                 "log.logger": record.name,
                 "process.pid": os.getpid(),
                 "process.name": record.processName or "",
-                **EVENT_CONSTANTS,
+                **(EVENT_CONSTANTS if f"{record.name}.".startswith(_OURS) else {}),
                 **service_fields(),
             }
             self._constants[key] = "," + encode(fields)[1:-1]

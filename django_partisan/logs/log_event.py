@@ -1,6 +1,5 @@
 """What is declared of a log event, and ``LOG_EVENTS``, in which every one of them stands."""
 
-import logging
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -30,16 +29,22 @@ class LogEvent(NamedTuple):
     fields: tuple[Field, ...]
     when: str
     line: Callable[[Any], Line]
-    is_expected: Callable[[Any], bool] | None = None
-    """Where this returns true the line is at info, whatever ``level`` is."""
+    lower: "LowerLevel | None" = None
 
     def level_of(self, event: Any) -> int:
         """Return the level at which this event is logged."""
-        return logging.INFO if self.is_expected is not None and self.is_expected(event) else self.level
+        return self.level if self.lower is None or not self.lower.applies(event) else self.lower.level
 
     def lowest_level(self) -> int:
-        """Return the lowest level at which any event of this kind is logged."""
-        return self.level if self.is_expected is None else min(self.level, logging.INFO)
+        """Return the lowest level at which any event of this kind is logged; ``level`` is the highest."""
+        return self.level if self.lower is None else self.lower.level
+
+
+class LowerLevel(NamedTuple):
+    """The level of those events of a kind to which it ``applies``."""
+
+    level: int
+    applies: Callable[[Any], bool]
 
 
 LOG_EVENTS: Final[dict[type, LogEvent]] = {}
@@ -55,12 +60,12 @@ def log_event(
     by: tuple[str, ...],
     fields: tuple[Field, ...],
     when: str,
-    is_expected: Callable[[E], bool] | None = None,
+    lower: LowerLevel | None = None,
 ) -> Callable[[Callable[[E], Line]], Callable[[E], Line]]:
     """Declare the decorated function as the one that makes the line of each event of ``kind``."""
 
     def declare(line: Callable[[E], Line]) -> Callable[[E], Line]:
-        LOG_EVENTS[kind] = LogEvent(action, level, message, by, fields, when, line, is_expected)
+        LOG_EVENTS[kind] = LogEvent(action, level, message, by, fields, when, line, lower)
         return line
 
     return declare

@@ -19,7 +19,7 @@ from django_partisan.logs.fields import (
     of_worker,
     quoted,
 )
-from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
+from django_partisan.logs.log_event import MANAGER, WORKER, Line, LowerLevel, log_event
 from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
 from django_partisan.telemetry import events
 
@@ -130,7 +130,7 @@ def worker_ready(event: events.WorkerReady) -> Line:
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
     when="the process exited; info if recycled or stopped",
-    is_expected=lambda event: event.reason in (REASON_RECYCLED, REASON_STOPPED),
+    lower=LowerLevel(INFO, lambda event: event.reason in (REASON_RECYCLED, REASON_STOPPED)),
 )
 def worker_exited(event: events.WorkerExited) -> Line:
     task = event.task

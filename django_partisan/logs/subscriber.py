@@ -61,7 +61,7 @@ class LogSubscriber(bus.Subscriber):
         log_event = LOG_EVENTS.get(kind)
         if log_event is None:
             return False
-        is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.lowest_level())
+        is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.level)
         if kind is TaskCompleted:  # wants() is called again when handlers and filters may have changed
             may_be_short = is_wanted and output.is_ours and self._thread is None
             self._short_line = short_line_of(self._logger) if may_be_short else None

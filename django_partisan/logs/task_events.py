@@ -31,11 +31,12 @@ from django_partisan.logs.fields import (
     of_task,
     quoted,
 )
-from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
+from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, LowerLevel, log_event
 from django_partisan.telemetry import events, redaction
 
 COMPLETED: Final = "Task %s (%s) completed in %.3f s"
 _DELAY: Final = long("partisan.task.delay_ns")
+_IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
 _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"), REASON)
 
 
@@ -51,7 +52,8 @@ _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"
         Field("partisan.task.scheduled", "boolean"),
         fields.ARGUMENTS,
     ),
-    when="after commit; never for a rolled-back row",
+    when="after commit; never for a rolled-back row; at debug if by `bulk_delay()`",
+    lower=_IN_BULK,
 )
 def enqueued(event: events.TaskEnqueued) -> Line:
     due_at = event.due_at.isoformat()
@@ -70,10 +72,35 @@ def enqueued(event: events.TaskEnqueued) -> Line:
     "Task %s (%s) is already waiting; no duplicate enqueued",
     by=(APP, WORKER),
     fields=fields.TASK,
-    when="a waiting duplicate was found; it is the task named",
+    when="a waiting duplicate was found; it is the task named; at debug if by `bulk_delay()`",
+    lower=_IN_BULK,
 )
 def deduplicated(event: events.TaskDeduplicated) -> Line:
     return named(event.task), of_task(event.task)
+
+
+@log_event(
+    events.TasksEnqueued,
+    "task.bulk_enqueued",
+    INFO,
+    "Enqueued %s of %s%s",
+    by=(APP, WORKER),
+    fields=(
+        QUEUE._replace(optional=True),
+        keyword("partisan.processor", optional=True),
+        long("partisan.enqueue.count"),
+        long("partisan.enqueue.deduplicated"),
+    ),
+    when="after the commit of a `bulk_delay()`: one line for all its tasks",
+)
+def bulk_enqueued(event: events.TasksEnqueued) -> Line:
+    waited = f", {event.deduplicated} {'was' if event.deduplicated == 1 else 'were'} waiting already"
+    processor = event.processor or "several processors"
+    return (counted(event.number), processor, waited if event.deduplicated else ""), {
+        **known({"partisan.queue.name": event.queue, "partisan.processor": event.processor}),
+        "partisan.enqueue.count": event.number,
+        "partisan.enqueue.deduplicated": event.deduplicated,
+    }
 
 
 @log_event(

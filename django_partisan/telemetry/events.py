@@ -105,14 +105,27 @@ Scope: TypeAlias = Enqueueing | Running
 
 
 class TaskEnqueued(NamedTuple):
+    """``in_bulk`` is true for a task of a ``bulk_delay()``, for which there is one ``TasksEnqueued`` too."""
+
     task: TaskRef
     due_at: datetime
     scheduled: bool
     arguments: str | None = None
+    in_bulk: bool = False
 
 
 class TaskDeduplicated(NamedTuple):
     task: TaskRef
+    in_bulk: bool = False
+
+
+class TasksEnqueued(NamedTuple):
+    """One ``bulk_delay()``; ``queue`` and ``processor`` are ``None`` where its tasks have several."""
+
+    queue: str | None
+    processor: str | None
+    number: int
+    deduplicated: int
 
 
 class TaskEnqueueFailed(NamedTuple):
@@ -460,6 +473,7 @@ class Snapshot(NamedTuple):
 Event: TypeAlias = (
     TaskEnqueued
     | TaskDeduplicated
+    | TasksEnqueued
     | TaskEnqueueFailed
     | TasksClaimed
     | TaskStarted

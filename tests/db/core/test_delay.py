@@ -18,7 +18,7 @@ from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed, TasksEnqueued
 from tests.support.events import subscribed
 from tests.support.registry import Idle
 from tests.support.rows import claim, columns
@@ -334,7 +334,9 @@ def test_nothing_is_emitted_before_the_commit_and_nothing_of_what_is_rolled_back
         before = list(recorded_events.events)
 
     assert before == []
-    assert [event.task.id for event in recorded_events.events] == kept
+    assert [event.task.id for event in recorded_events.of(TaskEnqueued)] == kept
+    assert recorded_events.of(TasksEnqueued) == [TasksEnqueued("default", "Parcel", 2, 0)]
+    assert len(recorded_events.events) == 4
     assert Task.objects.count() == 3
 
 

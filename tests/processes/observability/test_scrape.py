@@ -34,7 +34,7 @@ def worked(module_bench: Bench) -> Worked:
     manager = Watching(module_bench).ready(variables={"OTEL_TRACES_EXPORTER": "console"})
     enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Fail", ""), ("Measured",))
     wait_until_done()
-    scrape_until(manager, "partisan_task_attempts_count", 7)
+    scrape_until(manager, "partisan_task_attempts_count", 8)
     return Worked(address_of(manager), scrape_until(manager, "partisan_db_up", 1))
 
 

@@ -20,6 +20,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 FULL: list[Any] = [
     events.TaskEnqueued(TASK, NOON, True, ARGUMENTS),
     events.TaskDeduplicated(TASK),
+    events.TasksEnqueued("default", "SendMail", 5, 2),
     events.TaskEnqueueFailed("default", "SendMail", 10, ERROR),
     events.TasksClaimed("default", 2, (12, 13), 0.002, ()),
     events.TaskStarted(RUN),
@@ -58,6 +59,7 @@ FULL: list[Any] = [
 
 BARE: list[Any] = [
     events.TaskEnqueued(TASK, NOON, False),
+    events.TasksEnqueued(None, None, 1, 0),
     events.TaskEnqueueFailed("default", "", None, BARE_ERROR),
     events.TaskStarted(BARE_RUN),
     events.TaskCompleted(BARE_RUN, 0.5),

@@ -175,6 +175,7 @@ def test_our_formatter_names_the_task_and_the_span_of_a_foreign_line():
     assert (inside["labels.request_id"], inside["labels.basket"]) == ("r1", "3")
     assert not {*OF_TASK, "trace.id", "span.id"} & outside.keys()
     assert inside["event.id"] != outside["event.id"]
+    assert not {"event.kind", "event.module", "event.dataset"} & inside.keys(), "it is no event of ours"
 
 
 def test_a_line_that_another_thread_formats_names_its_task_by_the_filter():

@@ -37,6 +37,13 @@ def test_only_what_the_level_lets_through_is_wanted(role):
     assert not subscriber.wants(events.OutcomesSettled)
 
 
+@pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
+def test_an_event_whose_level_varies_is_wanted_for_its_highest(level):
+    logging.getLogger(LOGGER).setLevel(level)
+
+    assert LogSubscriber(MANAGER).wants(events.WorkerExited)
+
+
 def test_at_error_the_expected_exits_of_workers_are_not_logged(caplog):
     logging.getLogger(LOGGER).setLevel(logging.ERROR)
 

@@ -45,7 +45,7 @@ WORKER = {
 
 CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.enqueued": (
-        "info",
+        "debug or info",
         "app, worker",
         {
             **T,
@@ -54,7 +54,17 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.task.arguments": "keyword",
         },
     ),
-    "task.deduplicated": ("info", "app, worker", T),
+    "task.deduplicated": ("debug or info", "app, worker", T),
+    "task.bulk_enqueued": (
+        "info",
+        "app, worker",
+        {
+            **QUEUE,
+            "partisan.processor": "keyword",
+            "partisan.enqueue.count": "long",
+            "partisan.enqueue.deduplicated": "long",
+        },
+    ),
     "task.enqueue_failed": (
         "error",
         "app, worker",
