@@ -78,7 +78,10 @@ def labels(context: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in context.items():
         if value is not None:
             name = redaction.readable(key)
-            text = redaction.REDACTED if redaction.is_secret(name, parts) else _text(value)
+            if redaction.is_secret(name, parts):
+                text = redaction.REDACTED
+            else:
+                text = _text(redaction.redact(value, parts) if isinstance(value, str) else value)
             found["labels." + (name.replace(".", "_")[:LABEL_NAME_MAX] or "_")] = text
     return found
 
