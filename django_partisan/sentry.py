@@ -36,7 +36,7 @@ _NOTHING: Final = nullcontext()
 def install(role: str) -> None:
     """Report runs of a worker, or failures that a manager sees, if the host has initialised Sentry."""
     sdk = sys.modules.get(PACKAGE)
-    if sdk is None or not hasattr(sdk, "isolation_scope") or not sdk.is_initialized():
+    if sdk is None or not hasattr(sdk, "get_global_scope") or not sdk.is_initialized():
         return
     if role == "manager":
         sdk.get_global_scope().add_event_processor(_with_tags_of_line)

@@ -59,7 +59,8 @@ def _redact_text(text: str, parts: Collection[str], depth: int) -> str:
 
 def _redact_objects(text: str, parts: Collection[str], depth: int) -> str:
     """Redact each object in a text; of one that cannot be read, leave nothing if it may hold a secret."""
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     while found := _OBJECT.search(text, end):
         start = found.start()
         try:
