@@ -88,8 +88,9 @@ class Executor:
             result = context.run(self._run_watched, row, definition)
         else:
             result = context.run(self._run, row, definition)
-            if result is not RAN:
-                context.run(self._emit, result, self.run_of(row))
+            if result is RAN:
+                return result
+            context.run(self._emit, result, self.run_of(row))
         return result if result.error is None else _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow) -> float:
@@ -117,19 +118,21 @@ class Executor:
         )
 
     def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
-        run = self.run_of(row)
-        running.set(run)
+        run, task = self.run_of(row), CurrentTask(row, definition, self._config.queue)
+        running.set(task)
         is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
         scope = Running(run, definition.propagation)
         with bus.around(scope) if is_surrounded else nullcontext():
             bus.emit(TaskStarted, run)
-            result = self._run(row, definition)
+            result = self._run(row, definition, task)
             self._emit(result, run)
             return _with_headers(result) if is_surrounded else result
 
-    def _run(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
-        task = CurrentTask(row, definition, self._config.queue)
-        running.set(task)
+    def _run(self, row: TaskRow, definition: TaskDefinition, task: CurrentTask | None = None) -> RunResult:
+        """Run a task; the context names ``task`` already if it is given."""
+        if task is None:
+            task = CurrentTask(row, definition, self._config.queue)
+            running.set(task)
         try:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
