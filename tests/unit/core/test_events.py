@@ -317,7 +317,7 @@ def test_what_is_taken_is_absorbed_by_the_subscriber_of_the_same_name():
 
 @pytest.mark.parametrize(
     ("method", "act", "values"),
-    [("preload", bus.preload, ()), ("close", lambda: bus.close(2.5), (pytest.approx(2.5, abs=0.05),))],
+    [("preload", bus.preload, ()), ("close", lambda: bus.close(2.5), (pytest.approx(2.5, abs=0.2),))],
     ids=["preload", "close"],
 )
 def test_every_subscriber_is_called_though_one_raises(method, act, values):
