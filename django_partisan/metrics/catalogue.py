@@ -225,7 +225,7 @@ CLAIMS_EMPTY = _declare(
 CLAIM_ERRORS = _declare(
     "partisan_claim_errors_total", COUNTER, "queue", "M",
     "Is polling failing?",
-    "Claims that the database refused.",
+    "Claims that failed, and failed looks and heartbeats that claims wait for.",
 )
 CLAIM_DURATION = _declare(
     "partisan_claim_duration_seconds", HISTOGRAM, "queue", "M",

@@ -390,7 +390,7 @@ class ClaimFailed(NamedTuple):
 
 
 class ClaimErrored(NamedTuple):
-    """A claim statement failed; emitted for each."""
+    """A claim failed, or a look or heartbeat that claims wait for; emitted for each."""
 
     queue: str
 

@@ -168,10 +168,11 @@ class Claimer(Component):
     def _on_claimed(self, started: float, token: int, limit: int, is_from_start: bool, result: Any) -> None:
         if isinstance(result, Exception):
             self._tokens.failed(token)
-            bus.emit(ClaimErrored, self._config.queue)
             is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
             if error := self._limit.judge(result, limit, is_early):
                 self._fail(error)
+            else:  # it is tried again at once, for fewer tasks
+                bus.emit(ClaimErrored, self._config.queue)
             return
         self._limit.finished(limit)
         self._outage.end()

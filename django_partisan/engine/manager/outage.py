@@ -11,7 +11,7 @@ from django.db import Error
 
 from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, ErrorInfo
+from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, ErrorInfo
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
@@ -138,8 +138,9 @@ class ClaimOutage(Outage):
     """The outage of claims and promotion, and of the heartbeat that claims wait for."""
 
     def note(self, error: Exception) -> bool:
-        """Note a failure; emit ``ClaimFailed`` for the first."""
+        """Note a failure; emit ``ClaimErrored`` for each, and ``ClaimFailed`` for the first."""
         is_first = super().note(error)
+        bus.emit(ClaimErrored, self._queue)
         if is_first:
             bus.emit(ClaimFailed, self._queue, self.error)
         return is_first

@@ -269,6 +269,7 @@ def test_a_claim_that_the_server_cancels_early_is_halved_and_no_outage_until_it_
         play.thread.answer(CANCELLED)
 
     assert limits == [5, 2, 1]
+    assert len(recorded_events.of(ClaimErrored)) == 3
     [failed] = recorded_events.of(ClaimFailed)
     assert "statement_timeout" in failed.error.message
     play.claim(task_row(1), later=10)
