@@ -215,12 +215,12 @@ WORKER_MEMORY = _declare(
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that the database answered, with or without rows.",
+    "Claims that the database answered, with or without rows, and looks of an idle manager in vain.",
 )
 CLAIMS_EMPTY = _declare(
     "partisan_claims_empty_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that found no row.",
+    "Claims that found no row, and looks of an idle manager that found nothing to claim.",
 )
 CLAIM_ERRORS = _declare(
     "partisan_claim_errors_total", COUNTER, "queue", "M",
@@ -273,7 +273,7 @@ LAST_LOOP = _declare(
 LAST_CLAIM = _declare(
     "partisan_manager_last_claim_timestamp_seconds", GAUGE, "queue", "M",
     "Is the loop alive?",
-    "When a claim was last answered; absent until one is.",
+    "When a claim, or a look of an idle manager, was last answered; absent until one is.",
 )
 DRAINING = _declare(
     "partisan_manager_draining", GAUGE, "queue", "M",

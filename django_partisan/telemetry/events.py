@@ -395,6 +395,12 @@ class ClaimErrored(NamedTuple):
     queue: str
 
 
+class PolledInVain(NamedTuple):
+    """A look of an idle manager found nothing to claim: an empty poll, as a claim without rows is."""
+
+    queue: str
+
+
 class DatabaseRestored(NamedTuple):
     queue: str
     failures: int
@@ -508,6 +514,7 @@ Event: TypeAlias = (
     | LeaseLost
     | ClaimFailed
     | ClaimErrored
+    | PolledInVain
     | DatabaseRestored
     | TelemetryDropped
     | Measured

@@ -25,7 +25,7 @@ from django_partisan.sql import claiming
 from django_partisan.sql.claiming import CONTEXT, ID, PRIORITY, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ClaimErrored, TasksClaimed
+from django_partisan.telemetry.events import ClaimErrored, PolledInVain, TasksClaimed
 
 FROM_START_SECONDS: Final = 1.0
 """How often a claim in a backlog starts before the last row claimed."""
@@ -94,7 +94,7 @@ class Claimer(Component):
         self._claims = 0
         self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
         self.last_claim_at: float | None = None
-        """Unix time of the last claim that brought tasks."""
+        """Unix time of the last answer to a claim, or to a look of an idle manager."""
 
     @property
     def is_idle(self) -> bool:
@@ -134,10 +134,16 @@ class Claimer(Component):
         elif is_fresh:
             if self._need is Need.LOOK:
                 self._need = Need.REST
+            elif self._need is Need.REST:
+                self._polled_in_vain()
             if look.any_due:  # but other transactions have locked it: claiming again at once would spin
                 self._promoter.look_soon()
         if is_fresh:
             self._was_empty = False
+
+    def _polled_in_vain(self) -> None:
+        self.last_claim_at = time.time()
+        bus.emit(PolledInVain, self._config.queue)
 
     def _claim_if_possible(self, now: float) -> None:
         manager = self._identity()
@@ -176,6 +182,7 @@ class Claimer(Component):
             return
         self._limit.finished(limit)
         self._outage.end()
+        self.last_claim_at = time.time()
         if not self._tokens.answered(token):
             return
         rows: list[TaskRow] = result
@@ -196,7 +203,6 @@ class Claimer(Component):
                 self._answered_at = time.monotonic()
                 self._promoter.look_now()
         if rows:
-            self.last_claim_at = time.time()
             self._dispatcher.take(rows)
 
     def _publish(self, asleep: bool) -> None:

@@ -12,7 +12,13 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.sql.claiming import Ahead, TaskRow
 from django_partisan.sql.session import answer_seconds
-from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, TasksClaimed
+from django_partisan.telemetry.events import (
+    ClaimErrored,
+    ClaimFailed,
+    DatabaseRestored,
+    PolledInVain,
+    TasksClaimed,
+)
 from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
@@ -352,6 +358,36 @@ def test_a_claim_is_emitted_with_its_contexts_and_at_most_a_hundred_ids(
     assert (claimed.queue, claimed.number, claimed.contexts) == ("default", 150, ('{"a":"b"}',))
     assert claimed.task_ids == tuple(range(100))
     assert before <= play.claimer.last_claim_at <= time.time()
+
+
+def test_a_claim_that_finds_nothing_is_an_answer_too(play):
+    before = time.time()
+
+    play.claim()
+
+    assert before <= play.claimer.last_claim_at <= time.time()
+
+
+def test_looks_of_an_idle_manager_are_polls_and_those_that_lead_to_a_claim_are_none(
+    play, recorded_events: RecordedEvents
+):
+    play.claim()
+    play.looked()
+    play.publishes()
+    assert recorded_events.of(PolledInVain) == [], "a look that belongs to its claim"
+    last_claim_at = play.claimer.last_claim_at
+
+    play.looked()
+    play.turn()
+    play.looked(later=SOON_SECONDS)
+    play.turn()
+
+    assert recorded_events.of(PolledInVain) == [PolledInVain("default")] * 2
+    assert play.claimer.last_claim_at > last_claim_at
+    play.promoter.look_now()
+    play.looked(Ahead(1, True, None))
+    assert play.turn() == "claim"
+    assert len(recorded_events.of(PolledInVain)) == 2
 
 
 @pytest.mark.usefixtures("no_subscribers")

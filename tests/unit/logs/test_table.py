@@ -205,6 +205,7 @@ NOT_LOGGED = {
     events.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
     events.SettleErrored: "counted; logged once, as SettleFailed",
     events.ClaimErrored: "counted; logged once, as ClaimFailed",
+    events.PolledInVain: "counted; an empty poll is not logged",
     events.WorkerStopping: "a Django signal; the worker's exit is logged",
     events.PipeBroken: "counted; the worker's exit is logged",
     events.Measured: "a metric of the user's own",
