@@ -119,7 +119,10 @@ KEYS: Final[Mapping[str, Setting]] = {
         "Keep it below the scrape timeout of Prometheus.",
     ),
     "METRICS_DB_MIN_INTERVAL": Setting(
-        5, _SECONDS, "Shortest time between two queries for the figures from the database, in seconds."
+        5,
+        _SECONDS,
+        "Shortest time between two queries for the figures from the database, in seconds."
+        " Even with 0 there is one query at a time.",
     ),
     "METRICS_DB_MAX_AGE": Setting(
         60, _SECONDS, "How long the last figures are served if the database does not answer, in seconds."

@@ -89,9 +89,8 @@ class PartisanCollector(Collector):
     def _from_database(self) -> Iterator[Sample]:
         answer = self._database.answer()
         yield from sampler.samples(self._recorder.queue, answer)
-        server = answer.statistics.server_version if answer.statistics else "unknown"
-        versions = (django_partisan.__version__, django.__version__, platform.python_version(), server)
-        yield catalogue.BUILD_INFO, versions, 1
+        versions = (django_partisan.__version__, django.__version__, platform.python_version())
+        yield catalogue.BUILD_INFO, (*versions, answer.server_version or "unknown"), 1
 
     def _counted(self) -> Iterator[Sample]:
         self._recorder.flush()

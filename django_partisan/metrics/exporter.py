@@ -171,6 +171,7 @@ class Exporter:
             return plain(401, "A bearer token is needed.", ("WWW-Authenticate", access.AUTHENTICATE))
         encode, content_type = _encoder(headers.get("Accept", ""))
         names = parse_qs(query).get("name[]")
+        self._database.ask()  # before it waits for its turn: scrapes that come together share one query
         with self._building:
             body = encode(self._registry.restricted_registry(names) if names else self._registry)
         more = [("Vary", "Accept, Accept-Encoding")]
