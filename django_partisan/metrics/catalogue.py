@@ -1,10 +1,11 @@
 """Every metric of the library, declared once: code, documentation and tests read this table."""
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from django_partisan import outcomes
 from django_partisan.config import observability
-from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labels, Metric
+from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Key, Labels, Metric
 
 METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""
@@ -53,6 +54,19 @@ def bounds(metric: Metric) -> tuple[float, ...]:
     if metric is TASK_QUEUE_WAIT:
         return tuple(observability.value("WAIT_BUCKETS"))
     return metric.buckets
+
+
+def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Iterator[Key]:
+    """Yield the series of a metric to export as 0 before the first event.
+
+    Of a processor's durations only those of completed runs: four histograms of each would be most of a
+    scrape, and its first failure is seen by the counters.
+    """
+    for key in metric.initial_series(queue, processors):
+        if metric is not TASK_DURATION or key[1][-1] == outcomes.COMPLETED:
+            yield key
+    if metric is TASKS_FAILED:  # a processor that is not registered counts as _other
+        yield metric.name, (queue, OTHER, outcomes.REASON_UNREGISTERED)
 
 
 # Each metric in a few lines: what it is, its question, its help, and its buckets or label values.

@@ -205,7 +205,7 @@ def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -
     value = observability.value
     aggregator = Aggregator(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
     for metric in catalogue.METRICS.values():
-        aggregator.start_at_zero(metric.initial_series(queue, processors))
+        aggregator.start_at_zero(catalogue.initial_series(metric, queue, processors))
     for name in processors:
         for metric in custom.declared([registry.definitions[name]]).values():
             aggregator.start_at_zero(metric.initial_series(queue, [name]))

@@ -15,11 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from django.test import override_settings
 from prometheus_client import PlatformCollector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from django_partisan import registry
+from django_partisan.config import observability
 from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.catalogue import METRICS
 from django_partisan.metrics.exporter import Exporter
@@ -29,10 +32,11 @@ from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until
 
 from .certificates import Certificates
-from .conftest import ERROR, QUEUE, RUN, TASK, completed, seen, snapshot
-from .test_sampler import Query
+from .conftest import ERROR, QUEUE, RUN, TASK, completed, processor, seen, snapshot
+from .test_sampler import STATISTICS, Query
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+ROOT = Path(__file__).parents[3]
 MAIL = {"queue": QUEUE, "processor": "Mail"}
 
 Start = Callable[..., "Served"]
@@ -181,6 +185,50 @@ def test_only_processors_of_the_queue_have_series_before_their_first_run(start: 
 
     assert 'processor="Report"' in scrape
     assert 'processor="Elsewhere"' not in scrape
+
+
+def test_series_of_failures_exist_before_the_first_and_histograms_of_other_outcomes_do_not(
+    start: Start,
+) -> None:
+    served = start()
+    before = served.samples()
+    send(events.TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
+
+    durations = {
+        (labels["processor"], labels["outcome"])
+        for name, pairs in before
+        if name == "partisan_task_duration_seconds_count"
+        for labels in [dict(pairs)]
+    }
+    assert durations == {("Mail", "completed"), ("Report", "completed")}
+    failed = (
+        "partisan_tasks_failed_total",
+        frozenset({"queue": QUEUE, "processor": "Mail", "reason": "error"}.items()),
+    )
+    unregistered = {"queue": QUEUE, "processor": "_other", "reason": "unregistered"}
+    assert before[failed] == 0
+    assert before["partisan_tasks_failed_total", frozenset(unregistered.items())] == 0
+    assert served.value("partisan_task_duration_seconds_count", **MAIL, outcome="retried") == 1
+
+
+@pytest.mark.parametrize("file", ["grafana/prometheus/scrape.yaml", "deploy/compose/prometheus.yml"])
+def test_samples_are_as_documented_and_the_shipped_limit_holds_for_500_processors(
+    start: Start, file: str
+) -> None:
+    bare = len(start().samples())
+    registry.register(processor("Bill"))
+    registry.register(processor("Order"))
+    served = start()
+    of_each = (len(served.samples()) - bare) // 2
+    send(events.TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
+    of_an_outcome = sum(name.startswith("partisan_task_duration") for name, _ in served.samples()) // 5
+
+    page = (ROOT / "docs" / "observability.md").read_text()
+    assert f"adds {of_each} samples" in page
+    assert f"{of_an_outcome} more for each" in page
+    limit = yaml.safe_load((ROOT / file).read_text())["scrape_configs"][0]["sample_limit"]
+    error_types = 2 * observability.value("METRICS_MAX_ERROR_TYPES")
+    assert 500 * (of_each + 3 * of_an_outcome + error_types) + bare < limit
 
 
 def test_custom_metrics_are_exported(start: Start) -> None:
@@ -355,6 +403,18 @@ def test_a_database_that_is_down_leaves_the_rest(start: Start, query: Query) -> 
     assert served.by_label("partisan_queue_tasks") == {}
 
 
+def test_the_version_of_the_server_stays_known_while_the_database_is_down(start: Start, query: Query) -> None:
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_MIN_INTERVAL": 0, "METRICS_DB_MAX_AGE": 0}):
+        served = start()
+    before = served.by_label("partisan_build_info")
+
+    query.error = OSError("gone")
+
+    assert served.by_label("partisan_queue_tasks") == {}
+    assert served.by_label("partisan_build_info") == before
+    assert [STATISTICS.server_version in labels for labels in before] == [True]
+
+
 def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, query: Query) -> None:
     query.gate.clear()
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_TIMEOUT": 0.5}):
@@ -368,9 +428,13 @@ def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, 
     assert time.monotonic() - began < 3
 
 
-def test_twenty_scrapes_at_once_are_one_query_and_hold_no_probe(start: Start, query: Query) -> None:
+@pytest.mark.parametrize("interval", [0, 5])
+def test_twenty_scrapes_at_once_are_one_query_and_hold_no_probe(
+    start: Start, query: Query, interval: float
+) -> None:
     query.gate.clear()
-    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_TIMEOUT": 60}):
+    observability = {"METRICS_DB_TIMEOUT": 60, "METRICS_DB_MIN_INTERVAL": interval}
+    with override_settings(PARTISAN_OBSERVABILITY=observability):
         served = start()
 
     with ThreadPoolExecutor(20) as pool:
