@@ -1,6 +1,7 @@
 """The log events of managers and workers, and of their telemetry; ``task_events`` says how to add one."""
 
 from logging import ERROR, INFO, WARNING
+from typing import Final
 
 from django_partisan.logs import fields
 from django_partisan.logs.fields import (
@@ -363,10 +364,21 @@ def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:
     when="telemetry was dropped; at most once a minute for each reason",
 )
 def telemetry_dropped(event: events.TelemetryDropped) -> Line:
-    what, _, why = event.reason.partition("_")
-    lost = counted(event.number, "log line" if what == "log" else what)
-    return (lost, why.replace("_", " ")), {
+    unit, _, cause = event.reason.partition("_")
+    lost, unit, why = _LOST.get(event.reason, ("{}", unit, cause.replace("_", " ")))
+    return (lost.format(counted(event.number, unit)), why), {
         "partisan.queue.name": event.queue,
         "event.reason": event.reason,
         "partisan.telemetry.count": event.number,
     }
+
+
+_LOST: Final = {
+    "log_output_stalled": ("{}", "log line", "output stalled"),
+    "log_handler_stalled": ("{}", "log line", "handler stalled"),
+    "pipe_broken": ("figures of {}", "worker", "pipe broken"),
+    "flush_timeout": ("telemetry of {}", "worker", "not flushed in time"),
+    "unknown_metric": ("{}", "addition", "unknown to the manager's metrics"),
+    "context": ("{}", "carried context", "too long, or not to be stored"),
+}
+"""What was lost, its unit, and why, by reason; other reasons say it by their words."""

@@ -11,7 +11,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.logs import context, dropped, host_handlers, trouble
-from django_partisan.logs.dropped import DroppedLines
+from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
@@ -53,14 +53,14 @@ class LogSubscriber(bus.Subscriber):
         """Log as ``app``, ``manager`` or ``worker`` from now on; takes effect with ``bus.refresh()``."""
         self._role = role
         self._logger = logging.getLogger(f"{LOGGER}.{role}")
-        self._thread = LoggingThread(DroppedLines(queue)) if role == MANAGER else None
+        self._thread = LoggingThread(Dropped(queue, log=self.handle)) if role == MANAGER else None
         self.is_stuck = False
         self._short_line: ShortLine | None = None
 
     def wants(self, kind: type[Event]) -> bool:
         log_event = LOG_EVENTS.get(kind)
         if log_event is None:
-            return False
+            return kind in dropped.EVENTS
         is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.level)
         if kind is TaskCompleted:  # wants() is called again when handlers and filters may have changed
             may_be_short = is_wanted and output.is_ours and self._thread is None
@@ -68,7 +68,11 @@ class LogSubscriber(bus.Subscriber):
         return is_wanted
 
     def handle(self, event: Event) -> None:
-        log_event = LOG_EVENTS[type(event)]
+        if isinstance(event, dropped.EVENTS):
+            self._note_dropped(event)
+        log_event = LOG_EVENTS.get(type(event))
+        if log_event is None:
+            return
         level = log_event.level_of(event)
         if not self._logger.isEnabledFor(level):
             return
@@ -91,6 +95,11 @@ class LogSubscriber(bus.Subscriber):
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
 
+    def _note_dropped(self, event: Any) -> None:
+        dropped.note(event)
+        if self._thread is not None:
+            self._thread.add_dropped({})
+
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         return context.bound_while_running(scope.run.headers if isinstance(scope, Running) else None)
 
@@ -101,7 +110,7 @@ class LogSubscriber(bus.Subscriber):
         return context.carried_headers()
 
     def take(self) -> dict[str, int] | None:
-        """Return how many lines this worker dropped since the last report."""
+        """Return how much this worker dropped since the last report, by reason."""
         return dropped.taken() or None
 
     def absorb(self, slot: int, value: dict[str, int]) -> None:

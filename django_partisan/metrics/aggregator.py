@@ -59,18 +59,24 @@ class Aggregator:
             for key in keys:
                 self._open(key)
 
-    def add(self, report: Report) -> None:
-        """Add a report: a worker's, or the manager's own."""
+    def add(self, report: Report) -> int:
+        """Add a report: a worker's, or the manager's own; return how many of its series are unknown."""
         counters, histograms = report
+        unknown = 0
         with self._lock:
             for key, amount in counters.items():
                 admitted = key if key in self._counters else self._admit(key)
-                if admitted is not None:
+                if admitted is None:
+                    unknown += 1
+                else:
                     self._counters[admitted] += amount
             for key, delta in histograms.items():
                 admitted = key if key in self._histograms else self._admit(key)
-                if admitted is not None:
+                if admitted is None:
+                    unknown += 1
+                else:
                     self._histograms[admitted].add(delta)
+        return unknown
 
     def copy(self) -> tuple[dict[Key, float], dict[Key, Histogram]]:
         """Return all counters and histograms as they are now."""

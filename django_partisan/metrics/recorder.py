@@ -12,7 +12,7 @@ from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.counting import COUNTED, EventCounter
 from django_partisan.metrics.deltas import Deltas, Report
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import OUTCOME_OF, Event, Run, TaskCompleted
+from django_partisan.telemetry.events import OUTCOME_OF, Event, MetricsUnknown, Run, TaskCompleted
 
 PENDING_MAX: Final = 5_000
 """Most events that wait to be counted until ``take()``."""
@@ -106,8 +106,10 @@ class ManagerRecorder(Recorder):
     def absorb(self, slot: int, value: Any) -> None:
         """Add a worker's report."""
         message = (catalogue.TELEMETRY_MESSAGES.name, (self.queue,))
-        self.aggregator.add(value)
+        unknown = self.aggregator.add(value)
         self.aggregator.add(({message: 1}, {}))
+        if unknown:
+            bus.emit(MetricsUnknown, self.queue, unknown)
 
     def flush(self) -> None:
         """Add the manager's own events."""

@@ -423,6 +423,13 @@ class Measured(NamedTuple):
     value: float
 
 
+class MetricsUnknown(NamedTuple):
+    """A worker's report had ``number`` series of metrics that its manager does not know."""
+
+    queue: str
+    number: int
+
+
 class MetricsServerFailed(NamedTuple):
     queue: str
     error: ErrorInfo
@@ -518,6 +525,7 @@ Event: TypeAlias = (
     | DatabaseRestored
     | TelemetryDropped
     | Measured
+    | MetricsUnknown
     | MetricsServerFailed
     | MetricsPortTaken
     | MetricsServed

@@ -207,7 +207,8 @@ NOT_LOGGED = {
     events.ClaimErrored: "counted; logged once, as ClaimFailed",
     events.PolledInVain: "counted; an empty poll is not logged",
     events.WorkerStopping: "a Django signal; the worker's exit is logged",
-    events.PipeBroken: "counted; the worker's exit is logged",
+    events.PipeBroken: "counted and logged as TelemetryDropped; the worker's exit is logged",
+    events.MetricsUnknown: "counted and logged as TelemetryDropped",
     events.Measured: "a metric of the user's own",
 }
 ALL_FIELDS = [*COMMON, *(field for log_event in LOG_EVENTS.values() for field in log_event.fields)]
