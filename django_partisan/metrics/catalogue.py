@@ -226,6 +226,11 @@ WORKER_MEMORY = _declare(
     "Which worker eats the machine?",
     "Resident memory of the worker of a slot.",
 )
+WORKER_PEAK_MEMORY = _declare(
+    "partisan_worker_peak_resident_memory_bytes", GAUGE, "queue worker", "M",
+    "How much memory has a worker needed?",
+    "Highest resident memory of any worker of a slot since the manager's start.",
+)
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
     "Is polling useful?",
@@ -317,6 +322,12 @@ OLDEST_DUE_AGE = _declare(
     "How late are we?",
     f"How long the oldest waiting task has been due, 0 if none is. {_CACHED}",
 )
+UNSERVED_DUE_TASKS = _declare(
+    "partisan_unserved_due_tasks", GAUGE, "queue", "D",
+    "Which queues wait for a manager?",
+    "Due tasks, by queue, of any queue that no live manager serves; no series where there is none. At most"
+    f" 20 queues, and 1000 tasks of each. {_CACHED}",
+)
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, all hosts?",
@@ -351,6 +362,11 @@ DB_UP = _declare(
     "partisan_db_up", GAUGE, "queue", "D",
     "Can the figures be trusted?",
     "1 if the last query for the figures was answered, else 0.",
+)
+DB_WRITABLE = _declare(
+    "partisan_db_writable", GAUGE, "queue", "D",
+    "Can heartbeats and outcomes be written?",
+    f"1 if the server takes writes, 0 if it is a standby or set to be read-only. {_CACHED}",
 )
 DB_SCRAPE_DURATION = _declare(
     "partisan_db_scrape_duration_seconds", GAUGE, "queue", "D",

@@ -82,7 +82,7 @@ class PartisanCollector(Collector):
             lambda: gauges.of_manager(snapshot()),
             lambda: gauges.of_runs(snapshot(), self._processors),
             lambda: gauges.of_workers(snapshot(), self._busy),
-            lambda: gauges.of_processes(snapshot(), self._cpu),
+            lambda: gauges.of_processes(snapshot(), self._cpu, self._recorder.peaks),
             self._counted,
         )
 

@@ -151,6 +151,7 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
     yield from (
         (catalogue.DB_DATA_AGE, (queue,), answer.age),
         (catalogue.DB_CLOCK_SKEW, (queue,), found.clock_skew),
+        (catalogue.DB_WRITABLE, (queue,), found.is_writable),
         (catalogue.QUEUE_TASKS, (queue, "due"), found.due),
         (catalogue.QUEUE_TASKS, (queue, "scheduled"), found.scheduled),
         (catalogue.QUEUE_TASKS, (queue, "in_process"), found.in_process),
@@ -165,3 +166,5 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
     )
     for processor, reason, number in found.held:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
+    for unserved, number in found.unserved:
+        yield catalogue.UNSERVED_DUE_TASKS, (unserved,), number

@@ -339,6 +339,24 @@ def test_a_dead_worker_keeps_its_processor_time_and_has_no_memory(
     assert served.value("partisan_worker_cpu_seconds_total", queue=QUEUE, worker="1") > 0
 
 
+def test_the_peak_of_a_slot_is_the_highest_of_its_workers_also_of_those_that_have_exited(
+    start: Start, state: SimpleNamespace
+) -> None:
+    served = start()
+    state.workers = (seen(0, pid=os.getpid()), seen(1, pid=os.getpid()))
+    bus.emit(events.WorkerExited, QUEUE, 0, 1, 9, 0, None, "recycled", None, 2**50)
+    bus.emit(events.WorkerExited, QUEUE, 1, 1, 9, 0, None, "recycled", None, 1)
+    bus.emit(events.WorkerExited, QUEUE, 2, 1, 9, -9, "SIGKILL", "signal", None, None)
+    first = served.by_label("partisan_worker_peak_resident_memory_bytes")
+
+    state.workers = ()
+    then = served.by_label("partisan_worker_peak_resident_memory_bytes")
+
+    assert first.keys() == then.keys() == {("0",), ("1",)}
+    assert first[("0",)] == 2**50
+    assert 1_000_000 < first[("1",)] <= then[("1",)] < 2**50
+
+
 @pytest.mark.parametrize(
     ("wrong", "missing"),
     [
