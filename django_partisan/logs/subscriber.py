@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from django_partisan.config.queues import DEFAULT_QUEUE
-from django_partisan.logs import context, dropped, host_handlers, trouble
+from django_partisan.logs import context, dropped, exporting, host_handlers, trouble
 from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
@@ -35,6 +35,9 @@ TASK_LOGGER: Final = f"{LOGGER}.task"
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 CLOSE_SECONDS: Final = 2.0
 """How long a process that ends waits at most for handlers and readers that stall."""
+
+LAST_EXPORT_SECONDS: Final = 1.0
+"""How long it waits at most until OpenTelemetry has exported its last lines."""
 
 
 class LogSubscriber(bus.Subscriber):
@@ -131,6 +134,8 @@ class LogSubscriber(bus.Subscriber):
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
             if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
                 handler.drop_kept()
+        # Else a manager's exit would, and wait for much longer. Most were exported with the spans.
+        self.is_stuck |= not exporting.flush(min(timeout, LAST_EXPORT_SECONDS))
 
 
 def task_logger(run: Run | TaskRef) -> Any:

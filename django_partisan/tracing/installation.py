@@ -34,7 +34,7 @@ def setup(
 
 
 def is_stuck() -> bool:
-    """Return whether the spans of this process were not exported in time.
+    """Return whether the spans or metrics of this process were not exported in time.
 
     The exit handler of a host's SDK would wait for the collector again, and for longer.
     """

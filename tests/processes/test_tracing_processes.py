@@ -31,16 +31,20 @@ def sink() -> Iterator[OtlpSink]:
         yield made
 
 
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a management command of the traced application on this test's database."""
+def environment_of(**variables: str) -> dict[str, str]:
+    """Return the variables of a process of the traced application on this test's database."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environment = {
+    return {
         **inherited,
         "PGDATABASE": connection.settings_dict["NAME"],
         "DJANGO_SETTINGS_MODULE": "tests.processes.traced.settings",
         **variables,
     }
-    return manage(*arguments, env=environment)
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command of the traced application."""
+    return manage(*arguments, env=environment_of(**variables))
 
 
 def enqueue(code: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -29,6 +29,10 @@ _MODULES_OF_WORKERS: Final = (
 """With all that these import a worker imports nothing of ours: its files may be another version's by then."""
 
 
+_STARTED_AGAIN: Final = ("OtelBatch", "OtelPeriodicExportingMetricReader")
+"""Names of threads of OpenTelemetry's SDK, which starts them again in a process that is forked."""
+
+
 def _load() -> None:  # pragma: no cover: fork server process
     set_up_process()
     import django
@@ -44,7 +48,11 @@ def _load() -> None:  # pragma: no cover: fork server process
         connection.close()
         if hasattr(connection, "close_pool"):
             connection.close_pool()
-    names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    names = [
+        thread.name
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and not thread.name.startswith(_STARTED_AGAIN)
+    ]
     if names:
         warnings.append(
             "importing the project started threads, which do not exist in the workers: "
