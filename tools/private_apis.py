@@ -121,6 +121,13 @@ def _suppression_keys_are_those_of_the_api() -> bool:
     )
 
 
+def _provider_of_lines_can_be_asked_for() -> bool:
+    from opentelemetry import _logs
+    from opentelemetry.sdk._logs import LoggerProvider
+
+    return hasattr(_logs, "get_logger_provider") and hasattr(LoggerProvider, "force_flush")
+
+
 def _spans_wait_in_a_deque() -> bool:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -304,6 +311,11 @@ PRIVATE_APIS: Final = (
         _OTEL, "opentelemetry.context._SUPPRESS_HTTP_INSTRUMENTATION_KEY", "tracing/context.py",
         "As _SUPPRESS_INSTRUMENTATION_KEY.",
         "1.30.0, 1.45.2", _suppression_keys_are_those_of_the_api,
+    ),
+    PrivateApi(
+        _OTEL, "opentelemetry._logs.get_logger_provider", "telemetry/logger_provider.py",
+        "Lines that an agent exports are flushed at the end; OpenTelemetry has no public API for lines.",
+        "1.45.2", _provider_of_lines_can_be_asked_for,
     ),
     PrivateApi(
         _OTEL, "BatchSpanProcessor._batch_processor._queue", "tracing/provider.py",
