@@ -12,6 +12,7 @@ from typing import Final
 
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
+    Event,
     MetricsUnknown,
     PipeBroken,
     TelemetryDropped,
@@ -28,8 +29,12 @@ FLUSH_TIMEOUT: Final = "flush_timeout"
 UNKNOWN_METRIC: Final = "unknown_metric"
 COUNTED_ELSEWHERE: Final = frozenset({CONTEXT, PIPE_BROKEN, FLUSH_TIMEOUT, UNKNOWN_METRIC})
 """Reasons that metrics count by events of their own."""
-EVENTS: Final = (PipeBroken, TelemetryFlushTimedOut, MetricsUnknown)
-"""Events by which telemetry is lost."""
+EVENTS: Final[dict[type[Event], str]] = {
+    PipeBroken: PIPE_BROKEN,
+    TelemetryFlushTimedOut: FLUSH_TIMEOUT,
+    MetricsUnknown: UNKNOWN_METRIC,
+}
+"""Events by which telemetry is lost, each with its reason."""
 INTERVAL_SECONDS: Final = 60.0
 
 _lock = threading.RLock()  # a signal handler may log, too
@@ -43,15 +48,9 @@ def count(reason: str, number: int = 1) -> None:
         _counts[reason] += number
 
 
-def note(event: PipeBroken | TelemetryFlushTimedOut | MetricsUnknown) -> None:
-    """Count what was lost by an event."""
-    match event:
-        case PipeBroken():
-            count(PIPE_BROKEN)
-        case TelemetryFlushTimedOut():
-            count(FLUSH_TIMEOUT)
-        case MetricsUnknown(_, number):
-            count(UNKNOWN_METRIC, number)
+def note(event: Event) -> None:
+    """Count what was lost by one of ``EVENTS``."""
+    count(EVENTS[type(event)], event.number if isinstance(event, MetricsUnknown) else 1)
 
 
 def taken() -> dict[str, int]:

@@ -71,7 +71,7 @@ class LogSubscriber(bus.Subscriber):
         return is_wanted
 
     def handle(self, event: Event) -> None:
-        if isinstance(event, dropped.EVENTS):
+        if type(event) in dropped.EVENTS:
             self._note_dropped(event)
         log_event = LOG_EVENTS.get(type(event))
         if log_event is None:
@@ -98,7 +98,7 @@ class LogSubscriber(bus.Subscriber):
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
 
-    def _note_dropped(self, event: Any) -> None:
+    def _note_dropped(self, event: Event) -> None:
         dropped.note(event)
         if self._thread is not None:
             self._thread.add_dropped({})

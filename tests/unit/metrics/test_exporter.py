@@ -254,6 +254,18 @@ def test_a_thousand_labels_of_a_custom_metric_are_limited(start: Start) -> None:
     assert served.value("partisan_telemetry_label_overflow_total", label="kind") == 950
 
 
+def test_a_metric_that_the_manager_does_not_know_is_counted_and_emitted(
+    start: Start, recorded: RecordedEvents
+) -> None:
+    served = start()
+
+    bus.absorb(0, [("metrics", ({("partisan_newer_total", (QUEUE,)): 3}, {}))])
+
+    dropped = {"queue": QUEUE, "reason": "unknown_metric"}
+    assert served.value("partisan_telemetry_dropped_total", **dropped) == 1
+    assert recorded.of(events.MetricsUnknown) == [events.MetricsUnknown(QUEUE, 1)]
+
+
 def test_name_filters_the_families(start: Start) -> None:
     text = start().text("/metrics?name[]=partisan_tasks_claimed_total&name[]=process_cpu_seconds_total")
 
