@@ -79,8 +79,8 @@ test: $(VENV)/.dev ## run every tier but real_parts, in parallel and random orde
 test-fast: $(VENV)/.dev ## run the unit tests without the slow ones and without a database: about fifteen seconds
 	$(BIN)/pytest tests/unit -m "not slow" -n $(CORES)
 
-# In one process: the tests share one Prometheus.
-test-real: $(VENV)/.dev ## run real Prometheus, Alertmanager and rsyslog where they are installed; skip the rest with a reason
+# In one process: the tests share one Prometheus and one OpenSearch.
+test-real: $(VENV)/.dev ## run real Prometheus, Alertmanager, rsyslog and what "make parts" fetched; skip the rest with a reason
 	$(BIN)/pytest tests/real_parts -rs
 
 parts: $(VENV)/.dev ## fetch OpenSearch for test-real into the user's cache; PARTS=all builds every other part, too

@@ -111,7 +111,7 @@ def _handler_of(endpoint: BulkEndpoint) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            endpoint.headers = self.headers
+            endpoint.headers = dict(self.headers)
             status, answer = endpoint.handle(self.command, self.path, body)
             data = json.dumps(answer).encode()
             self.send_response(status)

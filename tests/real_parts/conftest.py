@@ -10,6 +10,8 @@ from tests.real_parts.live_stack import Stack, live_stack, project
 from tests.real_parts.log_path import ELK
 from tests.real_parts.opensearch import DataStream, OpenSearch
 from tests.support.commands import run
+from tools import parts
+from tools.parts.opensearch import OPENSEARCH, java
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,11 @@ def env() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def opensearch() -> Iterator[OpenSearch]:
     """A server that has our templates; each test has a data stream of its own there."""
+    try:
+        parts.find(OPENSEARCH)
+        java()
+    except parts.PartMissing as missing:
+        pytest.skip(str(missing))
     with opensearch_server.running() as server:
         run(str(ELK / "elasticsearch" / "install.sh"), server.url).check_returncode()
         yield server

@@ -35,6 +35,7 @@ class Shipped:
 
     def __init__(self, path: LogPath, stream: DataStream) -> None:
         self.lines = path.lines()
+        self.longest = max(len(line) for line in path.log.read_bytes().splitlines())
         self.stream = stream
         self.url = stream.url
 
@@ -80,6 +81,7 @@ def shipped(
 
 def test_each_line_is_one_document_equal_field_by_field(shipped: Shipped) -> None:
     assert shipped.stream.stored() == shipped.lines
+    assert shipped.longest > 3_900  # near the limit, LOG_MAX_LINE_BYTES
     actions = {line.get("event.action") for line in shipped.lines.values()}
     assert {
         "manager.started",

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_parts.opensearch import OpenSearch
 from tests.real_parts.servers import Child, free_port
 from tests.support.commands import ROOT
 from tests.support.waiting import wait_until
 from tests.unit.docs.consoles import Console, consoles_of
+from tools.bulk_endpoint import BulkEndpoint
 from tools.otlp_sink import OtlpSink
 
 PAGE = ROOT / "docs" / "operate.md"
@@ -89,24 +89,21 @@ class Walk:
 
 @pytest.fixture
 def walk(
-    tmp_path: Path,
-    env: dict[str, str],
-    sink: OtlpSink,
-    opensearch: OpenSearch,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, env: dict[str, str], sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Walk]:
-    """A project with a database, a collector for spans and an OpenSearch."""
+    """A project with a database, a collector for spans and a stand-in for Elasticsearch."""
     monkeypatch.chdir(tmp_path)
-    ports = {
-        "9464": free_port(),
-        "9090": free_port(),
-        "9200": opensearch.port,
-        "4318": int(sink.url.rpartition(":")[2]),
-    }
-    made = Walk(tmp_path, env, ports)
-    yield made
-    for child in reversed(made.background):
-        child.stop()
+    with BulkEndpoint() as endpoint:
+        ports = {
+            "9464": free_port(),
+            "9090": free_port(),
+            "9200": endpoint.port,
+            "4318": int(sink.url.rpartition(":")[2]),
+        }
+        made = Walk(tmp_path, env, ports)
+        yield made
+        for child in reversed(made.background):
+            child.stop()
 
 
 def test_every_command_of_the_page_works_in_its_order(walk: Walk) -> None:
