@@ -37,7 +37,7 @@ def test_rsyslog_finds_no_fault_in_the_recipe(tmp_path: Path) -> None:
     assert "warning" not in checked.stderr
 
 
-def test_nothing_is_lost_when_the_server_is_killed_and_the_file_is_rotated_meanwhile(
+def test_nothing_is_lost_while_the_server_is_dead_the_file_rotated_and_rsyslog_killed(
     path: LogPath, data_stream: DataStream
 ) -> None:
     path.start_manager("locked")
@@ -47,8 +47,11 @@ def test_nothing_is_lost_when_the_server_is_killed_and_the_file_is_rotated_meanw
     data_stream.server.kill()
     path.enqueue("Touch", 150)
     path.rotate_under_load()
-    path.wait_for_lines("task.completed", path.enqueued)
     wait_until(lambda: "suspending" in path.shipper.last_words(), 30, "rsyslog notices", every=0.1)
+    # It notes how far it has read a new file, and none of that has been sent.
+    wait_until(lambda: list((path.folder / "spool").glob("imfile-state*")), 30, "a note of the new file")
+    path.shipper.kill()
+    path.start_shipper()
     data_stream.server.start()
     path.enqueue("Touch", 50)
     path.wait_for_lines("task.completed", path.enqueued)
