@@ -27,7 +27,9 @@ QUERIES = [
     if block.kind == "kql"
 ]
 REQUESTS = [console for console in consoles_of(page(SHIPPING)) if console.by == HERE]
-_OF_A_TASK = re.compile(r'(partisan\.task\.id|trace\.id|partisan\.processor|partisan\.queue\.name) : "[^"]*"')
+_OF_A_TASK = re.compile(
+    r"""(trace\.id|partisan\.(?:task\.id|task\.enqueued_trace_id|processor|queue\.name)) : "[^"]*\""""
+)
 
 
 class Shipped:
@@ -55,7 +57,7 @@ class Shipped:
         failed = next(
             line
             for line in self.lines.values()
-            if line.get("event.action") == "task.failed" and "trace.id" in line
+            if line.get("event.action") == "task.failed" and "partisan.task.enqueued_trace_id" in line
         )
         return _OF_A_TASK.sub(lambda found: f'{found[1]} : "{failed[found[1]]}"', query)
 
@@ -70,7 +72,7 @@ def shipped(
     with log_path(tmp_path_factory.mktemp("various"), traced, stream) as path:
         manager = path.start_manager("various")
         path.enqueue("Various", TASKS)
-        path.wait_for_lines("task.failed", 1 + 2 * TASKS // 5)
+        path.wait_for_lines("task.failed", 2 + 2 * TASKS // 5)
         path.wait_for_lines("task.completed", 3 * TASKS // 5 - 1)
         assert manager.stop() == 0
         path.wait_for_delivery()

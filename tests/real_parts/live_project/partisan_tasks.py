@@ -143,5 +143,7 @@ class Various(BaseTaskProcessor):
             raise ConnectionResetError("the other side hung up")
         elif number % 5 == 4:
             raise ValueError('no address: \u00fc\u2028 "quoted"\n' + 3000 * "x")
+        if number == 1:
+            Various(104).delay()  # fails, in the name of this run's trace
         for _ in range(2):
             ResizeImage("banner").delay()
