@@ -14,6 +14,7 @@ PARTISAN_CONFIG = {
     "failing": {"LEASE_SECONDS": 3},
     "backlog": {"LEASE_SECONDS": 3},
     "locked": {"LEASE_SECONDS": 3},
+    "various": {"LEASE_SECONDS": 3},
 }
 
 PARTISAN_OBSERVABILITY = {
