@@ -3,10 +3,9 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,28 +76,35 @@ class Rsyslog(Child):
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        super().kill()
         self.pidfile.unlink(missing_ok=True)
 
 
 class LogPath:
     """One folder of logs, one target, and what is started to write and to ship."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], target: Target, closing: ExitStack) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        target: Target,
+        closing: ExitStack,
+        shipper: Callable[[Path, Target], Child] = Rsyslog,
+    ) -> None:
         self.folder = folder
         self.log = folder / "log" / "partisan.log"
         self.env = env
         self.enqueued = 0
         self.target = target
         self._closing = closing
+        self._kind = shipper
         for name in ("log", "spool"):
             (folder / name).mkdir()
         self.shipper = self.start_shipper()
 
-    def start_shipper(self) -> Rsyslog:
-        """Start rsyslog, also again after it ended."""
-        self.shipper = Rsyslog(self.folder, self.target)
+    def start_shipper(self) -> Child:
+        """Start the shipper, also again after it ended."""
+        self.shipper = self._kind(self.folder, self.target)
         self._closing.callback(self.shipper.stop)
         return self.shipper
 
@@ -159,7 +165,12 @@ class LogPath:
 
 
 @contextmanager
-def log_path(folder: Path, env: Mapping[str, str], target: Target) -> Iterator[LogPath]:
-    """Run a shipper; whatever was started is stopped at the end."""
+def log_path(
+    folder: Path,
+    env: Mapping[str, str],
+    target: Target,
+    shipper: Callable[[Path, Target], Child] = Rsyslog,
+) -> Iterator[LogPath]:
+    """Run a shipper, rsyslog unless another is given; whatever was started is stopped at the end."""
     with ExitStack() as closing:
-        yield LogPath(folder, env, target, closing)
+        yield LogPath(folder, env, target, closing, shipper)

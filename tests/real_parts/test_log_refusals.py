@@ -61,7 +61,7 @@ def test_a_request_that_is_refused_as_a_whole_is_kept_and_can_be_sent_again(
     path.enqueue("Touch", 5)
     path.wait_for_lines("task.completed", 35)
     wait_until(lambda: endpoint.documents, 30, "later lines")
-    path.run(RESEND, endpoint.url, str(kept), str(path.shipper.pidfile))
+    path.run(RESEND, endpoint.url, str(kept), str(path.folder / "rsyslog.pid"))
 
     path.wait_for_delivery()
     assert endpoint.documents == path.lines()

@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from .go_programs import FILEBEAT, OTELCOL, PROMETHEUS
 from .opensearch import OPENSEARCH
 from .part import Part
 
-PARTS: Final[tuple[Part, ...]] = (OPENSEARCH,)
+PARTS: Final[tuple[Part, ...]] = (OPENSEARCH, FILEBEAT, OTELCOL, PROMETHEUS)
 
 
 class UnknownPart(Exception):

@@ -7,7 +7,17 @@ import pytest
 from tools import parts
 from tools.parts.__main__ import main
 from tools.parts.catalogue import PARTS, chosen
+from tools.parts.go_programs import FILEBEAT, MODULES, OTELCOL, PROMETHEUS
 from tools.parts.part import Need, Part
+
+GO_PARTS = pytest.mark.parametrize("part", [FILEBEAT, OTELCOL, PROMETHEUS], ids=lambda part: part.name)
+COMPILER = """\
+#!/bin/sh
+# Writes its command line where the program should be.
+[ "$1 $2" = "build -mod=readonly" ] && [ -e go.sum ] || exit 1
+for last; do [ "$before" = -o ] && folder=$last; before=$last; done
+echo "$*" >"$folder${PWD##*/}"
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +84,39 @@ def test_the_cache_is_the_users(variable: str, tmp_path: Path, monkeypatch: pyte
 
     base = tmp_path if variable == "XDG_CACHE_HOME" else tmp_path / ".cache"
     assert parts.cache_folder() == base / "django-partisan" / "parts"
+
+
+@GO_PARTS
+def test_a_go_program_is_built_from_the_modules_that_are_pinned(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "go"
+    compiler.write_text(COMPILER)
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert parts.fetch(part)
+
+    assert parts.find(part).read_text().startswith("build -mod=readonly ")
+
+
+@GO_PARTS
+def test_the_pins_of_a_go_program_name_modules_and_no_host_to_fetch_them_from(part: Part) -> None:
+    pins = "".join((MODULES / part.name / name).read_text() for name in ("go.mod", "go.sum"))
+
+    assert f"module django-partisan/parts/{part.name}\n" in pins
+    assert "://" not in pins
+
+
+def test_the_versions_of_go_programs_are_those_of_their_pins() -> None:
+    pins = {
+        part.name: (MODULES / part.name / "go.mod").read_text() for part in (FILEBEAT, OTELCOL, PROMETHEUS)
+    }
+    release = PROMETHEUS.version.replace("3.", "0.3", 1)  # the module of 3.16.0 is 0.316.0
+
+    assert (
+        f"github.com/elastic/beats/v7 v7.0.0-alpha2.0.{FILEBEAT.version.partition('-')[2]}"
+        in pins["filebeat"]
+    )
+    assert f"/exporter/elasticsearchexporter v{OTELCOL.version}\n" in pins["otelcol"]
+    assert f"github.com/prometheus/prometheus v{release}" in pins["prometheus"]

@@ -1,0 +1,158 @@
+"""Filebeat and the Collector store each line once, whatever fails between: recipes as shipped, real programs.
+
+The server is an OpenSearch behind a proxy that answers what these programs ask an Elasticsearch first.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real_parts.elastic_proxy import ElasticProxy
+from tests.real_parts.elastic_shippers import Collector, ElasticStream, Filebeat, lines_fields
+from tests.real_parts.log_path import LogPath, log_path
+from tests.real_parts.opensearch import DataStream, OpenSearch
+from tests.real_parts.servers import Child
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import let_pass, wait_until
+from tools import parts
+from tools.parts.go_programs import FILEBEAT, OTELCOL
+
+OUTAGE_SECONDS = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
+"""120 is what the recipes were tried with."""
+
+DELIVERY_SECONDS = 60
+LINE = {
+    "@timestamp": "2026-11-24T08:00:00.000Z",
+    "log.level": "info",
+    "message": "good",
+    "ecs.version": "9.4.0",
+    "event.id": "1",
+}
+CONFLICT = {**LINE, "event.id": "2", "partisan.task.wait_ns": "soon"}
+LONGEST = 200_000
+KINDS: dict[str, tuple[type[Child], parts.Part]] = {
+    "filebeat": (Filebeat, FILEBEAT),
+    "collector": (Collector, OTELCOL),
+}
+
+
+def _missing(part: parts.Part) -> str:
+    try:
+        parts.find(part)
+    except parts.PartMissing as error:
+        return str(error)
+    return ""
+
+
+SHIPPERS = [
+    pytest.param(kind, id=name, marks=pytest.mark.skipif(bool(_missing(part)), reason=_missing(part)))
+    for name, (kind, part) in KINDS.items()
+]
+
+
+@pytest.fixture
+def target(opensearch: OpenSearch, data_stream: DataStream) -> Iterator[ElasticStream]:
+    """A data stream of a test's own, and the one of what is refused there."""
+    with ElasticProxy(opensearch.port) as proxy, TcpProxy(proxy.port) as way:
+        made = ElasticStream(data_stream, way)
+        yield made
+        made.refused.remove()
+
+
+@pytest.fixture(params=SHIPPERS)
+def path(
+    request: pytest.FixtureRequest, tmp_path: Path, env: dict[str, str], target: ElasticStream
+) -> Iterator[LogPath]:
+    """A log path of a test's own, for each shipper."""
+    with log_path(tmp_path, env, target, request.param) as running:
+        yield running
+
+
+def assert_each_line_is_one_document(path: LogPath) -> None:
+    path.wait_for_delivery()
+    assert path.target.stored() == path.lines()
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_nothing_is_lost_or_doubled_when_the_shipper_is_away_during_a_rotation(
+    path: LogPath, how: str
+) -> None:
+    path.start_manager("locked")
+    path.enqueue("Touch", 200)
+    wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    path.shipper.kill() if how == "killed" else path.shipper.stop()
+    path.enqueue("Touch", 50)
+    path.rotate_under_load()
+    path.wait_for_lines("task.completed", path.enqueued)
+    path.start_shipper()
+
+    assert_each_line_is_one_document(path)
+
+
+def test_nothing_is_lost_or_doubled_over_an_outage_a_rotation_a_stop_and_a_crash(
+    path: LogPath, target: ElasticStream
+) -> None:
+    path.start_manager("locked")
+    path.enqueue("Touch", 200)
+    wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    # The server takes these, but the shipper does not learn it.
+    target.way.drop_answers(b"_bulk", 2)
+    path.enqueue("Touch", 100)
+    wait_until(lambda: target.way.lost == 2, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    target.way.mode = "reset"
+    path.enqueue("Touch", 100)
+    path.rotate_under_load()
+    let_pass(OUTAGE_SECONDS / 2)
+    path.shipper.stop(seconds=3)  # asked, and killed if it waits for the server
+    path.start_shipper()
+    path.enqueue("Touch", 50)
+    let_pass(OUTAGE_SECONDS / 2)
+    path.wait_for_lines("task.completed", path.enqueued)
+    target.way.mode = "pass"
+
+    assert_each_line_is_one_document(path)
+
+
+def test_odd_lines_stop_nothing(path: LogPath, target: ElasticStream) -> None:
+    big = {**LINE, "event.id": "2", "event.duration": 2**53 + 1, "partisan.task.wait_ns": 2**62 + 1}
+    longest = {**LINE, "event.id": "3", "error.stack_trace": "x" * LONGEST}
+    lines = [json.dumps(line) for line in (LINE, big, longest)]
+
+    path.log.write_text("".join(f"{line}\n" for line in ["no json", *lines, "no json"]))
+    wait_until(lambda: len(target.documents()) >= 5, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    assert target.stored() == {"1": LINE, "2": big, "3": longest}
+    others = [document for document in target.documents() if "event.id" not in document]
+    assert [(other["message"], other["error.type"]) for other in others] == [("no json", "json")] * 2
+
+
+@pytest.mark.parametrize("path", SHIPPERS[:1], indirect=True)
+def test_filebeat_keeps_a_refused_line_with_the_reason(path: LogPath, target: ElasticStream) -> None:
+    path.log.write_text(f"{json.dumps(CONFLICT)}\n{json.dumps(LINE)}\n")
+
+    [kept] = wait_until(target.refused.stored, DELIVERY_SECONDS, path.shipper.last_words, 0.2).values()
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    assert target.stored() == {"1": LINE}
+    assert lines_fields(json.loads(kept["message"])) == CONFLICT
+    assert kept["error.type"] == 400
+    assert "partisan.task.wait_ns" in kept["error.message"]
+
+
+@pytest.mark.parametrize("path", SHIPPERS[1:], indirect=True)
+def test_the_collector_logs_why_a_line_was_refused(path: LogPath, target: ElasticStream) -> None:
+    path.log.write_text(f"{json.dumps(CONFLICT)}\n{json.dumps(LINE)}\n")
+
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    assert target.stored() == {"1": LINE}
+    wait_until(
+        lambda: "failed to parse field [partisan.task.wait_ns]" in path.shipper.last_words(),
+        DELIVERY_SECONDS,
+        path.shipper.last_words,
+    )
