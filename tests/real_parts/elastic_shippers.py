@@ -111,5 +111,8 @@ class Collector(Child):
         replaced |= {f":{port}": f":{free}" for port, free in ports.items()}
         config.write_text(recipe("collector/collector.yaml", replaced))
         env = {**os.environ, "ELASTICSEARCH_URL": target.url, "TEMPO_ENDPOINT": tempo}
-        super().__init__("otelcol", [str(parts.find(OTELCOL)), "--config", str(config)], folder, env)
+        # Its own metrics would take a fixed port, which another run may hold.
+        quiet = "--set=service::telemetry::metrics::level=none"
+        command = [str(parts.find(OTELCOL)), "--config", str(config), quiet]
+        super().__init__("otelcol", command, folder, env)
         self.wait_until_it_answers(f"http://{HOST}:{ports['13133']}/")

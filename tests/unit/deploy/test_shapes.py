@@ -12,6 +12,7 @@ import yaml
 
 from django_partisan.metrics.catalogue import METRICS
 from tests.support.commands import ROOT
+from tools.parts.go_programs import OTELCOL
 
 
 def _yaml(name: str) -> Any:
@@ -81,6 +82,13 @@ def test_what_is_mounted_exists(name: str) -> None:
             assert (ROOT / source).exists(), source
         else:
             assert source in COMPOSE["volumes"]
+
+
+def test_the_collector_is_the_one_that_runs_the_recipe_in_the_tests_and_can_be_reached() -> None:
+    collector = SERVICES["collector"]
+
+    assert collector["image"].endswith(f"-contrib:{OTELCOL.version}")
+    assert collector["environment"]["COLLECTOR_HOST"] == "0.0.0.0"
 
 
 def test_every_volume_is_used() -> None:

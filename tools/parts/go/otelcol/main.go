@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/provider/envprovider"
 	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
+	"go.opentelemetry.io/collector/confmap/provider/yamlprovider"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/otlpexporter"
 	"go.opentelemetry.io/collector/extension"
@@ -47,7 +48,9 @@ func factories() (otelcol.Factories, error) {
 }
 
 func main() {
-	providers := []confmap.ProviderFactory{envprovider.NewFactory(), fileprovider.NewFactory()}
+	providers := []confmap.ProviderFactory{
+		envprovider.NewFactory(), fileprovider.NewFactory(), yamlprovider.NewFactory(),
+	}
 	command := otelcol.NewCommand(otelcol.CollectorSettings{
 		BuildInfo: component.BuildInfo{
 			Command:     "otelcol",
