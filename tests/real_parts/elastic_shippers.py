@@ -5,15 +5,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tests.real_parts.log_path import ELK, LOG_FOLDER, STREAM, Target
+import pytest
+
+from tests.real_parts.log_path import ELK, LOG_FOLDER, STREAM
 from tests.real_parts.opensearch import DataStream
 from tests.real_parts.servers import HOST, Child, free_port
 from tests.support.tcp_proxy import TcpProxy
 from tools import parts
 from tools.parts.go_programs import FILEBEAT, OTELCOL
 
+QUIET: Final = "--set=service::telemetry::metrics::level=none"
+"""The Collector's own metrics would take a fixed port, which another run may hold."""
+
 ADDED: Final = ("agent.", "host.", "input.", "log.file.", "log.offset")
 """What Filebeat adds to a line."""
+
+
+def is_there(part: parts.Part) -> pytest.MarkDecorator:
+    """Return the mark that skips a test where a part was not built, and says what to run."""
+    try:
+        parts.find(part)
+    except parts.PartMissing as missing:
+        return pytest.mark.skip(reason=str(missing))
+    return pytest.mark.skipif(False, reason="it is there")
+
+
+OTELCOL_IS_THERE: Final = is_there(OTELCOL)
+FILEBEAT_IS_THERE: Final = is_there(FILEBEAT)
 
 
 class ElasticStream:
@@ -85,34 +103,32 @@ def recipe(name: str, replaced: dict[str, str]) -> str:
 class Filebeat(Child):
     """A real Filebeat that runs the recipe."""
 
-    def __init__(self, folder: Path, target: Target) -> None:
+    def __init__(self, folder: Path, url: str, stream: str) -> None:
         config, home = folder / "filebeat.yml", folder / "filebeat"
         replaced = {
             LOG_FOLDER: str(folder / "log"),
-            STREAM: target.stream,
-            refused_stream(STREAM): refused_stream(target.stream),
+            STREAM: stream,
+            refused_stream(STREAM): refused_stream(stream),
         }
         config.write_text(recipe("filebeat/filebeat.yml", replaced))
         paths = ["-c", str(config), "--path.home", str(home), "--path.data", str(home / "data")]
         # The file belongs to who runs the tests, which the program would not have as root.
         command = [str(parts.find(FILEBEAT)), *paths, "--strict.perms=false"]
-        super().__init__("filebeat", command, folder, {**os.environ, "ELASTICSEARCH_URL": target.url})
+        super().__init__("filebeat", command, folder, {**os.environ, "ELASTICSEARCH_URL": url})
 
 
 class Collector(Child):
     """A real Collector that runs the recipe; ``otlp_url`` is where it takes spans."""
 
-    def __init__(self, folder: Path, target: Target, tempo: str = f"{HOST}:1") -> None:
+    def __init__(self, folder: Path, url: str, stream: str, tempo: str = f"{HOST}:1") -> None:
         config = folder / "collector.yaml"
         ports = {port: free_port() for port in ("13133", "4317", "4318")}
         self.otlp_url = f"http://{HOST}:{ports['4318']}"
-        replaced = {LOG_FOLDER: str(folder / "log"), STREAM: target.stream}
+        replaced = {LOG_FOLDER: str(folder / "log"), STREAM: stream}
         replaced |= {"/var/lib/otelcol": str(folder / "otelcol")}
         replaced |= {f":{port}": f":{free}" for port, free in ports.items()}
         config.write_text(recipe("collector/collector.yaml", replaced))
-        env = {**os.environ, "ELASTICSEARCH_URL": target.url, "TEMPO_ENDPOINT": tempo}
-        # Its own metrics would take a fixed port, which another run may hold.
-        quiet = "--set=service::telemetry::metrics::level=none"
-        command = [str(parts.find(OTELCOL)), "--config", str(config), quiet]
+        env = {**os.environ, "ELASTICSEARCH_URL": url, "TEMPO_ENDPOINT": tempo}
+        command = [str(parts.find(OTELCOL)), "--config", str(config), QUIET]
         super().__init__("otelcol", command, folder, env)
         self.wait_until_it_answers(f"http://{HOST}:{ports['13133']}/")

@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.real_parts.elastic_proxy import ElasticProxy
-from tests.real_parts.elastic_shippers import Collector, ElasticStream, Filebeat, lines_fields
+from tests.real_parts.elastic_shippers import (
+    FILEBEAT_IS_THERE,
+    OTELCOL_IS_THERE,
+    Collector,
+    ElasticStream,
+    Filebeat,
+    lines_fields,
+)
 from tests.real_parts.log_path import LogPath, log_path
 from tests.real_parts.opensearch import DataStream, OpenSearch
-from tests.real_parts.servers import Child
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import let_pass, wait_until
-from tools import parts
-from tools.parts.go_programs import FILEBEAT, OTELCOL
 
 OUTAGE_SECONDS = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
 """120 is what the recipes were tried with."""
@@ -33,23 +37,9 @@ LINE = {
 }
 CONFLICT = {**LINE, "event.id": "2", "partisan.task.wait_ns": "soon"}
 LONGEST = 200_000
-KINDS: dict[str, tuple[type[Child], parts.Part]] = {
-    "filebeat": (Filebeat, FILEBEAT),
-    "collector": (Collector, OTELCOL),
-}
-
-
-def _missing(part: parts.Part) -> str:
-    try:
-        parts.find(part)
-    except parts.PartMissing as error:
-        return str(error)
-    return ""
-
-
 SHIPPERS = [
-    pytest.param(kind, id=name, marks=pytest.mark.skipif(bool(_missing(part)), reason=_missing(part)))
-    for name, (kind, part) in KINDS.items()
+    pytest.param(Filebeat, id="filebeat", marks=FILEBEAT_IS_THERE),
+    pytest.param(Collector, id="collector", marks=OTELCOL_IS_THERE),
 ]
 
 
@@ -67,7 +57,8 @@ def path(
     request: pytest.FixtureRequest, tmp_path: Path, env: dict[str, str], target: ElasticStream
 ) -> Iterator[LogPath]:
     """A log path of a test's own, for each shipper."""
-    with log_path(tmp_path, env, target, request.param) as running:
+    kind: type[Filebeat | Collector] = request.param
+    with log_path(tmp_path, env, target, lambda folder, to: kind(folder, to.url, to.stream)) as running:
         yield running
 
 

@@ -12,7 +12,8 @@ import yaml
 
 from django_partisan.metrics.catalogue import METRICS
 from tests.support.commands import ROOT
-from tools.parts.go_programs import OTELCOL
+from tools.parts.go_programs import OTELCOL, PROMETHEUS
+from tools.parts.part import Part
 
 
 def _yaml(name: str) -> Any:
@@ -84,11 +85,13 @@ def test_what_is_mounted_exists(name: str) -> None:
             assert source in COMPOSE["volumes"]
 
 
-def test_the_collector_is_the_one_that_runs_the_recipe_in_the_tests_and_can_be_reached() -> None:
-    collector = SERVICES["collector"]
+@pytest.mark.parametrize(("name", "part"), [("collector", OTELCOL), ("prometheus", PROMETHEUS)])
+def test_a_service_has_the_version_that_the_tests_run(name: str, part: Part) -> None:
+    assert SERVICES[name]["image"].rpartition(":")[2].removeprefix("v") == part.version
 
-    assert collector["image"].endswith(f"-contrib:{OTELCOL.version}")
-    assert collector["environment"]["COLLECTOR_HOST"] == "0.0.0.0"
+
+def test_the_collector_can_be_reached_from_other_containers() -> None:
+    assert SERVICES["collector"]["environment"]["COLLECTOR_HOST"] == "0.0.0.0"
 
 
 def test_every_volume_is_used() -> None:

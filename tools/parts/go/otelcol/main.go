@@ -1,4 +1,5 @@
-// Command otelcol is an OpenTelemetry Collector with the components that elk/collector/collector.yaml names.
+// Command otelcol is an OpenTelemetry Collector with the components that elk/collector/collector.yaml names, and
+// one exporter more, with which it stands for Tempo in a test.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/confmap/provider/yamlprovider"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/otlpexporter"
+	"go.opentelemetry.io/collector/exporter/otlphttpexporter"
 	"go.opentelemetry.io/collector/extension"
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/processor"
@@ -42,7 +44,9 @@ func factories() (otelcol.Factories, error) {
 		Processors: mapOf[processor.Factory](
 			memorylimiterprocessor.NewFactory(), batchprocessor.NewFactory(), transformprocessor.NewFactory(),
 		),
-		Exporters: mapOf[exporter.Factory](elasticsearchexporter.NewFactory(), otlpexporter.NewFactory()),
+		Exporters: mapOf[exporter.Factory](
+			elasticsearchexporter.NewFactory(), otlpexporter.NewFactory(), otlphttpexporter.NewFactory(),
+		),
 		Telemetry: otelconftelemetry.NewFactory(),
 	}, nil
 }
