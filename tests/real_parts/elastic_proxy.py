@@ -31,10 +31,15 @@ PASSED_BACK: Final = ("Content-Type", "Content-Encoding")
 
 
 class ElasticProxy:
-    """Serve in front of a port of this host while used as a context manager."""
+    """Serve in front of a port of this host while used as a context manager.
+
+    While ``denies`` is set, bulk requests are answered as to an expired key; ``denied`` counts them.
+    """
 
     def __init__(self, target_port: int) -> None:
-        self._server = ThreadingHTTPServer((HOST, 0), _handler_of(target_port))
+        self.denies = False
+        self.denied = 0
+        self._server = ThreadingHTTPServer((HOST, 0), _handler_of(self, target_port))
         self._server.daemon_threads = True
         self.port: int = self._server.server_port
 
@@ -54,7 +59,7 @@ def _accepted(path: str) -> str:
     return parts._replace(query=urlencode(kept)).geturl()
 
 
-def _handler_of(target_port: int) -> type[BaseHTTPRequestHandler]:
+def _handler_of(proxy: ElasticProxy, target_port: int) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -67,9 +72,12 @@ def _handler_of(target_port: int) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            own = OWN_ANSWERS.get(urlsplit(self.path).path)
-            if own is not None:
-                self._send(200, {"Content-Type": "application/json"}, json.dumps(own).encode())
+            path = urlsplit(self.path).path
+            if proxy.denies and path.endswith("/_bulk"):
+                proxy.denied += 1
+                self._say(401, {"error": {"type": "security_exception"}, "status": 401})
+            elif path in OWN_ANSWERS:
+                self._say(200, OWN_ANSWERS[path])
             else:
                 self._pass_on(body)
 
@@ -97,6 +105,9 @@ def _handler_of(target_port: int) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
             finally:
                 connection.close()
+
+        def _say(self, status: int, answer: dict[str, Any]) -> None:
+            self._send(status, {"Content-Type": "application/json"}, json.dumps(answer).encode())
 
         def _send(self, status: int, headers: dict[str, str], data: bytes) -> None:
             self.send_response(status)

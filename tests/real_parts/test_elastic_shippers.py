@@ -31,7 +31,7 @@ DELIVERY_SECONDS = 60
 LINE = {
     "@timestamp": "2026-11-24T08:00:00.000Z",
     "log.level": "info",
-    "message": "good",
+    "message": "good " * 40,
     "ecs.version": "9.4.0",
     "event.id": "1",
 }
@@ -44,9 +44,16 @@ SHIPPERS = [
 
 
 @pytest.fixture
-def target(opensearch: OpenSearch, data_stream: DataStream) -> Iterator[ElasticStream]:
+def proxy(opensearch: OpenSearch) -> Iterator[ElasticProxy]:
+    """The server as clients of Elastic see it."""
+    with ElasticProxy(opensearch.port) as made:
+        yield made
+
+
+@pytest.fixture
+def target(proxy: ElasticProxy, data_stream: DataStream) -> Iterator[ElasticStream]:
     """A data stream of a test's own, and the one of what is refused there."""
-    with ElasticProxy(opensearch.port) as proxy, TcpProxy(proxy.port) as way:
+    with TcpProxy(proxy.port) as way:
         made = ElasticStream(data_stream, way)
         yield made
         made.refused.remove()
@@ -154,3 +161,42 @@ def test_the_collector_logs_why_a_line_was_refused(path: LogPath, target: Elasti
         DELIVERY_SECONDS,
         path.shipper.last_words,
     )
+
+
+def test_lines_wait_while_the_key_is_expired(
+    path: LogPath, target: ElasticStream, proxy: ElasticProxy
+) -> None:
+    proxy.denies = True
+    path.log.write_text(f"{json.dumps(LINE)}\n")
+    wait_until(lambda: proxy.denied > 1, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    proxy.denies = False
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    assert target.stored() == {"1": LINE}
+
+
+def test_lines_that_a_write_block_refuses_are_stored_later_or_beside(
+    path: LogPath, target: ElasticStream, data_stream: DataStream
+) -> None:
+    second = {**LINE, "event.id": "2"}
+    path.log.write_text(f"{json.dumps(LINE)}\n")
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+
+    before = data_stream.server.refused()
+    data_stream.block_writes(True)
+    with path.log.open("a") as log:
+        log.write(f"{json.dumps(second)}\n")
+    wait_until(
+        lambda: data_stream.server.refused() > before, DELIVERY_SECONDS, path.shipper.last_words, every=0.2
+    )
+    data_stream.block_writes(False)
+
+    def beside() -> list[dict[str, object]]:
+        return [lines_fields(json.loads(kept["message"])) for kept in target.refused.stored().values()]
+
+    wait_until(lambda: "2" in target.ids() or beside(), DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    if isinstance(path.shipper, Filebeat):
+        assert (target.stored(), beside()) == ({"1": LINE}, [second])
+    else:
+        assert (target.stored(), beside()) == ({"1": LINE, "2": second}, [])
