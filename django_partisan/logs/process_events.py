@@ -125,6 +125,7 @@ def worker_ready(event: events.WorkerReady) -> Line:
         keyword("partisan.worker.signal", optional=True),
         keyword("partisan.task.id", optional=True),
         keyword("partisan.processor", optional=True),
+        fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
     when="the process exited; info if recycled or stopped",
@@ -147,6 +148,7 @@ def worker_exited(event: events.WorkerExited) -> Line:
                 "partisan.worker.peak_resident_bytes": event.peak_resident_bytes,
             }
         ),
+        **fields.of_headers(None if task is None else task.headers),
     }
 
 

@@ -26,11 +26,13 @@ from django_partisan.logs.fields import (
     named,
     nanoseconds,
     of_failure,
+    of_one_task,
     of_run,
     of_task,
     quoted,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
+from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.telemetry import events, redaction
 
 _DELAY: Final = long("partisan.task.delay_ns")
@@ -84,6 +86,7 @@ def deduplicated(event: events.TaskDeduplicated) -> Line:
         long("partisan.task.attempt"),
         long("partisan.task.retries"),
         long("partisan.task.postpones"),
+        OUTCOME,
         *fields.ERROR,
     ),
     when="the insert raised; there is no task, so no id",
@@ -96,6 +99,7 @@ def enqueue_failed(event: events.TaskEnqueueFailed) -> Line:
         "partisan.task.attempt": 1,
         "partisan.task.retries": 0,
         "partisan.task.postpones": 0,
+        "event.outcome": "failure",
         **fields.of_error(event.error),
     }
 
@@ -192,7 +196,7 @@ def retried(event: events.TaskRetried) -> Line:
 def failed(event: events.TaskFailed) -> Line:
     run = event.run
     return f"{named(run)} failed ({event.reason}): {quoted(event.error)}", {
-        **(of_run(run) if isinstance(run, events.Run) else of_task(run)),
+        **(of_run(run) if isinstance(run, events.Run) else of_one_task(run)),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "failure",
         "event.reason": event.reason,
@@ -220,11 +224,11 @@ def settle_failed(event: events.SettleFailed) -> Line:
     "task.claim_lost",
     WARNING,
     by=(MANAGER,),
-    fields=fields.TASK,
+    fields=fields.OF_ONE_TASK,
     when="an outcome came for a claim that this manager no longer holds",
 )
 def claim_lost(event: events.TaskClaimLost) -> Line:
-    return f"{named(event.task)} ended after its claim was lost; outcome dropped", of_task(event.task)
+    return f"{named(event.task)} ended after its claim was lost; outcome dropped", of_one_task(event.task)
 
 
 @log_event(
@@ -232,14 +236,25 @@ def claim_lost(event: events.TaskClaimLost) -> Line:
     "task.rescued",
     WARNING,
     by=(MANAGER,),
-    fields=(*fields.TASK, REASON, keyword("partisan.manager.previous", optional=True)),
-    when="the task of a lost manager or worker will run again",
+    fields=(
+        *fields.OF_ONE_TASK,
+        REASON,
+        OUTCOME._replace(optional=True),
+        keyword("partisan.manager.previous", optional=True),
+    ),
+    when="the task of a lost manager or worker will run again; outcome failure if its run was lost",
 )
 def rescued(event: events.TaskRescued) -> Line:
+    is_failure = event.lost is not None and event.reason != REASON_STOPPED
     return f"{named(event.task)} rescued ({event.reason}); it will run again", {
-        **of_task(event.task),
+        **of_one_task(event.task),
         "event.reason": event.reason,
-        **known({"partisan.manager.previous": event.previous_manager}),
+        **known(
+            {
+                "event.outcome": "failure" if is_failure else None,
+                "partisan.manager.previous": event.previous_manager,
+            }
+        ),
     }
 
 

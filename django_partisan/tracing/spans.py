@@ -47,7 +47,7 @@ SPANS: Final[dict[str, Span]] = {
     CREATE: Span("create", SpanKind.PRODUCER, "bulk_delay(), one per task", "child of the batch send"),
     BATCH_SEND: Span("send", SpanKind.CLIENT, "bulk_delay()", "child of the current, links to creates"),
     CLAIM: Span("claim", SpanKind.INTERNAL, "manager, if rows came", "root, a link per task", typed=False),
-    PROCESS: Span("process", SpanKind.CONSUMER, "worker, around run()", "link, child or none"),
+    PROCESS: Span("process", SpanKind.CONSUMER, "worker, around run(), or manager", "link, child or none"),
     SETTLE: Span("settle", SpanKind.CLIENT, "manager", "root, a link per run"),
 }
 
@@ -92,8 +92,10 @@ ATTRIBUTES: Final = (
     Attribute(RETRIES, int, (PROCESS,), "retries so far"),
     Attribute(POSTPONES, int, (PROCESS,), "postpones so far"),
     Attribute(PRIORITY, int, (PROCESS,), "the lower, the earlier"),
-    Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started"),
-    Attribute(OUTCOME, str, (PROCESS,), "completed, postponed, retried, failed"),
+    Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started", "where it is known"),
+    Attribute(
+        OUTCOME, str, (PROCESS,), "completed, postponed, retried, failed", "unless the task was rescued"
+    ),
     Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
     Attribute(DEDUPLICATED, bool, (SEND,), "a duplicate was found", _ENQUEUED),
     Attribute(ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS), "qualified class name", "failed or retried"),
