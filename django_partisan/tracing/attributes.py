@@ -52,8 +52,9 @@ class SpanDescriptions:
         spec = spans.SPANS[span]
         by_queue = processor is None or naming == observability.NAMING_QUEUE
         built: Attributes = {spans.MESSAGING_SYSTEM: spans.SYSTEM, spans.DESTINATION_NAME: queue}
+        built[spans.OPERATION_NAME] = spec.operation
         if spec.typed:
-            built[spans.OPERATION_NAME] = built[spans.OPERATION_TYPE] = spec.operation
+            built[spans.OPERATION_TYPE] = spec.operation
         if processor is not None and span != spans.BATCH_SEND:
             built[spans.PROCESSOR] = processor
         if span in (spans.PROCESS, spans.CLAIM, spans.SETTLE):

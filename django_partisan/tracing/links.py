@@ -35,11 +35,11 @@ def relation_of_run(run: Run | TaskRef, propagation: str | None) -> tuple[Contex
     """
     propagation = propagation or observability.value("TRACE_PROPAGATION")
     carried = extracted(run.headers)
-    if run.attempt > 1 or propagation == observability.PROPAGATION_LINK:
-        return ROOT, carried, links_of_run(span_context_of(carried), run.headers, run.attempt)
-    if propagation == observability.PROPAGATION_CHILD:
-        return carried, carried, []
-    return ROOT, ROOT, []
+    if run.attempt == 1 and propagation == observability.PROPAGATION_NONE:
+        return ROOT, ROOT, []
+    is_child = run.attempt == 1 and propagation == observability.PROPAGATION_CHILD
+    links = links_of_run(span_context_of(carried), run.headers, run.attempt)
+    return carried if is_child else ROOT, carried, links
 
 
 def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:
