@@ -21,7 +21,7 @@ from django_partisan.logs.fields import (
     quoted,
 )
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
-from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
+from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.telemetry import events
 
 
@@ -352,7 +352,8 @@ def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:
     when="telemetry was dropped; at most once a minute for each reason",
 )
 def telemetry_dropped(event: events.TelemetryDropped) -> Line:
-    what, _, why = event.reason.partition("_")
+    is_of_worker = event.reason == REASON_WORKER_LOST  # which took spans along
+    what, _, why = f"{'span_' if is_of_worker else ''}{event.reason}".partition("_")
     lost = counted(event.number, "log line" if what == "log" else what)
     return f"Dropped {lost}: {why.replace('_', ' ')}", {
         "partisan.queue.name": event.queue,

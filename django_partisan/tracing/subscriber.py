@@ -1,5 +1,6 @@
 """The subscriber that makes spans, through OpenTelemetry's API alone."""
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,7 @@ from django_partisan.telemetry.events import (
     TaskRef,
     TaskRescued,
     TasksClaimed,
+    WorkerExited,
 )
 from django_partisan.tracing import dropped_spans, spans
 from django_partisan.tracing.attributes import SpanDescriptions, of_run
@@ -41,6 +43,7 @@ from django_partisan.tracing.span_scopes import (
 )
 
 _NO_SPAN: Final = nullcontext()
+_OF_MANAGER: Final = (TaskRescued, WorkerExited)
 _SETTINGS: Final[Mapping[type, str]] = {TasksClaimed: "TRACE_CLAIMS", OutcomesSettled: "TRACE_SETTLES"}
 
 
@@ -66,11 +69,14 @@ class TracingSubscriber(Subscriber):
         self._descriptions = SpanDescriptions(manager_pid, slot)
         self._dropped = dropped_spans.DroppedSpans(queue)
         self._runs = RunsToSettle()
+        self._waiting = 0
+        """How many spans of this worker waited for a collector at its last report."""
+        self._is_closed = False
         self.is_stuck = False
 
     def wants(self, kind: type[Event]) -> bool:
         setting = _SETTINGS.get(kind)
-        if kind not in OUTCOMES and kind is not TaskRescued and setting is None:
+        if kind not in OUTCOMES and kind not in _OF_MANAGER and setting is None:
             return False
         return self._recording() is not None and (setting is None or bool(observability.value(setting)))
 
@@ -85,6 +91,8 @@ class TracingSubscriber(Subscriber):
         elif isinstance(event, TaskRescued):
             if event.lost is not None:
                 self._add_run(event)
+        elif isinstance(event, WorkerExited):
+            self._dropped.worker_exited(event.pid)
         elif isinstance(event, TaskFailed) and isinstance(event.run, TaskRef):
             self._add_run(event)
         else:
@@ -116,17 +124,23 @@ class TracingSubscriber(Subscriber):
 
     def take(self) -> Any:
         dropped, ended = dropped_spans.taken(), self._runs.taken()
-        return (dropped, ended) if dropped or ended else None
+        waiting = 0 if self._is_closed else dropped_spans.waiting()
+        if not dropped and not ended and waiting == self._waiting:
+            return None
+        self._waiting = waiting
+        return dropped, ended, os.getpid(), waiting
 
     def absorb(self, slot: int, value: Any) -> None:
-        dropped, ended = value
+        dropped, ended, pid, waiting = value
         self._runs.absorb(ended)
         self._dropped.add(dropped)
+        self._dropped.note_waiting(pid, waiting)
 
     def close(self, timeout: float) -> None:
         self.is_stuck = not flush(timeout, self._provider)
         if self.is_stuck:
             dropped_spans.count_unexported()
+        self._is_closed = True
         if self._slot is None:  # a worker sends its counts with its last message
             self._dropped.add(dropped_spans.taken(), at_once=True)
 

@@ -18,6 +18,8 @@ FAILURES = [
     ("task.retried", None),
     ("task.retried", None),
 ]
+RUNS = 8
+"""Two fail, three exhaust the retries of one task, two kill their worker, one completes."""
 
 
 def test_the_documented_queries_find_every_failure_of_a_request(watching: Watching, sink: OtlpSink):
@@ -25,7 +27,9 @@ def test_the_documented_queries_find_every_failure_of_a_request(watching: Watchi
         enqueue_each(("Fail", "no"), ("Mixed", "exhaust", 1), ("Die", 9), ("Pass",))
     enqueue_each(("Fail", "not of this request"))
     manager = watching.ready(
-        MAX_CRASHES=1, variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "shop"}
+        WORKERS_COUNT=1,
+        MAX_CRASHES=1,
+        variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "shop"},
     )
     wait_until_done()
     assert manager.stop() == 0
@@ -35,6 +39,10 @@ def test_the_documented_queries_find_every_failure_of_a_request(watching: Watchi
     for query in (by_trace.replace("4bf92f3577b34da6a3ce929d0e0e4736", TRACE_ID), by_request):
         found = [(line["event.action"], line.get("event.reason")) for line in found_by(query, lines)]
         assert sorted(found, key=str) == FAILURES, query
+    dropped = [line for line in lines if line.get("event.action") == "telemetry.dropped"]
+    assert {line["event.reason"] for line in dropped} == {"worker_lost"}
+    runs = [span for span in sink.spans if span.name == "process default"]
+    assert len(runs) + sum(line["partisan.telemetry.count"] for line in dropped) == RUNS
     exits = [line for line in lines if line.get("partisan.worker.signal") == "SIGKILL"]
     assert [line["partisan.task.enqueued_trace_id"] for line in exits] == [TRACE_ID] * 2
     lost = [span for span in sink.spans if span.attributes.get("partisan.processor") == "Die"]

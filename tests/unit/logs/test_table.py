@@ -371,6 +371,12 @@ def test_a_message_counts_in_the_singular_and_the_plural(number, told):
     assert message == f"Dropped {told}: queue full"
 
 
+def test_spans_that_a_worker_took_along_are_named_as_spans():
+    message, _ = line_of(events.TelemetryDropped("default", "worker_lost", 3))
+
+    assert message == "Dropped 3 spans: worker lost"
+
+
 def _levels(log_event: LogEvent) -> str:
     levels = sorted({log_event.lowest_level(), log_event.level})
     return " or ".join(logging.getLevelName(level).lower() for level in levels)
