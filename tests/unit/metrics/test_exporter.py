@@ -467,7 +467,7 @@ def offers(*versions: str, media: str = "application/openmetrics-text") -> str:
         ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0"),
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0"),
         (offers("2.0.0", media="text/plain"), "text/plain; version=0.0.4"),
-        (offers("1.0.0", media="text/plain"), "text/plain; version=1.0.0"),
+        (offers("1.0.0", media="text/plain"), "text/plain; version="),  # 0.0.4 of earlier libraries
         ("*/*", "text/plain; version=0.0.4"),
     ],
 )
