@@ -344,7 +344,7 @@ PRIVATE_APIS: Final = (
         "0.21.0, 0.26.0", _formats_numbers,
     ),
     PrivateApi(
-        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/exporter.py",
+        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/negotiation.py",
         "The format of a scrape is negotiated as by the library's own server.",
         "0.21.0, 0.26.0", _chooses_an_encoder,
     ),

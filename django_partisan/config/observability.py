@@ -19,7 +19,8 @@ SETTING: Final = "PARTISAN_OBSERVABILITY"
 
 PROPAGATION_LINK: Final = "link"
 PROPAGATION_CHILD: Final = "child"
-PROPAGATIONS: Final = (PROPAGATION_LINK, PROPAGATION_CHILD, "none")
+PROPAGATION_NONE: Final = "none"
+PROPAGATIONS: Final = (PROPAGATION_LINK, PROPAGATION_CHILD, PROPAGATION_NONE)
 
 NAMING_QUEUE: Final = "queue"
 
@@ -105,6 +106,13 @@ KEYS: Final[Mapping[str, Setting]] = {
         20,
         integer(0),
         "How many error types are counted at most for each processor; further ones are counted as `_other`.",
+    ),
+    "METRICS_CREATED": Setting(
+        False,
+        BOOLEAN,
+        "Export when each counter and histogram began, as series that end in `_created`. Turn it on together "
+        "with the feature `created-timestamp-zero-ingestion` of Prometheus, so that what happened before the "
+        "first scrape counts.",
     ),
     "DURATION_BUCKETS": Setting(
         DURATION_BUCKETS, _BUCKETS, "Upper bounds of `partisan_task_duration_seconds`, in seconds."

@@ -21,7 +21,7 @@ from django_partisan.logs.fields import (
     quoted,
 )
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, LowerLevel, log_event
-from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
+from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.telemetry import events
 
 
@@ -128,6 +128,7 @@ def worker_ready(event: events.WorkerReady) -> Line:
         keyword("partisan.worker.signal", optional=True),
         keyword("partisan.task.id", optional=True),
         keyword("partisan.processor", optional=True),
+        fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
     when="the process exited; info if recycled or stopped",
@@ -150,6 +151,7 @@ def worker_exited(event: events.WorkerExited) -> Line:
                 "partisan.worker.peak_resident_bytes": event.peak_resident_bytes,
             }
         ),
+        **fields.of_headers(None if task is None else task.headers),
     }
 
 
@@ -376,6 +378,7 @@ def telemetry_dropped(event: events.TelemetryDropped) -> Line:
 _LOST: Final = {
     "log_output_stalled": ("{}", "log line", "output stalled"),
     "log_handler_stalled": ("{}", "log line", "handler stalled"),
+    REASON_WORKER_LOST: ("{}", "span", "worker lost"),
     "pipe_broken": ("figures of {}", "worker", "pipe broken"),
     "flush_timeout": ("telemetry of {}", "worker", "not flushed in time"),
     "unknown_metric": ("{}", "addition", "unknown to the manager's metrics"),

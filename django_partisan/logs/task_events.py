@@ -27,11 +27,13 @@ from django_partisan.logs.fields import (
     named,
     nanoseconds,
     of_failure,
+    of_one_task,
     of_run,
     of_task,
     quoted,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, LowerLevel, log_event
+from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.telemetry import events, redaction
 
 COMPLETED: Final = "Task %s (%s) completed in %.3f s"
@@ -116,6 +118,7 @@ def bulk_enqueued(event: events.TasksEnqueued) -> Line:
         long("partisan.task.attempt"),
         long("partisan.task.retries"),
         long("partisan.task.postpones"),
+        OUTCOME,
         *fields.ERROR,
     ),
     when="the insert raised; there is no task, so no id",
@@ -128,6 +131,7 @@ def enqueue_failed(event: events.TaskEnqueueFailed) -> Line:
         "partisan.task.attempt": 1,
         "partisan.task.retries": 0,
         "partisan.task.postpones": 0,
+        "event.outcome": "failure",
         **fields.of_error(event.error),
     }
 
@@ -231,7 +235,7 @@ def retried(event: events.TaskRetried) -> Line:
 def failed(event: events.TaskFailed) -> Line:
     run = event.run
     return (*named(run), event.reason, quoted(event.error)), {
-        **(of_run(run) if isinstance(run, events.Run) else of_task(run)),
+        **(of_run(run) if isinstance(run, events.Run) else of_one_task(run)),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "failure",
         "event.reason": event.reason,
@@ -261,11 +265,11 @@ def settle_failed(event: events.SettleFailed) -> Line:
     WARNING,
     "Task %s (%s) ended after its claim was lost; outcome dropped",
     by=(MANAGER,),
-    fields=fields.TASK,
+    fields=fields.OF_ONE_TASK,
     when="an outcome came for a claim that this manager no longer holds",
 )
 def claim_lost(event: events.TaskClaimLost) -> Line:
-    return named(event.task), of_task(event.task)
+    return named(event.task), of_one_task(event.task)
 
 
 @log_event(
@@ -274,14 +278,25 @@ def claim_lost(event: events.TaskClaimLost) -> Line:
     WARNING,
     "Task %s (%s) rescued (%s); it will run again",
     by=(MANAGER,),
-    fields=(*fields.TASK, REASON, keyword("partisan.manager.previous", optional=True)),
-    when="the task of a lost manager or worker will run again",
+    fields=(
+        *fields.OF_ONE_TASK,
+        REASON,
+        OUTCOME._replace(optional=True),
+        keyword("partisan.manager.previous", optional=True),
+    ),
+    when="the task of a lost manager or worker will run again; outcome failure if its run was lost",
 )
 def rescued(event: events.TaskRescued) -> Line:
+    is_failure = event.lost is not None and event.reason != REASON_STOPPED
     return (*named(event.task), event.reason), {
-        **of_task(event.task),
+        **of_one_task(event.task),
         "event.reason": event.reason,
-        **known({"partisan.manager.previous": event.previous_manager}),
+        **known(
+            {
+                "event.outcome": "failure" if is_failure else None,
+                "partisan.manager.previous": event.previous_manager,
+            }
+        ),
     }
 
 

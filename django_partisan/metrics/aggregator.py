@@ -1,6 +1,7 @@
 """The manager's totals: what it and all its workers counted, by series; no total ever shrinks."""
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Aggregator:
         self._histograms: dict[Key, Histogram] = {}
         self._error_types: dict[Labels, set[str]] = {}
         self._admitted = 0
+        self._began_at = time.time()
+        self._created: dict[Key, float] = {}
         self._lock = threading.Lock()
 
     def start_at_zero(self, keys: Iterable[Key]) -> None:
@@ -83,8 +86,13 @@ class Aggregator:
         with self._lock:
             return self._counters.copy(), {key: total.copy() for key, total in self._histograms.items()}
 
+    def created_at(self, key: Key) -> float:
+        """Return the Unix time since which a series counts."""
+        return self._created.get(key, self._began_at)
+
     def _open(self, key: Key) -> None:
         metric = self.metrics[key[0]]
+        self._created.setdefault(key, time.time())
         if metric.kind != HISTOGRAM:
             self._counters.setdefault(key, 0)
         elif key not in self._histograms:

@@ -18,7 +18,7 @@ DROPPED_CONTEXT: Final = "context"
 DROPPED_FLUSH: Final = "flush_timeout"
 DROPPED_UNKNOWN: Final = "unknown_metric"
 # These come with TelemetryDropped from tracing and logs; the list lets the first loss of each raise an alert.
-_DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed")
+_DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed", outcomes.REASON_WORKER_LOST)
 _DROPPED_LINES = ("log_output_stalled", "log_handler_stalled")
 
 STATEMENT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

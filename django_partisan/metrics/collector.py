@@ -20,6 +20,7 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 import django_partisan
+from django_partisan.config import observability
 from django_partisan.metrics import catalogue, gauges, sampler
 from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.gauges import Sample, SlotCounter
@@ -66,13 +67,21 @@ class PartisanCollector(Collector):
     def collect(self) -> list[Family]:
         """Return every family; a part that raises has no series, and is counted."""
         families = {name: _empty(metric) for name, metric in self._metrics.items()}
+        shows_created = observability.value("METRICS_CREATED")
         for part in self._parts():
             try:
                 for metric, labels, value in part():
-                    _add(families[metric.name], metric, labels, value)
+                    created_at = self._created_at(metric, labels) if shows_created else None
+                    _add(families[metric.name], metric, labels, value, created_at)
             except Exception:
                 bus.swallow("metrics")
         return [*families.values(), *self._of_the_process()]
+
+    def _created_at(self, metric: Metric, labels: Labels) -> float | None:
+        """Return since when a series counts; ``None`` for one that does not, or that the database counts."""
+        if metric.kind not in (COUNTER, HISTOGRAM) or "D" in metric.sources:
+            return None
+        return self._recorder.aggregator.created_at((metric.name, labels))
 
     def _parts(self) -> tuple[Part, ...]:
         """Return the parts of one scrape; what was counted comes last, with what the others swallowed."""
@@ -110,7 +119,9 @@ def _empty(metric: Metric) -> Any:
     return _FAMILIES[metric.kind](metric.family, metric.help, labels=metric.labels)
 
 
-def _add(family: Any, metric: Metric, values: Labels, value: float | Histogram) -> None:
+def _add(
+    family: Any, metric: Metric, values: Labels, value: float | Histogram, created_at: float | None
+) -> None:
     labels = [*map(str, values)]
     if isinstance(value, Histogram):
         family.add_metric(labels, _buckets(value), value.sum)
@@ -118,6 +129,9 @@ def _add(family: Any, metric: Metric, values: Labels, value: float | Histogram) 
         family.add_metric(labels, {})
     else:
         family.add_metric(labels, float(value))
+    if created_at is not None:
+        named = dict(zip(metric.labels, labels, strict=True))
+        family.add_sample(f"{metric.family}_created", named, created_at)
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float, Exemplar | None]]:

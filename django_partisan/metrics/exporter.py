@@ -11,12 +11,11 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
-from prometheus_client.registry import Collector
+from prometheus_client.exposition import gzip_accepted
 
 from django_partisan import __version__, registry
 from django_partisan.config import observability
-from django_partisan.metrics import access, catalogue, custom, probes
+from django_partisan.metrics import access, catalogue, custom, negotiation, probes
 from django_partisan.metrics.access import AnyPath
 from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.collector import PartisanCollector
@@ -169,7 +168,7 @@ class Exporter:
         headers = request.headers
         if self._token is not None and not self._token.allows(headers.get("Authorization", "")):
             return plain(401, "A bearer token is needed.", ("WWW-Authenticate", access.AUTHENTICATE))
-        encode, content_type = _encoder(headers.get("Accept", ""))
+        encode, content_type = negotiation.encoder(headers.get("Accept", ""))
         names = parse_qs(query).get("name[]")
         self._database.ask()  # before it waits for its turn: scrapes that come together share one query
         with self._building:
@@ -192,13 +191,6 @@ class Exporter:
         title = escape(TITLE.format(queue=self._queue))
         page = _INDEX.format(title=title, queue=escape(self._queue), version=escape(__version__))
         return Response(200, "text/html; charset=utf-8", page.encode())
-
-
-def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    try:
-        return choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that is no number
-        return choose_encoder("")
 
 
 def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -> Aggregator:

@@ -14,7 +14,10 @@ from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 
 
 class TaskRef(NamedTuple):
-    """The key numbers of a task's row at this moment. ``attempt`` counts runs from 1."""
+    """The key numbers of a task's row at this moment. ``attempt`` counts runs from 1.
+
+    ``headers`` are what the row carries, in events that a manager emits about one task.
+    """
 
     id: int
     processor: str
@@ -23,6 +26,7 @@ class TaskRef(NamedTuple):
     attempt: int
     retries: int
     postpones: int
+    headers: Mapping[str, str] | None = None
 
 
 class Run(NamedTuple):
@@ -41,6 +45,20 @@ class Run(NamedTuple):
     headers: Mapping[str, str] | None
     arguments: str | None = None
     """The stored JSON text; shown nowhere unless ``LOG_TASK_ARGS`` asks for it."""
+
+
+class LostRun(NamedTuple):
+    """What a manager knows of a run that ended with its worker; ``*_at`` are Unix timestamps.
+
+    If the worker was another manager's, ``began_at`` is when its row says that the run began or, if it does
+    not, when the task was claimed; the rest is not known.
+    """
+
+    began_at: float
+    ended_at: float
+    slot: int | None = None
+    generation: int | None = None
+    wait_seconds: float | None = None
 
 
 class ErrorInfo(NamedTuple):
@@ -186,18 +204,25 @@ class TaskRetried(NamedTuple):
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` where no run ended."""
+    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` where no run ended.
+
+    A manager names the task by a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
+    """
 
     run: Run | TaskRef
     seconds: float | None
     reason: str
     error: ErrorInfo
+    lost: LostRun | None = None
 
 
 class TaskRescued(NamedTuple):
+    """A task will run again; ``lost`` is its run, if it is known to have begun."""
+
     task: TaskRef
     reason: str
     previous_manager: str | None
+    lost: LostRun | None = None
 
 
 class TasksReleased(NamedTuple):

@@ -36,7 +36,7 @@ from django_partisan.sql.claiming import (
 )
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.settling import STATUS_NEW, settle_completed
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, task_context
 from django_partisan.telemetry.current_task import running
 from django_partisan.telemetry.events import (
     ErrorInfo,
@@ -113,7 +113,7 @@ class Executor:
             self._slot,
             self._generation,
             self.wait_of(row),
-            None if row[CONTEXT] is None else _headers(row[CONTEXT]),
+            None if row[CONTEXT] is None else task_context.decoded(row[CONTEXT]),
             row[ARGUMENTS],
         )
 
@@ -175,17 +175,6 @@ class Executor:
             bus.emit(TaskRetried, run, seconds, result.delay_seconds, result.retries_left, result.error)
         else:
             bus.emit(TaskFailed, run, seconds, result.reason, result.error)
-
-
-def _headers(context: str) -> dict[str, str] | None:
-    """Return the carried context, or ``None`` if it is malformed."""
-    try:
-        headers = json.loads(context)
-    except ValueError:
-        return None
-    if not isinstance(headers, dict):
-        return None
-    return {key: value for key, value in headers.items() if isinstance(value, str)}
 
 
 def _without_exception(result: RunResult, error: ErrorInfo) -> RunResult:

@@ -11,6 +11,7 @@
 import resource
 import sys
 import threading
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -32,6 +33,7 @@ from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TransactionLeftOpen, WrittenOutsideAtomic
+from django_partisan.telemetry.reporting import reporting, stop
 
 IDLE_SECONDS: Final = 1.0
 LEASE_LOOK_SECONDS: Final = 0.05
@@ -74,8 +76,9 @@ class Worker:
         self._tasks.start()
         try:
             self._send(Ready(protocol.VERSION, self._warnings, __version__))
-            while self._turn():
-                pass
+            with reporting(self._report_now):
+                while self._turn():
+                    pass
             self._page.leave_slot()
             self._send(Retiring())
             self._ending.begin()
@@ -90,8 +93,9 @@ class Worker:
             self._without_manager.end()
             self._close_connections()
 
-    def close_presence(self) -> None:  # pragma: no cover: child process
-        """Close the presence files, in a process that a task has forked."""
+    def let_go(self) -> None:  # pragma: no cover: child process
+        """Close the presence files and report no more, in a process that a task has forked."""
+        stop(self._report_now)
         self._page.close()
         self._without_manager.close_presence()
 
@@ -156,6 +160,11 @@ class Worker:
         """Report, and return tasks that have not started; mostly called in the control thread."""
         self._report.send(self._send)
         self._send(Returned(ids))
+
+    def _report_now(self) -> None:
+        """Report, in a thread of a subscriber's; if the manager has died, the other threads see to it."""
+        with suppress(PipeError):
+            self._report.send(self._send)
 
     def _on_manager_lost(self) -> None:  # pragma: no cover: runs in worker processes
         self._without_manager.keep_run()

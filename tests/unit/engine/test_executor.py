@@ -139,6 +139,7 @@ def test_each_outcome_is_emitted_with_its_run_its_seconds_and_its_values(error, 
     assert started.run == ended.run == Run(1, "Letter", "default", 4, 2, 0, 2, 3, 5, 0.5, None, row[2])
     assert 0 <= ended.seconds < 60
     assert ended[2 : 2 + len(values)] == values
+    assert event is not TaskFailed or ended.lost is None
     if error is not None and result.error is not None:
         assert ended.error == result.error._replace(exception=error)
 

@@ -72,7 +72,7 @@ class Play:
 
     def counts_a_crash(self, task_id: int) -> Callable[[], None]:
         """Have a crash sent to be counted; return the function that answers that it was."""
-        self.parts.intake.on_exited(task_row(task_id), [])
+        self.parts.intake.on_exited(task_row(task_id), [], lost=None)
         self.parts.settler.turn(time.monotonic())
         thread = self.threads["settle"]
         [[(_, self.crash)]] = [part.entries for part in thread.call.keywords["parts"]]

@@ -29,6 +29,7 @@ R = {
     "partisan.task.enqueued_trace_id": "keyword",
     "partisan.task.arguments": "keyword",
 }
+ENQUEUED = {"partisan.task.enqueued_trace_id": "keyword"}
 ERROR = {"error.type": "keyword", "error.message": "text", "error.stack_trace": "wildcard"}
 QUEUE = {"partisan.queue.name": "keyword"}
 REASON = {"event.reason": "keyword"}
@@ -68,7 +69,11 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.enqueue_failed": (
         "error",
         "app, worker",
-        {**{name: kind for name, kind in T.items() if name != "partisan.task.id"}, **ERROR},
+        {
+            **{name: kind for name, kind in T.items() if name != "partisan.task.id"},
+            **ERROR,
+            "event.outcome": "keyword",
+        },
     ),
     "task.claimed": (
         "debug",
@@ -85,8 +90,12 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "task.failed": ("error", "worker, manager", {**R, **ENDED, **ERROR, **REASON}),
     "task.settle_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.settle.count": "long"}),
-    "task.claim_lost": ("warning", "manager", T),
-    "task.rescued": ("warning", "manager", {**T, **REASON, "partisan.manager.previous": "keyword"}),
+    "task.claim_lost": ("warning", "manager", {**T, **ENQUEUED}),
+    "task.rescued": (
+        "warning",
+        "manager",
+        {**T, **ENQUEUED, **REASON, "event.outcome": "keyword", "partisan.manager.previous": "keyword"},
+    ),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),
@@ -116,6 +125,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.worker.signal": "keyword",
             "partisan.task.id": "keyword",
             "partisan.processor": "keyword",
+            **ENQUEUED,
             "partisan.worker.peak_resident_bytes": "long",
         },
     ),
@@ -299,6 +309,41 @@ def test_context_without_a_trace_names_none():
     assert "partisan.task.enqueued_trace_id" not in fields_of(events.TaskStarted(run))
 
 
+CARRIER = samples.TASK._replace(headers={"traceparent": samples.TRACEPARENT, "ctx.request_id": "r1"})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.TaskFailed(CARRIER, None, "worker_lost", samples.ERROR),
+        events.TaskRescued(CARRIER, "worker_lost", None),
+        events.TaskClaimLost(CARRIER),
+        events.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", "signal", CARRIER, None),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_a_managers_line_about_one_task_names_the_trace_and_the_context_of_its_enqueuing(event):
+    found = fields_of(event)
+
+    assert found["partisan.task.enqueued_trace_id"] == samples.TRACE_ID
+    assert found["labels.request_id"] == "r1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "lost", "outcome"),
+    [
+        ("worker_lost", samples.LOST, "failure"),
+        ("manager_lost", samples.LOST, "failure"),
+        ("manager_lost", None, None),
+        ("stopped", samples.LOST, None),
+    ],
+)
+def test_a_rescue_is_the_failure_of_a_run_that_was_lost(reason, lost, outcome):
+    found = fields_of(events.TaskRescued(samples.TASK, reason, None, lost))
+
+    assert found.get("event.outcome") == outcome
+
+
 def test_at_most_100_tasks_are_named():
     many = tuple(range(500))
 
@@ -337,6 +382,12 @@ def test_a_message_counts_in_the_singular_and_the_plural(number, told):
     message = message_of(events.TelemetryDropped("default", "span_queue_full", number))
 
     assert message == f"Dropped {told}: queue full"
+
+
+def test_spans_that_a_worker_took_along_are_named_as_spans():
+    message = message_of(events.TelemetryDropped("default", "worker_lost", 3))
+
+    assert message == "Dropped 3 spans: worker lost"
 
 
 def _levels(log_event: LogEvent) -> str:

@@ -153,6 +153,39 @@ def test_a_scrape_is_valid_openmetrics_with_the_labels_of_the_catalogue(
     assert text.count("# EOF\n") == 1
 
 
+def created(served: Served) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the times of ``_created`` series by family and by the values of their labels."""
+    return {
+        family.name: {
+            tuple(value for _, value in sorted(sample.labels.items())): sample.value
+            for sample in family.samples
+            if sample.name == f"{family.name}_created"
+        }
+        for family in parse_openmetrics(served.text(**OPENMETRICS))
+    }
+
+
+def test_series_say_when_they_began_if_asked(start: Start, state: SimpleNamespace, settings) -> None:
+    settings.PARTISAN_OBSERVABILITY = {"METRICS_CREATED": True}
+    state.workers = (seen(0, "busy", pid=os.getpid(), task=TASK),)
+    before = time.time()
+    served = start()
+    started = time.time()
+    send(events.TaskFailed(RUN, 0.1, "error", ERROR))
+
+    found = created(served)
+
+    for metric in METRICS.values():
+        if metric.kind in ("counter", "histogram") and "D" not in metric.sources:
+            assert found[metric.family], metric.name
+        else:
+            assert not found[metric.family], metric.name
+    assert before <= found["partisan_tasks_failed"]["Mail", QUEUE, "error"] <= started
+    assert before <= found["partisan_worker_busy_seconds"][QUEUE, "0"] <= started
+    [began] = found["partisan_task_errors"].values()
+    assert started <= began <= time.time()
+
+
 @pytest.mark.parametrize("headers", [{}, OPENMETRICS])
 def test_exemplars_are_in_openmetrics_only(start: Start, headers: dict[str, str]) -> None:
     served = start()
@@ -506,6 +539,37 @@ def test_the_text_of_prometheus_is_the_default(start: Start) -> None:
 
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert "Content-Encoding" not in answer.headers
+
+
+def offers(*versions: str, media: str = "application/openmetrics-text") -> str:
+    """Return what a client that prefers the first of some versions of OpenMetrics accepts."""
+    ranges = [
+        f"{media};version={version};escaping=allow-utf-8;q=0.{9 - n}" for n, version in enumerate(versions)
+    ]
+    return ",".join([*ranges, "text/plain;version=0.0.4;q=0.2", "*/*;q=0.1"])
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (offers("2.0.0", "1.0.0"), "application/openmetrics-text; version=1.0.0"),
+        (offers("2.0.0", "1.0.0", "0.0.1"), "application/openmetrics-text; version=1.0.0"),
+        (offers("2.0.0"), "text/plain; version=0.0.4"),
+        (offers("1.7.0"), "text/plain; version=0.0.4"),
+        (offers("x.y", "1.0.0"), "application/openmetrics-text; version=1.0.0"),
+        (offers("0.0.1"), "text/plain; version=0.0.4"),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0"),
+        (offers("2.0.0", media="text/plain"), "text/plain; version=0.0.4"),
+        (offers("1.0.0", media="text/plain"), "text/plain; version="),  # 0.0.4 of earlier libraries
+        ("*/*", "text/plain; version=0.0.4"),
+    ],
+)
+def test_an_answer_names_the_version_in_which_it_is_written(start: Start, accept: str, expected: str) -> None:
+    answer = start().ask("/metrics", Accept=accept)
+
+    assert answer.headers["Content-Type"].startswith(expected)
+    assert answer.text.endswith("# EOF\n") == expected.startswith("application/openmetrics-text")
 
 
 def test_a_version_that_is_no_number_is_answered_and_is_no_error(start: Start) -> None:
