@@ -1,4 +1,4 @@
-"""Outcomes of runs whose claims PostgreSQL forgot in a crash are written once, unless others took the tasks."""
+"""Outcomes of runs whose claims PostgreSQL forgot in a crash are written once, unless others took them."""
 
 import time
 from collections.abc import Iterator, Sequence
