@@ -13,7 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.claiming import ATTEMPTS, ID, TOKEN, WAIT, TaskRow
 from django_partisan.sql.connection import fetch_all
 
-# The time of a claim is when its task was due, plus the wait that the claim returned. The status is compared
+# The time of a claim is when its task was due, plus the wait that the claim returned. (An enqueuer may put a
+# duplicate off.) The status is compared
 # as a column, so that no plan walks over all waiting rows.
 _RESTORE: Final = """
     WITH forgotten AS MATERIALIZED (
@@ -22,6 +23,7 @@ _RESTORE: Final = """
             AS claim (id, token, wait, attempts, status), django_partisan_task AS task
          WHERE task.id = claim.id AND task.claim_token IS NULL AND task.status = claim.status
            AND task.attempts = claim.attempts
+           AND task.execute_after <= now()
            AND task.updated_at < task.execute_after + claim.wait * interval '1 second'
            AND EXISTS (SELECT FROM django_partisan_manager WHERE id = %s)
            FOR UPDATE OF task {wait}

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import claiming, leasing, own_claims, settling
@@ -181,6 +183,11 @@ def is_awaited_by_an_enqueuer(row: TaskRow) -> None:
     assert insert(key=columns(row[ID], "unique_key")).is_duplicate
 
 
+def is_put_off_by_an_enqueuer(row: TaskRow) -> None:
+    is_awaited_by_an_enqueuer(row)
+    Task.objects.update(execute_after=timezone.now() + timedelta(hours=1))
+
+
 @pytest.mark.parametrize(
     "act",
     [
@@ -192,6 +199,7 @@ def is_awaited_by_an_enqueuer(row: TaskRow) -> None:
         is_run_by_another_that_retries,
         has_another_attempt,
         is_awaited_by_an_enqueuer,
+        is_put_off_by_an_enqueuer,
     ],
 )
 def test_what_was_written_since_the_claim_is_not_restored(act):
