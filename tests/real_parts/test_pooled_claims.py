@@ -49,7 +49,7 @@ class OtherClient:
             while not self._has_ended.is_set():
                 with connected.cursor() as cursor:
                     cursor.execute("SHOW synchronous_commit")
-                    self.found += cursor.fetchone()
+                    self.found += [str(value) for (value,) in cursor.fetchall()]
 
     def end(self) -> set[str]:
         """Return all that was found."""

@@ -88,7 +88,7 @@ class Assembly:
         )
         self.lease = self._lease(resources.instance)
         self.claimer = Claimer(
-            config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._claiming_id
+            config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._undoubted_id
         )
         self.held_tasks = HeldTasks(
             config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
@@ -125,6 +125,9 @@ class Assembly:
 
     def _claiming_id(self) -> uuid.UUID | None:
         return self.lease.id if self.lease.is_held else None
+
+    def _undoubted_id(self) -> uuid.UUID | None:
+        return None if self.reconciliation.is_in_doubt else self._claiming_id()
 
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)

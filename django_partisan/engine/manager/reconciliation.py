@@ -7,18 +7,19 @@ number of our tasks that the heartbeat counts is too high: the second time in a 
 A claim is not flushed to disk at its commit, so PostgreSQL may forget it in a crash, which ends all
 connections. So after any connection was lost, all are compared before the next claim: claims that were
 forgotten are restored, and what another manager has claimed since is ours no more. Questions use the
-connection of the claims, their outage, and come first in each turn, so no claim overtakes them.
+connection of the claims, so that they wait for a claim under way, whose tasks are not known yet.
 
 After a lost lease, another manager may have taken over tasks whose runs go on here. Such a run is
 let finish; its claim token keeps its outcome from the row. If the task returns to us meanwhile, it
 waits until the run has ended, because a task never runs twice at the same time in one manager.
 """
 
+import time
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django_partisan.config.queues import QueueConfig
@@ -32,6 +33,8 @@ from django_partisan.sql import own_claims
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.own_claims import Pair
+
+RETRY_SECONDS: Final = 1.0
 
 _pair = itemgetter(ID, TOKEN)
 
@@ -71,15 +74,23 @@ class Reconciliation(Component):
         self._question: Question | None = None
         self._calls = 0
         self._losses_asked_for = 0
-        self._is_in_doubt = False
+        self._ask_at = 0.0
+        self._doubts = 0
+        self._resolved = 0
+        self._doubts_asked_for = 0
         self._has_failed = False
         self._surpluses = 0
 
     @property
     def is_idle(self) -> bool:
         """True if there is no question."""
-        has_question = self._question is not None or self._has_new_loss or self._is_in_doubt
+        has_question = self._question is not None or self._has_new_loss or self.is_in_doubt
         return self.is_stopped or not (has_question or self._calls)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """True while claims are to wait: PostgreSQL may have forgotten some, and all are not compared yet."""
+        return self._doubts != self._resolved
 
     def on_heartbeat(self, claimed: int) -> None:
         """Compare how many tasks are ours by the table with how many are known here."""
@@ -94,8 +105,8 @@ class Reconciliation(Component):
         self._ask(Question.ALL)
 
     def doubt_claims(self) -> None:
-        """Before the next claim, compare all, if any are known: PostgreSQL may have forgotten claims."""
-        self._is_in_doubt = True
+        """Note that a connection was lost: all that is known is to be compared."""
+        self._doubts += 1
 
     def turn(self, now: float) -> None:
         """Ask if there is a question."""
@@ -103,16 +114,17 @@ class Reconciliation(Component):
         if self._has_new_loss:
             self._ask(Question.LOST)
         manager = self._identity()
-        if manager is None or self._thread.is_busy:  # perhaps with a claim, whose tasks are not known yet
+        if manager is None or self._thread.is_busy:
             return
-        if self._is_in_doubt:
-            self._is_in_doubt = False
+        if self.is_in_doubt:
             if self._known_ids():
                 self.compare_all()
+            else:
+                self._resolved = self._doubts
         if self._question is None:
             return
-        if now < self._outage.over_at:
-            self._next_at = self._outage.over_at
+        if now < self._ask_at:
+            self._next_at = self._ask_at
             return
         question, self._question = self._question, None
         self._losses_asked_for = self._tokens.losses
@@ -120,6 +132,7 @@ class Reconciliation(Component):
         ask: Call
         if question is Question.ALL:
             ask = partial(own_claims.compare, queue=self._queue, manager=manager, held=known)
+            self._doubts_asked_for = self._doubts
         else:
             ask = partial(own_claims.claims, queue=self._queue, manager=manager, tokens=self._tokens.listed())
         brought = self._tokens.begin_question()
@@ -144,9 +157,10 @@ class Reconciliation(Component):
         self._calls -= 1
         if isinstance(result, Exception):
             self._has_failed = True
-            self._outage.fail(result)
+            self._ask_at = time.monotonic() + RETRY_SECONDS
+            self._outage.note(result)
         elif self._has_failed:  # else it is a claim that fails, and a question ends nothing
-            self._has_failed = False
+            self._has_failed, self._ask_at = False, 0.0
             self._outage.end()
         done(result)
 
@@ -159,6 +173,7 @@ class Reconciliation(Component):
             return
         self._surpluses = 0
         if question is Question.ALL:
+            self._resolved = self._doubts_asked_for
             self._drop_lost(known, result)
         self._claim_again(manager, self._unknown(known, brought, result))
 

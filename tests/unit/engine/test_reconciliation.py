@@ -10,8 +10,8 @@ import pytest
 
 from django_partisan.engine.manager.claim_tokens import LISTED_AT_MOST, ClaimTokens
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, ClaimOutage, SharedOutage
-from django_partisan.engine.manager.reconciliation import Reconciliation
+from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
+from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
 from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
@@ -22,7 +22,6 @@ from tests.support.rows import task_row
 
 ONE, TWO, FIVE = task_row(1, token=11), task_row(2, token=12), task_row(5, token=15)
 
-RETRY_SECONDS = PAUSE_AT_MOST_SECONDS + 1.0
 ONE, TWO, FIVE = task_row(1, token=11), task_row(2, token=12), task_row(5, token=15)
 
 
@@ -230,7 +229,7 @@ def test_what_is_claimed_again_under_a_lease_that_is_lost_meanwhile_is_asked_for
     assert token in play.asks_for()
 
 
-def test_a_question_that_is_not_answered_is_an_outage_of_claims_until_one_is(
+def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_second(
     play, recorded_events: RecordedEvents
 ):
     play.loses()
@@ -238,7 +237,7 @@ def test_a_question_that_is_not_answered_is_an_outage_of_claims_until_one_is(
     play.thread.answer(AWAY)
 
     assert play.turn() is None
-    assert play.reconciliation.next_at() == play.outage.over_at > time.monotonic()
+    assert 0 < play.reconciliation.next_at() - time.monotonic() <= RETRY_SECONDS
     assert play.turn(later=RETRY_SECONDS) == "claims"
     assert play.reconciliation.next_at() == NEVER
     play.thread.answer([])
@@ -308,7 +307,14 @@ def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_c
     assert play.turn() == "compare"
 
     assert play.thread.call.keywords["held"] == [ONE, TWO, FIVE]
+    play.thread.answer(AWAY)
+    assert play.reconciliation.is_in_doubt
+    assert play.turn(later=RETRY_SECONDS) == "compare"
+    play.reconciliation.doubt_claims()  # once more, meanwhile
     play.thread.answer([(1, 11), (2, 12), (5, 15)])
+    assert play.reconciliation.is_in_doubt
+    play.is_told((1, 11), (2, 12), (5, 15))
+    assert not play.reconciliation.is_in_doubt
     assert play.reconciliation.is_idle
     assert play.revoked == []
 
