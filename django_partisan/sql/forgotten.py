@@ -13,9 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.claiming import ATTEMPTS, ID, TOKEN, WAIT, TaskRow
 from django_partisan.sql.connection import fetch_all
 
-# The time of a claim is when its task was due, plus the wait that the claim returned. (An enqueuer may put a
-# duplicate off.) The status is compared
-# as a column, so that no plan walks over all waiting rows.
+# The time of a claim is when its task was due, plus the wait that the claim returned; an enqueuer may have
+# put a duplicate off since. The status is compared as a column, so that no plan walks over all waiting rows.
 _RESTORE: Final = """
     WITH forgotten AS MATERIALIZED (
         SELECT task.id, claim.token
@@ -34,8 +33,6 @@ _RESTORE: Final = """
       FROM forgotten WHERE task.id = forgotten.id
     RETURNING task.id
 """
-
-
 _SKIP_LOCKED: Final = _RESTORE.format(wait="SKIP LOCKED")
 _WAIT_FOR_LOCKS: Final = "SET LOCAL lock_timeout = {}; " + _RESTORE.format(wait="")
 
