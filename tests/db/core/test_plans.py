@@ -183,7 +183,7 @@ def test_a_statement_reads_its_partial_indexes_and_no_others(act, indexes):
 
 @pytest.mark.usefixtures("table")
 def test_what_a_crash_made_forgotten_is_found_by_primary_key():
-    rows = [task_row(number) for number in range(1, 1000)]
+    rows = [task_row(number) for number in range(1, 50)]
 
     plan = plan_of(lambda: restore(connection, MANAGER, rows))
 
