@@ -35,6 +35,11 @@ RETURNING: Final = """
     task.context::text, task.claim_token, task.takeovers
 """
 
+# The commit does not wait for the disk: what a crash of PostgreSQL makes forgotten is due again, and
+# ``forgotten`` finds it. The setting is that of this transaction, so a pooler gives it to nobody else. An
+# uncorrelated subquery in WHERE is executed once, before the rows are read.
+_ASYNCHRONOUS: Final = "set_config('synchronous_commit', 'off', true)"
+
 # The row choice is an array, made once before anything is updated, so that no plan can choose rows
 # twice; and whatever the statistics say, the update then goes by primary key. A manager whose row is
 # gone was taken for dead: it claims nothing until it has a new identity. A held row is ready only if
@@ -46,7 +51,7 @@ _CLAIM = f"""
      WHERE id = ANY (ARRAY (
         SELECT id FROM django_partisan_task
          WHERE queue_name = %s AND status = 'new' AND ready {{behind}} {{without}}
-           AND EXISTS (SELECT FROM django_partisan_manager WHERE id = %s)
+           AND (SELECT {_ASYNCHRONOUS} FROM django_partisan_manager WHERE id = %s) = 'off'
          ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
      ))
     RETURNING {RETURNING}
@@ -62,10 +67,11 @@ _CLAIMS: Final = {
 }
 
 # Whether any is ready is asked in order: for a mere EXISTS the planner may prefer to scan the table.
-_LOOK_AHEAD = """
+_LOOK_AHEAD = f"""
     WITH due AS MATERIALIZED (
         SELECT id FROM django_partisan_task
          WHERE queue_name = %s AND status = 'new' AND NOT ready AND held IS NULL AND execute_after <= now()
+           AND (SELECT {_ASYNCHRONOUS}) = 'off'
          ORDER BY execute_after LIMIT %s FOR UPDATE SKIP LOCKED
     ), promoted AS (
         UPDATE django_partisan_task AS task SET ready = true FROM due WHERE task.id = due.id RETURNING task.id
@@ -73,7 +79,7 @@ _LOOK_AHEAD = """
     SELECT (SELECT count(*) FROM promoted),
            EXISTS (SELECT FROM promoted)
            OR coalesce((SELECT true FROM django_partisan_task
-                         WHERE queue_name = %s AND status = 'new' AND ready {without}
+                         WHERE queue_name = %s AND status = 'new' AND ready {{without}}
                          ORDER BY priority, id LIMIT 1), false),
            (SELECT extract(epoch FROM min(execute_after) - now())::float8 FROM django_partisan_task
              WHERE queue_name = %s AND status = 'new' AND NOT ready AND held IS NULL

@@ -150,6 +150,9 @@ class Claimer(Component):
         room = self._dispatcher.room() if manager is not None else 0
         if manager is None or room <= 0:
             return
+        if self._thread.needs_connection:  # what is held is compared over it first: see Reconciliation
+            self._thread.submit(_connect, self._on_connected)
+            return
         if self._is_asleep and self._full_claims >= AWAKE_AFTER_FULL_CLAIMS:
             self._publish(asleep=False)
             return
@@ -205,6 +208,10 @@ class Claimer(Component):
         if rows:
             self._dispatcher.take(rows)
 
+    def _on_connected(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._fail(result)
+
     def _publish(self, asleep: bool) -> None:
         manager = self._identity()
         if manager is None:
@@ -225,6 +232,10 @@ class Claimer(Component):
     def _fail(self, error: Exception) -> None:
         self._need = Need.CLAIM
         self._outage.fail(error)
+
+
+def _connect(connection: BaseDatabaseWrapper) -> None:
+    """Ask nothing: the call finds a connection that stands."""
 
 
 def _check_connection_first(

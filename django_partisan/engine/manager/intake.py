@@ -38,6 +38,7 @@ from django_partisan.telemetry.events import (
     TaskRescued,
 )
 
+_id = itemgetter(ID)
 _takeovers = itemgetter(TAKEOVERS)
 
 
@@ -69,15 +70,28 @@ class Intake:
         self.pace = Pace()
         self.claim_times = ClaimTimes()
 
-    def unsettled_ids(self, held: list[TaskRow]) -> list[int]:
-        """Return the ids of our tasks that have no outcome yet; workers hold ``held``."""
+    def unsettled(self, held: list[TaskRow]) -> list[TaskRow]:
+        """Return our tasks that have no outcome yet; workers hold ``held``."""
         ours = [row for row in held if row[ID] not in self._revoked]
-        buffered = (*self.buffer.rows(), *self.buffer.suspects)
-        return [row[ID] for row in (*buffered, *self._waiting.values(), *ours)]
+        return [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values(), *ours]
+
+    def known(self, held: list[TaskRow]) -> list[TaskRow]:
+        """Return all tasks that are ours as far as is known here; workers hold ``held``."""
+        return self.unsettled(held) + self._settler.rows()
 
     def known_ids(self, held: list[TaskRow]) -> list[int]:
-        """Return the ids of all tasks that are ours as far as is known here; workers hold ``held``."""
-        return self.unsettled_ids(held) + self._settler.ids()
+        """Return the ids of ``known()``."""
+        return [row[ID] for row in self.known(held)]
+
+    def drop_forgotten(self, claimed: list[TaskRow], workers: Sequence[WorkerProcess]) -> None:
+        """Drop tasks that are held here, but were claimed again, because PostgreSQL forgot the first claim.
+
+        A run that goes on is let finish; then the task runs again.
+        """
+        ids = set(map(_id, claimed))
+        is_new = ids.isdisjoint(map(_id, self.buffer.rows()))
+        if not is_new or any(not ids.isdisjoint(worker.held) for worker in workers):
+            self.revoke(ids, workers)
 
     def revoke(self, ids: set[int], workers: Iterable[WorkerProcess]) -> int:
         """Drop the tasks of ``ids``, which others took; return how many the buffer and ``workers`` held."""

@@ -334,6 +334,27 @@ class AgeingConnection:
         raise AWAY
 
 
+def test_a_connection_that_ended_is_replaced_before_a_claim_is_sent(play):
+    play.thread.needs_connection = True
+
+    assert play.turn() == "_connect"
+    play.thread.needs_connection = False
+    play.thread.answer(None)
+
+    assert play.turn() == "claim"
+
+
+def test_a_connection_that_cannot_be_replaced_is_an_outage(play):
+    play.thread.needs_connection = True
+    play.turn()
+
+    play.thread.answer(AWAY)
+
+    assert play.turn() is None
+    assert play.outage.is_on
+    assert play.ended == []
+
+
 def test_every_so_many_claims_the_connection_is_checked_first():
     play, connection, checks = Play(checks_before_cleanup=2), AgeingConnection(), []
     for _ in range(4):

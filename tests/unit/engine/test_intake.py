@@ -426,3 +426,32 @@ def test_while_draining_what_waited_for_a_revoked_run_is_released(expired: Intak
     expired.turn()
 
     assert expired.outcomes.written().released == [task_row(1, token=2)]
+
+
+def test_a_task_that_is_claimed_again_though_it_runs_here_waits_until_that_run_has_ended(
+    desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    """PostgreSQL forgot the first claim, and a pooler hid that it had crashed."""
+    runs, rescued = task_row(1), task_row(2)
+    worker = desk.gives(0, runs)
+    desk.intake.on_rescued([RescuedTask(None, rescued)])
+
+    desk.dispatcher.take([task_row(1, token=5), task_row(2, token=5), task_row(3, token=5)])
+
+    assert desk.buffered() == [2, 3]
+    assert worker.rung()
+    worker.says(report([1]))
+    desk.turn()
+    assert desk.outcomes.written().completed == [runs], "whose claim is not ours any more"
+    assert sorted(desk.buffered()) == [1, 2, 3]
+    assert {row[TOKEN] for row in desk.intake.buffer.rows()} == {5}
+
+
+def test_a_claim_of_other_tasks_drops_nothing(desk: IntakeHarness):
+    worker = desk.gives(0, task_row(1))
+    desk.intake.on_claimed([task_row(2)])
+
+    desk.dispatcher.take([task_row(3)])
+
+    assert desk.buffered() == [2, 3]
+    assert not worker.rung()
