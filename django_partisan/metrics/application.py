@@ -33,7 +33,8 @@ class ClientMetrics(bus.Subscriber):
         self._enqueued = _counter(catalogue.TASKS_ENQUEUED)
         self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED)
         self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED)
-        registry.register(_Counters(self._enqueued, self._deduplicated, self._failed))
+        self.collector = _Counters(self._enqueued, self._deduplicated, self._failed)
+        registry.register(self.collector)
 
     def wants(self, kind: type[Event]) -> bool:
         """Want the three events of ``delay()``."""

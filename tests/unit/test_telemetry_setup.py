@@ -248,6 +248,5 @@ def test_an_application_counts_what_it_enqueues_where_asked_and_starts_with_wron
 
     counting = [one for one in bus.subscribers() if isinstance(one, ClientMetrics)]
     for one in counting:
-        for counter in vars(one).values():
-            REGISTRY.unregister(counter)
+        REGISTRY.unregister(one.collector)
     assert len(counting) == counts
