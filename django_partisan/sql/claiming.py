@@ -24,16 +24,17 @@ CRASHES: Final = 7
 WAIT: Final = 8
 """Seconds from when the task was due to the claim, by the database's clock."""
 CONTEXT: Final = 9
-TOKEN: Final = 10
-TAKEOVERS: Final = 11
+TAKEOVERS: Final = 10
 """How often the task was rescued while nobody knew whether it had begun."""
+TOKEN: Final = 11
 
-RETURNING: Final = """
+_WITHOUT_TOKEN: Final = """
     task.id, task.processor_class, task.arguments::text, task.priority, task.attempts, task.retries,
     task.postpones, task.crashes,
     greatest(date_part('epoch', clock_timestamp() - task.execute_after), 0),
-    task.context::text, task.claim_token, task.takeovers
+    task.context::text, task.takeovers
 """
+RETURNING: Final = f"{_WITHOUT_TOKEN}, task.claim_token"
 
 # The commit does not wait for the disk: what a crash of PostgreSQL makes forgotten is due again, and
 # ``forgotten`` finds it. The setting is that of this transaction, so a pooler gives it to nobody else. An
@@ -54,7 +55,7 @@ _CLAIM = f"""
            AND (SELECT {_ASYNCHRONOUS} FROM django_partisan_manager WHERE id = %s) = 'off'
          ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
      ))
-    RETURNING {RETURNING}
+    RETURNING {_WITHOUT_TOKEN}
 """
 _WITHOUT: Final = "AND NOT processor_class = ANY(%s::text[])"
 # By whether a claim starts behind a row, and whether it leaves processors to others.
@@ -117,7 +118,8 @@ def claim(
     sql = _CLAIMS[behind is not None, bool(without)]
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
-    rows = cast(list[TaskRow], fetch_all(connection, sql, parameters))
+    ours = (token,)  # one object for all rows: to read it from each, and to send it with each, costs more
+    rows = cast(list[TaskRow], [row + ours for row in fetch_all(connection, sql, parameters)])
     rows.sort(key=in_running_order)
     return rows
 

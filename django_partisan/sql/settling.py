@@ -63,7 +63,11 @@ class Crash(NamedTuple):
 # that was lost is never written. The status is not asked for: it would invite a plan that walks over
 # all rows in process to find a few.
 _IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
-_PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
+# Many rows share few tokens: each has the place of its own in the list of tokens, which is sent once.
+_PAIRS = (
+    "(SELECT id, (%s::bigint[])[place] AS token FROM unnest(%s::bigint[], %s::int[]) AS o (id, place))"
+    " AS outcome"
+)
 
 _FINISH = f"""
     UPDATE django_partisan_task AS task
@@ -218,7 +222,8 @@ def count_crashes(
     sql = _limited(_COUNT_CRASHES, lock_timeout_ms)
     counted = set(_ids(fetch_all(connection, sql, (ids, tokens, new_tokens))))
     if len(counted) < len(crashes):  # a statement of its own sees what a first try committed meanwhile
-        counted.update(_ids(fetch_all(connection, _COUNTED, (ids, new_tokens))))
+        renewed = [(crash.id, crash.new_token) for crash in crashes]
+        counted.update(_ids(fetch_all(connection, _COUNTED, _id_arrays(renewed))))
     return [crash.id for crash in crashes if crash.id not in counted]
 
 
@@ -247,10 +252,14 @@ def _lost(
     return sorted(missing)
 
 
-def _id_arrays(pairs: Sequence[Pair]) -> tuple[str, str]:
-    """Return two array literals; building them here is cheaper than adapting a list of numbers."""
+def _id_arrays(pairs: Sequence[Pair]) -> tuple[str, str, str]:
+    """Return the tokens, the ids, and the place of each id's token, as array literals.
+
+    To build them here is cheaper than to have the driver adapt lists of numbers.
+    """
     ids, tokens = zip(*pairs, strict=True)
-    return _literal(ids), _literal(tokens)
+    places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}
+    return _literal(places), _literal(ids), "{" + ",".join([places[token] for token in tokens]) + "}"
 
 
 def _literal(numbers: Iterable[int]) -> str:

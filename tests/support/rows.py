@@ -37,7 +37,7 @@ def task_row(
 ) -> TaskRow:
     """Return a claimed row without a database."""
     counts = (attempts, retries, postpones, crashes)
-    return (task_id, processor, arguments, priority, *counts, wait, context, token, takeovers)
+    return (task_id, processor, arguments, priority, *counts, wait, context, takeovers, token)
 
 
 def insert(

@@ -137,9 +137,12 @@ class Executor:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
                 return self._call_and_settle(row, definition, args, kwargs, task)
-            children.call(definition.call, args, kwargs, task)
+            definition.call(args, kwargs, task)  # as children.call() does, without its call
+            if children.is_child:
+                children.end_if_child()  # pragma: no cover: child process
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
+            children.end_if_child(error)
             return judge(error, row, definition, self._config)
         finally:
             self.ended = monotonic()

@@ -107,8 +107,7 @@ class Worker:
         """
         may_start = now() < self._lease_until or self._has_lease()
         if may_start and (row := self._tasks.next()) is not None:
-            self._run_one(row)
-            if self._report.is_due(self._executor.ended):
+            if self._run_one(row):
                 self._report.send(self._send)
             return True
         self._running = None
@@ -127,7 +126,8 @@ class Worker:
         self._tasks.return_older(self._page.epoch())  # read last, as it is written first
         return now() < self._lease_until
 
-    def _run_one(self, row: TaskRow) -> None:
+    def _run_one(self, row: TaskRow) -> bool:
+        """Run a task; return whether a report is due."""
         executor = self._executor
         self._running = row
         executor.started = started = monotonic()
@@ -135,12 +135,13 @@ class Worker:
         result = executor.execute(row)
         seconds = executor.ended - started
         self._page.busy_seconds += seconds
-        self._report.add(row, result, seconds)
+        is_report_due = self._report.add(row, result, seconds, executor.ended)
         if self._connections.opened:
             for database in self._connections.after_run():
                 bus.emit(TransactionLeftOpen, executor.run_of(row), database)
         if self._threads.noted:
             self._look_after_threads(row)
+        return is_report_due
 
     def _look_after_threads(self, row: TaskRow) -> None:
         run = self._executor.run_of(row)
