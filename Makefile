@@ -70,7 +70,7 @@ bench: $(VENV)/.dev ## measure drain, latency, enqueue and idle; PEERS=DIR measu
 
 ## Tests and checks
 
-.PHONY: test test-fast test-real chaos coverage check check_mypy black matrix other-pair tables
+.PHONY: test test-fast test-real parts chaos coverage check check_mypy black matrix other-pair tables
 # With worksteal, the tests of a module stay in one process, which starts their servers once.
 test: $(VENV)/.dev ## run every tier but real_parts, in parallel and random order; COVERAGE=yes also does what coverage does
 	$(BIN)/pytest tests -n $(N) --dist worksteal $(if $(COVERAGE),--cov --cov-fail-under=100)
@@ -79,9 +79,12 @@ test: $(VENV)/.dev ## run every tier but real_parts, in parallel and random orde
 test-fast: $(VENV)/.dev ## run the unit tests without the slow ones and without a database: about fifteen seconds
 	$(BIN)/pytest tests/unit -m "not slow" -n $(CORES)
 
-# In one process: the tests share one Prometheus.
-test-real: $(VENV)/.dev ## run real Prometheus, Alertmanager and rsyslog where they are installed; skip the rest with a reason
+# In one process: the tests share one Prometheus and one OpenSearch.
+test-real: $(VENV)/.dev ## run real Prometheus, Alertmanager, rsyslog and what "make parts" fetched; skip the rest with a reason
 	$(BIN)/pytest tests/real_parts -rs
+
+parts: $(VENV)/.dev ## fetch OpenSearch for test-real into the user's cache; PARTS=all builds every other part, too
+	$(BIN)/python -m tools.parts $(PARTS)
 
 # "make chaos SEEDS=3 SECONDS=20"; "make chaos SEED=7" runs one seed again.
 SEEDS ?= 30

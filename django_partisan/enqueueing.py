@@ -28,6 +28,7 @@ from django_partisan.telemetry.events import (
     TaskEnqueued,
     TaskEnqueueFailed,
     TaskRef,
+    TasksEnqueued,
 )
 
 PRIORITY_RANGE = range(-(2**31), 2**31)
@@ -120,13 +121,18 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
 
     def emit_all() -> None:
         now = datetime.now(tz=datetime_timezone.utc)
+        queues = {task.queue for task in tasks}
+        number = sum(inserted for _, inserted in rows.values())
+        queue = queues.pop() if len(queues) == 1 else None
+        bus.emit(TasksEnqueued, queue, name, number, len(tasks) - number)
         for key, new in zip(keys, tasks, strict=True):
             task_id, inserted = rows[key]
             ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
             due_at = new.execute_after or now
-            _emit(inserted and new is first[key], ref, due_at, due_at > now, new.arguments)
+            is_new = inserted and new is first[key]
+            _emit(is_new, ref, due_at, due_at > now, new.arguments, in_bulk=True)
 
-    if bus.wanted(TaskEnqueued) or bus.wanted(TaskDeduplicated):
+    if any(map(bus.wanted, (TaskEnqueued, TaskDeduplicated, TasksEnqueued))):
         after_commit(connection, emit_all)
     return list(scope.task_ids)
 
@@ -180,8 +186,15 @@ def after_commit(connection: BaseDatabaseWrapper, action: Callable[[], None]) ->
         action()  # the caller ends transactions by hand, and Django cannot tell when
 
 
-def _emit(is_new: bool, task: TaskRef, due_at: datetime, scheduled: bool, arguments_text: str) -> None:
+def _emit(
+    is_new: bool,
+    task: TaskRef,
+    due_at: datetime,
+    scheduled: bool,
+    arguments_text: str,
+    in_bulk: bool = False,
+) -> None:
     if is_new:
-        bus.emit(TaskEnqueued, task, due_at, scheduled, arguments_text)
+        bus.emit(TaskEnqueued, task, due_at, scheduled, arguments_text, in_bulk)
     else:
-        bus.emit(TaskDeduplicated, task)
+        bus.emit(TaskDeduplicated, task, in_bulk)

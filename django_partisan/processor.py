@@ -40,6 +40,16 @@ class CurrentTask:
         return self._row[ID]
 
     @property
+    def processor(self) -> str:
+        """The registered name of the processor."""
+        return self._definition.name
+
+    @property
+    def queue(self) -> str:
+        """The queue in which the task runs."""
+        return self._queue
+
+    @property
     def attempt(self) -> int:
         """The number of this run, from 1."""
         return self._row[ATTEMPTS] + 1

@@ -14,6 +14,7 @@ def files() -> dict[str, str]:
     return {
         "elasticsearch/component-template.json": _json(templates.component_template()),
         "elasticsearch/index-template.json": _json(templates.index_template()),
+        "elasticsearch/index-template-opensearch.json": _json(templates.opensearch_index_template()),
         "kibana/partisan.ndjson": kibana.ndjson(),
     }
 

@@ -1,4 +1,4 @@
-"""A collector of our own on loopback: takes spans by OTLP over HTTP, keeps them, and can be slow or dead.
+"""A collector of our own on loopback: takes spans and lines by OTLP over HTTP, and can be slow or dead.
 
 ``python -m tools.otlp_sink --file spans.jsonl`` writes each span as a line of JSON.
 """
@@ -17,12 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 HOST = "127.0.0.1"
 PATH = "/v1/traces"
+PATH_OF_LINES = "/v1/logs"
 DECOMPRESSIONS: Final[dict[str | None, Callable[[bytes], bytes]]] = {
     None: bytes,
     "gzip": gzip.decompress,
@@ -70,8 +72,19 @@ class ReceivedSpan:
     resource: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ReceivedLine:
+    """A log line as it came."""
+
+    body: Any
+    severity: str
+    trace_id: str
+    attributes: dict[str, Any]
+    resource: dict[str, Any]
+
+
 class OtlpSink:
-    """Serve ``/v1/traces`` while used as a context manager.
+    """Serve ``/v1/traces`` and ``/v1/logs`` while used as a context manager.
 
     ``mode`` may change at any time: ``accept`` after ``delay_seconds``, ``refuse`` with status 400, or
     ``hang`` without an answer until ``let_go()`` or the end. The next ``busy`` requests that would be
@@ -83,6 +96,7 @@ class OtlpSink:
         self.delay_seconds = 0.0
         self.busy = 0
         self.spans: list[ReceivedSpan] = []
+        self.lines: list[ReceivedLine] = []
         self.headers: list[dict[str, str]] = []
         """Of each request, with names in small letters."""
         self.requests = 0
@@ -125,19 +139,24 @@ class OtlpSink:
                 raise TimeoutError(f"{len(found())} of {count} spans {name!r} came within {timeout} s")
             return found()
 
-    def take(self, body: bytes) -> int:
+    def take(self, path: str, body: bytes) -> int:
         """Take in one request and return its status."""
         with self._arrived:
             self.requests += 1
         if self.mode == "hang":
             self._released.wait()
             return 400  # which no exporter tries again
+        if path not in (PATH, PATH_OF_LINES):
+            return 404
         self._released.wait(self.delay_seconds)
         if self.mode == "refuse":
             return 400
         if self.busy:
             self.busy -= 1
             return 503
+        if path == PATH_OF_LINES:
+            self.lines.extend(lines_of(ExportLogsServiceRequest.FromString(body)))
+            return 200
         received = list(spans_of(ExportTraceServiceRequest.FromString(body)))
         with self._arrived:
             self.spans.extend(received)
@@ -154,6 +173,18 @@ def spans_of(request: ExportTraceServiceRequest) -> Iterable[ReceivedSpan]:
         for of_scope in of_resource.scope_spans:
             for span in of_scope.spans:
                 yield _received(span, resource)
+
+
+def lines_of(request: ExportLogsServiceRequest) -> Iterable[ReceivedLine]:
+    """Yield the log lines of one export."""
+    for of_resource in request.resource_logs:
+        resource = _attributes(of_resource.resource.attributes)
+        for of_scope in of_resource.scope_logs:
+            for line in of_scope.log_records:
+                attributes = _attributes(line.attributes)
+                yield ReceivedLine(
+                    _value(line.body), line.severity_text, line.trace_id.hex(), attributes, resource
+                )
 
 
 def _received(span: Span, resource: dict[str, Any]) -> ReceivedSpan:
@@ -197,7 +228,7 @@ def _handler_of(sink: OtlpSink) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             body = DECOMPRESSIONS[self.headers.get("Content-Encoding")](body)
             sink.headers.append({name.lower(): value for name, value in self.headers.items()})
-            status = sink.take(body) if self.path == PATH else 404
+            status = sink.take(self.path, body)
             self.send_response(status)
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", "0")

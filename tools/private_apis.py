@@ -121,6 +121,13 @@ def _suppression_keys_are_those_of_the_api() -> bool:
     )
 
 
+def _provider_of_lines_can_be_asked_for() -> bool:
+    from opentelemetry import _logs
+    from opentelemetry.sdk._logs import LoggerProvider
+
+    return hasattr(_logs, "get_logger_provider") and hasattr(LoggerProvider, "force_flush")
+
+
 def _spans_wait_in_a_deque() -> bool:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -306,6 +313,11 @@ PRIVATE_APIS: Final = (
         "1.30.0, 1.45.2", _suppression_keys_are_those_of_the_api,
     ),
     PrivateApi(
+        _OTEL, "opentelemetry._logs.get_logger_provider", "telemetry/logger_provider.py",
+        "Lines that an agent exports are flushed at the end; OpenTelemetry has no public API for lines.",
+        "1.45.2", _provider_of_lines_can_be_asked_for,
+    ),
+    PrivateApi(
         _OTEL, "BatchSpanProcessor._batch_processor._queue", "tracing/provider.py",
         "The SDK does not count the spans that its full queue drops where its own metrics are off.",
         "1.30.0 (as BatchSpanProcessor.queue), 1.45.2", _spans_wait_in_a_deque,
@@ -332,7 +344,7 @@ PRIVATE_APIS: Final = (
         "0.21.0, 0.26.0", _formats_numbers,
     ),
     PrivateApi(
-        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/exporter.py",
+        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/negotiation.py",
         "The format of a scrape is negotiated as by the library's own server.",
         "0.21.0, 0.26.0", _chooses_an_encoder,
     ),

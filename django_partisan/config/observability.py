@@ -19,7 +19,8 @@ SETTING: Final = "PARTISAN_OBSERVABILITY"
 
 PROPAGATION_LINK: Final = "link"
 PROPAGATION_CHILD: Final = "child"
-PROPAGATIONS: Final = (PROPAGATION_LINK, PROPAGATION_CHILD, "none")
+PROPAGATION_NONE: Final = "none"
+PROPAGATIONS: Final = (PROPAGATION_LINK, PROPAGATION_CHILD, PROPAGATION_NONE)
 
 NAMING_QUEUE: Final = "queue"
 
@@ -106,6 +107,13 @@ KEYS: Final[Mapping[str, Setting]] = {
         integer(0),
         "How many error types are counted at most for each processor; further ones are counted as `_other`.",
     ),
+    "METRICS_CREATED": Setting(
+        False,
+        BOOLEAN,
+        "Export when each counter and histogram began, as series that end in `_created`. Turn it on together "
+        "with the feature `created-timestamp-zero-ingestion` of Prometheus, so that what happened before the "
+        "first scrape counts.",
+    ),
     "DURATION_BUCKETS": Setting(
         DURATION_BUCKETS, _BUCKETS, "Upper bounds of `partisan_task_duration_seconds`, in seconds."
     ),
@@ -119,7 +127,10 @@ KEYS: Final[Mapping[str, Setting]] = {
         "Keep it below the scrape timeout of Prometheus.",
     ),
     "METRICS_DB_MIN_INTERVAL": Setting(
-        5, _SECONDS, "Shortest time between two queries for the figures from the database, in seconds."
+        5,
+        _SECONDS,
+        "Shortest time between two queries for the figures from the database, in seconds."
+        " Even with 0 there is one query at a time.",
     ),
     "METRICS_DB_MAX_AGE": Setting(
         60, _SECONDS, "How long the last figures are served if the database does not answer, in seconds."

@@ -55,8 +55,8 @@ class Report(NamedTuple):
     """Ids of tasks whose completion was committed with the run (``ATOMIC``)."""
     claims_lost: list[int]
     """Ids of tasks that another manager has taken over: nothing is settled."""
-    measured: dict[str, tuple[int, float]]
-    """Number of runs and their seconds in total, by processor name."""
+    measured: dict[str, list[Any]]
+    """Number of runs and their seconds in total, as a list of both, by processor name."""
     telemetry: list[tuple[str, Any]]
     """What the subscribers counted, by subscriber name."""
 

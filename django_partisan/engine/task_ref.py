@@ -1,11 +1,44 @@
-"""How the manager names a task in the events that it emits."""
+"""How the manager names a task, and a run that was lost, in the events that it emits."""
 
-from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, PROCESSOR, RETRIES, TaskRow
-from django_partisan.telemetry.events import TaskRef
+import time
+
+from django_partisan.sql.claiming import (
+    ATTEMPTS,
+    CONTEXT,
+    ID,
+    POSTPONES,
+    PRIORITY,
+    PROCESSOR,
+    RETRIES,
+    WAIT,
+    TaskRow,
+)
+from django_partisan.telemetry import task_context
+from django_partisan.telemetry.events import LostRun, TaskRef
 
 
 def task_ref(row: TaskRow, queue: str) -> TaskRef:
     """Return the name of a claimed task; its attempt is the one under way."""
     return TaskRef(
-        row[ID], row[PROCESSOR], queue, row[PRIORITY], row[ATTEMPTS] + 1, row[RETRIES], row[POSTPONES]
+        row[ID],
+        row[PROCESSOR],
+        queue,
+        row[PRIORITY],
+        row[ATTEMPTS] + 1,
+        row[RETRIES],
+        row[POSTPONES],
+        task_context.decoded(row[CONTEXT]),
     )
+
+
+def lost_run(row: TaskRow, slot: int, generation: int, began: float, claimed: float | None) -> LostRun:
+    """Return the run that ends now with its worker; ``began`` and ``claimed`` are monotonic times."""
+    now = time.time()
+    waited = max(0.0, row[WAIT] + began - (began if claimed is None else claimed))
+    return LostRun(now - (time.monotonic() - began), now, slot, generation, waited)
+
+
+def lost_elsewhere(seconds: float | None) -> LostRun | None:
+    """Return the run of another manager's worker that began ``seconds`` ago, ``None`` if none had begun."""
+    now = time.time()
+    return None if seconds is None else LostRun(now - seconds, now)

@@ -3,8 +3,25 @@
 Importing this configures nothing; ``setup()`` does, and only processes of ``start_partisan`` call it.
 """
 
+from django_partisan.logs.console import ConsoleFormatter
+from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
+from django_partisan.logs.running_task import TaskFilter, add_running_task
 from django_partisan.logs.setting_up import FORMATS, install, is_stuck, say, setup
 from django_partisan.logs.subscriber import LogSubscriber, task_logger
 from django_partisan.logs.table import LOG_EVENTS
 
-__all__ = ["FORMATS", "LOG_EVENTS", "LogSubscriber", "install", "is_stuck", "say", "setup", "task_logger"]
+__all__ = [
+    "FORMATS",
+    "LOG_EVENTS",
+    "ConsoleFormatter",
+    "EcsFormatter",
+    "LogSubscriber",
+    "NestedFormatter",
+    "TaskFilter",
+    "add_running_task",
+    "install",
+    "is_stuck",
+    "say",
+    "setup",
+    "task_logger",
+]

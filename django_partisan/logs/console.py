@@ -19,7 +19,9 @@ _SHOWN: Final = {
     "partisan.task.attempt": "attempt",
     "partisan.task.arguments": "arguments",
 }
-"""Beside the labels; the message says the rest that people look for."""
+"""Beside the labels; the message of an event says the rest that people look for."""
+_SHOWN_IN_OTHER_LINES: Final = {**_SHOWN, "partisan.task.id": "task", "partisan.processor": "processor"}
+"""In lines that a task or the host writes, whose message is theirs."""
 _UNPRINTABLE: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 """Control characters could move a terminal's cursor; tabs and line ends stay."""
 
@@ -45,8 +47,9 @@ class ConsoleFormatter(logging.Formatter):
             "event": _one_line(message),
             "logger": record.name.rpartition(".")[2],
         }
+        names = _SHOWN if "event.action" in fields else _SHOWN_IN_OTHER_LINES
         for name, value in fields.items():
-            short = _SHOWN.get(name) or (name[len(_LABEL) :] if name.startswith(_LABEL) else None)
+            short = names.get(name) or (name[len(_LABEL) :] if name.startswith(_LABEL) else None)
             if short is not None:
                 shown.setdefault(short, _one_line(value) if isinstance(value, str) else value)
         line = cut(self._render(None, "", shown), self.max_bytes - 1)

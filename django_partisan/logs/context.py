@@ -32,15 +32,17 @@ def carried_headers() -> dict[str, str]:
 
 
 def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextManager[None]:
-    """Return a context manager in which the keys carried in a task's headers are context variables.
+    """Return a context manager in which the keys carried in a task's headers are context variables."""
+    found = carried(headers)
+    return bound_contextvars(**found) if found else _NOTHING
 
-    Headers that are malformed or not named by the setting are ignored.
-    """
+
+def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the keys carried in a task's headers, without those malformed or not named by the setting."""
     if not headers:
-        return _NOTHING
+        return {}
     found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
-    carried = {key: value for key, value in found if isinstance(value, str)}
-    return bound_contextvars(**carried) if carried else _NOTHING
+    return {key: value for key, value in found if isinstance(value, str)}
 
 
 def event_id() -> str:
@@ -78,7 +80,10 @@ def labels(context: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in context.items():
         if value is not None:
             name = redaction.readable(key)
-            text = redaction.REDACTED if redaction.is_secret(name, parts) else _text(value)
+            if redaction.is_secret(name, parts):
+                text = redaction.REDACTED
+            else:
+                text = _text(redaction.redact(value, parts) if isinstance(value, str) else value)
             found["labels." + (name.replace(".", "_")[:LABEL_NAME_MAX] or "_")] = text
     return found
 

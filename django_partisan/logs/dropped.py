@@ -1,4 +1,8 @@
-"""Log lines that were dropped because nobody took them: counted in each process, reported by the manager."""
+"""Telemetry that was dropped, counted in each process and reported by the manager.
+
+Log lines that nobody took are counted here alone. The rest is counted where it happens, and logged
+from here.
+"""
 
 import threading
 import time
@@ -7,26 +11,54 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TelemetryDropped
+from django_partisan.telemetry.events import (
+    Event,
+    MetricsUnknown,
+    PipeBroken,
+    TelemetryDropped,
+    TelemetryFlushTimedOut,
+)
 
 OUTPUT_STALLED: Final = "log_output_stalled"
 """Nobody read standard output or a FIFO, and the buffer before it was full."""
 HANDLER_STALLED: Final = "log_handler_stalled"
 """A handler did not return in the manager, and the queue before it was full."""
+CONTEXT: Final = "context"
+PIPE_BROKEN: Final = "pipe_broken"
+FLUSH_TIMEOUT: Final = "flush_timeout"
+UNKNOWN_METRIC: Final = "unknown_metric"
+COUNTED_ELSEWHERE: Final = frozenset({CONTEXT, PIPE_BROKEN, FLUSH_TIMEOUT, UNKNOWN_METRIC})
+"""Reasons that metrics count by events of their own."""
+EVENTS: Final[dict[type[Event], str]] = {
+    PipeBroken: PIPE_BROKEN,
+    TelemetryFlushTimedOut: FLUSH_TIMEOUT,
+    MetricsUnknown: UNKNOWN_METRIC,
+}
+"""Events by which telemetry is lost, each with its reason."""
 INTERVAL_SECONDS: Final = 60.0
 
 _lock = threading.RLock()  # a signal handler may log, too
 _counts: Counter[str] = Counter()
+_contexts = bus.swallowed["headers"]
 
 
-def count(reason: str, lines: int = 1) -> None:
-    """Count lines dropped in this process."""
+def count(reason: str, number: int = 1) -> None:
+    """Count what is dropped in this process."""
     with _lock:
-        _counts[reason] += lines
+        _counts[reason] += number
+
+
+def note(event: Event) -> None:
+    """Count what was lost by one of ``EVENTS``."""
+    count(EVENTS[type(event)], event.number if isinstance(event, MetricsUnknown) else 1)
 
 
 def taken() -> dict[str, int]:
-    """Return how many lines this process dropped since the last call, by reason."""
+    """Return how much this process dropped since the last call, by reason."""
+    global _contexts
+    if (contexts := bus.swallowed["headers"]) != _contexts:
+        count(CONTEXT, max(contexts - _contexts, 0))
+        _contexts = contexts
     if not _counts:
         return {}
     with _lock:
@@ -35,12 +67,21 @@ def taken() -> dict[str, int]:
     return found
 
 
-class DroppedLines:
-    """Report the dropped lines of a manager and its workers as events, each reason once a minute."""
+class Dropped:
+    """Report what a manager and its workers dropped, each reason once a minute.
 
-    def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
+    Lines are reported as events; what is counted elsewhere is only given to ``log``.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        clock: Callable[[], float] = time.monotonic,
+        log: Callable[[TelemetryDropped], None] = lambda event: None,
+    ) -> None:
         self._queue = queue
         self._clock = clock
+        self._log = log
         self._lock = threading.Lock()
         self._unreported: Counter[str] = Counter()
         self._next_at: dict[str, float] = {}
@@ -58,8 +99,11 @@ class DroppedLines:
             is_due = {reason: at_once or now >= self._next_at.get(reason, now) for reason in self._unreported}
             due = {reason: self._unreported.pop(reason) for reason, is_now in is_due.items() if is_now}
             self._next_at.update(dict.fromkeys(due, now + INTERVAL_SECONDS))
-        for reason, lines in due.items():
-            bus.emit(TelemetryDropped, self._queue, reason, lines)
+        for reason, number in due.items():
+            if reason in COUNTED_ELSEWHERE:
+                self._log(TelemetryDropped(self._queue, reason, number))
+            else:
+                bus.emit(TelemetryDropped, self._queue, reason, number)
 
     def due_in(self) -> float | None:
         """Return the seconds until something is to be reported, or ``None`` if nothing is."""

@@ -15,8 +15,9 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from django_partisan.logs import cutting
-from django_partisan.logs.context import event_id, labels
+from django_partisan.logs.context import event_id, labels, surroundings
 from django_partisan.logs.fields import COMMON, of_error
+from django_partisan.logs.running_task import KEYS, keys_in
 from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.telemetry.events import ErrorInfo
 from django_partisan.telemetry.redaction import cut
@@ -34,12 +35,16 @@ _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
 ).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
 _LABEL: Final = "labels."
+_OURS: Final = "django_partisan."
+_EVENT_ID: Final = "event.id"
+_ERROR_TYPE: Final = "error.type"
 _CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "taskName",
     RECORD_FIELDS,
+    *KEYS,
 }
 
 NAME_MAX_BYTES: Final = 256
@@ -96,7 +101,7 @@ class EcsFormatter(logging.Formatter):
                 "log.logger": record.name,
                 "process.pid": os.getpid(),
                 "process.name": record.processName or "",
-                **EVENT_CONSTANTS,
+                **(EVENT_CONSTANTS if f"{record.name}.".startswith(_OURS) else {}),
                 **service_fields(),
             }
             self._constants[key] = "," + encode(fields)[1:-1]
@@ -121,9 +126,10 @@ class NestedFormatter(EcsFormatter):
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields of a record beyond the constants; what the table does not know is a label."""
     own: dict[str, Any] | None = record.__dict__.get(RECORD_FIELDS)
-    if own is not None and not record.exc_info:
+    if own is not None and (not record.exc_info or _ERROR_TYPE in own):
         return own
-    fields: dict[str, Any] = {"event.id": event_id()}
+    is_foreign = own is None and _EVENT_ID not in record.__dict__
+    fields = _of_context(record) if is_foreign else {_EVENT_ID: event_id()}
     foreign: dict[str, Any] = {}
     for name, value in (own or record.__dict__).items():
         if name in _KNOWN:
@@ -134,6 +140,18 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
         fields.update(labels(foreign))
     if record.exc_info and record.exc_info[1] is not None:
         fields.update(of_error(ErrorInfo.of(record.exc_info[1])))
+    return fields
+
+
+def _of_context(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields of the span, the bound context and the run in which the host's own line is made."""
+    fields = surroundings()
+    keys = keys_in(record)
+    if keys:
+        fields["partisan.queue.name"] = keys["partisan_queue"]
+        fields["partisan.task.id"] = str(keys["partisan_task_id"])
+        fields["partisan.processor"] = keys["partisan_processor"]
+        fields["partisan.task.attempt"] = keys["partisan_attempt"]
     return fields
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from django_partisan.config import observability
+from django_partisan.logs import context
 from django_partisan.telemetry import redaction
 from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef, WorkerExited, WorkerReady, WorkerStarted
 from django_partisan.telemetry.trace_context import enqueued_trace_id
@@ -70,12 +71,15 @@ TASK: Final = (
     long("partisan.task.retries"),
     long("partisan.task.postpones"),
 )
+ENQUEUED_TRACE_ID: Final = keyword("partisan.task.enqueued_trace_id", optional=True)
+OF_ONE_TASK: Final = (*TASK, ENQUEUED_TRACE_ID)
+"""What a manager's line about one task has."""
 RUN: Final = (
     *TASK,
     long("partisan.worker.slot"),
     long("partisan.worker.generation"),
     long("partisan.task.wait_ns"),
-    keyword("partisan.task.enqueued_trace_id", optional=True),
+    ENQUEUED_TRACE_ID,
     ARGUMENTS,
 )
 ERROR: Final = (
@@ -117,9 +121,20 @@ def of_run(run: Run) -> dict[str, Any]:
     fields["partisan.task.wait_ns"] = nanoseconds(run.wait_seconds)
     trace_id = enqueued_trace_id(run.headers)
     if trace_id is not None:
-        fields["partisan.task.enqueued_trace_id"] = trace_id
+        fields[ENQUEUED_TRACE_ID.name] = trace_id
     fields.update(of_arguments(run.arguments))
     return fields
+
+
+def of_one_task(task: TaskRef) -> dict[str, Any]:
+    """Return the fields of a manager's line about a task, which runs in no process that logs it."""
+    return {**of_task(task), **of_headers(task.headers)}
+
+
+def of_headers(headers: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what a task carries: the trace in which it was enqueued, and its context as labels."""
+    trace = known({ENQUEUED_TRACE_ID.name: enqueued_trace_id(headers)})
+    return {**trace, **context.labels(context.carried(headers))}
 
 
 def of_arguments(arguments: str | None) -> dict[str, Any]:
@@ -156,9 +171,9 @@ def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, An
     }
 
 
-def named(task: TaskRef | Run) -> str:
-    """Return a task's id and processor."""
-    return f"Task {task.id} ({task.processor})"
+def named(task: TaskRef | Run) -> tuple[int, str]:
+    """Return a task's id and processor, with which most messages begin."""
+    return task.id, task.processor
 
 
 def counted(number: int, what: str = "task") -> str:

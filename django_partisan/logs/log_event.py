@@ -1,6 +1,5 @@
 """What is declared of a log event, and ``LOG_EVENTS``, in which every one of them stands."""
 
-import logging
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -12,29 +11,40 @@ MANAGER: Final = "manager"
 WORKER: Final = "worker"
 
 E = TypeVar("E", bound=Event)
-Line: TypeAlias = tuple[str, dict[str, Any]]
-"""A message, one sentence with the numbers that matter, and the values of the declared fields."""
+Line: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments of the message's template, and the values of the declared fields."""
 
 
 class LogEvent(NamedTuple):
-    """Declare a log event; ``line`` makes its message and its fields from the event."""
+    """Declare a log event; ``line`` makes its arguments and its fields from the event.
+
+    ``message`` is the template of one sentence with the numbers that matter. It holds nothing of an event,
+    since error trackers group by it.
+    """
 
     action: str
     level: int
+    message: str
     by: tuple[str, ...]
     fields: tuple[Field, ...]
     when: str
     line: Callable[[Any], Line]
-    is_expected: Callable[[Any], bool] | None = None
-    """Where this returns true the line is at info, whatever ``level`` is."""
+    lower: "LowerLevel | None" = None
 
     def level_of(self, event: Any) -> int:
         """Return the level at which this event is logged."""
-        return logging.INFO if self.is_expected is not None and self.is_expected(event) else self.level
+        return self.level if self.lower is None or not self.lower.applies(event) else self.lower.level
 
     def lowest_level(self) -> int:
-        """Return the lowest level at which any event of this kind is logged."""
-        return self.level if self.is_expected is None else min(self.level, logging.INFO)
+        """Return the lowest level at which any event of this kind is logged; ``level`` is the highest."""
+        return self.level if self.lower is None else self.lower.level
+
+
+class LowerLevel(NamedTuple):
+    """The level of those events of a kind to which it ``applies``."""
+
+    level: int
+    applies: Callable[[Any], bool]
 
 
 LOG_EVENTS: Final[dict[type, LogEvent]] = {}
@@ -45,16 +55,17 @@ def log_event(
     kind: type[E],
     action: str,
     level: int,
+    message: str,
     *,
     by: tuple[str, ...],
     fields: tuple[Field, ...],
     when: str,
-    is_expected: Callable[[E], bool] | None = None,
+    lower: LowerLevel | None = None,
 ) -> Callable[[Callable[[E], Line]], Callable[[E], Line]]:
     """Declare the decorated function as the one that makes the line of each event of ``kind``."""
 
     def declare(line: Callable[[E], Line]) -> Callable[[E], Line]:
-        LOG_EVENTS[kind] = LogEvent(action, level, by, fields, when, line, is_expected)
+        LOG_EVENTS[kind] = LogEvent(action, level, message, by, fields, when, line, lower)
         return line
 
     return declare

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 from django_partisan.logs import dropped, trouble
-from django_partisan.logs.dropped import DroppedLines
+from django_partisan.logs.dropped import Dropped
 
 QUEUE_MAX: Final = 10_000
 """How many records wait at most while a handler does not return."""
@@ -20,8 +20,8 @@ QUEUE_MAX: Final = 10_000
 class LoggingThread:
     """Hand records to their loggers in order, in a thread; report at times which lines were dropped."""
 
-    def __init__(self, dropped_lines: DroppedLines, queue_max: int = QUEUE_MAX) -> None:
-        self._dropped_lines = dropped_lines
+    def __init__(self, dropped_telemetry: Dropped, queue_max: int = QUEUE_MAX) -> None:
+        self._dropped_telemetry = dropped_telemetry
         self._queue_max = queue_max
         self._changed = threading.Condition()
         self._waiting: deque[logging.LogRecord] = deque()
@@ -40,7 +40,7 @@ class LoggingThread:
 
     def add_dropped(self, lines: dict[str, int]) -> None:
         """Add what a worker dropped, for the next report."""
-        self._dropped_lines.add(lines)
+        self._dropped_telemetry.add(lines)
         with self._changed:
             self._wake()
 
@@ -52,7 +52,7 @@ class LoggingThread:
         deadline = time.monotonic() + timeout
         if not self._finish(deadline):
             return False
-        self._dropped_lines.report(at_once=True)
+        self._dropped_telemetry.report(at_once=True)
         is_in_time = self._finish(deadline)
         with self._changed:
             self._is_closed = True
@@ -78,7 +78,7 @@ class LoggingThread:
             record = self._next()
             try:
                 if record is None:
-                    self._dropped_lines.report()
+                    self._dropped_telemetry.report()
                 else:
                     logging.getLogger(record.name).handle(record)
             except BaseException:  # a host's handler may even raise SystemExit
@@ -91,7 +91,7 @@ class LoggingThread:
         """Wait for a record, or until a report is due; return False if the thread ends."""
         with self._changed:
             if not self._waiting and not self._is_closed:
-                self._changed.wait(self._dropped_lines.due_in())
+                self._changed.wait(self._dropped_telemetry.due_in())
             self._is_handling = bool(self._waiting) or not self._is_closed
             if not self._is_handling:
                 self._thread = None

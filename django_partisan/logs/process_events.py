@@ -1,6 +1,7 @@
 """The log events of managers and workers, and of their telemetry; ``task_events`` says how to add one."""
 
 from logging import ERROR, INFO, WARNING
+from typing import Final
 
 from django_partisan.logs import fields
 from django_partisan.logs.fields import (
@@ -14,14 +15,13 @@ from django_partisan.logs.fields import (
     keyword,
     known,
     long,
-    named,
     nanoseconds,
     of_failure,
     of_worker,
     quoted,
 )
-from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
-from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED
+from django_partisan.logs.log_event import MANAGER, WORKER, Line, LowerLevel, log_event
+from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.telemetry import events
 
 
@@ -29,13 +29,13 @@ from django_partisan.telemetry import events
     events.LeaseLost,
     "manager.lease_lost",
     ERROR,
+    "Lease expired (last heartbeat %.1f s ago, %s held); others may have taken its tasks",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.manager.heartbeat_age_ns"), long("partisan.manager.held")),
     when="the lease expired, and other managers took tasks or removed the manager's row",
 )
 def lease_lost(event: events.LeaseLost) -> Line:
-    age = f"last heartbeat {event.seconds_since_heartbeat:.1f} s ago"
-    return f"Lease expired ({age}, {counted(event.held)} held); others may have taken its tasks", {
+    return (event.seconds_since_heartbeat, counted(event.held)), {
         "partisan.queue.name": event.queue,
         "partisan.manager.heartbeat_age_ns": nanoseconds(event.seconds_since_heartbeat),
         "partisan.manager.held": event.held,
@@ -46,55 +46,56 @@ def lease_lost(event: events.LeaseLost) -> Line:
     events.ClaimFailed,
     "claim.failed",
     ERROR,
+    "Could not claim tasks; trying again: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
     when="claims begin to fail, or to wait for a database that does not answer; once per change of state",
 )
 def claim_failed(event: events.ClaimFailed) -> Line:
-    return f"Could not claim tasks; trying again: {quoted(event.error)}", of_failure(event.queue, event.error)
+    return (quoted(event.error),), of_failure(event.queue, event.error)
 
 
 @log_event(
     events.DatabaseRestored,
     "database.restored",
     INFO,
+    "The database answers again after %s in %.1f s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.database.failures"), DURATION),
     when="the database answers again",
 )
 def database_restored(event: events.DatabaseRestored) -> Line:
-    return (
-        f"The database answers again after {counted(event.failures, 'failure')} in {event.seconds:.1f} s",
-        {
-            "partisan.queue.name": event.queue,
-            "partisan.database.failures": event.failures,
-            "event.duration": nanoseconds(event.seconds),
-        },
-    )
+    return (counted(event.failures, "failure"), event.seconds), {
+        "partisan.queue.name": event.queue,
+        "partisan.database.failures": event.failures,
+        "event.duration": nanoseconds(event.seconds),
+    }
 
 
 @log_event(
     events.WorkerStarted,
     "worker.started",
     INFO,
+    "Worker %s started (pid %s)",
     by=(MANAGER,),
     fields=WORKER_FIELDS,
     when="its process is up",
 )
 def worker_started(event: events.WorkerStarted) -> Line:
-    return f"Worker {event.slot} started (pid {event.pid})", of_worker(event)
+    return (event.slot, event.pid), of_worker(event)
 
 
 @log_event(
     events.WorkerStartFailed,
     "worker.start_failed",
     ERROR,
+    "Could not start worker %s: %s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.worker.slot"), *fields.ERROR),
     when="its process could not be started",
 )
 def worker_start_failed(event: events.WorkerStartFailed) -> Line:
-    return f"Could not start worker {event.slot}: {quoted(event.error)}", {
+    return (event.slot, quoted(event.error)), {
         "partisan.worker.slot": event.slot,
         **of_failure(event.queue, event.error),
     }
@@ -104,19 +105,21 @@ def worker_start_failed(event: events.WorkerStartFailed) -> Line:
     events.WorkerReady,
     "worker.ready",
     INFO,
+    "Worker %s is ready (pid %s)%s",
     by=(MANAGER,),
     fields=WORKER_FIELDS,
     when="its processors are loaded",
 )
 def worker_ready(event: events.WorkerReady) -> Line:
     warnings = "".join(f"; {beginning(warning)}" for warning in event.warnings)
-    return f"Worker {event.slot} is ready (pid {event.pid}){warnings}", of_worker(event)
+    return (event.slot, event.pid, warnings), of_worker(event)
 
 
 @log_event(
     events.WorkerExited,
     "worker.exited",
     ERROR,
+    "Worker %s exited (pid %s, %s, %s)%s",
     by=(MANAGER,),
     fields=(
         *WORKER_FIELDS,
@@ -125,17 +128,18 @@ def worker_ready(event: events.WorkerReady) -> Line:
         keyword("partisan.worker.signal", optional=True),
         keyword("partisan.task.id", optional=True),
         keyword("partisan.processor", optional=True),
+        fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
     when="the process exited; info if recycled or stopped",
-    is_expected=lambda event: event.reason in (REASON_RECYCLED, REASON_STOPPED),
+    lower=LowerLevel(INFO, lambda event: event.reason in (REASON_RECYCLED, REASON_STOPPED)),
 )
 def worker_exited(event: events.WorkerExited) -> Line:
     task = event.task
     code = "unknown" if event.exit_code is None else event.exit_code
     how = f"signal {event.signal}" if event.signal else f"exit code {code}"
-    running = "" if task is None else f" while running {named(task)}"
-    return f"Worker {event.slot} exited (pid {event.pid}, {event.reason}, {how}){running}", {
+    running = "" if task is None else f" while running Task {task.id} ({task.processor})"
+    return (event.slot, event.pid, event.reason, how, running), {
         **of_worker(event),
         "event.reason": event.reason,
         **known(
@@ -147,6 +151,7 @@ def worker_exited(event: events.WorkerExited) -> Line:
                 "partisan.worker.peak_resident_bytes": event.peak_resident_bytes,
             }
         ),
+        **fields.of_headers(None if task is None else task.headers),
     }
 
 
@@ -154,12 +159,13 @@ def worker_exited(event: events.WorkerExited) -> Line:
     events.TelemetryFlushTimedOut,
     "worker.telemetry_flush_timeout",
     WARNING,
+    "Could not export all spans within %g s; dropped the rest",
     by=(WORKER,),
     fields=(QUEUE, DURATION),
     when="spans could not be exported in time before the exit",
 )
 def flush_timed_out(event: events.TelemetryFlushTimedOut) -> Line:
-    return f"Could not export all spans within {event.seconds:g} s; dropped the rest", {
+    return (event.seconds,), {
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
     }
@@ -169,13 +175,14 @@ def flush_timed_out(event: events.TelemetryFlushTimedOut) -> Line:
     events.ExitTimedOut,
     "worker.exit_timeout",
     WARNING,
+    "Exiting without waiting longer than %g s for receivers of worker_stopping, exit handlers or "
+    "child processes",
     by=(WORKER,),
     fields=(QUEUE, DURATION),
     when="receivers of `worker_stopping`, exit handlers or children did not end in time before the exit",
 )
 def exit_timed_out(event: events.ExitTimedOut) -> Line:
-    what = "receivers of worker_stopping, exit handlers or child processes"
-    return f"Exiting without waiting longer than {event.seconds:g} s for {what}", {
+    return (event.seconds,), {
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
     }
@@ -185,6 +192,7 @@ def exit_timed_out(event: events.ExitTimedOut) -> Line:
     events.ManagerStarted,
     "manager.started",
     INFO,
+    "django-partisan %s serves the queue %r with %s%s",
     by=(MANAGER,),
     fields=(
         QUEUE,
@@ -196,8 +204,7 @@ def exit_timed_out(event: events.ExitTimedOut) -> Line:
 )
 def manager_started(event: events.ManagerStarted) -> Line:
     metrics = f", metrics on {event.metrics_address}" if event.metrics_address else ""
-    serves = f"serves the queue {event.queue!r} with {counted(event.workers, 'worker')}"
-    return f"django-partisan {event.version} {serves}{metrics}", {
+    return (event.version, event.queue, counted(event.workers, "worker"), metrics), {
         "partisan.queue.name": event.queue,
         "partisan.manager.workers": event.workers,
         "partisan.manager.version": event.version,
@@ -209,6 +216,7 @@ def manager_started(event: events.ManagerStarted) -> Line:
     events.ManagerDraining,
     "manager.draining",
     INFO,
+    "Draining%s; %s in progress",
     by=(MANAGER,),
     fields=(
         QUEUE,
@@ -219,7 +227,7 @@ def manager_started(event: events.ManagerStarted) -> Line:
 )
 def manager_draining(event: events.ManagerDraining) -> Line:
     on_signal = f" on {event.signal}" if event.signal else ""
-    return f"Draining{on_signal}; {counted(event.in_progress)} in progress", {
+    return (on_signal, counted(event.in_progress)), {
         "partisan.queue.name": event.queue,
         "partisan.manager.in_progress": event.in_progress,
         **known({"partisan.manager.signal": event.signal}),
@@ -230,13 +238,14 @@ def manager_draining(event: events.ManagerDraining) -> Line:
     events.ManagerStopped,
     "manager.stopped",
     INFO,
+    "Stopped after %.1f s; %s released%s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION, long("partisan.manager.released"), keyword("partisan.manager.unfinished_ids")),
     when="the last line of a manager",
 )
 def manager_stopped(event: events.ManagerStopped) -> Line:
     unfinished = f", {len(event.unfinished)} unfinished" if event.unfinished else ""
-    return f"Stopped after {event.seconds:.1f} s; {counted(event.released)} released{unfinished}", {
+    return (event.seconds, counted(event.released), unfinished), {
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
         "partisan.manager.released": event.released,
@@ -248,6 +257,8 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
     events.CodeReplaced,
     "manager.code_replaced",
     ERROR,
+    "Draining because the library was replaced: a new worker runs django-partisan %s (protocol %s), "
+    "this manager %s (protocol %s). Restart the manager",
     by=(MANAGER,),
     fields=(
         QUEUE,
@@ -259,10 +270,12 @@ def manager_stopped(event: events.ManagerStopped) -> Line:
     when="a new worker runs another version of the library, as after a deploy; the manager drains",
 )
 def code_replaced(event: events.CodeReplaced) -> Line:
-    theirs = f"{event.worker_version} (protocol {event.worker_protocol})"
-    ours = f"{event.manager_version} (protocol {event.manager_protocol})"
-    versions = f"a new worker runs django-partisan {theirs}, this manager {ours}"
-    return f"Draining because the library was replaced: {versions}. Restart the manager", {
+    return (
+        event.worker_version,
+        event.worker_protocol,
+        event.manager_version,
+        event.manager_protocol,
+    ), {
         "partisan.queue.name": event.queue,
         "partisan.worker.version": event.worker_version,
         "partisan.worker.protocol": event.worker_protocol,
@@ -275,37 +288,39 @@ def code_replaced(event: events.CodeReplaced) -> Line:
     events.ThreadStack,
     "thread.stack",
     WARNING,
+    "Thread %r is in %s",
     by=(MANAGER, WORKER),
     fields=(keyword("partisan.thread.name"),),
     when="the process received SIGQUIT; one line for each of its threads",
 )
 def thread_stack(event: events.ThreadStack) -> Line:
-    return f"Thread {event.thread!r} is in {event.stack}", {"partisan.thread.name": event.thread}
+    return (event.thread, event.stack), {"partisan.thread.name": event.thread}
 
 
 @log_event(
     events.MetricsServerFailed,
     "metrics.server_failed",
     ERROR,
+    "Could not serve metrics: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
     when="the port, a TLS file or the token file cannot be used",
 )
 def metrics_server_failed(event: events.MetricsServerFailed) -> Line:
-    return f"Could not serve metrics: {quoted(event.error)}", of_failure(event.queue, event.error)
+    return (quoted(event.error),), of_failure(event.queue, event.error)
 
 
 @log_event(
     events.MetricsPortTaken,
     "metrics.port_taken",
     WARNING,
+    "Serving tasks without metrics until the port is free: a manager of the queue %r holds port %s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.metrics.port"), keyword("partisan.metrics.holder")),
     when="another manager holds the metrics port, as in a rolling restart",
 )
 def metrics_port_taken(event: events.MetricsPortTaken) -> Line:
-    holder = f"a manager of the queue {event.holder!r} holds port {event.port}"
-    return f"Serving tasks without metrics until the port is free: {holder}", {
+    return (event.holder, event.port), {
         "partisan.queue.name": event.queue,
         "partisan.metrics.port": event.port,
         "partisan.metrics.holder": event.holder,
@@ -316,12 +331,13 @@ def metrics_port_taken(event: events.MetricsPortTaken) -> Line:
     events.MetricsServed,
     "metrics.served",
     INFO,
+    "Serving metrics on %s: the port is free",
     by=(MANAGER,),
     fields=(QUEUE, keyword("partisan.manager.metrics_address")),
     when="the metrics port is free after `metrics.port_taken`, and metrics are served",
 )
 def metrics_served(event: events.MetricsServed) -> Line:
-    return f"Serving metrics on {event.address}: the port is free", {
+    return (event.address,), {
         "partisan.queue.name": event.queue,
         "partisan.manager.metrics_address": event.address,
     }
@@ -331,29 +347,41 @@ def metrics_served(event: events.MetricsServed) -> Line:
     events.MetricsDatabaseFailed,
     "metrics.db_scrape_failed",
     WARNING,
+    "Could not read the metrics of the database: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
     when="the metrics of the database cannot be read; once per change of state",
 )
 def metrics_database_failed(event: events.MetricsDatabaseFailed) -> Line:
-    return f"Could not read the metrics of the database: {quoted(event.error)}", of_failure(
-        event.queue, event.error
-    )
+    return (quoted(event.error),), of_failure(event.queue, event.error)
 
 
 @log_event(
     events.TelemetryDropped,
     "telemetry.dropped",
     WARNING,
+    "Dropped %s: %s",
     by=(MANAGER,),
     fields=(QUEUE, REASON, long("partisan.telemetry.count")),
     when="telemetry was dropped; at most once a minute for each reason",
 )
 def telemetry_dropped(event: events.TelemetryDropped) -> Line:
-    what, _, why = event.reason.partition("_")
-    lost = counted(event.number, "log line" if what == "log" else what)
-    return f"Dropped {lost}: {why.replace('_', ' ')}", {
+    unit, _, cause = event.reason.partition("_")
+    lost, unit, why = _LOST.get(event.reason, ("{}", unit, cause.replace("_", " ")))
+    return (lost.format(counted(event.number, unit)), why), {
         "partisan.queue.name": event.queue,
         "event.reason": event.reason,
         "partisan.telemetry.count": event.number,
     }
+
+
+_LOST: Final = {
+    "log_output_stalled": ("{}", "log line", "output stalled"),
+    "log_handler_stalled": ("{}", "log line", "handler stalled"),
+    REASON_WORKER_LOST: ("{}", "span", "worker lost"),
+    "pipe_broken": ("figures of {}", "worker", "pipe broken"),
+    "flush_timeout": ("telemetry of {}", "worker", "not flushed in time"),
+    "unknown_metric": ("{}", "addition", "unknown to the manager's metrics"),
+    "context": ("{}", "carried context", "too long, or not to be stored"),
+}
+"""What was lost, its unit, and why, by reason; other reasons say it by their words."""

@@ -10,6 +10,7 @@ from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
+from django_partisan.logs.exporting import forwarding, is_exporting
 from django_partisan.logs.log_event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.logs.writing import (
@@ -102,7 +103,9 @@ def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> 
     if log_format != "auto":
         return log_format
     handlers = logging.getLogger(LOGGER).handlers + logging.root.handlers
-    is_set_up = any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+    is_set_up = any(
+        not isinstance(handler, logging.NullHandler) and not is_exporting(handler) for handler in handlers
+    )
     return "host" if is_set_up and log_file is None else "console"
 
 
@@ -130,7 +133,10 @@ def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:
 
 
 def _put(handler: LineHandler) -> None:
-    """Make ``handler`` the only one for our loggers; a level that the host gave them stays."""
+    """Make ``handler`` the only one for our loggers, but for those that export lines.
+
+    A level that the host gave them stays.
+    """
     for logger in _our_loggers():
         for old in list(logger.handlers):
             logger.removeHandler(old)
@@ -139,7 +145,8 @@ def _put(handler: LineHandler) -> None:
         logger.disabled = False
         logger.propagate = logger.name != LOGGER
     top = logging.getLogger(LOGGER)
-    top.addHandler(handler)
+    for one in (handler, *forwarding()):
+        top.addHandler(one)
     if top.level == logging.NOTSET:
         top.setLevel(logging.INFO)
 

@@ -16,7 +16,7 @@ from django_partisan.logs import cutting
 from django_partisan.logs.context import surroundings
 from django_partisan.logs.ecs import EcsFormatter, encode, encode_text
 from django_partisan.logs.fields import nanoseconds, of_run
-from django_partisan.logs.task_events import completed_message
+from django_partisan.logs.task_events import COMPLETED
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry.events import Run, TaskCompleted
 from django_partisan.telemetry.trace_context import enqueued_trace_id
@@ -49,10 +49,11 @@ class ShortLine:
         before, after = _around_id(run[_KIND])
         trace_id = enqueued_trace_id(run.headers)
         enqueued_in = f',"partisan.task.enqueued_trace_id":"{trace_id}"' if trace_id is not None else ""
+        message = COMPLETED % (run.id, run.processor, event.seconds)
         formatter = self._formatter
         line = (
             f'{{"@timestamp":"{formatter.timestamp(time.time())}","log.level":"info",'
-            f'"message":{encode_text(completed_message(event))}{formatter.constant(self._record)},'
+            f'"message":{encode_text(message)}{formatter.constant(self._record)},'
             f"{before}{run.id}{after}{nanoseconds(run.wait_seconds)}{enqueued_in},"
             f'"event.duration":{nanoseconds(event.seconds)},"event.outcome":"success",'
             f'"event.action":"task.completed",{encode(surroundings())[1:]}'

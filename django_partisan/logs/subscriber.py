@@ -3,14 +3,15 @@
 import logging
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, TypeAlias
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from django_partisan.config.queues import DEFAULT_QUEUE
-from django_partisan.logs import context, dropped, host_handlers, trouble
-from django_partisan.logs.dropped import DroppedLines
+from django_partisan.logs import context, dropped, exporting, host_handlers, trouble
+from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
@@ -20,6 +21,7 @@ from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
+    ErrorInfo,
     Event,
     Run,
     Running,
@@ -30,8 +32,12 @@ from django_partisan.telemetry.events import (
 
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
+ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 CLOSE_SECONDS: Final = 2.0
 """How long a process that ends waits at most for handlers and readers that stall."""
+
+LAST_EXPORT_SECONDS: Final = 1.0
+"""How long it waits at most until OpenTelemetry has exported its last lines."""
 
 
 class LogSubscriber(bus.Subscriber):
@@ -50,22 +56,26 @@ class LogSubscriber(bus.Subscriber):
         """Log as ``app``, ``manager`` or ``worker`` from now on; takes effect with ``bus.refresh()``."""
         self._role = role
         self._logger = logging.getLogger(f"{LOGGER}.{role}")
-        self._thread = LoggingThread(DroppedLines(queue)) if role == MANAGER else None
+        self._thread = LoggingThread(Dropped(queue, log=self.handle)) if role == MANAGER else None
         self.is_stuck = False
         self._short_line: ShortLine | None = None
 
     def wants(self, kind: type[Event]) -> bool:
         log_event = LOG_EVENTS.get(kind)
         if log_event is None:
-            return False
-        is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.lowest_level())
+            return kind in dropped.EVENTS
+        is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.level)
         if kind is TaskCompleted:  # wants() is called again when handlers and filters may have changed
             may_be_short = is_wanted and output.is_ours and self._thread is None
             self._short_line = short_line_of(self._logger) if may_be_short else None
         return is_wanted
 
     def handle(self, event: Event) -> None:
-        log_event = LOG_EVENTS[type(event)]
+        if type(event) in dropped.EVENTS:
+            self._note_dropped(event)
+        log_event = LOG_EVENTS.get(type(event))
+        if log_event is None:
+            return
         level = log_event.level_of(event)
         if not self._logger.isEnabledFor(level):
             return
@@ -73,17 +83,25 @@ class LogSubscriber(bus.Subscriber):
             short = self._short_line
             if short is not None and isinstance(event, TaskCompleted) and short.write(event):
                 return
-            message, fields = log_event.line(event)
+            arguments, fields = log_event.line(event)
             fields.update({"event.action": log_event.action, **context.surroundings()})
-            logger, extra = self._logger, _extra(fields)
+            error = _exc_info(event) if level >= logging.ERROR else None
+            logger, message, extra = self._logger, log_event.message, _extra(fields)
             # Walking the frames for a caller would take as long as all the rest.
-            record = logger.makeRecord(logger.name, level, __file__, 0, message, (), None, None, extra)
+            record = logger.makeRecord(
+                logger.name, level, __file__, 0, message, arguments, error, None, extra
+            )
             if self._thread is None:
                 logger.handle(record)
             else:
                 self._thread.log(record)
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
+
+    def _note_dropped(self, event: Event) -> None:
+        dropped.note(event)
+        if self._thread is not None:
+            self._thread.add_dropped({})
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         return context.bound_while_running(scope.run.headers if isinstance(scope, Running) else None)
@@ -95,7 +113,7 @@ class LogSubscriber(bus.Subscriber):
         return context.carried_headers()
 
     def take(self) -> dict[str, int] | None:
-        """Return how many lines this worker dropped since the last report."""
+        """Return how much this worker dropped since the last report, by reason."""
         return dropped.taken() or None
 
     def absorb(self, slot: int, value: dict[str, int]) -> None:
@@ -116,6 +134,8 @@ class LogSubscriber(bus.Subscriber):
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
             if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
                 handler.drop_kept()
+        # Else a manager's exit would, and wait for much longer. Most were exported with the spans.
+        self.is_stuck |= not exporting.flush(min(timeout, LAST_EXPORT_SECONDS))
 
 
 def task_logger(run: Run | TaskRef) -> Any:
@@ -139,13 +159,26 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
             return trouble.note("A line of a task could not be logged")
 
 
-def _as_record(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Turn a task's line into a call of the stdlib logger; keys of the task's own become labels."""
+def _as_record(
+    _logger: WrappedLogger, _method: str, event_dict: EventDict
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turn a task's line into a call of the stdlib logger; keys of the task's own become labels.
+
+    The message stays a template, which error trackers group by; raises here if its arguments do not fit.
+    """
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
-    message = event_dict.pop("event", "")
+    message, arguments = event_dict.pop("event", ""), event_dict.pop("positional_args", ())
+    logging.LogRecord("", 0, "", 0, message, arguments, None).getMessage()
     of_run = {name: event_dict.pop(name) for name in _TASK_FIELDS if name in event_dict}
     fields = {**context.surroundings(), **context.labels(event_dict), **of_run}
-    return {"msg": message, "extra": _extra(fields), **passed_on}
+    return (message, *arguments), {"extra": _extra(fields), **passed_on}
+
+
+def _exc_info(event: Any) -> ExcInfo | None:
+    """Return the exception of an error, for handlers that show or send it: error trackers, mail, syslog."""
+    info: ErrorInfo | None = getattr(event, "error", None)
+    exception = None if info is None else info.exception
+    return None if exception is None else (type(exception), exception, exception.__traceback__)
 
 
 def _extra(fields: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +197,5 @@ _STDLIB_ARGUMENTS: Final = ("exc_info", "stack_info", "stacklevel")
 _TASK_FIELDS: Final = tuple(of_task(TaskRef(0, "", "", 0, 0, 0, 0)))
 _TASK_PROCESSORS: Final[list[Processor]] = [
     structlog.stdlib.filter_by_level,
-    structlog.stdlib.PositionalArgumentsFormatter(),
     _as_record,
 ]

@@ -1,8 +1,9 @@
 """The log events of tasks. To add a log event, here or in ``process_events``:
 
 1. Add the event to ``telemetry/events.py``: its class, and its name in ``Event``.
-2. Add one function below ``@log_event``, which declares action, level, roles, fields and occasion. The
-   function returns the message and the values of the fields; an optional field may be left out.
+2. Add one function below ``@log_event``, which declares action, level, message, roles, fields and occasion.
+   The function returns the arguments of the message and the values of the fields; an optional field may be
+   left out.
 
 The table in ``docs/observability.md`` and the mappings for Elasticsearch are made of these declarations
 (``make tables``). The tests of the table name what is missing: the row of the contract, and a sample.
@@ -26,14 +27,18 @@ from django_partisan.logs.fields import (
     named,
     nanoseconds,
     of_failure,
+    of_one_task,
     of_run,
     of_task,
     quoted,
 )
-from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
+from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, LowerLevel, log_event
+from django_partisan.outcomes import REASON_STOPPED
 from django_partisan.telemetry import events, redaction
 
+COMPLETED: Final = "Task %s (%s) completed in %.3f s"
 _DELAY: Final = long("partisan.task.delay_ns")
+_IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
 _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"), REASON)
 
 
@@ -41,6 +46,7 @@ _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"
     events.TaskEnqueued,
     "task.enqueued",
     INFO,
+    "Task %s (%s) enqueued%s",
     by=(APP, WORKER),
     fields=(
         *fields.TASK,
@@ -48,11 +54,12 @@ _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"
         Field("partisan.task.scheduled", "boolean"),
         fields.ARGUMENTS,
     ),
-    when="after commit; never for a rolled-back row",
+    when="after commit; never for a rolled-back row; at debug if by `bulk_delay()`",
+    lower=_IN_BULK,
 )
 def enqueued(event: events.TaskEnqueued) -> Line:
     due_at = event.due_at.isoformat()
-    return f"{named(event.task)} enqueued{f', due at {due_at}' if event.scheduled else ''}", {
+    return (*named(event.task), f", due at {due_at}" if event.scheduled else ""), {
         **of_task(event.task),
         "partisan.task.due_at": due_at,
         "partisan.task.scheduled": event.scheduled,
@@ -64,18 +71,45 @@ def enqueued(event: events.TaskEnqueued) -> Line:
     events.TaskDeduplicated,
     "task.deduplicated",
     INFO,
+    "Task %s (%s) is already waiting; no duplicate enqueued",
     by=(APP, WORKER),
     fields=fields.TASK,
-    when="a waiting duplicate was found; it is the task named",
+    when="a waiting duplicate was found; it is the task named; at debug if by `bulk_delay()`",
+    lower=_IN_BULK,
 )
 def deduplicated(event: events.TaskDeduplicated) -> Line:
-    return f"{named(event.task)} is already waiting; no duplicate enqueued", of_task(event.task)
+    return named(event.task), of_task(event.task)
+
+
+@log_event(
+    events.TasksEnqueued,
+    "task.bulk_enqueued",
+    INFO,
+    "Enqueued %s of %s%s",
+    by=(APP, WORKER),
+    fields=(
+        QUEUE._replace(optional=True),
+        keyword("partisan.processor", optional=True),
+        long("partisan.enqueue.count"),
+        long("partisan.enqueue.deduplicated"),
+    ),
+    when="after the commit of a `bulk_delay()`: one line for all its tasks",
+)
+def bulk_enqueued(event: events.TasksEnqueued) -> Line:
+    waited = f", {event.deduplicated} {'was' if event.deduplicated == 1 else 'were'} waiting already"
+    processor = event.processor or "several processors"
+    return (counted(event.number), processor, waited if event.deduplicated else ""), {
+        **known({"partisan.queue.name": event.queue, "partisan.processor": event.processor}),
+        "partisan.enqueue.count": event.number,
+        "partisan.enqueue.deduplicated": event.deduplicated,
+    }
 
 
 @log_event(
     events.TaskEnqueueFailed,
     "task.enqueue_failed",
     ERROR,
+    "Could not enqueue a task of %s: %s",
     by=(APP, WORKER),
     fields=(
         QUEUE,
@@ -84,18 +118,20 @@ def deduplicated(event: events.TaskDeduplicated) -> Line:
         long("partisan.task.attempt"),
         long("partisan.task.retries"),
         long("partisan.task.postpones"),
+        OUTCOME,
         *fields.ERROR,
     ),
     when="the insert raised; there is no task, so no id",
 )
 def enqueue_failed(event: events.TaskEnqueueFailed) -> Line:
     processor = event.processor or "several processors"
-    return f"Could not enqueue a task of {processor}: {quoted(event.error)}", {
+    return (processor, quoted(event.error)), {
         "partisan.queue.name": event.queue,
         **known({"partisan.processor": event.processor or None, "partisan.task.priority": event.priority}),
         "partisan.task.attempt": 1,
         "partisan.task.retries": 0,
         "partisan.task.postpones": 0,
+        "event.outcome": "failure",
         **fields.of_error(event.error),
     }
 
@@ -104,12 +140,13 @@ def enqueue_failed(event: events.TaskEnqueueFailed) -> Line:
     events.TasksClaimed,
     "task.claimed",
     DEBUG,
+    "Claimed %s in %.3f s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.claim.count"), keyword("partisan.claim.task_ids"), DURATION),
     when="a claim found rows: one line for all of them, at most 100 of them named",
 )
 def claimed(event: events.TasksClaimed) -> Line:
-    return f"Claimed {counted(event.number)} in {event.seconds:.3f} s", {
+    return (counted(event.number), event.seconds), {
         "partisan.queue.name": event.queue,
         "partisan.claim.count": event.number,
         "partisan.claim.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
@@ -117,32 +154,37 @@ def claimed(event: events.TasksClaimed) -> Line:
     }
 
 
-@log_event(events.TaskStarted, "task.started", DEBUG, by=(WORKER,), fields=fields.RUN, when="before `run()`")
+@log_event(
+    events.TaskStarted,
+    "task.started",
+    DEBUG,
+    "Task %s (%s) started, attempt %s",
+    by=(WORKER,),
+    fields=fields.RUN,
+    when="before `run()`",
+)
 def started(event: events.TaskStarted) -> Line:
-    return f"{named(event.run)} started, attempt {event.run.attempt}", of_run(event.run)
+    return (*named(event.run), event.run.attempt), of_run(event.run)
 
 
 @log_event(
     events.TaskCompleted,
     "task.completed",
     INFO,
+    COMPLETED,
     by=(WORKER,),
     fields=(*fields.RUN, DURATION, OUTCOME),
     when="the run ended well: the canonical line",
 )
 def completed(event: events.TaskCompleted) -> Line:
-    return completed_message(event), _ended(event.run, event.seconds, "success")
-
-
-def completed_message(event: events.TaskCompleted) -> str:
-    """Return the message alone, for ``short_line``."""
-    return f"Task {event.run.id} ({event.run.processor}) completed in {event.seconds:.3f} s"
+    return (*named(event.run), event.seconds), _ended(event.run, event.seconds, "success")
 
 
 @log_event(
     events.TaskPostponed,
     "task.postponed",
     INFO,
+    "Task %s (%s) postponed by %g s%s",
     by=(WORKER,),
     fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, REASON._replace(optional=True)),
     when="the task asked to run again later",
@@ -150,7 +192,7 @@ def completed_message(event: events.TaskCompleted) -> str:
 def postponed(event: events.TaskPostponed) -> Line:
     reason = None if event.reason is None else redaction.cut(str(event.reason), redaction.SHOWN_MAX_BYTES)
     why = "" if reason is None else f": {beginning(reason)}"
-    return f"{named(event.run)} postponed by {event.delay_seconds:g} s{why}", {
+    return (*named(event.run), event.delay_seconds, why), {
         **_ended(event.run, event.seconds, "unknown"),
         "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
         **known({"event.reason": reason}),
@@ -161,13 +203,13 @@ def postponed(event: events.TaskPostponed) -> Line:
     events.TaskRetried,
     "task.retried",
     WARNING,
+    "Task %s (%s) runs again in %g s, %s retries left: %s",
     by=(WORKER,),
     fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, long("partisan.task.retries_left"), *fields.ERROR),
     when="an error on the processor's list, and retries are left",
 )
 def retried(event: events.TaskRetried) -> Line:
-    when = f"in {event.delay_seconds:g} s, {event.retries_left} retries left"
-    return f"{named(event.run)} runs again {when}: {quoted(event.error)}", {
+    return (*named(event.run), event.delay_seconds, event.retries_left, quoted(event.error)), {
         **_ended(event.run, event.seconds, "failure"),
         "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
         "partisan.task.retries_left": event.retries_left,
@@ -179,6 +221,7 @@ def retried(event: events.TaskRetried) -> Line:
     events.TaskFailed,
     "task.failed",
     ERROR,
+    "Task %s (%s) failed (%s): %s",
     by=(WORKER, MANAGER),
     fields=(
         *fields.TASK,
@@ -191,8 +234,8 @@ def retried(event: events.TaskRetried) -> Line:
 )
 def failed(event: events.TaskFailed) -> Line:
     run = event.run
-    return f"{named(run)} failed ({event.reason}): {quoted(event.error)}", {
-        **(of_run(run) if isinstance(run, events.Run) else of_task(run)),
+    return (*named(run), event.reason, quoted(event.error)), {
+        **(of_run(run) if isinstance(run, events.Run) else of_one_task(run)),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "failure",
         "event.reason": event.reason,
@@ -204,12 +247,13 @@ def failed(event: events.TaskFailed) -> Line:
     events.SettleFailed,
     "task.settle_failed",
     ERROR,
+    "Could not settle %s; trying again: %s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.settle.count"), *fields.ERROR),
     when="outcomes cannot be written yet; once per change of state",
 )
 def settle_failed(event: events.SettleFailed) -> Line:
-    return f"Could not settle {counted(event.number)}; trying again: {quoted(event.error)}", {
+    return (counted(event.number), quoted(event.error)), {
         "partisan.settle.count": event.number,
         **of_failure(event.queue, event.error),
     }
@@ -219,27 +263,40 @@ def settle_failed(event: events.SettleFailed) -> Line:
     events.TaskClaimLost,
     "task.claim_lost",
     WARNING,
+    "Task %s (%s) ended after its claim was lost; outcome dropped",
     by=(MANAGER,),
-    fields=fields.TASK,
+    fields=fields.OF_ONE_TASK,
     when="an outcome came for a claim that this manager no longer holds",
 )
 def claim_lost(event: events.TaskClaimLost) -> Line:
-    return f"{named(event.task)} ended after its claim was lost; outcome dropped", of_task(event.task)
+    return named(event.task), of_one_task(event.task)
 
 
 @log_event(
     events.TaskRescued,
     "task.rescued",
     WARNING,
+    "Task %s (%s) rescued (%s); it will run again",
     by=(MANAGER,),
-    fields=(*fields.TASK, REASON, keyword("partisan.manager.previous", optional=True)),
-    when="the task of a lost manager or worker will run again",
+    fields=(
+        *fields.OF_ONE_TASK,
+        REASON,
+        OUTCOME._replace(optional=True),
+        keyword("partisan.manager.previous", optional=True),
+    ),
+    when="the task of a lost manager or worker will run again; outcome failure if its run was lost",
 )
 def rescued(event: events.TaskRescued) -> Line:
-    return f"{named(event.task)} rescued ({event.reason}); it will run again", {
-        **of_task(event.task),
+    is_failure = event.lost is not None and event.reason != REASON_STOPPED
+    return (*named(event.task), event.reason), {
+        **of_one_task(event.task),
         "event.reason": event.reason,
-        **known({"partisan.manager.previous": event.previous_manager}),
+        **known(
+            {
+                "event.outcome": "failure" if is_failure else None,
+                "partisan.manager.previous": event.previous_manager,
+            }
+        ),
     }
 
 
@@ -247,12 +304,13 @@ def rescued(event: events.TaskRescued) -> Line:
     events.TasksReleased,
     "task.released",
     INFO,
+    "Released %s (%s)",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.release.count"), REASON),
     when="tasks that had not started are new again",
 )
 def released(event: events.TasksReleased) -> Line:
-    return f"Released {counted(event.number, 'unstarted task')} ({event.reason})", {
+    return (counted(event.number, "unstarted task"), event.reason), {
         "partisan.queue.name": event.queue,
         "partisan.release.count": event.number,
         "event.reason": event.reason,
@@ -263,12 +321,13 @@ def released(event: events.TasksReleased) -> Line:
     events.TasksRequeued,
     "task.requeued",
     INFO,
+    "Requeued %s of %s",
     by=(APP, WORKER),
     fields=(QUEUE, keyword("partisan.processor"), long("partisan.requeue.count")),
     when="failed tasks wait again, as somebody asked; for each batch and processor",
 )
 def requeued(event: events.TasksRequeued) -> Line:
-    return f"Requeued {counted(event.number, 'failed task')} of {event.processor}", {
+    return (counted(event.number, "failed task"), event.processor), {
         "partisan.queue.name": event.queue,
         "partisan.processor": event.processor,
         "partisan.requeue.count": event.number,
@@ -279,40 +338,40 @@ def requeued(event: events.TasksRequeued) -> Line:
     events.TasksHeld,
     "task.held",
     WARNING,
+    "Held %s of %s (%s)",
     by=(MANAGER,),
     fields=_HELD,
     when="tasks are held; for each processor at once, then at most once a minute",
 )
 def held(event: events.TasksHeld) -> Line:
-    return f"Held {counted(event.number)} of {event.processor} ({event.reason})", _of_held(event)
+    return (counted(event.number), event.processor, event.reason), _of_held(event)
 
 
 @log_event(
     events.TasksResumed,
     "task.resumed",
     INFO,
+    "Resumed %s of %s (%s)",
     by=(MANAGER,),
     fields=_HELD,
     when="held tasks wait for a claim again",
 )
 def resumed(event: events.TasksResumed) -> Line:
-    return f"Resumed {counted(event.number, 'held task')} of {event.processor} ({event.reason})", _of_held(
-        event
-    )
+    return (counted(event.number, "held task"), event.processor, event.reason), _of_held(event)
 
 
 @log_event(
     events.TransactionLeftOpen,
     "task.transaction_left_open",
     WARNING,
+    "Task %s (%s) left a transaction open on the database %r; %s",
     by=(WORKER,),
     fields=(*fields.RUN, keyword("partisan.database.alias"), keyword("partisan.thread.name", optional=True)),
     when="a run left a transaction open; it was rolled back, or is still open in another thread",
 )
 def transaction_left_open(event: events.TransactionLeftOpen) -> Line:
-    message = f"{named(event.run)} left a transaction open on the database {event.database!r}"
     what = "it was rolled back" if event.thread is None else f"thread {event.thread!r} still has it open"
-    return f"{message}; {what}", {
+    return (*named(event.run), event.database, what), {
         **of_run(event.run),
         "partisan.database.alias": event.database,
         **known({"partisan.thread.name": event.thread}),
@@ -323,13 +382,14 @@ def transaction_left_open(event: events.TransactionLeftOpen) -> Line:
     events.WrittenOutsideAtomic,
     "task.written_outside_atomic",
     WARNING,
+    "Task %s (%s) is ATOMIC, but the thread %r wrote through its own connection, "
+    "outside the transaction of the task",
     by=(WORKER,),
     fields=(*fields.RUN, keyword("partisan.thread.name")),
     when="during a run with `ATOMIC` another thread wrote to the tasks' database",
 )
 def written_outside_atomic(event: events.WrittenOutsideAtomic) -> Line:
-    where = f"the thread {event.thread!r} wrote through its own connection"
-    return f"{named(event.run)} is ATOMIC, but {where}, outside the transaction of the task", {
+    return (*named(event.run), event.thread), {
         **of_run(event.run),
         "partisan.thread.name": event.thread,
     }

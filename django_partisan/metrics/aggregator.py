@@ -1,6 +1,7 @@
 """The manager's totals: what it and all its workers counted, by series; no total ever shrinks."""
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Aggregator:
         self._histograms: dict[Key, Histogram] = {}
         self._error_types: dict[Labels, set[str]] = {}
         self._admitted = 0
+        self._began_at = time.time()
+        self._created: dict[Key, float] = {}
         self._lock = threading.Lock()
 
     def start_at_zero(self, keys: Iterable[Key]) -> None:
@@ -59,26 +62,37 @@ class Aggregator:
             for key in keys:
                 self._open(key)
 
-    def add(self, report: Report) -> None:
-        """Add a report: a worker's, or the manager's own."""
+    def add(self, report: Report) -> int:
+        """Add a report: a worker's, or the manager's own; return how many of its series are unknown."""
         counters, histograms = report
+        unknown = 0
         with self._lock:
             for key, amount in counters.items():
                 admitted = key if key in self._counters else self._admit(key)
-                if admitted is not None:
+                if admitted is None:
+                    unknown += 1
+                else:
                     self._counters[admitted] += amount
             for key, delta in histograms.items():
                 admitted = key if key in self._histograms else self._admit(key)
-                if admitted is not None:
+                if admitted is None:
+                    unknown += 1
+                else:
                     self._histograms[admitted].add(delta)
+        return unknown
 
     def copy(self) -> tuple[dict[Key, float], dict[Key, Histogram]]:
         """Return all counters and histograms as they are now."""
         with self._lock:
             return self._counters.copy(), {key: total.copy() for key, total in self._histograms.items()}
 
+    def created_at(self, key: Key) -> float:
+        """Return the Unix time since which a series counts."""
+        return self._created.get(key, self._began_at)
+
     def _open(self, key: Key) -> None:
         metric = self.metrics[key[0]]
+        self._created.setdefault(key, time.time())
         if metric.kind != HISTOGRAM:
             self._counters.setdefault(key, 0)
         elif key not in self._histograms:

@@ -1,8 +1,11 @@
 """Counters of the tasks that an application enqueues and requeues, in the registry that it exports itself."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Metric
@@ -29,10 +32,12 @@ class ClientMetrics(bus.Subscriber):
     name = "metrics"
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self._enqueued = _counter(catalogue.TASKS_ENQUEUED, registry)
-        self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED, registry)
-        self._requeued = _counter(catalogue.TASKS_REQUEUED, registry)
-        self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED, registry)
+        self._enqueued = _counter(catalogue.TASKS_ENQUEUED)
+        self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED)
+        self._requeued = _counter(catalogue.TASKS_REQUEUED)
+        self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED)
+        self.collector = _Counters(self._enqueued, self._deduplicated, self._requeued, self._failed)
+        registry.register(self.collector)
 
     def wants(self, kind: type[Event]) -> bool:
         """Want the events of ``delay()`` and of requeueing."""
@@ -51,5 +56,22 @@ class ClientMetrics(bus.Subscriber):
             self._failed.labels(event.queue, event.processor).inc()
 
 
-def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
-    return Counter(metric.name, HELP[metric.name], metric.labels, registry=registry)
+def _counter(metric: Metric) -> Counter:
+    return Counter(metric.name, HELP[metric.name], metric.labels, registry=None)
+
+
+class _Counters(Collector):
+    """Export counters without ``_created``, which the client library turns off for a whole process only."""
+
+    def __init__(self, *counters: Counter) -> None:
+        self._counters = counters
+
+    def describe(self) -> Iterator[Family]:
+        for counter in self._counters:
+            yield from counter.describe()
+
+    def collect(self) -> Iterator[Family]:
+        for counter in self._counters:
+            for family in counter.collect():
+                family.samples = [one for one in family.samples if not one.name.endswith("_created")]
+                yield family

@@ -1,10 +1,11 @@
 """Every metric of the library, declared once: code, documentation and tests read this table."""
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from django_partisan import outcomes
 from django_partisan.config import observability
-from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labels, Metric
+from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Key, Labels, Metric
 
 METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""
@@ -17,7 +18,7 @@ DROPPED_CONTEXT: Final = "context"
 DROPPED_FLUSH: Final = "flush_timeout"
 DROPPED_UNKNOWN: Final = "unknown_metric"
 # These come with TelemetryDropped from tracing and logs; the list lets the first loss of each raise an alert.
-_DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed")
+_DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed", outcomes.REASON_WORKER_LOST)
 _DROPPED_LINES = ("log_output_stalled", "log_handler_stalled")
 
 STATEMENT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -53,6 +54,19 @@ def bounds(metric: Metric) -> tuple[float, ...]:
     if metric is TASK_QUEUE_WAIT:
         return tuple(observability.value("WAIT_BUCKETS"))
     return metric.buckets
+
+
+def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Iterator[Key]:
+    """Yield the series of a metric to export as 0 before the first event.
+
+    Of a processor's durations only those of completed runs: four histograms of each would be most of a
+    scrape, and its first failure is seen by the counters.
+    """
+    for key in metric.initial_series(queue, processors):
+        if metric is not TASK_DURATION or key[1][-1] == outcomes.COMPLETED:
+            yield key
+    if metric is TASKS_FAILED:  # a processor that is not registered counts as _other
+        yield metric.name, (queue, OTHER, outcomes.REASON_UNREGISTERED)
 
 
 # Each metric in a few lines: what it is, its question, its help, and its buckets or label values.
@@ -217,20 +231,25 @@ WORKER_MEMORY = _declare(
     "Which worker eats the machine?",
     "Resident memory of the worker of a slot.",
 )
+WORKER_PEAK_MEMORY = _declare(
+    "partisan_worker_peak_resident_memory_bytes", GAUGE, "queue worker", "M",
+    "How much memory has a worker needed?",
+    "Highest resident memory of any worker of a slot since the manager's start.",
+)
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that the database answered, with or without rows.",
+    "Claims that the database answered, with or without rows, and looks of an idle manager in vain.",
 )
 CLAIMS_EMPTY = _declare(
     "partisan_claims_empty_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that found no row.",
+    "Claims that found no row, and looks of an idle manager that found nothing to claim.",
 )
 CLAIM_ERRORS = _declare(
     "partisan_claim_errors_total", COUNTER, "queue", "M",
     "Is polling failing?",
-    "Claims that the database refused.",
+    "Claims that failed, and failed looks and heartbeats that claims wait for.",
 )
 CLAIM_DURATION = _declare(
     "partisan_claim_duration_seconds", HISTOGRAM, "queue", "M",
@@ -278,7 +297,7 @@ LAST_LOOP = _declare(
 LAST_CLAIM = _declare(
     "partisan_manager_last_claim_timestamp_seconds", GAUGE, "queue", "M",
     "Is the loop alive?",
-    "When a claim was last answered; absent until one is.",
+    "When a claim, or a look of an idle manager, was last answered; absent until one is.",
 )
 DRAINING = _declare(
     "partisan_manager_draining", GAUGE, "queue", "M",
@@ -307,6 +326,12 @@ OLDEST_DUE_AGE = _declare(
     "partisan_queue_oldest_due_age_seconds", GAUGE, "queue", "D",
     "How late are we?",
     f"How long the oldest waiting task has been due, 0 if none is. {_CACHED}",
+)
+UNSERVED_DUE_TASKS = _declare(
+    "partisan_unserved_due_tasks", GAUGE, "queue", "D",
+    "Which queues wait for a manager?",
+    "Due tasks, by queue, of any queue that no live manager serves; no series where there is none. At most"
+    f" 20 queues, and 1000 tasks of each. {_CACHED}",
 )
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
@@ -342,6 +367,11 @@ DB_UP = _declare(
     "partisan_db_up", GAUGE, "queue", "D",
     "Can the figures be trusted?",
     "1 if the last query for the figures was answered, else 0.",
+)
+DB_WRITABLE = _declare(
+    "partisan_db_writable", GAUGE, "queue", "D",
+    "Can heartbeats and outcomes be written?",
+    f"1 if the server takes writes, 0 if it is a standby or set to be read-only. {_CACHED}",
 )
 DB_SCRAPE_DURATION = _declare(
     "partisan_db_scrape_duration_seconds", GAUGE, "queue", "D",

@@ -20,6 +20,7 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 import django_partisan
+from django_partisan.config import observability
 from django_partisan.metrics import catalogue, gauges, sampler
 from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.gauges import Sample, SlotCounter
@@ -66,13 +67,21 @@ class PartisanCollector(Collector):
     def collect(self) -> list[Family]:
         """Return every family; a part that raises has no series, and is counted."""
         families = {name: _empty(metric) for name, metric in self._metrics.items()}
+        shows_created = observability.value("METRICS_CREATED")
         for part in self._parts():
             try:
                 for metric, labels, value in part():
-                    _add(families[metric.name], metric, labels, value)
+                    created_at = self._created_at(metric, labels) if shows_created else None
+                    _add(families[metric.name], metric, labels, value, created_at)
             except Exception:
                 bus.swallow("metrics")
         return [*families.values(), *self._of_the_process()]
+
+    def _created_at(self, metric: Metric, labels: Labels) -> float | None:
+        """Return since when a series counts; ``None`` for one that does not, or that the database counts."""
+        if metric.kind not in (COUNTER, HISTOGRAM) or "D" in metric.sources:
+            return None
+        return self._recorder.aggregator.created_at((metric.name, labels))
 
     def _parts(self) -> tuple[Part, ...]:
         """Return the parts of one scrape; what was counted comes last, with what the others swallowed."""
@@ -82,16 +91,15 @@ class PartisanCollector(Collector):
             lambda: gauges.of_manager(snapshot()),
             lambda: gauges.of_runs(snapshot(), self._processors),
             lambda: gauges.of_workers(snapshot(), self._busy),
-            lambda: gauges.of_processes(snapshot(), self._cpu),
+            lambda: gauges.of_processes(snapshot(), self._cpu, self._recorder.peaks),
             self._counted,
         )
 
     def _from_database(self) -> Iterator[Sample]:
         answer = self._database.answer()
         yield from sampler.samples(self._recorder.queue, answer)
-        server = answer.statistics.server_version if answer.statistics else "unknown"
-        versions = (django_partisan.__version__, django.__version__, platform.python_version(), server)
-        yield catalogue.BUILD_INFO, versions, 1
+        versions = (django_partisan.__version__, django.__version__, platform.python_version())
+        yield catalogue.BUILD_INFO, (*versions, answer.server_version or "unknown"), 1
 
     def _counted(self) -> Iterator[Sample]:
         self._recorder.flush()
@@ -111,7 +119,9 @@ def _empty(metric: Metric) -> Any:
     return _FAMILIES[metric.kind](metric.family, metric.help, labels=metric.labels)
 
 
-def _add(family: Any, metric: Metric, values: Labels, value: float | Histogram) -> None:
+def _add(
+    family: Any, metric: Metric, values: Labels, value: float | Histogram, created_at: float | None
+) -> None:
     labels = [*map(str, values)]
     if isinstance(value, Histogram):
         family.add_metric(labels, _buckets(value), value.sum)
@@ -119,6 +129,9 @@ def _add(family: Any, metric: Metric, values: Labels, value: float | Histogram) 
         family.add_metric(labels, {})
     else:
         family.add_metric(labels, float(value))
+    if created_at is not None:
+        named = dict(zip(metric.labels, labels, strict=True))
+        family.add_sample(f"{metric.family}_created", named, created_at)
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float, Exemplar | None]]:

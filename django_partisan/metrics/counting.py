@@ -65,6 +65,10 @@ class EventCounter:
             self.count(catalogue.CLAIMS_EMPTY, queue)
         self.deltas.observe((catalogue.CLAIM_DURATION.name, queue), [event.seconds])
 
+    def polled_in_vain(self, event: events.PolledInVain) -> None:
+        self.count(catalogue.CLAIMS, (event.queue,))
+        self.count(catalogue.CLAIMS_EMPTY, (event.queue,))
+
     def settled(self, event: events.OutcomesSettled) -> None:
         self.deltas.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
         self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
@@ -140,6 +144,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.TaskDeduplicated: _adds_to(catalogue.TASKS_DEDUPLICATED, lambda event: of_task(event.task)),
     events.TaskEnqueueFailed: _adds_to(catalogue.TASKS_ENQUEUE_FAILED, of_task),
     events.TasksClaimed: EventCounter.claimed,
+    events.PolledInVain: EventCounter.polled_in_vain,
     events.OutcomesSettled: EventCounter.settled,
     events.TaskRescued: _adds_to(catalogue.TASKS_RESCUED, lambda event: (event.task.queue, event.reason)),
     events.TasksReleased: _adds_to(

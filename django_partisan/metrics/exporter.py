@@ -11,12 +11,11 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
-from prometheus_client.registry import Collector
+from prometheus_client.exposition import gzip_accepted
 
 from django_partisan import __version__, registry
 from django_partisan.config import observability
-from django_partisan.metrics import access, catalogue, custom, probes
+from django_partisan.metrics import access, catalogue, custom, negotiation, probes
 from django_partisan.metrics.access import AnyPath
 from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.collector import PartisanCollector
@@ -135,7 +134,9 @@ class Exporter:
 
     def _on_failed(self, error: access.CannotServe) -> None:
         # Without a stack: the message names the remedy.
-        bus.emit(MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace=""))
+        bus.emit(
+            MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace="", exception=None)
+        )
 
     def stop(self) -> None:
         """Stop answering and counting; totals stay."""
@@ -167,8 +168,9 @@ class Exporter:
         headers = request.headers
         if self._token is not None and not self._token.allows(headers.get("Authorization", "")):
             return plain(401, "A bearer token is needed.", ("WWW-Authenticate", access.AUTHENTICATE))
-        encode, content_type = _encoder(headers.get("Accept", ""))
+        encode, content_type = negotiation.encoder(headers.get("Accept", ""))
         names = parse_qs(query).get("name[]")
+        self._database.ask()  # before it waits for its turn: scrapes that come together share one query
         with self._building:
             body = encode(self._registry.restricted_registry(names) if names else self._registry)
         more = [("Vary", "Accept, Accept-Encoding")]
@@ -191,18 +193,11 @@ class Exporter:
         return Response(200, "text/html; charset=utf-8", page.encode())
 
 
-def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    try:
-        return choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that is no number
-        return choose_encoder("")
-
-
 def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -> Aggregator:
     value = observability.value
     aggregator = Aggregator(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
     for metric in catalogue.METRICS.values():
-        aggregator.start_at_zero(metric.initial_series(queue, processors))
+        aggregator.start_at_zero(catalogue.initial_series(metric, queue, processors))
     for name in processors:
         for metric in custom.declared([registry.definitions[name]]).values():
             aggregator.start_at_zero(metric.initial_series(queue, [name]))

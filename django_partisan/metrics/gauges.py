@@ -1,7 +1,9 @@
 """The gauges of a manager and its workers, from one snapshot."""
 
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 from prometheus_client import ProcessCollector
@@ -39,6 +41,21 @@ class SlotCounter:
             for (slot, _), value in self._running.items():
                 totals[slot] = totals.get(slot, 0) + value
             return dict(sorted(totals.items()))
+
+
+class Peaks:
+    """The highest memory that any worker of a slot has used."""
+
+    def __init__(self) -> None:
+        self._by_slot: dict[int, int] = {}
+
+    def note(self, slot: int, size: int) -> None:
+        """Take a value of one worker; may be called from any thread."""
+        self._by_slot[slot] = max(size, self._by_slot.get(slot, 0))
+
+    def items(self) -> list[tuple[int, int]]:
+        """Return each slot with its peak."""
+        return sorted(self._by_slot.items())
 
 
 def of_manager(snapshot: Snapshot) -> Iterator[Sample]:
@@ -79,8 +96,8 @@ def of_workers(snapshot: Snapshot, busy: SlotCounter) -> Iterator[Sample]:
         yield catalogue.WORKER_BUSY, (snapshot.queue, str(slot)), seconds
 
 
-def of_processes(snapshot: Snapshot, cpu: SlotCounter) -> Iterator[Sample]:
-    """Yield what the worker processes use, by slot; nothing where there is no /proc."""
+def of_processes(snapshot: Snapshot, cpu: SlotCounter, peaks: Peaks) -> Iterator[Sample]:
+    """Yield what the worker processes use, by slot; without /proc only the peaks of those that exited."""
     usage = {(worker.slot, worker.generation): usage_of(worker.pid) for worker in snapshot.workers}
     seconds = {who: values.get("process_cpu_seconds_total") for who, values in usage.items()}
     for slot, total in cpu.update(seconds).items():
@@ -91,6 +108,21 @@ def of_processes(snapshot: Snapshot, cpu: SlotCounter) -> Iterator[Sample]:
             resident[slot] = resident.get(slot, 0) + values["process_resident_memory_bytes"]
     for slot, size in resident.items():
         yield catalogue.WORKER_MEMORY, (snapshot.queue, str(slot)), size
+    for worker in snapshot.workers:
+        if highest := peak_of(worker.pid):
+            peaks.note(worker.slot, highest)
+    for slot, peak in peaks.items():
+        yield catalogue.WORKER_PEAK_MEMORY, (snapshot.queue, str(slot)), peak
+
+
+def peak_of(pid: int) -> int | None:
+    """Return the highest resident memory of a process so far; ``None`` if it is not known."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has exited, or this is no Linux
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def usage_of(pid: int) -> dict[str, float]:

@@ -76,6 +76,39 @@ WITH RECURSIVE ready AS MATERIALIZED (
            AND status = 'new'
          ORDER BY priority, id LIMIT %(front)s) AS found) AS n
       FROM (SELECT * FROM kind LIMIT %(kinds)s) AS kind
+), ready_queue AS (
+    (SELECT queue_name FROM django_partisan_task WHERE status = 'new' AND ready ORDER BY queue_name LIMIT 1)
+     UNION ALL
+    SELECT following.queue_name
+      FROM ready_queue, LATERAL (
+        SELECT queue_name FROM django_partisan_task
+         WHERE status = 'new' AND ready AND queue_name > ready_queue.queue_name
+         ORDER BY queue_name LIMIT 1) AS following
+), upcoming_queue AS (
+    (SELECT queue_name FROM django_partisan_task
+      WHERE status = 'new' AND NOT ready AND held IS NULL ORDER BY queue_name LIMIT 1)
+     UNION ALL
+    SELECT following.queue_name
+      FROM upcoming_queue, LATERAL (
+        SELECT queue_name FROM django_partisan_task
+         WHERE status = 'new' AND NOT ready AND held IS NULL AND queue_name > upcoming_queue.queue_name
+         ORDER BY queue_name LIMIT 1) AS following
+), unserved AS (
+    SELECT queue.queue_name, (SELECT count(*) FROM (
+        SELECT FROM django_partisan_task AS task
+         WHERE task.queue_name = queue.queue_name AND status = 'new' AND ready
+         ORDER BY priority, id LIMIT %(unserved)s) AS found) + (SELECT count(*) FROM (
+        SELECT FROM django_partisan_task AS task
+         WHERE task.queue_name = queue.queue_name AND status = 'new' AND NOT ready AND held IS NULL
+           AND execute_after <= now()
+         ORDER BY execute_after LIMIT %(unserved)s) AS found) AS n
+      FROM ((SELECT * FROM ready_queue LIMIT %(queues)s)
+             UNION
+            (SELECT * FROM upcoming_queue LIMIT %(queues)s)) AS queue
+     WHERE NOT EXISTS (
+        SELECT FROM django_partisan_manager AS manager
+         WHERE manager.queue_name = queue.queue_name
+           AND heartbeat_at >= now() - lease_seconds * interval '1 second' AND {SERVES})
 ), planner AS (
     SELECT relname, CASE WHEN relpages > 0 AND reltuples > 0
            THEN reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int)
@@ -128,7 +161,10 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
                AND pid <> pg_backend_pid()),
            (SELECT max(extract(epoch FROM now() - prepared)) FROM pg_prepared_xacts
              WHERE database = current_database()))::float8,
-       current_setting('server_version')
+       current_setting('server_version'),
+       coalesce((SELECT jsonb_agg(jsonb_build_array(queue_name, n))
+                   FROM (SELECT * FROM unserved WHERE n > 0 LIMIT %(unserved_queues)s) AS one), '[]')::text,
+       NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean
   FROM ready, front, overdue, scheduled, in_process, error,
        (SELECT * FROM pg_stat_user_tables WHERE relid = 'django_partisan_task'::regclass) AS table_
 """
@@ -145,7 +181,13 @@ class Limits(NamedTuple):
     """Priorities of which the first rows are looked at where there are more due rows than that."""
     lane_rows: int = 200
     kinds: int = 50
-    """Pairs of reason and processor for which held rows are counted, up to ``front`` each."""
+    """Pairs of reason and processor whose held rows are counted, up to ``front`` each."""
+    queues: int = 200
+    """Names of queues, with ready and with scheduled rows each, of which it is asked who serves them."""
+    unserved_queues: int = 20
+    """Queues without a manager whose due rows are counted."""
+    unserved: int = 500
+    """Due rows of a queue without a manager that are counted, twice: those promoted, and the others."""
 
     def parameters(self, queue: str) -> dict[str, Any]:
         """Return the parameters of ``STATISTICS``."""
@@ -160,6 +202,13 @@ class HeldRows(NamedTuple):
 
     processor: str
     reason: str
+    number: int
+
+
+class UnservedTasks(NamedTuple):
+    """How many tasks are due in a queue that no live manager serves."""
+
+    queue: str
     number: int
 
 
@@ -181,6 +230,10 @@ class QueueStatistics(NamedTuple):
     server_version: str
     held: tuple[HeldRows, ...]
     """The held rows."""
+    unserved: tuple[UnservedTasks, ...]
+    """Of any queue."""
+    is_writable: bool
+    """Whether the server takes writes: it is no standby, and not set to be read-only."""
 
 
 class StatisticsQuery:
@@ -225,7 +278,7 @@ class StatisticsQuery:
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:
     counted, held, estimates, (share, oldest, *rest) = row[:5], row[5], row[6:10], row[10:]
-    managers, inserts, live, dead, size, transaction, version = rest
+    managers, inserts, live, dead, size, transaction, version, unserved, is_writable = rest
     ready, overdue, *others = counted
     depths = [_depth(*pair, share, most) for pair in zip((ready, *others), estimates, strict=True)]
     return QueueStatistics(
@@ -243,6 +296,8 @@ def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics
         clock_skew=skew,
         server_version=version,
         held=tuple(HeldRows(*one) for one in json.loads(held)),
+        unserved=tuple(UnservedTasks(*one) for one in json.loads(unserved)),
+        is_writable=is_writable,
     )
 
 

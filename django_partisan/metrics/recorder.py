@@ -11,8 +11,16 @@ from django_partisan.metrics import catalogue
 from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.counting import COUNTED, EventCounter
 from django_partisan.metrics.deltas import Deltas, Report
+from django_partisan.metrics.gauges import Peaks
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import OUTCOME_OF, Event, Run, TaskCompleted
+from django_partisan.telemetry.events import (
+    OUTCOME_OF,
+    Event,
+    MetricsUnknown,
+    Run,
+    TaskCompleted,
+    WorkerExited,
+)
 
 PENDING_MAX: Final = 5_000
 """Most events that wait to be counted until ``take()``."""
@@ -102,12 +110,21 @@ class ManagerRecorder(Recorder):
     def __init__(self, queue: str, aggregator: Aggregator) -> None:
         super().__init__(queue)
         self.aggregator = aggregator
+        self.peaks = Peaks()
+
+    def handle(self, event: Any) -> None:
+        """Keep the event for later; take the peak of a worker that exited."""
+        if type(event) is WorkerExited and event.peak_resident_bytes is not None:
+            self.peaks.note(event.slot, event.peak_resident_bytes)
+        super().handle(event)
 
     def absorb(self, slot: int, value: Any) -> None:
         """Add a worker's report."""
         message = (catalogue.TELEMETRY_MESSAGES.name, (self.queue,))
-        self.aggregator.add(value)
+        unknown = self.aggregator.add(value)
         self.aggregator.add(({message: 1}, {}))
+        if unknown:
+            bus.emit(MetricsUnknown, self.queue, unknown)
 
     def flush(self) -> None:
         """Add the manager's own events."""

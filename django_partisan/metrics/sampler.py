@@ -35,10 +35,12 @@ class Answer(NamedTuple):
     statistics: QueueStatistics | None
     age: float | None
     duration: float | None
+    server_version: str | None
+    """That of the last statistics, however old: a server that is away is no other one."""
 
 
 class Sampler:
-    """Run ``query`` in a thread that starts with the first call of ``answer()``.
+    """Run ``query`` in a thread that starts with the first call of ``ask()``.
 
     ``answer()`` returns at most ``timeout`` seconds after the query began. A query that ended within
     ``min_interval`` is not repeated, even if it failed. Statistics older than ``max_age`` are dropped.
@@ -55,6 +57,7 @@ class Sampler:
         self._lock = threading.Lock()
         self._requests: SimpleQueue[Future[None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
+        self._asked = threading.local()
         self._last: Future[None] | None = None
         self._began_at = self._ended_at = 0.0
         self._duration: float | None = None
@@ -62,9 +65,16 @@ class Sampler:
         self._read_at = 0.0
         self._failure_reported = False
 
+    def ask(self) -> None:
+        """Have a query begin if one is due; the thread's next ``answer()`` is that one's.
+
+        Callers that ask at once share a query, also where each waits before it can use the answer.
+        """
+        self._asked.request = self._request()
+
     def answer(self) -> Answer:
-        """Return what is known, after a query if one is due."""
-        request, deadline = self._request()
+        """Return what is known, after a query if one is due and none was asked for."""
+        request, deadline = vars(self._asked).pop("request", None) or self._request()
         wait([request], max(deadline - time.monotonic(), 0))
         error: BaseException | None
         if request.done():
@@ -73,10 +83,13 @@ class Sampler:
             error = TimeoutError(f"the database did not answer within {self._timeout} s")
         self._report(error)
         with self._lock:
+            found = self._statistics
             age = time.monotonic() - self._read_at
-            if self._statistics is None or age > self._max_age:
-                return Answer(error is None, None, None, self._duration)
-            return Answer(error is None, self._statistics, age, self._duration)
+            if found is None:
+                return Answer(error is None, None, None, self._duration, None)
+            if age > self._max_age:
+                return Answer(error is None, None, None, self._duration, found.server_version)
+            return Answer(error is None, found, age, self._duration, found.server_version)
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread; one that hangs in a query ends with the process."""
@@ -138,6 +151,7 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
     yield from (
         (catalogue.DB_DATA_AGE, (queue,), answer.age),
         (catalogue.DB_CLOCK_SKEW, (queue,), found.clock_skew),
+        (catalogue.DB_WRITABLE, (queue,), found.is_writable),
         (catalogue.QUEUE_TASKS, (queue, "due"), found.due),
         (catalogue.QUEUE_TASKS, (queue, "scheduled"), found.scheduled),
         (catalogue.QUEUE_TASKS, (queue, "in_process"), found.in_process),
@@ -152,3 +166,5 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
     )
     for processor, reason, number in found.held:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
+    for unserved, number in found.unserved:
+        yield catalogue.UNSERVED_DUE_TASKS, (unserved,), number

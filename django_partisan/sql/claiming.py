@@ -24,16 +24,22 @@ CRASHES: Final = 7
 WAIT: Final = 8
 """Seconds from when the task was due to the claim, by the database's clock."""
 CONTEXT: Final = 9
-TOKEN: Final = 10
-TAKEOVERS: Final = 11
+TAKEOVERS: Final = 10
 """How often the task was rescued while nobody knew whether it had begun."""
+TOKEN: Final = 11
 
-RETURNING: Final = """
+_WITHOUT_TOKEN: Final = """
     task.id, task.processor_class, task.arguments::text, task.priority, task.attempts, task.retries,
     task.postpones, task.crashes,
     greatest(date_part('epoch', clock_timestamp() - task.execute_after), 0),
-    task.context::text, task.claim_token, task.takeovers
+    task.context::text, task.takeovers
 """
+RETURNING: Final = f"{_WITHOUT_TOKEN}, task.claim_token"
+
+# The commit does not wait for the disk: what a crash of PostgreSQL makes forgotten is due again, and
+# ``forgotten`` finds it. The setting is that of this transaction, so a pooler gives it to nobody else. An
+# uncorrelated subquery in WHERE is executed once, before the rows are read.
+_ASYNCHRONOUS: Final = "set_config('synchronous_commit', 'off', true)"
 
 # The row choice is an array, made once before anything is updated, so that no plan can choose rows
 # twice; and whatever the statistics say, the update then goes by primary key. A manager whose row is
@@ -46,10 +52,10 @@ _CLAIM = f"""
      WHERE id = ANY (ARRAY (
         SELECT id FROM django_partisan_task
          WHERE queue_name = %s AND status = 'new' AND ready {{behind}} {{without}}
-           AND EXISTS (SELECT FROM django_partisan_manager WHERE id = %s)
+           AND (SELECT {_ASYNCHRONOUS} FROM django_partisan_manager WHERE id = %s) = 'off'
          ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
      ))
-    RETURNING {RETURNING}
+    RETURNING {_WITHOUT_TOKEN}
 """
 _WITHOUT: Final = "AND NOT processor_class = ANY(%s::text[])"
 # By whether a claim starts behind a row, and whether it leaves processors to others.
@@ -62,10 +68,11 @@ _CLAIMS: Final = {
 }
 
 # Whether any is ready is asked in order: for a mere EXISTS the planner may prefer to scan the table.
-_LOOK_AHEAD = """
+_LOOK_AHEAD = f"""
     WITH due AS MATERIALIZED (
         SELECT id FROM django_partisan_task
          WHERE queue_name = %s AND status = 'new' AND NOT ready AND held IS NULL AND execute_after <= now()
+           AND (SELECT {_ASYNCHRONOUS}) = 'off'
          ORDER BY execute_after LIMIT %s FOR UPDATE SKIP LOCKED
     ), promoted AS (
         UPDATE django_partisan_task AS task SET ready = true FROM due WHERE task.id = due.id RETURNING task.id
@@ -73,7 +80,7 @@ _LOOK_AHEAD = """
     SELECT (SELECT count(*) FROM promoted),
            EXISTS (SELECT FROM promoted)
            OR coalesce((SELECT true FROM django_partisan_task
-                         WHERE queue_name = %s AND status = 'new' AND ready {without}
+                         WHERE queue_name = %s AND status = 'new' AND ready {{without}}
                          ORDER BY priority, id LIMIT 1), false),
            (SELECT extract(epoch FROM min(execute_after) - now())::float8 FROM django_partisan_task
              WHERE queue_name = %s AND status = 'new' AND NOT ready AND held IS NULL
@@ -111,7 +118,8 @@ def claim(
     sql = _CLAIMS[behind is not None, bool(without)]
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
-    rows = cast(list[TaskRow], fetch_all(connection, sql, parameters))
+    ours = (token,)  # one object for all rows: to read it from each, and to send it with each, costs more
+    rows = cast(list[TaskRow], [row + ours for row in fetch_all(connection, sql, parameters)])
     rows.sort(key=in_running_order)
     return rows
 

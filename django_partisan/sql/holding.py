@@ -95,7 +95,8 @@ _FAIL = f"""
            error_type = %(type)s, error_message = format(%(message)s, task.processor_class),
            error_traceback = '', history = {_APPENDED}
       FROM expired WHERE task.id = expired.id
-    RETURNING task.id, task.processor_class, task.priority, task.attempts, task.retries, task.postpones
+    RETURNING task.id, task.processor_class, task.priority, task.attempts, task.retries, task.postpones,
+              task.context::text
 """
 
 NAMES_AT_MOST: Final = 1000
@@ -121,6 +122,7 @@ class FailedTask(NamedTuple):
     attempts: int
     retries: int
     postpones: int
+    context: str | None
 
 
 def publish(connection: BaseDatabaseWrapper, manager: UUID, processors: Iterable[str]) -> None:

@@ -73,7 +73,7 @@ _RESCUE = f"""
            AND NOT task.id = ANY(%(running)s::bigint[])
          ORDER BY task.priority, task.id LIMIT %(limit)s
     ), abandoned AS MATERIALIZED (
-        SELECT task.id, task.claimed_by,
+        SELECT task.id, task.claimed_by, greatest(task.started_at, task.claimed_at) AS began_at,
                coalesce(task.started_at >= task.claimed_at, false)
                    OR task.id = ANY(%(begun)s::bigint[]) AS has_begun,
                coalesce(task.claimed_by = ANY(%(sighted)s::uuid[]), false) AS is_sighted
@@ -89,7 +89,8 @@ _RESCUE = f"""
                history = CASE WHEN has_begun THEN {_APPENDED} ELSE task.history END,
                takeovers = least(task.takeovers + (NOT has_begun AND NOT is_sighted)::int, 32767)
           FROM abandoned WHERE task.id = abandoned.id
-        RETURNING abandoned.claimed_by, {RETURNING}
+        RETURNING abandoned.claimed_by,
+                  CASE WHEN has_begun THEN extract(epoch FROM now() - began_at)::float8 END, {RETURNING}
     ), removed AS (
         DELETE FROM django_partisan_manager AS manager
          WHERE id IN (SELECT id FROM dead)
@@ -127,6 +128,8 @@ class RescuedTask(NamedTuple):
 
     previous_manager: UUID | None
     row: TaskRow
+    ran_seconds: float | None = None
+    """How long ago it began to run or, if that is unknown, was claimed; ``None`` if it had not begun."""
 
 
 class HeartbeatResult(NamedTuple):
@@ -207,7 +210,7 @@ def rescue(
         "limit": limit,
     }
     rows = fetch_all(connection, _RESCUE, parameters)
-    rescued = [RescuedTask(row[0], cast(TaskRow, row[1:])) for row in rows]
+    rescued = [RescuedTask(row[0], cast(TaskRow, row[2:]), row[1]) for row in rows]
     return sorted(rescued, key=lambda task: in_running_order(task.row))
 
 

@@ -8,6 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.forgotten import restore
 
 Pair: TypeAlias = tuple[int, int]
 """The id of a task and the token of its claim."""
@@ -18,7 +19,7 @@ _CLAIMS_UNDER = f"{_CLAIMS} AND claim_token = ANY(%s)"
 _KEEP = f"UPDATE django_partisan_task SET claimed_by = %s WHERE {_OWN} IN (%s, %s) RETURNING id"
 
 # A new token, so that an answer that is still on its way cannot make a row ours a second time. A row that
-# others lock is skipped, because heartbeats use the same connection and must not wait for it.
+# others lock is skipped, because claims use the same connection and must not wait for it.
 _CLAIM_AGAIN = f"""
     WITH free AS MATERIALIZED (
         SELECT task.id
@@ -47,6 +48,15 @@ def claims(
     if tokens is None:
         return cast(list[Pair], fetch_all(connection, _CLAIMS, (queue, manager)))
     return cast(list[Pair], fetch_all(connection, _CLAIMS_UNDER, (queue, manager, list(tokens))))
+
+
+def compare(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, held: Sequence[TaskRow]
+) -> list[Pair]:
+    """Restore forgotten claims of the tasks ``held``; return id and token of all of a manager's tasks."""
+    if held:
+        restore(connection, manager, held)
+    return claims(connection, queue, manager)
 
 
 def claim_again(

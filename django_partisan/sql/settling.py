@@ -183,7 +183,8 @@ def count_crashes(
     parameters = (ids, tokens, new_tokens, list(entries), _ages(started))
     counted = set(_ids(fetch_all(connection, sql, parameters)))
     if len(counted) < len(crashes):  # a statement of its own sees what a first try committed meanwhile
-        counted.update(_ids(fetch_all(connection, COUNTED, (ids, new_tokens))))
+        renewed = [(crash.id, crash.new_token) for crash in crashes]
+        counted.update(_ids(fetch_all(connection, COUNTED, _id_arrays(renewed))))
     return [crash.id for crash in crashes if crash.id not in counted]
 
 
@@ -212,17 +213,21 @@ def _lost(
     return sorted(missing)
 
 
-def _id_arrays(items: Sequence[Item]) -> tuple[str, str]:
-    """Return two array literals; building them here is cheaper than adapting a list of numbers."""
+def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
+    """Return the tokens, the ids, and the place of each id's token, as array literals.
+
+    To build them here is cheaper than to have the driver adapt lists of numbers.
+    """
     ids, tokens, *_ = zip(*items, strict=True)
-    return _literal(ids), _literal(tokens)
+    places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}
+    return _literal(places), _literal(ids), "{" + ",".join([places[token] for token in tokens]) + "}"
 
 
-def _kept_arrays(runs: Sequence[Kept]) -> tuple[int, str, str, str, str]:
-    """Return the present time, and an array literal for each value."""
-    ids, tokens, started, workers = zip(*runs, strict=True)
+def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:
+    """Return the present time, and array literals: those of ``_id_arrays``, the starts and the workers."""
+    _, _, started, workers = zip(*runs, strict=True)
     now = microseconds(monotonic())
-    return now, _literal(ids), _literal(tokens), _literal(started), _literal(map(_quoted, workers))
+    return now, *_id_arrays(runs), _literal(started), _literal(map(_quoted, workers))
 
 
 def _ages(moments: Iterable[float | None]) -> list[float | None]:

@@ -10,7 +10,9 @@ from django_partisan.sql.history import appended
 # that was lost is never written. The status is not asked for: it would invite a plan that walks over
 # all rows in process to find a few.
 _IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
-_PAIRS = "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS o (id, token)) AS outcome"
+# Many rows share few tokens: each has the place of its own in the list of tokens, which is sent once.
+_TOKEN = "(%s::bigint[])[place] AS token"
+_PAIRS = f"(SELECT id, {_TOKEN} FROM unnest(%s::bigint[], %s::int[]) AS o (id, place)) AS outcome"
 
 _SECOND: Final = "interval '1 second'"
 # Not the time of the transaction: that of an ATOMIC task began before its run.
@@ -23,8 +25,9 @@ FINISH: Final = f"""
            started_at = {_NOW} - (%s::bigint - outcome.started) * interval '1 microsecond',
            worker = outcome.worker,
            finished_at = {_NOW}, updated_at = now()
-      FROM (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
-              AS o (id, token, started, worker)) AS outcome WHERE {_IS_OURS}
+      FROM (SELECT id, {_TOKEN}, started, worker
+              FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::text[])
+                AS o (id, place, started, worker)) AS outcome WHERE {_IS_OURS}
     RETURNING task.id
 """
 DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"

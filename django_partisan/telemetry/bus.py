@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from operator import methodcaller
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django_partisan.definitions import TaskDefinition
@@ -201,11 +202,14 @@ def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
 
 
 def close(timeout: float) -> None:
-    """Close every subscriber, ``timeout`` seconds for each.
+    """Close every subscriber. The first has ``timeout`` seconds, and so have all others together.
 
     The first is closed last: logs, which write what the others emit meanwhile.
     """
-    _from_each(reversed(subscribers()), lambda one: one.close(timeout))
+    deadline = monotonic() + timeout
+    first, others = subscribers()[:1], subscribers()[1:]
+    _from_each(reversed(others), lambda one: one.close(max(0.0, deadline - monotonic())))
+    _from_each(first, lambda one: one.close(timeout))
 
 
 def report_errors_to(write: Callable[[str], None]) -> None:

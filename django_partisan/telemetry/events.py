@@ -14,7 +14,10 @@ from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 
 
 class TaskRef(NamedTuple):
-    """The key numbers of a task's row at this moment. ``attempt`` counts runs from 1."""
+    """The key numbers of a task's row at this moment. ``attempt`` counts runs from 1.
+
+    ``headers`` are what the row carries, in events that a manager emits about one task.
+    """
 
     id: int
     processor: str
@@ -23,6 +26,7 @@ class TaskRef(NamedTuple):
     attempt: int
     retries: int
     postpones: int
+    headers: Mapping[str, str] | None = None
 
 
 class Run(NamedTuple):
@@ -43,15 +47,31 @@ class Run(NamedTuple):
     """The stored JSON text; shown nowhere unless ``LOG_TASK_ARGS`` asks for it."""
 
 
+class LostRun(NamedTuple):
+    """What a manager knows of a run that ended with its worker; ``*_at`` are Unix timestamps.
+
+    If the worker was another manager's, ``began_at`` is when its row says that the run began or, if it does
+    not, when the task was claimed; the rest is not known.
+    """
+
+    began_at: float
+    ended_at: float
+    slot: int | None = None
+    generation: int | None = None
+    wait_seconds: float | None = None
+
+
 class ErrorInfo(NamedTuple):
     """Describe an exception by its qualified class name, its message and its traceback.
 
-    Lone surrogates, which no log, collector or database could take, are replaced by ``?``.
+    Lone surrogates, which no log, collector or database could take, are replaced by ``?``. ``exception`` is
+    for handlers of the host's, such as error trackers; it holds the frames of the run, so it is not kept.
     """
 
     type: str
     message: str
     stack_trace: str
+    exception: BaseException | None = None
 
     @classmethod
     def of(cls, error: BaseException) -> "ErrorInfo":
@@ -61,7 +81,8 @@ class ErrorInfo(NamedTuple):
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         )
         try:
-            return cls(name, _whole(str(error)), _whole("".join(traceback.format_exception(error))))
+            text, trace = str(error), "".join(traceback.format_exception(error))
+            return cls(name, _whole(text), _whole(trace), error)
         except Exception as second:
             return cls(name, f"<no message: {type(second).__name__} raised by its __str__>", "")
 
@@ -102,14 +123,27 @@ Scope: TypeAlias = Enqueueing | Running
 
 
 class TaskEnqueued(NamedTuple):
+    """``in_bulk`` is true for a task of a ``bulk_delay()``, for which there is one ``TasksEnqueued`` too."""
+
     task: TaskRef
     due_at: datetime
     scheduled: bool
     arguments: str | None = None
+    in_bulk: bool = False
 
 
 class TaskDeduplicated(NamedTuple):
     task: TaskRef
+    in_bulk: bool = False
+
+
+class TasksEnqueued(NamedTuple):
+    """One ``bulk_delay()``; ``queue`` and ``processor`` are ``None`` where its tasks have several."""
+
+    queue: str | None
+    processor: str | None
+    number: int
+    deduplicated: int
 
 
 class TaskEnqueueFailed(NamedTuple):
@@ -170,18 +204,25 @@ class TaskRetried(NamedTuple):
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` where no run ended."""
+    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` where no run ended.
+
+    A manager names the task by a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
+    """
 
     run: Run | TaskRef
     seconds: float | None
     reason: str
     error: ErrorInfo
+    lost: LostRun | None = None
 
 
 class TaskRescued(NamedTuple):
+    """A task will run again; ``lost`` is its run, if it is known to have begun."""
+
     task: TaskRef
     reason: str
     previous_manager: str | None
+    lost: LostRun | None = None
 
 
 class TasksReleased(NamedTuple):
@@ -382,7 +423,13 @@ class ClaimFailed(NamedTuple):
 
 
 class ClaimErrored(NamedTuple):
-    """A claim statement failed; emitted for each."""
+    """A claim failed, or a look or heartbeat that claims wait for; emitted for each."""
+
+    queue: str
+
+
+class PolledInVain(NamedTuple):
+    """A look of an idle manager found nothing to claim: an empty poll, as a claim without rows is."""
 
     queue: str
 
@@ -407,6 +454,13 @@ class Measured(NamedTuple):
     name: str
     labels: tuple[str, ...]
     value: float
+
+
+class MetricsUnknown(NamedTuple):
+    """A worker's report had ``number`` series of metrics that its manager does not know."""
+
+    queue: str
+    number: int
 
 
 class MetricsServerFailed(NamedTuple):
@@ -465,6 +519,7 @@ class Snapshot(NamedTuple):
 Event: TypeAlias = (
     TaskEnqueued
     | TaskDeduplicated
+    | TasksEnqueued
     | TaskEnqueueFailed
     | TasksClaimed
     | TaskStarted
@@ -500,9 +555,11 @@ Event: TypeAlias = (
     | LeaseLost
     | ClaimFailed
     | ClaimErrored
+    | PolledInVain
     | DatabaseRestored
     | TelemetryDropped
     | Measured
+    | MetricsUnknown
     | MetricsServerFailed
     | MetricsPortTaken
     | MetricsServed

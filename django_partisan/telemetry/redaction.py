@@ -1,6 +1,7 @@
 """Redaction of a task's arguments and context: one rule for logs, spans and the admin."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,11 @@ REDACTED: Final = "[redacted]"
 SHOWN_MAX_BYTES: Final = 1024
 """Longest text shown of one value."""
 _MARK: Final = "…"
+_OBJECT: Final = re.compile(r"""\{\s*\\*["']""")
+"""The beginning of a JSON object in a text, perhaps escaped; also of a Python dict."""
+_WHOLE: Final = ("{", "[", '"')
+"""How JSON that may hold keys begins."""
+_scan: Final = json.JSONDecoder().raw_decode
 _DEPTH_MAX: Final = 50
 
 
@@ -21,7 +27,10 @@ def is_secret(key: Any, parts: Collection[str] | None = None) -> bool:
 
 
 def redact(value: Any, parts: Collection[str] | None = None, depth: int = _DEPTH_MAX) -> Any:
-    """Return ``value`` with the values of all secret keys in it replaced, to ``depth`` levels."""
+    """Return ``value`` with the values of all secret keys in it replaced, to ``depth`` levels.
+
+    The keys in strings that are JSON, or hold JSON objects, count too.
+    """
     if depth == 0:
         return "[too deep]"
     parts = observability.value("REDACT_KEYS") if parts is None else parts
@@ -32,7 +41,43 @@ def redact(value: Any, parts: Collection[str] | None = None, depth: int = _DEPTH
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(inner, parts, depth - 1) for inner in value]
-    return value
+    return _redact_text(value, parts, depth) if isinstance(value, str) else value
+
+
+def _redact_text(text: str, parts: Collection[str], depth: int) -> str:
+    if '"' not in text and "'" not in text:
+        return text
+    if text.lstrip().startswith(_WHOLE):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            pass  # it may still hold JSON
+        else:
+            return _as_text(value, text, parts, depth)
+    return _redact_objects(text, parts, depth)
+
+
+def _redact_objects(text: str, parts: Collection[str], depth: int) -> str:
+    """Redact each object in a text; of one that cannot be read, leave nothing if it may hold a secret."""
+    pieces: list[str] = []
+    end = 0
+    while found := _OBJECT.search(text, end):
+        start = found.start()
+        try:
+            value, stop = _scan(text, start)
+        except (ValueError, RecursionError):
+            if is_secret(text[start:], parts):
+                return "".join((*pieces, text[end:start], REDACTED))
+            break
+        pieces += text[end:start], _as_text(value, text[start:stop], parts, depth)
+        end = stop
+    return "".join((*pieces, text[end:]))
+
+
+def _as_text(value: Any, text: str, parts: Collection[str], depth: int) -> str:
+    """Return ``value`` as redacted text, or ``text``, from which it was read, if it holds no secret."""
+    redacted = redact(value, parts, depth - 1)
+    return text if redacted == value else json.dumps(redacted, ensure_ascii=False)
 
 
 def shown(value: Any) -> str:

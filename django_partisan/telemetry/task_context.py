@@ -13,6 +13,19 @@ _JSON_MARKS: Final = 8
 """Quotes, colon, comma and blanks around each pair, with the braces."""
 
 
+def decoded(context: str | None) -> dict[str, str] | None:
+    """Return the headers in a row's JSON text; ``None`` if there are none or they are malformed."""
+    if context is None:
+        return None
+    try:
+        headers = json.loads(context)
+    except (ValueError, RecursionError):  # the latter where it is nested far too deep
+        return None
+    if not isinstance(headers, dict):
+        return None
+    return {key: value for key, value in headers.items() if isinstance(value, str)}
+
+
 def can_be_stored(collected: Mapping[Any, Any]) -> bool:
     """Return whether ``collected`` maps text to text that PostgreSQL's JSON can hold, and is not too long."""
     try:

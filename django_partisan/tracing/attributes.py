@@ -10,7 +10,7 @@ from django.db import connections, router
 from opentelemetry.util.types import AttributeValue
 
 from django_partisan.config import observability
-from django_partisan.telemetry.events import Run
+from django_partisan.telemetry.events import Run, TaskRef
 from django_partisan.tracing import spans
 
 Attributes = dict[str, AttributeValue]
@@ -52,8 +52,9 @@ class SpanDescriptions:
         spec = spans.SPANS[span]
         by_queue = processor is None or naming == observability.NAMING_QUEUE
         built: Attributes = {spans.MESSAGING_SYSTEM: spans.SYSTEM, spans.DESTINATION_NAME: queue}
+        built[spans.OPERATION_NAME] = spec.operation
         if spec.typed:
-            built[spans.OPERATION_NAME] = built[spans.OPERATION_TYPE] = spec.operation
+            built[spans.OPERATION_TYPE] = spec.operation
         if processor is not None and span != spans.BATCH_SEND:
             built[spans.PROCESSOR] = processor
         if span in (spans.PROCESS, spans.CLAIM, spans.SETTLE):
@@ -80,14 +81,20 @@ def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attrib
 
 def of_run(common: Attributes, run: Run) -> Attributes:
     """Return the attributes with which a run's span starts."""
+    attributes = of_task(common, run)
+    attributes[spans.WAIT_SECONDS] = float(run.wait_seconds)
+    return attributes
+
+
+def of_task(common: Attributes, task: Run | TaskRef) -> Attributes:
+    """Return the attributes of a run whose wait is not known."""
     return {
         **common,
-        spans.MESSAGE_ID: str(run.id),
-        spans.ATTEMPT: run.attempt,
-        spans.RETRIES: run.retries,
-        spans.POSTPONES: run.postpones,
-        spans.PRIORITY: run.priority,
-        spans.WAIT_SECONDS: float(run.wait_seconds),
+        spans.MESSAGE_ID: str(task.id),
+        spans.ATTEMPT: task.attempt,
+        spans.RETRIES: task.retries,
+        spans.POSTPONES: task.postpones,
+        spans.PRIORITY: task.priority,
     }
 
 

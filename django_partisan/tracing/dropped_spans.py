@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from django_partisan import outcomes
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TelemetryDropped
 
@@ -32,9 +33,14 @@ def count(reason: str, spans: int) -> None:
         _counts[reason] += spans
 
 
+def waiting() -> int:
+    """Return how many spans of this process wait for a collector."""
+    return sum(of_one() for of_one in unexported)
+
+
 def count_unexported() -> None:
     """Count what is not exported yet as dropped; call it when the process waits no longer."""
-    count(NOT_FLUSHED, sum(waiting() for waiting in unexported))
+    count(NOT_FLUSHED, waiting())
 
 
 def taken() -> dict[str, int]:
@@ -64,12 +70,16 @@ class OnceAMinute:
 
 
 class DroppedSpans:
-    """Report the dropped spans of a manager and its workers as events, each reason once a minute."""
+    """Report the dropped spans of a manager and its workers as events, each reason once a minute.
+
+    A worker reports how many of its spans wait for a collector; those that still do at its death are dropped.
+    """
 
     def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._queue = queue
         self._limit = OnceAMinute(clock)
         self._unreported: Counter[str] = Counter()
+        self._waiting: dict[int, int] = {}
 
     def add(self, dropped: Mapping[str, int], at_once: bool = False) -> None:
         """Add counts by reason and report those that are due; ``at_once`` reports all."""
@@ -77,6 +87,16 @@ class DroppedSpans:
         for reason in list(self._unreported):
             if at_once or self._limit.lets_pass(reason):
                 bus.emit(TelemetryDropped, self._queue, reason, self._unreported.pop(reason))
+
+    def note_waiting(self, pid: int, spans: int) -> None:
+        """Note how many spans of a worker wait; a worker that has flushed says 0."""
+        self._waiting[pid] = spans
+
+    def worker_exited(self, pid: int) -> None:
+        """Add the spans that a worker took along."""
+        left = self._waiting.pop(pid, 0)
+        if left:
+            self.add({outcomes.REASON_WORKER_LOST: left})
 
 
 def limit_sdk_warnings(silent: bool) -> None:

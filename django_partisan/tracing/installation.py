@@ -5,6 +5,7 @@ from typing import Literal
 
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.telemetry import bus
+from django_partisan.tracing import datadog
 from django_partisan.tracing.sdk import configure_sdk_if_needed, configured_tracer
 from django_partisan.tracing.subscriber import TracingSubscriber
 
@@ -28,13 +29,15 @@ def setup(
     Call it after the process started, with the manager's pid and, in a worker, the slot. Where no SDK
     is configured, by ``OTEL_*`` or by the host, no subscriber is added: each run would pay for it.
     """
+    if role == "manager":
+        datadog.disable()
     configure_sdk_if_needed(role, queue)
     is_of_use = configured_tracer() is not None
     _replace(TracingSubscriber(manager_pid or os.getpid(), slot, queue) if is_of_use else None)
 
 
 def is_stuck() -> bool:
-    """Return whether the spans of this process were not exported in time.
+    """Return whether the spans or metrics of this process were not exported in time.
 
     The exit handler of a host's SDK would wait for the collector again, and for longer.
     """

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext
 
+from django_partisan.config import observability
+from django_partisan.telemetry.events import Run, TaskRef
 from django_partisan.telemetry.trace_context import TRACEPARENT
 from django_partisan.tracing.context import ROOT, W3C, extracted, span_context_of, traceparent
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
@@ -23,6 +26,20 @@ def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> li
         if previous is not None:
             links.append(Link(previous, {LINK: LINK_PREVIOUS_RUN}))
     return links
+
+
+def relation_of_run(run: Run | TaskRef, propagation: str | None) -> tuple[Context, Context, list[Link]]:
+    """Return the parent of a run's span, the context in which the task runs, and the span's links.
+
+    ``propagation`` is the processor's own ``TRACE_PROPAGATION``, if it has one.
+    """
+    propagation = propagation or observability.value("TRACE_PROPAGATION")
+    carried = extracted(run.headers)
+    if run.attempt == 1 and propagation == observability.PROPAGATION_NONE:
+        return ROOT, ROOT, []
+    is_child = run.attempt == 1 and propagation == observability.PROPAGATION_CHILD
+    links = links_of_run(span_context_of(carried), run.headers, run.attempt)
+    return carried if is_child else ROOT, carried, links
 
 
 def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:

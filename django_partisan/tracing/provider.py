@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import (
 )
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from django_partisan.telemetry import reporting
 from django_partisan.tracing import dropped_spans
 from django_partisan.tracing.light_spans import LightSpans
 
@@ -87,6 +88,7 @@ class CountingExporter(SpanExporter):
             self.under_way = 0
             if result is not SpanExportResult.SUCCESS:
                 dropped_spans.count(dropped_spans.EXPORT_FAILED, len(spans))
+            reporting.report_now()  # a run may take long, and its worker die, before the next report
         return result
 
     def shutdown(self) -> None:

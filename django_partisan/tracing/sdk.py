@@ -2,11 +2,14 @@
 
 import os
 import threading
+import time
+from typing import Any
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 
 from django_partisan import __version__
 from django_partisan.telemetry import bus
+from django_partisan.telemetry.logger_provider import logger_provider
 from django_partisan.tracing.dropped_spans import limit_sdk_warnings
 from django_partisan.tracing.exporters import ensure_right_endpoint, exporters
 from django_partisan.tracing.spans import SUBSCRIBER, TRACER
@@ -50,22 +53,28 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
 
 
 def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -> bool:
-    """Flush this process's spans, whoever set up the SDK; return whether ``timeout`` seconds were enough.
+    """Flush this process's spans, and a host's metrics and lines at once; return whether all was in time.
 
-    Most SDKs ignore a timeout (their issue 4568), so a thread flushes, and we stop waiting for it.
+    Most SDKs ignore a timeout (their issue 4568), so threads flush, and we stop waiting for them after
+    ``timeout`` seconds.
     """
-    provider = tracer_provider or trace.get_tracer_provider()
-    force_flush = getattr(provider, "force_flush", None)
-    if force_flush is None:
-        return True
+    deadline = time.monotonic() + timeout
+    tracers = tracer_provider or trace.get_tracer_provider()
+    providers = (tracers, metrics.get_meter_provider(), logger_provider())
+    flushes = [_started(provider, timeout) for provider in providers if hasattr(provider, "force_flush")]
+    return all(done.wait(max(0.0, deadline - time.monotonic())) for done in flushes)
+
+
+def _started(provider: Any, timeout: float) -> threading.Event:
+    """Start to flush ``provider``; the event is set when it has ended."""
     done = threading.Event()
 
     def run() -> None:
         try:
-            force_flush(int(timeout * 2000))  # longer than we wait, so that it is we who give up
-        except Exception:  # the spans are lost; the process goes on to its end
+            provider.force_flush(int(timeout * 2000))  # longer than we wait, so that it is we who give up
+        except Exception:  # what was to be exported is lost; the process goes on to its end
             bus.swallowed[SUBSCRIBER] += 1
         done.set()
 
     threading.Thread(target=run, name="partisan-flush", daemon=True).start()
-    return done.wait(timeout)
+    return done

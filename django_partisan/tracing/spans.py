@@ -23,7 +23,7 @@ SETTLE: Final = "settle"
 
 
 class Span(NamedTuple):
-    """One span: ``operation`` is the first word of its name, ``typed`` says that it is also an attribute."""
+    """One span: ``operation`` is the first word of its name, and its type if it is ``typed``."""
 
     operation: str
     kind: SpanKind
@@ -47,7 +47,9 @@ SPANS: Final[dict[str, Span]] = {
     CREATE: Span("create", SpanKind.PRODUCER, "bulk_delay(), one per task", "child of the batch send"),
     BATCH_SEND: Span("send", SpanKind.CLIENT, "bulk_delay()", "child of the current, links to creates"),
     CLAIM: Span("claim", SpanKind.INTERNAL, "manager, if rows came", "root, a link per task", typed=False),
-    PROCESS: Span("process", SpanKind.CONSUMER, "worker, around run()", "link, child or none"),
+    PROCESS: Span(
+        "process", SpanKind.CONSUMER, "worker, around run(), or manager", "link, child with a link, or none"
+    ),
     SETTLE: Span("settle", SpanKind.CLIENT, "manager", "root, a link per run"),
 }
 
@@ -79,7 +81,7 @@ _SETTINGS: Final = "set in settings or libpq's variables"
 
 ATTRIBUTES: Final = (
     Attribute(MESSAGING_SYSTEM, str, _ALL, SYSTEM),
-    Attribute(OPERATION_NAME, str, (SEND, CREATE, BATCH_SEND, PROCESS, SETTLE), "first word of the name"),
+    Attribute(OPERATION_NAME, str, _ALL, "first word of the name"),
     Attribute(OPERATION_TYPE, str, (SEND, CREATE, BATCH_SEND, PROCESS, SETTLE), "the same word"),
     Attribute(DESTINATION_NAME, str, _ALL, "queue"),
     Attribute(MESSAGE_ID, str, _SINGLE, "primary key as text", _ENQUEUED),
@@ -92,8 +94,10 @@ ATTRIBUTES: Final = (
     Attribute(RETRIES, int, (PROCESS,), "retries so far"),
     Attribute(POSTPONES, int, (PROCESS,), "postpones so far"),
     Attribute(PRIORITY, int, (PROCESS,), "the lower, the earlier"),
-    Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started"),
-    Attribute(OUTCOME, str, (PROCESS,), "completed, postponed, retried, failed"),
+    Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started", "where it is known"),
+    Attribute(
+        OUTCOME, str, (PROCESS,), "completed, postponed, retried, failed", "unless the task was rescued"
+    ),
     Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
     Attribute(DEDUPLICATED, bool, (SEND,), "a duplicate was found", _ENQUEUED),
     Attribute(ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS), "qualified class name", "failed or retried"),

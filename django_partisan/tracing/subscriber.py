@@ -1,5 +1,6 @@
 """The subscriber that makes spans, through OpenTelemetry's API alone."""
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -18,13 +19,18 @@ from django_partisan.telemetry.events import (
     OutcomesSettled,
     Running,
     Scope,
+    TaskFailed,
+    TaskRef,
+    TaskRescued,
     TasksClaimed,
+    WorkerExited,
 )
 from django_partisan.tracing import dropped_spans, spans
 from django_partisan.tracing.attributes import SpanDescriptions, of_run
-from django_partisan.tracing.context import ROOT, extracted, injected, span_context_of, suppressed
+from django_partisan.tracing.context import ROOT, injected, suppressed
 from django_partisan.tracing.exporters import import_exporter
-from django_partisan.tracing.links import RunsToSettle, links_of_run, links_to_enqueueings
+from django_partisan.tracing.links import RunsToSettle, links_to_enqueueings, relation_of_run
+from django_partisan.tracing.manager_runs import add_run
 from django_partisan.tracing.sdk import configured_tracer, flush
 from django_partisan.tracing.span_scopes import (
     NANOSECONDS,
@@ -37,6 +43,7 @@ from django_partisan.tracing.span_scopes import (
 )
 
 _NO_SPAN: Final = nullcontext()
+_OF_MANAGER: Final = (TaskRescued, WorkerExited)
 _SETTINGS: Final[Mapping[type, str]] = {TasksClaimed: "TRACE_CLAIMS", OutcomesSettled: "TRACE_SETTLES"}
 
 
@@ -62,11 +69,14 @@ class TracingSubscriber(Subscriber):
         self._descriptions = SpanDescriptions(manager_pid, slot)
         self._dropped = dropped_spans.DroppedSpans(queue)
         self._runs = RunsToSettle()
+        self._waiting = 0
+        """How many spans of this worker waited for a collector at its last report."""
+        self._is_closed = False
         self.is_stuck = False
 
     def wants(self, kind: type[Event]) -> bool:
         setting = _SETTINGS.get(kind)
-        if kind not in OUTCOMES and setting is None:
+        if kind not in OUTCOMES and kind not in _OF_MANAGER and setting is None:
             return False
         return self._recording() is not None and (setting is None or bool(observability.value(setting)))
 
@@ -78,6 +88,13 @@ class TracingSubscriber(Subscriber):
         elif isinstance(event, OutcomesSettled):
             links = self._runs.links(event.task_ids) or links_to_enqueueings(event.contexts)
             self._add_ended(spans.SETTLE, event, links)
+        elif isinstance(event, TaskRescued):
+            if event.lost is not None:
+                self._add_run(event)
+        elif isinstance(event, WorkerExited):
+            self._dropped.worker_exited(event.pid)
+        elif isinstance(event, TaskFailed) and isinstance(event.run, TaskRef):
+            self._add_run(event)
         else:
             self._end_run(event)
 
@@ -107,17 +124,23 @@ class TracingSubscriber(Subscriber):
 
     def take(self) -> Any:
         dropped, ended = dropped_spans.taken(), self._runs.taken()
-        return (dropped, ended) if dropped or ended else None
+        waiting = 0 if self._is_closed else dropped_spans.waiting()
+        if not dropped and not ended and waiting == self._waiting:
+            return None
+        self._waiting = waiting
+        return dropped, ended, os.getpid(), waiting
 
     def absorb(self, slot: int, value: Any) -> None:
-        dropped, ended = value
+        dropped, ended, pid, waiting = value
         self._runs.absorb(ended)
         self._dropped.add(dropped)
+        self._dropped.note_waiting(pid, waiting)
 
     def close(self, timeout: float) -> None:
         self.is_stuck = not flush(timeout, self._provider)
         if self.is_stuck:
             dropped_spans.count_unexported()
+        self._is_closed = True
         if self._slot is None:  # a worker sends its counts with its last message
             self._dropped.add(dropped_spans.taken(), at_once=True)
 
@@ -141,15 +164,7 @@ class TracingSubscriber(Subscriber):
 
     def _around_run(self, tracer: Tracer, scope: Running) -> SpanScope:
         run = scope.run
-        propagation = scope.propagation or observability.value("TRACE_PROPAGATION")
-        carried, parent = extracted(run.headers), ROOT
-        links: list[Link] = []
-        if run.attempt > 1 or propagation == observability.PROPAGATION_LINK:
-            links = links_of_run(span_context_of(carried), run.headers, run.attempt)
-        elif propagation == observability.PROPAGATION_CHILD:
-            parent = carried
-        else:
-            carried = ROOT
+        parent, carried, links = relation_of_run(run, scope.propagation)
         name, common = self._descriptions.of(spans.PROCESS, run.queue, run.processor, run.slot)
         light_spans = getattr(self._provider or trace.get_tracer_provider(), "light_spans", None)
         if light_spans is not None:
@@ -161,11 +176,17 @@ class TracingSubscriber(Subscriber):
 
     def _end_run(self, event: Any) -> None:
         scope = current.get()
-        # A manager emits events of runs that end elsewhere.
+        # Without an SDK at its start, a run has no scope.
         if isinstance(scope, RunScope) and scope.run.id == event.run.id:
             scope.add_outcome(event)
             if self._slot is not None and observability.value("TRACE_SETTLES"):
                 self._runs.add(event.run.id, scope.span)
+
+    def _add_run(self, event: TaskFailed | TaskRescued) -> None:
+        """Add the span of a run that the manager ends."""
+        tracer = self._recording()
+        if tracer is not None:
+            add_run(tracer, self._descriptions, event)
 
     def _add_ended(self, span: str, event: TasksClaimed | OutcomesSettled, links: list[Link]) -> None:
         """Add the span of something that ended just now."""

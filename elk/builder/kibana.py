@@ -14,7 +14,7 @@ DURATIONS: Final = ("event.duration", "partisan.task.wait_ns", "partisan.task.de
 
 _DESCRIPTION: Final = (
     "What ran, what broke and how long it took, from the log lines of django-partisan. "
-    "Checked for shape only: no Kibana runs in its tests."
+    "Checked for shape only: Kibana cannot be had where its tests run."
 )
 _INDEX_REF: Final = "kibanaSavedObjectMeta.searchSourceJSON.index"
 _CORE_VERSION: Final = "8.8.0"

@@ -1,16 +1,21 @@
 """The examples of our own pages are run, page by page, and do what the pages say."""
 
+import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from logging.config import DictConfigurator
 from typing import Any
 
 import pytest
+import structlog
 from django.core import mail
 from django.utils import timezone
 
 from django_partisan import signals
 from django_partisan.config import queues
+from django_partisan.logs import add_running_task
 from django_partisan.models import Task
 from django_partisan.testing import Ran, drain
 from tests.db.snippets import Project
@@ -19,8 +24,8 @@ from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
 pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
-    "README.md", "docs/deploying.md", "docs/errors.md", "docs/observability.md", "docs/postgresql.md",
-    "docs/postponing.md", "docs/queues.md", "docs/settings.md", "docs/tasks.md",
+    "README.md", "docs/deploying.md", "docs/errors.md", "docs/integrations.md", "docs/observability.md",
+    "docs/postgresql.md", "docs/postponing.md", "docs/queues.md", "docs/settings.md", "docs/tasks.md",
     "docs/testing.md",
 }  # fmt: skip
 
@@ -104,6 +109,35 @@ def test_the_page_on_errors(project: Project):
         ("failed", None, "retries_exhausted"),
     ]
     assert len(second) == 4, "a failed task that is put back has all its retries again"
+
+
+def test_the_page_on_integrations(project: Project):
+    of_structlog, of_text, of_json = (
+        block.text for block in blocks_of(page("docs/integrations.md")) if block.kind == "python"
+    )
+    record = logging.makeLogRecord({"msg": "hello", "name": "shop"})
+
+    project.run(of_structlog)
+    processors = structlog.get_config()["processors"]
+    structlog.reset_defaults()
+    project.run(of_text)
+    text = formatted(record, project.names["LOGGING"])
+    project.run(of_json)
+    line = json.loads(formatted(record, project.names["LOGGING"]))
+
+    assert add_running_task in processors
+    assert text == "hello [- -]"
+    assert (line["message"], line["log.logger"]) == ("hello", "shop")
+
+
+def formatted(record: logging.LogRecord, config: dict[str, Any]) -> str:
+    """Return a record as the handler of a ``LOGGING`` writes it, without configuring this process."""
+    configurator = DictConfigurator(config)
+    [handler] = config["handlers"].values()
+    for name in handler.get("filters", ()):
+        assert configurator.configure_filter(config["filters"][name]).filter(record)
+    formatter = configurator.configure_formatter(config["formatters"][handler["formatter"]])
+    return str(formatter.format(record))
 
 
 def test_the_page_on_queues(project: Project):

@@ -10,6 +10,7 @@ from django.db import DataError, connection, transaction
 
 from django_partisan import logs, registry
 from django_partisan.models import Task
+from django_partisan.processor import bulk_delay
 from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -19,9 +20,14 @@ class SendLetter(Idle):
     pass
 
 
+class Parcel(Idle):
+    pass
+
+
 @pytest.fixture(autouse=True)
 def logged(own_registry: None, no_subscribers: None, caplog) -> Iterator[None]:
     registry.register(SendLetter)
+    registry.register(Parcel)
     logs.install()
     with caplog.at_level(logging.INFO, "django_partisan"):
         yield
@@ -39,6 +45,27 @@ def test_an_enqueued_task_is_told_after_the_commit(caplog):
     assert told_before == []
     assert actions(caplog) == ["task.enqueued"]
     assert vars(caplog.records[0])["partisan.task.id"] == str(task.pk)
+
+
+def test_many_tasks_at_once_are_one_line_after_the_commit_and_each_is_one_at_debug(caplog):
+    waiting = SendLetter(0).delay()
+    caplog.clear()
+    with transaction.atomic():
+        bulk_delay(SendLetter(number) for number in (0, 1, 2))
+        before_the_commit = actions(caplog)
+    at_info = list(caplog.records)
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG, "django_partisan"):
+        bulk_delay([SendLetter(3), SendLetter(0), Parcel(1)])
+
+    assert before_the_commit == []
+    [line] = at_info
+    assert line.getMessage() == "Enqueued 2 tasks of SendLetter, 1 was waiting already"
+    assert (vars(line)["partisan.enqueue.count"], vars(line)["partisan.enqueue.deduplicated"]) == (2, 1)
+    assert actions(caplog) == ["task.bulk_enqueued", "task.enqueued", "task.deduplicated", "task.enqueued"]
+    assert [record.levelname for record in caplog.records] == ["INFO", "DEBUG", "DEBUG", "DEBUG"]
+    assert caplog.records[0].getMessage() == "Enqueued 2 tasks of several processors, 1 was waiting already"
+    assert vars(caplog.records[2])["partisan.task.id"] == str(waiting.pk)
 
 
 def test_a_task_that_is_rolled_back_is_never_told(caplog):

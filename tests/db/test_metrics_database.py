@@ -179,6 +179,52 @@ def test_managers_are_alive_until_their_lease_expires_and_workers_without_one_ar
     assert query.read().managers_alive == 2
 
 
+def test_due_tasks_of_queues_that_no_live_manager_serves_are_counted_by_queue() -> None:
+    for queue, lease in (("served", 30), ("expired", 0.001), ("worker", 30)):
+        ManagerLease.objects.create(
+            queue_name=queue,
+            host="host",
+            pid=1,
+            lock_name=uuid.uuid4(),
+            lease_seconds=lease,
+            heartbeat_at=timezone.now() - timedelta(seconds=5),
+            state={"role": "worker"} if queue == "worker" else None,
+        )
+    for queue in ("served", "expired", "worker", "given up", QUEUE):
+        insert(2, ready=True, queue_name=queue)
+        insert(1, ready=False, queue_name=queue)  # due, and nobody promotes it
+        insert(1, due_in=3600, queue_name=queue)
+        insert(1, queue_name=queue, held="paused")
+        insert(1, status=Task.STATUS_FINISHED, queue_name=queue)
+    insert(1, due_in=3600, queue_name="not due")
+    insert(1, ready=False, queue_name="never promoted")
+
+    with reading(Limits()) as query:
+        found = query.read()
+    with reading(Limits(unserved=1, queues=2)) as query:
+        limited = query.read()
+
+    assert dict(found.unserved) == {
+        "default": 3,
+        "expired": 3,
+        "given up": 3,
+        "never promoted": 1,
+        "worker": 3,
+    }
+    assert set(dict(limited.unserved).values()) <= {1, 2}
+    assert len(limited.unserved) <= 4
+
+
+@pytest.mark.parametrize("mode", ["on", "off"])
+def test_a_server_that_refuses_writes_is_not_writable(query: StatisticsQuery, mode: str) -> None:
+    query.read()
+    assert query._connection is not None
+    with query._connection.cursor() as cursor:
+        cursor.execute(f"SET default_transaction_read_only = {mode}")
+
+    assert query.read().is_writable == (mode == "off")
+
+
 def test_the_table_s_own_statistics_are_those_of_postgresql(query: StatisticsQuery) -> None:
     before = query.read()
     insert(50)
@@ -291,6 +337,8 @@ def test_a_scrape_shows_the_database_s_statistics(address: str) -> None:
 
     assert found["partisan_queue_tasks", QUEUE, "due"] == 3
     assert found["partisan_db_up", QUEUE] == 1
+    assert found["partisan_db_writable", QUEUE] == 1
+    assert found["partisan_unserved_due_tasks", QUEUE] == 3
     assert found["partisan_queue_oldest_due_age_seconds", QUEUE] >= 60
     assert found["partisan_db_data_age_seconds", QUEUE] < 5
 

@@ -40,6 +40,33 @@ def processes() -> Iterator[Process]:
             yield Process(int(folder.name), int(fields[1]), int(fields[2]), fields[0], command)
 
 
+class JsonLines:
+    """A growing file of JSON lines, each of which is parsed once however often it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._lines: list[dict[str, Any]] = []
+
+    def so_far(self) -> list[dict[str, Any]]:
+        """Return the lines that are complete; none if there is no file yet."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                complete, end, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return []
+        if end:
+            self._lines += map(json.loads, complete.split(b"\n"))
+            self._read += len(complete) + 1
+        return self._lines
+
+    def forget(self) -> None:
+        """Remove the file; the lines that come are those of a new one."""
+        self._path.unlink(missing_ok=True)
+        self._read, self._lines = 0, []
+
+
 class ManagerProcess:
     """A ``start_partisan`` in a process group of its own."""
 
@@ -54,6 +81,7 @@ class ManagerProcess:
         number = len(list(folder.glob("*.out")))
         self._out = folder / f"{number}.out"
         self._err = folder / f"{number}.err"
+        self._told = JsonLines(self._out)
         command = [*MANAGE, "start_partisan", *options]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             outputs = (
@@ -78,9 +106,7 @@ class ManagerProcess:
 
     def told(self, action: str) -> list[dict[str, Any]]:
         """Return the log events of one action so far."""
-        lines = self.out().splitlines(keepends=True)
-        events = (json.loads(line) for line in lines if line.endswith("\n"))
-        return [event for event in events if event.get("event.action") == action]
+        return [event for event in self._told.so_far() if event.get("event.action") == action]
 
     def wait_for(
         self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS
@@ -161,6 +187,7 @@ class Bench:
             tempfile.mkdtemp(prefix="p-")
         )  # pytest's folders have paths too long for sockets
         self.managers: list[ManagerProcess] = []
+        self._journal = JsonLines(folder / journal.NAME)
 
     def start(
         self,
@@ -215,9 +242,7 @@ class Bench:
 
     def journal(self, what: str | None = None, **more: Any) -> list[dict[str, Any]]:
         """Return the lines that tasks wrote, in order."""
-        path = self.folder / journal.NAME
-        text = path.read_text() if path.exists() else ""
-        lines = [json.loads(line) for line in text.splitlines()]
+        lines = self._journal.so_far()
         wanted = {**more, **({} if what is None else {"what": what})}
         return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
 
@@ -245,8 +270,13 @@ class Bench:
         """Let the tasks go on that wait at a gate."""
         (self.folder / gate).touch()
 
+    def forget(self) -> None:
+        """Forget what tasks wrote; the gates stay as they are."""
+        self._journal.forget()
+
     def clear(self) -> None:
         """Forget what tasks wrote, and close the gates."""
+        self.forget()
         for path in self.folder.iterdir():
             if path.is_file() and path.suffix not in (".out", ".err"):
                 path.unlink()

@@ -1,10 +1,10 @@
-"""The settings of managers that tests start: those of all tests, and what the one test asks for."""
+"""The settings of managers that tests start: the lean ones, and what the one test asks for."""
 
 import json
 import os
 import socket
 
-from tests.settings import *  # noqa: F403
+from tests.processes.lean_settings import *  # noqa: F403
 
 globals().update(json.loads(os.environ["TEST_SETTINGS"]))
 

@@ -31,7 +31,7 @@ def learn(bench: Bench, *processors_: processors.Recorded) -> None:
 def learn_to_wait(bench: Bench) -> None:
     bench.open("open")
     learn(bench, *(processors.WaitBriefly("open", index) for index in range(200)))
-    (bench.folder / "journal").unlink()
+    bench.forget()
 
 
 def test_max_queue_size_bounds_what_is_claimed_and_not_begun(bench: Bench):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from django_partisan.models import Task
@@ -15,45 +14,15 @@ from tests.app import partisan_tasks as processors
 from tests.support.database import first_value, is_asleep, sessions, this_database
 from tests.support.rows import number_of
 from tests.support.waiting import let_pass, wait_until
-from tools import database_url, postgres
+from tools import postgres
 
 from .managing import Bench
+from .own_database import OwnDatabase, own_database
 
 END_CONNECTIONS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
-
-
-class OwnDatabase:
-    """A server of our own, which a test may stop, with the tables of django-partisan."""
-
-    def __init__(self, server: postgres.Server, bench: Bench) -> None:
-        self.server = server
-        self.bench = bench
-        self.settings = database_url.parse(server.url)
-
-    def execute(self, statement: str) -> list[tuple[object, ...]]:
-        connected = psycopg2.connect(self.server.url)
-        try:
-            with connected, connected.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connected.close()
-
-    def enqueue(self, processor: str, first: int, count: int, gate: str = "gate") -> None:
-        self.execute(
-            "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,"
-            " priority, execute_after, ready, arguments, extra) SELECT 'new', 'default', now(), now(), "
-            f"'{processor}', 10, now(), true, jsonb_build_object('args', jsonb_build_array('{gate}', number),"
-            f" 'kwargs', '{{}}'::jsonb), '{{}}' FROM generate_series({first}, {first + count - 1}) AS number"
-        )
-
-    def count(self, condition: str) -> int:
-        [(count,)] = self.execute(f"SELECT count(*) FROM django_partisan_task WHERE {condition}")
-        assert isinstance(count, int)
-        return count
 
 
 def all_ended(ids: list[int]) -> bool:
@@ -68,14 +37,8 @@ def server() -> Iterator[postgres.Server]:
 
 @pytest.fixture
 def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
-    made = OwnDatabase(server, Bench(tmp_path))
-    done = made.bench.manage("migrate", "--run-syncdb", "-v0", database=made.settings)
-    assert done.returncode == 0, done.stderr
-    made.execute("TRUNCATE django_partisan_task, django_partisan_manager")
-    yield made
-    made.bench.destroy()
-    if server.pid is None:
-        server.start()
+    with own_database(server, tmp_path) as made:
+        yield made
 
 
 def test_manager_outlives_a_restart_of_the_database_under_load(own: OwnDatabase):

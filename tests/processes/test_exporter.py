@@ -1,14 +1,10 @@
 """The exporter of a real manager with real workers: figures add up, whatever happens to the workers."""
 
-import contextlib
-import os
-import random
 import signal
 import socket
 import time
 import urllib.error
 import urllib.request
-from typing import Any
 
 from django.db.models import Count
 from prometheus_client.parser import text_string_to_metric_families
@@ -172,54 +168,6 @@ def test_a_worker_that_is_recycled_after_every_task_loses_no_count(bench: Bench)
     assert scraper.total("tasks_started_total") == 10
     assert scraper.status("/ready") == 200
     scraper.assert_ledger("Pass")
-
-
-def test_the_ledger_holds_while_workers_are_killed_and_recycled(bench: Bench):
-    manager = bench.ready(*OPTIONS, WORKERS_COUNT=3, TASKS_PER_WORKER_INSTANCE=50, MAX_CRASHES=100)
-    scraper = Scraper(manager).scrape()
-    enqueue_mixed(600)
-    kills = 0
-    deadline = time.monotonic() + 60
-    while kills < 4 or not all_done():
-        assert time.monotonic() < deadline, rows()
-        if kills < 4 and scraper.scrapes % 3 == 0 and kill_one(manager):
-            kills += 1
-        scraper.scrape()
-    wait_until(lambda: scraper.scrape().total("tasks_in_progress") == 0, what="nothing runs")
-    wait_for_the_last_message(scraper)
-
-    done = rows()
-    assert sum(done.values()) == 600
-    # A killed worker takes its last message along: at most what it ran since its last report.
-    lost = kills * 50
-    assert done["finished"] - lost <= scraper.total("tasks_completed_total") <= done["finished"] + lost
-    exits = [event["event.reason"] for event in manager.told("worker.exited")]
-    for reason in ("signal", "recycled", "error", "stopped"):
-        assert scraper.total("worker_exits_total", reason=reason) == exits.count(reason)
-    scraper.assert_ledger("Mixed")
-
-
-def kill_one(manager: ManagerProcess) -> bool:
-    alive = manager.workers()
-    if not alive:
-        return False
-    with contextlib.suppress(ProcessLookupError):  # recycled meanwhile
-        os.kill(random.choice(alive), signal.SIGKILL)
-        return True
-    return False
-
-
-def wait_for_the_last_message(scraper: Scraper) -> None:
-    """Wait until idle workers, which report once a second, have nothing more to say."""
-    last: list[Any] = [None, time.monotonic()]
-
-    def is_quiet() -> bool:
-        messages = scraper.scrape().total("telemetry_messages_total")
-        if messages != last[0]:
-            last[:] = [messages, time.monotonic()]
-        return bool(time.monotonic() - last[1] > 1.5)
-
-    wait_until(is_quiet, what="the last message")
 
 
 def test_a_scrape_is_answered_until_the_last_outcome_is_settled(bench: Bench):

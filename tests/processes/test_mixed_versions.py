@@ -61,7 +61,7 @@ def deployed(tmp_path: Path) -> Path:
     for part in ("django_partisan", "tests/app"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ("__init__.py", "manage.py", "settings.py", "urls.py", "processes/__init__.py",
-                 "processes/settings.py"):  # fmt: skip
+                 "processes/settings.py", "processes/lean_settings.py"):  # fmt: skip
         (tmp_path / "tests" / path).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "tests" / path, tmp_path / "tests" / path)
     shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))

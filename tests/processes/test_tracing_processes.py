@@ -14,15 +14,15 @@ import pytest
 from django.db import connection
 
 from django_partisan.models import Task
+from tests.processes.observability.watching import enqueue
 from tests.support.commands import manage
 from tools.otlp_sink import OtlpSink, ReceivedSpan
 
 from .traced.apps import HOST_ENDPOINT
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("bench")
 
 BOUND_SECONDS = 3.0
-TASKS = "from tests.processes.traced.partisan_tasks import *"
 
 
 @pytest.fixture
@@ -31,22 +31,20 @@ def sink() -> Iterator[OtlpSink]:
         yield made
 
 
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a management command of the traced application on this test's database."""
+def environment_of(**variables: str) -> dict[str, str]:
+    """Return the variables of a process of the traced application on this test's database."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environment = {
+    return {
         **inherited,
         "PGDATABASE": connection.settings_dict["NAME"],
         "DJANGO_SETTINGS_MODULE": "tests.processes.traced.settings",
         **variables,
     }
-    return manage(*arguments, env=environment)
 
 
-def enqueue(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    done = run("shell", "-v", "0", "-c", f"{TASKS}\n{code}", **variables)
-    assert done.returncode == 0, done.stderr
-    return done
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command of the traced application."""
+    return manage(*arguments, env=environment_of(**variables))
 
 
 def serve(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -85,7 +83,7 @@ def processes_of(spans: list[ReceivedSpan], processor: str) -> list[ReceivedSpan
 
 
 def test_workers_that_are_recycled_after_every_task_lose_no_span(sink: OtlpSink):
-    enqueue("Spread(10).delay()")
+    enqueue("Spread", 10)
     serve(OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, TRACED_TASKS_PER_WORKER="1")
 
     [spread], leaves = processes_of(sink.spans, "Spread"), processes_of(sink.spans, "Leaf")
@@ -97,7 +95,7 @@ def test_workers_that_are_recycled_after_every_task_lose_no_span(sink: OtlpSink)
 
 
 def test_manager_and_workers_name_themselves(sink: OtlpSink):
-    enqueue("Leaf(1).delay()")
+    enqueue("Leaf", 1)
     serve(OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, OTEL_SERVICE_NAME="shop")
 
     [leaf] = processes_of(sink.spans, "Leaf")
@@ -113,7 +111,7 @@ def test_manager_and_workers_name_themselves(sink: OtlpSink):
 
 
 def test_task_that_runs_again_is_followed_through_all_its_runs(sink: OtlpSink):
-    enqueue("Again().delay()", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
+    enqueue("Again")
     serve_until_nothing_waits(OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
 
     runs = processes_of(sink.spans, "Again")
@@ -125,7 +123,7 @@ def test_task_that_runs_again_is_followed_through_all_its_runs(sink: OtlpSink):
 
 
 def test_settles_link_to_the_runs_they_settle(sink: OtlpSink):
-    enqueue("Spread(3).delay()")
+    enqueue("Spread", 3)
     serve(OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
 
     runs = {span.span_id for span in sink.spans if span.name == "process default"}
@@ -146,7 +144,7 @@ def test_collector_that_never_answers_delays_the_end_by_the_bound_alone(
     """The manager waits while its workers do: the bound is that of the whole stop."""
     sink.mode = "hang"
     log = tmp_path / "log.json"
-    enqueue("Spread(5).delay()")
+    enqueue("Spread", 5)
     serve(
         *("--log-format", "json", "--log-file", str(log)),
         **{set_up_by: sink.url},
@@ -164,7 +162,7 @@ def test_collector_that_never_answers_delays_the_end_by_the_bound_alone(
 def test_dead_collector_costs_no_capacity_where_workers_are_recycled(sink: OtlpSink, tmp_path: Path):
     sink.mode = "hang"
     log = tmp_path / "log.json"
-    enqueue("Spread(9).delay()")
+    enqueue("Spread", 9)
     serve(
         *("--log-format", "json", "--log-file", str(log)),
         OTEL_EXPORTER_OTLP_ENDPOINT=sink.url,
@@ -191,7 +189,7 @@ def worker(line: dict[str, Any]) -> tuple[int, int]:
 
 
 def test_set_up_of_the_host_stays_and_is_flushed(sink: OtlpSink):
-    enqueue("Spread(10).delay()")
+    enqueue("Spread", 10)
     with OtlpSink() as host:
         variables = {HOST_ENDPOINT: host.url, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
         serve(**variables, TRACED_TASKS_PER_WORKER="1")
@@ -202,7 +200,7 @@ def test_set_up_of_the_host_stays_and_is_flushed(sink: OtlpSink):
 
 
 def test_missing_exporter_is_told_once_and_costs_nothing_else():
-    enqueue("Leaf(1).delay()")
+    enqueue("Leaf", 1)
     done = serve(OTEL_TRACES_EXPORTER="postcards")
 
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "postcards" in line]
@@ -210,17 +208,8 @@ def test_missing_exporter_is_told_once_and_costs_nothing_else():
     assert lines[0].startswith("django_partisan: ")
 
 
-@pytest.mark.parametrize(
-    "variables", [{}, {"OTEL_SERVICE_NAME": "shop"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}]
-)
-def test_enqueueing_without_a_set_up_prints_nothing(variables: dict[str, str]):
-    done = enqueue("Leaf(1).delay()", **variables)
-
-    assert (done.stdout, done.stderr) == ("", "")
-
-
 def test_nothing_is_exported_for_a_service_name_alone(sink: OtlpSink):
-    enqueue("Leaf(1).delay()")
+    enqueue("Leaf", 1)
     done = serve(OTEL_SERVICE_NAME="shop")
 
     assert sink.requests == 0

@@ -1,10 +1,17 @@
-"""One real stack for all tests that watch managers, and one database for each module of the others."""
+"""One real stack for tests that watch managers, one OpenSearch, and one database for each other module."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.real_parts import opensearch as opensearch_server
 from tests.real_parts.live_stack import Stack, live_stack, project
+from tests.real_parts.log_path import ELK
+from tests.real_parts.opensearch import DataStream, OpenSearch
+from tests.support.commands import run
+from tools import parts
+from tools.parts.opensearch import OPENSEARCH, java
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +26,24 @@ def env() -> Iterator[dict[str, str]]:
     """PostgreSQL with the tables; the environment that leads the project's processes there."""
     with project() as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+def opensearch() -> Iterator[OpenSearch]:
+    """A server that has our templates; each test has a data stream of its own there."""
+    try:
+        parts.find(OPENSEARCH)
+        java()
+    except parts.PartMissing as missing:
+        pytest.skip(str(missing))
+    with opensearch_server.running() as server:
+        run(str(ELK / "elasticsearch" / "install.sh"), server.url).check_returncode()
+        yield server
+
+
+@pytest.fixture
+def data_stream(opensearch: OpenSearch, tmp_path: Path) -> Iterator[DataStream]:
+    """A data stream that does not exist yet, and not after the test: templates in use cannot be removed."""
+    made = DataStream(opensearch, namespace=tmp_path.name.lower())
+    yield made
+    made.remove()

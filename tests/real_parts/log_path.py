@@ -1,25 +1,44 @@
-"""The path of a log line: a real manager's file, a real rsyslog, and a stand-in for Elasticsearch."""
+"""The path of a log line: a real manager's file, a real rsyslog, and where it sends the documents."""
 
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.real_parts.servers import Child, NotReady
 from tests.support.commands import MANAGE, ROOT
 from tests.support.waiting import wait_until
-from tools.bulk_endpoint import BulkEndpoint
 
 ELK = ROOT / "elk"
 LOG_FOLDER = "/var/log/partisan"
 WORK_FOLDER = "/var/spool/rsyslog"
 PORT = 'serverport="9200"'
+STREAM = "logs-partisan.events-default"
+
+
+class Target(Protocol):
+    """What takes the documents of one data stream: a server, or a stand-in that fails on demand."""
+
+    stream: str
+
+    @property
+    def url(self) -> str:
+        """The address."""
+
+    @property
+    def port(self) -> int:
+        """The address's port."""
+
+    def ids(self) -> Set[str]:
+        """Return the ids of the documents that were stored."""
+
+    def stored(self) -> dict[str, dict[str, Any]]:
+        """Return the documents that were stored, by id."""
 
 
 def rsyslogd() -> str:
@@ -30,13 +49,14 @@ def rsyslogd() -> str:
     return path
 
 
-def recipe(folder: Path, port: int) -> str:
-    """Return the recipe with folders and port of a test, and nothing else changed."""
+def recipe(folder: Path, port: int, stream: str = STREAM) -> str:
+    """Return the recipe with folders, port and data stream of a test, and nothing else changed."""
     text = (ELK / "rsyslog" / "partisan.conf").read_text()
     for old, new in (
         (LOG_FOLDER, str(folder / "log")),
         (WORK_FOLDER, str(folder / "spool")),
         (PORT, f'serverport="{port}"'),
+        (STREAM, stream),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -46,39 +66,45 @@ def recipe(folder: Path, port: int) -> str:
 class Rsyslog(Child):
     """A real rsyslog that runs the recipe alone."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, target: Target) -> None:
         self.pidfile = folder / "rsyslog.pid"
         config = folder / "rsyslog.conf"
-        config.write_text(recipe(folder, port))
+        config.write_text(recipe(folder, target.port, target.stream))
         command = [rsyslogd(), "-n", "-f", str(config), "-i", str(self.pidfile)]
         super().__init__("rsyslog", command, folder)
         wait_until(self.pidfile.exists, 30, "rsyslog's pid file")
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        super().kill()
         self.pidfile.unlink(missing_ok=True)
 
 
 class LogPath:
-    """One folder of logs, one endpoint, and what is started to write and to ship."""
+    """One folder of logs, one target, and what is started to write and to ship."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], closing: ExitStack) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        target: Target,
+        closing: ExitStack,
+        shipper: Callable[[Path, Target], Child] = Rsyslog,
+    ) -> None:
         self.folder = folder
         self.log = folder / "log" / "partisan.log"
         self.env = env
         self.enqueued = 0
+        self.target = target
         self._closing = closing
+        self._kind = shipper
         for name in ("log", "spool"):
             (folder / name).mkdir()
-        self.endpoint = closing.enter_context(BulkEndpoint())
-        self.run(str(ELK / "elasticsearch" / "install.sh"), self.endpoint.url)
         self.shipper = self.start_shipper()
 
-    def start_shipper(self) -> Rsyslog:
-        """Start rsyslog, also again after it ended."""
-        self.shipper = Rsyslog(self.folder, self.endpoint.port)
+    def start_shipper(self) -> Child:
+        """Start the shipper, also again after it ended."""
+        self.shipper = self._kind(self.folder, self.target)
         self._closing.callback(self.shipper.stop)
         return self.shipper
 
@@ -103,11 +129,15 @@ class LogPath:
         """Rename the log file, as logrotate does."""
         self.log.rename(f"{self.log}.1")
 
+    def rotate_under_load(self) -> None:
+        """Rename the log file, and enqueue until the manager and its workers write to a new one."""
+        self.rotate()
+        wait_until(self._is_written_again, 30, "the new file", every=0.1)
+
     def lines(self) -> dict[str, dict[str, Any]]:
         """Return every whole line that was written, by its ``event.id``."""
         texts = (path.read_text() for path in self.log.parent.glob("partisan.log*"))
-        whole = [line for text in texts for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        lines = [json.loads(line) for line in whole]
+        lines = [json.loads(line) for text in texts for line in text.split("\n")[:-1]]
         assert len({line["event.id"] for line in lines}) == len(lines)
         return {line["event.id"]: line for line in lines}
 
@@ -120,18 +150,27 @@ class LogPath:
         wait_until(lambda: number() >= count, 30, f"{count} x {action}", every=0.1)
 
     def wait_for_delivery(self) -> None:
-        """Wait until the endpoint has a document for each line written."""
+        """Wait until the target has a document for each line written."""
         ids = self.lines().keys()
 
         def awaited() -> str:
-            missing = [self.lines()[key] for key in ids - self.endpoint.documents.keys()]
+            missing = [self.lines()[key] for key in ids - self.target.ids()]
             return f"{len(ids)} documents; {missing[:3]} are missing; {self.shipper.last_words()}"
 
-        wait_until(lambda: ids <= self.endpoint.documents.keys(), 30, awaited, every=0.1)
+        wait_until(lambda: ids <= self.target.ids(), 30, awaited, 0.1, lambda: len(self.target.ids()))
+
+    def _is_written_again(self) -> bool:
+        self.enqueue("Touch", 10)  # each process looks once a second, and only when it has a line to write
+        return self.log.exists()
 
 
 @contextmanager
-def log_path(folder: Path, env: Mapping[str, str]) -> Iterator[LogPath]:
-    """Run shipper and endpoint; whatever was started is stopped at the end."""
+def log_path(
+    folder: Path,
+    env: Mapping[str, str],
+    target: Target,
+    shipper: Callable[[Path, Target], Child] = Rsyslog,
+) -> Iterator[LogPath]:
+    """Run a shipper, rsyslog unless another is given; whatever was started is stopped at the end."""
     with ExitStack() as closing:
-        yield LogPath(folder, env, closing)
+        yield LogPath(folder, env, target, closing, shipper)

@@ -9,11 +9,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypedDict
 
 from tests.support.waiting import wait_until
+from tools import parts
+from tools.parts.go_programs import PROMETHEUS
 
 HOST = "127.0.0.1"
 
@@ -23,10 +26,19 @@ class NotReady(AssertionError):
 
 
 def program(name: str) -> str:
-    """Return the path of an installed program; say how to install it if it is not there."""
+    """Return the path of Prometheus 3's program if it was built, else that of an installed one.
+
+    It says how to install it if there is none.
+    """
+    with suppress(parts.PartMissing):
+        if (built := parts.find(PROMETHEUS).with_name(name)).exists():
+            return str(built)
     path = shutil.which(name)
     if path is None:
-        raise NotReady(f"{name} is missing; on Debian: apt-get install prometheus prometheus-alertmanager")
+        raise NotReady(
+            f"{name} is missing; on Debian: apt-get install prometheus prometheus-alertmanager, "
+            f"or run make parts PARTS={PROMETHEUS.name}"
+        )
     return path
 
 
@@ -80,6 +92,11 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+    def kill(self) -> None:
+        """End the process at once, as a crash does."""
+        self.process.kill()
+        self.process.wait()
 
     def last_words(self) -> str:
         """Return the end of the log."""

@@ -1,7 +1,4 @@
-"""Log lines reach Elasticsearch once each, whatever fails between: real managers, real rsyslog.
-
-The endpoint is a stand-in: it types every field by ECS and by our templates, and searches nothing.
-"""
+"""Log lines reach a real OpenSearch once each, whatever fails between: real managers, a real rsyslog."""
 
 import json
 import subprocess
@@ -11,23 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.real_parts.log_path import LogPath, log_path, recipe, rsyslogd
+from tests.real_parts.opensearch import DataStream
 from tests.support.waiting import wait_until
-
-STREAM = "logs-partisan.events-default"
 
 
 @pytest.fixture
-def path(tmp_path: Path, env: dict[str, str]) -> Iterator[LogPath]:
+def path(tmp_path: Path, env: dict[str, str], data_stream: DataStream) -> Iterator[LogPath]:
     """A log path of a test's own."""
-    with log_path(tmp_path, env) as running:
+    with log_path(tmp_path, env, data_stream) as running:
         yield running
 
 
 def assert_each_line_is_one_document(path: LogPath) -> None:
     path.wait_for_delivery()
-    assert path.endpoint.refused == []
-    assert path.endpoint.streams == {STREAM}
-    assert path.endpoint.documents == path.lines()
+    assert path.target.stored() == path.lines()
+    assert {file.name for file in path.log.parent.iterdir()} <= {"partisan.log", "partisan.log.1"}
 
 
 def test_rsyslog_finds_no_fault_in_the_recipe(tmp_path: Path) -> None:
@@ -42,57 +37,24 @@ def test_rsyslog_finds_no_fault_in_the_recipe(tmp_path: Path) -> None:
     assert "warning" not in checked.stderr
 
 
-def test_each_line_is_one_document_and_no_field_conflicts(path: LogPath) -> None:
-    path.enqueue("Touch", 40)
-    path.enqueue("Fail", 5)
-    path.enqueue("Crash", 1)
-    managers = [path.start_manager(queue) for queue in ("locked", "failing", "crashing")]
-
-    path.wait_for_lines("task.completed", 40)
-    path.wait_for_lines("task.failed", 6)
-    for manager in managers:
-        manager.stop()
-
-    assert_each_line_is_one_document(path)
-    actions = {document["event.action"] for document in path.endpoint.documents.values()}
-    assert {"manager.started", "worker.exited", "task.rescued", "manager.stopped"} <= actions
-    assert {document["service.name"] for document in path.endpoint.documents.values()} == {"shop"}
-
-
-def test_nothing_is_lost_when_the_file_is_rotated_under_load(path: LogPath) -> None:
+def test_nothing_is_lost_while_the_server_is_dead_the_file_rotated_and_rsyslog_killed(
+    path: LogPath, data_stream: DataStream
+) -> None:
     path.start_manager("locked")
-    path.enqueue("Touch", 200)
+    path.enqueue("Touch", 300)
     path.wait_for_lines("task.completed", 100)
 
-    path.rotate()
-    wait_until(lambda: _more_work(path), 30, "the new file", every=0.1)
-    path.wait_for_lines("task.completed", path.enqueued)
-
-    assert_each_line_is_one_document(path)
-
-
-def test_nothing_is_lost_while_the_endpoint_is_down(path: LogPath) -> None:
-    path.start_manager("locked")
-    path.enqueue("Touch", 50)
-    path.wait_for_delivery()
-
-    path.endpoint.become("down")
+    data_stream.server.kill()
     path.enqueue("Touch", 150)
-    path.wait_for_lines("task.completed", 200)
+    path.rotate_under_load()
     wait_until(lambda: "suspending" in path.shipper.last_words(), 30, "rsyslog notices", every=0.1)
-    path.endpoint.become("accept")
-
-    assert_each_line_is_one_document(path)
-
-
-def test_what_a_full_queue_refuses_is_sent_again_until_it_is_taken(path: LogPath) -> None:
-    path.endpoint.become("429")
-    path.start_manager("locked")
-    path.enqueue("Touch", 150)
-    path.wait_for_lines("task.completed", 150)
-    wait_until(lambda: path.endpoint.throttled > 75, 30, "refusals")
-
-    path.endpoint.become("accept")
+    # It notes how far it has read a new file, and none of that has been sent.
+    wait_until(lambda: list((path.folder / "spool").glob("imfile-state*")), 30, "a note of the new file")
+    path.shipper.kill()
+    path.start_shipper()
+    data_stream.server.start()
+    path.enqueue("Touch", 50)
+    path.wait_for_lines("task.completed", path.enqueued)
 
     assert_each_line_is_one_document(path)
 
@@ -106,29 +68,28 @@ def test_nothing_is_lost_or_doubled_when_rsyslog_is_away_during_a_rotation(path:
     path.shipper.kill() if how == "killed" else path.shipper.stop()
     path.enqueue("Touch", 50)
     path.wait_for_lines("task.completed", 150)
-    path.rotate()
-    wait_until(lambda: _more_work(path), 30, "the new file", every=0.1)
+    path.rotate_under_load()
     path.start_shipper()
 
     assert_each_line_is_one_document(path)
 
 
-def test_an_answer_of_503_is_kept_and_can_be_sent_again(path: LogPath) -> None:
-    kept = path.log.with_name("not_sent")
-    path.endpoint.become("503")
+def test_lines_that_a_write_block_refuses_are_stored_when_it_ends(
+    path: LogPath, data_stream: DataStream
+) -> None:
     path.start_manager("locked")
-    path.enqueue("Touch", 30)
-    path.wait_for_lines("task.completed", 30)
-    wait_until(kept.exists, 30, "the batch is kept")
-
-    path.endpoint.become("accept")
     path.enqueue("Touch", 5)
-    path.wait_for_lines("task.completed", 35)
-    wait_until(lambda: path.endpoint.documents, 30, "later lines")
-    path.run("elk/rsyslog/resend.sh", path.endpoint.url, str(kept), str(path.shipper.pidfile))
+    path.wait_for_lines("task.completed", 5)
+    path.wait_for_delivery()
+
+    before = data_stream.server.refused()
+    data_stream.block_writes(True)
+    path.enqueue("Touch", 50)
+    path.wait_for_lines("task.completed", 55)
+    wait_until(lambda: data_stream.server.refused() > before + 50, 30, "refusals", every=0.1)
+    data_stream.block_writes(False)
 
     assert_each_line_is_one_document(path)
-    assert list(kept.parent.glob("not_sent*")) == []
 
 
 def test_what_can_never_be_stored_is_kept_aside_and_stops_nothing(path: LogPath) -> None:
@@ -137,15 +98,11 @@ def test_what_can_never_be_stored_is_kept_aside_and_stops_nothing(path: LogPath)
     path.log.write_text(f"no json\n{json.dumps(conflict)}\n{json.dumps(good)}\n")
     folder = path.log.parent
 
-    wait_until(lambda: "1" in path.endpoint.documents, 30, "the good line")
+    wait_until(lambda: "1" in path.target.ids(), 30, "the good line")
     wait_until(lambda: (folder / "unparsed").exists() and (folder / "refused").exists(), 30)
 
     assert (folder / "unparsed").read_text() == "no json\n"
     refused = json.loads((folder / "refused").read_text())
     assert refused["document"] == conflict
-    assert refused["reply"]["error"]["type"] == "document_parsing_exception"
-
-
-def _more_work(path: LogPath) -> bool:
-    path.enqueue("Touch", 10)  # each process looks once a second, and only when it has a line to write
-    return path.log.exists()
+    assert refused["reply"]["error"]["type"] == "mapper_parsing_exception"
+    assert path.target.stored() == {"1": good}

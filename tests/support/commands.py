@@ -44,3 +44,10 @@ def python(
 def manage(*command: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a management command to its end; ``env`` has all variables, or those of the test if ``None``."""
     return python("-m", "tests.manage", *command, env=env)
+
+
+def run(*command: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run any program in the checkout to its end; the result has both outputs as text."""
+    return subprocess.run(
+        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
 
 from django.db import OperationalError
 
@@ -52,6 +53,7 @@ AWAY: Final = OperationalError("the server closed the connection")
 CANCELLED: Final = error_with("57014")
 ALL_WRITTEN: Final = Written([], [], [], [])
 NOTHING_DUE: Final = Ahead(0, False, None)
+MANAGER: Final = UUID(int=1)
 NO_PID: Final = 2**22 + 1
 """No process has it: the largest that Linux gives is one less."""
 
@@ -74,6 +76,8 @@ def report(completed: list[int], **more: Any) -> Report:
 
 class FakeDatabaseThread(DatabaseThread):
     """Make no calls: the test sees each and answers it."""
+
+    needs_connection = False
 
     def __init__(self) -> None:
         self.calls: list[tuple[Call, Done]] = []
@@ -288,7 +292,7 @@ class SettlerHarness:
         self.thread = FakeDatabaseThread()
         self.requeued: list[float] = []
         self.settler = Settler(
-            config_of(), self.thread, Outage(SharedOutage("default")), self.requeued.append
+            config_of(), self.thread, Outage(SharedOutage("default")), self.requeued.append, lambda: MANAGER
         )
 
     def written(self, later: float = 0.0) -> Batch:

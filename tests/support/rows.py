@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
 
 from django_partisan.models import Task
 from django_partisan.sql import claiming, leasing
@@ -38,7 +39,7 @@ def task_row(
 ) -> TaskRow:
     """Return a claimed row without a database."""
     counts = (attempts, retries, postpones, crashes)
-    return (task_id, processor, arguments, priority, *counts, wait, context, token, takeovers)
+    return (task_id, processor, arguments, priority, *counts, wait, context, takeovers, token)
 
 
 def insert(
@@ -100,6 +101,13 @@ def claim_one(manager: UUID, queue: str = "default") -> TaskRow:
     """Claim the one task that is due."""
     [row] = claim(of_the_test, queue, manager, 2)
     return row
+
+
+def forget(rows: Sequence[TaskRow]) -> None:
+    """Make rows what they were before their claim, as a crash of PostgreSQL may."""
+    Task.objects.filter(pk__in=[row[ID] for row in rows]).update(
+        status="new", ready=True, claim_token=None, claimed_by=None, updated_at=F("created_at")
+    )
 
 
 def pairs(rows: Sequence[TaskRow]) -> list[tuple[int, int]]:

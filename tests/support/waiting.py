@@ -6,6 +6,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 20.0
+SLOWEST_SECONDS = 0.02
+"""Between two looks, after some waiting: hundreds of them would take the processor from what is awaited."""
 
 
 def wait_until(
@@ -17,19 +19,22 @@ def wait_until(
 ) -> T:
     """Return the first true value of ``condition``; fail when it takes longer than ``seconds``.
 
-    ``every`` are the seconds between two looks; ``what`` stands in the failure's message, and may be
-    a function that is called for it then. Where there is ``progress``, ``seconds`` begin anew whenever
-    its value is another than before: a slow machine is given time, and what stands still is not.
+    ``every`` are the seconds between the first looks; later ones are up to 20 ms apart. ``what`` stands
+    in the failure's message, and may be a function that is called for it then. Where there is
+    ``progress``, ``seconds`` begin anew whenever its value is another than before: a slow machine is
+    given time, and what stands still is not.
     """
-    deadline, reached = time.monotonic() + seconds, progress and progress()
+    began = time.monotonic()
+    deadline, reached = began + seconds, progress and progress()
     while not (value := condition()):
-        if time.monotonic() >= deadline:
+        looked = time.monotonic()
+        if looked >= deadline:
             now = progress and progress()
             if now == reached:
                 awaited = what() if callable(what) else what or condition
                 raise AssertionError(f"not within {seconds:g} s: {awaited}")
             deadline, reached = time.monotonic() + seconds, now
-        time.sleep(every)
+        time.sleep(max(every, min((looked - began) / 20, SLOWEST_SECONDS)))
     return value
 
 

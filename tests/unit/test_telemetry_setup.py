@@ -199,14 +199,14 @@ def test_a_manager_logs_by_settings_looked_up_once_and_flushes_at_its_end(flushe
     assert line["event.action"] == "manager.draining"
     assert naming == "processor"
     assert observability.value("SPAN_NAMING") == "queue"
-    assert (flushed_before, flushed.timeouts) == ([], [3])
+    assert (flushed_before, flushed.timeouts) == ([], [pytest.approx(3, abs=0.2)])
 
 
 def test_a_manager_that_ends_with_an_error_flushes_too(flushed):
     with pytest.raises(ZeroDivisionError), manager.set_up_manager(config_of(), options()):
         raise ZeroDivisionError
 
-    assert flushed.timeouts == [5]
+    assert flushed.timeouts == [pytest.approx(5, abs=0.2)]
 
 
 @pytest.mark.parametrize(("waited", "left"), [(0.0, 4.0), (1.5, 2.5), (60.0, 0.4)])
@@ -218,7 +218,7 @@ def test_a_manager_that_waited_for_the_flush_of_its_workers_has_the_rest_of_the_
     with manager.set_up_manager(config_of(), options()) as telemetry:
         telemetry.note_wait_for_workers(waited)
 
-    assert flushed.timeouts == [left]
+    assert flushed.timeouts == [pytest.approx(left, abs=0.2)]
 
 
 @pytest.mark.parametrize("count", [True, False])
@@ -248,6 +248,5 @@ def test_an_application_counts_what_it_enqueues_where_asked_and_starts_with_wron
 
     counting = [one for one in bus.subscribers() if isinstance(one, ClientMetrics)]
     for one in counting:
-        for counter in vars(one).values():
-            REGISTRY.unregister(counter)
+        REGISTRY.unregister(one.collector)
     assert len(counting) == counts

@@ -162,8 +162,8 @@ def _setting(name: str, setting: Setting) -> tuple[str, str, str]:
 
 
 def _level(log_event: LogEvent) -> str:
-    level = logging.getLevelName(log_event.level).lower()
-    return level if log_event.is_expected is None else f"info or {level}"
+    levels = sorted({log_event.lowest_level(), log_event.level})
+    return " or ".join(logging.getLevelName(level).lower() for level in levels)
 
 
 def _named(of_event: Iterable[Field]) -> str:

@@ -3,7 +3,7 @@
 PostgreSQL may fall silent without any socket that says so: behind a proxy or a router that forwards nothing.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -12,11 +12,14 @@ from django_partisan.engine.manager.database_thread import DatabaseThread
 class AnswerWatch(Component):
     """Hang up on connections whose answers are late, so that their calls fail and are made over others.
 
-    What happened to one connection is likely to have happened to all: they are replaced, too.
+    What happened to one connection is likely to have happened to all: they are replaced, too. ``lost`` is
+    called when connections were lost: PostgreSQL may have crashed.
     """
 
-    def __init__(self, threads: Collection[DatabaseThread]) -> None:
+    def __init__(self, threads: Collection[DatabaseThread], lost: Callable[[], None]) -> None:
         self._threads = threads
+        self._on_lost = lost
+        self._lost = 0
 
     def turn(self, now: float) -> None:
         """Hang up on what is late."""
@@ -27,6 +30,10 @@ class AnswerWatch(Component):
                 thread.distrust()
             elif ended:
                 thread.renew()
+        lost = sum(thread.lost for thread in self._threads)
+        if lost != self._lost:
+            self._lost = lost
+            self._on_lost()
 
     def next_at(self) -> float:
         """Return the monotonic time at which the first answer is late."""

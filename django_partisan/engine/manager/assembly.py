@@ -28,6 +28,7 @@ from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.sql.claiming import ID
 from django_partisan.sql.leasing import HeartbeatResult
 
 
@@ -59,7 +60,13 @@ class Assembly:
         self.drain = Drain(config.stop_timeout_seconds, begin_to_drain)
         processors = KnownProcessors(registry.definitions)
         self.promoter = Promoter(config, threads["chores"], outage, processors)
-        self.settler = Settler(config, threads["settle"], Outage(self.outage), requeued=self.promoter.expect)
+        self.settler = Settler(
+            config,
+            threads["settle"],
+            Outage(self.outage),
+            requeued=self.promoter.expect,
+            identity=lambda: self.lease.id,
+        )
         self.tokens = ClaimTokens()
         self.intake = Intake(config, self.settler, self.drain, self.tokens, processors)
         self.pool = Pool(
@@ -77,11 +84,11 @@ class Assembly:
         )
         suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
         self.reconciliation = Reconciliation(
-            config, threads["pulse"], self.tokens, self.intake, self.pool.held, self._claiming_id
+            config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
         )
         self.lease = self._lease(resources.instance)
         self.claimer = Claimer(
-            config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._claiming_id
+            config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._undoubted_id
         )
         self.held_tasks = HeldTasks(
             config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
@@ -95,11 +102,12 @@ class Assembly:
             self.claimer,
         ]
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
-        self.components = [AnswerWatch(threads.values()), *holders, *finders, *ending, self.drain]
+        watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
+        self.components = [watch, *holders, *finders, *ending, self.drain]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(
-            known=lambda: set(self.intake.unsettled_ids(self.pool.held())),
+            known=lambda: {row[ID] for row in self.intake.unsettled(self.pool.held())},
             extended=self._presence.extend_lease,
             rescued=self.intake.on_rescued,
             revoked=self._on_revoked,
@@ -117,6 +125,9 @@ class Assembly:
 
     def _claiming_id(self) -> uuid.UUID | None:
         return self.lease.id if self.lease.is_held else None
+
+    def _undoubted_id(self) -> uuid.UUID | None:
+        return None if self.reconciliation.is_in_doubt else self._claiming_id()
 
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)

@@ -25,7 +25,7 @@ from django_partisan.sql import claiming
 from django_partisan.sql.claiming import CONTEXT, ID, PRIORITY, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ClaimErrored, TasksClaimed
+from django_partisan.telemetry.events import ClaimErrored, PolledInVain, TasksClaimed
 
 FROM_START_SECONDS: Final = 1.0
 """How often a claim in a backlog starts before the last row claimed."""
@@ -94,7 +94,7 @@ class Claimer(Component):
         self._claims = 0
         self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
         self.last_claim_at: float | None = None
-        """Unix time of the last claim that brought tasks."""
+        """Unix time of the last answer to a claim, or to a look of an idle manager."""
 
     @property
     def is_idle(self) -> bool:
@@ -134,15 +134,24 @@ class Claimer(Component):
         elif is_fresh:
             if self._need is Need.LOOK:
                 self._need = Need.REST
+            elif self._need is Need.REST:
+                self._polled_in_vain()
             if look.any_due:  # but other transactions have locked it: claiming again at once would spin
                 self._promoter.look_soon()
         if is_fresh:
             self._was_empty = False
 
+    def _polled_in_vain(self) -> None:
+        self.last_claim_at = time.time()
+        bus.emit(PolledInVain, self._config.queue)
+
     def _claim_if_possible(self, now: float) -> None:
         manager = self._identity()
         room = self._dispatcher.room() if manager is not None else 0
         if manager is None or room <= 0:
+            return
+        if self._thread.needs_connection:  # what is held is compared over it first: see Reconciliation
+            self._thread.submit(_connect, self._on_connected)
             return
         if self._is_asleep and self._full_claims >= AWAKE_AFTER_FULL_CLAIMS:
             self._publish(asleep=False)
@@ -168,13 +177,15 @@ class Claimer(Component):
     def _on_claimed(self, started: float, token: int, limit: int, is_from_start: bool, result: Any) -> None:
         if isinstance(result, Exception):
             self._tokens.failed(token)
-            bus.emit(ClaimErrored, self._config.queue)
             is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
             if error := self._limit.judge(result, limit, is_early):
                 self._fail(error)
+            else:  # it is tried again at once, for fewer tasks
+                bus.emit(ClaimErrored, self._config.queue)
             return
         self._limit.finished(limit)
         self._outage.end()
+        self.last_claim_at = time.time()
         if not self._tokens.answered(token):
             return
         rows: list[TaskRow] = result
@@ -195,8 +206,11 @@ class Claimer(Component):
                 self._answered_at = time.monotonic()
                 self._promoter.look_now()
         if rows:
-            self.last_claim_at = time.time()
             self._dispatcher.take(rows)
+
+    def _on_connected(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._fail(result)
 
     def _publish(self, asleep: bool) -> None:
         manager = self._identity()
@@ -218,6 +232,10 @@ class Claimer(Component):
     def _fail(self, error: Exception) -> None:
         self._need = Need.CLAIM
         self._outage.fail(error)
+
+
+def _connect(connection: BaseDatabaseWrapper) -> None:
+    """Ask nothing: the call finds a connection that stands."""
 
 
 def _check_connection_first(

@@ -7,6 +7,7 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other ha
 | `_calls` | appended by the loop, popped by the thread |
 | `_pending`, `_submitted`, `_hung_up_on` | the loop |
 | `_has_ended` | set by the thread, cleared by the loop |
+| `lost` | the thread |
 | `_waiting`, `_listener`, the session except where it allows any thread | the thread |
 """
 
@@ -71,6 +72,8 @@ class DatabaseThread:
         self._notified = notified
         self._has_listened = False
         self._has_ended = False
+        self.lost = 0
+        """How many connections were lost or replaced so far."""
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
         self._listener: Listener | None = None
@@ -82,6 +85,11 @@ class DatabaseThread:
     def is_busy(self) -> bool:
         """True while a call waits or is under way."""
         return self._pending > 0
+
+    @property
+    def needs_connection(self) -> bool:
+        """True if the next call will be made over another connection; to be asked while none is made."""
+        return self._session.is_worn or (self._listener is None and self._session.has_ended_idle)
 
     def submit(self, call: Call, done: Done) -> None:
         """Make a call after those submitted before."""
@@ -184,7 +192,7 @@ class DatabaseThread:
         session.begin()
         result: Any
         try:
-            if session.is_worn or (self._listener is None and session.has_ended_idle):
+            if self.needs_connection:
                 self._disconnect()
             session.open()
             result = submitted.call(session.connection)
@@ -218,6 +226,7 @@ class DatabaseThread:
             self._waiting.unregister(self._listener.fd)
             self._listener = None
         self._session.close()
+        self.lost += 1
 
     def _listen(self) -> None:
         self._listener = listener = Listener(self._session.connection)

@@ -61,6 +61,7 @@ class Dispatcher(Component):
 
     def take(self, rows: list[TaskRow]) -> None:
         """Take in tasks that were claimed."""
+        self._intake.drop_forgotten(rows, self._pool.workers)
         self._intake.on_claimed(rows)
 
     def turn(self, now: float) -> None:

@@ -29,7 +29,7 @@ from django_partisan.outcomes import REASON_UNREGISTERED
 from django_partisan.sql import holding
 from django_partisan.sql.holding import FailedTask, HeldProcessor
 from django_partisan.sql.session import answer_seconds
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, task_context
 from django_partisan.telemetry.events import ErrorInfo, TaskFailed, TaskRef, TasksHeld, TasksResumed
 
 ROWS_AT_MOST: Final = 1000
@@ -209,6 +209,7 @@ class HeldTasks(Component):
             task.attempts + 1,
             task.retries,
             task.postpones,
+            task_context.decoded(task.context),
         )
         self.failed += 1
         error = ErrorInfo.of(registry.unknown(task.processor))

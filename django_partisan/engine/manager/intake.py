@@ -18,7 +18,7 @@ from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Report
-from django_partisan.engine.task_ref import task_ref
+from django_partisan.engine.task_ref import lost_elsewhere, task_ref
 from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import (
     CRASHED,
@@ -28,13 +28,21 @@ from django_partisan.outcomes import (
     REASON_UNREGISTERED,
     REASON_WORKER_LOST,
 )
-from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
+from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskFailed, TaskRescued
+from django_partisan.telemetry.events import (
+    ErrorInfo,
+    LostRun,
+    TaskClaimLost,
+    TaskFailed,
+    TaskRef,
+    TaskRescued,
+)
 
+_id = itemgetter(ID)
 _takeovers = itemgetter(TAKEOVERS)
 
 
@@ -66,15 +74,28 @@ class Intake:
         self.pace = Pace()
         self.claim_times = ClaimTimes()
 
-    def unsettled_ids(self, held: list[TaskRow]) -> list[int]:
-        """Return the ids of our tasks that have no outcome yet; workers hold ``held``."""
+    def unsettled(self, held: list[TaskRow]) -> list[TaskRow]:
+        """Return our tasks that have no outcome yet; workers hold ``held``."""
         ours = [row for row in held if row[ID] not in self._revoked]
-        buffered = (*self.buffer.rows(), *self.buffer.suspects)
-        return [row[ID] for row in (*buffered, *self._waiting.values(), *ours)]
+        return [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values(), *ours]
+
+    def known(self, held: list[TaskRow]) -> list[TaskRow]:
+        """Return all tasks that are ours as far as is known here; workers hold ``held``."""
+        return self.unsettled(held) + self._settler.rows()
 
     def known_ids(self, held: list[TaskRow]) -> list[int]:
-        """Return the ids of all tasks that are ours as far as is known here; workers hold ``held``."""
-        return self.unsettled_ids(held) + self._settler.ids()
+        """Return the ids of ``known()``."""
+        return [row[ID] for row in self.known(held)]
+
+    def drop_forgotten(self, claimed: list[TaskRow], workers: Sequence[WorkerProcess]) -> None:
+        """Drop tasks that are held here, but were claimed again, because PostgreSQL forgot the first claim.
+
+        A run that goes on is let finish; then the task runs again.
+        """
+        ids = set(map(_id, claimed))
+        is_new = ids.isdisjoint(map(_id, self.buffer.rows()))
+        if not is_new or any(not ids.isdisjoint(worker.held) for worker in workers):
+            self.revoke(ids, workers)
 
     def revoke(self, ids: set[int], workers: Iterable[WorkerProcess]) -> int:
         """Drop the tasks of ``ids``, which others took; return how many the buffer and ``workers`` held."""
@@ -98,12 +119,16 @@ class Intake:
     def on_rescued(self, rescued: Sequence[RescuedTask], reason: str = REASON_MANAGER_LOST) -> None:
         """Take in tasks of a dead manager or worker; they run before all others except suspects."""
         self.claim_times.note([task.row for task in rescued])
-        for previous, row in rescued:
+        for previous, row, ran_seconds in rescued:
+            lost = lost_elsewhere(ran_seconds)
+            task = task_ref(row, self._config.queue)
+            if lost is not None:  # the row counts the run by now
+                task = task._replace(attempt=row[ATTEMPTS])
             if row[CRASHES] > self._config.max_crashes:
-                self._fail(row, crashes=0)
+                self._fail(row, task, 0, lost)
             else:
                 manager = None if previous is None else str(previous)
-                bus.emit(TaskRescued, task_ref(row, self._config.queue), reason, manager)
+                bus.emit(TaskRescued, task, reason, manager, lost)
                 self._store(self._set_aside([row]), self.buffer.add_rescued)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
@@ -145,42 +170,51 @@ class Intake:
         """Take back tasks that a worker has not started."""
         self._store(self._ours(rows), self.buffer.put_back)
 
-    def on_exited(self, begun: TaskRow | None, rest: list[TaskRow], run: EndedRun = UNKNOWN_RUN) -> None:
-        """Take back what a worker held when it ended: the task of its ``run``, and those not started."""
+    def on_exited(
+        self, begun: TaskRow | None, rest: list[TaskRow], lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
+    ) -> None:
+        """Take back what a worker held when it ended: the task that it ran, and those not started.
+
+        ``lost`` is the run of the task that it ran, for events; ``run`` is the same for its history.
+        """
         rest = self._ours(rest)
         for row in self._ours([] if begun is None else [begun]):
             if self._drain.is_forced:  # it goes back unchanged: a forced stop counts no attempt
-                bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None)
+                bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None, lost)
                 rest = [row, *rest]
             else:
-                self._on_crashed(row, run)
+                self._on_crashed(row, lost, run)
         self._store(rest, self.buffer.put_back)
 
-    def _on_crashed(self, row: TaskRow, run: EndedRun) -> None:
+    def _on_crashed(self, row: TaskRow, lost: LostRun | None, run: EndedRun) -> None:
         if row[CRASHES] >= self._config.max_crashes:
-            self._fail(row, crashes=1, run=run)
+            self._fail(row, task_ref(row, self._config.queue), 1, lost, run)
             return
         if self._drain.is_on:
-            self._emit_rescued(row)
+            self._emit_rescued(row, lost)
             change = RowChange(row[ID], row[TOKEN], STATUS_NEW, crashes=1)
             self._settler.settle(row, change.after(CRASHED, run))
         else:
             token = self._tokens.draw(REASON_WORKER_LOST)
-            self._settler.count_crash(row, token, partial(self._on_crash_counted, row, token), run)
+            self._settler.count_crash(row, token, partial(self._on_crash_counted, row, token, lost), run)
 
-    def _on_crash_counted(self, before: TaskRow, token: int, row: TaskRow | None) -> None:
+    def _on_crash_counted(
+        self, before: TaskRow, token: int, lost: LostRun | None, row: TaskRow | None
+    ) -> None:
         """Run a task again if its claim, under the new token, is ours for certain."""
         is_trusted = self._tokens.answered(token)
         if row is None or not is_trusted:
             return
-        self._emit_rescued(before)
+        self._emit_rescued(before, lost)
         self.claim_times.carry_over(before, row)
         self._store([row], self.buffer.add_rescued)
 
-    def _emit_rescued(self, row: TaskRow) -> None:
-        bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_WORKER_LOST, None)
+    def _emit_rescued(self, row: TaskRow, lost: LostRun | None) -> None:
+        bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_WORKER_LOST, None, lost)
 
-    def _fail(self, row: TaskRow, crashes: int, run: EndedRun = UNKNOWN_RUN) -> None:
+    def _fail(
+        self, row: TaskRow, task: TaskRef, crashes: int, lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
+    ) -> None:
         """Fail a task; ``crashes``, 0 or 1, is how many of them its row does not count yet."""
         times = row[CRASHES] + crashes
         error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: its worker died {times} times while it ran."))
@@ -196,7 +230,7 @@ class Intake:
             error_traceback="",
         )
         self._settler.settle(row, change.after(FAILED, run))
-        bus.emit(TaskFailed, task_ref(row, self._config.queue), None, REASON_WORKER_LOST, error)
+        bus.emit(TaskFailed, task, None, REASON_WORKER_LOST, error, lost)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
         """Release tasks while the manager drains, otherwise ``add`` them to the buffer, suspects apart."""

@@ -11,10 +11,11 @@ from django.db import Error
 
 from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, ErrorInfo
+from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, ErrorInfo
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
+NO_ERROR: Final = ErrorInfo("", "", "")
 AWAY: Final = frozenset({ErrorKind.OUTAGE, ErrorKind.READ_ONLY})
 
 
@@ -86,7 +87,7 @@ class Outage:
         self._failures = 0
         self._failed_at = 0.0
         self._over_at = 0.0
-        self.error = ErrorInfo("", "", "")
+        self.error = NO_ERROR
 
     @property
     def is_on(self) -> bool:
@@ -129,6 +130,7 @@ class Outage:
         if self._failures:
             self._failures = 0
             self._over_at = 0.0
+            self.error = NO_ERROR  # the exception would keep what its frames hold
             self._shared.end(self)
 
 
@@ -136,8 +138,9 @@ class ClaimOutage(Outage):
     """The outage of claims and promotion, and of the heartbeat that claims wait for."""
 
     def note(self, error: Exception) -> bool:
-        """Note a failure; emit ``ClaimFailed`` for the first."""
+        """Note a failure; emit ``ClaimErrored`` for each, and ``ClaimFailed`` for the first."""
         is_first = super().note(error)
+        bus.emit(ClaimErrored, self._queue)
         if is_first:
             bus.emit(ClaimFailed, self._queue, self.error)
         return is_first

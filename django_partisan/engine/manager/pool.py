@@ -26,9 +26,9 @@ from django_partisan.engine.protocol import (
     Stop,
     ToWorker,
 )
-from django_partisan.engine.task_ref import task_ref
+from django_partisan.engine.task_ref import lost_run, task_ref
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.sql.claiming import TaskRow
+from django_partisan.sql.claiming import TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -254,6 +254,10 @@ class Pool(Component):
         self.ending_seconds = 0.0 if worker.retired_at is None else time.monotonic() - worker.retired_at
         page = self._presence.page(worker.slot)
         begun, rest = worker.take_all(page.task_id)
+        lost = None
+        if begun is not None:
+            claimed = self._intake.claim_times.of([begun]).get(begun[TOKEN])
+            lost = lost_run(begun, worker.slot, worker.generation, page.since, claimed)
         bus.emit(
             WorkerExited,
             self._queue,
@@ -273,4 +277,4 @@ class Pool(Component):
                 self._restarts.later(worker.slot)
         worker.close()
         run = EndedRun(page.since, time.monotonic() - page.since, worker.name)
-        self._intake.on_exited(begun, rest, run)
+        self._intake.on_exited(begun, rest, lost, run)

@@ -1,8 +1,13 @@
-"""Find tasks that are ours in the table but not in this process, after answers of the database were lost.
+"""Compare our tasks in the table with those in this process, after answers of the database were lost.
 
 A claim whose answer is lost may be committed at any later time. So its token is listed, and each
 heartbeat asks for tasks of ours under the listed tokens. Should any other task of ours be unknown here, the
 number of our tasks that the heartbeat counts is too high: the second time in a row, all are compared.
+
+A claim is not flushed to disk at its commit, so PostgreSQL may forget it in a crash, which ends all
+connections. So after any connection was lost, all are compared before the next claim: claims that were
+forgotten are restored, and what another manager has claimed since is ours no more. Questions use the
+connection of the claims, so that they wait for a claim under way, whose tasks are not known yet.
 
 After a lost lease, another manager may have taken over tasks whose runs go on here. Such a run is
 let finish; its claim token keeps its outcome from the row. If the task returns to us meanwhile, it
@@ -13,6 +18,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,12 +27,16 @@ from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.pool import Pool
 from django_partisan.sql import own_claims
-from django_partisan.sql.claiming import TaskRow
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.own_claims import Pair
 
 RETRY_SECONDS: Final = 1.0
+
+_pair = itemgetter(ID, TOKEN)
 
 
 class Question(Enum):
@@ -37,10 +47,10 @@ class Question(Enum):
 
 
 class Reconciliation(Component):
-    """Ask which tasks are ours after answers were lost, and take in what is found.
+    """Ask which tasks are ours after answers were lost; take in what is found, and drop what is not.
 
-    ``identity`` returns the id of this manager's row, or ``None`` while the row is not confirmed.
-    ``held`` returns the tasks that workers hold. While the manager drains, what is found is released, but
+    ``thread`` and ``outage`` are those of the claims. ``identity`` returns the id of this manager's row, or
+    ``None`` while the row is not confirmed. While the manager drains, what is found is released, but
     an answer that is missing does not hold up the end.
     """
 
@@ -48,34 +58,45 @@ class Reconciliation(Component):
         self,
         config: QueueConfig,
         thread: DatabaseThread,
+        outage: Outage,
         tokens: ClaimTokens,
         intake: Intake,
-        held: Callable[[], list[TaskRow]],
+        pool: Pool,
         identity: Callable[[], UUID | None],
     ) -> None:
         self._queue = config.queue
         self._thread = thread
+        self._outage = outage
         self._tokens = tokens
         self._intake = intake
-        self._held = held
+        self._pool = pool
         self._identity = identity
         self._question: Question | None = None
         self._calls = 0
         self._losses_asked_for = 0
         self._ask_at = 0.0
+        self._doubts = 0
+        self._resolved = 0
+        self._doubts_asked_for = 0
+        self._has_failed = False
         self._surpluses = 0
 
     @property
     def is_idle(self) -> bool:
         """True if there is no question."""
-        has_question = self._question is not None or self._has_new_loss
+        has_question = self._question is not None or self._has_new_loss or self.is_in_doubt
         return self.is_stopped or not (has_question or self._calls)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """True while claims are to wait: PostgreSQL may have forgotten some, and all are not compared yet."""
+        return self._doubts != self._resolved
 
     def on_heartbeat(self, claimed: int) -> None:
         """Compare how many tasks are ours by the table with how many are known here."""
         if self._tokens.losses:
             self._ask(Question.LOST)
-        self._surpluses = self._surpluses + 1 if claimed > len(self._known()) else 0
+        self._surpluses = self._surpluses + 1 if claimed > len(self._known_ids()) else 0
         if self._surpluses >= 2:
             self.compare_all()
 
@@ -83,23 +104,39 @@ class Reconciliation(Component):
         """Ask which tasks are ours."""
         self._ask(Question.ALL)
 
+    def doubt_claims(self) -> None:
+        """Note that a connection was lost: all that is known is to be compared."""
+        self._doubts += 1
+
     def turn(self, now: float) -> None:
         """Ask if there is a question."""
         self._next_at = NEVER
         if self._has_new_loss:
             self._ask(Question.LOST)
         manager = self._identity()
-        if self._question is None or manager is None or self._thread.is_busy:
+        if manager is None or self._thread.is_busy:
+            return
+        if self.is_in_doubt:
+            if self._known_ids():
+                self.compare_all()
+            else:
+                self._resolved = self._doubts
+        if self._question is None:
             return
         if now < self._ask_at:
             self._next_at = self._ask_at
             return
         question, self._question = self._question, None
         self._losses_asked_for = self._tokens.losses
-        tokens = None if question is Question.ALL else self._tokens.listed()
-        ask = partial(own_claims.claims, queue=self._queue, manager=manager, tokens=tokens)
+        known = self._intake.known(self._pool.held())
+        ask: Call
+        if question is Question.ALL:
+            ask = partial(own_claims.compare, queue=self._queue, manager=manager, held=known)
+            self._doubts_asked_for = self._doubts
+        else:
+            ask = partial(own_claims.claims, queue=self._queue, manager=manager, tokens=self._tokens.listed())
         brought = self._tokens.begin_question()
-        self._submit(ask, partial(self._on_answered, question, manager, self._known(), brought))
+        self._submit(ask, partial(self._on_answered, question, manager, known, brought))
 
     @property
     def _has_new_loss(self) -> bool:
@@ -109,8 +146,8 @@ class Reconciliation(Component):
         if self._question is not Question.ALL:
             self._question = question
 
-    def _known(self) -> set[int]:
-        return set(self._intake.known_ids(self._held()))
+    def _known_ids(self) -> list[int]:
+        return self._intake.known_ids(self._pool.held())
 
     def _submit(self, call: Call, done: Done) -> None:
         self._calls += 1
@@ -118,19 +155,42 @@ class Reconciliation(Component):
 
     def _on_called(self, done: Done, result: Any) -> None:
         self._calls -= 1
-        if isinstance(result, Exception):  # the error may have come at once
+        if isinstance(result, Exception):
+            self._has_failed = True
             self._ask_at = time.monotonic() + RETRY_SECONDS
+            self._outage.note(result)
+        elif self._has_failed:  # else it is a claim that fails, and a question ends nothing
+            self._has_failed, self._ask_at = False, 0.0
+            self._outage.end()
         done(result)
 
     def _on_answered(
-        self, question: Question, manager: UUID, known: set[int], brought: set[int], result: Any
+        self, question: Question, manager: UUID, known: list[TaskRow], brought: set[int], result: Any
     ) -> None:
         self._tokens.end_question(brought)
-        if isinstance(result, Exception):
+        if isinstance(result, Exception) or self._identity() != manager:
             self._ask(question)
             return
         self._surpluses = 0
-        unknown = [pair for pair in result if pair[0] not in known and pair[1] not in brought]
+        if question is Question.ALL:
+            self._resolved = self._doubts_asked_for
+            self._drop_lost(known, result)
+        self._claim_again(manager, self._unknown(known, brought, result))
+
+    def _drop_lost(self, known: list[TaskRow], ours: list[Pair]) -> None:
+        """Drop what was held here all the time, and is not ours by the table."""
+        held = set(map(_pair, known)).intersection(map(_pair, self._intake.unsettled(self._pool.held())))
+        lost = {task_id for task_id, _ in held.difference(ours)}
+        if lost:
+            self._intake.revoke(lost, self._pool.workers)
+
+    def _unknown(self, known: list[TaskRow], brought: set[int], ours: list[Pair]) -> list[Pair]:
+        """Return what is ours by the table, and held neither before nor now under the same token."""
+        ids = {row[ID] for row in known}
+        gone = set(map(_pair, known)).difference(map(_pair, self._intake.known(self._pool.held())))
+        return [pair for pair in ours if pair[1] not in brought and (pair[0] not in ids or pair in gone)]
+
+    def _claim_again(self, manager: UUID, unknown: list[Pair]) -> None:
         self._tokens.keep(token for _, token in unknown)
         by_reason: dict[str | None, list[Pair]] = {}
         for pair in unknown:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, repeat
 from typing import Final
-
-from django.db.backends.base.base import BaseDatabaseWrapper
+from uuid import UUID
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
@@ -14,9 +13,9 @@ from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.held_up import Entry, HeldUp, Kept, Part
 from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.settle_news import SettleNews
 from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
-from django_partisan.engine.settling import write, write_part
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.outcomes import CRASHED, REASON_WORKER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
@@ -34,6 +33,7 @@ class Settler(Component):
     Each kind of outcome has a statement of its own; the completed come first. What waits for locks of
     others, or takes too long in one statement, is held up and tried apart, in parts that get smaller.
     ``requeued`` is called once tasks wait again, with the seconds until the first of them is due.
+    ``identity`` returns the id of this manager's row.
     """
 
     def __init__(
@@ -42,8 +42,10 @@ class Settler(Component):
         thread: DatabaseThread,
         outage: Outage,
         requeued: Callable[[float], None],
+        identity: Callable[[], UUID],
     ) -> None:
         self._config = config
+        self._identity = identity
         self._thread = thread
         self._requeued = requeued
         self._gathered: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
@@ -133,7 +135,8 @@ class Settler(Component):
             return
         parts = self._under_way = self._under_way or self._gather(now)
         if parts:
-            call = partial(_write, parts=parts, delete=self._config.delete_tasks_on_complete)
+            delete, manager = self._config.delete_tasks_on_complete, self._identity()
+            call = partial(write_parts, parts=parts, delete=delete, manager=manager)
             self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:
@@ -142,6 +145,10 @@ class Settler(Component):
             return NEVER
         is_waiting = self._under_way or any(self._gathered.values())
         return self._outage.over_at if is_waiting else max(self._outage.over_at, self._held_up.next_at())
+
+    def rows(self) -> list[TaskRow]:
+        """Return the tasks that are not settled yet."""
+        return [row for row, _ in self._entries()]
 
     def ids(self) -> list[int]:
         """Return the ids of the tasks that are not settled yet."""
@@ -206,13 +213,6 @@ class Settler(Component):
             assert isinstance(crash, Crash)
             counted = self._awaited.pop(crash.new_token)
             counted(None if row[ID] in dropped else _after_crash(row, crash))
-
-
-def _write(connection: BaseDatabaseWrapper, parts: list[Part], delete: bool) -> list[Written]:
-    return [
-        (write_part if part.is_retry else write)(connection, part.kind, part.items(), delete, part.again)
-        for part in parts
-    ]
 
 
 def _delays(entries: list[Entry]) -> list[float]:

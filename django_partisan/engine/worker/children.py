@@ -21,7 +21,7 @@ from django_partisan.engine import thread_stacks
 _close: Final[list[Callable[[], None]]] = []
 _inherited: Final[list[Any]] = []
 """The parent's driver connections and pools; deleting one would warn, or close the shared socket."""
-_is_child = False
+is_child = False
 
 
 def leave_to_manager(number: int, frame: FrameType | None) -> None:
@@ -62,7 +62,7 @@ def call(function: Callable[..., Any], *arguments: Any) -> None:
     except BaseException as error:
         end_if_child(error)
         raise
-    if _is_child:
+    if is_child:
         end_if_child()  # pragma: no cover: child process
 
 
@@ -71,7 +71,7 @@ def end_if_child(error: BaseException | None = None) -> None:
 
     Exit handlers do not run: they are the worker's.
     """
-    if not _is_child:
+    if not is_child:
         return
     _end(error)  # pragma: no cover: child process
 
@@ -91,8 +91,8 @@ def _end(error: BaseException | None) -> None:  # pragma: no cover: child proces
 
 
 def _let_go() -> None:  # pragma: no cover: child process
-    global _is_child
-    _is_child = True
+    global is_child
+    is_child = True
     while _close:  # a child of this child has nothing to close
         _close.pop()()
     _forget_connections()

@@ -40,8 +40,10 @@ from django_partisan.sql.claiming import (
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_NEW, RowChange, apply_changes, microseconds, settle_completed
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, task_context
+from django_partisan.telemetry.current_task import running
 from django_partisan.telemetry.events import (
+    ErrorInfo,
     Run,
     Running,
     TaskCompleted,
@@ -87,11 +89,13 @@ class Executor:
             return unregistered(row)
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
-            return context.run(self._run_watched, row, definition)
-        result = context.run(self._run, row, definition)
-        if result is not RAN:
+            result = context.run(self._run_watched, row, definition)
+        else:
+            result = context.run(self._run, row, definition)
+            if result is RAN:
+                return result
             context.run(self._emit, result, self.run_of(row))
-        return result
+        return result if result.error is None else _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow) -> float:
         """Return the seconds that the task was due before its run started.
@@ -113,7 +117,7 @@ class Executor:
             self._slot,
             self._generation,
             self.wait_of(row),
-            None if row[CONTEXT] is None else _headers(row[CONTEXT]),
+            None if row[CONTEXT] is None else task_context.decoded(row[CONTEXT]),
             row[ARGUMENTS],
         )
 
@@ -129,34 +133,47 @@ class Executor:
         return settle_completed(connection, [kept], False, schema=self._schema)
 
     def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
-        run = self.run_of(row)
+        run, task = self.run_of(row), CurrentTask(row, definition, self._config.queue)
+        running.set(task)
         is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
         scope = Running(run, definition.propagation)
         with bus.around(scope) if is_surrounded else nullcontext():
             bus.emit(TaskStarted, run)
-            result = self._run(row, definition)
+            result = self._run(row, definition, task)
             self._emit(result, run)
             return _with_headers(result) if is_surrounded else result
 
-    def _run(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
+    def _run(self, row: TaskRow, definition: TaskDefinition, task: CurrentTask | None = None) -> RunResult:
+        """Run a task; the context names ``task`` already if it is given."""
+        if task is None:
+            task = CurrentTask(row, definition, self._config.queue)
+            running.set(task)
         try:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
-                return self._call_and_settle(row, definition, args, kwargs)
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
+                return self._call_and_settle(row, definition, args, kwargs, task)
+            definition.call(args, kwargs, task)  # as children.call() does, without its call
+            if children.is_child:
+                children.end_if_child()  # pragma: no cover: child process
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
+            children.end_if_child(error)
             return judge(error, row, definition, self._config)
         finally:
             self.ended = monotonic()
 
     def _call_and_settle(
-        self, row: TaskRow, definition: TaskDefinition, args: list[Any], kwargs: dict[str, Any]
+        self,
+        row: TaskRow,
+        definition: TaskDefinition,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        task: CurrentTask,
     ) -> RunResult:
         """Call and settle in one transaction: the task's writes and its completion are committed together."""
         database = task_database()
         with transaction.atomic(using=database):
-            children.call(definition.call, args, kwargs, CurrentTask(row, definition, self._config.queue))
+            children.call(definition.call, args, kwargs, task)
             if self.settle(connections[database], row):
                 raise ClaimLost(
                     f"Task {row[ID]} was taken over while it ran; its transaction is rolled back."
@@ -177,15 +194,9 @@ class Executor:
             bus.emit(TaskFailed, run, seconds, result.reason, result.error)
 
 
-def _headers(context: str) -> dict[str, str] | None:
-    """Return the carried context, or ``None`` if it is malformed."""
-    try:
-        headers = json.loads(context)
-    except ValueError:
-        return None
-    if not isinstance(headers, dict):
-        return None
-    return {key: value for key, value in headers.items() if isinstance(value, str)}
+def _without_exception(result: RunResult, error: ErrorInfo) -> RunResult:
+    """Let the frames of the run end now, and with them what they hold, such as cursors."""
+    return result._replace(error=error._replace(exception=None))
 
 
 def _with_headers(result: RunResult) -> RunResult:

@@ -13,7 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
@@ -53,36 +53,50 @@ class PendingReport:
         self._due_at = 0.0
         self._clear()
 
-    def add(self, row: TaskRow, result: RunResult, started: float, seconds: float) -> None:
-        """Add a run that started at a monotonic time and took so many seconds."""
+    def add(self, row: TaskRow, result: RunResult, seconds: float, ended: float) -> bool:
+        """Add a run that took ``seconds`` and ended at a monotonic time; return whether a report is due."""
         with self._lock:
-            self._runs += 1
             if result is RAN:
                 if not self._keeps_completed:
                     self._completed.append(row)
-                elif row[ATTEMPTS]:
-                    run = EndedRun(started, seconds, self._worker)
-                    self._changes.append(RowChange.complete(row[ID], row[TOKEN], run))
                 else:
-                    self._completed.append(row)
-                    self._started.append(microseconds(started))
-            elif result.change is not None:
-                self._changes.append(result.described(EndedRun(started, seconds, self._worker)))
-            elif result.outcome == CLAIM_LOST:
-                self._claims_lost.append(row[ID])
+                    self._add_kept(row, ended - seconds, seconds)
             else:
-                self._settled.append(row[ID])
-            runs, total = self._measured.get(row[PROCESSOR], (0, 0.0))
-            self._measured[row[PROCESSOR]] = runs + 1, total + seconds
+                self._add_unusual(row, result, ended - seconds, seconds)
+            measured = self._measured.get(row[PROCESSOR])
+            if measured is None:
+                self._measured[row[PROCESSOR]] = [1, seconds]
+            else:
+                measured[0] += 1
+                measured[1] += seconds
             if self._figures is not None and (result is RAN or result.is_settled):
-                durations, waits, attempts = self._figures[row[PROCESSOR]]
-                durations.append(seconds)
-                waits.append(self._wait_of(row))
-                attempts.append(row[ATTEMPTS] + 1)
+                self._add_figures(row, seconds)
+            self._runs += 1
+            return ended > self._due_at or self._runs >= self._runs_max
 
-    def is_due(self, now: float) -> bool:
-        """Return whether the time or the number of runs asks for a report."""
-        return now > self._due_at or self._runs >= self._runs_max
+    def _add_kept(self, row: TaskRow, started: float, seconds: float) -> None:
+        """Add a completed run whose row is kept; after other runs the row tells of this one, too."""
+        if row[ATTEMPTS]:
+            run = EndedRun(started, seconds, self._worker)
+            self._changes.append(RowChange.complete(row[ID], row[TOKEN], run))
+        else:
+            self._completed.append(row)
+            self._started.append(microseconds(started))
+
+    def _add_unusual(self, row: TaskRow, result: RunResult, started: float, seconds: float) -> None:
+        if result.change is not None:
+            self._changes.append(result.described(EndedRun(started, seconds, self._worker)))
+        elif result.outcome == CLAIM_LOST:
+            self._claims_lost.append(row[ID])
+        else:
+            self._settled.append(row[ID])
+
+    def _add_figures(self, row: TaskRow, seconds: float) -> None:
+        assert self._figures is not None
+        durations, waits, attempts = self._figures[row[PROCESSOR]]
+        durations.append(seconds)
+        waits.append(self._wait_of(row))
+        attempts.append(row[ATTEMPTS] + 1)
 
     def send(self, send: Callable[[Report], None]) -> None:
         """Send what gathered, if anything; keep it if ``send`` raises."""
@@ -124,7 +138,8 @@ class PendingReport:
         self._changes: list[RowChange] = []
         self._settled: list[int] = []
         self._claims_lost: list[int] = []
-        self._measured: dict[str, tuple[int, float]] = {}
+        # Number and seconds of the runs of each processor.
+        self._measured: dict[str, list[Any]] = {}
         # Durations, waits and attempts of completed runs by processor, if any subscriber wants them.
         self._figures: defaultdict[str, tuple[list[float], list[float], list[int]]] | None = (
             defaultdict(lambda: ([], [], [])) if bus.wanted(RunsCompleted) else None

@@ -11,6 +11,7 @@
 import resource
 import sys
 import threading
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -32,6 +33,7 @@ from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TransactionLeftOpen, WrittenOutsideAtomic
+from django_partisan.telemetry.reporting import reporting, stop
 
 IDLE_SECONDS: Final = 1.0
 LEASE_LOOK_SECONDS: Final = 0.05
@@ -75,8 +77,9 @@ class Worker:
         self._tasks.start()
         try:
             self._send(Ready(protocol.VERSION, self._warnings, __version__))
-            while self._turn():
-                pass
+            with reporting(self._report_now):
+                while self._turn():
+                    pass
             self._page.leave_slot()
             self._send(Retiring())
             self._ending.begin()
@@ -91,8 +94,9 @@ class Worker:
             self._without_manager.end()
             self._close_connections()
 
-    def close_presence(self) -> None:  # pragma: no cover: child process
-        """Close the presence files, in a process that a task has forked."""
+    def let_go(self) -> None:  # pragma: no cover: child process
+        """Close the presence files and report no more, in a process that a task has forked."""
+        stop(self._report_now)
         self._page.close()
         self._without_manager.close_presence()
 
@@ -104,8 +108,7 @@ class Worker:
         """
         may_start = now() < self._lease_until or self._has_lease()
         if may_start and (row := self._tasks.next()) is not None:
-            self._run_one(row)
-            if self._report.is_due(self._executor.ended):
+            if self._run_one(row):
                 self._report.send(self._send)
             return True
         self._running = None
@@ -124,7 +127,8 @@ class Worker:
         self._tasks.return_older(self._page.epoch())  # read last, as it is written first
         return now() < self._lease_until
 
-    def _run_one(self, row: TaskRow) -> None:
+    def _run_one(self, row: TaskRow) -> bool:
+        """Run a task; return whether a report is due."""
         executor = self._executor
         self._running = row
         executor.started = started = monotonic()
@@ -132,12 +136,13 @@ class Worker:
         result = executor.execute(row)
         seconds = executor.ended - started
         self._page.busy_seconds += seconds
-        self._report.add(row, result, started, seconds)
+        is_report_due = self._report.add(row, result, seconds, executor.ended)
         if self._connections.opened:
             for database in self._connections.after_run():
                 bus.emit(TransactionLeftOpen, executor.run_of(row), database)
         if self._threads.noted:
             self._look_after_threads(row)
+        return is_report_due
 
     def _look_after_threads(self, row: TaskRow) -> None:
         run = self._executor.run_of(row)
@@ -157,6 +162,11 @@ class Worker:
         """Report, and return tasks that have not started; mostly called in the control thread."""
         self._report.send(self._send)
         self._send(Returned(ids))
+
+    def _report_now(self) -> None:
+        """Report, in a thread of a subscriber's; if the manager has died, the other threads see to it."""
+        with suppress(PipeError):
+            self._report.send(self._send)
 
     def _on_manager_lost(self) -> None:  # pragma: no cover: runs in worker processes
         self._without_manager.keep_run()

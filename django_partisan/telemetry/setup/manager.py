@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.db import connections
 
-from django_partisan import logs, tracing
+from django_partisan import logs, sentry, tracing
 from django_partisan.config import observability
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.worker import exit_handlers
@@ -124,6 +124,7 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
         cleanup.callback(made.flush)
         logs.setup("manager", options["log_format"], options["log_file"], config.queue)
         tracing.setup("manager", config.queue)
+        sentry.install("manager")
         yield made
 
 

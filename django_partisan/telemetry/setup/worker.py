@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django_partisan import logs, tracing
+from django_partisan import logs, sentry, tracing
 from django_partisan.config import observability
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.metrics.recorder import Recorder
@@ -16,5 +16,6 @@ def set_up_worker(
     observability.use_resolved(settings)
     logs.setup("worker", log_format, log_file, spec.config.queue)
     tracing.setup("worker", spec.config.queue, spec.manager_pid, spec.slot)
+    sentry.install("worker")  # inside the run's span, whose trace its events name
     if count:
         bus.subscribe(Recorder(spec.config.queue))

@@ -18,7 +18,13 @@ from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.telemetry.events import (
+    TaskDeduplicated,
+    TaskEnqueued,
+    TaskEnqueueFailed,
+    TaskRef,
+    TasksEnqueued,
+)
 from tests.support.events import subscribed
 from tests.support.registry import Idle
 from tests.support.rows import claim, columns
@@ -301,8 +307,12 @@ def test_an_enqueued_task_is_emitted(recorded_events):
     due = [Letter(2).delay(priority=3).pk, *bulk_delay([Letter(3)], priority=3)]
 
     events = recorded_events.of(TaskEnqueued)
-    assert [event.task for event in events[:2]] == [(pk, "Letter", "default", 5, 1, 0, 0) for pk in ids]
-    assert [event.task for event in events[2:]] == [(pk, "Letter", "default", 3, 1, 0, 0) for pk in due]
+    assert [event.task for event in events[:2]] == [
+        TaskRef(pk, "Letter", "default", 5, 1, 0, 0) for pk in ids
+    ]
+    assert [event.task for event in events[2:]] == [
+        TaskRef(pk, "Letter", "default", 3, 1, 0, 0) for pk in due
+    ]
     assert [(event.due_at == LATER, event.scheduled) for event in events] == [(True, True)] * 2 + [
         (False, False)
     ] * 2
@@ -318,7 +328,7 @@ def test_a_duplicate_is_emitted_as_the_waiting_task_is(recorded_events):
         Letter(1).delay(priority=0, queue_name="mail")
 
     assert [event.task for event in recorded_events.of(TaskDeduplicated)] == [
-        (task.pk, "Letter", "default", 5, 5, 1, 2)
+        TaskRef(task.pk, "Letter", "default", 5, 5, 1, 2)
     ]
     assert len(recorded_events.of(TaskEnqueued)) == 1
 
@@ -334,7 +344,9 @@ def test_nothing_is_emitted_before_the_commit_and_nothing_of_what_is_rolled_back
         before = list(recorded_events.events)
 
     assert before == []
-    assert [event.task.id for event in recorded_events.events] == kept
+    assert [event.task.id for event in recorded_events.of(TaskEnqueued)] == kept
+    assert recorded_events.of(TasksEnqueued) == [TasksEnqueued("default", "Parcel", 2, 0)]
+    assert len(recorded_events.events) == 4
     assert Task.objects.count() == 3
 
 

@@ -159,6 +159,22 @@ def test_a_task_that_had_begun_counts_a_crash_and_one_of_which_nobody_knows_a_ta
     assert counts == {marked: (1, 1, 0), unknown: (0, 0, 1), former: (0, 0, 1)}
 
 
+def test_a_rescue_says_how_long_ago_each_task_began_or_was_claimed(manager):
+    one, other = manager(), manager()
+    ran, marked, waiting = held_by(other, 3)
+    Task.objects.update(claimed_at=timezone.now() - timedelta(seconds=90))
+    Task.objects.filter(pk=marked).update(started_at=timezone.now() - timedelta(seconds=30))
+
+    rescued = rescue(connection, "default", one, new_token(), dead(proven=[other], begun=[ran]))
+
+    seconds = {task.row[ID]: task.ran_seconds for task in rescued}
+    assert seconds == {
+        ran: pytest.approx(90, abs=5),
+        marked: pytest.approx(30, abs=5),
+        waiting: None,
+    }
+
+
 def test_a_manager_whose_worker_still_runs_a_task_keeps_that_task_and_its_row(manager):
     gone, one = manager(), manager()
     running, waiting = held_by(gone, 2)

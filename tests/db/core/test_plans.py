@@ -16,8 +16,9 @@ from django_partisan.sql import claiming, holding, leasing, own_claims
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.forgotten import restore
 from tests.support.registry import Idle
-from tests.support.rows import claim, dead
+from tests.support.rows import claim, dead, task_row
 
 pytestmark = pytest.mark.django_db
 
@@ -178,6 +179,16 @@ def test_a_statement_reads_its_partial_indexes_and_no_others(act, indexes):
     assert plan.indexes & of_tasks == {f"partisan_task_{name}" for name in indexes}
     assert "Seq Scan" not in plan.scans
     assert plan.scans
+
+
+@pytest.mark.usefixtures("table")
+def test_what_a_crash_made_forgotten_is_found_by_primary_key():
+    rows = [task_row(number) for number in range(1, 50)]
+
+    plan = plan_of(lambda: restore(connection, MANAGER, rows))
+
+    assert plan.indexes - {"django_partisan_manager_pkey"} == {PRIMARY_KEY}
+    assert set(plan.scans) == {"Index Scan"}
 
 
 @pytest.mark.usefixtures("table")

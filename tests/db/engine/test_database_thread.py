@@ -219,7 +219,7 @@ def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(pl
 
 def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_connections(play, stuck):
     silent = Play()
-    watch = AnswerWatch([silent.thread, play.thread])
+    watch = AnswerWatch([silent.thread, play.thread], lambda: None)
     before = play.session()
     assert watch.next_at() == NEVER
     silent.thread.submit(stuck, silent.results.append)
@@ -248,7 +248,7 @@ def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_conn
 def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(play, stuck):
     """Or else, where calls take longer than a moment, threads would hang up on each other for ever."""
     silent, slow = Play(), Stuck()
-    watch = AnswerWatch([silent.thread, play.thread])
+    watch = AnswerWatch([silent.thread, play.thread], lambda: None)
     silent.thread.submit(stuck, silent.results.append)
     stuck.begun.wait(20)
     play.session()
@@ -279,19 +279,28 @@ def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(
 
 def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(play):
     other = Play()
-    watch = AnswerWatch([other.thread, play.thread])
+    lost: list[int] = []
+    watch = AnswerWatch(
+        [other.thread, play.thread], lambda: lost.append(other.thread.lost + play.thread.lost)
+    )
     listening, before = other.session(), play.session()
     watch.turn(time.monotonic())
+    assert not play.thread.needs_connection
     assert play.session() == before
+    assert lost == []
 
     execute(connection, "SELECT pg_terminate_backend(%s)", (listening,))
     other.turn_until(lambda: other.notified == [None])
     watch.turn(time.monotonic())
 
+    assert play.thread.needs_connection
     after = play.session()
     assert after != before
     watch.turn(time.monotonic())
+    assert not play.thread.needs_connection
     assert play.session() == after
+    watch.turn(time.monotonic())
+    assert lost == [1, 2]
     assert other.thread.close(20)
     other.calls.close()
 

@@ -152,7 +152,7 @@ def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_c
     play.beat()
 
     assert [task.previous_manager for task in play.rescues] == [held_by, held_by]
-    found = {row[ID]: row for _, row in play.rescues}
+    found = {row[ID]: row for _, row, _ in play.rescues}
     assert (found[BEGUN][ATTEMPTS], found[BEGUN][CRASHES]) == (1, 1)
     assert (found[waiting[ID]][ATTEMPTS], found[waiting[ID]][CRASHES]) == (0, 0)
     assert found[BEGUN][TOKEN] != begun[TOKEN]

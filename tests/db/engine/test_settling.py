@@ -19,7 +19,7 @@ from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
-from tests.support.engine import FakeDatabaseThread, config_of
+from tests.support.engine import MANAGER, FakeDatabaseThread, config_of
 from tests.support.rows import claimed, columns, insert, kept, pairs, statuses_of
 
 NOTHING_FOUND = Written([], [], [], [])
@@ -183,6 +183,7 @@ def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
         thread,
         Outage(SharedOutage("default")),
         lambda seconds: None,
+        lambda: MANAGER,
     )
     settler.complete([done], [(0, "elsewhere:17")])
     settler.count_crash(crashed, new_token(), counted.append)

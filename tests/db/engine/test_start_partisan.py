@@ -16,6 +16,7 @@ from django.db import connections
 from django.test import override_settings
 from django.utils import autoreload
 
+from django_partisan.management.commands.start_partisan import Command
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import Event, WorkerReady
 from tests.support import events
@@ -113,3 +114,28 @@ def test_under_autoreload_the_end_of_the_process_stops_the_manager(monkeypatch):
         said = start(autoreload=True)
 
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "parts"),
+    [
+        ([], {"PARTISAN_CONFIG": {"default": {"WORKER_COUNT": 5}}}, ["'WORKER_COUNT'"]),
+        ([], {"SLEEP_DELAY_SECONDS": "often"}, ["SLEEP_DELAY_SECONDS is 'often'"]),
+        (
+            ["--queue-name", "nobody"],
+            {"PARTISAN_CONFIG": {"default": {}, "mail": {}}},
+            ["'nobody'", "'default', 'mail'"],
+        ),
+        (["--min-queue-size", "20", "--max-queue-size", "10"], {}, ["20", "10"]),
+        (["--max-queue-size", "0"], {}, ["is 0; expected an integer, at least 1"]),
+    ],
+    ids=["unknown setting", "wrong flat setting", "unknown queue", "MIN above MAX", "zero is a value"],
+)
+def test_wrong_settings_end_the_command_with_one_line_that_names_them(capsys, arguments, settings, parts):
+    with override_settings(**settings), pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "start_partisan", *arguments])
+
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (1, "")
+    [line] = said.err.splitlines()
+    assert [part for part in parts if part not in line] == []

@@ -174,7 +174,7 @@ def published() -> list[Any]:
 
 
 def test_what_no_manager_knew_for_too_long_fails_and_says_why(recorded_events: RecordedEvents):
-    [pk] = insert_many(1, "Gone")
+    [pk] = insert_many(1, "Gone", context='{"traceparent": "t"}')
     set_aside(pk)
     thread, config = FakeDatabaseThread(), config_of(unregistered_grace_seconds=0)
     outage, manager = Outage(SharedOutage("default")), register_manager()
@@ -185,6 +185,7 @@ def test_what_no_manager_knew_for_too_long_fails_and_says_why(recorded_events: R
 
     [failed] = recorded_events.of(TaskFailed)
     assert (failed.run.id, failed.reason) == (pk, "unregistered")
+    assert failed.run.headers == {"traceparent": "t"}
     reason, error, message = columns(pk, "error_reason", "error_type", "error_message")
     assert (reason, error) == ("unregistered", failed.error.type)
     assert message == failed.error.message == str(registry.unknown("Gone"))

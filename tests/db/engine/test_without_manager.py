@@ -69,7 +69,7 @@ class Side:
         ManagerEnd(self.ours.fileno()).send(RunTasks(list(rows), {}))
 
     def completes(self, row: TaskRow) -> None:
-        self.report.add(row, RAN, time.monotonic() - 0.1, 0.1)
+        self.report.add(row, RAN, 0.1, time.monotonic())
 
     @contextmanager
     def keeping(self) -> Iterator[threading.Thread]:
@@ -125,7 +125,7 @@ def test_all_outcomes_are_settled_under_the_claims_of_the_dead_manager_and_the_r
     done, failed, waits, underway = claimed(4, side.manager)
     side.completes(done)
     change = RowChange(failed[ID], failed[TOKEN], "error", reason="error")
-    side.report.add(failed, RunResult("failed", change=change), time.monotonic() - 0.1, 0.1)
+    side.report.add(failed, RunResult("failed", change=change), 0.1, time.monotonic())
     side.is_sent(waits, underway)
 
     side.without_manager.finish()

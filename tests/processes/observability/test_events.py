@@ -16,7 +16,8 @@ from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink
 
 OF_TASKS = {
-    *("task.enqueued", "task.deduplicated", "task.enqueue_failed", "task.claimed", "task.started"),
+    *("task.enqueued", "task.bulk_enqueued", "task.deduplicated", "task.enqueue_failed"),
+    *("task.claimed", "task.started"),
     *("task.completed", "task.postponed", "task.retried", "task.failed", "task.rescued", "task.released"),
     *(
         "task.held",

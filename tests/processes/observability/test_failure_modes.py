@@ -58,6 +58,7 @@ def test_a_torn_message_closes_that_pipe_alone_and_is_counted(watching: Watching
     assert exited["partisan.worker.pid"] == tearing["pid"] != begun["pid"]
     assert len(manager.told("task.rescued")) == 1
     assert seen.by("reason", "partisan_telemetry_dropped_total") == {"pipe_broken": 1}
+    assert [line["event.reason"] for line in manager.told("telemetry.dropped")] == ["pipe_broken"]
     assert seen.by("reason", "partisan_worker_exits_total") == {"signal": 1}
     assert seen.by("reason", "partisan_tasks_rescued_total") == {"worker_lost": 1}
     assert [line["id"] for line in watching.bench.journal("begun")] == [gated]

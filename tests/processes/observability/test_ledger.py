@@ -134,6 +134,16 @@ def unsent(bench: Bench, killed: set[int]) -> dict[str, int]:
     return late
 
 
+def exits(seen: Scrape) -> dict[str, float]:
+    """Return, by reason, how many workers exited, as exported."""
+    return seen.by("reason", "partisan_worker_exits_total")
+
+
+def logged_exits(manager: ManagerProcess) -> dict[str, int]:
+    """Return, by reason, how many workers exited, as logged."""
+    return Counter(event["event.reason"] for event in manager.told("worker.exited"))
+
+
 def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycled_and_killed(
     watching: Watching,
 ):
@@ -145,6 +155,7 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
             wait_until_done(200)
         wait_until(lambda: watcher.scrapes >= SCRAPES or scraping.error, 60)
     assert scraping.error is None
+    wait_until(lambda: exits(scrape(manager)) == logged_exits(manager), what="exits agree with the log")
     seen, in_table = scrape(manager), table()
     assert manager.stop() == 0
 

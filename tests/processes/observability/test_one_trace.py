@@ -66,7 +66,7 @@ def test_a_task_is_followed_from_its_enqueuer_to_its_exemplar(
     else:
         assert run.trace_id != trace_id
         assert run.parent_id == ""
-        assert links == ([(trace_id, send.span_id)] if propagation == "link" else [])
+    assert links == ([] if propagation == "none" else [(trace_id, send.span_id)])
     assert run.attributes["partisan.task.outcome"] == "completed"
     assert [event.name for event in run.events] == ["task.completed"]
 

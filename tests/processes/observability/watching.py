@@ -7,12 +7,11 @@ from typing import Any
 from django_partisan import registry
 from django_partisan.models import Task
 from tests.processes.managing import Bench, ManagerProcess
-from tests.settings import INSTALLED_APPS
 from tests.support.commands import python
 from tests.support.registry import Idle, empty_registry
 from tests.support.waiting import wait_until
 
-APPS = [*INSTALLED_APPS, "tests.processes.observability.watched"]
+APPS = ["django_partisan", "tests.app", "tests.processes.observability.watched"]
 UNFINISHED = ("new", "in_process")
 Variables = dict[str, str]
 

@@ -32,3 +32,12 @@ class Again(BaseTaskProcessor):
             raise PostponeTask(0, "not yet")
         if self.task.retries == 0:
             raise ValueError("odd")
+
+
+@register
+class Broken(BaseTaskProcessor):
+    """Fail, and log something before."""
+
+    def run(self) -> None:
+        self.log.info("about to fail")
+        raise LookupError("no such thing")

@@ -1,9 +1,9 @@
-"""The tests' settings with the traced application; the environment says the rest."""
+"""The lean settings with the traced application; the environment says the rest."""
 
 import os
 
-from tests.settings import *  # noqa: F403
-from tests.settings import INSTALLED_APPS
+from tests.processes.lean_settings import *  # noqa: F403
+from tests.processes.lean_settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.processes.traced"]
 PARTISAN_CONFIG = {

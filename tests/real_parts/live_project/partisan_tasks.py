@@ -121,3 +121,29 @@ class Touch(BaseTaskProcessor):
 
     def run(self) -> None:
         pass
+
+
+@registry.register
+class Various(BaseTaskProcessor):
+    """Do what a log has lines for; which of it follows from the argument."""
+
+    UNIQUE_FOR_PARAMS = False
+    QUEUE_NAME = "various"
+    RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([ConnectionError], retries_count=1, retry_pause=0)
+
+    def run(self) -> None:
+        number = self.args[0]
+        if number == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number % 5 == 1:
+            self.log.info("said", to="ada@example.org", number=number, at="2026-11-24", client_ip="none")
+        elif number % 5 == 2 and not self.task.postpones:
+            raise PostponeTask(0, "not yet")
+        elif number % 5 == 3:
+            raise ConnectionResetError("the other side hung up")
+        elif number % 5 == 4:
+            raise ValueError('no address: \u00fc\u2028 "quoted"\n' + 3000 * "x")
+        if number == 1:
+            Various(104).delay()  # fails, in the name of this run's trace
+        for _ in range(2):
+            ResizeImage("banner").delay()

@@ -1,5 +1,7 @@
 """The settings of the tests, with queues to watch and figures that are read every second."""
 
+import os
+
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS as APPS_OF_THE_TESTS
 
@@ -14,10 +16,12 @@ PARTISAN_CONFIG = {
     "failing": {"LEASE_SECONDS": 3},
     "backlog": {"LEASE_SECONDS": 3},
     "locked": {"LEASE_SECONDS": 3},
+    "various": {"LEASE_SECONDS": 3},
 }
 
 PARTISAN_OBSERVABILITY = {
     "METRICS_DB_MIN_INTERVAL": 1,
     "METRICS_DB_TIMEOUT": 0.5,
     "METRICS_DB_MAX_AGE": 10,
+    "METRICS_CREATED": bool(os.environ.get("TEST_METRICS_CREATED")),
 }

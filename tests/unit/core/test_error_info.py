@@ -39,7 +39,7 @@ def test_an_error_is_described_by_message_and_traceback_with_its_cause():
 def test_an_error_that_cannot_describe_itself_is_described_by_its_class():
     info = ErrorInfo.of(Broken())
 
-    assert info == (f"{__name__}.Broken", "<no message: RuntimeError raised by its __str__>", "")
+    assert info == ErrorInfo(f"{__name__}.Broken", "<no message: RuntimeError raised by its __str__>", "")
 
 
 def test_events_are_plain_values():

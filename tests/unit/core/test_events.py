@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -316,7 +317,7 @@ def test_what_is_taken_is_absorbed_by_the_subscriber_of_the_same_name():
 
 @pytest.mark.parametrize(
     ("method", "act", "values"),
-    [("preload", bus.preload, ()), ("close", lambda: bus.close(2.5), (2.5,))],
+    [("preload", bus.preload, ()), ("close", lambda: bus.close(2.5), (pytest.approx(2.5, abs=0.2),))],
     ids=["preload", "close"],
 )
 def test_every_subscriber_is_called_though_one_raises(method, act, values):
@@ -329,6 +330,17 @@ def test_every_subscriber_is_called_though_one_raises(method, act, values):
 
     assert calls == [values, values]
     assert bus.swallowed == {"faulty": 1}
+
+
+def test_all_subscribers_but_the_first_share_the_time_of_the_flush():
+    timeouts: list[float] = []
+    subscribed(close=timeouts.append)
+    subscribed(close=timeouts.append)
+    subscribed(close=lambda _: time.sleep(0.2))
+
+    bus.close(0.1)
+
+    assert timeouts == [0.0, 0.1]
 
 
 def test_a_subscriber_that_overrides_nothing_does_nothing():

@@ -12,6 +12,8 @@ import yaml
 
 from django_partisan.metrics.catalogue import METRICS
 from tests.support.commands import ROOT
+from tools.parts.go_programs import OTELCOL, PROMETHEUS
+from tools.parts.part import Part
 
 
 def _yaml(name: str) -> Any:
@@ -81,6 +83,15 @@ def test_what_is_mounted_exists(name: str) -> None:
             assert (ROOT / source).exists(), source
         else:
             assert source in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize(("name", "part"), [("collector", OTELCOL), ("prometheus", PROMETHEUS)])
+def test_a_service_has_the_version_that_the_tests_run(name: str, part: Part) -> None:
+    assert SERVICES[name]["image"].rpartition(":")[2].removeprefix("v") == part.version
+
+
+def test_the_collector_can_be_reached_from_other_containers() -> None:
+    assert SERVICES["collector"]["environment"]["COLLECTOR_HOST"] == "0.0.0.0"
 
 
 def test_every_volume_is_used() -> None:

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import load_command_class
 
 from django_partisan import outcomes
+from django_partisan.logs import running_task
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
 from django_partisan.tracing import spans
@@ -66,6 +67,7 @@ def test_every_metric_and_index_that_is_named_exists(path):
         for name in re.findall(r"\bpartisan_(?!user_)[a-z_]+\b(?!\.)", piece)
     }
     known = {name + suffix for name in catalogue.METRICS for suffix in ("", "_bucket", "_sum", "_count")}
+    known |= set(running_task.KEYS)
     known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]} | set(OTHER_COMMANDS)
 
     assert named - known == set()

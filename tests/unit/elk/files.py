@@ -1,6 +1,7 @@
 """The files of ``elk/`` as the tests read them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,14 @@ def read_json(name: str) -> Any:
 def saved_objects() -> list[dict[str, Any]]:
     """Return the objects that Kibana imports."""
     return [json.loads(line) for line in (ELK / "kibana" / "partisan.ndjson").read_text().splitlines()]
+
+
+def types_of(properties: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the type of each field that the ``properties`` of a mapping declare."""
+    types: dict[str, str] = {}
+    for name, declared in properties.items():
+        if "properties" in declared:
+            types |= types_of(declared["properties"], f"{prefix}{name}.")
+        else:
+            types[prefix + name] = declared["type"]
+    return types

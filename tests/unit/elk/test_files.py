@@ -1,11 +1,16 @@
 """What is generated is up to date, and each file says whether our tests run it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from elk import build
+from tests.support.commands import ROOT
 from tests.unit.elk import files
+from tools.parts.go_programs import FILEBEAT, OTELCOL
+from tools.parts.opensearch import OPENSEARCH
+from tools.parts.part import Part
 
 README = (files.ELK / "README.md").read_text()
 WORDS = {
@@ -31,6 +36,21 @@ def test_a_file_and_the_readme_say_alike_whether_it_is_run(path: Path) -> None:
     rows = [line for line in README.splitlines() if line.startswith("|") and name in line]
 
     assert [row.split("|")[-2].strip().startswith(said[0]) for row in rows] == [True]
+    assert bool(re.search(r"\| run on \d{4}-\d\d-\d\d, ", rows[0])) == (said[0] == "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("filebeat/filebeat.yml", FILEBEAT), ("collector/collector.yaml", OTELCOL)]
+)
+def test_the_readme_and_the_page_name_the_versions_that_a_recipe_was_run_with(name: str, part: Part) -> None:
+    page = (ROOT / "docs" / "logs-shipping.md").read_text()
+    [row] = [line for line in README.splitlines() if f"`{name}`" in line]
+    [way] = [line for line in page.splitlines() if line.startswith("|") and f"`elk/{name}`" in line]
+    version = part.version.partition("-")[0]
+
+    for text in (row, way):
+        assert version in text
+        assert f"OpenSearch {OPENSEARCH.version}" in text
 
 
 def test_scripts_can_be_executed() -> None:

@@ -12,7 +12,13 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.sql.claiming import Ahead, TaskRow
 from django_partisan.sql.session import answer_seconds
-from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, TasksClaimed
+from django_partisan.telemetry.events import (
+    ClaimErrored,
+    ClaimFailed,
+    DatabaseRestored,
+    PolledInVain,
+    TasksClaimed,
+)
 from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
@@ -269,6 +275,7 @@ def test_a_claim_that_the_server_cancels_early_is_halved_and_no_outage_until_it_
         play.thread.answer(CANCELLED)
 
     assert limits == [5, 2, 1]
+    assert len(recorded_events.of(ClaimErrored)) == 3
     [failed] = recorded_events.of(ClaimFailed)
     assert "statement_timeout" in failed.error.message
     play.claim(task_row(1), later=10)
@@ -327,6 +334,27 @@ class AgeingConnection:
         raise AWAY
 
 
+def test_a_connection_that_ended_is_replaced_before_a_claim_is_sent(play):
+    play.thread.needs_connection = True
+
+    assert play.turn() == "_connect"
+    play.thread.needs_connection = False
+    play.thread.answer(None)
+
+    assert play.turn() == "claim"
+
+
+def test_a_connection_that_cannot_be_replaced_is_an_outage(play):
+    play.thread.needs_connection = True
+    play.turn()
+
+    play.thread.answer(AWAY)
+
+    assert play.turn() is None
+    assert play.outage.is_on
+    assert play.ended == []
+
+
 def test_every_so_many_claims_the_connection_is_checked_first():
     play, connection, checks = Play(checks_before_cleanup=2), AgeingConnection(), []
     for _ in range(4):
@@ -351,6 +379,36 @@ def test_a_claim_is_emitted_with_its_contexts_and_at_most_a_hundred_ids(
     assert (claimed.queue, claimed.number, claimed.contexts) == ("default", 150, ('{"a":"b"}',))
     assert claimed.task_ids == tuple(range(100))
     assert before <= play.claimer.last_claim_at <= time.time()
+
+
+def test_a_claim_that_finds_nothing_is_an_answer_too(play):
+    before = time.time()
+
+    play.claim()
+
+    assert before <= play.claimer.last_claim_at <= time.time()
+
+
+def test_looks_of_an_idle_manager_are_polls_and_those_that_lead_to_a_claim_are_none(
+    play, recorded_events: RecordedEvents
+):
+    play.claim()
+    play.looked()
+    play.publishes()
+    assert recorded_events.of(PolledInVain) == [], "a look that belongs to its claim"
+    last_claim_at = play.claimer.last_claim_at
+
+    play.looked()
+    play.turn()
+    play.looked(later=SOON_SECONDS)
+    play.turn()
+
+    assert recorded_events.of(PolledInVain) == [PolledInVain("default")] * 2
+    assert play.claimer.last_claim_at > last_claim_at
+    play.promoter.look_now()
+    play.looked(Ahead(1, True, None))
+    assert play.turn() == "claim"
+    assert len(recorded_events.of(PolledInVain)) == 2
 
 
 @pytest.mark.usefixtures("no_subscribers")

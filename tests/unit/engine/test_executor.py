@@ -138,7 +138,23 @@ def test_each_outcome_is_emitted_with_its_run_its_seconds_and_its_values(error, 
     assert len(recorded.events) == 2
     assert started.run == ended.run == Run(1, "Letter", "default", 4, 2, 0, 2, 3, 5, 0.5, None, row[2])
     assert 0 <= ended.seconds < 60
-    assert ended[2:] == (*values, *([result.error] if result.error else []))
+    assert ended[2 : 2 + len(values)] == values
+    assert event is not TaskFailed or ended.lost is None
+    if error is not None and result.error is not None:
+        assert ended.error == result.error._replace(exception=error)
+
+
+def test_a_failure_is_emitted_with_its_exception_which_does_not_outlive_the_run():
+    error = Fault("odd")
+    register(error)
+    with subscribed(RecordedEvents()) as recorded:
+        result = execute(task_row(1))
+
+    [failed] = recorded.of(TaskFailed)
+    assert failed.error.exception is error
+    assert error.__traceback__ is not None
+    assert result.error is not None
+    assert result.error.exception is None
 
 
 def test_a_lost_claim_is_emitted_as_no_outcome_of_the_run():

@@ -188,12 +188,12 @@ def test_nothing_fails_in_the_first_lease_and_then_what_waited_for_too_long_does
     play, recorded_events: RecordedEvents
 ):
     assert play.looks(NOTHING)["grace_seconds"] is None
-    failed = FailedTask(7, "Gone", 10, attempts=2, retries=1, postpones=0)
+    failed = FailedTask(7, "Gone", 10, attempts=2, retries=1, postpones=0, context='{"traceparent": "t"}')
 
     assert play.looks(Look([], [failed]), later=LEASE_SECONDS + 1)["grace_seconds"] == 3600
 
     [event] = recorded_events.of(TaskFailed)
-    assert event.run == TaskRef(7, "Gone", "default", 10, 3, 1, 0)
+    assert event.run == TaskRef(7, "Gone", "default", 10, 3, 1, 0, {"traceparent": "t"})
     assert (event.seconds, event.reason) == (None, "unregistered")
     assert event.error.type == "django_partisan.exceptions.UnregisteredTask"
     assert play.component.failed == 1
@@ -201,7 +201,7 @@ def test_nothing_fails_in_the_first_lease_and_then_what_waited_for_too_long_does
 
 
 def test_if_more_failed_than_one_statement_takes_it_looks_again_at_once(play):
-    play.looks(Look([], [FailedTask(n, "Gone", 10, 0, 0, 0) for n in range(ROWS_AT_MOST)]))
+    play.looks(Look([], [FailedTask(n, "Gone", 10, 0, 0, 0, None) for n in range(ROWS_AT_MOST)]))
 
     assert play.asked()[0] == "_look"
 

@@ -1,5 +1,6 @@
 """A task of ours is in one place at a time, and none is lost, whoever dies."""
 
+import time
 import uuid
 
 import pytest
@@ -16,12 +17,13 @@ from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN
 from django_partisan.sql.holding import HeldProcessor
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
-from django_partisan.telemetry.events import TaskClaimLost, TaskFailed, TaskRescued
+from django_partisan.telemetry.events import LostRun, TaskClaimLost, TaskFailed, TaskRescued, WorkerExited
 from tests.support.engine import IntakeHarness, report
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
 MAX_CRASHES = 3
+LOST = LostRun(1000.0, 1002.5, 0, 1, 0.5)
 
 
 def rescues(recorded: RecordedEvents) -> list[tuple[int, str, str | None]]:
@@ -113,7 +115,7 @@ def test_what_a_dead_manager_held_runs_before_all_else(desk: IntakeHarness, reco
 @pytest.mark.parametrize("of", ["worker", "manager"])
 def test_a_task_that_killed_too_many_fails(of: str, desk: IntakeHarness, recorded_events: RecordedEvents):
     if of == "worker":
-        desk.intake.on_exited(task_row(7, crashes=MAX_CRASHES), [])
+        desk.intake.on_exited(task_row(7, crashes=MAX_CRASHES), [], LOST)
     else:  # which counted its crash when it took the task over
         desk.intake.on_rescued([RescuedTask(None, task_row(7, crashes=MAX_CRASHES + 1))])
 
@@ -126,12 +128,74 @@ def test_a_task_that_killed_too_many_fails(of: str, desk: IntakeHarness, recorde
     assert (desk.buffered(), rescues(recorded_events)) == ([], [])
 
 
+CONTEXT = '{"traceparent": "t", "odd": 1}'
+HEADERS = {"traceparent": "t"}
+
+
+@pytest.mark.parametrize("crashes", [0, MAX_CRASHES], ids=["rescued", "failed"])
+def test_the_end_of_a_lost_run_names_the_run_and_what_the_task_carries(
+    crashes: int, desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    begun = task_row(7, attempts=2, crashes=crashes, wait=1.5, context=CONTEXT)
+    desk.intake.on_claimed([task_row(1)])
+    [claimed] = desk.intake.claim_times.of([begun]).values()
+    worker = desk.gives(1, begun)
+    desk.begins(worker, 7)
+    began = desk.presence.page(1).since
+    worker.exits(-9)
+    desk.turn()
+    desk.outcomes.write()
+
+    [exited] = recorded_events.of(WorkerExited)
+    [event] = recorded_events.of(TaskFailed) + recorded_events.of(TaskRescued)
+    task = event.run if isinstance(event, TaskFailed) else event.task
+    lost = event.lost
+    assert (task.attempt, task.headers, exited.task) == (3, HEADERS, task)
+    assert (lost.slot, lost.generation) == (1, worker.seen.generation)
+    assert lost.wait_seconds == pytest.approx(1.5 + began - claimed)
+    assert lost.ended_at == pytest.approx(time.time(), abs=60)
+    assert lost.ended_at - lost.began_at == pytest.approx(time.monotonic() - began, abs=60)
+
+
+@pytest.mark.parametrize("crashes", [1, MAX_CRASHES + 1], ids=["rescued", "failed"])
+@pytest.mark.parametrize(("ran_seconds", "attempt"), [(40.0, 3), (None, 4)])
+def test_what_a_dead_manager_ran_is_lost_since_it_began_and_what_it_had_not_begun_is_not(
+    ran_seconds: float | None,
+    attempt: int,
+    crashes: int,
+    desk: IntakeHarness,
+    recorded_events: RecordedEvents,
+):
+    row = task_row(7, attempts=3, crashes=crashes, context=CONTEXT)
+
+    desk.intake.on_rescued([RescuedTask(None, row, ran_seconds)])
+
+    [event] = recorded_events.of(TaskFailed) + recorded_events.of(TaskRescued)
+    task, lost = event.run if isinstance(event, TaskFailed) else event.task, event.lost
+    assert (task.attempt, task.headers) == (attempt, HEADERS)
+    if ran_seconds is None:
+        assert lost is None
+    else:
+        assert lost.ended_at - lost.began_at == pytest.approx(ran_seconds)
+        assert lost[2:] == (None, None, None)
+
+
+def test_a_stop_by_force_loses_the_run(desk: IntakeHarness, recorded_events: RecordedEvents):
+    desk.drain.ask()
+    desk.drain.ask()
+
+    desk.intake.on_exited(task_row(7), [], LOST)
+
+    [rescued] = recorded_events.of(TaskRescued)
+    assert (rescued.reason, rescued.lost) == (REASON_STOPPED, LOST)
+
+
 def test_while_draining_what_a_dead_worker_ran_is_requeued_with_its_crash_and_the_rest_released(
     desk: IntakeHarness,
 ):
     desk.drain.ask()
 
-    desk.intake.on_exited(task_row(7), [task_row(8)])
+    desk.intake.on_exited(task_row(7), [task_row(8)], LOST)
 
     batch = desk.outcomes.written()
     assert batch.changes == [(task_row(7), RowChange(7, 1, STATUS_NEW, crashes=1).after("crashed"))]
@@ -142,7 +206,7 @@ def test_while_draining_what_a_dead_worker_ran_is_requeued_with_its_crash_and_th
 def test_a_task_whose_crash_cannot_be_counted_because_it_is_not_ours_does_not_run_again(
     desk: IntakeHarness, recorded_events: RecordedEvents
 ):
-    desk.intake.on_exited(task_row(7), [])
+    desk.intake.on_exited(task_row(7), [], LOST)
 
     desk.outcomes.write(crashed=Written([7], [], [], []))
 
@@ -154,7 +218,7 @@ def test_a_task_whose_crash_cannot_be_counted_because_it_is_not_ours_does_not_ru
 def test_a_crash_that_is_counted_after_the_lease_was_lost_has_the_table_asked_whose_the_task_is(
     desk: IntakeHarness, recorded_events: RecordedEvents
 ):
-    desk.intake.on_exited(task_row(7), [])
+    desk.intake.on_exited(task_row(7), [], LOST)
     desk.tokens.doubt_all()
 
     [(_, crash)] = desk.outcomes.write().crashed
@@ -177,7 +241,7 @@ def test_a_task_that_killed_too_many_fails_though_a_revoked_run_of_it_goes_on_he
 def test_a_task_whose_crash_is_counted_while_the_manager_drains_is_released_under_its_new_token(
     desk: IntakeHarness,
 ):
-    desk.intake.on_exited(task_row(7), [])
+    desk.intake.on_exited(task_row(7), [], LOST)
     desk.drain.ask()
 
     [(_, crash)] = desk.outcomes.write().crashed
@@ -189,7 +253,7 @@ def test_a_task_whose_crash_is_counted_while_the_manager_drains_is_released_unde
 def test_a_task_that_runs_again_after_a_crash_was_due_since_its_first_claim(desk: IntakeHarness):
     desk.intake.on_claimed([task_row(7)])
     [claimed_at] = desk.intake.claim_times.of([task_row(7)]).values()
-    desk.intake.on_exited(task_row(7), [])
+    desk.intake.on_exited(task_row(7), [], LOST)
     desk.outcomes.write()
 
     again = desk.intake.buffer.first()
@@ -205,7 +269,7 @@ def test_a_stop_by_force_releases_all_and_counts_nothing(
     desk.drain.ask()
     desk.drain.ask()
 
-    desk.intake.on_exited(begun, [task_row(8)])
+    desk.intake.on_exited(begun, [task_row(8)], LOST)
 
     batch = desk.outcomes.written()
     assert batch.changes == []
@@ -362,3 +426,32 @@ def test_while_draining_what_waited_for_a_revoked_run_is_released(expired: Intak
     expired.turn()
 
     assert expired.outcomes.written().released == [task_row(1, token=2)]
+
+
+def test_a_task_that_is_claimed_again_though_it_runs_here_waits_until_that_run_has_ended(
+    desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    """PostgreSQL forgot the first claim, and a pooler hid that it had crashed."""
+    runs, rescued = task_row(1), task_row(2)
+    worker = desk.gives(0, runs)
+    desk.intake.on_rescued([RescuedTask(None, rescued)])
+
+    desk.dispatcher.take([task_row(1, token=5), task_row(2, token=5), task_row(3, token=5)])
+
+    assert desk.buffered() == [2, 3]
+    assert worker.rung()
+    worker.says(report([1]))
+    desk.turn()
+    assert desk.outcomes.written().completed == [runs], "whose claim is not ours any more"
+    assert sorted(desk.buffered()) == [1, 2, 3]
+    assert {row[TOKEN] for row in desk.intake.buffer.rows()} == {5}
+
+
+def test_a_claim_of_other_tasks_drops_nothing(desk: IntakeHarness):
+    worker = desk.gives(0, task_row(1))
+    desk.intake.on_claimed([task_row(2)])
+
+    desk.dispatcher.take([task_row(3)])
+
+    assert desk.buffered() == [2, 3]
+    assert not worker.rung()

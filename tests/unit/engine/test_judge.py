@@ -62,10 +62,12 @@ def test_an_error_fails_the_task_with_its_reason(error, retry, retries, reason):
 
 @pytest.mark.parametrize(("retries", "pause", "left"), [(0, 1.5, 1), (1, 3.0, 0)])
 def test_an_error_on_the_list_is_retried_after_the_pause(retries, pause, left):
-    result, change = judged(Fault("no ink"), retries, RETRY_ON_ERROR_CONFIG=RETRY)
+    fault = Fault("no ink")
+
+    result, change = judged(fault, retries, RETRY_ON_ERROR_CONFIG=RETRY)
 
     assert (result.outcome, result.delay_seconds, result.retries_left) == ("retried", pause, left)
-    assert result.error == ErrorInfo.of(Fault("no ink"))._replace(type=f"{__name__}.Fault")
+    assert result.error == ErrorInfo.of(fault)._replace(type=f"{__name__}.Fault")
     assert change[:9] == (1, 8, "new", pause, 1, 0, 1, 0, None)
     assert change.error_message == "no ink"
 

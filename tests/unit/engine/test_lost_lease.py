@@ -49,10 +49,8 @@ class Play:
             key.data(mask)
 
     def pulse(self, later: float = 0.0) -> str | None:
-        """Turn what asks over the connection of heartbeats, ``later`` seconds from now."""
-        now = time.monotonic() + later
-        self.parts.lease.turn(now)
-        self.parts.reconciliation.turn(now)
+        """Turn the heartbeat, ``later`` seconds from now; return what is asked."""
+        self.parts.lease.turn(time.monotonic() + later)
         return self.threads["pulse"].asked
 
     def answer(self, result: Any) -> None:
@@ -72,7 +70,7 @@ class Play:
 
     def counts_a_crash(self, task_id: int) -> Callable[[], None]:
         """Have a crash sent to be counted; return the function that answers that it was."""
-        self.parts.intake.on_exited(task_row(task_id), [])
+        self.parts.intake.on_exited(task_row(task_id), [], lost=None)
         self.parts.settler.turn(time.monotonic())
         thread = self.threads["settle"]
         [[(_, self.crash)]] = [part.entries for part in thread.call.keywords["parts"]]
@@ -87,12 +85,16 @@ class Play:
 
     def finds(self, row: TaskRow) -> None:
         """Have the table say, whatever is asked, that a task is ours, until it is claimed again."""
+        claims = self.threads["claim"]
         for _ in range(10):
-            asked = self.pulse()
-            if asked == "claim_again":
-                self.answer([task_row(row[ID], token=self.threads["pulse"].call.keywords["token"])])
+            if self.pulse() == "send":
+                self.answer(beat())
+            self.parts.reconciliation.turn(time.monotonic())
+            if claims.asked == "claim_again":
+                claims.answer([task_row(row[ID], token=claims.call.keywords["token"])])
                 return
-            self.answer(beat() if asked == "send" else [(row[ID], row[TOKEN])])
+            if claims.calls:
+                claims.answer([(row[ID], row[TOKEN])])
         raise AssertionError("it does not claim it again")
 
     def buffered(self) -> list[int]:

@@ -12,7 +12,7 @@ from django_partisan.engine.manager.outage import (
     Outage,
     SharedOutage,
 )
-from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored
+from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored
 from tests.support.events import RecordedEvents
 
 
@@ -57,6 +57,7 @@ def test_an_outage_ends_with_its_figures_and_the_next_is_another(
     assert outage.fail(ConnectionError("again"))
     messages = [event.error.message for event in recorded_events.of(ClaimFailed)]
     assert messages == (["away", "again"] if kind is ClaimOutage else [])
+    assert len(recorded_events.of(ClaimErrored)) == (3 if kind is ClaimOutage else 0)
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Preloading: what goes wrong is told by the workers, since the fork server has nobody to tell."""
 
+import gc
 import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import django
@@ -30,16 +32,58 @@ def _warnings_of(settings: str, folder: Path) -> str:
     ).stdout
 
 
-def test_a_project_that_does_not_load_is_a_warning(monkeypatch: pytest.MonkeyPatch):
+def _warnings_after(setup: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Preload in this process a project that does no more than ``setup`` does, and fails."""
+
     def fail() -> None:
+        setup()
         raise ImportError("no module named shop")
 
     monkeypatch.setattr(django, "setup", fail)
     monkeypatch.delitem(sys.modules, NAME, raising=False)
     preload = importlib.import_module(NAME)
     monkeypatch.delitem(sys.modules, NAME)
+    warnings: list[str] = preload.warnings
+    return warnings
 
-    assert preload.warnings == ["preloading failed: ImportError: no module named shop"]
+
+@pytest.fixture
+def thresholds() -> Iterator[tuple[int, int, int]]:
+    """Return the thresholds of the garbage collector; they are the same after the test."""
+    before = gc.get_threshold()
+    yield before
+    gc.set_threshold(*before)
+
+
+def test_a_project_that_does_not_load_is_a_warning(monkeypatch: pytest.MonkeyPatch):
+    warnings = _warnings_after(lambda: None, monkeypatch)
+
+    assert warnings == ["preloading failed: ImportError: no module named shop"]
+
+
+def test_no_garbage_is_collected_while_the_project_loads(
+    monkeypatch: pytest.MonkeyPatch, thresholds: tuple[int, int, int]
+):
+    collections = []
+
+    def load() -> None:
+        for _ in range(2):
+            collections.append(sum(generation["collections"] for generation in gc.get_stats()))
+            kept: list[list[int]] = [[] for _ in range(10 * thresholds[0])]
+            kept.clear()
+
+    _warnings_after(load, monkeypatch)
+
+    assert collections[0] == collections[1]
+    assert gc.get_threshold() == thresholds
+
+
+def test_thresholds_that_the_project_sets_for_garbage_stay(
+    monkeypatch: pytest.MonkeyPatch, thresholds: tuple[int, int, int]
+):
+    _warnings_after(lambda: gc.set_threshold(5_000, 6, 7), monkeypatch)
+
+    assert gc.get_threshold() == (5_000, 6, 7)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""After an answer was lost: tasks that are ours by the table and not known here are found."""
+"""After an answer or a connection was lost: our tasks in the table and those known here are compared."""
 
 import time
 from collections.abc import Sequence, Sized
@@ -10,32 +10,55 @@ import pytest
 
 from django_partisan.engine.manager.claim_tokens import LISTED_AT_MOST, ClaimTokens
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
 from django_partisan.outcomes import REASON_MANAGER_LOST
-from django_partisan.sql.claiming import TOKEN, TaskRow
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
+from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
+from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
+
+ONE, TWO, FIVE = task_row(1, token=11), task_row(2, token=12), task_row(5, token=15)
+
+ONE, TWO, FIVE = task_row(1, token=11), task_row(2, token=12), task_row(5, token=15)
 
 
 class Play:
-    """A reconciliation whose manager the test plays: workers hold task 1, task 2 is in the buffer."""
+    """A reconciliation whose manager the test plays.
+
+    Workers hold task 1, task 2 is in the buffer, task 5 is being settled.
+    """
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
+        self.outage = ClaimOutage(SharedOutage("default"))
         self.tokens = ClaimTokens()
         self.id: UUID | None = uuid4()
-        self.known = [2]
+        self.buffered = [TWO]
+        self.settling = [FIVE]
         self.found: list[TaskRow] = []
         self.rescued: list[RescuedTask] = []
+        self.revoked: list[set[int]] = []
         intake = SimpleNamespace(
-            known_ids=lambda held: [*held, *self.known],
+            unsettled=lambda held: [*held, *self.buffered],
+            known=lambda held: [*held, *self.buffered, *self.settling],
+            known_ids=lambda held: [row[ID] for row in (*held, *self.buffered, *self.settling)],
             on_claimed=self.found.extend,
             on_rescued=lambda rescued, reason: self.rescued.extend(rescued),
+            revoke=lambda ids, workers: self.revoked.append(ids),
         )
-        held = cast(Any, lambda: [1])
+        self.held = [ONE]
+        pool = SimpleNamespace(held=lambda: self.held, workers=[])
         self.reconciliation = Reconciliation(
-            config_of(), self.thread, self.tokens, cast(Any, intake), held, lambda: self.id
+            config_of(),
+            self.thread,
+            self.outage,
+            self.tokens,
+            cast(Any, intake),
+            cast(Any, pool),
+            lambda: self.id,
         )
 
     def turn(self, later: float = 0.0) -> str | None:
@@ -50,7 +73,7 @@ class Play:
 
     def is_told(self, *pairs: tuple[int, int]) -> None:
         """Answer the question that is to come next."""
-        assert self.turn() == "claims"
+        assert self.turn() in ("claims", "compare")
         self.thread.answer(list(pairs))
 
     def claims_again(self, *task_ids: int) -> int:
@@ -62,8 +85,10 @@ class Play:
 
     def asks_for(self, later: float = 0.0) -> Sequence[int] | None:
         """Return the tokens that the question is about which is to come next; ``None`` is all."""
-        assert self.turn(later) == "claims"
-        tokens: Sequence[int] | None = self.thread.call.keywords["tokens"]
+        if self.turn(later) == "compare":
+            return None
+        assert self.thread.asked == "claims"
+        tokens: Sequence[int] = self.thread.call.keywords["tokens"]
         return tokens
 
 
@@ -103,7 +128,7 @@ def test_a_claim_that_is_committed_after_the_question_is_found_by_a_later_heartb
 
 
 def test_a_heartbeat_asks_nothing_while_all_is_well(play):
-    for claimed in (2, 3, 1, 3):
+    for claimed in (3, 4, 2, 4):
         play.reconciliation.on_heartbeat(claimed)
 
     assert play.turn() is None
@@ -112,17 +137,18 @@ def test_a_heartbeat_asks_nothing_while_all_is_well(play):
 
 def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(play):
     answered, under_way = play.tokens.draw(), play.tokens.draw()
-    play.reconciliation.on_heartbeat(4)
-    play.reconciliation.on_heartbeat(4)
+    play.reconciliation.on_heartbeat(5)
+    play.reconciliation.on_heartbeat(5)
 
     assert play.asks_for() is None
     assert play.tokens.answered(answered)
     later = play.tokens.draw()
-    play.known = []  # task 2 was settled meanwhile
-    pairs = [(1, 11), (2, 12), (3, answered), (4, under_way), (5, later), (6, 16)]
+    play.buffered = []  # task 2 was settled meanwhile
+    pairs = [(1, 11), (3, answered), (4, under_way), (7, later), (6, 16)]
     play.thread.answer(pairs)
 
     assert play.thread.call.keywords["pairs"] == [(6, 16)]
+    assert play.revoked == []
 
 
 def test_a_comparison_of_all_is_not_replaced_by_a_smaller_question(play):
@@ -167,11 +193,11 @@ def test_what_is_claimed_again_in_vain_is_taken_in_as_what_each_task_was(play):
 def test_a_rescue_is_known_as_one_however_often_it_is_claimed_again_in_vain(play):
     rescue = play.loses(REASON_MANAGER_LOST)
 
-    for times in range(LISTED_AT_MOST + 1):
-        assert play.turn(later=times * RETRY_SECONDS) == "claims"
+    for _ in range(LISTED_AT_MOST + 1):
+        assert play.turn(later=RETRY_SECONDS) == "claims"
         play.thread.answer([(3, rescue)])
         play.thread.answer(AWAY)
-    play.turn(later=LISTED_AT_MOST * 2)
+    play.turn(later=RETRY_SECONDS)
     play.thread.answer([(3, rescue)])
     play.claims_again(3)
 
@@ -203,7 +229,9 @@ def test_what_is_claimed_again_under_a_lease_that_is_lost_meanwhile_is_asked_for
     assert token in play.asks_for()
 
 
-def test_a_question_that_is_not_answered_is_asked_again_after_a_second(play):
+def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_second(
+    play, recorded_events: RecordedEvents
+):
     play.loses()
     play.turn()
     play.thread.answer(AWAY)
@@ -212,6 +240,19 @@ def test_a_question_that_is_not_answered_is_asked_again_after_a_second(play):
     assert 0 < play.reconciliation.next_at() - time.monotonic() <= RETRY_SECONDS
     assert play.turn(later=RETRY_SECONDS) == "claims"
     assert play.reconciliation.next_at() == NEVER
+    play.thread.answer([])
+    assert not play.outage.is_on
+    assert [len(recorded_events.of(kind)) for kind in (ClaimFailed, DatabaseRestored)] == [1, 1]
+
+
+def test_an_answer_ends_no_outage_of_others(play):
+    play.outage.fail(AWAY)
+    play.loses()
+
+    assert play.turn(later=RETRY_SECONDS) == "claims"
+    play.thread.answer([])
+
+    assert play.outage.is_on
 
 
 def test_without_a_lease_it_asks_nothing(play):
@@ -251,9 +292,90 @@ def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_br
 
     assert not play.tokens.answered(token)
 
-    play.thread.answer([(1, 7), (3, token)])
+    play.thread.answer([(1, 11), (2, 12), (3, token)])
     assert play.asks_for() == [token]
     play.thread.answer([(3, token)])
     play.claims_again(3)
     assert [row[0] for row in play.found] == [3]
     assert play.tokens.answered(play.tokens.draw())
+
+
+def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_claim(play):
+    play.reconciliation.doubt_claims()
+    assert not play.reconciliation.is_idle
+
+    assert play.turn() == "compare"
+
+    assert play.thread.call.keywords["held"] == [ONE, TWO, FIVE]
+    play.thread.answer(AWAY)
+    assert play.reconciliation.is_in_doubt
+    assert play.turn(later=RETRY_SECONDS) == "compare"
+    play.reconciliation.doubt_claims()  # once more, meanwhile
+    play.thread.answer([(1, 11), (2, 12), (5, 15)])
+    assert play.reconciliation.is_in_doubt
+    play.is_told((1, 11), (2, 12), (5, 15))
+    assert not play.reconciliation.is_in_doubt
+    assert play.reconciliation.is_idle
+    assert play.revoked == []
+
+
+def test_a_comparison_waits_for_a_claim_under_way_whose_tasks_are_not_known_yet(play):
+    play.held, play.buffered, play.settling = [], [], []
+    play.thread.submit(print, lambda result: play.buffered.append(TWO))
+    play.reconciliation.doubt_claims()
+
+    assert play.turn() == "print"
+    play.thread.answer(None)
+
+    assert play.turn() == "compare"
+
+
+def test_after_a_lost_connection_a_manager_that_holds_nothing_claims_at_once(play):
+    play.held, play.buffered, play.settling = [], [], []
+    play.reconciliation.doubt_claims()
+
+    assert play.turn() is None
+    assert play.reconciliation.is_idle
+
+
+def test_what_another_manager_has_by_the_table_is_dropped_unless_it_is_being_settled(play):
+    play.reconciliation.doubt_claims()
+
+    play.is_told((1, 11))
+
+    assert play.revoked == [{2}]
+    assert play.turn() is None
+
+
+def test_what_came_or_went_during_a_comparison_is_not_dropped(play):
+    play.reconciliation.doubt_claims()
+    play.turn()
+    play.held, play.buffered = [], [task_row(2, token=13)]  # 1 was settled, 2 claimed again
+
+    play.thread.answer([])
+
+    assert play.revoked == []
+
+
+def test_a_claim_that_was_restored_when_nobody_here_held_the_task_any_more_is_taken_in(play):
+    play.reconciliation.doubt_claims()
+    play.turn()
+    play.held = []
+
+    play.thread.answer([(1, 11), (2, 12)])
+
+    assert play.thread.call.keywords["pairs"] == [(1, 11)]
+    play.claims_again(1)
+    assert [row[ID] for row in play.found] == [1]
+
+
+def test_an_answer_of_an_earlier_identity_counts_for_nothing(play):
+    play.reconciliation.doubt_claims()
+    play.turn()
+    play.id = uuid4()
+
+    play.thread.answer([])
+
+    assert play.revoked == []
+    assert play.turn() == "compare"
+    assert play.thread.call.keywords["manager"] == play.id

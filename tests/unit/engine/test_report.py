@@ -35,13 +35,13 @@ def sent(report: PendingReport) -> list[Report]:
 
 def test_each_kind_of_result_is_reported_with_the_pace_of_each_processor():
     report = pending()
-    report.add(task_row(1, "Memo"), RAN, 5.0, 0.5)
-    report.add(task_row(2, "Memo"), SETTLED, 5.0, 0.25)
-    report.add(task_row(3), RunResult("postponed", change=CHANGE), 5.0, 0.25)
-    report.add(task_row(4), RunResult(CLAIM_LOST), 5.0, 0.25)
+    report.add(task_row(1, "Memo"), RAN, 0.5, 0.0)
+    report.add(task_row(2, "Memo"), SETTLED, 0.25, 0.0)
+    report.add(task_row(3), RunResult("postponed", change=CHANGE), 0.25, 5.25)
+    report.add(task_row(4), RunResult(CLAIM_LOST), 0.25, 0.0)
 
     assert sent(report) == [
-        Report([1], [], [tuple(CHANGED)], [2], [4], {"Memo": (2, 0.75), "Letter": (2, 0.5)}, [])
+        Report([1], [], [tuple(CHANGED)], [2], [4], {"Memo": [2, 0.75], "Letter": [2, 0.5]}, [])
     ]
     assert sent(report) == []
 
@@ -51,8 +51,8 @@ def test_what_could_not_be_sent_is_kept_with_the_claims_for_settling_without_a_m
         raise ConnectionError
 
     report = pending()
-    report.add(task_row(1, token=7), RAN, 5.0, 0.5)
-    report.add(task_row(3), RunResult("postponed", change=CHANGE), 5.0, 0.25)
+    report.add(task_row(1, token=7), RAN, 0.5, 0.0)
+    report.add(task_row(3), RunResult("postponed", change=CHANGE), 0.25, 5.25)
 
     with pytest.raises(ConnectionError):
         report.send(fail)
@@ -63,13 +63,13 @@ def test_what_could_not_be_sent_is_kept_with_the_claims_for_settling_without_a_m
 
 def test_of_completed_tasks_whose_rows_are_kept_the_start_and_after_other_runs_the_history_is_reported():
     report = pending(keeps_completed=True)
-    report.add(task_row(1, token=7), RAN, 5.0, 0.5)
-    report.add(task_row(2, token=7, attempts=1), RAN, 6.0, 0.5)
+    report.add(task_row(1, token=7), RAN, 0.5, 5.5)
+    report.add(task_row(2, token=7, attempts=1), RAN, 0.5, 6.5)
 
     repeated = RowChange.complete(2, 7, EndedRun(6.0, 0.5, WORKER))
     assert sent(report)[0][:3] == ([1], [5_000_000], [tuple(repeated)])
 
-    report.add(task_row(1, token=7), RAN, 5.0, 0.5)
+    report.add(task_row(1, token=7), RAN, 0.5, 5.5)
     assert report.take_unsettled() == ([(1, 7, 5_000_000, WORKER)], [])
 
 
@@ -77,18 +77,17 @@ def test_a_report_is_due_after_some_time_or_a_number_of_runs():
     report = pending(every_seconds=3600.0, runs_max=2)
     report.send(lambda _: None)
 
-    report.add(task_row(1), RAN, 5.0, 0.0)
-    assert not report.is_due(now=0.0)
-    assert report.is_due(now=float("inf"))
-    report.add(task_row(2), RAN, 5.0, 0.0)
-    assert report.is_due(now=0.0)
+    assert not report.add(task_row(1), RAN, 0.0, ended=0.0)
+    assert report.add(task_row(2), RAN, 0.0, ended=0.0)
+    report.send(lambda _: None)
+    assert report.add(task_row(3), RAN, 0.0, ended=float("inf"))
 
 
 def test_completed_runs_are_emitted_once_a_report_and_processor_with_all_their_figures(recorded_events):
     report = pending()
-    report.add(task_row(1, "Memo", wait=0.5), RAN, 5.0, 1.0)
-    report.add(task_row(2, "Memo", attempts=3), SETTLED, 5.0, 2.0)
-    report.add(task_row(3), RunResult("postponed", change=CHANGE), 5.0, 0.5)
+    report.add(task_row(1, "Memo", wait=0.5), RAN, 1.0, 0.0)
+    report.add(task_row(2, "Memo", attempts=3), SETTLED, 2.0, 0.0)
+    report.add(task_row(3), RunResult("postponed", change=CHANGE), 0.5, 0.0)
 
     sent(report)
 
@@ -99,9 +98,9 @@ def test_completed_runs_are_emitted_once_a_report_and_processor_with_all_their_f
 def test_figures_are_kept_as_soon_as_a_subscriber_wants_them_after_a_report():
     report = pending()
     with subscribed(RecordedEvents()) as recorded:
-        report.add(task_row(1), RAN, 5.0, 1.0)
+        report.add(task_row(1), RAN, 1.0, 0.0)
         sent(report)
-        report.add(task_row(2), RAN, 5.0, 2.0)
+        report.add(task_row(2), RAN, 2.0, 0.0)
         sent(report)
 
     assert [event.seconds for event in recorded.of(RunsCompleted)] == [[2.0]]

@@ -15,6 +15,8 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.telemetry import reporting
+from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import TelemetryFlushTimedOut
 from tests.support.engine import config_of, spec_of
 from tests.support.events import RecordedEvents, subscribed
@@ -90,6 +92,59 @@ def test_from_start_to_end_it_is_ready_reports_retires_and_flushes(side):
     assert retiring == Retiring()
     assert isinstance(flushed, Flushed)
     assert flushed.peak_bytes > 1_000_000
+
+
+class Slow(BaseTaskProcessor):
+    """Run until the test ends it."""
+
+    begun = threading.Event()
+    ended = threading.Event()
+
+    def run(self) -> None:
+        self.begun.set()
+        assert self.ended.wait(PATIENCE_SECONDS)
+
+
+class News(Subscriber):
+    """Have one thing to report."""
+
+    name = "news"
+    held: str | None = None
+
+    def take(self) -> str | None:
+        taken, self.held = self.held, None
+        return taken
+
+
+def test_news_of_a_subscriber_are_reported_while_a_task_runs(side):
+    registry.register(Slow)
+    news = News()
+    side.manager.send(RunTasks([task_row(7, "Slow")], {}, side.presence.epoch))
+    with subscribed(news):
+        end = in_a_thread(side.worker(limit=1))
+        assert Slow.begun.wait(PATIENCE_SECONDS)
+        news.held = "a batch was exported"
+        reporting.report_now()
+        reporting.report_now()  # nothing is new
+        _, report = side.manager.receive()
+        Slow.ended.set()
+        end()
+
+    assert (report.completed, report.telemetry) == ([], [("news", "a batch was exported")])
+    news.held = "after the end"
+    reporting.report_now()
+    assert news.held == "after the end"
+
+
+def test_news_for_a_manager_that_has_died_raise_nothing(side):
+    worker, news = side.worker(), News()
+    news.held = "too late"
+    side.ours.shutdown(socket.SHUT_RDWR)
+
+    with subscribed(news):
+        worker._report_now()
+
+    assert news.held is None
 
 
 def test_its_page_shows_how_many_tasks_it_has_started_and_for_how_long_it_was_busy(side):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_partisan.logs import setting_up, trouble
+from django_partisan.logs import dropped, setting_up, trouble
 from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from tests.support.telemetry import telemetry_kept
@@ -26,6 +26,7 @@ def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_reported_yet() -> None:
+    dropped.taken()
     trouble.reported_at.clear()
 
 

@@ -11,6 +11,8 @@ TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-03"
 ARGUMENTS = '{"args": [1], "kwargs": {"password": "hunter2"}}'
 
 TASK = events.TaskRef(12, "SendMail", "default", 10, 2, 1, 0)
+TASK_OF_A_REQUEST = TASK._replace(headers={"traceparent": TRACEPARENT})
+LOST = events.LostRun(1764500000.0, 1764500002.5, 3, 4, 0.25)
 RUN = events.Run(12, "SendMail", "default", 10, 2, 1, 0, 3, 4, 0.25, {"traceparent": TRACEPARENT}, ARGUMENTS)
 BARE_RUN = RUN._replace(headers=None, arguments=None)
 ERROR = events.ErrorInfo("app.errors.Refused", "no such mailbox", "Traceback ...\napp.errors.Refused: no")
@@ -20,6 +22,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 FULL: list[Any] = [
     events.TaskEnqueued(TASK, NOON, True, ARGUMENTS),
     events.TaskDeduplicated(TASK),
+    events.TasksEnqueued("default", "SendMail", 5, 2),
     events.TaskEnqueueFailed("default", "SendMail", 10, ERROR),
     events.TasksClaimed("default", 2, (12, 13), 0.002, ()),
     events.TaskStarted(RUN),
@@ -27,12 +30,14 @@ FULL: list[Any] = [
     events.TaskPostponed(RUN, 0.5, 300.0, "the mailbox is full"),
     events.TaskRetried(RUN, 0.5, 3.0, 2, ERROR),
     events.TaskFailed(RUN, 0.5, outcomes.REASON_ERROR, ERROR),
-    events.TaskRescued(TASK, outcomes.REASON_MANAGER_LOST, "6c84fb90-12c4-11e1-840d-7b25c5ee775a"),
+    events.TaskRescued(
+        TASK_OF_A_REQUEST, outcomes.REASON_MANAGER_LOST, "6c84fb90-12c4-11e1-840d-7b25c5ee775a", LOST
+    ),
     events.TasksReleased("default", 5, outcomes.REASON_STOPPED),
     events.TasksRequeued("default", "SendMail", 5),
     events.TasksHeld("default", "SendMail", 5, outcomes.REASON_UNREGISTERED),
     events.TasksResumed("default", "SendMail", 1, outcomes.REASON_UNREGISTERED),
-    events.TaskClaimLost(TASK),
+    events.TaskClaimLost(TASK_OF_A_REQUEST),
     events.TransactionLeftOpen(RUN, "default", "bookkeeping"),
     events.WrittenOutsideAtomic(RUN, "bookkeeping"),
     events.SettleFailed("default", 5, ERROR),
@@ -42,7 +47,9 @@ FULL: list[Any] = [
     events.WorkerStarted("default", 3, 4, 4711),
     events.WorkerStartFailed("default", 3, ERROR),
     events.WorkerReady("default", 3, 4, 4711, ("nothing was preloaded",)),
-    events.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", outcomes.REASON_SIGNAL, TASK, 2**20),
+    events.WorkerExited(
+        "default", 3, 4, 4711, -9, "SIGKILL", outcomes.REASON_SIGNAL, TASK_OF_A_REQUEST, 2**20
+    ),
     events.TelemetryFlushTimedOut("default", 5.0),
     events.ExitTimedOut("default", 5.0),
     events.ManagerStarted("default", 4, "2.0.0", "127.0.0.1:9100"),
@@ -59,6 +66,7 @@ FULL: list[Any] = [
 
 BARE: list[Any] = [
     events.TaskEnqueued(TASK, NOON, False),
+    events.TasksEnqueued(None, None, 1, 0),
     events.TaskEnqueueFailed("default", "", None, BARE_ERROR),
     events.TaskStarted(BARE_RUN),
     events.TaskCompleted(BARE_RUN, 0.5),

@@ -12,11 +12,13 @@ from tests.unit.logs import samples
 
 def shown(event: object, fields: Any = None, max_bytes: int = 4000, colors: bool = False) -> str:
     log_event = LOG_EVENTS[type(event)]
-    message, values = log_event.line(event)
-    record = logging.makeLogRecord({"name": "django_partisan.worker", "msg": message})
+    arguments, values = log_event.line(event)
+    record = logging.makeLogRecord(
+        {"name": "django_partisan.worker", "msg": log_event.message, "args": arguments}
+    )
     record.levelno = log_event.level_of(event)
     record.levelname = logging.getLevelName(record.levelno)
-    vars(record)[RECORD_FIELDS] = {**values, **(fields or {})}
+    vars(record)[RECORD_FIELDS] = {**values, "event.action": log_event.action, **(fields or {})}
     return ConsoleFormatter(colors, max_bytes).format(record)
 
 

@@ -112,6 +112,7 @@ def test_a_carried_key_stands_once_in_a_line_and_the_task_may_change_it(lines, s
         (1.5, "1.5"),
         (float("nan"), "nan"),
         ([1, {"token": "t"}], '[1, {"token": "[redacted]"}]'),
+        ('sent {"token": "t"}', 'sent {"token": "[redacted]"}'),
         ({Unprintable(): 1}, '{"[unprintable Unprintable]": 1}'),
         ([float("inf")], "[Infinity]"),
         (Unprintable(), "[unprintable Unprintable]"),

@@ -17,6 +17,7 @@ from django_partisan.logs.ecs import RECORD_FIELDS, EcsFormatter, NestedFormatte
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.writing import AppendingHandler
 from django_partisan.telemetry import bus, events
+from tests.unit.elk import files
 from tests.unit.logs import samples
 from tests.unit.logs.conftest import flat
 
@@ -60,6 +61,18 @@ def test_a_line_has_exactly_the_fields_of_its_event_and_a_message_of_one_line(li
     assert line["log.level"] == logging.getLevelName(log_event.level_of(event)).lower()
     assert len(line["message"]) > 10
     assert not re.search("\n|None", line["message"])
+
+
+@pytest.mark.parametrize("recipe", ["filebeat.yml", "filebeat-to-logstash.yml"])
+def test_the_shortest_line_is_long_enough_for_filebeat_to_tell_files_apart(lines, log_file, recipe):
+    [source] = files.read_yaml(f"filebeat/{recipe}")["filebeat.inputs"]
+    for event in samples.BARE:
+        bus.emit(type(event), *event)
+
+    written = log_file.read_bytes().splitlines()
+
+    assert len(written) == len(samples.BARE)
+    assert source["prospector.scanner.fingerprint.length"] <= min(map(len, written))
 
 
 def test_a_completed_task_is_logged_in_one_canonical_line(lines):

@@ -26,12 +26,13 @@ def declared() -> Iterator[None]:
         TeaBrewed,  # type: ignore[type-var]
         "tea.brewed",
         logging.WARNING,
+        "Brewed tea in %.0f s",
         by=(WORKER,),
         fields=(QUEUE, DURATION),
         when="the tea is ready",
     )
     def tea_brewed(event: TeaBrewed) -> Line:
-        return f"Brewed tea in {event.seconds:.0f} s", {
+        return (event.seconds,), {
             "partisan.queue.name": event.queue,
             "event.duration": nanoseconds(event.seconds),
         }

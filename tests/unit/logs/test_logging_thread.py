@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from django_partisan.logs import dropped
-from django_partisan.logs.dropped import DroppedLines
+from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event, TelemetryDropped
@@ -82,7 +82,7 @@ def clock() -> Clock:
 @pytest.fixture
 def thread(clock: Clock) -> Iterator[LoggingThread]:
     dropped.taken()
-    made = LoggingThread(DroppedLines("mail", clock), queue_max=3)
+    made = LoggingThread(Dropped("mail", clock), queue_max=3)
     yield made
     made.close(PATIENCE)
 
@@ -169,7 +169,7 @@ def test_what_is_not_reported_yet_is_reported_at_the_end(thread, reported):
 
 
 def test_reports_are_due_when_their_minute_is_over(clock, reported):
-    lines = DroppedLines("mail", clock)
+    lines = Dropped("mail", clock)
     assert lines.due_in() is None
     dropped.count(dropped.OUTPUT_STALLED)
     assert lines.due_in() == 0.0

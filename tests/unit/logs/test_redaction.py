@@ -43,6 +43,52 @@ def test_secrets_are_redacted_at_any_depth_and_the_value_stays_as_it_was():
     assert value == {"a": [{"token": "t", "b": ({"cookie": 1},)}], "session": {"deep": "x"}}
 
 
+def stored(*args: object) -> str:
+    return json.dumps({"args": args, "kwargs": {}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"to": "ada", "card": {"api_key": "hunter2"}}),
+        json.dumps([1, {"password": ["hunter2"]}]),
+        json.dumps({"body": json.dumps({"Set-Cookie": "hunter2"})}),
+        json.dumps(json.dumps({"password": "hunter2"})),
+        f"POST {json.dumps({'password': 'hunter2'})} and {json.dumps({'token': 'hunter2'})} were refused",
+        json.dumps({"password": "hunter2", "more": "x" * 5000})[:2000],
+        "body: " + json.dumps(json.dumps({"password": "hunter2"}))[1:-1],
+        str({"password": "hunter2"}),
+    ],
+    ids=["object", "list", "twice", "text", "in a text", "cut off", "escaped", "of Python"],
+)
+def test_secrets_in_a_string_that_holds_json_are_redacted(text):
+    shown = redaction.shown_arguments(stored(text))
+
+    assert "hunter2" not in shown
+    assert "[redacted]" in shown
+
+
+def test_of_a_string_that_holds_json_the_rest_stays():
+    text = f'mail {json.dumps({"to": "ada", "token": "x"})} was sent to {{"nobody": 1}}'
+
+    assert redaction.redact(text) == 'mail {"to": "ada", "token": "[redacted]"} was sent to {"nobody": 1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{ "to" : "ada",  "n": 1.50 }',
+        '["a", "b"]',
+        '"quoted"',
+        "Dear {name}, your session ends",
+        'a {"broken": thing',
+        "[" * 100_000 + '"',
+    ],
+)
+def test_a_string_without_secrets_stays_as_it_is(text):
+    assert redaction.redact(text) == text
+
+
 def test_a_value_that_holds_itself_ends():
     value: list[object] = []
     value.append(value)

@@ -13,6 +13,8 @@ from django_partisan.logs import LOG_EVENTS, LogSubscriber, install, task_logger
 from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.telemetry import bus, events
+from tests.support.events import RecordedEvents
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.logs import samples
 from tests.unit.logs.conftest import flat
 
@@ -37,12 +39,45 @@ def test_only_what_the_level_lets_through_is_wanted(role):
     assert not subscriber.wants(events.OutcomesSettled)
 
 
+@pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
+def test_an_event_whose_level_varies_is_wanted_for_its_highest(level):
+    logging.getLogger(LOGGER).setLevel(level)
+
+    assert LogSubscriber(MANAGER).wants(events.WorkerExited)
+
+
 def test_at_error_the_expected_exits_of_workers_are_not_logged(caplog):
     logging.getLogger(LOGGER).setLevel(logging.ERROR)
 
     LogSubscriber(MANAGER).handle(events.WorkerExited("default", 0, 0, 1, 0, None, "recycled", None, None))
 
     assert caplog.records == []
+
+
+def test_what_is_dropped_is_told_for_every_reason_and_is_counted_where_it_happens(caplog):
+    manager, worker, counted = LogSubscriber(MANAGER), LogSubscriber(WORKER), RecordedEvents()
+    bus.subscribe(counted)
+
+    manager.handle(events.PipeBroken("default", 0, "torn"))
+    manager.handle(events.MetricsUnknown("default", 2))
+    bus.swallowed["headers"] += 3
+    worker.handle(events.TelemetryFlushTimedOut("default", 5.0))
+    manager.absorb(0, worker.take() or {})
+    manager.absorb(0, {"log_output_stalled": 4})
+    manager.close(PATIENCE_SECONDS)
+
+    lines = [vars(record) for record in caplog.records if record.name == "django_partisan.manager"]
+    told = [line for line in lines if line["event.action"] == "telemetry.dropped"]
+    assert worker.take() is None
+    assert {line["event.reason"]: line["message"] for line in told} == {
+        "pipe_broken": "Dropped figures of 1 worker: pipe broken",
+        "unknown_metric": "Dropped 2 additions: unknown to the manager's metrics",
+        "context": "Dropped 3 carried contexts: too long, or not to be stored",
+        "flush_timeout": "Dropped telemetry of 1 worker: not flushed in time",
+    }
+    assert counted.of(events.TelemetryDropped) == [
+        events.TelemetryDropped("default", "log_output_stalled", 4)
+    ], "the others are counted by the metrics themselves"
 
 
 def test_an_application_may_change_its_levels_at_any_time(caplog):

@@ -8,7 +8,7 @@ import pytest
 
 from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.fields import COMMON
-from django_partisan.logs.log_event import Line, LogEvent
+from django_partisan.logs.log_event import LogEvent
 from django_partisan.telemetry import events
 from tests.unit.logs import samples
 
@@ -29,6 +29,7 @@ R = {
     "partisan.task.enqueued_trace_id": "keyword",
     "partisan.task.arguments": "keyword",
 }
+ENQUEUED = {"partisan.task.enqueued_trace_id": "keyword"}
 ERROR = {"error.type": "keyword", "error.message": "text", "error.stack_trace": "wildcard"}
 QUEUE = {"partisan.queue.name": "keyword"}
 REASON = {"event.reason": "keyword"}
@@ -45,7 +46,7 @@ WORKER = {
 
 CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.enqueued": (
-        "info",
+        "debug or info",
         "app, worker",
         {
             **T,
@@ -54,11 +55,25 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.task.arguments": "keyword",
         },
     ),
-    "task.deduplicated": ("info", "app, worker", T),
+    "task.deduplicated": ("debug or info", "app, worker", T),
+    "task.bulk_enqueued": (
+        "info",
+        "app, worker",
+        {
+            **QUEUE,
+            "partisan.processor": "keyword",
+            "partisan.enqueue.count": "long",
+            "partisan.enqueue.deduplicated": "long",
+        },
+    ),
     "task.enqueue_failed": (
         "error",
         "app, worker",
-        {**{name: kind for name, kind in T.items() if name != "partisan.task.id"}, **ERROR},
+        {
+            **{name: kind for name, kind in T.items() if name != "partisan.task.id"},
+            **ERROR,
+            "event.outcome": "keyword",
+        },
     ),
     "task.claimed": (
         "debug",
@@ -75,8 +90,12 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "task.failed": ("error", "worker, manager", {**R, **ENDED, **ERROR, **REASON}),
     "task.settle_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.settle.count": "long"}),
-    "task.claim_lost": ("warning", "manager", T),
-    "task.rescued": ("warning", "manager", {**T, **REASON, "partisan.manager.previous": "keyword"}),
+    "task.claim_lost": ("warning", "manager", {**T, **ENQUEUED}),
+    "task.rescued": (
+        "warning",
+        "manager",
+        {**T, **ENQUEUED, **REASON, "event.outcome": "keyword", "partisan.manager.previous": "keyword"},
+    ),
     "task.requeued": (
         "info",
         "app, worker",
@@ -111,6 +130,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.worker.signal": "keyword",
             "partisan.task.id": "keyword",
             "partisan.processor": "keyword",
+            **ENQUEUED,
             "partisan.worker.peak_resident_bytes": "long",
         },
     ),
@@ -200,19 +220,22 @@ NOT_LOGGED = {
     events.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
     events.SettleErrored: "counted; logged once, as SettleFailed",
     events.ClaimErrored: "counted; logged once, as ClaimFailed",
+    events.PolledInVain: "counted; an empty poll is not logged",
     events.WorkerStopping: "a Django signal; the worker's exit is logged",
-    events.PipeBroken: "counted; the worker's exit is logged",
+    events.PipeBroken: "counted and logged as TelemetryDropped; the worker's exit is logged",
+    events.MetricsUnknown: "counted and logged as TelemetryDropped",
     events.Measured: "a metric of the user's own",
 }
 ALL_FIELDS = [*COMMON, *(field for log_event in LOG_EVENTS.values() for field in log_event.fields)]
 
 
-def line_of(event: Any) -> Line:
-    return LOG_EVENTS[type(event)].line(event)
+def message_of(event: Any) -> str:
+    log_event = LOG_EVENTS[type(event)]
+    return log_event.message % log_event.line(event)[0]
 
 
 def fields_of(event: Any) -> dict[str, Any]:
-    return line_of(event)[1]
+    return LOG_EVENTS[type(event)].line(event)[1]
 
 
 def test_the_table_is_the_contract():
@@ -291,6 +314,41 @@ def test_context_without_a_trace_names_none():
     assert "partisan.task.enqueued_trace_id" not in fields_of(events.TaskStarted(run))
 
 
+CARRIER = samples.TASK._replace(headers={"traceparent": samples.TRACEPARENT, "ctx.request_id": "r1"})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.TaskFailed(CARRIER, None, "worker_lost", samples.ERROR),
+        events.TaskRescued(CARRIER, "worker_lost", None),
+        events.TaskClaimLost(CARRIER),
+        events.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", "signal", CARRIER, None),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_a_managers_line_about_one_task_names_the_trace_and_the_context_of_its_enqueuing(event):
+    found = fields_of(event)
+
+    assert found["partisan.task.enqueued_trace_id"] == samples.TRACE_ID
+    assert found["labels.request_id"] == "r1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "lost", "outcome"),
+    [
+        ("worker_lost", samples.LOST, "failure"),
+        ("manager_lost", samples.LOST, "failure"),
+        ("manager_lost", None, None),
+        ("stopped", samples.LOST, None),
+    ],
+)
+def test_a_rescue_is_the_failure_of_a_run_that_was_lost(reason, lost, outcome):
+    found = fields_of(events.TaskRescued(samples.TASK, reason, None, lost))
+
+    assert found.get("event.outcome") == outcome
+
+
 def test_at_most_100_tasks_are_named():
     many = tuple(range(500))
 
@@ -319,16 +377,22 @@ def test_an_errors_message_is_cut_to_1_kib():
     ],
 )
 def test_a_message_quotes_only_the_class_and_the_beginning_of_an_error(error, quoted):
-    message, _ = line_of(events.ClaimFailed("default", error))
+    message = message_of(events.ClaimFailed("default", error))
 
     assert message == f"Could not claim tasks; trying again: {quoted}"
 
 
 @pytest.mark.parametrize(("number", "told"), [(1, "1 span"), (8, "8 spans")])
 def test_a_message_counts_in_the_singular_and_the_plural(number, told):
-    message, _ = line_of(events.TelemetryDropped("default", "span_queue_full", number))
+    message = message_of(events.TelemetryDropped("default", "span_queue_full", number))
 
     assert message == f"Dropped {told}: queue full"
+
+
+def test_spans_that_a_worker_took_along_are_named_as_spans():
+    message = message_of(events.TelemetryDropped("default", "worker_lost", 3))
+
+    assert message == "Dropped 3 spans: worker lost"
 
 
 def _levels(log_event: LogEvent) -> str:

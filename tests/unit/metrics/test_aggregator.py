@@ -101,7 +101,8 @@ def test_new_series_beyond_the_limit_are_added_to_other_and_initial_ones_are_not
 def test_an_unknown_metric_or_a_wrong_number_of_labels_is_dropped_and_counted(key: Key) -> None:
     made = aggregator()
 
-    made.add(({key: 5}, {key: [{0: 1}, 0.5, None]}))
+    unknown = made.add(({key: 5}, {key: [{0: 1}, 0.5, None]}))
 
+    assert unknown == 2
     assert key not in counted(made)
     assert counted(made)["partisan_telemetry_dropped_total", (QUEUE, "unknown_metric")] == 2

@@ -1,13 +1,28 @@
 """What an application exports of its own enqueuings."""
 
+import os
 from datetime import datetime, timezone
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from django_partisan.metrics import application
 from django_partisan.telemetry import bus, events
+from tests.support.commands import python
 
 from .conftest import ERROR, QUEUE, TASK
+
+MULTIPROCESS = """
+from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+from django_partisan.metrics.application import ClientMetrics
+from django_partisan.telemetry import events
+ClientMetrics().handle(events.TaskDeduplicated(events.TaskRef(1, "Mail", "default", 10, 1, 0, 0)))
+registry = CollectorRegistry()
+multiprocess.MultiProcessCollector(registry)
+print(generate_latest(registry).decode())
+"""
 
 
 def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
@@ -26,3 +41,24 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     assert value("partisan_tasks_deduplicated_total", labels) == 1
     assert value("partisan_tasks_enqueue_failed_total", labels) == 1
     assert value("partisan_tasks_requeued_total", labels) == 3
+
+
+def test_there_are_no_series_that_say_when_others_began() -> None:
+    registry = CollectorRegistry()
+    bus.subscribe(application.ClientMetrics(registry))
+    bus.emit(events.TaskDeduplicated, TASK)
+
+    for exposition in (generate_latest(registry), generate_openmetrics(registry)):
+        assert b"partisan_tasks_deduplicated_total{" in exposition
+        assert b"_created" not in exposition
+    restricted = generate_latest(registry.restricted_registry(["partisan_tasks_deduplicated_total"]))
+    assert b"partisan_tasks_deduplicated_total{" in restricted
+
+
+@pytest.mark.slow
+def test_they_are_counted_in_the_client_library_s_multiprocess_mode_too(tmp_path: Path) -> None:
+    done = python("-c", MULTIPROCESS, env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)})
+
+    assert done.stderr == ""
+    assert 'partisan_tasks_deduplicated_total{processor="Mail",queue="default"} 1.0' in done.stdout
+    assert "_created" not in done.stdout

@@ -39,6 +39,7 @@ partisan_workers_configured gauge queue M
 partisan_worker_exits_total counter queue,reason M
 partisan_worker_cpu_seconds_total counter queue,worker M
 partisan_worker_resident_memory_bytes gauge queue,worker M
+partisan_worker_peak_resident_memory_bytes gauge queue,worker M
 partisan_claims_total counter queue M
 partisan_claims_empty_total counter queue M
 partisan_claim_errors_total counter queue M
@@ -56,6 +57,7 @@ partisan_build_info info version,django,python,postgresql M
 partisan_queue_tasks gauge queue,state D
 partisan_queue_held_tasks gauge queue,processor,reason D
 partisan_queue_oldest_due_age_seconds gauge queue D
+partisan_unserved_due_tasks gauge queue D
 partisan_managers_alive gauge queue D
 partisan_task_table_inserts_total counter - D
 partisan_task_table_live_rows gauge - D
@@ -63,6 +65,7 @@ partisan_task_table_dead_rows gauge - D
 partisan_task_table_bytes gauge - D
 partisan_oldest_transaction_age_seconds gauge - D
 partisan_db_up gauge queue D
+partisan_db_writable gauge queue D
 partisan_db_scrape_duration_seconds gauge queue D
 partisan_db_data_age_seconds gauge queue D
 partisan_db_clock_skew_seconds gauge queue D

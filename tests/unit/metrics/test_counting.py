@@ -121,16 +121,17 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         },
         {},
     ),
-    "claims count their rows, or that they were empty": (
+    "claims count their rows, or that they were empty, as do looks of an idle manager": (
         [
             events.TasksClaimed(QUEUE, 7, (), 0.002, ()),
             events.TasksClaimed(QUEUE, 0, (), 0.001, ()),
+            events.PolledInVain(QUEUE),
             events.ClaimErrored(QUEUE),
         ],
         {
-            ("partisan_claims_total", (QUEUE,)): 2,
+            ("partisan_claims_total", (QUEUE,)): 3,
             ("partisan_tasks_claimed_total", (QUEUE,)): 7,
-            ("partisan_claims_empty_total", (QUEUE,)): 1,
+            ("partisan_claims_empty_total", (QUEUE,)): 2,
             ("partisan_claim_errors_total", (QUEUE,)): 1,
         },
         {("partisan_claim_duration_seconds", (QUEUE,)): [{1: 1, 2: 1}, 0.003, None]},

@@ -15,11 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from django.test import override_settings
 from prometheus_client import PlatformCollector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from django_partisan import registry
+from django_partisan.config import observability
 from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.catalogue import METRICS
 from django_partisan.metrics.exporter import Exporter
@@ -29,10 +32,11 @@ from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until
 
 from .certificates import Certificates
-from .conftest import ERROR, QUEUE, RUN, TASK, completed, seen, snapshot
-from .test_sampler import Query
+from .conftest import ERROR, QUEUE, RUN, TASK, completed, processor, seen, snapshot
+from .test_sampler import STATISTICS, Query
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+ROOT = Path(__file__).parents[3]
 MAIL = {"queue": QUEUE, "processor": "Mail"}
 
 Start = Callable[..., "Served"]
@@ -149,6 +153,39 @@ def test_a_scrape_is_valid_openmetrics_with_the_labels_of_the_catalogue(
     assert text.count("# EOF\n") == 1
 
 
+def created(served: Served) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the times of ``_created`` series by family and by the values of their labels."""
+    return {
+        family.name: {
+            tuple(value for _, value in sorted(sample.labels.items())): sample.value
+            for sample in family.samples
+            if sample.name == f"{family.name}_created"
+        }
+        for family in parse_openmetrics(served.text(**OPENMETRICS))
+    }
+
+
+def test_series_say_when_they_began_if_asked(start: Start, state: SimpleNamespace, settings) -> None:
+    settings.PARTISAN_OBSERVABILITY = {"METRICS_CREATED": True}
+    state.workers = (seen(0, "busy", pid=os.getpid(), task=TASK),)
+    before = time.time()
+    served = start()
+    started = time.time()
+    send(events.TaskFailed(RUN, 0.1, "error", ERROR))
+
+    found = created(served)
+
+    for metric in METRICS.values():
+        if metric.kind in ("counter", "histogram") and "D" not in metric.sources:
+            assert found[metric.family], metric.name
+        else:
+            assert not found[metric.family], metric.name
+    assert before <= found["partisan_tasks_failed"]["Mail", QUEUE, "error"] <= started
+    assert before <= found["partisan_worker_busy_seconds"][QUEUE, "0"] <= started
+    [began] = found["partisan_task_errors"].values()
+    assert started <= began <= time.time()
+
+
 @pytest.mark.parametrize("headers", [{}, OPENMETRICS])
 def test_exemplars_are_in_openmetrics_only(start: Start, headers: dict[str, str]) -> None:
     served = start()
@@ -183,6 +220,50 @@ def test_only_processors_of_the_queue_have_series_before_their_first_run(start: 
     assert 'processor="Elsewhere"' not in scrape
 
 
+def test_series_of_failures_exist_before_the_first_and_histograms_of_other_outcomes_do_not(
+    start: Start,
+) -> None:
+    served = start()
+    before = served.samples()
+    send(events.TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
+
+    durations = {
+        (labels["processor"], labels["outcome"])
+        for name, pairs in before
+        if name == "partisan_task_duration_seconds_count"
+        for labels in [dict(pairs)]
+    }
+    assert durations == {("Mail", "completed"), ("Report", "completed")}
+    failed = (
+        "partisan_tasks_failed_total",
+        frozenset({"queue": QUEUE, "processor": "Mail", "reason": "error"}.items()),
+    )
+    unregistered = {"queue": QUEUE, "processor": "_other", "reason": "unregistered"}
+    assert before[failed] == 0
+    assert before["partisan_tasks_failed_total", frozenset(unregistered.items())] == 0
+    assert served.value("partisan_task_duration_seconds_count", **MAIL, outcome="retried") == 1
+
+
+@pytest.mark.parametrize("file", ["grafana/prometheus/scrape.yaml", "deploy/compose/prometheus.yml"])
+def test_samples_are_as_documented_and_the_shipped_limit_holds_for_500_processors(
+    start: Start, file: str
+) -> None:
+    bare = len(start().samples())
+    registry.register(processor("Bill"))
+    registry.register(processor("Order"))
+    served = start()
+    of_each = (len(served.samples()) - bare) // 2
+    send(events.TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
+    of_an_outcome = sum(name.startswith("partisan_task_duration") for name, _ in served.samples()) // 5
+
+    page = (ROOT / "docs" / "observability.md").read_text()
+    assert f"adds {of_each} samples" in page
+    assert f"{of_an_outcome} more for each" in page
+    limit = yaml.safe_load((ROOT / file).read_text())["scrape_configs"][0]["sample_limit"]
+    error_types = 2 * observability.value("METRICS_MAX_ERROR_TYPES")
+    assert 500 * (of_each + 3 * of_an_outcome + error_types) + bare < limit
+
+
 def test_custom_metrics_are_exported(start: Start) -> None:
     served = start()
     before = served.text()
@@ -204,6 +285,18 @@ def test_a_thousand_labels_of_a_custom_metric_are_limited(start: Start) -> None:
     assert len(series) == 51
     assert served.value("partisan_user_mails_total", **MAIL, kind="_other") == 950
     assert served.value("partisan_telemetry_label_overflow_total", label="kind") == 950
+
+
+def test_a_metric_that_the_manager_does_not_know_is_counted_and_emitted(
+    start: Start, recorded: RecordedEvents
+) -> None:
+    served = start()
+
+    bus.absorb(0, [("metrics", ({("partisan_newer_total", (QUEUE,)): 3}, {}))])
+
+    dropped = {"queue": QUEUE, "reason": "unknown_metric"}
+    assert served.value("partisan_telemetry_dropped_total", **dropped) == 1
+    assert recorded.of(events.MetricsUnknown) == [events.MetricsUnknown(QUEUE, 1)]
 
 
 def test_name_filters_the_families(start: Start) -> None:
@@ -291,6 +384,24 @@ def test_a_dead_worker_keeps_its_processor_time_and_has_no_memory(
     assert served.value("partisan_worker_cpu_seconds_total", queue=QUEUE, worker="1") > 0
 
 
+def test_the_peak_of_a_slot_is_the_highest_of_its_workers_also_of_those_that_have_exited(
+    start: Start, state: SimpleNamespace
+) -> None:
+    served = start()
+    state.workers = (seen(0, pid=os.getpid()), seen(1, pid=os.getpid()))
+    bus.emit(events.WorkerExited, QUEUE, 0, 1, 9, 0, None, "recycled", None, 2**50)
+    bus.emit(events.WorkerExited, QUEUE, 1, 1, 9, 0, None, "recycled", None, 1)
+    bus.emit(events.WorkerExited, QUEUE, 2, 1, 9, -9, "SIGKILL", "signal", None, None)
+    first = served.by_label("partisan_worker_peak_resident_memory_bytes")
+
+    state.workers = ()
+    then = served.by_label("partisan_worker_peak_resident_memory_bytes")
+
+    assert first.keys() == then.keys() == {("0",), ("1",)}
+    assert first[("0",)] == 2**50
+    assert 1_000_000 < first[("1",)] <= then[("1",)] < 2**50
+
+
 @pytest.mark.parametrize(
     ("wrong", "missing"),
     [
@@ -355,6 +466,18 @@ def test_a_database_that_is_down_leaves_the_rest(start: Start, query: Query) -> 
     assert served.by_label("partisan_queue_tasks") == {}
 
 
+def test_the_version_of_the_server_stays_known_while_the_database_is_down(start: Start, query: Query) -> None:
+    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_MIN_INTERVAL": 0, "METRICS_DB_MAX_AGE": 0}):
+        served = start()
+    before = served.by_label("partisan_build_info")
+
+    query.error = OSError("gone")
+
+    assert served.by_label("partisan_queue_tasks") == {}
+    assert served.by_label("partisan_build_info") == before
+    assert [STATISTICS.server_version in labels for labels in before] == [True]
+
+
 def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, query: Query) -> None:
     query.gate.clear()
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_TIMEOUT": 0.5}):
@@ -368,9 +491,13 @@ def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, 
     assert time.monotonic() - began < 3
 
 
-def test_twenty_scrapes_at_once_are_one_query_and_hold_no_probe(start: Start, query: Query) -> None:
+@pytest.mark.parametrize("interval", [0, 5])
+def test_twenty_scrapes_at_once_are_one_query_and_hold_no_probe(
+    start: Start, query: Query, interval: float
+) -> None:
     query.gate.clear()
-    with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_TIMEOUT": 60}):
+    observability = {"METRICS_DB_TIMEOUT": 60, "METRICS_DB_MIN_INTERVAL": interval}
+    with override_settings(PARTISAN_OBSERVABILITY=observability):
         served = start()
 
     with ThreadPoolExecutor(20) as pool:
@@ -412,6 +539,37 @@ def test_the_text_of_prometheus_is_the_default(start: Start) -> None:
 
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert "Content-Encoding" not in answer.headers
+
+
+def offers(*versions: str, media: str = "application/openmetrics-text") -> str:
+    """Return what a client that prefers the first of some versions of OpenMetrics accepts."""
+    ranges = [
+        f"{media};version={version};escaping=allow-utf-8;q=0.{9 - n}" for n, version in enumerate(versions)
+    ]
+    return ",".join([*ranges, "text/plain;version=0.0.4;q=0.2", "*/*;q=0.1"])
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (offers("2.0.0", "1.0.0"), "application/openmetrics-text; version=1.0.0"),
+        (offers("2.0.0", "1.0.0", "0.0.1"), "application/openmetrics-text; version=1.0.0"),
+        (offers("2.0.0"), "text/plain; version=0.0.4"),
+        (offers("1.7.0"), "text/plain; version=0.0.4"),
+        (offers("x.y", "1.0.0"), "application/openmetrics-text; version=1.0.0"),
+        (offers("0.0.1"), "text/plain; version=0.0.4"),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0"),
+        (offers("2.0.0", media="text/plain"), "text/plain; version=0.0.4"),
+        (offers("1.0.0", media="text/plain"), "text/plain; version="),  # 0.0.4 of earlier libraries
+        ("*/*", "text/plain; version=0.0.4"),
+    ],
+)
+def test_an_answer_names_the_version_in_which_it_is_written(start: Start, accept: str, expected: str) -> None:
+    answer = start().ask("/metrics", Accept=accept)
+
+    assert answer.headers["Content-Type"].startswith(expected)
+    assert answer.text.endswith("# EOF\n") == expected.startswith("application/openmetrics-text")
 
 
 def test_a_version_that_is_no_number_is_answered_and_is_no_error(start: Start) -> None:

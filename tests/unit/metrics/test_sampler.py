@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from django_partisan.metrics import sampler as sampling
-from django_partisan.metrics.queue_statistics import HeldRows, QueueStatistics
+from django_partisan.metrics.queue_statistics import HeldRows, QueueStatistics, UnservedTasks
 from django_partisan.metrics.sampler import Sampler
 from django_partisan.telemetry import bus
 from tests.support.events import RecordedEvents
@@ -17,8 +17,9 @@ from tests.support.waiting import wait_until
 
 from .conftest import QUEUE
 
+UNSERVED = (UnservedTasks("given up", 5),)
 HELD = (HeldRows("Letter", "unregistered", 6),)
-STATISTICS = QueueStatistics(1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD)
+STATISTICS = QueueStatistics(1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True)
 
 Make = Callable[..., Sampler]
 

@@ -23,7 +23,7 @@ ALL = set(PROMISED_SPANS)
 # Attribute: type, spans that carry it.
 PROMISED_ATTRIBUTES = {
     "messaging.system": (str, ALL),
-    "messaging.operation.name": (str, ALL - {"claim"}),
+    "messaging.operation.name": (str, ALL),
     "messaging.operation.type": (str, ALL - {"claim"}),
     "messaging.destination.name": (str, ALL),
     "messaging.message.id": (str, SINGLE),

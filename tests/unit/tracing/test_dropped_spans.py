@@ -1,11 +1,12 @@
 """Dropped spans are counted, sent to the manager and reported; the SDK does not warn for every batch."""
 
 import logging
+import os
 
 import pytest
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TasksClaimed, TelemetryDropped
+from django_partisan.telemetry.events import TasksClaimed, TelemetryDropped, WorkerExited
 from django_partisan.tracing import TracingSubscriber, dropped_spans
 
 from .conftest import Recording
@@ -14,9 +15,12 @@ from .driving import QUEUE
 
 @pytest.fixture(autouse=True)
 def _none_yet():
+    others = dropped_spans.unexported[:]
+    dropped_spans.unexported.clear()
     dropped_spans.taken()
     yield
     dropped_spans.taken()
+    dropped_spans.unexported[:] = others
 
 
 def test_worker_sends_its_counts_once():
@@ -24,14 +28,14 @@ def test_worker_sends_its_counts_once():
     dropped_spans.count(dropped_spans.QUEUE_FULL, 3)
     dropped_spans.count(dropped_spans.QUEUE_FULL, 1)
 
-    assert subscriber.take() == ({"span_queue_full": 4}, [])
+    assert subscriber.take() == ({"span_queue_full": 4}, [], os.getpid(), 0)
     assert subscriber.take() is None
 
 
 def test_manager_reports_a_workers_counts_at_once_and_what_is_left_at_the_end(reported, recording: Recording):
     subscriber = TracingSubscriber(queue=QUEUE, tracer_provider=recording.provider)
-    subscriber.absorb(2, ({"span_queue_full": 4}, []))
-    subscriber.absorb(2, ({"span_queue_full": 5}, []))
+    subscriber.absorb(2, ({"span_queue_full": 4}, [], 7, 0))
+    subscriber.absorb(2, ({"span_queue_full": 5}, [], 7, 0))
     dropped_spans.count(dropped_spans.EXPORT_FAILED, 6)
     before = reported[:]
 
@@ -51,7 +55,7 @@ def test_workers_counts_are_left_for_its_last_message(reported, recording: Recor
     subscriber.close(5)
 
     assert reported == []
-    assert subscriber.take() == ({"span_export_failed": 6}, [])
+    assert subscriber.take() == ({"span_export_failed": 6}, [], os.getpid(), 0)
 
 
 def test_managers_own_counts_are_reported_with_a_claim(reported, recording: Recording):
@@ -77,6 +81,40 @@ def test_each_reason_is_reported_at_most_once_a_minute(reported):
         ("span_export_failed", 7),
         ("span_queue_full", 5),
     ]
+
+
+def test_a_worker_reports_how_many_spans_wait_when_that_changes_and_none_once_it_has_flushed(
+    recording: Recording,
+):
+    waiting = [3, 4]
+    dropped_spans.unexported.extend([lambda: waiting[0], lambda: waiting[1]])
+    subscriber = TracingSubscriber(slot=2, tracer_provider=recording.provider)
+
+    first, again = subscriber.take(), subscriber.take()
+    waiting[0] = 1
+    fewer = subscriber.take()
+    subscriber.close(5)
+
+    assert (first, again) == (({}, [], os.getpid(), 7), None)
+    assert fewer == ({}, [], os.getpid(), 5)
+    assert subscriber.take() == ({}, [], os.getpid(), 0)
+
+
+def exited(pid: int, reason: str = "signal") -> None:
+    bus.emit(WorkerExited, QUEUE, 2, 1, pid, -9, "SIGKILL", reason, None, None)
+
+
+def test_spans_that_waited_in_a_worker_at_its_death_are_dropped_once(reported, recording: Recording):
+    bus.absorb(2, [("traces", ({}, [], 70, 9)), ("traces", ({}, [], 70, 4))])
+    bus.absorb(2, [("traces", ({}, [], 71, 5))])  # its successor in the slot
+
+    exited(70)
+    exited(70)
+    bus.absorb(2, [("traces", ({}, [], 71, 0))])
+    exited(71, "recycled")
+    exited(72)
+
+    assert [event[1:] for event in reported] == [("worker_lost", 4)]
 
 
 def without_handlers(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:

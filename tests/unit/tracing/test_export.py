@@ -18,7 +18,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from requests import Request
 from requests.adapters import HTTPAdapter
 
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, reporting
 from django_partisan.telemetry.events import ErrorInfo
 from django_partisan.tracing import TracingSubscriber, dropped_spans, otlp_http
 from django_partisan.tracing.otlp_http import TemplateExporter
@@ -215,6 +215,29 @@ class TestRequest:
         finally:
             program.kill()
             program.wait()
+
+
+def test_each_export_is_reported_at_once(export: Export):
+    held, reported = Held(), threading.Event()
+    provider = export(held)
+    waiting: list[int] = []
+
+    def report() -> None:
+        waiting.append(dropped_spans.waiting())
+        reported.set()
+
+    with reporting.reporting(report):
+        complete()
+        before = dropped_spans.waiting()
+        flushing = threading.Thread(target=provider.force_flush)
+        flushing.start()
+        assert held.entered.wait(30)
+        meanwhile = dropped_spans.waiting()
+        held.released.set()
+        assert reported.wait(30)
+        flushing.join()
+
+    assert (before, meanwhile, waiting) == (1, 1, [0])
 
 
 class TestDropped:

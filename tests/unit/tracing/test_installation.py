@@ -1,6 +1,9 @@
 """At most one subscriber traces in a process, and none where it would only cost."""
 
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 from opentelemetry import trace
@@ -8,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskCompleted
-from django_partisan.tracing import TracingSubscriber, install, setup
+from django_partisan.tracing import TracingSubscriber, datadog, install, setup
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +51,15 @@ def test_process_of_ours_has_a_subscriber_of_its_own(no_sdk, slot: int | None):
     [added] = tracing()
     assert added not in before
     assert added.wants(TaskCompleted)
+
+
+@pytest.mark.parametrize(("role", "is_enabled"), [("manager", False), ("worker", True)])
+def test_datadogs_agent_traces_workers_and_no_manager(
+    role: Literal["manager", "worker"], is_enabled: bool, monkeypatch: pytest.MonkeyPatch
+):
+    tracer = SimpleNamespace(enabled=True)
+    monkeypatch.setitem(sys.modules, datadog.LIBRARY, SimpleNamespace(tracer=tracer))
+
+    setup(role)
+
+    assert tracer.enabled is is_enabled

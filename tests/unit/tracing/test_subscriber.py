@@ -11,19 +11,22 @@ from django_partisan.telemetry.events import (
     Running,
     TaskCompleted,
     TaskEnqueued,
+    TaskFailed,
+    TaskRef,
     TasksClaimed,
 )
 from django_partisan.tracing import TracingSubscriber, links
 from django_partisan.tracing.sdk import configured_tracer
 
 from .conftest import Recording
-from .driving import QUEUE, complete, enqueue, postpone, run_of
+from .driving import ERROR, QUEUE, complete, enqueue, postpone, run_of
 
 
 def test_without_an_sdk_nothing_is_wanted_and_scopes_do_nothing(no_sdk):
     subscriber = TracingSubscriber()
 
     subscriber.handle(TasksClaimed(QUEUE, 1, (1,), 0.1, ()))  # ignored
+    subscriber.handle(TaskFailed(TaskRef(1, "Resize", QUEUE, 10, 1, 0, 0), None, "worker_lost", ERROR))
 
     assert configured_tracer() is None
     assert not any(map(subscriber.wants, (TaskCompleted, TasksClaimed, OutcomesSettled)))

@@ -15,7 +15,7 @@ from django_partisan.config.processor_configs import PostponeConfig
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.exceptions import PostponeTask
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
-from django_partisan.processor import BaseTaskProcessor
+from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import journal
 
 
@@ -62,9 +62,10 @@ class Single(BaseTaskProcessor):
 
 @registry.register
 class Enqueue(Freely):
-    """Enqueue a task, a twin of a task, and one that the database refuses."""
+    """Enqueue tasks, at once and alone, a twin of a task, and one that the database refuses."""
 
     def run(self) -> None:
+        bulk_delay([Leaf()])
         Leaf().delay()
         with transaction.atomic():  # a manager must not take it before its twin comes
             Single("of itself").delay()

@@ -1,0 +1,59 @@
+"""Write outcomes, also those of runs whose claim PostgreSQL forgot in a crash.
+
+Such a row shows no claim, as one that is settled. So before an outcome is written a second time, and
+before a claim counts as lost, the claim is restored if it was forgotten.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.engine.manager.held_up import Part
+from django_partisan.engine.settling import write, write_part
+from django_partisan.engine.writing import LOCK_TIMEOUT_MS, Written
+from django_partisan.sql.claiming import ID
+from django_partisan.sql.errors import ErrorKind, kind_of
+from django_partisan.sql.forgotten import restore
+
+
+def write_parts(
+    connection: BaseDatabaseWrapper, parts: Sequence[Part], delete: bool, manager: UUID
+) -> list[Written]:
+    """Write the outcomes of a manager's runs; ``delete`` says what becomes of completed tasks."""
+    return [_write_part(connection, part, delete, manager) for part in parts]
+
+
+def _write_part(connection: BaseDatabaseWrapper, part: Part, delete: bool, manager: UUID) -> Written:
+    if part.again:
+        return _write_restored(connection, part, delete, manager)
+    written = _write(connection, part, delete)
+    if not written.lost:
+        return written
+    lost = part._replace(entries=part.only(written.lost))
+    then = _write_restored(connection, lost, delete, manager)
+    return Written(
+        then.lost,
+        written.unsettleable + then.unsettleable,
+        written.held_up + then.held_up,
+        written.later + then.later,
+        then.error or written.error,
+    )
+
+
+def _write_restored(connection: BaseDatabaseWrapper, part: Part, delete: bool, manager: UUID) -> Written:
+    """Restore forgotten claims, and write; what waits for locks of others is for later."""
+    rows = [row for row, _ in part.entries]
+    try:
+        restore(connection, manager, rows, LOCK_TIMEOUT_MS)
+    except DatabaseError as error:
+        if kind_of(error) is not ErrorKind.LOCKED:
+            raise
+        return Written([], [], [], [row[ID] for row in rows], error)
+    return _write(connection, part, delete)
+
+
+def _write(connection: BaseDatabaseWrapper, part: Part, delete: bool) -> Written:
+    call = write_part if part.is_retry else write
+    return call(connection, part.kind, part.items(), delete, part.again)

@@ -1,0 +1,134 @@
+"""Sentry, where the host has set it up: a scope for each run, and one event for each task that fails.
+
+Nothing here imports sentry-sdk: it is used if the host has imported and initialised it before this process
+was set up. Then each run has an isolation scope, so that no tag, user or breadcrumb of one task stands in an
+event of another. Sentry's own logging integration makes the event of a failure, from the line of our log; if
+it is switched off, the subscriber sends the exception.
+"""
+
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+from opentelemetry.trace import get_current_span
+
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import Event, Run, Running, Scope, TaskFailed
+
+PACKAGE: Final = "sentry_sdk"
+TAGS: Final[Mapping[str, str]] = {
+    "partisan.task.id": "partisan.task_id",
+    "partisan.processor": "partisan.processor",
+    "partisan.queue.name": "partisan.queue",
+    "partisan.task.attempt": "partisan.attempt",
+}
+"""Each tag, by the field of log lines that has its value."""
+
+_RECORD_FIELDS: Final = "partisan_fields"
+_OF_LINES: Final = ("partisan.", "event.", "error.", "span.", "trace.", "transaction.")
+"""How the names of their fields begin, where the host's handlers write them."""
+_SENT: Final = "_partisan_sent_by"
+"""The attribute of an exception that holds the run which has sent it to Sentry."""
+_NOTHING: Final = nullcontext()
+
+
+def install(role: str) -> None:
+    """Report runs of a worker, or failures that a manager sees, if the host has initialised Sentry."""
+    sdk = sys.modules.get(PACKAGE)
+    if sdk is None or not hasattr(sdk, "get_global_scope") or not sdk.is_initialized():
+        return
+    if role == "manager":
+        sdk.get_global_scope().add_event_processor(_with_tags_of_line)
+    bus.subscribe(SentrySubscriber(sdk))
+
+
+class SentrySubscriber(bus.Subscriber):
+    """Put each run into a scope of its own, and send the exception of a failure if nothing else has."""
+
+    name = "sentry"
+
+    def __init__(self, sdk: Any) -> None:
+        """Take the module ``sentry_sdk``."""
+        self._sdk = sdk
+
+    def wants(self, kind: type[Event]) -> bool:
+        return kind is TaskFailed
+
+    def handle(self, event: Any) -> None:
+        run, exception = event.run, event.error.exception
+        # In a manager the line is logged by another thread, so nobody can tell here what it will send.
+        if isinstance(run, Run) and exception is not None and not _is_sent(exception, run):
+            self._sdk.capture_exception(exception)
+
+    def around(self, scope: Scope) -> AbstractContextManager[None]:
+        return _RunScope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
+
+    def close(self, timeout: float) -> None:
+        """Send what is left, within half the time: the other half is for spans."""
+        self._sdk.flush(timeout=timeout / 2)
+
+
+class _RunScope:
+    """An isolation scope with the tags, the name and the trace of a run."""
+
+    __slots__ = ("_isolation", "_run", "_sdk")
+
+    def __init__(self, sdk: Any, run: Run) -> None:
+        self._sdk = sdk
+        self._run = run
+
+    def __enter__(self) -> None:
+        run, self._isolation = self._run, self._sdk.isolation_scope()
+        scope = self._isolation.__enter__()
+        scope.clear_breadcrumbs()  # those of before belong to no task
+        scope.set_tag("partisan.task_id", str(run.id))
+        scope.set_tag("partisan.processor", run.processor)
+        scope.set_tag("partisan.queue", run.queue)
+        scope.set_tag("partisan.attempt", str(run.attempt))
+        scope.set_transaction_name(run.processor, source="task")
+        scope.generate_propagation_context(_trace_headers())
+        scope.add_event_processor(self._once)
+
+    def __exit__(self, *error: Any) -> None:
+        self._isolation.__exit__(*error)
+
+    def _once(self, event: Any, hint: Mapping[str, Any]) -> Any:
+        """Drop an event of an exception that this run has sent already, through whichever logger or call."""
+        exception = (hint.get("exc_info") or (None, None))[1]
+        if exception is not None:
+            if _is_sent(exception, self._run):
+                return None
+            vars(exception)[_SENT] = self._run
+        return _without_fields_of_line(event)
+
+
+def _is_sent(exception: BaseException, run: Run) -> bool:
+    # An exception may be raised again in another run, such as one that a module keeps.
+    return vars(exception).get(_SENT) is run
+
+
+def _without_fields_of_line(event: Any) -> Any:
+    """Remove the fields of our line, as Sentry keeps ten values of ``extra``: they are for the host's own."""
+    extra = event.get("extra", {})
+    for name in [name for name in extra if name == _RECORD_FIELDS or name.startswith(_OF_LINES)]:
+        del extra[name]
+    return event
+
+
+def _trace_headers() -> dict[str, str]:
+    """Return Sentry's headers of the run's span; without one, the run begins a trace."""
+    span = get_current_span().get_span_context()
+    if not span.is_valid:
+        return {}
+    return {"sentry-trace": f"{span.trace_id:032x}-{span.span_id:016x}"}
+
+
+def _with_tags_of_line(event: Any, hint: Mapping[str, Any]) -> Any:
+    """Add the tags of the task that a line of a manager names."""
+    attributes = vars(hint["log_record"]) if "log_record" in hint else {}
+    fields = attributes.get(_RECORD_FIELDS, attributes)
+    found = {tag: str(fields[field]) for field, tag in TAGS.items() if field in fields}
+    if found:
+        event["tags"] = {**(event.get("tags") or {}), **found}
+    return _without_fields_of_line(event)

@@ -1,0 +1,50 @@
+"""Spans of runs that no worker could end: the manager makes them, of tasks that it fails or rescues."""
+
+import time
+from typing import Final
+
+from opentelemetry.trace import Tracer
+
+from django_partisan import outcomes, registry
+from django_partisan.exceptions import WorkerLost
+from django_partisan.telemetry.events import ErrorInfo, LostRun, TaskFailed, TaskRescued
+from django_partisan.tracing import spans
+from django_partisan.tracing.attributes import Attributes, SpanDescriptions, of_task
+from django_partisan.tracing.links import relation_of_run
+from django_partisan.tracing.span_scopes import NANOSECONDS, record_error
+
+RESCUED: Final = "rescued"
+"""Ends the name of the span event; the run has no outcome, because nobody knows what it did."""
+
+
+def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: TaskFailed | TaskRescued) -> None:
+    """Add the span of a run that was lost; a task that failed without a run has one of no duration."""
+    task = event.task if isinstance(event, TaskRescued) else event.run
+    now = time.time()
+    lost = event.lost or LostRun(now, now)
+    definition = registry.find(task.processor)
+    parent, _, links = relation_of_run(task, None if definition is None else definition.propagation)
+    name, common = descriptions.of(spans.PROCESS, task.queue, task.processor, lost.slot)
+    attributes = of_task(common, task)
+    if lost.wait_seconds is not None:
+        attributes[spans.WAIT_SECONDS] = lost.wait_seconds
+    kind, began_at = spans.SPANS[spans.PROCESS].kind, int(lost.began_at * NANOSECONDS)
+    span = tracer.start_span(name, parent, kind, attributes, links, began_at)
+    outcome = RESCUED
+    if isinstance(event, TaskFailed):
+        outcome, error = outcomes.FAILED, event.error
+        span.set_attribute(spans.OUTCOME, outcome)
+    else:
+        error = ErrorInfo.of(WorkerLost(f"{task.processor}: its worker died while it ran."))
+    record_error(span, error)
+    span.add_event(f"task.{outcome}", _fields(event, lost))
+    span.end(int(lost.ended_at * NANOSECONDS))
+
+
+def _fields(event: TaskFailed | TaskRescued, lost: LostRun) -> Attributes:
+    fields: Attributes = {spans.EVENT_OUTCOME: "failure", spans.EVENT_REASON: event.reason}
+    if event.lost is not None:
+        fields[spans.EVENT_DURATION] = int((lost.ended_at - lost.began_at) * NANOSECONDS)
+    if lost.slot is not None and lost.generation is not None:
+        fields[spans.WORKER_SLOT], fields[spans.WORKER_GENERATION] = lost.slot, lost.generation
+    return fields

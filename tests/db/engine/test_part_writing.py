@@ -1,0 +1,165 @@
+"""Outcomes of runs whose claims PostgreSQL forgot in a crash are written once, unless others took them."""
+
+import time
+from collections.abc import Iterator, Sequence
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, Outage, SharedOutage
+from django_partisan.engine.manager.settler import Settler
+from django_partisan.sql import leasing
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.connection import execute
+from django_partisan.sql.settling import RowChange
+from django_partisan.sql.tokens import new_token
+from django_partisan.telemetry.events import TaskClaimLost
+from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, config_of
+from tests.support.events import RecordedEvents
+from tests.support.rows import claim, claimed, columns, forget, register_manager, statuses_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MEDDLE_NO_MORE = "DROP FUNCTION IF EXISTS meddle CASCADE"
+
+
+def ids(rows: Sequence[TaskRow]) -> list[int]:
+    return [row[ID] for row in rows]
+
+
+@pytest.fixture
+def table_as_it_was() -> Iterator[None]:
+    yield
+    execute(connection, MEDDLE_NO_MORE)
+
+
+def raise_when_restored(sqlstate: str) -> None:
+    """Have PostgreSQL raise an error for a row that becomes one in process."""
+    execute(
+        connection,
+        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
+        f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{sqlstate}'; END $$;"
+        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
+        " WHEN (OLD.status = 'new' AND NEW.status = 'in_process') EXECUTE FUNCTION meddle()",
+    )
+
+
+class Play:
+    """A settler with four outcomes of a manager's runs: completed, crashed, postponed and released."""
+
+    def __init__(self) -> None:
+        leasing.register(connection, MANAGER, "default", "elsewhere", 1, uuid4(), 30)
+        self.rows = done, crashed, postponed, released = claimed(4, MANAGER)
+        self.thread = FakeDatabaseThread()
+        self.counted: list[TaskRow | None] = []
+        self.settler = Settler(
+            config_of(),
+            self.thread,
+            Outage(SharedOutage("default")),
+            lambda seconds: None,
+            lambda: MANAGER,
+        )
+        self.settler.complete([done], [(0, "elsewhere:17")])
+        self.settler.count_crash(crashed, new_token(), self.counted.append)
+        change = RowChange(postponed[ID], postponed[TOKEN], "new", postpones=1)
+        self.settler.settle(postponed, change.after("postponed"))
+        self.settler.release([released])
+
+    def write(self, later: float = 0.0) -> None:
+        self.settler.turn(time.monotonic() + later)
+        self.thread.answer(self.thread.call(connection))
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play()
+
+
+def are_written(play: Play) -> bool:
+    [again] = play.counted
+    assert again is not None
+    assert columns(again[ID], "claim_token", "crashes") == (again[TOKEN], 1)
+    assert [columns(row[ID], "attempts", "postpones") for row in play.rows[2:]] == [(1, 1), (0, 0)]
+    histories = [columns(row[ID], "history") for row in play.rows]
+    assert [[(entry["outcome"], entry.get("count")) for entry in history or []] for history in histories] == [
+        [],
+        [("crashed", None)],
+        [("postponed", None)],
+        [],
+    ]
+    assert statuses_of(*ids(play.rows)) == ["finished", "in_process", "new", "new"]
+    return play.settler.is_idle
+
+
+def test_outcomes_of_runs_whose_claims_were_forgotten_are_written(
+    play: Play, recorded_events: RecordedEvents
+):
+    forget(play.rows)
+
+    play.write()
+
+    assert are_written(play)
+    assert recorded_events.of(TaskClaimLost) == []
+
+
+def test_outcomes_that_were_forgotten_with_their_claims_are_written_again(
+    play: Play, recorded_events: RecordedEvents
+):
+    play.settler.turn(time.monotonic())
+    play.thread.answer(AWAY)
+    forget(play.rows)
+
+    play.write(later=PAUSE_AT_MOST_SECONDS)
+
+    assert are_written(play)
+    assert recorded_events.of(TaskClaimLost) == []
+
+
+def test_outcomes_that_were_kept_though_their_answer_was_lost_are_not_written_again(play: Play):
+    play.settler.turn(time.monotonic())
+    play.thread.call(connection)
+    play.thread.answer(AWAY)
+
+    play.write(later=PAUSE_AT_MOST_SECONDS)
+
+    assert are_written(play)
+
+
+@pytest.mark.usefixtures("table_as_it_was")
+def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
+    forget(play.rows)
+    raise_when_restored("55P03")
+    play.write()
+    assert play.settler.unsettled == 4
+    assert statuses_of(*ids(play.rows)) == ["new"] * 4
+    execute(connection, MEDDLE_NO_MORE)
+
+    while not play.settler.is_idle:
+        play.write(later=PAUSE_AT_MOST_SECONDS)
+
+    assert are_written(play)
+
+
+@pytest.mark.usefixtures("table_as_it_was")
+def test_other_errors_in_the_search_for_forgotten_claims_are_an_outage(play: Play):
+    forget(play.rows)
+    raise_when_restored("57014")
+    play.settler.turn(time.monotonic())
+
+    with pytest.raises(OperationalError), transaction.atomic():
+        play.thread.call(connection)
+
+
+def test_the_outcome_of_a_run_whose_forgotten_claim_another_manager_made_is_not_written(
+    play: Play, recorded_events: RecordedEvents
+):
+    forget(play.rows)
+    theirs = claim(connection, "default", register_manager(), 4)
+
+    play.write()
+
+    assert statuses_of(*ids(theirs)) == ["in_process"] * 4
+    assert [columns(row[ID], "claim_token") for row in theirs] == [row[TOKEN] for row in theirs]
+    assert len(recorded_events.of(TaskClaimLost)) == 3, "and the release of a task that did not run"
+    assert play.counted == [None]

@@ -1,0 +1,1 @@
+"""A host application whose errors an error tracker collects."""

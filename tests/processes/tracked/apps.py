@@ -1,0 +1,15 @@
+"""The host application, which sets Sentry up as its documentation says."""
+
+import os
+
+import sentry_sdk
+from django.apps import AppConfig
+
+SENTRY_DSN = "TRACKED_SENTRY_DSN"
+
+
+class TrackedConfig(AppConfig):
+    name = "tests.processes.tracked"
+
+    def ready(self) -> None:
+        sentry_sdk.init(dsn=os.environ[SENTRY_DSN], release="shop@1")

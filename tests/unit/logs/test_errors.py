@@ -1,0 +1,112 @@
+"""An error hands its exception to the handlers, and its message is a template that trackers group by."""
+
+import logging
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from django_partisan.logs import LOG_EVENTS, LogSubscriber, task_logger
+from django_partisan.logs.subscriber import LOGGER
+from django_partisan.telemetry import bus, events
+from tests.unit.logs import samples
+from tests.unit.logs.conftest import Lines
+
+
+class Refused(Exception):
+    """An error of the host's."""
+
+
+@pytest.fixture
+def raised() -> Refused:
+    try:
+        raise Refused("no such mailbox, 5 % full")
+    except Refused as error:
+        return error
+
+
+def logged(caplog: pytest.LogCaptureFixture, *sample: Any) -> list[logging.LogRecord]:
+    with caplog.at_level(logging.DEBUG, LOGGER):
+        for event in sample:
+            LogSubscriber().handle(event)
+    return caplog.records
+
+
+def failed(error: Exception) -> events.TaskFailed:
+    return events.TaskFailed(samples.RUN, 0.5, "error", events.ErrorInfo.of(error))
+
+
+def test_a_final_failure_hands_its_exception_to_the_handlers(caplog, raised):
+    (record,) = logged(caplog, failed(raised))
+
+    assert record.exc_info == (Refused, raised, raised.__traceback__)
+    assert "\nTraceback (most recent call last):\n" in logging.Formatter().format(record)
+
+
+def test_a_failure_without_a_run_hands_over_an_exception_without_a_traceback(caplog):
+    lost = Refused("its worker died")
+    event = events.TaskFailed(samples.TASK, None, "worker_lost", events.ErrorInfo.of(lost))
+
+    (record,) = logged(caplog, event)
+
+    assert record.exc_info == (Refused, lost, None)
+
+
+def test_every_error_that_has_an_exception_hands_it_over_and_nothing_else_does(caplog, raised):
+    info = events.ErrorInfo.of(raised)
+    with_errors = [event._replace(error=info) if hasattr(event, "error") else event for event in samples.FULL]
+
+    records = logged(caplog, *with_errors)
+
+    handed_over = {vars(record)["event.action"] for record in records if record.exc_info}
+    assert handed_over == {
+        LOG_EVENTS[type(event)].action
+        for event in with_errors
+        if hasattr(event, "error") and LOG_EVENTS[type(event)].level_of(event) == logging.ERROR
+    }
+    assert "task.failed" in handed_over
+    assert "task.retried" not in handed_over
+
+
+def test_an_error_known_only_by_its_text_hands_over_nothing(caplog):
+    (record,) = logged(caplog, events.ClaimFailed("default", samples.ERROR))
+
+    assert record.exc_info is None
+
+
+def test_the_line_of_ours_is_the_same_with_and_without_the_exception(lines: Lines, raised):
+    info = events.ErrorInfo.of(raised)
+
+    bus.emit(events.TaskFailed, samples.RUN, 0.5, "error", info)
+    bus.emit(events.TaskFailed, samples.RUN, 0.5, "error", info._replace(exception=None))
+
+    with_exception, without = lines()
+    assert with_exception.keys() == without.keys()
+    different = {name for name in without if with_exception[name] != without[name]}
+    assert different <= {"@timestamp", "event.id"}
+
+
+def test_the_message_template_of_an_event_is_always_the_same(caplog):
+    templates = defaultdict(set)
+
+    for record in logged(caplog, *samples.FULL, *samples.BARE):
+        templates[vars(record)["event.action"]].add(record.msg)
+
+    assert {action: found for action, found in templates.items() if len(found) > 1} == {}
+    assert templates["task.failed"] == {"Task %s (%s) failed (%s): %s"}
+
+
+def test_a_percent_sign_in_an_error_is_only_text(caplog, raised):
+    (record,) = logged(caplog, failed(raised))
+
+    assert record.getMessage() == "Task 12 (SendMail) failed (error): Refused: no such mailbox, 5 % full"
+
+
+@pytest.mark.parametrize("arguments", [("shop", 3), ({"shop": "shop", "n": 3},)])
+def test_the_template_of_a_tasks_own_line_stays_one(caplog, arguments):
+    template = "%s has %d mails" if len(arguments) == 2 else "%(shop)s has %(n)d mails"
+    with caplog.at_level(logging.INFO, LOGGER):
+        task_logger(samples.RUN).info(template, *arguments)
+
+    assert caplog.records[0].msg == template
+    assert caplog.records[0].getMessage() == "shop has 3 mails"

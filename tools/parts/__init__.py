@@ -1,0 +1,12 @@
+"""Fetch programs that the real-parts tests run, once, into a folder outside the repository.
+
+A part is one module in this package and one entry in `catalogue.PARTS`. `make parts` fetches those that
+are quick to fetch, `make parts PARTS=all` every one, `make parts PARTS="a b"` those named.
+"""
+
+from .cache import PartMissing as PartMissing
+from .cache import cache_folder as cache_folder
+from .cache import fetch as fetch
+from .cache import find as find
+from .part import Need as Need
+from .part import Part as Part

@@ -1,0 +1,38 @@
+"""What a part is."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Need(NamedTuple):
+    """A program that fetching a part needs, and how to install it."""
+
+    program: str
+    remedy: str
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether the program is on the PATH."""
+        return shutil.which(self.program) is not None
+
+
+class Part(NamedTuple):
+    """A program that tests run if it was fetched.
+
+    ``fetch`` fills an empty folder; ``program`` is then in it. A new version takes a new folder. A part that
+    takes minutes to build is not ``by_default``.
+    """
+
+    name: str
+    version: str
+    program: str
+    needs: tuple[Need, ...]
+    fetch: Callable[[Path], None]
+    by_default: bool = False
+
+    @property
+    def missing_needs(self) -> list[Need]:
+        """Return what must be installed before the part can be fetched."""
+        return [need for need in self.needs if not need.is_there]
