@@ -20,6 +20,7 @@ OF_TASKS = {
     *("task.claimed", "task.started"),
     *("task.completed", "task.postponed", "task.retried", "task.failed", "task.rescued", "task.released"),
     *(
+        "task.requeued",
         "task.held",
         "task.resumed",
         "task.transaction_left_open",
@@ -69,6 +70,7 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
         ("Fail", "no"), ("ExitProcess",), ("Die", 9), ("Nobody",), ("LeaveTransactionOpen",), ("Pass",)
     )
     wait_until_done()
+    enqueue("Requeue", "Fail")
     enqueue("Pass", times=9)  # now that none dies before, five for one of the two workers
     wait_until_done()
     enqueue("Wait", "gate", times=6)
@@ -88,6 +90,9 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
         *("error", "retries_exhausted", "max_postpones", "unregistered", "worker_lost")
     }
     assert reasons(lines["task.rescued"]) == {"worker_lost"}
+    [requeued] = lines["task.requeued"]
+    assert requeued["message"] == "Requeued 1 failed task of Fail"
+    assert requeued["partisan.requeue.count"] == 1
     assert reasons(lines["task.released"]) == {"stopped"}
     assert reasons(lines["worker.exited"]) == {"recycled", "stopped", "signal", "error"}
     by_reason = {line["event.reason"]: line for line in lines["worker.exited"]}

@@ -15,6 +15,7 @@ from django_partisan.config.processor_configs import PostponeConfig
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.exceptions import PostponeTask
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
+from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import journal
 
@@ -78,6 +79,14 @@ class Enqueue(Freely):
                     Leaf("refused").delay()
         except DatabaseError:
             journal.write("refused")
+
+
+@registry.register
+class Requeue(Freely):
+    """Requeue what failed of a processor."""
+
+    def run(self) -> None:
+        Task.objects.filter(processor_class=self.args[0]).requeue()
 
 
 @registry.register
