@@ -63,7 +63,7 @@ class Crash(NamedTuple):
 # that was lost is never written. The status is not asked for: it would invite a plan that walks over
 # all rows in process to find a few.
 _IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
-# Many rows share few tokens: each has the place of its own in the list of tokens, which is sent once.
+# Many rows share few tokens: each row has the position of its token in a list that is sent once.
 _PAIRS = (
     "(SELECT id, (%s::bigint[])[place] AS token FROM unnest(%s::bigint[], %s::int[]) AS o (id, place))"
     " AS outcome"
@@ -253,9 +253,9 @@ def _lost(
 
 
 def _id_arrays(pairs: Sequence[Pair]) -> tuple[str, str, str]:
-    """Return the tokens, the ids, and the place of each id's token, as array literals.
+    """Return the tokens, the ids, and the position of each id's token, as array literals.
 
-    To build them here is cheaper than to have the driver adapt lists of numbers.
+    Building them here is cheaper than letting the driver adapt lists of numbers.
     """
     ids, tokens = zip(*pairs, strict=True)
     places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}
