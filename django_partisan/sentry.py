@@ -1,9 +1,9 @@
-"""Sentry, where the host has set it up: a scope for each run, and one event for each task that fails.
+"""Sentry, if the host has set it up: a scope for each run, and one event for each task that fails.
 
 Nothing here imports sentry-sdk: it is used if the host has imported and initialised it before this process
-was set up. Then each run has an isolation scope, so that no tag, user or breadcrumb of one task stands in an
-event of another. Sentry's own logging integration makes the event of a failure, from the line of our log; if
-it is switched off, the subscriber sends the exception.
+was set up. Then each run has an isolation scope, so that no tag, user or breadcrumb of one task appears in an
+event of another. Sentry's own logging integration makes the event of a failure from our log line; if the
+integration is disabled, the subscriber sends the exception.
 """
 
 import sys
@@ -27,14 +27,14 @@ TAGS: Final[Mapping[str, str]] = {
 
 _RECORD_FIELDS: Final = "partisan_fields"
 _OF_LINES: Final = ("partisan.", "event.", "error.", "span.", "trace.", "transaction.")
-"""How the names of their fields begin, where the host's handlers write them."""
+"""Prefixes of the names of our fields, where the host's handlers write them."""
 _SENT: Final = "_partisan_sent_by"
-"""The attribute of an exception that holds the run which has sent it to Sentry."""
+"""The attribute of an exception that holds the run that has sent it to Sentry."""
 _NOTHING: Final = nullcontext()
 
 
 def install(role: str) -> None:
-    """Report runs of a worker, or failures that a manager sees, if the host has initialised Sentry."""
+    """Report the runs of a worker, or the failures in a manager, if the host has initialised Sentry."""
     sdk = sys.modules.get(PACKAGE)
     if sdk is None or not hasattr(sdk, "get_global_scope") or not sdk.is_initialized():
         return
@@ -44,7 +44,7 @@ def install(role: str) -> None:
 
 
 class SentrySubscriber(bus.Subscriber):
-    """Put each run into a scope of its own, and send the exception of a failure if nothing else has."""
+    """Give each run its own scope, and send the exception of a failure if nothing else has sent it."""
 
     name = "sentry"
 
@@ -57,7 +57,7 @@ class SentrySubscriber(bus.Subscriber):
 
     def handle(self, event: Any) -> None:
         run, exception = event.run, event.error.exception
-        # In a manager the line is logged by another thread, so nobody can tell here what it will send.
+        # In a manager another thread logs the line, so it is not known here what that will send.
         if isinstance(run, Run) and exception is not None and not _is_sent(exception, run):
             self._sdk.capture_exception(exception)
 
@@ -65,7 +65,7 @@ class SentrySubscriber(bus.Subscriber):
         return _RunScope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
 
     def close(self, timeout: float) -> None:
-        """Send what is left, within half the time: the other half is for spans."""
+        """Send the remaining events, within half the time: the other half is for spans."""
         self._sdk.flush(timeout=timeout / 2)
 
 
@@ -81,7 +81,7 @@ class _RunScope:
     def __enter__(self) -> None:
         run, self._isolation = self._run, self._sdk.isolation_scope()
         scope = self._isolation.__enter__()
-        scope.clear_breadcrumbs()  # those of before belong to no task
+        scope.clear_breadcrumbs()  # earlier ones belong to no task
         scope.set_tag("partisan.task_id", str(run.id))
         scope.set_tag("partisan.processor", run.processor)
         scope.set_tag("partisan.queue", run.queue)
@@ -94,7 +94,7 @@ class _RunScope:
         self._isolation.__exit__(*error)
 
     def _once(self, event: Any, hint: Mapping[str, Any]) -> Any:
-        """Drop an event of an exception that this run has sent already, through whichever logger or call."""
+        """Drop the event if this run has sent the exception already, through any logger or call."""
         exception = (hint.get("exc_info") or (None, None))[1]
         if exception is not None:
             if _is_sent(exception, self._run):
@@ -104,12 +104,12 @@ class _RunScope:
 
 
 def _is_sent(exception: BaseException, run: Run) -> bool:
-    # An exception may be raised again in another run, such as one that a module keeps.
+    # Another run may raise the same exception again, for example one that a module keeps.
     return vars(exception).get(_SENT) is run
 
 
 def _without_fields_of_line(event: Any) -> Any:
-    """Remove the fields of our line, as Sentry keeps ten values of ``extra``: they are for the host's own."""
+    """Remove the fields of our line: Sentry keeps ten values of ``extra``, which are for the host's own."""
     extra = event.get("extra", {})
     for name in [name for name in extra if name == _RECORD_FIELDS or name.startswith(_OF_LINES)]:
         del extra[name]
@@ -117,7 +117,7 @@ def _without_fields_of_line(event: Any) -> Any:
 
 
 def _trace_headers() -> dict[str, str]:
-    """Return Sentry's headers of the run's span; without one, the run begins a trace."""
+    """Return Sentry's headers for the run's span; nothing without a span, so that the run starts a trace."""
     span = get_current_span().get_span_context()
     if not span.is_valid:
         return {}
@@ -125,7 +125,7 @@ def _trace_headers() -> dict[str, str]:
 
 
 def _with_tags_of_line(event: Any, hint: Mapping[str, Any]) -> Any:
-    """Add the tags of the task that a line of a manager names."""
+    """Add the tags of the task that the manager's line is about."""
     attributes = vars(hint["log_record"]) if "log_record" in hint else {}
     fields = attributes.get(_RECORD_FIELDS, attributes)
     found = {tag: str(fields[field]) for field, tag in TAGS.items() if field in fields}

@@ -58,7 +58,7 @@ task_started: Final = TaskSignal()
 task_finished: Final = TaskSignal()
 """Sent at the end of a run, with ``task``, ``outcome`` and ``error`` (an ``ErrorInfo`` or ``None``).
 
-``error.exception`` is the exception itself, for the time of the call.
+``error.exception`` is the exception itself; it is available only during the call.
 
 ``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``. A task whose worker died
 fails in the manager; ``task`` is a ``TaskRef`` then, without a worker's slot.

@@ -1,7 +1,7 @@
-"""A stand-in for Elasticsearch on loopback that fails as a real server does not on demand.
+"""A stand-in for Elasticsearch on loopback that fails on demand, as a real server does not.
 
-It keeps templates and documents, and answers with 429, 503 or 401 when told to. It types nothing and searches
-nothing: what fits a template is for a real server to say.
+It keeps templates and documents, and answers with 429, 503 or 401 when told to. It does not check
+types or search: only a real server can say what fits a template.
 """
 
 import json
@@ -24,9 +24,9 @@ _WHOLE: Final[dict[Mode, tuple[int, str]]] = {
 class BulkEndpoint:
     """Serve while used as a context manager; set ``mode`` at any time.
 
-    ``429`` refuses every second document as a full queue does, ``503`` and ``401`` every request as a server
-    that starts and one that does not accept the credentials do. ``documents`` are those stored, by id;
-    ``root`` is what the server says of itself, ``headers`` are those of the last request.
+    ``429`` refuses every second document as a full queue does, ``503`` and ``401`` every request, as a server
+    that starts or one that does not accept the credentials does. ``documents`` are those stored, by id;
+    ``root`` is the answer to a GET; ``headers`` are those of the last request.
     """
 
     def __init__(self, stream: str = "logs-partisan.events-default") -> None:
@@ -120,7 +120,7 @@ def _handler_of(endpoint: BulkEndpoint) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if self.command != "HEAD":
-                with suppress(OSError):  # the other side was ended meanwhile
+                with suppress(OSError):  # the client has exited meanwhile
                     self.wfile.write(data)
 
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""A collector of our own on loopback: takes spans and lines by OTLP over HTTP, and can be slow or dead.
+"""A collector of our own on loopback: accepts spans and lines by OTLP over HTTP, and can be slow or dead.
 
 ``python -m tools.otlp_sink --file spans.jsonl`` writes each span as a line of JSON.
 """

@@ -314,7 +314,7 @@ PRIVATE_APIS: Final = (
     ),
     PrivateApi(
         _OTEL, "opentelemetry._logs.get_logger_provider", "telemetry/logger_provider.py",
-        "Lines that an agent exports are flushed at the end; OpenTelemetry has no public API for lines.",
+        "Lines that an agent exports are flushed at exit; OpenTelemetry has no public API for lines.",
         "1.45.2", _provider_of_lines_can_be_asked_for,
     ),
     PrivateApi(

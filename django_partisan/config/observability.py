@@ -111,7 +111,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         False,
         BOOLEAN,
         "Export when each counter and histogram began, as series that end in `_created`. Turn it on together "
-        "with the feature `created-timestamp-zero-ingestion` of Prometheus, so that what happened before the "
+        "with the Prometheus feature `created-timestamp-zero-ingestion`, so that what happened before the "
         "first scrape counts.",
     ),
     "DURATION_BUCKETS": Setting(
@@ -130,7 +130,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         5,
         _SECONDS,
         "Shortest time between two queries for the figures from the database, in seconds."
-        " Even with 0 there is one query at a time.",
+        " Even with 0 there is only one query at a time.",
     ),
     "METRICS_DB_MAX_AGE": Setting(
         60, _SECONDS, "How long the last figures are served if the database does not answer, in seconds."

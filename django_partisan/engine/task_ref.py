@@ -32,13 +32,13 @@ def task_ref(row: TaskRow, queue: str) -> TaskRef:
 
 
 def lost_run(row: TaskRow, slot: int, generation: int, began: float, claimed: float | None) -> LostRun:
-    """Return the run that ends now with its worker; ``began`` and ``claimed`` are monotonic times."""
+    """Return the run that ends now because its worker died; ``began`` and ``claimed`` are monotonic times."""
     now = time.time()
     waited = max(0.0, row[WAIT] + began - (began if claimed is None else claimed))
     return LostRun(now - (time.monotonic() - began), now, slot, generation, waited)
 
 
 def lost_elsewhere(seconds: float | None) -> LostRun | None:
-    """Return the run of another manager's worker that began ``seconds`` ago, ``None`` if none had begun."""
+    """Return the run of another manager's worker that began ``seconds`` ago; ``None`` if none had begun."""
     now = time.time()
     return None if seconds is None else LostRun(now - seconds, now)

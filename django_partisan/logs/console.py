@@ -19,9 +19,9 @@ _SHOWN: Final = {
     "partisan.task.attempt": "attempt",
     "partisan.task.arguments": "arguments",
 }
-"""Beside the labels; the message of an event says the rest that people look for."""
+"""Fields shown beside the labels; the message of an event has the rest that people look for."""
 _SHOWN_IN_OTHER_LINES: Final = {**_SHOWN, "partisan.task.id": "task", "partisan.processor": "processor"}
-"""In lines that a task or the host writes, whose message is theirs."""
+"""Fields shown in lines that a task or the host writes, whose messages do not name the task."""
 _UNPRINTABLE: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 """Control characters could move a terminal's cursor; tabs and line ends stay."""
 

@@ -1,7 +1,7 @@
 """Telemetry that was dropped, counted in each process and reported by the manager.
 
-Log lines that nobody took are counted here alone. The rest is counted where it happens, and logged
-from here.
+Dropped log lines are counted only here. Everything else is counted where it happens, and logged from
+here.
 """
 
 import threading
@@ -28,13 +28,13 @@ PIPE_BROKEN: Final = "pipe_broken"
 FLUSH_TIMEOUT: Final = "flush_timeout"
 UNKNOWN_METRIC: Final = "unknown_metric"
 COUNTED_ELSEWHERE: Final = frozenset({CONTEXT, PIPE_BROKEN, FLUSH_TIMEOUT, UNKNOWN_METRIC})
-"""Reasons that metrics count by events of their own."""
+"""Reasons that metrics count through other events."""
 EVENTS: Final[dict[type[Event], str]] = {
     PipeBroken: PIPE_BROKEN,
     TelemetryFlushTimedOut: FLUSH_TIMEOUT,
     MetricsUnknown: UNKNOWN_METRIC,
 }
-"""Events by which telemetry is lost, each with its reason."""
+"""Events that mean lost telemetry, each with its reason."""
 INTERVAL_SECONDS: Final = 60.0
 
 _lock = threading.RLock()  # a signal handler may log, too
@@ -49,7 +49,7 @@ def count(reason: str, number: int = 1) -> None:
 
 
 def note(event: Event) -> None:
-    """Count what was lost by one of ``EVENTS``."""
+    """Count what was lost with an event of ``EVENTS``."""
     count(EVENTS[type(event)], event.number if isinstance(event, MetricsUnknown) else 1)
 
 
@@ -70,7 +70,7 @@ def taken() -> dict[str, int]:
 class Dropped:
     """Report what a manager and its workers dropped, each reason once a minute.
 
-    Lines are reported as events; what is counted elsewhere is only given to ``log``.
+    Dropped lines are reported as events; what is counted elsewhere is only passed to ``log``.
     """
 
     def __init__(

@@ -144,7 +144,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _of_context(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields of the span, the bound context and the run in which the host's own line is made."""
+    """Return the fields of the span, the bound context and the run in which the host logged the line."""
     fields = surroundings()
     keys = keys_in(record)
     if keys:

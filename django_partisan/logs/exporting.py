@@ -1,7 +1,7 @@
-"""Handlers that OpenTelemetry has put on the root logger: they export lines, and write none for a reader.
+"""Handlers that OpenTelemetry has put on the root logger: they only export lines.
 
-An agent such as ``opentelemetry-instrument`` adds one to whatever logging there is. It must neither pass for
-the host's own logging nor lose lines to a handler of ours.
+An agent such as ``opentelemetry-instrument`` adds one to the existing logging. It must not be mistaken for
+the host's own logging, and our handler must not keep lines from it.
 """
 
 import contextlib
@@ -17,24 +17,24 @@ _PACKAGE: Final = "opentelemetry"
 
 
 def is_exporting(handler: logging.Handler) -> bool:
-    """Return whether ``handler`` is OpenTelemetry's, whichever of its packages brought it."""
+    """Return whether ``handler`` is OpenTelemetry's, from any of its packages."""
     return any(kind.__module__.partition(".")[0] == _PACKAGE for kind in type(handler).__mro__)
 
 
 def forwarding() -> list[logging.Handler]:
-    """Return, for each such handler of the root, one that hands it lines that do not propagate there."""
+    """Return a handler that forwards to each exporting handler of the root: our lines do not propagate."""
     return [Forwarding(handler) for handler in logging.root.handlers if is_exporting(handler)]
 
 
 class Forwarding(logging.Handler):
-    """Hand records to an exporting handler, with their fields as attributes of their own."""
+    """Pass records to an exporting handler, with each field as an attribute."""
 
     def __init__(self, exporting: logging.Handler) -> None:
         super().__init__(exporting.level)
         self._exporting = exporting
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand on a copy, for other handlers find the fields as one attribute."""
+        """Pass on a copy, since other handlers expect the fields in one attribute."""
         copied = copy.copy(record)
         fields: dict[str, Any] = vars(copied).pop(RECORD_FIELDS, {})
         vars(copied).update({**EVENT_CONSTANTS, **fields})
@@ -42,9 +42,9 @@ class Forwarding(logging.Handler):
 
 
 def flush(seconds: float) -> bool:
-    """Export the lines that wait; return False if ``seconds`` were not enough.
+    """Export the waiting lines; return False if ``seconds`` were not enough.
 
-    A handler's own ``flush()`` only starts that, and a provider's may take longer than it is told to.
+    A handler's own ``flush()`` only starts the export, and a provider's may take longer than its timeout.
     """
     force_flush = getattr(logger_provider(), "force_flush", None)
     if force_flush is None:
@@ -52,8 +52,8 @@ def flush(seconds: float) -> bool:
     done = threading.Event()
 
     def run() -> None:
-        with contextlib.suppress(Exception):  # the lines are lost; the process goes on to its end
-            force_flush(int(seconds * 2000))  # longer than we wait, so that it is we who give up
+        with contextlib.suppress(Exception):  # the lines are lost; the process still ends
+            force_flush(int(seconds * 2000))  # longer than we wait, so that we give up first
         done.set()
 
     threading.Thread(target=run, name="partisan-log-export", daemon=True).start()

@@ -73,7 +73,7 @@ TASK: Final = (
 )
 ENQUEUED_TRACE_ID: Final = keyword("partisan.task.enqueued_trace_id", optional=True)
 OF_ONE_TASK: Final = (*TASK, ENQUEUED_TRACE_ID)
-"""What a manager's line about one task has."""
+"""The fields of a manager's line about one task."""
 RUN: Final = (
     *TASK,
     long("partisan.worker.slot"),
@@ -127,12 +127,12 @@ def of_run(run: Run) -> dict[str, Any]:
 
 
 def of_one_task(task: TaskRef) -> dict[str, Any]:
-    """Return the fields of a manager's line about a task, which runs in no process that logs it."""
+    """Return the fields of a manager's line about a task, which does not run in that process."""
     return {**of_task(task), **of_headers(task.headers)}
 
 
 def of_headers(headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return what a task carries: the trace in which it was enqueued, and its context as labels."""
+    """Return the fields that a task carries: the trace in which it was enqueued, its context as labels."""
     trace = known({ENQUEUED_TRACE_ID.name: enqueued_trace_id(headers)})
     return {**trace, **context.labels(context.carried(headers))}
 
@@ -172,7 +172,7 @@ def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, An
 
 
 def named(task: TaskRef | Run) -> tuple[int, str]:
-    """Return a task's id and processor, with which most messages begin."""
+    """Return a task's id and processor, which most messages begin with."""
     return task.id, task.processor
 
 

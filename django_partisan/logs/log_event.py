@@ -12,14 +12,14 @@ WORKER: Final = "worker"
 
 E = TypeVar("E", bound=Event)
 Line: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
-"""The arguments of the message's template, and the values of the declared fields."""
+"""The arguments of the message template, and the values of the declared fields."""
 
 
 class LogEvent(NamedTuple):
-    """Declare a log event; ``line`` makes its arguments and its fields from the event.
+    """Declare a log event; ``line`` returns its arguments and fields for an event.
 
-    ``message`` is the template of one sentence with the numbers that matter. It holds nothing of an event,
-    since error trackers group by it.
+    ``message`` is the template of one sentence with the numbers that matter. It has no values of an event,
+    because error trackers group by it.
     """
 
     action: str

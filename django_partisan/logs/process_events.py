@@ -384,4 +384,4 @@ _LOST: Final = {
     "unknown_metric": ("{}", "addition", "unknown to the manager's metrics"),
     "context": ("{}", "carried context", "too long, or not to be stored"),
 }
-"""What was lost, its unit, and why, by reason; other reasons say it by their words."""
+"""What was lost, its unit, and why, by reason; other reasons are split into unit and cause."""

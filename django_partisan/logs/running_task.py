@@ -1,6 +1,6 @@
-"""Which task the host's own lines belong to: a filter for ``logging``, and a processor for structlog.
+"""Name the task in the host's own lines: a filter for ``logging``, and a processor for structlog.
 
-Both read the run of the current context when a line is made; a run itself pays for one context variable.
+Both read the run of the current context when a line is made; a run costs one context variable.
 """
 
 import logging
@@ -17,18 +17,18 @@ KEYS: Final[Mapping[str, str]] = {
     "partisan_queue": "queue",
     "partisan_attempt": "attempt",
 }
-"""The keys, each with the attribute of a run that it holds."""
+"""The keys, each with the attribute of the run whose value it has."""
 MISSING: Final = "-"
 
 
 def keys_of_running_task() -> dict[str, Any]:
-    """Return the keys of the run of this context, or nothing outside of a run."""
+    """Return the keys of the run of this context, or an empty dict outside of a run."""
     task = running.get()
     return {} if task is None else {key: getattr(task, name) for key, name in KEYS.items()}
 
 
 class TaskFilter(logging.Filter):
-    """Add the keys to each record; outside of a run they are ``missing``, so that a format may name them."""
+    """Add the keys to each record; outside of a run each is ``missing``, so that a format may use them."""
 
     def __init__(self, missing: Any = MISSING) -> None:
         super().__init__()
@@ -41,13 +41,13 @@ class TaskFilter(logging.Filter):
 
 
 def add_running_task(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Add the keys to a line of structlog inside a run; a key that it has stays."""
+    """Add the keys to a structlog line inside a run; keep keys that the line has already."""
     for key, value in keys_of_running_task().items():
         event_dict.setdefault(key, value)
     return event_dict
 
 
 def keys_in(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the keys that the filter has added to a record, or else those of this context."""
+    """Return the keys that the filter has added to a record, otherwise those of this context."""
     found = {key: value for key, value in vars(record).items() if key in KEYS}
     return found if isinstance(found.get("partisan_task_id"), int) else keys_of_running_task()

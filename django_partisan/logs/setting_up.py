@@ -133,9 +133,9 @@ def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:
 
 
 def _put(handler: LineHandler) -> None:
-    """Make ``handler`` the only one for our loggers, but for those that export lines.
+    """Make ``handler`` the only one for our loggers, except for those that export lines.
 
-    A level that the host gave them stays.
+    Levels that the host has set are kept.
     """
     for logger in _our_loggers():
         for old in list(logger.handlers):

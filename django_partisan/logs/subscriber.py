@@ -37,7 +37,7 @@ CLOSE_SECONDS: Final = 2.0
 """How long a process that ends waits at most for handlers and readers that stall."""
 
 LAST_EXPORT_SECONDS: Final = 1.0
-"""How long it waits at most until OpenTelemetry has exported its last lines."""
+"""How long a process that ends waits at most until OpenTelemetry has exported its last lines."""
 
 
 class LogSubscriber(bus.Subscriber):
@@ -134,7 +134,7 @@ class LogSubscriber(bus.Subscriber):
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
             if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
                 handler.drop_kept()
-        # Else a manager's exit would, and wait for much longer. Most were exported with the spans.
+        # Otherwise a manager's exit would flush, and wait much longer. Most were exported with the spans.
         self.is_stuck |= not exporting.flush(min(timeout, LAST_EXPORT_SECONDS))
 
 
@@ -162,9 +162,9 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
 def _as_record(
     _logger: WrappedLogger, _method: str, event_dict: EventDict
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turn a task's line into a call of the stdlib logger; keys of the task's own become labels.
+    """Turn a task's line into a call of the stdlib logger; the task's own keys become labels.
 
-    The message stays a template, which error trackers group by; raises here if its arguments do not fit.
+    The message stays a template, by which error trackers group. Raise here if its arguments do not fit.
     """
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
     message, arguments = event_dict.pop("event", ""), event_dict.pop("positional_args", ())
@@ -175,7 +175,7 @@ def _as_record(
 
 
 def _exc_info(event: Any) -> ExcInfo | None:
-    """Return the exception of an error, for handlers that show or send it: error trackers, mail, syslog."""
+    """Return the exception of an error, for handlers that show or send it, such as error trackers or mail."""
     info: ErrorInfo | None = getattr(event, "error", None)
     exception = None if info is None else info.exception
     return None if exception is None else (type(exception), exception, exception.__traceback__)

@@ -54,7 +54,7 @@ _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"
         Field("partisan.task.scheduled", "boolean"),
         fields.ARGUMENTS,
     ),
-    when="after commit; never for a rolled-back row; at debug if by `bulk_delay()`",
+    when="after commit; never for a rolled-back row; at debug for `bulk_delay()`",
     lower=_IN_BULK,
 )
 def enqueued(event: events.TaskEnqueued) -> Line:
@@ -74,7 +74,7 @@ def enqueued(event: events.TaskEnqueued) -> Line:
     "Task %s (%s) is already waiting; no duplicate enqueued",
     by=(APP, WORKER),
     fields=fields.TASK,
-    when="a waiting duplicate was found; it is the task named; at debug if by `bulk_delay()`",
+    when="a waiting duplicate was found; it is the task named; at debug for `bulk_delay()`",
     lower=_IN_BULK,
 )
 def deduplicated(event: events.TaskDeduplicated) -> Line:
@@ -284,7 +284,7 @@ def claim_lost(event: events.TaskClaimLost) -> Line:
         OUTCOME._replace(optional=True),
         keyword("partisan.manager.previous", optional=True),
     ),
-    when="the task of a lost manager or worker will run again; outcome failure if its run was lost",
+    when="the task of a lost manager or worker will run again; with outcome failure if its run was lost",
 )
 def rescued(event: events.TaskRescued) -> Line:
     is_failure = event.lost is not None and event.reason != REASON_STOPPED

@@ -87,7 +87,7 @@ class Aggregator:
             return self._counters.copy(), {key: total.copy() for key, total in self._histograms.items()}
 
     def created_at(self, key: Key) -> float:
-        """Return the Unix time since which a series counts."""
+        """Return the Unix time at which a series began."""
         return self._created.get(key, self._began_at)
 
     def _open(self, key: Key) -> None:

@@ -61,7 +61,7 @@ def _counter(metric: Metric) -> Counter:
 
 
 class _Counters(Collector):
-    """Export counters without ``_created``, which the client library turns off for a whole process only."""
+    """Export counters without ``_created``, which the client library can only disable for a whole process."""
 
     def __init__(self, *counters: Counter) -> None:
         self._counters = counters

@@ -59,8 +59,8 @@ def bounds(metric: Metric) -> tuple[float, ...]:
 def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Iterator[Key]:
     """Yield the series of a metric to export as 0 before the first event.
 
-    Of a processor's durations only those of completed runs: four histograms of each would be most of a
-    scrape, and its first failure is seen by the counters.
+    Of a processor's durations, yield only those of completed runs: four histograms for each processor would
+    be most of a scrape, and the counters show its first failure.
     """
     for key in metric.initial_series(queue, processors):
         if metric is not TASK_DURATION or key[1][-1] == outcomes.COMPLETED:
@@ -239,7 +239,8 @@ WORKER_PEAK_MEMORY = _declare(
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that the database answered, with or without rows, and looks of an idle manager in vain.",
+    "Claims that the database answered, with or without rows, and looks of an idle manager that found "
+    "nothing.",
 )
 CLAIMS_EMPTY = _declare(
     "partisan_claims_empty_total", COUNTER, "queue", "M",
@@ -249,7 +250,7 @@ CLAIMS_EMPTY = _declare(
 CLAIM_ERRORS = _declare(
     "partisan_claim_errors_total", COUNTER, "queue", "M",
     "Is polling failing?",
-    "Claims that failed, and failed looks and heartbeats that claims wait for.",
+    "Failed claims, and failed looks and heartbeats that claims wait for.",
 )
 CLAIM_DURATION = _declare(
     "partisan_claim_duration_seconds", HISTOGRAM, "queue", "M",
@@ -330,7 +331,7 @@ OLDEST_DUE_AGE = _declare(
 UNSERVED_DUE_TASKS = _declare(
     "partisan_unserved_due_tasks", GAUGE, "queue", "D",
     "Which queues wait for a manager?",
-    "Due tasks, by queue, of any queue that no live manager serves; no series where there is none. At most"
+    "Due tasks of each queue that no live manager serves; a queue without any has no series. At most"
     f" 20 queues, and 1000 tasks of each. {_CACHED}",
 )
 MANAGERS_ALIVE = _declare(
@@ -371,7 +372,7 @@ DB_UP = _declare(
 DB_WRITABLE = _declare(
     "partisan_db_writable", GAUGE, "queue", "D",
     "Can heartbeats and outcomes be written?",
-    f"1 if the server takes writes, 0 if it is a standby or set to be read-only. {_CACHED}",
+    f"1 if the server accepts writes, 0 if it is a standby or set to be read-only. {_CACHED}",
 )
 DB_SCRAPE_DURATION = _declare(
     "partisan_db_scrape_duration_seconds", GAUGE, "queue", "D",

@@ -78,7 +78,7 @@ class PartisanCollector(Collector):
         return [*families.values(), *self._of_the_process()]
 
     def _created_at(self, metric: Metric, labels: Labels) -> float | None:
-        """Return since when a series counts; ``None`` for one that does not, or that the database counts."""
+        """Return when a series began; ``None`` for gauges, and for counts that the database makes."""
         if metric.kind not in (COUNTER, HISTOGRAM) or "D" in metric.sources:
             return None
         return self._recorder.aggregator.created_at((metric.name, labels))

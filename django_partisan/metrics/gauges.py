@@ -50,7 +50,7 @@ class Peaks:
         self._by_slot: dict[int, int] = {}
 
     def note(self, slot: int, size: int) -> None:
-        """Take a value of one worker; may be called from any thread."""
+        """Note a value of one worker; may be called from any thread."""
         self._by_slot[slot] = max(size, self._by_slot.get(slot, 0))
 
     def items(self) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""In which format a scrape is answered, as the client's ``Accept`` header asks.
+"""Choose the format of a scrape's answer by the ``Accept`` header of the client.
 
-prometheus-client writes the version that it is asked for into the label of its answer, whatever it has
-written: Prometheus 3 offers OpenMetrics 2.0, and would refuse 1.0 under that label.
+prometheus-client puts the requested version into the content type, whatever it has written: Prometheus 3 asks
+for OpenMetrics 2.0 too, and would refuse 1.0 under that content type.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ WRITTEN: Final = {
     "application/openmetrics-text": ("", "1.0.0"),
     "text/plain": ("", "0.0.4", "1.0.0"),
 }
-"""The versions of each format that prometheus-client writes; the empty one means that none is named."""
+"""The versions of each format that prometheus-client writes; an empty one means that none was requested."""
 
 
 def encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:

@@ -183,11 +183,11 @@ class Limits(NamedTuple):
     kinds: int = 50
     """Pairs of reason and processor whose held rows are counted, up to ``front`` each."""
     queues: int = 200
-    """Names of queues, with ready and with scheduled rows each, of which it is asked who serves them."""
+    """Queues with ready rows, and as many with scheduled rows, that are checked for a manager."""
     unserved_queues: int = 20
     """Queues without a manager whose due rows are counted."""
     unserved: int = 500
-    """Due rows of a queue without a manager that are counted, twice: those promoted, and the others."""
+    """Due rows of a queue without a manager that are counted, of those promoted and of the others each."""
 
     def parameters(self, queue: str) -> dict[str, Any]:
         """Return the parameters of ``STATISTICS``."""
@@ -231,9 +231,9 @@ class QueueStatistics(NamedTuple):
     held: tuple[HeldRows, ...]
     """The held rows."""
     unserved: tuple[UnservedTasks, ...]
-    """Of any queue."""
+    """Of all queues."""
     is_writable: bool
-    """Whether the server takes writes: it is no standby, and not set to be read-only."""
+    """Whether the server accepts writes: it is not a standby, and not set to be read-only."""
 
 
 class StatisticsQuery:

@@ -113,7 +113,7 @@ class ManagerRecorder(Recorder):
         self.peaks = Peaks()
 
     def handle(self, event: Any) -> None:
-        """Keep the event for later; take the peak of a worker that exited."""
+        """Keep the event for later; note the peak of a worker that exited."""
         if type(event) is WorkerExited and event.peak_resident_bytes is not None:
             self.peaks.note(event.slot, event.peak_resident_bytes)
         super().handle(event)

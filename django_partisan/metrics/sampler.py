@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     age: float | None
     duration: float | None
     server_version: str | None
-    """That of the last statistics, however old: a server that is away is no other one."""
+    """Version in the last statistics, however old: it does not change while the server is away."""
 
 
 class Sampler:
@@ -66,14 +66,14 @@ class Sampler:
         self._failure_reported = False
 
     def ask(self) -> None:
-        """Have a query begin if one is due; the thread's next ``answer()`` is that one's.
+        """Start a query if one is due; the next ``answer()`` in this thread returns its result.
 
-        Callers that ask at once share a query, also where each waits before it can use the answer.
+        Callers that ask at the same time share a query, even if each waits before it can use the answer.
         """
         self._asked.request = self._request()
 
     def answer(self) -> Answer:
-        """Return what is known, after a query if one is due and none was asked for."""
+        """Return what is known, after a query if one is due and this thread has not asked for it."""
         request, deadline = vars(self._asked).pop("request", None) or self._request()
         wait([request], max(deadline - time.monotonic(), 0))
         error: BaseException | None

@@ -36,8 +36,8 @@ _WITHOUT_TOKEN: Final = """
 """
 RETURNING: Final = f"{_WITHOUT_TOKEN}, task.claim_token"
 
-# The commit does not wait for the disk: what a crash of PostgreSQL makes forgotten is due again, and
-# ``forgotten`` finds it. The setting is that of this transaction, so a pooler gives it to nobody else. An
+# The commit does not wait for the disk: a task whose claim PostgreSQL forgets in a crash is due again, and
+# ``forgotten`` finds it. The setting is local to this transaction, so a pooler gives it to nobody else. An
 # uncorrelated subquery in WHERE is executed once, before the rows are read.
 _ASYNCHRONOUS: Final = "set_config('synchronous_commit', 'off', true)"
 
@@ -118,7 +118,7 @@ def claim(
     sql = _CLAIMS[behind is not None, bool(without)]
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
-    ours = (token,)  # one object for all rows: to read it from each, and to send it with each, costs more
+    ours = (token,)  # one object for all rows: reading it from each row, and sending it with each, costs more
     rows = cast(list[TaskRow], [row + ours for row in fetch_all(connection, sql, parameters)])
     rows.sort(key=in_running_order)
     return rows

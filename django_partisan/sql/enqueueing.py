@@ -42,7 +42,7 @@ INSERT = """
 """
 
 # DO UPDATE locks the duplicate, so no claim takes it before the data that it should see is committed. The
-# time shows that a run which began before is not the one that the caller counts on (see ``forgotten``).
+# time shows that a run which began before is not the one that the caller relies on (see ``forgotten``).
 OR_LOCK_DUPLICATE = """
     ON CONFLICT (unique_key) WHERE status = 'new' AND unique_key IS NOT NULL
     DO UPDATE SET unique_key = EXCLUDED.unique_key, updated_at = EXCLUDED.updated_at

@@ -1,9 +1,9 @@
 """Restore claims that PostgreSQL forgot in a crash, because their commit does not wait for the disk.
 
-A forgotten claim leaves its row as it was before: waiting, and not written since. Whoever else had taken the
-task, settled it or enqueued a duplicate of it would have set ``updated_at`` to a later time than the claim's.
-A requeue also moves the time when a task is due, from which that of the claim is reckoned; but a run that
-failed before the requeue is one attempt more.
+A forgotten claim leaves its row as it was before: waiting, and not written since. Claiming the task again,
+settling it or enqueueing a duplicate would have set ``updated_at`` to a time after the claim. A requeue also
+moves ``execute_after``, from which the time of the claim is computed, but the run that failed before it has
+added one to ``attempts``.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from django_partisan.sql.claiming import ATTEMPTS, ID, TOKEN, WAIT, TaskRow
 from django_partisan.sql.connection import fetch_all
 
 # The time of a claim is when its task was due, plus the wait that the claim returned; an enqueuer may have
-# put a duplicate off since. The status is compared as a column, so that no plan walks over all waiting rows.
+# postponed a duplicate since. The status is compared as a column, so that no plan scans all waiting rows.
 _RESTORE: Final = """
     WITH forgotten AS MATERIALIZED (
         SELECT task.id, claim.token
@@ -45,11 +45,11 @@ def restore(
     rows: Sequence[TaskRow],
     lock_timeout_ms: int | None = None,
 ) -> set[int]:
-    """Restore in place, under their own tokens, those claims that were forgotten; return the tasks' ids.
+    """Restore forgotten claims in place, with their own tokens; return the ids of their tasks.
 
-    ``rows`` are tasks as they were claimed. A manager whose row is gone restores nothing. Rows that others
-    lock, such as enqueuers of a duplicate, are skipped. With ``lock_timeout_ms`` they are waited for; an
-    error of ``ErrorKind.LOCKED`` says that it took longer.
+    ``rows`` are tasks as they were claimed. A manager whose row is missing restores nothing. Rows that others
+    have locked, such as enqueuers of a duplicate, are skipped. With ``lock_timeout_ms`` they are waited for;
+    an error of ``ErrorKind.LOCKED`` is raised if that takes longer.
     """
     sql = _SKIP_LOCKED if lock_timeout_ms is None else _WAIT_FOR_LOCKS.format(lock_timeout_ms)
     columns = ([row[column] for row in rows] for column in (ID, TOKEN, WAIT, ATTEMPTS))

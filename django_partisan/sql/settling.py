@@ -214,9 +214,9 @@ def _lost(
 
 
 def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
-    """Return the tokens, the ids, and the place of each id's token, as array literals.
+    """Return the tokens, the ids, and the position of each id's token, as array literals.
 
-    To build them here is cheaper than to have the driver adapt lists of numbers.
+    Building them here is cheaper than letting the driver adapt lists of numbers.
     """
     ids, tokens, *_ = zip(*items, strict=True)
     places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}

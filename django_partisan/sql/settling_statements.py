@@ -10,7 +10,7 @@ from django_partisan.sql.history import appended
 # that was lost is never written. The status is not asked for: it would invite a plan that walks over
 # all rows in process to find a few.
 _IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
-# Many rows share few tokens: each has the place of its own in the list of tokens, which is sent once.
+# Many rows share few tokens: each row has the position of its token in a list that is sent once.
 _TOKEN = "(%s::bigint[])[place] AS token"
 _PAIRS = f"(SELECT id, {_TOKEN} FROM unnest(%s::bigint[], %s::int[]) AS o (id, place)) AS outcome"
 

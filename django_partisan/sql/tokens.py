@@ -1,9 +1,14 @@
 """Claim tokens, the fence around a row: an outcome is written only under the token of its claim."""
 
-import secrets
+import os
+import random
 from typing import Final
 
 _BITS: Final = 62
+# Seeded by the system, here and in each process that is forked: tokens need not be secret, and a
+# system call for each would cost every claim.
+_random: Final = random.Random()
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def new_token() -> int:
@@ -12,4 +17,4 @@ def new_token() -> int:
     Managers draw a token before they send a claim, so that a claim whose answer is lost has a name to ask
     for. Managers of earlier versions draw theirs from a sequence; those are smaller.
     """
-    return 1 << _BITS | secrets.randbits(_BITS)
+    return 1 << _BITS | _random.getrandbits(_BITS)

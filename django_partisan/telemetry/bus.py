@@ -202,7 +202,7 @@ def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
 
 
 def close(timeout: float) -> None:
-    """Close every subscriber. The first has ``timeout`` seconds, and so have all others together.
+    """Close every subscriber. The first has ``timeout`` seconds; all others share ``timeout`` seconds.
 
     The first is closed last: logs, which write what the others emit meanwhile.
     """

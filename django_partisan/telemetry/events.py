@@ -16,7 +16,7 @@ from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 class TaskRef(NamedTuple):
     """The key numbers of a task's row at this moment. ``attempt`` counts runs from 1.
 
-    ``headers`` are what the row carries, in events that a manager emits about one task.
+    ``headers`` are those in the row; only events that a manager emits about one task have them.
     """
 
     id: int
@@ -50,8 +50,8 @@ class Run(NamedTuple):
 class LostRun(NamedTuple):
     """What a manager knows of a run that ended with its worker; ``*_at`` are Unix timestamps.
 
-    If the worker was another manager's, ``began_at`` is when its row says that the run began or, if it does
-    not, when the task was claimed; the rest is not known.
+    If the worker was another manager's, ``began_at`` is when its row says that the run began or, if the
+    row does not, when the task was claimed; the rest is not known.
     """
 
     began_at: float
@@ -65,7 +65,7 @@ class ErrorInfo(NamedTuple):
     """Describe an exception by its qualified class name, its message and its traceback.
 
     Lone surrogates, which no log, collector or database could take, are replaced by ``?``. ``exception`` is
-    for handlers of the host's, such as error trackers; it holds the frames of the run, so it is not kept.
+    for handlers of the host, such as error trackers; it refers to the frames of the run, so it is not kept.
     """
 
     type: str
@@ -138,7 +138,7 @@ class TaskDeduplicated(NamedTuple):
 
 
 class TasksEnqueued(NamedTuple):
-    """One ``bulk_delay()``; ``queue`` and ``processor`` are ``None`` where its tasks have several."""
+    """One ``bulk_delay()``; ``queue`` and ``processor`` are ``None`` if its tasks have several."""
 
     queue: str | None
     processor: str | None
@@ -204,9 +204,9 @@ class TaskRetried(NamedTuple):
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` where no run ended.
+    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` if no run ended.
 
-    A manager names the task by a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
+    In a manager ``run`` is a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
     """
 
     run: Run | TaskRef
@@ -429,7 +429,7 @@ class ClaimErrored(NamedTuple):
 
 
 class PolledInVain(NamedTuple):
-    """A look of an idle manager found nothing to claim: an empty poll, as a claim without rows is."""
+    """A look of an idle manager found nothing to claim: an empty poll, like a claim without rows."""
 
     queue: str
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's provider for log lines, if anybody has set one up; its API for them is not public yet."""
+"""OpenTelemetry's provider for log lines, if one is set up; its API for them is not public yet."""
 
 import sys
 from typing import Any, Final
@@ -7,6 +7,6 @@ _API: Final = "opentelemetry._logs"
 
 
 def logger_provider() -> Any:
-    """Return the provider of this process; ``None`` where nobody has loaded its API."""
+    """Return the provider of this process; ``None`` if its API is not loaded."""
     api: Any = sys.modules.get(_API)
     return None if api is None else api.get_logger_provider()

@@ -12,9 +12,9 @@ SHOWN_MAX_BYTES: Final = 1024
 """Longest text shown of one value."""
 _MARK: Final = "…"
 _OBJECT: Final = re.compile(r"""\{\s*\\*["']""")
-"""The beginning of a JSON object in a text, perhaps escaped; also of a Python dict."""
+"""The beginning of a JSON object in a text, possibly escaped, or of a Python dict."""
 _WHOLE: Final = ("{", "[", '"')
-"""How JSON that may hold keys begins."""
+"""The first characters of JSON that may hold keys."""
 _scan: Final = json.JSONDecoder().raw_decode
 _DEPTH_MAX: Final = 50
 
@@ -29,7 +29,7 @@ def is_secret(key: Any, parts: Collection[str] | None = None) -> bool:
 def redact(value: Any, parts: Collection[str] | None = None, depth: int = _DEPTH_MAX) -> Any:
     """Return ``value`` with the values of all secret keys in it replaced, to ``depth`` levels.
 
-    The keys in strings that are JSON, or hold JSON objects, count too.
+    This includes keys in strings that are JSON or hold JSON objects.
     """
     if depth == 0:
         return "[too deep]"
@@ -58,7 +58,7 @@ def _redact_text(text: str, parts: Collection[str], depth: int) -> str:
 
 
 def _redact_objects(text: str, parts: Collection[str], depth: int) -> str:
-    """Redact each object in a text; of one that cannot be read, leave nothing if it may hold a secret."""
+    """Redact each object in a text; drop all from one that cannot be parsed, if it may hold a secret."""
     pieces: list[str] = []
     end = 0
     while found := _OBJECT.search(text, end):

@@ -1,6 +1,6 @@
-"""Have a worker report at once what a subscriber should not keep until the end of a run.
+"""Let subscribers have their worker report at once what must not wait until the end of a run.
 
-Subscribers do not know the worker; it says how it reports, for as long as it runs tasks.
+Subscribers do not know the worker; it registers its report function while it runs tasks.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ _reports: Final[list[Callable[[], None]]] = []
 
 @contextmanager
 def reporting(report: Callable[[], None]) -> Iterator[None]:
-    """Have ``report`` called at each ``report_now()``, by any thread, for the length of a ``with``."""
+    """Call ``report`` at each ``report_now()`` in any thread, while this context manager is active."""
     _reports.append(report)
     try:
         yield
@@ -21,7 +21,7 @@ def reporting(report: Callable[[], None]) -> Iterator[None]:
 
 
 def stop(report: Callable[[], None]) -> None:
-    """Call ``report`` no more, as in a process that a task has forked."""
+    """Stop calling ``report``, for example in a process that a task has forked."""
     with suppress(ValueError):
         _reports.remove(report)
 

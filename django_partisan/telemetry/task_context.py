@@ -14,7 +14,7 @@ _JSON_MARKS: Final = 8
 
 
 def decoded(context: str | None) -> dict[str, str] | None:
-    """Return the headers in a row's JSON text; ``None`` if there are none or they are malformed."""
+    """Return the headers in a row's JSON text; ``None`` if there are none, or if they are malformed."""
     if context is None:
         return None
     try:

@@ -1,6 +1,6 @@
-"""Datadog's tracer, where the host runs it: a manager's claims, polls and heartbeats are no traces of theirs.
+"""Datadog's tracer, if the host runs it: a manager's claims, polls and heartbeats make no traces there.
 
-Datadog's library is no dependency of ours: what an agent has loaded is told, or nobody.
+Datadog's library is not a dependency: the tracer is disabled only if an agent has loaded it.
 """
 
 import sys
@@ -10,9 +10,9 @@ LIBRARY: Final = "ddtrace.trace"
 
 
 def disable() -> None:
-    """Let Datadog trace nothing in this process, a manager's: it runs no code but ours.
+    """Disable Datadog's tracer in this process, a manager's, which runs no code of the host.
 
-    Its workers are children of a process of their own, in which the agent traces as before.
+    The workers are children of another process, in which the agent traces as before.
     """
     library: Any = sys.modules.get(LIBRARY)
     if library is not None:

@@ -72,7 +72,7 @@ class OnceAMinute:
 class DroppedSpans:
     """Report the dropped spans of a manager and its workers as events, each reason once a minute.
 
-    A worker reports how many of its spans wait for a collector; those that still do at its death are dropped.
+    A worker reports how many of its spans wait for a collector; if it dies, these are dropped.
     """
 
     def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,11 +89,11 @@ class DroppedSpans:
                 bus.emit(TelemetryDropped, self._queue, reason, self._unreported.pop(reason))
 
     def note_waiting(self, pid: int, spans: int) -> None:
-        """Note how many spans of a worker wait; a worker that has flushed says 0."""
+        """Note how many spans of a worker wait; a worker that has flushed reports 0."""
         self._waiting[pid] = spans
 
     def worker_exited(self, pid: int) -> None:
-        """Add the spans that a worker took along."""
+        """Count the spans that were lost with a worker."""
         left = self._waiting.pop(pid, 0)
         if left:
             self.add({outcomes.REASON_WORKER_LOST: left})

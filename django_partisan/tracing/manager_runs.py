@@ -1,4 +1,4 @@
-"""Spans of runs that no worker could end: the manager makes them, of tasks that it fails or rescues."""
+"""Spans of runs that no worker could end: the manager makes them for tasks that it fails or rescues."""
 
 import time
 from typing import Final
@@ -14,11 +14,11 @@ from django_partisan.tracing.links import relation_of_run
 from django_partisan.tracing.span_scopes import NANOSECONDS, record_error
 
 RESCUED: Final = "rescued"
-"""Ends the name of the span event; the run has no outcome, because nobody knows what it did."""
+"""The end of the span event's name; the run has no outcome, because nobody knows what it did."""
 
 
 def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: TaskFailed | TaskRescued) -> None:
-    """Add the span of a run that was lost; a task that failed without a run has one of no duration."""
+    """Add the span of a lost run; for a task that failed without a run, the span has no duration."""
     task = event.task if isinstance(event, TaskRescued) else event.run
     now = time.time()
     lost = event.lost or LostRun(now, now)

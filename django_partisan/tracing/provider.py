@@ -88,7 +88,7 @@ class CountingExporter(SpanExporter):
             self.under_way = 0
             if result is not SpanExportResult.SUCCESS:
                 dropped_spans.count(dropped_spans.EXPORT_FAILED, len(spans))
-            reporting.report_now()  # a run may take long, and its worker die, before the next report
+            reporting.report_now()  # before the next report, the run may take long and the worker may die
         return result
 
     def shutdown(self) -> None:

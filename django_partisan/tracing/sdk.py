@@ -53,7 +53,7 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
 
 
 def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -> bool:
-    """Flush this process's spans, and a host's metrics and lines at once; return whether all was in time.
+    """Flush the spans of this process and the host's metrics and lines; return whether all was in time.
 
     Most SDKs ignore a timeout (their issue 4568), so threads flush, and we stop waiting for them after
     ``timeout`` seconds.
@@ -66,13 +66,13 @@ def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -
 
 
 def _started(provider: Any, timeout: float) -> threading.Event:
-    """Start to flush ``provider``; the event is set when it has ended."""
+    """Start to flush ``provider``; return an event that is set when it is done."""
     done = threading.Event()
 
     def run() -> None:
         try:
-            provider.force_flush(int(timeout * 2000))  # longer than we wait, so that it is we who give up
-        except Exception:  # what was to be exported is lost; the process goes on to its end
+            provider.force_flush(int(timeout * 2000))  # longer than we wait, so that we give up first
+        except Exception:  # what was to be exported is lost; the process still ends
             bus.swallowed[SUBSCRIBER] += 1
         done.set()
 

@@ -70,7 +70,7 @@ class TracingSubscriber(Subscriber):
         self._dropped = dropped_spans.DroppedSpans(queue)
         self._runs = RunsToSettle()
         self._waiting = 0
-        """How many spans of this worker waited for a collector at its last report."""
+        """How many spans of this worker waited for a collector at the last report."""
         self._is_closed = False
         self.is_stuck = False
 
@@ -176,7 +176,7 @@ class TracingSubscriber(Subscriber):
 
     def _end_run(self, event: Any) -> None:
         scope = current.get()
-        # Without an SDK at its start, a run has no scope.
+        # A run has no scope if there was no SDK when it started.
         if isinstance(scope, RunScope) and scope.run.id == event.run.id:
             scope.add_outcome(event)
             if self._slot is not None and observability.value("TRACE_SETTLES"):

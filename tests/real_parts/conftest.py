@@ -30,7 +30,7 @@ def env() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def opensearch() -> Iterator[OpenSearch]:
-    """A server that has our templates; each test has a data stream of its own there."""
+    """A server with our templates; each test has its own data stream there."""
     try:
         parts.find(OPENSEARCH)
         java()
@@ -43,7 +43,7 @@ def opensearch() -> Iterator[OpenSearch]:
 
 @pytest.fixture
 def data_stream(opensearch: OpenSearch, tmp_path: Path) -> Iterator[DataStream]:
-    """A data stream that does not exist yet, and not after the test: templates in use cannot be removed."""
+    """A new data stream, removed after the test, because templates in use cannot be removed."""
     made = DataStream(opensearch, namespace=tmp_path.name.lower())
     yield made
     made.remove()

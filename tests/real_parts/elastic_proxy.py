@@ -1,7 +1,7 @@
-"""An OpenSearch that clients of Elastic take for Elasticsearch.
+"""A proxy that makes clients of Elastic take an OpenSearch for Elasticsearch.
 
-They send nothing to a server that does not say so, that has no license, or that is older than they are.
-Everything else is the server's own answer.
+They send nothing to a server that is not Elasticsearch, that has no license, or that is older than they are.
+All other answers are those of the server itself.
 """
 
 import http.client
@@ -33,7 +33,7 @@ PASSED_BACK: Final = ("Content-Type", "Content-Encoding")
 class ElasticProxy:
     """Serve in front of a port of this host while used as a context manager.
 
-    While ``denies`` is set, bulk requests are answered as to an expired key; ``denied`` counts them.
+    While ``denies`` is true, bulk requests are answered as for an expired key; ``denied`` counts them.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -64,7 +64,7 @@ def _handler_of(proxy: ElasticProxy, target_port: int) -> type[BaseHTTPRequestHa
         protocol_version = "HTTP/1.1"
 
         def handle_one_request(self) -> None:
-            # A client that goes away in the middle is what some tests are about.
+            # Some tests are about a client that disconnects in the middle.
             try:
                 super().handle_one_request()
             except ConnectionError:
@@ -101,7 +101,7 @@ def _handler_of(proxy: ElasticProxy, target_port: int) -> type[BaseHTTPRequestHa
                 response = connection.getresponse()
                 found = {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
                 self._send(response.status, found, response.read())
-            except (ConnectionError, http.client.HTTPException):  # the server is away, or has just gone
+            except (ConnectionError, http.client.HTTPException):  # the server is down, or was just stopped
                 self.close_connection = True
             finally:
                 connection.close()

@@ -1,4 +1,4 @@
-"""Shippers that speak to Elasticsearch alone, built by `make parts PARTS=all`: Filebeat and the Collector."""
+"""Shippers that send to Elasticsearch only, built by `make parts PARTS=all`: Filebeat and the Collector."""
 
 import os
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from tools import parts
 from tools.parts.go_programs import FILEBEAT, OTELCOL
 
 QUIET: Final = "--set=service::telemetry::metrics::level=none"
-"""The Collector's own metrics would take a fixed port, which another run may hold."""
+"""The Collector's own metrics would use a fixed port, which another run may hold."""
 
 ADDED: Final = ("agent.", "host.", "input.", "log.file.", "log.offset")
 """What Filebeat adds to a line."""
 
 
 def is_there(part: parts.Part) -> pytest.MarkDecorator:
-    """Return the mark that skips a test where a part was not built, and says what to run."""
+    """Return a mark that skips a test if a part was not built, with what to run as the reason."""
     try:
         parts.find(part)
     except parts.PartMissing as missing:
@@ -35,9 +35,9 @@ FILEBEAT_IS_THERE: Final = is_there(FILEBEAT)
 
 
 class ElasticStream:
-    """A data stream as clients of Elastic see it, at the end of a way that can be broken.
+    """A data stream as clients of Elastic see it, behind a connection that can be broken.
 
-    Documents have ids of the shippers' own; here they are known by the ``event.id`` of their line.
+    Shippers set their own document ids; here documents are identified by the ``event.id`` of their line.
     """
 
     def __init__(self, data_stream: DataStream, way: TcpProxy) -> None:
@@ -58,7 +58,7 @@ class ElasticStream:
         return self.way.port
 
     def documents(self) -> list[dict[str, Any]]:
-        """Return every document by its dotted fields, without those that a shipper adds."""
+        """Return every document with dotted field names, without the fields that a shipper adds."""
         return [lines_fields(hit["_source"]) for hit in self._documents.hits({})]
 
     def ids(self) -> set[str]:
@@ -74,12 +74,12 @@ class ElasticStream:
 
 
 def refused_stream(stream: str) -> str:
-    """Return the data stream of refused lines that stands beside one."""
+    """Return the name of the data stream of refused lines that belongs to ``stream``."""
     return stream.replace(".events-", ".refused-")
 
 
 def lines_fields(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a document that come from the line, dotted."""
+    """Return the fields of a document that come from the line, with dotted names."""
     return {name: value for name, value in _flat(document, "") if not name.startswith(ADDED)}
 
 
@@ -92,7 +92,7 @@ def _flat(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def recipe(name: str, replaced: dict[str, str]) -> str:
-    """Return a recipe with paths, ports and data stream of a test, and nothing else changed."""
+    """Return a recipe in which only paths, ports and data stream are replaced by those of a test."""
     text = (ELK / name).read_text()
     for old, new in replaced.items():
         assert old in text
@@ -112,13 +112,13 @@ class Filebeat(Child):
         }
         config.write_text(recipe("filebeat/filebeat.yml", replaced))
         paths = ["-c", str(config), "--path.home", str(home), "--path.data", str(home / "data")]
-        # The file belongs to who runs the tests, which the program would not have as root.
+        # The file belongs to the user who runs the tests; as root, the program would refuse that.
         command = [str(parts.find(FILEBEAT)), *paths, "--strict.perms=false"]
         super().__init__("filebeat", command, folder, {**os.environ, "ELASTICSEARCH_URL": url})
 
 
 class Collector(Child):
-    """A real Collector that runs the recipe; ``otlp_url`` is where it takes spans."""
+    """A real Collector that runs the recipe; it accepts spans at ``otlp_url``."""
 
     def __init__(self, folder: Path, url: str, stream: str, tempo: str = f"{HOST}:1") -> None:
         config = folder / "collector.yaml"

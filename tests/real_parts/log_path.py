@@ -1,4 +1,4 @@
-"""The path of a log line: a real manager's file, a real rsyslog, and where it sends the documents."""
+"""The path of a log line: a real manager's file, a real rsyslog, and the server for its documents."""
 
 import json
 import os
@@ -22,7 +22,7 @@ STREAM = "logs-partisan.events-default"
 
 
 class Target(Protocol):
-    """What takes the documents of one data stream: a server, or a stand-in that fails on demand."""
+    """The receiver of documents of one data stream: a server, or a stand-in that fails on demand."""
 
     stream: str
 

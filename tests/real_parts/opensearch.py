@@ -21,9 +21,9 @@ from tools.postgres.programs import account
 from tools.postgres.server import free_port
 
 START_SECONDS: Final = 180.0
-"""It answers after some 6 s on a quiet machine, and after a minute on a loaded one."""
+"""It answers after about 6 s on an idle machine, and after a minute on a loaded one."""
 MOST_DOCUMENTS: Final = 10_000
-"""As many as one search returns."""
+"""The most documents that one search returns."""
 
 # What the program's own jvm.options say of memory and logs is for large servers; the rest is for short ones.
 _JVM: Final = (
@@ -47,7 +47,7 @@ rootLogger.appenderRef.console.ref = console
 
 
 class Answer(NamedTuple):
-    """What the server answered to one request."""
+    """The answer of the server to one request."""
 
     status: int
     body: Any
@@ -66,7 +66,7 @@ class OpenSearch:
         self._configure()
 
     def start(self) -> None:
-        """Start the server, and wait until it takes documents."""
+        """Start the server, and wait until it accepts documents."""
         config = self._base / "config"
         command = [
             str(java()),
@@ -83,7 +83,7 @@ class OpenSearch:
         wait_until(self._is_ready, START_SECONDS, lambda: f"OpenSearch\n{self.last_words()}", every=0.1)
 
     def kill(self) -> None:
-        """End the server at once, as a crash does; asked to end, it would take half a minute."""
+        """Kill the server, as in a crash; a regular stop would take half a minute."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -105,7 +105,7 @@ class OpenSearch:
             return Answer(error.code, json.load(error))
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Return the body of a successful answer; raise `NotReady` with the server's words for another."""
+        """Return the body of a successful answer; raise `NotReady` with the server's error for any other."""
         status, answer = self.request(method, path, body)
         if status >= 300:
             raise NotReady(f"{method} {path}: {status} {answer}")
@@ -119,7 +119,7 @@ class OpenSearch:
         )
 
     def refused(self) -> int:
-        """Return how many documents were refused since the start, whatever the reason."""
+        """Return how many documents were refused since the start, for any reason."""
         [node] = self.ask("GET", "_nodes/stats/indices")["nodes"].values()
         return int(node["indices"]["indexing"]["doc_status"].get("4xx", 0))
 
@@ -150,7 +150,7 @@ class OpenSearch:
 
 
 class DataStream:
-    """One data stream of a server: where a test's documents go."""
+    """One data stream of a server, for the documents of a test."""
 
     def __init__(self, server: OpenSearch, namespace: str) -> None:
         self.server = server
@@ -197,7 +197,7 @@ class DataStream:
         return self.server.ask("POST", f"{self.stream}/_search", body)
 
     def block_writes(self, blocked: bool) -> None:
-        """Refuse documents with 403 from now on, as a server without room does, or take them again."""
+        """Refuse documents with 403 from now on, as a server without space does, or accept them again."""
         self.server.ask("PUT", f"{self.stream}/_settings", {"index.blocks.write": blocked})
 
     def remove(self) -> None:
@@ -212,7 +212,7 @@ class DataStream:
 
 @contextmanager
 def running() -> Iterator[OpenSearch]:
-    """Run a server with no data for the length of a `with` block."""
+    """Run a server without data while the context manager is active."""
     program = parts.find(OPENSEARCH)
     with tempfile.TemporaryDirectory(prefix="opensearch-") as name:
         base = Path(name)

@@ -94,7 +94,7 @@ class Child:
             return self.process.wait()
 
     def kill(self) -> None:
-        """End the process at once, as a crash does."""
+        """Kill the process, as in a crash."""
         self.process.kill()
         self.process.wait()
 

@@ -1,6 +1,6 @@
-"""Filebeat and the Collector store each line once, whatever fails between: recipes as shipped, real programs.
+"""Filebeat and the Collector store each line once, whatever fails: recipes as shipped, real programs.
 
-The server is an OpenSearch behind a proxy that answers what these programs ask an Elasticsearch first.
+The server is an OpenSearch behind a proxy that answers the first requests as Elasticsearch does.
 """
 
 import json
@@ -25,7 +25,7 @@ from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import let_pass, wait_until
 
 OUTAGE_SECONDS = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
-"""120 is what the recipes were tried with."""
+"""The recipes were tried with 120."""
 
 DELIVERY_SECONDS = 60
 LINE = {
@@ -52,7 +52,7 @@ def proxy(opensearch: OpenSearch) -> Iterator[ElasticProxy]:
 
 @pytest.fixture
 def target(proxy: ElasticProxy, data_stream: DataStream) -> Iterator[ElasticStream]:
-    """A data stream of a test's own, and the one of what is refused there."""
+    """A test's own data stream, and the one for lines that it refuses."""
     with TcpProxy(proxy.port) as way:
         made = ElasticStream(data_stream, way)
         yield made
@@ -63,7 +63,7 @@ def target(proxy: ElasticProxy, data_stream: DataStream) -> Iterator[ElasticStre
 def path(
     request: pytest.FixtureRequest, tmp_path: Path, env: dict[str, str], target: ElasticStream
 ) -> Iterator[LogPath]:
-    """A log path of a test's own, for each shipper."""
+    """A test's own log path, for each shipper."""
     kind: type[Filebeat | Collector] = request.param
     with log_path(tmp_path, env, target, lambda folder, to: kind(folder, to.url, to.stream)) as running:
         yield running
@@ -98,7 +98,7 @@ def test_nothing_is_lost_or_doubled_over_an_outage_a_rotation_a_stop_and_a_crash
     path.enqueue("Touch", 200)
     wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
 
-    # The server takes these, but the shipper does not learn it.
+    # The server accepts these, but the shipper gets no answer.
     target.way.drop_answers(b"_bulk", 2)
     path.enqueue("Touch", 100)
     wait_until(lambda: target.way.lost == 2, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
@@ -106,7 +106,7 @@ def test_nothing_is_lost_or_doubled_over_an_outage_a_rotation_a_stop_and_a_crash
     path.enqueue("Touch", 100)
     path.rotate_under_load()
     let_pass(OUTAGE_SECONDS / 2)
-    path.shipper.stop(seconds=3)  # asked, and killed if it waits for the server
+    path.shipper.stop(seconds=3)  # a stop; killed if it waits for the server
     path.start_shipper()
     path.enqueue("Touch", 50)
     let_pass(OUTAGE_SECONDS / 2)

@@ -1,4 +1,4 @@
-"""What a real manager logs and a real rsyslog ships is found in a real OpenSearch, by every field."""
+"""Lines that a real manager logs and a real rsyslog ships are found in a real OpenSearch, by every field."""
 
 import json
 import re
@@ -48,7 +48,7 @@ class Shipped:
         return {hit["_id"] for hit in self.stream.hits({"_source": False, "query": search})}
 
     def having(self, **fields: Any) -> set[str]:
-        """Return the ids of the lines with these values; ``event_action`` means ``event.action``."""
+        """Return the ids of lines that have these values; ``event_action`` means ``event.action``."""
         wanted = {name.replace("_", ".", 1): value for name, value in fields.items()}
         return {key for key, line in self.lines.items() if wanted.items() <= line.items()}
 

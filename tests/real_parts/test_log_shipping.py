@@ -1,4 +1,4 @@
-"""Log lines reach a real OpenSearch once each, whatever fails between: real managers, a real rsyslog."""
+"""Each log line reaches a real OpenSearch once, whatever fails: real managers, a real rsyslog."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_nothing_is_lost_while_the_server_is_dead_the_file_rotated_and_rsyslog_k
     path.enqueue("Touch", 150)
     path.rotate_under_load()
     wait_until(lambda: "suspending" in path.shipper.last_words(), 30, "rsyslog notices", every=0.1)
-    # It notes how far it has read a new file, and none of that has been sent.
+    # rsyslog saves how far it has read a new file, and nothing of that has been sent.
     wait_until(lambda: list((path.folder / "spool").glob("imfile-state*")), 30, "a note of the new file")
     path.shipper.kill()
     path.start_shipper()

@@ -23,7 +23,7 @@ def own(tmp_path: Path) -> Iterator[OwnDatabase]:
 
 @pytest.fixture
 def pooled(own: OwnDatabase) -> Iterator[str]:
-    """The address of the database by way of PgBouncer."""
+    """The address of the database through PgBouncer."""
     program = find()
     if program is None:
         raise NotReady(NOT_INSTALLED)
@@ -35,7 +35,7 @@ def pooled(own: OwnDatabase) -> Iterator[str]:
 
 
 class OtherClient:
-    """A client of the same pooler, which asks whether its commits are flushed until it is ended."""
+    """A client of the same pooler that keeps asking whether its commits are flushed, until it is ended."""
 
     def __init__(self, url: str) -> None:
         self.found: list[str] = []
@@ -52,7 +52,7 @@ class OtherClient:
                     self.found += [str(value) for (value,) in cursor.fetchall()]
 
     def end(self) -> set[str]:
-        """Return all that was found."""
+        """Return every answer that was found."""
         self._has_ended.set()
         self._thread.join()
         return set(self.found)

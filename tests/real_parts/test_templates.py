@@ -21,7 +21,7 @@ SAMPLES = {
     "wildcard": "Traceback (most recent call last):\n" + 300 * "  File ..., line 1, in run\n",
 }
 TYPES = {"text": "match_only_text"}
-"""The kind of text that ECS asks for."""
+"""The text type that ECS requires."""
 
 
 def declared() -> dict[str, str]:
@@ -29,14 +29,14 @@ def declared() -> dict[str, str]:
 
 
 def line_of(number: int, fields: tuple[Field, ...]) -> dict[str, object]:
-    """Return a line that has every field that a log event may have."""
+    """Return a line with every field that a log event may have."""
     line = {field.name: SAMPLES[field.type] for field in (*COMMON, *fields) if "*" not in field.name}
     return {**line, "event.id": str(number), "labels.to": "ada", "labels.sent_at": "2026-11-24"}
 
 
 @pytest.fixture
 def new(opensearch: OpenSearch, data_stream: DataStream) -> Iterator[OpenSearch]:
-    """A server without templates, which has them again after the test."""
+    """A server without our templates, which are installed again after the test."""
     _remove_templates(opensearch)
     yield opensearch
     data_stream.remove()

@@ -9,7 +9,7 @@ from .catalogue import UnknownPart, chosen
 
 
 def main(names: list[str]) -> int:
-    """Fetch each part that is named and not there; return 1 if one could not be fetched."""
+    """Fetch each named part that is missing; return 1 if one could not be fetched, 2 for an unknown name."""
     try:
         parts = chosen(names)
     except UnknownPart as error:

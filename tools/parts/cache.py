@@ -1,4 +1,4 @@
-"""Where parts are kept: a folder for each version, complete or not there at all."""
+"""Where parts are kept: a folder for each version, either complete or missing."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ class PartMissing(AssertionError):
 
 
 def cache_folder() -> Path:
-    """Return the folder of all parts: PARTISAN_PARTS, else one in the user's cache."""
+    """Return the folder of all parts: PARTISAN_PARTS, or one in the user's cache."""
     if folder := os.environ.get(VARIABLE):
         return Path(folder).resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -37,7 +37,7 @@ def find(part: Part) -> Path:
 
 
 def fetch(part: Part) -> bool:
-    """Fetch a part unless it is there; return whether there was anything to do."""
+    """Fetch a part unless it exists already; return whether it was fetched."""
     folder = folder_of(part)
     if (folder / part.program).exists():
         return False

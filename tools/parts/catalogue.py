@@ -10,11 +10,11 @@ PARTS: Final[tuple[Part, ...]] = (OPENSEARCH, FILEBEAT, OTELCOL, PROMETHEUS)
 
 
 class UnknownPart(Exception):
-    """No part has this name; the message lists those that there are."""
+    """No part has this name; the message lists the parts."""
 
 
 def chosen(names: list[str]) -> list[Part]:
-    """Return the parts named; ``all`` means every one, and no name those that are quick to fetch."""
+    """Return the named parts; ``all`` means every part, no name those that are quick to fetch."""
     if not names:
         return [part for part in PARTS if part.by_default]
     if names == ["all"]:

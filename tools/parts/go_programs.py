@@ -1,6 +1,6 @@
-"""Programs that are built from Go modules: `go/NAME` of this package pins each module they consist of.
+"""Programs that are built from Go modules: `go/NAME` in this package pins all modules of each.
 
-A first build takes some ten minutes of one core; later ones are quick, because Go keeps what it compiled.
+A first build takes about ten minutes on one core; later ones are quick, because Go caches what it compiled.
 """
 
 import os
@@ -27,7 +27,7 @@ def _built(name: str, version: str, *packages: str, tags: str = "") -> Part:
 FILEBEAT: Final = _built("filebeat", "9.0.0-20241022")
 OTELCOL: Final = _built("otelcol", "0.148.0")
 _PROMETHEUS: Final = "github.com/prometheus/prometheus/cmd"
-# Without its web pages, and without discovery by the interfaces of clouds.
+# Without its web pages, and without service discovery by the APIs of clouds.
 PROMETHEUS: Final = _built(
     "prometheus",
     "3.16.0",

@@ -1,4 +1,4 @@
-"""What a part is."""
+"""The description of a part."""
 
 import shutil
 from collections.abc import Callable
@@ -14,14 +14,14 @@ class Need(NamedTuple):
 
     @property
     def is_there(self) -> bool:
-        """Tell whether the program is on the PATH."""
+        """Return whether the program is on the PATH."""
         return shutil.which(self.program) is not None
 
 
 class Part(NamedTuple):
     """A program that tests run if it was fetched.
 
-    ``fetch`` fills an empty folder; ``program`` is then in it. A new version takes a new folder. A part that
+    ``fetch`` fills an empty folder, which then has ``program``. Each version has its own folder. A part that
     takes minutes to build is not ``by_default``.
     """
 

@@ -29,14 +29,14 @@ _MODULES_OF_WORKERS: Final = (
     "django_partisan.telemetry.setup.worker",
 )
 """With all that these import a worker imports nothing of ours: its files may be another version's by then."""
-_NEVER: Final = 2**31 - 1  # a threshold for collections of garbage that no project sets by itself
+_NEVER: Final = 2**31 - 1  # a threshold for garbage collection that no project would set
 
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Collect no garbage: loading makes hardly any, and takes nearly a tenth longer with it.
+    """Suspend garbage collection: loading makes hardly any garbage, and would take nearly a tenth longer.
 
-    Thresholds that the project sets meanwhile stay.
+    Thresholds that the project sets meanwhile are kept.
     """
     before = gc.get_threshold()
     gc.set_threshold(_NEVER, *before[1:])
@@ -48,7 +48,7 @@ def _without_collections() -> Iterator[None]:
 
 
 _STARTED_AGAIN: Final = ("OtelBatch", "OtelPeriodicExportingMetricReader")
-"""Names of threads of OpenTelemetry's SDK, which starts them again in a process that is forked."""
+"""Names of threads that OpenTelemetry's SDK restarts in a forked process."""
 
 
 def _load() -> None:  # pragma: no cover: fork server process

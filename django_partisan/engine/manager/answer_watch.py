@@ -12,8 +12,8 @@ from django_partisan.engine.manager.database_thread import DatabaseThread
 class AnswerWatch(Component):
     """Hang up on connections whose answers are late, so that their calls fail and are made over others.
 
-    What happened to one connection is likely to have happened to all: they are replaced, too. ``lost`` is
-    called when connections were lost: PostgreSQL may have crashed.
+    What happened to one connection has probably happened to all, so the others are replaced too. ``lost`` is
+    called after connections were lost, since PostgreSQL may have crashed.
     """
 
     def __init__(self, threads: Collection[DatabaseThread], lost: Callable[[], None]) -> None:

@@ -150,7 +150,7 @@ class Claimer(Component):
         room = self._dispatcher.room() if manager is not None else 0
         if manager is None or room <= 0:
             return
-        if self._thread.needs_connection:  # what is held is compared over it first: see Reconciliation
+        if self._thread.needs_connection:  # held tasks are compared over it first: see Reconciliation
             self._thread.submit(_connect, self._on_connected)
             return
         if self._is_asleep and self._full_claims >= AWAKE_AFTER_FULL_CLAIMS:
@@ -180,7 +180,7 @@ class Claimer(Component):
             is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
             if error := self._limit.judge(result, limit, is_early):
                 self._fail(error)
-            else:  # it is tried again at once, for fewer tasks
+            else:  # the claim is repeated at once, for fewer tasks
                 bus.emit(ClaimErrored, self._config.queue)
             return
         self._limit.finished(limit)
@@ -235,7 +235,7 @@ class Claimer(Component):
 
 
 def _connect(connection: BaseDatabaseWrapper) -> None:
-    """Ask nothing: the call finds a connection that stands."""
+    """Do nothing: submitting any call replaces a lost connection."""
 
 
 def _check_connection_first(

@@ -88,7 +88,7 @@ class DatabaseThread:
 
     @property
     def needs_connection(self) -> bool:
-        """True if the next call will be made over another connection; to be asked while none is made."""
+        """True if the next call will use another connection; read it only while no call is being made."""
         return self._session.is_worn or (self._listener is None and self._session.has_ended_idle)
 
     def submit(self, call: Call, done: Done) -> None:

@@ -75,12 +75,12 @@ class Intake:
         self.claim_times = ClaimTimes()
 
     def unsettled(self, held: list[TaskRow]) -> list[TaskRow]:
-        """Return our tasks that have no outcome yet; workers hold ``held``."""
+        """Return our tasks that have no outcome yet; ``held`` are those that workers hold."""
         ours = [row for row in held if row[ID] not in self._revoked]
         return [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values(), *ours]
 
     def known(self, held: list[TaskRow]) -> list[TaskRow]:
-        """Return all tasks that are ours as far as is known here; workers hold ``held``."""
+        """Return all tasks that we hold; ``held`` are those that workers hold."""
         return self.unsettled(held) + self._settler.rows()
 
     def known_ids(self, held: list[TaskRow]) -> list[int]:
@@ -88,9 +88,9 @@ class Intake:
         return [row[ID] for row in self.known(held)]
 
     def drop_forgotten(self, claimed: list[TaskRow], workers: Sequence[WorkerProcess]) -> None:
-        """Drop tasks that are held here, but were claimed again, because PostgreSQL forgot the first claim.
+        """Drop held tasks that were claimed again, because PostgreSQL forgot the first claim.
 
-        A run that goes on is let finish; then the task runs again.
+        A run that is under way may finish; then the task runs again.
         """
         ids = set(map(_id, claimed))
         is_new = ids.isdisjoint(map(_id, self.buffer.rows()))
@@ -173,9 +173,9 @@ class Intake:
     def on_exited(
         self, begun: TaskRow | None, rest: list[TaskRow], lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
     ) -> None:
-        """Take back what a worker held when it ended: the task that it ran, and those not started.
+        """Take back what a worker held when it ended: the task that it was running, and those not started.
 
-        ``lost`` is the run of the task that it ran, for events; ``run`` is the same for its history.
+        ``lost`` is the run that ended with the worker, for events; ``run`` is the same run for the history.
         """
         rest = self._ours(rest)
         for row in self._ours([] if begun is None else [begun]):

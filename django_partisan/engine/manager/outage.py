@@ -130,7 +130,7 @@ class Outage:
         if self._failures:
             self._failures = 0
             self._over_at = 0.0
-            self.error = NO_ERROR  # the exception would keep what its frames hold
+            self.error = NO_ERROR  # the exception would keep the objects in its frames alive
             self._shared.end(self)
 
 

@@ -1,7 +1,7 @@
-"""Write outcomes, also those of runs whose claim PostgreSQL forgot in a crash.
+"""Write outcomes, including those of runs whose claim PostgreSQL forgot in a crash.
 
-Such a row shows no claim, as one that is settled. So before an outcome is written a second time, and
-before a claim counts as lost, the claim is restored if it was forgotten.
+The row of such a task shows no claim, like a settled one. So a forgotten claim is restored before an outcome
+is written a second time, and before the claim is considered lost.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from django_partisan.sql.forgotten import restore
 def write_parts(
     connection: BaseDatabaseWrapper, parts: Sequence[Part], delete: bool, manager: UUID
 ) -> list[Written]:
-    """Write the outcomes of a manager's runs; ``delete`` says what becomes of completed tasks."""
+    """Write the outcomes of a manager's runs; with ``delete``, completed tasks are deleted."""
     return [_write_part(connection, part, delete, manager) for part in parts]
 
 
@@ -43,7 +43,7 @@ def _write_part(connection: BaseDatabaseWrapper, part: Part, delete: bool, manag
 
 
 def _write_restored(connection: BaseDatabaseWrapper, part: Part, delete: bool, manager: UUID) -> Written:
-    """Restore forgotten claims, and write; what waits for locks of others is for later."""
+    """Restore forgotten claims, then write; if others hold locks too long, all is left for later."""
     rows = [row for row, _ in part.entries]
     try:
         restore(connection, manager, rows, LOCK_TIMEOUT_MS)

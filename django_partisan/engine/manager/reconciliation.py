@@ -4,9 +4,9 @@ A claim whose answer is lost may be committed at any later time. So its token is
 heartbeat asks for tasks of ours under the listed tokens. Should any other task of ours be unknown here, the
 number of our tasks that the heartbeat counts is too high: the second time in a row, all are compared.
 
-A claim is not flushed to disk at its commit, so PostgreSQL may forget it in a crash, which ends all
-connections. So after any connection was lost, all are compared before the next claim: claims that were
-forgotten are restored, and what another manager has claimed since is ours no more. Questions use the
+The commit of a claim is not flushed to disk, so PostgreSQL may forget the claim in a crash. A crash ends all
+connections. So after any connection was lost, all held tasks are compared before the next claim: forgotten
+claims are restored, and tasks that another manager has claimed since are dropped. Questions use the
 connection of the claims, so that they wait for a claim under way, whose tasks are not known yet.
 
 After a lost lease, another manager may have taken over tasks whose runs go on here. Such a run is
@@ -47,7 +47,7 @@ class Question(Enum):
 
 
 class Reconciliation(Component):
-    """Ask which tasks are ours after answers were lost; take in what is found, and drop what is not.
+    """Ask which tasks are ours after answers were lost; take in what is found, and drop what is not found.
 
     ``thread`` and ``outage`` are those of the claims. ``identity`` returns the id of this manager's row, or
     ``None`` while the row is not confirmed. While the manager drains, what is found is released, but
@@ -89,7 +89,7 @@ class Reconciliation(Component):
 
     @property
     def is_in_doubt(self) -> bool:
-        """True while claims are to wait: PostgreSQL may have forgotten some, and all are not compared yet."""
+        """True while claims must wait: PostgreSQL may have forgotten some, and not all are compared yet."""
         return self._doubts != self._resolved
 
     def on_heartbeat(self, claimed: int) -> None:
@@ -105,7 +105,7 @@ class Reconciliation(Component):
         self._ask(Question.ALL)
 
     def doubt_claims(self) -> None:
-        """Note that a connection was lost: all that is known is to be compared."""
+        """Note that a connection was lost, so that all known tasks are compared."""
         self._doubts += 1
 
     def turn(self, now: float) -> None:
@@ -159,7 +159,7 @@ class Reconciliation(Component):
             self._has_failed = True
             self._ask_at = time.monotonic() + RETRY_SECONDS
             self._outage.note(result)
-        elif self._has_failed:  # else it is a claim that fails, and a question ends nothing
+        elif self._has_failed:  # else a claim failed, and an answered question does not end the outage
             self._has_failed, self._ask_at = False, 0.0
             self._outage.end()
         done(result)
@@ -178,14 +178,14 @@ class Reconciliation(Component):
         self._claim_again(manager, self._unknown(known, brought, result))
 
     def _drop_lost(self, known: list[TaskRow], ours: list[Pair]) -> None:
-        """Drop what was held here all the time, and is not ours by the table."""
+        """Drop tasks that were held here all the time but are not ours according to the table."""
         held = set(map(_pair, known)).intersection(map(_pair, self._intake.unsettled(self._pool.held())))
         lost = {task_id for task_id, _ in held.difference(ours)}
         if lost:
             self._intake.revoke(lost, self._pool.workers)
 
     def _unknown(self, known: list[TaskRow], brought: set[int], ours: list[Pair]) -> list[Pair]:
-        """Return what is ours by the table, and held neither before nor now under the same token."""
+        """Return what is ours according to the table, but was unknown here before or is no longer held."""
         ids = {row[ID] for row in known}
         gone = set(map(_pair, known)).difference(map(_pair, self._intake.known(self._pool.held())))
         return [pair for pair in ours if pair[1] not in brought and (pair[0] not in ids or pair in gone)]

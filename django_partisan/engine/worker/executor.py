@@ -144,7 +144,7 @@ class Executor:
             return _with_headers(result) if is_surrounded else result
 
     def _run(self, row: TaskRow, definition: TaskDefinition, task: CurrentTask | None = None) -> RunResult:
-        """Run a task; the context names ``task`` already if it is given."""
+        """Run a task; if ``task`` is given, it is already in the context."""
         if task is None:
             task = CurrentTask(row, definition, self._config.queue)
             running.set(task)
@@ -195,7 +195,7 @@ class Executor:
 
 
 def _without_exception(result: RunResult, error: ErrorInfo) -> RunResult:
-    """Let the frames of the run end now, and with them what they hold, such as cursors."""
+    """Drop the exception, so that the frames of the run are freed with what they hold, such as cursors."""
     return result._replace(error=error._replace(exception=None))
 
 

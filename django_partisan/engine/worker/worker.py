@@ -95,7 +95,7 @@ class Worker:
             self._close_connections()
 
     def let_go(self) -> None:  # pragma: no cover: child process
-        """Close the presence files and report no more, in a process that a task has forked."""
+        """Close the presence files and stop reporting, in a process that a task has forked."""
         stop(self._report_now)
         self._page.close()
         self._without_manager.close_presence()
@@ -164,7 +164,7 @@ class Worker:
         self._send(Returned(ids))
 
     def _report_now(self) -> None:
-        """Report, in a thread of a subscriber's; if the manager has died, the other threads see to it."""
+        """Report, in a thread of a subscriber; if the manager has died, other threads deal with it."""
         with suppress(PipeError):
             self._report.send(self._send)
 

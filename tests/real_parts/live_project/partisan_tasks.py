@@ -125,7 +125,7 @@ class Touch(BaseTaskProcessor):
 
 @registry.register
 class Various(BaseTaskProcessor):
-    """Do what a log has lines for; which of it follows from the argument."""
+    """End in one of the ways that a log has lines for, depending on the argument."""
 
     UNIQUE_FOR_PARAMS = False
     QUEUE_NAME = "various"
@@ -144,6 +144,6 @@ class Various(BaseTaskProcessor):
         elif number % 5 == 4:
             raise ValueError('no address: \u00fc\u2028 "quoted"\n' + 3000 * "x")
         if number == 1:
-            Various(104).delay()  # fails, in the name of this run's trace
+            Various(104).delay()  # fails; its lines name the trace of this run
         for _ in range(2):
             ResizeImage("banner").delay()
