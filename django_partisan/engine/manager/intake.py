@@ -93,7 +93,7 @@ class Intake:
         A run that is under way may finish; then the task runs again.
         """
         ids = set(map(_id, claimed))
-        is_new = ids.isdisjoint(map(_id, self.buffer.rows()))
+        is_new = ids.isdisjoint(map(_id, (*self.buffer.rows(), *self.buffer.suspects)))
         if not is_new or any(not ids.isdisjoint(worker.held) for worker in workers):
             self.revoke(ids, workers)
 

@@ -455,3 +455,11 @@ def test_a_claim_of_other_tasks_drops_nothing(desk: IntakeHarness):
 
     assert desk.buffered() == [2, 3]
     assert not worker.rung()
+
+
+def test_a_suspect_that_is_claimed_again_is_here_once(desk: IntakeHarness):
+    desk.intake.on_claimed([task_row(1, takeovers=1)])
+
+    desk.dispatcher.take([task_row(1, takeovers=1, token=5)])
+
+    assert [row[TOKEN] for row in desk.intake.buffer.suspects] == [5]
