@@ -42,10 +42,11 @@ INSERT = """
 """
 
 # DO UPDATE locks the duplicate, so no claim takes it before the data that it should see is committed. The
-# time shows that a run which began before is not the one that the caller relies on (see ``forgotten``).
+# token is that of no claim. Until the next claim it shows that a run which began before is not the one that
+# the caller relies on, should PostgreSQL have forgotten the claim of that run (see ``forgotten``).
 OR_LOCK_DUPLICATE = """
     ON CONFLICT (unique_key) WHERE status = 'new' AND unique_key IS NOT NULL
-    DO UPDATE SET unique_key = EXCLUDED.unique_key, updated_at = EXCLUDED.updated_at
+    DO UPDATE SET unique_key = EXCLUDED.unique_key, claim_token = 0
 """
 
 # A NOTIFY on every insert would make commits wait for each other; a manager says when it needs one.

@@ -1,9 +1,10 @@
 """Restore claims that PostgreSQL forgot in a crash, because their commit does not wait for the disk.
 
-A forgotten claim leaves its row as it was before: waiting, and not written since. Claiming the task again,
-settling it or enqueueing a duplicate would have set ``updated_at`` to a time after the claim. A requeue also
-moves ``execute_after``, from which the time of the claim is computed, but the run that failed before it has
-added one to ``attempts``.
+A forgotten claim leaves its row as it was before: waiting, without a token, and not written since. Claiming
+the task again or settling it would have set ``updated_at`` to a time after the claim. Enqueueing a duplicate
+would have set a token that is that of no claim: times would not do, as the enqueuer may change them as well.
+A requeue also moves ``execute_after``, from which the time of the claim is computed, but the run that failed
+before it has added one to ``attempts``.
 """
 
 from collections.abc import Sequence
@@ -12,18 +13,18 @@ from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.sql.claiming import ATTEMPTS, ID, TOKEN, WAIT, TaskRow
+from django_partisan.sql.claiming import ATTEMPTS, ID, TAKEOVERS, TOKEN, WAIT, TaskRow
 from django_partisan.sql.connection import fetch_all
 
-# The time of a claim is when its task was due, plus the wait that the claim returned; an enqueuer may have
-# postponed a duplicate since. The status is compared as a column, so that no plan scans all waiting rows.
+# The time of a claim is when its task was due, plus the wait that the claim returned. The status is compared
+# as a column, so that no plan scans all waiting rows.
 _RESTORE: Final = """
     WITH forgotten AS MATERIALIZED (
         SELECT task.id, claim.token
-          FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::int[], %s::text[])
-            AS claim (id, token, wait, attempts, status), django_partisan_task AS task
+          FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::int[], %s::int[], %s::text[])
+            AS claim (id, token, wait, attempts, takeovers, status), django_partisan_task AS task
          WHERE task.id = claim.id AND task.claim_token IS NULL AND task.status = claim.status
-           AND task.attempts = claim.attempts
+           AND task.attempts = claim.attempts AND task.takeovers = claim.takeovers
            AND task.execute_after <= now()
            AND task.updated_at < task.execute_after + claim.wait * interval '1 second'
            AND EXISTS (SELECT FROM django_partisan_manager WHERE id = %s)
@@ -52,6 +53,6 @@ def restore(
     an error of ``ErrorKind.LOCKED`` is raised if that takes longer.
     """
     sql = _SKIP_LOCKED if lock_timeout_ms is None else _WAIT_FOR_LOCKS.format(lock_timeout_ms)
-    columns = ([row[column] for row in rows] for column in (ID, TOKEN, WAIT, ATTEMPTS))
+    columns = ([row[column] for row in rows] for column in (ID, TOKEN, WAIT, ATTEMPTS, TAKEOVERS))
     parameters = (*columns, ["new"] * len(rows), manager, manager)
     return {row[0] for row in fetch_all(connection, sql, parameters)}

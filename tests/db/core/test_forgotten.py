@@ -8,19 +8,32 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import claiming, leasing, own_claims, settling
+from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, fetch_all, open_connection
+from django_partisan.sql.enqueueing import NewTask
 from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.own_claims import compare
 from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.settling import Crash, RowChange
 from django_partisan.sql.tokens import new_token
-from tests.support.rows import claimed, columns, dead, forget, insert, kept, pairs, register_manager
+from tests.support.rows import (
+    ARGUMENTS,
+    claimed,
+    columns,
+    dead,
+    forget,
+    insert,
+    kept,
+    pairs,
+    register_manager,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the times of transactions are compared
 
@@ -201,6 +214,11 @@ def has_another_attempt(row: TaskRow) -> None:
     Task.objects.update(attempts=1)
 
 
+def has_another_takeover(row: TaskRow) -> None:
+    forget([row])
+    Task.objects.update(takeovers=1)
+
+
 def is_awaited_by_an_enqueuer(row: TaskRow) -> None:
     forget([row])
     assert insert(key=columns(row[ID], "unique_key")).is_duplicate
@@ -209,6 +227,18 @@ def is_awaited_by_an_enqueuer(row: TaskRow) -> None:
 def is_put_off_by_an_enqueuer(row: TaskRow) -> None:
     is_awaited_by_an_enqueuer(row)
     Task.objects.update(execute_after=timezone.now() + timedelta(hours=1))
+
+
+def is_awaited_by_an_enqueuer_of_many(row: TaskRow) -> None:
+    forget([row])
+    key = columns(row[ID], "unique_key")
+    [(_, is_new)] = insert_tasks(connection, [NewTask("default", "Letter", 10, None, ARGUMENTS, None, key)])
+    assert not is_new
+
+
+def is_debounced_by_an_enqueuer(row: TaskRow) -> None:
+    is_awaited_by_an_enqueuer(row)
+    Task.objects.update(execute_after=Now())
 
 
 @pytest.mark.parametrize(
@@ -222,8 +252,11 @@ def is_put_off_by_an_enqueuer(row: TaskRow) -> None:
         is_run_by_another_that_retries,
         is_failed_by_another_and_requeued,
         has_another_attempt,
+        has_another_takeover,
         is_awaited_by_an_enqueuer,
+        is_awaited_by_an_enqueuer_of_many,
         is_put_off_by_an_enqueuer,
+        is_debounced_by_an_enqueuer,
     ],
 )
 def test_what_was_written_since_the_claim_is_not_restored(act):

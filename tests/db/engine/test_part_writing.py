@@ -9,6 +9,7 @@ from django.db import OperationalError, connection, transaction
 
 from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, Outage, SharedOutage
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute
@@ -17,7 +18,7 @@ from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import TaskClaimLost
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
-from tests.support.rows import claim, claimed, columns, forget, register_manager, statuses_of
+from tests.support.rows import claim, claimed, columns, forget, insert, register_manager, statuses_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -124,6 +125,22 @@ def test_outcomes_that_were_kept_though_their_answer_was_lost_are_not_written_ag
     play.write(later=PAUSE_AT_MOST_SECONDS)
 
     assert are_written(play)
+
+
+def test_a_forgotten_outcome_is_lost_if_the_task_was_enqueued_again(
+    play: Play, recorded_events: RecordedEvents
+):
+    play.settler.turn(time.monotonic())
+    play.thread.answer(AWAY)
+    forget(play.rows)
+    key = uuid4()
+    Task.objects.filter(pk=play.rows[0][ID]).update(unique_key=key)
+    assert insert(key=key).is_duplicate
+
+    play.write(later=PAUSE_AT_MOST_SECONDS)
+
+    assert statuses_of(play.rows[0][ID]) == ["new"]
+    assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [play.rows[0][ID]]
 
 
 @pytest.mark.usefixtures("table_as_it_was")
