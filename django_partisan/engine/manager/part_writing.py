@@ -11,10 +11,10 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.manager.held_up import Part
-from django_partisan.engine.settling import write, write_part
-from django_partisan.engine.writing import LOCK_TIMEOUT_MS, Written
+from django_partisan.engine.settling import PART_LOCK_TIMEOUT_MS, write, write_part
+from django_partisan.engine.writing import LOCK_TIMEOUT_MS, Kind, Written
 from django_partisan.sql.claiming import ID
-from django_partisan.sql.errors import ErrorKind, kind_of
+from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.forgotten import restore
 
 
@@ -26,10 +26,11 @@ def write_parts(
 
 
 def _write_part(connection: BaseDatabaseWrapper, part: Part, delete: bool, manager: UUID) -> Written:
-    if part.again:
+    is_restorable = part.kind is not Kind.RELEASED  # a task to be released waits already
+    if part.again and is_restorable:
         return _write_restored(connection, part, delete, manager)
     written = _write(connection, part, delete)
-    if not written.lost:
+    if not (written.lost and is_restorable):
         return written
     lost = part._replace(entries=part.only(written.lost))
     then = _write_restored(connection, lost, delete, manager)
@@ -43,14 +44,17 @@ def _write_part(connection: BaseDatabaseWrapper, part: Part, delete: bool, manag
 
 
 def _write_restored(connection: BaseDatabaseWrapper, part: Part, delete: bool, manager: UUID) -> Written:
-    """Restore forgotten claims, then write; if others hold locks too long, all is left for later."""
+    """Restore forgotten claims, then write; what cannot be restored now is held up as in any write."""
     rows = [row for row, _ in part.entries]
     try:
-        restore(connection, manager, rows, LOCK_TIMEOUT_MS)
+        restore(connection, manager, rows, PART_LOCK_TIMEOUT_MS if part.is_retry else LOCK_TIMEOUT_MS)
     except DatabaseError as error:
-        if kind_of(error) is not ErrorKind.LOCKED:
+        kind = kind_of(error)
+        if kind not in (ErrorKind.LOCKED, ErrorKind.CANCELLED):
             raise
-        return Written([], [], [], [row[ID] for row in rows], error)
+        if len(rows) > 1:
+            return Written([], [], [row[ID] for row in rows], [], error)
+        return Written([], [], [], [rows[0][ID]], explained(error) if kind is ErrorKind.CANCELLED else error)
     return _write(connection, part, delete)
 
 

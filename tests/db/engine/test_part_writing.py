@@ -35,14 +35,15 @@ def table_as_it_was() -> Iterator[None]:
     execute(connection, MEDDLE_NO_MORE)
 
 
-def raise_when_restored(sqlstate: str) -> None:
-    """Have PostgreSQL raise an error for a row that becomes one in process."""
+def raise_when_restored(sqlstate: str, task_id: int | None = None) -> None:
+    """Have PostgreSQL raise an error for a row that becomes one in process: for every row, or for one."""
+    which = "" if task_id is None else f" AND NEW.id = {task_id}"
     execute(
         connection,
         "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
         f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{sqlstate}'; END $$;"
         " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        " WHEN (OLD.status = 'new' AND NEW.status = 'in_process') EXECUTE FUNCTION meddle()",
+        f" WHEN (OLD.status = 'new' AND NEW.status = 'in_process'{which}) EXECUTE FUNCTION meddle()",
     )
 
 
@@ -70,6 +71,13 @@ class Play:
     def write(self, later: float = 0.0) -> None:
         self.settler.turn(time.monotonic() + later)
         self.thread.answer(self.thread.call(connection))
+
+    def write_until_unsettled(self, number: int) -> None:
+        """Write until no more than this many outcomes are not written, in tries that must be enough."""
+        for _ in range(20):
+            if self.settler.unsettled > number:
+                self.write(later=PAUSE_AT_MOST_SECONDS)
+        assert self.settler.unsettled == number
 
 
 @pytest.fixture
@@ -148,7 +156,7 @@ def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
     forget(play.rows)
     raise_when_restored("55P03")
     play.write()
-    assert play.settler.unsettled == 4
+    assert play.settler.unsettled == 3, "a task to be released waits already"
     assert statuses_of(*ids(play.rows)) == ["new"] * 4
     execute(connection, MEDDLE_NO_MORE)
 
@@ -159,9 +167,41 @@ def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
 
 
 @pytest.mark.usefixtures("table_as_it_was")
+@pytest.mark.parametrize("sqlstate", ["55P03", "57014"], ids=["locked", "cancelled"])
+def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str, play: Play):
+    more = claimed(4, MANAGER)
+    play.settler.complete(more, [(0, "elsewhere:17")] * 4)
+    forget([*play.rows, *more])
+    raise_when_restored(sqlstate, more[2][ID])
+
+    play.write_until_unsettled(1)
+
+    assert statuses_of(*ids(more)) == ["finished", "finished", "new", "finished"]
+    execute(connection, MEDDLE_NO_MORE)
+    play.write_until_unsettled(0)
+    assert are_written(play)
+    assert statuses_of(*ids(more)) == ["finished"] * 4
+
+
+@pytest.mark.parametrize("is_again", [False, True])
+def test_a_task_to_be_released_whose_claim_was_forgotten_stays_as_it_is(is_again: bool, play: Play):
+    if is_again:
+        play.settler.turn(time.monotonic())
+        play.thread.answer(AWAY)
+    forget(play.rows)
+    released = play.rows[3][ID]
+    before = columns(released, "status", "updated_at")
+
+    play.write(later=PAUSE_AT_MOST_SECONDS)
+
+    assert columns(released, "status", "updated_at") == before
+    assert are_written(play)
+
+
+@pytest.mark.usefixtures("table_as_it_was")
 def test_other_errors_in_the_search_for_forgotten_claims_are_an_outage(play: Play):
     forget(play.rows)
-    raise_when_restored("57014")
+    raise_when_restored("53200")
     play.settler.turn(time.monotonic())
 
     with pytest.raises(OperationalError), transaction.atomic():
