@@ -79,6 +79,8 @@ class SettleNews:
             bus.emit(SettleFailed, self._queue, len(held_up), info)
 
     def _released(self, number: int, is_stopped: bool) -> None:
+        if not number:
+            return
         self.released += number if is_stopped else 0
         bus.emit(TasksReleased, self._queue, number, REASON_STOPPED if is_stopped else REASON_SHARED)
 

@@ -15,7 +15,7 @@ from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute
 from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
-from django_partisan.telemetry.events import TaskClaimLost
+from django_partisan.telemetry.events import TaskClaimLost, TasksReleased
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, claimed, columns, forget, insert, register_manager, statuses_of
@@ -184,7 +184,9 @@ def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str
 
 
 @pytest.mark.parametrize("is_again", [False, True])
-def test_a_task_to_be_released_whose_claim_was_forgotten_stays_as_it_is(is_again: bool, play: Play):
+def test_a_task_to_be_released_whose_claim_was_forgotten_stays_as_it_is(
+    is_again: bool, play: Play, recorded_events: RecordedEvents
+):
     if is_again:
         play.settler.turn(time.monotonic())
         play.thread.answer(AWAY)
@@ -195,6 +197,7 @@ def test_a_task_to_be_released_whose_claim_was_forgotten_stays_as_it_is(is_again
     play.write(later=PAUSE_AT_MOST_SECONDS)
 
     assert columns(released, "status", "updated_at") == before
+    assert [event for event in recorded_events.of(TasksReleased) if not event.number] == []
     assert are_written(play)
 
 
