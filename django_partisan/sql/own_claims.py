@@ -4,10 +4,12 @@ from collections.abc import Collection, Sequence
 from typing import TypeAlias, cast
 from uuid import UUID
 
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.sql.forgotten import restore
 
 Pair: TypeAlias = tuple[int, int]
@@ -51,11 +53,24 @@ def claims(
 
 
 def compare(
-    connection: BaseDatabaseWrapper, queue: str, manager: UUID, held: Sequence[TaskRow]
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    manager: UUID,
+    held: Sequence[TaskRow],
+    lock_timeout_ms: int = 200,
 ) -> list[Pair]:
-    """Restore forgotten claims of the tasks ``held``; return id and token of all of a manager's tasks."""
+    """Restore forgotten claims of the tasks ``held``; return id and token of all of a manager's tasks.
+
+    Locks of promotions end within milliseconds. Rows that others lock for longer, such as enqueuers of a
+    duplicate, are skipped.
+    """
     if held:
-        restore(connection, manager, held)
+        try:
+            restore(connection, manager, held, lock_timeout_ms)
+        except OperationalError as error:
+            if kind_of(error) is not ErrorKind.LOCKED:
+                raise
+            restore(connection, manager, held)
     return claims(connection, queue, manager)
 
 

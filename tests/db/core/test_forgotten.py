@@ -1,6 +1,7 @@
 """Claims whose commit is not flushed, that a crash of PostgreSQL may make forgotten, and which to restore."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -34,6 +35,7 @@ from tests.support.rows import (
     pairs,
     register_manager,
 )
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the times of transactions are compared
 
@@ -46,6 +48,9 @@ NOTE_AT_COMMIT = """
     CREATE CONSTRAINT TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON django_partisan_manager
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note();
 """
+WAITS_FOR_LOCK = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 NOTE_NO_MORE = "DROP TABLE noted; DROP FUNCTION note() CASCADE"
 MANAGER = UUID(int=1)
 
@@ -286,3 +291,49 @@ def test_a_row_that_others_lock_is_skipped_or_waited_for():
 
     assert kind_of(caught.value) is ErrorKind.LOCKED
     assert restore(connection, one, rows, lock_timeout_ms=20) == {rows[0][ID]}
+
+
+def test_a_comparison_waits_for_locks_that_end_soon():
+    """A promotion locks rows for milliseconds; its commit may be the first after the crash."""
+    one = register_manager()
+    rows = claimed(2, one)
+    forget(rows)
+
+    with closing(open_connection("other")) as other, ThreadPoolExecutor(1) as threads:
+        other.set_autocommit(False)
+        execute(other, f"UPDATE django_partisan_task SET ready = true WHERE id = {rows[0][ID]}")
+        found = threads.submit(compare_in_a_thread, one, rows)
+        wait_until(lambda: found.done() or fetch_all(connection, WAITS_FOR_LOCK)[0][0])
+        other.commit()
+
+        assert sorted(found.result()) == sorted(pairs(rows))
+
+
+def compare_in_a_thread(manager: UUID, rows: list[TaskRow]) -> list[own_claims.Pair]:
+    with closing(open_connection("comparing")) as session:
+        return compare(session, "default", manager, rows, lock_timeout_ms=20_000)
+
+
+def test_a_comparison_skips_rows_whose_locks_last():
+    one = register_manager()
+    rows = claimed(2, one)
+    forget(rows)
+
+    with closing(open_connection("other")) as other:
+        other.set_autocommit(False)
+        execute(other, f"SELECT FROM django_partisan_task WHERE id = {rows[0][ID]} FOR UPDATE")
+
+        assert compare(connection, "default", one, rows, lock_timeout_ms=20) == pairs(rows[1:])
+
+
+def test_other_errors_of_a_comparison_are_raised():
+    one = register_manager()
+    rows = claimed(1, one)
+
+    with closing(open_connection("other")) as other:
+        execute(other, "SET statement_timeout = 20")
+        with transaction.atomic(), pytest.raises(OperationalError) as caught:
+            execute(connection, "LOCK TABLE django_partisan_task")
+            compare(other, "default", one, rows, lock_timeout_ms=20_000)
+
+    assert kind_of(caught.value) is ErrorKind.CANCELLED
