@@ -50,8 +50,8 @@ class Reconciliation(Component):
     """Ask which tasks are ours after answers were lost; take in what is found, and drop what is not found.
 
     ``thread`` and ``outage`` are those of the claims. ``identity`` returns the id of this manager's row, or
-    ``None`` while the row is not confirmed. While the manager drains, what is found is released, but
-    an answer that is missing does not hold up the end.
+    ``None`` while the row is not confirmed. While the manager drains, what is found is released. A call
+    under way then holds up the end, as it keeps the thread busy; a question that is not asked yet does not.
     """
 
     def __init__(
