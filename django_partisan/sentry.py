@@ -7,7 +7,7 @@ integration is disabled, the subscriber sends the exception.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from opentelemetry.trace import get_current_span
 
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event, Run, Running, Scope, TaskFailed
+from django_partisan.telemetry.host_traceback import exc_info_of, is_ours
 
 PACKAGE: Final = "sentry_sdk"
 TAGS: Final[Mapping[str, str]] = {
@@ -59,7 +60,7 @@ class SentrySubscriber(bus.Subscriber):
         run, exception = event.run, event.error.exception
         # In a manager another thread logs the line, so it is not known here what that will send.
         if isinstance(run, Run) and exception is not None and not _is_sent(exception, run):
-            self._sdk.capture_exception(exception)
+            self._sdk.capture_exception(exc_info_of(exception))
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         return _RunScope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
@@ -100,12 +101,20 @@ class _RunScope:
             if _is_sent(exception, self._run):
                 return None
             vars(exception)[_SENT] = self._run
+        for frame in _frames(event):
+            if is_ours(frame.get("module")):  # such as those of a cause, which a log line hands on whole
+                frame.pop("vars", None)
         return _without_fields_of_line(event)
 
 
 def _is_sent(exception: BaseException, run: Run) -> bool:
     # Another run may raise the same exception again, for example one that a module keeps.
     return vars(exception).get(_SENT) is run
+
+
+def _frames(event: Any) -> Iterator[dict[str, Any]]:
+    for exception in (event.get("exception") or {}).get("values") or ():
+        yield from (exception.get("stacktrace") or {}).get("frames") or ()
 
 
 def _without_fields_of_line(event: Any) -> Any:

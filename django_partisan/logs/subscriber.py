@@ -3,8 +3,7 @@
 import logging
 import time
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -29,10 +28,10 @@ from django_partisan.telemetry.events import (
     TaskCompleted,
     TaskRef,
 )
+from django_partisan.telemetry.host_traceback import ExcInfo, exc_info_of
 
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
-ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 CLOSE_SECONDS: Final = 2.0
 """How long a process that ends waits at most for handlers and readers that stall."""
 
@@ -177,8 +176,7 @@ def _as_record(
 def _exc_info(event: Any) -> ExcInfo | None:
     """Return the exception of an error, for handlers that show or send it, such as error trackers or mail."""
     info: ErrorInfo | None = getattr(event, "error", None)
-    exception = None if info is None else info.exception
-    return None if exception is None else (type(exception), exception, exception.__traceback__)
+    return None if info is None or info.exception is None else exc_info_of(info.exception)
 
 
 def _extra(fields: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sentry_sdk.transport import Transport
 
 from django_partisan import registry, sentry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.logs import LogSubscriber
 from django_partisan.logs.log_event import MANAGER, WORKER
@@ -69,6 +70,10 @@ class Letter(BaseTaskProcessor):
         if way == "message":
             sentry_sdk.capture_message("half done")
             return
+        if way == "cause":
+            TaskDefinition.of_processor(Letter).call(["own"], {}, None)  # as a task does that calls our code
+        if way == "own":
+            raise Refused
         if way == "retry":
             raise TimeoutError
         raise self.error
@@ -178,6 +183,30 @@ def test_a_failure_is_one_event_where_log_lines_make_none(kept: Kept):
     [event] = kept.events
     assert event["exception"]["values"][0]["type"] == "Refused"
     assert event["tags"]["partisan.processor"] == "Letter"
+
+
+def frames_of(event: dict[str, Any]) -> list[dict[str, Any]]:
+    return [frame for value in event["exception"]["values"] for frame in value["stacktrace"]["frames"]]
+
+
+def test_of_an_exception_that_the_worker_sends_no_frame_of_ours_is_stored(kept: Kept):
+    sentry.install(WORKER)
+
+    run("own")
+
+    assert [frame["function"] for frame in frames_of(kept.events[0])] == ["run"]
+
+
+def test_a_frame_of_ours_is_stored_without_its_locals(kept: Kept):
+    """A cause, or what the task captures itself, brings our frames with it."""
+    sentry.install(WORKER)
+
+    run("cause")
+
+    ours = [frame for frame in frames_of(kept.events[0]) if frame["module"].startswith("django_partisan.")]
+    assert ours
+    assert not [frame["vars"] for frame in ours if frame.get("vars")]
+    assert [frame["vars"] for frame in frames_of(kept.events[0]) if frame["function"] == "run"]
 
 
 class LogAgain(bus.Subscriber):
