@@ -40,7 +40,7 @@ def install(role: str) -> None:
     if sdk is None or not hasattr(sdk, "get_global_scope") or not sdk.is_initialized():
         return
     if role == "manager":
-        sdk.get_global_scope().add_event_processor(_with_tags_of_line)
+        sdk.get_global_scope().add_event_processor(_of_managers_line)
     bus.subscribe(SentrySubscriber(sdk))
 
 
@@ -113,8 +113,9 @@ def _is_sent(exception: BaseException, run: Run) -> bool:
 
 
 def _frames(event: Any) -> Iterator[dict[str, Any]]:
-    for exception in (event.get("exception") or {}).get("values") or ():
-        yield from (exception.get("stacktrace") or {}).get("frames") or ()
+    for traces in (event.get("exception"), event.get("threads")):
+        for trace in (traces or {}).get("values") or ():
+            yield from (trace.get("stacktrace") or {}).get("frames") or ()
 
 
 def _without_fields_of_line(event: Any) -> Any:
@@ -133,9 +134,16 @@ def _trace_headers() -> dict[str, str]:
     return {"sentry-trace": f"{span.trace_id:032x}-{span.span_id:016x}"}
 
 
-def _with_tags_of_line(event: Any, hint: Mapping[str, Any]) -> Any:
-    """Add the tags of the task that the manager's line is about."""
+def _of_managers_line(event: Any, hint: Mapping[str, Any]) -> Any:
+    """Add the tags of the task that the manager's line is about, and remove what is not for trackers.
+
+    The locals of Django's frames hold the password of the database; breadcrumbs are lines about other tasks.
+    """
     attributes = vars(hint["log_record"]) if "log_record" in hint else {}
+    if is_ours(attributes.get("name")):
+        event.pop("breadcrumbs", None)
+        for frame in _frames(event):
+            frame.pop("vars", None)
     fields = attributes.get(_RECORD_FIELDS, attributes)
     found = {tag: str(fields[field]) for field, tag in TAGS.items() if field in fields}
     if found:

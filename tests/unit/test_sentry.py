@@ -85,8 +85,9 @@ def processor(own_registry: None) -> None:
 
 
 @pytest.fixture
-def kept() -> Iterator[Kept]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     """Set Sentry up in this process, and take it away again."""
+    monkeypatch.setattr(sentry_sdk.scope, "_global_scope", None)  # clear() leaves its event processors
     transport = Kept()
     sentry_sdk.init(
         dsn="http://key@127.0.0.1:9/1",
@@ -183,6 +184,11 @@ def test_a_failure_is_one_event_where_log_lines_make_none(kept: Kept):
     [event] = kept.events
     assert event["exception"]["values"][0]["type"] == "Refused"
     assert event["tags"]["partisan.processor"] == "Letter"
+
+
+def connect(dsn: str) -> None:
+    """Refuse, as a database does that does not answer."""
+    raise Refused
 
 
 def frames_of(event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -282,6 +288,25 @@ def test_the_event_of_a_managers_line_has_the_tags_of_the_task_that_it_names(kep
 
     tags = [event.get("tags") for event in kept.events]
     assert tags == [{"partisan.task_id": "12", "partisan.processor": "Letter"}, None, None]
+
+
+def test_the_event_of_a_managers_line_has_no_locals_and_no_breadcrumbs_of_other_lines(kept: Kept):
+    """Frames of Django hold the password of the database; earlier lines are of other tasks."""
+    sentry.install(MANAGER)
+    handler, line = EventHandler(logging.ERROR), {"levelno": logging.ERROR, "msg": "x"}
+    sentry_sdk.add_breadcrumb(message="a line about another task")
+
+    with pytest.raises(Refused) as caught:
+        connect("hunter2")
+    info = (caught.type, caught.value, caught.tb)
+    for extra in ({"name": "django_partisan.manager"}, {"name": "host"}):
+        handler.handle(logging.makeLogRecord({**line, **extra, "exc_info": info}))
+
+    ours, of_host = kept.events
+    assert [frame.get("vars") for frame in frames_of(ours)] == [None, None]
+    assert not ours.get("breadcrumbs")
+    assert frames_of(of_host)[-1]["vars"] == {"dsn": "'hunter2'"}
+    assert len(of_host["breadcrumbs"]["values"]) == 1
 
 
 def test_a_manager_leaves_failures_to_the_lines_of_its_log(kept: Kept):
