@@ -31,6 +31,7 @@ _OF_LINES: Final = ("partisan.", "event.", "error.", "span.", "trace.", "transac
 """Prefixes of the names of our fields, where the host's handlers write them."""
 _SENT: Final = "_partisan_sent_by"
 """The attribute of an exception that holds the run that has sent it to Sentry."""
+_ENQUEUE_FAILED: Final = "task.enqueue_failed"
 _NOTHING: Final = nullcontext()
 
 
@@ -95,7 +96,12 @@ class _RunScope:
         self._isolation.__exit__(*error)
 
     def _once(self, event: Any, hint: Mapping[str, Any]) -> Any:
-        """Drop the event if this run has sent the exception already, through any logger or call."""
+        """Drop the event if this run has sent the exception already, through any logger or call.
+
+        Drop that of a failed enqueueing too: its exception is the run's, which may be retried.
+        """
+        if _fields(hint).get("event.action") == _ENQUEUE_FAILED:
+            return None
         exception = (hint.get("exc_info") or (None, None))[1]
         if exception is not None:
             if _is_sent(exception, self._run):
@@ -110,6 +116,13 @@ class _RunScope:
 def _is_sent(exception: BaseException, run: Run) -> bool:
     # Another run may raise the same exception again, for example one that a module keeps.
     return vars(exception).get(_SENT) is run
+
+
+def _fields(hint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of the line that the event is made of."""
+    attributes = vars(hint["log_record"]) if "log_record" in hint else {}
+    fields: Mapping[str, Any] = attributes.get(_RECORD_FIELDS, attributes)
+    return fields
 
 
 def _frames(event: Any) -> Iterator[dict[str, Any]]:
@@ -139,12 +152,11 @@ def _of_managers_line(event: Any, hint: Mapping[str, Any]) -> Any:
 
     The locals of Django's frames hold the password of the database; breadcrumbs are lines about other tasks.
     """
-    attributes = vars(hint["log_record"]) if "log_record" in hint else {}
-    if is_ours(attributes.get("name")):
+    if "log_record" in hint and is_ours(hint["log_record"].name):
         event.pop("breadcrumbs", None)
         for frame in _frames(event):
             frame.pop("vars", None)
-    fields = attributes.get(_RECORD_FIELDS, attributes)
+    fields = _fields(hint)
     found = {tag: str(fields[field]) for field, tag in TAGS.items() if field in fields}
     if found:
         event["tags"] = {**(event.get("tags") or {}), **found}

@@ -26,6 +26,7 @@ from django_partisan.telemetry.events import (
     Running,
     Scope,
     TaskCompleted,
+    TaskEnqueueFailed,
     TaskRef,
 )
 from django_partisan.telemetry.host_traceback import ExcInfo, exc_info_of
@@ -84,7 +85,7 @@ class LogSubscriber(bus.Subscriber):
                 return
             arguments, fields = log_event.line(event)
             fields.update({"event.action": log_event.action, **context.surroundings()})
-            error = _exc_info(event) if level >= logging.ERROR else None
+            error = self._exc_info(event) if level >= logging.ERROR else None
             logger, message, extra = self._logger, log_event.message, _extra(fields)
             # Walking the frames for a caller would take as long as all the rest.
             record = logger.makeRecord(
@@ -96,6 +97,17 @@ class LogSubscriber(bus.Subscriber):
                 self._thread.log(record)
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
+
+    def _exc_info(self, event: Any) -> ExcInfo | None:
+        """Return the exception of an error, for handlers such as error trackers or mail.
+
+        In a worker a failed enqueueing has none: the run has it too, and may be retried.
+        """
+        info: ErrorInfo | None = getattr(event, "error", None)
+        if info is None or info.exception is None:
+            return None
+        is_of_run = self._role == WORKER and type(event) is TaskEnqueueFailed
+        return None if is_of_run else exc_info_of(info.exception)
 
     def _note_dropped(self, event: Event) -> None:
         dropped.note(event)
@@ -171,12 +183,6 @@ def _as_record(
     of_run = {name: event_dict.pop(name) for name in _TASK_FIELDS if name in event_dict}
     fields = {**context.surroundings(), **context.labels(event_dict), **of_run}
     return (message, *arguments), {"extra": _extra(fields), **passed_on}
-
-
-def _exc_info(event: Any) -> ExcInfo | None:
-    """Return the exception of an error, for handlers that show or send it, such as error trackers or mail."""
-    info: ErrorInfo | None = getattr(event, "error", None)
-    return None if info is None or info.exception is None else exc_info_of(info.exception)
 
 
 def _extra(fields: dict[str, Any]) -> dict[str, Any]:

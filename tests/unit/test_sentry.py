@@ -26,7 +26,14 @@ from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Enqueueing, Event, Running, TaskFailed
+from django_partisan.telemetry.events import (
+    Enqueueing,
+    ErrorInfo,
+    Event,
+    Running,
+    TaskEnqueueFailed,
+    TaskFailed,
+)
 from tests.support.engine import config_of
 from tests.support.events import subscribed
 from tests.support.rows import task_row
@@ -72,6 +79,10 @@ class Letter(BaseTaskProcessor):
             return
         if way == "cause":
             TaskDefinition.of_processor(Letter).call(["own"], {}, None)  # as a task does that calls our code
+        if way.startswith("enqueue"):
+            error = TimeoutError() if way.endswith("retry") else Refused()
+            bus.emit(TaskEnqueueFailed, "default", "Letter", 10, ErrorInfo.of(error))
+            raise error
         if way == "own":
             raise Refused
         if way == "retry":
@@ -248,6 +259,18 @@ def test_a_retry_is_no_event(kept: Kept, logged_to_sentry: None):
     run("retry")
 
     assert kept.events == []
+
+
+def test_an_enqueueing_that_fails_in_a_run_is_an_event_only_if_the_run_fails(
+    kept: Kept, logged_to_sentry: None
+):
+    sentry.install(WORKER)
+
+    run("enqueue and retry", "enqueue and fail")
+
+    [event] = kept.events
+    assert event["logentry"]["message"] == "Task %s (%s) failed (%s): %s"
+    assert event["exception"]["values"][0]["type"] == "Refused"
 
 
 def test_the_trace_of_an_event_is_that_of_the_runs_span(kept: Kept):

@@ -10,6 +10,7 @@ import pytest
 from django_partisan import registry
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.logs import LOG_EVENTS, LogSubscriber, task_logger
+from django_partisan.logs.log_event import APP, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus, events
@@ -107,6 +108,19 @@ def test_every_error_that_has_an_exception_hands_it_over_and_nothing_else_does(c
     }
     assert "task.failed" in handed_over
     assert "task.retried" not in handed_over
+
+
+def test_an_enqueueing_that_fails_in_a_run_leaves_its_exception_to_the_line_of_the_run(caplog, raised):
+    """Else a retry would be an event of an error tracker."""
+    event = events.TaskEnqueueFailed("default", "SendMail", 10, events.ErrorInfo.of(raised))
+
+    with caplog.at_level(logging.ERROR, LOGGER):
+        for role in (APP, WORKER):
+            LogSubscriber(role).handle(event)
+
+    of_app, of_worker = caplog.records
+    assert of_app.exc_info is not None
+    assert of_worker.exc_info is None
 
 
 def test_an_error_known_only_by_its_text_hands_over_nothing(caplog):
