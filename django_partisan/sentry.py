@@ -7,6 +7,7 @@ integration is disabled, the subscriber sends the exception.
 """
 
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -67,8 +68,15 @@ class SentrySubscriber(bus.Subscriber):
         return _RunScope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
 
     def close(self, timeout: float) -> None:
-        """Send the remaining events, within half the time: the other half is for spans."""
-        self._sdk.flush(timeout=timeout / 2)
+        """Send the remaining events, within half the time: the other half is for spans.
+
+        In a thread, because Sentry's exit handler may hold a lock of the client for as long as it closes it.
+        """
+        flush = threading.Thread(
+            target=self._sdk.flush, args=(timeout / 2,), name="partisan-sentry-flush", daemon=True
+        )
+        flush.start()
+        flush.join(timeout / 2)
 
 
 class _RunScope:

@@ -6,6 +6,8 @@ logger instead.
 
 import logging
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +39,7 @@ from django_partisan.telemetry.events import (
 from tests.support.engine import config_of
 from tests.support.events import subscribed
 from tests.support.rows import task_row
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.logs import samples
 
 pytestmark = pytest.mark.usefixtures("own_registry", "no_subscribers")
@@ -49,11 +52,14 @@ class Kept(Transport):
         super().__init__()
         self.events: list[dict[str, Any]] = []
         self.timeouts: list[float] = []
+        self.is_free = threading.Event()
+        self.is_free.set()
 
     def capture_envelope(self, envelope: Envelope) -> None:
         self.events.append(dict(envelope.get_event() or {}))
 
     def flush(self, timeout: float, callback: Any = None) -> None:
+        self.is_free.wait(PATIENCE_SECONDS)
         self.timeouts.append(timeout)
 
 
@@ -355,6 +361,19 @@ def test_the_end_of_a_process_leaves_half_of_the_time_to_spans(kept: Kept):
     bus.subscribers()[-1].close(5.0)
 
     assert kept.timeouts == [2.5]
+
+
+def test_a_flush_that_waits_for_a_lock_is_left_after_half_of_the_time(kept: Kept):
+    """Sentry's own exit handler may hold it while it closes the client."""
+    subscriber = sentry.SentrySubscriber(sentry_sdk)
+    kept.is_free.clear()
+
+    began = time.monotonic()
+    subscriber.close(0.4)
+    seconds = time.monotonic() - began
+    kept.is_free.set()
+
+    assert 0.2 <= seconds < 0.4
 
 
 def test_where_the_host_has_not_initialised_sentry_no_run_is_surrounded():
