@@ -135,9 +135,11 @@ class LogSubscriber(bus.Subscriber):
     def close(self, timeout: float) -> None:
         """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``.
 
-        In a worker, flush the host's handlers too, because it does not end as an interpreter does.
+        The export of lines has the rest, or ``LAST_EXPORT_SECONDS``. In a worker, flush the host's handlers
+        too, because it does not end as an interpreter does.
         """
-        deadline = time.monotonic() + min(timeout / 2, CLOSE_SECONDS)
+        end = time.monotonic() + timeout
+        deadline = end - timeout + min(timeout / 2, CLOSE_SECONDS)
         if self._role == WORKER:
             host_handlers.flush(deadline - time.monotonic())
         if self._thread is not None:
@@ -146,7 +148,7 @@ class LogSubscriber(bus.Subscriber):
             if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
                 handler.drop_kept()
         # Otherwise a manager's exit would flush, and wait much longer. Most were exported with the spans.
-        self.is_stuck |= not exporting.flush(min(timeout, LAST_EXPORT_SECONDS))
+        self.is_stuck |= not exporting.flush(min(max(0.0, end - time.monotonic()), LAST_EXPORT_SECONDS))
 
 
 def task_logger(run: Run | TaskRef) -> Any:
