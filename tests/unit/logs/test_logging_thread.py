@@ -67,6 +67,7 @@ def host() -> Iterator[Host]:
     yield handler
     handler.gate.set()
     logger.removeHandler(handler)
+    logger.propagate = True
 
 
 @pytest.fixture
@@ -106,8 +107,8 @@ def test_records_are_handled_in_order_in_a_thread_of_their_own(host, thread, log
     assert host.threads == {"partisan-logging"}
 
 
-def test_a_handled_record_is_freed_while_the_thread_waits_for_the_next(host, thread, monkeypatch):
-    monkeypatch.setattr(logging.getLogger(NAME), "propagate", False)  # pytest keeps what the root gets
+def test_a_handled_record_is_freed_while_the_thread_waits_for_the_next(host, thread):
+    logging.getLogger(NAME).propagate = False  # pytest keeps every record that the root gets
     record = logging.makeLogRecord({"name": NAME, "msg": "one", "levelno": logging.INFO})
     reference = weakref.ref(record)
 
