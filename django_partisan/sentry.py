@@ -7,7 +7,8 @@ integration is disabled, the subscriber sends the exception.
 """
 
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from opentelemetry.trace import get_current_span
 
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event, Run, Running, Scope, TaskFailed
+from django_partisan.telemetry.host_traceback import exc_info_of, is_ours
 
 PACKAGE: Final = "sentry_sdk"
 TAGS: Final[Mapping[str, str]] = {
@@ -30,6 +32,7 @@ _OF_LINES: Final = ("partisan.", "event.", "error.", "span.", "trace.", "transac
 """Prefixes of the names of our fields, where the host's handlers write them."""
 _SENT: Final = "_partisan_sent_by"
 """The attribute of an exception that holds the run that has sent it to Sentry."""
+_ENQUEUE_FAILED: Final = "task.enqueue_failed"
 _NOTHING: Final = nullcontext()
 
 
@@ -39,7 +42,7 @@ def install(role: str) -> None:
     if sdk is None or not hasattr(sdk, "get_global_scope") or not sdk.is_initialized():
         return
     if role == "manager":
-        sdk.get_global_scope().add_event_processor(_with_tags_of_line)
+        sdk.get_global_scope().add_event_processor(_of_managers_line)
     bus.subscribe(SentrySubscriber(sdk))
 
 
@@ -59,14 +62,21 @@ class SentrySubscriber(bus.Subscriber):
         run, exception = event.run, event.error.exception
         # In a manager another thread logs the line, so it is not known here what that will send.
         if isinstance(run, Run) and exception is not None and not _is_sent(exception, run):
-            self._sdk.capture_exception(exception)
+            self._sdk.capture_exception(exc_info_of(exception))
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         return _RunScope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
 
     def close(self, timeout: float) -> None:
-        """Send the remaining events, within half the time: the other half is for spans."""
-        self._sdk.flush(timeout=timeout / 2)
+        """Send the remaining events, within half the time: the other half is for spans.
+
+        In a thread, because Sentry's exit handler may hold a lock of the client for as long as it closes it.
+        """
+        flush = threading.Thread(
+            target=self._sdk.flush, args=(timeout / 2,), name="partisan-sentry-flush", daemon=True
+        )
+        flush.start()
+        flush.join(timeout / 2)
 
 
 class _RunScope:
@@ -94,18 +104,39 @@ class _RunScope:
         self._isolation.__exit__(*error)
 
     def _once(self, event: Any, hint: Mapping[str, Any]) -> Any:
-        """Drop the event if this run has sent the exception already, through any logger or call."""
+        """Drop the event if this run has sent the exception already, through any logger or call.
+
+        Drop that of a failed enqueueing too: its exception is the run's, which may be retried.
+        """
+        if _fields(hint).get("event.action") == _ENQUEUE_FAILED:
+            return None
         exception = (hint.get("exc_info") or (None, None))[1]
         if exception is not None:
             if _is_sent(exception, self._run):
                 return None
             vars(exception)[_SENT] = self._run
+        for frame in _frames(event):
+            if is_ours(frame.get("module")):  # such as those of a cause, which a log line hands on whole
+                frame.pop("vars", None)
         return _without_fields_of_line(event)
 
 
 def _is_sent(exception: BaseException, run: Run) -> bool:
     # Another run may raise the same exception again, for example one that a module keeps.
     return vars(exception).get(_SENT) is run
+
+
+def _fields(hint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of the line that the event is made of."""
+    attributes = vars(hint["log_record"]) if "log_record" in hint else {}
+    fields: Mapping[str, Any] = attributes.get(_RECORD_FIELDS, attributes)
+    return fields
+
+
+def _frames(event: Any) -> Iterator[dict[str, Any]]:
+    for traces in (event.get("exception"), event.get("threads")):
+        for trace in (traces or {}).get("values") or ():
+            yield from (trace.get("stacktrace") or {}).get("frames") or ()
 
 
 def _without_fields_of_line(event: Any) -> Any:
@@ -124,10 +155,16 @@ def _trace_headers() -> dict[str, str]:
     return {"sentry-trace": f"{span.trace_id:032x}-{span.span_id:016x}"}
 
 
-def _with_tags_of_line(event: Any, hint: Mapping[str, Any]) -> Any:
-    """Add the tags of the task that the manager's line is about."""
-    attributes = vars(hint["log_record"]) if "log_record" in hint else {}
-    fields = attributes.get(_RECORD_FIELDS, attributes)
+def _of_managers_line(event: Any, hint: Mapping[str, Any]) -> Any:
+    """Add the tags of the task that the manager's line is about, and remove what is not for trackers.
+
+    The locals of Django's frames hold the password of the database; breadcrumbs are lines about other tasks.
+    """
+    if "log_record" in hint and is_ours(hint["log_record"].name):
+        event.pop("breadcrumbs", None)
+        for frame in _frames(event):
+            frame.pop("vars", None)
+    fields = _fields(hint)
     found = {tag: str(fields[field]) for field, tag in TAGS.items() if field in fields}
     if found:
         event["tags"] = {**(event.get("tags") or {}), **found}

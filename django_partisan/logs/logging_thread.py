@@ -83,6 +83,7 @@ class LoggingThread:
                     logging.getLogger(record.name).handle(record)
             except BaseException:  # a host's handler may even raise SystemExit
                 trouble.note("A line could not be logged")
+            record = None  # its exception refers to frames, which would live until the next record
             with self._changed:
                 self._is_handling = False
                 self._changed.notify_all()

@@ -28,7 +28,10 @@ def keys_of_running_task() -> dict[str, Any]:
 
 
 class TaskFilter(logging.Filter):
-    """Add the keys to each record; outside of a run each is ``missing``, so that a format may use them."""
+    """Add the keys to each record; outside of a run each is ``missing``, so that a format may use them.
+
+    A record that names a task keeps its keys: the filter of a ``QueueHandler`` has added them in the run.
+    """
 
     def __init__(self, missing: Any = MISSING) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class TaskFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let the record pass."""
-        vars(record).update(keys_of_running_task() or self._missing)
+        vars(record).update({**self._missing, **keys_in(record)})
         return True
 
 

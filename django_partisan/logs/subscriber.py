@@ -3,8 +3,7 @@
 import logging
 import time
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -27,12 +26,13 @@ from django_partisan.telemetry.events import (
     Running,
     Scope,
     TaskCompleted,
+    TaskEnqueueFailed,
     TaskRef,
 )
+from django_partisan.telemetry.host_traceback import ExcInfo, exc_info_of
 
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
-ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 CLOSE_SECONDS: Final = 2.0
 """How long a process that ends waits at most for handlers and readers that stall."""
 
@@ -85,7 +85,7 @@ class LogSubscriber(bus.Subscriber):
                 return
             arguments, fields = log_event.line(event)
             fields.update({"event.action": log_event.action, **context.surroundings()})
-            error = _exc_info(event) if level >= logging.ERROR else None
+            error = self._exc_info(event) if level >= logging.ERROR else None
             logger, message, extra = self._logger, log_event.message, _extra(fields)
             # Walking the frames for a caller would take as long as all the rest.
             record = logger.makeRecord(
@@ -97,6 +97,17 @@ class LogSubscriber(bus.Subscriber):
                 self._thread.log(record)
         except Exception:
             trouble.note(f"The event {log_event.action} could not be logged")
+
+    def _exc_info(self, event: Any) -> ExcInfo | None:
+        """Return the exception of an error, for handlers such as error trackers or mail.
+
+        In a worker a failed enqueueing has none: the run has it too, and may be retried.
+        """
+        info: ErrorInfo | None = getattr(event, "error", None)
+        if info is None or info.exception is None:
+            return None
+        is_of_run = self._role == WORKER and type(event) is TaskEnqueueFailed
+        return None if is_of_run else exc_info_of(info.exception)
 
     def _note_dropped(self, event: Event) -> None:
         dropped.note(event)
@@ -124,9 +135,11 @@ class LogSubscriber(bus.Subscriber):
     def close(self, timeout: float) -> None:
         """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``.
 
-        In a worker, flush the host's handlers too, because it does not end as an interpreter does.
+        The export of lines has the rest, or ``LAST_EXPORT_SECONDS``. In a worker, flush the host's handlers
+        too, because it does not end as an interpreter does.
         """
-        deadline = time.monotonic() + min(timeout / 2, CLOSE_SECONDS)
+        end = time.monotonic() + timeout
+        deadline = end - timeout + min(timeout / 2, CLOSE_SECONDS)
         if self._role == WORKER:
             host_handlers.flush(deadline - time.monotonic())
         if self._thread is not None:
@@ -135,7 +148,7 @@ class LogSubscriber(bus.Subscriber):
             if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
                 handler.drop_kept()
         # Otherwise a manager's exit would flush, and wait much longer. Most were exported with the spans.
-        self.is_stuck |= not exporting.flush(min(timeout, LAST_EXPORT_SECONDS))
+        self.is_stuck |= not exporting.flush(min(max(0.0, end - time.monotonic()), LAST_EXPORT_SECONDS))
 
 
 def task_logger(run: Run | TaskRef) -> Any:
@@ -172,13 +185,6 @@ def _as_record(
     of_run = {name: event_dict.pop(name) for name in _TASK_FIELDS if name in event_dict}
     fields = {**context.surroundings(), **context.labels(event_dict), **of_run}
     return (message, *arguments), {"extra": _extra(fields), **passed_on}
-
-
-def _exc_info(event: Any) -> ExcInfo | None:
-    """Return the exception of an error, for handlers that show or send it, such as error trackers or mail."""
-    info: ErrorInfo | None = getattr(event, "error", None)
-    exception = None if info is None else info.exception
-    return None if exception is None else (type(exception), exception, exception.__traceback__)
 
 
 def _extra(fields: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from django_partisan.telemetry.events import (
 PENDING_MAX: Final = 5_000
 """Most events that wait to be counted until ``take()``."""
 
+_WITH_ERROR: Final = frozenset(kind for kind in COUNTED if "error" in getattr(kind, "_fields", ()))
+
 
 class Recorder(bus.Subscriber):
     """Append events to a list, and count them when ``take()`` is called.
@@ -54,6 +56,8 @@ class Recorder(bus.Subscriber):
             self._keep_exemplar(event)
         if type(event) is TaskCompleted:
             return  # counted with others, as RunsCompleted
+        if type(event) in _WITH_ERROR:  # its exception refers to frames, which would live until take()
+            event = event._replace(error=event.error._replace(exception=None))
         pending = self._pending
         pending.append(event)
         if len(pending) > PENDING_MAX:

@@ -69,6 +69,9 @@ class Subscriber:
         """Flush, within ``timeout`` seconds; the process is about to end."""
 
 
+LAST_SECONDS: Final = 0.5
+"""How long ``close()`` waits at least for the first subscriber; a shorter time loses its last lines."""
+
 swallowed: Counter[str] = Counter()
 """Errors of subscribers by subscriber name, and ``headers`` for carried contexts that were dropped."""
 
@@ -202,14 +205,15 @@ def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
 
 
 def close(timeout: float) -> None:
-    """Close every subscriber. The first has ``timeout`` seconds; all others share ``timeout`` seconds.
+    """Close every subscriber within ``timeout`` seconds, or ``LAST_SECONDS`` more.
 
-    The first is closed last: logs, which write what the others emit meanwhile.
+    The first is closed last: logs, which write what the others emit meanwhile. It has ``LAST_SECONDS`` also
+    if the others have used all of the time.
     """
     deadline = monotonic() + timeout
     first, others = subscribers()[:1], subscribers()[1:]
     _from_each(reversed(others), lambda one: one.close(max(0.0, deadline - monotonic())))
-    _from_each(first, lambda one: one.close(timeout))
+    _from_each(first, lambda one: one.close(max(deadline - monotonic(), LAST_SECONDS)))
 
 
 def report_errors_to(write: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -15,8 +16,21 @@ _OBJECT: Final = re.compile(r"""\{\s*\\*["']""")
 """The beginning of a JSON object in a text, possibly escaped, or of a Python dict."""
 _WHOLE: Final = ("{", "[", '"')
 """The first characters of JSON that may hold keys."""
-_scan: Final = json.JSONDecoder().raw_decode
 _DEPTH_MAX: Final = 50
+
+
+def _with_every_value(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; a key that it has twice has a list of its values, so that none hides."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    values = defaultdict(list)
+    for key, value in pairs:
+        values[key].append(value)
+    return {key: found[key] if len(all_values) == 1 else all_values for key, all_values in values.items()}
+
+
+_decoder: Final = json.JSONDecoder(object_pairs_hook=_with_every_value)
 
 
 def is_secret(key: Any, parts: Collection[str] | None = None) -> bool:
@@ -49,7 +63,7 @@ def _redact_text(text: str, parts: Collection[str], depth: int) -> str:
         return text
     if text.lstrip().startswith(_WHOLE):
         try:
-            value = json.loads(text)
+            value = _decoder.decode(text)
         except (ValueError, RecursionError):
             pass  # it may still hold JSON
         else:
@@ -64,7 +78,7 @@ def _redact_objects(text: str, parts: Collection[str], depth: int) -> str:
     while found := _OBJECT.search(text, end):
         start = found.start()
         try:
-            value, stop = _scan(text, start)
+            value, stop = _decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             if is_secret(text[start:], parts):
                 return "".join((*pieces, text[end:start], REDACTED))

@@ -30,19 +30,22 @@ def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: TaskFailed | 
         attributes[spans.WAIT_SECONDS] = lost.wait_seconds
     kind, began_at = spans.SPANS[spans.PROCESS].kind, int(lost.began_at * NANOSECONDS)
     span = tracer.start_span(name, parent, kind, attributes, links, began_at)
-    outcome = RESCUED
+    outcome, error = RESCUED, None
     if isinstance(event, TaskFailed):
         outcome, error = outcomes.FAILED, event.error
         span.set_attribute(spans.OUTCOME, outcome)
-    else:
+    elif event.reason != outcomes.REASON_STOPPED:  # a forced stop is no error
         error = ErrorInfo.of(WorkerLost(f"{task.processor}: its worker died while it ran."))
-    record_error(span, error)
-    span.add_event(f"task.{outcome}", _fields(event, lost))
+    fields = _fields(event, lost)
+    if error is not None:
+        record_error(span, error)
+        fields[spans.EVENT_OUTCOME] = "failure"
+    span.add_event(f"task.{outcome}", fields)
     span.end(int(lost.ended_at * NANOSECONDS))
 
 
 def _fields(event: TaskFailed | TaskRescued, lost: LostRun) -> Attributes:
-    fields: Attributes = {spans.EVENT_OUTCOME: "failure", spans.EVENT_REASON: event.reason}
+    fields: Attributes = {spans.EVENT_REASON: event.reason}
     if event.lost is not None:
         fields[spans.EVENT_DURATION] = int((lost.ended_at - lost.began_at) * NANOSECONDS)
     if lost.slot is not None and lost.generation is not None:

@@ -71,7 +71,7 @@ def test_what_a_task_prints_is_written_at_once_and_a_handler_that_hangs_delays_t
     began = time.monotonic()
     assert manager.stop() == 0
 
-    assert 1 <= time.monotonic() - began < 8
+    assert 1 <= time.monotonic() - began < 1.1 + 2  # as the guarantee says
     assert len(bench.journal("exiting")) == 1
     assert len(shop_log(bench)) == 1
     assert "worker.exit_timeout" in [line.get("event.action") for line in checked(log(bench))]

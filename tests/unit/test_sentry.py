@@ -6,6 +6,8 @@ logger instead.
 
 import logging
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,16 +21,25 @@ from sentry_sdk.transport import Transport
 
 from django_partisan import registry, sentry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.logs import LogSubscriber
 from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Enqueueing, Event, Running, TaskFailed
+from django_partisan.telemetry.events import (
+    Enqueueing,
+    ErrorInfo,
+    Event,
+    Running,
+    TaskEnqueueFailed,
+    TaskFailed,
+)
 from tests.support.engine import config_of
 from tests.support.events import subscribed
 from tests.support.rows import task_row
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.logs import samples
 
 pytestmark = pytest.mark.usefixtures("own_registry", "no_subscribers")
@@ -41,11 +52,14 @@ class Kept(Transport):
         super().__init__()
         self.events: list[dict[str, Any]] = []
         self.timeouts: list[float] = []
+        self.is_free = threading.Event()
+        self.is_free.set()
 
     def capture_envelope(self, envelope: Envelope) -> None:
         self.events.append(dict(envelope.get_event() or {}))
 
     def flush(self, timeout: float, callback: Any = None) -> None:
+        self.is_free.wait(PATIENCE_SECONDS)
         self.timeouts.append(timeout)
 
 
@@ -69,6 +83,14 @@ class Letter(BaseTaskProcessor):
         if way == "message":
             sentry_sdk.capture_message("half done")
             return
+        if way == "cause":
+            TaskDefinition.of_processor(Letter).call(["own"], {}, None)  # as a task does that calls our code
+        if way.startswith("enqueue"):
+            error = TimeoutError() if way.endswith("retry") else Refused()
+            bus.emit(TaskEnqueueFailed, "default", "Letter", 10, ErrorInfo.of(error))
+            raise error
+        if way == "own":
+            raise Refused
         if way == "retry":
             raise TimeoutError
         raise self.error
@@ -80,8 +102,9 @@ def processor(own_registry: None) -> None:
 
 
 @pytest.fixture
-def kept() -> Iterator[Kept]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     """Set Sentry up in this process, and take it away again."""
+    monkeypatch.setattr(sentry_sdk.scope, "_global_scope", None)  # clear() leaves its event processors
     transport = Kept()
     sentry_sdk.init(
         dsn="http://key@127.0.0.1:9/1",
@@ -180,6 +203,35 @@ def test_a_failure_is_one_event_where_log_lines_make_none(kept: Kept):
     assert event["tags"]["partisan.processor"] == "Letter"
 
 
+def connect(dsn: str) -> None:
+    """Refuse, as a database does that does not answer."""
+    raise Refused
+
+
+def frames_of(event: dict[str, Any]) -> list[dict[str, Any]]:
+    return [frame for value in event["exception"]["values"] for frame in value["stacktrace"]["frames"]]
+
+
+def test_of_an_exception_that_the_worker_sends_no_frame_of_ours_is_stored(kept: Kept):
+    sentry.install(WORKER)
+
+    run("own")
+
+    assert [frame["function"] for frame in frames_of(kept.events[0])] == ["run"]
+
+
+def test_a_frame_of_ours_is_stored_without_its_locals(kept: Kept):
+    """A cause, or what the task captures itself, brings our frames with it."""
+    sentry.install(WORKER)
+
+    run("cause")
+
+    ours = [frame for frame in frames_of(kept.events[0]) if frame["module"].startswith("django_partisan.")]
+    assert ours
+    assert not [frame["vars"] for frame in ours if frame.get("vars")]
+    assert [frame["vars"] for frame in frames_of(kept.events[0]) if frame["function"] == "run"]
+
+
 class LogAgain(bus.Subscriber):
     """Log a failure once more, as ``django.tasks`` does for the tasks of a backend."""
 
@@ -213,6 +265,18 @@ def test_a_retry_is_no_event(kept: Kept, logged_to_sentry: None):
     run("retry")
 
     assert kept.events == []
+
+
+def test_an_enqueueing_that_fails_in_a_run_is_an_event_only_if_the_run_fails(
+    kept: Kept, logged_to_sentry: None
+):
+    sentry.install(WORKER)
+
+    run("enqueue and retry", "enqueue and fail")
+
+    [event] = kept.events
+    assert event["logentry"]["message"] == "Task %s (%s) failed (%s): %s"
+    assert event["exception"]["values"][0]["type"] == "Refused"
 
 
 def test_the_trace_of_an_event_is_that_of_the_runs_span(kept: Kept):
@@ -255,6 +319,25 @@ def test_the_event_of_a_managers_line_has_the_tags_of_the_task_that_it_names(kep
     assert tags == [{"partisan.task_id": "12", "partisan.processor": "Letter"}, None, None]
 
 
+def test_the_event_of_a_managers_line_has_no_locals_and_no_breadcrumbs_of_other_lines(kept: Kept):
+    """Frames of Django hold the password of the database; earlier lines are of other tasks."""
+    sentry.install(MANAGER)
+    handler, line = EventHandler(logging.ERROR), {"levelno": logging.ERROR, "msg": "x"}
+    sentry_sdk.add_breadcrumb(message="a line about another task")
+
+    with pytest.raises(Refused) as caught:
+        connect("hunter2")
+    info = (caught.type, caught.value, caught.tb)
+    for extra in ({"name": "django_partisan.manager"}, {"name": "host"}):
+        handler.handle(logging.makeLogRecord({**line, **extra, "exc_info": info}))
+
+    ours, of_host = kept.events
+    assert [frame.get("vars") for frame in frames_of(ours)] == [None, None]
+    assert not ours.get("breadcrumbs")
+    assert frames_of(of_host)[-1]["vars"] == {"dsn": "'hunter2'"}
+    assert len(of_host["breadcrumbs"]["values"]) == 1
+
+
 def test_a_manager_leaves_failures_to_the_lines_of_its_log(kept: Kept):
     sentry.install(MANAGER)
     info = samples.ERROR._replace(exception=Refused())
@@ -278,6 +361,19 @@ def test_the_end_of_a_process_leaves_half_of_the_time_to_spans(kept: Kept):
     bus.subscribers()[-1].close(5.0)
 
     assert kept.timeouts == [2.5]
+
+
+def test_a_flush_that_waits_for_a_lock_is_left_after_half_of_the_time(kept: Kept):
+    """Sentry's own exit handler may hold it while it closes the client."""
+    subscriber = sentry.SentrySubscriber(sentry_sdk)
+    kept.is_free.clear()
+
+    began = time.monotonic()
+    subscriber.close(0.4)
+    seconds = time.monotonic() - began
+    kept.is_free.set()
+
+    assert 0.2 <= seconds < 0.4
 
 
 def test_where_the_host_has_not_initialised_sentry_no_run_is_surrounded():

@@ -1,14 +1,21 @@
 """An error hands its exception to the handlers, and its message is a template that trackers group by."""
 
 import logging
+import traceback
 from collections import defaultdict
 from typing import Any
 
 import pytest
 
+from django_partisan import registry
+from django_partisan.engine.worker.executor import Executor
 from django_partisan.logs import LOG_EVENTS, LogSubscriber, task_logger
+from django_partisan.logs.log_event import APP, WORKER
 from django_partisan.logs.subscriber import LOGGER
+from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus, events
+from tests.support.engine import config_of
+from tests.support.rows import task_row
 from tests.unit.logs import samples
 from tests.unit.logs.conftest import Lines
 
@@ -43,6 +50,41 @@ def test_a_final_failure_hands_its_exception_to_the_handlers(caplog, raised):
     assert "\nTraceback (most recent call last):\n" in logging.Formatter().format(record)
 
 
+def test_the_traceback_of_a_failed_run_begins_in_the_tasks_own_code(caplog, own_registry):
+    """Trackers store the locals of every frame; ours hold the row and the arguments."""
+
+    class Refusing(BaseTaskProcessor):
+        def run(self) -> None:
+            raise Refused
+
+    registry.register(Refusing)
+    row = task_row(1, "Refusing", arguments='{"args": [], "kwargs": {"password": "hunter2"}}')
+
+    with caplog.at_level(logging.ERROR, LOGGER):
+        Executor(config_of(), slot=3, generation=5, claim_times={}).execute(row)
+
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    frames = [frame for frame, _ in traceback.walk_tb(record.exc_info[2])]
+    assert [frame.f_code.co_name for frame in frames] == ["run"]
+    assert "in _run\n" in vars(record)["error.stack_trace"], "our own line still has all of it"
+
+
+def test_an_exception_raised_in_our_code_alone_has_no_traceback(caplog, own_registry):
+    class NotExecuted(BaseTaskProcessor):
+        def run(self) -> Any:
+            return (letter for letter in "mail")
+
+    registry.register(NotExecuted)
+
+    with caplog.at_level(logging.ERROR, LOGGER):
+        Executor(config_of(), slot=3, generation=5, claim_times={}).execute(task_row(1, "NotExecuted"))
+
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[2] is None
+
+
 def test_a_failure_without_a_run_hands_over_an_exception_without_a_traceback(caplog):
     lost = Refused("its worker died")
     event = events.TaskFailed(samples.TASK, None, "worker_lost", events.ErrorInfo.of(lost))
@@ -66,6 +108,19 @@ def test_every_error_that_has_an_exception_hands_it_over_and_nothing_else_does(c
     }
     assert "task.failed" in handed_over
     assert "task.retried" not in handed_over
+
+
+def test_an_enqueueing_that_fails_in_a_run_leaves_its_exception_to_the_line_of_the_run(caplog, raised):
+    """Else a retry would be an event of an error tracker."""
+    event = events.TaskEnqueueFailed("default", "SendMail", 10, events.ErrorInfo.of(raised))
+
+    with caplog.at_level(logging.ERROR, LOGGER):
+        for role in (APP, WORKER):
+            LogSubscriber(role).handle(event)
+
+    of_app, of_worker = caplog.records
+    assert of_app.exc_info is not None
+    assert of_worker.exc_info is None
 
 
 def test_an_error_known_only_by_its_text_hands_over_nothing(caplog):

@@ -15,7 +15,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 
 from django_partisan.logs import exporting, setting_up
 from django_partisan.logs.log_event import MANAGER, WORKER
-from django_partisan.logs.subscriber import LogSubscriber, task_logger
+from django_partisan.logs.subscriber import LOGGER, LogSubscriber, task_logger
 from django_partisan.telemetry import bus, events
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.logs import samples
@@ -108,6 +108,33 @@ def test_lines_that_wait_are_exported_at_the_end_within_the_bound(monkeypatch):
     assert was_stuck
     assert not manager.is_stuck
     assert provider.flushes == 2
+
+
+class Stalled(logging.Handler):
+    """A handler that does not return while its gate is closed."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._gate.wait(PATIENCE_SECONDS)
+
+
+def test_lines_that_nobody_reads_and_a_dead_collector_share_the_time_of_the_end(monkeypatch):
+    provider, gate = Provider(), threading.Event()
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: provider)
+    logging.getLogger(LOGGER).addHandler(Stalled(gate))
+    manager = LogSubscriber(MANAGER)
+    manager.handle(events.ClaimFailed("default", samples.ERROR))
+    began = time.monotonic()
+
+    manager.close(1.0)
+    seconds = time.monotonic() - began
+    gate.set()
+    provider.gate.set()
+
+    assert 0.9 <= seconds < 1.4
 
 
 def test_a_provider_that_raises_is_no_hindrance(monkeypatch):

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event, TelemetryDropped
+from tests.support.waiting import wait_until
 
 PATIENCE = 20.0
 NAME = "tests.logging_thread"
@@ -65,6 +67,7 @@ def host() -> Iterator[Host]:
     yield handler
     handler.gate.set()
     logger.removeHandler(handler)
+    logger.propagate = True
 
 
 @pytest.fixture
@@ -102,6 +105,18 @@ def test_records_are_handled_in_order_in_a_thread_of_their_own(host, thread, log
     assert thread.close(PATIENCE)
     assert host.messages == ["one", "two", "three"]
     assert host.threads == {"partisan-logging"}
+
+
+def test_a_handled_record_is_freed_while_the_thread_waits_for_the_next(host, thread):
+    logging.getLogger(NAME).propagate = False  # pytest keeps every record that the root gets
+    record = logging.makeLogRecord({"name": NAME, "msg": "one", "levelno": logging.INFO})
+    reference = weakref.ref(record)
+
+    thread.log(record)
+    del record
+
+    wait_until(lambda: host.messages == ["one"])
+    wait_until(lambda: reference() is None, seconds=2)
 
 
 def test_a_record_after_the_end_starts_the_thread_again(host, thread, log):

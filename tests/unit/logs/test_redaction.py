@@ -58,8 +58,10 @@ def stored(*args: object) -> str:
         json.dumps({"password": "hunter2", "more": "x" * 5000})[:2000],
         "body: " + json.dumps(json.dumps({"password": "hunter2"}))[1:-1],
         str({"password": "hunter2"}),
+        '{"a": {"password": "hunter2"}, "a": 1}',
+        'refused: {"password": "hunter2", "password": "[redacted]"}',
     ],
-    ids=["object", "list", "twice", "text", "in a text", "cut off", "escaped", "of Python"],
+    ids=["object", "list", "twice", "text", "in a text", "cut off", "escaped", "of Python", "hidden", "same"],
 )
 def test_secrets_in_a_string_that_holds_json_are_redacted(text):
     shown = redaction.shown_arguments(stored(text))
@@ -80,6 +82,7 @@ def test_of_a_string_that_holds_json_the_rest_stays():
         '{ "to" : "ada",  "n": 1.50 }',
         '["a", "b"]',
         '"quoted"',
+        '{"n": 1, "m": 2, "n": 3}',
         "Dear {name}, your session ends",
         'a {"broken": thing',
         "[" * 100_000 + '"',

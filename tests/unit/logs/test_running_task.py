@@ -193,6 +193,34 @@ def test_a_line_that_another_thread_formats_names_its_task_by_the_filter():
     assert not [name for name in (*inside, *outside) if name.startswith("labels.")]
 
 
+def test_the_filter_of_a_queues_target_keeps_the_task_that_the_record_names():
+    passed_on: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler, target = QueueHandler(passed_on), Written(EcsFormatter())
+    for one in (handler, target):
+        one.addFilter(TaskFilter())
+
+    with handled_by(handler):
+        run(lambda: shop.info("inside"))
+        shop.info("outside")
+    while not passed_on.empty():
+        target.handle(passed_on.get())
+
+    inside, outside = map(named_by, target.records)
+    assert inside == NAMED
+    assert outside == dict.fromkeys(NAMED, "-")
+    assert {name: json.loads(target.lines[0])[name] for name in OF_TASK} == OF_TASK
+
+
+def test_the_filter_of_a_target_that_another_task_calls_keeps_the_task_of_the_record():
+    handler = Written()
+    handler.addFilter(TaskFilter())
+    other = NAMED | {"partisan_task_id": 5}
+
+    run(lambda: handler.handle(logging.makeLogRecord(other)))
+
+    assert named_by(handler.records[0]) == other
+
+
 def test_console_lines_of_a_task_show_it_and_its_processor():
     handler = Written(ConsoleFormatter(colors=False))
 

@@ -2,6 +2,7 @@
 
 import marshal
 import threading
+import weakref
 from datetime import datetime, timezone
 from typing import Any
 
@@ -251,6 +252,30 @@ def test_threads_may_emit_while_another_takes(recording: Recorder) -> None:
     total += counters(recording).get(("partisan_tasks_completed_total", MAIL), 0)
 
     assert total == 6_000
+
+
+class _Refused(Exception):
+    """Can be referred to weakly, as every exception of a class of one's own."""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.TaskRetried(RUN, 0.1, 5.0, 2, ERROR),
+        events.TaskFailed(RUN, 0.1, "error", ERROR),
+        events.TaskEnqueueFailed(QUEUE, "SendMail", 10, ERROR),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_an_exception_is_not_kept_until_the_next_report(recording: Recorder, event: Any) -> None:
+    raised = _Refused()
+    reference = weakref.ref(raised)
+
+    recording.handle(event._replace(error=ERROR._replace(exception=raised)))
+    del raised
+
+    assert reference() is None
+    assert recording.take() is not None
 
 
 class _Provider(trace.NoOpTracerProvider):

@@ -103,7 +103,7 @@ def test_a_task_that_the_manager_fails_without_a_run_has_a_span_of_no_duration(
     assert event(process, "task.failed") == {"event.outcome": "failure", "event.reason": reason}
 
 
-@pytest.mark.parametrize("reason", ["worker_lost", "manager_lost", "stopped"])
+@pytest.mark.parametrize("reason", ["worker_lost", "manager_lost"])
 def test_a_rescued_run_is_an_error_without_an_outcome(recording: Recording, reason: str):
     bus.emit(TaskRescued, task_of(enqueue()), reason, None, OF_OWN_WORKER)
 
@@ -113,6 +113,19 @@ def test_a_rescued_run_is_an_error_without_an_outcome(recording: Recording, reas
     assert attributes(process)["error.type"] == WORKER_LOST
     assert "partisan.task.outcome" not in attributes(process)
     assert event(process, "task.rescued")["event.reason"] == reason
+
+
+def test_a_run_that_a_forced_stop_ends_is_no_error(recording: Recording):
+    bus.emit(TaskRescued, task_of(enqueue()), outcomes.REASON_STOPPED, None, OF_OWN_WORKER)
+
+    process = recording.span("process")
+    assert_as_declared(process, spans.PROCESS)
+    assert process.status.status_code is StatusCode.UNSET
+    assert "error.type" not in attributes(process)
+    assert [found.name for found in process.events] == ["task.rescued"]
+    rescued = event(process, "task.rescued")
+    assert rescued["event.reason"] == "stopped"
+    assert "event.outcome" not in rescued
 
 
 def test_a_rescued_task_that_had_not_begun_has_no_span(recording: Recording):
