@@ -84,7 +84,7 @@ class ErrorInfo(NamedTuple):
             text, trace = str(error), "".join(traceback.format_exception(error))
             return cls(name, _whole(text), _whole(trace), error)
         except Exception as second:
-            return cls(name, f"<no message: {type(second).__name__} raised by its __str__>", "")
+            return cls(name, f"<no message: {type(second).__name__} raised by its __str__>", "", error)
 
 
 def _whole(text: str) -> str:

@@ -67,6 +67,11 @@ class Refused(Exception):
     """The error of the host's."""
 
 
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 class Letter(BaseTaskProcessor):
     """Do to Sentry's scope what the argument says, then fail."""
 
@@ -91,6 +96,8 @@ class Letter(BaseTaskProcessor):
             raise error
         if way == "own":
             raise Refused
+        if way == "wordless":
+            raise Wordless
         if way == "retry":
             raise TimeoutError
         raise self.error
@@ -191,6 +198,17 @@ def test_a_failure_is_one_event_which_is_made_of_the_log_line(kept: Kept, logged
     assert event["logentry"]["message"] == "Task %s (%s) failed (%s): %s"
     [exception] = event["exception"]["values"]
     assert (exception["type"], exception["stacktrace"]["frames"][-1]["function"]) == ("Refused", "run")
+
+
+def test_a_failure_whose_exception_cannot_describe_itself_is_an_event_with_its_frames(
+    kept: Kept, logged_to_sentry: None
+):
+    sentry.install(WORKER)
+
+    run("wordless")
+
+    [exception] = kept.events[0]["exception"]["values"]
+    assert (exception["type"], exception["stacktrace"]["frames"][-1]["function"]) == ("Wordless", "run")
 
 
 def test_a_failure_is_one_event_where_log_lines_make_none(kept: Kept):

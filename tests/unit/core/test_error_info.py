@@ -36,10 +36,11 @@ def test_an_error_is_described_by_message_and_traceback_with_its_cause():
     assert info.stack_trace.index("ValueError: first") < info.stack_trace.index("OSError: second")
 
 
-def test_an_error_that_cannot_describe_itself_is_described_by_its_class():
-    info = ErrorInfo.of(Broken())
+def test_an_error_that_cannot_describe_itself_is_described_by_its_class_and_handed_on():
+    error = Broken()
 
-    assert info == ErrorInfo(f"{__name__}.Broken", "<no message: RuntimeError raised by its __str__>", "")
+    message = "<no message: RuntimeError raised by its __str__>"
+    assert ErrorInfo.of(error) == ErrorInfo(f"{__name__}.Broken", message, "", error)
 
 
 def test_events_are_plain_values():
