@@ -8,8 +8,10 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from tests.support.database import empty
+from tools import postgres
 
 from .managing import Bench, bench_on_empty_tables
+from .own_database import OwnDatabase, own_database
 
 
 @pytest.fixture
@@ -54,3 +56,17 @@ def serving(shared_bench: Bench, db: None) -> Iterator[Bench]:
     shared_bench.clear()
     yield shared_bench
     empty("django_partisan_task", "app_note")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    """Run a server that one module may stop, restart and crash."""
+    with postgres.server(durable=True) as made:
+        yield made
+
+
+@pytest.fixture
+def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
+    """Make a database on that server for one test."""
+    with own_database(server, tmp_path) as made:
+        yield made

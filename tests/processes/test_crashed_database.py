@@ -2,17 +2,14 @@
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.waiting import wait_until
-from tools import postgres
 
 from .managing import ManagerProcess
-from .own_database import OwnDatabase, own_database
+from .own_database import OwnDatabase
 
 HELD = 4
 CLAIM_BY_ANOTHER = """
@@ -25,18 +22,6 @@ CLAIM_BY_ANOTHER = """
      WHERE status = 'new' AND id <= (SELECT min(id) + %d FROM django_partisan_task)
     RETURNING id
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    with postgres.server(durable=True) as made:
-        yield made
-
-
-@pytest.fixture
-def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
-    with own_database(server, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,11 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
@@ -14,10 +10,9 @@ from tests.app import partisan_tasks as processors
 from tests.support.database import first_value, is_asleep, sessions, this_database
 from tests.support.rows import number_of
 from tests.support.waiting import let_pass, wait_until
-from tools import postgres
 
 from .managing import Bench
-from .own_database import OwnDatabase, own_database
+from .own_database import OwnDatabase
 
 END_CONNECTIONS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -27,18 +22,6 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 
 def all_ended(ids: list[int]) -> bool:
     return not Task.objects.filter(pk__in=ids, status__in=["new", "in_process"]).exists()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    with postgres.server(durable=True) as made:
-        yield made
-
-
-@pytest.fixture
-def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
-    with own_database(server, tmp_path) as made:
-        yield made
 
 
 def test_manager_outlives_a_restart_of_the_database_under_load(own: OwnDatabase):

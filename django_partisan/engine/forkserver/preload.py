@@ -29,6 +29,8 @@ _MODULES_OF_WORKERS: Final = (
     "django_partisan.telemetry.setup.worker",
 )
 """With all that these import a worker imports nothing of ours: its files may be another version's by then."""
+_STARTED_AGAIN: Final = ("OtelBatch", "OtelPeriodicExportingMetricReader")
+"""Names of threads that OpenTelemetry's SDK restarts in a forked process."""
 _NEVER: Final = 2**31 - 1  # a threshold for garbage collection that no project would set
 
 
@@ -45,10 +47,6 @@ def _without_collections() -> Iterator[None]:
     finally:
         if gc.get_threshold()[0] == _NEVER:
             gc.set_threshold(*before)
-
-
-_STARTED_AGAIN: Final = ("OtelBatch", "OtelPeriodicExportingMetricReader")
-"""Names of threads that OpenTelemetry's SDK restarts in a forked process."""
 
 
 def _load() -> None:  # pragma: no cover: fork server process

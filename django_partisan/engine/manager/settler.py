@@ -103,7 +103,9 @@ class Settler(Component):
 
     def complete(self, rows: list[TaskRow], runs: list[Kept] | None = None) -> None:
         """Have completed tasks settled; ``runs`` says of each what its row keeps, unless it is deleted."""
-        self._gathered[Kind.COMPLETED] += zip(rows, repeat(None) if runs is None else runs, strict=False)
+        self._gathered[Kind.COMPLETED] += (
+            zip(rows, repeat(None)) if runs is None else zip(rows, runs, strict=True)
+        )
 
     def settle(self, row: TaskRow, change: RowChange) -> None:
         """Have the outcome of a run settled that did not complete."""

@@ -74,6 +74,7 @@ class Executor:
         self._slot = slot
         self._generation = generation
         self._claim_times = claim_times
+        self._worker = worker_name(os.getpid())
         # The last run's monotonic times; the worker, which reads the clock anyway, sets the first.
         self.started = self.ended = 0.0
 
@@ -126,10 +127,10 @@ class Executor:
         if self._config.delete_tasks_on_complete:
             return settle_completed(connection, [(row[ID], row[TOKEN])], True, schema=self._schema)
         if row[ATTEMPTS]:
-            run = EndedRun(self.started, monotonic() - self.started, worker_name(os.getpid()))
+            run = EndedRun(self.started, monotonic() - self.started, self._worker)
             change = RowChange.complete(row[ID], row[TOKEN], run)
             return apply_changes(connection, [change], schema=self._schema)
-        kept = row[ID], row[TOKEN], microseconds(self.started), worker_name(os.getpid())
+        kept = row[ID], row[TOKEN], microseconds(self.started), self._worker
         return settle_completed(connection, [kept], False, schema=self._schema)
 
     def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:

@@ -5,13 +5,12 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand
-
 from django_partisan import __version__
 from django_partisan.config import queues
 from django_partisan.doctor.examination import examine
 from django_partisan.doctor.finding import ERROR, EXIT_CODES, FINE, SKIPPED, WARNING, Finding, Subject, worst
 from django_partisan.logs import FORMATS
+from django_partisan.management.operator_command import OperatorCommand
 
 EPILOG: Final = """\
 exit codes:
@@ -27,19 +26,11 @@ examples:
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Check the installation; see ``--help``."""
 
     help = "Check this installation, and print each finding with its cure."
-    requires_system_checks: list[str] = []  # they are a part of the examination
-    requires_migrations_checks = False
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Return a parser whose help keeps the lines of the examples."""
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        # Not as arguments: django-configurations replaces the method by one that takes none.
-        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
-        return parser
+    epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options: those of the manager, and what to compare."""

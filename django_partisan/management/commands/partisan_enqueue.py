@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from django_partisan import registry
 from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import PartisanError
+from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.times import DURATION, MOMENT, duration, moment
 from django_partisan.models import Task
 from django_partisan.shown import moment as shown_moment
@@ -27,18 +28,11 @@ examples:
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Enqueue one task; see ``--help``."""
 
     help = "Enqueue one task, as delay() does. If a duplicate waits already, nothing is enqueued."
-    requires_system_checks: list[str] = []  # to enqueue must not depend on unrelated settings
-    requires_migrations_checks = False
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Return a parser whose help keeps the lines of the examples."""
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
-        return parser
+    epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare what runs, with which arguments, and when."""

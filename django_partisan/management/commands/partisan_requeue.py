@@ -3,9 +3,8 @@
 import argparse
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand
-
 from django_partisan.management.confirmation import add_confirmation, is_confirmed
+from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.task_selection import add_failure_filters, described, selected
 from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.requeueing import BATCH, requeue_all
@@ -22,18 +21,11 @@ examples:
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Requeue failed tasks; see ``--help``."""
 
     help = "Make failed tasks wait again. Says how many, and asks before it does."
-    requires_system_checks: list[str] = []  # to requeue must not depend on unrelated settings
-    requires_migrations_checks = False
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Return a parser whose help keeps the lines of the examples."""
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
-        return parser
+    epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare which tasks, and whether to ask."""

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 from django.utils import autoreload
 
@@ -20,6 +20,7 @@ from django_partisan.engine.manager.manager import EXIT_OK, Manager
 from django_partisan.engine.manager.process_signals import ProcessSignals, StopAsked
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PartisanError
+from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
 from django_partisan.telemetry.events import Snapshot
@@ -47,20 +48,18 @@ AUTORELOAD_STOP_SECONDS: Final = 10.0
 EXIT_REFUSED: Final = 1
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Start a manager and its workers; see ``--help``."""
 
     help = "Serve one queue: claim its tasks and run them in worker processes."
+    epilog = EPILOG
     requires_system_checks: list[str] = []  # checked below instead, and reported in one line each
-    requires_migrations_checks = False
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Return a parser whose help keeps the lines of the examples."""
+        """Return a parser that refuses wrong usage in one line."""
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        # Not as arguments: django-configurations replaces the method by one that takes none.
-        parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
         if parser.called_from_command_line:
-            parser.error = partial(_refuse_usage, parser)  # type: ignore[method-assign]
+            parser.error = partial(_refuse_usage, parser)
         return parser
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -275,14 +275,20 @@ def test_what_was_written_since_the_claim_is_not_restored(act):
     assert list(Task.objects.values()) == before
 
 
+@contextmanager
+def locked_by_another(row: TaskRow) -> Iterator[None]:
+    with closing(open_connection("other")) as other:
+        other.set_autocommit(False)
+        execute(other, f"SELECT FROM django_partisan_task WHERE id = {row[ID]} FOR UPDATE")
+        yield
+
+
 def test_a_row_that_others_lock_is_skipped_or_waited_for():
     one = register_manager()
     rows = claimed(2, one)
     forget(rows)
 
-    with closing(open_connection("other")) as other:
-        other.set_autocommit(False)
-        execute(other, f"SELECT FROM django_partisan_task WHERE id = {rows[0][ID]} FOR UPDATE")
+    with locked_by_another(rows[0]):
         with pytest.raises(OperationalError) as caught:
             restore(connection, one, rows, lock_timeout_ms=20)
         with transaction.atomic():
@@ -319,10 +325,7 @@ def test_a_comparison_skips_rows_whose_locks_last():
     rows = claimed(2, one)
     forget(rows)
 
-    with closing(open_connection("other")) as other:
-        other.set_autocommit(False)
-        execute(other, f"SELECT FROM django_partisan_task WHERE id = {rows[0][ID]} FOR UPDATE")
-
+    with locked_by_another(rows[0]):
         assert compare(connection, "default", one, rows, lock_timeout_ms=20) == pairs(rows[1:])
 
 

@@ -10,6 +10,7 @@ from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.log_event import LogEvent
 from django_partisan.telemetry import events
+from tests.support.ecs import ECS
 from tests.unit.logs import samples
 
 T = {
@@ -183,37 +184,6 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "metrics.db_scrape_failed": ("warning", "manager", {**QUEUE, **ERROR}),
     "telemetry.dropped": ("warning", "manager", {**QUEUE, **REASON, "partisan.telemetry.count": "long"}),
 }
-
-ECS = {
-    "@timestamp": "date",
-    "ecs.version": "keyword",
-    "error.message": "match_only_text",
-    "error.stack_trace": "wildcard",
-    "error.type": "keyword",
-    "event.action": "keyword",
-    "event.dataset": "keyword",
-    "event.duration": "long",
-    "event.id": "keyword",
-    "event.kind": "keyword",
-    "event.module": "keyword",
-    "event.outcome": "keyword",
-    "event.reason": "keyword",
-    "labels.*": "keyword",
-    "log.level": "keyword",
-    "log.logger": "keyword",
-    "message": "match_only_text",
-    "process.exit_code": "long",
-    "process.name": "keyword",
-    "process.pid": "long",
-    "service.environment": "keyword",
-    "service.name": "keyword",
-    "service.node.name": "keyword",
-    "service.version": "keyword",
-    "span.id": "keyword",
-    "trace.id": "keyword",
-    "transaction.id": "keyword",
-}
-"""The fields of ECS 9.4 that we use, from its field definitions; labels are stored as keywords."""
 
 NOT_LOGGED = {
     events.RunsCompleted: "each of its runs is logged as TaskCompleted",

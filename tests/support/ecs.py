@@ -1,0 +1,32 @@
+"""The field definitions of the Elastic Common Schema."""
+
+ECS = {
+    "@timestamp": "date",
+    "ecs.version": "keyword",
+    "error.message": "match_only_text",
+    "error.stack_trace": "wildcard",
+    "error.type": "keyword",
+    "event.action": "keyword",
+    "event.dataset": "keyword",
+    "event.duration": "long",
+    "event.id": "keyword",
+    "event.kind": "keyword",
+    "event.module": "keyword",
+    "event.outcome": "keyword",
+    "event.reason": "keyword",
+    "labels.*": "keyword",
+    "log.level": "keyword",
+    "log.logger": "keyword",
+    "message": "match_only_text",
+    "process.exit_code": "long",
+    "process.name": "keyword",
+    "process.pid": "long",
+    "service.environment": "keyword",
+    "service.name": "keyword",
+    "service.node.name": "keyword",
+    "service.version": "keyword",
+    "span.id": "keyword",
+    "trace.id": "keyword",
+    "transaction.id": "keyword",
+}
+"""The fields of ECS 9.4 that we use, from its field definitions; labels are stored as keywords."""
