@@ -13,7 +13,7 @@ from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from django_partisan.sql.connection import execute, open_connection
 from tests.app import partisan_tasks as processors
-from tests.support.database import this_database
+from tests.support.database import lock_waits, this_database
 from tests.support.rows import columns, number_of
 from tests.support.waiting import wait_until
 
@@ -69,6 +69,7 @@ def test_an_open_transaction_with_the_duplicates_of_released_tasks_holds_up_no_s
 
     with open_transaction(DUPLICATES, [claimed]):
         manager.send(signal.SIGTERM)
+        wait_until(lock_waits, what="the worker has returned what it had not begun")
         bench.open("gate")
         assert manager.ended(SOON_SECONDS) == 0
 

@@ -147,7 +147,9 @@ def test_after_a_change_of_roles_connections_to_a_standby_are_left(bench: Bench)
     manager = bench.ready(SLEEP_DELAY_SECONDS=0.2, LEASE_SECONDS=3)
     seconds_to_settle(1)
     name = this_database()["NAME"]
-    first_value(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on; {END_SESSIONS}')
+    # Committed before the sessions end: one that is quick to connect again must find a standby, too.
+    first_value(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on; SELECT 1')
+    first_value(END_SESSIONS)
     manager.wait_for("claim.failed")
     let_pass(2.0)  # so that it connects to the standby, again and again
 

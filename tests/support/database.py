@@ -34,6 +34,13 @@ def first_value(statement: str) -> Any:
         return cursor.fetchone()[0]
 
 
+def lock_waits() -> int:
+    """Return how many sessions of this database wait for a lock."""
+    of_this_database = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    count: int = first_value(f"{of_this_database} AND wait_event_type = 'Lock'")
+    return count
+
+
 def is_asleep() -> bool:
     """Return whether every manager has said that it wants to be notified."""
     return bool(first_value("SELECT bool_and(sleeping) FROM django_partisan_manager"))

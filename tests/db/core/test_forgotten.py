@@ -24,6 +24,7 @@ from django_partisan.sql.own_claims import compare
 from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.settling import Crash, RowChange
 from django_partisan.sql.tokens import new_token
+from tests.support.database import lock_waits
 from tests.support.rows import (
     ARGUMENTS,
     claimed,
@@ -48,9 +49,6 @@ NOTE_AT_COMMIT = """
     CREATE CONSTRAINT TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON django_partisan_manager
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note();
 """
-WAITS_FOR_LOCK = (
-    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-)
 NOTE_NO_MORE = "DROP TABLE noted; DROP FUNCTION note() CASCADE"
 MANAGER = UUID(int=1)
 
@@ -309,7 +307,7 @@ def test_a_comparison_waits_for_locks_that_end_soon():
         other.set_autocommit(False)
         execute(other, f"UPDATE django_partisan_task SET ready = true WHERE id = {rows[0][ID]}")
         found = threads.submit(compare_in_a_thread, one, rows)
-        wait_until(lambda: found.done() or fetch_all(connection, WAITS_FOR_LOCK)[0][0])
+        wait_until(lambda: found.done() or lock_waits())
         other.commit()
 
         assert sorted(found.result()) == sorted(pairs(rows))
