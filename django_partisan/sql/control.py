@@ -45,5 +45,5 @@ def decoded(payload: str) -> Control | None:
         return None
     if not isinstance(message, dict) or message.get("v") != VERSION:
         return None
-    fields = [message.get(name) for name in Control._fields]
-    return Control(*fields) if all(isinstance(field, str) for field in fields) else None
+    fields = [field for name in Control._fields if isinstance(field := message.get(name), str)]
+    return Control(*fields) if len(fields) == len(Control._fields) else None
