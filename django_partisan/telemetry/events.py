@@ -257,6 +257,22 @@ class TasksResumed(NamedTuple):
     reason: str
 
 
+class QueuePaused(NamedTuple):
+    """A manager has learned that its queue is paused; ``until`` is of ISO 8601, ``None`` for no end."""
+
+    queue: str
+    until: str | None
+    comment: str
+    by: str
+
+
+class QueueResumed(NamedTuple):
+    """A manager has learned that its queue is no longer paused, after ``seconds``."""
+
+    queue: str
+    seconds: float
+
+
 class TaskClaimLost(NamedTuple):
     task: TaskRef
 
@@ -514,6 +530,8 @@ class Snapshot(NamedTuple):
     last_loop_at: float
     last_claim_at: float | None
     last_finished_at: float | None
+    paused_seconds: float | None = None
+    """For how long the queue has been paused; ``None`` if it is not."""
 
 
 Event: TypeAlias = (
@@ -533,6 +551,8 @@ Event: TypeAlias = (
     | TasksRequeued
     | TasksHeld
     | TasksResumed
+    | QueuePaused
+    | QueueResumed
     | TaskClaimLost
     | OutcomesSettled
     | SettleFailed

@@ -214,6 +214,7 @@ class Manager:
             last_loop_at=self._last_loop_at,
             last_claim_at=self._parts.claimer.last_claim_at,
             last_finished_at=self._parts.settler.last_finished_at,
+            paused_seconds=self._parts.pause.seconds if self._parts.pause.is_on else None,
         )
 
     def _close(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from django.db import OperationalError
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import SOON_SECONDS
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql.claiming import Ahead, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry.events import (
@@ -35,6 +36,7 @@ class Play(PromoterHarness):
         super().__init__(**settings)
         self.thread = FakeDatabaseThread()
         self.claiming_id: UUID | None = uuid4()
+        self.pause = QueuePause()
         self.ended: list[tuple[int, bool]] = []
         self.has_room_for = 2
         self.lease_holds = True
@@ -49,6 +51,7 @@ class Play(PromoterHarness):
             tokens,
             dispatcher,
             identity=lambda: self.claiming_id,
+            pause=self.pause,
         )
         self.looked()
 
