@@ -148,8 +148,8 @@ def _queues() -> list[Panel]:
         ),
         graph(
             "Paused for",
-            "How long each queue has been paused; nothing of it starts until somebody resumes it, or"
-            " the pause ends. Meanwhile no alert says that its work is late. The line: PartisanQueuePausedLong.",
+            "How long each queue has been paused; nothing of it starts until somebody resumes it, or the"
+            " pause ends. Meanwhile no alert says that its work is late. The line: PartisanQueuePausedLong.",
             Query("max by (queue) (partisan_queue_paused_seconds{@queue})", "{{queue}}"),
             unit="s",
             width=6,

@@ -104,7 +104,7 @@ class Assembly:
         )
         self.pauses = Pauses(
             config.queue,
-            threads["chores"],
+            threads["pulse"],
             pause,
             self.intake,
             self.pool,

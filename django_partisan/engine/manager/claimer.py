@@ -136,7 +136,9 @@ class Claimer(Component):
         """Publish once that the manager does not sleep, so that nothing that is enqueued wakes it."""
         if self._promoter.take_look() is not None:
             self.last_claim_at = time.time()
-        if self._is_asleep:
+        if self._outage.has_paused:  # only an answer ends it, and no claim asks for one
+            self._promoter.look_soon()
+        elif self._is_asleep:
             self._publish(asleep=False)
 
     def _take_look(self) -> None:

@@ -1,8 +1,8 @@
 """Pause the queue while the table says so: nothing new starts, and what has not started is released.
 
-A look at the table follows each notification, and each heartbeat that saw something else than the last look.
-Looks decide, because they use one connection, so that their answers come in order; a heartbeat that overlaps
-a look may have seen an earlier state. Only the first one counts at once, or its manager would claim.
+A look at the table follows each notification, and each heartbeat that saw another state than was known. Looks
+use the connection of the heartbeats: its calls are few and short, where a look would wait behind a long
+promotion elsewhere, and the answers of one connection come in the order of what they saw.
 """
 
 import time
@@ -61,13 +61,15 @@ class Pauses(Component):
         self._emitted: QueuePaused | None = None
 
     def on_heartbeat(self, is_paused: bool) -> None:
-        """Look if a heartbeat saw another state than the last look; the first one always has a look follow.
+        """Look if a heartbeat saw another state than was known; obey at once if the queue is paused.
 
-        It precedes the LISTEN of its connection, so a notification may have been missed.
+        The first heartbeat always has a look follow: it precedes the LISTEN of its connection, so a
+        notification may have been missed.
         """
-        if is_paused and not self._has_looked:
+        has_changed = is_paused != self._pause.is_on
+        if has_changed and is_paused:
             self._begin()
-        if not self._has_looked or is_paused != self._pause.is_on:
+        if has_changed or not self._has_looked:
             self.look_now()
 
     def look_now(self) -> None:

@@ -99,7 +99,7 @@ def test_nothing_wakes_a_manager_whose_queue_is_paused(open_office):
     office = open_office(lease_seconds=3000)
     pause("default")
     office.turn_until(lambda: is_paused(office))
-    office.turn_until(lambda: not office.manager._threads["chores"].is_busy)
+    office.turn_until(lambda: not office.manager._threads["pulse"].is_busy)
     claims = office.manager._parts.claimer._claims
 
     insert_many(3)
@@ -227,7 +227,7 @@ def test_a_pause_that_is_changed_is_emitted_again_and_one_that_is_seen_again_is_
     office.turn_until(lambda: recorded_events.of(QueuePaused))
 
     office.manager._parts.pauses.look_now()
-    office.turn_until(lambda: not office.manager._threads["chores"].is_busy)
+    office.turn_until(lambda: not office.manager._threads["pulse"].is_busy)
     pause("default", comment="it takes longer")
     office.turn_until(lambda: len(recorded_events.of(QueuePaused)) > 1)
 

@@ -68,8 +68,8 @@ def test_the_first_heartbeat_has_a_look_follow_and_later_ones_only_if_they_saw_s
     play.pauses.on_heartbeat(False)
     assert not play.asks(later=3600)
     play.pauses.on_heartbeat(True)
+    assert play.pause.is_on
     assert play.asks()
-    assert not play.pause.is_on
     play.looks.answer(PAUSED)
     play.pauses.on_heartbeat(True)
     assert not play.asks(later=3600)
@@ -78,15 +78,18 @@ def test_the_first_heartbeat_has_a_look_follow_and_later_ones_only_if_they_saw_s
     assert play.resumed == 0
 
 
-def test_a_heartbeat_that_overlaps_a_look_decides_nothing(play: Play):
+def test_a_heartbeat_that_sees_no_pause_any_more_has_a_look_follow_which_ends_it(play: Play):
     play.look(PAUSED)
+    assert play.pause.seconds >= 5.0
 
+    play.pauses.on_heartbeat(True)
+    assert play.pause.seconds >= 5.0
     play.pauses.on_heartbeat(False)
-
-    assert play.pause.is_on
     assert play.asks()
-    play.looks.answer(PAUSED)
-    assert play.pause.is_on
+    play.looks.answer(None)
+
+    assert not play.pause.is_on
+    assert play.resumed == 1
 
 
 def test_a_look_that_is_asked_for_while_one_is_under_way_follows_it(play: Play):

@@ -76,3 +76,17 @@ def test_a_task_that_is_due_holds_up_the_end():
     play.turn()
 
     assert not play.turn(Ahead(0, True, None))
+
+
+@pytest.mark.parametrize("until", list(Until))
+def test_a_pause_ends_it_when_nothing_runs_whatever_waits(until: Until):
+    play = Play(until)
+    play.pause.begin()
+    play.holder.is_idle = False
+    assert not play.turn()
+    assert not play.turn(Ahead(0, True, 3600.0))
+    play.holder.is_idle, play.finder.is_idle = True, False
+    assert not play.turn()
+    play.finder.is_idle = True
+
+    assert play.turn()
