@@ -19,7 +19,7 @@ from .conftest import QUEUE
 
 UNSERVED = (UnservedTasks("given up", 5),)
 HELD = (HeldRows("Letter", "unregistered", 6),)
-STATISTICS = QueueStatistics(1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True)
+STATISTICS = QueueStatistics(1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True, 900.0)
 
 Make = Callable[..., Sampler]
 
