@@ -101,7 +101,7 @@ def _table() -> list[Panel]:
         graph(
             "Since the last pruning",
             "A saw tooth with five minutes between the teeth, or more if many rows are kept. A straight"
-            " climb: no manager prunes; partisan_doctor says why.",
+            " climb: no manager prunes; look for task.prune_failed in the log.",
             Query("time() - max by (job) (partisan_last_prune_timestamp_seconds{@instance})", "{{job}}"),
             unit="s",
             width=12,

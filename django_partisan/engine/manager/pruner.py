@@ -87,14 +87,14 @@ class Pruner(Component):
 
     def turn(self, now: float) -> None:
         """Make the next batch, or ask whether a pass is due, if it is time."""
-        if now < self.next_at():
-            return
         manager = self._identity()
+        if manager is None or now < self.next_at():
+            return
         if self._pass is not None and self._pass.manager != manager:
             self._pass = None  # the lease was lost, and somebody may have taken over
         if self._pass is not None:
             self._make_batch(self._pass, now)
-        elif manager is not None:
+        else:
             self._look(manager, now)
 
     def next_at(self) -> float:

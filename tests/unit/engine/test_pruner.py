@@ -78,6 +78,8 @@ def test_it_asks_every_five_minutes_or_when_the_next_pass_is_due(play):
     asked = play.answers("take", Look(1000.0, False, 0, 0, ()))
     assert (asked["manager"], asked["interval"]) == (play.id, PASS_SECONDS)
     assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+    play.component.turn(time.monotonic())
+    assert play.thread.calls == []
 
     play.answers("take", Look(20.0, False, 0, 0, ()))
     assert play.waits == pytest.approx(20, abs=1)
@@ -189,6 +191,17 @@ def test_a_manager_that_drains_leaves_the_rest_of_its_pass_to_others(play, recor
     [told] = recorded_events.of(PrunePassEnded)
     assert told.finished == 5
     assert play.component.next_at() == NEVER
+
+
+def test_a_pass_that_ends_while_the_manager_stops_is_told_once(play, recorded_events: RecordedEvents):
+    play.answers("take", DUE)
+    assert play.asked() == "prune_as"
+
+    play.component.stop()
+    play.thread.answer(batch(5)._replace(is_over=True))
+    play.thread.answer(None)
+
+    assert len(recorded_events.of(PrunePassEnded)) == 1
 
 
 def test_one_that_drains_before_its_pass_or_in_an_outage_releases_nothing(play):
