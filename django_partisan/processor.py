@@ -94,6 +94,9 @@ class BaseTaskProcessor(ProcessorBase):
     POSTPONE_CONFIG: ClassVar[PostponeConfig | None] = None
     # Run in one transaction together with the task's own completion: both are kept, or neither.
     ATOMIC: ClassVar[bool] = False
+    # How long rows are kept after the end of their task; ``None``: for ever. Not set: as the queue says.
+    KEEP_FINISHED_SECONDS: ClassVar[float | None]
+    KEEP_FAILED_SECONDS: ClassVar[float | None]
     # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
 

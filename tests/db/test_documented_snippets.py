@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from inspect import signature
 from logging.config import DictConfigurator
 from typing import Any
 
@@ -13,7 +14,7 @@ import structlog
 from django.core import mail
 from django.utils import timezone
 
-from django_partisan import signals
+from django_partisan import retention, signals
 from django_partisan.config import queues
 from django_partisan.logs import add_running_task
 from django_partisan.models import Task
@@ -105,9 +106,11 @@ def test_the_page_on_postponing(project: Project):
 
 def test_the_page_on_errors(project: Project):
     *_, again = project.run_page("docs/errors.md", page("docs/errors.md"))
-    first = [(one.outcome, one.delay_seconds, one.reason) for one in drain(now=tomorrow())]
+    first = [
+        (one.outcome, one.delay_seconds, one.reason) for one in drain(now=tomorrow(), raise_errors=False)
+    ]
     project.run(again.text)
-    second = drain(now=tomorrow())
+    second = drain(now=tomorrow(), raise_errors=False)
 
     assert first == [
         ("retried", 3, None),
@@ -173,16 +176,28 @@ def test_the_page_on_testing(project: Project):
     assert result.errors + result.failures == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_a_greeting_waits",
+        "test_a_task_is_visible",
+        "test_a_greeting_is_sent",
+        "test_a_greeting_is_sent_at_once",
+    ],
+)
+def test_the_page_on_testing_with_pytest(project: Project, name: str, request: pytest.FixtureRequest):
+    project.run_page("docs/testing.md", page("docs/testing.md"))
+    example = project.names[name]
+
+    example(**{fixture: request.getfixturevalue(fixture) for fixture in signature(example).parameters})
+
+
 def test_the_page_on_postgresql(project: Project, capsys: pytest.CaptureFixture[str]):
-    finished = Task.objects.create(
-        processor_class="Prune", status="finished", finished_at=timezone.now() - timedelta(days=40)
-    )
-
     project.run_page("docs/postgresql.md", page("docs/postgresql.md"))
-    ran = outcomes(drain())
 
-    assert ran == {("Prune", "completed"): 2}, "it goes on until nothing is left"
-    assert not Task.objects.filter(pk=finished.pk).exists()
+    kept = retention.rules()
+    assert kept.processors == {"Ping": {"finished": 3600}}
+    assert kept.queues["payments"] == {"finished": retention.FOREVER, "error": retention.FOREVER}
     assert capsys.readouterr().out == "1\n", "the one task that is due"
 
 

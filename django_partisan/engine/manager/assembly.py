@@ -23,6 +23,7 @@ from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOut
 from django_partisan.engine.manager.pauses import Pauses
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import Promoter
+from django_partisan.engine.manager.pruner import Pruner
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
@@ -126,8 +127,9 @@ class Assembly:
         ]
         self.controls = Controls(config.queue, spec.schema, {"pause": self.pauses})
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
+        pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        self.components = [watch, *holders, *finders, *ending, self.drain]
+        self.components = [watch, *holders, *finders, pruner, *ending, self.drain]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(

@@ -14,7 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django_partisan.doctor import notifications
 from django_partisan.doctor.examination import CHECKS, examine
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
-from django_partisan.models import ManagerLease, Pause, Task
+from django_partisan.models import Chore, ManagerLease, Pause, Task
 from django_partisan.pausing import pause
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
@@ -59,7 +59,7 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
     assert findings["database"].status == ERROR
     assert "is out of reach" in findings["database"].message
     assert "correct DATABASES" in findings["database"].cure
-    for name in ("migrations", "notifications", "clock", "managers", "paused", "held"):
+    for name in ("migrations", "notifications", "clock", "managers", "paused", "held", "retention"):
         assert findings[name].status == SKIPPED
         assert findings[name].message == "Skipped: first correct database."
     assert findings["host"].status == FINE
@@ -247,3 +247,45 @@ def test_a_pause_of_which_nothing_is_known_is_reported_too():
     Pause.objects.create(queue_name="default", paused_at=None)
 
     assert one("paused").message == "The queue 'default' is paused. No task of it starts."
+
+
+def ended(days: float) -> None:
+    """Insert a task that completed some days ago."""
+    moment = datetime.now(timezone.utc) - timedelta(days=days)
+    Task.objects.create(processor_class="Letter", status="finished", finished_at=moment)
+    Task.objects.update(created_at=moment)
+
+
+@pytest.fixture
+def _no_processors(own_registry: None) -> None:
+    """Those of other tests set nothing."""
+
+
+@pytest.mark.usefixtures("_no_processors")
+def test_rows_that_are_late_are_a_warning_unless_a_manager_has_just_pruned():
+    ended(13)
+    assert one("retention").message.startswith("No manager has pruned yet; KEEP_")
+    ended(15)
+
+    finding = one("retention")
+
+    assert finding.status == WARNING
+    assert finding.message == (
+        "No manager has pruned yet; 1 of the first 10000 rows should have been deleted more than 1 h ago."
+    )
+    assert "manage.py partisan_prune" in finding.cure
+    ended(16)
+    Chore.objects.create(name="prune", last_at=datetime.now(timezone.utc) - timedelta(seconds=4000))
+    assert "A manager pruned 40" in one("retention").message
+    assert "2 of the first 10000 rows should" in one("retention").message
+    Chore.objects.update(cursor={"kept": 1_000_000})
+    assert one("retention").status == FINE
+
+
+@pytest.mark.usefixtures("_no_processors")
+def test_settings_that_keep_every_row_are_fine(settings):
+    settings.PARTISAN_CONFIG = {"default": {"KEEP_FINISHED_SECONDS": None}}
+    ended(100)
+
+    assert one("retention").status == FINE
+    assert "for ever" in one("retention").message
