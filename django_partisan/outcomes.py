@@ -46,7 +46,9 @@ HELD_REASONS: Final = (REASON_UNREGISTERED,)
 # Why a task was rescued (``stopped``: by a forced stop), or a worker exited.
 REASON_MANAGER_LOST: Final = "manager_lost"
 REASON_STOPPED: Final = "stopped"
-# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier.
+# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier,
+# or the queue is paused.
 REASON_SHARED: Final = "shared"
+REASON_PAUSED: Final = "paused"
 REASON_RECYCLED: Final = "recycled"
 REASON_SIGNAL: Final = "signal"

@@ -138,7 +138,7 @@ TASKS_RELEASED = _declare(
     "partisan_tasks_released_total", COUNTER, "queue reason", "M",
     "Is work handed back?",
     "Claimed tasks released unstarted.",
-    reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED),
+    reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED, outcomes.REASON_PAUSED),
 )
 TASKS_REQUEUED = _declare(
     "partisan_tasks_requeued_total", COUNTER, "queue processor", "W app",
@@ -311,6 +311,16 @@ DRAINING = _declare(
     "partisan_manager_draining", GAUGE, "queue", "M",
     "Is it stopping?",
     "1 while the manager drains, else 0.",
+)
+QUEUE_PAUSED = _declare(
+    "partisan_queue_paused", GAUGE, "queue", "M",
+    "Is the queue paused?",
+    "1 while the manager starts nothing because its queue is paused, else 0.",
+)
+QUEUE_PAUSED_SECONDS = _declare(
+    "partisan_queue_paused_seconds", GAUGE, "queue", "M",
+    "Was a pause forgotten?",
+    "How long the queue has been paused, 0 if it is not.",
 )
 BUILD_INFO = _declare(
     "partisan_build_info", INFO, "version django python postgresql", "M",

@@ -12,6 +12,7 @@ from django_partisan.outcomes import CRASHED, REASON_MANAGER_LOST
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended
+from django_partisan.sql.pausing import IS_ON
 
 SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
@@ -39,6 +40,7 @@ _HEARTBEAT = f"""
     SELECT EXISTS (SELECT FROM renewed),
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
+           EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
            other.sleeping, other.{SERVES}
@@ -142,6 +144,8 @@ class HeartbeatResult(NamedTuple):
     has_abandoned: bool
     """Whether tasks are in process under a manager that has no row."""
     others: list[OtherManager]
+    is_paused: bool = False
+    """Whether the queue is paused."""
 
 
 class Dead(NamedTuple):
@@ -185,9 +189,9 @@ def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
 def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> HeartbeatResult:
     """Renew a manager's lease, and return what else is to be known of its queue."""
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager})
-    others = [OtherManager(*row[3:]) for row in rows if row[3] is not None]
-    is_alive, claimed, has_abandoned = rows[0][:3]
-    return HeartbeatResult(is_alive, claimed, has_abandoned, others)
+    others = [OtherManager(*row[4:]) for row in rows if row[4] is not None]
+    is_alive, claimed, has_abandoned, is_paused = rows[0][:4]
+    return HeartbeatResult(is_alive, claimed, has_abandoned, others, is_paused)
 
 
 def rescue(

@@ -257,6 +257,22 @@ class TasksResumed(NamedTuple):
     reason: str
 
 
+class QueuePaused(NamedTuple):
+    """A manager has learned that its queue is paused; ``until`` is of ISO 8601, ``None`` for no end."""
+
+    queue: str
+    until: str | None
+    comment: str
+    by: str
+
+
+class QueueResumed(NamedTuple):
+    """A manager has learned that its queue is no longer paused, after ``seconds``."""
+
+    queue: str
+    seconds: float
+
+
 class TasksPruned(NamedTuple):
     """A batch of ``number`` rows of a queue and status was deleted, because their tasks ended long ago."""
 
@@ -538,6 +554,8 @@ class Snapshot(NamedTuple):
     last_loop_at: float
     last_claim_at: float | None
     last_finished_at: float | None
+    paused_seconds: float | None = None
+    """For how long the queue has been paused; ``None`` if it is not."""
 
 
 Event: TypeAlias = (
@@ -557,6 +575,8 @@ Event: TypeAlias = (
     | TasksRequeued
     | TasksHeld
     | TasksResumed
+    | QueuePaused
+    | QueueResumed
     | TasksPruned
     | PrunePassEnded
     | PruneFailed

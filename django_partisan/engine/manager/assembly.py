@@ -11,6 +11,7 @@ from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.controls import Controls
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
@@ -19,9 +20,11 @@ from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
+from django_partisan.engine.manager.pauses import Pauses
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.pruner import Pruner
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
@@ -61,15 +64,17 @@ class Assembly:
         self.drain = Drain(config.stop_timeout_seconds, begin_to_drain)
         processors = KnownProcessors(registry.definitions)
         self.promoter = Promoter(config, threads["chores"], outage, processors)
+        self.pause = pause = QueuePause()
         self.settler = Settler(
             config,
             threads["settle"],
             Outage(self.outage),
             requeued=self.promoter.expect,
             identity=lambda: self.lease.id,
+            pause=pause,
         )
         self.tokens = ClaimTokens()
-        self.intake = Intake(config, self.settler, self.drain, self.tokens, processors)
+        self.intake = Intake(config, self.settler, self.drain, self.tokens, processors, pause)
         self.pool = Pool(
             self.intake, resources.selector, resources.spawner, presence, spec, self._on_code_replaced
         )
@@ -89,7 +94,24 @@ class Assembly:
         )
         self.lease = self._lease(resources.instance)
         self.claimer = Claimer(
-            config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._undoubted_id
+            config,
+            threads["claim"],
+            outage,
+            self.promoter,
+            self.tokens,
+            dispatcher,
+            self._undoubted_id,
+            pause,
+        )
+        self.pauses = Pauses(
+            config.queue,
+            threads["pulse"],
+            pause,
+            self.intake,
+            self.pool,
+            self.settler,
+            presence,
+            resumed=self.claimer.notified,
         )
         self.held_tasks = HeldTasks(
             config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
@@ -97,12 +119,14 @@ class Assembly:
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
         finders: list[Component] = [
             self.lease,
+            self.pauses,
             self.reconciliation,
             self.promoter,
             self.held_tasks,
             self.claimer,
         ]
-        ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
+        self.controls = Controls(config.queue, spec.schema, {"pause": self.pauses})
+        ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
         self.components = [watch, *holders, *finders, pruner, *ending, self.drain]
@@ -113,6 +137,7 @@ class Assembly:
             extended=self._presence.extend_lease,
             rescued=self.intake.on_rescued,
             revoked=self._on_revoked,
+            paused=lambda is_paused: self.pauses.on_heartbeat(is_paused),
             answered=self._on_heartbeat,
         )
         thread = self._threads["pulse"]

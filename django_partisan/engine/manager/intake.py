@@ -1,7 +1,7 @@
 """Take in tasks: from claims, from dead managers, and back from workers, also from dead ones.
 
 A task of ours is in the buffer, held by a worker, or with the settler; or it waits for a revoked run
-of it to end. While the manager drains, what comes in is released.
+of it to end. While the manager drains or its queue is paused, what comes in is released.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +15,7 @@ from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.held_up import Kept
 from django_partisan.engine.manager.known_processors import KnownProcessors
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Report
@@ -60,12 +61,14 @@ class Intake:
         drain: Drain,
         tokens: ClaimTokens,
         processors: KnownProcessors,
+        pause: QueuePause,
     ) -> None:
         self._config = config
         self._settler = settler
         self._drain = drain
         self._tokens = tokens
         self._processors = processors
+        self._pause = pause
         self._revoked: set[int] = set()
         """Ids of the tasks that workers hold under a claim that is no longer ours."""
         self._waiting: dict[int, TaskRow] = {}
@@ -233,8 +236,8 @@ class Intake:
         bus.emit(TaskFailed, task, None, REASON_WORKER_LOST, error, lost)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
-        """Release tasks while the manager drains, otherwise ``add`` them to the buffer, suspects apart."""
-        if self._drain.is_on:
+        """``add`` tasks to the buffer, suspects apart; release them if the manager drains or is paused."""
+        if self._drain.is_on or self._pause.is_on:
             self._settler.release(rows)
             return
         if self._processors.unknown:

@@ -14,10 +14,11 @@ from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.held_up import Entry, HeldUp, Kept, Part
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.part_writing import write_parts
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settle_news import SettleNews
 from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
 from django_partisan.engine.writing import Kind, Written
-from django_partisan.outcomes import CRASHED, REASON_WORKER_LOST
+from django_partisan.outcomes import CRASHED, REASON_PAUSED, REASON_SHARED, REASON_STOPPED, REASON_WORKER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
@@ -43,11 +44,13 @@ class Settler(Component):
         outage: Outage,
         requeued: Callable[[float], None],
         identity: Callable[[], UUID],
+        pause: QueuePause,
     ) -> None:
         self._config = config
         self._identity = identity
         self._thread = thread
         self._requeued = requeued
+        self._pause = pause
         self._gathered: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
         self._under_way: list[Part] = []
         self._held_up = HeldUp()
@@ -156,6 +159,12 @@ class Settler(Component):
         """Return the ids of the tasks that are not settled yet."""
         return [row[ID] for row, _ in self._entries()]
 
+    @property
+    def _reason_to_release(self) -> str:
+        if self.is_stopped:
+            return REASON_STOPPED
+        return REASON_PAUSED if self._pause.is_on else REASON_SHARED
+
     def _entries(self) -> Iterator[Entry]:
         yield from chain(*self._gathered.values())
         yield from chain(*(part.entries for part in self._under_way))
@@ -190,7 +199,7 @@ class Settler(Component):
                 delays += _delays(part.without(written.left))
             elif part.kind is Kind.CRASHED:
                 self._call_back(part, written)
-        self._news.written(parts, result, time.monotonic() - started, self.is_stopped)
+        self._news.written(parts, result, time.monotonic() - started, self._reason_to_release)
         self._news.held_up(self._held_up, result)
         if delays:
             self._requeued(min(delays))  # not before they are written: a look would not find them

@@ -64,7 +64,7 @@ def test_a_heartbeat_renews_the_lease_and_finds_nothing_where_all_is_well(manage
     expire(one)
     held_by(one)
 
-    assert heartbeat(connection, "default", one) == (True, 1, False, [])
+    assert heartbeat(connection, "default", one) == (True, 1, False, [], False)
     assert timezone.now() - ManagerLease.objects.get().heartbeat_at < timedelta(minutes=1)
 
 

@@ -24,8 +24,10 @@ OTHER_COMMANDS = (
     "partisan_doctor",
     "partisan_enqueue",
     "partisan_export",
+    "partisan_pause",
     "partisan_prune",
     "partisan_requeue",
+    "partisan_resume",
 )
 
 

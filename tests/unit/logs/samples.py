@@ -46,6 +46,8 @@ FULL: list[Any] = [
     events.LeaseLost("default", 31.0, 7),
     events.ClaimFailed("default", ERROR),
     events.DatabaseRestored("default", 3, 12.0),
+    events.QueuePaused("default", "2026-11-29T18:00:00Z", "the mail server moves", "ada@web-1"),
+    events.QueueResumed("default", 3600.0),
     events.WorkerStarted("default", 3, 4, 4711),
     events.WorkerStartFailed("default", 3, ERROR),
     events.WorkerReady("default", 3, 4, 4711, ("nothing was preloaded",)),

@@ -124,6 +124,17 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "claim.failed": ("error", "manager", {**QUEUE, **ERROR}),
     "database.restored": ("info", "manager", {**QUEUE, **DURATION, "partisan.database.failures": "long"}),
+    "queue.paused": (
+        "warning",
+        "manager",
+        {
+            **QUEUE,
+            "partisan.pause.until": "date",
+            "partisan.pause.by": "keyword",
+            "partisan.pause.comment": "text",
+        },
+    ),
+    "queue.resumed": ("info", "manager", {**QUEUE, **DURATION}),
     "worker.started": ("info", "manager", WORKER),
     "worker.start_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.worker.slot": "long"}),
     "worker.ready": ("info", "manager", WORKER),

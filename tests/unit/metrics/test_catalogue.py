@@ -54,6 +54,8 @@ partisan_worker_busy_seconds_total counter queue,worker M
 partisan_manager_last_loop_timestamp_seconds gauge queue M
 partisan_manager_last_claim_timestamp_seconds gauge queue M
 partisan_manager_draining gauge queue M
+partisan_queue_paused gauge queue M
+partisan_queue_paused_seconds gauge queue M
 partisan_build_info info version,django,python,postgresql M
 partisan_queue_tasks gauge queue,state D
 partisan_queue_held_tasks gauge queue,processor,reason D
