@@ -8,17 +8,23 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from tests.real_parts.servers import Child, NotReady
 from tests.support.commands import MANAGE, ROOT
 from tests.support.waiting import wait_until
 
 ELK = ROOT / "elk"
+ENQUEUE: Final = "tests.real_parts.live_project.enqueue"
 LOG_FOLDER = "/var/log/partisan"
 WORK_FOLDER = "/var/spool/rsyslog"
 PORT = 'serverport="9200"'
 STREAM = "logs-partisan.events-default"
+OUTAGE_SECONDS: Final = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
+"""How long the server is away; the recipes were tried with 120."""
+NO_LIMITS: Final[Mapping[str, str]] = MappingProxyType({})
+"""Nothing more is replaced in the recipe."""
 
 
 class Target(Protocol):
@@ -66,10 +72,14 @@ def recipe(folder: Path, port: int, stream: str = STREAM) -> str:
 class Rsyslog(Child):
     """A real rsyslog that runs the recipe alone."""
 
-    def __init__(self, folder: Path, target: Target) -> None:
+    def __init__(self, folder: Path, target: Target, limits: Mapping[str, str] = NO_LIMITS) -> None:
         self.pidfile = folder / "rsyslog.pid"
         config = folder / "rsyslog.conf"
-        config.write_text(recipe(folder, target.port, target.stream))
+        text = recipe(folder, target.port, target.stream)
+        for old, new in limits.items():
+            assert old in text
+            text = text.replace(old, new)
+        config.write_text(text)
         command = [rsyslogd(), "-n", "-f", str(config), "-i", str(self.pidfile)]
         super().__init__("rsyslog", command, folder)
         wait_until(self.pidfile.exists, 30, "rsyslog's pid file")
@@ -118,7 +128,7 @@ class LogPath:
 
     def enqueue(self, processor: str, count: int) -> None:
         """Enqueue ``count`` tasks of one processor."""
-        self.run(sys.executable, "-m", "tests.real_parts.live_project.enqueue", processor, str(count))
+        self.run(sys.executable, "-m", ENQUEUE, processor, str(count))
         self.enqueued += count
 
     def run(self, *command: str) -> None:
