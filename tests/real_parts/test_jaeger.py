@@ -17,6 +17,7 @@ pytestmark = is_there(JAEGER)
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SEND, RUN = "send various", "process various"
+FAIL_OR_COMPLETE, KILL = ["Various:3", "Various:4", "Various:5", "NotYet"], ["Various:0"]
 OUTCOMES = Counter({"failed": 4, "retried": 1, "postponed": 1, "completed": 1, None: 3})
 """The runs of one request's five tasks; one whose worker died, and whose task runs again, has no outcome."""
 
@@ -30,8 +31,11 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Ite
     command = [*MANAGE, "start_partisan", "--queue-name", "various", "--workers-count", "2"]
     manager = Child("manager", command, folder, traced)
     try:
-        python("-m", ENQUEUE, "--request", "r-17", TRACE_ID, env=traced).check_returncode()
-        wait_until(lambda: len(made.search("shop", RUN)) >= OUTCOMES.total(), 60, manager.last_words, 0.2)
+        # In two steps: a worker that dies takes along what it has not yet exported.
+        for tasks, runs in ((FAIL_OR_COMPLETE, 6), (KILL, OUTCOMES.total())):
+            request = ["-m", ENQUEUE, "--request", "r-17", TRACE_ID, *tasks]
+            python(*request, env=traced).check_returncode()
+            wait_until(lambda: len(made.search("shop", RUN)) >= runs, 60, manager.last_words, 0.2)  # noqa: B023
         yield made
     finally:
         manager.stop()
@@ -45,7 +49,7 @@ def runs(jaeger: Jaeger) -> list[Found]:
 
 
 def test_spans_are_found_by_service_and_by_operation(jaeger: Jaeger, runs: list[Found]) -> None:
-    assert jaeger.services() == ["shop"]
+    assert "shop" in jaeger.services()
     assert jaeger.operations("shop") >= {"POST /orders", SEND, RUN, "claim various"}
     assert Counter(run.tags.get("partisan.task.outcome") for run in runs) == OUTCOMES
     assert {run.tags["span.kind"] for run in runs} == {"consumer"}
@@ -68,11 +72,12 @@ def test_the_trace_of_a_request_shows_what_was_enqueued_and_the_tasks_id_finds_i
     jaeger: Jaeger, runs: list[Found]
 ) -> None:
     trace = jaeger.trace(TRACE_ID)
-    [request] = [span for span in trace if span.name == "POST /orders"]
+    requests = {span.span_id for span in trace if span.name == "POST /orders"}
     sends = [span for span in trace if span.name == SEND]
 
     assert {span.name for span in trace} == {"POST /orders", SEND}
-    assert [send.parent for send in sends] == [request.span_id] * 5
+    assert len({send.task for send in sends}) == len(sends) == 5
+    assert {send.parent for send in sends} == requests
     for send in sends:
         found = jaeger.search("shop", messaging__message__id=str(send.task))
         own = [span for span in runs if span.task == send.task]

@@ -37,15 +37,27 @@ def write(path: LogPath, ids: list[str]) -> None:
             log.write(f"{json.dumps(line)}\n")
 
 
-def wait_until_full(path: LogPath, queue: str, size: int) -> None:
-    """Wait until a queue is full, and longer than rsyslog waits for room."""
+def wait_until_full(path: LogPath) -> None:
+    """Wait until as many lines wait on disk as the queue holds, and longer than rsyslog waits for room."""
 
     def waiting() -> int:
-        files = (path.folder / "spool").glob(f"{queue}.0*")
+        files = (path.folder / "spool").glob("partisan.0*")
         return sum(file.read_text(errors="replace").count('"event.id"') for file in files)
 
-    wait_until(lambda: waiting() >= IS_FULL * size, 30, lambda: f"{waiting()} lines in {queue}", 0.1, waiting)
+    wait_until(lambda: waiting() >= IS_FULL * WAITING, 30, lambda: f"{waiting()} lines", 0.1, waiting)
     let_pass(PATIENCE_SECONDS)
+    assert waiting() <= WAITING
+
+
+def wait_until_nothing_is_sent(data_stream: DataStream) -> None:
+    """Wait until no line has been refused for longer than rsyslog waits for room."""
+
+    def is_silent() -> bool:
+        before = data_stream.server.refused()
+        let_pass(PATIENCE_SECONDS)
+        return 0 < before == data_stream.server.refused()
+
+    wait_until(is_silent, 60, "silence", progress=data_stream.server.refused)
 
 
 def assert_each_line_is_one_document(path: LogPath) -> None:
@@ -59,7 +71,7 @@ def test_lines_wait_in_their_file_while_the_queue_is_full(
 ) -> None:
     data_stream.server.kill()
     write(path, [f"old {number}" for number in range(LINES)])
-    wait_until_full(path, "partisan", WAITING)
+    wait_until_full(path)
     path.rotate()
     write(path, [f"new {number}" for number in range(LINES // 10)])
     if killed:
@@ -76,7 +88,7 @@ def test_a_restart_sends_what_filled_the_queue_of_refused_lines(
 ) -> None:
     data_stream.block_writes(True)
     write(path, [f"refused {number}" for number in range(LINES // 2)])
-    wait_until_full(path, "partisan_again", REFUSED)
+    wait_until_nothing_is_sent(data_stream)
     data_stream.block_writes(False)
 
     path.shipper.stop()

@@ -23,6 +23,9 @@ HERE = "tests/real_parts/test_log_search.py"
 TASKS = 60
 REQUEST_ID = "r-17"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+OF_THE_REQUEST = ("Various:0", "Various:3", "Various:4", "Various:5", "NotYet")
+"""They kill their worker, exhaust their retries, fail at once, complete, and postpone too often."""
+
 FAILURES = Counter(
     {
         ("task.failed", "error"): 1,
@@ -89,7 +92,7 @@ def shipped(
     with log_path(tmp_path_factory.mktemp("various"), traced, stream) as path:
         manager = path.start_manager("various")
         path.enqueue("Various", TASKS)
-        path.run(sys.executable, "-m", ENQUEUE, "--request", REQUEST_ID, TRACE_ID)
+        path.run(sys.executable, "-m", ENQUEUE, "--request", REQUEST_ID, TRACE_ID, *OF_THE_REQUEST)
         path.wait_for_lines("task.failed", 2 + 2 * TASKS // 5 + 4)
         path.wait_for_lines("task.completed", 3 * TASKS // 5)
         assert manager.stop() == 0

@@ -1,6 +1,6 @@
 """Put work in: ``python -m tests.real_parts.live_project.enqueue [NAME COUNT]``, steadily without words.
 
-``enqueue --request REQUEST TRACE`` puts in what one request enqueues.
+``enqueue --request REQUEST TRACE NAME[:NUMBER] ...`` puts in what one request enqueues.
 """
 
 import os
@@ -39,12 +39,12 @@ def many(name: str, number: int) -> None:
     bulk_delay(registry.definitions[name].source(index) for index in range(number))
 
 
-def of_a_request(request_id: str, trace_id: str) -> None:
-    """Enqueue a task for each of four ways to fail, and one that completes."""
+def of_a_request(request_id: str, trace_id: str, *tasks: str) -> None:
+    """Enqueue tasks, each given as ``NAME`` or ``NAME:NUMBER``, while a request of a trace is handled."""
     from opentelemetry import trace
     from structlog.contextvars import bound_contextvars
 
-    from tests.real_parts.live_project import partisan_tasks as shop
+    from django_partisan import registry
 
     caller = trace.SpanContext(int(trace_id, 16), 1, is_remote=True, trace_flags=trace.TraceFlags(1))
     context = trace.set_span_in_context(trace.NonRecordingSpan(caller))
@@ -53,9 +53,9 @@ def of_a_request(request_id: str, trace_id: str) -> None:
         trace.get_tracer("shop").start_as_current_span("POST /orders", context),
         bound_contextvars(request_id=request_id),
     ):
-        for number in (0, 3, 4, 5):  # kills its worker, exhausts its retries, fails at once, completes
-            shop.Various(number).delay()
-        shop.NotYet().delay()
+        for task in tasks:
+            name, _, number = task.partition(":")
+            registry.definitions[name].source(*[int(number)] if number else []).delay()
 
 
 @contextmanager
