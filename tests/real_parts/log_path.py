@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from tests.real_parts.servers import Child, NotReady
 from tests.support.commands import MANAGE, ROOT
+from tests.support.progress import descendants, progress_of
 from tests.support.waiting import wait_until
 
 ELK = ROOT / "elk"
@@ -23,6 +24,8 @@ PORT = 'serverport="9200"'
 STREAM = "logs-partisan.events-default"
 OUTAGE_SECONDS: Final = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
 """How long the server is away; the recipes were tried with 120."""
+RUN_SECONDS: Final = 300
+"""How long a program may take that needs a second on an idle machine."""
 NO_LIMITS: Final[Mapping[str, str]] = MappingProxyType({})
 """Nothing more is replaced in the recipe."""
 
@@ -107,6 +110,7 @@ class LogPath:
         self.enqueued = 0
         self.target = target
         self._closing = closing
+        self._progress = progress_of(lambda: descendants(os.getpid()), 30)
         self._kind = shipper
         for name in ("log", "spool"):
             (folder / name).mkdir()
@@ -133,7 +137,7 @@ class LogPath:
 
     def run(self, *command: str) -> None:
         """Run a program to its end."""
-        subprocess.run(command, env=self.env, cwd=ROOT, check=True, timeout=60)
+        subprocess.run(command, env=self.env, cwd=ROOT, check=True, timeout=RUN_SECONDS)
 
     def rotate(self) -> None:
         """Rename the log file, as logrotate does."""
@@ -142,7 +146,7 @@ class LogPath:
     def rotate_under_load(self) -> None:
         """Rename the log file, and enqueue until the manager and its workers write to a new one."""
         self.rotate()
-        wait_until(self._is_written_again, 30, "the new file", every=0.1)
+        wait_until(self._is_written_again, 30, "the new file", 0.1, self._progress)
 
     def lines(self) -> dict[str, dict[str, Any]]:
         """Return every whole line that was written, by its ``event.id``."""
@@ -157,7 +161,7 @@ class LogPath:
         def number() -> int:
             return [line.get("event.action") for line in self.lines().values()].count(action)
 
-        wait_until(lambda: number() >= count, 30, f"{count} x {action}", every=0.1)
+        wait_until(lambda: number() >= count, 30, f"{count} x {action}", 0.1, self._progress)
 
     def wait_for_delivery(self) -> None:
         """Wait until the target has a document for each line written."""
