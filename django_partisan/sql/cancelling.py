@@ -11,7 +11,7 @@ from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended, history_entry
 from django_partisan.sql.tokens import NO_CLAIM
 
-# The token is that of no claim: should the task be requeued, no claim that PostgreSQL forgot before is restored.
+# The token is that of no claim: should the task be requeued, no claim that PostgreSQL forgot is restored.
 _CANCELLED: Final = f"""
     UPDATE django_partisan_task AS task
        SET status = 'error', ready = false, held = NULL, unregistered_since = NULL, claim_token = {NO_CLAIM},
@@ -153,7 +153,7 @@ def cancel(
 def end_waiting(
     connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling
 ) -> list[CancelledTask]:
-    """End the tasks among ``ids`` that wait and have a request with this comment; skip rows that others lock."""
+    """End the tasks among ``ids`` that wait and have a request with this comment; skip locked rows."""
     rows = fetch_all(connection, _END_WAITING, cancelling.parameters(ids))
     return [CancelledTask(*row) for row in rows]
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.answer_watch import AnswerWatch
+from django_partisan.engine.manager.cancellations import CANCEL, Cancellations
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
@@ -31,6 +32,11 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.leasing import HeartbeatResult
+
+
+class NoInterruptions:
+    def request(self, task_id: int, kind: str, comment: str = "") -> bool:
+        return False
 
 
 class Resources(NamedTuple):
@@ -94,15 +100,25 @@ class Assembly:
         self.held_tasks = HeldTasks(
             config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
         )
+        self.cancellations = Cancellations(
+            config,
+            threads["chores"],
+            outage,
+            self.intake,
+            self.pool,
+            NoInterruptions(),
+            self._claiming_id,
+        )
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
         finders: list[Component] = [
             self.lease,
             self.reconciliation,
+            self.cancellations,
             self.promoter,
             self.held_tasks,
             self.claimer,
         ]
-        self.controls = Controls(config.queue, spec.schema, {})
+        self.controls = Controls(config.queue, spec.schema, {CANCEL: self.cancellations})
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
         self.components = [watch, *holders, *finders, *ending, self.drain]
@@ -134,6 +150,7 @@ class Assembly:
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)
         self.reconciliation.on_heartbeat(found.claimed)
+        self.cancellations.on_heartbeat(found.has_cancel_requests)
 
     def _on_revoked(self, ids: set[int]) -> int:
         """Take up the duties under a new lease; return how many tasks were held."""

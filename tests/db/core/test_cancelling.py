@@ -38,7 +38,9 @@ def requests() -> dict[int, str]:
 
 
 def hold(task_id: int) -> int:
-    Task.objects.filter(pk=task_id).update(held="unregistered", ready=False, unregistered_since=timezone.now())
+    Task.objects.filter(pk=task_id).update(
+        held="unregistered", ready=False, unregistered_since=timezone.now()
+    )
     return task_id
 
 
@@ -56,8 +58,9 @@ def test_a_waiting_task_ends_as_failed_with_the_reason_cancelled(manager):
             "django_partisan.exceptions.TaskCancelled",
         )
         assert (task.error_message, task.error_traceback) == ("wrong address", "")
+        assert task.finished_at is not None
         assert timezone.now() - task.finished_at < timedelta(minutes=1)
-        [entry] = task.history
+        [entry] = columns(task_id, "history")
         assert (entry["outcome"], entry["reason"]) == ("failed", "cancelled")
         assert entry["error_message"] == "wrong address"
         assert "attempt" not in entry
@@ -82,7 +85,7 @@ def test_tasks_that_have_ended_are_not_cancelled(manager):
     before = list(Task.objects.order_by("pk").values())
 
     assert Task.objects.all().cancel() == CancelResult(0, 0)
-    assert Task.objects.first().cancel() == CancelResult(0, 0)
+    assert Task.objects.all()[0].cancel() == CancelResult(0, 0)
     assert list(Task.objects.order_by("pk").values()) == before
     assert requests() == {}
 
