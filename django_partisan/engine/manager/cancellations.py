@@ -137,8 +137,9 @@ class Cancellations(Component):
         waiting = sum(request.token is None for request in look.requests)
         if waiting > len(look.ended) or len(look.requests) >= REQUESTS_AT_MOST:
             self._look_at = min(self._look_at, time.monotonic() + RETRY_SECONDS)
-        held = (request for request in look.requests if request.token is not None)
-        self._requests.replace({(one.task_id, one.token): one.comment for one in held})
+        self._requests.replace(
+            {(task_id, token): comment for task_id, comment, token in look.requests if token is not None}
+        )
         self._held.intersection_update(self._requests.comments)
         self._interrupted.intersection_update(self._requests.comments)
         self._intake.cancel_unstarted()
