@@ -16,6 +16,7 @@ from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.held_tasks import HeldTasks
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.interruptions import Interruptions
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
@@ -26,6 +27,7 @@ from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
+from django_partisan.engine.manager.time_limits import TimeLimits
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -82,6 +84,8 @@ class Assembly:
         dispatcher = Dispatcher(
             config, self.intake, self.pool, self.settler, presence, self._sharing, self._may_start
         )
+        limits = TimeLimits(registry.definitions, config.default_timeout_seconds)
+        self.interruptions = Interruptions(config, self.pool, presence, limits)
         suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
         self.reconciliation = Reconciliation(
             config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
@@ -103,7 +107,7 @@ class Assembly:
         ]
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        self.components = [watch, *holders, *finders, *ending, self.drain]
+        self.components = [watch, *holders, self.interruptions, *finders, *ending, self.drain]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(
