@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.answer_watch import AnswerWatch
-from django_partisan.engine.manager.cancellations import CANCEL, Cancellations
+from django_partisan.engine.manager.cancellations import Cancellations
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
@@ -18,6 +18,7 @@ from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.held_tasks import HeldTasks
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.interruptions import Interruptions
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
@@ -28,15 +29,11 @@ from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
+from django_partisan.engine.manager.time_limits import TimeLimits
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.leasing import HeartbeatResult
-
-
-class NoInterruptions:
-    def request(self, task_id: int, kind: str, comment: str = "") -> bool:
-        return False
 
 
 class Resources(NamedTuple):
@@ -89,6 +86,8 @@ class Assembly:
         dispatcher = Dispatcher(
             config, self.intake, self.pool, self.settler, presence, self._sharing, self._may_start
         )
+        limits = TimeLimits(registry.definitions, config.default_timeout_seconds)
+        self.interruptions = Interruptions(config, self.pool, presence, limits)
         suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
         self.reconciliation = Reconciliation(
             config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
@@ -106,7 +105,7 @@ class Assembly:
             outage,
             self.intake,
             self.pool,
-            NoInterruptions(),
+            self.interruptions,
             self._claiming_id,
         )
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
@@ -118,10 +117,10 @@ class Assembly:
             self.held_tasks,
             self.claimer,
         ]
-        self.controls = Controls(config.queue, spec.schema, {CANCEL: self.cancellations})
+        self.controls = Controls(config.queue, spec.schema, {"cancel": self.cancellations})
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        self.components = [watch, *holders, *finders, *ending, self.drain]
+        self.components = [watch, *holders, self.interruptions, *finders, *ending, self.drain]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(

@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.cancelling import cancelling_for, emit
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.interrupting import CANCEL
 from django_partisan.engine.manager.cancel_requests import Pair
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -31,8 +32,6 @@ from django_partisan.sql.cancelling import (
 )
 from django_partisan.sql.claiming import ID, TOKEN
 
-CANCEL: Final = "cancel"
-"""The kind of an interruption, and the word of the control channel."""
 REQUESTS_AT_MOST: Final = 5000
 CHECK_SECONDS: Final = 0.05
 """How often the tasks are checked whose end is requested."""
