@@ -39,6 +39,13 @@ from django_partisan.telemetry import events, redaction
 COMPLETED: Final = "Task %s (%s) completed in %.3f s"
 _DELAY: Final = long("partisan.task.delay_ns")
 _IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
+_CANCELLED: Final = (
+    QUEUE,
+    keyword("partisan.processor"),
+    long("partisan.cancel.count"),
+    keyword("partisan.cancel.task_ids"),
+    REASON._replace(optional=True),
+)
 _INTERRUPTED: Final = (
     *fields.OF_ONE_TASK,
     *(field for field in fields.WORKER_FIELDS if field is not QUEUE),
@@ -374,6 +381,57 @@ def requeued(event: events.TasksRequeued) -> Line:
 
 
 @log_event(
+    events.TaskCancelled,
+    "task.cancelled",
+    INFO,
+    "Task %s (%s) cancelled while it ran: %s",
+    by=(WORKER, MANAGER),
+    fields=(
+        *fields.TASK,
+        *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
+        OUTCOME,
+        REASON,
+    ),
+    when="a run ended because somebody cancelled its task, which does not run again",
+)
+def cancelled(event: events.TaskCancelled) -> Line:
+    run = event.run
+    reason = redaction.cut(event.error.message, redaction.SHOWN_MAX_BYTES)
+    return (*named(run), beginning(reason)), {
+        **(of_run(run) if isinstance(run, events.Run) else of_one_task(run)),
+        **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
+        "event.outcome": "unknown",
+        "event.reason": reason,
+    }
+
+
+@log_event(
+    events.TasksCancelled,
+    "task.bulk_cancelled",
+    INFO,
+    "Cancelled %s of %s%s",
+    by=(APP, WORKER, MANAGER),
+    fields=_CANCELLED,
+    when="tasks that did not run were cancelled; for each batch and processor, up to 100 of them named",
+)
+def bulk_cancelled(event: events.TasksCancelled) -> Line:
+    return _of_cancel(event, "unstarted task")
+
+
+@log_event(
+    events.CancelRequested,
+    "task.cancel_requested",
+    INFO,
+    "Requested the end of %s of %s%s",
+    by=(APP, WORKER),
+    fields=_CANCELLED,
+    when="somebody cancelled tasks that managers hold; for each batch and processor, up to 100 of them named",
+)
+def cancel_requested(event: events.CancelRequested) -> Line:
+    return _of_cancel(event, "claimed task")
+
+
+@log_event(
     events.TasksHeld,
     "task.held",
     WARNING,
@@ -431,6 +489,18 @@ def written_outside_atomic(event: events.WrittenOutsideAtomic) -> Line:
     return (*named(event.run), event.thread), {
         **of_run(event.run),
         "partisan.thread.name": event.thread,
+    }
+
+
+def _of_cancel(event: events.TasksCancelled | events.CancelRequested, which: str) -> Line:
+    comment = redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES)
+    why = f": {beginning(comment)}" if comment else ""
+    return (counted(event.number, which), event.processor, why), {
+        "partisan.queue.name": event.queue,
+        "partisan.processor": event.processor,
+        "partisan.cancel.count": event.number,
+        "partisan.cancel.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
+        **known({"event.reason": comment or None}),
     }
 
 

@@ -144,6 +144,11 @@ TASKS_REQUEUED = _declare(
     "How much was tried again by hand?",
     "Failed tasks that were requeued from inside tasks.",
 )
+TASKS_CANCELLED = _declare(
+    "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
+    "How much was stopped by hand?",
+    "Tasks that were cancelled, before or during their run.",
+)
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
     "Are tasks held?",
@@ -160,7 +165,7 @@ TASK_DURATION = _declare(
     "How long do runs take?",
     "Time in run().",
     observability.DURATION_BUCKETS,
-    outcome=outcomes.OUTCOMES,
+    outcome=(*outcomes.OUTCOMES, outcomes.CANCELLED),
 )
 TASK_QUEUE_WAIT = _declare(
     "partisan_task_queue_wait_seconds", HISTOGRAM, "queue processor", "W",
@@ -316,7 +321,8 @@ BUILD_INFO = _declare(
 QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
-    f"Tasks in the table by state: exact to 100000, above it the planner's estimate. {_CACHED}",
+    "Tasks in the table by state: exact to 100000, above it the planner's estimate; error without those that "
+    f"were cancelled. {_CACHED}",
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",

@@ -256,6 +256,26 @@ class TasksRequeued(NamedTuple):
     number: int
 
 
+class TasksCancelled(NamedTuple):
+    """``number`` tasks of a processor ended without a run, as somebody asked; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
+
+
+class CancelRequested(NamedTuple):
+    """Somebody asked to end ``number`` tasks of a processor that managers hold; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
+
+
 class TasksHeld(NamedTuple):
     """``number`` tasks of a processor were held since the last such event; ``reason`` says why."""
 
@@ -572,6 +592,8 @@ Event: TypeAlias = (
     | TasksReleased
     | TasksRequeued
     | TaskCancelled
+    | TasksCancelled
+    | CancelRequested
     | TasksHeld
     | TasksResumed
     | TaskClaimLost

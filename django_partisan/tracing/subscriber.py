@@ -19,6 +19,7 @@ from django_partisan.telemetry.events import (
     OutcomesSettled,
     Running,
     Scope,
+    TaskCancelled,
     TaskFailed,
     TaskRef,
     TaskRescued,
@@ -93,7 +94,7 @@ class TracingSubscriber(Subscriber):
                 self._add_run(event)
         elif isinstance(event, WorkerExited):
             self._dropped.worker_exited(event.pid)
-        elif isinstance(event, TaskFailed) and isinstance(event.run, TaskRef):
+        elif isinstance(event, TaskFailed | TaskCancelled) and isinstance(event.run, TaskRef):
             self._add_run(event)
         else:
             self._end_run(event)
@@ -182,7 +183,7 @@ class TracingSubscriber(Subscriber):
             if self._slot is not None and observability.value("TRACE_SETTLES"):
                 self._runs.add(event.run.id, scope.span)
 
-    def _add_run(self, event: TaskFailed | TaskRescued) -> None:
+    def _add_run(self, event: TaskFailed | TaskCancelled | TaskRescued) -> None:
         """Add the span of a run that the manager ends."""
         tracer = self._recording()
         if tracer is not None:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.answer_watch import AnswerWatch
+from django_partisan.engine.manager.cancellations import Cancellations
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.controls import Controls
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
@@ -97,14 +99,25 @@ class Assembly:
         self.held_tasks = HeldTasks(
             config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
         )
+        self.cancellations = Cancellations(
+            config,
+            threads["chores"],
+            outage,
+            self.intake,
+            self.pool,
+            self.interruptions,
+            self._claiming_id,
+        )
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
         finders: list[Component] = [
             self.lease,
             self.reconciliation,
+            self.cancellations,
             self.promoter,
             self.held_tasks,
             self.claimer,
         ]
+        self.controls = Controls(config.queue, spec.schema, {"cancel": self.cancellations})
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
         self.components = [watch, *holders, self.interruptions, *finders, *ending, self.drain]
@@ -136,6 +149,7 @@ class Assembly:
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)
         self.reconciliation.on_heartbeat(found.claimed)
+        self.cancellations.on_heartbeat(found.has_cancel_requests)
 
     def _on_revoked(self, ids: set[int]) -> int:
         """Take up the duties under a new lease; return how many tasks were held."""

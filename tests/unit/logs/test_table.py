@@ -34,6 +34,13 @@ ENQUEUED = {"partisan.task.enqueued_trace_id": "keyword"}
 ERROR = {"error.type": "keyword", "error.message": "text", "error.stack_trace": "wildcard"}
 QUEUE = {"partisan.queue.name": "keyword"}
 REASON = {"event.reason": "keyword"}
+CANCEL = {
+    **QUEUE,
+    **REASON,
+    "partisan.processor": "keyword",
+    "partisan.cancel.count": "long",
+    "partisan.cancel.task_ids": "keyword",
+}
 HELD = {**QUEUE, **REASON, "partisan.processor": "keyword", "partisan.hold.count": "long"}
 DURATION = {"event.duration": "long"}
 ENDED = {**DURATION, "event.outcome": "keyword"}
@@ -102,6 +109,9 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         "app, worker",
         {**QUEUE, "partisan.processor": "keyword", "partisan.requeue.count": "long"},
     ),
+    "task.cancelled": ("info", "worker, manager", {**R, **ENDED, **REASON}),
+    "task.bulk_cancelled": ("info", "app, worker, manager", CANCEL),
+    "task.cancel_requested": ("info", "app, worker", CANCEL),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),
