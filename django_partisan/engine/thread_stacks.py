@@ -25,7 +25,7 @@ def report(number: int, frame: FrameType | None) -> None:
 
 def report_all() -> None:
     """Emit the stack of each thread, from any thread."""
-    report(0, sys._getframe())
+    report(0, sys._current_frames()[_thread.get_ident()])
 
 
 def shown(stack: traceback.StackSummary) -> str:

@@ -54,7 +54,7 @@ _INTERRUPTED: Final = (
 )
 _RUN_IF_KNOWN: Final = (
     *fields.TASK,
-    *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
+    *(field._replace(optional=True) for field in fields.RUN[len(fields.TASK) :]),
 )
 """The fields of a run that a worker or its manager ended."""
 _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"), REASON)
@@ -223,7 +223,14 @@ def postponed(event: events.TaskPostponed) -> Line:
     WARNING,
     "Task %s (%s) runs again in %g s, %s retries left: %s",
     by=(WORKER, MANAGER),
-    fields=(*_RUN_IF_KNOWN, OUTCOME, _DELAY, long("partisan.task.retries_left"), *fields.ERROR),
+    fields=(
+        *_RUN_IF_KNOWN,
+        DURATION,
+        OUTCOME,
+        _DELAY,
+        long("partisan.task.retries_left"),
+        *fields.ERROR,
+    ),
     when="an error on the processor's list, and retries are left",
 )
 def retried(event: events.TaskRetried) -> Line:
@@ -243,7 +250,7 @@ def retried(event: events.TaskRetried) -> Line:
     ERROR,
     "Task %s (%s) failed (%s): %s",
     by=(WORKER, MANAGER),
-    fields=(*_RUN_IF_KNOWN, OUTCOME, REASON, *fields.ERROR),
+    fields=(*_RUN_IF_KNOWN, DURATION._replace(optional=True), OUTCOME, REASON, *fields.ERROR),
     when="the task failed and will not run again",
 )
 def failed(event: events.TaskFailed) -> Line:

@@ -116,6 +116,12 @@ TASKS_FAILED = _declare(
     "Tasks that failed and will not run again.",
     reason=outcomes.FAILURE_REASONS,
 )
+RUNS_INTERRUPTED = _declare(
+    "partisan_runs_interrupted_total", COUNTER, "queue reason", "M",
+    "Do runs take longer than they may?",
+    "Runs that were to end early, for their time limit or because their task was cancelled.",
+    reason=(outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED),
+)
 TASK_ERRORS = _declare(
     "partisan_task_errors_total", COUNTER, "queue processor error_type outcome", "W M",
     "What breaks?",
@@ -221,9 +227,11 @@ WORKERS_CONFIGURED = _declare(
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
-    "Workers that exited; stopped includes those that a forced stop killed.",
+    "Workers that exited; stopped includes those that a forced stop killed. With the reason timeout or "
+    "cancelled they were killed, because an interrupted run did not end.",
     reason=(
-        outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL
+        outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL,
+        outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED
     ),
 )
 WORKER_CPU = _declare(

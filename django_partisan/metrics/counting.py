@@ -155,6 +155,9 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.TasksReleased: _adds_to(
         catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
+    events.RunInterrupted: _adds_to(
+        catalogue.RUNS_INTERRUPTED, lambda event: (event.task.queue, event.reason)
+    ),
     events.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
     events.TaskCancelled: EventCounter.cancelled,
     events.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),

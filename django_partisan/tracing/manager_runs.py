@@ -7,13 +7,20 @@ from opentelemetry.trace import Tracer
 
 from django_partisan import outcomes, registry
 from django_partisan.exceptions import WorkerLost
-from django_partisan.telemetry.events import ErrorInfo, LostRun, TaskCancelled, TaskFailed, TaskRescued
+from django_partisan.telemetry.events import (
+    ErrorInfo,
+    LostRun,
+    TaskCancelled,
+    TaskFailed,
+    TaskRescued,
+    TaskRetried,
+)
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, SpanDescriptions, message, of_task
 from django_partisan.tracing.links import relation_of_run
 from django_partisan.tracing.span_scopes import NANOSECONDS, record_error
 
-Ended: TypeAlias = TaskFailed | TaskCancelled | TaskRescued
+Ended: TypeAlias = TaskFailed | TaskRetried | TaskCancelled | TaskRescued
 
 RESCUED: Final = "rescued"
 """The end of the span event's name; the run has no outcome, because nobody knows what it did."""
@@ -35,6 +42,9 @@ def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: Ended) -> Non
     outcome, error = RESCUED, None
     if isinstance(event, TaskFailed):
         outcome, error = outcomes.FAILED, event.error
+    elif isinstance(event, TaskRetried):
+        outcome, error = outcomes.RETRIED, event.error
+        span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
     elif isinstance(event, TaskCancelled):
         outcome = outcomes.CANCELLED
     elif event.reason != outcomes.REASON_STOPPED:  # a forced stop is no error
@@ -52,8 +62,13 @@ def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: Ended) -> Non
 
 
 def _fields(event: Ended, lost: LostRun) -> Attributes:
-    reason = message(event.error.message) if isinstance(event, TaskCancelled) else event.reason
-    fields: Attributes = {spans.EVENT_REASON: reason}
+    fields: Attributes = {}
+    if isinstance(event, TaskRetried):
+        fields[spans.RETRIES_LEFT] = event.retries_left
+    elif isinstance(event, TaskCancelled):
+        fields[spans.EVENT_REASON] = message(event.error.message)
+    else:
+        fields[spans.EVENT_REASON] = event.reason
     if event.lost is not None:
         fields[spans.EVENT_DURATION] = int((lost.ended_at - lost.began_at) * NANOSECONDS)
     if lost.slot is not None and lost.generation is not None:

@@ -12,7 +12,6 @@ from django.db import connection
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
-from django_partisan.exceptions import TaskCancelled, TaskTimeout
 from django_partisan.processor import BaseTaskProcessor
 from tests.app import journal
 from tests.app.models import Note
@@ -45,17 +44,18 @@ def _swallow_everything() -> None:
 
 def _log() -> NoReturn:
     while True:
-        logging.getLogger("shop").debug("again")
+        logging.getLogger("shop").warning("%s", sum(range(20_000)))
 
 
-def _wait_for_lock() -> None:
+def wait_for_lock() -> None:
+    """Wait in PostgreSQL for as long as the test holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
 
 
-def _clean_up() -> NoReturn:
+def _clean_up() -> None:
     try:
-        _wait_for_lock()
+        wait_for_lock()
     finally:
         Note.objects.create(text="cleaned up")
 
@@ -67,7 +67,7 @@ WAYS: dict[str, Callable[[], Any]] = {
     "swallow": _swallow,
     "swallow everything": _swallow_everything,
     "wait for a program": lambda: subprocess.run(["sleep", str(_AGES)], check=True),
-    "wait for a lock": _wait_for_lock,
+    "wait for a lock": wait_for_lock,
     "clean up": _clean_up,
     "log": _log,
 }
@@ -134,16 +134,20 @@ class LimitedAsynchronously(BaseTaskProcessor):
 
 @registry.register
 class EndAboutTheLimit(BaseTaskProcessor):
-    """Take about as long as it may, and tell what it was interrupted by."""
+    """Take about as long as it may."""
 
     UNIQUE_FOR_PARAMS = False
     TIMEOUT_SECONDS = 0.01
 
     def run(self) -> None:
-        number, seconds = self.args
-        try:
-            time.sleep(seconds)
-        except (TaskTimeout, TaskCancelled) as error:
-            journal.write("interrupted", number=number, by=type(error).__name__)
-            raise
-        journal.write("completed", number=number)
+        time.sleep(self.args[1])
+
+
+@registry.register
+class EndInTime(BaseTaskProcessor):
+    """Take as long, without a limit."""
+
+    UNIQUE_FOR_PARAMS = False
+
+    def run(self) -> None:
+        time.sleep(self.args[1])

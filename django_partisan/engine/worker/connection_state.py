@@ -14,7 +14,7 @@ _IDLE: Final = 0
 _ACTIVE: Final = 1
 _NO_TRANSACTION: Final = (_IDLE, 4)
 """IDLE and UNKNOWN, which is that of a lost connection."""
-CANCEL_TIMEOUT_SECONDS: Final = 5.0
+CANCEL_TIMEOUT_SECONDS: Final = 1.0
 _TRANSACTION: Final = (2, 3)
 """INTRANS and INERROR."""
 

@@ -2,22 +2,24 @@
 
 The runner is the main thread, in which Python calls signal handlers: a signal wakes a blocking call, and the
 handler sees for certain whether ``run()`` is under way. It does not raise where an exception would be
-swallowed, such as in a log handler; the signal is sent again until it has raised or the run is over.
+swallowed, such as in a log handler; the signal is sent again until it has raised or the run is over. Inside
+of psycopg2 it wakes nothing: the server is asked to cancel the query, and the handler is called when its
+error arrives. psycopg 3 leaves its connection in the middle of the query, so the handler closes it.
 
 | thread | does what |
 |---|---|
 | main | writes ``run_number`` and ``interruptible``, then reads ``asked``; raises, in the signal's handler |
 | ``partisan-control`` | writes ``asked``, then starts the next |
-| ``partisan-interrupt`` | reads ``interruptible``; cancels the run's queries, then signals, under ``_lock`` |
+| ``partisan-interrupt`` | reads ``interruptible``; signals, and cancels the run's queries, under ``_lock`` |
 
-So one of the two sees what the other has written: whatever the run's queries were cancelled for is over
-before the main thread settles the run.
+So one of the two sees what the other has written, and no query of what follows the run is cancelled: the
+main thread first waits until the other has done.
 """
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import FrameType
 from typing import Final
@@ -34,11 +36,21 @@ from django_partisan.engine.worker.connection_state import cancel_query, is_acti
 
 SIGNAL: Final = signal.SIGURG
 """Ignored by default, so that it harms no program that a task starts."""
-PAUSE_SECONDS: Final = 0.01
-LONGEST_PAUSE_SECONDS: Final = 0.1
+AGAIN: Final = signal.SIGVTALRM
+"""The signal of the timer that counts the processor's time, for another try: see ``AGAIN_SECONDS``."""
+AGAIN_SECONDS: Final = 0.002
+"""How much of the processor's time passes until another try.
+
+A thread mostly gets the interpreter's lock while the main thread writes, such as a log line, so its signals
+would come in log handlers always.
+"""
+PAUSE_SECONDS: Final = 0.005
+LONGEST_PAUSE_SECONDS: Final = 0.02
 CANCEL_SECONDS: Final = 1.0
 """How long the signal waits for a database that does not answer."""
+_FINALIZER: Final = "__del__"
 _SWALLOWING: Final = (
+    _FINALIZER,
     "logging.",
     "django_partisan.telemetry.",
     "django_partisan.logs.",
@@ -47,7 +59,8 @@ _SWALLOWING: Final = (
     "django_partisan.sentry.",
     "django_partisan.signals.",
 )
-"""Where exceptions are caught, so that telemetry raises nothing into a task: modules and packages."""
+"""Where Python or telemetry catches exceptions, so that they reach no task."""
+_DRIVER: Final = "psycopg."
 _RUN: Final = "django_partisan.definitions"
 """The module that calls ``run()``."""
 # What a run whose query was cancelled, or whose transaction was broken by that, raises.
@@ -74,8 +87,9 @@ class Interruption:
         self._cancelling: list[threading.Thread] = []
 
     def listen(self) -> None:
-        """Install the handler of the signal, in the main thread."""
-        signal.signal(SIGNAL, self.handle_signal)
+        """Install the handler of the signals, in the main thread."""
+        for number in (SIGNAL, AGAIN):
+            signal.signal(number, self.handle_signal)
 
     def ask(self, message: Interrupt) -> None:
         """Interrupt a run that has begun or is about to begin; does not wait for it."""
@@ -121,14 +135,20 @@ class Interruption:
         message = self._own()
         with self._lock:
             self.asked = None
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         return message is not None
 
     def handle_signal(self, number: int, frame: FrameType | None) -> None:
         """Raise in the runner, where ``run()`` is under way and nothing would swallow it."""
         message = self.asked
-        if not self._is_due(message) or children.is_child or _would_be_swallowed(frame):
+        if message is None or not self._is_due(message) or children.is_child:
             return
-        assert message is not None
+        places = list(_places(frame))
+        if any(place.startswith(_SWALLOWING) for place in places):
+            signal.setitimer(signal.ITIMER_VIRTUAL, AGAIN_SECONDS)
+            return
+        if any(place.startswith(_DRIVER) for place in places):
+            self._close_active()
         self._raised = message
         raise error_of(*message[1:])
 
@@ -138,13 +158,9 @@ class Interruption:
             message = self.asked
         return message if message is not None and message.run_number == self.run_number else None
 
-    def _is_due(self, message: Interrupt | None) -> bool:
-        return (
-            message is not None
-            and message is not self._raised
-            and message is self.asked
-            and message.run_number == self.interruptible
-        )
+    def _is_due(self, message: Interrupt) -> bool:
+        is_new = message is self.asked and message is not self._raised
+        return is_new and message.run_number == self.interruptible
 
     def _interrupt(self, message: Interrupt) -> None:
         """Interrupt the run as soon as it can be, in a thread of its own."""
@@ -155,6 +171,9 @@ class Interruption:
                 if self._is_due(message):
                     self._interrupt_now(message)
             time.sleep(pause)
+            with self._lock:
+                if self._is_due(message):  # it waits for the driver, or for what does not heed the signal
+                    self._cancel_queries()
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _may_become_due(self, message: Interrupt) -> bool:
@@ -162,12 +181,20 @@ class Interruption:
         return not is_over and message is self.asked and message is not self._raised
 
     def _interrupt_now(self, message: Interrupt) -> None:
-        self._cancel_queries()
         coroutine = calling.coroutines.get(self._runner)
         if coroutine is None:
             signal.pthread_kill(self._runner, SIGNAL)
         elif coroutine.interrupt(error_of(*message[1:])):
             self._raised = message
+            self._cancel_queries()  # those of the asynchronous ORM, which the runner executes
+
+    def _close_active(self) -> None:
+        """Close connections that the runner has to leave in the middle of a query; called by the runner."""
+        for connection in list(self._connections()):
+            if is_active(connection):
+                cancel_query(connection.connection)
+                connection.connection.close()
+                connection.close()  # inside of an atomic block, Django connects again after it
 
     def _cancel_queries(self) -> None:
         """Have the server cancel the queries of the run; wait for it, but not for ever."""
@@ -181,13 +208,8 @@ class Interruption:
         self._cancelling = [thread for thread in (*self._cancelling, *started) if thread.is_alive()]
 
 
-def _would_be_swallowed(frame: FrameType | None) -> bool:
-    """Return whether Python, a logger or a subscriber would catch what is raised in a frame of the run."""
-    while frame is not None:
-        module = frame.f_globals.get("__name__")
-        if module == _RUN:
-            return False
-        if frame.f_code.co_name == "__del__" or f"{module}.".startswith(_SWALLOWING):
-            return True
+def _places(frame: FrameType | None) -> Iterator[str]:
+    """Yield where a run is, from the innermost call: the name of each module with a dot, or a finalizer."""
+    while frame is not None and frame.f_globals.get("__name__") != _RUN:
+        yield _FINALIZER if frame.f_code.co_name == _FINALIZER else f"{frame.f_globals.get('__name__')}."
         frame = frame.f_back
-    return False

@@ -93,10 +93,23 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.postponed": ("info", "worker", {**R, **ENDED, **DELAY, **REASON}),
     "task.retried": (
         "warning",
-        "worker",
+        "worker, manager",
         {**R, **ENDED, **DELAY, **ERROR, "partisan.task.retries_left": "long"},
     ),
     "task.failed": ("error", "worker, manager", {**R, **ENDED, **ERROR, **REASON}),
+    "task.interrupted": (
+        "info or warning",
+        "manager",
+        {
+            **T,
+            **ENQUEUED,
+            **WORKER,
+            **REASON,
+            "event.duration": "long",
+            "partisan.interrupt.comment": "keyword",
+        },
+    ),
+    "worker.killed": ("warning", "manager", {**T, **ENQUEUED, **WORKER, **REASON, "event.duration": "long"}),
     "task.settle_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.settle.count": "long"}),
     "task.claim_lost": ("warning", "manager", {**T, **ENQUEUED}),
     "task.rescued": (
