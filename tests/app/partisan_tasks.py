@@ -74,7 +74,7 @@ class Wait(Recorded):
 
 
 @registry.register
-class Enqueue(Recorded):
+class EnqueueAnother(Recorded):
     """Enqueue a task that takes no time."""
 
     def work(self) -> None:

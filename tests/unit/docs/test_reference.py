@@ -20,7 +20,13 @@ OF_OTHER_PROGRAMS = {
     "--fail-level", "--help", "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows",
     "--reps", "--scenarios", "--since", "--storage", "--tag", "--unit", "--variants", "--web",
 }  # fmt: skip
-OTHER_COMMANDS = ("partisan_doctor", "partisan_enqueue", "partisan_export", "partisan_requeue")
+OTHER_COMMANDS = (
+    "partisan_cancel",
+    "partisan_doctor",
+    "partisan_enqueue",
+    "partisan_export",
+    "partisan_requeue",
+)
 
 
 def test_the_tables_are_those_that_the_code_makes():
@@ -44,7 +50,7 @@ def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
 def test_the_page_on_errors_lists_every_reason_of_a_failure():
     listed = set(first_cells_below("## Why a task failed", page("docs/errors.md")))
 
-    assert listed == set(outcomes.FAILURE_REASONS)
+    assert listed == {*outcomes.FAILURE_REASONS, outcomes.REASON_CANCELLED}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
