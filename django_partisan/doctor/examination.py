@@ -15,6 +15,7 @@ from django_partisan.doctor import (
     retention,
     rules,
     settings,
+    time_limits,
     traces,
 )
 from django_partisan.doctor.finding import ERROR, SKIPPED, Finding, Subject
@@ -30,6 +31,7 @@ class Check(NamedTuple):
 
 CHECKS: Final[Mapping[str, Check]] = {
     "settings": Check(settings.look),
+    "limits": Check(time_limits.look, ("settings",)),
     "database": Check(database.look),
     "migrations": Check(database.look_at_migrations, ("database",)),
     "indexes": Check(indexes.look, ("database", "migrations")),

@@ -40,6 +40,7 @@ _HEARTBEAT = f"""
     SELECT EXISTS (SELECT FROM renewed),
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
+           EXISTS (SELECT FROM django_partisan_cancel_request),
            EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
@@ -143,6 +144,8 @@ class HeartbeatResult(NamedTuple):
     """How many tasks in process are ours."""
     has_abandoned: bool
     """Whether tasks are in process under a manager that has no row."""
+    has_cancel_requests: bool
+    """Whether there are requests to cancel tasks, of whichever queue."""
     others: list[OtherManager]
     is_paused: bool = False
     """Whether the queue is paused."""
@@ -189,9 +192,9 @@ def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
 def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> HeartbeatResult:
     """Renew a manager's lease, and return what else is to be known of its queue."""
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager})
-    others = [OtherManager(*row[4:]) for row in rows if row[4] is not None]
-    is_alive, claimed, has_abandoned, is_paused = rows[0][:4]
-    return HeartbeatResult(is_alive, claimed, has_abandoned, others, is_paused)
+    others = [OtherManager(*row[5:]) for row in rows if row[5] is not None]
+    is_alive, claimed, has_abandoned, has_cancel_requests, is_paused = rows[0][:5]
+    return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused)
 
 
 def rescue(

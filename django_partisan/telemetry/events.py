@@ -196,15 +196,20 @@ class TaskPostponed(NamedTuple):
 
 
 class TaskRetried(NamedTuple):
-    run: Run
+    """In a manager, which killed the worker, ``run`` is a ``TaskRef``, and ``lost`` is the run."""
+
+    run: Run | TaskRef
     seconds: float
     delay_seconds: float
     retries_left: int
     error: ErrorInfo
+    lost: LostRun | None = None
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` if no run ended.
+    """``reason`` is one of ``outcomes.FAILURE_REASONS`` or ``outcomes.REASONS_TO_NAME``.
+
+    ``seconds`` is ``None`` if no run ended.
 
     In a manager ``run`` is a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
     """
@@ -212,6 +217,18 @@ class TaskFailed(NamedTuple):
     run: Run | TaskRef
     seconds: float | None
     reason: str
+    error: ErrorInfo
+    lost: LostRun | None = None
+
+
+class TaskCancelled(NamedTuple):
+    """A run ended because somebody cancelled its task; ``lost`` is the run if it ended with its worker.
+
+    In a manager ``run`` is a ``TaskRef``.
+    """
+
+    run: Run | TaskRef
+    seconds: float | None
     error: ErrorInfo
     lost: LostRun | None = None
 
@@ -237,6 +254,26 @@ class TasksRequeued(NamedTuple):
     queue: str
     processor: str
     number: int
+
+
+class TasksCancelled(NamedTuple):
+    """``number`` tasks of a processor ended without a run, as somebody asked; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
+
+
+class CancelRequested(NamedTuple):
+    """Somebody asked to end ``number`` tasks of a processor that managers hold; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
 
 
 class TasksHeld(NamedTuple):
@@ -369,6 +406,29 @@ class WorkerStopping(NamedTuple):
     queue: str
     slot: int
     generation: int
+
+
+class RunInterrupted(NamedTuple):
+    """A worker was asked to interrupt a run, which has lasted ``seconds``; ``reason`` says why."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
+    comment: str
+
+
+class WorkerKilled(NamedTuple):
+    """A worker was killed, because an interrupted run had not ended ``INTERRUPT_GRACE_SECONDS`` later."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
 
 
 class TransactionLeftOpen(NamedTuple):
@@ -573,6 +633,9 @@ Event: TypeAlias = (
     | TaskRescued
     | TasksReleased
     | TasksRequeued
+    | TaskCancelled
+    | TasksCancelled
+    | CancelRequested
     | TasksHeld
     | TasksResumed
     | QueuePaused
@@ -588,6 +651,8 @@ Event: TypeAlias = (
     | WorkerStartFailed
     | WorkerReady
     | WorkerExited
+    | RunInterrupted
+    | WorkerKilled
     | TransactionLeftOpen
     | WrittenOutsideAtomic
     | WorkerStopping
@@ -618,5 +683,6 @@ OUTCOME_OF: Final[dict[type, str]] = {
     TaskPostponed: POSTPONED,
     TaskRetried: RETRIED,
     TaskFailed: FAILED,
+    TaskCancelled: FAILED,
 }
 """The outcome that each event of a run's end stands for."""
