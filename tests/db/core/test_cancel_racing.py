@@ -127,7 +127,7 @@ def look(own: BaseDatabaseWrapper, manager: UUID) -> list[int]:
     """End what waits with a request, as a manager does; return the ids."""
     cancelling.delete_stale_requests(own)
     found = cancelling.find_requests(own, "default", manager, 100)
-    waiting = [request.task_id for request in found if request.token is None]
+    waiting = [request.task_id for request in found if request.is_waiting]
     return [task.id for task in cancelling.end_waiting(own, waiting, STOP)]
 
 
@@ -152,8 +152,8 @@ def test_each_end_of_a_task_is_followed_by_a_requeue_or_is_the_last(seed):
 
     # What is left: tasks that nobody has settled since a manager died, and requests for what waits.
     last = Manager(seed, ids, key)
-    for task in leasing.rescue(of_the_test, "default", last.id, new_token(), dead()):
-        last.run(of_the_test, task.row)
+    for rescued in leasing.rescue(of_the_test, "default", last.id, new_token(), dead()):
+        last.run(of_the_test, rescued.row)
     last.note("cancelled", look(of_the_test, last.id))
     counts: Counter[tuple[int, str]] = sum((racer.counts for racer in (*racers, last)), Counter())
     print(f"seed {seed}: {counts}")

@@ -242,11 +242,11 @@ def test_what_waits_with_a_request_is_found_and_ended_by_a_manager_of_its_queue(
 
     found = find_requests(connection, "default", one, 10)
     assert found == [
-        Request(released[ID], "enough", None),
-        Request(retried[ID], "enough", None),
-        Request(running[ID], "enough", running[TOKEN]),
+        Request(running[ID], "enough", False, running[TOKEN]),
+        Request(released[ID], "enough", True, None),
+        Request(retried[ID], "enough", True, None),
     ]
-    waiting = [request.task_id for request in found if request.token is None]
+    waiting = [request.task_id for request in found if request.is_waiting]
     assert [task.id for task in end_waiting(connection, waiting, cancelling_for("enough"))] == waiting
 
     assert statuses() == {released[ID]: "error", retried[ID]: "error", running[ID]: "in_process"}
@@ -254,12 +254,12 @@ def test_what_waits_with_a_request_is_found_and_ended_by_a_manager_of_its_queue(
     assert requests() == {running[ID]: "enough"}
 
 
-def test_requests_for_tasks_of_others_are_not_found(manager):
-    claimed(1)
+def test_requests_for_tasks_of_another_manager_are_found_and_those_of_another_queue_are_not(manager):
+    [row] = claimed(1)
     claimed(1, queue="other")
     Task.objects.all().cancel()
 
-    assert find_requests(connection, "default", manager(), 10) == []
+    assert find_requests(connection, "default", manager(), 10) == [Request(row[ID], "", False, None)]
 
 
 def test_at_most_a_number_of_requests_is_found(manager):

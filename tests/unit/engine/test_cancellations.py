@@ -9,7 +9,6 @@ import pytest
 
 from django_partisan.engine.manager.cancellations import (
     CHECK_SECONDS,
-    REQUESTS_AT_MOST,
     RETRY_SECONDS,
     Cancellations,
     Look,
@@ -90,7 +89,7 @@ def play(desk: IntakeHarness) -> Play:
 
 
 def request(row: TaskRow, comment: str = "stop") -> Request:
-    return Request(row[ID], comment, row[TOKEN])
+    return Request(row[ID], comment, False, row[TOKEN])
 
 
 def test_nothing_is_looked_up_until_somebody_says_so(play: Play):
@@ -322,35 +321,52 @@ def test_once_a_requested_task_has_ended_its_request_is_forgotten_and_the_table_
 
 
 def test_a_request_for_a_task_that_is_not_known_here_waits_for_the_next_look(play: Play):
-    """Its claim is not answered yet, or the answer was lost."""
+    """Its claim is not answered yet, or the answer was lost; or it has just been settled."""
     play.looks(request(task_row(1)))
 
     assert play.asked(later=CHECK_SECONDS) is None
-    assert play.asked(later=3600) is None
-    play.looks()
+    assert play.asked(later=RETRY_SECONDS) == "_look"
+    play.thread.answer(Look([], []))
     assert not play.intake.cancel_requests
+    assert play.asked(later=3600) is None
+
+
+def test_looks_become_rare_while_others_hold_requested_tasks(play: Play):
+    """One of these may come to this manager at any time."""
+    pauses = []
+    elsewhere = Request(1, "stop", False, None)
+    play.looks(elsewhere)
+    for _ in range(8):
+        before = time.monotonic()
+        pauses.append(play.component.next_at() - before)
+        assert play.asked(later=pauses[-1] + 0.1) == "_look"
+        play.thread.answer(Look([elsewhere], []))
+        play.now = time.monotonic()
+        play.component.on_heartbeat(False)
+        play.asked()
+
+    assert pauses == pytest.approx([0.25, 0.5, 1, 2, 4, 8, 10, 10], abs=0.1)
+    play.component.look_now()
+    assert play.asked() == "_look"
+    play.thread.answer(Look([elsewhere], []))
+    play.asked()
+    assert play.component.next_at() <= time.monotonic() + RETRY_SECONDS
 
 
 def test_waiting_tasks_that_were_ended_are_emitted(play: Play, heard: RecordedEvents):
     task = CancelledTask(1, "default", "Letter", False)
 
-    play.looks(Request(1, "stop", None), ended=[(task, "stop")])
+    play.looks(Request(1, "stop", True, None), ended=[(task, "stop")])
 
     assert heard.of(TasksCancelled) == [TasksCancelled("default", "Letter", 1, "stop", (1,))]
     assert play.asked(later=3600) is None
 
 
 def test_a_look_is_repeated_soon_if_others_lock_what_waits(play: Play):
-    play.looks(Request(1, "stop", None))
+    play.looks(Request(1, "stop", True, None))
 
     assert play.component.is_idle, "the manager may end: others look too"
     assert play.component.next_at() <= time.monotonic() + RETRY_SECONDS
-    assert play.asked(later=RETRY_SECONDS + 0.1) == "_look"
-
-
-def test_a_look_is_repeated_if_there_may_be_more_requests(play: Play):
-    play.looks(*(request(task_row(number)) for number in range(1, REQUESTS_AT_MOST + 1)))
-
     assert play.asked(later=RETRY_SECONDS + 0.1) == "_look"
 
 
