@@ -147,9 +147,9 @@ class Interruption:
         if any(place.startswith(_SWALLOWING) for place in places):
             signal.setitimer(signal.ITIMER_VIRTUAL, AGAIN_SECONDS)
             return
+        self._raised = message  # first: the signal may come again meanwhile
         if any(place.startswith(_DRIVER) for place in places):
             self._close_active()
-        self._raised = message
         raise error_of(*message[1:])
 
     def _own(self) -> Interrupt | None:

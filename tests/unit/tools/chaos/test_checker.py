@@ -251,7 +251,7 @@ def test_one_crash_of_a_trial_may_have_no_line_in_the_journal():
 
 def test_retry_of_an_atomic_task_without_a_database_has_no_line_in_the_journal():
     def crashed_and_retried(kind: str, crash_has_line: bool) -> Evidence:
-        tasks = [{"key": str(number), "id": number} for number in range(2)]
+        tasks: list[dict[str, Any]] = [{"key": str(number), "id": number} for number in range(2)]
         first = [run(1.0, attempt=1, **task) for task in tasks if crash_has_line]
         last = [run(3.0, 4.0, attempt=3, retries=1, nonce="r", pid=FIRST + 2, **task) for task in tasks]
         return evidence(
