@@ -26,6 +26,7 @@ from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
+from django_partisan.engine.manager.state_publisher import StatePublisher
 from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
@@ -87,6 +88,9 @@ class Assembly:
         self.reconciliation = Reconciliation(
             config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
         )
+        self.state_publisher = StatePublisher(
+            config, threads["pulse"], outage, self.pool, presence, self._totals, self._claiming_id
+        )
         self.lease = self._lease(resources.instance)
         self.claimer = Claimer(
             config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._undoubted_id
@@ -97,6 +101,7 @@ class Assembly:
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
         finders: list[Component] = [
             self.lease,
+            self.state_publisher,
             self.reconciliation,
             self.promoter,
             self.held_tasks,
@@ -114,6 +119,7 @@ class Assembly:
             rescued=self.intake.on_rescued,
             revoked=self._on_revoked,
             answered=self._on_heartbeat,
+            state=lambda: self.state_publisher.state(),
         )
         thread = self._threads["pulse"]
         return Lease(self._config, thread, instance, self._claim_outage, self.tokens, owner)
@@ -130,6 +136,14 @@ class Assembly:
 
     def _undoubted_id(self) -> uuid.UUID | None:
         return None if self.reconciliation.is_in_doubt else self._claiming_id()
+
+    def _totals(self) -> dict[str, int]:
+        """Return the numbers that the manager publishes of itself."""
+        return {
+            "buffered": len(self.intake.buffer),
+            "unsettled": self.settler.unsettled,
+            "failed": self.settler.failed + self.held_tasks.failed,
+        }
 
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)

@@ -57,6 +57,8 @@ class LeaseOwner(NamedTuple):
     """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
     answered: Callable[[HeartbeatResult], None]
     """Gets what a heartbeat found in the tables."""
+    state: Callable[[], str | None] = lambda: None
+    """Returns what the manager publishes with the heartbeat."""
 
 
 class Lease(Component):
@@ -146,7 +148,8 @@ class Lease(Component):
         token = self._tokens.draw(REASON_MANAGER_LOST)
         self._rescue.begin(token)
         is_first = self._state is State.JOINING
-        send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first)
+        state = self._owner.state()
+        send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first, state=state)
         self._thread.submit(send, partial(self._on_answered, sent_at, token))
 
     def _send_renewal(self) -> None:

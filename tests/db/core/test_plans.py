@@ -10,7 +10,6 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.models import Task
 from django_partisan.retention import rules_of_age
 from django_partisan.sql import claiming, holding, leasing, own_claims, pruning
@@ -19,6 +18,7 @@ from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.pruning import Walk
+from django_partisan.sql.queue_statistics import StatisticsQuery
 from tests.support.registry import Idle
 from tests.support.rows import claim, dead, task_row
 
