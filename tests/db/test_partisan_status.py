@@ -1,6 +1,7 @@
 """The command that shows the status: what it prints, in each format, and how it watches."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,11 +17,13 @@ from django.utils import timezone
 from django.utils.timezone import override
 from prometheus_client.parser import text_string_to_metric_families
 
+from django_partisan import __version__
 from django_partisan.management.commands import partisan_status
 from django_partisan.models import ManagerLease, Pause, Task
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.manager_state import Run, manager_state, publish
 from tests.support.rows import claimed, insert, insert_many, register_manager
+from tests.unit.docs.pages import blocks_of, code_in, page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -303,3 +306,65 @@ def test_a_database_that_does_not_answer_is_an_error_but_no_end_of_a_watch(break
 def test_all_queues_of_the_settings_are_shown():
     with override_settings(PARTISAN_CONFIG={"default": {}, "reports": {}}):
         assert "reports" in run().split()
+
+
+@pytest.fixture
+def shop_of_the_page() -> list[int]:
+    """The rows of the example on the page of the status; return the tasks that its sentences are about."""
+    web = register_manager(host="web1")
+    mail, gone = register_manager("mail", host="web2"), register_manager("mail", host="web3")
+    rows = claimed(4, manager=web, processor="Thumbnail")
+    mails = claimed(1, manager=mail, queue="mail", processor="SendMail")
+    waiting = insert_many(12, processor="Thumbnail")
+    later = insert(execute_after=timezone.now() + timedelta(hours=9), processor="Cleanup")
+    insert_many(3, queue="reports", processor="Report")
+    Task.objects.create(processor_class="Renamed", held="unregistered")
+    for minutes in range(3):
+        at = timezone.now() - timedelta(minutes=4 + minutes)
+        failed(processor_class="Download", error_reason="retries_exhausted", finished_at=at)
+    runs = [Run(rows[0][ID], "Thumbnail", 4250, 0, 754.0), Run(rows[1][ID], "Thumbnail", 4251, 1, 0.4)]
+    publish(connection, web, manager_state(runs, {"busy": 2, "workers_configured": 2}, is_draining=False))
+    runs = [Run(mails[0][ID], "SendMail", 977, 0, 1.4)]
+    publish(connection, mail, manager_state(runs, {"busy": 1, "workers_configured": 4}, is_draining=True))
+    ManagerLease.objects.filter(pk=gone).update(heartbeat_at=timezone.now() - timedelta(seconds=45))
+    Pause.objects.create(queue_name="reports", comment="printer is out of order", by="ada")
+    Task.objects.filter(pk__in=waiting).update(execute_after=timezone.now() - timedelta(seconds=38))
+    return [rows[0][ID], waiting[-1], later.pk]
+
+
+def shape(text: str) -> str:
+    """Return a text without its version, numbers and durations, and with single spaces."""
+    text = text.replace(__version__, "V")
+    return re.sub(r" +", " ", re.sub(r"[\d.:-]+( (s|min|h))?( [\d]+ (s|min))?", "N", text))
+
+
+def test_the_examples_on_the_page_are_what_the_command_prints(shop_of_the_page):
+    table, *sentences = [
+        block.text.partition("\n")[2]
+        for block in blocks_of(page("docs/status.md"))
+        if block.kind == "console" and "--format" not in block.text
+    ]
+
+    printed = run()
+    said = [run("--task", str(task_id)) for task_id in shop_of_the_page]
+
+    assert shape(table) == shape(re.sub("database .*", "database 'shop' at N", printed))
+    assert [shape(sentence) for sentence in sentences] == [shape(text) for text in said]
+
+
+def test_the_page_lists_every_key_of_the_json(busy_shop):
+    document = json.loads(run("--format", "json"))
+    named = set(code_in(page("docs/status.md")))
+
+    objects = [
+        document,
+        *document["queues"],
+        *document["managers"],
+        *document["failing"],
+        *document["errors"],
+    ]
+    keys = {key for each in objects for key in each}
+    keys |= {key for manager in document["managers"] for one in manager["runs"] or () for key in one}
+    keys |= {key for queue in document["queues"] for one in queue["held_kinds"] for key in one}
+    keys |= {key for queue in document["queues"] for key in queue["paused"] or ()}
+    assert keys - named == set()

@@ -31,7 +31,7 @@ PROMETHEUS: Final = "prometheus"
 REDRAW: Final = "\x1b[H\x1b[J"
 
 EPILOG: Final = f"""\
-Runs are what managers publish: with each heartbeat, and every 2 s while a run takes longer than 1 s.
+Managers report runs with each heartbeat, and every 2 s while a run takes longer than 1 s.
 Counts above 100000 are estimates. SECONDS is {DURATION}.
 
 examples:

@@ -64,7 +64,8 @@ def _of_manager(manager: PublishedManager) -> Iterator[str]:
         yield f"{manager.totals['busy']} of {manager.totals['workers_configured']} workers busy"
     if not manager.is_alive:
         yield f"dead: no heartbeat for {span(manager.heartbeat_seconds)}"
-    elif manager.is_draining:
+        return
+    if manager.is_draining:
         yield "draining"
     yield f"up {span(manager.started_seconds)}"
     yield manager.version or "an earlier version"
@@ -76,7 +77,7 @@ def _failures(queues: Iterable[QueueStatus]) -> Iterator[str]:
     kinds = sorted((kind for queue in queues for kind in queue.kinds), key=lambda kind: -kind.number)
     if not kinds:
         return
-    yield from ("", "Failing, of the last day", _KIND.format(*_KIND_TITLES))
+    yield from ("", "Failing, within a day", _KIND.format(*_KIND_TITLES))
     for kind in kinds[:KINDS_AT_MOST]:
         type_name = _cut(kind.error_type.rpartition(".")[2], 22)
         cells = (number(kind.number), _cut(kind.processor, 22), _cut(kind.reason, 17), type_name)

@@ -1,4 +1,4 @@
-"""Each sentence on a task says what its facts are, and nothing that they are not."""
+"""Each sentence on a task says what its situation is, and nothing else."""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -12,7 +12,7 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig, Postpon
 from django_partisan.definitions import TaskDefinition
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.manager_state import PublishedManager, Run
-from django_partisan.sql.task_facts import PauseInForce, Serving, TaskFacts, TaskRecord
+from django_partisan.sql.situation import PauseInForce, Serving, Situation, TaskRecord
 from django_partisan.why import absent, sentence
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=timezone.utc)
@@ -56,7 +56,7 @@ def holder(**values: Any) -> PublishedManager:
 def said(
     task: TaskRecord, serving: Serving = ONE, definition: TaskDefinition | None = None, **more: Any
 ) -> str:
-    return sentence(TaskFacts(task, serving, **more), definition)
+    return sentence(Situation(task, serving, **more), definition)
 
 
 def test_a_due_task_says_what_is_ahead_of_it():
@@ -164,10 +164,10 @@ def test_a_run_that_a_manager_has_published_says_for_how_long_and_where():
     run = Run(7, "Letter", 4250, 0, 12.3)
 
     assert said(task, holder=holder(runs=(run._replace(task=6), run))) == (
-        "Task 7 (Letter) has run for 12 s on web1, process 4250, of the manager 17 on web1: attempt 3."
+        "Task 7 (Letter) has run for 12 s on web1, in process 4250 of the manager 17: attempt 3."
     )
     assert said(task, holder=holder(runs=(run,), is_worker=True)) == (
-        "Task 7 (Letter) has run for 12 s on web1, process 4250, whose manager has died: attempt 3."
+        "Task 7 (Letter) has run for 12 s on web1, in process 4250, whose manager has died: attempt 3."
     )
     assert said(task._replace(is_cancel_requested=True), holder=holder(runs=(run,))).endswith(
         "attempt 3; its cancellation has been requested."
@@ -208,7 +208,7 @@ def test_a_run_that_a_manager_has_published_says_for_how_long_and_where():
             {"publishes_runs": False},
             "was claimed 1 min ago by the manager 17 on web1, which does not report what it runs.",
         ),
-        (ONE, {"is_worker": True}, "runs on web1, process 17, whose manager has died."),
+        (ONE, {"is_worker": True}, "runs on web1, in process 17, whose manager has died."),
     ],
 )
 def test_a_task_that_is_held_by_a_manager_says_by_whom(serving, values, why):

@@ -26,6 +26,7 @@ OTHER_COMMANDS = (
     "partisan_export",
     "partisan_prune",
     "partisan_requeue",
+    "partisan_status",
 )
 
 

@@ -1,4 +1,4 @@
-"""What the tables say of one task: the facts from which ``why`` makes its sentence.
+"""What the tables say of one task: the situation from which ``why`` makes its sentence.
 
 Every statement is bounded, whatever the tables hold: rows are read by key, and tasks ahead are counted by
 the index of the claim, up to ``AHEAD_AT_MOST``.
@@ -114,7 +114,7 @@ class Serving(NamedTuple):
     """How many have not published which processors they know."""
 
 
-class TaskFacts(NamedTuple):
+class Situation(NamedTuple):
     """A task, and what is around it; what does not matter for its status is left at the default."""
 
     task: TaskRecord
@@ -128,24 +128,24 @@ class TaskFacts(NamedTuple):
     """The manager or worker that holds it."""
 
 
-def task_facts(connection: BaseDatabaseWrapper, task_id: int) -> TaskFacts | None:
-    """Return the facts of a task; ``None`` if there is no row."""
+def situation_of(connection: BaseDatabaseWrapper, task_id: int) -> Situation | None:
+    """Return the situation of a task; ``None`` if there is no row."""
     rows = fetch_all(connection, _TASK, (task_id,))
     if not rows:
         return None
     *columns, arguments_text = rows[0]
     task = TaskRecord(*columns)
     [serving] = fetch_all(connection, _MANAGERS, (task.processor, task.queue))
-    facts = TaskFacts(task, Serving(*serving))
+    situation = Situation(task, Serving(*serving))
     if task.status == "new":
-        return facts._replace(
+        return situation._replace(
             pause=_pause(connection, task),
             ahead=_ahead(connection, task) if task.due_in_seconds <= 0 and not task.held else 0,
             duplicate=_duplicate(connection, task, arguments_text),
         )
     if task.status == "in_process" and task.claimed_by is not None:
-        return facts._replace(holder=published_manager(connection, task.claimed_by))
-    return facts
+        return situation._replace(holder=published_manager(connection, task.claimed_by))
+    return situation
 
 
 def latest_id(connection: BaseDatabaseWrapper) -> int | None:

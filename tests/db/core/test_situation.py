@@ -1,4 +1,4 @@
-"""The facts of a task are those of the tables, and become the sentence on it."""
+"""The situation of a task is that of the tables, and becomes the sentence on it."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -11,7 +11,7 @@ from django_partisan.models import CancelRequest, ManagerLease, Pause, Task
 from django_partisan.sql import holding, leasing
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.manager_state import Run, manager_state, publish
-from django_partisan.sql.task_facts import AHEAD_AT_MOST, Serving, TaskFacts, task_facts
+from django_partisan.sql.situation import AHEAD_AT_MOST, Serving, Situation, situation_of
 from django_partisan.why import explain
 from tests.support.registry import Idle
 from tests.support.rows import claimed, insert, insert_many, register_manager
@@ -23,8 +23,8 @@ class Letter(Idle):
     """Takes arguments."""
 
 
-def facts(task_id: int) -> TaskFacts:
-    found = task_facts(connection, task_id)
+def situation(task_id: int) -> Situation:
+    found = situation_of(connection, task_id)
     assert found is not None
     return found
 
@@ -35,7 +35,7 @@ def test_a_due_task_has_those_of_its_queue_ahead_that_are_claimed_before_it():
     insert("mail", priority=1)
     last = insert(priority=11).pk
 
-    assert [facts(each).ahead for each in (first, second, last)] == [1, 2, 3]
+    assert [situation(each).ahead for each in (first, second, last)] == [1, 2, 3]
 
 
 def test_tasks_ahead_are_counted_up_to_a_limit():
@@ -43,14 +43,14 @@ def test_tasks_ahead_are_counted_up_to_a_limit():
         [Task(processor_class="Letter", ready=True, priority=1) for _ in range(AHEAD_AT_MOST + 2)]
     )
 
-    assert facts(insert().pk).ahead == AHEAD_AT_MOST + 1
+    assert situation(insert().pk).ahead == AHEAD_AT_MOST + 1
 
 
 def test_a_scheduled_task_has_none_ahead():
     insert()
     task = insert(execute_after=timezone.now() + timedelta(hours=1))
 
-    found = facts(task.pk)
+    found = situation(task.pk)
 
     assert found.ahead == 0
     assert 3500 < found.task.due_in_seconds <= 3600
@@ -66,7 +66,7 @@ def test_the_live_managers_of_the_queue_are_counted_by_what_they_know():
     ManagerLease.objects.filter(pk=dead).update(heartbeat_at=timezone.now() - timedelta(hours=1))
     leasing.register(connection, uuid4(), "default", "here", 1, uuid4(), 30, is_serving=False)
 
-    assert facts(insert().pk).serving == Serving(managers=3, draining=1, knowing=1, unsure=1)
+    assert situation(insert().pk).serving == Serving(managers=3, draining=1, knowing=1, unsure=1)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_live_managers_of_the_queue_are_counted_by_what_they_know():
 def test_a_pause_of_the_queue_counts_while_it_lasts(pause, is_paused):
     Pause.objects.create(**{"queue_name": "default", "comment": "no ink", **pause})
 
-    found = facts(insert().pk).pause
+    found = situation(insert().pk).pause
 
     assert (found is not None) == is_paused
     assert found is None or found.comment == "no ink"
@@ -94,19 +94,19 @@ def test_a_task_that_gave_up_its_key_names_its_waiting_duplicate():
     other = Letter("bob", copies=[1, 2]).delay()
     late = Task.objects.create(processor_class="Letter", arguments=waiting.arguments, unique_key=None)
 
-    assert facts(late.pk).duplicate == waiting.pk
-    assert facts(waiting.pk).duplicate is None
+    assert situation(late.pk).duplicate == waiting.pk
+    assert situation(waiting.pk).duplicate is None
     assert explain(connection, late.pk).endswith(f"; task {waiting.pk} waits with the same arguments.")
     Task.objects.filter(pk=waiting.pk).update(status="finished")
-    assert facts(late.pk).duplicate is None
-    assert facts(other.pk).duplicate is None
+    assert situation(late.pk).duplicate is None
+    assert situation(other.pk).duplicate is None
 
 
 @pytest.mark.parametrize("arguments", [{}, [], {"args": 3, "kwargs": {}}, {"args": [], "kwargs": 1}], ids=str)
 def test_arguments_of_another_origin_have_no_duplicate(arguments):
     task = Task.objects.create(processor_class="Letter", arguments=arguments)
 
-    assert facts(task.pk).duplicate is None
+    assert situation(task.pk).duplicate is None
 
 
 def test_a_task_in_process_has_its_holder_and_what_that_runs():
@@ -115,7 +115,7 @@ def test_a_task_in_process_has_its_holder_and_what_that_runs():
     publish(connection, manager, manager_state([Run(row[ID], "Letter", 99, 0, 5)], {}, is_draining=False))
     CancelRequest.objects.create(task_id=row[ID])
 
-    found = facts(row[ID])
+    found = situation(row[ID])
 
     assert found.holder is not None
     assert (found.holder.id, found.task.is_cancel_requested) == (manager, True)
@@ -128,7 +128,7 @@ def test_a_task_whose_manager_has_gone_has_no_holder():
     [row] = claimed()
     ManagerLease.objects.all().delete()
 
-    assert facts(row[ID]).holder is None
+    assert situation(row[ID]).holder is None
     assert "by a manager that has gone" in explain(connection, row[ID])
 
 
