@@ -41,3 +41,8 @@ def number(value: int) -> str:
 def count(value: int, word: str) -> str:
     """Return a number with its noun, such as ``1 task`` or ``2,000 tasks``."""
     return f"{value:,} {word}" if value == 1 else f"{value:,} {word}s"
+
+
+def printable(line: str) -> str:
+    """Return a line without what a terminal would obey: names and messages may hold anything."""
+    return "".join(character if character.isprintable() else " " for character in line).rstrip()

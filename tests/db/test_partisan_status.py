@@ -115,11 +115,11 @@ def test_an_unknown_queue_is_refused_with_those_that_there_are(busy_shop):
 
 
 def test_names_and_messages_cannot_command_the_terminal():
-    failed(processor_class="Bill\x1b[2J", error_message="no\x1b]0;ink\x07\nand no paper " + "x" * 500)
+    task = failed(processor_class="Bill\x1b[2J", error_message="no\x1b]0;ink\x07\nand no paper " + "x" * 500)
 
     out = run()
 
-    assert not set(out) & {"\x1b", "\x07"}
+    assert not set(out + run("--task", str(task.pk))) & {"\x1b", "\x07"}
     assert all(len(line) <= 80 for line in out.splitlines())
 
 

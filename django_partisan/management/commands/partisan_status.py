@@ -19,6 +19,7 @@ from django_partisan.management.status.exposition import as_exposition
 from django_partisan.management.status.report import StatusReport, read_report
 from django_partisan.management.status.text import WIDTH, as_text
 from django_partisan.management.times import DURATION, duration
+from django_partisan.readable import printable
 from django_partisan.sql.connection import address_of, open_connection
 from django_partisan.sql.readiness import ensure_postgresql
 from django_partisan.why import explain
@@ -107,7 +108,9 @@ class Command(OperatorCommand):
                 raise CommandError(
                     f"The database {address_of(connection)} does not answer: {reason}"
                 ) from error
-        return [json.dumps({"task": task_id, "why": text}) if options["format"] == JSON else text]
+        if options["format"] == JSON:
+            return [json.dumps({"task": task_id, "why": text}, ensure_ascii=False)]
+        return [printable(text)]
 
     def _written(self, report: StatusReport, chosen: str) -> list[str]:
         if chosen == JSON:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from django_partisan.management.status.report import QueueStatus, StatusReport
-from django_partisan.readable import moment, number, span
+from django_partisan.readable import moment, number, printable, span
 from django_partisan.sql.manager_state import PublishedManager
 from django_partisan.sql.overview import ERRORS_AT_MOST, KINDS_AT_MOST
 
@@ -30,7 +30,7 @@ def as_text(report: StatusReport, width: int = WIDTH) -> list[str]:
     if not report.managers:
         lines.append("  none")
     lines += _failures(report.queues)
-    return [_clean(line)[:width] for line in lines]
+    return [printable(line)[:width] for line in lines]
 
 
 def _queue(queue: QueueStatus) -> Iterator[str]:
@@ -91,8 +91,3 @@ def _failures(queues: Iterable[QueueStatus]) -> Iterator[str]:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}~"
-
-
-def _clean(line: str) -> str:
-    """Return a line without what a terminal would obey: names and messages may hold anything."""
-    return "".join(character if character.isprintable() else " " for character in line).rstrip()

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import django_partisan
@@ -49,6 +50,16 @@ def test_a_heartbeat_publishes_what_runs_in_its_own_statement():
     assert found.totals == {"busy": 1}
     assert (found.is_alive, found.publishes_runs) == (True, True)
     assert (found.is_worker, found.is_draining, found.is_sleeping) == (False, False, False)
+
+
+def test_to_publish_with_a_heartbeat_takes_no_statement_more():
+    manager = register_manager()
+
+    with CaptureQueriesContext(connection) as queries:
+        leasing.heartbeat(connection, "default", manager, manager_state([], {"busy": 1}, is_draining=False))
+
+    assert len(queries) == 1
+    assert read().totals == {"busy": 1}
 
 
 def test_a_heartbeat_without_a_state_leaves_the_last_one():

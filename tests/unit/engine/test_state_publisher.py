@@ -107,6 +107,7 @@ def test_short_runs_cost_no_statement(play):
     play.runs(7, seconds=0.9)
 
     assert play.turns(later=0.05) is None
+    assert play.turns(later=LOOK_SECONDS / 2) is None
 
 
 def test_what_a_heartbeat_has_published_is_not_published_again_at_once(play):
