@@ -1,6 +1,7 @@
 """The situation of a task is that of the tables, and becomes the sentence on it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import timezone as dt_timezone
 from uuid import uuid4
 
 import pytest
@@ -73,12 +74,12 @@ def test_the_live_managers_of_the_queue_are_counted_by_what_they_know():
     ("pause", "is_paused"),
     [
         ({}, True),
-        ({"until": timezone.now() + timedelta(hours=1)}, True),
-        ({"until": timezone.now() - timedelta(hours=1)}, False),
+        ({"until": datetime(2100, 1, 1, tzinfo=dt_timezone.utc)}, True),
+        ({"until": datetime(2020, 1, 1, tzinfo=dt_timezone.utc)}, False),
         ({"queue_name": "mail"}, False),
         ({"processor_class": "Letter"}, False),
     ],
-    ids=str,
+    ids=["until resumed", "until later", "over", "of another queue", "of a processor"],
 )
 def test_a_pause_of_the_queue_counts_while_it_lasts(pause, is_paused):
     Pause.objects.create(**{"queue_name": "default", "comment": "no ink", **pause})
@@ -152,6 +153,7 @@ def test_the_last_entry_of_the_history_says_how_it_went_before():
         ({"status": "error", "error_reason": "error", "error_message": "no ink " * 100}, "no ink no ink"),
         ({"held": "unregistered", "unregistered_since": timezone.now()}, "no manager knew its processor"),
     ],
+    ids=["finished", "error", "held"],
 )
 def test_each_status_has_its_sentence(values, words):
     task = Task.objects.create(processor_class="Letter", **values)
