@@ -22,10 +22,13 @@ from django_partisan.config import observability, queues
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
 from django_partisan.shown import block as _block
-from django_partisan.shown import history
+from django_partisan.shown import history, runs
 from django_partisan.shown import moment as _moment
+from django_partisan.sql.connection import task_connection
+from django_partisan.sql.manager_state import published_manager
 from django_partisan.telemetry import redaction
 from django_partisan.telemetry.trace_context import enqueued_trace_id
+from django_partisan.why import explain
 
 if TYPE_CHECKING:
     TaskAdminBase = admin.ModelAdmin[Task]
@@ -137,7 +140,7 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     show_facets = admin.ShowFacets.NEVER
     paginator = BoundedPaginator
     fieldsets = (
-        (None, {"fields": ("id", "processor", "queue", "status", "priority", "shown_arguments")}),
+        (None, {"fields": ("id", "processor", "queue", "status", "why", "priority", "shown_arguments")}),
         ("Failure", {"fields": ("reason", "error_type", "shown_message", "shown_traceback")}),
         ("History", {"fields": ("shown_history",)}),
         ("Held", {"fields": ("held", "unknown_since")}),
@@ -176,6 +179,11 @@ class TaskAdmin(ReadOnly, TaskAdminBase):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the list; its page says where the paging ends."""
         return super().changelist_view(request, {"listed_max": LISTED_MAX, **(extra_context or {})})
+
+    @admin.display(description="in a sentence")
+    def why(self, task: Task) -> str:
+        """Return why the task waits, what it does, or how it ended."""
+        return explain(task_connection(), task.pk)
 
     @admin.display(description="arguments")
     def shown_arguments(self, task: Task) -> str:
@@ -227,7 +235,7 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
     ordering = ("queue_name", "host", "pid")
     fields = (
         "id", "queue", "host", "pid", "role", "is_alive", "sleeping", "began_at", "last_heartbeat_at",
-        "lease_seconds", "lock_name", "held_tasks",
+        "lease_seconds", "lock_name", "version", "held_tasks", "running",
     )  # fmt: skip
 
     queue = _column("queue_name", "queue")
@@ -248,6 +256,12 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
     def is_alive(self, lease: Any) -> bool:
         """Return whether the lease has not expired."""
         return bool(lease.heartbeat_age.total_seconds() < lease.lease_seconds)
+
+    @admin.display(description="tasks it runs")
+    def running(self, lease: ManagerLease) -> str:
+        """Return the longest runs that the manager has published."""
+        published = published_manager(task_connection(), lease.pk)
+        return runs(() if published is None else published.runs)
 
     @admin.display(description="tasks it holds")
     def held_tasks(self, lease: ManagerLease) -> SafeString:

@@ -1,6 +1,6 @@
-"""How the admin shows moments, long texts, and the history of a task."""
+"""How the admin shows moments, long texts, the history of a task, and what a manager runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -8,6 +8,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
+
+from django_partisan.sql.manager_state import Run
 
 _AS_IT_IS: Final = "font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere"
 _TITLES: Final = ("attempt", "started at", "seconds", "outcome", "error", "worker")
@@ -68,3 +70,13 @@ def _error(entry: Mapping[str, Any]) -> SafeString | str:
     if "traceback" not in entry:
         return text
     return format_html("<details><summary>{}</summary>{}</details>", text, block(entry["traceback"]))
+
+
+def runs(found: Iterable[Run]) -> SafeString | str:
+    """Return a table of runs under way, or a dash."""
+    cells = [(run.task, run.processor, run.pid, format(run.seconds, ".1f")) for run in found]
+    if not cells:
+        return "-"
+    head = "<th>task</th><th>processor</th><th>process</th><th>seconds</th>"
+    rows = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", cells)
+    return format_html("<table><thead><tr>" + head + "</tr></thead><tbody>{}</tbody></table>", rows)

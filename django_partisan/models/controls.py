@@ -28,7 +28,7 @@ class ManagerLease(models.Model):
     heartbeat_at = models.DateTimeField(db_default=Now())
     sleeping = models.BooleanField(db_default=False, help_text="Asks to be notified of new tasks.")
     state = models.JSONField(null=True, help_text="The tasks that it runs, and its totals.")
-    version = models.TextField(null=True)  # noqa: DJ001 - null: no code writes it yet
+    version = models.TextField(null=True)  # noqa: DJ001 - null: of an earlier version
     process_started_at = models.DateTimeField(null=True)
     schedules = models.JSONField(
         null=True, help_text="Names and fingerprints of the schedules in its settings."

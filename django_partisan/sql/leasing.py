@@ -1,29 +1,29 @@
 """Register managers, renew their leases, and rescue the tasks of those that are dead."""
 
-import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan import __version__
 from django_partisan.names import WORKER_ROLE
 from django_partisan.outcomes import CRASHED, REASON_MANAGER_LOST
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended
+from django_partisan.sql.manager_state import AT_NOW, MERGED, Run, worker_state
 from django_partisan.sql.pausing import IS_ON
 
 SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
 
-_REGISTER = """
+_REGISTER = f"""
     INSERT INTO django_partisan_manager (id, queue_name, host, pid, lock_name, lease_seconds,
-                                         started_at, heartbeat_at, sleeping, state)
-    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s::jsonb)
+                                         started_at, heartbeat_at, sleeping, version, state)
+    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s, %s::jsonb || {AT_NOW})
     ON CONFLICT (id) DO NOTHING
 """
-_WORKER: Final = json.dumps({"role": WORKER_ROLE})
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
 _TASKS = "django_partisan_task AS task WHERE task.queue_name = %(queue)s AND task.status = 'in_process'"
@@ -35,7 +35,9 @@ _IS_EXPIRED = "heartbeat_at < now() - lease_seconds * interval '1 second'"
 # One statement for an idle manager's whole duty. The rows of other managers come with it.
 _HEARTBEAT = f"""
     WITH renewed AS (
-        UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %(manager)s RETURNING id
+        UPDATE django_partisan_manager SET heartbeat_at = now(),
+               state = CASE WHEN %(state)s::jsonb IS NULL THEN state ELSE {MERGED} END
+         WHERE id = %(manager)s RETURNING id
     )
     SELECT EXISTS (SELECT FROM renewed),
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
@@ -175,13 +177,14 @@ def register(
     lock_name: UUID,
     lease_seconds: float,
     is_serving: bool = True,
+    run: Run | None = None,
 ) -> None:
     """Insert a manager's row; once more is no error, as the first answer may have been lost.
 
-    A worker without its manager registers itself as one that is not ``is_serving``.
+    A worker without its manager registers itself as one that is not ``is_serving``, with its ``run``.
     """
-    state = None if is_serving else _WORKER
-    execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds, state))
+    state = None if is_serving else worker_state(run)
+    execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds, __version__, state))
 
 
 def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
@@ -189,9 +192,14 @@ def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
     execute(connection, _DEREGISTER, (manager,))
 
 
-def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> HeartbeatResult:
-    """Renew a manager's lease, and return what else is to be known of its queue."""
-    rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager})
+def heartbeat(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, state: str | None = None
+) -> HeartbeatResult:
+    """Renew a manager's lease, and return what else is to be known of its queue.
+
+    ``state`` is what it publishes: see ``manager_state``.
+    """
+    rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager, "state": state})
     others = [OtherManager(*row[5:]) for row in rows if row[5] is not None]
     is_alive, claimed, has_abandoned, has_cancel_requests, is_paused = rows[0][:5]
     return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused)

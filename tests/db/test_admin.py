@@ -17,6 +17,7 @@ from django_partisan import admin as partisan_admin
 from django_partisan import registry
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
+from django_partisan.sql.manager_state import Run, manager_state, publish
 from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db
@@ -272,6 +273,24 @@ def test_a_manager_leads_to_the_tasks_it_holds(browser):
 
 
 @override_settings(USE_TZ=False)
+def test_a_tasks_page_says_in_a_sentence_why_it_waits(browser):
+    task = make_task()
+
+    assert f"Task {task.pk} (Letter) has been due for " in text(browser, page_of(task))
+
+
+def test_a_managers_page_shows_what_it_runs(browser):
+    manager, idle = make_manager(), make_manager()
+    task = make_task(status="in_process", claimed_by=manager.pk, processor_class="<Letter>")
+    run = Run(task.pk, "<Letter>", 4250, 1, 12.0)
+    publish(connection, manager.pk, manager_state([run], {}, is_draining=False))
+
+    shown = text(browser, page_of(manager))
+
+    assert f"<td>{task.pk}</td><td>&lt;Letter&gt;</td><td>4250</td><td>" in shown
+    assert "<td>4250</td>" not in text(browser, page_of(idle))
+
+
 def test_moments_are_shown_without_time_zones_too(browser):
     assert "Due at" in text(browser, page_of(make_task()))
 

@@ -17,10 +17,10 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from django_partisan.metrics.exporter import Exporter
-from django_partisan.metrics.queue_statistics import StatisticsQuery
-from django_partisan.metrics.statistics_statement import Limits
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.connection import open_connection
+from django_partisan.sql.queue_statistics import StatisticsQuery
+from django_partisan.sql.statistics_statement import Limits
 from django_partisan.telemetry import events
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -31,6 +31,7 @@ from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
+from django_partisan.engine.manager.state_publisher import StatePublisher
 from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.manager.time_limits import TimeLimits
 from django_partisan.engine.presence import PresenceFile
@@ -97,6 +98,9 @@ class Assembly:
         self.reconciliation = Reconciliation(
             config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
         )
+        self.state_publisher = StatePublisher(
+            config, threads["pulse"], outage, self.pool, presence, self._totals, self._claiming_id
+        )
         self.lease = self._lease(resources.instance)
         self.claimer = Claimer(
             config,
@@ -134,6 +138,7 @@ class Assembly:
         finders: list[Component] = [
             self.lease,
             self.pauses,
+            self.state_publisher,
             self.reconciliation,
             self.cancellations,
             self.promoter,
@@ -155,6 +160,7 @@ class Assembly:
             revoked=self._on_revoked,
             paused=lambda is_paused: self.pauses.on_heartbeat(is_paused),
             answered=self._on_heartbeat,
+            state=lambda: self.state_publisher.state(),
         )
         thread = self._threads["pulse"]
         return Lease(self._config, thread, instance, self._claim_outage, self.tokens, owner)
@@ -171,6 +177,14 @@ class Assembly:
 
     def _undoubted_id(self) -> uuid.UUID | None:
         return None if self.reconciliation.is_in_doubt else self._claiming_id()
+
+    def _totals(self) -> dict[str, int]:
+        """Return the numbers that the manager publishes of itself."""
+        return {
+            "buffered": len(self.intake.buffer),
+            "unsettled": self.settler.unsettled,
+            "failed": self.settler.failed + self.held_tasks.failed,
+        }
 
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)

@@ -59,6 +59,8 @@ class LeaseOwner(NamedTuple):
     """Gets, before anything else of a heartbeat's answer, whether the queue is paused."""
     answered: Callable[[HeartbeatResult], None]
     """Gets what a heartbeat found in the tables."""
+    state: Callable[[], str | None] = lambda: None
+    """Returns what the manager publishes with the heartbeat."""
 
 
 class Lease(Component):
@@ -148,7 +150,8 @@ class Lease(Component):
         token = self._tokens.draw(REASON_MANAGER_LOST)
         self._rescue.begin(token)
         is_first = self._state is State.JOINING
-        send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first)
+        state = self._owner.state()
+        send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first, state=state)
         self._thread.submit(send, partial(self._on_answered, sent_at, token))
 
     def _send_renewal(self) -> None:

@@ -85,7 +85,13 @@ class Worker:
         keeps_completed = not spec.config.delete_tasks_on_complete
         self._report = PendingReport(spec.config.queue, self._executor.wait_of, keeps_completed)
         self._running: TaskRow | None = None  # for the control thread
-        self._without_manager = WithoutManager(spec.config, self._report, self._tasks, lambda: self._running)
+        self._without_manager = WithoutManager(
+            spec.config,
+            self._report,
+            self._tasks,
+            running=lambda: self._running,
+            started=lambda: self._executor.started,
+        )
         self._limit = spec.config.tasks_per_worker_instance
         # As the presence file showed it last; the manager only ever extends it.
         self._lease_until = 0.0

@@ -29,6 +29,7 @@ OTHER_COMMANDS = (
     "partisan_prune",
     "partisan_requeue",
     "partisan_resume",
+    "partisan_status",
 )
 
 
