@@ -13,8 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from django_partisan import admin as partisan_admin
 from django_partisan import registry
+from django_partisan.admin.paging import BoundedPaginator
+from django_partisan.admin.tasks import HIDDEN
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
 from tests.support.registry import Idle
@@ -148,7 +149,7 @@ def test_the_list_says_where_the_paging_ends_if_it_does(browser, count, listed, 
 
 
 def test_a_paginator_of_a_list_counts_it():
-    assert partisan_admin.BoundedPaginator([1, 2, 3], 2).count == 3
+    assert BoundedPaginator([1, 2, 3], 2).count == 3
 
 
 def test_a_tasks_page_shows_its_error_and_its_counters(browser):
@@ -201,7 +202,7 @@ def test_arguments_are_hidden_unless_the_settings_show_them(browser):
     page = text(browser, page_of(task))
 
     assert "a private matter" not in page
-    assert partisan_admin.HIDDEN in page
+    assert HIDDEN in page
 
 
 @override_settings(PARTISAN_OBSERVABILITY={"LOG_TASK_ARGS": True})

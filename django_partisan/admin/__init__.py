@@ -1,0 +1,10 @@
+"""Tasks and managers in Django's admin, read-only.
+
+The table may hold millions of rows. So nothing here counts them all, sorts by a column without an
+index, or queries which values a column has.
+"""
+
+from django_partisan.admin.managers import ManagerLeaseAdmin
+from django_partisan.admin.tasks import TaskAdmin
+
+__all__ = ["ManagerLeaseAdmin", "TaskAdmin"]
