@@ -151,6 +151,9 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
         catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
     events.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
+    events.TasksChanged: _adds_to(
+        catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change), lambda event: event.number
+    ),
     events.TasksHeld: _adds_to(
         catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
     ),

@@ -239,6 +239,15 @@ class TasksRequeued(NamedTuple):
     number: int
 
 
+class TasksChanged(NamedTuple):
+    """``number`` tasks of a processor were changed, as somebody asked; ``change`` is one of ``CHANGES``."""
+
+    queue: str
+    processor: str
+    number: int
+    change: str
+
+
 class TasksHeld(NamedTuple):
     """``number`` tasks of a processor were held since the last such event; ``reason`` says why."""
 
@@ -531,6 +540,7 @@ Event: TypeAlias = (
     | TaskRescued
     | TasksReleased
     | TasksRequeued
+    | TasksChanged
     | TasksHeld
     | TasksResumed
     | TaskClaimLost

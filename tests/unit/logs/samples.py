@@ -35,6 +35,7 @@ FULL: list[Any] = [
     ),
     events.TasksReleased("default", 5, outcomes.REASON_STOPPED),
     events.TasksRequeued("default", "SendMail", 5),
+    events.TasksChanged("default", "SendMail", 5, outcomes.DUE_NOW),
     events.TasksHeld("default", "SendMail", 5, outcomes.REASON_UNREGISTERED),
     events.TasksResumed("default", "SendMail", 1, outcomes.REASON_UNREGISTERED),
     events.TaskClaimLost(TASK_OF_A_REQUEST),

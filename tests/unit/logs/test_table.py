@@ -102,6 +102,16 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         "app, worker",
         {**QUEUE, "partisan.processor": "keyword", "partisan.requeue.count": "long"},
     ),
+    "task.changed": (
+        "info",
+        "app, worker",
+        {
+            **QUEUE,
+            "partisan.processor": "keyword",
+            "partisan.change.count": "long",
+            "partisan.change.kind": "keyword",
+        },
+    ),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),

@@ -24,6 +24,7 @@ partisan_tasks_enqueue_failed_total counter queue,processor W,app
 partisan_tasks_rescued_total counter queue,reason M
 partisan_tasks_released_total counter queue,reason M
 partisan_tasks_requeued_total counter queue,processor W,app
+partisan_tasks_changed_total counter queue,change W,app
 partisan_tasks_held_total counter queue,reason M
 partisan_tasks_claim_lost_total counter queue M
 partisan_task_duration_seconds histogram queue,processor,outcome W
