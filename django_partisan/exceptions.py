@@ -78,5 +78,12 @@ class WorkerLost(PartisanError):
     """A worker process died while it ran the task, more often than ``MAX_CRASHES`` allows."""
 
 
+class TaskCancelled(BaseException):
+    """Raised inside ``run()`` when somebody cancels the task; no ``except Exception`` catches it.
+
+    A run that catches it is cancelled all the same.
+    """
+
+
 class Unsettleable(PartisanError):
     """PostgreSQL refused to store a run's outcome as it was."""

@@ -39,6 +39,7 @@ _HEARTBEAT = f"""
     SELECT EXISTS (SELECT FROM renewed),
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
+           EXISTS (SELECT FROM django_partisan_cancel_request),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
            other.sleeping, other.{SERVES}
@@ -141,6 +142,8 @@ class HeartbeatResult(NamedTuple):
     """How many tasks in process are ours."""
     has_abandoned: bool
     """Whether tasks are in process under a manager that has no row."""
+    has_cancel_requests: bool
+    """Whether there are requests to cancel tasks, of whichever queue."""
     others: list[OtherManager]
 
 
@@ -185,9 +188,8 @@ def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
 def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> HeartbeatResult:
     """Renew a manager's lease, and return what else is to be known of its queue."""
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager})
-    others = [OtherManager(*row[3:]) for row in rows if row[3] is not None]
-    is_alive, claimed, has_abandoned = rows[0][:3]
-    return HeartbeatResult(is_alive, claimed, has_abandoned, others)
+    others = [OtherManager(*row[4:]) for row in rows if row[4] is not None]
+    return HeartbeatResult(*rows[0][:4], others)
 
 
 def rescue(

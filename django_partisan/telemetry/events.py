@@ -216,6 +216,18 @@ class TaskFailed(NamedTuple):
     lost: LostRun | None = None
 
 
+class TaskCancelled(NamedTuple):
+    """A run ended because somebody cancelled its task; ``lost`` is the run if it ended with its worker.
+
+    In a manager ``run`` is a ``TaskRef``, and ``seconds`` is ``None``.
+    """
+
+    run: Run | TaskRef
+    seconds: float | None
+    error: ErrorInfo
+    lost: LostRun | None = None
+
+
 class TaskRescued(NamedTuple):
     """A task will run again; ``lost`` is its run, if it is known to have begun."""
 
@@ -246,6 +258,26 @@ class TasksChanged(NamedTuple):
     processor: str
     number: int
     change: str
+
+
+class TasksCancelled(NamedTuple):
+    """``number`` tasks of a processor ended without a run, as somebody asked; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
+
+
+class CancelRequested(NamedTuple):
+    """Somebody asked to end ``number`` tasks of a processor that managers hold; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
 
 
 class TasksHeld(NamedTuple):
@@ -541,6 +573,9 @@ Event: TypeAlias = (
     | TasksReleased
     | TasksRequeued
     | TasksChanged
+    | TaskCancelled
+    | TasksCancelled
+    | CancelRequested
     | TasksHeld
     | TasksResumed
     | TaskClaimLost
@@ -581,5 +616,6 @@ OUTCOME_OF: Final[dict[type, str]] = {
     TaskPostponed: POSTPONED,
     TaskRetried: RETRIED,
     TaskFailed: FAILED,
+    TaskCancelled: FAILED,
 }
 """The outcome that each event of a run's end stands for."""

@@ -11,6 +11,7 @@ from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.controls import Controls
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
@@ -101,6 +102,7 @@ class Assembly:
             self.held_tasks,
             self.claimer,
         ]
+        self.controls = Controls(config.queue, spec.schema, {})
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
         self.components = [watch, *holders, *finders, *ending, self.drain]

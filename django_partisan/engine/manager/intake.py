@@ -10,6 +10,7 @@ from operator import itemgetter
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.buffer import Buffer
+from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
@@ -71,6 +72,7 @@ class Intake:
         self._waiting: dict[int, TaskRow] = {}
         """Tasks of ours that wait for a revoked run to end, by id."""
         self.buffer = Buffer()
+        self.cancel_requests = CancelRequests(config.queue)
         self.pace = Pace()
         self.claim_times = ClaimTimes()
 
@@ -140,6 +142,8 @@ class Intake:
             change = RowChange(*values)
             for row in worker.let_go([change.id]):
                 rows.append(row)
+                if self.cancel_requests and change.status == STATUS_NEW and row in self.cancel_requests:
+                    change = self.cancel_requests.end(row, change)
                 self._settler.settle(row, change)
                 if change.held == REASON_UNREGISTERED:
                     unregistered.append(row)
@@ -207,6 +211,7 @@ class Intake:
             return
         self._emit_rescued(before, lost)
         self.claim_times.carry_over(before, row)
+        self.cancel_requests.carry_over(before, row)
         self._store([row], self.buffer.add_rescued)
 
     def _emit_rescued(self, row: TaskRow, lost: LostRun | None) -> None:
@@ -233,7 +238,12 @@ class Intake:
         bus.emit(TaskFailed, task, None, REASON_WORKER_LOST, error, lost)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
-        """Release tasks while the manager drains, otherwise ``add`` them to the buffer, suspects apart."""
+        """Release tasks while the manager drains, otherwise ``add`` them to the buffer, suspects apart.
+
+        Those whose end is requested are ended.
+        """
+        if self.cancel_requests:
+            rows = self._cancel(rows)
         if self._drain.is_on:
             self._settler.release(rows)
             return
@@ -244,6 +254,21 @@ class Intake:
             self.buffer.add_suspects([row for row in rows if row[TAKEOVERS]])
             rows = [row for row in rows if not row[TAKEOVERS]]
         add(rows)
+
+    def cancel_unstarted(self) -> None:
+        """End the tasks whose end is requested and that no worker has."""
+        rows = [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values()]
+        ids = {row[ID] for row in rows}.difference(row[ID] for row in self._cancel(rows))
+        self.buffer.drop(ids)
+        for task_id in ids.intersection(self._waiting):
+            del self._waiting[task_id]
+
+    def _cancel(self, rows: list[TaskRow]) -> list[TaskRow]:
+        """End the tasks whose end is requested; return the others."""
+        others, requested = self.cancel_requests.sift(rows)
+        for row in requested:
+            self._settler.settle(row, self.cancel_requests.end(row))
+        return others
 
     def _hold(self, rows: list[TaskRow]) -> None:
         """Hold tasks that no worker here can run; release those that other managers can run."""

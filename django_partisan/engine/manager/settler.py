@@ -17,7 +17,7 @@ from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.settle_news import SettleNews
 from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
 from django_partisan.engine.writing import Kind, Written
-from django_partisan.outcomes import CRASHED, REASON_WORKER_LOST
+from django_partisan.outcomes import CRASHED, REASON_WORKER_LOST, REASONS_TO_NAME
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
@@ -110,7 +110,7 @@ class Settler(Component):
     def settle(self, row: TaskRow, change: RowChange) -> None:
         """Have the outcome of a run settled that did not complete."""
         self._gathered[Kind.CHANGED].append((row, change))
-        self._failed += change.status == STATUS_ERROR
+        self._failed += change.status == STATUS_ERROR and change.reason not in REASONS_TO_NAME
 
     def count_crash(
         self,

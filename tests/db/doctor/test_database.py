@@ -15,6 +15,7 @@ from django_partisan.doctor.examination import CHECKS, examine
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import Listener
 from tests.support.database import LATEST_MIGRATION
 
@@ -149,16 +150,19 @@ def test_a_notification_to_ourselves_arrives():
 
 def test_a_notification_that_does_not_arrive_is_not_waited_for_longer_than_asked():
     with closing(open_connection("test")) as listener:
-        assert notifications.receives(Listener(listener), "nothing", 0.05) is False
+        assert (
+            notifications.receives(Listener(listener, notifications.CHANNEL_OF_DOCTOR), "nothing", 0.05)
+            is False
+        )
 
 
 def test_managers_do_not_receive_the_doctors_notification():
     with closing(open_connection("test")) as connection:
-        listener = Listener(connection)
+        listener = Listener(connection, CHANNEL)
 
         one("notifications")
 
-        assert listener.take() == set()
+        assert listener.take() == {}
 
 
 def test_clocks_of_one_machine_agree():
