@@ -1,4 +1,4 @@
-"""Tasks and managers in Django's admin, read-only.
+"""Tasks and managers in Django's admin: to look at, and to act on with permissions.
 
 The table may hold millions of rows. So nothing here counts them all, sorts by a column without an
 index, or queries which values a column has.

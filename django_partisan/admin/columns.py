@@ -1,20 +1,24 @@
 """Columns of lists and pages, and who may not write."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
 
-def column(field: str, title: str, shown: Callable[[Any], Any] = lambda value: value) -> Any:
+
+def column(
+    field: str, title: "str | StrPromise", shown: Callable[[Any], Any] = lambda value: value, **options: Any
+) -> Any:
     """Return a column that shows a field under the name that the documentation uses."""
 
-    @admin.display(description=title)
     def shown_field(_admin: Any, row: Any) -> Any:
         return shown(getattr(row, field))
 
-    return shown_field
+    return admin.display(description=title, **options)(shown_field)
 
 
 class ReadOnly:

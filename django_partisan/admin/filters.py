@@ -1,15 +1,35 @@
-"""Filters of the list of tasks."""
+"""Filters of the list of tasks.
 
-from typing import Any
+Failed and held tasks, and those that managers hold, have indexes of their own. Other filters look at the
+latest tasks only, if no such filter is chosen too.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from django_partisan import registry
+from django_partisan.admin.paging import latest
 from django_partisan.config import queues
 from django_partisan.models import Task
-from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
+from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
+
+STATUS: Final = "status__exact"
+_REASONS: Final = tuple(dict.fromkeys((*FAILURE_REASONS, *REASONS_TO_NAME)))
+
+
+def has_index(parameters: Mapping[str, Any]) -> bool:
+    """Return whether an index finds what the filters in a query string select."""
+    return parameters.get(STATUS, Task.STATUS_FINISHED) != Task.STATUS_FINISHED or bool(
+        {"reason", "held"}.intersection(parameters)
+    )
 
 
 class KnownValuesFilter(admin.SimpleListFilter):
@@ -20,11 +40,31 @@ class KnownValuesFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Select the rows with the chosen value."""
         value = self.value()
-        return queryset if value is None else queryset.filter(**{self.field: value})
+        if value is None:
+            return queryset
+        chosen = queryset.filter(**{self.field: value})
+        return chosen if has_index(request.GET) else latest(chosen)
+
+
+class StatusFilter(KnownValuesFilter):
+    title, parameter_name, field = _("status"), STATUS, "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, "str | StrPromise"]]:
+        """Return what a task can be."""
+        return list(Task.STATUS_CHOICES)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Select the tasks, those that wait by the three indexes of due, scheduled and held ones."""
+        chosen = super().queryset(request, queryset)
+        if self.value() != Task.STATUS_NEW:
+            return chosen
+        due = Q(status=Task.STATUS_NEW, ready=True)
+        scheduled = Q(status=Task.STATUS_NEW, ready=False, held__isnull=True)
+        return chosen.filter(due | scheduled | Q(held__isnull=False))
 
 
 class QueueFilter(KnownValuesFilter):
-    title, parameter_name, field = "queue", "queue", "queue_name"
+    title, parameter_name, field = _("queue"), "queue", "queue_name"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the queues of the settings."""
@@ -32,7 +72,7 @@ class QueueFilter(KnownValuesFilter):
 
 
 class ProcessorFilter(KnownValuesFilter):
-    title, parameter_name, field = "processor", "processor", "processor_class"
+    title, parameter_name, field = _("processor"), "processor", "processor_class"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the registered processors."""
@@ -40,11 +80,11 @@ class ProcessorFilter(KnownValuesFilter):
 
 
 class ReasonFilter(KnownValuesFilter):
-    title, parameter_name, field = "reason of failure", "reason", "error_reason"
+    title, parameter_name, field = _("reason of failure"), "reason", "error_reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the reasons for which tasks fail."""
-        return [(reason, reason.replace("_", " ")) for reason in FAILURE_REASONS]
+        return [(reason, reason.replace("_", " ")) for reason in _REASONS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Select the failed tasks with the chosen reason, by the index of the failed."""
@@ -53,7 +93,7 @@ class ReasonFilter(KnownValuesFilter):
 
 
 class HeldFilter(KnownValuesFilter):
-    title, parameter_name, field = "held", "held", "held"
+    title, parameter_name, field = _("held"), "held", "held"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the reasons for which tasks are held."""

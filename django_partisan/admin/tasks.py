@@ -5,109 +5,112 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.formats import number_format
+from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.columns import ReadOnly, column
-from django_partisan.admin.filters import HeldFilter, ProcessorFilter, QueueFilter, ReasonFilter
-from django_partisan.admin.history import history
-from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator
-from django_partisan.config import observability
-from django_partisan.models import ManagerLease, Task
-from django_partisan.shown import block, moment
-from django_partisan.telemetry import redaction
-from django_partisan.telemetry.trace_context import enqueued_trace_id
+from django_partisan.admin.acting import OffersActions
+from django_partisan.admin.argument_search import (
+    ARGUMENTS_SEARCHED_MAX,
+    ArgumentFilter,
+    ArgumentTerm,
+    with_argument,
+)
+from django_partisan.admin.columns import ReadOnly
+from django_partisan.admin.filters import (
+    STATUS,
+    HeldFilter,
+    ProcessorFilter,
+    QueueFilter,
+    ReasonFilter,
+    StatusFilter,
+    has_index,
+)
+from django_partisan.admin.list_columns import ListColumns, for_list
+from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX, BoundedPaginator, latest
+from django_partisan.admin.task_page import TaskPage
+from django_partisan.models import Task
 
 if TYPE_CHECKING:
     TaskAdminBase = admin.ModelAdmin[Task]
 else:
     TaskAdminBase = admin.ModelAdmin
 
-MOMENTS = ("enqueued_at", "due_at", "last_claimed_at", "last_started_at", "ended_at", "changed_at")
-CLAIM = ("ready", "shown_manager", "worker", "claim_token", "unique_key", "shown_trace")
-HIDDEN = "Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted."
-
 
 @admin.register(Task)
-class TaskAdmin(ReadOnly, TaskAdminBase):
-    """The tasks, the latest first; search by id or processor."""
+class TaskAdmin(ListColumns, TaskPage, OffersActions, ReadOnly, TaskAdminBase):
+    """The tasks, the latest first; search by id, processor or argument."""
 
-    list_display = (
-        "id", "processor", "status", "held", "reason", "queue", "attempts", "retries", "postpones",
-        "due_at", "ended_at",
-    )  # fmt: skip
-    list_filter = ("status", QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter)
+    list_filter = (StatusFilter, QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter, ArgumentFilter)
     search_fields = ("=id", "processor_class")
-    search_help_text = "A task's id, or how its processor's name begins"
+    search_help_text = _(
+        "A task by its id, tasks by how their processor begins, or by an argument: order=4711"
+    )
     ordering = ("-id",)
     sortable_by = ("id",)
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     paginator = BoundedPaginator
-    fieldsets = (
-        (None, {"fields": ("id", "processor", "queue", "status", "priority", "shown_arguments")}),
-        ("Failure", {"fields": ("reason", "error_type", "shown_message", "shown_traceback")}),
-        ("History", {"fields": ("shown_history",)}),
-        ("Held", {"fields": ("held", "unknown_since")}),
-        ("Moments", {"fields": MOMENTS}),
-        ("Counters", {"fields": ("attempts", "retries", "postpones", "crashes")}),
-        ("Claim", {"fields": CLAIM}),
-    )
 
-    processor = column("processor_class", "processor")
-    queue = column("queue_name", "queue")
-    reason = column("error_reason", "reason")
-    enqueued_at = column("created_at", "enqueued at", moment)
-    due_at = column("execute_after", "due at", moment)
-    unknown_since = column("unregistered_since", "since", moment)
-    last_claimed_at = column("claimed_at", "claimed at", moment)
-    last_started_at = column("started_at", "started at", moment)
-    ended_at = column("finished_at", "finished at", moment)
-    changed_at = column("updated_at", "last written at", moment)
-    shown_message = column("error_message", "message", block)
-    shown_traceback = column("error_traceback", "traceback", block)
+    class Media:
+        css = {"all": ("django_partisan/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         """Leave out what can be large: a list of 50 tasks needs none of it."""
-        large = ("arguments", "extra", "context", "error_message", "error_traceback", "history", "result")
-        return super().get_queryset(request).defer(*large)
+        tasks: QuerySet[Task] = for_list(super().get_queryset(request))
+        return tasks
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look for a number among the ids, for anything else among the processors."""
+        """Look for a number among the ids, for an argument, or for the start of a processor's name."""
         term = search_term.strip()
         if term.isdecimal():
             return queryset.filter(pk=int(term)), False
-        return queryset.filter(processor_class__istartswith=term) if term else queryset, False
+        if argument := ArgumentTerm.of(term):
+            return with_argument(request, queryset, argument), False
+        if not term:
+            return queryset, False
+        found = queryset.filter(processor_class__istartswith=term)
+        return found if has_index(request.GET) else latest(found), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the list; its page says where the paging ends."""
-        return super().changelist_view(request, {"listed_max": LISTED_MAX, **(extra_context or {})})
+        """Show the list, or carry an action out; the page says where its paging and its search end."""
+        if request.method == "POST":
+            self.refuse_unpermitted(request)
+        limits = {
+            "listed_max": LISTED_MAX,
+            "listed_max_shown": _grouped(LISTED_MAX),
+            **_search_limit(request),
+        }
+        return super().changelist_view(request, {**limits, **(extra_context or {})})
 
-    @admin.display(description="arguments")
-    def shown_arguments(self, task: Task) -> str:
-        """Return the arguments, redacted and cut, if the settings allow to show them."""
-        if not observability.value("LOG_TASK_ARGS"):
-            return HIDDEN
-        return block(redaction.shown(task.arguments))
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show a task's page with the buttons of the actions that are for the task as it is."""
+        task = self.get_object(request, object_id)
+        buttons = [] if task is None else self.buttons(request, task)
+        return super().change_view(
+            request, object_id, form_url, {"partisan_buttons": buttons, **(extra_context or {})}
+        )
 
-    @admin.display(description="runs")
-    def shown_history(self, task: Task) -> str:
-        """Return the runs that did not complete, and the last one."""
-        return history(task.history) if task.history else str(self.get_empty_value_display())
 
-    @admin.display(description="claimed by")
-    def shown_manager(self, task: Task) -> str:
-        """Return the manager that holds or held the task, as a link while its row exists."""
-        lease = ManagerLease.objects.filter(pk=task.claimed_by).first() if task.claimed_by else None
-        if lease is None:
-            return str(task.claimed_by or self.get_empty_value_display())
-        page = reverse(f"{self.admin_site.name}:django_partisan_managerlease_change", args=[lease.pk])
-        return format_html('<a href="{}">{}</a>', page, lease)
+def _search_limit(request: HttpRequest) -> dict[str, Any]:
+    """Return among how many of the latest tasks the list searches, if not among all."""
+    term = request.GET.get("q", "").strip()
+    if "argument" in request.GET or ArgumentTerm.of(term):
+        return {"searched_max": _grouped(ARGUMENTS_SEARCHED_MAX), "searches_arguments": True}
+    filters = {STATUS, "queue", "processor"}.intersection(request.GET)
+    is_search = bool(term) and not term.isdecimal()
+    if (filters or is_search) and not has_index(request.GET):
+        return {"searched_max": _grouped(SEARCHED_MAX)}
+    return {}
 
-    @admin.display(description="trace id")
-    def shown_trace(self, task: Task) -> str:
-        """Return the id of the trace in which the task was enqueued, to look it up there."""
-        return enqueued_trace_id(task.context) or str(self.get_empty_value_display())
+
+def _grouped(number: int) -> str:
+    return number_format(number, force_grouping=True)

@@ -13,6 +13,7 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import DELETED, DUE_NOW, PRIORITIZED
 from django_partisan.sql.changing import prioritize, run_now
 from django_partisan.sql.claiming import ID, TOKEN
+from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.listening import Listener
 from django_partisan.sql.settling import RowChange, apply_changes
@@ -164,7 +165,7 @@ def test_a_sleeping_manager_is_woken_when_a_task_is_made_due(manager, second):
 
     ids_of(changing.run_now_all([task_id]))
 
-    wait_until(lambda: listener.take() == {"default"}, 10, "the notification")
+    wait_until(lambda: listener.take().get(CHANNEL) == {"default"}, 10, "the notification")
 
 
 @pytest.mark.django_db(transaction=True)
