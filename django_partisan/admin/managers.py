@@ -82,7 +82,7 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
         """Return the tasks that its workers run, the longest run first."""
         return runs_table(lease, self.admin_site.name)
 
-    @admin.display(description=_("published at"))
+    @admin.display(description=_("as of"))
     def runs_at(self, lease: ManagerLease) -> str | None:
         """Return when the manager said what runs."""
         return published_at(lease)

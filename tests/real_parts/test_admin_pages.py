@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connections
 from django.test import Client, override_settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -79,6 +80,7 @@ def page(site: str, rows: dict[str, Task], look: str) -> Iterator[Any]:
         opened.on("console", lambda said: problems.append(said.text) if _is_problem(said) else None)
         opened.on("dialog", lambda dialog: problems.append(dialog.message))
         yield opened
+        connections.close_all()  # those of the event loop's context, which the test has used
         context.close()
     assert problems == []
 

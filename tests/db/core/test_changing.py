@@ -159,7 +159,7 @@ def test_every_kind_of_change_has_its_word(recorded_events, django_capture_on_co
 def test_a_sleeping_manager_is_woken_when_a_task_is_made_due(manager, second):
     manager()
     ManagerLease.objects.update(sleeping=True)
-    listener = Listener(second)
+    listener = Listener(second, CHANNEL)
     [task_id] = scheduled()
     listener.take()
 
