@@ -35,7 +35,7 @@ def untranslated(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
         plain = re.sub(r"<[^>]*>|\{[^}]*\}|%\(\w+\)\w", "", node.value)
-        is_title = isinstance(node.parent, ast.keyword) and node.parent.arg in TITLES  # type: ignore[attr-defined]
+        is_title = isinstance(node.parent, ast.keyword) and str(node.parent.arg) in TITLES  # type: ignore[attr-defined]
         has_words = re.search(r"[a-z]{2,} [a-z]{2,}", plain) is not None
         if (has_words or (is_title and plain)) and not _is_exempt(node):
             yield node.lineno, node.value
