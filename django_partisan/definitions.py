@@ -27,6 +27,8 @@ class TaskDefinition:
     retry: ErrorsHandleConfig | None
     postpone: PostponeConfig | None
     propagation: str | None
+    timeout: float | None = None
+    """The time limit of a run in seconds: ``None`` for that of the queue, ``math.inf`` for none."""
 
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
@@ -55,4 +57,5 @@ class TaskDefinition:
             retry=processor_class.RETRY_ON_ERROR_CONFIG,
             postpone=processor_class.POSTPONE_CONFIG,
             propagation=processor_class.TRACE_PROPAGATION,
+            timeout=processor_class.TIMEOUT_SECONDS,
         )

@@ -11,6 +11,9 @@ RETRIED: Final = "retried"
 FAILED: Final = "failed"
 OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
 
+CANCELLED: Final = "cancelled"
+"""In telemetry, what a run ended with whose task was cancelled meanwhile; in the row such a task failed."""
+
 CRASHED: Final = "crashed"
 """In the history of a task: the worker died during the run, and the task ran again."""
 

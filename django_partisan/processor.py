@@ -94,6 +94,8 @@ class BaseTaskProcessor(ProcessorBase):
     POSTPONE_CONFIG: ClassVar[PostponeConfig | None] = None
     # Run in one transaction together with the task's own completion: both are kept, or neither.
     ATOMIC: ClassVar[bool] = False
+    # Interrupt a run that lasts longer; ``None``: the queue's limit, ``math.inf``: none.
+    TIMEOUT_SECONDS: ClassVar[float | None] = None
     # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
 

@@ -13,6 +13,7 @@ from django_partisan.doctor import (
     notifications,
     rules,
     settings,
+    time_limits,
     traces,
 )
 from django_partisan.doctor.finding import ERROR, SKIPPED, Finding, Subject
@@ -28,6 +29,7 @@ class Check(NamedTuple):
 
 CHECKS: Final[Mapping[str, Check]] = {
     "settings": Check(settings.look),
+    "limits": Check(time_limits.look, ("settings",)),
     "database": Check(database.look),
     "migrations": Check(database.look_at_migrations, ("database",)),
     "indexes": Check(indexes.look, ("database", "migrations")),

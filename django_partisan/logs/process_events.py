@@ -21,8 +21,16 @@ from django_partisan.logs.fields import (
     quoted,
 )
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, LowerLevel, log_event
-from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED, REASON_WORKER_LOST
+from django_partisan.outcomes import (
+    REASON_CANCELLED,
+    REASON_RECYCLED,
+    REASON_STOPPED,
+    REASON_TIMEOUT,
+    REASON_WORKER_LOST,
+)
 from django_partisan.telemetry import events
+
+_EXPECTED_EXITS: Final = (REASON_RECYCLED, REASON_STOPPED, REASON_TIMEOUT, REASON_CANCELLED)
 
 
 @log_event(
@@ -131,8 +139,8 @@ def worker_ready(event: events.WorkerReady) -> Line:
         fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
-    when="the process exited; info if recycled or stopped",
-    lower=LowerLevel(INFO, lambda event: event.reason in (REASON_RECYCLED, REASON_STOPPED)),
+    when="the process exited; info if recycled, stopped, or killed because its run was interrupted",
+    lower=LowerLevel(INFO, lambda event: event.reason in _EXPECTED_EXITS),
 )
 def worker_exited(event: events.WorkerExited) -> Line:
     task = event.task

@@ -116,6 +116,12 @@ TASKS_FAILED = _declare(
     "Tasks that failed and will not run again.",
     reason=outcomes.FAILURE_REASONS,
 )
+RUNS_INTERRUPTED = _declare(
+    "partisan_runs_interrupted_total", COUNTER, "queue reason", "M",
+    "Do runs take longer than they may?",
+    "Runs that were to end early, for their time limit or because their task was cancelled.",
+    reason=(outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED),
+)
 TASK_ERRORS = _declare(
     "partisan_task_errors_total", COUNTER, "queue processor error_type outcome", "W M",
     "What breaks?",
@@ -150,6 +156,11 @@ TASKS_CHANGED = _declare(
     "Tasks that somebody made due now, gave another priority, or deleted, from inside tasks.",
     change=outcomes.CHANGES,
 )
+TASKS_CANCELLED = _declare(
+    "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
+    "How much was stopped by hand?",
+    "Tasks that were cancelled, before or during their run.",
+)
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
     "Are tasks held?",
@@ -166,7 +177,7 @@ TASK_DURATION = _declare(
     "How long do runs take?",
     "Time in run().",
     observability.DURATION_BUCKETS,
-    outcome=outcomes.OUTCOMES,
+    outcome=(*outcomes.OUTCOMES, outcomes.CANCELLED),
 )
 TASK_QUEUE_WAIT = _declare(
     "partisan_task_queue_wait_seconds", HISTOGRAM, "queue processor", "W",
@@ -222,9 +233,11 @@ WORKERS_CONFIGURED = _declare(
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
-    "Workers that exited; stopped includes those that a forced stop killed.",
+    "Workers that exited; stopped includes those that a forced stop killed. With the reason timeout or "
+    "cancelled they were killed, because an interrupted run did not end.",
     reason=(
-        outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL
+        outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL,
+        outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED
     ),
 )
 WORKER_CPU = _declare(
@@ -322,7 +335,8 @@ BUILD_INFO = _declare(
 QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
-    f"Tasks in the table by state: exact to 100000, above it the planner's estimate. {_CACHED}",
+    "Tasks in the table by state: exact to 100000, above it the planner's estimate; error without those that "
+    f"were cancelled. {_CACHED}",
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",

@@ -11,7 +11,7 @@ from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended, history_entry
 from django_partisan.sql.tokens import NO_CLAIM
 
-# The token is that of no claim: should the task be requeued, no claim that PostgreSQL forgot before is restored.
+# The token is that of no claim: should the task be requeued, no claim that PostgreSQL forgot is restored.
 _CANCELLED: Final = f"""
     UPDATE django_partisan_task AS task
        SET status = 'error', ready = false, held = NULL, unregistered_since = NULL, claim_token = {NO_CLAIM},
@@ -66,11 +66,11 @@ _REQUESTS: Final = """
 """
 _FIND: Final = f"""
     WITH request AS MATERIALIZED ({_REQUESTS})
-    SELECT task.id, request.comment, CASE task.status WHEN request.runs THEN task.claim_token END
+    SELECT task.id, request.comment, task.status = request.waits,
+           CASE WHEN task.status = request.runs AND task.claimed_by = %(manager)s THEN task.claim_token END
       FROM request JOIN django_partisan_task AS task ON task.id = request.task_id
-     WHERE task.queue_name = request.queue_name
-       AND (task.status = request.waits OR (task.status = request.runs AND task.claimed_by = %(manager)s))
-     ORDER BY task.id LIMIT %(limit)s
+     WHERE task.queue_name = request.queue_name AND task.status IN (request.waits, request.runs)
+     ORDER BY task.claimed_by IS NOT DISTINCT FROM %(manager)s DESC, task.id LIMIT %(limit)s
 """
 
 # A requeue deletes the request of its task as well, and is not waited for.
@@ -130,12 +130,14 @@ class CancelledTask(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A request to cancel a task that waits, or that this manager holds."""
+    """A request to cancel a task."""
 
     task_id: int
     comment: str
+    is_waiting: bool
+    """Whether the task waits; if not, a manager holds it."""
     token: int | None
-    """The token of the claim under which this manager holds the task; ``None`` if the task waits."""
+    """The token of the claim under which this manager holds the task, if it does."""
 
 
 def cancel(
@@ -153,13 +155,13 @@ def cancel(
 def end_waiting(
     connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling
 ) -> list[CancelledTask]:
-    """End the tasks among ``ids`` that wait and have a request with this comment; skip rows that others lock."""
+    """End the tasks among ``ids`` that wait and have a request with this comment; skip locked rows."""
     rows = fetch_all(connection, _END_WAITING, cancelling.parameters(ids))
     return [CancelledTask(*row) for row in rows]
 
 
 def find_requests(connection: BaseDatabaseWrapper, queue: str, manager: UUID, limit: int) -> list[Request]:
-    """Return up to ``limit`` requests for tasks of a queue that wait, or that ``manager`` holds."""
+    """Return up to ``limit`` requests for tasks of a queue; first those for tasks that ``manager`` holds."""
     parameters = {"queue": queue, "manager": manager, "limit": limit}
     return [Request(*row) for row in fetch_all(connection, _FIND, parameters)]
 

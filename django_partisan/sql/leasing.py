@@ -189,7 +189,8 @@ def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> Hea
     """Renew a manager's lease, and return what else is to be known of its queue."""
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager})
     others = [OtherManager(*row[4:]) for row in rows if row[4] is not None]
-    return HeartbeatResult(*rows[0][:4], others)
+    is_alive, claimed, has_abandoned, has_cancel_requests = rows[0][:4]
+    return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others)
 
 
 def rescue(

@@ -5,7 +5,7 @@ import random
 from typing import Final
 
 NO_CLAIM: Final = 0
-"""The token of no claim; a row that carries it shows that a claim which PostgreSQL forgot is not to be restored."""
+"""The token of no claim: a row that carries it was written since any claim that PostgreSQL forgot."""
 
 _BITS: Final = 62
 # Seeded by the system, here and in each process that is forked: tokens need not be secret, and a

@@ -196,15 +196,20 @@ class TaskPostponed(NamedTuple):
 
 
 class TaskRetried(NamedTuple):
-    run: Run
+    """In a manager, which killed the worker, ``run`` is a ``TaskRef``, and ``lost`` is the run."""
+
+    run: Run | TaskRef
     seconds: float
     delay_seconds: float
     retries_left: int
     error: ErrorInfo
+    lost: LostRun | None = None
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` if no run ended.
+    """``reason`` is one of ``outcomes.FAILURE_REASONS`` or ``outcomes.REASONS_TO_NAME``.
+
+    ``seconds`` is ``None`` if no run ended.
 
     In a manager ``run`` is a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
     """
@@ -219,7 +224,7 @@ class TaskFailed(NamedTuple):
 class TaskCancelled(NamedTuple):
     """A run ended because somebody cancelled its task; ``lost`` is the run if it ended with its worker.
 
-    In a manager ``run`` is a ``TaskRef``, and ``seconds`` is ``None``.
+    In a manager ``run`` is a ``TaskRef``.
     """
 
     run: Run | TaskRef
@@ -370,6 +375,29 @@ class WorkerStopping(NamedTuple):
     queue: str
     slot: int
     generation: int
+
+
+class RunInterrupted(NamedTuple):
+    """A worker was asked to interrupt a run, which has lasted ``seconds``; ``reason`` says why."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
+    comment: str
+
+
+class WorkerKilled(NamedTuple):
+    """A worker was killed, because an interrupted run had not ended ``INTERRUPT_GRACE_SECONDS`` later."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
 
 
 class TransactionLeftOpen(NamedTuple):
@@ -586,6 +614,8 @@ Event: TypeAlias = (
     | WorkerStartFailed
     | WorkerReady
     | WorkerExited
+    | RunInterrupted
+    | WorkerKilled
     | TransactionLeftOpen
     | WrittenOutsideAtomic
     | WorkerStopping

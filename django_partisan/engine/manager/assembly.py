@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.answer_watch import AnswerWatch
+from django_partisan.engine.manager.cancellations import Cancellations
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
@@ -17,6 +18,7 @@ from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.held_tasks import HeldTasks
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.interruptions import Interruptions
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
@@ -27,6 +29,7 @@ from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
+from django_partisan.engine.manager.time_limits import TimeLimits
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -83,6 +86,8 @@ class Assembly:
         dispatcher = Dispatcher(
             config, self.intake, self.pool, self.settler, presence, self._sharing, self._may_start
         )
+        limits = TimeLimits(registry.definitions, config.default_timeout_seconds)
+        self.interruptions = Interruptions(config, self.pool, presence, limits)
         suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
         self.reconciliation = Reconciliation(
             config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
@@ -94,18 +99,28 @@ class Assembly:
         self.held_tasks = HeldTasks(
             config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
         )
+        self.cancellations = Cancellations(
+            config,
+            threads["chores"],
+            outage,
+            self.intake,
+            self.pool,
+            self.interruptions,
+            self._claiming_id,
+        )
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
         finders: list[Component] = [
             self.lease,
             self.reconciliation,
+            self.cancellations,
             self.promoter,
             self.held_tasks,
             self.claimer,
         ]
-        self.controls = Controls(config.queue, spec.schema, {})
+        self.controls = Controls(config.queue, spec.schema, {"cancel": self.cancellations})
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        self.components = [watch, *holders, *finders, *ending, self.drain]
+        self.components = [watch, *holders, self.interruptions, *finders, *ending, self.drain]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(
@@ -134,6 +149,7 @@ class Assembly:
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)
         self.reconciliation.on_heartbeat(found.claimed)
+        self.cancellations.on_heartbeat(found.has_cancel_requests)
 
     def _on_revoked(self, ids: set[int]) -> int:
         """Take up the duties under a new lease; return how many tasks were held."""

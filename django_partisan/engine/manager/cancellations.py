@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.cancelling import cancelling_for, emit
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.interrupting import CANCEL
 from django_partisan.engine.manager.cancel_requests import Pair
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -31,13 +32,14 @@ from django_partisan.sql.cancelling import (
 )
 from django_partisan.sql.claiming import ID, TOKEN
 
-CANCEL: Final = "cancel"
-"""The kind of an interruption, and the word of the control channel."""
 REQUESTS_AT_MOST: Final = 5000
 CHECK_SECONDS: Final = 0.05
 """How often the tasks are checked whose end is requested."""
-RETRY_SECONDS: Final = 0.5
-"""After this time a look is repeated that failed, or that left waiting tasks whose rows others lock."""
+RETRY_SECONDS: Final = 0.25
+"""After this time a look is repeated that failed, or after which a task may come to this manager.
+
+The time doubles with each such look.
+"""
 
 
 class Interrupter(Protocol):
@@ -82,6 +84,8 @@ class Cancellations(Component):
         self._look_at = NEVER
         self._is_looking = False
         self._has_failed = False
+        self._pause = RETRY_SECONDS
+        self._longest_pause = config.lease_seconds / 3
         self._check_at = 0.0
         self._held: set[Pair] = set()
         """Requests whose tasks this manager was seen to hold."""
@@ -95,11 +99,12 @@ class Cancellations(Component):
     def look_now(self) -> None:
         """Look in the next turn."""
         self._look_at = 0.0
+        self._pause = RETRY_SECONDS
 
     def on_heartbeat(self, has_requests: bool) -> None:
         """Look if the heartbeat has found requests."""
         if has_requests:
-            self.look_now()
+            self._look_at = 0.0
 
     def turn(self, now: float) -> None:
         """Look if it is time; check the tasks whose end is requested."""
@@ -125,7 +130,7 @@ class Cancellations(Component):
         self._is_looking = False
         if isinstance(result, Exception):
             self._has_failed = True
-            self._look_at = min(self._look_at, time.monotonic() + RETRY_SECONDS)
+            self._look_again()
             self._outage.note(result)
             return
         if self._has_failed:
@@ -134,20 +139,30 @@ class Cancellations(Component):
         look: Look = result
         for task, comment in look.ended:
             emit([task], comment)
-        waiting = sum(request.token is None for request in look.requests)
-        if waiting > len(look.ended) or len(look.requests) >= REQUESTS_AT_MOST:
-            self._look_at = min(self._look_at, time.monotonic() + RETRY_SECONDS)
-        found = look.requests
-        self._requests.replace({(one.task_id, one.token): one.comment for one in found if one.token is not None})
-        self._held.intersection_update(self._requests.comments)
-        self._interrupted.intersection_update(self._requests.comments)
+        self._requests.replace(
+            {(one.task_id, one.token): one.comment for one in look.requests if one.token is not None}
+        )
+        self._held = self._known()
+        self._interrupted.intersection_update(self._held)
+        # The others are locked, held elsewhere, or on their way to or from this manager.
+        if len(look.requests) > len(look.ended) + len(self._held):
+            self._look_again()
         self._intake.cancel_unstarted()
         self._check_at = 0.0
 
+    def _look_again(self) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + self._pause)
+        self._pause = min(2 * self._pause, self._longest_pause)
+
+    def _known(self) -> set[Pair]:
+        """Return the requests for tasks that this manager holds, by what is known here."""
+        rows = self._intake.known(self._pool.held())
+        return {(row[ID], row[TOKEN]) for row in rows}.intersection(self._requests.comments)
+
     def _forget_ended(self, now: float) -> None:
         """Forget the requests whose tasks this manager holds no more, and look what became of them."""
-        known = {(row[ID], row[TOKEN]) for row in self._intake.known(self._pool.held())}
-        self._held.update(known.intersection(self._requests.comments))
+        known = self._known()
+        self._held |= known
         for pair in self._held - known:
             self._held.discard(pair)
             self._interrupted.discard(pair)
@@ -174,7 +189,7 @@ def _look(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> Look:
     requests = find_requests(connection, queue, manager, REQUESTS_AT_MOST)
     waiting: defaultdict[str, list[int]] = defaultdict(list)
     for request in requests:
-        if request.token is None:
+        if request.is_waiting:
             waiting[request.comment].append(request.task_id)
     return Look(
         requests,

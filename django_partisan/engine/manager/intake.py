@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import itemgetter
 
+from django_partisan import registry
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.interrupting import REASONS, error_of
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
@@ -18,16 +20,19 @@ from django_partisan.engine.manager.held_up import Kept
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.protocol import Report
+from django_partisan.engine.protocol import Interrupt, Report
 from django_partisan.engine.task_ref import lost_elsewhere, task_ref
+from django_partisan.engine.worker.judge import RunResult, failed, judge
 from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import (
     CRASHED,
     FAILED,
+    REASON_CANCELLED,
     REASON_MANAGER_LOST,
     REASON_STOPPED,
     REASON_UNREGISTERED,
     REASON_WORKER_LOST,
+    RETRIED,
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
@@ -37,10 +42,12 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     ErrorInfo,
     LostRun,
+    TaskCancelled,
     TaskClaimLost,
     TaskFailed,
     TaskRef,
     TaskRescued,
+    TaskRetried,
 )
 
 _id = itemgetter(ID)
@@ -189,6 +196,32 @@ class Intake:
             else:
                 self._on_crashed(row, lost, run)
         self._store(rest, self.buffer.put_back)
+
+    def on_run_killed(self, row: TaskRow, message: Interrupt, lost: LostRun, run: EndedRun) -> None:
+        """Settle a task whose worker was killed because its run did not end when it was interrupted.
+
+        That is emitted when it is written: the run may have committed its completion before it was killed.
+        """
+        error = error_of(message.kind, message.comment)
+        definition = registry.find(row[PROCESSOR])
+        if definition is None:
+            result = failed(row, REASONS[message.kind], error)
+        else:
+            result = judge(error, row, definition, self._config)
+        for one in self._ours([row]):
+            written = partial(self._emit_killed, one, result, lost)
+            self._settler.settle(one, result.described(run), written=written)
+
+    def _emit_killed(self, row: TaskRow, result: RunResult, lost: LostRun) -> None:
+        assert result.error is not None
+        task, seconds = task_ref(row, self._config.queue), lost.ended_at - lost.began_at
+        if result.outcome == RETRIED:
+            left = result.retries_left
+            bus.emit(TaskRetried, task, seconds, result.delay_seconds, left, result.error, lost)
+        elif result.reason == REASON_CANCELLED:
+            bus.emit(TaskCancelled, task, seconds, result.error, lost)
+        else:
+            bus.emit(TaskFailed, task, seconds, result.reason, result.error, lost)
 
     def _on_crashed(self, row: TaskRow, lost: LostRun | None, run: EndedRun) -> None:
         if row[CRASHES] >= self._config.max_crashes:

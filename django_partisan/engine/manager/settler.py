@@ -53,6 +53,8 @@ class Settler(Component):
         self._held_up = HeldUp()
         self._awaited: dict[int, Callable[[TaskRow | None], None]] = {}
         """Whom to call when a crash is counted, by the new token."""
+        self._written: dict[tuple[int, int], Callable[[], None]] = {}
+        """What to call when an outcome is written, by task and token."""
         self._limit = BatchLimit(BATCH_AT_MOST)
         self._outage = outage
         self._news = SettleNews(config.queue)
@@ -107,10 +109,15 @@ class Settler(Component):
             zip(rows, repeat(None)) if runs is None else zip(rows, runs, strict=True)
         )
 
-    def settle(self, row: TaskRow, change: RowChange) -> None:
-        """Have the outcome of a run settled that did not complete."""
+    def settle(self, row: TaskRow, change: RowChange, *, written: Callable[[], None] | None = None) -> None:
+        """Have the outcome of a run settled that did not complete.
+
+        ``written`` is called when the row has it; not if the claim was lost.
+        """
         self._gathered[Kind.CHANGED].append((row, change))
         self._failed += change.status == STATUS_ERROR and change.reason not in REASONS_TO_NAME
+        if written is not None:
+            self._written[row[ID], row[TOKEN]] = written
 
     def count_crash(
         self,
@@ -188,6 +195,8 @@ class Settler(Component):
                 self._held_up.add(part, written)
             if part.kind is Kind.CHANGED:
                 delays += _delays(part.without(written.left))
+                if self._written:
+                    self._call_written(part, written)
             elif part.kind is Kind.CRASHED:
                 self._call_back(part, written)
         self._news.written(parts, result, time.monotonic() - started, self.is_stopped)
@@ -210,11 +219,23 @@ class Settler(Component):
 
     def _call_back(self, part: Part, written: Written) -> None:
         """Pass on the tasks whose crash is counted, as they are now, and that the others are not ours."""
-        dropped = {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
+        dropped = _dropped(written)
         for row, crash in part.without(written.left):
             assert isinstance(crash, Crash)
             counted = self._awaited.pop(crash.new_token)
             counted(None if row[ID] in dropped else _after_crash(row, crash))
+
+    def _call_written(self, part: Part, written: Written) -> None:
+        dropped = _dropped(written)
+        for row, _ in part.without(written.left):
+            call = self._written.pop((row[ID], row[TOKEN]), None)
+            if call is not None and row[ID] not in dropped:
+                call()
+
+
+def _dropped(written: Written) -> set[int]:
+    """Return the tasks whose rows did not get what was to be written."""
+    return {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
 
 
 def _delays(entries: list[Entry]) -> list[float]:

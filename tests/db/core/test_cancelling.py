@@ -38,7 +38,9 @@ def requests() -> dict[int, str]:
 
 
 def hold(task_id: int) -> int:
-    Task.objects.filter(pk=task_id).update(held="unregistered", ready=False, unregistered_since=timezone.now())
+    Task.objects.filter(pk=task_id).update(
+        held="unregistered", ready=False, unregistered_since=timezone.now()
+    )
     return task_id
 
 
@@ -56,8 +58,9 @@ def test_a_waiting_task_ends_as_failed_with_the_reason_cancelled(manager):
             "django_partisan.exceptions.TaskCancelled",
         )
         assert (task.error_message, task.error_traceback) == ("wrong address", "")
+        assert task.finished_at is not None
         assert timezone.now() - task.finished_at < timedelta(minutes=1)
-        [entry] = task.history
+        [entry] = columns(task_id, "history")
         assert (entry["outcome"], entry["reason"]) == ("failed", "cancelled")
         assert entry["error_message"] == "wrong address"
         assert "attempt" not in entry
@@ -82,7 +85,7 @@ def test_tasks_that_have_ended_are_not_cancelled(manager):
     before = list(Task.objects.order_by("pk").values())
 
     assert Task.objects.all().cancel() == CancelResult(0, 0)
-    assert Task.objects.first().cancel() == CancelResult(0, 0)
+    assert Task.objects.all()[0].cancel() == CancelResult(0, 0)
     assert list(Task.objects.order_by("pk").values()) == before
     assert requests() == {}
 
@@ -239,11 +242,11 @@ def test_what_waits_with_a_request_is_found_and_ended_by_a_manager_of_its_queue(
 
     found = find_requests(connection, "default", one, 10)
     assert found == [
-        Request(released[ID], "enough", None),
-        Request(retried[ID], "enough", None),
-        Request(running[ID], "enough", running[TOKEN]),
+        Request(running[ID], "enough", False, running[TOKEN]),
+        Request(released[ID], "enough", True, None),
+        Request(retried[ID], "enough", True, None),
     ]
-    waiting = [request.task_id for request in found if request.token is None]
+    waiting = [request.task_id for request in found if request.is_waiting]
     assert [task.id for task in end_waiting(connection, waiting, cancelling_for("enough"))] == waiting
 
     assert statuses() == {released[ID]: "error", retried[ID]: "error", running[ID]: "in_process"}
@@ -251,12 +254,12 @@ def test_what_waits_with_a_request_is_found_and_ended_by_a_manager_of_its_queue(
     assert requests() == {running[ID]: "enough"}
 
 
-def test_requests_for_tasks_of_others_are_not_found(manager):
-    claimed(1)
+def test_requests_for_tasks_of_another_manager_are_found_and_those_of_another_queue_are_not(manager):
+    [row] = claimed(1)
     claimed(1, queue="other")
     Task.objects.all().cancel()
 
-    assert find_requests(connection, "default", manager(), 10) == []
+    assert find_requests(connection, "default", manager(), 10) == [Request(row[ID], "", False, None)]
 
 
 def test_at_most_a_number_of_requests_is_found(manager):

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 import pytest
 from django.core.management import load_command_class
 
-from django_partisan import outcomes
+from django_partisan import outcomes, pytest_plugin
 from django_partisan.logs import running_task
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
@@ -16,11 +16,17 @@ from tools.document_tables import pages, tables
 
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
-    "--check", "--config", "--cpus", "--database", "--durable", "--enable-feature", "--fail-level", "--help",
-    "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows", "--reps", "--scenarios",
-    "--since", "--storage", "--tag", "--unit", "--variants", "--web",
+    "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
+    "--fail-level", "--help", "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows",
+    "--reps", "--scenarios", "--since", "--storage", "--tag", "--unit", "--variants", "--web",
 }  # fmt: skip
-OTHER_COMMANDS = ("partisan_doctor", "partisan_enqueue", "partisan_export", "partisan_requeue")
+OTHER_COMMANDS = (
+    "partisan_cancel",
+    "partisan_doctor",
+    "partisan_enqueue",
+    "partisan_export",
+    "partisan_requeue",
+)
 
 
 def test_the_tables_are_those_that_the_code_makes():
@@ -44,7 +50,7 @@ def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
 def test_the_page_on_errors_lists_every_reason_of_a_failure():
     listed = set(first_cells_below("## Why a task failed", page("docs/errors.md")))
 
-    assert listed | {outcomes.REASON_TIMEOUT} == set(outcomes.FAILURE_REASONS)
+    assert listed == {*outcomes.FAILURE_REASONS, outcomes.REASON_CANCELLED}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
@@ -68,6 +74,7 @@ def test_every_metric_and_index_that_is_named_exists(path):
     }
     known = {name + suffix for name in catalogue.METRICS for suffix in ("", "_bucket", "_sum", "_count")}
     known |= set(running_task.KEYS)
+    known |= {name for name in vars(pytest_plugin) if name.startswith("partisan_")}
     known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]} | set(OTHER_COMMANDS)
 
     assert named - known == set()
