@@ -22,7 +22,7 @@ from django_partisan import registry
 from django_partisan.admin.paging import latest
 from django_partisan.telemetry import redaction
 
-ARGUMENTS_SEARCHED_MAX: Final = 20_000
+ARGUMENTS_SEARCHED_MAX: Final = 10_000
 """Among how many tasks, the latest, is looked for an argument."""
 _LONGEST_BYTES: Final = 16_384
 """Longer arguments, as they are stored, are not searched: reading them takes too long."""

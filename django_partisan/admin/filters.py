@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan import registry
 from django_partisan.admin.paging import latest
+from django_partisan.admin.reach import HELD, OF_STATUS, reached
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME
@@ -54,13 +55,10 @@ class StatusFilter(KnownValuesFilter):
         return list(Task.STATUS_CHOICES)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Select the tasks, those that wait by the three indexes of due, scheduled and held ones."""
+        """Select the tasks, by the indexes of the status if it has any."""
         chosen = super().queryset(request, queryset)
-        if self.value() != Task.STATUS_NEW:
-            return chosen
-        due = Q(status=Task.STATUS_NEW, ready=True)
-        scheduled = Q(status=Task.STATUS_NEW, ready=False, held__isnull=True)
-        return chosen.filter(due | scheduled | Q(held__isnull=False))
+        indexes = OF_STATUS.get(self.value() or "")
+        return reached(chosen, indexes) if indexes else chosen
 
 
 class QueueFilter(KnownValuesFilter):
@@ -89,7 +87,9 @@ class ReasonFilter(KnownValuesFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Select the failed tasks with the chosen reason, by the index of the failed."""
         chosen = super().queryset(request, queryset)
-        return chosen if self.value() is None else chosen.filter(status=Task.STATUS_ERROR)
+        if self.value() is None:
+            return chosen
+        return reached(chosen.filter(status=Task.STATUS_ERROR), OF_STATUS[Task.STATUS_ERROR])
 
 
 class HeldFilter(KnownValuesFilter):
@@ -98,3 +98,8 @@ class HeldFilter(KnownValuesFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the reasons for which tasks are held."""
         return [(reason, reason) for reason in HELD_REASONS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Select the held tasks with the chosen reason, by the index of the held."""
+        chosen = super().queryset(request, queryset)
+        return chosen if self.value() is None else reached(chosen, HELD)

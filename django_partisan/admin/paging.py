@@ -15,7 +15,7 @@ else:
 
 LISTED_MAX: Final = 10_000
 """How many tasks, the latest, can be paged through and chosen at once."""
-SEARCHED_MAX: Final = 100_000
+SEARCHED_MAX: Final = 50_000
 """Among how many tasks, the latest, is looked for what no index finds."""
 
 

@@ -130,7 +130,7 @@ def test_a_failed_task_is_requeued_by_the_button_of_its_page(page, rows, look):
     page.get_by_role("button", name="Requeue").click()
     picture(page, f"requeued-{look}")
 
-    assert page.get_by_text("Requeued: 1.").is_visible()
+    page.get_by_text("Requeued: 1.").wait_for()
     rows["failed"].refresh_from_db()
     assert rows["failed"].status == "new"
 
@@ -145,7 +145,7 @@ def test_all_tasks_of_a_filter_are_deleted_by_the_menu_of_the_list(page, look):
     assert page.evaluate(OVERFLOW) <= 0
     page.get_by_role("button", name="Delete").click()
 
-    assert page.get_by_text("Deleted: 60.").is_visible()
+    page.get_by_text("Deleted: 60.").wait_for()
     assert not Task.objects.finished().exists()
 
 
@@ -159,4 +159,4 @@ def test_a_priority_out_of_range_is_refused_on_the_page(page, rows, look):
     page.get_by_label("Priority").fill("1")
     page.get_by_role("button", name="Change priority").click()
 
-    assert page.get_by_text("Priority set to 1: 1.").is_visible()
+    page.get_by_text("Priority set to 1: 1.").wait_for()

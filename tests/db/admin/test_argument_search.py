@@ -87,7 +87,7 @@ def test_the_page_says_how_many_tasks_are_searched_and_other_filters_apply(brows
     Task.objects.update(status="error")
     called(order=4711)
 
-    assert "Only the latest 20,000 tasks are searched." in text(browser, f"{TASKS}?argument=order:4711")
+    assert "Only the latest 10,000 tasks are searched." in text(browser, f"{TASKS}?argument=order:4711")
     assert listed(browser, "?argument=order:4711&status__exact=error") == [failed.pk]
 
 

@@ -178,7 +178,7 @@ def test_waiting_tasks_of_each_kind_are_listed_as_new(browser):
 def test_what_no_index_finds_is_looked_for_among_the_latest_tasks(browser, own_registry):
     registry.register(type("Letter", (Idle,), {}))
     make_copies(make_task(status="finished", queue_name="mail"), SEARCHED_MAX)
-    words = "Only the latest 100,000 tasks are searched."
+    words = "Only the latest 50,000 tasks are searched."
 
     for query in ("?queue=mail", "?processor=Letter", "?status__exact=finished", "?q=let"):
         page = browser.get(TASKS + query)
