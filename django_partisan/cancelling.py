@@ -34,7 +34,14 @@ class CancelResult(NamedTuple):
 
 
 def cancel_all(ids: Sequence[int], comment: str = "") -> Iterator[CancelResult]:
-    """Cancel the tasks among ``ids`` that have not ended; yield after each batch what was done of it.
+    """Cancel the tasks among ``ids`` that have not ended; yield after each batch what was done of it."""
+    for tasks in cancel_batches(ids, comment):
+        requested = sum(task.is_requested for task in tasks)
+        yield CancelResult(len(tasks) - requested, requested)
+
+
+def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[CancelledTask]]:
+    """Cancel the tasks among ``ids`` that have not ended; yield after each batch those tasks of it.
 
     Each batch is a transaction, or a savepoint in the caller's.
     """
@@ -46,8 +53,7 @@ def cancel_all(ids: Sequence[int], comment: str = "") -> Iterator[CancelResult]:
         for queue in {task.queue for task in tasks if task.is_requested}:
             after_commit(connection, partial(notify_control, connection, queue, "cancel"))
         emit_after_commit(connection, tasks, cancelling.comment)
-        requested = sum(task.is_requested for task in tasks)
-        yield CancelResult(len(tasks) - requested, requested)
+        yield tasks
 
 
 def cancelling_for(comment: str) -> Cancelling:

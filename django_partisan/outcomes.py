@@ -20,6 +20,12 @@ CRASHED: Final = "crashed"
 REQUEUED: Final = "requeued"
 """In the history of a task: somebody made the failed task wait again."""
 
+# What else somebody did to tasks. The first two also stand in the history of a task.
+DUE_NOW: Final = "due_now"
+PRIORITIZED: Final = "prioritized"
+DELETED: Final = "deleted"
+CHANGES: Final = (DUE_NOW, PRIORITIZED, DELETED)
+
 # Why a task failed. ``error`` is also the exit reason of a worker.
 REASON_ERROR: Final = "error"
 REASON_RETRIES_EXHAUSTED: Final = "retries_exhausted"

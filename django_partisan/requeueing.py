@@ -24,7 +24,12 @@ LOCK_TIMEOUT: Final = "200ms"
 
 
 def requeue_all(ids: Sequence[int], comment: str = "") -> Iterator[int]:
-    """Requeue the failed tasks among ``ids``; yield after each batch how many of it wait again.
+    """Requeue the failed tasks among ``ids``; yield after each batch how many of it wait again."""
+    return map(len, requeue_batches(ids, comment))
+
+
+def requeue_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[RequeuedTask]]:
+    """Requeue the failed tasks among ``ids``; yield after each batch the tasks of it that wait again.
 
     Each batch is a transaction, or a savepoint in the caller's. A task that meets a duplicate stays in the
     table and gives up its key.
@@ -35,7 +40,7 @@ def requeue_all(ids: Sequence[int], comment: str = "") -> Iterator[int]:
         requeued = _requeue(connection, in_order[start : start + BATCH], comment)
         wake_after_commit(connection, {task.queue for task in requeued})
         _emit_after_commit(connection, requeued)
-        yield len(requeued)
+        yield requeued
 
 
 def _requeue(connection: BaseDatabaseWrapper, ids: Sequence[int], comment: str) -> list[RequeuedTask]:

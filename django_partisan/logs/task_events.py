@@ -388,6 +388,29 @@ def requeued(event: events.TasksRequeued) -> Line:
 
 
 @log_event(
+    events.TasksChanged,
+    "task.changed",
+    INFO,
+    "Changed %s of %s (%s)",
+    by=(APP, WORKER),
+    fields=(
+        QUEUE,
+        keyword("partisan.processor"),
+        long("partisan.change.count"),
+        keyword("partisan.change.kind"),
+    ),
+    when="somebody made tasks due now, gave them another priority or deleted them; by batch and processor",
+)
+def changed(event: events.TasksChanged) -> Line:
+    return (counted(event.number, "task"), event.processor, event.change), {
+        "partisan.queue.name": event.queue,
+        "partisan.processor": event.processor,
+        "partisan.change.count": event.number,
+        "partisan.change.kind": event.change,
+    }
+
+
+@log_event(
     events.TaskCancelled,
     "task.cancelled",
     INFO,

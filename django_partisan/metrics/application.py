@@ -16,6 +16,7 @@ from django_partisan.telemetry.events import (
     TaskEnqueued,
     TaskEnqueueFailed,
     TasksCancelled,
+    TasksChanged,
     TasksRequeued,
 )
 
@@ -24,6 +25,7 @@ HELP: Final = {
     catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting duplicate.",
     catalogue.TASKS_ENQUEUE_FAILED.name: "Enqueuings of this application that the database refused.",
     catalogue.TASKS_REQUEUED.name: "Failed tasks that this application requeued.",
+    catalogue.TASKS_CHANGED.name: "Tasks that this application made due, gave another priority, or deleted.",
     catalogue.TASKS_CANCELLED.name: "Waiting tasks that this application cancelled.",
 }
 
@@ -37,16 +39,19 @@ class ClientMetrics(bus.Subscriber):
         self._enqueued = _counter(catalogue.TASKS_ENQUEUED)
         self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED)
         self._requeued = _counter(catalogue.TASKS_REQUEUED)
+        self._changed = _counter(catalogue.TASKS_CHANGED)
         self._cancelled = _counter(catalogue.TASKS_CANCELLED)
         self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED)
         self.collector = _Counters(
-            self._enqueued, self._deduplicated, self._requeued, self._cancelled, self._failed
+            self._enqueued, self._deduplicated, self._requeued, self._changed, self._cancelled, self._failed
         )
         registry.register(self.collector)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want the events of ``delay()``, of requeueing and of cancelling."""
-        return kind in (TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed, TasksRequeued, TasksCancelled)
+        """Want the events of ``delay()``, and of what operators do to tasks."""
+        return kind in (
+            TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed, TasksRequeued, TasksChanged, TasksCancelled
+        )  # fmt: skip
 
     def handle(self, event: Any) -> None:
         """Count the event."""
@@ -57,6 +62,8 @@ class ClientMetrics(bus.Subscriber):
             self._deduplicated.labels(event.task.queue, event.task.processor).inc()
         elif isinstance(event, TasksRequeued):
             self._requeued.labels(event.queue, event.processor).inc(event.number)
+        elif isinstance(event, TasksChanged):
+            self._changed.labels(event.queue, event.change).inc(event.number)
         elif isinstance(event, TasksCancelled):
             self._cancelled.labels(event.queue, event.processor).inc(event.number)
         else:

@@ -151,6 +151,12 @@ TASKS_REQUEUED = _declare(
     "How much was tried again by hand?",
     "Failed tasks that were requeued from inside tasks.",
 )
+TASKS_CHANGED = _declare(
+    "partisan_tasks_changed_total", COUNTER, "queue change", "W app",
+    "How much was changed by hand?",
+    "Tasks that somebody made due now, gave another priority, or deleted, from inside tasks.",
+    change=outcomes.CHANGES,
+)
 TASKS_CANCELLED = _declare(
     "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
     "How much was stopped by hand?",

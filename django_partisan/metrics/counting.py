@@ -159,6 +159,9 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
         catalogue.RUNS_INTERRUPTED, lambda event: (event.task.queue, event.reason)
     ),
     events.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
+    events.TasksChanged: _adds_to(
+        catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change), lambda event: event.number
+    ),
     events.TaskCancelled: EventCounter.cancelled,
     events.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),
     events.TasksHeld: _adds_to(

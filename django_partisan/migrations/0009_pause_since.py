@@ -7,7 +7,7 @@ from django_partisan.migrations._postgresql import OnPostgreSQL
 
 
 class Migration(migrations.Migration):
-    dependencies = (("django_partisan", "0007_held_indexes"),)
+    dependencies = (("django_partisan", "0008_admin_permissions"),)
 
     operations = (
         OnPostgreSQL(

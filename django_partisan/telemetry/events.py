@@ -256,6 +256,15 @@ class TasksRequeued(NamedTuple):
     number: int
 
 
+class TasksChanged(NamedTuple):
+    """``number`` tasks of a processor were changed, as somebody asked; ``change`` is one of ``CHANGES``."""
+
+    queue: str
+    processor: str
+    number: int
+    change: str
+
+
 class TasksCancelled(NamedTuple):
     """``number`` tasks of a processor ended without a run, as somebody asked; at most 100 ids are named."""
 
@@ -633,6 +642,7 @@ Event: TypeAlias = (
     | TaskRescued
     | TasksReleased
     | TasksRequeued
+    | TasksChanged
     | TaskCancelled
     | TasksCancelled
     | CancelRequested

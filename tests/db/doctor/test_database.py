@@ -19,6 +19,7 @@ from django_partisan.pausing import pause
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import Listener
+from tests.support.database import LATEST_MIGRATION
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,14 +87,14 @@ def test_tables_that_were_made_without_migrations_are_fine():
 
 def test_a_missing_migration_is_an_error_with_the_command():
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0009_pause_since")
+    recorder.record_unapplied("django_partisan", LATEST_MIGRATION)
     try:
         finding = one("migrations")
     finally:
-        recorder.record_applied("django_partisan", "0009_pause_since")
+        recorder.record_applied("django_partisan", LATEST_MIGRATION)
 
     assert finding.status == ERROR
-    assert finding.message == "Migrations of django_partisan are missing: 0009_pause_since."
+    assert finding.message == f"Migrations of django_partisan are missing: {LATEST_MIGRATION}."
     assert finding.cure == "Run: manage.py migrate django_partisan"
 
 

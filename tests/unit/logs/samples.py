@@ -39,6 +39,7 @@ FULL: list[Any] = [
     events.WorkerKilled(TASK_OF_A_REQUEST, 3, 4, 4711, outcomes.REASON_TIMEOUT, 40.5),
     events.TasksReleased("default", 5, outcomes.REASON_STOPPED),
     events.TasksRequeued("default", "SendMail", 5),
+    events.TasksChanged("default", "SendMail", 5, outcomes.DUE_NOW),
     events.TaskCancelled(RUN, 0.5, ERROR),
     events.TasksCancelled("default", "SendMail", 2, "sent twice", (12, 13)),
     events.CancelRequested("default", "SendMail", 2, "sent twice", (12, 13)),

@@ -122,6 +122,16 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         "app, worker",
         {**QUEUE, "partisan.processor": "keyword", "partisan.requeue.count": "long"},
     ),
+    "task.changed": (
+        "info",
+        "app, worker",
+        {
+            **QUEUE,
+            "partisan.processor": "keyword",
+            "partisan.change.count": "long",
+            "partisan.change.kind": "keyword",
+        },
+    ),
     "task.cancelled": ("info", "worker, manager", {**R, **ENDED, **REASON}),
     "task.bulk_cancelled": ("info", "app, worker, manager", CANCEL),
     "task.cancel_requested": ("info", "app, worker", CANCEL),
