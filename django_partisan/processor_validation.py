@@ -8,8 +8,9 @@ from django_partisan import registry
 from django_partisan.config.observability import PROPAGATIONS
 from django_partisan.config.problems import UNKNOWN_QUEUE, WRONG_ATTRIBUTE, Kind, Problem
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.config.queues import LEAST_TIMEOUT_SECONDS, queue_names
+from django_partisan.config.queues import KEPT, LEAST_TIMEOUT_SECONDS, queue_names
 from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none, seconds
+from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
 from django_partisan.metrics import custom
 
 _MEASURES: Final = Rule(
@@ -19,6 +20,7 @@ _MEASURES: Final = Rule(
     "a list or tuple of CounterMeasure and HistogramMeasure",
 )
 _TIMEOUT: Final = seconds(LEAST_TIMEOUT_SECONDS)
+_NOT_SET: Final = object()
 QUEUE_ATTRIBUTE: Final = "QUEUE_NAME"
 # The other attributes of a processor class.
 ATTRIBUTES: Final[Mapping[str, Rule]] = {
@@ -32,6 +34,8 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
         f"{_TIMEOUT.expected}, math.inf for no limit, or None for the limit of the queue",
     ),
     "TRACE_PROPAGATION": or_none(one_of(*PROPAGATIONS)),
+    KEEP_FINISHED: KEPT,
+    KEEP_FAILED: KEPT,
     custom.ATTRIBUTE: _MEASURES,
 }
 
@@ -44,7 +48,7 @@ def problems() -> Iterator[Problem]:
     for definition in definitions:
         yield from _problem(UNKNOWN_QUEUE, definition.source, QUEUE_ATTRIBUTE, queue_rule)
         yield from wrong_attributes(definition.source)
-    comparable = (one for one in definitions if _MEASURES.accepts(_value(one.source, custom.ATTRIBUTE)))
+    comparable = (one for one in definitions if _MEASURES.accepts(getattr(one.source, custom.ATTRIBUTE, ())))
     yield from custom.problems(comparable)
 
 
@@ -56,10 +60,10 @@ def wrong_attributes(processor_class: type) -> Iterator[Problem]:
 
 def _problem(kind: Kind, processor_class: type, name: str, rule: Rule) -> Iterator[Problem]:
     value = _value(processor_class, name)
-    if not rule.accepts(value):
+    if value is not _NOT_SET and not rule.accepts(value):
         place = f"{processor_class.__name__}.{name}"
         yield Problem(kind, place, value, rule.expected, processor_class=processor_class)
 
 
 def _value(processor_class: type, name: str) -> object:
-    return getattr(processor_class, name, ())  # only MEASURES has no default on the base class
+    return getattr(processor_class, name, _NOT_SET)  # some have no default on the base class

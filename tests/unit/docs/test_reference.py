@@ -25,6 +25,7 @@ OTHER_COMMANDS = (
     "partisan_doctor",
     "partisan_enqueue",
     "partisan_export",
+    "partisan_prune",
     "partisan_requeue",
 )
 
