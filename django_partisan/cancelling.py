@@ -59,8 +59,13 @@ def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Cance
 def cancelling_for(comment: str) -> Cancelling:
     """Return what the rows of tasks say that are cancelled with a comment."""
     comment = comment.replace("\0", "").encode("utf-8", "replace").decode()  # as PostgreSQL can store it
-    error = ErrorInfo.of(TaskCancelled(comment or "The task was cancelled."))
+    error = ErrorInfo.of(cancelled(comment))
     return Cancelling(error.type, error.message, comment)
+
+
+def cancelled(comment: str) -> TaskCancelled:
+    """Return the error of a task that was cancelled with a comment."""
+    return TaskCancelled(comment or "The task was cancelled.")
 
 
 def _cancel(

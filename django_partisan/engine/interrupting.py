@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from django_partisan.cancelling import cancelled
 from django_partisan.exceptions import TaskCancelled, TaskTimeout
 from django_partisan.outcomes import REASON_CANCELLED, REASON_TIMEOUT
 
@@ -14,4 +15,4 @@ REASONS: Final[Mapping[str, str]] = {TIMEOUT: REASON_TIMEOUT, CANCEL: REASON_CAN
 
 def error_of(kind: str, comment: str) -> TaskTimeout | TaskCancelled:
     """Return the exception that is raised inside a run, or that stands for it if it never ended."""
-    return TaskTimeout(comment) if kind == TIMEOUT else TaskCancelled(comment or "The task was cancelled.")
+    return TaskTimeout(comment) if kind == TIMEOUT else cancelled(comment)
