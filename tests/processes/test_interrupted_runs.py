@@ -1,5 +1,6 @@
 """Interruptions at the very end of runs hit no other run, and every task ends once."""
 
+import os
 import random
 import time
 from collections import Counter
@@ -23,7 +24,8 @@ from tests.app.counting import OutcomeCounts, subscribe
 from tests.support.database import empty
 from tests.support.engine import config_of
 from tests.support.events import RecordedEvents, subscribed
-from tests.support.waiting import wait_until
+from tests.support.progress import descendants, progress_of
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 from .managing import TABLES
 
@@ -53,6 +55,11 @@ class CancelsAtTheEnd(Component):
         return self._parts.interruptions.request(task_id, CANCEL, "not wanted")
 
 
+def children() -> list[int]:
+    """Return the processes that descend from this one, which turns the loop."""
+    return [pid for pid in descendants(os.getpid()) if pid != os.getpid()]
+
+
 def turn_for(manager: Manager, seconds: float) -> Manager:
     """Turn the loop without a pause."""
     until = time.monotonic() + seconds
@@ -78,7 +85,10 @@ def manager(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     made = Manager(spec)
     yield made
     made.stop()
-    wait_until(lambda: turn_for(made, 0.1).is_stopped)
+    wait_until(
+        lambda: turn_for(made, 0.1).is_stopped,
+        progress=progress_of(children, PATIENCE_SECONDS),
+    )
     made._close()
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
     empty(*TABLES)
@@ -98,7 +108,7 @@ def test_cancels_and_limits_at_the_end_of_runs_hit_no_other_run(manager: Manager
         wait_until(
             lambda: turn_for(manager, 0.2).is_idle and counts.counts.total() >= RUNS,
             every=0,
-            progress=counts.counts.total,
+            progress=progress_of(children, PATIENCE_SECONDS),
         )
 
     rows = Task.objects.values_list("pk", "processor_class", "status", "error_reason")
