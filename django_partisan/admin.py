@@ -17,7 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from django_partisan import registry
+from django_partisan import admin_pauses, registry  # noqa: F401 - it registers its pages
 from django_partisan.config import observability, queues
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS

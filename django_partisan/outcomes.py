@@ -11,6 +11,9 @@ RETRIED: Final = "retried"
 FAILED: Final = "failed"
 OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
 
+CANCELLED: Final = "cancelled"
+"""In telemetry, what a run ended with whose task was cancelled meanwhile; in the row such a task failed."""
+
 CRASHED: Final = "crashed"
 """In the history of a task: the worker died during the run, and the task ran again."""
 
@@ -46,7 +49,9 @@ HELD_REASONS: Final = (REASON_UNREGISTERED,)
 # Why a task was rescued (``stopped``: by a forced stop), or a worker exited.
 REASON_MANAGER_LOST: Final = "manager_lost"
 REASON_STOPPED: Final = "stopped"
-# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier.
+# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier,
+# or the queue is paused.
 REASON_SHARED: Final = "shared"
+REASON_PAUSED: Final = "paused"
 REASON_RECYCLED: Final = "recycled"
 REASON_SIGNAL: Final = "signal"

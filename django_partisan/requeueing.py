@@ -13,7 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.enqueueing import after_commit, wake_after_commit
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
-from django_partisan.sql.requeueing import RequeuedTask, limit_lock_wait, requeue
+from django_partisan.sql.lock_wait import limit_lock_wait
+from django_partisan.sql.requeueing import RequeuedTask, requeue
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TasksRequeued
 

@@ -71,6 +71,7 @@ class Pause(models.Model):
     until = models.DateTimeField(null=True, help_text="Empty until somebody resumes it.")
     comment = models.TextField(db_default="")
     by = models.TextField(db_default="", help_text="Who paused it.")
+    paused_at = models.DateTimeField(null=True, db_default=Now())
 
     class Meta:
         required_db_vendor = "postgresql"

@@ -1,5 +1,6 @@
 """Tasks, and the questions a person asks of them."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.db import models, router
@@ -12,6 +13,8 @@ from django_partisan.outcomes import REASONS_TO_NAME
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Self
+
+    from django_partisan.cancelling import CancelResult
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -58,13 +61,32 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """
         from django_partisan.requeueing import requeue_all
 
-        database = router.db_for_write(Task)  # a replica may not know yet what failed
-        tasks = self.using(database)
-        if self.query.is_sliced:
-            chosen = Task.objects.using(database).filter(pk__in=tasks.values("pk")).requeueable(reasons)
-        else:
-            chosen = tasks.requeueable(reasons)
+        chosen = self._as_written().requeueable(reasons)
         return sum(requeue_all(list(chosen.order_by().values_list("pk", flat=True)), comment))
+
+    def cancellable(self) -> "Self":
+        """Select tasks that have not ended: those that wait, and those that a manager holds."""
+        return self.filter(status__in=(Task.STATUS_NEW, Task.STATUS_IN_PROCESS))
+
+    def cancel(self, comment: str = "") -> "CancelResult":
+        """Cancel the tasks among these that have not ended; return how many were cancelled and requested.
+
+        One that waits ends as failed, with the reason ``cancelled``, and never starts. Of one that a manager
+        holds the end is requested: ``TaskCancelled`` is raised inside its ``run()``. ``comment`` is stored in
+        the history of each task.
+        """
+        from django_partisan.cancelling import CancelResult, cancel_all
+
+        chosen = self._as_written().cancellable()
+        results = list(cancel_all(list(chosen.order_by().values_list("pk", flat=True)), comment))
+        return CancelResult(sum(one.cancelled for one in results), sum(one.requested for one in results))
+
+    def _as_written(self) -> "Self":
+        """Select the same in the database that is written to: a replica may not know yet what happened."""
+        tasks = self.using(router.db_for_write(Task))
+        if not self.query.is_sliced:
+            return tasks
+        return type(self)(Task, using=tasks.db).filter(pk__in=tasks.values("pk"))
 
 
 class Task(models.Model):
@@ -197,3 +219,16 @@ class Task(models.Model):
         is_requeued = any(requeue_all([self.pk], comment))
         self.refresh_from_db()
         return is_requeued
+
+    def cancel(self, comment: str = "") -> "CancelResult":
+        """Cancel this task unless it has ended; return whether it was cancelled or its end was requested.
+
+        The object has the values of the row then, if it still exists. ``comment`` is stored in the task's
+        history.
+        """
+        from django_partisan.cancelling import cancel_all
+
+        [result] = cancel_all([self.pk], comment)
+        with suppress(Task.DoesNotExist):  # it has completed, and its row was deleted
+            self.refresh_from_db()
+        return result

@@ -13,6 +13,7 @@ from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended
 from django_partisan.sql.manager_state import AT_NOW, MERGED, Run, worker_state
+from django_partisan.sql.pausing import IS_ON
 
 SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
@@ -41,6 +42,8 @@ _HEARTBEAT = f"""
     SELECT EXISTS (SELECT FROM renewed),
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
+           EXISTS (SELECT FROM django_partisan_cancel_request),
+           EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
            other.sleeping, other.{SERVES}
@@ -143,7 +146,11 @@ class HeartbeatResult(NamedTuple):
     """How many tasks in process are ours."""
     has_abandoned: bool
     """Whether tasks are in process under a manager that has no row."""
+    has_cancel_requests: bool
+    """Whether there are requests to cancel tasks, of whichever queue."""
     others: list[OtherManager]
+    is_paused: bool = False
+    """Whether the queue is paused."""
 
 
 class Dead(NamedTuple):
@@ -193,9 +200,9 @@ def heartbeat(
     ``state`` is what it publishes: see ``manager_state``.
     """
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager, "state": state})
-    others = [OtherManager(*row[3:]) for row in rows if row[3] is not None]
-    is_alive, claimed, has_abandoned = rows[0][:3]
-    return HeartbeatResult(is_alive, claimed, has_abandoned, others)
+    others = [OtherManager(*row[5:]) for row in rows if row[5] is not None]
+    is_alive, claimed, has_abandoned, has_cancel_requests, is_paused = rows[0][:5]
+    return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused)
 
 
 def rescue(

@@ -18,6 +18,7 @@ from django_partisan import retention, signals
 from django_partisan.config import queues
 from django_partisan.logs import add_running_task
 from django_partisan.models import Task
+from django_partisan.pausing import paused_queues
 from django_partisan.testing import Ran, drain
 from tests.db.snippets import Project
 from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
     "README.md", "docs/deploying.md", "docs/errors.md", "docs/integrations.md", "docs/observability.md",
-    "docs/postgresql.md", "docs/postponing.md", "docs/queues.md", "docs/settings.md", "docs/tasks.md",
-    "docs/testing.md",
+    "docs/operate.md", "docs/postgresql.md", "docs/postponing.md", "docs/queues.md", "docs/settings.md",
+    "docs/tasks.md", "docs/testing.md",
 }  # fmt: skip
 
 
@@ -69,6 +70,12 @@ def test_the_page_on_deploying_runs_tasks_of_the_old_name(project: Project):
     project.run_page("docs/deploying.md", page("docs/deploying.md"))
 
     assert outcomes(drain()) == {("SendBill", "completed"): 1}
+
+
+def test_the_page_on_operating_pauses_and_resumes_a_queue(project: Project):
+    project.run_page("docs/operate.md", page("docs/operate.md"))
+
+    assert paused_queues() == []
 
 
 def test_the_page_on_tasks(project: Project, django_capture_on_commit_callbacks: Any):

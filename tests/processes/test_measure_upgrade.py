@@ -26,5 +26,6 @@ def test_it_says_how_long_each_migration_takes_and_drops_its_database(db: None):
         "0005_feature_columns",
         "0006_feature_indexes",
         "0007_held_indexes",
+        "0009_pause_since",
     ]
     assert databases() == []

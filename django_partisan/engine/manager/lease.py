@@ -55,6 +55,8 @@ class LeaseOwner(NamedTuple):
     """Gets the tasks that were rescued from dead managers."""
     revoked: Callable[[set[int]], int]
     """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
+    paused: Callable[[bool], None]
+    """Gets, before anything else of a heartbeat's answer, whether the queue is paused."""
     answered: Callable[[HeartbeatResult], None]
     """Gets what a heartbeat found in the tables."""
     state: Callable[[], str | None] = lambda: None
@@ -165,6 +167,7 @@ class Lease(Component):
             return
         self._rescue.end()
         self._tokens.forget(token)
+        self._owner.paused(result.found.is_paused)
         rescued = result.rescued
         if rescued.tasks:
             self._owner.rescued(rescued.tasks)

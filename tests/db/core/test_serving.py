@@ -106,7 +106,7 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
 
     said = str(refused.value)
     assert "0003_version_2, 0004_version_2_indexes, 0005_feature_columns, 0006_feature_indexes, " in said
-    assert "0007_held_indexes. " in said
+    assert "0009_pause_since. " in said
     assert said.endswith("Run: manage.py migrate django_partisan --database elsewhere")
 
 
@@ -136,9 +136,9 @@ def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_
 def without_the_last_migration(transactional_db: None) -> Iterator[None]:
     """The last migration is not recorded, as other connections see it too."""
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0007_held_indexes")
+    recorder.record_unapplied("django_partisan", "0009_pause_since")
     yield
-    recorder.record_applied("django_partisan", "0007_held_indexes")
+    recorder.record_applied("django_partisan", "0009_pause_since")
 
 
 @pytest.mark.usefixtures("without_the_last_migration", "temporary_folder")
@@ -148,7 +148,7 @@ def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_cod
 
     assert refused.value.returncode == 1
     assert str(refused.value) == (
-        "Migrations of django_partisan are missing: 0007_held_indexes. Run: manage.py migrate django_partisan"
+        "Migrations of django_partisan are missing: 0009_pause_since. Run: manage.py migrate django_partisan"
     )
 
 

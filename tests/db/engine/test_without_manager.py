@@ -58,7 +58,14 @@ class Side:
         self.ours, self.theirs = socket.socketpair()
         self.manager = register_manager(lease_seconds=lease_seconds)
         self.report = WatchedReport("default", lambda row: 0.0, keeps_completed=True)
-        self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), -1, lambda ids: None, lambda: None)
+        self.tasks = PrefetchedTasks(
+            WorkerEnd(self.theirs.fileno()),
+            -1,
+            send_back=lambda ids: None,
+            manager_lost=lambda: None,
+            interrupt=lambda message: None,
+            log_stacks=lambda: None,
+        )
         self.running: TaskRow | None = None
         config = replace(config_of(), lease_seconds=lease_seconds)
         self.without_manager = WithoutManager(

@@ -33,6 +33,7 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     bus.emit(events.TaskDeduplicated, TASK)
     bus.emit(events.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
     bus.emit(events.TasksRequeued, QUEUE, "Mail", 3)
+    bus.emit(events.TasksCancelled, QUEUE, "Mail", 2, "", ())
 
     assert not bus.wanted(events.TaskCompleted)
     labels = {"queue": QUEUE, "processor": "Mail"}
@@ -41,6 +42,7 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     assert value("partisan_tasks_deduplicated_total", labels) == 1
     assert value("partisan_tasks_enqueue_failed_total", labels) == 1
     assert value("partisan_tasks_requeued_total", labels) == 3
+    assert value("partisan_tasks_cancelled_total", labels) == 2
 
 
 def test_there_are_no_series_that_say_when_others_began() -> None:
