@@ -1,7 +1,6 @@
 """The report in Prometheus' text format, under the names that managers export."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -12,8 +11,6 @@ from django_partisan.management.status.report import QueueStatus, StatusReport
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Metric, clean
 from django_partisan.sql.manager_state import PublishedManager, Run
-
-PAUSED: Final = "partisan_queue_paused"
 
 
 class _Report(Collector):
@@ -46,10 +43,9 @@ class _Report(Collector):
             catalogue.OLDEST_RUN_AGE,
             ((key, max(run.seconds for run in each)) for key, each in runs.items()),
         )
-        paused = GaugeMetricFamily(PAUSED, "1 while the queue is paused, else 0.", labels=["queue"])
-        for queue in queues:
-            paused.add_metric([clean(queue.name)], float(queue.pause is not None))
-        yield paused
+        yield _family(
+            catalogue.QUEUE_PAUSED, (((queue.name,), float(queue.pause is not None)) for queue in queues)
+        )
 
 
 def as_exposition(report: StatusReport) -> str:
