@@ -13,12 +13,13 @@ class TaskDefinition:
     """The name of a kind of task, its options and its code.
 
     ``call(args, kwargs, current)`` runs the code to its end with decoded arguments, also that of a
-    coroutine function; ``current`` is the ``CurrentTask``. ``source`` is the class or function that the
-    definition was made from: signals send it as ``sender``, custom metrics read ``MEASURES`` from it.
+    coroutine function, and returns what it returned; ``current`` is the ``CurrentTask``. ``source`` is the
+    class or function that the definition was made from: signals send it as ``sender``, custom metrics read
+    ``MEASURES`` from it.
     """
 
     name: str
-    source: type[Any]
+    source: Callable[..., Any]
     call: Callable[[list[Any], dict[str, Any], Any], Any]
     queue: str
     priority: int
@@ -27,6 +28,13 @@ class TaskDefinition:
     retry: ErrorsHandleConfig | None
     postpone: PostponeConfig | None
     propagation: str | None
+    keeps_result: bool = False
+    """Whether the row of a completed task is kept, with what its code returned."""
+    pause_before_retry: Callable[[BaseException, Any], float] | None = None
+    """Returns the seconds before a retry, from the error and the ``CurrentTask``; else ``retry`` says it."""
+    ended: Callable[[Any, str | None, Any], None] | None = None
+    """Called in the worker when the task has completed or failed, with the ``CurrentTask``, what the code
+    returned, as JSON text, and the ``ErrorInfo`` or ``None``."""
 
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
@@ -41,7 +49,7 @@ class TaskDefinition:
             processor._current = current
             result = calling.run_asynchronously(processor) if is_asynchronous else processor.run()
             if result is not None:
-                calling.ensure_executed(processor_class, result)
+                calling.ensure_executed(f"{processor_class.__name__}.run()", result)
             return result
 
         return cls(
@@ -55,4 +63,5 @@ class TaskDefinition:
             retry=processor_class.RETRY_ON_ERROR_CONFIG,
             postpone=processor_class.POSTPONE_CONFIG,
             propagation=processor_class.TRACE_PROPAGATION,
+            keeps_result=processor_class.KEEP_RESULT,
         )

@@ -1,7 +1,7 @@
 """Validation of processor classes: which values each of their attributes accepts."""
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from django_partisan import registry
 from django_partisan.config.observability import PROPAGATIONS
@@ -25,6 +25,7 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
     "RETRY_ON_ERROR_CONFIG": or_none(instance_of(ErrorsHandleConfig)),
     "POSTPONE_CONFIG": or_none(instance_of(PostponeConfig)),
     "ATOMIC": BOOLEAN,
+    "KEEP_RESULT": BOOLEAN,
     "TRACE_PROPAGATION": or_none(one_of(*PROPAGATIONS)),
     custom.ATTRIBUTE: _MEASURES,
 }
@@ -34,10 +35,10 @@ def problems() -> Iterator[Problem]:
     """Yield everything that is wrong with the registered processor classes."""
     known = queue_names()
     queue_rule = Rule(known.__contains__, "one of " + ", ".join(map(repr, known)))
+    for processor_class in registry.processor_classes():
+        yield from _problem(UNKNOWN_QUEUE, processor_class, QUEUE_ATTRIBUTE, queue_rule)
+        yield from wrong_attributes(processor_class)
     definitions = registry.definitions.values()
-    for definition in definitions:
-        yield from _problem(UNKNOWN_QUEUE, definition.source, QUEUE_ATTRIBUTE, queue_rule)
-        yield from wrong_attributes(definition.source)
     comparable = (one for one in definitions if _MEASURES.accepts(_value(one.source, custom.ATTRIBUTE)))
     yield from custom.problems(comparable)
 
@@ -55,5 +56,5 @@ def _problem(kind: Kind, processor_class: type, name: str, rule: Rule) -> Iterat
         yield Problem(kind, place, value, rule.expected, processor_class=processor_class)
 
 
-def _value(processor_class: type, name: str) -> object:
+def _value(processor_class: Callable[..., Any], name: str) -> object:
     return getattr(processor_class, name, ())  # only MEASURES has no default on the base class

@@ -31,7 +31,6 @@ from django_partisan.config.problems import refuse
 from django_partisan.config.queues import queue_config
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.judge import CLAIM_LOST, HELD, RAN, RunResult, failed
-from django_partisan.engine.worker_name import worker_name
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import POSTPONED, REASON_UNREGISTERED, RETRIED
@@ -42,6 +41,7 @@ from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import apply_changes
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.worker_name import worker_name
 
 _ALL_ROWS: Final = 2**31 - 1
 
@@ -96,8 +96,8 @@ class _InlineManager:
     """A manager and its worker in the process of the test; claims need a manager's row."""
 
     def __init__(self, queue: str) -> None:
-        sources = (definition.source for definition in registry.definitions.values())
-        refuse(chain.from_iterable(map(processor_validation.wrong_attributes, sources)))  # as start_partisan
+        wrong = map(processor_validation.wrong_attributes, registry.processor_classes())
+        refuse(chain.from_iterable(wrong))  # as start_partisan
         self._config = queue_config(queue)
         self._id = uuid.uuid4()
         self._connection = connections[task_database()]
@@ -147,8 +147,8 @@ class _InlineManager:
 
     def _loses_claim(self, row: TaskRow, result: RunResult) -> bool:
         """Settle a run; return whether its claim was lost."""
-        if result is RAN:
-            return bool(self._executor.settle(self._connection, row))
+        if result is RAN or (result.result is not None and not result.is_settled):
+            return bool(self._executor.settle(self._connection, row, result.result))
         if result.change is None:  # it settled itself, or tried to
             return result.outcome == CLAIM_LOST
         executor = self._executor

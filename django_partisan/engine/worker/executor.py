@@ -15,14 +15,13 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan import arguments, registry
+from django_partisan import arguments, registry, results
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker import children
-from django_partisan.engine.worker.judge import RAN, RunResult, judge, unregistered
-from django_partisan.engine.worker_name import worker_name
+from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge, unregistered
 from django_partisan.exceptions import ClaimLost
-from django_partisan.outcomes import COMPLETED, POSTPONED, RETRIED
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_ERROR, RETRIED
 from django_partisan.processor import CurrentTask
 from django_partisan.sql.claiming import (
     ARGUMENTS,
@@ -39,7 +38,14 @@ from django_partisan.sql.claiming import (
 )
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_NEW, RowChange, apply_changes, microseconds, settle_completed
+from django_partisan.sql.settling import (
+    STATUS_NEW,
+    RowChange,
+    apply_changes,
+    delete_completed,
+    finish_completed,
+    microseconds,
+)
 from django_partisan.telemetry import bus, task_context
 from django_partisan.telemetry.current_task import running
 from django_partisan.telemetry.events import (
@@ -52,6 +58,7 @@ from django_partisan.telemetry.events import (
     TaskRetried,
     TaskStarted,
 )
+from django_partisan.worker_name import worker_name
 
 
 class Executor:
@@ -86,8 +93,14 @@ class Executor:
         """
         definition = registry.find(row[PROCESSOR])
         if definition is None:
-            self.ended = monotonic()
-            return unregistered(row)
+            try:
+                definition = registry.find_or_import(row[PROCESSOR])
+            except Exception as error:  # of the task's module
+                self.ended = monotonic()
+                return failed(row, REASON_ERROR, error)
+            if definition is None:
+                self.ended = monotonic()
+                return unregistered(row)
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
             result = context.run(self._run_watched, row, definition)
@@ -96,6 +109,9 @@ class Executor:
             if result is RAN:
                 return result
             context.run(self._emit, result, self.run_of(row))
+        if definition.ended is not None and result.outcome in (COMPLETED, FAILED):
+            current = CurrentTask(row, definition, self._config.queue)
+            context.run(definition.ended, current, result.result, result.error)
         return result if result.error is None else _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow) -> float:
@@ -122,16 +138,16 @@ class Executor:
             row[ARGUMENTS],
         )
 
-    def settle(self, connection: BaseDatabaseWrapper, row: TaskRow) -> list[int]:
+    def settle(self, connection: BaseDatabaseWrapper, row: TaskRow, result: str | None = None) -> list[int]:
         """Write the completion of the run now; return its task's id if the claim was lost."""
-        if self._config.delete_tasks_on_complete:
-            return settle_completed(connection, [(row[ID], row[TOKEN])], True, schema=self._schema)
+        if self._config.delete_tasks_on_complete and result is None:
+            return delete_completed(connection, [(row[ID], row[TOKEN])], schema=self._schema)
         if row[ATTEMPTS]:
             run = EndedRun(self.started, monotonic() - self.started, self._worker)
-            change = RowChange.complete(row[ID], row[TOKEN], run)
+            change = RowChange.complete(row[ID], row[TOKEN], run, result)
             return apply_changes(connection, [change], schema=self._schema)
-        kept = row[ID], row[TOKEN], microseconds(self.started), self._worker
-        return settle_completed(connection, [kept], False, schema=self._schema)
+        kept = row[ID], row[TOKEN], microseconds(self.started), self._worker, result
+        return finish_completed(connection, [kept], schema=self._schema)
 
     def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         run, task = self.run_of(row), CurrentTask(row, definition, self._config.queue)
@@ -153,9 +169,11 @@ class Executor:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
                 return self._call_and_settle(row, definition, args, kwargs, task)
-            definition.call(args, kwargs, task)  # as children.call() does, without its call
+            value = definition.call(args, kwargs, task)  # as children.call() does, without its call
             if children.is_child:
                 children.end_if_child()  # pragma: no cover: child process
+            if definition.keeps_result:
+                return RunResult(result=results.encode(definition.name, value))
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
             children.end_if_child(error)
@@ -174,12 +192,13 @@ class Executor:
         """Call and settle in one transaction: the task's writes and its completion are committed together."""
         database = task_database()
         with transaction.atomic(using=database):
-            children.call(definition.call, args, kwargs, task)
-            if self.settle(connections[database], row):
+            value = children.call(definition.call, args, kwargs, task)
+            result = results.encode(definition.name, value) if definition.keeps_result else None
+            if self.settle(connections[database], row, result):
                 raise ClaimLost(
                     f"Task {row[ID]} was taken over while it ran; its transaction is rolled back."
                 )
-        return RunResult(is_settled=True)
+        return RunResult(is_settled=True, result=result)
 
     def _emit(self, result: RunResult, run: Run) -> None:
         seconds = self.ended - self.started
