@@ -3,7 +3,7 @@
 The ids and hints are in ``config.problems``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
 from django_partisan import misspellings, processor_validation
-from django_partisan.config import observability, queues
-from django_partisan.config.problems import NOT_POSTGRESQL
+from django_partisan.config import immediate, observability, queues
+from django_partisan.config.problems import NOT_POSTGRESQL, Problem
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql.readiness import ensure_postgresql
 
@@ -25,16 +25,18 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     """Check the settings of queues, logs, spans and metrics, and the attributes of every processor."""
     found = chain(
         queues.problems(),
+        immediate.problems(),
         list(observability.problems()) or observability.shared_ports(),
         processor_validation.problems(),
         misspellings.problems(),
     )
-    return [
-        (CheckWarning if problem.kind.is_warning else Error)(
-            str(problem), hint=problem.hint, obj=problem.processor_class, id=problem.kind.id
-        )
-        for problem in found
-    ]
+    return _messages(found)
+
+
+@register(TAG, deploy=True)
+def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of settings that are for development only; called by ``check --deploy``."""
+    return _messages(immediate.problems_of_deployment())
 
 
 @register(TAG)
@@ -45,3 +47,12 @@ def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     except CannotStart as error:
         return [CheckWarning(error.problem, hint=error.cure, id=NOT_POSTGRESQL.id)]
     return []
+
+
+def _messages(problems: Iterable[Problem]) -> list[CheckMessage]:
+    return [
+        (CheckWarning if problem.kind.is_warning else Error)(
+            str(problem), hint=problem.hint, obj=problem.processor_class, id=problem.kind.id
+        )
+        for problem in problems
+    ]

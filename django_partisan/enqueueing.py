@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan import arguments, moments
+from django_partisan import arguments, immediate, moments
+from django_partisan.config.immediate import mode as immediate_mode
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
@@ -88,6 +89,8 @@ def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
         ref = TaskRef(task.pk, name, task.queue_name, task.priority, number, task.retries, task.postpones)
         due_at = moments.aware(name, task.execute_after)  # naive if USE_TZ = False
         after_commit(connection, lambda: _emit(inserted, ref, due_at, not task.ready, new.arguments))
+    if mode := immediate_mode():
+        immediate.run_after_commit(connection, [task.pk], mode)
     return task
 
 
@@ -134,6 +137,8 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
 
     if any(map(bus.wanted, (TaskEnqueued, TaskDeduplicated, TasksEnqueued))):
         after_commit(connection, emit_all)
+    if mode := immediate_mode():
+        immediate.run_after_commit(connection, scope.task_ids, mode)
     return list(scope.task_ids)
 
 

@@ -82,9 +82,14 @@ MISSPELT_ATTRIBUTE: Final = Kind(
 )
 MISSPELT_SETTING: Final = Kind(
     "partisan.W004",
-    "A setting looks like a misspelt `PARTISAN_CONFIG` or `PARTISAN_OBSERVABILITY`.",
+    "A setting looks like a misspelt `PARTISAN_CONFIG`, `PARTISAN_OBSERVABILITY` or `PARTISAN_IMMEDIATE`.",
     "The library does not read this setting. Correct its name; if it is another application's, silence "
     "this check.",
+)
+IMMEDIATE_IN_PRODUCTION: Final = Kind(
+    "partisan.W005",
+    "`PARTISAN_IMMEDIATE` is set: tasks run in the processes that enqueue them (only with `check --deploy`).",
+    "Remove PARTISAN_IMMEDIATE from the settings of production, where managers run the tasks.",
 )
 
 KINDS: Final = (
@@ -101,6 +106,7 @@ KINDS: Final = (
     NOT_POSTGRESQL,
     MISSPELT_ATTRIBUTE,
     MISSPELT_SETTING,
+    IMMEDIATE_IN_PRODUCTION,
 )
 
 

@@ -7,7 +7,7 @@ metric. A subscriber that raises is counted, reported once on standard error, an
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import methodcaller
 from time import monotonic
@@ -104,6 +104,13 @@ def subscribe(subscriber: Subscriber) -> None:
 def unsubscribe(subscriber: Subscriber) -> None:
     """Let ``subscriber`` receive nothing more."""
     _subscribers.remove(subscriber)
+    refresh()
+
+
+def exchange(old: Sequence[Subscriber], new: Sequence[Subscriber]) -> None:
+    """Let ``new`` subscribers receive events in the place of the first of ``old``, or after all others."""
+    place = min(map(_subscribers.index, old), default=len(_subscribers))
+    _subscribers[place:] = [*new, *(one for one in _subscribers[place:] if one not in old)]
     refresh()
 
 

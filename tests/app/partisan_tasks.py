@@ -69,6 +69,14 @@ class Wait(Recorded):
 
 
 @registry.register
+class Enqueue(Recorded):
+    """Enqueue a task that takes no time."""
+
+    def work(self) -> None:
+        Pass("enqueued").delay()
+
+
+@registry.register
 class WaitBriefly(Wait):
     """Wait at a gate; in the eyes of its manager a processor of its own, whose pace a test may teach."""
 

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from inspect import signature
 from logging.config import DictConfigurator
 from typing import Any
 
@@ -98,9 +99,11 @@ def test_the_page_on_postponing(project: Project):
 
 def test_the_page_on_errors(project: Project):
     *_, again = project.run_page("docs/errors.md", page("docs/errors.md"))
-    first = [(one.outcome, one.delay_seconds, one.reason) for one in drain(now=tomorrow())]
+    first = [
+        (one.outcome, one.delay_seconds, one.reason) for one in drain(now=tomorrow(), raise_errors=False)
+    ]
     project.run(again.text)
-    second = drain(now=tomorrow())
+    second = drain(now=tomorrow(), raise_errors=False)
 
     assert first == [
         ("retried", 3, None),
@@ -164,6 +167,22 @@ def test_the_page_on_testing(project: Project):
 
     assert result.testsRun == 2
     assert result.errors + result.failures == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_a_greeting_waits",
+        "test_a_task_is_visible",
+        "test_a_greeting_is_sent",
+        "test_a_greeting_is_sent_at_once",
+    ],
+)
+def test_the_page_on_testing_with_pytest(project: Project, name: str, request: pytest.FixtureRequest):
+    project.run_page("docs/testing.md", page("docs/testing.md"))
+    example = project.names[name]
+
+    example(**{fixture: request.getfixturevalue(fixture) for fixture in signature(example).parameters})
 
 
 def test_the_page_on_postgresql(project: Project, capsys: pytest.CaptureFixture[str]):

@@ -69,7 +69,7 @@ def test_task_is_postponed_five_times_and_then_fails(project: Project):
     project.run(original_readme.POSTPONED_AT_MOST)
 
     project.names["MyProcessor"]().delay()
-    ran = drain(now=tomorrow())
+    ran = drain(now=tomorrow(), raise_errors=False)
 
     assert [one.outcome for one in ran] == ["postponed"] * 5 + ["failed"]
     assert ran[-1].error is not None
@@ -83,7 +83,7 @@ def test_task_is_retried_after_three_six_and_nine_seconds_and_then_fails(project
     project.run(original_readme.RETRIED)
     project.names["do_something"] = do_something
     project.names["MyProcessor"]().delay()
-    ran = drain(now=tomorrow())
+    ran = drain(now=tomorrow(), raise_errors=False)
 
     assert [(one.outcome, one.delay_seconds) for one in ran] == [
         ("retried", 3),

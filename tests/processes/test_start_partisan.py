@@ -149,3 +149,22 @@ def test_autoreload_starts_anew_when_code_changes(bench: Bench):
     manager.ended()
     wait_until(manager.is_gone, 10)
     assert "Traceback" not in manager.err()
+
+
+def test_in_immediate_mode_it_says_so_and_workers_leave_what_their_tasks_enqueue_to_the_queue(bench: Bench):
+    processors.Enqueue().delay()
+
+    manager = bench.start("--until-empty", WORKERS_COUNT=1, settings={"PARTISAN_IMMEDIATE": "raise"})
+
+    assert manager.ended() == 0
+    assert [(line["what"], line["processor"]) for line in bench.journal()] == [
+        ("begun", "Enqueue"),
+        ("ended", "Enqueue"),
+        ("begun", "Pass"),
+        ("ended", "Pass"),
+    ]
+    said = manager.err().splitlines()
+    assert said[0].startswith(
+        "PARTISAN_IMMEDIATE is set: processes with these settings run what they enqueue"
+    )
+    assert said[1].startswith("Serving queue 'default'")

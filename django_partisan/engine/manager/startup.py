@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 import django_partisan
 from django_partisan import processor_validation
-from django_partisan.config import observability, queues
+from django_partisan.config import immediate, observability, queues
 from django_partisan.config.problems import WRONG_VALUE, Problem, refuse
 from django_partisan.config.queues import QueueConfig
 from django_partisan.config.validation import seconds
@@ -36,8 +36,9 @@ def ensure_right_settings(options: Mapping[str, Any] = MappingProxyType({})) -> 
 
     Checks the settings, the processors, and those ``options`` of the command that belong to no queue.
     """
-    problems = (queues.problems(), observability.problems(), processor_validation.problems())
-    refuse([*chain(*problems), *observability.option_problems(options), *_wait_problems(options)])
+    of_settings = (queues.problems(), immediate.problems(), observability.problems())
+    of_options = (observability.option_problems(options), _wait_problems(options))
+    refuse(chain(*of_settings, processor_validation.problems(), *of_options))
 
 
 def _wait_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
@@ -80,6 +81,16 @@ def ensure_schema(served: ServedDatabase) -> None:
             f"{served.schema}.",
             "Set search_path in OPTIONS of DATABASES, in a settings module for each schema.",
         )
+
+
+def notice_of_immediate_mode() -> str | None:
+    """Return the line that says what is left to a manager in immediate mode; ``None`` if it is off."""
+    if not immediate.mode():
+        return None
+    return (
+        f"{immediate.NAME} is set: processes with these settings run what they enqueue themselves. This "
+        "manager runs the rest: scheduled, postponed and retried tasks, and those of other processes."
+    )
 
 
 def describe(config: QueueConfig, version: str) -> str:

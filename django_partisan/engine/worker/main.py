@@ -38,6 +38,7 @@ def worker_main(
     from django.db import connections
     from django.utils.module_loading import import_string
 
+    from django_partisan.config import immediate
     from django_partisan.engine import protocol
     from django_partisan.engine.pipe import WorkerEnd
     from django_partisan.engine.protocol import Ready
@@ -46,6 +47,7 @@ def worker_main(
     from django_partisan.engine.worker_spec import unpacked
     from django_partisan.sql.connection import task_database
 
+    immediate.switch_off_here()
     spec = unpacked(pickled_spec)
     if spec is None:  # our versions tell the manager that its code was replaced
         WorkerEnd(pipe.fileno()).send(Ready(protocol.VERSION, warnings, django_partisan.__version__))

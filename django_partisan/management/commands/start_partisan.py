@@ -143,6 +143,8 @@ class Command(OperatorCommand):
             def begin(snapshot: Callable[[], Snapshot]) -> str | None:
                 address = watch.serve(snapshot)
                 # Printed last: nothing can refuse to serve any more.
+                if notice := startup.notice_of_immediate_mode():
+                    self._say(notice)
                 self._say(startup.describe(config, served.version))
                 return address
 

@@ -242,6 +242,22 @@ def test_one_line_says_queue_workers_database_and_versions(workers, said):
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("mode", [True, "raise", False])
+def test_in_immediate_mode_a_line_says_what_is_left_to_a_manager(mode, settings):
+    settings.PARTISAN_IMMEDIATE = mode
+
+    notice = startup.notice_of_immediate_mode()
+
+    assert (notice or "").startswith("PARTISAN_IMMEDIATE is set: processes with these" if mode else "")
+    assert (notice is None) == (mode is False)
+
+
+@override_settings(PARTISAN_IMMEDIATE="on")
+def test_a_wrong_value_for_immediate_mode_is_refused():
+    with pytest.raises(WrongSetting, match="PARTISAN_IMMEDIATE is 'on'; expected True, False or 'raise'"):
+        startup.ensure_right_settings()
+
+
 @pytest.mark.parametrize(
     ("variables", "place"),
     [({}, "local socket:5432"), ({"PGHOST": "db.example", "PGPORT": "6432"}, "db.example:6432")],

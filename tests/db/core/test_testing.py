@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.exceptions import PostponeTask, UnknownQueue, WrongSetting
+from django_partisan.exceptions import PostponeTask, UnknownQueue, UnregisteredTask, WrongSetting
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.telemetry.events import TransactionLeftOpen
 from django_partisan.testing import drain, run_pending
 
 RUNS: list[Any] = []
@@ -68,6 +69,20 @@ class Recorded(BaseTaskProcessor):
     def write_and_break_down(self) -> None:
         self.write()
         raise KeyError("broken")
+
+    def enqueue_the_later_and_break_down(self) -> None:
+        type(self)("later").delay()
+        raise KeyError("broken")
+
+    def press_control_c(self) -> None:
+        raise KeyboardInterrupt
+
+    def leave_a_transaction_open(self) -> None:
+        transaction.atomic().__enter__()
+        self.write()
+
+    def turn_autocommit_off(self) -> None:
+        transaction.set_autocommit(False)
 
     def settle_by_itself(self) -> None:
         Task.objects.filter(pk=self.task.id).delete()
@@ -136,7 +151,7 @@ class InATransactionTestCase(TransactionTestCase):
         Whole("nothing").delay()
         Recorded("enqueue_the_same_and_postpone").delay(priority=99)
 
-        ran = run_pending()
+        ran = run_pending(raise_errors=False)
 
         assert sorted(outcomes(ran)) == ["completed", "completed", "failed", "postponed"]
         assert Group.objects.count() == 2
@@ -164,7 +179,7 @@ def test_a_run_is_returned_with_its_outcome_and_its_writes_stay_as_in_a_worker(
 ):
     processor(action).delay()
 
-    [ran] = run_pending()
+    [ran] = run_pending(raise_errors=False)
 
     error = ran.error and f"{ran.error.type}: {ran.error.message}"
     assert (ran.outcome, ran.delay_seconds, ran.reason, error) == outcome
@@ -190,7 +205,7 @@ def test_an_asynchronous_run_ends_as_any_other_and_is_in_the_transaction_of_an_a
 ):
     processor(action).delay()
 
-    [ran] = run_pending()
+    [ran] = run_pending(raise_errors=False)
 
     assert (ran.outcome, ran.error and ran.error.type) == (outcome, error)
     assert RUNS == [1]
@@ -213,7 +228,7 @@ def test_a_task_that_breaks_the_transaction_fails_alone():
         Recorded("break_the_transaction", number).delay()
     Recorded("write").delay(priority=99)
 
-    ran = run_pending()
+    ran = run_pending(raise_errors=False)
 
     assert outcomes(ran) == ["failed", "failed", "completed"]
     assert "no_such_column" in str(ran[0].error)
@@ -265,7 +280,7 @@ def test_draining_up_to_another_time_runs_retries_and_postpones_to_their_end():
     Recorded("lose_the_net").delay()
     Recorded("postpone").delay()
 
-    ran = drain(now=timezone.now() + 24 * HOUR)
+    ran = drain(now=timezone.now() + 24 * HOUR, raise_errors=False)
 
     assert sorted(outcomes(ran)) == ["failed", "failed", "postponed", "postponed", "retried"]
     assert {one.reason for one in ran} == {None, "retries_exhausted", "max_postpones"}
@@ -302,8 +317,11 @@ def test_a_task_of_an_unregistered_processor_fails():
     Recorded("nothing").delay()
     Task.objects.update(processor_class="Forgotten")
 
-    [ran] = run_pending()
+    with pytest.raises(UnregisteredTask, match="No processor is registered as 'Forgotten'"):
+        run_pending()
 
+    Task.objects.update(status="new", ready=True)
+    [ran] = run_pending(raise_errors=False)
     assert (ran.processor, ran.reason) == ("Forgotten", "unregistered")
 
 
@@ -316,3 +334,78 @@ def test_a_wrong_attribute_of_a_processor_is_refused_as_a_manager_does(run):
     with pytest.raises(WrongSetting, match=r"Wrong\.RETRY_ON_ERROR_CONFIG is {'retries_count': 3}; expected"):
         run()
     assert Task.objects.waiting().count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("run", [run_pending, drain])
+def test_the_error_that_fails_a_task_is_raised_and_tasks_that_did_not_start_wait_as_before(run):
+    Recorded("write_and_break_down").delay(priority=1)
+    later = Recorded("nothing").delay(priority=2)
+
+    with pytest.raises(KeyError, match="broken") as caught:
+        run()
+
+    failed = Task.objects.get(status="error")
+    assert (failed.error_reason, failed.attempts) == ("error", 1)
+    assert caught.traceback[-1].name == "write_and_break_down"
+    if hasattr(caught.value, "__notes__"):  # from Python 3.11 on
+        [note] = caught.value.__notes__
+        assert note.startswith(
+            f"Task {failed.pk} (Recorded, args ['write_and_break_down'], kwargs {{}}) failed"
+        )
+    later.refresh_from_db()
+    assert (later.status, later.ready, later.attempts) == ("new", True, 0)
+    assert not ManagerLease.objects.exists()
+    assert outcomes(run()) == ["completed"]
+
+
+@pytest.mark.django_db
+def test_tasks_that_did_not_start_wait_beside_duplicates_that_were_enqueued_meanwhile():
+    Recorded("enqueue_the_later_and_break_down").delay(priority=1)
+    Recorded("later").delay(priority=2)
+
+    with pytest.raises(KeyError):
+        run_pending()
+
+    assert Task.objects.waiting().count() == 2
+    assert outcomes(drain()) == ["completed"] * 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("run", [run_pending, drain])
+def test_an_error_that_leads_to_a_retry_is_not_raised(run):
+    Recorded("lose_the_net").delay()
+
+    assert outcomes(run()) == ["retried"]
+
+
+@pytest.mark.django_db
+def test_the_last_error_of_a_task_that_is_retried_up_to_its_limit_is_raised():
+    Recorded("lose_the_net").delay()
+
+    with pytest.raises(ConnectionError, match="no net"):
+        drain(now=timezone.now() + 24 * HOUR)
+
+    assert Task.objects.get().error_reason == "retries_exhausted"
+
+
+@pytest.mark.django_db
+def test_an_interruption_from_the_keyboard_is_always_raised_and_the_task_has_failed():
+    Recorded("press_control_c").delay()
+
+    with pytest.raises(KeyboardInterrupt):
+        drain(raise_errors=False)
+
+    assert Task.objects.get().error_type == "KeyboardInterrupt"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_a_run_leaves_open_is_rolled_back_and_reported(diary):
+    Recorded("leave_a_transaction_open").delay()
+    Recorded("turn_autocommit_off").delay(priority=99)
+
+    assert outcomes(drain()) == ["completed"] * 2
+
+    assert connection.get_autocommit()
+    assert not Group.objects.exists()
+    assert [event.database for event in diary.of(TransactionLeftOpen)] == ["default"]

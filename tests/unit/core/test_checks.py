@@ -65,6 +65,7 @@ def test_right_settings_yield_no_message():
             "partisan.E006",
             "['METRICS_PORT'] is '1'; expected",
         ),
+        ("PARTISAN_IMMEDIATE", "yes", "partisan.E004", "is 'yes'; expected True, False or 'raise'"),
     ],
 )
 def test_each_kind_of_wrong_setting_has_an_id_and_a_hint(setting, given, identity, said, settings):
@@ -210,3 +211,14 @@ def test_settings_that_are_wrong_from_the_start_are_reported_by_manage_py_check(
 
 def test_every_kind_of_problem_has_its_own_id():
     assert len({kind.id for kind in KINDS}) == len(KINDS)
+
+
+@pytest.mark.parametrize("value", [True, "raise", False])
+def test_immediate_mode_is_warned_of_before_a_deployment_only(value, settings):
+    settings.PARTISAN_IMMEDIATE = value
+
+    assert messages() == []
+    found = django_checks.run_checks(tags=[checks.TAG], include_deployment_checks=True)
+
+    assert [one.id for one in found] == (["partisan.W005"] if value else [])
+    assert all("Remove PARTISAN_IMMEDIATE" in str(one.hint) for one in found)

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 import pytest
 from django.core.management import load_command_class
 
-from django_partisan import outcomes
+from django_partisan import outcomes, pytest_plugin
 from django_partisan.logs import running_task
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
@@ -16,9 +16,9 @@ from tools.document_tables import pages, tables
 
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
-    "--check", "--config", "--cpus", "--database", "--durable", "--enable-feature", "--fail-level", "--help",
-    "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows", "--reps", "--scenarios",
-    "--since", "--storage", "--tag", "--unit", "--variants", "--web",
+    "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
+    "--fail-level", "--help", "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows",
+    "--reps", "--scenarios", "--since", "--storage", "--tag", "--unit", "--variants", "--web",
 }  # fmt: skip
 OTHER_COMMANDS = ("partisan_doctor", "partisan_enqueue", "partisan_export", "partisan_requeue")
 
@@ -68,6 +68,7 @@ def test_every_metric_and_index_that_is_named_exists(path):
     }
     known = {name + suffix for name in catalogue.METRICS for suffix in ("", "_bucket", "_sum", "_count")}
     known |= set(running_task.KEYS)
+    known |= {name for name in vars(pytest_plugin) if name.startswith("partisan_")}
     known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]} | set(OTHER_COMMANDS)
 
     assert named - known == set()

@@ -1,0 +1,27 @@
+"""Immediate mode: with ``PARTISAN_IMMEDIATE``, what is enqueued here runs here, after the commit."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.module_loading import import_string
+
+from django_partisan.config.immediate import RAISE
+
+# By its path: a process that only enqueues must not import the engine.
+_RUN: Final = "django_partisan.engine.immediate.run_in_place"
+
+
+def run_after_commit(connection: BaseDatabaseWrapper, task_ids: Sequence[int], mode: bool | str) -> None:
+    """Run tasks once they are committed; not at all where the caller ends transactions by hand.
+
+    Django logs what goes wrong unless ``mode`` is ``'raise'``; then it raises to who commits.
+    """
+    if not (connection.in_atomic_block or connection.get_autocommit()):
+        return  # nobody can tell when they are committed: they wait for a manager
+    raise_errors = mode == RAISE
+    run = import_string(_RUN)
+    transaction.on_commit(
+        lambda: run(task_ids, raise_errors), using=connection.alias, robust=not raise_errors
+    )
