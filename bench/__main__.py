@@ -23,11 +23,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     plan = Plan(
         arguments.scenarios, arguments.n, arguments.variants, arguments.reps, arguments.cap, arguments.retain,
-        arguments.ahead, arguments.held, arguments.output,
+        arguments.prune, arguments.ahead, arguments.held, arguments.output,
     )  # fmt: skip
     if arguments.peers:
-        if plan.ahead or plan.held:
-            sys.exit("--ahead and --held are conditions for us alone: leave out --peers")
+        if plan.prune or plan.ahead or plan.held:
+            sys.exit("--prune, --ahead and --held are conditions for us alone: leave out --peers")
         head, measurements, seen = beside.run(plan, arguments.peers, arguments.subjects)
     else:
         head, measurements, seen = alone.run(plan)
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--n", type=_sizes, metavar="N,N", help="tasks of a drain; default 20000,200000")
     add("--reps", type=int, default=3, help="repetitions of each (default 3)")
     add("--cap", type=float, default=30, help="cut a drain off so many seconds after its first task")
+    add("--prune", type=int, default=0, metavar="N", help="drain while N tasks of long ago are pruned")
     add("--retain", type=int, default=0, metavar="N", help="drain beside N finished tasks")
     add(
         "--ahead", type=int, default=0, metavar="N", help="drain beside N tasks scheduled ahead at priority 0"

@@ -32,6 +32,7 @@ class Plan:
     repetitions: int = 3
     cap: float = 30.0
     retained: int = 0
+    prune: int = 0
     ahead: int = 0
     held: bool = False
     output: Path | None = None
@@ -41,7 +42,7 @@ class Plan:
         for scenario in self.scenarios:
             sizes = (self.sizes or SIZES[scenario]) if scenario == "drain" else SIZES[scenario]
             for tasks in sizes:
-                options = Options(tasks, self.cap, self.retained, self.ahead, self.held)
+                options = Options(tasks, self.cap, self.retained, self.prune, self.ahead, self.held)
                 yield scenario, options, list(self.variants or _usable(VARIANTS[scenario]))
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Rows that stand in the table before a drain starts: tasks long finished, tasks scheduled far ahead."""
+"""Rows that stand in the table before a drain starts: finished, to be pruned, or scheduled far ahead."""
 
 _COLUMNS = (
     "status, queue_name, created_at, updated_at, processor_class, priority, execute_after, arguments, extra"
@@ -9,6 +9,11 @@ FINISHED = (
     f"INSERT INTO django_partisan_task ({_COLUMNS}, attempts, finished_at)"
     f" SELECT 'finished', 'default', now(), now(), 'Bench', 10, now(), {_ARGUMENTS}, 1, now()"
     " FROM generate_series(1, %s)"
+)
+TO_BE_PRUNED = (
+    f"INSERT INTO django_partisan_task ({_COLUMNS}, attempts, finished_at)"
+    f" SELECT 'finished', 'default', long_ago, long_ago, 'Bench', 10, long_ago, {_ARGUMENTS}, 1, long_ago"
+    " FROM generate_series(1, %s), (SELECT now() - interval '30 days' AS long_ago) AS made"
 )
 SCHEDULED_FIRST_IN_LINE = (
     f"INSERT INTO django_partisan_task ({_COLUMNS})"

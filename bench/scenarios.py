@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import processes
 from bench.recorder import MODE_NOTHING, MODE_SLEEP
-from bench.rows import SCHEDULED_FIRST_IN_LINE
+from bench.rows import SCHEDULED_FIRST_IN_LINE, TO_BE_PRUNED
 from bench.subject import Failed, Subject
 
 Figures = dict[str, float | None]
@@ -29,6 +29,7 @@ class Options:
     tasks: int
     cap: float = 30.0
     retained: int = 0
+    prune: int = 0
     ahead: int = 0
     held: bool = False
     gap_ms: float = 50.0
@@ -41,6 +42,8 @@ class Options:
         found = []
         if self.retained:
             found.append(f"beside {self.retained:,} finished")
+        if self.prune:
+            found.append(f"beside {self.prune:,} to be pruned, 2,000 a second")
         if self.ahead:
             found.append(f"beside {self.ahead:,} scheduled ahead at priority 0")
         if self.held:
@@ -167,6 +170,8 @@ def _prepare(subject: Subject, options: Options, mode: int) -> None:
     subject.prepare()
     if options.retained:
         subject.call("retain", options.retained)
+    if options.prune:
+        subject.database.run(TO_BE_PRUNED, options.prune)
     if options.ahead:
         subject.database.run(SCHEDULED_FIRST_IN_LINE, options.ahead)
     subject.fill(options.tasks, mode)

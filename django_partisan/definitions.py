@@ -1,11 +1,16 @@
 """What the library knows about one kind of task: its options, and how to call its code."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django_partisan import calling
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+
+KEEP_FINISHED: Final = "KEEP_FINISHED_SECONDS"
+KEEP_FAILED: Final = "KEEP_FAILED_SECONDS"
+_AS_THE_QUEUE: Final[Any] = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,9 @@ class TaskDefinition:
     ended: Callable[[Any, str | None, Any], None] | None = None
     """Called in the worker when the task has completed or failed, with the ``CurrentTask``, what the code
     returned, as JSON text, and the ``ErrorInfo`` or ``None``."""
+    keep_finished: float | None = None
+    keep_failed: float | None = None
+    """For how many seconds rows are kept; ``math.inf`` is for ever, and ``None`` as the queue says."""
 
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
@@ -64,4 +72,14 @@ class TaskDefinition:
             postpone=processor_class.POSTPONE_CONFIG,
             propagation=processor_class.TRACE_PROPAGATION,
             keeps_result=processor_class.KEEP_RESULT,
+            keep_finished=_kept_seconds(processor_class, KEEP_FINISHED),
+            keep_failed=_kept_seconds(processor_class, KEEP_FAILED),
         )
+
+
+def _kept_seconds(processor_class: type[Any], attribute: str) -> float | None:
+    """Return an attribute that is not on the base class: ``None`` there means for ever."""
+    kept: float | None = getattr(processor_class, attribute, _AS_THE_QUEUE)
+    if kept is _AS_THE_QUEUE:
+        return None
+    return math.inf if kept is None else kept

@@ -106,6 +106,9 @@ class BaseTaskProcessor(ProcessorBase):
     ATOMIC: ClassVar[bool] = False
     # Keep the row of a completed task, with what ``run()`` returned, in ``Task.result``.
     KEEP_RESULT: ClassVar[bool] = False
+    # How long rows are kept after the end of their task; ``None``: for ever. Not set: as the queue says.
+    KEEP_FINISHED_SECONDS: ClassVar[float | None]
+    KEEP_FAILED_SECONDS: ClassVar[float | None]
     # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
 

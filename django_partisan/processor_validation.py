@@ -1,14 +1,15 @@
 """Validation of processor classes: which values each of their attributes accepts."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from django_partisan import registry
 from django_partisan.config.observability import PROPAGATIONS
 from django_partisan.config.problems import UNKNOWN_QUEUE, WRONG_ATTRIBUTE, Kind, Problem
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.config.queues import queue_names
+from django_partisan.config.queues import KEPT, queue_names
 from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none
+from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
 from django_partisan.metrics import custom
 
 _MEASURES: Final = Rule(
@@ -17,6 +18,7 @@ _MEASURES: Final = Rule(
     ),
     "a list or tuple of CounterMeasure and HistogramMeasure",
 )
+_NOT_SET: Final = object()
 QUEUE_ATTRIBUTE: Final = "QUEUE_NAME"
 # The other attributes of a processor class.
 ATTRIBUTES: Final[Mapping[str, Rule]] = {
@@ -27,6 +29,8 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
     "ATOMIC": BOOLEAN,
     "KEEP_RESULT": BOOLEAN,
     "TRACE_PROPAGATION": or_none(one_of(*PROPAGATIONS)),
+    KEEP_FINISHED: KEPT,
+    KEEP_FAILED: KEPT,
     custom.ATTRIBUTE: _MEASURES,
 }
 
@@ -39,7 +43,7 @@ def problems() -> Iterator[Problem]:
         yield from _problem(UNKNOWN_QUEUE, processor_class, QUEUE_ATTRIBUTE, queue_rule)
         yield from wrong_attributes(processor_class)
     definitions = registry.definitions.values()
-    comparable = (one for one in definitions if _MEASURES.accepts(_value(one.source, custom.ATTRIBUTE)))
+    comparable = (one for one in definitions if _MEASURES.accepts(getattr(one.source, custom.ATTRIBUTE, ())))
     yield from custom.problems(comparable)
 
 
@@ -51,10 +55,10 @@ def wrong_attributes(processor_class: type) -> Iterator[Problem]:
 
 def _problem(kind: Kind, processor_class: type, name: str, rule: Rule) -> Iterator[Problem]:
     value = _value(processor_class, name)
-    if not rule.accepts(value):
+    if value is not _NOT_SET and not rule.accepts(value):
         place = f"{processor_class.__name__}.{name}"
         yield Problem(kind, place, value, rule.expected, processor_class=processor_class)
 
 
-def _value(processor_class: Callable[..., Any], name: str) -> object:
-    return getattr(processor_class, name, ())  # only MEASURES has no default on the base class
+def _value(processor_class: type, name: str) -> object:
+    return getattr(processor_class, name, _NOT_SET)  # some have no default on the base class

@@ -27,6 +27,9 @@ from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from django_partisan.names import QUEUE_NAME_MAX_LENGTH
 
+KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", for ever")
+"""For how many seconds a row may be kept."""
+
 
 def usable_cores() -> int:
     """Return how many cores this process may use, which affinity or a container may limit."""
@@ -83,6 +86,18 @@ KEYS: Final[Mapping[str, Setting]] = {
         BOOLEAN,
         "Delete the row of a completed task instead of keeping it as `finished`.",
         flat=True,
+    ),
+    "KEEP_FINISHED_SECONDS": Setting(
+        14 * 86_400,
+        KEPT,
+        "Managers delete the row of a completed task this many seconds after its end; `None`: never. "
+        "A processor's attribute of this name wins. Lower it if the table grows too large.",
+    ),
+    "KEEP_FAILED_SECONDS": Setting(
+        None,
+        KEPT,
+        "Managers delete the row of a failed task this many seconds after its end; `None`: never. "
+        "A processor's attribute of this name wins. Set it if nobody looks at old failures.",
     ),
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
         5,
@@ -150,6 +165,8 @@ class QueueConfig:
     sleep_delay_seconds: float
     tasks_per_worker_instance: int | None
     delete_tasks_on_complete: bool
+    keep_finished_seconds: float | None
+    keep_failed_seconds: float | None
     default_postpone_delay_seconds: float
     default_postpones_count: int | None
     lease_seconds: float

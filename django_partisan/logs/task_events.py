@@ -361,6 +361,39 @@ def resumed(event: events.TasksResumed) -> Line:
 
 
 @log_event(
+    events.PrunePassEnded,
+    "task.pruned",
+    INFO,
+    "Pruned %s and %s in %.1f s",
+    by=(MANAGER,),
+    fields=(QUEUE, DURATION, long("partisan.prune.finished"), long("partisan.prune.failed")),
+    when="a manager has pruned old rows of all queues; at debug if there were none",
+    lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
+)
+def pruned(event: events.PrunePassEnded) -> Line:
+    finished, failed = counted(event.finished, "finished task"), counted(event.failed, "failed task")
+    return (finished, failed, event.seconds), {
+        "partisan.queue.name": event.queue,
+        "event.duration": nanoseconds(event.seconds),
+        "partisan.prune.finished": event.finished,
+        "partisan.prune.failed": event.failed,
+    }
+
+
+@log_event(
+    events.PruneFailed,
+    "task.prune_failed",
+    WARNING,
+    "Could not prune old tasks: %s",
+    by=(MANAGER,),
+    fields=(QUEUE, *fields.ERROR),
+    when="old rows cannot be deleted, for example because the role lacks the right; once until it succeeds",
+)
+def prune_failed(event: events.PruneFailed) -> Line:
+    return (quoted(event.error),), of_failure(event.queue, event.error)
+
+
+@log_event(
     events.TransactionLeftOpen,
     "task.transaction_left_open",
     WARNING,

@@ -11,6 +11,7 @@ METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""
 
 BOOLEANS: Final = ("false", "true")
+PRUNED_STATUSES: Final = ("finished", "error")
 WORKER_STATES: Final = ("starting", "idle", "busy")
 
 DROPPED_PIPE: Final = "pipe_broken"
@@ -149,6 +150,12 @@ TASKS_HELD = _declare(
     "Are tasks held?",
     "Tasks held by managers, to be resumed when they can run.",
     reason=outcomes.HELD_REASONS,
+)
+TASKS_PRUNED = _declare(
+    "partisan_tasks_pruned_total", COUNTER, "queue status", "M",
+    "Are old rows deleted?",
+    "Rows that this manager deleted because their tasks ended long ago, of all queues.",
+    status=PRUNED_STATUSES,
 )
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
@@ -358,6 +365,11 @@ TABLE_BYTES = _declare(
     "partisan_task_table_bytes", GAUGE, "", "D",
     "Does the table bloat?",
     f"Size of the task table with its indexes. {_CACHED}",
+)
+LAST_PRUNE = _declare(
+    "partisan_last_prune_timestamp_seconds", GAUGE, "", "D",
+    "When were old rows last looked for?",
+    f"When a manager last pruned, by the database's clock; absent until one has. {_CACHED}",
 )
 OLDEST_TRANSACTION_AGE = _declare(
     "partisan_oldest_transaction_age_seconds", GAUGE, "", "D",

@@ -154,6 +154,9 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.TasksHeld: _adds_to(
         catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
+    events.TasksPruned: _adds_to(
+        catalogue.TASKS_PRUNED, lambda event: (event.queue, event.status), lambda event: event.number
+    ),
     events.TaskClaimLost: _adds_to(catalogue.TASKS_CLAIM_LOST, lambda event: (event.task.queue,)),
     events.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
     events.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),

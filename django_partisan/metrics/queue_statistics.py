@@ -50,6 +50,8 @@ class QueueStatistics(NamedTuple):
     """Of all queues."""
     is_writable: bool
     """Whether the server accepts writes: it is not a standby, and not set to be read-only."""
+    last_prune_at: float | None = None
+    """When a manager last pruned, as a Unix timestamp."""
 
 
 class StatisticsQuery:
@@ -94,7 +96,7 @@ class StatisticsQuery:
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:
     counted, held, estimates, (share, oldest, *rest) = row[:5], row[5], row[6:10], row[10:]
-    managers, inserts, live, dead, size, transaction, version, unserved, is_writable = rest
+    managers, inserts, live, dead, size, transaction, version, unserved, last_prune, is_writable = rest
     ready, overdue, *others = counted
     depths = [_depth(*pair, share, most) for pair in zip((ready, *others), estimates, strict=True)]
     return QueueStatistics(
@@ -114,6 +116,7 @@ def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics
         held=tuple(HeldRows(*one) for one in json.loads(held)),
         unserved=tuple(UnservedTasks(*one) for one in json.loads(unserved)),
         is_writable=is_writable,
+        last_prune_at=last_prune,
     )
 
 

@@ -164,6 +164,8 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         (catalogue.TABLE_BYTES, (), found.table_bytes),
         (catalogue.OLDEST_TRANSACTION_AGE, (), found.oldest_transaction_age),
     )
+    if found.last_prune_at is not None:
+        yield catalogue.LAST_PRUNE, (), found.last_prune_at
     for processor, reason, number in found.held:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
     for unserved, number in found.unserved:

@@ -156,6 +156,7 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
        current_setting('server_version'),
        coalesce((SELECT jsonb_agg(jsonb_build_array(queue_name, n))
                    FROM (SELECT * FROM unserved WHERE n > 0 LIMIT %(unserved_queues)s) AS one), '[]')::text,
+       (SELECT extract(epoch FROM last_at)::float8 FROM django_partisan_chore WHERE name = 'prune'),
        NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean
   FROM ready, front, overdue, scheduled, in_process, error,
        (SELECT * FROM pg_stat_user_tables WHERE relid = 'django_partisan_task'::regclass) AS table_

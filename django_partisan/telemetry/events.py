@@ -257,6 +257,30 @@ class TasksResumed(NamedTuple):
     reason: str
 
 
+class TasksPruned(NamedTuple):
+    """A batch of ``number`` rows of a queue and status was deleted, because their tasks ended long ago."""
+
+    queue: str
+    status: str
+    number: int
+
+
+class PrunePassEnded(NamedTuple):
+    """A manager of ``queue`` has walked the table for rows to prune, of all queues, or left it to others."""
+
+    queue: str
+    finished: int
+    failed: int
+    seconds: float
+
+
+class PruneFailed(NamedTuple):
+    """Rows cannot be pruned; emitted once, not for each try."""
+
+    queue: str
+    error: ErrorInfo
+
+
 class TaskClaimLost(NamedTuple):
     task: TaskRef
 
@@ -533,6 +557,9 @@ Event: TypeAlias = (
     | TasksRequeued
     | TasksHeld
     | TasksResumed
+    | TasksPruned
+    | PrunePassEnded
+    | PruneFailed
     | TaskClaimLost
     | OutcomesSettled
     | SettleFailed

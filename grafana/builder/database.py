@@ -73,8 +73,8 @@ def _table() -> list[Panel]:
         ),
         graph(
             "Size of the table",
-            "With its indexes. It grows with finished rows unless DELETE_TASKS_ON_COMPLETE is set or"
-            " somebody deletes them; bloat does not shrink by itself.",
+            "With its indexes. It grows with finished rows until managers prune as many as are added (see"
+            " KEEP_FINISHED_SECONDS); bloat does not shrink by itself.",
             Query("max by (job) (partisan_task_table_bytes{@instance})", "{{job}}"),
             unit="bytes",
         ),
@@ -88,9 +88,28 @@ def _table() -> list[Panel]:
             steps=low_is_good(limits.TRANSACTION_AGE),
         ),
         graph(
+            "Pruned",
+            "Rows that managers deleted because their tasks ended long ago: at most 2000 per second, in"
+            " passes that begin at most every five minutes.",
+            Query(
+                "sum by (status) (rate(partisan_tasks_pruned_total{@instance}[$__rate_interval]))",
+                "{{status}}",
+            ),
+            unit="suffix:/s",
+            width=12,
+        ),
+        graph(
+            "Since the last pruning",
+            "A saw tooth with five minutes between the teeth, or more if many rows are kept. A straight"
+            " climb: no manager prunes; look for task.prune_failed in the log.",
+            Query("time() - max by (job) (partisan_last_prune_timestamp_seconds{@instance})", "{{job}}"),
+            unit="s",
+            width=12,
+        ),
+        graph(
             "Scheduled ahead and failed",
             "Rows that lie ahead, and rows that failed for good and wait for somebody's decision. Failed"
-            " ones are never deleted by themselves: enqueue their work anew, or delete them.",
+            " ones are deleted only where KEEP_FAILED_SECONDS says so: requeue them, or delete them.",
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="scheduled"}))', "scheduled"),
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="error"}))', "failed"),
             unit="short",

@@ -15,7 +15,7 @@ import structlog
 from django.core import mail
 from django.utils import timezone
 
-from django_partisan import signals
+from django_partisan import retention, signals
 from django_partisan.config import queues
 from django_partisan.functions import framework
 from django_partisan.logs import add_running_task
@@ -27,9 +27,9 @@ from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
 pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
-    "README.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md", "docs/integrations.md", "docs/observability.md",
-    "docs/postgresql.md", "docs/postponing.md", "docs/queues.md", "docs/settings.md", "docs/tasks.md",
-    "docs/testing.md",
+    "README.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md", "docs/integrations.md",
+    "docs/observability.md", "docs/postgresql.md", "docs/postponing.md", "docs/queues.md", "docs/settings.md",
+    "docs/tasks.md", "docs/testing.md",
 }  # fmt: skip
 
 
@@ -199,15 +199,11 @@ def test_the_page_on_testing_with_pytest(project: Project, name: str, request: p
 
 
 def test_the_page_on_postgresql(project: Project, capsys: pytest.CaptureFixture[str]):
-    finished = Task.objects.create(
-        processor_class="Prune", status="finished", finished_at=timezone.now() - timedelta(days=40)
-    )
-
     project.run_page("docs/postgresql.md", page("docs/postgresql.md"))
-    ran = outcomes(drain())
 
-    assert ran == {("Prune", "completed"): 2}, "it goes on until nothing is left"
-    assert not Task.objects.filter(pk=finished.pk).exists()
+    kept = retention.rules()
+    assert kept.processors == {"Ping": {"finished": 3600}}
+    assert kept.queues["payments"] == {"finished": retention.FOREVER, "error": retention.FOREVER}
     assert capsys.readouterr().out == "1\n", "the one task that is due"
 
 

@@ -288,7 +288,7 @@ class Bench:
         shutil.rmtree(self.temporary)
 
 
-TABLES = ("django_partisan_task", "django_partisan_manager", "app_note")
+TABLES = ("django_partisan_task", "django_partisan_manager", "django_partisan_chore", "app_note")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import Promoter
+from django_partisan.engine.manager.pruner import Pruner
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
@@ -102,8 +103,9 @@ class Assembly:
             self.claimer,
         ]
         ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
+        pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        self.components = [watch, *holders, *finders, *ending, self.drain]
+        self.components = [watch, *holders, *finders, pruner, *ending, self.drain]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(

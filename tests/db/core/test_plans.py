@@ -12,11 +12,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.models import Task
-from django_partisan.sql import claiming, holding, leasing, own_claims
+from django_partisan.retention import rules_of_age
+from django_partisan.sql import claiming, holding, leasing, own_claims, pruning
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.forgotten import restore
+from django_partisan.sql.pruning import Walk
 from tests.support.registry import Idle
 from tests.support.rows import claim, dead, task_row
 
@@ -188,6 +190,58 @@ def test_what_a_crash_made_forgotten_is_found_by_primary_key():
     plan = plan_of(lambda: restore(connection, MANAGER, rows))
 
     assert plan.indexes - {"django_partisan_manager_pkey"} == {PRIMARY_KEY}
+    assert set(plan.scans) == {"Index Scan"}
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("after", [0, 25_000])
+def test_a_batch_of_pruning_reads_the_primary_key_and_a_bounded_number_of_blocks(after):
+    first = Task.objects.order_by("pk").values_list("pk", flat=True)[0]
+    walk = Walk(rules_of_age(0, ["finished", "error"]), after=first + after, rows=500)
+    pruning.take(connection, MANAGER, 300, 60, 1000)
+
+    with transaction.atomic():
+        with plans(analyze=True) as found:
+            pruning.prune_as(connection, MANAGER, walk, 0)
+        transaction.set_rollback(True)
+
+    [plan] = found
+    ours = {name for name in plan.indexes if "chore" not in name}
+    assert ours == {PRIMARY_KEY}
+    assert set(plan.scans) == {"Index Scan"}
+    assert plan.blocks < 8 * walk.read
+
+
+NEVER_ANALYZED = f"""
+    CREATE SCHEMA fresh;
+    CREATE TABLE fresh.{TABLE} (LIKE {TABLE} INCLUDING ALL);
+    SET LOCAL search_path = fresh, public;
+"""
+
+
+def test_a_batch_of_pruning_reads_no_more_of_a_table_without_statistics():
+    walk = Walk(rules_of_age(0, ["finished"]), after=25_000, rows=100, read=400)
+
+    with transaction.atomic():
+        execute(connection, NEVER_ANALYZED)
+        execute(connection, FILL)
+        pruning.limit_transaction(connection)
+        with plans(analyze=True) as found:
+            pruning.prune(connection, walk)
+        transaction.set_rollback(True)
+
+    [plan] = found
+    assert set(plan.scans) == {"Index Scan"}
+    assert 0 < plan.blocks < 8 * walk.read
+
+
+@pytest.mark.usefixtures("table")
+def test_counting_what_would_be_pruned_reads_the_primary_key():
+    walk = Walk(rules_of_age(0, ["finished"]), read=10_000, rows=10_000)
+
+    plan = plan_of(lambda: pruning.count(connection, walk))
+
+    assert plan.indexes == {PRIMARY_KEY}
     assert set(plan.scans) == {"Index Scan"}
 
 

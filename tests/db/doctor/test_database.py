@@ -4,7 +4,7 @@ import copy
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from django.db import connection, connections
@@ -13,7 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django_partisan.doctor import notifications
 from django_partisan.doctor.examination import CHECKS, examine
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
-from django_partisan.models import ManagerLease, Task
+from django_partisan.models import Chore, ManagerLease, Task
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.listening import Listener
 
@@ -56,7 +56,7 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
     assert findings["database"].status == ERROR
     assert "is out of reach" in findings["database"].message
     assert "correct DATABASES" in findings["database"].cure
-    for name in ("migrations", "notifications", "clock", "managers", "held"):
+    for name in ("migrations", "notifications", "clock", "managers", "held", "retention"):
         assert findings[name].status == SKIPPED
         assert findings[name].message == "Skipped: first correct database."
     assert findings["host"].status == FINE
@@ -221,3 +221,45 @@ def _lease(queue_name: str = "default", host: str = "here", pid: int = 1) -> Man
     return ManagerLease.objects.create(
         queue_name=queue_name, host=host, pid=pid, lock_name=uuid.uuid4(), lease_seconds=30
     )
+
+
+def ended(days: float) -> None:
+    """Insert a task that completed some days ago."""
+    moment = datetime.now(timezone.utc) - timedelta(days=days)
+    Task.objects.create(processor_class="Letter", status="finished", finished_at=moment)
+    Task.objects.update(created_at=moment)
+
+
+@pytest.fixture
+def _no_processors(own_registry: None) -> None:
+    """Those of other tests set nothing."""
+
+
+@pytest.mark.usefixtures("_no_processors")
+def test_rows_that_are_late_are_a_warning_unless_a_manager_has_just_pruned():
+    ended(13)
+    assert one("retention").message.startswith("No manager has pruned yet; KEEP_")
+    ended(15)
+
+    finding = one("retention")
+
+    assert finding.status == WARNING
+    assert finding.message == (
+        "No manager has pruned yet; 1 of the first 10000 rows should have been deleted more than 1 h ago."
+    )
+    assert "manage.py partisan_prune" in finding.cure
+    ended(16)
+    Chore.objects.create(name="prune", last_at=datetime.now(timezone.utc) - timedelta(seconds=4000))
+    assert "A manager pruned 40" in one("retention").message
+    assert "2 of the first 10000 rows should" in one("retention").message
+    Chore.objects.update(cursor={"kept": 1_000_000})
+    assert one("retention").status == FINE
+
+
+@pytest.mark.usefixtures("_no_processors")
+def test_settings_that_keep_every_row_are_fine(settings):
+    settings.PARTISAN_CONFIG = {"default": {"KEEP_FINISHED_SECONDS": None}}
+    ended(100)
+
+    assert one("retention").status == FINE
+    assert "for ever" in one("retention").message

@@ -38,7 +38,7 @@ from django_partisan.telemetry.events import (
 from tests.db.engine.office import Office, end_session
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, columns, insert_many, statuses_of
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 # A worker that ends closes its process's subscribers: only those of the test may be there.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
@@ -326,6 +326,7 @@ def test_a_database_that_does_not_answer_does_not_keep_the_manager_from_ending(o
     office.add(Faulty())
     thread = office.manager._threads["settle"]
     thread.submit(lambda connection: gate.wait(), lambda result: None)
+    wait_until(gate.begun.is_set)  # or the end would come before it is connected
 
     with pytest.raises(Fault):
         office.manager.run()

@@ -20,7 +20,13 @@ OF_OTHER_PROGRAMS = {
     "--fail-level", "--help", "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows",
     "--reps", "--scenarios", "--since", "--storage", "--tag", "--unit", "--variants", "--web",
 }  # fmt: skip
-OTHER_COMMANDS = ("partisan_doctor", "partisan_enqueue", "partisan_export", "partisan_requeue")
+OTHER_COMMANDS = (
+    "partisan_doctor",
+    "partisan_enqueue",
+    "partisan_export",
+    "partisan_prune",
+    "partisan_requeue",
+)
 
 
 def test_the_tables_are_those_that_the_code_makes():

@@ -105,6 +105,12 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),
+    "task.pruned": (
+        "debug or info",
+        "manager",
+        {**QUEUE, **DURATION, "partisan.prune.finished": "long", "partisan.prune.failed": "long"},
+    ),
+    "task.prune_failed": ("warning", "manager", {**QUEUE, **ERROR}),
     "task.transaction_left_open": (
         "warning",
         "worker",
@@ -190,6 +196,7 @@ NOT_LOGGED = {
     events.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
     events.SettleErrored: "counted; logged once, as SettleFailed",
     events.ClaimErrored: "counted; logged once, as ClaimFailed",
+    events.TasksPruned: "counted; logged once in a pass, as PrunePassEnded",
     events.PolledInVain: "counted; an empty poll is not logged",
     events.WorkerStopping: "a Django signal; the worker's exit is logged",
     events.PipeBroken: "counted and logged as TelemetryDropped; the worker's exit is logged",

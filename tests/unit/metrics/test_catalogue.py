@@ -25,6 +25,7 @@ partisan_tasks_rescued_total counter queue,reason M
 partisan_tasks_released_total counter queue,reason M
 partisan_tasks_requeued_total counter queue,processor W,app
 partisan_tasks_held_total counter queue,reason M
+partisan_tasks_pruned_total counter queue,status M
 partisan_tasks_claim_lost_total counter queue M
 partisan_task_duration_seconds histogram queue,processor,outcome W
 partisan_task_queue_wait_seconds histogram queue,processor W
@@ -63,6 +64,7 @@ partisan_task_table_inserts_total counter - D
 partisan_task_table_live_rows gauge - D
 partisan_task_table_dead_rows gauge - D
 partisan_task_table_bytes gauge - D
+partisan_last_prune_timestamp_seconds gauge - D
 partisan_oldest_transaction_age_seconds gauge - D
 partisan_db_up gauge queue D
 partisan_db_writable gauge queue D

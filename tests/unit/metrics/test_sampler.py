@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from django_partisan.metrics import catalogue
 from django_partisan.metrics import sampler as sampling
 from django_partisan.metrics.queue_statistics import HeldRows, QueueStatistics, UnservedTasks
-from django_partisan.metrics.sampler import Sampler
+from django_partisan.metrics.sampler import Answer, Sampler, samples
 from django_partisan.telemetry import bus
 from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until
@@ -19,7 +20,7 @@ from .conftest import QUEUE
 
 UNSERVED = (UnservedTasks("given up", 5),)
 HELD = (HeldRows("Letter", "unregistered", 6),)
-STATISTICS = QueueStatistics(1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True)
+STATISTICS = QueueStatistics(1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True, 900.0)
 
 Make = Callable[..., Sampler]
 
@@ -164,3 +165,13 @@ def test_stopping_what_never_began_is_no_error(make: Make, query: Query) -> None
     make().stop()
 
     assert query.calls == 0
+
+
+def test_the_moment_of_the_last_pruning_is_exported_once_there_is_one():
+    def exported(answer: Answer) -> list[object]:
+        return [value for metric, _, value in samples(QUEUE, answer) if metric is catalogue.LAST_PRUNE]
+
+    answer = Answer(True, STATISTICS, 0.0, 0.1, None)
+
+    assert exported(answer) == [900.0]
+    assert exported(answer._replace(statistics=STATISTICS._replace(last_prune_at=None))) == []

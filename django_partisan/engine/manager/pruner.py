@@ -1,0 +1,210 @@
+"""Prune rows of tasks that ended long ago: one manager at a time, for all queues, in small batches.
+
+A pass walks the table once, in the order of the ids, up to rows that are too young to be deleted. Between two
+passes each manager only asks, at most every five minutes, whether the next pass is due.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db import Error
+
+from django_partisan import retention
+from django_partisan.config.queues import QueueConfig, queue_names
+from django_partisan.engine.manager.batch_limit import BatchLimit
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.outage import AWAY, Outage
+from django_partisan.models import Task
+from django_partisan.sql import pruning
+from django_partisan.sql.errors import SCHEMA, ErrorKind, explained, kind_of, sqlstate
+from django_partisan.sql.pruning import Batch, Look, Walk
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ErrorInfo, PruneFailed, PrunePassEnded, TasksPruned
+
+ROWS_AT_MOST: Final = 500
+"""How many rows one batch deletes: some milliseconds, for which the other chores wait."""
+ROWS_PER_SECOND: Final = 2000.0
+READ_PER_ROW: Final = 4
+"""How many rows a batch reads for each that it may delete."""
+SLOW_SECONDS: Final = 0.05
+"""A batch that takes longer is followed by smaller ones."""
+ROWS_IF_SLOW: Final = 50
+"""Batches of this size or less do not become smaller for it."""
+REST: Final = 3.0
+"""How many times as long as a batch took is waited after it."""
+REST_SECONDS: Final = 0.05
+"""How long is waited after a batch at least."""
+PASS_SECONDS: Final = 300.0
+PASS_SECONDS_MIN: Final = 5.0
+PASSES: Final = 10.0
+"""How many passes begin in the shortest time that rows are kept, unless that is more than one every five
+seconds, or less than one every five minutes."""
+KEPT_RATE: Final = 1000.0
+"""The rows that a pass reads and leaves delay the next one: in the long run, no more are read per second."""
+BUSY_SECONDS: Final = 60.0
+"""After this time another manager looks whether whoever prunes is still at it."""
+SILENT_SECONDS: Final = 60.0
+"""A manager that has pruned nothing for this long in a pass loses the pass to another one."""
+RETRY_SECONDS: Final = 5.0
+
+
+class Pass(NamedTuple):
+    """A pass of this manager: its walk, how many rows it has left, and when it began."""
+
+    manager: UUID
+    walk: Walk
+    kept: int
+    began_at: float
+
+
+class Pruner(Component):
+    """Ask whether a pass is due, and make it; the chores' other duties come first.
+
+    ``identity`` returns the id under which the manager may claim.
+    """
+
+    def __init__(
+        self,
+        config: QueueConfig,
+        thread: DatabaseThread,
+        outage: Outage,
+        identity: Callable[[], UUID | None],
+    ) -> None:
+        self._config = config
+        self._thread = thread
+        self._outage = outage
+        self._identity = identity
+        self._limit = BatchLimit(ROWS_AT_MOST)
+        self._look_at = 0.0
+        self._pass: Pass | None = None
+        self._pruned: Counter[tuple[str, str]] = Counter()
+        self._has_emitted = False
+
+    def turn(self, now: float) -> None:
+        """Make the next batch, or ask whether a pass is due, if it is time."""
+        manager = self._identity()
+        if manager is None or now < self.next_at():
+            return
+        if self._pass is not None and self._pass.manager != manager:
+            self._pass = None  # the lease was lost, and somebody may have taken over
+        if self._pass is not None:
+            self._make_batch(self._pass, now)
+        else:
+            self._look(manager, now)
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next batch or question."""
+        if self.is_stopped or self._thread.is_busy or self._identity() is None:
+            return NEVER
+        return max(self._look_at, self._outage.over_at)
+
+    def stop(self) -> None:
+        """Leave the rest of a pass to others, unless that would delay the stop."""
+        super().stop()
+        if self._pass is not None and not self._outage.is_on:
+            release = partial(pruning.release, manager=self._pass.manager)
+            self._thread.submit(release, lambda result: self._end_pass())
+
+    def _look(self, manager: UUID, now: float) -> None:
+        rules = retention.rules()
+        interval = min(max(rules.shortest / PASSES, PASS_SECONDS_MIN), PASS_SECONDS)
+        self._look_at = now + interval
+        if rules.shortest == retention.FOREVER:
+            return
+        look = partial(
+            pruning.take,
+            manager=manager,
+            interval=interval,
+            silent_seconds=SILENT_SECONDS,
+            kept_rate=KEPT_RATE,
+        )
+        self._thread.submit(look, partial(self._on_looked, manager, rules, interval))
+
+    def _on_looked(self, manager: UUID, rules: retention.Rules, interval: float, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._on_failed(result, 1)
+            return
+        look: Look | None = result
+        now = time.monotonic()
+        if look is None or look.wait_seconds > 0:
+            wait = interval if look is None or look.is_others else look.wait_seconds
+            is_on = look is None or look.is_others
+            self._look_at = now + min(wait, BUSY_SECONDS if is_on else PASS_SECONDS)
+        elif not self.is_stopped:
+            # Whoever serves a queue that is not defined here has other settings for it.
+            others = tuple(sorted(set(look.served).difference(queue_names())))
+            self._pass = Pass(manager, Walk(rules, look.after, left_alone=others), look.kept, now)
+            self._look_at = now
+
+    def _make_batch(self, current: Pass, now: float) -> None:
+        rows = self._limit.rows
+        make = partial(
+            pruning.prune_as,
+            manager=current.manager,
+            walk=current.walk._replace(rows=rows, read=rows * READ_PER_ROW),
+            kept=current.kept,
+            is_patient=False,
+        )
+        self._thread.submit(make, partial(self._on_batch, current, rows, now))
+
+    def _on_batch(self, current: Pass, rows: int, began_at: float, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._on_failed(result, rows)
+            return
+        self._has_emitted = False
+        self._judge(result, rows)
+        now = time.monotonic()
+        batch: Batch | None = result
+        if batch is None:
+            self._end_pass()
+            self._look_at = now + BUSY_SECONDS
+            return
+        for (queue, status), number in batch.numbers.items():
+            bus.emit(TasksPruned, queue, status, number)
+        self._pruned.update(batch.numbers)
+        deleted = sum(batch.numbers.values())
+        rest = max(REST_SECONDS, REST * batch.seconds, deleted / ROWS_PER_SECOND - (now - began_at))
+        self._look_at = now + rest
+        walk, kept = current.walk._replace(after=batch.last), current.kept + batch.kept
+        self._pass = current._replace(walk=walk, kept=kept)
+        if batch.is_over:
+            self._end_pass()
+
+    def _judge(self, batch: Batch | None, rows: int) -> None:
+        if batch is not None and batch.seconds > SLOW_SECONDS:
+            if rows > ROWS_IF_SLOW:
+                self._limit.cancelled(rows)
+        else:
+            self._limit.finished(rows)
+
+    def _end_pass(self) -> None:
+        current, self._pass = self._pass, None
+        pruned, self._pruned = self._pruned, Counter()
+        if current is not None:
+            finished, failed = (
+                sum(number for (_, status), number in pruned.items() if status == one)
+                for one in (Task.STATUS_FINISHED, Task.STATUS_ERROR)
+            )
+            seconds = time.monotonic() - current.began_at
+            bus.emit(PrunePassEnded, self._config.queue, finished, failed, seconds)
+
+    def _on_failed(self, error: Exception, rows: int) -> None:
+        """Try again later; say so once if others do not notice it themselves."""
+        if not isinstance(error, Error):
+            raise error
+        self._look_at = time.monotonic() + RETRY_SECONDS
+        kind = kind_of(error)
+        if kind is ErrorKind.CANCELLED:
+            self._limit.cancelled(rows)
+            if rows > 1:
+                return
+            error = explained(error)
+        passes = kind is ErrorKind.LOCKED or (kind in AWAY and sqlstate(error) not in SCHEMA)
+        if not passes and not self._has_emitted:
+            self._has_emitted = True
+            bus.emit(PruneFailed, self._config.queue, ErrorInfo.of(error))

@@ -1,0 +1,94 @@
+"""How long the rows of tasks that have ended are kept: what processors and queues say.
+
+The setting of the processor counts, then that of the task's queue. A queue that the settings do not define
+follows the queue ``default``.
+"""
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from django_partisan import registry
+from django_partisan.config.queues import queue_names, queue_value
+from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
+from django_partisan.models import Task
+from django_partisan.names import DEFAULT_QUEUE
+
+FOREVER: Final = math.inf
+Seconds: TypeAlias = Mapping[str, float]
+"""By status, for how many seconds rows are kept after the end of their task."""
+
+
+class Rules(NamedTuple):
+    """For how long rows are kept: by processor, else by queue, else as ``others``."""
+
+    processors: Mapping[str, Seconds]
+    queues: Mapping[str, Seconds]
+    others: Seconds
+
+    @property
+    def shortest(self) -> float:
+        """The shortest time that any row is kept; ``FOREVER`` if no row is ever deleted."""
+        every = [*self.processors.values(), *self.queues.values(), self.others]
+        return min((seconds for kept in every for seconds in kept.values()), default=FOREVER)
+
+    def only(self, statuses: Collection[str]) -> "Rules":
+        """Return rules that keep the rows of all other statuses for ever."""
+        return Rules(
+            {name: _of(statuses, kept) for name, kept in self.processors.items()},
+            {name: _of(statuses, kept) for name, kept in self.queues.items()},
+            _of(statuses, self.others),
+        )
+
+    def later(self, seconds: float) -> "Rules":
+        """Return rules that keep each row for longer."""
+        return Rules(
+            {name: _longer(kept, seconds) for name, kept in self.processors.items()},
+            {name: _longer(kept, seconds) for name, kept in self.queues.items()},
+            _longer(self.others, seconds),
+        )
+
+    def as_json(self) -> str:
+        """Return the rules for a statement; JSON has no number for ``FOREVER``."""
+        return json.dumps(_without_infinity(self._asdict()))
+
+
+def rules() -> Rules:
+    """Return what the settings and the registered processors say."""
+    queues = {name: _of_queue(name) for name in queue_names()}
+    processors = {
+        name: _known({Task.STATUS_FINISHED: one.keep_finished, Task.STATUS_ERROR: one.keep_failed})
+        for name, one in registry.definitions.items()
+    }
+    set_by_processor = {name: kept for name, kept in processors.items() if kept}
+    return Rules(set_by_processor, queues, queues[DEFAULT_QUEUE])
+
+
+def rules_of_age(seconds: float, statuses: Collection[str]) -> Rules:
+    """Return rules that keep rows of some statuses for ``seconds``, and all others for ever."""
+    return Rules({}, {}, dict.fromkeys(statuses, seconds))
+
+
+def _of(statuses: Collection[str], kept: Seconds) -> Seconds:
+    return {status: seconds for status, seconds in kept.items() if status in statuses}
+
+
+def _longer(kept: Seconds, seconds: float) -> Seconds:
+    return {status: one + seconds for status, one in kept.items()}
+
+
+def _of_queue(name: str) -> dict[str, float]:
+    kept = {Task.STATUS_FINISHED: KEEP_FINISHED, Task.STATUS_ERROR: KEEP_FAILED}
+    found = {status: queue_value(name, key) for status, key in kept.items()}
+    return {status: FOREVER if seconds is None else seconds for status, seconds in found.items()}
+
+
+def _known(kept: Mapping[str, float | None]) -> dict[str, float]:
+    return {status: seconds for status, seconds in kept.items() if seconds is not None}
+
+
+def _without_infinity(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_infinity(inner) for key, inner in value.items()}
+    return "Infinity" if value == FOREVER else value

@@ -1,0 +1,258 @@
+"""When a manager asks whether a pass is due, and how it makes one."""
+
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from django_partisan import registry
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
+from django_partisan.engine.manager.pruner import (
+    BUSY_SECONDS,
+    PASS_SECONDS,
+    REST_SECONDS,
+    RETRY_SECONDS,
+    ROWS_AT_MOST,
+    ROWS_IF_SLOW,
+    SLOW_SECONDS,
+    Pruner,
+)
+from django_partisan.sql.pruning import Batch, Look
+from django_partisan.telemetry.events import PruneFailed, PrunePassEnded, TasksPruned
+from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of, error_with
+from tests.support.events import RecordedEvents
+from tests.support.registry import Idle
+
+DUE = Look(0.0, False, 0, 0, ())
+FINISHED = ("default", "finished")
+LOCKED, FORBIDDEN = error_with("55P03"), error_with("42501")
+
+
+def batch(
+    number: int = 0, last: int = 10, is_over: bool = False, kept: int = 0, seconds: float = 0.0
+) -> Batch:
+    return Batch({FINISHED: number} if number else {}, last, is_over, kept, seconds)
+
+
+class Play:
+    """A manager; the test answers its calls and sets its clock."""
+
+    def __init__(self) -> None:
+        self.thread = FakeDatabaseThread()
+        self.outage = ClaimOutage(SharedOutage("default"))
+        self.id: UUID | None = uuid4()
+        self.component = Pruner(config_of(), self.thread, self.outage, lambda: self.id)
+        self.asked_for: dict[str, Any] = {}
+
+    def asked(self, later: float = 0.0) -> str | None:
+        """Turn as late as the component asks for and ``later``; return what is asked."""
+        next_at = self.component.next_at()
+        self.component.turn(max(time.monotonic(), next_at if next_at < NEVER else 0.0) + later)
+        self.asked_for = dict(self.thread.call.keywords) if self.thread.calls else {}
+        return self.thread.asked
+
+    def answers(self, function: str, result: Any) -> dict[str, Any]:
+        """Answer the call that is to come next; return what was asked for."""
+        assert self.asked() == function
+        self.thread.answer(result)
+        return self.asked_for
+
+    @property
+    def waits(self) -> float:
+        return self.component.next_at() - time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def _no_processors(own_registry: None) -> None:
+    """Those of other tests set nothing."""
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play()
+
+
+def test_it_asks_every_five_minutes_or_when_the_next_pass_is_due(play):
+    asked = play.answers("take", Look(1000.0, False, 0, 0, ()))
+    assert (asked["manager"], asked["interval"]) == (play.id, PASS_SECONDS)
+    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+    play.component.turn(time.monotonic())
+    assert play.thread.calls == []
+
+    play.answers("take", Look(20.0, False, 0, 0, ()))
+    assert play.waits == pytest.approx(20, abs=1)
+
+
+@pytest.mark.parametrize("look", [None, Look(7.0, True, 0, 0, ())], ids=["locked", "another prunes"])
+def test_while_another_manager_prunes_it_looks_every_minute_whether_that_lives(play, look):
+    play.answers("take", look)
+
+    assert play.waits == pytest.approx(BUSY_SECONDS, abs=1)
+
+
+@pytest.mark.parametrize(("keep", "interval"), [(0, 5), (100, 10), (10**6, 300)])
+def test_the_shorter_rows_are_kept_the_more_often_it_asks(play, keep, interval):
+    registry.register(type("Short", (Idle,), {"KEEP_FAILED_SECONDS": keep}))
+
+    assert play.asked() == "take"
+
+    assert play.asked_for["interval"] == interval
+
+
+def test_where_all_rows_are_kept_for_ever_nothing_is_asked(play, settings):
+    settings.PARTISAN_CONFIG = {"default": {"KEEP_FINISHED_SECONDS": None}}
+
+    assert play.asked() is None
+    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+
+
+def test_without_an_identity_or_while_the_chores_are_busy_it_waits(play):
+    play.id = None
+    assert play.component.next_at() == NEVER
+    play.id = uuid4()
+    play.asked()
+
+    assert play.component.next_at() == NEVER
+    assert play.component.is_idle
+
+
+def test_a_pass_goes_on_where_the_last_batch_ended_and_is_told_at_its_end(
+    play, recorded_events: RecordedEvents
+):
+    play.answers("take", Look(-5.0, False, 100, 7, ("default", "of another project")))
+
+    first = play.answers("prune_as", batch(ROWS_AT_MOST, last=900, kept=3))
+    second = play.answers("prune_as", Batch({("mail", "error"): 2}, 950, True, 0, 0.0))
+
+    assert first["walk"].left_alone == ("of another project",)
+    assert (first["walk"].after, first["kept"], first["walk"].rows) == (100, 7, ROWS_AT_MOST)
+    assert (second["walk"].after, second["kept"]) == (900, 10)
+    assert recorded_events.of(TasksPruned) == [
+        TasksPruned("default", "finished", ROWS_AT_MOST),
+        TasksPruned("mail", "error", 2),
+    ]
+    [told] = recorded_events.of(PrunePassEnded)
+    assert (told.queue, told.finished, told.failed) == ("default", ROWS_AT_MOST, 2)
+    assert play.asked() == "take"
+
+
+def test_at_most_two_thousand_rows_are_deleted_in_a_second_and_a_slow_batch_is_followed_by_a_rest(play):
+    play.answers("take", DUE)
+
+    play.answers("prune_as", batch())
+    assert play.waits == pytest.approx(REST_SECONDS, abs=REST_SECONDS)
+    play.answers("prune_as", batch(ROWS_AT_MOST))
+    assert 0.1 < play.waits <= ROWS_AT_MOST / 2000 + REST_SECONDS
+    play.answers("prune_as", batch(seconds=2.0))
+    assert 5 < play.waits <= 6
+
+
+def test_slow_batches_become_smaller_but_not_tiny(play):
+    play.answers("take", DUE)
+
+    sizes = [play.answers("prune_as", batch(seconds=2 * SLOW_SECONDS))["walk"].rows for _ in range(6)]
+
+    assert sizes[:3] == [500, 250, 125]
+    assert ROWS_IF_SLOW / 2 < sizes[-1] <= ROWS_IF_SLOW
+
+
+def test_a_pass_that_another_took_over_ends_here(play, recorded_events: RecordedEvents):
+    play.answers("take", DUE)
+
+    play.answers("prune_as", None)
+
+    assert play.waits == pytest.approx(BUSY_SECONDS, abs=1)
+    assert len(recorded_events.of(PrunePassEnded)) == 1
+    assert play.asked() == "take"
+
+
+def test_under_a_new_identity_it_asks_again(play):
+    play.answers("take", DUE)
+    play.id = uuid4()
+
+    assert play.asked() == "take"
+    assert play.asked_for["manager"] == play.id
+
+
+def test_a_manager_that_drains_leaves_the_rest_of_its_pass_to_others(play, recorded_events: RecordedEvents):
+    first = play.id
+    play.answers("take", DUE)
+    assert play.asked() == "prune_as"
+
+    play.component.stop()
+    play.thread.answer(batch(5))
+
+    assert play.thread.asked == "release"
+    assert play.thread.call.keywords == {"manager": first}
+    assert recorded_events.of(PrunePassEnded) == []
+    play.thread.answer(None)
+    [told] = recorded_events.of(PrunePassEnded)
+    assert told.finished == 5
+    assert play.component.next_at() == NEVER
+
+
+def test_a_pass_that_ends_while_the_manager_stops_is_told_once(play, recorded_events: RecordedEvents):
+    play.answers("take", DUE)
+    assert play.asked() == "prune_as"
+
+    play.component.stop()
+    play.thread.answer(batch(5)._replace(is_over=True))
+    play.thread.answer(None)
+
+    assert len(recorded_events.of(PrunePassEnded)) == 1
+
+
+def test_one_that_drains_before_its_pass_or_in_an_outage_releases_nothing(play):
+    assert play.asked() == "take"
+    play.component.stop()
+    play.thread.answer(DUE)
+    assert play.thread.calls == []
+
+    other = Play()
+    other.answers("take", DUE)
+    other.outage.fail(AWAY)
+    other.component.stop()
+    assert other.thread.calls == []
+
+
+def test_what_passes_is_tried_again_without_a_word(play, recorded_events: RecordedEvents):
+    play.answers("take", AWAY)
+    assert play.waits == pytest.approx(RETRY_SECONDS, abs=1)
+    play.answers("take", DUE)
+    play.answers("prune_as", LOCKED)
+    play.answers("prune_as", AWAY)
+
+    assert play.answers("prune_as", batch())["walk"].after == 0
+    assert recorded_events.of(PruneFailed) == []
+    assert not play.outage.is_on
+
+
+def test_a_batch_that_took_too_long_is_halved_and_one_row_that_does_is_an_error(
+    play, recorded_events: RecordedEvents
+):
+    play.answers("take", DUE)
+
+    sizes = [play.answers("prune_as", CANCELLED)["walk"].rows for _ in range(10)]
+
+    assert sizes[:3] == [500, 250, 125]
+    assert sizes[-1] == 1
+    [told] = recorded_events.of(PruneFailed)
+    assert "statement_timeout" in told.error.message
+
+
+def test_a_missing_right_is_told_once_until_it_is_there(play, recorded_events: RecordedEvents):
+    play.answers("take", DUE)
+    for result in (FORBIDDEN, FORBIDDEN, batch(), FORBIDDEN):
+        play.answers("prune_as", result)
+
+    assert [told.queue for told in recorded_events.of(PruneFailed)] == ["default", "default"]
+    assert not play.outage.is_on
+
+
+def test_a_fault_of_ours_is_raised(play):
+    assert play.asked() == "take"
+
+    with pytest.raises(ZeroDivisionError):
+        play.thread.answer(ZeroDivisionError())
