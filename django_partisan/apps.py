@@ -1,13 +1,14 @@
 """The Django application."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 from django_partisan import registry
 
 
 class PartisanConfig(AppConfig):
     name = "django_partisan"
-    verbose_name = "Partisan"
+    verbose_name = _("Partisan")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

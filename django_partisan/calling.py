@@ -5,8 +5,11 @@ an object, and its code has not begun. Coroutine functions are awaited, generato
 when the class is registered, and a run that returns such an object all the same fails.
 """
 
+import asyncio
+from collections.abc import Callable
 from functools import partial, partialmethod
 from inspect import getattr_static, isasyncgenfunction, isgeneratorfunction
+from threading import get_ident
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, Final
 
@@ -15,6 +18,41 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django_partisan.exceptions import RunNotExecuted, UnsupportedRunMethod
 
 _GENERATORS: Final = (GeneratorType, AsyncGeneratorType)
+
+
+class RunningCoroutine:
+    """A coroutine function ``run()`` that a thread waits for."""
+
+    def __init__(self) -> None:
+        self._cancel: Callable[[], object] | None = None
+        self._error: BaseException | None = None
+
+    async def wait_for(self, processor: Any) -> Any:
+        """Await ``run()``, and raise the error of an interruption in place of ``CancelledError``."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
+        try:
+            return await processor.run()
+        except asyncio.CancelledError:
+            if self._error is None:
+                raise
+            raise self._error from None
+
+    def interrupt(self, error: BaseException) -> bool:
+        """Have ``CancelledError`` raised inside the coroutine; return False if it does not run now."""
+        if self._cancel is None:
+            return False
+        self._error = error
+        try:
+            self._cancel()
+        except RuntimeError:  # its loop is closed
+            return False
+        return True
+
+
+coroutines: Final[dict[int, RunningCoroutine]] = {}
+"""What each thread waits for, by its ident."""
 
 
 def is_asynchronous(processor_class: type[Any]) -> bool:
@@ -44,7 +82,12 @@ def run_asynchronously(processor: Any) -> Any:
     It runs in an event loop in another thread, in a copy of this context; what it does by
     ``sync_to_async()``, as Django's asynchronous ORM, happens in this thread, on its connections.
     """
-    return async_to_sync(_await_run)(processor)
+    thread = get_ident()
+    coroutine = coroutines[thread] = RunningCoroutine()
+    try:
+        return async_to_sync(coroutine.wait_for)(processor)
+    finally:
+        del coroutines[thread]
 
 
 def ensure_executed(code: str, result: Any) -> None:
@@ -60,10 +103,6 @@ def ensure_executed(code: str, result: Any) -> None:
         f"{code} returned an object of type {kind!r} ({returned}), whose code was not "
         f"executed; expected a result. {remedy}."
     )
-
-
-async def _await_run(processor: Any) -> Any:
-    return await processor.run()
 
 
 def _called_by(run: Any) -> Any:

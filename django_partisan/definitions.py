@@ -43,6 +43,8 @@ class TaskDefinition:
     keep_finished: float | None = None
     keep_failed: float | None = None
     """For how many seconds rows are kept; ``math.inf`` is for ever, and ``None`` as the queue says."""
+    timeout: float | None = None
+    """The time limit of a run in seconds: ``None`` for that of the queue, ``math.inf`` for none."""
 
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
@@ -74,6 +76,7 @@ class TaskDefinition:
             keeps_result=processor_class.KEEP_RESULT,
             keep_finished=_kept_seconds(processor_class, KEEP_FINISHED),
             keep_failed=_kept_seconds(processor_class, KEEP_FAILED),
+            timeout=processor_class.TIMEOUT_SECONDS,
         )
 
 

@@ -98,5 +98,19 @@ class ResultTooLarge(UnstorableResult, ValueError):
     reason = REASON_RESULT_TOO_LARGE
 
 
+class TaskTimeout(PartisanError, TimeoutError):
+    """Raised inside ``run()`` when the run has lasted longer than its time limit.
+
+    It is a ``TimeoutError``, so ``retry_on_errors=[TimeoutError]`` covers it.
+    """
+
+
+class TaskCancelled(BaseException):
+    """Raised inside ``run()`` when somebody cancels the task; no ``except Exception`` catches it.
+
+    A run that catches it is cancelled all the same.
+    """
+
+
 class Unsettleable(PartisanError):
     """PostgreSQL refused to store a run's outcome as it was."""

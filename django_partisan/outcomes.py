@@ -11,11 +11,20 @@ RETRIED: Final = "retried"
 FAILED: Final = "failed"
 OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
 
+CANCELLED: Final = "cancelled"
+"""In telemetry, what a run ended with whose task was cancelled meanwhile; in the row such a task failed."""
+
 CRASHED: Final = "crashed"
 """In the history of a task: the worker died during the run, and the task ran again."""
 
 REQUEUED: Final = "requeued"
 """In the history of a task: somebody made the failed task wait again."""
+
+# What else somebody did to tasks. The first two also stand in the history of a task.
+DUE_NOW: Final = "due_now"
+PRIORITIZED: Final = "prioritized"
+DELETED: Final = "deleted"
+CHANGES: Final = (DUE_NOW, PRIORITIZED, DELETED)
 
 # Why a task failed. ``error`` is also the exit reason of a worker.
 REASON_ERROR: Final = "error"
@@ -50,7 +59,9 @@ HELD_REASONS: Final = (REASON_UNREGISTERED,)
 # Why a task was rescued (``stopped``: by a forced stop), or a worker exited.
 REASON_MANAGER_LOST: Final = "manager_lost"
 REASON_STOPPED: Final = "stopped"
-# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier.
+# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier,
+# or the queue is paused.
 REASON_SHARED: Final = "shared"
+REASON_PAUSED: Final = "paused"
 REASON_RECYCLED: Final = "recycled"
 REASON_SIGNAL: Final = "signal"

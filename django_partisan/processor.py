@@ -109,6 +109,8 @@ class BaseTaskProcessor(ProcessorBase):
     # How long rows are kept after the end of their task; ``None``: for ever. Not set: as the queue says.
     KEEP_FINISHED_SECONDS: ClassVar[float | None]
     KEEP_FAILED_SECONDS: ClassVar[float | None]
+    # Interrupt a run that lasts longer; ``None``: the queue's limit, ``math.inf``: none.
+    TIMEOUT_SECONDS: ClassVar[float | None] = None
     # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
 

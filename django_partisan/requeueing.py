@@ -13,7 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.enqueueing import after_commit, wake_after_commit
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
-from django_partisan.sql.requeueing import RequeuedTask, limit_lock_wait, requeue
+from django_partisan.sql.lock_wait import limit_lock_wait
+from django_partisan.sql.requeueing import RequeuedTask, requeue
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TasksRequeued
 
@@ -23,7 +24,12 @@ LOCK_TIMEOUT: Final = "200ms"
 
 
 def requeue_all(ids: Sequence[int], comment: str = "") -> Iterator[int]:
-    """Requeue the failed tasks among ``ids``; yield after each batch how many of it wait again.
+    """Requeue the failed tasks among ``ids``; yield after each batch how many of it wait again."""
+    return map(len, requeue_batches(ids, comment))
+
+
+def requeue_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[RequeuedTask]]:
+    """Requeue the failed tasks among ``ids``; yield after each batch the tasks of it that wait again.
 
     Each batch is a transaction, or a savepoint in the caller's. A task that meets a duplicate stays in the
     table and gives up its key.
@@ -34,7 +40,7 @@ def requeue_all(ids: Sequence[int], comment: str = "") -> Iterator[int]:
         requeued = _requeue(connection, in_order[start : start + BATCH], comment)
         wake_after_commit(connection, {task.queue for task in requeued})
         _emit_after_commit(connection, requeued)
-        yield len(requeued)
+        yield requeued
 
 
 def _requeue(connection: BaseDatabaseWrapper, ids: Sequence[int], comment: str) -> list[RequeuedTask]:

@@ -1,16 +1,13 @@
-"""How the admin shows moments, long texts, and the history of a task."""
+"""How the admin and commands show moments and long texts."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
 
-from django.utils.dateparse import parse_datetime
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
-_AS_IT_IS: Final = "font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere"
-_TITLES: Final = ("attempt", "started at", "seconds", "outcome", "error", "worker")
+MINUTE = 60
+HOUR = 3600
 
 
 def moment(stored: datetime | None) -> str | None:
@@ -21,50 +18,20 @@ def moment(stored: datetime | None) -> str | None:
     return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
 
+def duration(seconds: float) -> str:
+    """Return a duration as people read it, in the two largest units: ``250 ms``, ``1.5 s``, ``2 h 5 min``.
+
+    The spaces before units do not break.
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}\xa0ms"
+    if seconds < MINUTE:
+        return f"{seconds:.3g}\xa0s"
+    if seconds < HOUR:
+        return "{:.0f}\xa0min {:.0f}\xa0s".format(*divmod(round(seconds), MINUTE))
+    return "{:.0f}\xa0h {:.0f}\xa0min".format(*divmod(round(seconds) // MINUTE, HOUR // MINUTE))
+
+
 def block(text: str | None) -> SafeString:
     """Return a text of several lines as it is, or a dash where there is none."""
-    return format_html('<div style="{}">{}</div>', _AS_IT_IS, text or "-")
-
-
-def history(entries: Sequence[Mapping[str, Any]]) -> SafeString:
-    """Return a table of the entries of a history, as ``sql.history`` describes them."""
-    head = format_html_join("", "<th>{}</th>", ((title,) for title in _TITLES))
-    rows = format_html_join("", "<tr>{}</tr>", ((_cells(entry),) for entry in entries))
-    table = "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
-    return format_html('<div style="overflow-x: auto">' + table + "</div>", head, rows)
-
-
-def _cells(entry: Mapping[str, Any]) -> SafeString:
-    cells = (
-        _attempt(entry),
-        _moment_of(entry, "started_at" if "started_at" in entry else "ended_at"),
-        "-" if "seconds" not in entry else format(entry["seconds"], ".3f"),
-        " ".join(filter(None, (entry["outcome"], _in_brackets(entry.get("reason"))))),
-        _error(entry),
-        entry.get("worker", "-"),
-    )
-    return format_html_join("", "<td>{}</td>", ((cell,) for cell in cells))
-
-
-def _attempt(entry: Mapping[str, Any]) -> str:
-    attempt = str(entry.get("attempt", "-"))
-    if "count" not in entry:
-        return attempt
-    return f"{attempt}, the last of {entry['count']} since {_moment_of(entry, 'first_ended_at')}"
-
-
-def _moment_of(entry: Mapping[str, Any], key: str) -> str:
-    found = parse_datetime(entry[key]) if key in entry else None
-    return moment(found) or "-"
-
-
-def _in_brackets(text: str | None) -> str:
-    return f"({text})" if text else ""
-
-
-def _error(entry: Mapping[str, Any]) -> SafeString | str:
-    words = filter(None, (entry.get("error_type"), entry.get("error_message"), entry.get("comment")))
-    text = ": ".join(words) or "-"
-    if "traceback" not in entry:
-        return text
-    return format_html("<details><summary>{}</summary>{}</details>", text, block(entry["traceback"]))
+    return format_html('<div class="partisan-text">{}</div>', text or "-")

@@ -29,6 +29,9 @@ from django_partisan.names import QUEUE_NAME_MAX_LENGTH
 
 KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", for ever")
 """For how many seconds a row may be kept."""
+LEAST_TIMEOUT_SECONDS: Final = 0.001
+LEAST_GRACE_SECONDS: Final = 0.1
+"""A worker relies on it: only a run that lasted longer can be one that its manager is about to end."""
 
 
 def usable_cores() -> int:
@@ -126,6 +129,18 @@ KEYS: Final[Mapping[str, Setting]] = {
         "How many seconds a task is held while no manager knows its processor. After that it fails. "
         "Raise it if managers may be deployed more than a day after the code that enqueues.",
     ),
+    "DEFAULT_TIMEOUT_SECONDS": Setting(
+        None,
+        or_none(seconds(LEAST_TIMEOUT_SECONDS)),
+        "Interrupt a run that lasts longer than this many seconds, if its processor has no "
+        "`TIMEOUT_SECONDS`; `None`: no limit.",
+    ),
+    "INTERRUPT_GRACE_SECONDS": Setting(
+        10,
+        seconds(LEAST_GRACE_SECONDS),
+        "How many seconds a run that was interrupted, for its time limit or because its task was cancelled, "
+        "may take to end. After that its worker is killed. Raise it if tasks need longer to clean up.",
+    ),
     "LISTEN": Setting(
         True,
         BOOLEAN,
@@ -172,6 +187,8 @@ class QueueConfig:
     lease_seconds: float
     max_crashes: int
     unregistered_grace_seconds: float
+    default_timeout_seconds: float | None
+    interrupt_grace_seconds: float
     listen: bool
     stop_timeout_seconds: float | None
     preload: bool

@@ -11,9 +11,11 @@ from django_partisan.doctor import (
     log_lines,
     metrics_port,
     notifications,
+    paused,
     retention,
     rules,
     settings,
+    time_limits,
     traces,
 )
 from django_partisan.doctor.finding import ERROR, SKIPPED, Finding, Subject
@@ -29,12 +31,14 @@ class Check(NamedTuple):
 
 CHECKS: Final[Mapping[str, Check]] = {
     "settings": Check(settings.look),
+    "limits": Check(time_limits.look, ("settings",)),
     "database": Check(database.look),
     "migrations": Check(database.look_at_migrations, ("database",)),
     "indexes": Check(indexes.look, ("database", "migrations")),
     "notifications": Check(notifications.look, ("database",)),
     "clock": Check(database.look_at_clock, ("database",)),
     "managers": Check(database.look_at_managers, ("database", "migrations")),
+    "paused": Check(paused.look, ("database", "migrations")),
     "held": Check(held.look, ("database", "migrations")),
     "retention": Check(retention.look, ("database", "migrations")),
     "host": Check(host.look),

@@ -35,7 +35,7 @@ def look(subject: Subject) -> Iterator[Finding]:
 def receives(listener: Listener, payload: str, seconds: float) -> bool:
     """Wait until a notification with ``payload`` arrives; return whether it did in time."""
     deadline = time.monotonic() + seconds
-    while payload not in listener.take():
+    while payload not in listener.take().get(CHANNEL_OF_DOCTOR, ()):
         left = deadline - time.monotonic()
         if left <= 0:
             return False

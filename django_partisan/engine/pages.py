@@ -1,7 +1,8 @@
 """The pages of a presence file: what each worker runs, and until when its manager's lease is valid.
 
-There is a page for each slot, written by its worker, and a last one, written by the manager. Nobody
-takes a lock for it: a reader notices a page that is just being written.
+There is a page for each slot, written by its worker, and a last one, written by the manager, which also
+writes a mark behind each page. Nobody takes a lock for it: a reader notices a page that is just being
+written.
 """
 
 import mmap
@@ -17,6 +18,9 @@ READ_TRIES: Final = 100
 _page = struct.Struct("=QqddQ")
 # The last page holds the end of the lease and its epoch where the others hold ``since`` and seconds, and then
 # the mark and the database. An earlier version reads it as a slot that runs nothing.
+# Behind a slot's page the manager marks the number of a run whose worker it is about to kill.
+_condemned = struct.Struct("=Q")
+_CONDEMNED_AT: Final = _page.size
 _lease_end = struct.Struct("=d")
 _epoch = struct.Struct("=Q")
 _LEASE_END_AT: Final = 16
@@ -59,8 +63,20 @@ pack: Final = _page.pack
 
 
 def clear(pages: mmap.mmap, slot: int) -> None:
-    """Blank a slot's page."""
+    """Blank a slot's page, and its mark."""
     pages[place_of(slot)] = bytes(_page.size)
+    condemn(pages, slot, 0)
+
+
+def condemned(pages: mmap.mmap, slot: int) -> int:
+    """Return the number of the run whose worker is about to be killed, 0 if none is."""
+    number: int = _condemned.unpack(pages[_condemned_place(slot)])[0]
+    return number
+
+
+def condemn(pages: mmap.mmap, slot: int, number: int) -> None:
+    """Mark a run whose worker is about to be killed, or remove the mark: eight aligned bytes."""
+    pages[_condemned_place(slot)] = _condemned.pack(number)
 
 
 def read(pages: mmap.mmap, slot: int) -> Page:
@@ -100,6 +116,11 @@ def epoch(pages: mmap.mmap) -> int:
 def set_epoch(pages: mmap.mmap, number: int) -> None:
     """Write how often the lease was lost; before the end of the next one, so that nobody sees only that."""
     pages[_epoch_place(pages)] = _epoch.pack(number)
+
+
+def _condemned_place(slot: int) -> slice:
+    start = slot * PAGE_BYTES + _CONDEMNED_AT
+    return slice(start, start + _condemned.size)
 
 
 def _epoch_place(pages: mmap.mmap) -> slice:

@@ -47,20 +47,26 @@ class WorkerPage:
         self._byte = slot + 1
         lock_byte(fd, self._byte)
         self._map = mmap.mmap(fd, 0)
+        self._slot = slot
         self._place = pages.place_of(slot)
         self.begun = 0
         self.busy_seconds = 0.0
 
-    def begin(self, task_id: int, since: float) -> None:
-        """Note that a task begins."""
+    def begin(self, task_id: int, since: float) -> int:
+        """Note that a task begins; return the number of its run."""
         self.begun = begun = self.begun + 1
         # Not pack_into(): it blanks the page before it fills it, and a blank page can be read as one.
         self._map[self._place] = pack(2 * begun, task_id, since, self.busy_seconds, 2 * begun)
+        return begun
 
     def idle(self, since: float) -> None:
         """Note that nothing runs."""
         number = 2 * self.begun + 1
         self._map[self._place] = pack(number, 0, since, self.busy_seconds, number)
+
+    def is_condemned(self) -> bool:
+        """Return whether the manager is about to kill this worker for a run that had not ended."""
+        return pages.condemned(self._map, self._slot) != 0
 
     def lease_until(self) -> float:
         """Return until when the manager's lease is valid, by the clock of ``boot_clock``."""
@@ -107,6 +113,10 @@ class PresenceFile:
     def clear(self, slot: int) -> None:
         """Forget what a slot's worker ran, before a new worker takes the slot."""
         pages.clear(self._map, slot)
+
+    def condemn(self, slot: int, run_number: int) -> None:
+        """Mark a run of a slot's worker, which then begins no other; 0 removes the mark."""
+        pages.condemn(self._map, slot, run_number)
 
     def begin_epoch(self) -> None:
         """Have the workers return what they were sent before: the lease was lost meanwhile."""

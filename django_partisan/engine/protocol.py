@@ -30,6 +30,21 @@ class Stop(NamedTuple):
     """Return the tasks that have not started, finish the running one, and end."""
 
 
+class Interrupt(NamedTuple):
+    """Interrupt a run, if it is still under way."""
+
+    run_number: int
+    """How many tasks the worker has begun, as its page shows."""
+    kind: str
+    """``timeout`` or ``cancel``."""
+    comment: str
+    """The message of the exception that is raised inside the run."""
+
+
+class LogStacks(NamedTuple):
+    """Log the stack of each thread: the worker is about to be killed, because its run has not ended."""
+
+
 # From a worker to its manager.
 
 
@@ -78,11 +93,14 @@ class Flushed(NamedTuple):
     peak_bytes: int
 
 
-ToWorker: TypeAlias = RunTasks | Stop
+ToWorker: TypeAlias = RunTasks | Stop | Interrupt | LogStacks
 ToManager: TypeAlias = Ready | Report | Returned | Retiring | Flushed
 Message: TypeAlias = ToWorker | ToManager
 
-_KINDS: Final[dict[int, Any]] = dict(enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed)))
+# A new kind comes last: a manager reads ``Ready`` of other versions.
+_KINDS: Final[dict[int, Any]] = dict(
+    enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed, Interrupt, LogStacks))
+)
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 
 

@@ -23,6 +23,11 @@ def report(number: int, frame: FrameType | None) -> None:
     _thread.start_new_thread(_emit, (stacks,))
 
 
+def report_all() -> None:
+    """Emit the stack of each thread, from any thread."""
+    report(0, sys._current_frames()[_thread.get_ident()])
+
+
 def shown(stack: traceback.StackSummary) -> str:
     """Return a stack, innermost call first, as one line."""
     return " < ".join(f"{call.name} {_short(call.filename)}:{call.lineno}" for call in stack)

@@ -77,6 +77,7 @@ def _definition(task: AnyTask) -> TaskDefinition:
         retry=attempts.retry_config(options.max_attempts),
         postpone=None,
         propagation=None,
+        timeout=options.timeout,
         keeps_result=True,
         pause_before_retry=pause_before_retry,
         ended=ended,

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
-from django_partisan.config.validation import BOOLEAN, Rule, integer, or_none
+from django_partisan.config.queues import LEAST_TIMEOUT_SECONDS
+from django_partisan.config.validation import BOOLEAN, Rule, integer, or_none, seconds
 from django_partisan.functions.framework import AnyTask, InvalidTask
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ATTRIBUTE: Final = "_partisan_options"
 _RULES: Final = {
+    "timeout": or_none(seconds(LEAST_TIMEOUT_SECONDS)),
     "max_attempts": or_none(integer(1)),
     "backoff": or_none(Rule(callable, "a function of an exception and a task result that returns seconds")),
     "unique": or_none(BOOLEAN),
@@ -22,12 +24,14 @@ _RULES: Final = {
 class FunctionOptions:
     """The options of a function; ``None`` is the default.
 
-    ``max_attempts`` is how many runs may end with an exception, the last included; 1 by default. ``backoff``
+    ``timeout`` is the limit of a run in seconds, by default that of the queue. ``max_attempts`` is how many
+    runs may end with an exception, the last included; 1 by default. ``backoff``
     is called with the exception and the task's result and returns the seconds before the next run; by
     default 5 s, and twice as long each time, up to an hour. ``unique`` and ``atomic`` are what
     ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` are to a processor, both ``False`` by default.
     """
 
+    timeout: float | None = None
     max_attempts: int | None = None
     backoff: Callable[[BaseException, Any], float] | None = None
     unique: bool | None = None
@@ -65,6 +69,7 @@ def task_options(**options: Any) -> Callable[[F], F]:
 class PartisanTask(AnyTask):
     """A task of the framework that takes the options of ``FunctionOptions``."""
 
+    timeout: float | None = None
     max_attempts: int | None = None
     backoff: Callable[[BaseException, Any], float] | None = None
     unique: bool | None = None

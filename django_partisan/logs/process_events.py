@@ -10,6 +10,7 @@ from django_partisan.logs.fields import (
     QUEUE,
     REASON,
     WORKER_FIELDS,
+    Field,
     beginning,
     counted,
     keyword,
@@ -21,8 +22,16 @@ from django_partisan.logs.fields import (
     quoted,
 )
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, LowerLevel, log_event
-from django_partisan.outcomes import REASON_RECYCLED, REASON_STOPPED, REASON_WORKER_LOST
+from django_partisan.outcomes import (
+    REASON_CANCELLED,
+    REASON_RECYCLED,
+    REASON_STOPPED,
+    REASON_TIMEOUT,
+    REASON_WORKER_LOST,
+)
 from django_partisan.telemetry import events
+
+_EXPECTED_EXITS: Final = (REASON_RECYCLED, REASON_STOPPED, REASON_TIMEOUT, REASON_CANCELLED)
 
 
 @log_event(
@@ -68,6 +77,51 @@ def database_restored(event: events.DatabaseRestored) -> Line:
     return (counted(event.failures, "failure"), event.seconds), {
         "partisan.queue.name": event.queue,
         "partisan.database.failures": event.failures,
+        "event.duration": nanoseconds(event.seconds),
+    }
+
+
+@log_event(
+    events.QueuePaused,
+    "queue.paused",
+    WARNING,
+    "Queue %s is paused %s%s",
+    by=(MANAGER,),
+    fields=(
+        QUEUE,
+        Field("partisan.pause.until", "date", optional=True),
+        keyword("partisan.pause.by", optional=True),
+        Field("partisan.pause.comment", "text", optional=True),
+    ),
+    when="a manager learns that its queue is paused, or that the pause was changed; also when it starts",
+)
+def paused(event: events.QueuePaused) -> Line:
+    end = "until it is resumed" if event.until is None else f"until {event.until}"
+    said = f": {beginning(event.comment)}" if event.comment else ""
+    return (event.queue, end, said), {
+        "partisan.queue.name": event.queue,
+        **known(
+            {
+                "partisan.pause.until": event.until,
+                "partisan.pause.by": event.by or None,
+                "partisan.pause.comment": event.comment or None,
+            }
+        ),
+    }
+
+
+@log_event(
+    events.QueueResumed,
+    "queue.resumed",
+    INFO,
+    "Queue %s goes on after a pause of %.1f s",
+    by=(MANAGER,),
+    fields=(QUEUE, DURATION),
+    when="a manager learns that its queue was resumed, or that the pause has ended",
+)
+def queue_resumed(event: events.QueueResumed) -> Line:
+    return (event.queue, event.seconds), {
+        "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
     }
 
@@ -131,8 +185,8 @@ def worker_ready(event: events.WorkerReady) -> Line:
         fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
-    when="the process exited; info if recycled or stopped",
-    lower=LowerLevel(INFO, lambda event: event.reason in (REASON_RECYCLED, REASON_STOPPED)),
+    when="the process exited; info if recycled, stopped, or killed because its run was interrupted",
+    lower=LowerLevel(INFO, lambda event: event.reason in _EXPECTED_EXITS),
 )
 def worker_exited(event: events.WorkerExited) -> Line:
     task = event.task

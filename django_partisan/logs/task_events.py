@@ -33,12 +33,30 @@ from django_partisan.logs.fields import (
     quoted,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, LowerLevel, log_event
-from django_partisan.outcomes import REASON_STOPPED
+from django_partisan.outcomes import REASON_CANCELLED, REASON_STOPPED
 from django_partisan.telemetry import events, redaction
 
 COMPLETED: Final = "Task %s (%s) completed in %.3f s"
 _DELAY: Final = long("partisan.task.delay_ns")
 _IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
+_CANCELLED: Final = (
+    QUEUE,
+    keyword("partisan.processor"),
+    long("partisan.cancel.count"),
+    keyword("partisan.cancel.task_ids"),
+    REASON._replace(optional=True),
+)
+_INTERRUPTED: Final = (
+    *fields.OF_ONE_TASK,
+    *(field for field in fields.WORKER_FIELDS if field is not QUEUE),
+    DURATION,
+    REASON,
+)
+_RUN_IF_KNOWN: Final = (
+    *fields.TASK,
+    *(field._replace(optional=True) for field in fields.RUN[len(fields.TASK) :]),
+)
+"""The fields of a run that a worker or its manager ended."""
 _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"), REASON)
 
 
@@ -204,13 +222,22 @@ def postponed(event: events.TaskPostponed) -> Line:
     "task.retried",
     WARNING,
     "Task %s (%s) runs again in %g s, %s retries left: %s",
-    by=(WORKER,),
-    fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, long("partisan.task.retries_left"), *fields.ERROR),
+    by=(WORKER, MANAGER),
+    fields=(
+        *_RUN_IF_KNOWN,
+        DURATION,
+        OUTCOME,
+        _DELAY,
+        long("partisan.task.retries_left"),
+        *fields.ERROR,
+    ),
     when="an error on the processor's list, and retries are left",
 )
 def retried(event: events.TaskRetried) -> Line:
     return (*named(event.run), event.delay_seconds, event.retries_left, quoted(event.error)), {
-        **_ended(event.run, event.seconds, "failure"),
+        **_of_either(event.run),
+        "event.duration": nanoseconds(event.seconds),
+        "event.outcome": "failure",
         "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
         "partisan.task.retries_left": event.retries_left,
         **fields.of_error(event.error),
@@ -223,24 +250,50 @@ def retried(event: events.TaskRetried) -> Line:
     ERROR,
     "Task %s (%s) failed (%s): %s",
     by=(WORKER, MANAGER),
-    fields=(
-        *fields.TASK,
-        *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
-        OUTCOME,
-        REASON,
-        *fields.ERROR,
-    ),
+    fields=(*_RUN_IF_KNOWN, DURATION._replace(optional=True), OUTCOME, REASON, *fields.ERROR),
     when="the task failed and will not run again",
 )
 def failed(event: events.TaskFailed) -> Line:
     run = event.run
     return (*named(run), event.reason, quoted(event.error)), {
-        **(of_run(run) if isinstance(run, events.Run) else of_one_task(run)),
+        **_of_either(run),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "failure",
         "event.reason": event.reason,
         **fields.of_error(event.error),
     }
+
+
+@log_event(
+    events.RunInterrupted,
+    "task.interrupted",
+    WARNING,
+    "Task %s (%s) interrupted after %.3f s (%s)",
+    by=(MANAGER,),
+    fields=(*_INTERRUPTED, keyword("partisan.interrupt.comment", optional=True)),
+    when="a worker was asked to end a run, for its time limit or because its task was cancelled; "
+    "info if it was cancelled",
+    lower=LowerLevel(INFO, lambda event: event.reason == REASON_CANCELLED),
+)
+def interrupted(event: events.RunInterrupted) -> Line:
+    comment = redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES) or None
+    return (*named(event.task), event.seconds, event.reason), {
+        **_of_interrupted(event),
+        **known({"partisan.interrupt.comment": comment}),
+    }
+
+
+@log_event(
+    events.WorkerKilled,
+    "worker.killed",
+    WARNING,
+    "Killed worker %s (pid %s): Task %s (%s) had not ended after its interruption (%s)",
+    by=(MANAGER,),
+    fields=_INTERRUPTED,
+    when="an interrupted run had not ended after `INTERRUPT_GRACE_SECONDS`",
+)
+def worker_killed(event: events.WorkerKilled) -> Line:
+    return (event.slot, event.pid, *named(event.task), event.reason), _of_interrupted(event)
 
 
 @log_event(
@@ -335,6 +388,80 @@ def requeued(event: events.TasksRequeued) -> Line:
 
 
 @log_event(
+    events.TasksChanged,
+    "task.changed",
+    INFO,
+    "Changed %s of %s (%s)",
+    by=(APP, WORKER),
+    fields=(
+        QUEUE,
+        keyword("partisan.processor"),
+        long("partisan.change.count"),
+        keyword("partisan.change.kind"),
+    ),
+    when="somebody made tasks due now, gave them another priority or deleted them; by batch and processor",
+)
+def changed(event: events.TasksChanged) -> Line:
+    return (counted(event.number, "task"), event.processor, event.change), {
+        "partisan.queue.name": event.queue,
+        "partisan.processor": event.processor,
+        "partisan.change.count": event.number,
+        "partisan.change.kind": event.change,
+    }
+
+
+@log_event(
+    events.TaskCancelled,
+    "task.cancelled",
+    INFO,
+    "Task %s (%s) cancelled while it ran: %s",
+    by=(WORKER, MANAGER),
+    fields=(
+        *fields.TASK,
+        *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
+        OUTCOME,
+        REASON,
+    ),
+    when="a run ended because somebody cancelled its task, which does not run again",
+)
+def cancelled(event: events.TaskCancelled) -> Line:
+    run = event.run
+    reason = redaction.cut(event.error.message, redaction.SHOWN_MAX_BYTES)
+    return (*named(run), beginning(reason)), {
+        **(of_run(run) if isinstance(run, events.Run) else of_one_task(run)),
+        **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
+        "event.outcome": "unknown",
+        "event.reason": reason,
+    }
+
+
+@log_event(
+    events.TasksCancelled,
+    "task.bulk_cancelled",
+    INFO,
+    "Cancelled %s of %s%s",
+    by=(APP, WORKER, MANAGER),
+    fields=_CANCELLED,
+    when="tasks that did not run were cancelled; for each batch and processor, up to 100 of them named",
+)
+def bulk_cancelled(event: events.TasksCancelled) -> Line:
+    return _of_cancel(event, "unstarted task")
+
+
+@log_event(
+    events.CancelRequested,
+    "task.cancel_requested",
+    INFO,
+    "Requested the end of %s of %s%s",
+    by=(APP, WORKER),
+    fields=_CANCELLED,
+    when="somebody cancelled tasks that managers hold; for each batch and processor, up to 100 of them named",
+)
+def cancel_requested(event: events.CancelRequested) -> Line:
+    return _of_cancel(event, "claimed task")
+
+
+@log_event(
     events.TasksHeld,
     "task.held",
     WARNING,
@@ -425,6 +552,33 @@ def written_outside_atomic(event: events.WrittenOutsideAtomic) -> Line:
     return (*named(event.run), event.thread), {
         **of_run(event.run),
         "partisan.thread.name": event.thread,
+    }
+
+
+def _of_cancel(event: events.TasksCancelled | events.CancelRequested, which: str) -> Line:
+    comment = redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES)
+    why = f": {beginning(comment)}" if comment else ""
+    return (counted(event.number, which), event.processor, why), {
+        "partisan.queue.name": event.queue,
+        "partisan.processor": event.processor,
+        "partisan.cancel.count": event.number,
+        "partisan.cancel.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
+        **known({"event.reason": comment or None}),
+    }
+
+
+def _of_either(run: events.Run | events.TaskRef) -> dict[str, Any]:
+    return of_run(run) if isinstance(run, events.Run) else of_one_task(run)
+
+
+def _of_interrupted(event: events.RunInterrupted | events.WorkerKilled) -> dict[str, Any]:
+    return {
+        **of_one_task(event.task),
+        "partisan.worker.slot": event.slot,
+        "partisan.worker.generation": event.generation,
+        "partisan.worker.pid": event.pid,
+        "event.duration": nanoseconds(event.seconds),
+        "event.reason": event.reason,
     }
 
 

@@ -1,4 +1,4 @@
-"""Counters of the tasks that an application enqueues and requeues, in the registry that it exports itself."""
+"""Counters of what an application does with tasks, in the registry that it exports itself."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,6 +15,8 @@ from django_partisan.telemetry.events import (
     TaskDeduplicated,
     TaskEnqueued,
     TaskEnqueueFailed,
+    TasksCancelled,
+    TasksChanged,
     TasksRequeued,
 )
 
@@ -23,6 +25,8 @@ HELP: Final = {
     catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting duplicate.",
     catalogue.TASKS_ENQUEUE_FAILED.name: "Enqueuings of this application that the database refused.",
     catalogue.TASKS_REQUEUED.name: "Failed tasks that this application requeued.",
+    catalogue.TASKS_CHANGED.name: "Tasks that this application made due, gave another priority, or deleted.",
+    catalogue.TASKS_CANCELLED.name: "Waiting tasks that this application cancelled.",
 }
 
 
@@ -35,13 +39,19 @@ class ClientMetrics(bus.Subscriber):
         self._enqueued = _counter(catalogue.TASKS_ENQUEUED)
         self._deduplicated = _counter(catalogue.TASKS_DEDUPLICATED)
         self._requeued = _counter(catalogue.TASKS_REQUEUED)
+        self._changed = _counter(catalogue.TASKS_CHANGED)
+        self._cancelled = _counter(catalogue.TASKS_CANCELLED)
         self._failed = _counter(catalogue.TASKS_ENQUEUE_FAILED)
-        self.collector = _Counters(self._enqueued, self._deduplicated, self._requeued, self._failed)
+        self.collector = _Counters(
+            self._enqueued, self._deduplicated, self._requeued, self._changed, self._cancelled, self._failed
+        )
         registry.register(self.collector)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want the events of ``delay()`` and of requeueing."""
-        return kind in (TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed, TasksRequeued)
+        """Want the events of ``delay()``, and of what operators do to tasks."""
+        return kind in (
+            TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed, TasksRequeued, TasksChanged, TasksCancelled
+        )  # fmt: skip
 
     def handle(self, event: Any) -> None:
         """Count the event."""
@@ -52,6 +62,10 @@ class ClientMetrics(bus.Subscriber):
             self._deduplicated.labels(event.task.queue, event.task.processor).inc()
         elif isinstance(event, TasksRequeued):
             self._requeued.labels(event.queue, event.processor).inc(event.number)
+        elif isinstance(event, TasksChanged):
+            self._changed.labels(event.queue, event.change).inc(event.number)
+        elif isinstance(event, TasksCancelled):
+            self._cancelled.labels(event.queue, event.processor).inc(event.number)
         else:
             self._failed.labels(event.queue, event.processor).inc()
 

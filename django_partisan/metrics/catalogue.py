@@ -117,6 +117,12 @@ TASKS_FAILED = _declare(
     "Tasks that failed and will not run again.",
     reason=outcomes.FAILURE_REASONS,
 )
+RUNS_INTERRUPTED = _declare(
+    "partisan_runs_interrupted_total", COUNTER, "queue reason", "M",
+    "Do runs take longer than they may?",
+    "Runs that were to end early, for their time limit or because their task was cancelled.",
+    reason=(outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED),
+)
 TASK_ERRORS = _declare(
     "partisan_task_errors_total", COUNTER, "queue processor error_type outcome", "W M",
     "What breaks?",
@@ -138,12 +144,23 @@ TASKS_RELEASED = _declare(
     "partisan_tasks_released_total", COUNTER, "queue reason", "M",
     "Is work handed back?",
     "Claimed tasks released unstarted.",
-    reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED),
+    reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED, outcomes.REASON_PAUSED),
 )
 TASKS_REQUEUED = _declare(
     "partisan_tasks_requeued_total", COUNTER, "queue processor", "W app",
     "How much was tried again by hand?",
     "Failed tasks that were requeued from inside tasks.",
+)
+TASKS_CHANGED = _declare(
+    "partisan_tasks_changed_total", COUNTER, "queue change", "W app",
+    "How much was changed by hand?",
+    "Tasks that somebody made due now, gave another priority, or deleted, from inside tasks.",
+    change=outcomes.CHANGES,
+)
+TASKS_CANCELLED = _declare(
+    "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
+    "How much was stopped by hand?",
+    "Tasks that were cancelled, before or during their run.",
 )
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
@@ -167,7 +184,7 @@ TASK_DURATION = _declare(
     "How long do runs take?",
     "Time in run().",
     observability.DURATION_BUCKETS,
-    outcome=outcomes.OUTCOMES,
+    outcome=(*outcomes.OUTCOMES, outcomes.CANCELLED),
 )
 TASK_QUEUE_WAIT = _declare(
     "partisan_task_queue_wait_seconds", HISTOGRAM, "queue processor", "W",
@@ -223,9 +240,11 @@ WORKERS_CONFIGURED = _declare(
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
-    "Workers that exited; stopped includes those that a forced stop killed.",
+    "Workers that exited; stopped includes those that a forced stop killed. With the reason timeout or "
+    "cancelled they were killed, because an interrupted run did not end.",
     reason=(
-        outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL
+        outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL,
+        outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED
     ),
 )
 WORKER_CPU = _declare(
@@ -312,6 +331,16 @@ DRAINING = _declare(
     "Is it stopping?",
     "1 while the manager drains, else 0.",
 )
+QUEUE_PAUSED = _declare(
+    "partisan_queue_paused", GAUGE, "queue", "M",
+    "Is the queue paused?",
+    "1 while the manager starts nothing because its queue is paused, else 0.",
+)
+QUEUE_PAUSED_SECONDS = _declare(
+    "partisan_queue_paused_seconds", GAUGE, "queue", "M",
+    "Was a pause forgotten?",
+    "How long the queue has been paused, 0 if it is not.",
+)
 BUILD_INFO = _declare(
     "partisan_build_info", INFO, "version django python postgresql", "M",
     "What runs where?",
@@ -323,7 +352,8 @@ BUILD_INFO = _declare(
 QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
-    f"Tasks in the table by state: exact to 100000, above it the planner's estimate. {_CACHED}",
+    "Tasks in the table by state: exact to 100000, above it the planner's estimate; error without those that "
+    f"were cancelled. {_CACHED}",
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",

@@ -7,7 +7,7 @@ from django_partisan import outcomes, registry
 from django_partisan.metrics import catalogue, custom
 from django_partisan.metrics.deltas import Deltas, Exemplar
 from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric
-from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
+from django_partisan.outcomes import CANCELLED, COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry import events
 
 Task: TypeAlias = events.Run | events.TaskRef
@@ -55,6 +55,11 @@ class EventCounter:
         # The worker's outcome of an unsettleable task has counted its attempts.
         if event.reason != outcomes.REASON_UNSETTLEABLE:
             self.deltas.observe((catalogue.TASK_ATTEMPTS.name, (event.run.queue,)), [event.run.attempt])
+
+    def cancelled(self, event: events.TaskCancelled) -> None:
+        self.count(catalogue.TASKS_CANCELLED, of_task(event.run))
+        if event.seconds is not None:
+            self._run(CANCELLED, event.run, event.seconds)
 
     def claimed(self, event: events.TasksClaimed) -> None:
         queue = (event.queue,)
@@ -150,7 +155,15 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.TasksReleased: _adds_to(
         catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
+    events.RunInterrupted: _adds_to(
+        catalogue.RUNS_INTERRUPTED, lambda event: (event.task.queue, event.reason)
+    ),
     events.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
+    events.TasksChanged: _adds_to(
+        catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change), lambda event: event.number
+    ),
+    events.TaskCancelled: EventCounter.cancelled,
+    events.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),
     events.TasksHeld: _adds_to(
         catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
     ),

@@ -22,10 +22,10 @@ from django_partisan.metrics.collector import PartisanCollector
 from django_partisan.metrics.metric import Metric
 from django_partisan.metrics.port_holder import TITLE, queue_of_manager_at
 from django_partisan.metrics.port_wait import PortWait
-from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.metrics.recorder import ManagerRecorder
 from django_partisan.metrics.sampler import Query, Sampler
 from django_partisan.metrics.server import Request, Response, Server, plain
+from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     ErrorInfo,

@@ -66,6 +66,8 @@ def of_manager(snapshot: Snapshot) -> Iterator[Sample]:
         (catalogue.UNSETTLED_TASKS, snapshot.unsettled),
         (catalogue.WORKERS_CONFIGURED, snapshot.workers_configured),
         (catalogue.DRAINING, snapshot.draining),
+        (catalogue.QUEUE_PAUSED, snapshot.paused_seconds is not None),
+        (catalogue.QUEUE_PAUSED_SECONDS, snapshot.paused_seconds or 0.0),
         (catalogue.LAST_LOOP, snapshot.last_loop_at),
         (catalogue.LAST_CLAIM, snapshot.last_claim_at),
         (catalogue.LAST_TASK_FINISHED, snapshot.last_finished_at),

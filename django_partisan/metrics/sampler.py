@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.gauges import Sample
-from django_partisan.metrics.queue_statistics import QueueStatistics
+from django_partisan.sql.queue_statistics import QueueStatistics
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, MetricsDatabaseFailed
 

@@ -9,6 +9,7 @@ import uuid
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH, WORKER_ROLE
 
@@ -21,23 +22,24 @@ class ManagerLease(models.Model):
     host = models.TextField()
     pid = models.IntegerField()
     lock_name = models.UUIDField(
-        help_text="The file that this manager and its workers hold locked on their host."
+        help_text=_("The file that this manager and its workers hold locked on their host.")
     )
     lease_seconds = models.FloatField()
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
-    sleeping = models.BooleanField(db_default=False, help_text="Asks to be notified of new tasks.")
-    state = models.JSONField(null=True, help_text="The tasks that it runs, and its totals.")
-    version = models.TextField(null=True)  # noqa: DJ001 - null: no code writes it yet
+    sleeping = models.BooleanField(db_default=False, help_text=_("Asks to be notified of new tasks."))
+    state = models.JSONField(null=True, help_text=_("The tasks that it runs, and its totals."))
+    version = models.TextField(null=True)  # noqa: DJ001 - null: of an earlier version
     process_started_at = models.DateTimeField(null=True)
     schedules = models.JSONField(
-        null=True, help_text="Names and fingerprints of the schedules in its settings."
+        null=True, help_text=_("Names and fingerprints of the schedules in its settings.")
     )
 
     class Meta:
         required_db_vendor = "postgresql"
         db_table = "django_partisan_manager"
-        verbose_name = "manager"
+        verbose_name = _("manager")
+        verbose_name_plural = _("managers")
 
     def __str__(self) -> str:
         role = ", a worker without its manager" if self.is_worker else ""
@@ -66,11 +68,12 @@ class Pause(models.Model):
 
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
     processor_class = models.CharField(
-        max_length=PROCESSOR_NAME_MAX_LENGTH, db_default="", help_text="Empty for the whole queue."
+        max_length=PROCESSOR_NAME_MAX_LENGTH, db_default="", help_text=_("Empty for the whole queue.")
     )
-    until = models.DateTimeField(null=True, help_text="Empty until somebody resumes it.")
+    until = models.DateTimeField(null=True, help_text=_("Empty until somebody resumes it."))
     comment = models.TextField(db_default="")
-    by = models.TextField(db_default="", help_text="Who paused it.")
+    by = models.TextField(db_default="", help_text=_("Who paused it."))
+    paused_at = models.DateTimeField(null=True, db_default=Now())
 
     class Meta:
         required_db_vendor = "postgresql"
@@ -83,14 +86,14 @@ class Schedule(models.Model):
     """A task that managers enqueue at given times."""
 
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
-    definition = models.JSONField(help_text="The task, its arguments and its times.")
-    origin = models.TextField(help_text="Whether settings or a person defined it.")
-    fingerprint = models.TextField(db_default="", help_text="Changes with the definition.")
+    definition = models.JSONField(help_text=_("The task, its arguments and its times."))
+    origin = models.TextField(help_text=_("Whether settings or a person defined it."))
+    fingerprint = models.TextField(db_default="", help_text=_("Changes with the definition."))
     defined_at = models.DateTimeField(db_default=Now())
     next_at = models.DateTimeField(null=True)
     recent_ticks = models.JSONField(db_default=models.Value([], models.JSONField()))
     totals = models.JSONField(db_default=models.Value({}, models.JSONField()))
-    error = models.TextField(db_default="", help_text="Why the last tick could not be enqueued.")
+    error = models.TextField(db_default="", help_text=_("Why the last tick could not be enqueued."))
     paused = models.BooleanField(db_default=False)
     comment = models.TextField(db_default="")
 
@@ -103,7 +106,7 @@ class Chore(models.Model):
 
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
     last_at = models.DateTimeField(null=True)
-    cursor = models.JSONField(null=True, help_text="Where the next pass continues.")
+    cursor = models.JSONField(null=True, help_text=_("Where the next pass continues."))
 
     class Meta:
         required_db_vendor = "postgresql"
@@ -115,9 +118,9 @@ class Slot(models.Model):
     pk = models.CompositePrimaryKey("key", "number")
     key = models.UUIDField()
     number = models.IntegerField()
-    task_id = models.BigIntegerField(null=True, help_text="Empty while the slot is free.")
-    token = models.BigIntegerField(null=True, help_text="The claim under which its task runs.")
-    next_at = models.DateTimeField(null=True, help_text="When the slot may be used again.")
+    task_id = models.BigIntegerField(null=True, help_text=_("Empty while the slot is free."))
+    token = models.BigIntegerField(null=True, help_text=_("The claim under which its task runs."))
+    next_at = models.DateTimeField(null=True, help_text=_("When the slot may be used again."))
 
     class Meta:
         required_db_vendor = "postgresql"

@@ -1,10 +1,12 @@
 """Tasks, and the questions a person asks of them."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.db import models, router
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from django_partisan.names import DEFAULT_QUEUE, PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
 from django_partisan.outcomes import REASONS_TO_NAME
@@ -12,6 +14,8 @@ from django_partisan.outcomes import REASONS_TO_NAME
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Self
+
+    from django_partisan.cancelling import CancelResult
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -58,13 +62,32 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """
         from django_partisan.requeueing import requeue_all
 
-        database = router.db_for_write(Task)  # a replica may not know yet what failed
-        tasks = self.using(database)
-        if self.query.is_sliced:
-            chosen = Task.objects.using(database).filter(pk__in=tasks.values("pk")).requeueable(reasons)
-        else:
-            chosen = tasks.requeueable(reasons)
+        chosen = self._as_written().requeueable(reasons)
         return sum(requeue_all(list(chosen.order_by().values_list("pk", flat=True)), comment))
+
+    def cancellable(self) -> "Self":
+        """Select tasks that have not ended: those that wait, and those that a manager holds."""
+        return self.filter(status__in=(Task.STATUS_NEW, Task.STATUS_IN_PROCESS))
+
+    def cancel(self, comment: str = "") -> "CancelResult":
+        """Cancel the tasks among these that have not ended; return how many were cancelled and requested.
+
+        One that waits ends as failed, with the reason ``cancelled``, and never starts. Of one that a manager
+        holds the end is requested: ``TaskCancelled`` is raised inside its ``run()``. ``comment`` is stored in
+        the history of each task.
+        """
+        from django_partisan.cancelling import CancelResult, cancel_all
+
+        chosen = self._as_written().cancellable()
+        results = list(cancel_all(list(chosen.order_by().values_list("pk", flat=True)), comment))
+        return CancelResult(sum(one.cancelled for one in results), sum(one.requested for one in results))
+
+    def _as_written(self) -> "Self":
+        """Select the same in the database that is written to: a replica may not know yet what happened."""
+        tasks = self.using(router.db_for_write(Task))
+        if not self.query.is_sliced:
+            return tasks
+        return type(self)(Task, using=tasks.db).filter(pk__in=tasks.values("pk"))
 
 
 class Task(models.Model):
@@ -75,10 +98,10 @@ class Task(models.Model):
     STATUS_ERROR = "error"
     STATUS_FINISHED = "finished"
     STATUS_CHOICES = (
-        (STATUS_NEW, "New"),
-        (STATUS_IN_PROCESS, "In Process"),
-        (STATUS_ERROR, "Error"),
-        (STATUS_FINISHED, "Finished"),
+        (STATUS_NEW, _("New")),
+        (STATUS_IN_PROCESS, _("In Process")),
+        (STATUS_ERROR, _("Error")),
+        (STATUS_FINISHED, _("Finished")),
     )
 
     status = models.CharField(max_length=20, choices=STATUS_CHOICES, default=STATUS_NEW)
@@ -89,39 +112,41 @@ class Task(models.Model):
     priority = models.IntegerField(default=10)
     execute_after = models.DateTimeField(default=timezone.now)
     arguments = models.JSONField(default=dict)
-    extra = models.JSONField(default=dict, help_text="Kept for version 1; version 2 does not write it.")
+    extra = models.JSONField(default=dict, help_text=_("Kept for version 1; version 2 does not write it."))
 
     # New in version 2. Each is nullable or has a database default, so that version 1 can still insert.
-    attempts = models.IntegerField(db_default=0, help_text="Runs that ended, well or badly.")
-    crashes = models.IntegerField(db_default=0, help_text="Runs that ended with the death of their worker.")
+    attempts = models.IntegerField(db_default=0, help_text=_("Runs that ended, well or badly."))
+    crashes = models.IntegerField(
+        db_default=0, help_text=_("Runs that ended with the death of their worker.")
+    )
     retries = models.IntegerField(db_default=0)
     postpones = models.IntegerField(db_default=0)
-    ready = models.BooleanField(db_default=False, help_text="Waits and is known to be due.")
-    claim_token = models.BigIntegerField(null=True, help_text="The claim under which it runs.")
-    claimed_by = models.UUIDField(null=True, help_text="The manager that holds or held it.")
+    ready = models.BooleanField(db_default=False, help_text=_("Waits and is known to be due."))
+    claim_token = models.BigIntegerField(null=True, help_text=_("The claim under which it runs."))
+    claimed_by = models.UUIDField(null=True, help_text=_("The manager that holds or held it."))
     claimed_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     error_reason = models.TextField(null=True)  # noqa: DJ001 - null means that it never failed
     error_type = models.TextField(null=True)  # noqa: DJ001
     error_message = models.TextField(null=True)  # noqa: DJ001
     error_traceback = models.TextField(null=True)  # noqa: DJ001
-    context = models.JSONField(null=True, help_text="Trace and log context of the enqueuer.")
-    unique_key = models.UUIDField(null=True, help_text="Same for the same processor and arguments.")
+    context = models.JSONField(null=True, help_text=_("Trace and log context of the enqueuer."))
+    unique_key = models.UUIDField(null=True, help_text=_("Same for the same processor and arguments."))
 
     # Added by 0005, under the same rule.
-    history = models.JSONField(null=True, help_text="Its runs that did not complete, and the last one.")
-    started_at = models.DateTimeField(null=True, help_text="When its last run started.")
+    history = models.JSONField(null=True, help_text=_("Its runs that did not complete, and the last one."))
+    started_at = models.DateTimeField(null=True, help_text=_("When its last run started."))
     worker = models.TextField(null=True)  # noqa: DJ001 - null means that no worker has run it
     takeovers = models.SmallIntegerField(
-        db_default=0, help_text="Rescues that could not tell whether it was running."
+        db_default=0, help_text=_("Rescues that could not tell whether it was running.")
     )
-    timeout_seconds = models.FloatField(null=True, help_text="The time limit of one run.")
-    expires_at = models.DateTimeField(null=True, help_text="It does not start after this.")
-    held = models.TextField(null=True, help_text="Why it is set aside while it waits.")  # noqa: DJ001
+    timeout_seconds = models.FloatField(null=True, help_text=_("The time limit of one run."))
+    expires_at = models.DateTimeField(null=True, help_text=_("It does not start after this."))
+    held = models.TextField(null=True, help_text=_("Why it is set aside while it waits."))  # noqa: DJ001
     unregistered_since = models.DateTimeField(null=True)
-    result = models.JSONField(null=True, help_text="What its run returned.")
-    scheduled_for = models.DateTimeField(null=True, help_text="The tick of the schedule that enqueued it.")
-    concurrency_key = models.UUIDField(null=True, help_text="Tasks of one key share its slots.")
+    result = models.JSONField(null=True, help_text=_("What its run returned."))
+    scheduled_for = models.DateTimeField(null=True, help_text=_("The tick of the schedule that enqueued it."))
+    concurrency_key = models.UUIDField(null=True, help_text=_("Tasks of one key share its slots."))
 
     objects = TaskQuerySet.as_manager()
 
@@ -130,6 +155,15 @@ class Task(models.Model):
 
     class Meta:
         required_db_vendor = "postgresql"  # no table is made or expected in other databases
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        # What users of the admin may do with tasks; deleting has Django's own permission.
+        permissions = (
+            ("requeue_task", "Can requeue failed tasks"),
+            ("cancel_task", "Can cancel tasks"),
+            ("run_task_now", "Can make scheduled tasks due now"),
+            ("prioritize_task", "Can change the priority of waiting tasks"),
+        )
         indexes = (
             # The claim: due rows only, in the order in which they run.
             models.Index(
@@ -197,3 +231,16 @@ class Task(models.Model):
         is_requeued = any(requeue_all([self.pk], comment))
         self.refresh_from_db()
         return is_requeued
+
+    def cancel(self, comment: str = "") -> "CancelResult":
+        """Cancel this task unless it has ended; return whether it was cancelled or its end was requested.
+
+        The object has the values of the row then, if it still exists. ``comment`` is stored in the task's
+        history.
+        """
+        from django_partisan.cancelling import cancel_all
+
+        [result] = cancel_all([self.pk], comment)
+        with suppress(Task.DoesNotExist):  # it has completed, and its row was deleted
+            self.refresh_from_db()
+        return result

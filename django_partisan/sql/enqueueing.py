@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models import Task
 from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.tokens import NO_CLAIM
 
 # The channel of NOTIFY; the payload is the queue's name.
 CHANNEL: Final = "django_partisan"
@@ -44,9 +45,9 @@ INSERT = """
 # DO UPDATE locks the duplicate, so no claim takes it before the data that it should see is committed. The
 # token is that of no claim. Until the next claim it shows that a run which began before is not the one that
 # the caller relies on, should PostgreSQL have forgotten the claim of that run (see ``forgotten``).
-OR_LOCK_DUPLICATE = """
+OR_LOCK_DUPLICATE = f"""
     ON CONFLICT (unique_key) WHERE status = 'new' AND unique_key IS NOT NULL
-    DO UPDATE SET unique_key = EXCLUDED.unique_key, claim_token = 0
+    DO UPDATE SET unique_key = EXCLUDED.unique_key, claim_token = {NO_CLAIM}
 """
 
 # A NOTIFY on every insert would make commits wait for each other; a manager says when it needs one.

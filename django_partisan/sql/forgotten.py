@@ -4,7 +4,8 @@ A forgotten claim leaves its row as it was before: waiting, without a token, and
 the task again or settling it would have set ``updated_at`` to a time after the claim. Enqueueing a duplicate
 would have set a token that is that of no claim: times would not do, as the enqueuer may change them as well.
 A requeue also moves ``execute_after``, from which the time of the claim is computed, but the run that failed
-before it has added one to ``attempts``.
+before it has added one to ``attempts``; what failed without a run, such as a cancelled task, has the token of
+no claim since.
 """
 
 from collections.abc import Sequence

@@ -5,12 +5,13 @@ It is a list of entries, each a JSON object without empty values:
 | key | value |
 | --- | --- |
 | ``outcome`` | a word of ``outcomes``: also ``crashed``, if the worker died and the task ran again, and |
-| | ``requeued``, which is no run |
+| | ``requeued``, ``due_now`` and ``prioritized``, which are no runs |
 | ``attempt`` | the number of the run; absent if the task failed without one |
 | ``started_at``, ``seconds`` | when the run started, by the database's clock, and how long it took |
 | ``ended_at`` | when it ended |
 | ``reason``, ``error_type``, ``error_message``, ``traceback`` | of a failure or error; long texts are cut |
-| ``comment`` | the ``reason`` of ``PostponeTask``, or what whoever requeued the task said |
+| ``comment`` | the ``reason`` of ``PostponeTask``, or what whoever changed the task said |
+| ``priority`` | the new priority, if somebody changed it |
 | ``worker`` | host and process id of the worker; the host alone if its manager died with it |
 | ``count``, ``first_ended_at`` | of several such runs in a row: how many, and when the first ended |
 

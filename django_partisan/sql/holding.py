@@ -15,6 +15,7 @@ from django_partisan.outcomes import FAILED, REASON_UNREGISTERED
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
+from django_partisan.sql.tokens import NO_CLAIM
 
 # Each manager publishes which processors it can run, in its row.
 _PUBLISH = """
@@ -90,7 +91,7 @@ _FAIL = f"""
          ORDER BY unregistered_since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
     UPDATE django_partisan_task AS task
-       SET status = 'error', ready = false, held = NULL, unregistered_since = NULL,
+       SET status = 'error', ready = false, held = NULL, unregistered_since = NULL, claim_token = {NO_CLAIM},
            finished_at = now(), updated_at = now(), error_reason = '{REASON_UNREGISTERED}',
            error_type = %(type)s, error_message = format(%(message)s, task.processor_class),
            error_traceback = '', history = {_APPENDED}

@@ -1,28 +1,29 @@
 """Register managers, renew their leases, and rescue the tasks of those that are dead."""
 
-import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan import __version__
 from django_partisan.names import WORKER_ROLE
 from django_partisan.outcomes import CRASHED, REASON_MANAGER_LOST
 from django_partisan.sql.claiming import RETURNING, TaskRow, in_running_order
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended
+from django_partisan.sql.manager_state import AT_NOW, MERGED, Run, worker_state
+from django_partisan.sql.pausing import IS_ON
 
 SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
 
-_REGISTER = """
+_REGISTER = f"""
     INSERT INTO django_partisan_manager (id, queue_name, host, pid, lock_name, lease_seconds,
-                                         started_at, heartbeat_at, sleeping, state)
-    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s::jsonb)
+                                         started_at, heartbeat_at, sleeping, version, state)
+    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s, %s::jsonb || {AT_NOW})
     ON CONFLICT (id) DO NOTHING
 """
-_WORKER: Final = json.dumps({"role": WORKER_ROLE})
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
 _TASKS = "django_partisan_task AS task WHERE task.queue_name = %(queue)s AND task.status = 'in_process'"
@@ -34,11 +35,15 @@ _IS_EXPIRED = "heartbeat_at < now() - lease_seconds * interval '1 second'"
 # One statement for an idle manager's whole duty. The rows of other managers come with it.
 _HEARTBEAT = f"""
     WITH renewed AS (
-        UPDATE django_partisan_manager SET heartbeat_at = now() WHERE id = %(manager)s RETURNING id
+        UPDATE django_partisan_manager SET heartbeat_at = now(),
+               state = CASE WHEN %(state)s::jsonb IS NULL THEN state ELSE {MERGED} END
+         WHERE id = %(manager)s RETURNING id
     )
     SELECT EXISTS (SELECT FROM renewed),
            (SELECT count(*) FROM {_TASKS} AND task.claimed_by = %(manager)s),
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
+           EXISTS (SELECT FROM django_partisan_cancel_request),
+           EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
            other.sleeping, other.{SERVES}
@@ -141,7 +146,11 @@ class HeartbeatResult(NamedTuple):
     """How many tasks in process are ours."""
     has_abandoned: bool
     """Whether tasks are in process under a manager that has no row."""
+    has_cancel_requests: bool
+    """Whether there are requests to cancel tasks, of whichever queue."""
     others: list[OtherManager]
+    is_paused: bool = False
+    """Whether the queue is paused."""
 
 
 class Dead(NamedTuple):
@@ -168,13 +177,14 @@ def register(
     lock_name: UUID,
     lease_seconds: float,
     is_serving: bool = True,
+    run: Run | None = None,
 ) -> None:
     """Insert a manager's row; once more is no error, as the first answer may have been lost.
 
-    A worker without its manager registers itself as one that is not ``is_serving``.
+    A worker without its manager registers itself as one that is not ``is_serving``, with its ``run``.
     """
-    state = None if is_serving else _WORKER
-    execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds, state))
+    state = None if is_serving else worker_state(run)
+    execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds, __version__, state))
 
 
 def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
@@ -182,12 +192,17 @@ def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
     execute(connection, _DEREGISTER, (manager,))
 
 
-def heartbeat(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> HeartbeatResult:
-    """Renew a manager's lease, and return what else is to be known of its queue."""
-    rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager})
-    others = [OtherManager(*row[3:]) for row in rows if row[3] is not None]
-    is_alive, claimed, has_abandoned = rows[0][:3]
-    return HeartbeatResult(is_alive, claimed, has_abandoned, others)
+def heartbeat(
+    connection: BaseDatabaseWrapper, queue: str, manager: UUID, state: str | None = None
+) -> HeartbeatResult:
+    """Renew a manager's lease, and return what else is to be known of its queue.
+
+    ``state`` is what it publishes: see ``manager_state``.
+    """
+    rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager, "state": state})
+    others = [OtherManager(*row[5:]) for row in rows if row[5] is not None]
+    is_alive, claimed, has_abandoned, has_cancel_requests, is_paused = rows[0][:5]
+    return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused)
 
 
 def rescue(

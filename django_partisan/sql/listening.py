@@ -1,4 +1,4 @@
-"""Receive notifications of enqueued tasks: LISTEN and NOTIFY, for both drivers."""
+"""Receive notifications: LISTEN and NOTIFY, for both drivers."""
 
 from typing import Any
 
@@ -6,25 +6,24 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import execute
-from django_partisan.sql.enqueueing import CHANNEL
 
 
 class Listener:
     """A connection that receives notifications, including those that the driver reads with an answer."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, channel: str = CHANNEL) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, *channels: str) -> None:
         connection.ensure_connection()
         self._connection = connection
         self._raw: Any = connection.connection
-        self._arrived: list[str] = []
+        self._arrived: list[tuple[str, str]] = []
         if _is_of_psycopg3(self._raw):  # without a handler, it drops those read with an answer
-            self._raw.add_notify_handler(lambda notification: self._arrived.append(notification.payload))
-        execute(connection, f"LISTEN {channel}")
+            self._raw.add_notify_handler(self._note)
+        execute(connection, "; ".join(f"LISTEN {channel}" for channel in channels))
         self.fd: int = self._raw.fileno()
         """Readable if something may have arrived; not if it was read with an answer."""
 
-    def take(self) -> set[str]:
-        """Return the queues that were notified since the last call, without waiting.
+    def take(self) -> dict[str, set[str]]:
+        """Return the payloads that arrived since the last call, by channel, without waiting.
 
         Raises ``OperationalError`` if the connection is lost.
         """
@@ -34,19 +33,26 @@ class Listener:
             self._read()
         except Exception as error:  # the drivers' own errors: Django translates only those of cursors
             raise OperationalError(str(error)) from error
-        arrived, self._arrived = set(self._arrived), []
+        arrived: dict[str, set[str]] = {}
+        for channel, payload in self._arrived:
+            arrived.setdefault(channel, set()).add(payload)
+        self._arrived.clear()
         return arrived
+
+    def _note(self, notification: Any) -> None:
+        self._arrived.append((notification.channel, notification.payload))
 
     def _read(self) -> None:
         raw = self._raw
         if not _is_of_psycopg3(raw):
             raw.poll()
-            self._arrived += [notification.payload for notification in raw.notifies]
+            for notification in raw.notifies:
+                self._note(notification)
             raw.notifies.clear()
             return
         raw.pgconn.consume_input()
         while (notification := raw.pgconn.notifies()) is not None:
-            self._arrived.append(notification.extra.decode())
+            self._arrived.append((notification.relname.decode(), notification.extra.decode()))
 
 
 def _is_of_psycopg3(raw: Any) -> bool:

@@ -37,7 +37,8 @@ _MISSING_RIGHTS: Final = """
     SELECT current_user, string_agg(privilege || ' on ' || name, ', ')
       FROM (VALUES ('django_partisan_task', 'SELECT'), ('django_partisan_task', 'UPDATE'),
                    ('django_partisan_manager', 'SELECT'), ('django_partisan_manager', 'INSERT'),
-                   ('django_partisan_manager', 'UPDATE'), ('django_partisan_manager', 'DELETE')
+                   ('django_partisan_manager', 'UPDATE'), ('django_partisan_manager', 'DELETE'),
+                   ('django_partisan_pause', 'SELECT')
            ) AS needed (name, privilege)
      WHERE NOT has_table_privilege(name, privilege)
 """

@@ -38,7 +38,6 @@ _REQUEUE: Final = f"""
     )
     SELECT * FROM requeued ORDER BY id
 """
-_LIMIT_WAIT: Final = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
 
 
 class RequeuedTask(NamedTuple):
@@ -59,8 +58,3 @@ def requeue(
     """
     parameters = {"ids": list(ids), "keep_keys": keep_keys, "comment": comment}
     return [RequeuedTask(*row) for row in fetch_all(connection, _REQUEUE, parameters)]
-
-
-def limit_lock_wait(connection: BaseDatabaseWrapper, limit: str) -> str:
-    """Set ``lock_timeout`` until the transaction ends; return what it was."""
-    return str(fetch_all(connection, _LIMIT_WAIT, (limit,))[0][0])

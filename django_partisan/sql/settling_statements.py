@@ -5,6 +5,7 @@ from typing import Final
 from django_partisan.outcomes import REASON_UNREGISTERED
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
+from django_partisan.sql.tokens import NO_CLAIM
 
 # A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
 # that was lost is never written. The status is not asked for: it would invite a plan that walks over
@@ -32,10 +33,10 @@ FINISH: Final = f"""
 """
 DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
 
-# After an answer that was lost: rows without a token, or deleted, were settled by the first try.
+# After an answer that was lost: rows without the token of a claim, or deleted, were settled by the first try.
 TAKEN_OVER: Final = f"""
     SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
-     WHERE task.id = outcome.id AND task.claim_token <> outcome.token
+     WHERE task.id = outcome.id AND NOT task.claim_token IN (outcome.token, {NO_CLAIM})
 """
 
 _APPENDED: Final = appended(
@@ -52,7 +53,7 @@ APPLY: Final = f"""
     )
     UPDATE django_partisan_task AS task
        SET status = outcome.status,
-           claim_token = NULL,
+           claim_token = CASE WHEN outcome.status = 'error' AND outcome.attempts = 0 THEN {NO_CLAIM} END,
            ready = outcome.status = 'new' AND outcome.delay <= 0 AND outcome.held IS NULL,
            execute_after = CASE WHEN outcome.status = 'new' AND outcome.held IS NULL
                                 THEN now() + outcome.delay * {_SECOND}

@@ -4,6 +4,9 @@ import os
 import random
 from typing import Final
 
+NO_CLAIM: Final = 0
+"""The token of no claim: a row that carries it was written since any claim that PostgreSQL forgot."""
+
 _BITS: Final = 62
 # Seeded by the system, here and in each process that is forked: tokens need not be secret, and a
 # system call for each would cost every claim.

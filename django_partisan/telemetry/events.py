@@ -196,15 +196,20 @@ class TaskPostponed(NamedTuple):
 
 
 class TaskRetried(NamedTuple):
-    run: Run
+    """In a manager, which killed the worker, ``run`` is a ``TaskRef``, and ``lost`` is the run."""
+
+    run: Run | TaskRef
     seconds: float
     delay_seconds: float
     retries_left: int
     error: ErrorInfo
+    lost: LostRun | None = None
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of ``outcomes.FAILURE_REASONS``; ``seconds`` is ``None`` if no run ended.
+    """``reason`` is one of ``outcomes.FAILURE_REASONS`` or ``outcomes.REASONS_TO_NAME``.
+
+    ``seconds`` is ``None`` if no run ended.
 
     In a manager ``run`` is a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
     """
@@ -212,6 +217,18 @@ class TaskFailed(NamedTuple):
     run: Run | TaskRef
     seconds: float | None
     reason: str
+    error: ErrorInfo
+    lost: LostRun | None = None
+
+
+class TaskCancelled(NamedTuple):
+    """A run ended because somebody cancelled its task; ``lost`` is the run if it ended with its worker.
+
+    In a manager ``run`` is a ``TaskRef``.
+    """
+
+    run: Run | TaskRef
+    seconds: float | None
     error: ErrorInfo
     lost: LostRun | None = None
 
@@ -239,6 +256,35 @@ class TasksRequeued(NamedTuple):
     number: int
 
 
+class TasksChanged(NamedTuple):
+    """``number`` tasks of a processor were changed, as somebody asked; ``change`` is one of ``CHANGES``."""
+
+    queue: str
+    processor: str
+    number: int
+    change: str
+
+
+class TasksCancelled(NamedTuple):
+    """``number`` tasks of a processor ended without a run, as somebody asked; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
+
+
+class CancelRequested(NamedTuple):
+    """Somebody asked to end ``number`` tasks of a processor that managers hold; at most 100 ids are named."""
+
+    queue: str
+    processor: str
+    number: int
+    comment: str
+    task_ids: tuple[int, ...]
+
+
 class TasksHeld(NamedTuple):
     """``number`` tasks of a processor were held since the last such event; ``reason`` says why."""
 
@@ -255,6 +301,22 @@ class TasksResumed(NamedTuple):
     processor: str
     number: int
     reason: str
+
+
+class QueuePaused(NamedTuple):
+    """A manager has learned that its queue is paused; ``until`` is of ISO 8601, ``None`` for no end."""
+
+    queue: str
+    until: str | None
+    comment: str
+    by: str
+
+
+class QueueResumed(NamedTuple):
+    """A manager has learned that its queue is no longer paused, after ``seconds``."""
+
+    queue: str
+    seconds: float
 
 
 class TasksPruned(NamedTuple):
@@ -353,6 +415,29 @@ class WorkerStopping(NamedTuple):
     queue: str
     slot: int
     generation: int
+
+
+class RunInterrupted(NamedTuple):
+    """A worker was asked to interrupt a run, which has lasted ``seconds``; ``reason`` says why."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
+    comment: str
+
+
+class WorkerKilled(NamedTuple):
+    """A worker was killed, because an interrupted run had not ended ``INTERRUPT_GRACE_SECONDS`` later."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
 
 
 class TransactionLeftOpen(NamedTuple):
@@ -538,6 +623,8 @@ class Snapshot(NamedTuple):
     last_loop_at: float
     last_claim_at: float | None
     last_finished_at: float | None
+    paused_seconds: float | None = None
+    """For how long the queue has been paused; ``None`` if it is not."""
 
 
 Event: TypeAlias = (
@@ -555,8 +642,14 @@ Event: TypeAlias = (
     | TaskRescued
     | TasksReleased
     | TasksRequeued
+    | TasksChanged
+    | TaskCancelled
+    | TasksCancelled
+    | CancelRequested
     | TasksHeld
     | TasksResumed
+    | QueuePaused
+    | QueueResumed
     | TasksPruned
     | PrunePassEnded
     | PruneFailed
@@ -568,6 +661,8 @@ Event: TypeAlias = (
     | WorkerStartFailed
     | WorkerReady
     | WorkerExited
+    | RunInterrupted
+    | WorkerKilled
     | TransactionLeftOpen
     | WrittenOutsideAtomic
     | WorkerStopping
@@ -598,5 +693,6 @@ OUTCOME_OF: Final[dict[type, str]] = {
     TaskPostponed: POSTPONED,
     TaskRetried: RETRIED,
     TaskFailed: FAILED,
+    TaskCancelled: FAILED,
 }
 """The outcome that each event of a run's end stands for."""

@@ -1,23 +1,32 @@
-"""Spans of runs that no worker could end: the manager makes them for tasks that it fails or rescues."""
+"""Spans of runs that no worker could end: the manager makes them for tasks that it ends or rescues."""
 
 import time
-from typing import Final
+from typing import Final, TypeAlias
 
 from opentelemetry.trace import Tracer
 
 from django_partisan import outcomes, registry
 from django_partisan.exceptions import WorkerLost
-from django_partisan.telemetry.events import ErrorInfo, LostRun, TaskFailed, TaskRescued
+from django_partisan.telemetry.events import (
+    ErrorInfo,
+    LostRun,
+    TaskCancelled,
+    TaskFailed,
+    TaskRescued,
+    TaskRetried,
+)
 from django_partisan.tracing import spans
-from django_partisan.tracing.attributes import Attributes, SpanDescriptions, of_task
+from django_partisan.tracing.attributes import Attributes, SpanDescriptions, message, of_task
 from django_partisan.tracing.links import relation_of_run
 from django_partisan.tracing.span_scopes import NANOSECONDS, record_error
+
+Ended: TypeAlias = TaskFailed | TaskRetried | TaskCancelled | TaskRescued
 
 RESCUED: Final = "rescued"
 """The end of the span event's name; the run has no outcome, because nobody knows what it did."""
 
 
-def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: TaskFailed | TaskRescued) -> None:
+def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: Ended) -> None:
     """Add the span of a lost run; for a task that failed without a run, the span has no duration."""
     task = event.task if isinstance(event, TaskRescued) else event.run
     now = time.time()
@@ -33,19 +42,33 @@ def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: TaskFailed | 
     outcome, error = RESCUED, None
     if isinstance(event, TaskFailed):
         outcome, error = outcomes.FAILED, event.error
-        span.set_attribute(spans.OUTCOME, outcome)
+    elif isinstance(event, TaskRetried):
+        outcome, error = outcomes.RETRIED, event.error
+        span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
+    elif isinstance(event, TaskCancelled):
+        outcome = outcomes.CANCELLED
     elif event.reason != outcomes.REASON_STOPPED:  # a forced stop is no error
         error = ErrorInfo.of(WorkerLost(f"{task.processor}: its worker died while it ran."))
+    if outcome != RESCUED:
+        span.set_attribute(spans.OUTCOME, outcome)
     fields = _fields(event, lost)
-    if error is not None:
+    if isinstance(event, TaskCancelled):
+        fields[spans.EVENT_OUTCOME] = "unknown"
+    elif error is not None:
         record_error(span, error)
         fields[spans.EVENT_OUTCOME] = "failure"
     span.add_event(f"task.{outcome}", fields)
     span.end(int(lost.ended_at * NANOSECONDS))
 
 
-def _fields(event: TaskFailed | TaskRescued, lost: LostRun) -> Attributes:
-    fields: Attributes = {spans.EVENT_REASON: event.reason}
+def _fields(event: Ended, lost: LostRun) -> Attributes:
+    fields: Attributes = {}
+    if isinstance(event, TaskRetried):
+        fields[spans.RETRIES_LEFT] = event.retries_left
+    elif isinstance(event, TaskCancelled):
+        fields[spans.EVENT_REASON] = message(event.error.message)
+    else:
+        fields[spans.EVENT_REASON] = event.reason
     if event.lost is not None:
         fields[spans.EVENT_DURATION] = int((lost.ended_at - lost.began_at) * NANOSECONDS)
     if lost.slot is not None and lost.generation is not None:

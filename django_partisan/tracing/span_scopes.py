@@ -14,6 +14,7 @@ from django_partisan.telemetry.events import (
     Enqueueing,
     ErrorInfo,
     Run,
+    TaskCancelled,
     TaskCompleted,
     TaskFailed,
     TaskPostponed,
@@ -26,12 +27,13 @@ from django_partisan.tracing.context import injected, traceparent
 
 NANOSECONDS: Final = 1_000_000_000
 
-RunEnded = TaskCompleted | TaskPostponed | TaskRetried | TaskFailed
+RunEnded = TaskCompleted | TaskPostponed | TaskRetried | TaskFailed | TaskCancelled
 OUTCOMES: Final[dict[type, tuple[str, str]]] = {
     TaskCompleted: (outcomes.COMPLETED, "success"),
     TaskPostponed: (outcomes.POSTPONED, "unknown"),
     TaskRetried: (outcomes.RETRIED, "failure"),
     TaskFailed: (outcomes.FAILED, "failure"),
+    TaskCancelled: (outcomes.CANCELLED, "unknown"),
 }
 """Of each event that ends a run: the outcome, and ``event.outcome``."""
 
@@ -170,6 +172,8 @@ class RunScope(SpanScope):
             fields[spans.RETRIES_LEFT] = event.retries_left
         elif isinstance(event, TaskPostponed | TaskFailed) and event.reason is not None:
             fields[spans.EVENT_REASON] = message(event.reason)
+        elif isinstance(event, TaskCancelled):
+            fields[spans.EVENT_REASON] = message(event.error.message)
         span.add_event(f"task.{outcome}", fields)
 
     def finish(self, error: BaseException | None) -> None:

@@ -96,7 +96,11 @@ ATTRIBUTES: Final = (
     Attribute(PRIORITY, int, (PROCESS,), "the lower, the earlier"),
     Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started", "where it is known"),
     Attribute(
-        OUTCOME, str, (PROCESS,), "completed, postponed, retried, failed", "unless the task was rescued"
+        OUTCOME,
+        str,
+        (PROCESS,),
+        "completed, postponed, retried, failed, cancelled",
+        "unless the task was rescued",
     ),
     Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
     Attribute(DEDUPLICATED, bool, (SEND,), "a duplicate was found", _ENQUEUED),

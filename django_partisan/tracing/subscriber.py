@@ -19,9 +19,11 @@ from django_partisan.telemetry.events import (
     OutcomesSettled,
     Running,
     Scope,
+    TaskCancelled,
     TaskFailed,
     TaskRef,
     TaskRescued,
+    TaskRetried,
     TasksClaimed,
     WorkerExited,
 )
@@ -30,7 +32,7 @@ from django_partisan.tracing.attributes import SpanDescriptions, of_run
 from django_partisan.tracing.context import ROOT, injected, suppressed
 from django_partisan.tracing.exporters import import_exporter
 from django_partisan.tracing.links import RunsToSettle, links_to_enqueueings, relation_of_run
-from django_partisan.tracing.manager_runs import add_run
+from django_partisan.tracing.manager_runs import Ended, add_run
 from django_partisan.tracing.sdk import configured_tracer, flush
 from django_partisan.tracing.span_scopes import (
     NANOSECONDS,
@@ -93,7 +95,7 @@ class TracingSubscriber(Subscriber):
                 self._add_run(event)
         elif isinstance(event, WorkerExited):
             self._dropped.worker_exited(event.pid)
-        elif isinstance(event, TaskFailed) and isinstance(event.run, TaskRef):
+        elif isinstance(event, TaskFailed | TaskRetried | TaskCancelled) and isinstance(event.run, TaskRef):
             self._add_run(event)
         else:
             self._end_run(event)
@@ -182,7 +184,7 @@ class TracingSubscriber(Subscriber):
             if self._slot is not None and observability.value("TRACE_SETTLES"):
                 self._runs.add(event.run.id, scope.span)
 
-    def _add_run(self, event: TaskFailed | TaskRescued) -> None:
+    def _add_run(self, event: Ended) -> None:
         """Add the span of a run that the manager ends."""
         tracer = self._recording()
         if tracer is not None:

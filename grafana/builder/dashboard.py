@@ -20,6 +20,7 @@ _DEPLOYS: Final = Query(
     or partisan_build_info{@instance}
     and on (job, instance) changes(process_start_time_seconds{@instance}[2m]) > 0"""
 )
+_PAUSES: Final = Query("max by (queue) (partisan_queue_paused{@queue}) > 0")
 _CRASHES: Final = Query(
     'sum by (queue, reason) (increase(partisan_worker_exits_total{@queue,reason=~"error|signal"}[1m])) > 0'
 )
@@ -117,6 +118,7 @@ def _annotations() -> Iterator[build.AnnotationQuery]:
             "{{instance}}: partisan {{version}}",
             "version,job",
         ),
+        ("Queues paused", _PAUSES, "orange", True, "Queue {{queue}} is paused", "queue"),
         (
             "Workers that died",
             _CRASHES,

@@ -9,6 +9,8 @@ OLDEST_DUE_HIGH: Final = 300
 """Seconds: PartisanQueueLatencyHigh."""
 OLDEST_DUE_CRITICAL: Final = 1800
 """Seconds: PartisanQueueLatencyCritical."""
+PAUSED: Final = 14_400
+"""Seconds: PartisanQueuePausedLong."""
 FAILURE_RATIO: Final = 0.1
 """Failed to ended tasks: PartisanTaskFailureRatioHigh."""
 BUSY_RATIO: Final = 0.9

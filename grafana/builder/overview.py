@@ -122,6 +122,7 @@ def _queues() -> list[Panel]:
             " a slower climb means too little capacity. The lines mark the alerts' limits.",
             Query("max by (queue) (partisan_queue_oldest_due_age_seconds{@queue})", "{{queue}}"),
             unit="s",
+            width=6,
             steps=low_is_good(limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL),
             links=to_traces_and_logs("queue"),
         ),
@@ -132,6 +133,7 @@ def _queues() -> list[Panel]:
             " again.",
             Query("sum by (state) (max by (job, queue, state) (partisan_queue_tasks{@queue}))", "{{state}}"),
             unit="short",
+            width=6,
             colours={"due": BLUE, "scheduled": PURPLE, "in_process": GREEN, "error": RED},
         ),
         graph(
@@ -140,8 +142,18 @@ def _queues() -> list[Panel]:
             " low priorities starve or long tasks hold workers. Dots are traces.",
             *quantiles("partisan_task_queue_wait_seconds"),
             unit="s",
+            width=6,
             colours={"p50": GREEN, "p95": ORANGE, "p99": RED},
             links=to_traces_and_logs(""),
+        ),
+        graph(
+            "Paused for",
+            "How long each queue has been paused; nothing of it starts until somebody resumes it, or the"
+            " pause ends. Meanwhile no alert says that its work is late. The line: PartisanQueuePausedLong.",
+            Query("max by (queue) (partisan_queue_paused_seconds{@queue})", "{{queue}}"),
+            unit="s",
+            width=6,
+            steps=low_is_good(limits.PAUSED),
         ),
     ]
 

@@ -21,7 +21,12 @@ from django_partisan.config import const
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.exceptions import PostponeTask
 from django_partisan.processor import BaseTaskProcessor
-from tests.app import child_tasks, ending_tasks, journal  # noqa: F401 - they register their processors
+from tests.app import (  # noqa: F401 - they register their processors
+    child_tasks,
+    ending_tasks,
+    interrupted_tasks,
+    journal,
+)
 from tests.app.models import Note
 
 if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not None:
@@ -69,7 +74,7 @@ class Wait(Recorded):
 
 
 @registry.register
-class Enqueue(Recorded):
+class EnqueueAnother(Recorded):
     """Enqueue a task that takes no time."""
 
     def work(self) -> None:

@@ -21,6 +21,7 @@ from django_partisan.config import queues
 from django_partisan.functions import framework
 from django_partisan.logs import add_running_task
 from django_partisan.models import Task
+from django_partisan.pausing import paused_queues
 from django_partisan.testing import Ran, drain
 from tests.db.snippets import Project
 from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
@@ -29,8 +30,8 @@ pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
     "README.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md", "docs/integrations.md",
-    "docs/observability.md", "docs/postgresql.md", "docs/postponing.md", "docs/queues.md", "docs/settings.md",
-    "docs/tasks.md", "docs/testing.md",
+    "docs/observability.md", "docs/operate.md", "docs/postgresql.md", "docs/postponing.md", "docs/queues.md",
+    "docs/settings.md", "docs/tasks.md", "docs/testing.md",
 }  # fmt: skip
 
 
@@ -74,6 +75,12 @@ def test_the_page_on_deploying_runs_tasks_of_the_old_name(project: Project):
     assert outcomes(drain()) == {("SendBill", "completed"): 1}
 
 
+def test_the_page_on_operating_pauses_and_resumes_a_queue(project: Project):
+    project.run_page("docs/operate.md", page("docs/operate.md"))
+
+    assert paused_queues() == []
+
+
 def test_the_page_on_tasks(project: Project, django_capture_on_commit_callbacks: Any):
     with django_capture_on_commit_callbacks(execute=True):
         project.run_page("docs/tasks.md", page("docs/tasks.md"))
@@ -113,12 +120,18 @@ def test_the_page_on_functions(project: Project, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_page_on_errors(project: Project):
-    *_, again = project.run_page("docs/errors.md", page("docs/errors.md"))
-    first = [
-        (one.outcome, one.delay_seconds, one.reason) for one in drain(now=tomorrow(), raise_errors=False)
-    ]
-    project.run(again.text)
+    *before, again, cancelling = (
+        block.text for block in blocks_of(page("docs/errors.md")) if block.kind == "python"
+    )
+    for text in before:
+        project.run(text)
+    ran = drain(now=tomorrow(), raise_errors=False)
+    outcomes = [(one.outcome, one.delay_seconds, one.reason) for one in ran]
+    limited, *first = sorted(outcomes, key=lambda outcome: outcome[0] != "completed")
+    project.run(again)
     second = drain(now=tomorrow(), raise_errors=False)
+    project.run(again)
+    project.run(cancelling)
 
     assert first == [
         ("retried", 3, None),
@@ -126,7 +139,10 @@ def test_the_page_on_errors(project: Project):
         ("retried", 9, None),
         ("failed", None, "retries_exhausted"),
     ]
+    assert limited == ("completed", None, None)
     assert len(second) == 4, "a failed task that is put back has all its retries again"
+    assert project.names["result"] == (1, 0)
+    assert Task.objects.get(error_reason="cancelled").error_message == "the mirror is gone"
 
 
 def test_the_page_on_integrations(project: Project):

@@ -17,10 +17,10 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from django_partisan.metrics.exporter import Exporter
-from django_partisan.metrics.queue_statistics import StatisticsQuery
-from django_partisan.metrics.statistics_statement import Limits
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.connection import open_connection
+from django_partisan.sql.queue_statistics import StatisticsQuery
+from django_partisan.sql.statistics_statement import Limits
 from django_partisan.telemetry import events
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,12 +73,14 @@ def test_tasks_are_counted_by_state_and_of_the_queue_alone(query: StatisticsQuer
     insert(4, due_in=3600)
     insert(5, status=Task.STATUS_IN_PROCESS)
     insert(6, status=Task.STATUS_ERROR)
+    insert(1, status=Task.STATUS_ERROR, error_reason="error")
+    insert(8, status=Task.STATUS_ERROR, error_reason="cancelled")
     insert(7, status=Task.STATUS_FINISHED)
     for status in (Task.STATUS_NEW, Task.STATUS_IN_PROCESS, Task.STATUS_ERROR):
         insert(10, status=status, queue_name="other", ready=status == Task.STATUS_NEW)
     found = query.read()
 
-    assert (found.due, found.scheduled, found.in_process, found.error) == (5, 4, 5, 6)
+    assert (found.due, found.scheduled, found.in_process, found.error) == (5, 4, 5, 7)
 
 
 def test_what_is_set_aside_is_counted_by_processor_and_reason_and_is_not_late() -> None:

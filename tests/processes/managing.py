@@ -288,7 +288,13 @@ class Bench:
         shutil.rmtree(self.temporary)
 
 
-TABLES = ("django_partisan_task", "django_partisan_manager", "django_partisan_chore", "app_note")
+TABLES = (
+    "django_partisan_task",
+    "django_partisan_manager",
+    "django_partisan_pause",
+    "django_partisan_chore",
+    "app_note",
+)
 
 
 @contextmanager

@@ -152,14 +152,14 @@ def test_autoreload_starts_anew_when_code_changes(bench: Bench):
 
 
 def test_in_immediate_mode_it_says_so_and_workers_leave_what_their_tasks_enqueue_to_the_queue(bench: Bench):
-    processors.Enqueue().delay()
+    processors.EnqueueAnother().delay()
 
     manager = bench.start("--until-empty", WORKERS_COUNT=1, settings={"PARTISAN_IMMEDIATE": "raise"})
 
     assert manager.ended() == 0
     assert [(line["what"], line["processor"]) for line in bench.journal()] == [
-        ("begun", "Enqueue"),
-        ("ended", "Enqueue"),
+        ("begun", "EnqueueAnother"),
+        ("ended", "EnqueueAnother"),
         ("begun", "Pass"),
         ("ended", "Pass"),
     ]

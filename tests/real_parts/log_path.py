@@ -8,17 +8,26 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from tests.real_parts.servers import Child, NotReady
 from tests.support.commands import MANAGE, ROOT
+from tests.support.progress import descendants, progress_of
 from tests.support.waiting import wait_until
 
 ELK = ROOT / "elk"
+ENQUEUE: Final = "tests.real_parts.live_project.enqueue"
 LOG_FOLDER = "/var/log/partisan"
 WORK_FOLDER = "/var/spool/rsyslog"
 PORT = 'serverport="9200"'
 STREAM = "logs-partisan.events-default"
+OUTAGE_SECONDS: Final = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
+"""How long the server is away; the recipes were tried with 120."""
+RUN_SECONDS: Final = 300
+"""How long a program may take that needs a second on an idle machine."""
+NO_LIMITS: Final[Mapping[str, str]] = MappingProxyType({})
+"""Nothing more is replaced in the recipe."""
 
 
 class Target(Protocol):
@@ -66,10 +75,14 @@ def recipe(folder: Path, port: int, stream: str = STREAM) -> str:
 class Rsyslog(Child):
     """A real rsyslog that runs the recipe alone."""
 
-    def __init__(self, folder: Path, target: Target) -> None:
+    def __init__(self, folder: Path, target: Target, limits: Mapping[str, str] = NO_LIMITS) -> None:
         self.pidfile = folder / "rsyslog.pid"
         config = folder / "rsyslog.conf"
-        config.write_text(recipe(folder, target.port, target.stream))
+        text = recipe(folder, target.port, target.stream)
+        for old, new in limits.items():
+            assert old in text
+            text = text.replace(old, new)
+        config.write_text(text)
         command = [rsyslogd(), "-n", "-f", str(config), "-i", str(self.pidfile)]
         super().__init__("rsyslog", command, folder)
         wait_until(self.pidfile.exists, 30, "rsyslog's pid file")
@@ -97,6 +110,7 @@ class LogPath:
         self.enqueued = 0
         self.target = target
         self._closing = closing
+        self._progress = progress_of(lambda: descendants(os.getpid()), 30)
         self._kind = shipper
         for name in ("log", "spool"):
             (folder / name).mkdir()
@@ -118,12 +132,12 @@ class LogPath:
 
     def enqueue(self, processor: str, count: int) -> None:
         """Enqueue ``count`` tasks of one processor."""
-        self.run(sys.executable, "-m", "tests.real_parts.live_project.enqueue", processor, str(count))
+        self.run(sys.executable, "-m", ENQUEUE, processor, str(count))
         self.enqueued += count
 
     def run(self, *command: str) -> None:
         """Run a program to its end."""
-        subprocess.run(command, env=self.env, cwd=ROOT, check=True, timeout=60)
+        subprocess.run(command, env=self.env, cwd=ROOT, check=True, timeout=RUN_SECONDS)
 
     def rotate(self) -> None:
         """Rename the log file, as logrotate does."""
@@ -132,7 +146,7 @@ class LogPath:
     def rotate_under_load(self) -> None:
         """Rename the log file, and enqueue until the manager and its workers write to a new one."""
         self.rotate()
-        wait_until(self._is_written_again, 30, "the new file", every=0.1)
+        wait_until(self._is_written_again, 30, "the new file", 0.1, self._progress)
 
     def lines(self) -> dict[str, dict[str, Any]]:
         """Return every whole line that was written, by its ``event.id``."""
@@ -147,7 +161,7 @@ class LogPath:
         def number() -> int:
             return [line.get("event.action") for line in self.lines().values()].count(action)
 
-        wait_until(lambda: number() >= count, 30, f"{count} x {action}", every=0.1)
+        wait_until(lambda: number() >= count, 30, f"{count} x {action}", 0.1, self._progress)
 
     def wait_for_delivery(self) -> None:
         """Wait until the target has a document for each line written."""

@@ -21,7 +21,7 @@ from tools.postgres.programs import account
 from tools.postgres.server import free_port
 
 START_SECONDS: Final = 180.0
-"""It answers after about 6 s on an idle machine, and after a minute on a loaded one."""
+"""It answers after about 6 s on an idle machine; on a loaded one its log may stand still as long as this."""
 MOST_DOCUMENTS: Final = 10_000
 """The most documents that one search returns."""
 
@@ -80,7 +80,13 @@ class OpenSearch:
             self._process = subprocess.Popen(
                 command, cwd=self._base, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **account()
             )
-        wait_until(self._is_ready, START_SECONDS, lambda: f"OpenSearch\n{self.last_words()}", every=0.1)
+        wait_until(
+            self._is_ready,
+            START_SECONDS,
+            lambda: f"OpenSearch\n{self.last_words()}",
+            every=0.1,
+            progress=lambda: self._log.stat().st_size,
+        )
 
     def kill(self) -> None:
         """Kill the server, as in a crash; a regular stop would take half a minute."""

@@ -4,7 +4,6 @@ The server is an OpenSearch behind a proxy that answers the first requests as El
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +18,10 @@ from tests.real_parts.elastic_shippers import (
     Filebeat,
     lines_fields,
 )
-from tests.real_parts.log_path import LogPath, log_path
+from tests.real_parts.log_path import OUTAGE_SECONDS, LogPath, log_path
 from tests.real_parts.opensearch import DataStream, OpenSearch
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import let_pass, wait_until
-
-OUTAGE_SECONDS = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
-"""The recipes were tried with 120."""
 
 DELIVERY_SECONDS = 60
 LINE = {

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from statistics import quantiles
@@ -10,15 +11,33 @@ from typing import Any
 
 import pytest
 
-from tests.real_parts.log_path import STREAM, LogPath, log_path
+from tests.real_parts.log_path import ENQUEUE, STREAM, LogPath, log_path
 from tests.real_parts.opensearch import DataStream, OpenSearch
 from tests.real_parts.test_templates import declared
+from tests.support.log_queries import documented
 from tests.unit.docs.consoles import Console, consoles_of
 from tests.unit.docs.pages import blocks_of, page
 from tests.unit.elk.files import saved_objects
 
 HERE = "tests/real_parts/test_log_search.py"
 TASKS = 60
+REQUEST_ID = "r-17"
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+OF_THE_REQUEST = ("Various:0", "Various:3", "Various:4", "Various:5", "NotYet")
+"""They kill their worker, exhaust their retries, fail at once, complete, and postpone too often."""
+
+FAILURES = Counter(
+    {
+        ("task.failed", "error"): 1,
+        ("task.failed", "retries_exhausted"): 1,
+        ("task.failed", "max_postpones"): 1,
+        ("task.failed", "worker_lost"): 1,
+        ("task.retried", None): 1,
+        ("task.rescued", "worker_lost"): 3,
+    }
+)
+"""What the log has of the tasks of one request: four fail, after four runs that were tried again."""
+
 SHIPPING = "docs/logs-shipping.md"
 QUERIES = [
     (name, block.text.strip())
@@ -57,7 +76,8 @@ class Shipped:
         failed = next(
             line
             for line in self.lines.values()
-            if line.get("event.action") == "task.failed" and "partisan.task.enqueued_trace_id" in line
+            if line.get("event.action") == "task.failed"
+            and {"partisan.task.enqueued_trace_id", "trace.id"} <= line.keys()
         )
         return _OF_A_TASK.sub(lambda found: f'{found[1]} : "{failed[found[1]]}"', query)
 
@@ -72,8 +92,9 @@ def shipped(
     with log_path(tmp_path_factory.mktemp("various"), traced, stream) as path:
         manager = path.start_manager("various")
         path.enqueue("Various", TASKS)
-        path.wait_for_lines("task.failed", 2 + 2 * TASKS // 5)
-        path.wait_for_lines("task.completed", 3 * TASKS // 5 - 1)
+        path.run(sys.executable, "-m", ENQUEUE, "--request", REQUEST_ID, TRACE_ID, *OF_THE_REQUEST)
+        path.wait_for_lines("task.failed", 2 + 2 * TASKS // 5 + 4)
+        path.wait_for_lines("task.completed", 3 * TASKS // 5)
         assert manager.stop() == 0
         path.wait_for_delivery()
         assert not (path.log.parent / "refused").exists()
@@ -175,6 +196,17 @@ def test_the_saved_queries_of_the_dashboard_find_what_their_titles_say(shipped: 
 @pytest.mark.parametrize(("name", "query"), QUERIES)
 def test_a_documented_query_finds_lines(shipped: Shipped, name: str, query: str) -> None:
     assert shipped.found_by(shipped.with_real_values(query)), f"{name}: {query}"
+
+
+def test_the_documented_queries_find_every_failure_of_a_request(shipped: Shipped) -> None:
+    by_trace, by_request = documented("text", "Every failure of one request")
+
+    assert TRACE_ID in by_trace
+    assert REQUEST_ID in by_request
+    for query in (by_trace, by_request):
+        hits = shipped.stream.hits({"query": {"query_string": {"query": query}}})
+        found = [(hit["_source"]["event.action"], hit["_source"].get("event.reason")) for hit in hits]
+        assert Counter(found) == FAILURES, query
 
 
 @pytest.mark.parametrize("console", REQUESTS, ids=lambda console: str(console.line))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_parts.log_path import LogPath, log_path, recipe, rsyslogd
+from tests.real_parts.log_path import OUTAGE_SECONDS, LogPath, log_path, recipe, rsyslogd
 from tests.real_parts.opensearch import DataStream
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 
 @pytest.fixture
@@ -52,6 +52,8 @@ def test_nothing_is_lost_while_the_server_is_dead_the_file_rotated_and_rsyslog_k
     wait_until(lambda: list((path.folder / "spool").glob("imfile-state*")), 30, "a note of the new file")
     path.shipper.kill()
     path.start_shipper()
+    let_pass(OUTAGE_SECONDS)
+    path.enqueue("Touch", 50)
     data_stream.server.start()
     path.enqueue("Touch", 50)
     path.wait_for_lines("task.completed", path.enqueued)

@@ -1,8 +1,14 @@
 """The database of the tests, as other processes reach it and as PostgreSQL sees it."""
 
+from pathlib import Path
 from typing import Any
 
 from django.db import connection
+
+from django_partisan import migrations
+
+MIGRATIONS = sorted(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
+LATEST_MIGRATION = MIGRATIONS[-1]
 
 
 def this_database() -> dict[str, Any]:

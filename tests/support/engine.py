@@ -27,6 +27,7 @@ from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
@@ -291,8 +292,14 @@ class SettlerHarness:
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
         self.requeued: list[float] = []
+        self.pause = QueuePause()
         self.settler = Settler(
-            config_of(), self.thread, Outage(SharedOutage("default")), self.requeued.append, lambda: MANAGER
+            config_of(),
+            self.thread,
+            Outage(SharedOutage("default")),
+            self.requeued.append,
+            lambda: MANAGER,
+            self.pause,
         )
 
     def written(self, later: float = 0.0) -> Batch:
@@ -348,7 +355,10 @@ class IntakeHarness(PoolHarness):
         self.outcomes = SettlerHarness()
         self.tokens = ClaimTokens()
         self.processors = KnownProcessors(["Letter"])
-        self.intake = Intake(config, self.outcomes.settler, self.drain, self.tokens, self.processors)
+        self.pause = self.outcomes.pause
+        self.intake = Intake(
+            config, self.outcomes.settler, self.drain, self.tokens, self.processors, self.pause
+        )
         super().__init__(self.intake, presence)
         self.may_start = True
         self.asked = 0

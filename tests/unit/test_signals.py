@@ -80,6 +80,7 @@ def test_a_started_task_is_sent(received):
         (events.TaskPostponed(samples.RUN, 0.5, 3.0, None), "postponed", None),
         (events.TaskRetried(samples.RUN, 0.5, 3.0, 1, samples.ERROR), "retried", samples.ERROR),
         (events.TaskFailed(samples.RUN, 0.5, "error", samples.ERROR), "failed", samples.ERROR),
+        (events.TaskCancelled(samples.RUN, 0.5, samples.ERROR), "failed", samples.ERROR),
     ],
 )
 def test_a_finished_task_is_sent_with_its_outcome(received, event, outcome, error):

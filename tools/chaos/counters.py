@@ -3,14 +3,16 @@
 A settled run counts one attempt. A run that its worker's death cut off counts one attempt and one
 crash, once; what a dead worker or manager had not begun, and what a forced stop ended, counts nothing.
 The journal cannot say everything: a run may have begun for the engine and not yet have written its
-line, and a run that ended may have died with its worker before the report. So the crashes have a
-lower and an upper bound.
+line, and a run that ended may have died with its worker before the report. A run of an atomic task
+that found no database for its transaction is retried without a line. So the crashes have a lower and
+an upper bound.
 """
 
 from collections.abc import Iterator
 
 from .ends import ENDED
-from .evidence import Evidence, Run
+from .evidence import Evidence, Row, Run
+from .kinds import KINDS
 from .runs import gaps_of
 from .violation import Violation
 
@@ -37,7 +39,8 @@ def crashes_are_no_more_than_lost_runs(evidence: Evidence) -> Iterator[Violation
     for row in evidence.rows:
         if row.status not in ENDED:
             continue
-        lost = len(runs.get(row.id, ())) - (1 + row.postpones + row.retries)
+        own = runs.get(row.id, [])
+        lost = len(own) + _retries_without_a_line(row, own) - (1 + row.postpones + row.retries)
         excess = row.crashes - max(lost, 0)
         if excess <= 0:
             continue
@@ -45,6 +48,12 @@ def crashes_are_no_more_than_lost_runs(evidence: Evidence) -> Iterator[Violation
         if unseen > UNSEEN_BEGINS:
             text = f"crashes is {row.crashes}, but only {lost} of its runs were not settled"
             yield Violation("counters", text, row.key)
+
+
+def _retries_without_a_line(row: Row, runs: list[Run]) -> int:
+    if not KINDS[row.kind].is_atomic:
+        return 0
+    return min(row.retries, row.attempts - len({run.attempt for run in runs}))
 
 
 def cut_runs_count_a_crash(evidence: Evidence) -> Iterator[Violation]:

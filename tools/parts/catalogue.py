@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from .go_programs import FILEBEAT, OTELCOL, PROMETHEUS
+from .go_programs import FILEBEAT, JAEGER, OTELCOL, PROMETHEUS
 from .opensearch import OPENSEARCH
 from .part import Part
 
-PARTS: Final[tuple[Part, ...]] = (OPENSEARCH, FILEBEAT, OTELCOL, PROMETHEUS)
+PARTS: Final[tuple[Part, ...]] = (OPENSEARCH, FILEBEAT, OTELCOL, JAEGER, PROMETHEUS)
 
 
 class UnknownPart(Exception):

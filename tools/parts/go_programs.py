@@ -26,6 +26,7 @@ def _built(name: str, version: str, *packages: str, tags: str = "") -> Part:
 
 FILEBEAT: Final = _built("filebeat", "9.0.0-20241022")
 OTELCOL: Final = _built("otelcol", "0.148.0")
+JAEGER: Final = _built("jaeger", "1.76.0")
 _PROMETHEUS: Final = "github.com/prometheus/prometheus/cmd"
 # Without its web pages, and without service discovery by the APIs of clouds.
 PROMETHEUS: Final = _built(

@@ -8,25 +8,32 @@ from typing import NamedTuple
 from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.answer_watch import AnswerWatch
+from django_partisan.engine.manager.cancellations import Cancellations
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.controls import Controls, Looks
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.held_tasks import HeldTasks
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.interruptions import Interruptions
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.lease import Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
+from django_partisan.engine.manager.pauses import Pauses
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.pruner import Pruner
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
+from django_partisan.engine.manager.state_publisher import StatePublisher
 from django_partisan.engine.manager.suspects import Suspects
+from django_partisan.engine.manager.time_limits import TimeLimits
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
@@ -61,15 +68,17 @@ class Assembly:
         self.drain = Drain(config.stop_timeout_seconds, begin_to_drain)
         processors = KnownProcessors(registry.definitions)
         self.promoter = Promoter(config, threads["chores"], outage, processors)
+        self.pause = pause = QueuePause()
         self.settler = Settler(
             config,
             threads["settle"],
             Outage(self.outage),
             requeued=self.promoter.expect,
             identity=lambda: self.lease.id,
+            pause=pause,
         )
         self.tokens = ClaimTokens()
-        self.intake = Intake(config, self.settler, self.drain, self.tokens, processors)
+        self.intake = Intake(config, self.settler, self.drain, self.tokens, processors, pause)
         self.pool = Pool(
             self.intake, resources.selector, resources.spawner, presence, spec, self._on_code_replaced
         )
@@ -83,29 +92,65 @@ class Assembly:
         dispatcher = Dispatcher(
             config, self.intake, self.pool, self.settler, presence, self._sharing, self._may_start
         )
+        limits = TimeLimits(registry.definitions, config.default_timeout_seconds)
+        self.interruptions = Interruptions(config, self.pool, presence, limits)
         suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
         self.reconciliation = Reconciliation(
             config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
         )
+        self.state_publisher = StatePublisher(
+            config, threads["pulse"], outage, self.pool, presence, self._totals, self._claiming_id
+        )
         self.lease = self._lease(resources.instance)
         self.claimer = Claimer(
-            config, threads["claim"], outage, self.promoter, self.tokens, dispatcher, self._undoubted_id
+            config,
+            threads["claim"],
+            outage,
+            self.promoter,
+            self.tokens,
+            dispatcher,
+            self._undoubted_id,
+            pause,
+        )
+        self.pauses = Pauses(
+            config.queue,
+            threads["pulse"],
+            pause,
+            self.intake,
+            self.pool,
+            self.settler,
+            presence,
+            resumed=self.claimer.notified,
         )
         self.held_tasks = HeldTasks(
             config, threads["chores"], outage, processors, self._claiming_id, self.claimer.notified
         )
+        self.cancellations = Cancellations(
+            config,
+            threads["chores"],
+            outage,
+            self.intake,
+            self.pool,
+            self.interruptions,
+            self._claiming_id,
+        )
         holders: list[Component] = [self.pool, suspects, dispatcher, self._sharing, self.settler]
         finders: list[Component] = [
             self.lease,
+            self.pauses,
+            self.state_publisher,
             self.reconciliation,
+            self.cancellations,
             self.promoter,
             self.held_tasks,
             self.claimer,
         ]
-        ending = [RunUntil(until, self.drain, self.promoter, finders, holders)] if until else []
+        looks: dict[str, Looks] = {"cancel": self.cancellations, "pause": self.pauses}
+        self.controls = Controls(config.queue, spec.schema, looks)
+        ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        self.components = [watch, *holders, *finders, pruner, *ending, self.drain]
+        self.components = [watch, *holders, self.interruptions, *finders, pruner, *ending, self.drain]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(
@@ -113,7 +158,9 @@ class Assembly:
             extended=self._presence.extend_lease,
             rescued=self.intake.on_rescued,
             revoked=self._on_revoked,
+            paused=lambda is_paused: self.pauses.on_heartbeat(is_paused),
             answered=self._on_heartbeat,
+            state=lambda: self.state_publisher.state(),
         )
         thread = self._threads["pulse"]
         return Lease(self._config, thread, instance, self._claim_outage, self.tokens, owner)
@@ -131,9 +178,18 @@ class Assembly:
     def _undoubted_id(self) -> uuid.UUID | None:
         return None if self.reconciliation.is_in_doubt else self._claiming_id()
 
+    def _totals(self) -> dict[str, int]:
+        """Return the numbers that the manager publishes of itself."""
+        return {
+            "buffered": len(self.intake.buffer),
+            "unsettled": self.settler.unsettled,
+            "failed": self.settler.failed + self.held_tasks.failed,
+        }
+
     def _on_heartbeat(self, found: HeartbeatResult) -> None:
         self._sharing.on_heartbeat(found.others)
         self.reconciliation.on_heartbeat(found.claimed)
+        self.cancellations.on_heartbeat(found.has_cancel_requests)
 
     def _on_revoked(self, ids: set[int]) -> int:
         """Take up the duties under a new lease; return how many tasks were held."""

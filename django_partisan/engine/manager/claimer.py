@@ -1,7 +1,8 @@
 """When to claim, how many tasks, and from where; and when to say that the manager sleeps.
 
 In a backlog claims follow each other. When a claim comes back short, the promoter is asked whether
-any task is due; if none is, the manager publishes that it sleeps, so that ``delay()`` wakes it.
+any task is due; if none is, the manager publishes that it sleeps, so that ``delay()`` wakes it. Of a paused
+queue nothing is claimed.
 """
 
 import time
@@ -21,6 +22,7 @@ from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.promoter import Promoter
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql import claiming
 from django_partisan.sql.claiming import CONTEXT, ID, PRIORITY, TaskRow
 from django_partisan.sql.session import answer_seconds
@@ -77,6 +79,7 @@ class Claimer(Component):
         tokens: ClaimTokens,
         dispatcher: Dispatcher,
         identity: Callable[[], UUID | None],
+        pause: QueuePause,
     ) -> None:
         self._config = config
         self._thread = thread
@@ -85,6 +88,7 @@ class Claimer(Component):
         self._tokens = tokens
         self._dispatcher = dispatcher
         self._identity = identity
+        self._pause = pause
         self._need = Need.CLAIM
         self._cursor = Cursor()
         self._is_asleep = False
@@ -99,12 +103,16 @@ class Claimer(Component):
     @property
     def is_idle(self) -> bool:
         """True if nothing was due, and no call is under way."""
-        return not self._thread.is_busy and (self.is_stopped or self._need is Need.REST)
+        claims_nothing = self.is_stopped or self._pause.is_on
+        return not self._thread.is_busy and (claims_nothing or self._need is Need.REST)
 
     def turn(self, now: float) -> None:
         """Start the next call, if any is needed."""
         self._next_at = NEVER
         if self.is_stopped or self._thread.is_busy:
+            return
+        if self._pause.is_on:
+            self._rest_while_paused()
             return
         self._take_look()
         if now < self._outage.over_at:
@@ -123,6 +131,15 @@ class Claimer(Component):
         """Start over under a new identity, whose row does not say that the manager sleeps."""
         self._is_asleep = False
         self._need = Need.CLAIM
+
+    def _rest_while_paused(self) -> None:
+        """Publish once that the manager does not sleep, so that nothing that is enqueued wakes it."""
+        if self._promoter.take_look() is not None:
+            self.last_claim_at = time.time()
+        if self._outage.has_paused:  # only an answer ends it, and no claim asks for one
+            self._promoter.look_soon()
+        elif self._is_asleep:
+            self._publish(asleep=False)
 
     def _take_look(self) -> None:
         look = self._promoter.take_look()

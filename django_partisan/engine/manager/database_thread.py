@@ -15,7 +15,9 @@ import os
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from django.db import Error, OperationalError
@@ -28,6 +30,7 @@ from django_partisan.telemetry import bus
 Call: TypeAlias = Callable[[BaseDatabaseWrapper], Any]
 Done: TypeAlias = Callable[[Any], None]
 Deliver: TypeAlias = Callable[[Callable[[], None]], None]
+Notified: TypeAlias = Callable[[set[str] | None], None]
 
 GIVE_UP_SECONDS: Final = 1.0
 """A call that has not ended this long after hanging up is given up: it had no connection yet."""
@@ -50,16 +53,16 @@ class DatabaseThread:
     is of no use, and opened again for the next call. A call that gets no answer fails: the loop
     asks ``hang_up_if_late()``.
 
-    With ``notified`` the connection listens for notifications after its first call. ``notified`` gets the
-    names of the queues, if any, or ``None`` when some may have been missed: when the connection is
-    lost, and when another one listens again.
+    With ``listeners``, by channel, the connection listens for notifications after its first call. Each
+    listener gets the payloads of its channel, if any, or ``None`` when some may have been missed: when the
+    connection is lost, and when another one listens again.
     """
 
     def __init__(
         self,
         role: str,
         deliver: Deliver,
-        notified: Callable[[set[str] | None], None] | None = None,
+        listeners: Mapping[str, Notified] = MappingProxyType({}),
         answer_seconds: float = ANSWER_SECONDS_MIN,
         schema: str = "",
     ) -> None:
@@ -69,7 +72,7 @@ class DatabaseThread:
         self._submitted: deque[Submitted] = deque()
         self._hung_up_on: float | None = None
         self._bell, self._ring = os.pipe()
-        self._notified = notified
+        self._listeners = listeners
         self._has_listened = False
         self._has_ended = False
         self.lost = 0
@@ -196,7 +199,7 @@ class DatabaseThread:
                 self._disconnect()
             session.open()
             result = submitted.call(session.connection)
-            if self._notified is not None and self._listener is None:
+            if self._listeners and self._listener is None:
                 self._listen()
         except Error as error:
             result = error
@@ -229,23 +232,23 @@ class DatabaseThread:
         self.lost += 1
 
     def _listen(self) -> None:
-        self._listener = listener = Listener(self._session.connection)
+        self._listener = listener = Listener(self._session.connection, *self._listeners)
         self._waiting.register(listener.fd, selectors.EVENT_READ, listener)
         if self._has_listened:
-            self._deliver_queues(None)
+            self._deliver_missed()
         self._has_listened = True
 
     def _take_notifications(self, listener: Listener) -> None:
-        queues: set[str] | None = None
         try:
-            queues = listener.take()
+            arrived = listener.take()
         except Error:
             self._disconnect()  # the next call opens it again, and listens again
             self._has_ended = True
-        if queues != set():  # the set is empty if something else arrived
-            self._deliver_queues(queues)
+            self._deliver_missed()
+            return
+        for channel, payloads in arrived.items():
+            self._deliver(partial(self._listeners[channel], payloads))
 
-    def _deliver_queues(self, queues: set[str] | None) -> None:
-        notified = self._notified
-        assert notified is not None  # or nothing would have been listened to
-        self._deliver(lambda: notified(queues))
+    def _deliver_missed(self) -> None:
+        for notified in self._listeners.values():
+            self._deliver(partial(notified, None))

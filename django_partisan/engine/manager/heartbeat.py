@@ -29,12 +29,17 @@ class Heartbeat:
         self._lock_name = lock_name
         self._rescue = rescue
 
-    def send(self, connection: BaseDatabaseWrapper, manager: UUID, token: int, is_first: bool) -> Answer:
-        """Renew the lease, and rescue tasks of dead managers under ``token``; register if it ``is_first``."""
+    def send(
+        self, connection: BaseDatabaseWrapper, manager: UUID, token: int, is_first: bool, state: str | None
+    ) -> Answer:
+        """Renew the lease and publish ``state``; rescue tasks of dead managers under ``token``.
+
+        Register if it ``is_first``.
+        """
         if is_first:
             self._register(connection, manager)
             remove_left_files(connection)
-        found = leasing.heartbeat(connection, self._config.queue, manager)
+        found = leasing.heartbeat(connection, self._config.queue, manager, state)
         if not found.is_alive:
             return Answer(found)
         return Answer(found, self._rescue.make(connection, manager, token, found))

@@ -1,31 +1,38 @@
 """Take in tasks: from claims, from dead managers, and back from workers, also from dead ones.
 
 A task of ours is in the buffer, held by a worker, or with the settler; or it waits for a revoked run
-of it to end. While the manager drains, what comes in is released.
+of it to end. While the manager drains or its queue is paused, what comes in is released.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import itemgetter
 
+from django_partisan import registry
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.interrupting import REASONS, error_of
 from django_partisan.engine.manager.buffer import Buffer
+from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.known_processors import KnownProcessors
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.protocol import Report
+from django_partisan.engine.protocol import Interrupt, Report
 from django_partisan.engine.task_ref import lost_elsewhere, task_ref
+from django_partisan.engine.worker.judge import RunResult, failed, judge
 from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import (
     CRASHED,
     FAILED,
+    REASON_CANCELLED,
     REASON_MANAGER_LOST,
     REASON_STOPPED,
     REASON_UNREGISTERED,
     REASON_WORKER_LOST,
+    RETRIED,
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
@@ -35,10 +42,12 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
     ErrorInfo,
     LostRun,
+    TaskCancelled,
     TaskClaimLost,
     TaskFailed,
     TaskRef,
     TaskRescued,
+    TaskRetried,
 )
 
 _id = itemgetter(ID)
@@ -59,17 +68,20 @@ class Intake:
         drain: Drain,
         tokens: ClaimTokens,
         processors: KnownProcessors,
+        pause: QueuePause,
     ) -> None:
         self._config = config
         self._settler = settler
         self._drain = drain
         self._tokens = tokens
         self._processors = processors
+        self._pause = pause
         self._revoked: set[int] = set()
         """Ids of the tasks that workers hold under a claim that is no longer ours."""
         self._waiting: dict[int, TaskRow] = {}
         """Tasks of ours that wait for a revoked run to end, by id."""
         self.buffer = Buffer()
+        self.cancel_requests = CancelRequests(config.queue)
         self.pace = Pace()
         self.claim_times = ClaimTimes()
 
@@ -141,6 +153,8 @@ class Intake:
             change = RowChange(*values)
             for row in worker.let_go([change.id]):
                 rows.append(row)
+                if self.cancel_requests and change.status == STATUS_NEW and row in self.cancel_requests:
+                    change = self.cancel_requests.end(row, change)
                 self._settler.settle(row, change)
                 if change.held == REASON_UNREGISTERED:
                     unregistered.append(row)
@@ -194,6 +208,32 @@ class Intake:
                 self._on_crashed(row, lost, run)
         self._store(rest, self.buffer.put_back)
 
+    def on_run_killed(self, row: TaskRow, message: Interrupt, lost: LostRun, run: EndedRun) -> None:
+        """Settle a task whose worker was killed because its run did not end when it was interrupted.
+
+        That is emitted when it is written: the run may have committed its completion before it was killed.
+        """
+        error = error_of(message.kind, message.comment)
+        definition = registry.find(row[PROCESSOR])
+        if definition is None:
+            result = failed(row, REASONS[message.kind], error)
+        else:
+            result = judge(error, row, definition, self._config)
+        for one in self._ours([row]):
+            written = partial(self._emit_killed, one, result, lost)
+            self._settler.settle(one, result.described(run), written=written)
+
+    def _emit_killed(self, row: TaskRow, result: RunResult, lost: LostRun) -> None:
+        assert result.error is not None
+        task, seconds = task_ref(row, self._config.queue), lost.ended_at - lost.began_at
+        if result.outcome == RETRIED:
+            left = result.retries_left
+            bus.emit(TaskRetried, task, seconds, result.delay_seconds, left, result.error, lost)
+        elif result.reason == REASON_CANCELLED:
+            bus.emit(TaskCancelled, task, seconds, result.error, lost)
+        else:
+            bus.emit(TaskFailed, task, seconds, result.reason, result.error, lost)
+
     def _on_crashed(self, row: TaskRow, lost: LostRun | None, run: EndedRun) -> None:
         if row[CRASHES] >= self._config.max_crashes:
             self._fail(row, task_ref(row, self._config.queue), 1, lost, run)
@@ -215,6 +255,7 @@ class Intake:
             return
         self._emit_rescued(before, lost)
         self.claim_times.carry_over(before, row)
+        self.cancel_requests.carry_over(before, row)
         self._store([row], self.buffer.add_rescued)
 
     def _emit_rescued(self, row: TaskRow, lost: LostRun | None) -> None:
@@ -241,8 +282,13 @@ class Intake:
         bus.emit(TaskFailed, task, None, REASON_WORKER_LOST, error, lost)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
-        """Release tasks while the manager drains, otherwise ``add`` them to the buffer, suspects apart."""
-        if self._drain.is_on:
+        """``add`` tasks to the buffer, suspects apart; release them if the manager drains or is paused.
+
+        Those whose end is requested are ended.
+        """
+        if self.cancel_requests:
+            rows = self._cancel(rows)
+        if self._drain.is_on or self._pause.is_on:
             self._settler.release(rows)
             return
         if self._processors.unknown:
@@ -252,6 +298,21 @@ class Intake:
             self.buffer.add_suspects([row for row in rows if row[TAKEOVERS]])
             rows = [row for row in rows if not row[TAKEOVERS]]
         add(rows)
+
+    def cancel_unstarted(self) -> None:
+        """End the tasks whose end is requested and that no worker has."""
+        rows = [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values()]
+        ids = {row[ID] for row in rows}.difference(row[ID] for row in self._cancel(rows))
+        self.buffer.drop(ids)
+        for task_id in ids.intersection(self._waiting):
+            del self._waiting[task_id]
+
+    def _cancel(self, rows: list[TaskRow]) -> list[TaskRow]:
+        """End the tasks whose end is requested; return the others."""
+        others, requested = self.cancel_requests.sift(rows)
+        for row in requested:
+            self._settler.settle(row, self.cancel_requests.end(row))
+        return others
 
     def _hold(self, rows: list[TaskRow]) -> None:
         """Hold tasks that no worker here can run; release those that other managers can run."""

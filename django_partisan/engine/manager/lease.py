@@ -55,8 +55,12 @@ class LeaseOwner(NamedTuple):
     """Gets the tasks that were rescued from dead managers."""
     revoked: Callable[[set[int]], int]
     """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
+    paused: Callable[[bool], None]
+    """Gets, before anything else of a heartbeat's answer, whether the queue is paused."""
     answered: Callable[[HeartbeatResult], None]
     """Gets what a heartbeat found in the tables."""
+    state: Callable[[], str | None] = lambda: None
+    """Returns what the manager publishes with the heartbeat."""
 
 
 class Lease(Component):
@@ -146,7 +150,8 @@ class Lease(Component):
         token = self._tokens.draw(REASON_MANAGER_LOST)
         self._rescue.begin(token)
         is_first = self._state is State.JOINING
-        send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first)
+        state = self._owner.state()
+        send = partial(self._heartbeat.send, manager=self.id, token=token, is_first=is_first, state=state)
         self._thread.submit(send, partial(self._on_answered, sent_at, token))
 
     def _send_renewal(self) -> None:
@@ -162,6 +167,7 @@ class Lease(Component):
             return
         self._rescue.end()
         self._tokens.forget(token)
+        self._owner.paused(result.found.is_paused)
         rescued = result.rescued
         if rescued.tasks:
             self._owner.rescued(rescued.tasks)

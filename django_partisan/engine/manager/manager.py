@@ -17,7 +17,7 @@ from django.db import connections
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.assembly import Assembly, Resources
-from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.database_thread import DatabaseThread, Notified
 from django_partisan.engine.manager.loop_calls import LoopCalls
 from django_partisan.engine.manager.process_signals import ProcessSignals
 from django_partisan.engine.manager.run_until import Until
@@ -26,6 +26,8 @@ from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import identity_of, task_database
+from django_partisan.sql.control import CONTROL_CHANNEL
+from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ManagerDraining, ManagerStarted, ManagerStopped, Snapshot
@@ -74,11 +76,12 @@ class Manager:
         self._presence = PresenceFile(
             instance, config.workers_count, identity_of(connections[task_database()])
         )
-        listeners = {"pulse": self._on_notified} if config.listen else {}
+        channels: dict[str, Notified] = {CHANNEL: self._on_notified, CONTROL_CHANNEL: self._on_control}
+        listeners = {"pulse": channels} if config.listen else {}
         patience = answer_seconds(config.lease_seconds)
         self._threads = {
             role: DatabaseThread(
-                f"{role} {config.queue}", deliver, listeners.get(role), patience, spec.schema
+                f"{role} {config.queue}", deliver, listeners.get(role, {}), patience, spec.schema
             )
             for role in CONNECTIONS
         }
@@ -195,6 +198,9 @@ class Manager:
         elif self._config.queue in queues:
             self._parts.claimer.notified()
 
+    def _on_control(self, payloads: set[str] | None) -> None:
+        self._parts.controls.notified(payloads)
+
     def _take_snapshot(self) -> None:
         self._snapshot = Snapshot(
             queue=self._config.queue,
@@ -208,6 +214,7 @@ class Manager:
             last_loop_at=self._last_loop_at,
             last_claim_at=self._parts.claimer.last_claim_at,
             last_finished_at=self._parts.settler.last_finished_at,
+            paused_seconds=self._parts.pause.seconds if self._parts.pause.is_on else None,
         )
 
     def _close(self) -> tuple[int, ...]:

@@ -112,7 +112,7 @@ class Pool(Component):
     def dispatch(self, worker: WorkerProcess, rows: list[TaskRow], claim_times: dict[int, float]) -> None:
         """Send tasks to a worker."""
         worker.hold(rows)
-        self._send(worker, RunTasks(rows, claim_times, self._presence.epoch))
+        self.send(worker, RunTasks(rows, claim_times, self._presence.epoch))
 
     def stop(self) -> None:
         """Have every worker end after the task that it runs; start no more."""
@@ -152,9 +152,10 @@ class Pool(Component):
 
     def _ask_to_stop(self, worker: WorkerProcess) -> None:
         if worker.begin_to_stop():
-            self._send(worker, Stop())
+            self.send(worker, Stop())
 
-    def _send(self, worker: WorkerProcess, message: ToWorker) -> None:
+    def send(self, worker: WorkerProcess, message: ToWorker) -> None:
+        """Send a message to a worker, unless it has ended."""
         if worker.pipe is None:
             return
         try:
@@ -277,4 +278,8 @@ class Pool(Component):
                 self._restarts.later(worker.slot)
         worker.close()
         run = EndedRun(page.since, time.monotonic() - page.since, worker.name)
+        killed_for = worker.killed_for
+        if begun is not None and lost is not None and killed_for is not None:
+            self._intake.on_run_killed(begun, killed_for, lost, run)
+            begun = None
         self._intake.on_exited(begun, rest, lost, run)

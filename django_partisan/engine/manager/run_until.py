@@ -6,6 +6,7 @@ from enum import Enum
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.promoter import Promoter
+from django_partisan.engine.manager.queue_pause import QueuePause
 
 
 class Until(Enum):
@@ -19,7 +20,8 @@ class RunUntil(Component):
     """Ask to drain once the finders found nothing after the holders had nothing left.
 
     ``holders`` hold tasks, ``finders`` look for them. A run may enqueue or postpone a task after the
-    promoter's last look began, so only a look that began later counts.
+    promoter's last look began, so only a look that began later counts. If the queue is paused, nothing is
+    waited for but what runs: the tasks that wait stay where they are.
     """
 
     def __init__(
@@ -27,12 +29,14 @@ class RunUntil(Component):
         until: Until,
         drain: Drain,
         promoter: Promoter,
+        pause: QueuePause,
         finders: Sequence[Component],
         holders: Sequence[Component],
     ) -> None:
         self._until = until
         self._drain = drain
         self._promoter = promoter
+        self._pause = pause
         self._finders = finders
         self._holders = holders
         self._busy_at = 0.0
@@ -43,6 +47,9 @@ class RunUntil(Component):
             return
         if not all(component.is_idle for component in self._holders):
             self._busy_at = now
+        elif self._pause.is_on:
+            if all(component.is_idle for component in self._finders if component is not self._promoter):
+                self._drain.ask()
         elif self._promoter.has_looked_since(self._busy_at):
             is_empty_enough = self._until is Until.IDLE or self._promoter.next_due_in is None
             if is_empty_enough and all(component.is_idle for component in self._finders):

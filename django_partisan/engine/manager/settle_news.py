@@ -7,7 +7,7 @@ from typing import Final
 from django_partisan.engine.manager.held_up import Entry, HeldUp, Part
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.engine.writing import Kind, Written
-from django_partisan.outcomes import REASON_SHARED, REASON_STOPPED, REASON_UNSETTLEABLE
+from django_partisan.outcomes import REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
@@ -42,15 +42,16 @@ class SettleNews:
         """How many tasks have been released since the manager drains."""
         self.last_finished_at: float | None = None
 
-    def written(
-        self, parts: Sequence[Part], results: Sequence[Written], seconds: float, is_stopped: bool
-    ) -> None:
-        """Emit what a write of several parts found, which took so many seconds."""
+    def written(self, parts: Sequence[Part], results: Sequence[Written], seconds: float, reason: str) -> None:
+        """Emit what a write of several parts found, which took so many seconds.
+
+        ``reason`` is why tasks were released.
+        """
         settled: list[Entry] = []
         for part, written in zip(parts, results, strict=True):
             entries = part.without(written.left)
             if part.kind is Kind.RELEASED:
-                self._released(len(entries) - len(written.lost), is_stopped)
+                self._released(len(entries) - len(written.lost), reason)
             elif part.kind is not Kind.CRASHED:
                 if part.kind is Kind.CHANGED:
                     entries = [entry for entry in entries if not _is_hold(entry)]
@@ -78,11 +79,11 @@ class SettleNews:
             info = LOCKED if error is None else ErrorInfo.of(error)
             bus.emit(SettleFailed, self._queue, len(held_up), info)
 
-    def _released(self, number: int, is_stopped: bool) -> None:
+    def _released(self, number: int, reason: str) -> None:
         if not number:
             return
-        self.released += number if is_stopped else 0
-        bus.emit(TasksReleased, self._queue, number, REASON_STOPPED if is_stopped else REASON_SHARED)
+        self.released += number if reason == REASON_STOPPED else 0
+        bus.emit(TasksReleased, self._queue, number, reason)
 
     def _not_as_they_were(self, part: Part, written: Written) -> None:
         if not written.lost and not written.unsettleable:

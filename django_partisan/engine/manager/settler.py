@@ -14,10 +14,18 @@ from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.held_up import Entry, HeldUp, Kept, Part
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.part_writing import write_parts
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settle_news import SettleNews
 from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
 from django_partisan.engine.writing import Kind, Written
-from django_partisan.outcomes import CRASHED, REASON_WORKER_LOST
+from django_partisan.outcomes import (
+    CRASHED,
+    REASON_PAUSED,
+    REASON_SHARED,
+    REASON_STOPPED,
+    REASON_WORKER_LOST,
+    REASONS_TO_NAME,
+)
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
@@ -43,16 +51,20 @@ class Settler(Component):
         outage: Outage,
         requeued: Callable[[float], None],
         identity: Callable[[], UUID],
+        pause: QueuePause,
     ) -> None:
         self._config = config
         self._identity = identity
         self._thread = thread
         self._requeued = requeued
+        self._pause = pause
         self._gathered: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
         self._under_way: list[Part] = []
         self._held_up = HeldUp()
         self._awaited: dict[int, Callable[[TaskRow | None], None]] = {}
         """Whom to call when a crash is counted, by the new token."""
+        self._written: dict[tuple[int, int], Callable[[], None]] = {}
+        """What to call when an outcome is written, by task and token."""
         self._limit = BatchLimit(BATCH_AT_MOST)
         self._outage = outage
         self._news = SettleNews(config.queue)
@@ -109,10 +121,15 @@ class Settler(Component):
         """Have completed tasks finished; ``runs`` says of each what its row keeps."""
         self._gathered[Kind.KEPT] += zip(rows, runs, strict=True)
 
-    def settle(self, row: TaskRow, change: RowChange) -> None:
-        """Have the outcome of a run settled that did not complete."""
+    def settle(self, row: TaskRow, change: RowChange, *, written: Callable[[], None] | None = None) -> None:
+        """Have the outcome of a run settled that did not complete.
+
+        ``written`` is called when the row has it; not if the claim was lost.
+        """
         self._gathered[Kind.CHANGED].append((row, change))
-        self._failed += change.status == STATUS_ERROR
+        self._failed += change.status == STATUS_ERROR and change.reason not in REASONS_TO_NAME
+        if written is not None:
+            self._written[row[ID], row[TOKEN]] = written
 
     def count_crash(
         self,
@@ -157,6 +174,12 @@ class Settler(Component):
         """Return the ids of the tasks that are not settled yet."""
         return [row[ID] for row, _ in self._entries()]
 
+    @property
+    def _reason_to_release(self) -> str:
+        if self.is_stopped:
+            return REASON_STOPPED
+        return REASON_PAUSED if self._pause.is_on else REASON_SHARED
+
     def _entries(self) -> Iterator[Entry]:
         yield from chain(*self._gathered.values())
         yield from chain(*(part.entries for part in self._under_way))
@@ -189,9 +212,11 @@ class Settler(Component):
                 self._held_up.add(part, written)
             if part.kind is Kind.CHANGED:
                 delays += _delays(part.without(written.left))
+                if self._written:
+                    self._call_written(part, written)
             elif part.kind is Kind.CRASHED:
                 self._call_back(part, written)
-        self._news.written(parts, result, time.monotonic() - started, self.is_stopped)
+        self._news.written(parts, result, time.monotonic() - started, self._reason_to_release)
         self._news.held_up(self._held_up, result)
         if delays:
             self._requeued(min(delays))  # not before they are written: a look would not find them
@@ -211,11 +236,23 @@ class Settler(Component):
 
     def _call_back(self, part: Part, written: Written) -> None:
         """Pass on the tasks whose crash is counted, as they are now, and that the others are not ours."""
-        dropped = {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
+        dropped = _dropped(written)
         for row, crash in part.without(written.left):
             assert isinstance(crash, Crash)
             counted = self._awaited.pop(crash.new_token)
             counted(None if row[ID] in dropped else _after_crash(row, crash))
+
+    def _call_written(self, part: Part, written: Written) -> None:
+        dropped = _dropped(written)
+        for row, _ in part.without(written.left):
+            call = self._written.pop((row[ID], row[TOKEN]), None)
+            if call is not None and row[ID] not in dropped:
+                call()
+
+
+def _dropped(written: Written) -> set[int]:
+    """Return the tasks whose rows did not get what was to be written."""
+    return {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
 
 
 def _delays(entries: list[Entry]) -> list[float]:

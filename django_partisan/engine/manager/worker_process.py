@@ -8,8 +8,10 @@ from enum import Enum
 from multiprocessing.process import BaseProcess
 from operator import itemgetter
 
+from django_partisan.engine.interrupting import REASONS
 from django_partisan.engine.pages import Page
 from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
@@ -61,6 +63,8 @@ class WorkerProcess:
         """Monotonic time at which its last task ended."""
         self.is_recalling = False
         self._was_killed = False
+        self.killed_for: Interrupt | None = None
+        """The interruption that did not end its run."""
         self.has_exited = False
         self.peak_bytes: int | None = None
 
@@ -101,6 +105,8 @@ class WorkerProcess:
         """Return why it ended with an exit code, which is ``None`` if nobody knows it."""
         if self.is_recycled:
             return REASON_RECYCLED
+        if self.killed_for is not None:
+            return REASONS[self.killed_for.kind]
         was_asked = self.state in (State.STOPPING, State.ENDING)
         if (self._was_killed and pool_is_stopped) or (was_asked and code == 0):
             return REASON_STOPPED
@@ -157,8 +163,12 @@ class WorkerProcess:
         """Ask for the tasks that it has not started; it returns them by a message."""
         if not self.is_recalling:
             self.is_recalling = True
-            with contextlib.suppress(BrokenPipeError):  # it has ended; its tasks come back with its exit
-                os.write(self._bell, b"!")
+            self.ring()
+
+    def ring(self) -> None:
+        """Have it read its pipe while it runs a task; it returns the tasks that it has not started."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its tasks come back with its exit
+            os.write(self._bell, b"!")
 
     def note_peak(self, peak_bytes: int) -> None:
         """Note the most memory that it says it had."""
@@ -175,6 +185,11 @@ class WorkerProcess:
         self._was_killed = True
         with contextlib.suppress(ProcessLookupError):  # it ended by itself; its exit is noticed all the same
             os.kill(self.pid, signal.SIGKILL)
+
+    def kill_for(self, message: Interrupt) -> None:
+        """End it at once, because its run was interrupted and has not ended."""
+        self.killed_for = message
+        self.kill()
 
     def close_pipe(self) -> None:
         """Close the manager's end of its pipe."""

@@ -1,7 +1,7 @@
 """The state in which tasks leave Django's connections: inspect it, drop a connection, reset a session."""
 
 import contextlib
-from typing import Final
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -9,10 +9,12 @@ from django.db.backends.signals import connection_created
 from django_partisan.sql.connection import execute
 from django_partisan.telemetry import bus
 
-# libpq's PQTRANS_*, the same numbers in both drivers; 1 is ACTIVE: a statement runs, or has left an answer.
+# libpq's PQTRANS_*, the same numbers in both drivers; ACTIVE: a statement runs, or has left an answer.
 _IDLE: Final = 0
+_ACTIVE: Final = 1
 _NO_TRANSACTION: Final = (_IDLE, 4)
 """IDLE and UNKNOWN, which is that of a lost connection."""
+CANCEL_TIMEOUT_SECONDS: Final = 1.0
 _TRANSACTION: Final = (2, 3)
 """INTRANS and INERROR."""
 
@@ -25,6 +27,31 @@ def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
 def is_inside_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Return the same of a connection that a thread may be using: a statement that runs is no transaction."""
     return connection.in_atomic_block or _status(connection) in _TRANSACTION
+
+
+def is_active(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a statement runs on a connection, in any thread."""
+    try:
+        return _status(connection) == _ACTIVE
+    except Exception:  # the driver's own errors: it is being closed
+        return False
+
+
+def cancel_query(raw: Any) -> None:
+    """Ask the server to cancel what runs on a driver's connection; may be called in any thread, and block."""
+    with contextlib.suppress(Exception):  # the driver's own errors: it is being closed, or the server is away
+        if hasattr(raw, "cancel_safe"):  # psycopg 3.2
+            raw.cancel_safe(timeout=CANCEL_TIMEOUT_SECONDS)
+        else:
+            raw.cancel()
+
+
+def discard(connection: BaseDatabaseWrapper) -> None:
+    """Close the connection itself, also one of a pool; let Django connect again when needed."""
+    if connection.connection is not None:
+        with contextlib.suppress(Exception):  # the driver's own errors: it is dead already
+            connection.connection.close()
+        drop(connection)
 
 
 def _status(connection: BaseDatabaseWrapper) -> int:

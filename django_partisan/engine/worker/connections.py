@@ -12,7 +12,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from django_partisan.engine.worker.connection_state import drop, has_open_transaction, reset_session
+from django_partisan.engine.worker.connection_state import discard, drop, has_open_transaction, reset_session
 from django_partisan.sql.connection import has_ended
 
 
@@ -40,6 +40,11 @@ class TaskConnections:
                     self._clean(connection)
             connection.queries_log.clear()  # which DEBUG fills
         return left_open
+
+    def discard(self) -> None:
+        """Close every connection, with whatever an interrupted run has left in it."""
+        for connection in self.opened:
+            discard(connection)
 
     def before_chunk(self) -> None:
         """Drop connections that are dead or older than ``CONN_MAX_AGE``."""

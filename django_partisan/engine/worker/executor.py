@@ -19,9 +19,10 @@ from django_partisan import arguments, registry, results
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker import children
+from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge, unregistered
 from django_partisan.exceptions import ClaimLost
-from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_ERROR, RETRIED
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_CANCELLED, REASON_ERROR, RETRIED
 from django_partisan.processor import CurrentTask
 from django_partisan.sql.claiming import (
     ARGUMENTS,
@@ -52,6 +53,7 @@ from django_partisan.telemetry.events import (
     ErrorInfo,
     Run,
     Running,
+    TaskCancelled,
     TaskCompleted,
     TaskFailed,
     TaskPostponed,
@@ -71,11 +73,14 @@ class Executor:
         generation: int,
         claim_times: Mapping[int, float],
         schema: str = "",
+        interruption: Interruption | None = None,
     ) -> None:
         """Run for a worker; ``claim_times`` are those of the claims its tasks came with, by token.
 
         ``schema`` is where the completion of an ``ATOMIC`` task is written, whatever ``search_path`` it set.
+        Without an ``interruption`` no run is interrupted.
         """
+        self._interruption = interruption or Interruption()
         self._schema = schema
         self._config = config
         self._slot = slot
@@ -165,19 +170,26 @@ class Executor:
         if task is None:
             task = CurrentTask(row, definition, self._config.queue)
             running.set(task)
+        interruption = self._interruption
         try:
             args, kwargs = arguments.decode(row[ARGUMENTS])
             if definition.atomic:
                 return self._call_and_settle(row, definition, args, kwargs, task)
+            interruption.interruptible = interruption.run_number
             value = definition.call(args, kwargs, task)  # as children.call() does, without its call
+            interruption.interruptible = 0
             if children.is_child:
                 children.end_if_child()  # pragma: no cover: child process
+            if interruption.asked is not None:
+                interruption.ensure_not_cancelled()
             if definition.keeps_result:
                 return RunResult(result=results.encode(definition.name, value))
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
+            interruption.interruptible = 0
             children.end_if_child(error)
-            return judge(error, row, definition, self._config)
+            decisive = error if interruption.asked is None else interruption.judged(error)
+            return judge(decisive, row, definition, self._config)
         finally:
             self.ended = monotonic()
 
@@ -190,9 +202,15 @@ class Executor:
         task: CurrentTask,
     ) -> RunResult:
         """Call and settle in one transaction: the task's writes and its completion are committed together."""
-        database = task_database()
+        database, interruption = task_database(), self._interruption
         with transaction.atomic(using=database):
-            value = children.call(definition.call, args, kwargs, task)
+            try:
+                interruption.interruptible = interruption.run_number
+                value = children.call(definition.call, args, kwargs, task)
+            finally:
+                interruption.interruptible = 0  # from here on the run may commit, or roll back
+            if interruption.asked is not None:
+                interruption.ensure_not_cancelled()
             result = results.encode(definition.name, value) if definition.keeps_result else None
             if self.settle(connections[database], row, result):
                 raise ClaimLost(
@@ -210,6 +228,8 @@ class Executor:
             return  # the claim was lost: the run has no outcome
         elif result.outcome == RETRIED:
             bus.emit(TaskRetried, run, seconds, result.delay_seconds, result.retries_left, result.error)
+        elif result.reason == REASON_CANCELLED:
+            bus.emit(TaskCancelled, run, seconds, result.error)
         else:
             bus.emit(TaskFailed, run, seconds, result.reason, result.error)
 

@@ -5,15 +5,24 @@ from typing import Any, Final, NamedTuple
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
-from django_partisan.exceptions import ClaimLost, MaxPostponesReached, PostponeTask, UnstorableResult
+from django_partisan.exceptions import (
+    ClaimLost,
+    MaxPostponesReached,
+    PostponeTask,
+    TaskCancelled,
+    TaskTimeout,
+    UnstorableResult,
+)
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.outcomes import (
     COMPLETED,
     FAILED,
     POSTPONED,
+    REASON_CANCELLED,
     REASON_ERROR,
     REASON_MAX_POSTPONES,
     REASON_RETRIES_EXHAUSTED,
+    REASON_TIMEOUT,
     REASON_UNREGISTERED,
     RETRIED,
 )
@@ -69,6 +78,8 @@ def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config
             return RunResult(CLAIM_LOST)
         if isinstance(error, UnstorableResult):
             return failed(row, error.reason, error)
+        if isinstance(error, TaskCancelled):
+            return failed(row, REASON_CANCELLED, error)
         return _retried_or_failed(error, row, definition, config)
     except Exception as broken:  # the task's exception, or its list of errors, cannot be read
         return failed(row, REASON_ERROR, broken)
@@ -120,7 +131,7 @@ def _retried_or_failed(
     retry = definition.retry
     # A list of a wrong type, which the system checks refuse, must not hide the error of a task.
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
-        return failed(row, REASON_ERROR, error)
+        return failed(row, REASON_TIMEOUT if isinstance(error, TaskTimeout) else REASON_ERROR, error)
     left = retry.retries_count - row[RETRIES] - 1
     if left < 0:
         return failed(row, REASON_RETRIES_EXHAUSTED, error)

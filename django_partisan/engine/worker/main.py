@@ -58,6 +58,7 @@ def worker_main(
         import_string(path)(spec, **arguments)
     ending = Ending(spec.config.queue, spec.slot, spec.generation, spec.flush_seconds, exit_handlers.run)
     worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings, ending)
+    worker.allow_interruptions()
     children.watch(pipe.close, bell.close, worker.let_go)
     code = 0
     try:

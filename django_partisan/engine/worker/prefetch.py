@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from django_partisan.engine.pipe import PipeError, WorkerEnd
-from django_partisan.engine.protocol import Message, RunTasks, Stop
+from django_partisan.engine.protocol import Interrupt, LogStacks, Message, RunTasks, Stop
 from django_partisan.sql.claiming import ID, TaskRow
 
 
@@ -28,7 +28,7 @@ class PrefetchedTasks:
 
     ``send_back`` is called with the ids of tasks to return, mostly in the control thread; it may raise
     ``PipeError``. ``manager_lost`` is called in the control thread when the manager is dead, and may take
-    as long as it likes.
+    as long as it likes. ``interrupt`` gets what is to be interrupted, ``log_stacks`` is called on demand.
     """
 
     def __init__(
@@ -37,11 +37,15 @@ class PrefetchedTasks:
         bell: int,
         send_back: Callable[[list[int]], None],
         manager_lost: Callable[[], None],
+        interrupt: Callable[[Interrupt], None],
+        log_stacks: Callable[[], None],
     ) -> None:
         self._pipe = pipe
         self._bell = bell
         self._send_back = send_back
         self._manager_lost = manager_lost
+        self._interrupt = interrupt
+        self._log_stacks = log_stacks
         self._tasks: deque[TaskRow] = deque()
         # What nobody took back, because the manager is dead; the main thread does not start it.
         self._unreturned: list[TaskRow] = []
@@ -77,6 +81,10 @@ class PrefetchedTasks:
             self.claim_times.clear()
             self._accept(self._pipe.receive())
         return True
+
+    def put_back(self, row: TaskRow) -> None:
+        """Put back a task that was to start next, and must not start now."""
+        self._tasks.appendleft(row)
 
     def return_older(self, epoch: int) -> None:
         """Return the tasks that were sent before the manager's lease was lost for the ``epoch``-th time."""
@@ -121,6 +129,10 @@ class PrefetchedTasks:
                 case Stop():
                     self.stopping = True
                     self._return_all()
+                case Interrupt():
+                    self._interrupt(message)
+                case LogStacks():
+                    self._log_stacks()
                 case _:
                     raise PipeError(f"a manager sent {type(message).__name__}, which only workers send")
 

@@ -17,8 +17,9 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql import leasing
-from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.claiming import ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.connection import identity_of
+from django_partisan.sql.manager_state import Run
 
 
 class Hold(Enum):
@@ -30,10 +31,14 @@ class Hold(Enum):
 
 
 class RunLease:
-    """Hold the task that runs, and send heartbeats every third of ``LEASE_SECONDS``."""
+    """Hold the task that runs, and send heartbeats every third of ``LEASE_SECONDS``.
 
-    def __init__(self, config: QueueConfig) -> None:
+    ``started`` returns when the run started, in monotonic seconds.
+    """
+
+    def __init__(self, config: QueueConfig, started: Callable[[], float]) -> None:
         self._config = config
+        self._started = started
         self._id = uuid.uuid4()
         self._lock_name = uuid.uuid4()
         self._presence: tuple[PresenceFile, WorkerPage] | None = None
@@ -97,6 +102,7 @@ class RunLease:
             self._lock_name,
             config.lease_seconds,
             is_serving=False,
+            run=Run(row[ID], row[PROCESSOR], os.getpid(), None, max(0.0, time.monotonic() - self._started())),
         )
         return leasing.move(connection, self._id, row[ID], row[TOKEN])
 

@@ -36,7 +36,10 @@ CALLS_AT_MOST: Final = 3
 
 
 class WithoutManager:
-    """The duties of a worker without a manager; ``running`` returns the task that it runs, if any."""
+    """The duties of a worker without a manager.
+
+    ``running`` returns the task that it runs, if any; ``started`` when that run started (monotonic).
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class WithoutManager:
         tasks: PrefetchedTasks,
         running: Callable[[], TaskRow | None],
         pause_seconds: float = PAUSE_SECONDS,
+        started: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._report = report
@@ -52,7 +56,7 @@ class WithoutManager:
         self._running = running
         self._pause_seconds = pause_seconds
         self._answer_seconds = answer_seconds(config.lease_seconds)
-        self._lease = RunLease(config)
+        self._lease = RunLease(config, started)
         self._duty = threading.Lock()
         self._has_ended = threading.Event()
         self._left: dict[Kind, list[Item]] = {

@@ -3,7 +3,8 @@
 | thread | does what |
 |---|---|
 | main | all of ``run()``; it alone writes the page |
-| ``partisan-control`` | returns recalled tasks (``prefetch``), and acts when the manager has died |
+| ``partisan-control`` | returns recalled tasks (``prefetch``), and acts when the manager has died or |
+| | asks to interrupt the run (``interruption``) |
 
 ``_sending`` is held by the thread that writes to the pipe; it is taken inside the report's lock.
 """
@@ -16,7 +17,8 @@ from time import monotonic
 from typing import Final
 
 from django_partisan import __version__, registry
-from django_partisan.engine import protocol
+from django_partisan.config.queues import LEAST_GRACE_SECONDS
+from django_partisan.engine import protocol, thread_stacks
 from django_partisan.engine.boot_clock import now
 from django_partisan.engine.pipe import PipeError, WorkerEnd
 from django_partisan.engine.presence import WorkerPage
@@ -25,6 +27,7 @@ from django_partisan.engine.worker import children
 from django_partisan.engine.worker.connections import TaskConnections
 from django_partisan.engine.worker.ending import Ending
 from django_partisan.engine.worker.executor import Executor
+from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
 from django_partisan.engine.worker.thread_connections import ThreadConnections
@@ -58,19 +61,44 @@ class Worker:
         self._pipe = WorkerEnd(pipe)
         self._sending = threading.Lock()
         self._page = WorkerPage(presence, spec.slot)
-        self._tasks = PrefetchedTasks(self._pipe, bell, self._return_tasks, self._on_manager_lost)
         self._connections = TaskConnections(spec.config.reset_session)
+        self._interruption = Interruption(
+            lambda: self._connections.opened, spec.config.interrupt_grace_seconds
+        )
+        self._tasks = PrefetchedTasks(
+            self._pipe,
+            bell,
+            self._return_tasks,
+            self._on_manager_lost,
+            self._interruption.ask,
+            thread_stacks.report_all,
+        )
         self._threads = ThreadConnections()
         self._executor = Executor(
-            spec.config, spec.slot, spec.generation, self._tasks.claim_times, spec.schema
+            spec.config,
+            spec.slot,
+            spec.generation,
+            self._tasks.claim_times,
+            spec.schema,
+            self._interruption,
         )
         keeps_completed = not spec.config.delete_tasks_on_complete
         self._report = PendingReport(spec.config.queue, self._executor.wait_of, keeps_completed)
         self._running: TaskRow | None = None  # for the control thread
-        self._without_manager = WithoutManager(spec.config, self._report, self._tasks, lambda: self._running)
+        self._without_manager = WithoutManager(
+            spec.config,
+            self._report,
+            self._tasks,
+            running=lambda: self._running,
+            started=lambda: self._executor.started,
+        )
         self._limit = spec.config.tasks_per_worker_instance
         # As the presence file showed it last; the manager only ever extends it.
         self._lease_until = 0.0
+
+    def allow_interruptions(self) -> None:  # pragma: no cover: child process
+        """Let runs be interrupted; in the main thread of the process, which runs the tasks."""
+        self._interruption.listen()
 
     def run(self) -> None:
         """Run tasks until stopped or recycled, or until the manager has died."""
@@ -123,20 +151,31 @@ class Worker:
         return True
 
     def _has_lease(self) -> bool:
+        """Return whether tasks may start: the lease is valid, and the manager does not kill this worker."""
         self._lease_until = self._page.lease_until()
         self._tasks.return_older(self._page.epoch())  # read last, as it is written first
+        if self._page.is_condemned():
+            self._lease_until = 0.0
         return now() < self._lease_until
 
     def _run_one(self, row: TaskRow) -> bool:
         """Run a task; return whether a report is due."""
         executor = self._executor
         self._running = row
-        executor.started = started = monotonic()
-        self._page.begin(row[ID], started)
+        last_started, executor.started = executor.started, monotonic()
+        started = executor.started
+        self._interruption.run_number = self._page.begin(row[ID], started)
+        # Only a run that took as long may be condemned; the manager kills only if the page still shows it.
+        if started - last_started > LEAST_GRACE_SECONDS and self._page.is_condemned():
+            self._tasks.put_back(row)
+            self._lease_until = 0.0
+            return True
         result = executor.execute(row)
         seconds = executor.ended - started
         self._page.busy_seconds += seconds
         is_report_due = self._report.add(row, result, seconds, executor.ended)
+        if self._interruption.asked is not None and self._interruption.finish():
+            self._connections.discard()
         if self._connections.opened:
             for database in self._connections.after_run():
                 bus.emit(TransactionLeftOpen, executor.run_of(row), database)

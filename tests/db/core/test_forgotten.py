@@ -12,9 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from django_partisan.cancelling import cancelling_for
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql import claiming, leasing, own_claims, settling
+from django_partisan.sql import claiming, holding, leasing, own_claims, settling
 from django_partisan.sql.bulk_enqueueing import insert_tasks
+from django_partisan.sql.cancelling import cancel
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.enqueueing import NewTask
@@ -206,6 +208,32 @@ def is_failed_by_another_and_requeued(row: TaskRow) -> None:
     assert requeue(connection, [row[ID]])
 
 
+def is_cancelled(row: TaskRow) -> None:
+    forget([row])
+    assert cancel(connection, [row[ID]], cancelling_for(""))
+
+
+def is_cancelled_and_requeued(row: TaskRow) -> None:
+    is_cancelled(row)
+    assert requeue(connection, [row[ID]])
+
+
+def is_failed_by_another_without_a_run_and_requeued(row: TaskRow) -> None:
+    is_claimed_by_another(row)
+    token = columns(row[ID], "claim_token")
+    failure = RowChange(row[ID], token, "error", attempts=0, reason="unsettleable")
+    settling.apply_changes(connection, [failure])
+    assert requeue(connection, [row[ID]])
+
+
+def is_held_by_another_for_too_long_and_requeued(row: TaskRow) -> None:
+    is_claimed_by_another(row)
+    token = columns(row[ID], "claim_token")
+    settling.apply_changes(connection, [RowChange.hold(row[ID], token, "unregistered")])
+    assert holding.fail_expired(connection, "default", 0, 10, "Unknown", "%s is unknown")
+    assert requeue(connection, [row[ID]])
+
+
 def is_run_by_another_that_retries(row: TaskRow) -> None:
     is_claimed_by_another(row)
     token = columns(row[ID], "claim_token")
@@ -254,6 +282,10 @@ def is_debounced_by_an_enqueuer(row: TaskRow) -> None:
         is_claimed_by_another,
         is_run_by_another_that_retries,
         is_failed_by_another_and_requeued,
+        is_cancelled,
+        is_cancelled_and_requeued,
+        is_failed_by_another_without_a_run_and_requeued,
+        is_held_by_another_for_too_long_and_requeued,
         has_another_attempt,
         has_another_takeover,
         is_awaited_by_an_enqueuer,

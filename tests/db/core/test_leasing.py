@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from django_partisan.models import ManagerLease, Task
+from django_partisan.models import CancelRequest, ManagerLease, Task
 from django_partisan.sql.claiming import ID, TOKEN, set_sleeping
 from django_partisan.sql.leasing import deregister, heartbeat, register, rescue
 from django_partisan.sql.tokens import new_token
@@ -64,8 +64,15 @@ def test_a_heartbeat_renews_the_lease_and_finds_nothing_where_all_is_well(manage
     expire(one)
     held_by(one)
 
-    assert heartbeat(connection, "default", one) == (True, 1, False, [])
+    assert heartbeat(connection, "default", one) == (True, 1, False, False, [], False)
     assert timezone.now() - ManagerLease.objects.get().heartbeat_at < timedelta(minutes=1)
+
+
+def test_a_heartbeat_finds_whether_there_are_requests_to_cancel_tasks(manager):
+    one = manager()
+    CancelRequest.objects.create(task_id=1)
+
+    assert heartbeat(connection, "default", one).has_cancel_requests
 
 
 def test_a_heartbeat_without_a_row_says_so(manager):

@@ -203,7 +203,7 @@ def test_the_id_and_its_sequence_become_bigint_and_go_on(key, old):
     assert insert_as_version_1("new", 0, {}) == 2**31 + 1
 
 
-@pytest.mark.parametrize("applied", ["0003", BEFORE_THE_STEP, "0005", "0006", "0007"])
+@pytest.mark.parametrize("applied", ["0003", BEFORE_THE_STEP, "0005", "0006", "0007", "0008"])
 def test_old_code_goes_on_enqueueing_during_a_rolling_deploy(applied, old):
     migrate(applied)
     pks = [insert_as_version_1("new", 0, {}) for _ in range(2)]
@@ -404,6 +404,15 @@ def test_the_schema_step_changes_nothing_in_sqlite(django_db_blocker, tmp_path):
 @pytest.mark.django_db
 def test_the_migrations_are_those_of_the_models():
     call_command("makemigrations", "django_partisan", check=True, dry_run=True)
+
+
+@pytest.mark.django_db
+def test_the_permissions_of_the_admin_need_no_statement_on_a_table():
+    printed = io.StringIO()
+    call_command("sqlmigrate", "django_partisan", "0008", stdout=printed, no_color=True)
+
+    statements = [line for line in printed.getvalue().splitlines() if line and not line.startswith("--")]
+    assert statements in ([], ["BEGIN;", "COMMIT;"])
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,15 +10,17 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.metrics.queue_statistics import StatisticsQuery
 from django_partisan.models import Task
 from django_partisan.retention import rules_of_age
-from django_partisan.sql import claiming, holding, leasing, own_claims, pruning
+from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
-from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.pruning import Walk
+from django_partisan.sql.queue_statistics import StatisticsQuery
+from django_partisan.sql.situation import situation_of
+from django_partisan.sql.statistics_statement import PREPARE
 from tests.support.registry import Idle
 from tests.support.rows import claim, dead, task_row
 
@@ -126,6 +128,43 @@ def table(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 class Letter(Idle):
     pass
+
+
+@pytest.mark.usefixtures("table")
+def test_the_situation_of_a_task_is_read_by_keys_and_by_the_index_of_the_claim():
+    last = (
+        Task.objects.filter(queue_name="default", status="new", ready=True).order_by("priority", "pk").last()
+    )
+    held = Task.objects.filter(queue_name="default", status="in_process").latest("pk")
+    assert last is not None
+
+    with plans() as found:
+        situation = situation_of(connection, last.pk)
+        situation_of(connection, held.pk)
+
+    assert situation is not None
+    assert situation.ahead > 1000
+    assert "Seq Scan" not in {scan for plan in found for scan in plan.scans}
+    assert {index for plan in found for index in plan.indexes} >= {PRIMARY_KEY, "partisan_task_ready"}
+
+
+@pytest.mark.usefixtures("table")
+def test_queues_and_failures_are_read_from_the_beginning_of_partial_indexes():
+    fetch_all(connection, PREPARE, ("60000",))
+
+    with plans(analyze=True) as found:
+        queues = overview.queues_in_use(connection)
+        overview.failing_kinds(connection, "default")
+        overview.last_errors(connection, "default")
+
+    names, *failures = found
+    assert queues == ["default", "mail"]
+    assert names.indexes >= {f"partisan_task_{name}" for name in ("ready", "upcoming", "in_process", "error")}
+    assert names.blocks < 500
+    for plan in failures:
+        assert "partisan_task_error" in plan.indexes
+        assert plan.blocks < 3 * overview.FAILURES_AT_MOST
+    assert "Seq Scan" not in {scan for plan in found for scan in plan.scans}
 
 
 @pytest.mark.usefixtures("table")

@@ -29,6 +29,7 @@ from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, application_name, execute, fetch_all, task_database
 from django_partisan.sql.enqueueing import wake
+from tests.support.database import LATEST_MIGRATION
 from tests.support.rows import insert
 from tests.support.telemetry import telemetry_kept
 
@@ -106,7 +107,7 @@ def test_missing_migrations_of_another_database_are_applied_there(django_db_bloc
 
     said = str(refused.value)
     assert "0003_version_2, 0004_version_2_indexes, 0005_feature_columns, 0006_feature_indexes, " in said
-    assert "0007_held_indexes. " in said
+    assert f"{LATEST_MIGRATION}. " in said
     assert said.endswith("Run: manage.py migrate django_partisan --database elsewhere")
 
 
@@ -136,9 +137,9 @@ def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_
 def without_the_last_migration(transactional_db: None) -> Iterator[None]:
     """The last migration is not recorded, as other connections see it too."""
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0007_held_indexes")
+    recorder.record_unapplied("django_partisan", LATEST_MIGRATION)
     yield
-    recorder.record_applied("django_partisan", "0007_held_indexes")
+    recorder.record_applied("django_partisan", LATEST_MIGRATION)
 
 
 @pytest.mark.usefixtures("without_the_last_migration", "temporary_folder")
@@ -148,7 +149,8 @@ def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_cod
 
     assert refused.value.returncode == 1
     assert str(refused.value) == (
-        "Migrations of django_partisan are missing: 0007_held_indexes. Run: manage.py migrate django_partisan"
+        f"Migrations of django_partisan are missing: {LATEST_MIGRATION}."
+        " Run: manage.py migrate django_partisan"
     )
 
 

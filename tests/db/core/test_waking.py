@@ -40,7 +40,7 @@ def two_queues() -> Iterator[None]:
 
 @pytest.fixture
 def listener(second: BaseDatabaseWrapper) -> Listener:
-    return Listener(second)
+    return Listener(second, CHANNEL)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def heard_until_the_end(listener: Listener) -> set[str]:
     heard: set[str] = set()
 
     def has_ended() -> bool:
-        heard.update(listener.take())
+        heard.update(listener.take().get(CHANNEL, ()))
         return "the end" in heard
 
     wait_until(has_ended)
@@ -114,7 +114,7 @@ def test_a_manager_that_sleeps_at_the_commit_is_notified_after_it(
         set_sleeping(other, one, True)
         during = listener.take()
 
-    assert during == set()
+    assert during == {}
     assert heard_until_the_end(listener) == {"mail"}
 
 

@@ -1,6 +1,7 @@
 """The checks that ask a real PostgreSQL."""
 
 import copy
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,9 +14,12 @@ from django.db.migrations.recorder import MigrationRecorder
 from django_partisan.doctor import notifications
 from django_partisan.doctor.examination import CHECKS, examine
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
-from django_partisan.models import Chore, ManagerLease, Task
+from django_partisan.models import Chore, ManagerLease, Pause, Task
+from django_partisan.pausing import pause
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import Listener
+from tests.support.database import LATEST_MIGRATION
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,7 +60,7 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
     assert findings["database"].status == ERROR
     assert "is out of reach" in findings["database"].message
     assert "correct DATABASES" in findings["database"].cure
-    for name in ("migrations", "notifications", "clock", "managers", "held", "retention"):
+    for name in ("migrations", "notifications", "clock", "managers", "paused", "held", "retention"):
         assert findings[name].status == SKIPPED
         assert findings[name].message == "Skipped: first correct database."
     assert findings["host"].status == FINE
@@ -83,14 +87,14 @@ def test_tables_that_were_made_without_migrations_are_fine():
 
 def test_a_missing_migration_is_an_error_with_the_command():
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("django_partisan", "0007_held_indexes")
+    recorder.record_unapplied("django_partisan", LATEST_MIGRATION)
     try:
         finding = one("migrations")
     finally:
-        recorder.record_applied("django_partisan", "0007_held_indexes")
+        recorder.record_applied("django_partisan", LATEST_MIGRATION)
 
     assert finding.status == ERROR
-    assert finding.message == "Migrations of django_partisan are missing: 0007_held_indexes."
+    assert finding.message == f"Migrations of django_partisan are missing: {LATEST_MIGRATION}."
     assert finding.cure == "Run: manage.py migrate django_partisan"
 
 
@@ -148,16 +152,19 @@ def test_a_notification_to_ourselves_arrives():
 
 def test_a_notification_that_does_not_arrive_is_not_waited_for_longer_than_asked():
     with closing(open_connection("test")) as listener:
-        assert notifications.receives(Listener(listener), "nothing", 0.05) is False
+        assert (
+            notifications.receives(Listener(listener, notifications.CHANNEL_OF_DOCTOR), "nothing", 0.05)
+            is False
+        )
 
 
 def test_managers_do_not_receive_the_doctors_notification():
     with closing(open_connection("test")) as connection:
-        listener = Listener(connection)
+        listener = Listener(connection, CHANNEL)
 
         one("notifications")
 
-        assert listener.take() == set()
+        assert listener.take() == {}
 
 
 def test_clocks_of_one_machine_agree():
@@ -221,6 +228,26 @@ def _lease(queue_name: str = "default", host: str = "here", pid: int = 1) -> Man
     return ManagerLease.objects.create(
         queue_name=queue_name, host=host, pid=pid, lock_name=uuid.uuid4(), lease_seconds=30
     )
+
+
+def test_a_pause_is_reported_with_all_that_is_known_of_it():
+    assert one("paused") == Finding(FINE, "The queue 'default' is not paused.", check="paused")
+    pause("default", until=timedelta(hours=2), comment="it moves", by="ada")
+
+    finding = one("paused")
+
+    assert finding.status == WARNING
+    assert re.fullmatch(
+        r"The queue 'default' is paused since \S+ \S+ until \S+ \S+ by ada: it moves. No task of it starts.",
+        finding.message,
+    )
+    assert finding.cure.endswith("manage.py partisan_resume --queue-name default")
+
+
+def test_a_pause_of_which_nothing_is_known_is_reported_too():
+    Pause.objects.create(queue_name="default", paused_at=None)
+
+    assert one("paused").message == "The queue 'default' is paused. No task of it starts."
 
 
 def ended(days: float) -> None:

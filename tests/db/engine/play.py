@@ -9,6 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.loop_calls import LoopCalls
 from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.control import CONTROL_CHANNEL
 from django_partisan.sql.enqueueing import CHANNEL
 from tests.support.waiting import wait_until
 
@@ -22,7 +23,9 @@ class Play:
         self.calls = LoopCalls()
         self.results: list[Any] = []
         self.notified: list[set[str] | None] = []
-        self.thread = DatabaseThread("test", self.calls.deliver, self.notified.append, answer_seconds)
+        self.controls: list[set[str] | None] = []
+        listeners = {CHANNEL: self.notified.append, CONTROL_CHANNEL: self.controls.append}
+        self.thread = DatabaseThread("test", self.calls.deliver, listeners, answer_seconds)
 
     def ask(self, call: Callable[[BaseDatabaseWrapper], Any]) -> Any:
         """Make one call and return its result, or the error."""

@@ -17,6 +17,7 @@ from django_partisan.engine.manager.database_thread import (
 )
 from django_partisan.engine.manager.thread_ends import end_all
 from django_partisan.sql.connection import execute, fetch_all, open_connection
+from django_partisan.sql.control import Control, decoded, notify_control
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import GRACE_SECONDS
 from tests.db.engine.play import PATIENT_SECONDS, Play, has_ended
@@ -127,6 +128,16 @@ def test_notifications_come_to_the_loop_without_a_call(play):
     assert play.notified == [{"mail"}]
 
 
+def test_each_channel_has_its_listener(play):
+    play.session()
+
+    notify_control(connection, "mail", "pause")
+    play.turn_until(lambda: play.controls)
+
+    assert play.notified == []
+    assert [decoded(payload) for payload in play.controls[0]] == [Control("public", "mail", "pause")]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_notification_that_is_read_with_the_answer_to_a_call_comes_to_the_loop_too(fails, play):
     play.session()
@@ -150,6 +161,7 @@ def test_when_the_session_of_a_listener_ends_it_says_that_some_may_be_missed_and
 
     assert play.is_notified("mail")
     assert play.notified == [None, None, {"mail"}]
+    assert play.controls == [None, None]
 
 
 def test_a_listener_listens_again_after_a_fault_of_ours(play):

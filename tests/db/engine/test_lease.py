@@ -53,6 +53,7 @@ class Play:
         self.known: set[int] = set()
         self.revoked: list[set[int]] = []
         self.extensions: list[float] = []
+        self.paused: list[bool] = []
         self.answers: list[HeartbeatResult] = []
         self.tokens = ClaimTokens()
         owner = LeaseOwner(
@@ -60,6 +61,7 @@ class Play:
             self.extensions.append,
             self.rescues.extend,
             self._on_revoked,
+            self.paused.append,
             self.answers.append,
         )
         config = config_of(lease_seconds=30)

@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, Outage, SharedOutage
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.models import Task
 from django_partisan.sql import leasing
@@ -61,6 +62,7 @@ class Play:
             Outage(SharedOutage("default")),
             lambda seconds: None,
             lambda: MANAGER,
+            QueuePause(),
         )
         self.settler.keep([done], [(0, "elsewhere:17", None)])
         self.settler.count_crash(crashed, new_token(), self.counted.append)

@@ -11,6 +11,7 @@ from django.db import InternalError, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.manager.outage import Outage, SharedOutage
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.settling import write, write_all, write_part
 from django_partisan.engine.writing import Kind, Written
@@ -184,6 +185,7 @@ def test_a_settler_writes_all_that_gathered():
         Outage(SharedOutage("default")),
         lambda seconds: None,
         lambda: MANAGER,
+        QueuePause(),
     )
     settler.complete([deleted])
     settler.keep([done], [(0, "elsewhere:17", "[1]")])

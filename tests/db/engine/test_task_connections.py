@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.sqlite3 import base as sqlite3
@@ -367,3 +367,57 @@ def test_each_driver_is_asked_for_an_open_transaction_in_its_own_way(raw, is_ope
 
 def test_a_driver_without_a_descriptor_has_nothing_to_read():
     assert not has_ended(Raw())
+
+
+def test_a_query_is_cancelled_from_another_thread(other: BaseDatabaseWrapper):
+    errors: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            fetch_all(other, "SELECT pg_sleep(3600)")
+        except OperationalError as error:
+            errors.append(error)
+
+    other.inc_thread_sharing()
+    thread = threading.Thread(target=wait)
+    before = connection_state.is_active(other)
+    thread.start()
+    wait_until(lambda: connection_state.is_active(other))
+    connection_state.cancel_query(other.connection)
+    thread.join()
+
+    assert not before
+    assert "user request" in str(errors)
+    assert fetch_all(other, "SELECT 1") == [(1,)]
+
+
+def test_a_connection_that_is_being_closed_has_no_query_to_cancel(other: BaseDatabaseWrapper):
+    raw = other.connection
+    raw.close()
+
+    connection_state.cancel_query(raw)
+
+    assert not connection_state.is_active(other)
+
+
+def test_psycopg_3_is_given_a_time_in_which_to_cancel():
+    asked: list[float] = []
+
+    class Raw:
+        def cancel_safe(self, *, timeout: float) -> None:
+            asked.append(timeout)
+
+    connection_state.cancel_query(Raw())
+
+    assert asked == [connection_state.CANCEL_TIMEOUT_SECONDS]
+
+
+def test_what_an_interrupted_run_used_is_closed(task_connections: TaskConnections):
+    backend = fetch_all(connection, "SELECT pg_backend_pid()")
+    raw = connection.connection
+
+    task_connections.discard()
+    task_connections.discard()
+
+    assert raw.closed
+    assert fetch_all(connection, "SELECT pg_backend_pid()") != backend

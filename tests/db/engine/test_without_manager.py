@@ -58,7 +58,14 @@ class Side:
         self.ours, self.theirs = socket.socketpair()
         self.manager = register_manager(lease_seconds=lease_seconds)
         self.report = WatchedReport("default", lambda row: 0.0, keeps_completed=True)
-        self.tasks = PrefetchedTasks(WorkerEnd(self.theirs.fileno()), -1, lambda ids: None, lambda: None)
+        self.tasks = PrefetchedTasks(
+            WorkerEnd(self.theirs.fileno()),
+            -1,
+            send_back=lambda ids: None,
+            manager_lost=lambda: None,
+            interrupt=lambda message: None,
+            log_stacks=lambda: None,
+        )
         self.running: TaskRow | None = None
         config = replace(config_of(), lease_seconds=lease_seconds)
         self.without_manager = WithoutManager(
@@ -159,7 +166,8 @@ def test_while_it_runs_a_task_it_holds_that_one_under_a_row_of_its_own_and_nothi
         wait_until(lambda: statuses_of(runs[ID], done[ID], waits[ID]) == ["in_process", "finished", "new"])
         assert columns(runs[ID], "claim_token") == runs[TOKEN]
         assert (row.queue_name, row.host, row.pid) == ("default", socket.gethostname(), os.getpid())
-        assert row.state == {"role": "worker"}
+        assert row.is_worker
+        assert [(run["task"], run["pid"]) for run in (row.state or {})["runs"]] == [(runs[ID], os.getpid())]
         sight = look(row.lock_name)
         assert sight is not None
         assert (sight.manager_lives, sight.running) == (True, [runs[ID]])

@@ -4,7 +4,10 @@ import os
 import resource
 import signal
 import socket
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from django_partisan.models import ManagerLease, Task
 from tests.processes.managing import ManagerProcess
@@ -21,6 +24,10 @@ OF_TASKS = {
     *("task.completed", "task.postponed", "task.retried", "task.failed", "task.rescued", "task.released"),
     *(
         "task.requeued",
+        "task.interrupted",
+        "task.cancelled",
+        "task.bulk_cancelled",
+        "task.cancel_requested",
         "task.held",
         "task.resumed",
         "task.transaction_left_open",
@@ -32,6 +39,7 @@ OF_TASKS = {
 }
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
 OF_STARTS = {"worker.start_failed"}
+OF_KILLS = {"worker.killed"}  # in test_interrupted_runs
 OF_THREADS = {"task.written_outside_atomic"}  # in tests/db/engine/test_worker
 OF_LOST_CLAIMS = {"task.claim_lost", "manager.lease_lost"}  # the first in test_company
 OF_DEPLOYS = {
@@ -55,7 +63,7 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 
 
 def test_the_tests_below_provoke_every_event_of_the_table():
-    of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_DEPLOYS | OF_ENDINGS
+    of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_DEPLOYS | OF_ENDINGS | OF_KILLS
 
     assert BY_ACTION.keys() == OF_TASKS | OF_THREADS | of_managers
 
@@ -73,8 +81,13 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     enqueue("Requeue", "Fail")
     enqueue("Pass", times=9)  # now that none dies before, five for one of the two workers
     wait_until_done()
+    enqueue("Wait", "gate")
+    watching.bench.wait_for("begun", processor="Wait")
+    Task.objects.create(processor_class="Wait", execute_after=timezone.now() + timedelta(days=1))
+    enqueue("Cancel", "Wait")
+    wait_until_done()
     enqueue("Wait", "gate", times=6)
-    watching.bench.wait_for("begun", 2, processor="Wait")
+    watching.bench.wait_for("begun", 3, processor="Wait")
     manager.send_to_group(signal.SIGQUIT)
     manager.wait_for("thread.stack", 10)  # six of the manager, two of each worker
     manager.send(signal.SIGTERM)
@@ -93,6 +106,16 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     [requeued] = lines["task.requeued"]
     assert requeued["message"] == "Requeued 1 failed task of Fail"
     assert requeued["partisan.requeue.count"] == 1
+    for action, which in (
+        ("bulk_cancelled", "Cancelled 1 unstarted"),
+        ("cancel_requested", "Requested the end of 1 claimed"),
+    ):
+        [line] = lines[f"task.{action}"]
+        assert line["message"] == f"{which} task of Wait: by hand"
+        assert (line["partisan.cancel.count"], line["event.reason"]) == (1, "by hand")
+    [cancelled] = lines["task.cancelled"]
+    assert cancelled["message"].endswith("(Wait) cancelled while it ran: by hand")
+    assert (cancelled["log.level"], cancelled["event.outcome"]) == ("info", "unknown")
     assert reasons(lines["task.released"]) == {"stopped"}
     assert reasons(lines["worker.exited"]) == {"recycled", "stopped", "signal", "error"}
     by_reason = {line["event.reason"]: line for line in lines["worker.exited"]}

@@ -1,9 +1,14 @@
-"""Put work in: ``python -m tests.real_parts.live_project.enqueue [NAME COUNT]``, steadily without words."""
+"""Put work in: ``python -m tests.real_parts.live_project.enqueue [NAME COUNT]``, steadily without words.
+
+``enqueue --request REQUEST TRACE NAME[:NUMBER] ...`` puts in what one request enqueues.
+"""
 
 import os
 import random
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import django
@@ -34,10 +39,49 @@ def many(name: str, number: int) -> None:
     bulk_delay(registry.definitions[name].source(index) for index in range(number))
 
 
+def of_a_request(request_id: str, trace_id: str, *tasks: str) -> None:
+    """Enqueue tasks, each given as ``NAME`` or ``NAME:NUMBER``, while a request of a trace is handled."""
+    from opentelemetry import trace
+    from structlog.contextvars import bound_contextvars
+
+    from django_partisan import registry
+
+    caller = trace.SpanContext(int(trace_id, 16), 1, is_remote=True, trace_flags=trace.TraceFlags(1))
+    context = trace.set_span_in_context(trace.NonRecordingSpan(caller))
+    with (
+        traced(),
+        trace.get_tracer("shop").start_as_current_span("POST /orders", context),
+        bound_contextvars(request_id=request_id),
+    ):
+        for task in tasks:
+            name, _, number = task.partition(":")
+            registry.definitions[name].source(*[int(number)] if number else []).delay()
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Export spans, as an application does that has set up the SDK, if an endpoint is set."""
+    if "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:
+        yield
+        return
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    yield
+    provider.shutdown()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.real_parts.live_project.settings")
     django.setup()
-    if len(sys.argv) > 1:
+    if sys.argv[1:2] == ["--request"]:
+        of_a_request(*sys.argv[2:])
+    elif len(sys.argv) > 1:
         many(sys.argv[1], int(sys.argv[2]))
     else:
         steadily()

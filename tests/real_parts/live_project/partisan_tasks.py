@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from django_partisan import registry
-from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.exceptions import PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 
@@ -110,6 +110,17 @@ class Nap(BaseTaskProcessor):
 
     def run(self) -> None:
         time.sleep(0.4)
+
+
+@registry.register
+class NotYet(BaseTaskProcessor):
+    """Postpone once too often."""
+
+    QUEUE_NAME = "various"
+    POSTPONE_CONFIG = PostponeConfig(max_postpones=1)
+
+    def run(self) -> None:
+        raise PostponeTask(0, "not yet")
 
 
 @registry.register

@@ -1,5 +1,6 @@
 """``manage.py check`` reports what is wrong, each with an id and a hint."""
 
+import math
 import os
 import subprocess
 import sys
@@ -133,6 +134,9 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
     assert "PARTISAN_CONFIG" in str(error.hint)
 
 
+LIMIT = "a number of seconds, at least 0.001, math.inf for no limit, or None for the limit of the queue"
+
+
 @pytest.mark.parametrize(
     ("attribute", "wrong", "expected"),
     [
@@ -145,6 +149,9 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
         ("RETRY_ON_ERROR_CONFIG", ErrorsHandleConfig, "an instance of ErrorsHandleConfig, or None"),
         ("POSTPONE_CONFIG", 5, "an instance of PostponeConfig, or None"),
         ("ATOMIC", "yes", "True or False"),
+        ("TIMEOUT_SECONDS", 0, LIMIT),
+        ("TIMEOUT_SECONDS", "60", LIMIT),
+        ("TIMEOUT_SECONDS", True, LIMIT),
         ("TRACE_PROPAGATION", "chlid", "one of 'link', 'child', 'none', or None"),
         ("TRACE_PROPAGATION", ["child"], "one of 'link', 'child', 'none', or None"),
         ("MEASURES", "mails", "a list or tuple of CounterMeasure and HistogramMeasure"),
@@ -169,9 +176,16 @@ def test_right_attributes_of_a_processor_yield_no_message():
         RETRY_ON_ERROR_CONFIG=ErrorsHandleConfig([TimeoutError], 3, 3),
         POSTPONE_CONFIG=PostponeConfig(5),
         ATOMIC=True,
+        TIMEOUT_SECONDS=0.5,
         TRACE_PROPAGATION="none",
         MEASURES=[CounterMeasure("mails", "Mails sent.")],
     )
+
+    assert messages() == []
+
+
+def test_a_processor_may_have_no_time_limit_whatever_its_queue_has():
+    processor(TIMEOUT_SECONDS=math.inf)
 
     assert messages() == []
 

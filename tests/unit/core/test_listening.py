@@ -14,14 +14,14 @@ class Driver:
     """What both drivers have; notifications that are ``sent`` wait in the socket."""
 
     def __init__(self) -> None:
-        self.sent: list[str] = []
+        self.sent: list[tuple[str, str]] = []
         self.executed: list[str] = []
 
     def fileno(self) -> int:
         return 7
 
-    def send(self, *queues: str) -> None:
-        self.sent += queues
+    def send(self, channel: str, *payloads: str) -> None:
+        self.sent += [(channel, payload) for payload in payloads]
 
 
 class Psycopg2(Driver):
@@ -32,7 +32,7 @@ class Psycopg2(Driver):
         self.notifies: list[Any] = []
 
     def poll(self) -> None:
-        self.notifies += [SimpleNamespace(payload=queue) for queue in self.sent]
+        self.notifies += [_notification(*one) for one in self.sent]
         self.sent.clear()
 
     read_answer = poll
@@ -51,17 +51,24 @@ class Psycopg3(Driver):
         self.handlers.append(handler)
 
     def read_answer(self) -> None:
-        for queue in self.sent:
+        for one in self.sent:
             for handler in self.handlers:
-                handler(SimpleNamespace(payload=queue))
+                handler(_notification(*one))
         self.sent.clear()
 
     def consume_input(self) -> None:
-        self.came += [SimpleNamespace(extra=queue.encode()) for queue in self.sent]
+        self.came += [
+            SimpleNamespace(relname=channel.encode(), extra=payload.encode())
+            for channel, payload in self.sent
+        ]
         self.sent.clear()
 
     def notifies(self) -> Any:
         return self.came.pop(0) if self.came else None
+
+
+def _notification(channel: str, payload: str) -> Any:
+    return SimpleNamespace(channel=channel, payload=payload)
 
 
 class Lost(Psycopg2):
@@ -93,20 +100,21 @@ class Connection:
 
 def listener_of(connection: Connection) -> Listener:
     made: Any = connection
-    return Listener(made)
+    return Listener(made, "tasks", "control")
 
 
 @pytest.mark.parametrize("driver", [Psycopg2, Psycopg3])
-def test_the_queues_that_were_notified_are_returned_once_however_they_were_read(driver):
+def test_what_was_notified_is_returned_once_by_channel_however_it_was_read(driver):
     raw = driver()
     listener = listener_of(Connection(raw))
-    assert raw.executed == ["LISTEN django_partisan"]
-    raw.send("mail", "mail", "images")
+    assert raw.executed == ["LISTEN tasks; LISTEN control"]
+    raw.send("tasks", "mail", "mail", "images")
     raw.read_answer()
-    raw.send("mail", "reports")
+    raw.send("tasks", "mail", "reports")
+    raw.send("control", "{}")
 
-    assert listener.take() == {"mail", "images", "reports"}
-    assert listener.take() == set()
+    assert listener.take() == {"tasks": {"mail", "images", "reports"}, "control": {"{}"}}
+    assert listener.take() == {}
 
 
 def test_a_lost_connection_raises_djangos_error():

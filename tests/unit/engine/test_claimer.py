@@ -10,6 +10,7 @@ from django.db import OperationalError
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import SOON_SECONDS
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql.claiming import Ahead, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry.events import (
@@ -35,6 +36,7 @@ class Play(PromoterHarness):
         super().__init__(**settings)
         self.thread = FakeDatabaseThread()
         self.claiming_id: UUID | None = uuid4()
+        self.pause = QueuePause()
         self.ended: list[tuple[int, bool]] = []
         self.has_room_for = 2
         self.lease_holds = True
@@ -49,6 +51,7 @@ class Play(PromoterHarness):
             tokens,
             dispatcher,
             identity=lambda: self.claiming_id,
+            pause=self.pause,
         )
         self.looked()
 
@@ -426,3 +429,46 @@ def test_what_was_claimed_under_a_lease_that_was_lost_meanwhile_is_not_taken(pla
     play.lease_holds = True
     assert play.claim(*FULL)["behind"] is None
     assert play.taken == [list(FULL)]
+
+
+def test_of_a_paused_queue_it_claims_nothing_and_says_once_that_it_does_not_sleep(play):
+    play.falls_asleep()
+    play.pause.begin()
+    play.claimer.notified()
+
+    assert not play.publishes()
+    assert play.turn(later=60) is None
+    assert play.claimer.is_idle
+    assert play.claimer.next_at() == NEVER
+    play.pause.end()
+    play.claimer.notified()
+
+    assert play.turn() == "claim"
+
+
+def test_a_look_while_the_queue_is_paused_shows_that_the_database_answers(play):
+    play.pause.begin()
+    assert play.turn() is None
+    play.claimer.last_claim_at = None
+    assert play.turn() is None
+    before = play.claimer.last_claim_at
+    play.promoter.look_now()
+    play.looked()
+
+    assert play.turn() is None
+    assert before is None
+    assert play.claimer.last_claim_at is not None
+
+
+def test_an_outage_ends_with_a_look_if_the_queue_is_paused(play):
+    play.falls_asleep()
+    play.pause.begin()
+    play.refuse()
+    assert play.outage.has_paused
+
+    assert play.turn() is None
+    assert play.seconds_to_look() <= max(SOON_SECONDS, play.outage.over_at - time.monotonic()) + 0.1
+    play.looked(later=60)
+
+    assert not play.outage.is_on
+    assert play.turn() is None

@@ -107,7 +107,7 @@ class Play:
 
 
 def beat(is_alive: bool = True) -> Answer:
-    return Answer(HeartbeatResult(is_alive, 0, False, []))
+    return Answer(HeartbeatResult(is_alive, 0, False, False, []))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from django_partisan.engine.pipe import ManagerEnd, PipeError, WorkerEnd
-from django_partisan.engine.protocol import Returned, RunTasks, Stop
+from django_partisan.engine.protocol import Interrupt, LogStacks, Returned, RunTasks, Stop
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.sql.claiming import ID, TaskRow
 from tests.support.rows import task_row
@@ -25,8 +25,12 @@ class Side:
         self.returned: list[list[int]] = []
         self.manager_lives = True
         self.losses: list[list[TaskRow]] = []
+        self.interrupts: list[Interrupt] = []
+        self.stacks = threading.Event()
         end = WorkerEnd(self.theirs.fileno())
-        self.tasks = PrefetchedTasks(end, self.bell, self._send_back, self._lose)
+        self.tasks = PrefetchedTasks(
+            end, self.bell, self._send_back, self._lose, self.interrupts.append, self.stacks.set
+        )
 
     def _send_back(self, ids: list[int]) -> None:
         if not self.manager_lives:
@@ -184,3 +188,14 @@ def test_what_nobody_takes_back_after_the_lease_was_lost_is_left(side):
 
     assert side.tasks.next() is None
     assert side.tasks.take_left() == [task_row(1)]
+
+
+def test_what_the_manager_asks_about_the_run_is_passed_on(side):
+    message = Interrupt(3, "timeout", "too long")
+
+    side.manager.send(message)
+    side.manager.send(LogStacks())
+    side.tasks.wait(0)
+
+    assert side.interrupts == [message]
+    assert side.stacks.is_set()

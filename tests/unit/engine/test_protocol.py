@@ -8,6 +8,8 @@ import pytest
 from django_partisan.engine import protocol
 from django_partisan.engine.protocol import (
     Flushed,
+    Interrupt,
+    LogStacks,
     Message,
     Ready,
     Retiring,
@@ -23,6 +25,8 @@ from tests.support.rows import task_row
 MESSAGES: list[Message] = [
     RunTasks([task_row(1), task_row(2, context="{}")], {7: 1.5}),
     Stop(),
+    Interrupt(3, "timeout", "Letter ran longer than its time limit of 1 s."),
+    LogStacks(),
     Ready(protocol.VERSION, ["mind the gap"], "2.0.0"),
     report([1, 2], changes=[(3, 4, "new")], measured={"Letter": (2, 0.5)}, telemetry=[("logs", None)]),
     Returned([5, 6]),

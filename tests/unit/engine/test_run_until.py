@@ -6,6 +6,7 @@ import pytest
 
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.sql.claiming import Ahead
 from tests.support.engine import NOTHING_DUE, PromoterHarness
@@ -23,9 +24,10 @@ class Play(PromoterHarness):
     def __init__(self, until: Until = Until.IDLE) -> None:
         super().__init__()
         self.drain = Drain(None, begun=lambda: None)
+        self.pause = QueuePause()
         self.finder, self.holder = Other(), Other()
         finders = [self.promoter, self.finder]
-        self.run_until = RunUntil(until, self.drain, self.promoter, finders, [self.holder])
+        self.run_until = RunUntil(until, self.drain, self.promoter, self.pause, finders, [self.holder])
 
     def turn(self, look: Ahead | None = None) -> bool:
         """Answer the look under way, and turn; return whether the manager is to end."""
@@ -74,3 +76,17 @@ def test_a_task_that_is_due_holds_up_the_end():
     play.turn()
 
     assert not play.turn(Ahead(0, True, None))
+
+
+@pytest.mark.parametrize("until", list(Until))
+def test_a_pause_ends_it_when_nothing_runs_whatever_waits(until: Until):
+    play = Play(until)
+    play.pause.begin()
+    play.holder.is_idle = False
+    assert not play.turn()
+    assert not play.turn(Ahead(0, True, 3600.0))
+    play.holder.is_idle, play.finder.is_idle = True, False
+    assert not play.turn()
+    play.finder.is_idle = True
+
+    assert play.turn()

@@ -12,7 +12,16 @@ from django_partisan import __version__, registry
 from django_partisan.engine import boot_clock, protocol
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.engine.protocol import Flushed, Ready, Report, Retiring, Returned, RunTasks, Stop
+from django_partisan.engine.protocol import (
+    Flushed,
+    Interrupt,
+    Ready,
+    Report,
+    Retiring,
+    Returned,
+    RunTasks,
+    Stop,
+)
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import reporting
@@ -234,3 +243,60 @@ def test_a_flush_that_takes_its_whole_time_is_emitted(side):
 
     [late] = recorded.of(TelemetryFlushTimedOut)
     assert late.queue == "default"
+
+
+def test_a_worker_whose_run_was_condemned_begins_no_other_until_the_mark_is_removed(side):
+    worker = side.worker()
+    side.dispatch(1, 2)
+    turns(worker, 2)
+    worker._executor.started -= 1.0  # as if the run had lasted longer than the shortest grace
+    side.presence.condemn(0, 1)
+
+    turns(worker, 3)
+    waiting = side.presence.page(0)
+    side.presence.condemn(0, 0)
+    turns(worker, 2)
+
+    assert waiting.task_id == 0
+    completed = [message.completed for message in side.manager.receive() if isinstance(message, Report)]
+    assert completed == [[1], [2]]
+
+
+def test_the_connections_of_an_interrupted_run_are_discarded(side):
+    closed: list[str] = []
+
+    class Raw:
+        def close(self) -> None:
+            closed.append("raw")
+
+    class Connection:
+        connection: Any = Raw()
+
+        def __init__(self) -> None:
+            self.queries_log: list[Any] = []
+
+        def _close(self) -> None:
+            closed.append("django")
+
+    worker = side.worker()
+    side.dispatch(1)
+    turns(worker, 1)
+    worker._connections.opened.append(Connection())
+    worker._interruption.asked = Interrupt(1, "timeout", "")
+
+    turns(worker, 1)
+    worker._connections.discard()
+
+    assert closed == ["raw", "django"]
+    assert worker._interruption.asked is None
+    worker._connections.opened.clear()
+
+
+def test_what_was_asked_for_another_run_discards_nothing(side):
+    worker = side.worker()
+    side.dispatch(1)
+    worker._interruption.asked = Interrupt(7, "timeout", "")
+
+    turns(worker, 2)
+
+    assert worker._interruption.asked is None

@@ -188,10 +188,15 @@ def test_what_runs_between_two_scrapes_is_not_judged_by_a_gauge() -> None:
 
 
 @OF_DASHBOARDS
-def test_deploys_and_dead_workers_are_marked_and_recycling_can_be(uid: str) -> None:
+def test_deploys_pauses_and_dead_workers_are_marked_and_recycling_can_be(uid: str) -> None:
     marks = {mark["name"]: mark["enable"] for mark in files.dashboard(uid)["annotations"]["list"]}
 
-    assert marks == {"Deploys and manager starts": True, "Workers that died": True, "Workers recycled": False}
+    assert marks == {
+        "Deploys and manager starts": True,
+        "Queues paused": True,
+        "Workers that died": True,
+        "Workers recycled": False,
+    }
 
 
 @OF_THE_SDK
@@ -203,6 +208,7 @@ def test_panels_change_colour_where_alerts_fire() -> None:
     expected = {
         "PartisanQueueLatencyHigh": limits.OLDEST_DUE_HIGH,
         "PartisanQueueLatencyCritical": limits.OLDEST_DUE_CRITICAL,
+        "PartisanQueuePausedLong": limits.PAUSED,
         "PartisanTaskFailureRatioHigh": limits.FAILURE_RATIO,
         "PartisanWorkersSaturated": limits.BUSY_RATIO,
         "PartisanTaskRunningTooLong": limits.RUN_AGE,

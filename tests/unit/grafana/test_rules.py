@@ -20,6 +20,7 @@ PROMISED = {
     "PartisanQueueLatencyCritical",
     "PartisanQueueNotDraining",
     "PartisanQueueGrowing",
+    "PartisanQueuePausedLong",
     "PartisanDatabaseUnreachable",
     "PartisanTaskFailureRatioHigh",
     "PartisanWorkersCrashLooping",

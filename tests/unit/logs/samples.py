@@ -33,8 +33,16 @@ FULL: list[Any] = [
     events.TaskRescued(
         TASK_OF_A_REQUEST, outcomes.REASON_MANAGER_LOST, "6c84fb90-12c4-11e1-840d-7b25c5ee775a", LOST
     ),
+    events.RunInterrupted(
+        TASK_OF_A_REQUEST, 3, 4, 4711, outcomes.REASON_TIMEOUT, 30.0, "SendMail ran longer than 30 s."
+    ),
+    events.WorkerKilled(TASK_OF_A_REQUEST, 3, 4, 4711, outcomes.REASON_TIMEOUT, 40.5),
     events.TasksReleased("default", 5, outcomes.REASON_STOPPED),
     events.TasksRequeued("default", "SendMail", 5),
+    events.TasksChanged("default", "SendMail", 5, outcomes.DUE_NOW),
+    events.TaskCancelled(RUN, 0.5, ERROR),
+    events.TasksCancelled("default", "SendMail", 2, "sent twice", (12, 13)),
+    events.CancelRequested("default", "SendMail", 2, "sent twice", (12, 13)),
     events.TasksHeld("default", "SendMail", 5, outcomes.REASON_UNREGISTERED),
     events.TasksResumed("default", "SendMail", 1, outcomes.REASON_UNREGISTERED),
     events.PrunePassEnded("default", 1500, 1, 3.0),
@@ -46,6 +54,8 @@ FULL: list[Any] = [
     events.LeaseLost("default", 31.0, 7),
     events.ClaimFailed("default", ERROR),
     events.DatabaseRestored("default", 3, 12.0),
+    events.QueuePaused("default", "2026-11-29T18:00:00Z", "the mail server moves", "ada@web-1"),
+    events.QueueResumed("default", 3600.0),
     events.WorkerStarted("default", 3, 4, 4711),
     events.WorkerStartFailed("default", 3, ERROR),
     events.WorkerReady("default", 3, 4, 4711, ("nothing was preloaded",)),
@@ -73,8 +83,11 @@ BARE: list[Any] = [
     events.TaskStarted(BARE_RUN),
     events.TaskCompleted(BARE_RUN, 0.5),
     events.TaskPostponed(BARE_RUN, 0.5, 300.0, None),
-    events.TaskRetried(BARE_RUN, 0.5, 3.0, 1, BARE_ERROR),
+    events.TaskRetried(TASK, 0.5, 3.0, 1, BARE_ERROR),
     events.TaskFailed(TASK, None, outcomes.REASON_WORKER_LOST, BARE_ERROR),
+    events.TaskCancelled(TASK, None, BARE_ERROR),
+    events.TasksCancelled("default", "SendMail", 1, "", (12,)),
+    events.CancelRequested("default", "SendMail", 1, "", (12,)),
     events.TaskRescued(TASK, outcomes.REASON_STOPPED, None),
     events.TransactionLeftOpen(BARE_RUN, "default"),
     events.WrittenOutsideAtomic(BARE_RUN, "bookkeeping"),

@@ -34,6 +34,13 @@ ENQUEUED = {"partisan.task.enqueued_trace_id": "keyword"}
 ERROR = {"error.type": "keyword", "error.message": "text", "error.stack_trace": "wildcard"}
 QUEUE = {"partisan.queue.name": "keyword"}
 REASON = {"event.reason": "keyword"}
+CANCEL = {
+    **QUEUE,
+    **REASON,
+    "partisan.processor": "keyword",
+    "partisan.cancel.count": "long",
+    "partisan.cancel.task_ids": "keyword",
+}
 HELD = {**QUEUE, **REASON, "partisan.processor": "keyword", "partisan.hold.count": "long"}
 DURATION = {"event.duration": "long"}
 ENDED = {**DURATION, "event.outcome": "keyword"}
@@ -86,10 +93,23 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.postponed": ("info", "worker", {**R, **ENDED, **DELAY, **REASON}),
     "task.retried": (
         "warning",
-        "worker",
+        "worker, manager",
         {**R, **ENDED, **DELAY, **ERROR, "partisan.task.retries_left": "long"},
     ),
     "task.failed": ("error", "worker, manager", {**R, **ENDED, **ERROR, **REASON}),
+    "task.interrupted": (
+        "info or warning",
+        "manager",
+        {
+            **T,
+            **ENQUEUED,
+            **WORKER,
+            **REASON,
+            "event.duration": "long",
+            "partisan.interrupt.comment": "keyword",
+        },
+    ),
+    "worker.killed": ("warning", "manager", {**T, **ENQUEUED, **WORKER, **REASON, "event.duration": "long"}),
     "task.settle_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.settle.count": "long"}),
     "task.claim_lost": ("warning", "manager", {**T, **ENQUEUED}),
     "task.rescued": (
@@ -102,6 +122,19 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         "app, worker",
         {**QUEUE, "partisan.processor": "keyword", "partisan.requeue.count": "long"},
     ),
+    "task.changed": (
+        "info",
+        "app, worker",
+        {
+            **QUEUE,
+            "partisan.processor": "keyword",
+            "partisan.change.count": "long",
+            "partisan.change.kind": "keyword",
+        },
+    ),
+    "task.cancelled": ("info", "worker, manager", {**R, **ENDED, **REASON}),
+    "task.bulk_cancelled": ("info", "app, worker, manager", CANCEL),
+    "task.cancel_requested": ("info", "app, worker", CANCEL),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),
@@ -124,6 +157,17 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "claim.failed": ("error", "manager", {**QUEUE, **ERROR}),
     "database.restored": ("info", "manager", {**QUEUE, **DURATION, "partisan.database.failures": "long"}),
+    "queue.paused": (
+        "warning",
+        "manager",
+        {
+            **QUEUE,
+            "partisan.pause.until": "date",
+            "partisan.pause.by": "keyword",
+            "partisan.pause.comment": "text",
+        },
+    ),
+    "queue.resumed": ("info", "manager", {**QUEUE, **DURATION}),
     "worker.started": ("info", "manager", WORKER),
     "worker.start_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.worker.slot": "long"}),
     "worker.ready": ("info", "manager", WORKER),

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from django_partisan.metrics import application
+from django_partisan.outcomes import DUE_NOW
 from django_partisan.telemetry import bus, events
 from tests.support.commands import python
 
@@ -33,6 +34,8 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     bus.emit(events.TaskDeduplicated, TASK)
     bus.emit(events.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
     bus.emit(events.TasksRequeued, QUEUE, "Mail", 3)
+    bus.emit(events.TasksChanged, QUEUE, "Mail", 2, DUE_NOW)
+    bus.emit(events.TasksCancelled, QUEUE, "Mail", 2, "", ())
 
     assert not bus.wanted(events.TaskCompleted)
     labels = {"queue": QUEUE, "processor": "Mail"}
@@ -41,6 +44,8 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     assert value("partisan_tasks_deduplicated_total", labels) == 1
     assert value("partisan_tasks_enqueue_failed_total", labels) == 1
     assert value("partisan_tasks_requeued_total", labels) == 3
+    assert value("partisan_tasks_changed_total", {"queue": QUEUE, "change": DUE_NOW}) == 2
+    assert value("partisan_tasks_cancelled_total", labels) == 2
 
 
 def test_there_are_no_series_that_say_when_others_began() -> None:

@@ -19,11 +19,14 @@ partisan_tasks_completed_total counter queue,processor W
 partisan_tasks_postponed_total counter queue,processor W
 partisan_tasks_retried_total counter queue,processor W
 partisan_tasks_failed_total counter queue,processor,reason W,M
+partisan_runs_interrupted_total counter queue,reason M
 partisan_task_errors_total counter queue,processor,error_type,outcome W,M
 partisan_tasks_enqueue_failed_total counter queue,processor W,app
 partisan_tasks_rescued_total counter queue,reason M
 partisan_tasks_released_total counter queue,reason M
 partisan_tasks_requeued_total counter queue,processor W,app
+partisan_tasks_changed_total counter queue,change W,app
+partisan_tasks_cancelled_total counter queue,processor W,M,app
 partisan_tasks_held_total counter queue,reason M
 partisan_tasks_pruned_total counter queue,status M
 partisan_tasks_claim_lost_total counter queue M
@@ -54,6 +57,8 @@ partisan_worker_busy_seconds_total counter queue,worker M
 partisan_manager_last_loop_timestamp_seconds gauge queue M
 partisan_manager_last_claim_timestamp_seconds gauge queue M
 partisan_manager_draining gauge queue M
+partisan_queue_paused gauge queue M
+partisan_queue_paused_seconds gauge queue M
 partisan_build_info info version,django,python,postgresql M
 partisan_queue_tasks gauge queue,state D
 partisan_queue_held_tasks gauge queue,processor,reason D

@@ -82,6 +82,16 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
             ATTEMPTS: [{3: 1}, 4, None],
         },
     ),
+    "a cancelled run counts as started and as no failure": (
+        [events.TaskCancelled(RUN, 0.1, ERROR)],
+        {("partisan_tasks_started_total", MAIL): 1, ("partisan_tasks_cancelled_total", MAIL): 1},
+        {duration("cancelled"): [{4: 1}, 0.1, None], WAIT: [{1: 1}, 0.03, None]},
+    ),
+    "tasks that are cancelled without a run do not count as started": (
+        [events.TasksCancelled(QUEUE, "Mail", 3, "", ()), events.TaskCancelled(TASK, None, ERROR)],
+        {("partisan_tasks_cancelled_total", MAIL): 4},
+        {},
+    ),
     "a failure without a run does not count as started": (
         [events.TaskFailed(TASK, None, "worker_lost", ERROR)],
         {
@@ -263,6 +273,7 @@ class _Refused(Exception):
     [
         events.TaskRetried(RUN, 0.1, 5.0, 2, ERROR),
         events.TaskFailed(RUN, 0.1, "error", ERROR),
+        events.TaskCancelled(RUN, 0.1, ERROR),
         events.TaskEnqueueFailed(QUEUE, "SendMail", 10, ERROR),
     ],
     ids=lambda event: type(event).__name__,

@@ -263,7 +263,7 @@ def test_samples_are_as_documented_and_the_shipped_limit_holds_for_500_processor
     assert f"{of_an_outcome} more for each" in page
     limit = yaml.safe_load((ROOT / file).read_text())["scrape_configs"][0]["sample_limit"]
     error_types = 2 * observability.value("METRICS_MAX_ERROR_TYPES")
-    assert 500 * (of_each + 3 * of_an_outcome + error_types) + bare < limit
+    assert 500 * (of_each + 4 * of_an_outcome + error_types) + bare < limit
 
 
 def test_custom_metrics_are_exported(start: Start) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics import sampler as sampling
-from django_partisan.metrics.queue_statistics import HeldRows, QueueStatistics, UnservedTasks
 from django_partisan.metrics.sampler import Answer, Sampler, samples
+from django_partisan.sql.queue_statistics import HeldRows, QueueStatistics, UnservedTasks
 from django_partisan.telemetry import bus
 from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until

@@ -12,6 +12,7 @@ from django_partisan.telemetry.events import (
     ErrorInfo,
     Run,
     Running,
+    TaskCancelled,
     TaskCompleted,
     TaskEnqueueFailed,
     TaskFailed,
@@ -105,6 +106,12 @@ def fail(headers: Any = None, error: ErrorInfo = ERROR, **others: Any) -> None:
     run = run_of(headers, **others)
     with bus.around(Running(run, None)):
         bus.emit(TaskFailed, run, 1.5, "error", error)
+
+
+def cancel(headers: Any = None, **others: Any) -> None:
+    run = run_of(headers, **others)
+    with bus.around(Running(run, None)):
+        bus.emit(TaskCancelled, run, 1.5, ERROR)
 
 
 def interrupted(*outcome: Any) -> None:

@@ -9,7 +9,7 @@ from opentelemetry.trace import StatusCode
 
 from django_partisan import outcomes, registry
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import LostRun, TaskFailed, TaskRef, TaskRescued
+from django_partisan.telemetry.events import LostRun, TaskCancelled, TaskFailed, TaskRef, TaskRescued
 from django_partisan.tracing import spans
 from tests.support.registry import Idle
 
@@ -101,6 +101,18 @@ def test_a_task_that_the_manager_fails_without_a_run_has_a_span_of_no_duration(
     assert process.start_time == process.end_time
     assert linked(process) == [span_id(recording.span("send"))]
     assert event(process, "task.failed") == {"event.outcome": "failure", "event.reason": reason}
+
+
+def test_a_run_that_the_manager_cancels_is_no_error(recording: Recording):
+    bus.emit(TaskCancelled, task_of(enqueue()), None, ERROR, OF_OWN_WORKER)
+
+    process = recording.span("process")
+    assert_as_declared(process, spans.PROCESS)
+    assert process.status.status_code is StatusCode.UNSET
+    assert attributes(process)["partisan.task.outcome"] == "cancelled"
+    assert "error.type" not in attributes(process)
+    assert event(process, "task.cancelled")["event.outcome"] == "unknown"
+    assert event(process, "task.cancelled")["event.reason"] == ERROR.message
 
 
 @pytest.mark.parametrize("reason", ["worker_lost", "manager_lost"])

@@ -32,6 +32,7 @@ from .driving import (
     assert_as_declared,
     attributes,
     bulk_enqueue,
+    cancel,
     claimed,
     complete,
     enqueue,
@@ -218,6 +219,7 @@ OUTCOMES: list[tuple[Callable[..., Any], str, dict[str, Any], dict[str, Any]]] =
         {"event.outcome": "failure", "partisan.task.retries_left": 2},
     ),
     (fail, "failed", FAILURE, {"event.outcome": "failure", "event.reason": "error"}),
+    (cancel, "cancelled", {}, {"event.outcome": "unknown", "event.reason": ERROR.message}),
 ]
 
 

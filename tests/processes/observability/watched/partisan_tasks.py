@@ -90,6 +90,14 @@ class Requeue(Freely):
 
 
 @registry.register
+class Cancel(Freely):
+    """Cancel what has not ended of a processor."""
+
+    def run(self) -> None:
+        Task.objects.filter(processor_class=self.args[0]).cancel("by hand")
+
+
+@registry.register
 class PostponeOnce(Freely):
     POSTPONE_CONFIG = PostponeConfig(max_postpones=1)
 

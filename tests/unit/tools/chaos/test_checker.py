@@ -249,6 +249,24 @@ def test_one_crash_of_a_trial_may_have_no_line_in_the_journal():
     assert broken(without_lines(2)) == ["counters"]
 
 
+def test_retry_of_an_atomic_task_without_a_database_has_no_line_in_the_journal():
+    def crashed_and_retried(kind: str, crash_has_line: bool) -> Evidence:
+        tasks: list[dict[str, Any]] = [{"key": str(number), "id": number} for number in range(2)]
+        first = [run(1.0, attempt=1, **task) for task in tasks if crash_has_line]
+        last = [run(3.0, 4.0, attempt=3, retries=1, nonce="r", pid=FIRST + 2, **task) for task in tasks]
+        return evidence(
+            enqueued=[enqueued(kind, **task) for task in tasks],
+            runs=[*first, *last],
+            rows=[row(kind, attempts=3, crashes=1, retries=1, **task) for task in tasks],
+            effects=[(task["key"], "r") for task in tasks],
+            killed={FIRST + 1: 2.0},
+        )
+
+    assert broken(crashed_and_retried("AtomicCompleting", True)) == []
+    assert "counters" in broken(crashed_and_retried("AtomicCompleting", False)), "two crashes without a line"
+    assert "counters" in broken(crashed_and_retried("Retrying", True)), "it has a line whatever happens"
+
+
 def test_crash_under_a_manager_that_died_soon_after_need_not_be_counted():
     given = killed_and_run_again()
 

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.metrics.statistics_statement import LIMITS, PREPARE, STATISTICS, Limits
 from django_partisan.sql.connection import fetch_all, open_connection
+from django_partisan.sql.statistics_statement import LIMITS, PREPARE, STATISTICS, Limits
 
 CONNECT_SECONDS_MIN: Final = 2  # libpq takes anything less as 2
 
@@ -82,16 +82,25 @@ class StatisticsQuery:
         if self._connection is None:
             seconds = max(self._timeout, CONNECT_SECONDS_MIN)
             self._connection = open_connection(f"figures {self._queue}", seconds)
-        connection = self._connection
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN READ ONLY")
-            before = time.time()
-            cursor.execute(PREPARE, (str(math.ceil(self._timeout * 1000)),))
-            now = (before + time.time()) / 2
-            skew = cursor.fetchall()[0][-1] - now
-            row = fetch_all(connection, STATISTICS, self._limits.parameters(self._queue))[0]
-            cursor.execute("COMMIT")
-        return _statistics(row, skew, self._limits.counted)
+        return read_statistics(self._connection, self._queue, self._timeout, self._limits)
+
+
+def read_statistics(
+    connection: BaseDatabaseWrapper, queue: str, timeout: float, limits: Limits = LIMITS
+) -> QueueStatistics:
+    """Return the current statistics of a queue, over a connection of our own that is in no transaction.
+
+    The statement is cancelled after ``timeout`` seconds; raises what the driver raises.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN READ ONLY")
+        before = time.time()
+        cursor.execute(PREPARE, (str(math.ceil(timeout * 1000)),))
+        now = (before + time.time()) / 2
+        skew = cursor.fetchall()[0][-1] - now
+        row = fetch_all(connection, STATISTICS, limits.parameters(queue))[0]
+        cursor.execute("COMMIT")
+    return _statistics(row, skew, limits.counted)
 
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:

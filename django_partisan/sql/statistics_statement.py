@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.sql.leasing import SERVES
 
 # Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
@@ -47,9 +48,10 @@ WITH RECURSIVE ready AS MATERIALIZED (
          ORDER BY claimed_by LIMIT %(limit)s) AS found
 ), error AS MATERIALIZED (
     SELECT count(*) AS n FROM (
-        SELECT FROM django_partisan_task
+        SELECT error_reason FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'error'
          ORDER BY finished_at DESC LIMIT %(limit)s) AS found
+     WHERE coalesce(error_reason, '') <> ALL(%(no_failures)s)
 ), kind AS (
     (SELECT held, processor_class FROM django_partisan_task
       WHERE queue_name = %(queue)s AND held IS NOT NULL AND status = 'new'
@@ -184,7 +186,8 @@ class Limits(NamedTuple):
 
     def parameters(self, queue: str) -> dict[str, Any]:
         """Return the parameters of ``STATISTICS``."""
-        return {"queue": queue, **self._asdict(), "limit": self.counted + 1}
+        no_failures = list(REASONS_TO_NAME)
+        return {"queue": queue, **self._asdict(), "limit": self.counted + 1, "no_failures": no_failures}
 
 
 LIMITS: Final = Limits()

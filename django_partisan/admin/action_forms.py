@@ -1,0 +1,39 @@
+"""What a confirmation asks for: a comment, and for a change of priority the number."""
+
+from typing import Any, Final
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from django_partisan.enqueueing import PRIORITY_RANGE
+
+COMMENT_MAX: Final = 200
+
+
+class ConfirmationForm(forms.Form):
+    """A confirmation that asks for nothing."""
+
+
+class CommentForm(ConfirmationForm):
+    """A confirmation that takes a comment, which is stored in the history of each task."""
+
+    comment = forms.CharField(
+        label=_("Comment"),
+        required=False,
+        max_length=COMMENT_MAX,
+        help_text=_("Why you do this; stored in the history of each task."),
+        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
+    )
+
+
+class PriorityForm(CommentForm):
+    """A confirmation that takes a priority too."""
+
+    priority = forms.IntegerField(
+        label=_("Priority"),
+        min_value=PRIORITY_RANGE.start,
+        max_value=PRIORITY_RANGE.stop - 1,
+        help_text=_("The lower number runs first."),
+        widget=forms.NumberInput(attrs={"class": "vIntegerField"}),
+    )
+    field_order: Any = ("priority", "comment")

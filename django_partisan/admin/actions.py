@@ -1,0 +1,178 @@
+"""What users of the admin may do with tasks, one class for each action.
+
+An action needs its permission, says which tasks it is for, and acts in batches. A task that has changed
+since it was chosen is left alone: the functions that are called here compare again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from django.contrib.admin.models import CHANGE, DELETION
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from django_partisan import cancelling, changing, requeueing
+from django_partisan.admin.action_forms import CommentForm, ConfirmationForm, PriorityForm
+from django_partisan.admin.admin_log import Acted
+from django_partisan.admin.selection import Selection
+from django_partisan.models import Task, TaskQuerySet
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
+
+
+class TaskAction:
+    """An action on tasks."""
+
+    name: ClassVar[str]
+    permission: ClassVar[str]
+    label: ClassVar["StrPromise"]
+    """In the list's menu."""
+    button: ClassVar["StrPromise"]
+    unsuitable: ClassVar["StrPromise"]
+    """Said if none of the chosen tasks is one for this action."""
+    form: ClassVar[type[ConfirmationForm]] = CommentForm
+    flag: ClassVar[int] = CHANGE
+    is_destructive: ClassVar[bool] = False
+
+    def suitable(self, selection: Selection) -> TaskQuerySet:
+        """Select those of the chosen tasks that the action is for."""
+        raise NotImplementedError
+
+    def question(self, number: int) -> str:
+        """Return what the confirmation asks."""
+        raise NotImplementedError
+
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+        """Act on tasks with the form's values; yield after each batch those that were changed."""
+        raise NotImplementedError
+
+
+class Requeue(TaskAction):
+    name, permission = "requeue", "requeue_task"
+    label, button = _("Requeue failed tasks"), _("Requeue")
+    unsuitable = _(
+        "Only failed tasks can be requeued; of all tasks of a filter, none that was cancelled or expired."
+    )
+
+    def suitable(self, selection: Selection) -> TaskQuerySet:
+        """Select failed tasks; cancelled and expired ones if they, or their reason, were chosen."""
+        tasks = selection.tasks
+        return tasks.requeueable(selection.reasons) if selection.is_all else tasks.failed()
+
+    def question(self, number: int) -> str:
+        """Return what the confirmation asks."""
+        return ngettext("Requeue %(count)d failed task?", "Requeue %(count)d failed tasks?", number)
+
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+        """Requeue."""
+        for batch in requeueing.requeue_batches(ids, values["comment"]):
+            yield [Acted(task.id, task.processor, gettext("Requeued")) for task in batch]
+
+
+class Cancel(TaskAction):
+    name, permission = "cancel", "cancel_task"
+    label, button = _("Cancel waiting and running tasks"), _("Cancel")
+    unsuitable = _("Only tasks that wait or run can be cancelled.")
+    is_destructive = True
+
+    def suitable(self, selection: Selection) -> TaskQuerySet:
+        """Select tasks that have not ended."""
+        return selection.tasks.cancellable()
+
+    def question(self, number: int) -> str:
+        """Return what the confirmation asks."""
+        return ngettext(
+            "Cancel %(count)d task? If it runs, TaskCancelled is raised inside it.",
+            "Cancel %(count)d tasks? In those that run, TaskCancelled is raised.",
+            number,
+        )
+
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+        """Cancel those that wait, and request the end of the others."""
+        for batch in cancelling.cancel_batches(ids, values["comment"]):
+            yield [
+                Acted(
+                    task.id,
+                    task.processor,
+                    gettext("Cancel requested") if task.is_requested else gettext("Cancelled"),
+                )
+                for task in batch
+            ]
+
+
+class RunNow(TaskAction):
+    name, permission = "run_now", "run_task_now"
+    label, button = _("Run scheduled tasks now"), _("Run now")
+    unsuitable = _("Only tasks that are scheduled for later can be made due now.")
+
+    def suitable(self, selection: Selection) -> TaskQuerySet:
+        """Select tasks that are due later, also those that wait for a retry."""
+        return selection.tasks.scheduled()
+
+    def question(self, number: int) -> str:
+        """Return what the confirmation asks."""
+        return ngettext(
+            "Make %(count)d scheduled task due now?", "Make %(count)d scheduled tasks due now?", number
+        )
+
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+        """Make due."""
+        for batch in changing.run_now_all(ids, values["comment"]):
+            yield [Acted(task.id, task.processor, gettext("Made due now")) for task in batch]
+
+
+class Prioritize(TaskAction):
+    name, permission = "prioritize", "prioritize_task"
+    label, button = _("Change the priority of waiting tasks"), _("Change priority")
+    unsuitable = _("Only tasks that wait can get another priority.")
+    form = PriorityForm
+
+    def suitable(self, selection: Selection) -> TaskQuerySet:
+        """Select tasks that wait."""
+        return selection.tasks.waiting()
+
+    def question(self, number: int) -> str:
+        """Return what the confirmation asks."""
+        return ngettext(
+            "Change the priority of %(count)d waiting task?",
+            "Change the priority of %(count)d waiting tasks?",
+            number,
+        )
+
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+        """Set the priority."""
+        said = gettext("Priority set to %(priority)d") % values
+        for batch in changing.prioritize_all(ids, values["priority"], values["comment"]):
+            yield [Acted(task.id, task.processor, said) for task in batch]
+
+
+class Delete(TaskAction):
+    name, permission = "delete_done", "delete_task"
+    label, button = _("Delete finished and failed tasks"), _("Delete")
+    unsuitable = _("Only tasks that finished or failed can be deleted.")
+    form = ConfirmationForm
+    flag = DELETION
+    is_destructive = True
+
+    def suitable(self, selection: Selection) -> TaskQuerySet:
+        """Select tasks that are done."""
+        return selection.tasks.filter(status__in=(Task.STATUS_FINISHED, Task.STATUS_ERROR))
+
+    def question(self, number: int) -> str:
+        """Return what the confirmation asks."""
+        return ngettext(
+            "Delete %(count)d task that finished or failed? This cannot be undone.",
+            "Delete %(count)d tasks that finished or failed? This cannot be undone.",
+            number,
+        )
+
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+        """Delete."""
+        for batch in changing.delete_all(ids):
+            yield [Acted(task.id, task.processor, gettext("Deleted")) for task in batch]
+
+
+ACTIONS: Final[Mapping[str, TaskAction]] = {
+    action.name: action for action in (Requeue(), RunNow(), Prioritize(), Cancel(), Delete())
+}

@@ -1,0 +1,119 @@
+"""How an action is confirmed, carried out and logged.
+
+The menu of the list and the buttons of a task's page post to the list. The first post shows the
+confirmation, whose form posts the ids that it showed; only that acts. Django's list carries out no action
+for another method, and takes no post without a CSRF token.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext
+
+from django_partisan.admin import admin_log
+from django_partisan.admin.action_forms import ConfirmationForm
+from django_partisan.admin.actions import TaskAction
+from django_partisan.admin.admin_log import LOGGED_MAX
+from django_partisan.admin.selection import FROM_PAGE, Selection, chosen, first_chosen
+
+SHOWN_MAX: Final = 10
+"""How many of the chosen tasks a confirmation lists."""
+
+
+def respond(
+    action: TaskAction, model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]
+) -> HttpResponse:
+    """Show the confirmation of an action or, once it is confirmed, carry the action out.
+
+    ``queryset`` has the rows that were chosen in the list.
+    """
+    selection = chosen(model_admin, request, queryset)
+    ids = list(action.suitable(selection).order_by("pk").values_list("pk", flat=True))
+    if not ids:
+        model_admin.message_user(request, action.unsuitable, messages.WARNING)
+        return HttpResponseRedirect(_back(model_admin, request))
+    is_confirmed = "confirmed" in request.POST
+    form = action.form(request.POST if is_confirmed else None)
+    if is_confirmed and form.is_valid():
+        _carry_out(action, model_admin, request, selection, ids, form)
+        return HttpResponseRedirect(_back(model_admin, request))
+    return _confirmation(action, model_admin, request, selection, ids, form)
+
+
+def _carry_out(
+    action: TaskAction,
+    model_admin: Any,
+    request: HttpRequest,
+    selection: Selection,
+    ids: Sequence[int],
+    form: ConfirmationForm,
+) -> None:
+    comment = form.cleaned_data.get("comment", "")
+    numbers: Counter[str] = Counter()
+    try:
+        for batch in action.act(ids, form.cleaned_data):
+            numbers.update(task.said for task in batch)
+            if len(ids) <= LOGGED_MAX:
+                admin_log.log_each(request, batch, action.flag, comment)
+    finally:  # what was done before an error is logged
+        if numbers and len(ids) > LOGGED_MAX:
+            said = _said(numbers, selection.asked)
+            admin_log.log_all(request, said, numbers.total(), action.flag, selection.filters, comment)
+    level = messages.SUCCESS if numbers.total() == selection.asked else messages.WARNING
+    model_admin.message_user(request, _said(numbers, selection.asked), level)
+
+
+def _said(numbers: Counter[str], chosen_number: int) -> str:
+    """Return what happened to how many tasks, such as ``Requeued: 5. Left alone: 2 ...``."""
+    parts = [
+        gettext("%(said)s: %(count)d.") % {"said": said, "count": count} for said, count in numbers.items()
+    ]
+    if left := chosen_number - numbers.total():
+        words = gettext("Left alone: %(count)d, changed in the meantime or locked by others.")
+        parts.append(words % {"count": left})
+    return " ".join(parts)
+
+
+def _confirmation(
+    action: TaskAction,
+    model_admin: Any,
+    request: HttpRequest,
+    selection: Selection,
+    ids: Sequence[int],
+    form: ConfirmationForm,
+) -> TemplateResponse:
+    count = {"count": len(ids)}
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": action.button,
+        "opts": model_admin.opts,
+        "action": action,
+        "question": action.question(len(ids)) % count,
+        "selection": selection,
+        "left": len(selection.ids) - len(ids),
+        "shown": selection.tasks.filter(pk__in=ids[:SHOWN_MAX]).order_by("pk"),
+        "more": max(len(ids) - SHOWN_MAX, 0),
+        "form": form,
+        "chosen": ",".join(map(str, ids)),
+        "first": ids[0],
+        "is_from_page": FROM_PAGE in request.POST,
+        "back": _back(model_admin, request),
+        "media": model_admin.media,
+    }
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(request, "admin/django_partisan/task/confirmation.html", context)
+
+
+def _back(model_admin: Any, request: HttpRequest) -> str:
+    """Return the page the user came from: that of the task, if it still exists, or the list."""
+    if FROM_PAGE in request.POST:
+        task_id = first_chosen(request)
+        if model_admin.get_queryset(request).filter(pk=task_id).exists():
+            return reverse(f"{model_admin.admin_site.name}:django_partisan_task_change", args=[task_id])
+    return request.get_full_path()

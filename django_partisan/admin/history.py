@@ -1,0 +1,70 @@
+"""How a task's page shows the history of the task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_partisan.admin.wrapping import two_lines, unbroken, wrappable
+from django_partisan.shown import block, duration, moment
+
+_TITLES: Final = (_("attempt"), _("when"), _("run time"), _("outcome"), _("error or comment"), _("worker"))
+
+
+def history(entries: Sequence[Mapping[str, Any]]) -> SafeString:
+    """Return a table of the entries of a history, as ``sql.history`` describes them, the latest last."""
+    head = format_html_join("", '<th scope="col">{}</th>', ((title,) for title in _TITLES))
+    rows = format_html_join(
+        "", '<tr class="partisan-{}">{}</tr>', ((entry["outcome"], _cells(entry)) for entry in entries)
+    )
+    table = "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
+    return format_html('<div class="partisan-history">' + table + "</div>", head, rows)
+
+
+def _cells(entry: Mapping[str, Any]) -> SafeString:
+    cells = (
+        entry.get("attempt", ""),
+        _when(entry),
+        duration(entry["seconds"]) if "seconds" in entry else "",
+        _outcome(entry),
+        _error(entry),
+        wrappable(entry.get("worker", "")),
+    )
+    return format_html_join("", "<td>{}</td>", ((cell,) for cell in cells))
+
+
+def _when(entry: Mapping[str, Any]) -> SafeString | str:
+    """Return when the run started or, if nothing ran, when the entry was made; of several, since when too."""
+    shown = _moment_of(entry, "started_at" if "started_at" in entry else "ended_at")
+    if "count" not in entry:
+        return unbroken(shown)
+    words = gettext("the last of %(count)d since %(moment)s")
+    first = {"count": entry["count"], "moment": _moment_of(entry, "first_ended_at")}
+    return two_lines(unbroken(shown), words % first)
+
+
+def _moment_of(entry: Mapping[str, Any], key: str) -> str:
+    found = parse_datetime(entry[key]) if key in entry else None
+    return moment(found) or "-"
+
+
+def _outcome(entry: Mapping[str, Any]) -> SafeString:
+    """Return the outcome, with the reason or the new priority below it."""
+    below = entry.get("reason", "")
+    if "priority" in entry:
+        below = gettext("priority %(number)s") % {"number": entry["priority"]}
+    return two_lines(entry["outcome"], below)
+
+
+def _error(entry: Mapping[str, Any]) -> SafeString | str:
+    words = filter(None, (entry.get("error_type"), entry.get("error_message"), entry.get("comment")))
+    text = ": ".join(words)
+    if "traceback" not in entry:
+        return wrappable(text)
+    return format_html(
+        "<details><summary>{}</summary>{}</details>", wrappable(text), block(entry["traceback"])
+    )

@@ -1,0 +1,81 @@
+"""Which tasks a user of the admin has chosen for an action, and the words that describe them."""
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext
+
+from django_partisan.admin.paging import LISTED_MAX
+from django_partisan.models import Task, TaskQuerySet
+from django_partisan.sql.connection import task_connection
+
+CHOSEN: Final = "chosen"
+"""The field of the confirmation that has the ids of the chosen tasks, so that no other task is acted on."""
+FROM_PAGE: Final = "from_page"
+"""The field that says that the button of a task's page was used."""
+ID_DIGITS: Final = 19
+"""Numbers of this many digits may be larger than any id."""
+_OF_THE_LIST: Final = frozenset({"o", "p", "all", "e", "q", "_changelist_filters"})
+
+
+class Selection(NamedTuple):
+    """The chosen tasks that exist; ``filters`` are words, and ``reasons`` are those that a filter names."""
+
+    ids: list[int]
+    asked: int
+    """How many were chosen, or shown by the confirmation."""
+
+    is_all: bool
+    is_cut: bool
+    filters: list[str]
+    reasons: tuple[str, ...]
+
+    @property
+    def tasks(self) -> TaskQuerySet:
+        """The chosen tasks in the database that is written to."""
+        tasks: TaskQuerySet = Task.objects.using(task_connection().alias).filter(pk__in=self.ids)
+        return tasks
+
+
+def chosen(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Selection:
+    """Return what was chosen in the list or, once it was confirmed, what was shown then.
+
+    ``queryset`` has the chosen rows, or all rows of the filters if *select all* was chosen: then the latest
+    ``LISTED_MAX`` are taken.
+    """
+    database = task_connection().alias  # a replica may not know yet what happened
+    is_all = request.POST.get("select_across") == "1"
+    known: list[int] = []
+    if CHOSEN in request.POST:
+        posted = request.POST[CHOSEN].split(",")[:LISTED_MAX]
+        known = [int(text) for text in posted if text.isdecimal() and len(text) < ID_DIGITS]
+        queryset = model_admin.get_queryset(request).filter(pk__in=known)
+    ids = list(queryset.using(database).order_by("-pk").values_list("pk", flat=True)[: LISTED_MAX + 1])
+    asked = len(known) if CHOSEN in request.POST else len(ids)
+    filters = list(_filters(model_admin, request)) if is_all else []
+    reason = request.GET.get("reason")
+    reasons = (reason,) if reason and is_all else ()
+    return Selection(ids[:LISTED_MAX], asked, is_all, len(ids) > LISTED_MAX, filters, reasons)
+
+
+def first_chosen(request: HttpRequest) -> str:
+    """Return the id of the task whose page the action came from."""
+    return request.POST.getlist(ACTION_CHECKBOX_NAME)[0]
+
+
+def _filters(model_admin: Any, request: HttpRequest) -> Iterator[str]:
+    """Yield the filters of the list in words, as the list shows them, and the search."""
+    changelist = model_admin.get_changelist_instance(request)
+    described = set(_OF_THE_LIST)
+    for each in changelist.filter_specs:
+        described.update(each.expected_parameters())
+        if each.used_parameters:
+            selected = [choice["display"] for choice in each.choices(changelist) if choice["selected"]]
+            yield f"{each.title}: {', '.join(map(str, selected)) or '-'}"
+    for name in sorted(set(request.GET) - described):
+        yield f"{name}: {request.GET[name]}"
+    if changelist.query:
+        yield gettext("search: %(term)s") % {"term": changelist.query}

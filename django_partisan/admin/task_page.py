@@ -1,0 +1,140 @@
+"""A task's page: its boxes, and what each shows. What says nothing about a task is left out."""
+
+from typing import Any, Final
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from django_partisan.admin.columns import column
+from django_partisan.admin.history import history
+from django_partisan.admin.list_columns import status
+from django_partisan.config import observability
+from django_partisan.models import ManagerLease, Task
+from django_partisan.shown import block, moment
+from django_partisan.sql.connection import task_connection
+from django_partisan.telemetry import redaction
+from django_partisan.telemetry.trace_context import enqueued_trace_id
+from django_partisan.why import explain
+
+HIDDEN: Final = _("Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted.")
+BOXES: Final = (
+    (None, ("id", "processor", "queue", "state", "why", "wanted_priority", "shown_arguments")),
+    (_("Failure"), ("reason", "shown_type", "shown_message", "shown_traceback")),
+    (_("Held"), ("held_because", "unknown_since")),
+    (_("History"), ("shown_history",)),
+    (
+        _("Moments"),
+        ("enqueued_at", "due_at", "expiry", "last_claimed_at", "last_started_at", "ended_at", "changed_at"),
+    ),
+    (_("Counters"), ("runs", "retried", "postponed", "crashed", "taken_over")),
+    (_("Claim"), ("is_ready", "shown_manager", "last_worker", "token")),
+    (_("More"), ("time_limit", "key", "shown_trace")),
+)
+# Fields that are left out where the column is empty or false. "Ready" is of waiting tasks only.
+_OF_COLUMNS: Final = {
+    "reason": "error_reason",
+    "shown_type": "error_type",
+    "shown_message": "error_message",
+    "shown_traceback": "error_traceback",
+    "held_because": "held",
+    "unknown_since": "unregistered_since",
+    "shown_history": "history",
+    "expiry": "expires_at",
+    "last_claimed_at": "claimed_at",
+    "last_started_at": "started_at",
+    "ended_at": "finished_at",
+    "taken_over": "takeovers",
+    "shown_manager": "claimed_by",
+    "last_worker": "worker",
+    "token": "claim_token",
+    "time_limit": "timeout_seconds",
+    "key": "unique_key",
+}
+
+
+class TaskPage:
+    """Show a task."""
+
+    admin_site: Any
+
+    processor = column("processor_class", _("processor"))
+    queue = column("queue_name", _("queue"))
+    wanted_priority = column("priority", _("priority"))
+    reason = column("error_reason", _("reason"))
+    shown_type = column("error_type", _("error"))
+    shown_message = column("error_message", _("message"), block)
+    shown_traceback = column("error_traceback", _("traceback"), block)
+    held_because = column("held", _("held because"))
+    unknown_since = column("unregistered_since", _("since"), moment)
+    enqueued_at = column("created_at", _("enqueued at"), moment)
+    due_at = column("execute_after", _("due at"), moment)
+    expiry = column("expires_at", _("expires at"), moment)
+    last_claimed_at = column("claimed_at", _("claimed at"), moment)
+    last_started_at = column("started_at", _("started at"), moment)
+    ended_at = column("finished_at", _("finished at"), moment)
+    changed_at = column("updated_at", _("last written at"), moment)
+    runs = column("attempts", _("attempts"))
+    retried = column("retries", _("retries"))
+    postponed = column("postpones", _("postpones"))
+    crashed = column("crashes", _("crashes"))
+    taken_over = column("takeovers", _("takeovers"))
+    is_ready = column("ready", _("ready"), bool, boolean=True)
+    last_worker = column("worker", _("worker"))
+    token = column("claim_token", _("claim token"))
+    time_limit = column("timeout_seconds", _("time limit in seconds"))
+    key = column("unique_key", _("unique key"))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
+        """Return the boxes with what they have to say about a task."""
+        boxes = ((title, [name for name in names if _says(obj, name)]) for title, names in BOXES)
+        return [(title, {"fields": names}) for title, names in boxes if names]
+
+    @admin.display(description=_("status"))
+    def state(self, task: Task) -> SafeString:
+        """Return the status."""
+        return status(task)
+
+    @admin.display(description=_("in a sentence"))
+    def why(self, task: Task) -> str:
+        """Return why the task waits, what it does, or how it ended."""
+        return explain(task_connection(), task.pk)
+
+    @admin.display(description=_("arguments"))
+    def shown_arguments(self, task: Task) -> str:
+        """Return the arguments, redacted and cut, if the settings allow to show them."""
+        if not observability.value("LOG_TASK_ARGS"):
+            return str(HIDDEN)
+        return block(redaction.shown(task.arguments))
+
+    @admin.display(description=_("runs"))
+    def shown_history(self, task: Task) -> SafeString:
+        """Return the runs that did not complete, the last one, and what operators did."""
+        return history(task.history or ())
+
+    @admin.display(description=_("claimed by"))
+    def shown_manager(self, task: Task) -> str:
+        """Return the manager that holds or held the task, as a link while its row exists."""
+        lease = ManagerLease.objects.filter(pk=task.claimed_by).first() if task.claimed_by else None
+        if lease is None:
+            return str(task.claimed_by)
+        page = reverse(f"{self.admin_site.name}:django_partisan_managerlease_change", args=[lease.pk])
+        return format_html('<a href="{}">{}</a>', page, lease)
+
+    @admin.display(description=_("trace id"))
+    def shown_trace(self, task: Task) -> str | None:
+        """Return the id of the trace in which the task was enqueued, to look it up there."""
+        return enqueued_trace_id(task.context)
+
+
+def _says(task: Task | None, name: str) -> bool:
+    if task is None:
+        return True
+    if name == "is_ready":
+        return task.status == Task.STATUS_NEW
+    if name == "shown_trace":
+        return enqueued_trace_id(task.context) is not None
+    return name not in _OF_COLUMNS or bool(getattr(task, _OF_COLUMNS[name]))

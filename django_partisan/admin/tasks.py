@@ -1,0 +1,116 @@
+"""The list of tasks, and a task's page."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.formats import number_format
+from django.utils.translation import gettext_lazy as _
+
+from django_partisan.admin.acting import OffersActions
+from django_partisan.admin.argument_search import (
+    ARGUMENTS_SEARCHED_MAX,
+    ArgumentFilter,
+    ArgumentTerm,
+    with_argument,
+)
+from django_partisan.admin.columns import ReadOnly
+from django_partisan.admin.filters import (
+    STATUS,
+    HeldFilter,
+    ProcessorFilter,
+    QueueFilter,
+    ReasonFilter,
+    StatusFilter,
+    has_index,
+)
+from django_partisan.admin.list_columns import ListColumns, for_list
+from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX, BoundedPaginator, latest
+from django_partisan.admin.task_page import TaskPage
+from django_partisan.models import Task
+
+if TYPE_CHECKING:
+    TaskAdminBase = admin.ModelAdmin[Task]
+else:
+    TaskAdminBase = admin.ModelAdmin
+
+
+@admin.register(Task)
+class TaskAdmin(ListColumns, TaskPage, OffersActions, ReadOnly, TaskAdminBase):
+    """The tasks, the latest first; search by id, processor or argument."""
+
+    list_filter = (StatusFilter, QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter, ArgumentFilter)
+    search_fields = ("=id", "processor_class")
+    search_help_text = _(
+        "A task by its id, tasks by how their processor begins, or by an argument: order=4711"
+    )
+    ordering = ("-id",)
+    sortable_by = ("id",)
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
+
+    class Media:
+        css = {"all": ("django_partisan/admin.css",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
+        """Leave out what can be large: a list of 50 tasks needs none of it."""
+        tasks: QuerySet[Task] = for_list(super().get_queryset(request))
+        return tasks
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look for a number among the ids, for an argument, or for the start of a processor's name."""
+        term = search_term.strip()
+        if term.isdecimal():
+            return queryset.filter(pk=int(term)), False
+        if argument := ArgumentTerm.of(term):
+            return with_argument(request, queryset, argument), False
+        if not term:
+            return queryset, False
+        found = queryset.filter(processor_class__istartswith=term)
+        return found if has_index(request.GET) else latest(found), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the list, or carry an action out; the page says where its paging and its search end."""
+        if request.method == "POST":
+            self.refuse_unpermitted(request)
+        limits = {
+            "listed_max": LISTED_MAX,
+            "listed_max_shown": _grouped(LISTED_MAX),
+            **_search_limit(request),
+        }
+        return super().changelist_view(request, {**limits, **(extra_context or {})})
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show a task's page with the buttons of the actions that are for the task as it is."""
+        task = self.get_object(request, object_id)
+        buttons = [] if task is None else self.buttons(request, task)
+        return super().change_view(
+            request, object_id, form_url, {"partisan_buttons": buttons, **(extra_context or {})}
+        )
+
+
+def _search_limit(request: HttpRequest) -> dict[str, Any]:
+    """Return among how many of the latest tasks the list searches, if not among all."""
+    term = request.GET.get("q", "").strip()
+    if "argument" in request.GET or ArgumentTerm.of(term):
+        return {"searched_max": _grouped(ARGUMENTS_SEARCHED_MAX), "searches_arguments": True}
+    filters = {STATUS, "queue", "processor"}.intersection(request.GET)
+    is_search = bool(term) and not term.isdecimal()
+    if (filters or is_search) and not has_index(request.GET):
+        return {"searched_max": _grouped(SEARCHED_MAX)}
+    return {}
+
+
+def _grouped(number: int) -> str:
+    return number_format(number, force_grouping=True)

@@ -1,0 +1,34 @@
+"""Where long words of a table may be broken: names in camel case, hosts, paths, whatever has no spaces."""
+
+import re
+from typing import Final
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+# Before a capital that follows a small letter, and after signs that join words.
+_BREAKS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[-._:/@=])(?=\w)")
+_BREAK: Final = mark_safe("<wbr>")
+# At most this many letters, with the spaces before them.
+_PARTS: Final = re.compile(r"\s*\S{1,14}|\s+")
+
+
+def wrappable(text: str) -> SafeString:
+    """Return a text that a browser may break within long words, at places that read well."""
+    parts = [part for piece in _BREAKS.split(text) for part in _PARTS.findall(piece)]
+    return format_html_join(_BREAK, "{}", ((part,) for part in parts))
+
+
+def unbroken(text: str) -> SafeString:
+    """Return a moment or a duration, which a browser breaks at its spaces only."""
+    return format_html_join(
+        " ", '<span class="partisan-unbroken">{}</span>', ((part,) for part in text.split(" "))
+    )
+
+
+def two_lines(first: str, second: str | None) -> SafeString:
+    """Return a cell with a main line and, if there is more to say, a quiet line below it."""
+    main = first if isinstance(first, SafeString) else wrappable(first)
+    if not second:
+        return format_html("{}", main)
+    return format_html('{}<span class="partisan-below">{}</span>', main, wrappable(second))

@@ -1,0 +1,27 @@
+"""Which kinds of task have no time limit?"""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from django_partisan import registry
+from django_partisan.config import queues
+from django_partisan.doctor.finding import FINE, Finding, Subject
+
+NAMED_AT_MOST: Final = 10
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """List the processors of the queue whose runs may last for ever; that is no fault."""
+    default = queues.queue_value(subject.queue, "DEFAULT_TIMEOUT_SECONDS")
+    of_queue = [one for one in registry.definitions.values() if one.queue == subject.queue]
+    limits = {one.name: default if one.timeout is None else one.timeout for one in of_queue}
+    unlimited = sorted(name for name, limit in limits.items() if limit in (None, math.inf))
+    if not unlimited:
+        yield Finding(FINE, f"Every processor of the queue {subject.queue!r} has a time limit.")
+        return
+    more = len(unlimited) - NAMED_AT_MOST
+    named = ", ".join(unlimited[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    yield Finding(
+        FINE, f"Without a time limit (TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS), which is allowed: {named}."
+    )

@@ -1,0 +1,162 @@
+"""Interrupt runs: those that last longer than their time limit, and those whose task is cancelled.
+
+The worker's page shows what runs, and since when. A run ends in the first of these ways:
+
+1. The worker raises an exception inside ``run()``, and reports the outcome itself.
+2. ``INTERRUPT_GRACE_SECONDS`` later its page still shows the run. The page is marked: a worker that ends
+   the run from now on begins no other until the mark is removed. The worker logs the stacks of its threads.
+3. ``STACKS_SECONDS`` later its page still shows the run, so no other can have begun: it is killed. When it
+   has ended, the intake settles the task, unless the worker has done so.
+"""
+
+import time
+from typing import Final
+
+from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.interrupting import CANCEL, REASONS, TIMEOUT
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.pool import Pool
+from django_partisan.engine.manager.time_limits import TimeLimits
+from django_partisan.engine.manager.worker_process import State, WorkerProcess
+from django_partisan.engine.pages import Page
+from django_partisan.engine.presence import PresenceFile
+from django_partisan.engine.protocol import Interrupt, LogStacks
+from django_partisan.engine.task_ref import task_ref
+from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import RunInterrupted, TaskRef, WorkerKilled
+
+STACKS_SECONDS: Final = 0.5
+"""How long a worker has to log its stacks before it is killed."""
+RING_SECONDS: Final = 0.25
+"""How often a worker is reminded to read its pipe, which may have been full."""
+
+
+class InterruptedRun:
+    """A run that is to end; its worker is killed at ``kill_at`` if it has not."""
+
+    def __init__(self, worker: WorkerProcess, row: TaskRow, message: Interrupt, kill_at: float) -> None:
+        self.worker = worker
+        self.row = row
+        self.message = message
+        self.kill_at = kill_at
+        self.is_condemned = False
+
+    def is_under_way(self, page: Page) -> bool:
+        """Return whether the worker's page still shows it."""
+        shown = page.begun, page.task_id
+        return _is_shown(self.worker) and shown == (self.message.run_number, self.row[ID])
+
+
+class Interruptions(Component):
+    """Interrupt the runs of this manager's workers; does nothing while no processor has a limit."""
+
+    def __init__(self, config: QueueConfig, pool: Pool, presence: PresenceFile, limits: TimeLimits) -> None:
+        self._queue = config.queue
+        self._grace_seconds = config.interrupt_grace_seconds
+        self._pool = pool
+        self._presence = presence
+        self._limits = limits
+        self._runs: dict[WorkerProcess, InterruptedRun] = {}
+        self._look_at = NEVER
+        self._follow_at = NEVER
+
+    def request(self, task_id: int, kind: str, comment: str = "") -> bool:
+        """Interrupt the run of a task; return whether a worker of this manager runs it now.
+
+        ``kind`` is ``timeout`` or ``cancel``. To ask again for the same run changes nothing, but a cancel
+        replaces a timeout.
+        """
+        for worker in self._pool.workers:
+            row = worker.held.get(task_id)
+            if row is not None and _is_shown(worker):
+                page = self._presence.page(worker.slot)
+                if page.task_id == task_id:
+                    self._interrupt(worker, row, page, kind, comment)
+                    return True
+        return False
+
+    def turn(self, now: float) -> None:
+        """Look for runs that are over their limit, and after those that were interrupted."""
+        if now >= self._follow_at:
+            runs = list(self._runs.values())
+            self._follow_at = min((self._follow(run, now) for run in runs), default=NEVER)
+        shortest = self._limits.shortest
+        if shortest < NEVER and (now >= self._look_at or self._look_at == NEVER):
+            self._look_at = self._look(now, shortest)
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next look; never while no worker holds a task."""
+        return min(self._look_at, self._follow_at)
+
+    def _look(self, now: float, shortest: float) -> float:
+        """Interrupt the runs that are over their limit; return when to look again."""
+        look_at = NEVER
+        for worker in self._pool.workers:
+            if not worker.held or not _is_shown(worker):
+                continue
+            page = self._presence.page(worker.slot)
+            row = worker.held.get(page.task_id)
+            if row is None or len(worker.held) > 1:  # another may begin at once
+                look_at = min(look_at, now + shortest)
+            if row is None:
+                continue
+            limit = self._limits.of(row[PROCESSOR])
+            if page.since + limit > now:
+                look_at = min(look_at, page.since + limit)
+            else:
+                text = f"{row[PROCESSOR]} ran longer than its time limit of {limit:g} s."
+                self._interrupt(worker, row, page, TIMEOUT, text)
+                look_at = min(look_at, now + shortest)
+        return look_at
+
+    def _interrupt(self, worker: WorkerProcess, row: TaskRow, page: Page, kind: str, comment: str) -> None:
+        """Ask the worker to interrupt what its page shows, unless it was asked already."""
+        now = time.monotonic()
+        kill_at = now + self._grace_seconds
+        before = self._runs.get(worker)
+        if before is not None and before.is_under_way(page):
+            if before.is_condemned or before.message.kind in (kind, CANCEL):
+                return
+            kill_at = before.kill_at
+        message = Interrupt(page.begun, kind, comment)
+        self._runs[worker] = InterruptedRun(worker, row, message, kill_at)
+        self._follow_at = min(self._follow_at, kill_at, now + RING_SECONDS)
+        self._pool.send(worker, message)
+        worker.ring()
+        bus.emit(RunInterrupted, *self._values(worker, row, page, kind, now), comment)
+
+    def _follow(self, run: InterruptedRun, now: float) -> float:
+        """Do what is due for an interrupted run; return when to look at it again."""
+        worker = run.worker
+        page = self._presence.page(worker.slot)
+        if not run.is_under_way(page):
+            del self._runs[worker]
+            if run.is_condemned and not worker.has_exited:
+                self._presence.condemn(worker.slot, 0)
+            return NEVER
+        if worker.killed_for is not None:  # its exit is noticed soon
+            return now + RING_SECONDS
+        if now >= run.kill_at:
+            if run.is_condemned:
+                worker.kill_for(run.message)
+                bus.emit(WorkerKilled, *self._values(worker, run.row, page, run.message.kind, now))
+                return now + RING_SECONDS
+            run.is_condemned = True
+            run.kill_at = now + STACKS_SECONDS
+            self._presence.condemn(worker.slot, run.message.run_number)
+            self._pool.send(worker, LogStacks())
+        worker.ring()
+        return min(run.kill_at, now + RING_SECONDS)
+
+    def _values(
+        self, worker: WorkerProcess, row: TaskRow, page: Page, kind: str, now: float
+    ) -> tuple[TaskRef, int, int, int, str, float]:
+        """Return what both events say: task, worker, reason, and the seconds of the run so far."""
+        task = task_ref(row, self._queue)
+        return task, worker.slot, worker.generation, worker.pid, REASONS[kind], max(0.0, now - page.since)
+
+
+def _is_shown(worker: WorkerProcess) -> bool:
+    """Return whether the page of a slot is this worker's."""
+    return worker.state not in (State.ENDING, State.RECYCLING) and not worker.has_exited

@@ -1,0 +1,141 @@
+"""Pause the queue while the table says so: nothing new starts, and what has not started is released.
+
+A look at the table follows each notification, and each heartbeat that saw another state than was known. Looks
+use the connection of the heartbeats: its calls are few and short, where a look would wait behind a long
+promotion elsewhere, and the answers of one connection come in the order of what they saw.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from django.db import Error
+
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.pool import Pool
+from django_partisan.engine.manager.queue_pause import QueuePause
+from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.presence import PresenceFile
+from django_partisan.sql import pausing
+from django_partisan.sql.pausing import PauseSeen
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import QueuePaused, QueueResumed
+
+RETRY_SECONDS: Final = 1.0
+RECALL_SECONDS: Final = 0.1
+"""How often tasks are recalled that were on their way to a worker when the pause began."""
+LEAST_SECONDS: Final = 0.02
+"""The least time until the look at the end of a pause."""
+
+
+class Pauses(Component):
+    """Note in ``pause`` whether the queue is paused; ``resumed`` is called when it is no longer."""
+
+    def __init__(
+        self,
+        queue: str,
+        thread: DatabaseThread,
+        pause: QueuePause,
+        intake: Intake,
+        pool: Pool,
+        settler: Settler,
+        presence: PresenceFile,
+        resumed: Callable[[], None],
+    ) -> None:
+        self._queue = queue
+        self._thread = thread
+        self._pause = pause
+        self._intake = intake
+        self._pool = pool
+        self._settler = settler
+        self._presence = presence
+        self._resumed = resumed
+        self._look_at = NEVER
+        self._is_looking = False
+        self._has_looked = False
+        self._recall_at = 0.0
+        self._emitted: QueuePaused | None = None
+
+    def on_heartbeat(self, is_paused: bool) -> None:
+        """Look if a heartbeat saw another state than was known; obey at once if the queue is paused.
+
+        The first heartbeat always has a look follow: it precedes the LISTEN of its connection, so a
+        notification may have been missed.
+        """
+        has_changed = is_paused != self._pause.is_on
+        if has_changed and is_paused:
+            self._begin()
+        if has_changed or not self._has_looked:
+            self.look_now()
+
+    def look_now(self) -> None:
+        """Look in the next turn."""
+        self._look_at = 0.0
+
+    def turn(self, now: float) -> None:
+        """Look if it is time, also behind a call under way; recall what workers have not started."""
+        if self.is_stopped:
+            return
+        if not self._is_looking and now >= self._look_at:
+            self._look_at, self._is_looking = NEVER, True
+            self._thread.submit(partial(pausing.look, queue=self._queue), self._on_looked)
+        if self._pause.is_on and now >= self._recall_at:
+            self._recall(now)
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next look or recall."""
+        if self.is_stopped:
+            return NEVER
+        look_at = NEVER if self._is_looking else self._look_at
+        return min(look_at, self._recall_at) if self._pause.is_on else look_at
+
+    def _on_looked(self, result: Any) -> None:
+        self._is_looking = False
+        if isinstance(result, Error):  # heartbeats tell whether the database answers
+            self._look_at = min(self._look_at, time.monotonic() + RETRY_SECONDS)
+        elif isinstance(result, Exception):
+            raise result
+        elif not self.is_stopped:
+            self._has_looked = True
+            if result is None:
+                self._end()
+            else:
+                self._note(result)
+
+    def _note(self, seen: PauseSeen) -> None:
+        self._begin(seen.seconds)
+        if seen.seconds_left is not None:
+            ends_at = time.monotonic() + max(seen.seconds_left, LEAST_SECONDS)
+            self._look_at = min(self._look_at, ends_at)
+        event = QueuePaused(self._queue, seen.until, seen.comment, seen.by)
+        if event != self._emitted:
+            self._emitted = event
+            bus.emit(QueuePaused, *event)
+
+    def _begin(self, seconds: float = 0.0) -> None:
+        if self._pause.begin(seconds):
+            self._settler.release(self._intake.buffer.take_all())
+            self._recall_at = 0.0
+
+    def _end(self) -> None:
+        seconds = self._pause.seconds
+        if not self._pause.is_on:
+            return
+        self._pause.end()
+        if self._emitted is not None:
+            self._emitted = None
+            bus.emit(QueueResumed, self._queue, seconds)
+        self._resumed()
+
+    def _recall(self, now: float) -> None:
+        waiting = [worker for worker in self._pool.workers if self._holds_unstarted(worker)]
+        for worker in waiting:
+            worker.recall()
+        self._recall_at = now + RECALL_SECONDS if waiting else NEVER
+
+    def _holds_unstarted(self, worker: WorkerProcess) -> bool:
+        return bool(worker.held.keys() - {self._presence.page(worker.slot).task_id})

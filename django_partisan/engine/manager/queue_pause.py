@@ -1,0 +1,27 @@
+"""Whether a manager's queue is paused: written by the pauses component, read by those that start tasks."""
+
+import time
+
+
+class QueuePause:
+    """The pause of one queue."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        """True while nothing new may start."""
+        self._since = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """For how long the queue has been paused; 0 if it is not."""
+        return time.monotonic() - self._since if self.is_on else 0.0
+
+    def begin(self, seconds: float = 0.0) -> bool:
+        """Note that the queue has been paused for ``seconds``; return True if that was not known."""
+        begins, self.is_on = not self.is_on, True
+        self._since = time.monotonic() - seconds
+        return begins
+
+    def end(self) -> None:
+        """Note that the queue is not paused."""
+        self.is_on = False

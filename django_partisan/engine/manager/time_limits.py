@@ -1,0 +1,38 @@
+"""The time limits of the processors of one queue."""
+
+import math
+from collections.abc import Mapping
+
+from django_partisan.definitions import TaskDefinition
+
+
+class TimeLimits:
+    """Say how long a run of each processor may take; ``default`` is the limit of the queue.
+
+    ``definitions`` are those of the registry, which may still grow.
+    """
+
+    def __init__(self, definitions: Mapping[str, TaskDefinition], default: float | None) -> None:
+        self._definitions = definitions
+        self._default = _limit(default)
+        self._seen = 0
+        self._shortest = self._default
+
+    @property
+    def shortest(self) -> float:
+        """The shortest limit in seconds; infinite if there is none."""
+        if len(self._definitions) != self._seen:
+            self._seen = len(self._definitions)
+            self._shortest = min(map(self.of, self._definitions), default=self._default)
+            self._shortest = min(self._shortest, self._default)
+        return self._shortest
+
+    def of(self, processor: str) -> float:
+        """Return the limit of a processor in seconds; infinite if it has none."""
+        definition = self._definitions.get(processor)
+        own = None if definition is None else definition.timeout
+        return self._default if own is None else own
+
+
+def _limit(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds

@@ -1,0 +1,215 @@
+"""Interrupt a run: raise an exception inside ``run()``, and never outside of it.
+
+The runner is the main thread, in which Python calls signal handlers: a signal wakes a blocking call, and the
+handler sees for certain whether ``run()`` is under way. It does not raise where an exception would be
+swallowed, such as in a log handler; the signal is sent again until it has raised or the run is over. Inside
+of psycopg2 it wakes nothing: the server is asked to cancel the query, and the handler is called when its
+error arrives. psycopg 3 leaves its connection in the middle of the query, so the handler closes it.
+
+| thread | does what |
+|---|---|
+| main | writes ``run_number`` and ``interruptible``, then reads ``asked``; raises, in the signal's handler |
+| ``partisan-control`` | writes ``asked``, then starts the next |
+| ``partisan-interrupt`` | reads ``interruptible``; signals, and cancels the run's queries, under ``_lock`` |
+
+So one of the two sees what the other has written, and no query of what follows the run is cancelled: the
+main thread first waits until the other has done.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import FrameType
+from typing import Final
+
+from django.db import InternalError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import TransactionManagementError
+
+from django_partisan import calling
+from django_partisan.engine.interrupting import CANCEL, error_of
+from django_partisan.engine.protocol import Interrupt
+from django_partisan.engine.worker import children
+from django_partisan.engine.worker.connection_state import cancel_query, is_active
+
+SIGNAL: Final = signal.SIGURG
+"""Ignored by default, so that it harms no program that a task starts."""
+AGAIN: Final = signal.SIGVTALRM
+"""The signal of the timer that counts the processor's time, for another try: see ``AGAIN_SECONDS``."""
+AGAIN_SECONDS: Final = 0.002
+"""How much of the processor's time passes until another try.
+
+A thread mostly gets the interpreter's lock while the main thread writes, such as a log line, so its signals
+would come in log handlers always.
+"""
+PAUSE_SECONDS: Final = 0.005
+LONGEST_PAUSE_SECONDS: Final = 0.02
+CANCEL_SECONDS: Final = 1.0
+"""How long the signal waits for a database that does not answer."""
+_FINALIZER: Final = "__del__"
+_SWALLOWING: Final = (
+    _FINALIZER,
+    "logging.",
+    "django_partisan.telemetry.",
+    "django_partisan.logs.",
+    "django_partisan.tracing.",
+    "django_partisan.metrics.",
+    "django_partisan.sentry.",
+    "django_partisan.signals.",
+)
+"""Where Python or telemetry catches exceptions, so that they reach no task."""
+_DRIVER: Final = "psycopg."
+_RUN: Final = "django_partisan.definitions"
+"""The module that calls ``run()``."""
+# What a run whose query was cancelled, or whose transaction was broken by that, raises.
+_CANCELLED_QUERY: Final = (OperationalError, InternalError, TransactionManagementError)
+
+
+class Interruption:
+    """Interrupt the runs of one runner, for ``seconds`` at most; ``connections`` are those of its runs."""
+
+    def __init__(
+        self, connections: Callable[[], Iterable[BaseDatabaseWrapper]] = tuple, seconds: float = 0.0
+    ) -> None:
+        self.run_number = 0
+        """How many runs have begun."""
+        self.interruptible = 0
+        """The number of the run while its ``run()`` is under way, else 0."""
+        self.asked: Interrupt | None = None
+        """What was asked for last; looked at after each run, by the main thread."""
+        self._raised: Interrupt | None = None
+        self._connections = connections
+        self._seconds = seconds
+        self._runner = threading.get_ident()
+        self._lock = threading.Lock()
+        self._cancelling: list[threading.Thread] = []
+
+    def listen(self) -> None:
+        """Install the handler of the signals, in the main thread."""
+        for number in (SIGNAL, AGAIN):
+            signal.signal(number, self.handle_signal)
+
+    def ask(self, message: Interrupt) -> None:
+        """Interrupt a run that has begun or is about to begin; does not wait for it."""
+        if message.run_number < self.run_number:
+            return
+        with self._lock:
+            self.asked = message
+        with suppress(RuntimeError):  # no thread can be started: the manager ends the worker after the grace
+            threading.Thread(
+                target=self._interrupt, args=(message,), name="partisan-interrupt", daemon=True
+            ).start()
+
+    def ensure_not_cancelled(self) -> None:
+        """Raise ``TaskCancelled`` if the run that has just returned had swallowed it.
+
+        Returns when nothing is sent any more to the connections of the run.
+        """
+        message = self._own()
+        for thread in self._cancelling:
+            thread.join()
+        if message is not None and message.kind == CANCEL and self._raised is message:
+            raise error_of(*message[1:])
+
+    def judged(self, error: BaseException) -> BaseException:
+        """Return the error that decides the outcome of the run that has just raised ``error``.
+
+        A cancelled run is cancelled whatever it raises. A query that was cancelled may have raised before
+        the signal came.
+        """
+        message = self._own()
+        if message is None:
+            return error
+        kind, comment = message[1:]
+        expected = error_of(kind, comment)
+        is_cancelled = kind == CANCEL and self._raised is message
+        if type(error) is type(expected) or not (is_cancelled or isinstance(error, _CANCELLED_QUERY)):
+            return error
+        expected.__cause__ = error
+        return expected
+
+    def finish(self) -> bool:
+        """Forget what was asked; return whether it was for the run that has just ended."""
+        message = self._own()
+        with self._lock:
+            self.asked = None
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        return message is not None
+
+    def handle_signal(self, number: int, frame: FrameType | None) -> None:
+        """Raise in the runner, where ``run()`` is under way and nothing would swallow it."""
+        message = self.asked
+        if message is None or not self._is_due(message) or children.is_child:
+            return
+        places = list(_places(frame))
+        if any(place.startswith(_SWALLOWING) for place in places):
+            signal.setitimer(signal.ITIMER_VIRTUAL, AGAIN_SECONDS)
+            return
+        self._raised = message  # first: the signal may come again meanwhile
+        if any(place.startswith(_DRIVER) for place in places):
+            self._close_active()
+        raise error_of(*message[1:])
+
+    def _own(self) -> Interrupt | None:
+        """Return what was asked for the run that has just ended, when no query of it is being cancelled."""
+        with self._lock:
+            message = self.asked
+        return message if message is not None and message.run_number == self.run_number else None
+
+    def _is_due(self, message: Interrupt) -> bool:
+        is_new = message is self.asked and message is not self._raised
+        return is_new and message.run_number == self.interruptible
+
+    def _interrupt(self, message: Interrupt) -> None:
+        """Interrupt the run as soon as it can be, in a thread of its own."""
+        deadline = time.monotonic() + self._seconds
+        pause = PAUSE_SECONDS
+        while self._may_become_due(message) and time.monotonic() < deadline:
+            with self._lock:
+                if self._is_due(message):
+                    self._interrupt_now(message)
+            time.sleep(pause)
+            with self._lock:
+                if self._is_due(message):  # it waits for the driver, or for what does not heed the signal
+                    self._cancel_queries()
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _may_become_due(self, message: Interrupt) -> bool:
+        is_over = self.run_number > message.run_number
+        return not is_over and message is self.asked and message is not self._raised
+
+    def _interrupt_now(self, message: Interrupt) -> None:
+        coroutine = calling.coroutines.get(self._runner)
+        if coroutine is None:
+            signal.pthread_kill(self._runner, SIGNAL)
+        elif coroutine.interrupt(error_of(*message[1:])):
+            self._raised = message
+            self._cancel_queries()  # those of the asynchronous ORM, which the runner executes
+
+    def _close_active(self) -> None:
+        """Close connections that the runner has to leave in the middle of a query; called by the runner."""
+        for connection in list(self._connections()):
+            if is_active(connection):
+                cancel_query(connection.connection)
+                connection.connection.close()
+                connection.close()  # inside of an atomic block, Django connects again after it
+
+    def _cancel_queries(self) -> None:
+        """Have the server cancel the queries of the run; wait for it, but not for ever."""
+        raws = [one.connection for one in list(self._connections()) if is_active(one)]
+        started = [threading.Thread(target=cancel_query, args=(raw,), daemon=True) for raw in raws]
+        deadline = time.monotonic() + CANCEL_SECONDS
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._cancelling = [thread for thread in (*self._cancelling, *started) if thread.is_alive()]
+
+
+def _places(frame: FrameType | None) -> Iterator[str]:
+    """Yield where a run is, from the innermost call: the name of each module with a dot, or a finalizer."""
+    while frame is not None and frame.f_globals.get("__name__") != _RUN:
+        yield _FINALIZER if frame.f_code.co_name == _FINALIZER else f"{frame.f_globals.get('__name__')}."
+        frame = frame.f_back

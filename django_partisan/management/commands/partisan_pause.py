@@ -1,0 +1,69 @@
+"""Pause a queue, or all."""
+
+import argparse
+from datetime import timedelta
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+
+from django_partisan.config import queues
+from django_partisan.exceptions import UnknownQueue
+from django_partisan.management.operator_command import OperatorCommand
+from django_partisan.management.queue_selection import add_queues, operator
+from django_partisan.management.times import DURATION, duration
+from django_partisan.models import Task
+from django_partisan.pausing import PausedQueue, pause
+from django_partisan.shown import moment as shown_moment
+from django_partisan.sql.connection import task_connection
+
+EPILOG: Final = f"""\
+Of a paused queue nothing new starts, on any host and over restarts of managers. Tasks that run finish, and
+tasks can be enqueued. A queue that is paused already gets the new end and comment.
+A duration is {DURATION}.
+
+examples:
+  manage.py partisan_pause --queue-name mail --comment "the provider is down"
+  manage.py partisan_pause --queue-name mail --for 2h
+  manage.py partisan_pause --all --for 30m --comment "database maintenance"
+"""
+
+
+class Command(OperatorCommand):
+    """Pause queues; see ``--help``."""
+
+    help = "Pause a queue: nothing new of it starts until it is resumed, or the pause ends."
+    epilog = EPILOG
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare which queues, for how long, and why."""
+        add_queues(parser, "of the settings")
+        parser.add_argument(
+            "--for", type=_length, dest="length", metavar="DURATION", help="resume by itself after this time"
+        )
+        parser.add_argument("--comment", default="", metavar="TEXT", help="why, for whoever looks")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Pause, and say what still runs."""
+        names = queues.queue_names() if options["all"] else [options["queue_name"]]
+        for name in names:
+            try:
+                paused = pause(name, until=options["length"], comment=options["comment"], by=operator())
+            except UnknownQueue as error:
+                raise CommandError(str(error)) from error
+            self.stdout.write(self.style.SUCCESS(_described(paused)))
+            number = Task.objects.using(task_connection().alias).in_process().filter(queue_name=name).count()
+            if number:
+                tasks = "1 task is" if number == 1 else f"{number} tasks are"
+                self.stdout.write(f"{tasks} in process: those that run finish, the others are released.")
+
+
+def _described(paused: PausedQueue) -> str:
+    end = "until it is resumed" if paused.until is None else f"until {shown_moment(paused.until)}"
+    return f"Paused queue {paused.queue_name!r} {end}."
+
+
+def _length(text: str) -> timedelta:
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to pause for; expected more than 0 seconds.")
+    return timedelta(seconds=seconds)

@@ -1,0 +1,125 @@
+"""Show queues, managers, what runs and what fails, or why one task waits."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from contextlib import closing
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+from django.db import Error
+
+from django_partisan.exceptions import PartisanError
+from django_partisan.management.operator_command import OperatorCommand
+from django_partisan.management.status.document import as_json
+from django_partisan.management.status.exposition import as_exposition
+from django_partisan.management.status.report import StatusReport, read_report
+from django_partisan.management.status.text import WIDTH, as_text
+from django_partisan.management.times import DURATION, duration
+from django_partisan.readable import printable
+from django_partisan.sql.connection import address_of, open_connection
+from django_partisan.sql.readiness import ensure_postgresql
+from django_partisan.why import explain
+
+WATCH_SECONDS: Final = 2.0
+WATCH_SECONDS_MIN: Final = 0.2
+TABLE: Final = "table"
+JSON: Final = "json"
+PROMETHEUS: Final = "prometheus"
+REDRAW: Final = "\x1b[H\x1b[J"
+
+EPILOG: Final = f"""\
+Managers report runs with each heartbeat, and every 2 s while a run takes longer than 1 s.
+Counts above 100000 are estimates. SECONDS is {DURATION}.
+
+examples:
+  manage.py partisan_status                         all queues, managers of all hosts, what runs
+  manage.py partisan_status --watch                 again every 2 s, until Ctrl+C
+  manage.py partisan_status --task 4711             why this task waits, or what it does
+  manage.py partisan_status --format json | jq '.queues[] | select(.due > 0)'
+"""
+
+
+class Command(OperatorCommand):
+    """Show the status; see ``--help``."""
+
+    help = "Show queues, managers of all hosts, what runs and what fails; with --task, why a task waits."
+    epilog = EPILOG
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what is shown, and how."""
+        parser.add_argument("--queue-name", "--queue_name", metavar="NAME", help="only this queue")
+        parser.add_argument("--task", type=int, metavar="ID", help="say in one sentence what this task does")
+        parser.add_argument(
+            "--watch", nargs="?", type=_interval, const=WATCH_SECONDS, metavar="SECONDS",
+            help=f"show it again every SECONDS ({WATCH_SECONDS:g} without a number)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--format", choices=(TABLE, JSON, PROMETHEUS), default=TABLE, help="default: %(default)s"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Show it once, or until interrupted."""
+        if options["task"] is not None and options["format"] == PROMETHEUS:
+            raise CommandError("A task has no figures for Prometheus; use --format table or json.")
+        interval = options["watch"]
+        try:
+            self._show(options)
+            while interval is not None:
+                time.sleep(interval)
+                self._show(options)
+        except KeyboardInterrupt:
+            return
+        except BrokenPipeError:  # such as of "| head": nobody reads any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _show(self, options: dict[str, Any]) -> None:
+        is_watching = options["watch"] is not None
+        try:
+            lines = self._lines(options)
+        except PartisanError as error:  # another database, or an unknown queue: no watching helps
+            raise CommandError(str(error)) from error
+        except CommandError as error:
+            if not is_watching:
+                raise
+            lines = [str(error)]
+        if is_watching and self.stdout.isatty():
+            rows = shutil.get_terminal_size().lines - 1
+            self.stdout.write(REDRAW + "\n".join(lines[:rows]))
+        else:
+            end = "\n\n" if is_watching else "\n"
+            self.stdout.write("\n".join(lines), ending=end)
+        self.stdout.flush()
+
+    def _lines(self, options: dict[str, Any]) -> list[str]:
+        """Return what is to be shown now."""
+        ensure_postgresql()
+        task_id = options["task"]
+        with closing(open_connection("status")) as connection:
+            try:
+                if task_id is None:
+                    return self._written(read_report(connection, options["queue_name"]), options["format"])
+                text = explain(connection, task_id)
+            except Error as error:
+                reason = " ".join(str(error).split())
+                raise CommandError(
+                    f"The database {address_of(connection)} does not answer: {reason}"
+                ) from error
+        if options["format"] == JSON:
+            return [json.dumps({"task": task_id, "why": text}, ensure_ascii=False)]
+        return [printable(text)]
+
+    def _written(self, report: StatusReport, chosen: str) -> list[str]:
+        if chosen == JSON:
+            return as_json(report).splitlines()
+        if chosen == PROMETHEUS:
+            return as_exposition(report).splitlines()
+        width = shutil.get_terminal_size().columns if self.stdout.isatty() else WIDTH
+        return as_text(report, width)
+
+
+def _interval(text: str) -> float:
+    return max(duration(text), WATCH_SECONDS_MIN)

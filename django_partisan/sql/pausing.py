@@ -1,0 +1,97 @@
+"""Pause and resume queues: rows of the table of pauses, which every manager of the queue obeys.
+
+A pause that has ended by its ``until`` counts for nothing; its row stays until the queue is paused or resumed
+again. Moments are the database's.
+"""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.connection import fetch_all
+
+IS_ON: Final = "processor_class = '' AND (until IS NULL OR until > statement_timestamp())"
+"""Whether a row of the pauses pauses its queue; one that names a processor does not."""
+
+# A pause of a queue that is paused already goes on, with what was said last.
+_PAUSE = """
+    INSERT INTO django_partisan_pause AS pause (queue_name, processor_class, until, comment, by, paused_at)
+    VALUES (%s, '', coalesce(%s::timestamptz, statement_timestamp() + %s * interval '1 second'), %s, %s,
+            statement_timestamp())
+    ON CONFLICT (queue_name, processor_class) DO UPDATE
+       SET until = EXCLUDED.until, comment = EXCLUDED.comment, by = EXCLUDED.by,
+           paused_at = CASE WHEN pause.until <= statement_timestamp() THEN EXCLUDED.paused_at
+                            ELSE pause.paused_at END
+    RETURNING queue_name, paused_at, until, comment, by
+"""
+_RESUME = """
+    DELETE FROM django_partisan_pause WHERE queue_name = %s AND processor_class = ''
+    RETURNING until IS NULL OR until > statement_timestamp()
+"""
+_PAUSED = f"""
+    SELECT queue_name, paused_at, until, comment, by FROM django_partisan_pause WHERE {IS_ON}
+     ORDER BY queue_name
+"""
+_LOOK = f"""
+    SELECT coalesce(extract(epoch FROM statement_timestamp() - paused_at), 0)::float8,
+           extract(epoch FROM until - statement_timestamp())::float8,
+           to_char(until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), comment, by
+      FROM django_partisan_pause WHERE queue_name = %s AND {IS_ON}
+"""
+
+
+class PausedQueue(NamedTuple):
+    """A queue that is paused."""
+
+    queue_name: str
+    paused_at: datetime | None
+    """``None`` if the pause was written by a version that did not note it."""
+    until: datetime | None
+    """When it ends by itself; ``None`` if somebody must resume it."""
+    comment: str
+    by: str
+    """Who paused it."""
+
+
+class PauseSeen(NamedTuple):
+    """The pause of a queue, as its managers see it."""
+
+    seconds: float
+    """For how long it has lasted."""
+    seconds_left: float | None
+    """When it ends by itself; ``None`` if somebody must resume the queue."""
+    until: str | None
+    """The same as a moment of ISO 8601."""
+    comment: str
+    by: str
+
+
+def pause(
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    until: datetime | None = None,
+    seconds: float | None = None,
+    comment: str = "",
+    by: str = "",
+) -> PausedQueue:
+    """Pause a queue ``until`` a moment, for ``seconds`` from now or, without either, until it is resumed."""
+    [row] = fetch_all(connection, _PAUSE, (queue, until, seconds, comment, by))
+    return PausedQueue(*row)
+
+
+def resume(connection: BaseDatabaseWrapper, queue: str) -> bool | None:
+    """End the pause of a queue; return whether it was paused, or ``None`` if no row was left of a pause."""
+    rows = fetch_all(connection, _RESUME, (queue,))
+    return bool(rows[0][0]) if rows else None
+
+
+def paused(connection: BaseDatabaseWrapper) -> list[PausedQueue]:
+    """Return the queues that are paused, by name."""
+    return [PausedQueue(*row) for row in fetch_all(connection, _PAUSED)]
+
+
+def look(connection: BaseDatabaseWrapper, queue: str) -> PauseSeen | None:
+    """Return the pause of a queue, ``None`` if it is not paused."""
+    rows = fetch_all(connection, _LOOK, (queue,))
+    return PauseSeen(*rows[0]) if rows else None

@@ -1,0 +1,188 @@
+"""The list of tasks: filters, search, paging, columns."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_partisan import registry
+from django_partisan.admin.paging import SEARCHED_MAX, BoundedPaginator
+from django_partisan.models import Task
+from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
+from tests.support.admin import TASKS, listed, make_task, text
+from tests.support.registry import Idle
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_list_begins_with_the_latest_task(browser):
+    first, second = make_task(), make_task()
+
+    assert listed(browser) == [second.pk, first.pk]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted", "other"),
+    [
+        ("?status__exact=error", {"status": "error"}, {"status": "finished"}),
+        ("?queue=mail", {"queue_name": "mail"}, {"queue_name": "default"}),
+        ("?processor=Letter", {"processor_class": "Letter"}, {"processor_class": "Parcel"}),
+        ("?held=unregistered", {"held": "unregistered"}, {"held": None}),
+        (
+            "?reason=worker_lost",
+            {"status": "error", "error_reason": "worker_lost"},
+            {"status": "error", "error_reason": "error"},
+        ),
+        ("?q=1234567", {"pk": 1234567}, {"pk": 123456}),
+        ("?q=parcel", {"processor_class": "ParcelSender"}, {"processor_class": "LetterSender"}),
+    ],
+)
+def test_the_list_can_be_filtered_and_searched_by_id_or_the_beginning_of_the_processors_name(
+    browser, query, wanted, other, own_registry
+):
+    registry.register(type("Letter", (Idle,), {}))
+    task = make_task(**wanted)
+    make_task(**other)
+
+    assert listed(browser, query) == [task.pk]
+
+
+@override_settings(PARTISAN_CONFIG={"mail": {}})
+def test_the_filters_offer_the_queues_of_the_settings_and_every_reason_of_failure(browser):
+    make_task()
+
+    page = text(browser, TASKS)
+
+    assert "?queue=mail" in page
+    assert "?queue=default" in page
+    assert all(f"?reason={reason}" in page for reason in FAILURE_REASONS)
+    assert all(f"?held={reason}" in page for reason in HELD_REASONS)
+
+
+@pytest.mark.parametrize(("query", "count"), [("?q=+", 1), ("?q=99999999999999999999999", 0)])
+def test_an_empty_search_lists_all_and_one_beyond_every_id_nothing(browser, query, count):
+    make_task()
+
+    assert len(listed(browser, query)) == count
+
+
+def test_the_list_neither_counts_the_whole_table_nor_reads_what_is_large(browser):
+    make_task()
+
+    with CaptureQueriesContext(connection) as queries:
+        listed(browser)
+
+    asked = [query["sql"] for query in queries if "django_partisan_task" in query["sql"]]
+    assert asked
+    assert not [sql for sql in asked if "COUNT(*)" in sql and "LIMIT" not in sql]
+    assert not [sql for sql in asked if "error_traceback" in sql or '"arguments"' in sql]
+
+
+def make_copies(task: Task, number: int) -> None:
+    columns = ", ".join(str(field.column) for field in Task._meta.fields if not field.primary_key)
+    table = f"(SELECT {columns} FROM django_partisan_task WHERE id = %s) AS task"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO django_partisan_task ({columns}) "
+            f"SELECT {columns} FROM {table}, generate_series(1, %s)",
+            (task.pk, number),
+        )
+
+
+@pytest.mark.parametrize(("count", "listed", "said"), [(10_001, 10_000, True), (1, 1, False)])
+def test_the_list_says_where_the_paging_ends_if_it_does(browser, count, listed, said):
+    make_copies(make_task(), count - 1)
+
+    response = browser.get(TASKS)
+
+    assert response.context["cl"].result_count == listed
+    assert ("The latest 10,000 tasks can be paged through." in response.content.decode()) is said
+
+
+def test_a_paginator_of_a_list_counts_it():
+    assert BoundedPaginator([1, 2, 3], 2).count == 3
+
+
+def row(browser: Client, **values: Any) -> dict[str, str]:
+    """Return the cells of a task in the list, by column."""
+    page = text(browser, f"{TASKS}?q={make_task(**values).pk}")
+    cells = re.findall(r'<td class="field-(\w+)[^"]*">(.*?)</td>', page)
+    return {name: plain(cell) for name, cell in cells}
+
+
+def plain(cell: str) -> str:
+    """Return the text of a cell."""
+    return " ".join(re.sub(r"<[^>]+>", "", cell.replace('<span class="partisan-below">', " ")).split())
+
+
+def test_a_failed_task_shows_its_reason_the_errors_first_line_its_last_run_and_its_worker(browser):
+    ended = datetime(2026, 11, 24, 7, 3, 12, tzinfo=timezone.get_default_timezone())
+
+    cells = row(
+        browser, status="error", error_reason="retries_exhausted", attempts=4, error_type="app.errors.Lost",
+        error_message="\n first line\nsecond", started_at=ended - timedelta(seconds=75), finished_at=ended,
+        worker="web-1:17",
+    )  # fmt: skip
+
+    assert cells == {
+        "processor_and_queue": "Letter default",
+        "status_and_reason": "Error retries_exhausted, 4 attempts",
+        "error": "first line Lost",
+        "last_run": "1 min 15 s web-1:17",
+        "when": "2026-11-24 07:03:12 failed",
+    }
+
+
+def test_a_long_message_is_cut_and_an_error_without_one_shows_its_class(browser):
+    assert row(browser, error_type="app.Lost", error_message="x" * 300)["error"] == "x" * 99 + "… Lost"
+    assert row(browser, error_type="app.Lost")["error"] == "Lost"
+
+
+def test_the_last_run_is_that_of_the_history_if_it_has_one(browser):
+    history = [{"outcome": "retried", "seconds": 7}, {"outcome": "retried", "seconds": 0.25}]
+
+    assert row(browser, history=history, worker="web:1")["last_run"] == "250 ms web:1"
+    assert row(browser, history=[{"outcome": "requeued"}], worker="web:1")["last_run"] == "web:1"
+
+
+@pytest.mark.parametrize(
+    ("status", "moments", "words"),
+    [
+        ("new", [], "due"),
+        ("in_process", ["claimed_at"], "claimed"),
+        ("finished", ["finished_at"], "finished"),
+    ],
+)
+def test_a_moment_is_named(browser, status, moments, words):
+    cells = row(browser, status=status, **dict.fromkeys(moments, timezone.now()))
+
+    assert cells["when"].endswith(f" {words}")
+
+
+def test_a_held_task_shows_why(browser):
+    assert row(browser, held="unregistered")["status_and_reason"] == "New held: unregistered"
+
+
+def test_waiting_tasks_of_each_kind_are_listed_as_new(browser):
+    waiting = [make_task(ready=True), make_task(), make_task(held="unregistered")]
+    make_task(status="finished")
+
+    assert sorted(listed(browser, "?status__exact=new")) == [task.pk for task in waiting]
+
+
+def test_what_no_index_finds_is_looked_for_among_the_latest_tasks(browser, own_registry):
+    registry.register(type("Letter", (Idle,), {}))
+    make_copies(make_task(status="finished", queue_name="mail"), SEARCHED_MAX)
+    words = "Only the latest 50,000 tasks are searched."
+
+    for query in ("?queue=mail", "?processor=Letter", "?status__exact=finished", "?q=let"):
+        page = browser.get(TASKS + query)
+        assert page.context["cl"].get_queryset(page.wsgi_request).count() == SEARCHED_MAX
+        assert words in page.content.decode()
+
+    assert words not in text(browser, f"{TASKS}?q=let&status__exact=new")

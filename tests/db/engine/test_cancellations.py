@@ -1,0 +1,58 @@
+"""A manager ends the tasks that wait with a request to cancel them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_partisan import registry
+from django_partisan.models import CancelRequest, Task
+from django_partisan.telemetry.events import TasksCancelled, TaskStarted
+from tests.db.engine.office import Office
+from tests.support.events import RecordedEvents
+from tests.support.registry import Idle
+from tests.support.rows import columns, insert_many, statuses_of
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("own_registry", "no_subscribers"),
+]
+
+
+@pytest.fixture
+def open_office(temporary_folder: object) -> Iterator[Callable[..., Office]]:
+    """Make managers that are closed after the test; arguments as of ``Office``."""
+    made: list[Office] = []
+
+    def make(*args: Any, **settings: Any) -> Office:
+        made.append(Office(*args, **settings))
+        return made[-1]
+
+    yield make
+    for office in made:
+        office.close()
+
+
+def test_requests_that_the_first_heartbeat_finds_end_what_waits_and_those_of_ended_tasks_go(
+    open_office, recorded_events: RecordedEvents
+):
+    registry.register(type("Letter", (Idle,), {}))
+    *ids, other = insert_many(4)
+    Task.objects.filter(pk__in=ids).update(ready=False, held="paused")  # no claim takes them first
+    comments = dict(zip(ids, ["sent twice", "sent twice", ""], strict=True))
+    for task_id, comment in {**comments, other + 1: "it is gone"}.items():
+        CancelRequest.objects.create(task_id=task_id, comment=comment)
+
+    office = open_office()
+    office.turn_until(lambda: statuses_of(*ids, other) == ["error"] * 3 + ["finished"])
+    office.turn_until(lambda: not CancelRequest.objects.exists())
+
+    assert [columns(task_id, "error_message") for task_id in ids] == [
+        "sent twice",
+        "sent twice",
+        "The task was cancelled.",
+    ]
+    assert {event.run.id for event in recorded_events.of(TaskStarted)} == {other}
+    assert sorted(event.task_ids for event in recorded_events.of(TasksCancelled)) == [
+        (task_id,) for task_id in ids
+    ]

@@ -1,0 +1,129 @@
+"""Interruptions at the very end of runs hit no other run, and every task ends once."""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from django_partisan.engine.interrupting import CANCEL
+from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.manager import Manager
+from django_partisan.engine.worker_spec import WorkerSpec
+from django_partisan.models import Task
+from django_partisan.processor import bulk_delay
+from django_partisan.telemetry.events import RunInterrupted, WorkerExited, WorkerKilled
+from tests.app import interrupted_tasks as processors
+from tests.app import journal
+from tests.app.counting import OutcomeCounts, subscribe
+from tests.support.database import empty
+from tests.support.engine import config_of
+from tests.support.events import RecordedEvents, subscribed
+from tests.support.progress import descendants, progress_of
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
+
+from .managing import TABLES
+
+RUNS = 2000
+LONGEST_SECONDS = 0.02
+
+
+class CancelsAtTheEnd(Component):
+    """Cancel a third of the tasks a moment before or after their runs end."""
+
+    def __init__(self, manager: Manager, seconds: dict[int, float]) -> None:
+        self._parts = manager._parts
+        self._presence = manager._presence
+        self._seconds = seconds
+        self.cancelled: set[int] = set()
+
+    def turn(self, now: float) -> None:
+        self._next_at = now + 0.0005
+        for worker in self._parts.pool.workers:
+            page = self._presence.page(worker.slot)
+            is_wanted = page.task_id % 3 == 0 and page.task_id not in self.cancelled
+            is_ending = now > page.since + self._seconds.get(page.task_id, 1.0) - 0.001 * (page.task_id % 4)
+            if is_wanted and is_ending and self._cancel(page.task_id):
+                self.cancelled.add(page.task_id)
+
+    def _cancel(self, task_id: int) -> bool:
+        return self._parts.interruptions.request(task_id, CANCEL, "not wanted")
+
+
+def children() -> list[int]:
+    """Return the processes that descend from this one, which turns the loop."""
+    return [pid for pid in descendants(os.getpid()) if pid != os.getpid()]
+
+
+def turn_for(manager: Manager, seconds: float) -> Manager:
+    """Turn the loop without a pause."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        manager.turn(0.05)
+    return manager
+
+
+@pytest.fixture
+def manager(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """Return a manager in this process, with real workers, whose loop the test turns."""
+    monkeypatch.setenv(journal.FOLDER, str(tmp_path))
+    empty(*TABLES)
+    config = config_of(
+        workers_count=4,
+        max_queue_size=100,
+        min_queue_size=50,
+        interrupt_grace_seconds=5,
+        sleep_delay_seconds=1,
+    )
+    name = connection.settings_dict["NAME"]
+    spec = WorkerSpec(config, name, 0, (f"{subscribe.__module__}.{subscribe.__name__}", {}), 5.0)
+    made = Manager(spec)
+    yield made
+    made.stop()
+    wait_until(
+        lambda: turn_for(made, 0.1).is_stopped,
+        progress=progress_of(children, PATIENCE_SECONDS),
+    )
+    made._close()
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    empty(*TABLES)
+
+
+def test_cancels_and_limits_at_the_end_of_runs_hit_no_other_run(manager: Manager):
+    chance = random.Random(7)
+    kinds = (processors.EndAboutTheLimit, processors.EndInTime)
+    tasks = [kinds[n % 2](n, round(chance.uniform(0, LONGEST_SECONDS), 4)) for n in range(RUNS)]
+    ids = bulk_delay(tasks)
+    seconds = {pk: task.args[1] for pk, task in zip(ids, tasks, strict=True)}
+    cancels = CancelsAtTheEnd(manager, seconds)
+    manager._components.append(cancels)
+    counts = OutcomeCounts()
+
+    with subscribed(RecordedEvents()) as recorded, subscribed(counts):
+        wait_until(
+            lambda: turn_for(manager, 0.2).is_idle and counts.counts.total() >= RUNS,
+            every=0,
+            progress=progress_of(children, PATIENCE_SECONDS),
+        )
+
+    rows = Task.objects.values_list("pk", "processor_class", "status", "error_reason")
+    reasons = {(pk, name): reason if status == "error" else status for pk, name, status, reason in rows}
+    assert len(reasons) == RUNS
+    assert set(reasons.values()) <= {"finished", "timeout", "cancelled"}
+    assert {pk for (pk, _), reason in reasons.items() if reason == "cancelled"} <= cancels.cancelled
+    assert {name for (_, name), reason in reasons.items() if reason == "timeout"} <= {"EndAboutTheLimit"}
+    assert set(Task.objects.values_list("attempts", "crashes", "retries")) == {(1, 0, 0)}
+    ended = Counter(reasons.values())
+    assert min(ended.values()) > RUNS // 50, ended
+    assert counts.counts == {
+        "RunsCompleted": ended["finished"],
+        "TaskFailed": ended["timeout"],
+        "TaskCancelled": ended["cancelled"],
+    }
+    assert len(recorded.of(RunInterrupted)) >= ended["timeout"] + ended["cancelled"]
+    assert recorded.of(WorkerExited) == recorded.of(WorkerKilled) == []

@@ -1,0 +1,162 @@
+"""The admin in a real Chromium: no page overflows, nothing fails in it, actions work; screenshots to look at.
+
+The pictures go to build/admin.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import Client, override_settings
+from pytest_django.live_server_helper import LiveServer
+
+from django_partisan.models import ManagerLease, Task
+from tests.real_parts import admin_site
+from tests.support.admin import MANAGERS, TASKS, page_of
+from tests.support.commands import ROOT
+from tests.support.database import sessions_of_others
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PICTURES = ROOT / "build" / "admin"
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": DESKTOP, "color_scheme": "light"},
+    "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "color_scheme": "light", "is_mobile": True, "has_touch": True},
+}
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+RESULTS_OVERFLOW = """() => {
+    const results = document.querySelector('.results');
+    return results.scrollWidth - results.clientWidth;
+}"""
+
+
+@pytest.fixture
+def site(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Serve the admin with its static files; return its address."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs an event loop in this thread
+    apps = ["django.contrib.staticfiles", *settings.INSTALLED_APPS]
+    shown = {"LOG_TASK_ARGS": True}
+    queues: dict[str, Any] = {"mail": {}}
+    with override_settings(
+        INSTALLED_APPS=apps, STATIC_URL="/static/", PARTISAN_OBSERVABILITY=shown, PARTISAN_CONFIG=queues
+    ):
+        server = LiveServer("127.0.0.1")
+        yield server.url
+        server.stop()
+        wait_until(lambda: sessions_of_others() == [], 20, "the server's connections to end")
+
+
+@pytest.fixture
+def rows(transactional_db: None) -> dict[str, Task]:
+    return admin_site.fill()
+
+
+@pytest.fixture(params=LOOKS)
+def look(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def page(site: str, rows: dict[str, Task], look: str) -> Iterator[Any]:
+    """Open a page of a superuser in Chromium; fail if anything fails in it."""
+    user = User.objects.create_superuser("admin")
+    client = Client()
+    client.force_login(user)
+    problems: list[str] = []
+    with admin_site.chromium() as browser:
+        context = browser.new_context(base_url=site, **LOOKS[look])
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": site}])
+        opened = context.new_page()
+        opened.on("pageerror", lambda error: problems.append(str(error)))
+        opened.on("console", lambda said: problems.append(said.text) if _is_problem(said) else None)
+        opened.on("dialog", lambda dialog: problems.append(dialog.message))
+        yield opened
+        connections.close_all()  # those of the event loop's context, which the test has used
+        context.close()
+    assert problems == []
+
+
+def _is_problem(said: Any) -> bool:
+    """Return whether Chromium reports an error; that the test's site has no icon is none."""
+    return said.type == "error" and not said.location["url"].endswith("/favicon.ico")
+
+
+def picture(page: Any, name: str) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(Path(PICTURES, f"{name}.png")), full_page=True)
+
+
+def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, look):
+    manager = ManagerLease.objects.get(host="web-1.example.org")
+    pages = {
+        "list": TASKS,
+        "list-failed": f"{TASKS}?status__exact=error",
+        "list-search": f"{TASKS}?q=order%3D4711",
+        **{
+            f"task-{name}": page_of(rows[name])
+            for name in ("failed", "scheduled", "held", "running", "marked")
+        },
+        "managers": MANAGERS,
+        "manager": page_of(manager),
+    }
+    too_wide = {}
+    for name, path in pages.items():
+        page.goto(path)
+        picture(page, f"{name}-{look}")
+        over = page.evaluate(OVERFLOW)
+        if name.startswith("list"):
+            over = max(over, page.evaluate(RESULTS_OVERFLOW))
+        if over > 0:
+            too_wide[name] = over
+
+    assert too_wide == {}
+
+
+def test_a_failed_task_is_requeued_by_the_button_of_its_page(page, rows, look):
+    page.goto(page_of(rows["failed"]))
+    page.get_by_role("button", name="Requeue").click()
+    page.get_by_label("Comment").fill("the name server is back")
+    picture(page, f"confirmation-requeue-{look}")
+    assert page.evaluate(OVERFLOW) <= 0
+    page.get_by_role("button", name="Requeue").click()
+    picture(page, f"requeued-{look}")
+
+    page.get_by_text("Requeued: 1.").wait_for()
+    rows["failed"].refresh_from_db()
+    assert rows["failed"].status == "new"
+
+
+def test_all_tasks_of_a_filter_are_deleted_by_the_menu_of_the_list(page, look):
+    page.goto(f"{TASKS}?status__exact=finished")
+    page.locator("#action-toggle").check()
+    page.locator("span.question a").click()
+    page.locator("select[name=action]").select_option("delete_done")
+    page.locator("button[name=index]").click()
+    picture(page, f"confirmation-delete-{look}")
+    assert page.evaluate(OVERFLOW) <= 0
+    page.get_by_role("button", name="Delete").click()
+
+    page.get_by_text("Deleted: 60.").wait_for()
+    assert not Task.objects.finished().exists()
+
+
+def test_a_priority_out_of_range_is_refused_on_the_page(page, rows, look):
+    page.goto(page_of(rows["due"]))
+    page.get_by_role("button", name="Change priority").click()
+    page.get_by_label("Priority").fill("99999999999")
+    page.get_by_role("button", name="Change priority").click()
+    picture(page, f"confirmation-refused-{look}")
+    assert page.evaluate(OVERFLOW) <= 0
+    page.get_by_label("Priority").fill("1")
+    page.get_by_role("button", name="Change priority").click()
+
+    page.get_by_text("Priority set to 1: 1.").wait_for()

@@ -1,0 +1,81 @@
+"""A notification of the control channel has one component look; what is not understood is ignored."""
+
+import json
+from typing import Any
+
+import pytest
+
+from django_partisan.engine.manager.controls import Controls
+
+
+class Component:
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look_now(self) -> None:
+        self.looks += 1
+
+
+class Play:
+    """Two components of a manager of the queue ``mail``."""
+
+    def __init__(self, schema: str = "public") -> None:
+        self.pause, self.cancel = Component(), Component()
+        self.controls = Controls("mail", schema, {"pause": self.pause, "cancel": self.cancel})
+
+    @property
+    def looks(self) -> tuple[int, int]:
+        return self.pause.looks, self.cancel.looks
+
+
+def payload(**changed: Any) -> str:
+    return json.dumps({"v": 1, "schema": "public", "queue": "mail", "look": "pause", **changed})
+
+
+def test_the_component_looks_that_is_named():
+    play = Play()
+
+    play.controls.notified({payload(), payload(by="a later version")})
+    play.controls.notified({payload(look="cancel"), payload(queue="images")})
+
+    assert play.looks == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        payload(v=2),
+        payload(look="schedule"),
+        payload(look=["pause"]),
+        payload(queue="images"),
+        payload(queue=None),
+        payload(schema="tenant"),
+        "{",
+        "mail",
+        "[" * 4000,
+        "[1]",
+        "{}",
+    ],
+)
+def test_what_is_for_others_or_not_understood_is_ignored(ignored):
+    play = Play()
+
+    play.controls.notified({ignored})
+
+    assert play.looks == (0, 0)
+
+
+def test_all_look_when_notifications_may_have_been_missed():
+    play = Play()
+
+    play.controls.notified(None)
+
+    assert play.looks == (1, 1)
+
+
+def test_a_manager_that_does_not_know_its_schema_takes_any():
+    play = Play(schema="")
+
+    play.controls.notified({payload(schema="tenant")})
+
+    assert play.looks == (1, 0)

@@ -1,0 +1,336 @@
+"""The manager interrupts runs that take too long, and ends the workers of those that do not heed it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from django_partisan import registry
+from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.definitions import TaskDefinition
+from django_partisan.engine.interrupting import CANCEL, TIMEOUT
+from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.interruptions import STACKS_SECONDS, Interruptions
+from django_partisan.engine.manager.time_limits import TimeLimits
+from django_partisan.engine.pages import condemned
+from django_partisan.engine.presence import PresenceFile, WorkerPage
+from django_partisan.engine.protocol import Interrupt, LogStacks, RunTasks
+from django_partisan.engine.writing import Written
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.telemetry.events import (
+    RunInterrupted,
+    TaskCancelled,
+    TaskFailed,
+    TaskRetried,
+    WorkerExited,
+    WorkerKilled,
+)
+from tests.support.engine import FakeWorker, IntakeHarness, config_of, report
+from tests.support.events import RecordedEvents
+from tests.support.rows import task_row
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+LIMIT_SECONDS = 5.0
+GRACE_SECONDS = 10.0
+
+
+class Letter(BaseTaskProcessor):
+    TIMEOUT_SECONDS = LIMIT_SECONDS
+
+    def run(self) -> None:
+        pass
+
+
+class Memo(BaseTaskProcessor):
+    def run(self) -> None:
+        pass
+
+
+class Watch:
+    """The interruptions of a manager whose first worker runs task 1 from now on."""
+
+    def __init__(self, desk: IntakeHarness, default: float | None = None) -> None:
+        self.desk = desk
+        config = config_of(interrupt_grace_seconds=GRACE_SECONDS)
+        limits = TimeLimits(registry.definitions, default)
+        self.interruptions = Interruptions(config, desk.pool, desk.presence, limits)
+        self.since = time.monotonic()
+
+    def runs(self, slot: int = 0, task_id: int = 1, processor: str = "Letter", *behind: int) -> FakeWorker:
+        worker = self.desk.gives(slot, *[task_row(one, processor) for one in (task_id, *behind)])
+        page = WorkerPage(self.desk.presence.fd, slot)
+        page.begin(task_id, self.since)
+        self.page = page
+        return worker
+
+    def turn(self, seconds: float) -> None:
+        """Turn so many seconds after the run has begun."""
+        self.interruptions.turn(self.since + seconds)
+
+
+@pytest.fixture
+def watch(desk: IntakeHarness) -> Watch:
+    registry.register(Letter)
+    registry.register(Memo)
+    return Watch(desk)
+
+
+def asked(worker: FakeWorker) -> list[Any]:
+    """Return what a worker was asked beside to run tasks."""
+    return [one for one in worker.end.receive_available() if not isinstance(one, RunTasks)]
+
+
+def test_a_run_within_its_limit_is_left_alone_and_looked_at_when_it_is_over(watch: Watch):
+    worker = watch.runs()
+
+    watch.turn(LIMIT_SECONDS - 0.1)
+
+    assert asked(worker) == []
+    assert watch.interruptions.next_at() == pytest.approx(watch.since + LIMIT_SECONDS)
+
+
+def test_a_run_over_its_limit_is_interrupted_once(watch: Watch, recorded_events: RecordedEvents):
+    worker = watch.runs()
+
+    for seconds in (5.0, 5.1, 9.0):
+        watch.turn(seconds)
+
+    text = "Letter ran longer than its time limit of 5 s."
+    assert asked(worker) == [Interrupt(1, TIMEOUT, text)]
+    assert worker.rung()
+    [event] = recorded_events.of(RunInterrupted)
+    assert (event.task.id, event.slot, event.reason, event.comment) == (1, 0, "timeout", text)
+
+
+def test_a_worker_whose_run_does_not_end_is_marked_then_killed(watch: Watch, recorded_events: RecordedEvents):
+    worker = watch.runs()
+    watch.turn(LIMIT_SECONDS)
+    [message] = asked(worker)
+    over = time.monotonic() - watch.since + GRACE_SECONDS
+
+    watch.turn(over)
+    marked = condemned(watch.desk.presence._map, 0)
+    stacks = asked(worker)
+    watch.turn(over + STACKS_SECONDS / 2)
+    before = worker.seen.was_killed
+    watch.turn(over + STACKS_SECONDS)
+    watch.turn(over + 2 * STACKS_SECONDS)
+
+    assert (marked, stacks, before) == (1, [LogStacks()], False)
+    assert worker.seen.was_killed
+    assert worker.seen.killed_for == message
+    [event] = recorded_events.of(WorkerKilled)
+    assert (event.task.id, event.slot, event.reason) == (1, 0, "timeout")
+
+
+@pytest.mark.parametrize("ends", [lambda page: page.idle(0.0), lambda page: page.begin(2, 0.0)])
+def test_a_worker_that_ends_the_run_after_it_was_marked_lives_on(
+    watch: Watch, ends: Callable[[WorkerPage], Any]
+):
+    worker = watch.runs()
+    watch.turn(LIMIT_SECONDS)
+    over = time.monotonic() - watch.since + GRACE_SECONDS
+    watch.turn(over)
+
+    ends(watch.page)
+    watch.turn(over + STACKS_SECONDS)
+
+    assert condemned(watch.desk.presence._map, 0) == 0
+    assert not worker.seen.was_killed
+
+
+def test_a_run_that_ends_in_time_is_forgotten(watch: Watch):
+    worker = watch.runs()
+    watch.turn(LIMIT_SECONDS)
+    worker.seen.let_go([1])
+    watch.page.idle(0.0)
+
+    watch.turn(2 * LIMIT_SECONDS)
+
+    assert watch.interruptions.next_at() == NEVER
+
+
+def test_what_begins_behind_a_task_is_looked_at_before_it_can_be_over_its_limit(watch: Watch):
+    watch.runs(0, 1, "Memo", 2, 3)
+    watch.runs(1, 9, "Memo")
+
+    watch.turn(1.0)
+
+    assert watch.interruptions.next_at() == pytest.approx(watch.since + 1.0 + LIMIT_SECONDS)
+
+
+def test_a_task_that_was_sent_and_has_not_begun_is_looked_at_in_time(watch: Watch):
+    watch.desk.gives(0, task_row(1))
+
+    watch.turn(0.0)
+
+    assert watch.interruptions.next_at() == pytest.approx(watch.since + LIMIT_SECONDS)
+
+
+def test_nothing_is_looked_at_while_nobody_runs_anything_or_nothing_has_a_limit(desk: IntakeHarness):
+    registry.register(Memo)
+    watch = Watch(desk)
+    watch.runs(0, 1, "Memo")
+    watch.turn(100.0)
+    unlimited = watch.interruptions.next_at()
+    registry.register(Letter)
+    watch.turn(100.0)
+    only_unlimited_run = watch.interruptions.next_at()
+    watch.desk.workers[0].seen.let_go([1])
+    watch.turn(100.0)
+
+    assert unlimited == only_unlimited_run == watch.interruptions.next_at() == NEVER
+
+
+def test_a_worker_that_has_retired_is_not_asked_for_the_page_is_its_successors(watch: Watch):
+    worker = watch.runs()
+    worker.seen.retire()
+
+    watch.turn(LIMIT_SECONDS)
+
+    assert asked(worker) == []
+    assert not watch.interruptions.request(1, CANCEL)
+
+
+def test_the_run_of_a_task_is_cancelled_on_request(watch: Watch, recorded_events: RecordedEvents):
+    worker = watch.runs(0, 1, "Memo", 2)
+
+    answers = [watch.interruptions.request(task_id, CANCEL, "why not") for task_id in (1, 1, 2, 3)]
+
+    assert answers == [True, True, False, False]
+    assert asked(worker) == [Interrupt(1, CANCEL, "why not")]
+    assert [event.reason for event in recorded_events.of(RunInterrupted)] == ["cancelled"]
+
+
+def test_a_cancel_replaces_a_time_out_and_gives_it_no_further_time(watch: Watch):
+    worker = watch.runs()
+    watch.turn(LIMIT_SECONDS)
+    [run] = watch.interruptions._runs.values()
+    kill_at = run.kill_at
+
+    watch.interruptions.request(1, CANCEL)
+    watch.interruptions.request(1, TIMEOUT)
+
+    assert [one.kind for one in asked(worker)] == [TIMEOUT, CANCEL]
+    [run] = watch.interruptions._runs.values()
+    assert run.kill_at == kill_at
+
+
+def test_a_condemned_run_is_not_asked_again(watch: Watch):
+    worker = watch.runs()
+    watch.turn(LIMIT_SECONDS)
+    watch.turn(time.monotonic() - watch.since + GRACE_SECONDS)
+    asked(worker)
+
+    assert watch.interruptions.request(1, CANCEL)
+    assert asked(worker) == []
+
+
+def killed(watch: Watch, kind: str, processor: str = "Letter") -> FakeWorker:
+    """Have a worker killed because it did not end its run."""
+    worker = watch.runs(0, 1, processor, 2)
+    watch.interruptions.request(1, kind, "because")
+    over = time.monotonic() - watch.since + GRACE_SECONDS
+    watch.turn(over)
+    watch.turn(over + STACKS_SECONDS)
+    worker.exits(-9)
+    watch.desk.turn()
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "event"), [(TIMEOUT, "timeout", TaskFailed), (CANCEL, "cancelled", TaskCancelled)]
+)
+@pytest.mark.parametrize("processor", ["Letter", "Unknown"])
+def test_the_task_of_a_killed_run_fails_and_the_others_go_back(
+    watch: Watch, recorded_events: RecordedEvents, kind: str, reason: str, event: Any, processor: str
+):
+    killed(watch, kind, processor)
+
+    batch = watch.desk.outcomes.written()
+    [(row, change)] = batch.changes
+    assert (row[0], change.status, change.reason, change.crashes, change.attempts) == (
+        1,
+        "error",
+        reason,
+        0,
+        1,
+    )
+    assert recorded_events.of(event) == []
+    watch.desk.outcomes.answer()
+    [emitted] = recorded_events.of(event)
+    assert (emitted.run.id, emitted.lost.slot, emitted.seconds >= 0) == (1, 0, True)
+    assert watch.desk.buffered() == [2]
+    [exited] = recorded_events.of(WorkerExited)
+    assert exited.reason == reason
+    assert watch.desk.outcomes.settler.failed == (kind == TIMEOUT)
+
+
+def test_the_task_of_a_killed_run_is_retried_where_the_list_covers_a_time_out(
+    watch: Watch, recorded_events: RecordedEvents
+):
+    retry = ErrorsHandleConfig([TimeoutError], 3, 7)
+    registry.register(type("Retried", (Letter,), {"RETRY_ON_ERROR_CONFIG": retry}))
+
+    killed(watch, TIMEOUT, "Retried")
+
+    [(_, change)] = watch.desk.outcomes.write().changes
+    assert (change.status, change.delay, change.retries) == ("new", 7.0, 1)
+    [event] = recorded_events.of(TaskRetried)
+    assert (event.run.id, event.delay_seconds, event.retries_left) == (1, 7.0, 2)
+
+
+def test_a_run_that_has_committed_its_completion_before_it_was_killed_has_not_failed(
+    watch: Watch, recorded_events: RecordedEvents
+):
+    killed(watch, TIMEOUT)
+
+    watch.desk.outcomes.write(changed=Written([1], [], [], []))
+
+    assert recorded_events.of(TaskFailed) == []
+
+
+def test_an_outcome_that_is_on_its_way_wins(watch: Watch, recorded_events: RecordedEvents):
+    worker = watch.runs()
+    watch.interruptions.request(1, TIMEOUT)
+    over = time.monotonic() - watch.since + GRACE_SECONDS
+    watch.turn(over)
+    watch.turn(over + STACKS_SECONDS)
+    worker.says(report([1]))
+    worker.exits(-9)
+    watch.desk.turn()
+
+    batch = watch.desk.outcomes.written()
+    assert ([row[0] for row in batch.completed], batch.changes) == ([1], [])
+
+
+def limits(default: float | None, **timeouts: float | None) -> TimeLimits:
+    made = TaskDefinition.of_processor(Memo)
+    definitions = {name: replace(made, name=name, timeout=timeout) for name, timeout in timeouts.items()}
+    return TimeLimits(definitions, default)
+
+
+def test_a_processor_has_its_own_limit_or_that_of_the_queue():
+    made = limits(30.0, Own=5.0, Free=math.inf, Default=None)
+
+    assert [made.of(name) for name in ("Own", "Free", "Default", "Unknown")] == [5.0, math.inf, 30.0, 30.0]
+    assert made.shortest == 5.0
+    assert limits(None, Free=math.inf).shortest == limits(None).shortest == math.inf
+    assert limits(2.0).shortest == 2.0
+
+
+def test_a_page_keeps_its_mark_apart_and_a_new_worker_finds_none(presence: PresenceFile):
+    page = WorkerPage(presence.fd, 0)
+    page.begin(7, 1.0)
+    presence.condemn(0, 1)
+    marked, shown = page.is_condemned(), presence.page(0)
+
+    presence.clear(0)
+
+    assert (marked, shown.task_id, shown.begun) == (True, 7, 1)
+    assert not page.is_condemned()
+    page.leave_slot()
