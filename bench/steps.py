@@ -96,7 +96,7 @@ def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
     from django_partisan.models import ManagerLease
     from django_partisan.sql.claiming import ID, PRIORITY, TOKEN, claim
     from django_partisan.sql.connection import open_connection
-    from django_partisan.sql.settling import settle_completed
+    from django_partisan.sql.settling import delete_completed, finish_completed
     from django_partisan.sql.tokens import new_token
 
     config = queue_config()
@@ -125,12 +125,15 @@ def _work(watch: Watch, claim_size: int, chunk_size: int) -> int:
                 for row in received.rows:
                     executor.execute(row)
             with watch.step("report into a frame and out of it (both)"):
-                completed = [row[ID] for row in received.rows]
-                started = [] if config.delete_tasks_on_complete else [1_000_000_000] * len(completed)
-                Frames().feed(frame(Report(completed, started, [], [], [], {}, [])))
+                ids = [row[ID] for row in received.rows]
+                kept: list[tuple[int, int, str | None]] = [(task_id, 1_000_000_000, None) for task_id in ids]
+                completed, kept = (ids, []) if config.delete_tasks_on_complete else ([], kept)
+                Frames().feed(frame(Report(completed, kept, [], [], [], {}, [])))
         with watch.step("settle", asks_server=True):
-            runs = [(row[ID], row[TOKEN], 0, "bench:0") for row in rows]
-            settle_completed(connection, runs, config.delete_tasks_on_complete)
+            if config.delete_tasks_on_complete:
+                delete_completed(connection, [(row[ID], row[TOKEN]) for row in rows])
+            else:
+                finish_completed(connection, [(row[ID], row[TOKEN], 0, "bench:0", None) for row in rows])
 
 
 def _parser() -> argparse.ArgumentParser:

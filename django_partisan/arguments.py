@@ -5,15 +5,15 @@ as an int (PostgreSQL's jsonb writes it without an exponent).
 """
 
 import json
-import math
 import uuid
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
+from django_partisan import json_values
+
 LONGEST_TEXT: Final = 2**28 - 1
 _PLAIN = frozenset({str, int, float, bool, type(None)})
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 # ``loads()`` skips space, which a row's text has not; ``raw_decode()`` takes 0.1 us more.
 _decode: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encode_sorted = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True).encode
@@ -28,7 +28,7 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     """
     text = fault = ""
     try:
-        text = _encode({"args": args, "kwargs": kwargs})
+        text = json_values.encode({"args": args, "kwargs": kwargs})
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"the arguments cannot be stored as JSON: {error}"
     if len(text) > LONGEST_TEXT:
@@ -36,8 +36,7 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
             f"{processor}: the arguments are {len(text):,} bytes of JSON, and PostgreSQL holds at most "
             f"{LONGEST_TEXT:,}; store the data elsewhere, and pass its key."
         )
-    # Non-ASCII is escaped in the text, so these two marks are all that a bad string can show.
-    if fault or "\\u0000" in text or "\\ud" in text or _hold_containers(args, kwargs):
+    if fault or json_values.may_hold_bad_text(text) or _hold_containers(args, kwargs):
         fault = next(_faults_of(args, kwargs), fault)
     if fault:
         raise TypeError(f"{processor}: {fault}.")
@@ -69,42 +68,8 @@ def _hold_containers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
 def _faults_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
     """Yield which arguments cannot be stored, and why: also what ``json`` itself does not refuse."""
     for key in kwargs:
-        yield from _text_faults(f"kwargs[{key!r}] (its name)", key)
-    places = [(f"args[{index}]", value) for index, value in enumerate(args)]
-    for place, value in [*places, *((f"kwargs[{key!r}]", value) for key, value in kwargs.items())]:
-        try:
-            yield from _faults(place, value)
-        except RecursionError:
-            yield f"argument {place} is nested too deeply or contains itself"
-
-
-def _faults(place: str, value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield from _text_faults(place, value)
-    elif isinstance(value, int):
-        try:
-            int.__repr__(value)
-        except ValueError:  # sys.set_int_max_str_digits()
-            yield f"argument {place} has more digits than Python writes"
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield f"argument {place} is {value!r}, which JSON cannot hold"
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _faults(f"{place}[{index}]", item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                yield f"argument {place} has the key {key!r}, which is no string"
-            else:
-                yield from _text_faults(f"{place}[{key!r}] (its key)", key)
-            yield from _faults(f"{place}[{key!r}]", item)
-    elif value is not None:
-        yield f"argument {place} is {value!r} of type {type(value).__qualname__}, which is no JSON value"
-
-
-def _text_faults(place: str, text: str) -> Iterator[str]:
-    if "\0" in text:
-        yield f"argument {place} contains a NUL character, which PostgreSQL's JSON cannot hold"
-    elif any("\ud800" <= character <= "\udfff" for character in text):
-        yield f"argument {place} contains a lone surrogate, which PostgreSQL's JSON cannot hold"
+        yield from json_values.text_faults(f"argument kwargs[{key!r}] (its name)", key)
+    for index, value in enumerate(args):
+        yield from json_values.faults(f"argument args[{index}]", value)
+    for key, value in kwargs.items():
+        yield from json_values.faults(f"argument kwargs[{key!r}]", value)

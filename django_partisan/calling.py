@@ -90,17 +90,17 @@ def run_asynchronously(processor: Any) -> Any:
         del coroutines[thread]
 
 
-def ensure_executed(processor_class: type[Any], result: Any) -> None:
-    """Raise ``RunNotExecuted`` if a run returned a coroutine, another awaitable, or a generator."""
+def ensure_executed(code: str, result: Any) -> None:
+    """Raise ``RunNotExecuted`` if ``code`` returned a coroutine, another awaitable, or a generator."""
     is_awaitable = hasattr(type(result), "__await__")
     if not is_awaitable and not isinstance(result, _GENERATORS):  # cheaper than to ask the abstract classes
         return
-    remedy = "Await it in `async def run(self)`" if is_awaitable else "Iterate over it in run()"
+    remedy = "Await it in an `async def`" if is_awaitable else "Iterate over it in the task"
     if isinstance(result, CoroutineType):
         result.close()  # else Python warns of it later, in another task
-    kind, code = type(result).__name__, getattr(result, "__qualname__", result)
+    kind, returned = type(result).__name__, getattr(result, "__qualname__", result)
     raise RunNotExecuted(
-        f"{processor_class.__name__}.run() returned an object of type {kind!r} ({code}), whose code was not "
+        f"{code} returned an object of type {kind!r} ({returned}), whose code was not "
         f"executed; expected a result. {remedy}."
     )
 

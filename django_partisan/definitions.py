@@ -18,12 +18,13 @@ class TaskDefinition:
     """The name of a kind of task, its options and its code.
 
     ``call(args, kwargs, current)`` runs the code to its end with decoded arguments, also that of a
-    coroutine function; ``current`` is the ``CurrentTask``. ``source`` is the class or function that the
-    definition was made from: signals send it as ``sender``, custom metrics read ``MEASURES`` from it.
+    coroutine function, and returns what it returned; ``current`` is the ``CurrentTask``. ``source`` is the
+    class or function that the definition was made from: signals send it as ``sender``, custom metrics read
+    ``MEASURES`` from it.
     """
 
     name: str
-    source: type[Any]
+    source: Callable[..., Any]
     call: Callable[[list[Any], dict[str, Any], Any], Any]
     queue: str
     priority: int
@@ -32,6 +33,13 @@ class TaskDefinition:
     retry: ErrorsHandleConfig | None
     postpone: PostponeConfig | None
     propagation: str | None
+    keeps_result: bool = False
+    """Whether the row of a completed task is kept, with what its code returned."""
+    pause_before_retry: Callable[[BaseException, Any], float] | None = None
+    """Returns the seconds before a retry, from the error and the ``CurrentTask``; else ``retry`` says it."""
+    ended: Callable[[Any, str | None, Any], None] | None = None
+    """Called in the worker when the task has completed or failed, with the ``CurrentTask``, what the code
+    returned, as JSON text, and the ``ErrorInfo`` or ``None``."""
     keep_finished: float | None = None
     keep_failed: float | None = None
     """For how many seconds rows are kept; ``math.inf`` is for ever, and ``None`` as the queue says."""
@@ -51,7 +59,7 @@ class TaskDefinition:
             processor._current = current
             result = calling.run_asynchronously(processor) if is_asynchronous else processor.run()
             if result is not None:
-                calling.ensure_executed(processor_class, result)
+                calling.ensure_executed(f"{processor_class.__name__}.run()", result)
             return result
 
         return cls(
@@ -65,6 +73,7 @@ class TaskDefinition:
             retry=processor_class.RETRY_ON_ERROR_CONFIG,
             postpone=processor_class.POSTPONE_CONFIG,
             propagation=processor_class.TRACE_PROPAGATION,
+            keeps_result=processor_class.KEEP_RESULT,
             keep_finished=_kept_seconds(processor_class, KEEP_FINISHED),
             keep_failed=_kept_seconds(processor_class, KEEP_FAILED),
             timeout=processor_class.TIMEOUT_SECONDS,

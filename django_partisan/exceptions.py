@@ -1,5 +1,7 @@
 """The errors that the library raises, and what a task raises to ask for something."""
 
+from django_partisan.outcomes import REASON_RESULT_NOT_JSON, REASON_RESULT_TOO_LARGE
+
 
 class PartisanError(Exception):
     """Base of the errors the library raises."""
@@ -76,6 +78,24 @@ class ClaimLost(PartisanError):
 
 class WorkerLost(PartisanError):
     """A worker process died while it ran the task, more often than ``MAX_CRASHES`` allows."""
+
+
+class UnstorableResult(PartisanError):
+    """What a run returned cannot be stored: its task fails; ``reason`` says why."""
+
+    reason = ""
+
+
+class ResultNotJSON(UnstorableResult, TypeError):
+    """A run returned a value that PostgreSQL's JSON cannot hold."""
+
+    reason = REASON_RESULT_NOT_JSON
+
+
+class ResultTooLarge(UnstorableResult, ValueError):
+    """A run returned more than fits into the row of a task."""
+
+    reason = REASON_RESULT_TOO_LARGE
 
 
 class TaskTimeout(PartisanError, TimeoutError):

@@ -54,10 +54,10 @@ def close_to(name: str, known: Collection[str]) -> str | None:
 def _modules_by_class() -> dict[type[Any], set[str]]:
     """Return the classes of users that processors are made of, and where each may be read."""
     found: dict[type[Any], set[str]] = {}
-    for definition in registry.definitions.values():
+    for processor_class in registry.processor_classes():
         classes = [
             one
-            for one in definition.source.__mro__
+            for one in processor_class.__mro__
             if not one.__module__.startswith((f"{_PACKAGE}.", "builtins"))
         ]
         for one in classes:

@@ -34,6 +34,8 @@ REASON_UNREGISTERED: Final = "unregistered"
 REASON_WORKER_LOST: Final = "worker_lost"
 REASON_TIMEOUT: Final = "timeout"
 REASON_UNSETTLEABLE: Final = "unsettleable"
+REASON_RESULT_NOT_JSON: Final = "result_not_json"
+REASON_RESULT_TOO_LARGE: Final = "result_too_large"
 FAILURE_REASONS: Final = (
     REASON_ERROR,
     REASON_RETRIES_EXHAUSTED,
@@ -42,6 +44,8 @@ FAILURE_REASONS: Final = (
     REASON_WORKER_LOST,
     REASON_TIMEOUT,
     REASON_UNSETTLEABLE,
+    REASON_RESULT_NOT_JSON,
+    REASON_RESULT_TOO_LARGE,
 )
 
 # Why a task ended that was not to run any more. Such tasks are requeued only if the reason is named.

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Final, NoReturn
 
 from asgiref.sync import sync_to_async
 
-from django_partisan import enqueueing, registry, wrong_calls
+from django_partisan import arguments, enqueueing, registry, wrong_calls
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
 from django_partisan.registrable import ProcessorBase
-from django_partisan.sql.claiming import ATTEMPTS, ID, POSTPONES, PRIORITY, RETRIES, TaskRow
+from django_partisan.sql.claiming import ARGUMENTS, ATTEMPTS, ID, POSTPONES, PRIORITY, RETRIES, TaskRow
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskRef
 
@@ -48,6 +48,16 @@ class CurrentTask:
     def queue(self) -> str:
         """The queue in which the task runs."""
         return self._queue
+
+    @property
+    def priority(self) -> int:
+        """The priority of the task; the lower number runs first."""
+        return self._row[PRIORITY]
+
+    @property
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """The positional and the keyword arguments of the task."""
+        return arguments.decode(self._row[ARGUMENTS])
 
     @property
     def attempt(self) -> int:
@@ -94,6 +104,8 @@ class BaseTaskProcessor(ProcessorBase):
     POSTPONE_CONFIG: ClassVar[PostponeConfig | None] = None
     # Run in one transaction together with the task's own completion: both are kept, or neither.
     ATOMIC: ClassVar[bool] = False
+    # Keep the row of a completed task, with what ``run()`` returned, in ``Task.result``.
+    KEEP_RESULT: ClassVar[bool] = False
     # How long rows are kept after the end of their task; ``None``: for ever. Not set: as the queue says.
     KEEP_FINISHED_SECONDS: ClassVar[float | None]
     KEEP_FAILED_SECONDS: ClassVar[float | None]
@@ -129,7 +141,7 @@ class BaseTaskProcessor(ProcessorBase):
 
     @abstractmethod
     def run(self) -> Any:
-        """Do the work; ``async def`` works too. What it returns is not kept."""
+        """Do the work; ``async def`` works too. What it returns is kept if ``KEEP_RESULT`` is ``True``."""
         raise NotImplementedError(f"{type(self).__name__} has no run().")
 
     def delay(

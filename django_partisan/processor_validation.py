@@ -29,6 +29,7 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
     "RETRY_ON_ERROR_CONFIG": or_none(instance_of(ErrorsHandleConfig)),
     "POSTPONE_CONFIG": or_none(instance_of(PostponeConfig)),
     "ATOMIC": BOOLEAN,
+    "KEEP_RESULT": BOOLEAN,
     "TIMEOUT_SECONDS": Rule(
         lambda value: value is None or value == math.inf or _TIMEOUT.accepts(value),
         f"{_TIMEOUT.expected}, math.inf for no limit, or None for the limit of the queue",
@@ -44,10 +45,10 @@ def problems() -> Iterator[Problem]:
     """Yield everything that is wrong with the registered processor classes."""
     known = queue_names()
     queue_rule = Rule(known.__contains__, "one of " + ", ".join(map(repr, known)))
+    for processor_class in registry.processor_classes():
+        yield from _problem(UNKNOWN_QUEUE, processor_class, QUEUE_ATTRIBUTE, queue_rule)
+        yield from wrong_attributes(processor_class)
     definitions = registry.definitions.values()
-    for definition in definitions:
-        yield from _problem(UNKNOWN_QUEUE, definition.source, QUEUE_ATTRIBUTE, queue_rule)
-        yield from wrong_attributes(definition.source)
     comparable = (one for one in definitions if _MEASURES.accepts(getattr(one.source, custom.ATTRIBUTE, ())))
     yield from custom.problems(comparable)
 

@@ -1,11 +1,13 @@
 """The task definitions by name, and how the code that makes them is found."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from django.utils.module_loading import autodiscover_modules
 
+from django_partisan.config import task_backends
 from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import (
     ProcessorClassAlreadyRegistered,
@@ -17,6 +19,8 @@ from django_partisan.registrable import ensure_registrable
 
 # The module of each installed app that is imported to find its processors.
 MODULE = "partisan_tasks"
+# The same for functions of Django's task framework.
+FUNCTIONS_MODULE: Final = "tasks"
 
 _REGISTER: Final = (
     f"Decorate the class with @registry.register and import it from a {MODULE}.py in the root of an "
@@ -57,6 +61,31 @@ def register(processor_class: P) -> P:
     return processor_class
 
 
+def processor_classes() -> list[type[Any]]:
+    """Return the registered processor classes."""
+    return [one.source for one in _definitions.values() if isinstance(one.source, type)]
+
+
+def add(definition: TaskDefinition) -> None:
+    """Register a definition that is none of a processor class."""
+    _definitions[definition.name] = definition
+
+
+def find_or_import(name: str) -> TaskDefinition | None:
+    """Return the definition of a name; if it is the path of a function, import its module for it.
+
+    Raises what the module raises.
+    """
+    module = name.rpartition(".")[0]
+    if name not in _definitions and module:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module exists, and lacks another
+    return find(name)
+
+
 def unknown(name: str) -> UnregisteredTask:
     """Return the error that says how to have ``name`` registered."""
     return UnregisteredTask(f"No processor is registered as {name!r}. {_REGISTER}")
@@ -80,10 +109,15 @@ def definition_of(processor_class: type[Any]) -> TaskDefinition:
 
 
 def autodiscover() -> None:
-    """Import ``partisan_tasks`` of every installed app; an error inside one is raised as it is."""
+    """Import ``partisan_tasks`` of every installed app; an error inside one is raised as it is.
+
+    If ``TASKS`` names a backend of ours, import ``tasks`` as well.
+    """
     autodiscover_modules(MODULE)
+    if task_backends.ours():
+        autodiscover_modules(FUNCTIONS_MODULE)
 
 
-def _are_one(one: type[Any], other: type[Any]) -> bool:
+def _are_one(one: Any, other: Any) -> bool:
     """Return whether two classes are the same one, possibly imported twice."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

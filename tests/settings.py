@@ -45,6 +45,8 @@ TEMPLATES = [
 
 DATABASES = {"default": database_url.from_environment(os.environ)}
 
+TASKS = {"default": {"BACKEND": "django_partisan.backend.PartisanBackend"}}
+
 # Logging in costs a test a millisecond instead of a third of a second.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from django_partisan.config import task_backends
 from django_partisan.config.problems import (
     MIN_ABOVE_MAX,
     UNKNOWN_KEY,
@@ -195,9 +196,9 @@ class QueueConfig:
 
 
 def queue_names() -> list[str]:
-    """Return the queues that exist: those of ``PARTISAN_CONFIG``, and ``default`` always."""
-    names = list(_configured())
-    return names if DEFAULT_QUEUE in names else [DEFAULT_QUEUE, *names]
+    """Return the queues that exist: those of ``PARTISAN_CONFIG`` and ``TASKS``, and ``default`` always."""
+    names = dict.fromkeys((*_configured(), *task_backends.queue_names()))
+    return list(names if DEFAULT_QUEUE in names else (DEFAULT_QUEUE, *names))
 
 
 def check_queue_name(name: str) -> None:

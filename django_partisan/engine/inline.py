@@ -24,7 +24,6 @@ from django_partisan.config.queues import queue_config
 from django_partisan.engine.worker.connection_state import drop, has_open_transaction
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.judge import CLAIM_LOST, HELD, RAN, RunResult, failed
-from django_partisan.engine.worker_name import worker_name
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_UNREGISTERED, RETRIED
@@ -37,6 +36,7 @@ from django_partisan.sql.settling import apply_changes, release
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, Run, RunsCompleted, TransactionLeftOpen
+from django_partisan.worker_name import worker_name
 
 ALL_ROWS: Final = 2**31 - 1
 LEASE_SECONDS: Final = 3600.0
@@ -69,8 +69,8 @@ class InlineManager:
 
     def __init__(self, queue_name: str = DEFAULT_QUEUE) -> None:
         """Serve a queue. Raises ``UnknownQueue``, and ``WrongSetting`` as ``start_partisan`` does."""
-        sources = (definition.source for definition in registry.definitions.values())
-        refuse(chain.from_iterable(map(processor_validation.wrong_attributes, sources)))
+        wrong = map(processor_validation.wrong_attributes, registry.processor_classes())
+        refuse(chain.from_iterable(wrong))
         self._config = queue_config(queue_name)
         self._id = uuid.uuid4()
         self._connection = task_connection()
@@ -145,8 +145,8 @@ class InlineManager:
 
     def _loses_claim(self, row: TaskRow, result: RunResult) -> bool:
         """Settle a run; return whether its claim was lost."""
-        if result is RAN:
-            return bool(self._executor.settle(self._connection, row))
+        if result is RAN or (result.result is not None and not result.is_settled):
+            return bool(self._executor.settle(self._connection, row, result.result))
         if result.change is None:  # it settled itself, or tried to
             return result.outcome == CLAIM_LOST
         executor = self._executor

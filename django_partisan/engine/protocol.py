@@ -61,9 +61,9 @@ class Report(NamedTuple):
     """The runs that ended since the last report."""
 
     completed: list[int]
-    """Ids of tasks to settle as completed."""
-    started: list[int]
-    """When the run of each started, in monotonic microseconds; empty if completed tasks are deleted."""
+    """Ids of completed tasks whose rows are deleted."""
+    kept: list[tuple[int, int, str | None]]
+    """Of completed tasks whose rows are kept: id, start in monotonic microseconds, result as JSON text."""
     changes: list[tuple[Any, ...]]
     """The fields of one ``RowChange`` for each run that ended otherwise."""
     settled: list[int]

@@ -22,15 +22,14 @@ def write(
     connection: BaseDatabaseWrapper,
     kind: Kind,
     items: Sequence[Item],
-    delete: bool = False,
     again: bool = False,
 ) -> Written:
     """Write items of one kind in one statement, and in halves if PostgreSQL refuses one of them.
 
-    ``delete`` says what becomes of completed tasks. ``again`` says that an answer to the same was lost
-    before. Raises the errors after which the same can be written later.
+    ``again`` says that an answer to the same was lost before. Raises the errors after which the same can be
+    written later.
     """
-    writing = Writing(connection, kind, delete, again)
+    writing = Writing(connection, kind, again)
     writing.write(items)
     return writing.written()
 
@@ -39,7 +38,6 @@ def write_part(
     connection: BaseDatabaseWrapper,
     kind: Kind,
     items: Sequence[Item],
-    delete: bool = False,
     again: bool = False,
 ) -> Written:
     """Write items that were held up: those whose rows no other transaction locks.
@@ -47,7 +45,7 @@ def write_part(
     If one that is alone still has to wait, it waits for a transaction that has inserted its duplicate:
     it gives up its key.
     """
-    writing = Writing(connection, kind, delete, again, PART_LOCK_TIMEOUT_MS)
+    writing = Writing(connection, kind, again, PART_LOCK_TIMEOUT_MS)
     free = writing.without_locked(items)
     writing.write(free)
     written = writing.written()
@@ -55,7 +53,7 @@ def write_part(
         return written
     later = written.later
     if kind.has_key:
-        writing = Writing(connection, kind, delete, again, PART_LOCK_TIMEOUT_MS, keep_keys=False)
+        writing = Writing(connection, kind, again, PART_LOCK_TIMEOUT_MS, keep_keys=False)
         writing.write(free)
         written = writing.written()
         later = [*later, *written.later]
@@ -66,15 +64,14 @@ def write_all(
     connection: BaseDatabaseWrapper,
     kind: Kind,
     items: Sequence[Item],
-    delete: bool = False,
     again: bool = False,
 ) -> list[Item]:
     """Write items at once and in parts; return those that have to be tried again later."""
-    written = write(connection, kind, items, delete, again)
+    written = write(connection, kind, items, again)
     later, parts = set(written.later), halves(written.held_up)
     while parts:
         part = set(parts.pop())
-        written = write_part(connection, kind, [item for item in items if item[0] in part], delete, again)
+        written = write_part(connection, kind, [item for item in items if item[0] in part], again)
         later.update(written.later)
         parts += halves(written.held_up)
     return [item for item in items if item[0] in later]

@@ -22,7 +22,8 @@ LOCK_TIMEOUT_MS: Final = 200
 class Kind(Enum):
     """What items of one statement say of their tasks, in the order in which they are written."""
 
-    COMPLETED = "the run completed"
+    COMPLETED = "the run completed, and the row is deleted"
+    KEPT = "the run completed, and the row is kept"
     CRASHED = "the worker died, and the task runs again here"
     CHANGED = "the run ended otherwise"
     RELEASED = "the task was not run, and waits again"
@@ -65,14 +66,12 @@ class Writing:
         self,
         connection: BaseDatabaseWrapper,
         kind: Kind,
-        delete: bool,
         again: bool,
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
         keep_keys: bool = True,
     ) -> None:
         self._connection = connection
         self._kind = kind
-        self._delete = delete
         self._again = again
         self._lock_timeout_ms = lock_timeout_ms
         self._keep_keys = keep_keys
@@ -121,7 +120,9 @@ class Writing:
     def _execute(self, items: Sequence[Any], keep_keys: bool) -> list[int]:
         connection, again, timeout = self._connection, self._again, self._lock_timeout_ms
         if self._kind is Kind.COMPLETED:
-            return settling.settle_completed(connection, items, self._delete, again, timeout)
+            return settling.delete_completed(connection, items, again, timeout)
+        if self._kind is Kind.KEPT:
+            return settling.finish_completed(connection, items, again, timeout)
         if self._kind is Kind.CRASHED:
             return settling.count_crashes(connection, items, timeout)
         if self._kind is Kind.CHANGED:

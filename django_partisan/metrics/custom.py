@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
 from django_partisan.definitions import TaskDefinition
@@ -171,7 +171,7 @@ def problems(definitions: Iterable[TaskDefinition]) -> Iterator[Problem]:
                     f"{definition.name}.{ATTRIBUTE}[{measure.name!r}]",
                     measure,
                     f"the type, help, labels and buckets that {owner} declares",
-                    processor_class=definition.source,
+                    processor_class=cast(type, definition.source),
                 )
 
 

@@ -7,7 +7,7 @@ With ``lock_timeout_ms`` the wait for other transactions' locks ends after that 
 from collections.abc import Iterable, Sequence
 from functools import cache
 from time import monotonic
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -29,8 +29,9 @@ from django_partisan.sql.settling_statements import (
 Pair: TypeAlias = tuple[int, int]
 """The id of a task and the token of the claim that its outcome ends."""
 
-Kept: TypeAlias = tuple[int, int, int, str]
-"""A completed run whose row is kept: id and token, its start in monotonic microseconds, and its worker."""
+Kept: TypeAlias = tuple[int, int, int, str, str | None]
+"""A completed run whose row is kept: id, token, its start in monotonic microseconds, its worker, and what it
+returned, as JSON text."""
 
 STATUS_NEW: Final = "new"
 STATUS_ERROR: Final = "error"
@@ -62,13 +63,15 @@ class RowChange(NamedTuple):
 
     entry: str | None = None
     """The entry of the run for the history; ``None`` if nothing ran."""
+    result: str | None = None
+    """What the run returned, as JSON text."""
     started: float | None = None
     """When the run started, in monotonic seconds of the host."""
 
     @classmethod
-    def complete(cls, task_id: int, token: int, run: EndedRun) -> "RowChange":
+    def complete(cls, task_id: int, token: int, run: EndedRun, result: str | None = None) -> "RowChange":
         """Return the change of a completed run whose row is kept, with its history."""
-        return cls(task_id, token, STATUS_FINISHED).after(COMPLETED, run)
+        return cls(task_id, token, STATUS_FINISHED, result=result).after(COMPLETED, run)
 
     @classmethod
     def hold(cls, task_id: int, token: int, reason: str) -> "RowChange":
@@ -111,26 +114,32 @@ def microseconds(moment: float) -> int:
     return int(moment * 1e6)
 
 
-def settle_completed(
+def delete_completed(
     connection: BaseDatabaseWrapper,
-    runs: Sequence[Pair] | Sequence[Kept],
-    delete: bool,
+    pairs: Sequence[Pair],
     again: bool = False,
     lock_timeout_ms: int | None = None,
     schema: str = "",
 ) -> list[int]:
-    """Finish or delete the rows of completed runs; return the ids whose claim was lost.
-
-    To finish them takes what ``Kept`` says of each run; to delete them, its first two values.
+    """Delete the rows of completed runs; return the ids whose claim was lost.
 
     ``again`` says that the answer to a first try was lost. ``schema``, quoted for SQL, names the schema of
     the table if the caller may have changed ``search_path``.
     """
-    sql = _limited(DELETE if delete else FINISH, lock_timeout_ms)
-    if schema:
-        sql = qualified(sql, schema, has_parameters=True)
-    parameters = _id_arrays(runs) if delete else _kept_arrays(cast(Sequence[Kept], runs))
-    return _lost(connection, runs, _ids(fetch_all(connection, sql, parameters)), again)
+    sql = _limited(DELETE, lock_timeout_ms, schema)
+    return _lost(connection, pairs, _ids(fetch_all(connection, sql, _id_arrays(pairs))), again)
+
+
+def finish_completed(
+    connection: BaseDatabaseWrapper,
+    runs: Sequence[Kept],
+    again: bool = False,
+    lock_timeout_ms: int | None = None,
+    schema: str = "",
+) -> list[int]:
+    """Finish the rows of completed runs, and keep them; as ``delete_completed()``."""
+    sql = _limited(FINISH, lock_timeout_ms, schema)
+    return _lost(connection, runs, _ids(fetch_all(connection, sql, _kept_arrays(runs))), again)
 
 
 def apply_changes(
@@ -141,15 +150,13 @@ def apply_changes(
     lock_timeout_ms: int | None = None,
     schema: str = "",
 ) -> list[int]:
-    """Write outcomes; return the ids whose claim was lost. ``schema`` is that of ``settle_completed()``.
+    """Write outcomes; return the ids whose claim was lost. ``schema`` is that of ``delete_completed()``.
 
     Raises ``IntegrityError`` if a row meets a duplicate, and waits for the end of a transaction that
     has inserted one; ``keep_keys=False`` makes the rows give up their keys.
     """
     *columns, started = (list(column) for column in zip(*outcomes, strict=True))
-    sql = _limited(APPLY, lock_timeout_ms)
-    if schema:
-        sql = qualified(sql, schema, has_parameters=True)
+    sql = _limited(APPLY, lock_timeout_ms, schema)
     settled = _ids(fetch_all(connection, sql, (*columns, _ages(started), keep_keys)))
     return _lost(connection, outcomes, settled, again)
 
@@ -197,8 +204,10 @@ def locked_by_others(
 
 
 @cache
-def _limited(sql: str, lock_timeout_ms: int | None) -> str:
-    return sql if lock_timeout_ms is None else f"SET LOCAL lock_timeout = {lock_timeout_ms:d}; {sql}"
+def _limited(sql: str, lock_timeout_ms: int | None, schema: str = "") -> str:
+    if lock_timeout_ms is not None:
+        sql = f"SET LOCAL lock_timeout = {lock_timeout_ms:d}; {sql}"
+    return qualified(sql, schema, has_parameters=True) if schema else sql
 
 
 def _lost(
@@ -224,10 +233,11 @@ def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
 
 
 def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:
-    """Return the present time, and array literals: those of ``_id_arrays``, the starts and the workers."""
-    _, _, started, workers = zip(*runs, strict=True)
+    """Return the present time, and arrays: those of ``_id_arrays``, the starts, the workers, the results."""
+    _, _, started, workers, results = zip(*runs, strict=True)
     now = microseconds(monotonic())
-    return now, *_id_arrays(runs), _literal(started), _literal(map(_quoted, workers))
+    returned = list(results) if any(results) else None  # mostly there are none
+    return now, *_id_arrays(runs), _literal(started), _literal(map(_quoted, workers)), returned
 
 
 def _ages(moments: Iterable[float | None]) -> list[float | None]:

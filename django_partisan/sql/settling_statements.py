@@ -24,11 +24,11 @@ FINISH: Final = f"""
     UPDATE django_partisan_task AS task
        SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1,
            started_at = {_NOW} - (%s::bigint - outcome.started) * interval '1 microsecond',
-           worker = outcome.worker,
+           worker = outcome.worker, result = outcome.result::jsonb,
            finished_at = {_NOW}, updated_at = now()
-      FROM (SELECT id, {_TOKEN}, started, worker
-              FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::text[])
-                AS o (id, place, started, worker)) AS outcome WHERE {_IS_OURS}
+      FROM (SELECT id, {_TOKEN}, started, worker, result
+              FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::text[], %s::text[])
+                AS o (id, place, started, worker, result)) AS outcome WHERE {_IS_OURS}
     RETURNING task.id
 """
 DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
@@ -47,9 +47,9 @@ APPLY: Final = f"""
         SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[],
                              %s::int[], %s::int[], %s::int[], %s::int[],
                              %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                             %s::text[], %s::float8[])
+                             %s::text[], %s::text[], %s::float8[])
           AS o (id, token, status, delay, attempts, postpones, retries, crashes,
-                reason, error_type, error_message, error_traceback, context, held, entry, age)
+                reason, error_type, error_message, error_traceback, context, held, entry, result, age)
     )
     UPDATE django_partisan_task AS task
        SET status = outcome.status,
@@ -69,6 +69,7 @@ APPLY: Final = f"""
            started_at = coalesce({_STARTED_AT}, task.started_at),
            worker = coalesce(outcome.entry::jsonb ->> 'worker', task.worker),
            history = CASE WHEN outcome.entry IS NULL THEN task.history ELSE {_APPENDED} END,
+           result = outcome.result::jsonb,
            finished_at = CASE WHEN outcome.status <> 'new' THEN {_NOW} END,
            error_reason = coalesce(outcome.reason, task.error_reason),
            error_type = coalesce(outcome.error_type, task.error_type),

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.util import find_spec
 from inspect import signature
 from logging.config import DictConfigurator
 from typing import Any
@@ -16,6 +18,7 @@ from django.utils import timezone
 
 from django_partisan import retention, signals
 from django_partisan.config import queues
+from django_partisan.functions import framework
 from django_partisan.logs import add_running_task
 from django_partisan.models import Task
 from django_partisan.pausing import paused_queues
@@ -26,9 +29,9 @@ from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
 pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
-    "README.md", "docs/deploying.md", "docs/errors.md", "docs/integrations.md", "docs/observability.md",
-    "docs/operate.md", "docs/postgresql.md", "docs/postponing.md", "docs/queues.md", "docs/settings.md",
-    "docs/tasks.md", "docs/testing.md",
+    "README.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md", "docs/integrations.md",
+    "docs/observability.md", "docs/operate.md", "docs/postgresql.md", "docs/postponing.md", "docs/queues.md",
+    "docs/settings.md", "docs/tasks.md", "docs/testing.md",
 }  # fmt: skip
 
 
@@ -102,6 +105,18 @@ def test_the_page_on_postponing(project: Project):
     [ran] = drain()
 
     assert (ran.outcome, ran.delay_seconds) == ("postponed", 300)
+
+
+def test_the_page_on_functions(project: Project, monkeypatch: pytest.MonkeyPatch):
+    if not find_spec("django.tasks"):  # Django 5.2, with the backport
+        monkeypatch.setitem(sys.modules, "django.tasks", framework.base)
+    project.run_page("docs/django-tasks.md", page("docs/django-tasks.md"))
+
+    assert outcomes(drain()) == {("partisan_tasks.count_words", "completed"): 3}
+    results = [*project.names["results"], project.names["result"]]
+    for result in results:
+        result.refresh()
+    assert [result.return_value for result in results] == [1, 2, 6]
 
 
 def test_the_page_on_errors(project: Project):

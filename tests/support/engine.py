@@ -71,7 +71,7 @@ def spec_of(slot: int, generation: int) -> WorkerSpec:
 
 def report(completed: list[int], **more: Any) -> Report:
     """Return a worker's report; what ``more`` does not name is empty."""
-    empty = Report(completed, started=[], changes=[], settled=[], claims_lost=[], measured={}, telemetry=[])
+    empty = Report(completed, kept=[], changes=[], settled=[], claims_lost=[], measured={}, telemetry=[])
     return empty._replace(**more)
 
 

@@ -16,7 +16,7 @@ from django_partisan.sql import claiming, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.enqueueing import NewTask, insert_task
 from django_partisan.sql.leasing import Dead
-from django_partisan.sql.settling import Kept, microseconds
+from django_partisan.sql.settling import Kept, delete_completed, finish_completed, microseconds
 from django_partisan.sql.tokens import new_token
 
 ARGUMENTS = '{"args":[],"kwargs":{}}'
@@ -118,7 +118,18 @@ def pairs(rows: Sequence[TaskRow]) -> list[tuple[int, int]]:
 def kept(rows: Sequence[TaskRow], seconds: float = 0.5) -> list[Kept]:
     """Return what is settled of completed runs, which started some time ago, when their rows are kept."""
     started = microseconds(monotonic() - seconds)
-    return [(*pair, started, "elsewhere:17") for pair in pairs(rows)]
+    return [(*pair, started, "elsewhere:17", None) for pair in pairs(rows)]
+
+
+def settle_completed(
+    session: BaseDatabaseWrapper, runs: Sequence[Kept], delete: bool, **more: Any
+) -> list[int]:
+    """Delete or finish the rows of completed runs; return the ids whose claim was lost."""
+    return (
+        delete_completed(session, [run[:2] for run in runs], **more)
+        if delete
+        else finish_completed(session, runs, **more)
+    )
 
 
 def columns(task_id: int, *names: str) -> Any:

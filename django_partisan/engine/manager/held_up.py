@@ -15,8 +15,8 @@ from django_partisan.sql.settling import Crash, Item, RowChange
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
 
-Kept: TypeAlias = tuple[int, str]
-"""When a completed run started, in monotonic microseconds, and its worker."""
+Kept: TypeAlias = tuple[int, str, str | None]
+"""When a completed run started, in monotonic microseconds, its worker, and what it returned, as JSON text."""
 Entry: TypeAlias = tuple[TaskRow, RowChange | Crash | Kept | None]
 """A task and what is written to its row; ``None`` if the kind alone determines it."""
 
@@ -35,7 +35,7 @@ class Part(NamedTuple):
         """Return what is written."""
         if self.entries and self.entries[0][1] is None:
             return [(row[ID], row[TOKEN]) for row, _ in self.entries]
-        if self.kind is Kind.COMPLETED:
+        if self.kind is Kind.KEPT:
             return [(row[ID], row[TOKEN], *cast(Kept, run)) for row, run in self.entries]
         return cast(list[Item], [what for _, what in self.entries])
 

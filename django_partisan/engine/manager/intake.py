@@ -16,7 +16,6 @@ from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
-from django_partisan.engine.manager.held_up import Kept
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
@@ -146,7 +145,9 @@ class Intake:
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""
         rows = worker.let_go(report.completed)
-        self._settler.complete(rows, _kept(rows, worker, report) if report.started else None)
+        self._settler.complete(rows)
+        if report.kept:
+            rows += self._keep(worker, report)
         unregistered: list[TaskRow] = []
         for values in report.changes:
             change = RowChange(*values)
@@ -169,6 +170,13 @@ class Intake:
             if processor not in self._processors.unknown:
                 self.pace.learn(processor, runs, seconds)
         bus.absorb(worker.slot, report.telemetry)
+
+    def _keep(self, worker: WorkerProcess, report: Report) -> list[TaskRow]:
+        """Hand completed runs whose rows are kept to the settler; return their tasks."""
+        kept = {task_id: (started, worker.name, result) for task_id, started, result in report.kept}
+        rows = worker.let_go(list(kept))
+        self._settler.keep(rows, [kept[row[ID]] for row in rows])
+        return rows
 
     def _learn(self, rows: list[TaskRow], unregistered: list[TaskRow]) -> None:
         """Learn which processors workers can run, from tasks that ran and tasks that they could not run."""
@@ -331,9 +339,3 @@ class Intake:
         waited = [self._waiting.pop(task_id) for task_id in sorted(ended) if task_id in self._waiting]
         self._store(waited, self.buffer.put_back)
         return [row for row in rows if row[ID] not in ended]
-
-
-def _kept(rows: list[TaskRow], worker: WorkerProcess, report: Report) -> list[Kept]:
-    """Return what the rows of completed tasks keep of their runs."""
-    started = dict(zip(report.completed, report.started, strict=True))
-    return [(started[row[ID]], worker.name) for row in rows]

@@ -18,22 +18,20 @@ from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.forgotten import restore
 
 
-def write_parts(
-    connection: BaseDatabaseWrapper, parts: Sequence[Part], delete: bool, manager: UUID
-) -> list[Written]:
-    """Write the outcomes of a manager's runs; with ``delete``, completed tasks are deleted."""
-    return [_write_part(connection, part, delete, manager) for part in parts]
+def write_parts(connection: BaseDatabaseWrapper, parts: Sequence[Part], manager: UUID) -> list[Written]:
+    """Write the outcomes of a manager's runs."""
+    return [_write_part(connection, part, manager) for part in parts]
 
 
-def _write_part(connection: BaseDatabaseWrapper, part: Part, delete: bool, manager: UUID) -> Written:
+def _write_part(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> Written:
     is_restorable = part.kind is not Kind.RELEASED  # a task to be released waits already
     if part.again and is_restorable:
-        return _write_restored(connection, part, delete, manager)
-    written = _write(connection, part, delete)
+        return _write_restored(connection, part, manager)
+    written = _write(connection, part)
     if not (written.lost and is_restorable):
         return written
     lost = part._replace(entries=part.only(written.lost))
-    then = _write_restored(connection, lost, delete, manager)
+    then = _write_restored(connection, lost, manager)
     return Written(
         then.lost,
         written.unsettleable + then.unsettleable,
@@ -43,7 +41,7 @@ def _write_part(connection: BaseDatabaseWrapper, part: Part, delete: bool, manag
     )
 
 
-def _write_restored(connection: BaseDatabaseWrapper, part: Part, delete: bool, manager: UUID) -> Written:
+def _write_restored(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> Written:
     """Restore forgotten claims, then write; what cannot be restored now is held up as in any write."""
     rows = [row for row, _ in part.entries]
     try:
@@ -55,9 +53,9 @@ def _write_restored(connection: BaseDatabaseWrapper, part: Part, delete: bool, m
         if len(rows) > 1:
             return Written([], [], [row[ID] for row in rows], [], error)
         return Written([], [], [], [rows[0][ID]], explained(error) if kind is ErrorKind.CANCELLED else error)
-    return _write(connection, part, delete)
+    return _write(connection, part)
 
 
-def _write(connection: BaseDatabaseWrapper, part: Part, delete: bool) -> Written:
+def _write(connection: BaseDatabaseWrapper, part: Part) -> Written:
     call = write_part if part.is_retry else write
-    return call(connection, part.kind, part.items(), delete, part.again)
+    return call(connection, part.kind, part.items(), part.again)

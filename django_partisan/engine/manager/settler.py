@@ -113,11 +113,13 @@ class Settler(Component):
         """True if so much is unsettled that no more tasks should be claimed."""
         return self._unsettled_limit.is_reached(self.unsettled, self._entries)
 
-    def complete(self, rows: list[TaskRow], runs: list[Kept] | None = None) -> None:
-        """Have completed tasks settled; ``runs`` says of each what its row keeps, unless it is deleted."""
-        self._gathered[Kind.COMPLETED] += (
-            zip(rows, repeat(None)) if runs is None else zip(rows, runs, strict=True)
-        )
+    def complete(self, rows: list[TaskRow]) -> None:
+        """Have completed tasks deleted."""
+        self._gathered[Kind.COMPLETED] += zip(rows, repeat(None))
+
+    def keep(self, rows: list[TaskRow], runs: list[Kept]) -> None:
+        """Have completed tasks finished; ``runs`` says of each what its row keeps."""
+        self._gathered[Kind.KEPT] += zip(rows, runs, strict=True)
 
     def settle(self, row: TaskRow, change: RowChange, *, written: Callable[[], None] | None = None) -> None:
         """Have the outcome of a run settled that did not complete.
@@ -154,8 +156,7 @@ class Settler(Component):
             return
         parts = self._under_way = self._under_way or self._gather(now)
         if parts:
-            delete, manager = self._config.delete_tasks_on_complete, self._identity()
-            call = partial(write_parts, parts=parts, delete=delete, manager=manager)
+            call = partial(write_parts, parts=parts, manager=self._identity())
             self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:

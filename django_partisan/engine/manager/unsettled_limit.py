@@ -6,11 +6,11 @@ from typing import Final
 
 from django_partisan.engine.manager.held_up import Entry
 from django_partisan.sql.claiming import ARGUMENTS
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.settling import Crash, RowChange
 
 OUTCOMES: Final = 20_000
 CHARACTERS: Final = 64 * 2**20
-"""Of arguments and errors, which take most of the memory if they are large."""
+"""Of arguments, errors and results, which take most of the memory if they are large."""
 WEIGHED_EVERY_SECONDS: Final = 0.1
 
 
@@ -38,5 +38,7 @@ def _characters(entry: Entry) -> int:
     row, what = entry
     number = len(row[ARGUMENTS])
     if isinstance(what, RowChange):
-        number += len(what.error_traceback or "") + len(what.error_message or "")
+        number += sum(map(len, filter(None, (what.error_traceback, what.error_message, what.result))))
+    elif isinstance(what, tuple) and what[-1] and not isinstance(what, Crash):
+        number += len(what[-1])
     return number

@@ -55,15 +55,16 @@ def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child proces
     os.register_at_fork(before=hold_signals, after_in_parent=take_signals, after_in_child=let_go)
 
 
-def call(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function; a process that it forks, and that returns from it, ends here."""
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function and return what it returns; a process that it forks, and that leaves it, ends here."""
     try:
-        function(*arguments)
+        value = function(*arguments)
     except BaseException as error:
         end_if_child(error)
         raise
     if is_child:
         end_if_child()  # pragma: no cover: child process
+    return value
 
 
 def end_if_child(error: BaseException | None = None) -> None:

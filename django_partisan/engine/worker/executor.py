@@ -15,15 +15,14 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan import arguments, registry
+from django_partisan import arguments, registry, results
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.interruption import Interruption
-from django_partisan.engine.worker.judge import RAN, RunResult, judge, unregistered
-from django_partisan.engine.worker_name import worker_name
+from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge, unregistered
 from django_partisan.exceptions import ClaimLost
-from django_partisan.outcomes import COMPLETED, POSTPONED, REASON_CANCELLED, RETRIED
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_CANCELLED, REASON_ERROR, RETRIED
 from django_partisan.processor import CurrentTask
 from django_partisan.sql.claiming import (
     ARGUMENTS,
@@ -40,7 +39,14 @@ from django_partisan.sql.claiming import (
 )
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_NEW, RowChange, apply_changes, microseconds, settle_completed
+from django_partisan.sql.settling import (
+    STATUS_NEW,
+    RowChange,
+    apply_changes,
+    delete_completed,
+    finish_completed,
+    microseconds,
+)
 from django_partisan.telemetry import bus, task_context
 from django_partisan.telemetry.current_task import running
 from django_partisan.telemetry.events import (
@@ -54,6 +60,7 @@ from django_partisan.telemetry.events import (
     TaskRetried,
     TaskStarted,
 )
+from django_partisan.worker_name import worker_name
 
 
 class Executor:
@@ -91,8 +98,14 @@ class Executor:
         """
         definition = registry.find(row[PROCESSOR])
         if definition is None:
-            self.ended = monotonic()
-            return unregistered(row)
+            try:
+                definition = registry.find_or_import(row[PROCESSOR])
+            except Exception as error:  # of the task's module
+                self.ended = monotonic()
+                return failed(row, REASON_ERROR, error)
+            if definition is None:
+                self.ended = monotonic()
+                return unregistered(row)
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
             result = context.run(self._run_watched, row, definition)
@@ -101,6 +114,9 @@ class Executor:
             if result is RAN:
                 return result
             context.run(self._emit, result, self.run_of(row))
+        if definition.ended is not None and result.outcome in (COMPLETED, FAILED):
+            current = CurrentTask(row, definition, self._config.queue)
+            context.run(definition.ended, current, result.result, result.error)
         return result if result.error is None else _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow) -> float:
@@ -127,16 +143,16 @@ class Executor:
             row[ARGUMENTS],
         )
 
-    def settle(self, connection: BaseDatabaseWrapper, row: TaskRow) -> list[int]:
+    def settle(self, connection: BaseDatabaseWrapper, row: TaskRow, result: str | None = None) -> list[int]:
         """Write the completion of the run now; return its task's id if the claim was lost."""
-        if self._config.delete_tasks_on_complete:
-            return settle_completed(connection, [(row[ID], row[TOKEN])], True, schema=self._schema)
+        if self._config.delete_tasks_on_complete and result is None:
+            return delete_completed(connection, [(row[ID], row[TOKEN])], schema=self._schema)
         if row[ATTEMPTS]:
             run = EndedRun(self.started, monotonic() - self.started, self._worker)
-            change = RowChange.complete(row[ID], row[TOKEN], run)
+            change = RowChange.complete(row[ID], row[TOKEN], run, result)
             return apply_changes(connection, [change], schema=self._schema)
-        kept = row[ID], row[TOKEN], microseconds(self.started), self._worker
-        return settle_completed(connection, [kept], False, schema=self._schema)
+        kept = row[ID], row[TOKEN], microseconds(self.started), self._worker, result
+        return finish_completed(connection, [kept], schema=self._schema)
 
     def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         run, task = self.run_of(row), CurrentTask(row, definition, self._config.queue)
@@ -160,12 +176,14 @@ class Executor:
             if definition.atomic:
                 return self._call_and_settle(row, definition, args, kwargs, task)
             interruption.interruptible = interruption.run_number
-            definition.call(args, kwargs, task)  # as children.call() does, without its call
+            value = definition.call(args, kwargs, task)  # as children.call() does, without its call
             interruption.interruptible = 0
             if children.is_child:
                 children.end_if_child()  # pragma: no cover: child process
             if interruption.asked is not None:
                 interruption.ensure_not_cancelled()
+            if definition.keeps_result:
+                return RunResult(result=results.encode(definition.name, value))
             return RAN
         except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
             interruption.interruptible = 0
@@ -188,16 +206,17 @@ class Executor:
         with transaction.atomic(using=database):
             try:
                 interruption.interruptible = interruption.run_number
-                children.call(definition.call, args, kwargs, task)
+                value = children.call(definition.call, args, kwargs, task)
             finally:
                 interruption.interruptible = 0  # from here on the run may commit, or roll back
             if interruption.asked is not None:
                 interruption.ensure_not_cancelled()
-            if self.settle(connections[database], row):
+            result = results.encode(definition.name, value) if definition.keeps_result else None
+            if self.settle(connections[database], row, result):
                 raise ClaimLost(
                     f"Task {row[ID]} was taken over while it ran; its transaction is rolled back."
                 )
-        return RunResult(is_settled=True)
+        return RunResult(is_settled=True, result=result)
 
     def _emit(self, result: RunResult, run: Run) -> None:
         seconds = self.ended - self.started

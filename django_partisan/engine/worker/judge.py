@@ -11,6 +11,7 @@ from django_partisan.exceptions import (
     PostponeTask,
     TaskCancelled,
     TaskTimeout,
+    UnstorableResult,
 )
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.outcomes import (
@@ -25,6 +26,7 @@ from django_partisan.outcomes import (
     REASON_UNREGISTERED,
     RETRIED,
 )
+from django_partisan.processor import CurrentTask
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
@@ -41,14 +43,15 @@ class RunResult(NamedTuple):
 
     ``outcome`` is ``COMPLETED``, ``POSTPONED``, ``RETRIED`` or ``FAILED`` of ``outcomes``, or
     ``CLAIM_LOST`` or ``HELD``. ``is_settled`` is true if the completion was committed with the run
-    (``ATOMIC``); ``change`` is what to write to the row if the run did not complete. ``reason`` says why
-    the task failed, one of the ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task
-    waits before it runs again. ``comment`` is the ``reason`` of ``PostponeTask``; ``error`` the exception
-    of a retried or failed run.
+    (``ATOMIC``); ``result`` is what the run returned, as JSON text, if the row is kept with it; ``change`` is
+    what to write to the row if the run did not complete. ``reason`` says why the task failed, one of the
+    ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task waits before it runs again.
+    ``comment`` is the ``reason`` of ``PostponeTask``; ``error`` the exception of a retried or failed run.
     """
 
     outcome: str = COMPLETED
     is_settled: bool = False
+    result: str | None = None
     change: RowChange | None = None
     reason: str = ""
     delay_seconds: float = 0.0
@@ -73,9 +76,11 @@ def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config
             return _postponed(error, row, definition, config)
         if isinstance(error, ClaimLost):
             return RunResult(CLAIM_LOST)
+        if isinstance(error, UnstorableResult):
+            return failed(row, error.reason, error)
         if isinstance(error, TaskCancelled):
             return failed(row, REASON_CANCELLED, error)
-        return _retried_or_failed(error, row, definition)
+        return _retried_or_failed(error, row, definition, config)
     except Exception as broken:  # the task's exception, or its list of errors, cannot be read
         return failed(row, REASON_ERROR, broken)
 
@@ -120,7 +125,9 @@ def _postponed(
     return RunResult(POSTPONED, change=change, delay_seconds=float(delay), comment=request.reason)
 
 
-def _retried_or_failed(error: BaseException, row: TaskRow, definition: TaskDefinition) -> RunResult:
+def _retried_or_failed(
+    error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig
+) -> RunResult:
     retry = definition.retry
     # A list of a wrong type, which the system checks refuse, must not hide the error of a task.
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
@@ -129,7 +136,11 @@ def _retried_or_failed(error: BaseException, row: TaskRow, definition: TaskDefin
     if left < 0:
         return failed(row, REASON_RETRIES_EXHAUSTED, error)
     info = ErrorInfo.of(error)
-    pause = float(min(retry.pause_before(row[RETRIES] + 1), LONGEST_DELAY_SECONDS))
+    if definition.pause_before_retry is None:
+        pause = retry.pause_before(row[RETRIES] + 1)
+    else:
+        pause = definition.pause_before_retry(error, CurrentTask(row, definition, config.queue))
+    pause = float(min(pause, LONGEST_DELAY_SECONDS))
     change = _change(row, STATUS_NEW, info, delay=pause, retries=1)
     return RunResult(RETRIED, change=change, delay_seconds=pause, retries_left=left, error=info)
 

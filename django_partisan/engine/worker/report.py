@@ -13,19 +13,29 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
-from django_partisan.engine.worker_name import worker_name
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import Kept, Pair, RowChange, microseconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import RunsCompleted
+from django_partisan.worker_name import worker_name
 
 EVERY_SECONDS: Final = 0.015
 RUNS_MAX: Final = 500
+CHARACTERS_MAX: Final = 2**20
+"""Report when the results that wait have this many characters."""
+
+
+class Unsettled(NamedTuple):
+    """What could not be sent, as it is to be settled."""
+
+    completed: list[Pair]
+    kept: list[Kept]
+    changes: list[RowChange]
 
 
 class PendingReport:
@@ -60,7 +70,7 @@ class PendingReport:
                 if not self._keeps_completed:
                     self._completed.append(row)
                 else:
-                    self._add_kept(row, ended - seconds, seconds)
+                    self._add_kept(row, ended - seconds, seconds, None)
             else:
                 self._add_unusual(row, result, ended - seconds, seconds)
             measured = self._measured.get(row[PROCESSOR])
@@ -74,17 +84,22 @@ class PendingReport:
             self._runs += 1
             return ended > self._due_at or self._runs >= self._runs_max
 
-    def _add_kept(self, row: TaskRow, started: float, seconds: float) -> None:
+    def _add_kept(self, row: TaskRow, started: float, seconds: float, result: str | None) -> None:
         """Add a completed run whose row is kept; after other runs the row tells of this one, too."""
         if row[ATTEMPTS]:
             run = EndedRun(started, seconds, self._worker)
-            self._changes.append(RowChange.complete(row[ID], row[TOKEN], run))
+            self._changes.append(RowChange.complete(row[ID], row[TOKEN], run, result))
         else:
-            self._completed.append(row)
-            self._started.append(microseconds(started))
+            self._kept.append((row[ID], row[TOKEN], microseconds(started), self._worker, result))
+        if result is not None:
+            self._characters += len(result)
+            if self._characters >= CHARACTERS_MAX:
+                self._due_at = 0.0
 
     def _add_unusual(self, row: TaskRow, result: RunResult, started: float, seconds: float) -> None:
-        if result.change is not None:
+        if result.result is not None and not result.is_settled:
+            self._add_kept(row, started, seconds, result.result)
+        elif result.change is not None:
             self._changes.append(result.described(EndedRun(started, seconds, self._worker)))
         elif result.outcome == CLAIM_LOST:
             self._claims_lost.append(row[ID])
@@ -110,7 +125,7 @@ class PendingReport:
             send(
                 Report(
                     [row[ID] for row in self._completed],
-                    self._started,
+                    [(run[0], run[2], run[4]) for run in self._kept],
                     [tuple(change) for change in self._changes],
                     self._settled,
                     self._claims_lost,
@@ -120,21 +135,19 @@ class PendingReport:
             )
             self._clear()
 
-    def take_unsettled(self) -> tuple[list[Pair] | list[Kept], list[RowChange]]:
-        """Take what could not be sent: what is to be settled of completed tasks, and the other changes."""
+    def take_unsettled(self) -> Unsettled:
+        """Take what could not be sent."""
         with self._lock:
-            completed: list[Pair] | list[Kept] = [(row[ID], row[TOKEN]) for row in self._completed]
-            if self._keeps_completed:
-                runs = zip(self._completed, self._started, strict=True)
-                completed = [(row[ID], row[TOKEN], started, self._worker) for row, started in runs]
-            unsettled = completed, self._changes
+            pairs = [(row[ID], row[TOKEN]) for row in self._completed]
+            unsettled = Unsettled(pairs, self._kept, self._changes)
             self._clear()
         return unsettled
 
     def _clear(self) -> None:
         self._runs = 0
         self._completed: list[TaskRow] = []
-        self._started: list[int] = []
+        self._kept: list[Kept] = []
+        self._characters = 0
         self._changes: list[RowChange] = []
         self._settled: list[int] = []
         self._claims_lost: list[int] = []

@@ -59,7 +59,9 @@ class WithoutManager:
         self._lease = RunLease(config, started)
         self._duty = threading.Lock()
         self._has_ended = threading.Event()
-        self._left: dict[Kind, list[Item]] = {Kind.COMPLETED: [], Kind.RELEASED: [], Kind.CHANGED: []}
+        self._left: dict[Kind, list[Item]] = {
+            kind: [] for kind in (Kind.COMPLETED, Kind.KEPT, Kind.RELEASED, Kind.CHANGED)
+        }
         """What is not written yet."""
 
     def keep_run(self) -> None:
@@ -145,9 +147,8 @@ class WithoutManager:
             session.close()
 
     def _settle(self, connection: BaseDatabaseWrapper) -> None:
-        delete = self._config.delete_tasks_on_complete
         for kind, items in self._left.items():
-            self._left[kind] = write_all(connection, kind, items, delete)
+            self._left[kind] = write_all(connection, kind, items)
 
     def _end_lease(self, connection: BaseDatabaseWrapper) -> None:
         """Delete the row of the run, which holds its task until the outcome is written."""
@@ -157,6 +158,7 @@ class WithoutManager:
     def _gather(self) -> None:
         """Take what is left, so that it does not start."""
         self._left[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]
-        completed, changes = self._report.take_unsettled()
-        self._left[Kind.COMPLETED] += completed
-        self._left[Kind.CHANGED] += changes
+        unsettled = self._report.take_unsettled()
+        self._left[Kind.COMPLETED] += unsettled.completed
+        self._left[Kind.KEPT] += unsettled.kept
+        self._left[Kind.CHANGED] += unsettled.changes

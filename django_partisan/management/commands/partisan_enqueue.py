@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from django_partisan import registry
 from django_partisan.definitions import TaskDefinition
+from django_partisan.enqueueing import Call, enqueue
 from django_partisan.exceptions import PartisanError
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.times import DURATION, MOMENT, duration, moment
@@ -55,7 +57,7 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Enqueue the task and print its id."""
-        definition = registry.find(options["name"])
+        definition = registry.find_or_import(options["name"])
         if definition is None:
             raise CommandError(_unknown(options["name"]))
         task = _enqueue(definition, options)
@@ -68,11 +70,16 @@ class Command(OperatorCommand):
 
 
 def _enqueue(definition: TaskDefinition, options: dict[str, Any]) -> Task:
+    args, kwargs, queue = options["task_args"], options["task_kwargs"], options["queue_name"]
     try:
-        processor = definition.source(*options["task_args"], **options["task_kwargs"])
-        task: Task = processor.delay(
-            priority=options["priority"], execute_after=options["at"], queue_name=options["queue_name"]
-        )
+        if isinstance(definition.source, type):
+            processor = definition.source(*args, **kwargs)
+            task: Task = processor.delay(
+                priority=options["priority"], execute_after=options["at"], queue_name=queue
+            )
+        else:
+            definition = replace(definition, queue=queue or definition.queue)
+            task = enqueue(Call(definition, tuple(args), kwargs), options["priority"], options["at"])
     except (TypeError, ValueError, PartisanError) as error:
         raise CommandError(f"{definition.name} cannot be enqueued so: {error}") from error
     return task

@@ -296,7 +296,7 @@ def test_a_task_that_is_being_requeued_is_not_ended_by_the_request_before(second
 def test_requests_are_deleted_once_their_tasks_have_ended_or_are_gone():
     failed, waits = insert().pk, insert().pk
     [finished, runs] = claimed(2, queue="other")
-    settling.settle_completed(connection, pairs([finished]), delete=True)
+    settling.delete_completed(connection, pairs([finished]))
     Task.objects.filter(pk=failed).update(status="error")
     ids = [failed, waits, finished[ID], runs[ID]]
     CancelRequest.objects.bulk_create(CancelRequest(task_id=task_id) for task_id in ids)

@@ -93,7 +93,7 @@ SYNCHRONOUS: dict[str, Callable[[BaseDatabaseWrapper, list[TaskRow]], object]] =
     ),
     "keep": lambda session, rows: own_claims.keep(session, "default", uuid4(), MANAGER),
     "claim again": lambda session, rows: own_claims.claim_again(session, MANAGER, pairs(rows), new_token()),
-    "complete": lambda session, rows: settling.settle_completed(session, pairs(rows), delete=True),
+    "complete": lambda session, rows: settling.delete_completed(session, pairs(rows)),
     "change": lambda session, rows: settling.apply_changes(session, [RowChange(*pairs(rows)[0], "new")]),
     "release": lambda session, rows: settling.release(session, pairs(rows)),
     "crash": lambda session, rows: settling.count_crashes(session, [Crash(*pairs(rows)[0], new_token())]),
@@ -189,11 +189,11 @@ def is_postponed(row: TaskRow) -> None:
 
 
 def is_completed(row: TaskRow) -> None:
-    settling.settle_completed(connection, kept([row]), delete=False)
+    settling.finish_completed(connection, kept([row]))
 
 
 def is_deleted(row: TaskRow) -> None:
-    settling.settle_completed(connection, pairs([row]), delete=True)
+    settling.delete_completed(connection, pairs([row]))
 
 
 def is_claimed_by_another(row: TaskRow) -> None:

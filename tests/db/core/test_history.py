@@ -14,7 +14,7 @@ from django_partisan.sql import holding, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
-from django_partisan.sql.settling import Crash, RowChange, apply_changes, count_crashes, settle_completed
+from django_partisan.sql.settling import Crash, RowChange, apply_changes, count_crashes, finish_completed
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim_one, claimed, columns, dead, insert, kept
 
@@ -49,7 +49,7 @@ def test_what_is_held_or_completes_at_the_first_attempt_has_no_history(manager):
     held, completed = claimed(2)
 
     apply_changes(connection, [RowChange.hold(held[ID], held[TOKEN], "unregistered")])
-    settle_completed(connection, kept([completed], seconds=3.0), delete=False)
+    finish_completed(connection, kept([completed], seconds=3.0))
 
     assert columns(held[ID], "history", "started_at", "worker") == (None, None, None)
     history, started_at, finished_at, worker = columns(

@@ -20,9 +20,8 @@ from django_partisan.sql.settling import (
     count_crashes,
     locked_by_others,
     release,
-    settle_completed,
 )
-from tests.support.rows import claim, claim_one, columns, insert, kept, pairs, statuses
+from tests.support.rows import claim, claim_one, columns, insert, kept, pairs, settle_completed, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -189,7 +188,7 @@ def test_a_crash_is_counted_and_the_claim_goes_on_under_its_new_token(row):
     assert (stored.status, stored.crashes, stored.attempts) == ("in_process", 1, 1)
     assert (stored.claim_token, stored.finished_at) == (row[TOKEN] + 1000, None)
     assert settle_completed(connection, kept([row]), delete=False) == [row[ID]]
-    assert settle_completed(connection, [(row[ID], row[TOKEN] + 1000, 0, "")], delete=False) == []
+    assert settle_completed(connection, [(row[ID], row[TOKEN] + 1000, 0, "", None)], delete=False) == []
 
 
 def test_after_a_lost_answer_a_crash_is_not_counted_twice(rows):

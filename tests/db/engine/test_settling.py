@@ -124,7 +124,7 @@ def test_a_completion_that_is_refused_holds_up_no_other(condition: str, status: 
     rows = claimed(4)
     refuse(f"{condition} OR id <> {rows[2][ID]}")
 
-    written = write(connection, Kind.COMPLETED, kept(rows))
+    written = write(connection, Kind.KEPT, kept(rows))
 
     assert [task_id for task_id, _ in written.unsettleable] == [rows[2][ID]]
     assert statuses(rows) == ["finished", "finished", status, "finished"]
@@ -135,13 +135,14 @@ def test_claims_that_were_lost_are_returned_by_each_kind_of_write():
     stale = (row[ID], row[TOKEN] + 1000)
     items: dict[Kind, Item] = {
         Kind.COMPLETED: stale,
+        Kind.KEPT: (*stale, 0, "", None),
         Kind.CRASHED: Crash(*stale, 1),
         Kind.CHANGED: RowChange(*stale, STATUS_ERROR),
         Kind.RELEASED: stale,
     }
 
     for kind, item in items.items():
-        assert write(connection, kind, [item], delete=True).lost == [row[ID]]
+        assert write(connection, kind, [item]).lost == [row[ID]]
 
     assert statuses([row]) == ["in_process"]
 
@@ -150,16 +151,16 @@ def test_after_a_lost_answer_what_was_written_by_the_first_try_is_not_a_lost_cla
     rows = claimed(4)
     crash = Crash(*pairs(rows)[2], new_token())
     items: list[tuple[Kind, list[Item]]] = [
-        (Kind.COMPLETED, [*kept(rows[:1])]),
+        (Kind.COMPLETED, [*pairs(rows[:1])]),
         (Kind.CHANGED, [*changes_of(rows[1:2])]),
         (Kind.CRASHED, [crash]),
         (Kind.RELEASED, [*pairs(rows[3:])]),
     ]
     for kind, some in items:
-        write(connection, kind, some, delete=True)
+        write(connection, kind, some)
 
     for kind, some in items:
-        assert write(connection, kind, some, delete=True, again=True) == NOTHING_FOUND
+        assert write(connection, kind, some, again=True) == NOTHING_FOUND
 
     assert columns(crash.id, "claim_token", "crashes") == (crash.new_token, 1)
 
@@ -174,20 +175,20 @@ def test_released_tasks_wait_again_and_one_with_a_duplicate_gives_up_its_key():
     assert statuses(rows) == ["new", "new", "new"]
 
 
-@pytest.mark.parametrize(("delete", "status"), [(True, None), (False, "finished")])
-def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
-    done, crashed, postponed, released = claimed(4)
+def test_a_settler_writes_all_that_gathered():
+    deleted, done, crashed, postponed, released = claimed(5)
     thread = FakeDatabaseThread()
     counted: list[TaskRow | None] = []
     settler = Settler(
-        config_of(delete_tasks_on_complete=delete),
+        config_of(),
         thread,
         Outage(SharedOutage("default")),
         lambda seconds: None,
         lambda: MANAGER,
         QueuePause(),
     )
-    settler.complete([done], [(0, "elsewhere:17")])
+    settler.complete([deleted])
+    settler.keep([done], [(0, "elsewhere:17", "[1]")])
     settler.count_crash(crashed, new_token(), counted.append)
     settler.settle(postponed, *changes_of([postponed], postpones=1))
     settler.release([released])
@@ -196,7 +197,10 @@ def test_a_settler_writes_all_that_gathered(delete: bool, status: str | None):
     settler.turn(time.monotonic())
     thread.answer(thread.call(connection))
 
-    assert statuses([done, crashed, postponed, released]) == [status, "in_process", "new", "new"]
+    assert statuses([deleted, done, crashed, postponed, released]) == [
+        None, "finished", "in_process", "new", "new",
+    ]  # fmt: skip
+    assert columns(done[ID], "worker", "result") == ("elsewhere:17", [1])
     [again] = counted
     assert again is not None
     assert columns(crashed[ID], "claim_token", "crashes") == (again[TOKEN], 1)
@@ -215,7 +219,7 @@ def test_a_database_that_became_a_standby_fails_no_task():
     execute(connection, "SET default_transaction_read_only = on")
     try:
         with pytest.raises(InternalError, match="read-only"):
-            write(connection, Kind.COMPLETED, kept(rows))
+            write(connection, Kind.KEPT, kept(rows))
         with pytest.raises(InternalError, match="read-only"):
             write(connection, Kind.CHANGED, changes_of(rows[:1], context="{}"))
     finally:
@@ -292,7 +296,7 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
     items: list[Item] = [*pairs(rows)]
     if kind is Kind.CRASHED:
         items = [Crash(*pair, pair[1] + 1000) for pair in pairs(rows)]
-    elif kind is Kind.COMPLETED:
+    elif kind is Kind.KEPT:
         items = [*kept(rows)]
     elif kind is Kind.CHANGED:
         items = [*changes_of(rows)]
@@ -302,7 +306,7 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
         assert write_all(connection, kind, items) == [items[2]]
         assert write_part(connection, kind, [items[2]]) == Written([], [], [], [rows[2][ID]])
         assert columns(rows[2][ID], "status", "claim_token") == ("in_process", rows[2][TOKEN])
-        assert write(connection, kind, others, delete=True, again=True).lost == []
+        assert write(connection, kind, others, again=True).lost == []
 
     assert write_part(connection, kind, [items[2]]) == NOTHING_FOUND
     assert columns(rows[2][ID], "status", "claim_token") != ("in_process", rows[2][TOKEN])
@@ -311,8 +315,8 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
 def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
     rows = claimed(3)
     with open_transaction("LOCK TABLE django_partisan_task"):
-        assert write(connection, Kind.COMPLETED, kept(rows)).held_up == [row[ID] for row in rows]
-        written = write_part(connection, Kind.COMPLETED, kept(rows))
+        assert write(connection, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
+        written = write_part(connection, Kind.KEPT, kept(rows))
 
     assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
 
@@ -341,8 +345,8 @@ def test_what_takes_too_long_at_once_is_written_in_parts(impatient):
     rows = claimed(16)
     slow_down(0.05)
 
-    assert write(impatient, Kind.COMPLETED, kept(rows)).held_up == [row[ID] for row in rows]
-    assert write_all(impatient, Kind.COMPLETED, kept(rows)) == []
+    assert write(impatient, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
+    assert write_all(impatient, Kind.KEPT, kept(rows)) == []
 
     assert set(statuses(rows)) == {"finished"}
 
@@ -351,8 +355,8 @@ def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
     rows = claimed(4)
     slow_down(2, f"NEW.id = {rows[1][ID]}")
 
-    assert _ids(write_all(impatient, Kind.COMPLETED, kept(rows))) == [rows[1][ID]]
-    written = write(impatient, Kind.COMPLETED, kept(rows[1:2]))
+    assert _ids(write_all(impatient, Kind.KEPT, kept(rows))) == [rows[1][ID]]
+    written = write(impatient, Kind.KEPT, kept(rows[1:2]))
 
     assert (written.held_up, written.later) == ([], [rows[1][ID]])
     assert "ALTER ROLE ... SET statement_timeout" in str(written.error)
@@ -370,8 +374,8 @@ def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and
         " WHEN (NEW.status = 'error') EXECUTE FUNCTION meddle()",
     )
 
-    first = write(connection, Kind.COMPLETED, kept(rows))
-    second = write_part(connection, Kind.COMPLETED, kept(rows[1:]))
+    first = write(connection, Kind.KEPT, kept(rows))
+    second = write_part(connection, Kind.KEPT, kept(rows[1:]))
 
     assert (first.unsettleable, first.held_up) == ([], [row[ID] for row in rows[1:]])
     assert [task_id for task_id, _ in second.unsettleable] == [rows[1][ID]]
@@ -382,7 +386,7 @@ def test_a_completion_that_waits_for_another_lock_than_the_rows_is_for_later():
     rows = claimed(2)
     raise_when(f"NEW.status = 'finished' AND NEW.id = {rows[0][ID]}", "55P03")
 
-    assert _ids(write_all(connection, Kind.COMPLETED, kept(rows))) == [rows[0][ID]]
+    assert _ids(write_all(connection, Kind.KEPT, kept(rows))) == [rows[0][ID]]
 
     assert statuses(rows) == ["in_process", "finished"]
 
@@ -401,7 +405,7 @@ def test_a_task_that_has_a_duplicate_and_is_refused_without_its_key_for_another_
 
 
 def test_values_that_postgresql_cannot_even_compare_hold_up_nothing():
-    written = write_part(connection, Kind.COMPLETED, [(1, 2**70, 0, "")])
+    written = write_part(connection, Kind.KEPT, [(1, 2**70, 0, "", None)])
 
     assert [task_id for task_id, _ in written.unsettleable] == [1]
 
@@ -411,7 +415,7 @@ def test_a_look_at_locks_that_takes_too_long_is_halved():
     impatient = open_connection("impatient")
     execute(impatient, "SET statement_timeout = 5")
     with open_transaction("LOCK TABLE django_partisan_task"):
-        written = write_part(impatient, Kind.COMPLETED, kept(rows))
+        written = write_part(impatient, Kind.KEPT, kept(rows))
     impatient.close()
 
     assert (written.held_up, written.later) == ([row[ID] for row in rows], [])

@@ -22,14 +22,14 @@ from django_partisan.engine.presence_folder import all_paths
 from django_partisan.engine.protocol import RunTasks
 from django_partisan.engine.worker.judge import RAN, RunResult
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
-from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.worker.report import PendingReport, Unsettled
 from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, fetch_all, open_connection
-from django_partisan.sql.settling import Kept, Pair, RowChange
+from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.engine import config_of
 from tests.support.rows import claimed, columns, dead, register_manager, statuses_of
@@ -46,7 +46,7 @@ class WatchedReport(PendingReport):
 
     takes = 0
 
-    def take_unsettled(self) -> tuple[list[Pair] | list[Kept], list[RowChange]]:
+    def take_unsettled(self) -> Unsettled:
         self.takes += 1
         return super().take_unsettled()
 

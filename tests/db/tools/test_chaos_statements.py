@@ -38,7 +38,7 @@ def test_heartbeat_claim_settle_and_rescue_are_recognised():
     assert statements(lambda: leasing.heartbeat(connection, "default", manager)) == {"heartbeat"}
     assert statements(lambda: claim(connection, "default", manager, 1)) == {"claim"}
     assert statements(lambda: claim(connection, "default", manager, 1, (10, 1))) == {"claim"}
-    assert "settle" in statements(lambda: settling.settle_completed(connection, [(1, 1)], True))
-    assert "settle" in statements(lambda: settling.settle_completed(connection, [(1, 1, 0, "")], False))
+    assert "settle" in statements(lambda: settling.delete_completed(connection, [(1, 1)]))
+    assert "settle" in statements(lambda: settling.finish_completed(connection, [(1, 1, 0, "", None)]))
     assert "settle" in statements(lambda: settling.apply_changes(connection, [change]))
     assert "rescue" in statements(lambda: rescue(manager))

@@ -57,8 +57,8 @@ def test_what_could_not_be_sent_is_kept_with_the_claims_for_settling_without_a_m
     with pytest.raises(ConnectionError):
         report.send(fail)
 
-    assert report.take_unsettled() == ([(1, 7)], [CHANGED])
-    assert report.take_unsettled() == ([], [])
+    assert report.take_unsettled() == ([(1, 7)], [], [CHANGED])
+    assert report.take_unsettled() == ([], [], [])
 
 
 def test_of_completed_tasks_whose_rows_are_kept_the_start_and_after_other_runs_the_history_is_reported():
@@ -67,10 +67,10 @@ def test_of_completed_tasks_whose_rows_are_kept_the_start_and_after_other_runs_t
     report.add(task_row(2, token=7, attempts=1), RAN, 0.5, 6.5)
 
     repeated = RowChange.complete(2, 7, EndedRun(6.0, 0.5, WORKER))
-    assert sent(report)[0][:3] == ([1], [5_000_000], [tuple(repeated)])
+    assert sent(report)[0][:3] == ([], [(1, 5_000_000, None)], [tuple(repeated)])
 
     report.add(task_row(1, token=7), RAN, 0.5, 5.5)
-    assert report.take_unsettled() == ([(1, 7, 5_000_000, WORKER)], [])
+    assert report.take_unsettled() == ([], [(1, 7, 5_000_000, WORKER, None)], [])
 
 
 def test_a_report_is_due_after_some_time_or_a_number_of_runs():

@@ -1,0 +1,106 @@
+"""The backend of Django's task framework: functions with ``@task`` as tasks of this library.
+
+``TASKS = {"default": {"BACKEND": "django_partisan.backend.PartisanBackend"}}``
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.core.checks import CheckMessage, Error
+
+from django_partisan import enqueueing, models, wrong_calls
+from django_partisan.enqueueing import Call
+from django_partisan.functions import priorities
+from django_partisan.functions.definition import register, task_of
+from django_partisan.functions.framework import (
+    AnyTask,
+    BaseTaskBackend,
+    TaskResultDoesNotExist,
+    normalize_json,
+    signals,
+)
+from django_partisan.functions.options import PartisanTask, options_of, task_options
+from django_partisan.functions.stored_result import StoredTaskResult, result_of
+from django_partisan.sql.connection import task_database
+
+__all__ = ["PartisanBackend", "bulk_enqueue", "task_options"]
+
+
+class PartisanBackend(BaseTaskBackend):
+    """Enqueue functions as tasks that ``start_partisan`` runs, in the caller's transaction."""
+
+    is_partisan_backend = True
+    task_class = PartisanTask
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def validate_task(self, task: AnyTask) -> None:
+        """Raise ``InvalidTask`` unless tasks of this backend can be run; register the function."""
+        super().validate_task(task)
+        options_of(task)
+        register(task)
+
+    def enqueue(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StoredTaskResult:
+        """Insert a task in the caller's transaction; return its result, or that of a waiting duplicate.
+
+        Only functions with the option ``unique`` have duplicates.
+        """
+        self.validate_task(task)
+        call = _call(task, args, kwargs)
+        with wrong_calls.only_synchronous(f"{task.name}.enqueue()", f"await {task.name}.aenqueue(...)"):
+            row = enqueueing.enqueue(call, None, task.run_after)
+        result = result_of(row, task, self.alias)
+        signals.task_enqueued.send(type(self), task_result=result)
+        return result
+
+    def get_result(self, result_id: str) -> StoredTaskResult:
+        """Return the result of a task by its id; raise ``TaskResultDoesNotExist``."""
+        try:
+            row = models.Task.objects.using(task_database()).get(pk=int(result_id))
+        except (ValueError, models.Task.DoesNotExist) as error:
+            raise TaskResultDoesNotExist(result_id) from error
+        task = task_of(row.processor_class)
+        if task is None:  # a processor's, or its function does not exist any more
+            raise TaskResultDoesNotExist(result_id)
+        return result_of(row, task, self.alias)
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """Return what is wrong with the backend's settings."""
+        found = list(super().check(**kwargs))
+        if self.options:
+            found.append(
+                Error(
+                    f"TASKS[{self.alias!r}]['OPTIONS'] is {self.options!r}; expected none.",
+                    hint="Set defaults for a queue in PARTISAN_CONFIG, and options of a function in @task.",
+                    id="partisan.E011",
+                )
+            )
+        return found
+
+
+def bulk_enqueue(
+    task: AnyTask, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]
+) -> list[StoredTaskResult]:
+    """Enqueue a task many times at once; return a result for each call, in order.
+
+    ``calls`` are pairs of positional and keyword arguments.
+    """
+    backend = task.get_backend()
+    backend.validate_task(task)
+    ids = enqueueing.enqueue_many([_call(task, *call) for call in calls], None, task.run_after)
+    rows = models.Task.objects.using(task_database()).in_bulk(ids)
+    results = [result_of(rows[task_id], task, backend.alias) for task_id in ids]
+    for result in results:
+        signals.task_enqueued.send(type(backend), task_result=result)
+    return results
+
+
+def _call(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    definition = register(task)
+    priority = priorities.stored(task.priority)
+    if (definition.queue, definition.priority) != (task.queue_name, priority):
+        definition = replace(definition, queue=task.queue_name, priority=priority)
+    return Call(definition, tuple(normalize_json(list(args))), normalize_json(dict(kwargs)))

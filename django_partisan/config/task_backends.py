@@ -1,0 +1,36 @@
+"""The backends of Django's setting ``TASKS`` that are this library's."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+MARK = "is_partisan_backend"
+"""An attribute of ``PartisanBackend``, which this module must not import before it is asked for."""
+
+
+def ours() -> dict[str, Mapping[str, Any]]:
+    """Return the settings of each backend that is a ``PartisanBackend``, by its alias."""
+    backends = getattr(settings, "TASKS", {})
+    if not isinstance(backends, Mapping):
+        return {}
+    return {
+        alias: params
+        for alias, params in backends.items()
+        if isinstance(params, Mapping) and _is_ours(params.get("BACKEND"))
+    }
+
+
+def queue_names() -> list[str]:
+    """Return the queues that these backends list."""
+    return [name for params in ours().values() for name in params.get("QUEUES", ())]
+
+
+@cache
+def _is_ours(path: Any) -> bool:
+    try:
+        return bool(getattr(import_string(path), MARK, False))
+    except (ImportError, AttributeError, TypeError):  # Django reports what is wrong with it
+        return False

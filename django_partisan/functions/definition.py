@@ -1,0 +1,84 @@
+"""The task definition of a function, and how a worker calls it."""
+
+from inspect import iscoroutinefunction
+from typing import Any, Final
+
+from asgiref.sync import async_to_sync
+
+from django_partisan import calling, registry
+from django_partisan.definitions import TaskDefinition
+from django_partisan.functions import attempts, priorities, run_signals
+from django_partisan.functions.framework import AnyTask, InvalidTask, base
+from django_partisan.functions.options import options_of
+from django_partisan.functions.run_result import RunTaskResult
+from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
+
+_tasks: Final[dict[str, AnyTask]] = {}
+"""The tasks as they were defined, not as ``using()`` changes them, by the path of their function."""
+
+
+def register(task: AnyTask) -> TaskDefinition:
+    """Return the definition of a task's function, which is registered under its path.
+
+    Raises ``InvalidTask`` if its options cannot be used, or if the path does not fit into the table.
+    """
+    name = task.module_path
+    known = registry.find(name)
+    if known is not None and known.source is task.func:
+        return known
+    if len(name) > PROCESSOR_NAME_MAX_LENGTH:
+        raise InvalidTask(
+            f"The path {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
+        )
+    definition = _definition(task)
+    registry.add(definition)
+    _tasks[name] = task
+    return definition
+
+
+def task_of(name: str) -> AnyTask | None:
+    """Return the task whose function has this path, and whose module is imported if need be."""
+    if name not in _tasks:
+        registry.find_or_import(name)
+    return _tasks.get(name)
+
+
+def _definition(task: AnyTask) -> TaskDefinition:
+    options = options_of(task)
+    function, name = task.func, task.module_path
+    run = async_to_sync(function) if iscoroutinefunction(function) else function
+
+    def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
+        result = RunTaskResult.of(task, current)
+        run_signals.started(result)
+        if task.takes_context:
+            args = [base.TaskContext(task_result=result), *args]
+        value = run(*args, **kwargs)
+        if value is not None:
+            calling.ensure_executed(f"{name}()", value)
+        return value
+
+    def pause_before_retry(error: BaseException, current: Any) -> float:
+        if options.backoff is None:
+            return attempts.default_pause(current.retries + 1)
+        return attempts.pause(options.backoff, error, RunTaskResult.of(task, current))
+
+    def ended(current: Any, value: str | None, error: Any) -> None:
+        run_signals.finished(RunTaskResult.of(task, current).ended(value, error))
+
+    return TaskDefinition(
+        name=name,
+        source=function,
+        call=call,
+        queue=task.queue_name,
+        priority=priorities.stored(task.priority),
+        unique=bool(options.unique),
+        atomic=bool(options.atomic),
+        retry=attempts.retry_config(options.max_attempts),
+        postpone=None,
+        propagation=None,
+        timeout=options.timeout,
+        keeps_result=True,
+        pause_before_retry=pause_before_retry,
+        ended=ended,
+    )

@@ -1,0 +1,86 @@
+"""How a function is run: its options, given to ``@task`` or, before Django 6.1, to ``@task_options``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeVar
+
+from django_partisan.config.queues import LEAST_TIMEOUT_SECONDS
+from django_partisan.config.validation import BOOLEAN, Rule, integer, or_none, seconds
+from django_partisan.functions.framework import AnyTask, InvalidTask
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ATTRIBUTE: Final = "_partisan_options"
+_RULES: Final = {
+    "timeout": or_none(seconds(LEAST_TIMEOUT_SECONDS)),
+    "max_attempts": or_none(integer(1)),
+    "backoff": or_none(Rule(callable, "a function of an exception and a task result that returns seconds")),
+    "unique": or_none(BOOLEAN),
+    "atomic": or_none(BOOLEAN),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionOptions:
+    """The options of a function; ``None`` is the default.
+
+    ``timeout`` is the limit of a run in seconds, by default that of the queue. ``max_attempts`` is how many
+    runs may end with an exception, the last included; 1 by default. ``backoff``
+    is called with the exception and the task's result and returns the seconds before the next run; by
+    default 5 s, and twice as long each time, up to an hour. ``unique`` and ``atomic`` are what
+    ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` are to a processor, both ``False`` by default.
+    """
+
+    timeout: float | None = None
+    max_attempts: int | None = None
+    backoff: Callable[[BaseException, Any], float] | None = None
+    unique: bool | None = None
+    atomic: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, rule in _RULES.items():
+            value = getattr(self, name)
+            if not rule.accepts(value):
+                raise InvalidTask(f"{name} is {value!r}; expected {rule.expected}.")
+
+
+NAMES: Final = tuple(field.name for field in fields(FunctionOptions))
+
+
+def task_options(**options: Any) -> Callable[[F], F]:
+    """Give a function its options; use as a decorator below ``@task``.
+
+    The options are those of ``FunctionOptions``; other backends ignore them. Raises ``InvalidTask``.
+    """
+    if unknown := sorted(set(options).difference(NAMES)):
+        raise InvalidTask(f"Unknown option {unknown[0]!r} of task_options(); known: {', '.join(NAMES)}.")
+    checked = FunctionOptions(**options)
+
+    def decorate(function: F) -> F:
+        if isinstance(function, AnyTask):  # type: ignore[misc] # not generic when it runs
+            raise InvalidTask("task_options() was applied to a task; write @task_options below @task.")
+        setattr(function, _ATTRIBUTE, checked)
+        return function
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartisanTask(AnyTask):
+    """A task of the framework that takes the options of ``FunctionOptions``."""
+
+    timeout: float | None = None
+    max_attempts: int | None = None
+    backoff: Callable[[BaseException, Any], float] | None = None
+    unique: bool | None = None
+    atomic: bool | None = None
+
+
+def options_of(task: AnyTask) -> FunctionOptions:
+    """Return the options of a task: its own, then those of ``@task_options``; raises ``InvalidTask``."""
+    below: FunctionOptions = getattr(task.func, _ATTRIBUTE, FunctionOptions())
+    values = {}
+    for name in NAMES:
+        own = getattr(task, name, None)
+        values[name] = getattr(below, name) if own is None else own
+    return FunctionOptions(**values)

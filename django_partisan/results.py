@@ -1,0 +1,52 @@
+"""What a run returned, as JSON text: which values can be stored.
+
+Sequences such as tuples become lists, mappings objects, and bytes text, as in Django's task framework.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from django_partisan import json_values
+from django_partisan.exceptions import ResultNotJSON, ResultTooLarge
+
+BYTES_MAX: Final = 2**20
+"""How long the JSON text of a result may be."""
+_PLACE: Final = "the result"
+
+
+def encode(name: str, value: Any) -> str:
+    """Return what a run of ``name`` returned as JSON text.
+
+    Raises ``ResultNotJSON``, which names the place of the value that cannot be stored, and
+    ``ResultTooLarge``.
+    """
+    if value is None:
+        return "null"
+    text = fault = ""
+    try:
+        value = _plain(value)
+        text = json_values.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        fault = f"{_PLACE} is no JSON: {error}"
+    if fault or isinstance(value, list | dict) or json_values.may_hold_bad_text(text):
+        fault = next(json_values.faults(_PLACE, value), fault)
+    if fault:
+        raise ResultNotJSON(f"{name} returned a value that cannot be stored: {fault}.")
+    if len(text) > BYTES_MAX:
+        raise ResultTooLarge(
+            f"{name} returned {len(text):,} bytes of JSON; expected at most {BYTES_MAX:,}. "
+            "Store the data elsewhere, and return its key."
+        )
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return value  # of another type, whose place the caller finds

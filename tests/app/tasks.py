@@ -1,0 +1,59 @@
+"""Functions as tasks, by Django's task framework."""
+
+import asyncio
+from typing import Any
+
+from django_partisan.backend import task_options
+from django_partisan.exceptions import PostponeTask
+from django_partisan.functions.framework import base
+
+task: Any = base.task
+
+
+@task
+def add(one: Any, other: Any = 1) -> Any:
+    return one + other
+
+
+@task(takes_context=True)
+def attempt(context: Any) -> int:
+    return int(context.attempt)
+
+
+@task
+async def later(value: Any) -> Any:
+    await asyncio.sleep(0)
+    return value
+
+
+@task
+def fail(message: str = "no luck") -> None:
+    raise ValueError(message)
+
+
+@task
+def give(what: str) -> Any:
+    return {"set": {1}, "nan": [1, float("nan")], "large": "x" * 2**21}[what]
+
+
+@task
+@task_options(max_attempts=3, backoff=lambda error, result: result.attempts - 1)
+def flaky(fails: int = 2) -> str:
+    raise ConnectionError("again")
+
+
+@task
+@task_options(unique=True)
+def once(value: int) -> None:
+    pass
+
+
+@task
+@task_options(atomic=True)
+def together(value: int) -> int:
+    return value
+
+
+@task
+def not_yet() -> None:
+    raise PostponeTask(60)

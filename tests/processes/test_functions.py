@@ -1,0 +1,61 @@
+"""Functions of Django's task framework on real workers, which are killed and recycled meanwhile."""
+
+import os
+import random
+import signal
+from collections import Counter
+
+from django_partisan.backend import bulk_enqueue
+from django_partisan.functions.framework import base
+from django_partisan.models import Task
+from tests.app import tasks, undiscovered
+from tests.support.rows import number_of
+from tests.support.waiting import wait_until
+
+from .managing import Bench
+
+CALLS = 1_000
+
+
+def wait_for_finished(number: int) -> None:
+    def finished() -> int:
+        return number_of("finished")
+
+    wait_until(lambda: finished() >= number, progress=finished)
+
+
+def test_each_result_is_that_of_its_own_call_though_workers_are_recycled_and_killed(bench: Bench):
+    results = bulk_enqueue(tasks.add, [((number,), {"other": -1}) for number in range(CALLS)])
+    manager = bench.ready(WORKERS_COUNT=4, MAX_CRASHES=99, TASKS_PER_WORKER_INSTANCE=200, MAX_QUEUE_SIZE=100)
+    choose = random.Random(7)
+    for finished in range(CALLS // 10, CALLS // 2, CALLS // 10):
+        wait_for_finished(finished)
+        if workers := manager.workers():
+            os.kill(choose.choice(workers), signal.SIGKILL)
+
+    wait_for_finished(CALLS)
+
+    for result in results:
+        result.refresh()
+    assert [result.return_value for result in results] == [number - 1 for number in range(CALLS)]
+    assert Counter(result.status for result in results) == {base.TaskResultStatus.SUCCESSFUL: CALLS}
+
+
+def test_rows_of_functions_are_kept_where_those_of_processors_are_deleted(bench: Bench):
+    bench.ready(DELETE_TASKS_ON_COMPLETE=True)
+
+    result = tasks.later.enqueue([1])
+
+    wait_until(lambda: Task.objects.finished().filter(pk=int(result.id)))
+    result.refresh()
+    assert (result.return_value, result.attempts, len(result.worker_ids)) == ([1], 1, 1)
+
+
+def test_a_worker_imports_the_module_of_a_path_that_it_does_not_know(bench: Bench):
+    bench.ready()
+
+    result = undiscovered.greet.enqueue("Ada")
+
+    wait_until(lambda: Task.objects.finished().filter(pk=int(result.id)))
+    result.refresh()
+    assert result.return_value == "Hello, Ada"
