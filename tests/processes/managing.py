@@ -292,6 +292,7 @@ TABLES = (
     "django_partisan_task",
     "django_partisan_manager",
     "django_partisan_pause",
+    "django_partisan_cancel_request",
     "django_partisan_chore",
     "app_note",
 )
