@@ -27,7 +27,7 @@ EMITTED_IDS: Final = 100
 
 
 class CancelResult(NamedTuple):
-    """How many tasks were cancelled, and of how many that managers hold the end was requested."""
+    """How many tasks were cancelled, and how many that managers hold were requested to end."""
 
     cancelled: int = 0
     requested: int = 0
@@ -57,7 +57,7 @@ def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Cance
 
 
 def cancelling_for(comment: str) -> Cancelling:
-    """Return what the rows of tasks say that are cancelled with a comment."""
+    """Return what to write to the rows of tasks that are cancelled with a comment."""
     comment = comment.replace("\0", "").encode("utf-8", "replace").decode()  # as PostgreSQL can store it
     error = ErrorInfo.of(cancelled(comment))
     return Cancelling(error.type, error.message, comment)

@@ -42,7 +42,7 @@ class TaskDefinition:
     returned, as JSON text, and the ``ErrorInfo`` or ``None``."""
     keep_finished: float | None = None
     keep_failed: float | None = None
-    """For how many seconds rows are kept; ``math.inf`` is for ever, and ``None`` as the queue says."""
+    """For how many seconds rows are kept; ``math.inf``: forever, ``None``: as the queue says."""
     timeout: float | None = None
     """The time limit of a run in seconds: ``None`` for that of the queue, ``math.inf`` for none."""
 
@@ -81,7 +81,7 @@ class TaskDefinition:
 
 
 def _kept_seconds(processor_class: type[Any], attribute: str) -> float | None:
-    """Return an attribute that is not on the base class: ``None`` there means for ever."""
+    """Return an attribute that is not on the base class: ``None`` there means forever."""
     kept: float | None = getattr(processor_class, attribute, _AS_THE_QUEUE)
     if kept is _AS_THE_QUEUE:
         return None

@@ -1,4 +1,4 @@
-"""Pause queues: nothing of a paused queue starts, on any host, until it is resumed or the pause ends.
+"""Pause queues: no task of a paused queue starts, on any host, until it is resumed or the pause ends.
 
 The commands ``partisan_pause`` and ``partisan_resume`` and the admin call this module.
 """
@@ -22,7 +22,7 @@ __all__ = ["PausedQueue", "pause", "paused_queues", "resume"]
 def pause(
     queue_name: str, *, until: datetime | timedelta | None = None, comment: str = "", by: str = ""
 ) -> PausedQueue:
-    """Pause a queue when the current transaction commits; tasks that run then finish.
+    """Pause a queue when the current transaction commits; running tasks finish.
 
     ``until`` ends the pause: a moment, or a duration from now by the database's clock. Without it the queue
     is paused until ``resume()``. A queue that is paused already gets the new ``until``, ``comment`` and

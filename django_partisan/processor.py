@@ -106,7 +106,7 @@ class BaseTaskProcessor(ProcessorBase):
     ATOMIC: ClassVar[bool] = False
     # Keep the row of a completed task, with what ``run()`` returned, in ``Task.result``.
     KEEP_RESULT: ClassVar[bool] = False
-    # How long rows are kept after the end of their task; ``None``: for ever. Not set: as the queue says.
+    # How long rows are kept after the end of their task; ``None``: forever. Not set: as the queue says.
     KEEP_FINISHED_SECONDS: ClassVar[float | None]
     KEEP_FAILED_SECONDS: ClassVar[float | None]
     # Interrupt a run that lasts longer; ``None``: the queue's limit, ``math.inf``: none.

@@ -1,6 +1,6 @@
-"""How long the rows of tasks that have ended are kept: what processors and queues say.
+"""How long the rows of tasks that have ended are kept.
 
-The setting of the processor counts, then that of the task's queue. A queue that the settings do not define
+The processor's attribute wins over the key of the task's queue. A queue that the settings do not define
 follows the queue ``default``.
 """
 
@@ -34,7 +34,7 @@ class Rules(NamedTuple):
         return min((seconds for kept in every for seconds in kept.values()), default=FOREVER)
 
     def only(self, statuses: Collection[str]) -> "Rules":
-        """Return rules that keep the rows of all other statuses for ever."""
+        """Return rules that keep the rows of all other statuses forever."""
         return Rules(
             {name: _of(statuses, kept) for name, kept in self.processors.items()},
             {name: _of(statuses, kept) for name, kept in self.queues.items()},
@@ -66,7 +66,7 @@ def rules() -> Rules:
 
 
 def rules_of_age(seconds: float, statuses: Collection[str]) -> Rules:
-    """Return rules that keep rows of some statuses for ``seconds``, and all others for ever."""
+    """Return rules that keep rows of some statuses for ``seconds``, and all others forever."""
     return Rules({}, {}, dict.fromkeys(statuses, seconds))
 
 

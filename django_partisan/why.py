@@ -144,7 +144,7 @@ def _held_by_manager(situation: Situation, definition: TaskDefinition | None) ->
     task, holder = situation.task, situation.holder
     claimed = "" if task.claimed_seconds is None else f" {span(task.claimed_seconds)} ago"
     if holder is None:
-        text = f"was claimed{claimed} by a manager that has gone{_rescue(situation)}"
+        text = f"was claimed{claimed} by a manager that no longer exists{_rescue(situation)}"
     elif not holder.is_alive:
         silent = span(holder.heartbeat_seconds)
         text = f"is held by {_named(holder)}, which has sent no heartbeat for {silent}{_rescue(situation)}"
@@ -178,8 +178,8 @@ def _named(holder: PublishedManager) -> str:
 
 def _rescue(situation: Situation) -> str:
     if situation.serving.managers:
-        return "; another manager of its queue will take it over"
-    return f"; no live manager serves the queue {situation.task.queue!r} to take it over"
+        return "; another manager of its queue will rescue it"
+    return f"; no live manager serves the queue {situation.task.queue!r} to rescue it"
 
 
 def _completed(situation: Situation, definition: TaskDefinition | None) -> str:

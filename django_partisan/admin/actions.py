@@ -30,7 +30,7 @@ class TaskAction:
     """In the list's menu."""
     button: ClassVar["StrPromise"]
     unsuitable: ClassVar["StrPromise"]
-    """Said if none of the chosen tasks is one for this action."""
+    """The message if the action fits none of the selected tasks."""
     form: ClassVar[type[ConfirmationForm]] = CommentForm
     flag: ClassVar[int] = CHANGE
     is_destructive: ClassVar[bool] = False
@@ -52,7 +52,7 @@ class Requeue(TaskAction):
     name, permission = "requeue", "requeue_task"
     label, button = _("Requeue failed tasks"), _("Requeue")
     unsuitable = _(
-        "Only failed tasks can be requeued; of all tasks of a filter, none that was cancelled or expired."
+        "Only failed tasks can be requeued; of a filter, cancelled and expired ones only by reason."
     )
 
     def suitable(self, selection: Selection) -> TaskQuerySet:

@@ -1,4 +1,4 @@
-"""What the admin's own log says of actions on tasks."""
+"""Entries of the admin's own log for actions on tasks."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple

@@ -23,7 +23,7 @@ from django_partisan.admin.paging import latest
 from django_partisan.telemetry import redaction
 
 ARGUMENTS_SEARCHED_MAX: Final = 10_000
-"""Among how many tasks, the latest, is looked for an argument."""
+"""How many of the latest tasks are searched for an argument."""
 _LONGEST_BYTES: Final = 16_384
 """Longer arguments, as they are stored, are not searched: reading them takes too long."""
 _TERM: Final = re.compile(r"\s*([^\W\d]\w*)\s*[=:]\s*(.*?)\s*", re.DOTALL)

@@ -1,4 +1,4 @@
-"""Columns of lists and pages, and who may not write."""
+"""Columns of lists and pages, and a model admin that only shows."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

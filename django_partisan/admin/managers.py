@@ -85,7 +85,7 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
 
     @admin.display(description=_("as of"))
     def runs_at(self, lease: ManagerLease) -> str | None:
-        """Return when the manager said what runs."""
+        """Return when the manager reported its runs."""
         return published_at(lease)
 
     @admin.display(description=_("role"))

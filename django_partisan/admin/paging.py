@@ -14,9 +14,9 @@ else:
     PaginatorBase = Paginator
 
 LISTED_MAX: Final = 10_000
-"""How many tasks, the latest, can be paged through and chosen at once."""
+"""How many of the latest tasks can be paged through and selected at once."""
 SEARCHED_MAX: Final = 50_000
-"""Among how many tasks, the latest, is looked for what no index finds."""
+"""How many of the latest tasks are searched for what no index finds."""
 
 
 class BoundedPaginator(PaginatorBase):

@@ -20,7 +20,7 @@ _TITLES: Final = (_("task"), _("processor"), _("for"), _("process"), _("worker")
 
 
 class PublishedRun(NamedTuple):
-    """A task that a worker ran when its manager said so."""
+    """A task that a worker ran when its manager reported it."""
 
     task: int
     processor: str
@@ -35,7 +35,7 @@ def published_runs(lease: ManagerLease) -> list[PublishedRun]:
 
 
 def published_at(lease: ManagerLease) -> str | None:
-    """Return when the manager said so, or ``None``."""
+    """Return when the manager reported them, or ``None``."""
     at = lease.state.get("at") if isinstance(lease.state, dict) else None
     try:
         return moment(parse_datetime(at)) if isinstance(at, str) else None

@@ -15,7 +15,7 @@ from django_partisan.sql.connection import task_connection
 CHOSEN: Final = "chosen"
 """The field of the confirmation that has the ids of the chosen tasks, so that no other task is acted on."""
 FROM_PAGE: Final = "from_page"
-"""The field that says that the button of a task's page was used."""
+"""The field that marks a post from the button of a task's page."""
 ID_DIGITS: Final = 19
 """Numbers of this many digits may be larger than any id."""
 _OF_THE_LIST: Final = frozenset({"o", "p", "all", "e", "q", "_changelist_filters"})

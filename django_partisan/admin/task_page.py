@@ -1,4 +1,4 @@
-"""A task's page: its boxes, and what each shows. What says nothing about a task is left out."""
+"""A task's page: its sections and their fields. Empty ones are left out."""
 
 from typing import Any, Final
 
@@ -89,7 +89,7 @@ class TaskPage:
     key = column("unique_key", _("unique key"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
-        """Return the boxes with what they have to say about a task."""
+        """Return the sections with the fields that are not empty for a task."""
         boxes = ((title, [name for name in names if _says(obj, name)]) for title, names in BOXES)
         return [(title, {"fields": names}) for title, names in boxes if names]
 

@@ -1,7 +1,7 @@
 """The setting ``PARTISAN_IMMEDIATE``.
 
-Each ``delay()`` asks for it, and Django takes 1 us to say that a setting is missing. So it is read once, and
-again when ``override_settings`` has changed it.
+Every ``delay()`` needs it, and Django takes 1 us to find that a setting is missing. So it is read once, and
+again after ``override_settings`` has changed it.
 """
 
 from collections.abc import Iterator

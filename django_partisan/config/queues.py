@@ -27,11 +27,11 @@ from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from django_partisan.names import QUEUE_NAME_MAX_LENGTH
 
-KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", for ever")
+KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", forever")
 """For how many seconds a row may be kept."""
 LEAST_TIMEOUT_SECONDS: Final = 0.001
 LEAST_GRACE_SECONDS: Final = 0.1
-"""A worker relies on it: only a run that lasted longer can be one that its manager is about to end."""
+"""Workers rely on it: the manager kills a worker only for a run that has lasted longer than this."""
 
 
 def usable_cores() -> int:
@@ -138,8 +138,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "INTERRUPT_GRACE_SECONDS": Setting(
         10,
         seconds(LEAST_GRACE_SECONDS),
-        "How many seconds a run that was interrupted, for its time limit or because its task was cancelled, "
-        "may take to end. After that its worker is killed. Raise it if tasks need longer to clean up.",
+        "How many seconds a run may take to end after it was interrupted, for its time limit or because its "
+        "task was cancelled. After that its worker is killed. Raise it if tasks need longer to clean up.",
     ),
     "LISTEN": Setting(
         True,

@@ -22,6 +22,6 @@ def look(subject: Subject) -> Iterator[Finding]:
         why = f": {comment}" if comment else ""
         yield Finding(
             WARNING,
-            f"The queue {subject.queue!r} is paused{since}{end}{who}{why}. No task of it starts.",
-            f"If that is no longer meant, run: manage.py partisan_resume --queue-name {subject.queue}",
+            f"The queue {subject.queue!r} is paused{since}{end}{who}{why}. None of its tasks starts.",
+            f"If the pause is no longer needed, run: manage.py partisan_resume --queue-name {subject.queue}",
         )

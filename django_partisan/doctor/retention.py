@@ -13,7 +13,7 @@ from django_partisan.sql.connection import task_database
 from django_partisan.sql.pruning import Walk
 
 LATE_SECONDS: Final = 3600.0
-"""Rows are due for this long before it is worth a word."""
+"""How long rows may be overdue before a warning."""
 KEPT_RATE: Final = 1000.0
 """As in ``engine/manager/pruner.py``: rows that a pass leaves delay the next one."""
 SAMPLE_ROWS: Final = 10_000
@@ -25,7 +25,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     rules = retention.rules()
     last = pruning.last_batch(connection)
     if rules.shortest == FOREVER:
-        yield Finding(FINE, "The settings keep the rows of all tasks for ever; nothing is pruned.")
+        yield Finding(FINE, "The settings keep the rows of all tasks forever; nothing is pruned.")
         return
     walk = Walk(rules.later(LATE_SECONDS), rows=SAMPLE_ROWS, read=SAMPLE_ROWS)
     late = sum(pruning.count(connection, walk).numbers.values())
@@ -36,7 +36,7 @@ def _judge(late: int, last: tuple[float, float] | None) -> Finding:
     when = "No manager has pruned yet" if last is None else f"A manager pruned {last[0]:.0f} s ago"
     is_in_time = last is not None and last[0] <= LATE_SECONDS + last[1] / KEPT_RATE
     if is_in_time or not late:
-        return Finding(FINE, f"{when}; KEEP_FINISHED_SECONDS and KEEP_FAILED_SECONDS say which rows.")
+        return Finding(FINE, f"{when}; KEEP_FINISHED_SECONDS and KEEP_FAILED_SECONDS decide which rows.")
     rows = f"{late} of the first {SAMPLE_ROWS} rows should have been deleted"
     return Finding(
         WARNING,

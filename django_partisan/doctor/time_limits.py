@@ -12,7 +12,7 @@ NAMED_AT_MOST: Final = 10
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """List the processors of the queue whose runs may last for ever; that is no fault."""
+    """List the processors of the queue without a time limit, which is allowed."""
     default = queues.queue_value(subject.queue, "DEFAULT_TIMEOUT_SECONDS")
     of_queue = [one for one in registry.definitions.values() if one.queue == subject.queue]
     limits = {one.name: default if one.timeout is None else one.timeout for one in of_queue}

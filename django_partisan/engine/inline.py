@@ -40,7 +40,7 @@ from django_partisan.worker_name import worker_name
 
 ALL_ROWS: Final = 2**31 - 1
 LEASE_SECONDS: Final = 3600.0
-"""Without heartbeats: a longer run may be taken over, if a manager serves the queue beside it."""
+"""There are no heartbeats: a manager of the queue may rescue the task of a longer run."""
 
 
 class Ran(NamedTuple):

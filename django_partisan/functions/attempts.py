@@ -10,7 +10,7 @@ _DOUBLINGS_MAX: Final = 20  # the longest pause comes earlier, and a power of a 
 
 
 def retry_config(max_attempts: int | None) -> ErrorsHandleConfig | None:
-    """Return the rule that retries every exception until a function has had so many runs."""
+    """Return the rule that retries every exception, up to this many runs."""
     if max_attempts is None or max_attempts == 1:
         return None
     return ErrorsHandleConfig([Exception], max_attempts - 1, FIRST_PAUSE_SECONDS)

@@ -24,11 +24,11 @@ _RULES: Final = {
 class FunctionOptions:
     """The options of a function; ``None`` is the default.
 
-    ``timeout`` is the limit of a run in seconds, by default that of the queue. ``max_attempts`` is how many
-    runs may end with an exception, the last included; 1 by default. ``backoff``
-    is called with the exception and the task's result and returns the seconds before the next run; by
-    default 5 s, and twice as long each time, up to an hour. ``unique`` and ``atomic`` are what
-    ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` are to a processor, both ``False`` by default.
+    ``timeout`` is the time limit of each run in seconds, by default that of the queue. ``max_attempts`` is
+    how many runs may end with an exception, including the last; by default 1. ``backoff`` is called with the
+    exception and the task's result, and returns the seconds before the next run; by default 5 s, doubled each
+    time, at most an hour. ``unique`` and ``atomic`` are what ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` are for a
+    processor; both are ``False`` by default.
     """
 
     timeout: float | None = None

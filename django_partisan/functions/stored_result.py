@@ -1,4 +1,4 @@
-"""The result of a task as its row tells it, in the framework's words."""
+"""The result of a task, read from its row, as an object of the framework."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ def _errors(row: models.Task, runs: list[Mapping[str, Any]]) -> Iterator[base.Ta
 
 def _workers(row: models.Task, runs: list[Mapping[str, Any]]) -> list[str]:
     workers = [entry["worker"] for entry in runs if entry.get("worker")]
-    if row.worker and not runs:  # it completed at once, which no history tells
+    if row.worker and not runs:  # it completed at once: there is no history
         return [row.worker]
     return workers
 

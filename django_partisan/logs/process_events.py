@@ -93,7 +93,7 @@ def database_restored(event: events.DatabaseRestored) -> Line:
         keyword("partisan.pause.by", optional=True),
         Field("partisan.pause.comment", "text", optional=True),
     ),
-    when="a manager learns that its queue is paused, or that the pause was changed; also when it starts",
+    when="a manager finds that its queue is paused, or that the pause was changed; also at its start",
 )
 def paused(event: events.QueuePaused) -> Line:
     end = "until it is resumed" if event.until is None else f"until {event.until}"
@@ -114,10 +114,10 @@ def paused(event: events.QueuePaused) -> Line:
     events.QueueResumed,
     "queue.resumed",
     INFO,
-    "Queue %s goes on after a pause of %.1f s",
+    "Queue %s resumed after a pause of %.1f s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION),
-    when="a manager learns that its queue was resumed, or that the pause has ended",
+    when="a manager finds that its queue was resumed, or that the pause has ended",
 )
 def queue_resumed(event: events.QueueResumed) -> Line:
     return (event.queue, event.seconds), {

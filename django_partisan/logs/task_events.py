@@ -271,8 +271,7 @@ def failed(event: events.TaskFailed) -> Line:
     "Task %s (%s) interrupted after %.3f s (%s)",
     by=(MANAGER,),
     fields=(*_INTERRUPTED, keyword("partisan.interrupt.comment", optional=True)),
-    when="a worker was asked to end a run, for its time limit or because its task was cancelled; "
-    "info if it was cancelled",
+    when="a run was interrupted, for its time limit or because its task was cancelled; info if cancelled",
     lower=LowerLevel(INFO, lambda event: event.reason == REASON_CANCELLED),
 )
 def interrupted(event: events.RunInterrupted) -> Line:
@@ -287,7 +286,7 @@ def interrupted(event: events.RunInterrupted) -> Line:
     events.WorkerKilled,
     "worker.killed",
     WARNING,
-    "Killed worker %s (pid %s): Task %s (%s) had not ended after its interruption (%s)",
+    "Killed worker %s (pid %s): Task %s (%s) did not end when interrupted (%s)",
     by=(MANAGER,),
     fields=_INTERRUPTED,
     when="an interrupted run had not ended after `INTERRUPT_GRACE_SECONDS`",
@@ -399,7 +398,7 @@ def requeued(event: events.TasksRequeued) -> Line:
         long("partisan.change.count"),
         keyword("partisan.change.kind"),
     ),
-    when="somebody made tasks due now, gave them another priority or deleted them; by batch and processor",
+    when="somebody made tasks due, changed their priority or deleted them; for each batch and processor",
 )
 def changed(event: events.TasksChanged) -> Line:
     return (counted(event.number, "task"), event.processor, event.change), {
@@ -442,7 +441,7 @@ def cancelled(event: events.TaskCancelled) -> Line:
     "Cancelled %s of %s%s",
     by=(APP, WORKER, MANAGER),
     fields=_CANCELLED,
-    when="tasks that did not run were cancelled; for each batch and processor, up to 100 of them named",
+    when="tasks were cancelled before they ran; for each batch and processor, with up to 100 ids",
 )
 def bulk_cancelled(event: events.TasksCancelled) -> Line:
     return _of_cancel(event, "unstarted task")
@@ -455,7 +454,7 @@ def bulk_cancelled(event: events.TasksCancelled) -> Line:
     "Requested the end of %s of %s%s",
     by=(APP, WORKER),
     fields=_CANCELLED,
-    when="somebody cancelled tasks that managers hold; for each batch and processor, up to 100 of them named",
+    when="somebody cancelled tasks that managers hold; for each batch and processor, with up to 100 ids",
 )
 def cancel_requested(event: events.CancelRequested) -> Line:
     return _of_cancel(event, "claimed task")
@@ -494,7 +493,7 @@ def resumed(event: events.TasksResumed) -> Line:
     "Pruned %s and %s in %.1f s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION, long("partisan.prune.finished"), long("partisan.prune.failed")),
-    when="a manager has pruned old rows of all queues; at debug if there were none",
+    when="a manager has pruned rows of all queues; debug if there were none",
     lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
 )
 def pruned(event: events.PrunePassEnded) -> Line:

@@ -120,7 +120,7 @@ TASKS_FAILED = _declare(
 RUNS_INTERRUPTED = _declare(
     "partisan_runs_interrupted_total", COUNTER, "queue reason", "M",
     "Do runs take longer than they may?",
-    "Runs that were to end early, for their time limit or because their task was cancelled.",
+    "Runs that were interrupted, for their time limit or because their task was cancelled.",
     reason=(outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED),
 )
 TASK_ERRORS = _declare(
@@ -154,12 +154,12 @@ TASKS_REQUEUED = _declare(
 TASKS_CHANGED = _declare(
     "partisan_tasks_changed_total", COUNTER, "queue change", "W app",
     "How much was changed by hand?",
-    "Tasks that somebody made due now, gave another priority, or deleted, from inside tasks.",
+    "Tasks that were made due, given another priority, or deleted, from inside tasks.",
     change=outcomes.CHANGES,
 )
 TASKS_CANCELLED = _declare(
     "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
-    "How much was stopped by hand?",
+    "How much was cancelled by hand?",
     "Tasks that were cancelled, before or during their run.",
 )
 TASKS_HELD = _declare(
@@ -171,7 +171,7 @@ TASKS_HELD = _declare(
 TASKS_PRUNED = _declare(
     "partisan_tasks_pruned_total", COUNTER, "queue status", "M",
     "Are old rows deleted?",
-    "Rows that this manager deleted because their tasks ended long ago, of all queues.",
+    "Rows that this manager pruned, of all queues.",
     status=PRUNED_STATUSES,
 )
 TASKS_CLAIM_LOST = _declare(
@@ -240,8 +240,8 @@ WORKERS_CONFIGURED = _declare(
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
-    "Workers that exited; stopped includes those that a forced stop killed. With the reason timeout or "
-    "cancelled they were killed, because an interrupted run did not end.",
+    "Workers that exited; stopped includes those that a forced stop killed. timeout and cancelled are those "
+    "that were killed because an interrupted run did not end.",
     reason=(
         outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL,
         outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED
@@ -352,8 +352,8 @@ BUILD_INFO = _declare(
 QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
-    "Tasks in the table by state: exact to 100000, above it the planner's estimate; error without those that "
-    f"were cancelled. {_CACHED}",
+    "Tasks in the table by state: exact to 100000, above it the planner's estimate; error without cancelled "
+    f"and expired ones. {_CACHED}",
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",
@@ -398,7 +398,7 @@ TABLE_BYTES = _declare(
 )
 LAST_PRUNE = _declare(
     "partisan_last_prune_timestamp_seconds", GAUGE, "", "D",
-    "When were old rows last looked for?",
+    "When did a manager last prune?",
     f"When a manager last pruned, by the database's clock; absent until one has. {_CACHED}",
 )
 OLDEST_TRANSACTION_AGE = _declare(

@@ -72,9 +72,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def cancel(self, comment: str = "") -> "CancelResult":
         """Cancel the tasks among these that have not ended; return how many were cancelled and requested.
 
-        One that waits ends as failed, with the reason ``cancelled``, and never starts. Of one that a manager
-        holds the end is requested: ``TaskCancelled`` is raised inside its ``run()``. ``comment`` is stored in
-        the history of each task.
+        A waiting task fails with the reason ``cancelled``, and never starts. If a manager holds the task, its
+        end is requested: ``TaskCancelled`` is raised inside ``run()``. ``comment`` is stored in the history
+        of each task.
         """
         from django_partisan.cancelling import CancelResult, cancel_all
 
@@ -235,8 +235,7 @@ class Task(models.Model):
     def cancel(self, comment: str = "") -> "CancelResult":
         """Cancel this task unless it has ended; return whether it was cancelled or its end was requested.
 
-        The object has the values of the row then, if it still exists. ``comment`` is stored in the task's
-        history.
+        Then reloads this object, if the row still exists. ``comment`` is stored in the task's history.
         """
         from django_partisan.cancelling import cancel_all
 

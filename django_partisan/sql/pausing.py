@@ -1,7 +1,7 @@
 """Pause and resume queues: rows of the table of pauses, which every manager of the queue obeys.
 
-A pause that has ended by its ``until`` counts for nothing; its row stays until the queue is paused or resumed
-again. Moments are the database's.
+A pause whose ``until`` has passed has no effect; its row stays until the queue is paused or resumed again.
+Moments are the database's.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from django_partisan.sql.connection import fetch_all
 IS_ON: Final = "processor_class = '' AND (until IS NULL OR until > statement_timestamp())"
 """Whether a row of the pauses pauses its queue; one that names a processor does not."""
 
-# A pause of a queue that is paused already goes on, with what was said last.
+# A queue that is paused already stays paused, with the new end and comment.
 _PAUSE = """
     INSERT INTO django_partisan_pause AS pause (queue_name, processor_class, until, comment, by, paused_at)
     VALUES (%s, '', coalesce(%s::timestamptz, statement_timestamp() + %s * interval '1 second'), %s, %s,

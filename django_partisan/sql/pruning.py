@@ -1,9 +1,9 @@
 """Delete rows of tasks that ended long ago, walking along the primary key.
 
 Finished rows have no index of their own, which every completion would have to write. A walk reads a bounded
-number of rows from where the last batch ended, and deletes those that are due. ``Chore`` says who prunes and
-how far the walk has come: each batch locks that row, so two managers never prune at once, and whoever takes
-over continues at the same place.
+number of rows from where the last batch ended, and deletes those that are due. The row of ``Chore`` stores
+which manager prunes and how far the walk has come. Each batch locks that row, so two managers never prune at
+once, and the next manager continues at the same place.
 
 ``last_at`` is the time of the last batch. ``cursor`` holds ``by`` (the manager that prunes now), ``next``
 (the walk continues after this id), ``kept`` (how many rows this walk has read and left) and ``over``.
@@ -199,10 +199,10 @@ class Look(NamedTuple):
 def take(
     connection: BaseDatabaseWrapper, manager: UUID, interval: float, silent_seconds: float, kept_rate: float
 ) -> Look | None:
-    """Take the chore for a manager if a pass is due, or if whoever prunes has died or is silent.
+    """Take the chore for a manager if a pass is due, or if the manager that prunes has died or is silent.
 
     A pass is due ``interval`` seconds after the last, or later: for each row that the last one read and left,
-    1/``kept_rate`` seconds pass. ``None`` if another manager is at it at this moment.
+    1/``kept_rate`` seconds pass. ``None`` if another manager has the row locked.
     """
     parameters = {
         "manager": str(manager),

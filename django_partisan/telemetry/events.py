@@ -304,7 +304,7 @@ class TasksResumed(NamedTuple):
 
 
 class QueuePaused(NamedTuple):
-    """A manager has learned that its queue is paused; ``until`` is of ISO 8601, ``None`` for no end."""
+    """A manager has found its queue paused; ``until`` is of ISO 8601, ``None`` for no end."""
 
     queue: str
     until: str | None
@@ -313,7 +313,7 @@ class QueuePaused(NamedTuple):
 
 
 class QueueResumed(NamedTuple):
-    """A manager has learned that its queue is no longer paused, after ``seconds``."""
+    """A manager has found its queue no longer paused, after ``seconds``."""
 
     queue: str
     seconds: float

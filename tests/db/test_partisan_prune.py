@@ -123,7 +123,7 @@ def test_where_the_settings_keep_everything_there_is_nothing_to_count(settings):
     settings.PARTISAN_CONFIG = {"default": {"KEEP_FINISHED_SECONDS": None}}
     ended()
 
-    assert run("--yes") == "The settings keep these tasks for ever: nothing to prune.\n"
+    assert run("--yes") == "The settings keep these tasks forever: nothing to prune.\n"
     assert run("--yes", "--status", "failed") == run("--yes")
 
 

@@ -1,7 +1,7 @@
 """How a worker ends: what a Python process does at its end, in order and within one bound.
 
 A task may leave threads behind, and a library may wait for a server that does not answer, so the
-interpreter's own end could take for ever: the process ends by ``os._exit()`` after these steps.
+interpreter's own end could take forever: the process ends by ``os._exit()`` after these steps.
 
 | thread | does what |
 |---|---|

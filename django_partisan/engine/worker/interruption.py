@@ -197,7 +197,7 @@ class Interruption:
                 connection.close()  # inside of an atomic block, Django connects again after it
 
     def _cancel_queries(self) -> None:
-        """Have the server cancel the queries of the run; wait for it, but not for ever."""
+        """Have the server cancel the queries of the run; wait for it, but not forever."""
         raws = [one.connection for one in list(self._connections()) if is_active(one)]
         started = [threading.Thread(target=cancel_query, args=(raw,), daemon=True) for raw in raws]
         deadline = time.monotonic() + CANCEL_SECONDS

@@ -131,7 +131,7 @@ class WithoutManager:
     def _call(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
         """Make calls over a connection of their own.
 
-        A server that is silent does not hold it up: a worker that waits for ever would look as if it still
+        A server that is silent does not hold it up: a worker that waits forever would look as if it still
         ran its task.
         """
         session = Session(f"without manager {self._config.queue}", self._answer_seconds)

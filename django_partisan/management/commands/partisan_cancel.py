@@ -11,9 +11,9 @@ from django_partisan.models import Task
 from django_partisan.outcomes import REASON_CANCELLED
 
 EPILOG: Final = f"""\
-A waiting task ends with the reason {REASON_CANCELLED}, and never starts. Of a task that a manager holds the
-end is requested: TaskCancelled is raised inside its run, within a second or at the latest with the manager's
-next heartbeat. Tasks that have ended are never touched. To run a cancelled task after all, requeue it.
+A waiting task ends with the reason {REASON_CANCELLED}, and never starts. If a manager holds the task, its end
+is requested: TaskCancelled is raised inside its run within a second, or at the latest at the manager's next
+heartbeat. Tasks that have ended never change. To run a cancelled task after all, requeue it.
 
 examples:
   manage.py partisan_cancel --processor SendMail --waiting --comment "sent twice"
@@ -36,7 +36,7 @@ class Command(OperatorCommand):
         add_filters(parser)
         group = parser.add_mutually_exclusive_group()
         for state, text in (
-            (WAITING, "only tasks that wait, due, scheduled or held"),
+            (WAITING, "only waiting tasks: due, scheduled or held"),
             (RUNNING, "only tasks that a manager holds"),
         ):
             group.add_argument(f"--{state}", action="store_const", const=state, dest="state", help=text)

@@ -17,8 +17,8 @@ from django_partisan.shown import moment as shown_moment
 from django_partisan.sql.connection import task_connection
 
 EPILOG: Final = f"""\
-Of a paused queue nothing new starts, on any host and over restarts of managers. Tasks that run finish, and
-tasks can be enqueued. A queue that is paused already gets the new end and comment.
+No task of a paused queue starts, on any host, even if managers restart. Running tasks finish, and tasks can
+still be enqueued. To change the end or the comment of a pause, pause the queue again.
 A duration is {DURATION}.
 
 examples:
@@ -31,16 +31,16 @@ examples:
 class Command(OperatorCommand):
     """Pause queues; see ``--help``."""
 
-    help = "Pause a queue: nothing new of it starts until it is resumed, or the pause ends."
+    help = "Pause a queue: none of its tasks starts until it is resumed or the pause ends."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare which queues, for how long, and why."""
         add_queues(parser, "of the settings")
         parser.add_argument(
-            "--for", type=_length, dest="length", metavar="DURATION", help="resume by itself after this time"
+            "--for", type=_length, dest="length", metavar="DURATION", help="resume after this time"
         )
-        parser.add_argument("--comment", default="", metavar="TEXT", help="why, for whoever looks")
+        parser.add_argument("--comment", default="", metavar="TEXT", help="why the queue is paused")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Pause, and say what still runs."""

@@ -25,8 +25,8 @@ INTERRUPTED: Final = 130
 STATUSES: Final = {"finished": Task.STATUS_FINISHED, "failed": Task.STATUS_ERROR}
 
 EPILOG: Final = """\
-Without --older-than, rows are deleted that managers would delete: KEEP_FINISHED_SECONDS and
-KEEP_FAILED_SECONDS of the processor or the queue say which. Waiting and running tasks are never deleted.
+Without --older-than, deletes the rows that managers would delete, as KEEP_FINISHED_SECONDS and
+KEEP_FAILED_SECONDS of the processor or the queue say. Never deletes waiting or running tasks.
 No manager is needed. Cancelled and expired tasks are failed tasks.
 
 examples:
@@ -59,7 +59,7 @@ class Command(OperatorCommand):
             "--without-finished-at",
             "--without_finished_at",
             action="store_true",
-            help="rows of version 1, which have no moment of finishing, by their last change instead; "
+            help="only rows of version 1, which have no finished_at, by the time of their last change; "
             "needs --older-than",
         )
         parser.add_argument(
@@ -68,7 +68,7 @@ class Command(OperatorCommand):
             type=_rate,
             default=ROWS_PER_SECOND,
             metavar="N",
-            help="delete at most so many rows in a second (default: 2000)",
+            help="delete at most this many rows per second (default: 2000)",
         )
         add_confirmation(parser)
 
@@ -78,7 +78,7 @@ class Command(OperatorCommand):
         connection = task_connection()
         rules = _rules(options)
         if rules.shortest == FOREVER:
-            self.stdout.write("The settings keep these tasks for ever: nothing to prune.")
+            self.stdout.write("The settings keep these tasks forever: nothing to prune.")
             return
         walk = Walk(
             rules,

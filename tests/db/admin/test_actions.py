@@ -196,13 +196,13 @@ def test_all_tasks_of_the_filters_are_described_in_words(browser):
     page = ask(browser, "requeue", task, query=query, select_across="1").content.decode()
 
     words = "status: Error; queue: mail; priority__lt: 20; search: let."
-    assert f"Chosen are all tasks with these filters: {words}" in page
+    assert f"All tasks with these filters are selected: {words}" in page
 
 
 def test_all_tasks_without_any_filter_are_said_to_be_all(browser):
     page = ask(browser, "requeue", failed(), select_across="1").content.decode()
 
-    assert "Chosen are all tasks of the list, without any filter." in page
+    assert "All tasks of the list are selected, without any filter." in page
 
 
 def test_of_all_tasks_cancelled_ones_are_requeued_only_if_the_filter_names_them(browser):

@@ -130,7 +130,7 @@ def test_a_task_whose_manager_has_gone_has_no_holder():
     ManagerLease.objects.all().delete()
 
     assert situation(row[ID]).holder is None
-    assert "by a manager that has gone" in explain(connection, row[ID])
+    assert "by a manager that no longer exists" in explain(connection, row[ID])
 
 
 def test_the_last_entry_of_the_history_says_how_it_went_before():

@@ -238,7 +238,8 @@ def test_a_pause_is_reported_with_all_that_is_known_of_it():
 
     assert finding.status == WARNING
     assert re.fullmatch(
-        r"The queue 'default' is paused since \S+ \S+ until \S+ \S+ by ada: it moves. No task of it starts.",
+        r"The queue 'default' is paused since \S+ \S+ until \S+ \S+ by ada: it moves. None of its tasks"
+        r" starts.",
         finding.message,
     )
     assert finding.cure.endswith("manage.py partisan_resume --queue-name default")
@@ -247,7 +248,7 @@ def test_a_pause_is_reported_with_all_that_is_known_of_it():
 def test_a_pause_of_which_nothing_is_known_is_reported_too():
     Pause.objects.create(queue_name="default", paused_at=None)
 
-    assert one("paused").message == "The queue 'default' is paused. No task of it starts."
+    assert one("paused").message == "The queue 'default' is paused. None of its tasks starts."
 
 
 def ended(days: float) -> None:
@@ -289,4 +290,4 @@ def test_settings_that_keep_every_row_are_fine(settings):
     ended(100)
 
     assert one("retention").status == FINE
-    assert "for ever" in one("retention").message
+    assert "forever" in one("retention").message

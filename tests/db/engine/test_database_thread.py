@@ -258,7 +258,7 @@ def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_conn
 
 
 def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(play, stuck):
-    """Or else, where calls take longer than a moment, threads would hang up on each other for ever."""
+    """Or else, where calls take longer than a moment, threads would hang up on each other forever."""
     silent, slow = Play(), Stuck()
     watch = AnswerWatch([silent.thread, play.thread], lambda: None)
     silent.thread.submit(stuck, silent.results.append)

@@ -180,14 +180,17 @@ def test_a_run_that_a_manager_has_published_says_for_how_long_and_where():
         (
             ONE,
             None,
-            "was claimed 1 min ago by a manager that has gone; another manager of its queue will take",
+            (
+                "was claimed 1 min ago by a manager that no longer exists; another manager of its queue will"
+                " rescue it."
+            ),
         ),
         (
             Serving(),
             None,
             (
-                "was claimed 1 min ago by a manager that has gone; no live manager serves the queue 'mail' to"
-                " take it over."
+                "was claimed 1 min ago by a manager that no longer exists; no live manager serves the queue"
+                " 'mail' to rescue it."
             ),
         ),
         (
