@@ -18,7 +18,7 @@ from django_partisan.admin.selection import Selection
 from django_partisan.models import Task, TaskQuerySet
 
 if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise as StrPromise
+    from django_stubs_ext import StrPromise
 
 
 class TaskAction:

@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise as StrPromise
+    from django_stubs_ext import StrPromise
 
 
 def column(

@@ -20,7 +20,7 @@ from django_partisan.models import Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME
 
 if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise as StrPromise
+    from django_stubs_ext import StrPromise
 
 STATUS: Final = "status__exact"
 _REASONS: Final = tuple(dict.fromkeys((*FAILURE_REASONS, *REASONS_TO_NAME)))

@@ -39,8 +39,8 @@ class RunTaskResult(StoredTaskResult):
             backend=task.backend,
             attempt_count=current.attempt,
             _return_value=None,
-            _current=current,
-            _error=None,
+            current_task=current,
+            failure=None,
         )
         if current.attempt == 1:
             made._set_earlier_runs(_NONE, _NONE, now)
@@ -49,16 +49,16 @@ class RunTaskResult(StoredTaskResult):
     def ended(self, value: str | None, error: Any) -> "RunTaskResult":
         """Return this result after the run returned ``value``, as JSON text, or failed with ``error``."""
         status = base.TaskResultStatus.SUCCESSFUL if error is None else base.TaskResultStatus.FAILED
-        self._set(status=status, finished_at=timezone.now(), _error=error)
+        self._set(status=status, finished_at=timezone.now(), failure=error)
         if value is not None:
             self._set(_return_value=json.loads(value))
-        if error is not None and self._current.attempt == 1:
+        if error is not None and self.current_task.attempt == 1:
             self._set_earlier_runs(_NONE, _NONE, self.last_attempted_at)
         return self
 
     def __getattr__(self, name: str) -> Any:
         if name in ("args", "kwargs"):
-            args, kwargs = self._current.arguments
+            args, kwargs = self.current_task.arguments
             self._set(args=args, kwargs=kwargs)
         elif name == "enqueued_at" or name in _OF_EARLIER_RUNS:
             row = models.Task.objects.using(task_database()).get(pk=int(self.id))
@@ -71,7 +71,7 @@ class RunTaskResult(StoredTaskResult):
         return getattr(self, name)
 
     def _set_earlier_runs(self, errors: list[Any], worker_ids: list[str], started_at: Any) -> None:
-        own = [] if self._error is None else [self._task_error(self._error)]
+        own = [] if self.failure is None else [self._task_error(self.failure)]
         worker_ids = [*worker_ids, worker_name(os.getpid())]
         self._set(errors=[*errors, *own], worker_ids=worker_ids, started_at=started_at)
 

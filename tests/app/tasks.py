@@ -1,6 +1,7 @@
 """Functions as tasks, by Django's task framework."""
 
 import asyncio
+import time
 from typing import Any
 
 from django_partisan.backend import task_options
@@ -57,3 +58,9 @@ def together(value: int) -> int:
 @task
 def not_yet() -> None:
     raise PostponeTask(60)
+
+
+@task
+@task_options(timeout=0.2)
+def slow(seconds: float) -> None:
+    time.sleep(seconds)

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 
 from django_partisan.backend import bulk_enqueue
+from django_partisan.exceptions import TaskTimeout
 from django_partisan.functions.framework import base
 from django_partisan.models import Task
 from tests.app import tasks, undiscovered
@@ -59,3 +60,14 @@ def test_a_worker_imports_the_module_of_a_path_that_it_does_not_know(bench: Benc
     wait_until(lambda: Task.objects.finished().filter(pk=int(result.id)))
     result.refresh()
     assert result.return_value == "Hello, Ada"
+
+
+def test_a_function_has_a_time_limit_of_its_own(bench: Bench):
+    bench.ready()
+
+    result = tasks.slow.enqueue(3600)
+
+    wait_until(lambda: Task.objects.failed().filter(pk=int(result.id)))
+    result.refresh()
+    assert Task.objects.get(pk=int(result.id)).error_reason == "timeout"
+    assert [error.exception_class for error in result.errors] == [TaskTimeout]

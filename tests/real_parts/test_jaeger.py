@@ -63,7 +63,7 @@ def test_the_outcome_finds_the_failures_also_those_whose_worker_died(jaeger: Jae
     assert Counter(run.tags["error.type"].rpartition(".")[2] for run in failed) == {
         "ValueError": 1,
         "ConnectionResetError": 1,
-        "PostponeTask": 1,
+        "MaxPostponesReached": 1,
         "WorkerLost": 1,
     }
 

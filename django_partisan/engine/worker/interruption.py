@@ -58,11 +58,12 @@ _SWALLOWING: Final = (
     "django_partisan.metrics.",
     "django_partisan.sentry.",
     "django_partisan.signals.",
+    "django_partisan.functions.run_signals.",
 )
 """Where Python or telemetry catches exceptions, so that they reach no task."""
 _DRIVER: Final = "psycopg."
-_RUN: Final = "django_partisan.definitions"
-"""The module that calls ``run()``."""
+_RUN: Final = ("django_partisan.definitions", "django_partisan.functions.definition")
+"""The modules that call ``run()`` and functions."""
 # What a run whose query was cancelled, or whose transaction was broken by that, raises.
 _CANCELLED_QUERY: Final = (OperationalError, InternalError, TransactionManagementError)
 
@@ -210,6 +211,6 @@ class Interruption:
 
 def _places(frame: FrameType | None) -> Iterator[str]:
     """Yield where a run is, from the innermost call: the name of each module with a dot, or a finalizer."""
-    while frame is not None and frame.f_globals.get("__name__") != _RUN:
+    while frame is not None and frame.f_globals.get("__name__") not in _RUN:
         yield _FINALIZER if frame.f_code.co_name == _FINALIZER else f"{frame.f_globals.get('__name__')}."
         frame = frame.f_back

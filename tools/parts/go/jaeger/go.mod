@@ -1,4 +1,4 @@
-module github.com/jaegertracing/jaeger/cmd/jaeger/django-partisan
+module github.com/jaegertracing/jaeger/cmd/jaeger/jaeger
 
 go 1.25
 

@@ -1,7 +1,8 @@
 // Command jaeger is Jaeger with the components that take spans by OTLP, keep them in memory and answer searches:
 // its own, without the other ways in and out of the full program, which would take twice as long to build.
 //
-// Jaeger's components are in internal packages. Go lets this module import them because of the module's path.
+// Jaeger's components are in internal packages. Go lets this module import them because of the module's path, whose
+// last word names the program.
 package main
 
 import (
