@@ -14,12 +14,12 @@ _RUN: Final = "django_partisan.engine.immediate.run_in_place"
 
 
 def run_after_commit(connection: BaseDatabaseWrapper, task_ids: Sequence[int], mode: bool | str) -> None:
-    """Run tasks once they are committed; not at all where the caller ends transactions by hand.
+    """Run tasks once they are committed; never, if the caller has turned autocommit off.
 
-    Django logs what goes wrong unless ``mode`` is ``'raise'``; then it raises to who commits.
+    Django logs errors, unless ``mode`` is ``'raise'``: then the commit raises them.
     """
     if not (connection.in_atomic_block or connection.get_autocommit()):
-        return  # nobody can tell when they are committed: they wait for a manager
+        return  # the commit cannot be observed: they wait for a manager
     raise_errors = mode == RAISE
     run = import_string(_RUN)
     transaction.on_commit(

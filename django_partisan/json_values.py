@@ -18,7 +18,7 @@ def may_hold_bad_text(text: str) -> bool:
 
 
 def faults(place: str, value: Any) -> Iterator[str]:
-    """Yield what of a value cannot be stored, and why: also what ``json`` itself does not refuse.
+    """Yield what in a value cannot be stored, and why, including what ``json`` itself accepts.
 
     ``place`` names the value.
     """

@@ -1,6 +1,6 @@
 """The result of the task that runs, for signals, contexts and ``backoff``.
 
-A worker knows only a part of it. The rest is read from the row when somebody asks for it, which is rare.
+A worker has only a part of it. The rest is read from the row when it is used, which is rare.
 """
 
 import json

@@ -10,7 +10,7 @@ It is a list of entries, each a JSON object without empty values:
 | ``started_at``, ``seconds`` | when the run started, by the database's clock, and how long it took |
 | ``ended_at`` | when it ended |
 | ``reason``, ``error_type``, ``error_message``, ``traceback`` | of a failure or error; long texts are cut |
-| ``comment`` | the ``reason`` of ``PostponeTask``, or what whoever changed the task said |
+| ``comment`` | the ``reason`` of ``PostponeTask``, or the comment of whoever changed the task |
 | ``priority`` | the new priority, if somebody changed it |
 | ``worker`` | host and process id of the worker; the host alone if its manager died with it |
 | ``count``, ``first_ended_at`` | of several such runs in a row: how many, and when the first ended |

@@ -147,7 +147,7 @@ class HeartbeatResult(NamedTuple):
     has_abandoned: bool
     """Whether tasks are in process under a manager that has no row."""
     has_cancel_requests: bool
-    """Whether there are requests to cancel tasks, of whichever queue."""
+    """Whether there are requests to cancel tasks of any queue."""
     others: list[OtherManager]
     is_paused: bool = False
     """Whether the queue is paused."""
@@ -195,7 +195,7 @@ def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
 def heartbeat(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, state: str | None = None
 ) -> HeartbeatResult:
-    """Renew a manager's lease, and return what else is to be known of its queue.
+    """Renew a manager's lease, and return the state of its queue.
 
     ``state`` is what it publishes: see ``manager_state``.
     """

@@ -83,7 +83,7 @@ class PublishedManager(NamedTuple):
     """True for a worker that finishes a run without its manager."""
     is_draining: bool
     publishes_runs: bool
-    """False for a manager of an earlier version: nobody knows what it runs."""
+    """False for a manager of an earlier version, which does not report its runs."""
     runs: tuple[Run, ...]
     """The longest runs first."""
     totals: Mapping[str, int]

@@ -27,7 +27,7 @@ def assert_enqueued(
 ) -> list[Task]:
     """Assert that tasks wait, and return them in the order of enqueueing.
 
-    ``processor`` is a class or its name, ``at`` is ``execute_after``; what is not given does not matter.
+    ``processor`` is a class or its name, ``at`` is ``execute_after``; only given values are compared.
     ``count`` is how many, by default at least one. Raises ``AssertionError`` that lists what waits, and
     ``ProcessorClassNotFound`` or ``UnknownQueue`` for a name that does not exist.
     """

@@ -1,4 +1,4 @@
-"""The requests to cancel tasks that a manager holds, and how it ends such a task without a run."""
+"""Requests to cancel tasks that a manager holds; end such a task without a run."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ Pair: TypeAlias = tuple[int, int]
 class CancelRequests:
     """The requests that are known, with their comments.
 
-    They apply to claims: should a task be requeued, which deletes its request, the next claim is another.
+    They apply to claims: after a requeue, which deletes the request, the task has another claim.
     """
 
     def __init__(self, queue: str) -> None:
@@ -36,7 +36,7 @@ class CancelRequests:
         return self._comments
 
     def replace(self, comments: dict[Pair, str]) -> None:
-        """Take in the requests as the table has them now."""
+        """Replace the requests by those in the table."""
         self._comments = comments
 
     def drop(self, pair: Pair) -> None:

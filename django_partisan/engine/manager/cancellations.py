@@ -1,8 +1,8 @@
-"""Cancel what was requested: end tasks that have not started, and have the runs of the others interrupted.
+"""Carry out requests to cancel tasks: end those that have not started, and interrupt the runs of the others.
 
-Whoever cancels tasks inserts a request for each that a manager holds, and notifies the managers of its queue.
-Without the notification, a heartbeat says that there are requests. A request applies to the task, not to one
-run: a task that has come back to the queue meanwhile is ended there.
+Cancelling inserts a request for each task that a manager holds, and notifies the managers of the queue. If
+the notification is lost, the next heartbeat finds the requests. A request applies to the task, not to one
+run: if the task waits again meanwhile, it is ended then.
 """
 
 import time
@@ -34,9 +34,9 @@ from django_partisan.sql.claiming import ID, TOKEN
 
 REQUESTS_AT_MOST: Final = 5000
 CHECK_SECONDS: Final = 0.05
-"""How often the tasks are checked whose end is requested."""
+"""How often tasks whose end is requested are checked."""
 RETRY_SECONDS: Final = 0.25
-"""After this time a look is repeated that failed, or after which a task may come to this manager.
+"""When to repeat a look that failed, or after which a task may still come to this manager.
 
 The time doubles with each such look.
 """
@@ -57,10 +57,10 @@ class Look(NamedTuple):
 
 
 class Cancellations(Component):
-    """Look for requests when told, and see to it that the tasks of this manager end.
+    """Look for requests when notified, and end the requested tasks of this manager.
 
-    ``identity`` returns the id under which the manager may claim. While the manager drains, this goes on, but
-    does not hold up the end: another manager ends what waits then.
+    ``identity`` returns the id under which the manager may claim. This continues while the manager
+    drains, but does not delay its end: another manager ends the waiting tasks then.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Cancellations(Component):
         return {(row[ID], row[TOKEN]) for row in rows}.intersection(self._requests.comments)
 
     def _forget_ended(self, now: float) -> None:
-        """Forget the requests whose tasks this manager holds no more, and look what became of them."""
+        """Forget the requests whose tasks this manager no longer holds, and look for them again."""
         known = self._known()
         self._held |= known
         for pair in self._held - known:

@@ -1,4 +1,4 @@
-"""Have components look at the tables in which operators ask for something, when they are notified."""
+"""Have components read the tables that operators write, when a notification arrives."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -16,8 +16,8 @@ class Looks(Protocol):
 class Controls:
     """Pass each notification of the control channel to the component that looks there.
 
-    ``components`` are those that look, by the word for it in the payload. A payload for another queue or
-    ``schema``, or one that is not understood, is ignored. An empty ``schema`` stands for any.
+    ``components`` maps the payload's word for where to look to the component that looks there. Payloads for
+    another queue or ``schema``, and unknown ones, are ignored. An empty ``schema`` matches any.
     """
 
     def __init__(self, queue: str, schema: str, components: Mapping[str, Looks]) -> None:
@@ -26,7 +26,7 @@ class Controls:
         self._components = components
 
     def notified(self, payloads: set[str] | None) -> None:
-        """Have the components look that are named; all of them if notifications may have been missed."""
+        """Have the named components look; all of them if notifications may have been missed."""
         names = set(self._components) if payloads is None else self._named(payloads)
         for name in names & self._components.keys():
             self._components[name].look_now()

@@ -33,7 +33,7 @@ RING_SECONDS: Final = 0.25
 
 
 class InterruptedRun:
-    """A run that is to end; its worker is killed at ``kill_at`` if it has not."""
+    """An interrupted run; if it has not ended at ``kill_at``, its worker is killed."""
 
     def __init__(self, worker: WorkerProcess, row: TaskRow, message: Interrupt, kill_at: float) -> None:
         self.worker = worker
@@ -49,7 +49,7 @@ class InterruptedRun:
 
 
 class Interruptions(Component):
-    """Interrupt the runs of this manager's workers; does nothing while no processor has a limit."""
+    """Interrupt runs of this manager's workers; looks for long runs only if a processor has a limit."""
 
     def __init__(self, config: QueueConfig, pool: Pool, presence: PresenceFile, limits: TimeLimits) -> None:
         self._queue = config.queue
@@ -64,8 +64,8 @@ class Interruptions(Component):
     def request(self, task_id: int, kind: str, comment: str = "") -> bool:
         """Interrupt the run of a task; return whether a worker of this manager runs it now.
 
-        ``kind`` is ``timeout`` or ``cancel``. To ask again for the same run changes nothing, but a cancel
-        replaces a timeout.
+        ``kind`` is ``timeout`` or ``cancel``. A second request for the same run has no effect, except that a
+        cancel replaces a timeout.
         """
         for worker in self._pool.workers:
             row = worker.held.get(task_id)

@@ -1,6 +1,6 @@
-"""Pause the queue while the table says so: nothing new starts, and what has not started is released.
+"""Obey pauses of the queue: no task starts, and claimed tasks that have not started are released.
 
-A look at the table follows each notification, and each heartbeat that saw another state than was known. Looks
+The table is read after each notification, and after each heartbeat that found a change. Looks
 use the connection of the heartbeats: its calls are few and short, where a look would wait behind a long
 promotion elsewhere, and the answers of one connection come in the order of what they saw.
 """
@@ -27,7 +27,7 @@ from django_partisan.telemetry.events import QueuePaused, QueueResumed
 
 RETRY_SECONDS: Final = 1.0
 RECALL_SECONDS: Final = 0.1
-"""How often tasks are recalled that were on their way to a worker when the pause began."""
+"""How often to recall tasks that were on their way to a worker when the pause began."""
 LEAST_SECONDS: Final = 0.02
 """The least time until the look at the end of a pause."""
 
@@ -61,7 +61,7 @@ class Pauses(Component):
         self._emitted: QueuePaused | None = None
 
     def on_heartbeat(self, is_paused: bool) -> None:
-        """Look if a heartbeat saw another state than was known; obey at once if the queue is paused.
+        """Look if a heartbeat found a change; obey at once if the queue is paused.
 
         The first heartbeat always has a look follow: it precedes the LISTEN of its connection, so a
         notification may have been missed.
@@ -95,7 +95,7 @@ class Pauses(Component):
 
     def _on_looked(self, result: Any) -> None:
         self._is_looking = False
-        if isinstance(result, Error):  # heartbeats tell whether the database answers
+        if isinstance(result, Error):  # heartbeats notice whether the database answers
             self._look_at = min(self._look_at, time.monotonic() + RETRY_SECONDS)
         elif isinstance(result, Exception):
             raise result

@@ -36,25 +36,25 @@ SLOW_SECONDS: Final = 0.05
 ROWS_IF_SLOW: Final = 50
 """Batches of this size or less do not become smaller for it."""
 REST: Final = 3.0
-"""How many times as long as a batch took is waited after it."""
+"""The pause after a batch, as a multiple of the time that the batch took."""
 REST_SECONDS: Final = 0.05
-"""How long is waited after a batch at least."""
+"""The shortest pause after a batch."""
 PASS_SECONDS: Final = 300.0
 PASS_SECONDS_MIN: Final = 5.0
 PASSES: Final = 10.0
-"""How many passes begin in the shortest time that rows are kept, unless that is more than one every five
-seconds, or less than one every five minutes."""
+"""How many passes begin within the shortest time that rows are kept, but at most one every five seconds, and
+at least one every five minutes."""
 KEPT_RATE: Final = 1000.0
 """The rows that a pass reads and leaves delay the next one: in the long run, no more are read per second."""
 BUSY_SECONDS: Final = 60.0
-"""After this time another manager looks whether whoever prunes is still at it."""
+"""After this time other managers check whether the manager that prunes still does."""
 SILENT_SECONDS: Final = 60.0
 """A manager that has pruned nothing for this long in a pass loses the pass to another one."""
 RETRY_SECONDS: Final = 5.0
 
 
 class Pass(NamedTuple):
-    """A pass of this manager: its walk, how many rows it has left, and when it began."""
+    """A pass of this manager: its walk, how many rows it has kept, and when it began."""
 
     manager: UUID
     walk: Walk
@@ -194,7 +194,7 @@ class Pruner(Component):
             bus.emit(PrunePassEnded, self._config.queue, finished, failed, seconds)
 
     def _on_failed(self, error: Exception, rows: int) -> None:
-        """Try again later; say so once if others do not notice it themselves."""
+        """Try again later; emit ``PruneFailed`` once, unless other components report the cause."""
         if not isinstance(error, Error):
             raise error
         self._look_at = time.monotonic() + RETRY_SECONDS

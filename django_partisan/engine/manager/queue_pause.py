@@ -1,4 +1,4 @@
-"""Whether a manager's queue is paused: written by the pauses component, read by those that start tasks."""
+"""Whether a manager's queue is paused: the pauses component writes it, others read it."""
 
 import time
 

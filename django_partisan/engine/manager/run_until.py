@@ -20,8 +20,8 @@ class RunUntil(Component):
     """Ask to drain once the finders found nothing after the holders had nothing left.
 
     ``holders`` hold tasks, ``finders`` look for them. A run may enqueue or postpone a task after the
-    promoter's last look began, so only a look that began later counts. If the queue is paused, nothing is
-    waited for but what runs: the tasks that wait stay where they are.
+    promoter's last look began, so only a look that began later counts. If the queue is paused, only
+    running tasks are waited for; waiting tasks keep waiting.
     """
 
     def __init__(

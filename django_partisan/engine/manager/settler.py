@@ -122,7 +122,7 @@ class Settler(Component):
         self._gathered[Kind.KEPT] += zip(rows, runs, strict=True)
 
     def settle(self, row: TaskRow, change: RowChange, *, written: Callable[[], None] | None = None) -> None:
-        """Have the outcome of a run settled that did not complete.
+        """Settle the outcome of a run that did not complete.
 
         ``written`` is called when the row has it; not if the claim was lost.
         """
@@ -251,7 +251,7 @@ class Settler(Component):
 
 
 def _dropped(written: Written) -> set[int]:
-    """Return the tasks whose rows did not get what was to be written."""
+    """Return the tasks whose outcomes were not written."""
     return {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
 
 

@@ -84,7 +84,7 @@ def ensure_schema(served: ServedDatabase) -> None:
 
 
 def notice_of_immediate_mode() -> str | None:
-    """Return the line that says what is left to a manager in immediate mode; ``None`` if it is off."""
+    """Return the line that says which tasks a manager runs in immediate mode; ``None`` if it is off."""
     if not immediate.mode():
         return None
     return (

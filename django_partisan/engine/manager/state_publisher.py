@@ -91,6 +91,6 @@ class StatePublisher(Component):
 
 
 def _ignore_lost(result: Any) -> None:
-    """Leave it to the next heartbeat to publish what could not be written."""
+    """After a failed write, leave the state to the next heartbeat."""
     if isinstance(result, Exception) and not isinstance(result, Error):
         raise result

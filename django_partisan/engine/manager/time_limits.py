@@ -7,7 +7,7 @@ from django_partisan.definitions import TaskDefinition
 
 
 class TimeLimits:
-    """Say how long a run of each processor may take; ``default`` is the limit of the queue.
+    """Return how long a run of each processor may take; ``default`` is the limit of the queue.
 
     ``definitions`` are those of the registry, which may still grow.
     """

@@ -187,7 +187,7 @@ class WorkerProcess:
             os.kill(self.pid, signal.SIGKILL)
 
     def kill_for(self, message: Interrupt) -> None:
-        """End it at once, because its run was interrupted and has not ended."""
+        """Kill it, because its run was interrupted and has not ended."""
         self.killed_for = message
         self.kill()
 

@@ -2,8 +2,8 @@
 
 The runner is the main thread, in which Python calls signal handlers: a signal wakes a blocking call, and the
 handler sees for certain whether ``run()`` is under way. It does not raise where an exception would be
-swallowed, such as in a log handler; the signal is sent again until it has raised or the run is over. Inside
-of psycopg2 it wakes nothing: the server is asked to cancel the query, and the handler is called when its
+swallowed, such as in a log handler; the signal is sent again until it has raised or the run is over. In
+psycopg2 a signal wakes nothing: the server is asked to cancel the query, and the handler is called when its
 error arrives. psycopg 3 leaves its connection in the middle of the query, so the handler closes it.
 
 | thread | does what |
@@ -12,8 +12,8 @@ error arrives. psycopg 3 leaves its connection in the middle of the query, so th
 | ``partisan-control`` | writes ``asked``, then starts the next |
 | ``partisan-interrupt`` | reads ``interruptible``; signals, and cancels the run's queries, under ``_lock`` |
 
-So one of the two sees what the other has written, and no query of what follows the run is cancelled: the
-main thread first waits until the other has done.
+So one of the two sees what the other has written. Before the main thread continues after a run, it waits
+until the other thread is done, so that no query of a later step is cancelled.
 """
 
 import signal
@@ -41,8 +41,8 @@ AGAIN: Final = signal.SIGVTALRM
 AGAIN_SECONDS: Final = 0.002
 """How much of the processor's time passes until another try.
 
-A thread mostly gets the interpreter's lock while the main thread writes, such as a log line, so its signals
-would come in log handlers always.
+A thread mostly gets the interpreter's lock while the main thread writes, for example a log line. Without this
+timer, its signals would always arrive in log handlers.
 """
 PAUSE_SECONDS: Final = 0.005
 LONGEST_PAUSE_SECONDS: Final = 0.02
@@ -79,7 +79,7 @@ class Interruption:
         self.interruptible = 0
         """The number of the run while its ``run()`` is under way, else 0."""
         self.asked: Interrupt | None = None
-        """What was asked for last; looked at after each run, by the main thread."""
+        """The last request; the main thread reads it after each run."""
         self._raised: Interrupt | None = None
         self._connections = connections
         self._seconds = seconds

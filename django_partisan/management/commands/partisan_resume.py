@@ -20,7 +20,7 @@ examples:
 class Command(OperatorCommand):
     """Resume queues; see ``--help``."""
 
-    help = "Resume a queue that is paused: its managers go on within a second."
+    help = "Resume a paused queue: its tasks start again within a second."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

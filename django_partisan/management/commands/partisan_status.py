@@ -37,7 +37,7 @@ Counts above 100000 are estimates. SECONDS is {DURATION}.
 
 examples:
   manage.py partisan_status                         all queues, managers of all hosts, what runs
-  manage.py partisan_status --watch                 again every 2 s, until Ctrl+C
+  manage.py partisan_status --watch                 again every 2 s, until Ctrl-C
   manage.py partisan_status --task 4711             why this task waits, or what it does
   manage.py partisan_status --format json | jq '.queues[] | select(.due > 0)'
 """
@@ -46,7 +46,7 @@ examples:
 class Command(OperatorCommand):
     """Show the status; see ``--help``."""
 
-    help = "Show queues, managers of all hosts, what runs and what fails; with --task, why a task waits."
+    help = "Show queues, managers of all hosts, running tasks and failures; with --task, why a task waits."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
