@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +19,7 @@ from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
+from tests.support.database import open_transaction
 from tests.support.engine import MANAGER, FakeDatabaseThread, config_of
 from tests.support.rows import claimed, columns, insert, kept, pairs, statuses_of
 
@@ -237,20 +237,6 @@ def test_a_database_that_goes_away_is_raised_also_while_a_refused_outcome_is_fai
         write(connection, Kind.CHANGED, changes_of(rows))
 
     assert statuses(rows) == ["in_process"] * 2
-
-
-@contextmanager
-def open_transaction(*statements: str) -> Iterator[None]:
-    """Have another session execute statements, and leave its transaction open."""
-    other = open_connection("other")
-    other.set_autocommit(False)
-    try:
-        for statement in statements:
-            execute(other, statement)
-        yield
-        other.rollback()  # closing alone would leave the locks to a server that notices later
-    finally:
-        other.close()
 
 
 def lock(*rows: TaskRow) -> str:
