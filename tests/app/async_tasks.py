@@ -5,9 +5,11 @@ from contextvars import ContextVar
 from typing import Any
 
 from django.utils import timezone, translation
+from opentelemetry import trace
 
 from django_partisan.functions.framework import base
 from django_partisan.models import Task
+from django_partisan.telemetry.current_task import running
 
 task: Any = base.task
 
@@ -42,3 +44,10 @@ async def dirty(how: str) -> None:
     else:
         loop.stop()
         await asyncio.sleep(3600)
+
+
+@task
+async def run_and_span() -> list[Any]:
+    """Return the id of the task that logs name, and the span that is current."""
+    await asyncio.sleep(0)
+    return [running.get().id, trace.get_current_span().get_span_context().span_id]

@@ -92,8 +92,8 @@ def test_of_500_outcomes_one_that_is_refused_fails_alone():
 
 def test_results_are_settled_with_the_rows_that_are_kept_also_after_other_runs():
     first, repeated, without = claimed(3)
-    done = [(*pair, started, worker, result) for (*pair, started, worker, _), result in
-            zip(kept([first, without]), ['{"a": [1]}', None], strict=True)]  # fmt: skip
+    [returned, other] = kept([first, without])
+    done: list[Item] = [(returned[0], returned[1], returned[2], returned[3], '{"a": [1]}'), other]
     run = EndedRun(time.monotonic() - 0.5, 0.5, "elsewhere:17")
 
     written = [

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone, translation
 
 from django_partisan.functions.framework import signals
-from django_partisan.testing import run_pending
+from django_partisan.testing import captured_spans, run_pending
 from tests.app import async_tasks
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +40,17 @@ def test_context_variables_language_and_time_zone_of_the_run_are_right_inside_an
     assert outside == [
         async_tasks.request.get(), translation.get_language(), timezone.get_current_timezone_name()
     ]  # fmt: skip
+
+
+def test_the_task_of_log_lines_and_the_span_are_those_of_the_run():
+    result = async_tasks.run_and_span.enqueue()
+
+    with captured_spans() as spans:
+        [(task_id, span_id)] = return_values(result)
+
+    [span] = [one for one in spans if one.context is not None and one.context.span_id == span_id]
+    assert task_id == int(result.id)
+    assert span.name == "process default"
 
 
 def test_the_orm_is_used_in_the_transaction_of_the_run():

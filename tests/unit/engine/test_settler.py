@@ -364,12 +364,11 @@ def test_too_many_unsettled_outcomes_are_too_many_and_so_are_large_ones(play):
 
 def test_results_that_wait_to_be_settled_weigh_too():
     row, run = task_row(1), EndedRun(0.0, 0.5, "elsewhere:17")
-    kept = (1, 1, 0, "elsewhere:17", "r" * 1000)
     repeated = RowChange.complete(1, 1, run, "r" * 1000)
 
-    assert UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, kept)])
+    assert UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, (0, "elsewhere:17", "r" * 1000))])
     assert UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, repeated)])
-    assert not UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, (*kept[:-1], None))])
+    assert not UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, (0, "elsewhere:17", None))])
 
 
 def test_a_task_that_is_set_aside_is_no_outcome_and_none_that_can_be_claimed(

@@ -10,6 +10,9 @@ from django_partisan.functions.options import FunctionOptions, PartisanTask, opt
 pytestmark = pytest.mark.usefixtures("own_registry")
 
 
+task: Any = base.task
+
+
 def plain() -> None: ...
 
 
@@ -60,4 +63,4 @@ def test_an_unknown_option_is_refused():
 
 def test_options_above_the_task_are_refused():
     with pytest.raises(InvalidTask, match="write @task_options below @task"):
-        task_options(unique=True)(base.task(plain))
+        task_options(unique=True)(task(plain))
