@@ -65,7 +65,7 @@ def test_several_backends_can_be_configured(backend: Backend, settings: Any):
     settings.TASKS = {**backend.settings(), "reserve": backend.settings()["default"]}
 
     result = functions.give_back.using(backend="reserve").enqueue(1)
-    backend.run()
+    backend.run(alias="reserve")
     result.refresh()
 
     assert (result.backend, result.task.backend, result.return_value) == ("reserve", "reserve", 1)

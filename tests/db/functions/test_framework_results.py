@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.app import framework_tasks as functions
 
-from .under_test import Status, UnderTest, exceptions, framework
+from .under_test import Status, UnderTest, base, exceptions, framework
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def test_a_result_belongs_to_the_task_that_was_enqueued_and_names_its_backend(ba
 
     result = task.enqueue(1)
 
-    assert isinstance(result, framework.TaskResult)
+    assert isinstance(result, base.TaskResult)
     assert result.task == task
     assert result.backend == "default"
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from tests.app import framework_tasks as functions
 
-from .under_test import InvalidTask, UnderTest, framework
+from .under_test import InvalidTask, UnderTest, base, framework
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ Backend = type[UnderTest]
 def test_a_decorated_function_is_a_task_with_the_documented_defaults():
     task = functions.give_back
 
-    assert isinstance(task, framework.Task)
+    assert isinstance(task, base.Task)
     assert (task.priority, task.backend, task.queue_name, task.run_after) == (0, "default", "default", None)
     assert functions.with_priority.priority == 7
 

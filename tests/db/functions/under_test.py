@@ -1,17 +1,16 @@
 """What the tests of the framework's behaviour have to know of a backend: another one is tested by its own."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
-
-from django.utils import timezone
 
 from django_partisan.testing import drain
 
 _NAME: Final = "django.tasks" if find_spec("django.tasks") else "django_tasks"
 
 framework: Final[Any] = import_module(_NAME)
+base: Final[Any] = import_module(f"{_NAME}.base")
 exceptions: Final[Any] = import_module(f"{_NAME}.exceptions")
 signals: Final[Any] = import_module(f"{_NAME}.signals")
 InvalidTask: Final = getattr(exceptions, "InvalidTask", None) or exceptions.InvalidTaskError
@@ -29,11 +28,9 @@ class UnderTest:
         return {"default": {"BACKEND": cls.PATH, **params}}
 
     @staticmethod
-    def run(queue_name: str = "default", now: datetime | None = None) -> None:
-        """Run what is due, in the order of a worker, and whatever that makes due."""
-        drain(queue_name, now=now, raise_errors=False)
+    def run(queue_name: str = "default", now: datetime | None = None, alias: str = "default") -> None:
+        """Run what is due, in the order of a worker, and whatever that makes due.
 
-    @classmethod
-    def run_all(cls) -> None:
-        """Run what is due within a day."""
-        cls.run(now=timezone.now() + timedelta(days=1))
+        ``alias`` is that of the backend, for those of which a worker serves one; ours serve all.
+        """
+        drain(queue_name, now=now, raise_errors=False)
