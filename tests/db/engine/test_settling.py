@@ -17,6 +17,7 @@ from django_partisan.engine.writing import Kind, Written
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.database import open_transaction
@@ -88,6 +89,23 @@ def test_of_500_outcomes_one_that_is_refused_fails_alone():
     assert (failed.pk, failed.error_reason) == (culprit, "unsettleable")
     assert failed.error_type == "django_partisan.exceptions.Unsettleable"
     assert "refused the outcome: invalid input syntax for type json" in str(failed.error_message)
+
+
+def test_results_are_settled_with_the_rows_that_are_kept_also_after_other_runs():
+    first, repeated, without = claimed(3)
+    [returned, other] = kept([first, without])
+    done: list[Item] = [(returned[0], returned[1], returned[2], returned[3], '{"a": [1]}'), other]
+    run = EndedRun(time.monotonic() - 0.5, 0.5, "elsewhere:17")
+
+    written = [
+        write(connection, Kind.KEPT, done),
+        write(connection, Kind.CHANGED, [RowChange.complete(repeated[ID], repeated[TOKEN], run, "[2]")]),
+    ]
+
+    assert written == [NOTHING_FOUND, NOTHING_FOUND]
+    rows = [columns(row[ID], "status", "result", "attempts") for row in (first, without, repeated)]
+    assert rows == [("finished", {"a": [1]}, 1), ("finished", None, 1), ("finished", [2], 1)]
+    assert [entry["outcome"] for entry in columns(repeated[ID], "history")] == ["completed"]
 
 
 def test_a_task_that_waits_again_and_has_a_duplicate_gives_up_its_key_and_both_stay():
@@ -295,7 +313,7 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
         assert write(connection, kind, others, again=True).lost == []
 
     assert write_part(connection, kind, [items[2]]) == NOTHING_FOUND
-    assert columns(rows[2][ID], "status", "claim_token") != ("in_process", rows[2][TOKEN])
+    assert not Task.objects.filter(pk=rows[2][ID], status="in_process", claim_token=rows[2][TOKEN]).exists()
 
 
 def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
