@@ -13,7 +13,9 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
 from typing import Any, Final, NamedTuple
 
@@ -63,6 +65,22 @@ def _positional(call: Callable[..., Any]) -> list[str]:
 
 def _closes_itself() -> bool:
     return not _positional(_django_connection()._close)
+
+
+def _framework() -> Any:
+    """Return Django's task framework, or its backport, where there is one."""
+    name = next((one for one in ("django.tasks", "django_tasks") if find_spec(one)), None)
+    return import_module(f"{name}.base") if name else None
+
+
+def _results_hold_what_was_returned() -> bool:
+    base = _framework()
+    return base is None or {"_return_value", "status", "errors"} <= set(base.TASK_REFRESH_ATTRS)
+
+
+def _json_is_normalized() -> bool:
+    base = _framework()
+    return base is None or base.normalize_json({"a": (1, b"b")}) == {"a": [1, "b"]}
 
 
 def _commit_hooks_are_a_list_per_savepoint() -> bool:
@@ -246,6 +264,21 @@ PRIVATE_APIS: Final = (
         PYTHON, "json.JSONDecoder.scan_once", "arguments.py",
         "raw_decode() adds a tenth of a microsecond to every run, some 2 % of what a worker spends on it.",
         "3.10 to 3.13", _scans_from_a_place,
+    ),
+    PrivateApi(
+        "Django", "TaskResult._return_value", "functions/stored_result.py",
+        "A result has no argument for what its function returned.",
+        "6.0.10, 6.1.3, django-tasks 0.12.0", _results_hold_what_was_returned,
+    ),
+    PrivateApi(
+        "Django", "TASK_REFRESH_ATTRS", "functions/stored_result.py",
+        "refresh() copies these, and would leave out the number of attempts.",
+        "6.0.10, 6.1.3, django-tasks 0.12.0", _results_hold_what_was_returned,
+    ),
+    PrivateApi(
+        "Django", "normalize_json", "functions/framework.py",
+        "Arguments have to be converted as other backends convert them.",
+        "6.0.10, 6.1.3, django-tasks 0.12.0", _json_is_normalized,
     ),
     PrivateApi(
         "Django", "BaseDatabaseWrapper._close", "engine/worker/connection_state.py",

@@ -202,14 +202,14 @@ def queue_names() -> list[str]:
 
 
 def check_queue_name(name: str) -> None:
-    """Raise ``UnknownQueue``, naming the known ones, unless the settings define ``name``.
+    """Raise ``UnknownQueue``, naming the known ones, unless the settings define ``name`` or allow every name.
 
     Raises ``WrongSetting`` if they do, but it does not fit into the table.
     """
     if name == DEFAULT_QUEUE:
         return
     known = queue_names()
-    if name not in known:
+    if name not in known and not task_backends.allow_every_queue():
         listed = ", ".join(map(repr, known))
         raise UnknownQueue(
             f"Unknown queue {name!r}; known: {listed}. Add it to PARTISAN_CONFIG, or correct the name."

@@ -23,6 +23,11 @@ _NONE: Final[list[Any]] = []
 class RunTaskResult(StoredTaskResult):
     """A result that is loaded when it is read: Python asks ``__getattr__()`` for what empty slots lack."""
 
+    current_task: Any
+    """The ``CurrentTask``."""
+    failure: Any
+    """The ``ErrorInfo`` of a run that failed."""
+
     @classmethod
     def of(cls, task: AnyTask, current: Any) -> "RunTaskResult":
         """Return the result of the run of ``current``, the ``CurrentTask``."""

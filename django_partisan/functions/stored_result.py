@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final
 
 from django.utils.dateparse import parse_datetime
@@ -80,12 +81,16 @@ def _first_start(runs: list[Mapping[str, Any]]) -> datetime | None:
 
 
 def _errors(row: models.Task, runs: list[Mapping[str, Any]]) -> Iterator[base.TaskError]:
-    """Yield the errors of runs; of the last one the row has the whole traceback."""
+    """Yield the error of each run; of the last one the row has the whole traceback.
+
+    Runs in a row that ended equally are one entry, with the traceback of the last of them.
+    """
     for entry in runs:
         if error_type := entry.get("error_type"):
             is_last = entry is runs[-1] and error_type == row.error_type
             traceback = row.error_traceback if is_last else entry.get("traceback")
-            yield base.TaskError(exception_class_path=class_path(error_type), traceback=traceback or "")
+            error = base.TaskError(exception_class_path=class_path(error_type), traceback=traceback or "")
+            yield from repeat(error, entry.get("count", 1))
     has_last = bool(runs) and "error_type" in runs[-1]
     if row.status == models.Task.STATUS_ERROR and row.error_type and not has_last:
         path = class_path(row.error_type)

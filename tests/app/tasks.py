@@ -64,3 +64,38 @@ def not_yet() -> None:
 @task_options(timeout=0.2)
 def slow(seconds: float) -> None:
     time.sleep(seconds)
+
+
+@task(takes_context=True)
+@task_options(max_attempts=3, backoff=lambda error, result: 0.5)
+def flaky_context(context: Any) -> Any:
+    """Fail twice, then return what the third run knows of the others."""
+    result = context.task_result
+    if context.attempt < 3:
+        raise ConnectionError(f"run {context.attempt}")
+    paths = [error.exception_class_path for error in result.errors]
+    return [context.attempt, result.attempts, paths, len(result.worker_ids)]
+
+
+@task
+@task_options(max_attempts=2, backoff=lambda error, result: "soon")
+def wrong_backoff() -> None:
+    raise ConnectionError
+
+
+@task
+@task_options(max_attempts=3)
+def patient() -> None:
+    raise ConnectionError
+
+
+@task(takes_context=True)
+@task_options(atomic=True, max_attempts=2)
+def together_later(context: Any) -> str:
+    if context.attempt == 1:
+        raise ConnectionError
+    return "done"
+
+
+TASK_COUNT = 15
+"""Has a path as a function has, and is none."""

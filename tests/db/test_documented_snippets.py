@@ -29,9 +29,9 @@ from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
 pytestmark = pytest.mark.django_db
 
 TESTED_BELOW = {
-    "README.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md", "docs/integrations.md",
-    "docs/observability.md", "docs/operate.md", "docs/postgresql.md", "docs/postponing.md", "docs/queues.md",
-    "docs/settings.md", "docs/tasks.md", "docs/testing.md",
+    "README.md", "docs/coming-from.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md",
+    "docs/integrations.md", "docs/observability.md", "docs/operate.md", "docs/postgresql.md",
+    "docs/postponing.md", "docs/queues.md", "docs/settings.md", "docs/tasks.md", "docs/testing.md",
 }  # fmt: skip
 
 
@@ -41,6 +41,13 @@ def project(own_registry: None, monkeypatch: pytest.MonkeyPatch, settings: Any) 
     yield Project(monkeypatch, settings)
     signals.task_finished.receivers = receivers
     signals.task_finished.sender_receivers_cache.clear()
+
+
+@pytest.fixture
+def django_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the framework under its name in Django 6, where Django 5.2 has the backport only."""
+    if find_spec("django.tasks") is None:
+        monkeypatch.setitem(sys.modules, "django.tasks", framework.base)
 
 
 def outcomes(ran: list[Ran]) -> Counter[tuple[str, str]]:
@@ -107,9 +114,8 @@ def test_the_page_on_postponing(project: Project):
     assert (ran.outcome, ran.delay_seconds) == ("postponed", 300)
 
 
-def test_the_page_on_functions(project: Project, monkeypatch: pytest.MonkeyPatch):
-    if not find_spec("django.tasks"):  # Django 5.2, with the backport
-        monkeypatch.setitem(sys.modules, "django.tasks", framework.base)
+@pytest.mark.usefixtures("django_tasks")
+def test_the_page_on_functions(project: Project):
     project.run_page("docs/django-tasks.md", page("docs/django-tasks.md"))
 
     assert outcomes(drain()) == {("partisan_tasks.count_words", "completed"): 3}
@@ -117,6 +123,19 @@ def test_the_page_on_functions(project: Project, monkeypatch: pytest.MonkeyPatch
     for result in results:
         result.refresh()
     assert [result.return_value for result in results] == [1, 2, 6]
+
+
+@pytest.mark.usefixtures("django_tasks")
+def test_the_page_on_coming_from_other_libraries(project: Project):
+    project.run_page("docs/coming-from.md", page("docs/coming-from.md"))
+
+    ran = [(one.processor, one.outcome, one.delay_seconds) for one in drain(now=tomorrow())]
+
+    assert ran == [
+        ("partisan_tasks.send_invoice", "retried", 60),
+        ("partisan_tasks.send_invoice", "completed", None),
+        ("partisan_tasks.archive_invoice", "completed", None),
+    ]
 
 
 def test_the_page_on_errors(project: Project):

@@ -1,11 +1,15 @@
 """The database of the tests, as other processes reach it and as PostgreSQL sees it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import migrations
+from django_partisan.sql.connection import execute, open_connection
 
 MIGRATIONS = sorted(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
 LATEST_MIGRATION = MIGRATIONS[-1]
@@ -71,3 +75,18 @@ def sessions_of_others() -> list[str]:
             " AND backend_type = 'client backend'"
         )
     )
+
+
+@contextmanager
+def open_transaction(*statements: str) -> Iterator[BaseDatabaseWrapper]:
+    """Have another session execute statements, and leave its transaction open."""
+    other = open_connection("other")
+    other.set_autocommit(False)
+    try:
+        for statement in statements:
+            execute(other, statement)
+        yield other
+    finally:
+        if other.connection is not None:
+            other.rollback()  # closing alone would leave the locks to a server that notices later
+        other.close()

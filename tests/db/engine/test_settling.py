@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +17,10 @@ from django_partisan.engine.writing import Kind, Written
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
+from tests.support.database import open_transaction
 from tests.support.engine import MANAGER, FakeDatabaseThread, config_of
 from tests.support.rows import claimed, columns, insert, kept, pairs, statuses_of
 
@@ -88,6 +89,23 @@ def test_of_500_outcomes_one_that_is_refused_fails_alone():
     assert (failed.pk, failed.error_reason) == (culprit, "unsettleable")
     assert failed.error_type == "django_partisan.exceptions.Unsettleable"
     assert "refused the outcome: invalid input syntax for type json" in str(failed.error_message)
+
+
+def test_results_are_settled_with_the_rows_that_are_kept_also_after_other_runs():
+    first, repeated, without = claimed(3)
+    [returned, other] = kept([first, without])
+    done: list[Item] = [(returned[0], returned[1], returned[2], returned[3], '{"a": [1]}'), other]
+    run = EndedRun(time.monotonic() - 0.5, 0.5, "elsewhere:17")
+
+    written = [
+        write(connection, Kind.KEPT, done),
+        write(connection, Kind.CHANGED, [RowChange.complete(repeated[ID], repeated[TOKEN], run, "[2]")]),
+    ]
+
+    assert written == [NOTHING_FOUND, NOTHING_FOUND]
+    rows = [columns(row[ID], "status", "result", "attempts") for row in (first, without, repeated)]
+    assert rows == [("finished", {"a": [1]}, 1), ("finished", None, 1), ("finished", [2], 1)]
+    assert [entry["outcome"] for entry in columns(repeated[ID], "history")] == ["completed"]
 
 
 def test_a_task_that_waits_again_and_has_a_duplicate_gives_up_its_key_and_both_stay():
@@ -239,20 +257,6 @@ def test_a_database_that_goes_away_is_raised_also_while_a_refused_outcome_is_fai
     assert statuses(rows) == ["in_process"] * 2
 
 
-@contextmanager
-def open_transaction(*statements: str) -> Iterator[None]:
-    """Have another session execute statements, and leave its transaction open."""
-    other = open_connection("other")
-    other.set_autocommit(False)
-    try:
-        for statement in statements:
-            execute(other, statement)
-        yield
-        other.rollback()  # closing alone would leave the locks to a server that notices later
-    finally:
-        other.close()
-
-
 def lock(*rows: TaskRow) -> str:
     ids = ", ".join(str(row[ID]) for row in rows)
     return f"SELECT FROM django_partisan_task WHERE id IN ({ids}) FOR UPDATE"
@@ -309,7 +313,7 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
         assert write(connection, kind, others, again=True).lost == []
 
     assert write_part(connection, kind, [items[2]]) == NOTHING_FOUND
-    assert columns(rows[2][ID], "status", "claim_token") != ("in_process", rows[2][TOKEN])
+    assert not Task.objects.filter(pk=rows[2][ID], status="in_process", claim_token=rows[2][TOKEN]).exists()
 
 
 def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():

@@ -28,9 +28,10 @@ from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute, fetch_all, open_connection
+from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
+from tests.support.database import open_transaction
 from tests.support.engine import config_of
 from tests.support.rows import claimed, columns, dead, register_manager, statuses_of
 from tests.support.tcp_proxy import TcpProxy
@@ -297,7 +298,7 @@ def test_without_a_database_it_tries_until_the_database_is_back(side, monkeypatc
     side.completes(done)
 
     with side.keeping():
-        wait_until(lambda: side.without_manager._left[Kind.COMPLETED])
+        wait_until(lambda: side.without_manager._left[Kind.KEPT])
         connection.settings_dict["NAME"] = name
         row_that_holds(runs)
         wait_until(lambda: statuses_of(done[ID]) == ["finished"])
@@ -335,17 +336,12 @@ def test_what_others_lock_is_tried_again_and_holds_up_nothing(side):
     locked, free = claimed(2, side.manager)
     side.completes(locked)
     side.completes(free)
-    other = open_connection("other")
-    other.set_autocommit(False)
-    execute(other, f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE")
     finishing = threading.Thread(target=side.without_manager.finish)
-    finishing.start()
-    wait_until(lambda: statuses_of(free[ID]) == ["finished"])
-    assert statuses_of(locked[ID]) == ["in_process"]
-
-    other.rollback()
+    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE"):
+        finishing.start()
+        wait_until(lambda: statuses_of(free[ID]) == ["finished"])
+        assert statuses_of(locked[ID]) == ["in_process"]
     finishing.join(PATIENCE_SECONDS)
-    other.close()
 
     assert statuses_of(locked[ID]) == ["finished"]
 
@@ -353,23 +349,19 @@ def test_what_others_lock_is_tried_again_and_holds_up_nothing(side):
 def test_its_row_stays_until_the_outcome_of_its_run_is_written(side):
     [runs] = claimed(1, side.manager)
     side.running = runs
-    other = open_connection("other")
-    other.set_autocommit(False)
-
-    with side.keeping():
+    with side.keeping(), open_transaction() as other:
         row = row_that_holds(runs)
         execute(other, f"SELECT FROM django_partisan_task WHERE id = {runs[ID]} FOR UPDATE")
         side.completes(runs)
         side.running = None
         finishing = threading.Thread(target=side.without_manager.finish)
         finishing.start()
-        wait_until(lambda: side.without_manager._left[Kind.COMPLETED])
+        wait_until(lambda: side.without_manager._left[Kind.KEPT])
         tries = side.report.takes
         wait_until(lambda: side.report.takes > tries + 2)
         rows = own_rows()
         other.rollback()
         finishing.join(PATIENCE_SECONDS)
-    other.close()
 
     assert rows == 1, "without it other managers would run the task again"
     assert (statuses_of(runs[ID]), holder(runs)) == (["finished"], row.pk)

@@ -16,9 +16,10 @@ from tools.document_tables import pages, tables
 
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
-    "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
-    "--fail-level", "--help", "--init", "--n", "--no-deps", "--nomigrations", "--now", "--property", "--rows",
-    "--reps", "--scenarios", "--since", "--storage", "--tag", "--unit", "--variants", "--web",
+    "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
+    "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps", "--nomigrations",
+    "--now", "--property", "--reps", "--rows", "--scenarios", "--since", "--storage", "--tag", "--unit",
+    "--variants", "--web",
 }  # fmt: skip
 OTHER_COMMANDS = (
     "partisan_cancel",

@@ -8,7 +8,7 @@ import pytest
 
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
-from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.worker.report import CHARACTERS_MAX, PendingReport
 from django_partisan.sql.claiming import WAIT
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import RowChange
@@ -71,6 +71,27 @@ def test_of_completed_tasks_whose_rows_are_kept_the_start_and_after_other_runs_t
 
     report.add(task_row(1, token=7), RAN, 0.5, 5.5)
     assert report.take_unsettled() == ([], [(1, 7, 5_000_000, WORKER, None)], [])
+
+
+def test_what_a_run_returned_is_reported_and_after_other_runs_with_the_history():
+    report = pending()
+    report.add(task_row(1, token=7), RunResult(result="[1]"), 0.5, 5.5)
+    report.add(task_row(2, token=7, attempts=1), RunResult(result="[2]"), 0.5, 6.5)
+
+    repeated = RowChange.complete(2, 7, EndedRun(6.0, 0.5, WORKER), "[2]")
+    assert sent(report)[0][:3] == ([], [(1, 5_000_000, "[1]")], [tuple(repeated)])
+
+
+def test_a_report_is_due_when_its_results_have_a_mebibyte():
+    report = pending(every_seconds=3600.0)
+    report.send(lambda _: None)
+    half = RunResult(result="x" * (CHARACTERS_MAX // 2))
+
+    due = [report.add(task_row(number), half, 0.0, ended=1.0) for number in range(2)]
+    sent(report)
+
+    assert due == [False, True]
+    assert not report.add(task_row(3), half, 0.0, ended=1.0), "what was sent does not count"
 
 
 def test_a_report_is_due_after_some_time_or_a_number_of_runs():

@@ -15,6 +15,7 @@ from django_partisan.engine.manager.unsettled_limit import OUTCOMES, UnsettledLi
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.errors import explained
+from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import (
     DatabaseRestored,
@@ -359,6 +360,15 @@ def test_too_many_unsettled_outcomes_are_too_many_and_so_are_large_ones(play):
     failure = change_of(task_row(1), STATUS_ERROR, error_message="m" * 500, error_traceback="t" * 500)
     assert limit.is_reached(1, lambda: [(task_row(1), failure)])
     assert not UnsettledLimit(characters=1000).is_reached(1, lambda: [(task_row(1), change_of(task_row(1)))])
+
+
+def test_results_that_wait_to_be_settled_weigh_too():
+    row, run = task_row(1), EndedRun(0.0, 0.5, "elsewhere:17")
+    repeated = RowChange.complete(1, 1, run, "r" * 1000)
+
+    assert UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, (0, "elsewhere:17", "r" * 1000))])
+    assert UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, repeated)])
+    assert not UnsettledLimit(characters=1000).is_reached(1, lambda: [(row, (0, "elsewhere:17", None))])
 
 
 def test_a_task_that_is_set_aside_is_no_outcome_and_none_that_can_be_claimed(

@@ -1,0 +1,90 @@
+"""Measure backends of Django's task framework in one interleaved run, and print tables.
+
+Each has its defaults and two workers. Those whose packages are not installed are left out:
+
+    pip install django-ox django-tasks-db
+    python -m bench.task_backends --n 2000 --reps 3
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from bench import alone, machine, report
+from bench.database import Database
+from bench.measurement import Measurement
+from bench.scenarios import SCENARIOS, Options
+from bench.subject import Failed, Subject
+from bench.task_backends.backends import BACKEND, BACKENDS
+
+_ADAPTER: Final = Path(__file__).with_name("adapter.py")
+_SIZES: Final = {"drain": 2_000, "latency": 200, "enqueue": 3_000}
+
+
+class BackendSubject(Subject):
+    """A backend, driven through its adapter."""
+
+    def __init__(self, name: str, database: Database, folder: Path) -> None:
+        super().__init__("default", database, folder, {BACKEND: name})
+        self.name = name
+
+    def is_settled(self) -> bool:
+        """Tell whether no task waits or runs."""
+        return not self.database.value(BACKENDS[self.name].pending)
+
+    def _command(self, *arguments: object) -> list[str]:
+        return [sys.executable, str(_ADAPTER), *map(str, arguments)]
+
+
+def main() -> int:
+    """Measure what the command line asks for; exit code 1 if a measurement failed."""
+    arguments = _parser().parse_args()
+    names = [name for name in arguments.backends if BACKENDS[name].is_installed]
+    measurements = []
+    with tempfile.TemporaryDirectory(prefix="partisan-bench-") as folder, alone.database_server() as database:
+        print(machine.describe(database.settings(), f"task backends, {arguments.reps} repetitions"))
+        for scenario in arguments.scenarios:
+            tasks = arguments.n if scenario == "drain" else _SIZES[scenario]
+            options = Options(tasks, cap=arguments.cap)
+            for repetition in range(arguments.reps):
+                for name in random.sample(names, len(names)):
+                    subject = BackendSubject(name, database, Path(folder))
+                    measurements.append(_measure(subject, scenario, options, repetition))
+                    print(measurements[-1], flush=True)
+    print(report.tables(measurements))
+    return int(any(measurement.error for measurement in measurements))
+
+
+def _measure(subject: Subject, scenario: str, options: Options, repetition: int) -> Measurement:
+    measurement = Measurement(
+        scenario, subject.name, options.tasks, repetition, time.time(), os.getloadavg()[0]
+    )
+    try:
+        measurement.figures = SCENARIOS[scenario](subject, options)
+    except Failed as error:
+        measurement.error = str(error)
+    return measurement
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.task_backends",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add: Any = parser.add_argument
+    add("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="which, by default all")
+    add("--scenarios", nargs="+", choices=_SIZES, default=["drain"], help="what, by default drain")
+    add("--n", type=int, default=_SIZES["drain"], help="tasks of a drain (default 2000)")
+    add("--reps", type=int, default=3, help="repetitions of each (default 3)")
+    add("--cap", type=float, default=60, help="cut a drain off so many seconds after its first task")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The backends that are measured, as their documentation starts them, with two workers each."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+BACKEND: Final = "PARTISAN_BENCH_BACKEND"
+"""Names the backend of a measured process."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One backend: how a project has it, how its workers start, and when all its tasks are settled."""
+
+    application: str
+    path: str
+    command: tuple[str, ...]
+    pending: str
+    processes: int = 1
+    """How many times the command is started; one that starts its own workers is started once."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the environment has the backend's package."""
+        return importlib.util.find_spec(self.application) is not None
+
+
+BACKENDS: Final[Mapping[str, Backend]] = {
+    "partisan": Backend(
+        "django_partisan",
+        "django_partisan.backend.PartisanBackend",
+        ("start_partisan", "--workers-count", "2"),
+        "SELECT EXISTS(SELECT 1 FROM django_partisan_task WHERE status IN ('new', 'in_process'))",
+    ),
+    "django_ox": Backend(
+        "django_ox",
+        "django_ox.backend.OxBackend",
+        ("ox_worker",),
+        "SELECT EXISTS(SELECT 1 FROM django_ox_oxtask WHERE status IN ('READY', 'RUNNING'))",
+        processes=2,
+    ),
+    "django_tasks_db": Backend(
+        "django_tasks_db",
+        "django_tasks_db.DatabaseBackend",
+        ("db_worker", "--no-startup-delay", "--no-reload"),
+        "SELECT EXISTS(SELECT 1 FROM django_tasks_database_dbtaskresult"
+        " WHERE status IN ('READY', 'RUNNING'))",
+        processes=2,
+    ),
+}

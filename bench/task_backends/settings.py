@@ -1,0 +1,32 @@
+"""Django's settings for a measured backend: its defaults, and a log that is quiet for all alike."""
+
+import os
+from typing import Any
+
+from bench.task_backends.backends import BACKEND, BACKENDS
+
+_backend = BACKENDS[os.environ.get(BACKEND, "partisan")]
+
+SECRET_KEY = "bench"
+DEBUG = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+INSTALLED_APPS = [_backend.application]
+
+# Host, port, user and password are libpq's own variables: the runner sets them.
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ.get("PGDATABASE", "postgres")}
+}
+
+TASKS = {"default": {"BACKEND": _backend.path}}
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["stderr"], "level": "ERROR"},
+    "loggers": {
+        name: {"handlers": ["stderr"], "level": "ERROR", "propagate": False}
+        for name in ("django.tasks", "django_ox", "django_partisan", "django_tasks_db")
+    },
+}

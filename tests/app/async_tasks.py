@@ -1,0 +1,53 @@
+"""Coroutine functions as tasks, by Django's task framework."""
+
+import asyncio
+from contextvars import ContextVar
+from typing import Any
+
+from django.utils import timezone, translation
+from opentelemetry import trace
+
+from django_partisan.functions.framework import base
+from django_partisan.models import Task
+from django_partisan.telemetry.current_task import running
+
+task: Any = base.task
+
+request: ContextVar[str] = ContextVar("request", default="none")
+
+_left: list[Any] = []
+
+
+@task
+async def surroundings(which: str) -> list[str | None]:
+    """Return what surrounds the run, after the loop went round once."""
+    await asyncio.sleep(0)
+    return [request.get(), translation.get_language(), timezone.get_current_timezone_name()]
+
+
+@task
+async def count_tasks() -> int:
+    return await Task.objects.acount()
+
+
+@task
+async def dirty(how: str) -> None:
+    """Leave the loop in a state that would harm another task which used it."""
+    loop = asyncio.get_running_loop()
+    if how == "leave_a_task":
+        _left.append(asyncio.create_task(asyncio.sleep(3600)))
+        await asyncio.sleep(0)
+    elif how == "leave_a_handler":
+        loop.set_exception_handler(lambda *_: None)
+        loop.set_debug(True)
+        asyncio.set_event_loop(None)
+    else:
+        loop.stop()
+        await asyncio.sleep(3600)
+
+
+@task
+async def run_and_span() -> list[Any]:
+    """Return the id of the task that logs name, and the span that is current."""
+    await asyncio.sleep(0)
+    return [running.get().id, trace.get_current_span().get_span_context().span_id]

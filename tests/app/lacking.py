@@ -1,0 +1,7 @@
+"""A module whose import fails, because it needs a module that does not exist."""
+
+import no_module_has_this_name  # type: ignore[import-not-found]  # noqa: F401
+
+
+def run() -> None:
+    """Do nothing."""

@@ -1,0 +1,77 @@
+"""The options of a function: on its task, below ``@task``, and which are refused."""
+
+from typing import Any
+
+import pytest
+
+from django_partisan.functions.framework import InvalidTask, base
+from django_partisan.functions.options import FunctionOptions, PartisanTask, options_of, task_options
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+
+task: Any = base.task
+
+
+def plain() -> None: ...
+
+
+@task_options(max_attempts=3, unique=True)
+def decorated() -> None: ...
+
+
+def task_of(function: Any, **options: Any) -> PartisanTask:
+    """Return a task as ``@task`` of Django 6.1 makes it; the class of Django 6.0 has no defaults."""
+    defaults: dict[str, Any] = {
+        "priority": 0,
+        "backend": "default",
+        "queue_name": "default",
+        "run_after": None,
+    }
+    return PartisanTask(func=function, takes_context=False, **defaults, **options)
+
+
+def test_a_function_without_options_has_the_defaults():
+    assert options_of(task_of(plain)) == FunctionOptions()
+
+
+def test_options_below_the_task_count_unless_the_task_has_its_own():
+    task = task_of(decorated, max_attempts=7, atomic=True)
+
+    assert options_of(task) == FunctionOptions(max_attempts=7, unique=True, atomic=True)
+
+
+def test_using_does_not_change_the_options():
+    task = task_of(decorated, max_attempts=7).using(priority=5)
+
+    assert options_of(task).max_attempts == 7
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("max_attempts", 0, "an integer, at least 1, or None"),
+        ("max_attempts", "3", "an integer, at least 1, or None"),
+        ("backoff", 5, "a function of an exception and a task result that returns seconds, or None"),
+        ("unique", 1, "True or False, or None"),
+        ("atomic", "yes", "True or False, or None"),
+    ],
+)
+def test_a_wrong_value_is_refused_on_the_task_and_below_it(option: str, value: Any, expected: str):
+    for define in (task_options, lambda **options: task_of(plain, **options)):
+        with pytest.raises(InvalidTask) as caught:
+            define(**{option: value})
+
+        assert str(caught.value) == f"{option} is {value!r}; expected {expected}."
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(
+        InvalidTask, match=r"Unknown option 'retries' of task_options\(\); known: max_attempts,"
+    ):
+        task_options(retries=3)
+
+
+def test_options_above_the_task_are_refused():
+    with pytest.raises(InvalidTask, match="write @task_options below @task"):
+        task_options(unique=True)(task(plain))
