@@ -60,7 +60,7 @@ class PartisanBackend(BaseTaskBackend):
         """Return the result of a task by its id; raise ``TaskResultDoesNotExist``."""
         try:
             row = models.Task.objects.using(task_database()).get(pk=int(result_id))
-        except (ValueError, models.Task.DoesNotExist) as error:
+        except (TypeError, ValueError, models.Task.DoesNotExist) as error:
             raise TaskResultDoesNotExist(result_id) from error
         task = task_of(row.processor_class)
         if task is None:  # a processor's, or its function does not exist any more

@@ -21,19 +21,19 @@ _GENERATORS: Final = (GeneratorType, AsyncGeneratorType)
 
 
 class RunningCoroutine:
-    """A coroutine function ``run()`` that a thread waits for."""
+    """A coroutine function that a thread waits for."""
 
     def __init__(self) -> None:
         self._cancel: Callable[[], object] | None = None
         self._error: BaseException | None = None
 
-    async def wait_for(self, processor: Any) -> Any:
-        """Await ``run()``, and raise the error of an interruption in place of ``CancelledError``."""
+    async def wait_for(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Await the function, and raise the error of an interruption in place of ``CancelledError``."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
         try:
-            return await processor.run()
+            return await function(*args, **kwargs)
         except asyncio.CancelledError:
             if self._error is None:
                 raise
@@ -76,8 +76,8 @@ def is_asynchronous(processor_class: type[Any]) -> bool:
     return False
 
 
-def run_asynchronously(processor: Any) -> Any:
-    """Run a coroutine function ``run()`` to its end.
+def run_asynchronously(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a coroutine function to its end, and return what it returns.
 
     It runs in an event loop in another thread, in a copy of this context; what it does by
     ``sync_to_async()``, as Django's asynchronous ORM, happens in this thread, on its connections.
@@ -85,7 +85,7 @@ def run_asynchronously(processor: Any) -> Any:
     thread = get_ident()
     coroutine = coroutines[thread] = RunningCoroutine()
     try:
-        return async_to_sync(coroutine.wait_for)(processor)
+        return async_to_sync(coroutine.wait_for)(function, args, kwargs)
     finally:
         del coroutines[thread]
 

@@ -57,7 +57,7 @@ class TaskDefinition:
         def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
             processor = processor_class(*args, **kwargs)
             processor._current = current
-            result = calling.run_asynchronously(processor) if is_asynchronous else processor.run()
+            result = calling.run_asynchronously(processor.run) if is_asynchronous else processor.run()
             if result is not None:
                 calling.ensure_executed(f"{processor_class.__name__}.run()", result)
             return result

@@ -110,10 +110,10 @@ class InlineManager:
 
     def run(self, row: TaskRow, raise_errors: bool) -> Ran:
         """Run a claimed task and settle it; with ``raise_errors``, raise the error that fails the task."""
-        del self._claimed[row[ID]]
         executor = self._executor
         executor.started, executor.error = monotonic(), None
         result = self._execute(row)
+        del self._claimed[row[ID]]  # if the run raised, the task is released
         ran = Ran(row[ID], row[PROCESSOR], *arguments.decode(row[ARGUMENTS]), CLAIM_LOST)
         if not self._loses_claim(row, result):
             delay = result.delay_seconds if result.outcome in (POSTPONED, RETRIED) else None

@@ -1,9 +1,8 @@
 """The task definition of a function, and how a worker calls it."""
 
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final
-
-from asgiref.sync import async_to_sync
 
 from django_partisan import calling, registry
 from django_partisan.definitions import TaskDefinition
@@ -46,7 +45,7 @@ def task_of(name: str) -> AnyTask | None:
 def _definition(task: AnyTask) -> TaskDefinition:
     options = options_of(task)
     function, name = task.func, task.module_path
-    run = async_to_sync(function) if iscoroutinefunction(function) else function
+    run = partial(calling.run_asynchronously, function) if iscoroutinefunction(function) else function
 
     def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
         result = RunTaskResult.of(task, current)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_partisan import models
 from django_partisan.functions import priorities
-from django_partisan.functions.framework import AnyTask, base
+from django_partisan.functions.framework import AnyTask, as_stored, base
 from django_partisan.functions.stored_result import StoredTaskResult, class_path, result_of
 from django_partisan.sql.connection import task_database
 from django_partisan.worker_name import worker_name
@@ -33,7 +33,7 @@ class RunTaskResult(StoredTaskResult):
         """Return the result of the run of ``current``, the ``CurrentTask``."""
         made = object.__new__(cls)
         if (task.queue_name, priorities.stored(task.priority)) != (current.queue, current.priority):
-            task = task.using(queue_name=current.queue, priority=priorities.shown(current.priority))
+            task = as_stored(task, queue_name=current.queue, priority=priorities.shown(current.priority))
         now = timezone.now()
         made._set(
             task=task,

@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_datetime
 
 from django_partisan import models
 from django_partisan.functions import priorities
-from django_partisan.functions.framework import AnyTask, BaseTaskResult, base
+from django_partisan.functions.framework import AnyTask, BaseTaskResult, as_stored, base
 
 _STATUS: Final = {
     models.Task.STATUS_NEW: base.TaskResultStatus.READY,
@@ -48,7 +48,8 @@ def result_of(row: models.Task, task: AnyTask, backend: str) -> StoredTaskResult
     last_started = row.claimed_at if is_running else row.started_at
     runs = [entry for entry in history if "attempt" in entry]
     result = StoredTaskResult(
-        task=task.using(
+        task=as_stored(
+            task,
             priority=priorities.shown(row.priority),
             queue_name=row.queue_name,
             run_after=row.execute_after if row.execute_after > row.created_at else None,
@@ -64,7 +65,7 @@ def result_of(row: models.Task, task: AnyTask, backend: str) -> StoredTaskResult
         backend=backend,
         errors=list(_errors(row, runs)),
         worker_ids=_workers(row, runs),
-        attempt_count=row.attempts + is_running,
+        attempt_count=row.attempts,
     )
     object.__setattr__(result, "_return_value", row.result)
     return result
@@ -91,7 +92,7 @@ def _errors(row: models.Task, runs: list[Mapping[str, Any]]) -> Iterator[base.Ta
             traceback = row.error_traceback if is_last else entry.get("traceback")
             error = base.TaskError(exception_class_path=class_path(error_type), traceback=traceback or "")
             yield from repeat(error, entry.get("count", 1))
-    has_last = bool(runs) and "error_type" in runs[-1]
+    has_last = bool(runs) and runs[-1].get("error_type") == row.error_type
     if row.status == models.Task.STATUS_ERROR and row.error_type and not has_last:
         path = class_path(row.error_type)
         yield base.TaskError(exception_class_path=path, traceback=row.error_traceback or "")

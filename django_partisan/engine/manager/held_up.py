@@ -21,6 +21,31 @@ Entry: TypeAlias = tuple[TaskRow, RowChange | Crash | Kept | None]
 """A task and what is written to its row; ``None`` if the kind alone determines it."""
 
 
+CHARACTERS_AT_MOST: Final = 16 * 2**20
+"""How much text one statement writes: results, errors and histories."""
+
+
+def fitting(kind: Kind, entries: Sequence[Entry], rows: int) -> int:
+    """Return how many of the first entries, of at most ``rows``, fit into one statement: at least one."""
+    rows = min(rows, len(entries))
+    if kind not in (Kind.KEPT, Kind.CHANGED):
+        return rows
+    left = CHARACTERS_AT_MOST
+    for number in range(rows):
+        left -= written_characters(entries[number][1])
+        if left < 0 and number:
+            return number
+    return rows
+
+
+def written_characters(what: RowChange | Crash | Kept | None) -> int:
+    """Return how much text is written to a row."""
+    if isinstance(what, RowChange):
+        texts = (what.result, what.error_message, what.error_traceback, what.entry, what.context)
+        return sum(map(len, filter(None, texts)))
+    return 0 if what is None or isinstance(what, Crash) else len(what[-1] or "")
+
+
 class Part(NamedTuple):
     """Outcomes of one kind that are written together."""
 
@@ -97,9 +122,10 @@ class HeldUp:
         if not self._parts:
             return None
         part = self._parts.popleft()
-        if len(part.entries) > at_most:
-            self._parts.appendleft(part._replace(entries=part.entries[at_most:]))
-        return part._replace(entries=part.entries[:at_most])
+        number = fitting(part.kind, part.entries, at_most)
+        if len(part.entries) > number:
+            self._parts.appendleft(part._replace(entries=part.entries[number:]))
+        return part._replace(entries=part.entries[:number])
 
     def __iter__(self) -> Iterator[Entry]:
         yield from chain(*(part.entries for part in self._parts), *self._later.values())

@@ -5,6 +5,7 @@ of it to end. While the manager drains or its queue is paused, what comes in is 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
@@ -215,6 +216,8 @@ class Intake:
         """
         error = error_of(message.kind, message.comment)
         definition = registry.find(row[PROCESSOR])
+        if definition is not None and definition.pause_before_retry is not None:
+            definition = replace(definition, pause_before_retry=None)  # it is a user's code, for workers only
         if definition is None:
             result = failed(row, REASONS[message.kind], error)
         else:

@@ -11,7 +11,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.held_up import Entry, HeldUp, Kept, Part
+from django_partisan.engine.manager.held_up import Entry, HeldUp, Kept, Part, fitting
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.queue_pause import QueuePause
@@ -190,9 +190,9 @@ class Settler(Component):
         parts = []
         for kind, entries in self._gathered.items():
             if entries:
-                fits = len(entries) <= at_most
-                parts.append(Part(kind, entries if fits else entries[:at_most]))
-                self._gathered[kind] = [] if fits else entries[at_most:]
+                number = fitting(kind, entries, at_most)
+                parts.append(Part(kind, entries[:number]))
+                self._gathered[kind] = entries[number:]
         held_up = self._held_up.take(now, at_most)
         return parts if held_up is None else [*parts, held_up]
 

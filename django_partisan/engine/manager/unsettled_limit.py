@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from django_partisan.engine.manager.held_up import Entry
+from django_partisan.engine.manager.held_up import Entry, written_characters
 from django_partisan.sql.claiming import ARGUMENTS
-from django_partisan.sql.settling import Crash, RowChange
 
 OUTCOMES: Final = 20_000
 CHARACTERS: Final = 64 * 2**20
@@ -36,9 +35,4 @@ class UnsettledLimit:
 
 def _characters(entry: Entry) -> int:
     row, what = entry
-    number = len(row[ARGUMENTS])
-    if isinstance(what, RowChange):
-        number += sum(map(len, filter(None, (what.error_traceback, what.error_message, what.result))))
-    elif isinstance(what, tuple) and what[-1] and not isinstance(what, Crash):
-        number += len(what[-1])
-    return number
+    return len(row[ARGUMENTS]) + written_characters(what)

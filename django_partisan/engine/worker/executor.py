@@ -6,7 +6,7 @@ their times.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from contextvars import copy_context
 from time import monotonic
@@ -100,9 +100,8 @@ class Executor:
         if definition is None:
             try:
                 definition = registry.find_or_import(row[PROCESSOR])
-            except Exception as error:  # of the task's module
-                self.ended = monotonic()
-                return failed(row, REASON_ERROR, error)
+            except BaseException as error:  # of the task's module; also its SystemExit
+                return self._failed_before_run(row, error)
             if definition is None:
                 self.ended = monotonic()
                 return unregistered(row)
@@ -116,8 +115,25 @@ class Executor:
             context.run(self._emit, result, self.run_of(row))
         if definition.ended is not None and result.outcome in (COMPLETED, FAILED):
             current = CurrentTask(row, definition, self._config.queue)
-            context.run(definition.ended, current, result.result, result.error)
+            context.run(self._call_ended, definition.ended, current, result)
         return result if result.error is None else _without_exception(result, result.error)
+
+    def _call_ended(self, ended: Callable[..., None], task: CurrentTask, result: RunResult) -> None:
+        """Call what is to be called at the end of a task, which is user code: the outcome stands."""
+        try:
+            ended(task, result.result, result.error)
+        except BaseException as error:  # also the SystemExit of a receiver
+            children.end_if_child(error)
+            bus.swallow(task.processor)
+
+    def _failed_before_run(self, row: TaskRow, error: BaseException) -> RunResult:
+        """Return the result of a task whose code could not be loaded."""
+        children.end_if_child(error)
+        self.ended = monotonic()
+        result = failed(row, REASON_ERROR, error)
+        assert result.error is not None
+        copy_context().run(self._emit, result, self.run_of(row))
+        return _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow) -> float:
         """Return the seconds that the task was due before its run started.

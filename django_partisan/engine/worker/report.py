@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
+from django_partisan.outcomes import COMPLETED
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import Kept, Pair, RowChange, microseconds
@@ -79,7 +80,7 @@ class PendingReport:
             else:
                 measured[0] += 1
                 measured[1] += seconds
-            if self._figures is not None and (result is RAN or result.is_settled):
+            if self._figures is not None and (result is RAN or result.outcome == COMPLETED):
                 self._add_figures(row, seconds)
             self._runs += 1
             return ended > self._due_at or self._runs >= self._runs_max

@@ -330,7 +330,7 @@ def test_a_coroutine_that_does_not_run_cannot_be_interrupted():
         async def run(self) -> str:
             return "done"
 
-    assert asyncio.run(coroutine.wait_for(Quick())) == "done"
+    assert asyncio.run(coroutine.wait_for(Quick().run, (), {})) == "done"
     assert (before, coroutine.interrupt(TaskTimeout())) == (False, False)
 
 
