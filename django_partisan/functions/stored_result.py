@@ -65,7 +65,7 @@ def result_of(row: models.Task, task: AnyTask, backend: str) -> StoredTaskResult
         backend=backend,
         errors=list(_errors(row, runs)),
         worker_ids=_workers(row, runs),
-        attempt_count=row.attempts,
+        attempt_count=row.attempts + is_running,
     )
     object.__setattr__(result, "_return_value", row.result)
     return result

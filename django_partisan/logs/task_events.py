@@ -44,7 +44,7 @@ _CANCELLED: Final = (
     keyword("partisan.processor"),
     long("partisan.cancel.count"),
     keyword("partisan.cancel.task_ids"),
-    REASON._replace(optional=True),
+    keyword("partisan.cancel.comment", optional=True),
 )
 _INTERRUPTED: Final = (
     *fields.OF_ONE_TASK,
@@ -562,7 +562,7 @@ def _of_cancel(event: events.TasksCancelled | events.CancelRequested, which: str
         "partisan.processor": event.processor,
         "partisan.cancel.count": event.number,
         "partisan.cancel.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
-        **known({"event.reason": comment or None}),
+        **known({"partisan.cancel.comment": comment or None}),
     }
 
 

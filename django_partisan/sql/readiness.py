@@ -38,7 +38,11 @@ _MISSING_RIGHTS: Final = """
       FROM (VALUES ('django_partisan_task', 'SELECT'), ('django_partisan_task', 'UPDATE'),
                    ('django_partisan_manager', 'SELECT'), ('django_partisan_manager', 'INSERT'),
                    ('django_partisan_manager', 'UPDATE'), ('django_partisan_manager', 'DELETE'),
-                   ('django_partisan_pause', 'SELECT')
+                   ('django_partisan_pause', 'SELECT'),
+                   ('django_partisan_cancel_request', 'SELECT'), ('django_partisan_cancel_request', 'UPDATE'),
+                   ('django_partisan_cancel_request', 'DELETE'),
+                   ('django_partisan_chore', 'SELECT'), ('django_partisan_chore', 'INSERT'),
+                   ('django_partisan_chore', 'UPDATE')
            ) AS needed (name, privilege)
      WHERE NOT has_table_privilege(name, privilege)
 """

@@ -112,7 +112,7 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     ):
         [line] = lines[f"task.{action}"]
         assert line["message"] == f"{which} task of Wait: by hand"
-        assert (line["partisan.cancel.count"], line["event.reason"]) == (1, "by hand")
+        assert (line["partisan.cancel.count"], line["partisan.cancel.comment"]) == (1, "by hand")
     [cancelled] = lines["task.cancelled"]
     assert cancelled["message"].endswith("(Wait) cancelled while it ran: by hand")
     assert (cancelled["log.level"], cancelled["event.outcome"]) == ("info", "unknown")

@@ -67,7 +67,7 @@ def test_a_wrong_value_is_refused_on_the_task_and_below_it(option: str, value: A
 
 def test_an_unknown_option_is_refused():
     with pytest.raises(
-        InvalidTask, match=r"Unknown option 'retries' of task_options\(\); known: max_attempts,"
+        InvalidTask, match=r"Unknown option 'retries' of task_options\(\); known: timeout, max_attempts,"
     ):
         task_options(retries=3)
 

@@ -36,7 +36,7 @@ QUEUE = {"partisan.queue.name": "keyword"}
 REASON = {"event.reason": "keyword"}
 CANCEL = {
     **QUEUE,
-    **REASON,
+    "partisan.cancel.comment": "keyword",
     "partisan.processor": "keyword",
     "partisan.cancel.count": "long",
     "partisan.cancel.task_ids": "keyword",
