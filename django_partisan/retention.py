@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan import registry
-from django_partisan.config.queues import queue_names, queue_value
+from django_partisan.config.queues import named_queues, queue_names, queue_value
 from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
@@ -63,6 +63,19 @@ def rules() -> Rules:
     }
     set_by_processor = {name: kept for name, kept in processors.items() if kept}
     return Rules(set_by_processor, queues, queues[DEFAULT_QUEUE])
+
+
+def queues_of_manager(own: str) -> tuple[str, ...]:
+    """Return the queues that a manager of queue ``own`` prunes.
+
+    Other projects may share the table. Their queues have settings that are not known here.
+    """
+    return tuple(dict.fromkeys((own, *named_queues())))
+
+
+def queues_of_project() -> tuple[str, ...]:
+    """Return the queues whose rows the settings are for; of settings that name none, it is ``default``."""
+    return tuple(named_queues()) or (DEFAULT_QUEUE,)
 
 
 def rules_of_age(seconds: float, statuses: Collection[str]) -> Rules:

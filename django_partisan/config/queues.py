@@ -197,8 +197,13 @@ class QueueConfig:
 
 def queue_names() -> list[str]:
     """Return the queues that exist: those of ``PARTISAN_CONFIG`` and ``TASKS``, and ``default`` always."""
-    names = dict.fromkeys((*_configured(), *task_backends.queue_names()))
-    return list(names if DEFAULT_QUEUE in names else (DEFAULT_QUEUE, *names))
+    names = named_queues()
+    return names if DEFAULT_QUEUE in names else [DEFAULT_QUEUE, *names]
+
+
+def named_queues() -> list[str]:
+    """Return the queues of ``PARTISAN_CONFIG`` and ``TASKS``; ``default`` only if it is one of them."""
+    return list(dict.fromkeys((*_configured(), *task_backends.queue_names())))
 
 
 def check_queue_name(name: str) -> None:

@@ -40,7 +40,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "managers": Check(database.look_at_managers, ("database", "migrations")),
     "paused": Check(paused.look, ("database", "migrations")),
     "held": Check(held.look, ("database", "migrations")),
-    "retention": Check(retention.look, ("database", "migrations")),
+    "retention": Check(retention.look, ("settings", "database", "migrations")),
     "host": Check(host.look),
     "logs": Check(log_lines.look),
     "traces": Check(traces.look),

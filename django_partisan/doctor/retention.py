@@ -27,7 +27,8 @@ def look(subject: Subject) -> Iterator[Finding]:
     if rules.shortest == FOREVER:
         yield Finding(FINE, "The settings keep the rows of all tasks forever; nothing is pruned.")
         return
-    walk = Walk(rules.later(LATE_SECONDS), rows=SAMPLE_ROWS, read=SAMPLE_ROWS)
+    queues = retention.queues_of_project()
+    walk = Walk(rules.later(LATE_SECONDS), rows=SAMPLE_ROWS, read=SAMPLE_ROWS, queues=queues)
     late = sum(pruning.count(connection, walk).numbers.values())
     yield _judge(late, last)
 

@@ -45,7 +45,7 @@ _BATCH: Final = """
                    %(rules)s::jsonb #>> ARRAY['processors', processor_class, status],
                    %(rules)s::jsonb #>> ARRAY['queues', queue_name, status],
                    %(rules)s::jsonb #>> ARRAY['others', status])::float8
-           AND queue_name <> ALL(%(left_alone)s::text[])
+           AND (%(queues)s::text[] IS NULL OR queue_name = ANY(%(queues)s::text[]))
            AND (%(queue)s::text IS NULL OR queue_name = %(queue)s::text)
            AND (%(processor)s::text IS NULL OR processor_class = %(processor)s::text)
          ORDER BY id LIMIT %(rows)s
@@ -127,9 +127,7 @@ _TAKE: Final = f"""
     SELECT chore.wait::float8, (chore.cursor ->> 'by') IS NOT NULL,
            coalesce((chore.cursor ->> 'next')::bigint, 0),
            CASE WHEN chore.cursor ->> 'over' = 'true' THEN 0
-                ELSE coalesce((chore.cursor ->> 'kept')::bigint, 0) END,
-           (SELECT coalesce(jsonb_agg(DISTINCT queue_name), '[]') FROM django_partisan_manager
-             WHERE heartbeat_at >= now() - lease_seconds * interval '1 second')::text
+                ELSE coalesce((chore.cursor ->> 'kept')::bigint, 0) END
       FROM chore
 """
 
@@ -151,8 +149,11 @@ _LAST: Final = f"""
 
 # With old statistics, PostgreSQL takes the table for a small one, and would read all of it for each batch.
 _ALONG_THE_KEY: Final = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; "
-# The manager's other chores wait for a batch.
-_LIMITS: Final = "SET LOCAL lock_timeout = 50; SET LOCAL statement_timeout = 1000; "
+BATCH_SECONDS_AT_MOST: Final = 1.0
+"""How long a batch of a manager may take: its other chores wait for it."""
+_LIMITS: Final = (
+    f"SET LOCAL lock_timeout = 50; SET LOCAL statement_timeout = {1000 * BATCH_SECONDS_AT_MOST:.0f}; "
+)
 
 
 class Walk(NamedTuple):
@@ -164,8 +165,8 @@ class Walk(NamedTuple):
     rows: int = READ_ROWS
     """How many rows may be deleted at most."""
     read: int = READ_ROWS
-    left_alone: tuple[str, ...] = ()
-    """Queues of which no row is due."""
+    queues: tuple[str, ...] | None = None
+    """The queues of which rows may be due; ``None``: all."""
     queue: str | None = None
     processor: str | None = None
     without_finished_at: bool = False
@@ -192,8 +193,6 @@ class Look(NamedTuple):
     """Whether another manager prunes now."""
     after: int
     kept: int
-    served: tuple[str, ...]
-    """The queues that live managers serve."""
 
 
 def take(
@@ -214,9 +213,7 @@ def take(
     if not rows:
         execute(connection, _INSERT)
         rows = fetch_all(connection, _TAKE, parameters)
-    for wait_seconds, is_others, after, kept, served in rows:
-        return Look(wait_seconds, is_others, after, kept, tuple(json.loads(served)))
-    return None
+    return next((Look(*row) for row in rows), None)
 
 
 def prune_as(
@@ -277,7 +274,7 @@ def _parameters(walk: Walk) -> dict[str, object]:
     return {
         **walk._asdict(),
         "rules": walk.rules.as_json(),
-        "left_alone": list(walk.left_alone),
+        "queues": None if walk.queues is None else list(walk.queues),
         "shortest": shortest,
     }
 

@@ -12,7 +12,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from django_partisan import registry
 from django_partisan.models import Task
+from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +56,7 @@ def left() -> set[int]:
 
 
 def test_without_options_it_deletes_what_the_settings_say_after_it_has_asked(answer, settings):
-    settings.PARTISAN_CONFIG = {"mail": {"KEEP_FAILED_SECONDS": 3600}}
+    settings.PARTISAN_CONFIG = {"default": {}, "mail": {"KEEP_FAILED_SECONDS": 3600}}
     ended(), ended(queue_name="mail"), ended(queue_name="mail", status="error")
     kept = {ended(status="error"), ended(13), ended(status="new", finished_at=None)}
     answer("y")
@@ -125,6 +127,54 @@ def test_where_the_settings_keep_everything_there_is_nothing_to_count(settings):
 
     assert run("--yes") == "The settings keep these tasks forever: nothing to prune.\n"
     assert run("--yes", "--status", "failed") == run("--yes")
+
+
+@pytest.mark.parametrize(
+    ("configured", "options", "is_deleted"),
+    [
+        ({"mail": {}}, [], False),
+        ({"mail": {}}, ["--queue-name", "default"], True),
+        ({"mail": {}}, OLD, True),
+        ({}, [], True),
+    ],
+    ids=["not named", "chosen", "by age", "the only queue"],
+)
+def test_rows_of_a_queue_that_the_settings_do_not_name_are_deleted_only_when_asked_for(
+    settings, configured, options, is_deleted
+):
+    settings.PARTISAN_CONFIG = configured
+    unnamed = ended()
+    of_mail = ended(queue_name="mail")
+
+    run("--yes", *options)
+
+    assert (unnamed not in left()) is is_deleted
+    assert (of_mail in left()) is ("--queue-name" in options or not configured)
+
+
+@pytest.mark.parametrize(
+    ("configured", "attributes", "problem"),
+    [
+        ({"default": {"KEEP_FINISHED_SECONDS": -1}}, {}, r"KEEP_FINISHED_SECONDS'\] is -1; expected"),
+        ({}, {"KEEP_FINISHED_SECONDS": -1}, "KEEP_FINISHED_SECONDS is -1; expected"),
+    ],
+    ids=["queue", "processor"],
+)
+def test_settings_that_no_manager_would_start_with_delete_nothing(settings, configured, attributes, problem):
+    settings.PARTISAN_CONFIG = configured
+    registry.register(type("Letter", (Idle,), attributes))
+    task = ended(0)
+
+    with pytest.raises(CommandError, match=problem):
+        run("--yes")
+
+    assert left() == {task}
+
+
+def test_names_of_queues_are_shown_without_what_a_terminal_would_obey():
+    ended(queue_name="mail\x1b[2J\nPruned")
+
+    assert run("--dry-run", *OLD[1:]) == "Would prune 1 task:\n  mail [2J Pruned: 1 finished\n"
 
 
 def many(number: int) -> None:

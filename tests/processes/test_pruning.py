@@ -66,6 +66,20 @@ def test_two_managers_prune_every_row_once_one_at_a_time_and_leave_those_without
     assert pruned_by(*managers) == 3000
 
 
+def test_rows_of_a_queue_that_the_settings_do_not_name_stay_also_while_nobody_serves_it(bench: Bench):
+    old(20)
+    Task.objects.update(queue_name="elsewhere")
+    old(10)
+
+    manager = bench.ready(WORKERS_COUNT=1)
+    wait_until(lambda: manager.told("task.pruned"), PATIENCE_SECONDS)
+
+    assert manager.stop() == 0
+    assert dict.fromkeys(Task.objects.values_list("queue_name", flat=True)) == {"elsewhere": None}
+    assert Task.objects.count() == 20
+    assert pruned_by(manager) == 10
+
+
 def test_a_pass_of_a_killed_manager_is_continued_by_another(bench: Bench):
     keep = {"WORKERS_COUNT": 1, "KEEP_FINISHED_SECONDS": 5, "LEASE_SECONDS": 3}
     victim = bench.ready(**keep)

@@ -1,4 +1,6 @@
-"""Prune rows of tasks that ended long ago: one manager at a time, for all queues, in small batches.
+"""Prune rows of tasks that ended long ago: one manager at a time, in small batches.
+
+It prunes its own queue and those that its settings name: whoever serves another one has other settings.
 
 A pass walks the table once, in the order of the ids, up to rows that are too young to be deleted. Between two
 passes each manager only asks, at most every five minutes, whether the next pass is due.
@@ -11,10 +13,10 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db import Error
+from django.db import Error, OperationalError
 
 from django_partisan import retention
-from django_partisan.config.queues import QueueConfig, queue_names
+from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -22,7 +24,7 @@ from django_partisan.engine.manager.outage import AWAY, Outage
 from django_partisan.models import Task
 from django_partisan.sql import pruning
 from django_partisan.sql.errors import SCHEMA, ErrorKind, explained, kind_of, sqlstate
-from django_partisan.sql.pruning import Batch, Look, Walk
+from django_partisan.sql.pruning import BATCH_SECONDS_AT_MOST, Batch, Look, Walk
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, PruneFailed, PrunePassEnded, TasksPruned
 
@@ -51,6 +53,13 @@ BUSY_SECONDS: Final = 60.0
 SILENT_SECONDS: Final = 60.0
 """A manager that has pruned nothing for this long in a pass loses the pass to another one."""
 RETRY_SECONDS: Final = 5.0
+"""How long is waited after a failure; after each batch in a row that took too long, twice as long."""
+CANCELLED_OFTEN: Final = 5
+"""After so many in a row, which is some minutes, a smaller batch has not helped."""
+TOO_LONG: Final = (
+    "{} batches in a row took longer than {:g} s and deleted nothing; look for transactions that are open for"
+    " long, which keep VACUUM from removing deleted rows, and then run VACUUM (PostgreSQL: {})"
+)
 
 
 class Pass(NamedTuple):
@@ -81,6 +90,7 @@ class Pruner(Component):
         self._identity = identity
         self._limit = BatchLimit(ROWS_AT_MOST)
         self._look_at = 0.0
+        self._cancelled = 0
         self._pass: Pass | None = None
         self._pruned: Counter[tuple[str, str]] = Counter()
         self._has_emitted = False
@@ -127,7 +137,7 @@ class Pruner(Component):
 
     def _on_looked(self, manager: UUID, rules: retention.Rules, interval: float, result: Any) -> None:
         if isinstance(result, Exception):
-            self._on_failed(result, 1)
+            self._on_failed(result)
             return
         look: Look | None = result
         now = time.monotonic()
@@ -136,9 +146,8 @@ class Pruner(Component):
             is_on = look is None or look.is_others
             self._look_at = now + min(wait, BUSY_SECONDS if is_on else PASS_SECONDS)
         elif not self.is_stopped:
-            # Whoever serves a queue that is not defined here has other settings for it.
-            others = tuple(sorted(set(look.served).difference(queue_names())))
-            self._pass = Pass(manager, Walk(rules, look.after, left_alone=others), look.kept, now)
+            queues = retention.queues_of_manager(self._config.queue)
+            self._pass = Pass(manager, Walk(rules, look.after, queues=queues), look.kept, now)
             self._look_at = now
 
     def _make_batch(self, current: Pass, now: float) -> None:
@@ -153,10 +162,12 @@ class Pruner(Component):
         self._thread.submit(make, partial(self._on_batch, current, rows, now))
 
     def _on_batch(self, current: Pass, rows: int, began_at: float, result: Any) -> None:
-        if isinstance(result, Exception):
-            self._on_failed(result, rows)
+        if isinstance(result, Error) and kind_of(result) is ErrorKind.CANCELLED:
+            self._on_cancelled(result, rows)
             return
-        self._has_emitted = False
+        if isinstance(result, Exception):
+            self._on_failed(result)
+            return
         self._judge(result, rows)
         now = time.monotonic()
         batch: Batch | None = result
@@ -164,6 +175,7 @@ class Pruner(Component):
             self._end_pass()
             self._look_at = now + BUSY_SECONDS
             return
+        self._has_emitted, self._cancelled = False, 0
         for (queue, status), number in batch.numbers.items():
             bus.emit(TasksPruned, queue, status, number)
         self._pruned.update(batch.numbers)
@@ -193,18 +205,29 @@ class Pruner(Component):
             seconds = time.monotonic() - current.began_at
             bus.emit(PrunePassEnded, self._config.queue, finished, failed, seconds)
 
-    def _on_failed(self, error: Exception, rows: int) -> None:
+    def _on_cancelled(self, error: Error, rows: int) -> None:
+        """Try fewer rows, and ever later: before the first row may lie what no smaller batch can skip."""
+        self._cancelled += 1
+        self._limit.cancelled(rows)
+        doubled: int = 2 ** min(self._cancelled, 10)
+        self._look_at = time.monotonic() + min(RETRY_SECONDS * doubled, PASS_SECONDS)
+        if self._cancelled >= CANCELLED_OFTEN:
+            text = TOO_LONG.format(self._cancelled, BATCH_SECONDS_AT_MOST, str(error).strip())
+            self._emit_failed(OperationalError(text))
+
+    def _on_failed(self, error: Exception) -> None:
         """Try again later; emit ``PruneFailed`` once, unless other components report the cause."""
         if not isinstance(error, Error):
             raise error
         self._look_at = time.monotonic() + RETRY_SECONDS
         kind = kind_of(error)
         if kind is ErrorKind.CANCELLED:
-            self._limit.cancelled(rows)
-            if rows > 1:
-                return
             error = explained(error)
         passes = kind is ErrorKind.LOCKED or (kind in AWAY and sqlstate(error) not in SCHEMA)
-        if not passes and not self._has_emitted:
+        if not passes:
+            self._emit_failed(error)
+
+    def _emit_failed(self, error: Error) -> None:
+        if not self._has_emitted:
             self._has_emitted = True
             bus.emit(PruneFailed, self._config.queue, ErrorInfo.of(error))

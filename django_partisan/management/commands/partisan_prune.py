@@ -4,16 +4,21 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from django.core.management.base import CommandError
 
-from django_partisan import retention
+from django_partisan import processor_validation, retention
+from django_partisan.config import queues
+from django_partisan.config.problems import refuse
+from django_partisan.exceptions import WrongSetting
 from django_partisan.management.confirmation import add_confirmation, is_confirmed
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.times import DURATION, duration
 from django_partisan.models import Task
 from django_partisan.pruning import count_all, prune_all
+from django_partisan.readable import printable
 from django_partisan.retention import FOREVER, Rules
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.pruning import Batch, Walk, largest_id
@@ -26,7 +31,8 @@ STATUSES: Final = {"finished": Task.STATUS_FINISHED, "failed": Task.STATUS_ERROR
 
 EPILOG: Final = """\
 Without --older-than, deletes the rows that managers would delete, as KEEP_FINISHED_SECONDS and
-KEEP_FAILED_SECONDS of the processor or the queue say. Never deletes waiting or running tasks.
+KEEP_FAILED_SECONDS of the processor or the queue say. Deletes rows of a queue that the settings do not name
+only with --queue-name or --older-than. Never deletes waiting or running tasks.
 No manager is needed. Cancelled and expired tasks are failed tasks.
 
 examples:
@@ -83,6 +89,7 @@ class Command(OperatorCommand):
         walk = Walk(
             rules,
             up_to=largest_id(connection),
+            queues=_queues(options),
             queue=options["queue_name"],
             processor=options["processor"],
             without_finished_at=options["without_finished_at"],
@@ -118,7 +125,7 @@ class Command(OperatorCommand):
         self.stdout.write(f"{beginning}{':' if numbers else '.'}")
         words = {status: word for word, status in STATUSES.items()}
         for (queue, status), number in sorted(numbers.items()):
-            self.stdout.write(f"  {queue}: {number} {words[status]}")
+            self.stdout.write(f"  {printable(queue)}: {number} {words[status]}")
 
 
 def _rules(options: Mapping[str, Any]) -> Rules:
@@ -131,7 +138,17 @@ def _rules(options: Mapping[str, Any]) -> Rules:
         raise CommandError(
             "--without-finished-at needs --older-than: the settings say nothing about such rows."
         )
+    try:
+        refuse(chain(queues.problems(), processor_validation.problems()))
+    except WrongSetting as error:
+        raise CommandError(str(error)) from error
     return retention.rules().only(statuses)
+
+
+def _queues(options: Mapping[str, Any]) -> tuple[str, ...] | None:
+    if options["queue_name"] is not None or options["older_than"] is not None:
+        return None
+    return retention.queues_of_project()
 
 
 def _number(numbers: Mapping[tuple[str, str], int]) -> str:

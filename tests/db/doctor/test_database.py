@@ -285,6 +285,16 @@ def test_rows_that_are_late_are_a_warning_unless_a_manager_has_just_pruned():
 
 
 @pytest.mark.usefixtures("_no_processors")
+def test_rows_of_a_queue_that_the_settings_do_not_name_are_not_late(settings):
+    ended(15)
+    assert one("retention").status == WARNING
+
+    settings.PARTISAN_CONFIG = {"mail": {}}
+
+    assert one("retention").status == FINE
+
+
+@pytest.mark.usefixtures("_no_processors")
 def test_settings_that_keep_every_row_are_fine(settings):
     settings.PARTISAN_CONFIG = {"default": {"KEEP_FINISHED_SECONDS": None}}
     ended(100)

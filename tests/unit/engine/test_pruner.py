@@ -7,10 +7,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from django_partisan import registry
+from django_partisan.config.queues import queue_config
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.engine.manager.pruner import (
     BUSY_SECONDS,
+    CANCELLED_OFTEN,
     PASS_SECONDS,
     REST_SECONDS,
     RETRY_SECONDS,
@@ -21,11 +23,11 @@ from django_partisan.engine.manager.pruner import (
 )
 from django_partisan.sql.pruning import Batch, Look
 from django_partisan.telemetry.events import PruneFailed, PrunePassEnded, TasksPruned
-from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of, error_with
+from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, error_with
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle
 
-DUE = Look(0.0, False, 0, 0, ())
+DUE = Look(0.0, False, 0, 0)
 FINISHED = ("default", "finished")
 LOCKED, FORBIDDEN = error_with("55P03"), error_with("42501")
 
@@ -39,11 +41,11 @@ def batch(
 class Play:
     """A manager; the test answers its calls and sets its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: str = "default") -> None:
         self.thread = FakeDatabaseThread()
-        self.outage = ClaimOutage(SharedOutage("default"))
+        self.outage = ClaimOutage(SharedOutage(queue))
         self.id: UUID | None = uuid4()
-        self.component = Pruner(config_of(), self.thread, self.outage, lambda: self.id)
+        self.component = Pruner(queue_config(queue), self.thread, self.outage, lambda: self.id)
         self.asked_for: dict[str, Any] = {}
 
     def asked(self, later: float = 0.0) -> str | None:
@@ -75,17 +77,17 @@ def play() -> Play:
 
 
 def test_it_asks_every_five_minutes_or_when_the_next_pass_is_due(play):
-    asked = play.answers("take", Look(1000.0, False, 0, 0, ()))
+    asked = play.answers("take", Look(1000.0, False, 0, 0))
     assert (asked["manager"], asked["interval"]) == (play.id, PASS_SECONDS)
     assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
     play.component.turn(time.monotonic())
     assert play.thread.calls == []
 
-    play.answers("take", Look(20.0, False, 0, 0, ()))
+    play.answers("take", Look(20.0, False, 0, 0))
     assert play.waits == pytest.approx(20, abs=1)
 
 
-@pytest.mark.parametrize("look", [None, Look(7.0, True, 0, 0, ())], ids=["locked", "another prunes"])
+@pytest.mark.parametrize("look", [None, Look(7.0, True, 0, 0)], ids=["locked", "another prunes"])
 def test_while_another_manager_prunes_it_looks_every_minute_whether_that_lives(play, look):
     play.answers("take", look)
 
@@ -121,12 +123,11 @@ def test_without_an_identity_or_while_the_chores_are_busy_it_waits(play):
 def test_a_pass_goes_on_where_the_last_batch_ended_and_is_told_at_its_end(
     play, recorded_events: RecordedEvents
 ):
-    play.answers("take", Look(-5.0, False, 100, 7, ("default", "of another project")))
+    play.answers("take", Look(-5.0, False, 100, 7))
 
     first = play.answers("prune_as", batch(ROWS_AT_MOST, last=900, kept=3))
     second = play.answers("prune_as", Batch({("mail", "error"): 2}, 950, True, 0, 0.0))
 
-    assert first["walk"].left_alone == ("of another project",)
     assert (first["walk"].after, first["kept"], first["walk"].rows) == (100, 7, ROWS_AT_MOST)
     assert (second["walk"].after, second["kept"]) == (900, 10)
     assert recorded_events.of(TasksPruned) == [
@@ -136,6 +137,22 @@ def test_a_pass_goes_on_where_the_last_batch_ended_and_is_told_at_its_end(
     [told] = recorded_events.of(PrunePassEnded)
     assert (told.queue, told.finished, told.failed) == ("default", ROWS_AT_MOST, 2)
     assert play.asked() == "take"
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [("default", {"default", "mail", "listed"}), ("mail", {"mail", "listed"})],
+)
+def test_it_prunes_its_own_queue_and_those_that_the_settings_name(settings, own, named):
+    settings.PARTISAN_CONFIG = {"mail": {}}
+    settings.TASKS = {"default": {"BACKEND": "django_partisan.backend.PartisanBackend", "QUEUES": ["listed"]}}
+    play = Play(own)
+
+    play.answers("take", DUE)
+
+    assert play.asked() == "prune_as"
+    queues = play.asked_for["walk"].queues
+    assert (len(queues), set(queues)) == (len(named), named)
 
 
 def test_at_most_two_thousand_rows_are_deleted_in_a_second_and_a_slow_batch_is_followed_by_a_rest(play):
@@ -229,17 +246,61 @@ def test_what_passes_is_tried_again_without_a_word(play, recorded_events: Record
     assert not play.outage.is_on
 
 
-def test_a_batch_that_took_too_long_is_halved_and_one_row_that_does_is_an_error(
+def test_after_batches_that_took_too_long_a_smaller_one_is_tried_ever_later(
     play, recorded_events: RecordedEvents
 ):
     play.answers("take", DUE)
 
-    sizes = [play.answers("prune_as", CANCELLED)["walk"].rows for _ in range(10)]
+    sizes, waits = [], []
+    for _ in range(10):
+        sizes.append(play.answers("prune_as", CANCELLED)["walk"].rows)
+        waits.append(play.waits)
 
     assert sizes[:3] == [500, 250, 125]
     assert sizes[-1] == 1
+    assert waits == pytest.approx([10, 20, 40, 80, 160, *[PASS_SECONDS] * 5], abs=1)
+    [told] = recorded_events.of(PruneFailed)
+    assert told.error.message.startswith(
+        "5 batches in a row took longer than 1 s and deleted nothing; look for"
+    )
+    play.answers("prune_as", batch(1))
+    play.answers("prune_as", CANCELLED)
+    assert play.waits == pytest.approx(2 * RETRY_SECONDS, abs=1)
+    assert len(recorded_events.of(PruneFailed)) == 1
+
+
+def test_where_every_batch_takes_too_long_for_days_it_still_tries(play):
+    play.answers("take", DUE)
+
+    for _ in range(1100):
+        play.answers("prune_as", CANCELLED)
+
+    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+
+
+def test_a_pass_that_two_managers_take_from_each_other_in_vain_is_tried_no_sooner(
+    play, recorded_events: RecordedEvents
+):
+    play.answers("take", DUE)
+    for _ in range(CANCELLED_OFTEN):
+        play.answers("prune_as", CANCELLED)
+    play.answers("prune_as", None)
+    play.answers("take", DUE)
+
+    play.answers("prune_as", CANCELLED)
+
+    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+    assert len(recorded_events.of(PruneFailed)) == 1
+
+
+def test_a_question_that_was_cancelled_makes_no_batch_smaller(play, recorded_events: RecordedEvents):
+    play.answers("take", CANCELLED)
+    assert play.waits == pytest.approx(RETRY_SECONDS, abs=1)
     [told] = recorded_events.of(PruneFailed)
     assert "statement_timeout" in told.error.message
+    play.answers("take", DUE)
+
+    assert play.answers("prune_as", batch())["walk"].rows == ROWS_AT_MOST
 
 
 def test_a_missing_right_is_told_once_until_it_is_there(play, recorded_events: RecordedEvents):
