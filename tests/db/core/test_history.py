@@ -79,6 +79,7 @@ def test_only_equal_entries_in_a_row_become_one(manager):
         (RETRIED, 6, None),
         (CRASHED, 7, None),
     ]
+    assert ["first_started_at" in entry for entry in history] == [False, True, True, False, False]
     assert [entry.get("traceback") for entry in history] == ["first", None, "third", None, None]
 
 
@@ -88,6 +89,7 @@ def test_a_count_goes_on_with_the_first_and_the_last_time(manager):
 
     assert (entry["count"], entry["attempt"], entry["seconds"], entry["worker"]) == (5, 5, 0.25, "here:1")
     assert entry["first_ended_at"] <= entry["ended_at"]
+    assert entry["first_started_at"] < entry["started_at"]
 
 
 @pytest.mark.parametrize("seed", range(4))
