@@ -176,7 +176,8 @@ def test_a_row_that_another_transaction_locks_is_left_alone_and_counted(browser,
 
     second.rollback()
     second.set_autocommit(True)
-    assert message.endswith(": 1. Left alone: 1, changed in the meantime or locked by others.")
+    assert ": 1. Left alone: 1, " in message
+    assert message.endswith("changed in the meantime or locked by others.")
 
 
 def test_only_tasks_that_the_confirmation_showed_are_acted_on(browser):
@@ -353,3 +354,12 @@ def test_the_confirmation_says_if_more_tasks_may_match_than_the_list_finds(
     assert page.context["selection"].is_cut is bool(words)
     content = page.content.decode()
     assert words in content if words else "More tasks" not in content
+
+
+def test_a_task_that_has_the_priority_already_is_said_to_have_it(browser):
+    tasks = [make_task(priority=3), make_task(priority=4)]
+
+    response = confirm(browser, ask(browser, "prioritize", *tasks), priority="3")
+
+    why = "of this priority already, changed in the meantime or locked by others"
+    assert said(response) == [f"Priority set to 3: 1. Left alone: 1, {why}."]
