@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from django.core.checks import CheckMessage, Error
 
@@ -25,6 +25,9 @@ from django_partisan.functions.stored_result import StoredTaskResult, result_of
 from django_partisan.sql.connection import task_database
 
 __all__ = ["PartisanBackend", "bulk_enqueue", "task_options"]
+
+_READ_AT_ONCE: Final = 10_000
+"""A statement has at most 65,535 parameters where the server binds them."""
 
 
 class PartisanBackend(BaseTaskBackend):
@@ -91,7 +94,10 @@ def bulk_enqueue(
     backend = task.get_backend()
     backend.validate_task(task)
     ids = enqueueing.enqueue_many([_call(task, *call) for call in calls], None, task.run_after)
-    rows = models.Task.objects.using(task_database()).in_bulk(ids)
+    tasks = models.Task.objects.using(task_database())
+    rows = {}
+    for start in range(0, len(ids), _READ_AT_ONCE):
+        rows.update(tasks.in_bulk(ids[start : start + _READ_AT_ONCE]))
     results = [result_of(rows[task_id], task, backend.alias) for task_id in ids]
     for result in results:
         signals.task_enqueued.send(type(backend), task_result=result)

@@ -45,6 +45,8 @@ class TaskDefinition:
     """For how many seconds rows are kept; ``math.inf``: forever, ``None``: as the queue says."""
     timeout: float | None = None
     """The time limit of a run in seconds: ``None`` for that of the queue, ``math.inf`` for none."""
+    takes_context: bool = False
+    """Whether the first parameter of ``source`` is none of the arguments."""
 
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":

@@ -31,6 +31,8 @@ class TaskAction:
     button: ClassVar["StrPromise"]
     unsuitable: ClassVar["StrPromise"]
     """The message if the action fits none of the selected tasks."""
+    left_alone: ClassVar["StrPromise"] = _("changed in the meantime or locked by others")
+    """Why some tasks for this action were not changed."""
     form: ClassVar[type[ConfirmationForm]] = CommentForm
     flag: ClassVar[int] = CHANGE
     is_destructive: ClassVar[bool] = False
@@ -126,6 +128,7 @@ class Prioritize(TaskAction):
     name, permission = "prioritize", "prioritize_task"
     label, button = _("Change the priority of waiting tasks"), _("Change priority")
     unsuitable = _("Only tasks that wait can get another priority.")
+    left_alone = _("of this priority already, changed in the meantime or locked by others")
     form = PriorityForm
 
     def suitable(self, selection: Selection) -> TaskQuerySet:

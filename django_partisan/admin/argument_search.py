@@ -67,6 +67,7 @@ class ArgumentTerm(NamedTuple):
                 parameters = list(inspect.signature(definition.source).parameters)
             except (TypeError, ValueError):  # of a class in C
                 continue
+            parameters = parameters[int(definition.takes_context) :]
             if self.name in parameters:
                 yield name, parameters.index(self.name)
 

@@ -63,20 +63,19 @@ def _carry_out(
                 admin_log.log_each(request, batch, action.flag, comment)
     finally:  # what was done before an error is logged
         if numbers and len(ids) > LOGGED_MAX:
-            said = _said(numbers, selection.asked)
+            said = _said(action, numbers, selection.asked)
             admin_log.log_all(request, said, numbers.total(), action.flag, selection.filters, comment)
     level = messages.SUCCESS if numbers.total() == selection.asked else messages.WARNING
-    model_admin.message_user(request, _said(numbers, selection.asked), level)
+    model_admin.message_user(request, _said(action, numbers, selection.asked), level)
 
 
-def _said(numbers: Counter[str], chosen_number: int) -> str:
+def _said(action: TaskAction, numbers: Counter[str], chosen_number: int) -> str:
     """Return what happened to how many tasks, such as ``Requeued: 5. Left alone: 2 ...``."""
     parts = [
         gettext("%(said)s: %(count)d.") % {"said": said, "count": count} for said, count in numbers.items()
     ]
     if left := chosen_number - numbers.total():
-        words = gettext("Left alone: %(count)d, changed in the meantime or locked by others.")
-        parts.append(words % {"count": left})
+        parts.append(gettext("Left alone: %(count)d, %(why)s.") % {"count": left, "why": action.left_alone})
     return " ".join(parts)
 
 

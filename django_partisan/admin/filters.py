@@ -13,8 +13,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan import registry
-from django_partisan.admin.paging import latest
-from django_partisan.admin.reach import HELD, OF_STATUS, reached
+from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX, latest
+from django_partisan.admin.reach import HELD, OF_STATUS, Index, reached
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 STATUS: Final = "status__exact"
+_WITHOUT_SEARCH: Final = frozenset({STATUS, "queue", "o", "p", "e", "all", "_changelist_filters"})
+"""What in a query string leaves no task out that an index has of a queue."""
 _REASONS: Final = tuple(dict.fromkeys((*FAILURE_REASONS, *REASONS_TO_NAME)))
 
 
@@ -31,6 +33,19 @@ def has_index(parameters: Mapping[str, Any]) -> bool:
     return parameters.get(STATUS, Task.STATUS_FINISHED) != Task.STATUS_FINISHED or bool(
         {"reason", "held"}.intersection(parameters)
     )
+
+
+def indexes_of(parameters: Mapping[str, Any]) -> tuple[Index, ...]:
+    """Return the indexes that find what the filters in a query string select."""
+    held = HELD if "held" in parameters else ()
+    failed = OF_STATUS[Task.STATUS_ERROR] if "reason" in parameters else ()
+    return (*held, *failed, *OF_STATUS.get(parameters.get(STATUS, ""), ()))
+
+
+def reach(parameters: Mapping[str, Any]) -> int:
+    """Return how many tasks of a queue are read from an index: more if only some of them are selected."""
+    searched = {name for name, value in parameters.items() if value} - _WITHOUT_SEARCH
+    return SEARCHED_MAX if searched else LISTED_MAX
 
 
 class KnownValuesFilter(admin.SimpleListFilter):
@@ -58,7 +73,7 @@ class StatusFilter(KnownValuesFilter):
         """Select the tasks, by the indexes of the status if it has any."""
         chosen = super().queryset(request, queryset)
         indexes = OF_STATUS.get(self.value() or "")
-        return reached(chosen, indexes) if indexes else chosen
+        return reached(chosen, indexes, reach(request.GET)) if indexes else chosen
 
 
 class QueueFilter(KnownValuesFilter):
@@ -89,7 +104,8 @@ class ReasonFilter(KnownValuesFilter):
         chosen = super().queryset(request, queryset)
         if self.value() is None:
             return chosen
-        return reached(chosen.filter(status=Task.STATUS_ERROR), OF_STATUS[Task.STATUS_ERROR])
+        failed = chosen.filter(status=Task.STATUS_ERROR)
+        return reached(failed, OF_STATUS[Task.STATUS_ERROR], reach(request.GET))
 
 
 class HeldFilter(KnownValuesFilter):
@@ -102,4 +118,4 @@ class HeldFilter(KnownValuesFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Select the held tasks with the chosen reason, by the index of the held."""
         chosen = super().queryset(request, queryset)
-        return chosen if self.value() is None else reached(chosen, HELD)
+        return chosen if self.value() is None else reached(chosen, HELD, reach(request.GET))

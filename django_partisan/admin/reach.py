@@ -7,10 +7,10 @@ the statistics say, and the rows are then fetched by primary key.
 
 from typing import Any, Final, NamedTuple
 
+from django.db import connections
 from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
 
-from django_partisan.admin.paging import LISTED_MAX
 from django_partisan.models import Task
 
 
@@ -43,14 +43,25 @@ _REACHED: Final = """
     )
     SELECT reached.id FROM queue, LATERAL (
         SELECT id FROM django_partisan_task
-         WHERE {condition} AND queue_name = queue.name ORDER BY {order} LIMIT {limit}) AS reached)
+         WHERE {condition} AND queue_name = queue.name ORDER BY {order} {part}) AS reached {queues})
 """
 
 
-def reached(tasks: QuerySet[Any], indexes: tuple[Index, ...]) -> QuerySet[Any]:
-    """Select those that are among the first ``LISTED_MAX`` of each queue, by any of the indexes."""
-    arms = (
-        _REACHED.format(condition=index.condition, order=index.order, limit=LISTED_MAX) for index in indexes
-    )
+def reached(tasks: QuerySet[Any], indexes: tuple[Index, ...], limit: int) -> QuerySet[Any]:
+    """Select those that are among the first ``limit`` of each queue, by any of the indexes."""
+    arms = (_REACHED.format(**index._asdict(), part=f"LIMIT {limit}", queues="") for index in indexes)
     found = f"django_partisan_task.id = ANY(ARRAY({' UNION ALL '.join(arms)}))"
     return tasks.filter(RawSQL(found, (), output_field=BooleanField()))
+
+
+def has_more(database: str, indexes: tuple[Index, ...], limit: int, queue: str | None) -> bool:
+    """Return whether an index has more than ``limit`` tasks of the queue, or of any."""
+    part = f"OFFSET {limit} LIMIT 1"
+    queues, names = ("", ()) if queue is None else ("WHERE queue.name = %s", (queue,))
+    with connections[database].cursor() as cursor:
+        for index in indexes:
+            arm = _REACHED.format(**index._asdict(), part=part, queues=queues)
+            cursor.execute(f"SELECT EXISTS {arm}", names)
+            if cursor.fetchone()[0]:
+                return True
+    return False

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 
 from django_partisan.admin.paging import LISTED_MAX
+from django_partisan.admin.search_limit import lists_part, search_limit
 from django_partisan.models import Task, TaskQuerySet
 from django_partisan.sql.connection import task_connection
 
@@ -30,8 +31,11 @@ class Selection(NamedTuple):
 
     is_all: bool
     is_cut: bool
+    """Whether more tasks match, or may match."""
+
     filters: list[str]
     reasons: tuple[str, ...]
+    is_searched_in_part: bool = False
 
     @property
     def tasks(self) -> TaskQuerySet:
@@ -58,7 +62,11 @@ def chosen(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> S
     filters = list(_filters(model_admin, request)) if is_all else []
     reason = request.GET.get("reason")
     reasons = (reason,) if reason and is_all else ()
-    return Selection(ids[:LISTED_MAX], asked, is_all, len(ids) > LISTED_MAX, filters, reasons)
+    is_searched_in_part = is_cut = False
+    if is_all and CHOSEN not in request.POST:
+        is_searched_in_part = search_limit(request.GET, database).leaves_out(database)
+        is_cut = is_searched_in_part or len(ids) > LISTED_MAX or lists_part(request.GET, database)
+    return Selection(ids[:LISTED_MAX], asked, is_all, is_cut, filters, reasons, is_searched_in_part)
 
 
 def first_chosen(request: HttpRequest) -> str:

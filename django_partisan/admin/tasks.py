@@ -9,15 +9,9 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan.admin.acting import OffersActions
-from django_partisan.admin.argument_search import (
-    ARGUMENTS_SEARCHED_MAX,
-    ArgumentFilter,
-    ArgumentTerm,
-    with_argument,
-)
+from django_partisan.admin.argument_search import ArgumentFilter, ArgumentTerm, with_argument
 from django_partisan.admin.columns import ReadOnly
 from django_partisan.admin.filters import (
-    STATUS,
     HeldFilter,
     ProcessorFilter,
     QueueFilter,
@@ -26,7 +20,8 @@ from django_partisan.admin.filters import (
     has_index,
 )
 from django_partisan.admin.list_columns import ListColumns, for_list
-from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX, BoundedPaginator, latest
+from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator, latest
+from django_partisan.admin.search_limit import search_limit
 from django_partisan.admin.task_page import TaskPage
 from django_partisan.models import Task
 
@@ -100,16 +95,11 @@ class TaskAdmin(ListColumns, TaskPage, OffersActions, ReadOnly, TaskAdminBase):
         )
 
 
-def _search_limit(request: HttpRequest) -> dict[str, Any]:
-    """Return among how many of the latest tasks the list searches, if not among all."""
-    term = request.GET.get("q", "").strip()
-    if "argument" in request.GET or ArgumentTerm.of(term):
-        return {"searched_max": _grouped(ARGUMENTS_SEARCHED_MAX), "searches_arguments": True}
-    filters = {STATUS, "queue", "processor"}.intersection(request.GET)
-    is_search = bool(term) and not term.isdecimal()
-    if (filters or is_search) and not has_index(request.GET):
-        return {"searched_max": _grouped(SEARCHED_MAX)}
-    return {}
+def _search_limit(request: HttpRequest) -> dict[str, str]:
+    """Return among how many tasks the list searches, if not among all."""
+    limit = search_limit(request.GET, Task.objects.db)
+    shown = {"searched_max": limit.latest, "reached_max": limit.of_queue}
+    return {name: _grouped(number) for name, number in shown.items() if number is not None}
 
 
 def _grouped(number: int) -> str:

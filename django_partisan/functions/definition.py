@@ -77,6 +77,7 @@ def _definition(task: AnyTask) -> TaskDefinition:
         postpone=None,
         propagation=None,
         timeout=options.timeout,
+        takes_context=task.takes_context,
         keeps_result=True,
         pause_before_retry=pause_before_retry,
         ended=ended,

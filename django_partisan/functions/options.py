@@ -47,14 +47,21 @@ class FunctionOptions:
 NAMES: Final = tuple(field.name for field in fields(FunctionOptions))
 
 
-def task_options(**options: Any) -> Callable[[F], F]:
+def task_options(
+    *,
+    timeout: float | None = None,
+    max_attempts: int | None = None,
+    backoff: Callable[[BaseException, Any], float] | None = None,
+    unique: bool | None = None,
+    atomic: bool | None = None,
+) -> Callable[[F], F]:
     """Give a function its options; use as a decorator below ``@task``.
 
     The options are those of ``FunctionOptions``; other backends ignore them. Raises ``InvalidTask``.
     """
-    if unknown := sorted(set(options).difference(NAMES)):
-        raise InvalidTask(f"Unknown option {unknown[0]!r} of task_options(); known: {', '.join(NAMES)}.")
-    checked = FunctionOptions(**options)
+    checked = FunctionOptions(
+        timeout=timeout, max_attempts=max_attempts, backoff=backoff, unique=unique, atomic=atomic
+    )
 
     def decorate(function: F) -> F:
         if isinstance(function, AnyTask):  # type: ignore[misc] # not generic when it runs

@@ -77,7 +77,8 @@ def class_path(error_type: str) -> str:
 
 
 def _first_start(runs: list[Mapping[str, Any]]) -> datetime | None:
-    first = next((entry["started_at"] for entry in runs if entry.get("started_at")), None)
+    starts = (entry.get("first_started_at") or entry.get("started_at") for entry in runs)
+    first = next(filter(None, starts), None)
     return None if first is None else parse_datetime(first)
 
 

@@ -13,7 +13,8 @@ It is a list of entries, each a JSON object without empty values:
 | ``comment`` | the ``reason`` of ``PostponeTask``, or the comment of whoever changed the task |
 | ``priority`` | the new priority, if somebody changed it |
 | ``worker`` | host and process id of the worker; the host alone if its manager died with it |
-| ``count``, ``first_ended_at`` | of several such runs in a row: how many, and when the first ended |
+| ``count`` | of several such runs in a row: how many; the other keys are those of the last |
+| ``first_started_at``, ``first_ended_at`` | of several such runs in a row: when the first started and ended |
 
 Whoever ends a run makes the entry; the statement that settles the run adds the moments and appends it.
 """
@@ -27,7 +28,9 @@ TYPE_BYTES: Final = 255
 MESSAGE_BYTES: Final = 1024
 TRACEBACK_BYTES: Final = 2048
 
-_OF_ONE_RUN: Final = "{attempt,count,started_at,ended_at,first_ended_at,seconds,worker,comment,traceback}"
+_OF_ONE_RUN: Final = (
+    "{attempt,count,started_at,ended_at,first_started_at,first_ended_at,seconds,worker,comment,traceback}"
+)
 """What may differ between entries that become one."""
 
 _APPEND: Final = f"""
@@ -42,6 +45,8 @@ _APPEND: Final = f"""
                          THEN (entries - -1) || jsonb_build_array(jsonb_strip_nulls(
                               (entries -> -1) || entry || jsonb_build_object(
                                 'count', coalesce((entries -> -1 ->> 'count')::int, 1) + 1,
+                                'first_started_at', coalesce(entries -> -1 -> 'first_started_at',
+                                                             entries -> -1 -> 'started_at'),
                                 'first_ended_at', coalesce(entries -> -1 -> 'first_ended_at',
                                                            entries -> -1 -> 'ended_at'))))
                          ELSE entries || jsonb_build_array(entry) END AS longer

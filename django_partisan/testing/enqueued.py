@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 from django.utils import timezone
 
@@ -15,8 +15,19 @@ from django_partisan.sql.connection import task_database
 LISTED_AT_MOST: Final = 20
 
 
+class FunctionTask(Protocol):
+    """A task of Django's framework."""
+
+    @property
+    def module_path(self) -> str:
+        """The path of its function, by which its tasks are stored."""
+
+
+Processor: TypeAlias = type[Any] | FunctionTask | str
+
+
 def assert_enqueued(
-    processor: type[Any] | str | None = None,
+    processor: Processor | None = None,
     *,
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
@@ -27,9 +38,10 @@ def assert_enqueued(
 ) -> list[Task]:
     """Assert that tasks wait, and return them in the order of enqueueing.
 
-    ``processor`` is a class or its name, ``at`` is ``execute_after``; only given values are compared.
-    ``count`` is how many, by default at least one. Raises ``AssertionError`` that lists what waits, and
-    ``ProcessorClassNotFound`` or ``UnknownQueue`` for a name that does not exist.
+    ``processor`` is a class, a task of Django's framework, or the name of either; ``at`` is
+    ``execute_after``; only given values are compared. ``count`` is how many, by default at least one.
+    Raises ``AssertionError`` that lists what waits, and ``ProcessorClassNotFound`` or ``UnknownQueue`` for a
+    name that does not exist.
     """
     __tracebackhide__ = True  # pytest shows the line of the test
     wanted = _Wanted(processor, args, kwargs, queue_name, priority, at)
@@ -42,7 +54,7 @@ def assert_enqueued(
 
 
 def assert_not_enqueued(
-    processor: type[Any] | str | None = None,
+    processor: Processor | None = None,
     *,
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
@@ -62,7 +74,7 @@ class _Wanted:
 
     def __init__(
         self,
-        processor: type[Any] | str | None,
+        processor: Processor | None,
         args: Sequence[Any] | None,
         kwargs: Mapping[str, Any] | None,
         queue_name: str | None,
@@ -103,14 +115,16 @@ class _Wanted:
         return f"{of} with {', '.join(values)}" if values else of
 
 
-def _name_of(processor: type[Any] | str | None) -> str | None:
+def _name_of(processor: Processor | None) -> str | None:
     if processor is None:
         return None
     if isinstance(processor, str):
         if registry.find(processor) is None:
             raise registry.unknown(processor)
         return processor
-    return registry.definition_of(processor).name
+    if isinstance(processor, type):
+        return registry.definition_of(processor).name
+    return processor.module_path
 
 
 def _waiting() -> list[Task]:

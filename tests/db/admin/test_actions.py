@@ -10,10 +10,12 @@ from django.db import DatabaseError, connection
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from django_partisan import registry
 from django_partisan.admin import admin_log, paging
 from django_partisan.models import CancelRequest, Task
 from django_partisan.sql.claiming import ID
-from tests.support.admin import TASKS, make_task, page_of
+from tests.support.admin import TASKS, make_copies, make_task, page_of
+from tests.support.registry import Idle
 from tests.support.rows import claim_one, claimed, columns, register_manager
 
 pytestmark = pytest.mark.django_db
@@ -174,7 +176,8 @@ def test_a_row_that_another_transaction_locks_is_left_alone_and_counted(browser,
 
     second.rollback()
     second.set_autocommit(True)
-    assert message.endswith(": 1. Left alone: 1, changed in the meantime or locked by others.")
+    assert ": 1. Left alone: 1, " in message
+    assert message.endswith("changed in the meantime or locked by others.")
 
 
 def test_only_tasks_that_the_confirmation_showed_are_acted_on(browser):
@@ -325,3 +328,38 @@ def test_a_site_that_offers_its_own_actions_still_does(browser):
         del admin.site._global_actions["export"]
 
     assert "export" in choices
+
+
+@pytest.mark.parametrize(
+    ("query", "number", "words"),
+    [
+        ("?status__exact=error", paging.LISTED_MAX, "More tasks match; only the latest 10000 are chosen."),
+        ("?status__exact=error&processor=Rare", paging.SEARCHED_MAX, "More tasks may match"),
+        ("?processor=Rare", paging.SEARCHED_MAX, "More tasks may match"),
+        ("?status__exact=error&processor=Rare", 1, ""),
+        ("?processor=Rare", 1, ""),
+        ("?status__exact=error", 1, ""),
+    ],
+)
+def test_the_confirmation_says_if_more_tasks_may_match_than_the_list_finds(
+    browser, own_registry, query, number, words
+):
+    registry.register(type("Rare", (Idle,), {}))
+    failed(processor_class="Rare", finished_at=timezone.now() - timedelta(hours=1))
+    make_copies(failed(), number)
+    latest = failed(processor_class="Rare")
+
+    page = ask(browser, "delete_done", latest, query=query, select_across="1")
+
+    assert page.context["selection"].is_cut is bool(words)
+    content = page.content.decode()
+    assert words in content if words else "More tasks" not in content
+
+
+def test_a_task_that_has_the_priority_already_is_said_to_have_it(browser):
+    tasks = [make_task(priority=3), make_task(priority=4)]
+
+    response = confirm(browser, ask(browser, "prioritize", *tasks), priority="3")
+
+    why = "of this priority already, changed in the meantime or locked by others"
+    assert said(response) == [f"Priority set to 3: 1. Left alone: 1, {why}."]

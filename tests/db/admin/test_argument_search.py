@@ -7,6 +7,8 @@ from django.db import connection
 
 from django_partisan import registry
 from django_partisan.admin.argument_search import ARGUMENTS_SEARCHED_MAX, ArgumentTerm
+from django_partisan.functions.definition import register
+from django_partisan.functions.framework import base
 from django_partisan.models import Task
 from tests.support.admin import TASKS, listed, make_task, text
 from tests.support.registry import Idle
@@ -17,6 +19,9 @@ pytestmark = pytest.mark.django_db
 class Letter(Idle):
     def __init__(self, address: str, order: Any = None) -> None:
         super().__init__()
+
+
+def remote(context: Any, address: str, order: int) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +119,12 @@ def test_a_class_without_a_signature_has_no_places():
     registry.register(type("Odd", (Idle,), {"__signature__": "none"}))
 
     assert list(ArgumentTerm("order", "1").places()) == [("Letter", 1)]
+
+
+def test_the_context_of_a_function_has_no_place(own_registry):
+    task: Any = base.task(takes_context=True)(remote)
+    register(task)
+
+    name = task.module_path
+    assert list(ArgumentTerm("order", "1").places()) == [("Letter", 1), (name, 1)]
+    assert (name, 0) not in ArgumentTerm("context", "1").places()

@@ -11,10 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_partisan import registry
-from django_partisan.admin.paging import SEARCHED_MAX, BoundedPaginator
-from django_partisan.models import Task
+from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX, BoundedPaginator
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
-from tests.support.admin import TASKS, listed, make_task, text
+from tests.support.admin import TASKS, listed, make_copies, make_task, text
 from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db
@@ -81,17 +80,6 @@ def test_the_list_neither_counts_the_whole_table_nor_reads_what_is_large(browser
     assert asked
     assert not [sql for sql in asked if "COUNT(*)" in sql and "LIMIT" not in sql]
     assert not [sql for sql in asked if "error_traceback" in sql or '"arguments"' in sql]
-
-
-def make_copies(task: Task, number: int) -> None:
-    columns = ", ".join(str(field.column) for field in Task._meta.fields if not field.primary_key)
-    table = f"(SELECT {columns} FROM django_partisan_task WHERE id = %s) AS task"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO django_partisan_task ({columns}) "
-            f"SELECT {columns} FROM {table}, generate_series(1, %s)",
-            (task.pk, number),
-        )
 
 
 @pytest.mark.parametrize(("count", "listed", "said"), [(10_001, 10_000, True), (1, 1, False)])
@@ -186,3 +174,54 @@ def test_what_no_index_finds_is_looked_for_among_the_latest_tasks(browser, own_r
         assert words in page.content.decode()
 
     assert words not in text(browser, f"{TASKS}?q=let&status__exact=new")
+
+
+def failed_behind(number: int) -> Any:
+    """Return a failed task of another processor than that of so many that failed later."""
+    now = timezone.now()
+    rare = make_task(processor_class="Rare", status="error", error_reason="timeout", finished_at=now)
+    later = now + timedelta(seconds=1)
+    make_copies(make_task(status="error", error_reason="error", finished_at=later), number)
+    return rare
+
+
+def waiting_behind(number: int) -> Any:
+    make_copies(make_task(ready=True), number)
+    return make_task(processor_class="Rare", ready=True)
+
+
+PARTLY = "Of each queue, only the latest 50,000 failed tasks are searched"
+
+
+@pytest.mark.parametrize(
+    ("make", "query"),
+    [
+        (failed_behind, "?status__exact=error&processor=Rare"),
+        (failed_behind, "?status__exact=error&q=rare"),
+        (failed_behind, "?reason=timeout"),
+        (waiting_behind, "?status__exact=new&processor=Rare"),
+        (waiting_behind, "?status__exact=new&q=rare"),
+    ],
+)
+def test_what_is_searched_for_with_a_status_is_found_behind_more_tasks_than_are_listed(
+    browser, own_registry, make, query
+):
+    registry.register(type("Rare", (Idle,), {}))
+    rare = make(LISTED_MAX)
+
+    assert listed(browser, query) == [rare.pk]
+    assert PARTLY not in text(browser, TASKS + query)
+
+
+@pytest.mark.parametrize(
+    ("make", "query"),
+    [(failed_behind, "?reason=timeout"), (waiting_behind, "?status__exact=new&processor=Rare")],
+)
+def test_the_page_says_that_an_index_has_more_tasks_than_are_searched(browser, own_registry, make, query):
+    registry.register(type("Rare", (Idle,), {}))
+    make(SEARCHED_MAX)
+
+    assert listed(browser, query) == []
+    assert PARTLY in text(browser, TASKS + query)
+    assert PARTLY not in text(browser, f"{TASKS}{query}&queue=elsewhere")
+    assert PARTLY not in text(browser, f"{TASKS}?status__exact=new")

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime, timedelta, timezone
 from random import Random
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -83,11 +84,13 @@ def test_only_equal_entries_in_a_row_become_one(manager):
 
 
 def test_a_count_goes_on_with_the_first_and_the_last_time(manager):
-    run = EndedRun(seconds=0.25, worker="here:1")
-    [entry] = settle(manager, *[failure(POSTPONED, run)] * 5)
+    now = monotonic()
+    runs = [EndedRun(now - 60 + number, seconds=0.25, worker="here:1") for number in range(5)]
+    [entry] = settle(manager, *[failure(POSTPONED, run) for run in runs])
 
     assert (entry["count"], entry["attempt"], entry["seconds"], entry["worker"]) == (5, 5, 0.25, "here:1")
     assert entry["first_ended_at"] <= entry["ended_at"]
+    assert entry["first_started_at"] < entry["started_at"]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -23,6 +23,7 @@ from django_partisan.testing import (
     captured_spans,
     drain,
 )
+from tests.app import tasks
 from tests.support.commands import python
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +64,16 @@ class Forgotten(BaseTaskProcessor):
 @pytest.fixture(autouse=True)
 def a_second_queue(settings: Any) -> None:
     settings.PARTISAN_CONFIG = {"mail": {}}
+
+
+def test_tasks_of_a_function_are_found_by_it_or_its_path():
+    tasks.add.enqueue(1, other=2)
+    found = assert_enqueued(tasks.add, args=[1], kwargs={"other": 2}, count=1)
+
+    assert found == assert_enqueued("tests.app.tasks.add") == list(Task.objects.all())
+    assert_not_enqueued(tasks.fail)
+    with pytest.raises(AssertionError, match=r"1 task of tests\.app\.tasks\.fail; found 0"):
+        assert_enqueued(tasks.fail)
 
 
 def test_tasks_that_wait_are_found_by_what_is_asked_for():

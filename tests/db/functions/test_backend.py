@@ -4,7 +4,7 @@ import datetime
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from django_partisan.backend import PartisanBackend, bulk_enqueue
@@ -140,6 +140,20 @@ def test_many_calls_are_enqueued_at_once_with_a_result_each():
         result.refresh()
 
     assert [result.return_value for result in results] == [2, 7]
+
+
+def test_results_of_very_many_calls_are_read_in_parts():
+    parameters = []
+
+    def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        parameters.append(len(params or ()))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(count):
+        results = bulk_enqueue(tasks.add, [((number,), {}) for number in range(10_001)])
+
+    assert [result.args for result in results] == [[number] for number in range(10_001)]
+    assert max(parameters) == 10_000
 
 
 def test_the_frameworks_signals_are_sent():

@@ -62,6 +62,21 @@ def test_a_task_that_is_retried_has_the_errors_and_workers_of_all_its_runs():
     assert result.return_value == [3, 3, ["builtins.ConnectionError"] * 2, 3]
 
 
+def test_the_first_start_stays_that_of_the_first_run_when_equal_runs_become_one_entry():
+    result = tasks.flaky.enqueue()
+
+    run_pending()
+    result.refresh()
+    first_start = result.started_at
+    drain(now=tomorrow(), raise_errors=False)
+    result.refresh()
+
+    history: Any = Task.objects.get(pk=int(result.id)).history
+    [retried, _] = history
+    assert retried["count"] == 2
+    assert result.started_at == first_start < result.last_attempted_at
+
+
 def test_a_task_whose_runs_all_failed_has_the_error_of_each():
     result = tasks.flaky.enqueue()
 

@@ -1,11 +1,12 @@
 """The options of a function: on its task, below ``@task``, and which are refused."""
 
+import inspect
 from typing import Any
 
 import pytest
 
 from django_partisan.functions.framework import InvalidTask, base
-from django_partisan.functions.options import FunctionOptions, PartisanTask, options_of, task_options
+from django_partisan.functions.options import NAMES, FunctionOptions, PartisanTask, options_of, task_options
 
 pytestmark = pytest.mark.usefixtures("own_registry")
 
@@ -66,10 +67,15 @@ def test_a_wrong_value_is_refused_on_the_task_and_below_it(option: str, value: A
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(
-        InvalidTask, match=r"Unknown option 'retries' of task_options\(\); known: timeout, max_attempts,"
-    ):
-        task_options(retries=3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tiemout'"):
+        task_options(tiemout=3)  # type: ignore[call-arg] # what a type checker sees
+
+
+def test_the_options_of_the_decorator_are_those_of_a_function():
+    parameters = inspect.signature(task_options).parameters.values()
+
+    assert tuple(parameter.name for parameter in parameters) == NAMES
+    assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def test_options_above_the_task_are_refused():

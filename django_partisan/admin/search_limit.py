@@ -1,0 +1,53 @@
+"""Among how many tasks the list searches, and whether there are others."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from django_partisan.admin.argument_search import ARGUMENTS_SEARCHED_MAX, ArgumentTerm
+from django_partisan.admin.filters import STATUS, has_index, indexes_of, reach
+from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
+from django_partisan.admin.reach import has_more
+from django_partisan.models import Task
+
+
+class SearchLimit(NamedTuple):
+    """How many tasks are searched: of all, the latest, and of each queue, the first that an index has."""
+
+    latest: int | None = None
+    of_queue: int | None = None
+
+    def leaves_out(self, database: str) -> bool:
+        """Return whether the table has tasks that are not searched."""
+        if self.of_queue is not None:
+            return True
+        if self.latest is None:
+            return False
+        ids = Task.objects.using(database).order_by("-pk").values_list("pk")
+        return ids[self.latest : self.latest + 1].exists()
+
+
+def search_limit(parameters: Mapping[str, Any], database: str) -> SearchLimit:
+    """Return the limit of the filters and the search in a query string.
+
+    That of a queue is returned only if a queue has more tasks.
+    """
+    of_queue = None
+    if has_index(parameters) and (limit := reach(parameters)) > LISTED_MAX:
+        has_others = has_more(database, indexes_of(parameters), limit, parameters.get("queue"))
+        of_queue = limit if has_others else None
+    return SearchLimit(_latest(parameters), of_queue)
+
+
+def lists_part(parameters: Mapping[str, Any], database: str) -> bool:
+    """Return whether a filter without a search has more tasks than the list shows of a queue."""
+    limit, queue = reach(parameters), parameters.get("queue")
+    return limit == LISTED_MAX and has_more(database, indexes_of(parameters), limit, queue)
+
+
+def _latest(parameters: Mapping[str, Any]) -> int | None:
+    term = parameters.get("q", "").strip()
+    if "argument" in parameters or ArgumentTerm.of(term):
+        return ARGUMENTS_SEARCHED_MAX
+    filters = {STATUS, "queue", "processor"}.intersection(parameters)
+    is_search = bool(term) and not term.isdecimal()
+    return SEARCHED_MAX if (filters or is_search) and not has_index(parameters) else None
