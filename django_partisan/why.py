@@ -15,7 +15,7 @@ from django_partisan.outcomes import (
     RETRIED,
 )
 from django_partisan.readable import count, moment, span
-from django_partisan.sql.manager_state import PublishedManager
+from django_partisan.sql.manager_state import RUNS_AT_MOST, PublishedManager
 from django_partisan.sql.situation import AHEAD_AT_MOST, PauseInForce, Situation, latest_id, situation_of
 
 _ENDED_BY_REQUEST: Final = {
@@ -117,11 +117,16 @@ def _obstacle(situation: Situation) -> str:
         return f", but {_paused(situation.pause, task.queue)}"
     if not serving.managers:
         return f", but no live manager serves the queue {task.queue!r}"
-    if not serving.knowing and not serving.unsure:
-        return f", but no live manager of the queue {task.queue!r} knows its processor"
-    if serving.draining == serving.managers:
+    if serving.draining == serving.managers:  # they know no processor any more
         return f", but every manager of the queue {task.queue!r} drains"
+    if not serving.knowing and not serving.unsure and not _is_imported(task.processor):
+        return f", but no live manager of the queue {task.queue!r} knows its processor"
     return ""
+
+
+def _is_imported(processor: str) -> bool:
+    """Return whether workers import a processor by its path: no manager publishes that it knows it."""
+    return "." in processor
 
 
 def _paused(pause: PauseInForce, queue: str) -> str:
@@ -166,6 +171,11 @@ def _reported(situation: Situation, holder: PublishedManager, claimed: str) -> s
         return f"runs on {holder.host}, in process {holder.pid}, whose manager has died"
     if not holder.publishes_runs:
         return f"was claimed{claimed} by {_named(holder)}, which does not report what it runs"
+    if not holder.publishes_all_runs:
+        return (
+            f"was claimed{claimed} by {_named(holder)}, and is not among the {RUNS_AT_MOST} longest runs, "
+            "which are all that it reports"
+        )
     return (
         f"was claimed{claimed} by {_named(holder)}, and had not started when that last reported, "
         f"{span(holder.heartbeat_seconds)} ago"

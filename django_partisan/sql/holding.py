@@ -17,10 +17,10 @@ from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
 from django_partisan.sql.tokens import NO_CLAIM
 
-# Each manager publishes which processors it can run, in its row.
+# Each manager publishes which processors it can run, in its row; when it drains, that it can run none.
 _PUBLISH = """
     UPDATE django_partisan_manager
-       SET state = coalesce(state, '{}') || jsonb_build_object('processors', %s::jsonb)
+       SET state = coalesce(state, '{}') || %s::jsonb
      WHERE id = %s
 """
 
@@ -128,7 +128,12 @@ class FailedTask(NamedTuple):
 
 def publish(connection: BaseDatabaseWrapper, manager: UUID, processors: Iterable[str]) -> None:
     """Write into a manager's row which processors it can run."""
-    execute(connection, _PUBLISH, (json.dumps(sorted(processors)), manager))
+    execute(connection, _PUBLISH, (json.dumps({"processors": sorted(processors)}), manager))
+
+
+def publish_draining(connection: BaseDatabaseWrapper, manager: UUID) -> None:
+    """Write into a manager's row that it drains, and that no processor can run there any more."""
+    execute(connection, _PUBLISH, (json.dumps({"processors": [], "draining": True}), manager))
 
 
 def look(

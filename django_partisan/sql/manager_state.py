@@ -6,7 +6,7 @@
 | ``runs`` | the longest runs under way, at most ``RUNS_AT_MOST``: objects with ``task``, |
 | | ``processor``, ``pid``, ``worker`` (the slot) and ``seconds`` (so far) |
 | ``totals`` | numbers of the manager, by name |
-| ``draining`` | whether it takes no more tasks |
+| ``draining`` | whether it takes no more tasks; ``holding`` writes it too, when it stops |
 | ``at`` | when it was written, by the database's clock |
 | ``processors`` | the processors that it can run; ``holding`` writes it, and reads it |
 | ``role`` | only in the row of a worker without its manager |
@@ -87,6 +87,8 @@ class PublishedManager(NamedTuple):
     runs: tuple[Run, ...]
     """The longest runs first."""
     totals: Mapping[str, int]
+    publishes_all_runs: bool = True
+    """False if it may run more than it published."""
 
 
 def manager_state(runs: Iterable[Run], totals: Mapping[str, int], is_draining: bool) -> str:
@@ -154,6 +156,7 @@ def _published(row: tuple[Any, ...]) -> PublishedManager:
         publishes_runs="runs" in state,
         runs=_runs(state, now),
         totals=_numbers(state.get("totals")),
+        publishes_all_runs=len(state.get("runs", ())) < RUNS_AT_MOST,
     )
 
 

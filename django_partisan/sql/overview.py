@@ -13,11 +13,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.sql.connection import execute, fetch_all
-from django_partisan.sql.statistics_statement import PREPARE
+from django_partisan.sql.statistics_statement import LIMITS, PREPARE
 
 QUEUES_AT_MOST: Final = 200
 FAILURES_AT_MOST: Final = 1000
 """Failed tasks of a queue, the latest, among which kinds and errors are looked for."""
+READ_AT_MOST: Final = LIMITS.counted
+"""Rows that are read to find them among those that were cancelled or expired."""
 KINDS_AT_MOST: Final = 10
 ERRORS_AT_MOST: Final = 5
 MESSAGE_CHARACTERS: Final = 200
@@ -51,7 +53,7 @@ _QUEUES: Final = (
         for number in range(len(_CONDITIONS))
     )
     + f"""
-     UNION (SELECT queue_name FROM django_partisan_manager LIMIT {QUEUES_AT_MOST})
+     UNION (SELECT DISTINCT queue_name FROM django_partisan_manager LIMIT {QUEUES_AT_MOST})
      UNION (SELECT queue_name FROM django_partisan_pause WHERE {{is_paused}} LIMIT {QUEUES_AT_MOST})
 """
 )
@@ -63,12 +65,13 @@ _PAUSES: Final = f"""
 """
 
 _RECENT: Final = f"""
-    WITH recent AS MATERIALIZED (
-        SELECT id, processor_class, error_reason, error_type, finished_at FROM django_partisan_task
-         WHERE queue_name = %(queue)s AND status = 'error' AND finished_at > now() - interval '1 day'
-         ORDER BY finished_at DESC LIMIT {FAILURES_AT_MOST}
-    ), failed AS (
-        SELECT * FROM recent WHERE NOT coalesce(error_reason, '') = ANY(%(left_out)s::text[])
+    WITH failed AS MATERIALIZED (
+        SELECT * FROM (
+            SELECT id, processor_class, error_reason, error_type, finished_at FROM django_partisan_task
+             WHERE queue_name = %(queue)s AND status = 'error' AND finished_at > now() - interval '1 day'
+             ORDER BY finished_at DESC LIMIT {READ_AT_MOST}) AS recent
+         WHERE NOT coalesce(error_reason, '') = ANY(%(left_out)s::text[])
+         LIMIT {FAILURES_AT_MOST}
     )
 """
 _KINDS: Final = f"""{_RECENT}

@@ -104,15 +104,16 @@ def read_statistics(
 
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:
-    counted, held, estimates, (share, oldest, *rest) = row[:5], row[5], row[6:10], row[10:]
+    counted, (is_estimate, failures), held = row[:5], row[5:7], row[7]
+    estimates, (share, oldest, *rest) = row[8:12], row[12:]
     managers, inserts, live, dead, size, transaction, version, unserved, last_prune, is_writable = rest
-    ready, overdue, *others = counted
-    depths = [_depth(*pair, share, most) for pair in zip((ready, *others), estimates, strict=True)]
+    ready, overdue, scheduled, in_process, error = counted
+    of_ready, of_scheduled, of_in_process, of_error = (_of_queue(estimate, share) for estimate in estimates)
     return QueueStatistics(
-        due=depths[0] + overdue,
-        scheduled=depths[1],
-        in_process=depths[2],
-        error=depths[3],
+        due=_depth(ready, of_ready, most) + overdue,
+        scheduled=_depth(scheduled, of_scheduled, most),
+        in_process=_depth(in_process, of_in_process, most),
+        error=max(error, round(of_error * failures)) if is_estimate else error,
         oldest_due_age=max(oldest or 0.0, 0.0),
         managers_alive=managers,
         inserts=inserts,
@@ -129,8 +130,11 @@ def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics
     )
 
 
-def _depth(counted: int, estimate: float | None, share: float | None, most: int) -> int:
-    """Return what was counted or, above that, the queue's share of the planner's estimate."""
-    if counted <= most:
-        return counted
-    return max(counted, round((estimate or 0) * (1 if share is None else share)))
+def _of_queue(estimate: float | None, share: float | None) -> float:
+    """Return the queue's share of the planner's estimate."""
+    return (estimate or 0) * (1 if share is None else share)
+
+
+def _depth(counted: int, estimate: float, most: int) -> int:
+    """Return what was counted or, above that, the estimate."""
+    return counted if counted <= most else max(counted, round(estimate))

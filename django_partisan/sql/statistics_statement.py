@@ -17,7 +17,8 @@ PREPARE: Final = """
 """
 
 # A backlog's rows are counted by the index in which they stand; rows that fell due and were not
-# promoted yet stand in the index of scheduled ones.
+# promoted yet stand in the index of scheduled ones. Where there are too many failed rows to count, those
+# that were cancelled may be the latest, or the oldest: both ends say which part of them failed.
 STATISTICS: Final = f"""
 WITH RECURSIVE ready AS MATERIALIZED (
     SELECT count(*) AS n FROM (
@@ -46,12 +47,23 @@ WITH RECURSIVE ready AS MATERIALIZED (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'in_process'
          ORDER BY claimed_by LIMIT %(limit)s) AS found
-), error AS MATERIALIZED (
-    SELECT count(*) AS n FROM (
-        SELECT error_reason FROM django_partisan_task
-         WHERE queue_name = %(queue)s AND status = 'error'
-         ORDER BY finished_at DESC LIMIT %(limit)s) AS found
-     WHERE coalesce(error_reason, '') <> ALL(%(no_failures)s)
+), latest_error AS MATERIALIZED (
+    SELECT count(*) AS read, count(*) FILTER (WHERE coalesce(error_reason, '') <> ALL(%(no_failures)s)) AS n
+      FROM (SELECT error_reason FROM django_partisan_task
+             WHERE queue_name = %(queue)s AND status = 'error'
+             ORDER BY finished_at DESC LIMIT %(limit)s) AS found
+), oldest_error AS MATERIALIZED (
+    SELECT count(*) AS read, count(*) FILTER (WHERE coalesce(error_reason, '') <> ALL(%(no_failures)s)) AS n
+      FROM (SELECT error_reason FROM django_partisan_task
+             WHERE queue_name = %(queue)s AND status = 'error'
+               AND (SELECT read FROM latest_error) > %(counted)s
+             ORDER BY finished_at LIMIT %(limit)s) AS found
+), error AS (
+    SELECT greatest(latest_error.n, oldest_error.n) AS n,
+           latest_error.read > %(counted)s AS is_estimate,
+           (latest_error.n + oldest_error.n)::float8
+               / greatest(latest_error.read + oldest_error.read, 1) AS failures
+      FROM latest_error, oldest_error
 ), kind AS (
     (SELECT held, processor_class FROM django_partisan_task
       WHERE queue_name = %(queue)s AND held IS NOT NULL AND status = 'new'
@@ -117,7 +129,7 @@ WITH RECURSIVE ready AS MATERIALIZED (
       JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = tablename
      WHERE pg_class.oid = 'django_partisan_task'::regclass AND attname = 'queue_name' AND NOT inherited
 )
-SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n,
+SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n, error.is_estimate, error.failures,
        coalesce((SELECT jsonb_agg(jsonb_build_array(processor_class, held, n)) FROM held), '[]')::text,
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_ready'),
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_upcoming'),

@@ -148,6 +148,42 @@ def test_without_statistics_it_is_one_more_than_are_counted() -> None:
         assert query.read().due == 11
 
 
+def insert_ended(number: int, first: int, every: int, **values: Any) -> None:
+    """Insert tasks that failed or were cancelled, ``first`` seconds ago and then each ``every`` before."""
+    now = timezone.now()
+    Task.objects.bulk_create(
+        Task(
+            status="error",
+            processor_class="Mail",
+            finished_at=now - timedelta(seconds=first + every * place),
+            **values,
+        )
+        for place in range(number)
+    )
+
+
+@pytest.mark.parametrize(("failed", "cancelled"), [(1000, 0), (0, 1000)], ids=["before", "after"])
+def test_failures_count_however_many_tasks_were_cancelled_before_or_after(
+    failed: int, cancelled: int
+) -> None:
+    insert_ended(5, failed, 1, error_reason="error")
+    insert_ended(50, cancelled, 1, error_reason="cancelled")
+
+    with reading(Limits(counted=10)) as query:
+        assert query.read().error == 5
+
+
+def test_of_more_failed_tasks_than_are_counted_those_that_were_cancelled_are_estimated_too() -> None:
+    insert_ended(300, 0, 3, error_reason="error")
+    insert_ended(300, 1, 3, error_reason="cancelled")
+    insert_ended(300, 2, 3, error_reason="expired")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE django_partisan_task")
+
+    with reading(Limits(counted=100)) as query:
+        assert query.read().error == pytest.approx(300, abs=10)
+
+
 def test_of_many_due_tasks_the_oldest_of_each_priority_is_seen() -> None:
     insert(20, ready=True, priority=1)
     insert(20, ready=True, priority=5)

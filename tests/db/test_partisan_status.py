@@ -4,9 +4,10 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
@@ -21,7 +22,9 @@ from django_partisan import __version__
 from django_partisan.management.commands import partisan_status
 from django_partisan.models import ManagerLease, Pause, Task
 from django_partisan.sql.claiming import ID
+from django_partisan.sql.connection import execute
 from django_partisan.sql.manager_state import Run, manager_state, publish
+from django_partisan.sql.overview import QUEUES_AT_MOST, queues_in_use
 from tests.support.rows import claimed, insert, insert_many, register_manager
 from tests.unit.docs.pages import blocks_of, code_in, page
 
@@ -95,6 +98,29 @@ def test_the_table_shows_queues_managers_runs_and_failures_in_80_columns(busy_sh
     assert not any("on request" in line for line in lines)
 
 
+def test_failures_are_shown_however_many_tasks_were_cancelled_since():
+    failed(processor_class="Invoice")
+    now = timezone.now()
+    Task.objects.bulk_create(
+        Task(processor_class="Bill", status="error", error_reason="cancelled", finished_at=now)
+        for _ in range(1001)
+    )
+
+    lines = run().splitlines()
+
+    assert any(line.startswith("1      Invoice") for line in lines)
+    assert any("Invoice  Lost: no ink" in line for line in lines)
+
+
+def test_a_queue_with_many_managers_hides_no_other():
+    ManagerLease.objects.bulk_create(
+        ManagerLease(queue_name=queue, host="web1", pid=1, lock_name=uuid4(), lease_seconds=30)
+        for queue in ["default"] * QUEUES_AT_MOST + ["idle"]
+    )
+
+    assert "idle" in queues_in_use(connection)
+
+
 def test_an_empty_installation_has_one_queue_and_no_manager():
     lines = run().splitlines()
 
@@ -121,6 +147,59 @@ def test_names_and_messages_cannot_command_the_terminal():
 
     assert not set(out + run("--task", str(task.pk))) & {"\x1b", "\x07"}
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+STRANGE = "no\x1b]0;ink\x07 \x7f\u2028\x85\x9b2J ć"
+"""What ends lines in Python, and what a terminal obeys, of ASCII and beyond."""
+
+
+def test_json_is_a_line_for_each_key_and_cannot_command_the_terminal():
+    task = failed(processor_class=STRANGE, error_message=STRANGE)
+
+    document, why = run("--format", "json"), run("--task", str(task.pk), "--format", "json")
+
+    assert all(line.isprintable() and line.isascii() for line in (document + why).split("\n"))
+    [error] = json.loads(document)["errors"]
+    assert (error["processor"], error["message"]) == (STRANGE, STRANGE)
+    assert STRANGE in json.loads(why)["why"]
+
+
+def test_prometheus_gets_names_as_they_are_and_a_terminal_does_not():
+    Task.objects.create(processor_class=STRANGE, held="unregistered")
+
+    text = run("--format", "prometheus")
+    shown = run("--format", "prometheus", out=Screen(0, is_terminal=True))
+
+    assert f'processor="{STRANGE}"' in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert len(shown.split("\n")) == len(text.split("\n"))
+
+
+def test_names_that_are_one_label_are_one_series():
+    names = [f"{'x' * 200}{number}" for number in range(2)]
+    manager = register_manager()
+    rows = claimed(2, manager=manager)
+    runs = [Run(row[ID], name, 1, 0, 10.0 * row[ID]) for row, name in zip(rows, names, strict=True)]
+    publish(connection, manager, manager_state(runs, {}, is_draining=False))
+    for name in names:
+        Task.objects.create(processor_class=name, held="unregistered")
+
+    samples = [
+        (sample.name, sample.value)
+        for family in text_string_to_metric_families(run("--format", "prometheus"))
+        for sample in family.samples
+        if sample.labels.get("processor") == "x" * 200
+    ]
+
+    assert [name for name, _ in samples] == [
+        "partisan_queue_held_tasks",
+        "partisan_tasks_in_progress",
+        "partisan_oldest_run_age_seconds",
+    ]
+    assert [value for _, value in samples[:2]] == [2, 2]
+    assert samples[2][1] >= 10 * rows[1][ID]
 
 
 def test_of_many_runs_and_kinds_the_first_are_shown():
@@ -202,6 +281,22 @@ def test_the_end_of_a_pause_is_shown():
 
     assert document["queues"][0]["paused"]["until"] == until.isoformat()
     assert f"  paused until {until:%Y-%m-%d %H:%M:%S} UTC" in run().splitlines()
+
+
+@override_settings(USE_TZ=False, TIME_ZONE="Asia/Tokyo")
+def test_the_moments_of_json_have_a_time_zone_where_django_uses_none():
+    Pause.objects.create(queue_name="default")
+    execute(connection, "UPDATE django_partisan_pause SET until = now() + interval '1 hour'")
+    Task.objects.create(processor_class="Bill", status="error", error_reason="error")
+    execute(connection, "UPDATE django_partisan_task SET finished_at = now()")
+
+    document = json.loads(run("--format", "json"))
+
+    now = datetime.fromisoformat(document["at"])
+    until = datetime.fromisoformat(document["queues"][0]["paused"]["until"])
+    [failed_at] = [datetime.fromisoformat(error["failed_at"]) for error in document["errors"]]
+    assert timedelta(minutes=30) < until - now <= timedelta(hours=1)
+    assert timedelta(0) <= now - failed_at < timedelta(minutes=30)
 
 
 def test_prometheus_gets_the_figures_under_the_names_of_the_metrics(busy_shop):

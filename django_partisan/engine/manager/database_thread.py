@@ -247,7 +247,9 @@ class DatabaseThread:
             self._deliver_missed()
             return
         for channel, payloads in arrived.items():
-            self._deliver(partial(self._listeners[channel], payloads))
+            notified = self._listeners.get(channel)
+            if notified is not None:  # the project's own code may listen too, as when a connection is made
+                self._deliver(partial(notified, payloads))
 
     def _deliver_missed(self) -> None:
         for notified in self._listeners.values():

@@ -116,11 +116,11 @@ class HeldTasks(Component):
         return max(0.0 if at_once else self._look_at, self._outage.over_at)
 
     def stop(self) -> None:
-        """Publish that no processor can run here any more, unless that would delay the stop."""
+        """Publish that this manager drains and can run no processor, unless that would delay the stop."""
         super().stop()
         manager = self._identity()
         if manager is not None and not self._thread.is_busy and not self._outage.is_on:
-            publish = partial(holding.publish, manager=manager, processors=())
+            publish = partial(holding.publish_draining, manager=manager)
             self._thread.submit(publish, lambda result: None)
 
     def _emit_held(self, now: float) -> None:

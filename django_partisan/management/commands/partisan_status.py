@@ -109,14 +109,15 @@ class Command(OperatorCommand):
                     f"The database {address_of(connection)} does not answer: {reason}"
                 ) from error
         if options["format"] == JSON:
-            return [json.dumps({"task": task_id, "why": text}, ensure_ascii=False)]
+            return [json.dumps({"task": task_id, "why": text})]
         return [printable(text)]
 
     def _written(self, report: StatusReport, chosen: str) -> list[str]:
         if chosen == JSON:
-            return as_json(report).splitlines()
+            return as_json(report).split("\n")
         if chosen == PROMETHEUS:
-            return as_exposition(report).splitlines()
+            lines = as_exposition(report).removesuffix("\n").split("\n")
+            return [*map(printable, lines)] if self.stdout.isatty() else lines
         width = shutil.get_terminal_size().columns if self.stdout.isatty() else WIDTH
         return as_text(report, width)
 

@@ -1,7 +1,10 @@
 """The report as JSON: names and meanings stay the same within a major version; keys may be added."""
 
 import json
+from datetime import datetime
 from typing import Any
+
+from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
 from django_partisan.management.status.report import QueueStatus, StatusReport
 from django_partisan.sql.manager_state import PublishedManager
@@ -11,7 +14,7 @@ def as_json(report: StatusReport) -> str:
     """Return the report as one JSON object."""
     document = {
         "version": report.version,
-        "at": report.at.isoformat(),
+        "at": _moment(report.at),
         "database": report.database,
         "queues": [_queue(queue) for queue in report.queues],
         "managers": [_manager(manager) for manager in report.managers],
@@ -28,17 +31,22 @@ def as_json(report: StatusReport) -> str:
             for kind in queue.kinds
         ],
         "errors": [
-            {"queue": queue.name, **error._asdict(), "failed_at": error.failed_at.isoformat()}
+            {"queue": queue.name, **error._asdict(), "failed_at": _moment(error.failed_at)}
             for queue in report.queues
             for error in queue.errors
         ],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2)  # in ASCII: texts may hold what a terminal would obey
+
+
+def _moment(value: datetime) -> str:
+    """Return a moment with its time zone, which the database leaves out if ``USE_TZ`` is ``False``."""
+    return (make_aware(value, get_default_timezone()) if is_naive(value) else value).isoformat()
 
 
 def _queue(queue: QueueStatus) -> dict[str, Any]:
     found, pause = queue.statistics, queue.pause
-    until = None if pause is None or pause.until is None else pause.until.isoformat()
+    until = None if pause is None or pause.until is None else _moment(pause.until)
     return {
         "queue": queue.name,
         "due": found.due,

@@ -1,5 +1,6 @@
 """The report in Prometheus' text format, under the names that managers export."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -21,14 +22,7 @@ class _Report(Collector):
         """Yield the families of the report."""
         queues, managers = self._report.queues, self._report.managers
         yield _family(catalogue.QUEUE_TASKS, _states(queues))
-        yield _family(
-            catalogue.QUEUE_HELD_TASKS,
-            (
-                ((queue.name, held.processor, held.reason), held.number)
-                for queue in queues
-                for held in queue.statistics.held
-            ),
-        )
+        yield _family(catalogue.QUEUE_HELD_TASKS, _held(queues).items())
         yield _family(
             catalogue.OLDEST_DUE_AGE,
             (((queue.name,), queue.statistics.oldest_due_age) for queue in queues),
@@ -69,10 +63,18 @@ def _states(queues: Iterable[QueueStatus]) -> Iterator[tuple[tuple[str, str], fl
             yield (queue.name, state), getattr(found, state)
 
 
+def _held(queues: Iterable[QueueStatus]) -> Counter[tuple[str, ...]]:
+    found: Counter[tuple[str, ...]] = Counter()
+    for queue in queues:
+        for held in queue.statistics.held:
+            found[queue.name, clean(held.processor), held.reason] += held.number
+    return found
+
+
 def _runs(managers: Iterable[PublishedManager]) -> dict[tuple[str, str], list[Run]]:
-    """Return the runs of live managers and workers, by queue and processor."""
+    """Return the runs of live managers and workers, by queue and processor as labels, which cut names."""
     found: dict[tuple[str, str], list[Run]] = {}
     for manager in managers:
         for run in manager.runs if manager.is_alive else ():
-            found.setdefault((manager.queue, run.processor), []).append(run)
+            found.setdefault((manager.queue, clean(run.processor)), []).append(run)
     return found

@@ -170,3 +170,12 @@ def test_the_moment_of_a_state_is_that_of_the_database():
     assert first_value(
         f"SELECT {written_at} BETWEEN now() AND clock_timestamp() FROM django_partisan_manager"
     )
+
+
+@pytest.mark.parametrize(("number", "are_all"), [(RUNS_AT_MOST - 1, True), (RUNS_AT_MOST, False)])
+def test_a_manager_with_as_many_runs_as_are_published_may_run_more(number, are_all):
+    manager = register_manager()
+    runs = [Run(place, "Letter", 1, 0, 1.0) for place in range(number)]  # which have ended since
+    publish(connection, manager, manager_state(runs, {}, is_draining=False))
+
+    assert (read().runs, read().publishes_all_runs) == ((), are_all)

@@ -60,8 +60,8 @@ def test_a_scheduled_task_has_none_ahead():
 def test_the_live_managers_of_the_queue_are_counted_by_what_they_know():
     knows, drains, _ = register_manager(), register_manager(), register_manager()
     holding.publish(connection, knows, ["Letter"])
-    holding.publish(connection, drains, [])
-    publish(connection, drains, manager_state([], {}, is_draining=True))
+    publish(connection, drains, manager_state([], {}, is_draining=False))
+    holding.publish_draining(connection, drains)
     register_manager("mail")
     dead = register_manager()
     ManagerLease.objects.filter(pk=dead).update(heartbeat_at=timezone.now() - timedelta(hours=1))

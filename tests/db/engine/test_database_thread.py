@@ -138,6 +138,16 @@ def test_each_channel_has_its_listener(play):
     assert [decoded(payload) for payload in play.controls[0]] == [Control("public", "mail", "pause")]
 
 
+def test_a_channel_to_which_other_code_listens_is_left_alone(play):
+    play.session()
+    play.ask(lambda connection: execute(connection, "LISTEN project"))
+
+    execute(connection, "NOTIFY project, 'news'")
+
+    assert play.is_notified("mail")
+    assert (play.notified, play.controls) == ([{"mail"}], [])
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_notification_that_is_read_with_the_answer_to_a_call_comes_to_the_loop_too(fails, play):
     play.session()

@@ -189,3 +189,16 @@ def test_what_no_manager_knew_for_too_long_fails_and_says_why(recorded_events: R
     reason, error, message = columns(pk, "error_reason", "error_type", "error_message")
     assert (reason, error) == ("unregistered", failed.error.type)
     assert message == failed.error.message == str(registry.unknown("Gone"))
+
+
+def test_a_manager_that_stops_publishes_at_once_that_it_drains_and_knows_no_processor():
+    thread, outage, manager = FakeDatabaseThread(), Outage(SharedOutage("default")), register_manager()
+    holding.publish(connection, manager, ["Letter"])
+    held_tasks = HeldTasks(
+        config_of(), thread, outage, KnownProcessors(["Letter"]), lambda: manager, lambda: None
+    )
+
+    held_tasks.stop()
+    thread.answer(thread.call(connection))
+
+    assert ManagerLease.objects.get().state == {"processors": [], "draining": True}

@@ -71,6 +71,7 @@ def test_a_due_task_says_what_is_ahead_of_it():
     [
         (Serving(), None, "no live manager serves the queue 'mail'"),
         (Serving(2), None, "no live manager of the queue 'mail' knows its processor"),
+        (Serving(2, draining=2), None, "every manager of the queue 'mail' drains"),
         (Serving(2, draining=2, knowing=1), None, "every manager of the queue 'mail' drains"),
         (Serving(), PauseInForce(None, ""), "the queue 'mail' is paused"),
         (
@@ -91,6 +92,10 @@ def test_an_obstacle_is_named_instead_of_what_is_ahead(serving, pause, obstacle)
 def test_a_manager_that_does_not_say_what_it_knows_may_know_the_processor():
     assert said(record(), Serving(2, unsure=1)).endswith("is the next of its queue.")
     assert said(record(), Serving(2, draining=1, knowing=1)).endswith("is the next of its queue.")
+
+
+def test_nobody_publishes_that_it_can_import_a_function():
+    assert said(record(processor="shop.tasks.send"), Serving(2)).endswith("is the next of its queue.")
 
 
 def test_a_scheduled_task_says_when_it_is_due():
@@ -210,6 +215,14 @@ def test_a_run_that_a_manager_has_published_says_for_how_long_and_where():
             ONE,
             {"publishes_runs": False},
             "was claimed 1 min ago by the manager 17 on web1, which does not report what it runs.",
+        ),
+        (
+            ONE,
+            {"publishes_all_runs": False},
+            (
+                "was claimed 1 min ago by the manager 17 on web1, and is not among the 100 longest runs,"
+                " which are all that it reports."
+            ),
         ),
         (ONE, {"is_worker": True}, "runs on web1, in process 17, whose manager has died."),
     ],
