@@ -279,6 +279,7 @@ def test_a_task_whose_worker_dies_ends_when_the_crash_is_counted(play: Play):
     worker.exits(-9)
     play.desk.turn()
     [(_, crash)] = play.desk.outcomes.write().crashed
+    play.asked(later=1)
 
     [settled] = play.settled()
 
