@@ -13,7 +13,11 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.interruptions import STACKS_SECONDS, Interruptions
+from django_partisan.engine.manager.interruptions import (
+    LEAST_PAUSE_SECONDS,
+    STACKS_SECONDS,
+    Interruptions,
+)
 from django_partisan.engine.manager.time_limits import TimeLimits
 from django_partisan.engine.pages import condemned
 from django_partisan.engine.presence import PresenceFile, WorkerPage
@@ -178,12 +182,48 @@ def test_nothing_is_looked_at_while_nobody_runs_anything_or_nothing_has_a_limit(
     watch.turn(100.0)
     unlimited = watch.interruptions.next_at()
     registry.register(Letter)
-    watch.turn(100.0)
-    only_unlimited_run = watch.interruptions.next_at()
     watch.desk.workers[0].seen.let_go([1])
     watch.turn(100.0)
 
-    assert unlimited == only_unlimited_run == watch.interruptions.next_at() == NEVER
+    assert unlimited == watch.interruptions.next_at() == NEVER
+
+
+@pytest.mark.parametrize("processor", ["Memo", "Slow"])
+def test_a_run_is_looked_at_in_time_that_begins_on_an_idle_worker_beside_a_longer_one(
+    watch: Watch, processor: str
+):
+    registry.register(type("Slow", (Letter,), {"TIMEOUT_SECONDS": 3600.0}))
+    watch.runs(0, 1, processor)
+    watch.turn(0.1)
+    watch.since += 0.2
+    worker = watch.runs(1, 2)
+
+    watch.turn(0.1)
+    assert watch.interruptions.next_at() <= watch.since + LIMIT_SECONDS
+    watch.turn(LIMIT_SECONDS)
+
+    assert [one.kind for one in asked(worker)] == [TIMEOUT]
+
+
+def test_a_run_is_looked_at_in_time_that_follows_a_longer_one_on_its_worker(watch: Watch):
+    registry.register(type("Slow", (Letter,), {"TIMEOUT_SECONDS": 3600.0}))
+    worker = watch.runs(0, 1, "Slow")
+    watch.turn(0.1)
+    worker.seen.let_go([1])
+    watch.since += 0.2
+    watch.runs(0, 2)
+
+    watch.turn(LIMIT_SECONDS)
+
+    assert [one.kind for one in asked(worker)] == [TIMEOUT]
+
+
+def test_between_two_looks_some_time_passes_however_short_a_limit_is(watch: Watch):
+    registry.register(type("Brief", (Letter,), {"TIMEOUT_SECONDS": 0.001}))
+    watch.runs(0, 1, "Memo")
+    watch.turn(1.0)
+
+    assert watch.interruptions.next_at() == pytest.approx(watch.since + 1.0 + LEAST_PAUSE_SECONDS)
 
 
 def test_a_worker_that_has_retired_is_not_asked_for_the_page_is_its_successors(watch: Watch):
