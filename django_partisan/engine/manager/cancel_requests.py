@@ -40,7 +40,7 @@ class CancelRequests:
         self._comments = comments
 
     def drop(self, pair: Pair) -> None:
-        """Forget a request, because the manager does not hold the task any more; it may have been carried over."""
+        """Forget a request, because the manager does not hold the task any more; it may be carried over."""
         self._comments.pop(pair, None)
 
     def carry_over(self, before: TaskRow, row: TaskRow) -> None:

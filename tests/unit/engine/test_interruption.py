@@ -370,3 +370,33 @@ def test_a_run_waits_until_nothing_is_sent_to_its_connections_any_more(interrupt
     threading.Timer(0.1, raw.release.set).start()
     interruption.ensure_not_cancelled()
     assert not thread.is_alive()
+
+
+class RaisesLate(Interruption):
+    """Raise where Python 3.10 calls signal handlers too: before the first line of an ``except`` block."""
+
+    late: BaseException | None = None
+
+    @property
+    def interruptible(self) -> int:
+        return self._number
+
+    @interruptible.setter
+    def interruptible(self, number: int) -> None:
+        error = self.late
+        if error is not None and not number:
+            self.late = None
+            raise error
+        self._number = number
+
+
+@pytest.mark.parametrize(("error", "reason"), [(TaskTimeout(), "timeout"), (TaskCancelled(), "cancelled")])
+def test_an_interruption_while_the_error_of_the_run_is_caught_stays_in_the_run(error, reason):
+    def act() -> None:
+        late.late = error
+        raise KeyError
+
+    late = RaisesLate()
+
+    assert execute(late, act).reason == reason
+    assert late.interruptible == 0
