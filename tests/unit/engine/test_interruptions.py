@@ -334,6 +334,26 @@ def test_a_run_that_has_committed_its_completion_before_it_was_killed_has_not_fa
     assert recorded_events.of(TaskFailed) == []
 
 
+def test_a_task_that_begins_while_its_worker_is_killed_for_another_goes_back(
+    watch: Watch, recorded_events: RecordedEvents
+):
+    worker = watch.runs(0, 1, "Letter", 2)
+    watch.turn(LIMIT_SECONDS)
+    over = time.monotonic() - watch.since + GRACE_SECONDS
+    watch.turn(over)
+    watch.turn(over + STACKS_SECONDS)
+    worker.says(report([1]))
+    watch.page.begin(2, time.monotonic())
+    worker.exits(-9)
+    watch.desk.turn()
+
+    batch = watch.desk.outcomes.written()
+    assert ([row[0] for row in batch.completed], batch.changes, batch.crashed) == ([1], [], ())
+    assert watch.desk.buffered() == [2]
+    [exited] = recorded_events.of(WorkerExited)
+    assert (exited.task, exited.reason) == (None, "timeout")
+
+
 def test_an_outcome_that_is_on_its_way_wins(watch: Watch, recorded_events: RecordedEvents):
     worker = watch.runs()
     watch.interruptions.request(1, TIMEOUT)
