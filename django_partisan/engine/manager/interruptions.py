@@ -120,6 +120,8 @@ class Interruptions(Component):
             if before.is_condemned or before.message.kind in (kind, CANCEL):
                 return
             kill_at = before.kill_at
+        elif before is not None and before.is_condemned:  # its mark is not that of this run
+            self._presence.condemn(worker.slot, 0)
         message = Interrupt(page.begun, kind, comment)
         self._runs[worker] = InterruptedRun(worker, row, message, kill_at)
         self._follow_at = min(self._follow_at, kill_at, now + RING_SECONDS)

@@ -147,6 +147,18 @@ def test_a_worker_that_ends_the_run_after_it_was_marked_lives_on(
     assert not worker.seen.was_killed
 
 
+def test_the_mark_of_a_run_that_has_ended_goes_where_the_next_is_interrupted_at_once(watch: Watch):
+    worker = watch.runs(0, 1, "Letter", 2)
+    watch.turn(LIMIT_SECONDS)
+    watch.turn(time.monotonic() - watch.since + GRACE_SECONDS)
+
+    watch.page.begin(2, time.monotonic())
+    assert watch.interruptions.request(2, CANCEL)
+
+    assert condemned(watch.desk.presence._map, 0) == 0
+    assert [one.run_number for one in asked(worker) if isinstance(one, Interrupt)] == [1, 2]
+
+
 def test_a_run_that_ends_in_time_is_forgotten(watch: Watch):
     worker = watch.runs()
     watch.turn(LIMIT_SECONDS)
