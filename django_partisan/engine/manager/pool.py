@@ -255,7 +255,7 @@ class Pool(Component):
         self.ending_seconds = 0.0 if worker.retired_at is None else time.monotonic() - worker.retired_at
         page = self._presence.page(worker.slot)
         killed_for = worker.killed_for
-        # If it has ended that run at the last moment, it has seen its mark, and did not run what it began then.
+        # If it has ended that run at the last moment, it has seen the mark, and not run what it began then.
         has_ended = killed_for is not None and page.begun != killed_for.run_number
         begun, rest = worker.take_all(0 if has_ended else page.task_id)
         lost = None

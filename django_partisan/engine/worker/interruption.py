@@ -51,6 +51,7 @@ CANCEL_SECONDS: Final = 1.0
 _FINALIZER: Final = "__del__"
 _SWALLOWING: Final = (
     _FINALIZER,
+    "django_partisan.engine.worker.children.",  # what is called at a fork
     "logging.",
     "django_partisan.telemetry.",
     "django_partisan.logs.",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from django_partisan.calling import RunningCoroutine
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
 from django_partisan.engine.protocol import Interrupt
+from django_partisan.engine.worker import children
 from django_partisan.engine.worker import interruption as interruption_module
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.interruption import AGAIN, SIGNAL, Interruption
@@ -222,6 +224,34 @@ def test_a_finalizer_is_not_interrupted_for_python_would_swallow_the_exception(i
 
     assert execute(interruption, act).reason == "timeout"
     assert ended == ["finalized"]
+
+
+@pytest.mark.parametrize("hook", ["before", "after_in_parent"])
+def test_a_fork_is_not_interrupted_for_python_would_swallow_the_exception(
+    interruption, hook: str, monkeypatch: pytest.MonkeyPatch
+):
+    hooks: dict[str, Callable[[], None]] = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "register_at_fork", lambda **those: hooks.update(those))
+        children.watch()
+    passed: list[str] = []
+
+    def mask(how: int, mask: Any) -> set[int]:
+        interruption.ask(TOO_LONG)
+        wait_until(lambda: interruption.asked)
+        signal.raise_signal(SIGNAL)
+        return set()
+
+    def act() -> None:
+        with contextlib.suppress(BaseException), monkeypatch.context() as patched:  # as Python suppresses it
+            patched.setattr(signal, "pthread_sigmask", mask)
+            hooks[hook]()
+            passed.append(hook)
+        if passed:
+            time.sleep(AGES)
+
+    assert execute(interruption, act).reason == "timeout"
+    assert passed == [hook]
 
 
 def test_the_query_of_a_run_that_heeds_no_signal_is_cancelled(interruption, used):
