@@ -233,7 +233,7 @@ class Executor:
             finally:
                 interruption.interruptible = 0  # from here on the run may commit, or roll back
             if interruption.asked is not None:
-                interruption.ensure_not_cancelled()
+                interruption.ensure_not_cancelled(is_to_commit=True)
             result = results.encode(definition.name, value) if definition.keeps_result else None
             if self.settle(connections[database], row, result):
                 raise ClaimLost(

@@ -379,6 +379,28 @@ def test_the_wait_for_a_coroutine_that_has_not_begun_goes_on(interruption):
     assert interruption._raised is None
 
 
+def test_a_run_does_not_wait_for_ever_for_a_database_that_does_not_answer(interruption, used):
+    release = threading.Event()
+
+    class Silent(FakeRaw):
+        def cancel(self) -> None:
+            release.wait()
+
+    used.append(FakeConnection(Silent()))
+    interruption.run_number = 1
+    interruption.asked = TOO_LONG
+    interruption._cancel_queries()
+
+    interruption.ensure_not_cancelled()
+    with pytest.raises(TaskTimeout, match="too long"):
+        interruption.ensure_not_cancelled(is_to_commit=True)
+    [thread] = interruption._cancelling
+    assert interruption.finish()
+    assert interruption._cancelling == []
+    release.set()
+    thread.join()
+
+
 def test_a_run_waits_until_nothing_is_sent_to_its_connections_any_more(interruption, used):
     class Silent(FakeRaw):
         release = threading.Event()
