@@ -344,6 +344,7 @@ def test_a_run_that_has_committed_its_completion_before_it_was_killed_has_not_fa
     watch.desk.outcomes.write(changed=Written([1], [], [], []))
 
     assert recorded_events.of(TaskFailed) == []
+    assert watch.desk.outcomes.settler.failed == 0
 
 
 def test_a_task_that_begins_while_its_worker_is_killed_for_another_goes_back(
