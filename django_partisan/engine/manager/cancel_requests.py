@@ -40,8 +40,8 @@ class CancelRequests:
         self._comments = comments
 
     def drop(self, pair: Pair) -> None:
-        """Forget a request, because the manager does not hold the task any more."""
-        del self._comments[pair]
+        """Forget a request, because the manager does not hold the task any more; it may be carried over."""
+        self._comments.pop(pair, None)
 
     def carry_over(self, before: TaskRow, row: TaskRow) -> None:
         """Have the request for a task apply under the new token of its claim."""

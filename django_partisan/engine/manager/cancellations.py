@@ -46,7 +46,10 @@ class Interrupter(Protocol):
     """Who interrupts runs."""
 
     def request(self, task_id: int, kind: str, comment: str = "") -> bool:
-        """Have the run of a task interrupted; return whether a worker of this manager runs it."""
+        """Have the run of a task interrupted; return whether a worker of this manager runs it.
+
+        It is asked for each run more than once.
+        """
 
 
 class Look(NamedTuple):
@@ -89,7 +92,6 @@ class Cancellations(Component):
         self._check_at = 0.0
         self._held: set[Pair] = set()
         """Requests whose tasks this manager was seen to hold."""
-        self._interrupted: set[Pair] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -143,7 +145,6 @@ class Cancellations(Component):
             {(one.task_id, one.token): one.comment for one in look.requests if one.token is not None}
         )
         self._held = self._known()
-        self._interrupted.intersection_update(self._held)
         # The others are locked, held elsewhere, or on their way to or from this manager.
         if len(look.requests) > len(look.ended) + len(self._held):
             self._look_again()
@@ -165,21 +166,21 @@ class Cancellations(Component):
         self._held |= known
         for pair in self._held - known:
             self._held.discard(pair)
-            self._interrupted.discard(pair)
             self._requests.drop(pair)
             self._look_at = now
 
     def _interrupt(self) -> None:
-        """Have the requested runs interrupted; recall the tasks that a worker has not started."""
+        """Have the requested runs interrupted; recall the tasks that a worker has not started.
+
+        To ask again for the same run changes nothing, and reaches one that was forgotten.
+        """
         for pair, comment in self._requests.comments.items():
             task_id, token = pair
             for worker in self._pool.workers:
                 row = worker.held.get(task_id)
-                if row is None or row[TOKEN] != token or pair in self._interrupted:
+                if row is None or row[TOKEN] != token:
                     continue
-                if self._interrupter.request(task_id, CANCEL, comment):
-                    self._interrupted.add(pair)
-                else:
+                if not self._interrupter.request(task_id, CANCEL, comment):
                     worker.recall()
 
 

@@ -30,6 +30,8 @@ STACKS_SECONDS: Final = 0.5
 """How long a worker has to log its stacks before it is killed."""
 RING_SECONDS: Final = 0.25
 """How often a worker is reminded to read its pipe, which may have been full."""
+LEAST_PAUSE_SECONDS: Final = 0.05
+"""The least time between two looks for runs that begin meanwhile, however short the shortest limit is."""
 
 
 class InterruptedRun:
@@ -95,10 +97,10 @@ class Interruptions(Component):
         for worker in self._pool.workers:
             if not worker.held or not _is_shown(worker):
                 continue
+            # What begins after this look, anywhere, is over its limit after the shortest one at the earliest.
+            look_at = min(look_at, now + max(shortest, LEAST_PAUSE_SECONDS))
             page = self._presence.page(worker.slot)
             row = worker.held.get(page.task_id)
-            if row is None or len(worker.held) > 1:  # another may begin at once
-                look_at = min(look_at, now + shortest)
             if row is None:
                 continue
             limit = self._limits.of(row[PROCESSOR])
@@ -107,7 +109,6 @@ class Interruptions(Component):
             else:
                 text = f"{row[PROCESSOR]} ran longer than its time limit of {limit:g} s."
                 self._interrupt(worker, row, page, TIMEOUT, text)
-                look_at = min(look_at, now + shortest)
         return look_at
 
     def _interrupt(self, worker: WorkerProcess, row: TaskRow, page: Page, kind: str, comment: str) -> None:
@@ -119,6 +120,8 @@ class Interruptions(Component):
             if before.is_condemned or before.message.kind in (kind, CANCEL):
                 return
             kill_at = before.kill_at
+        elif before is not None and before.is_condemned:  # its mark is not that of this run
+            self._presence.condemn(worker.slot, 0)
         message = Interrupt(page.begun, kind, comment)
         self._runs[worker] = InterruptedRun(worker, row, message, kill_at)
         self._follow_at = min(self._follow_at, kill_at, now + RING_SECONDS)

@@ -254,7 +254,10 @@ class Pool(Component):
         self.workers.remove(worker)
         self.ending_seconds = 0.0 if worker.retired_at is None else time.monotonic() - worker.retired_at
         page = self._presence.page(worker.slot)
-        begun, rest = worker.take_all(page.task_id)
+        killed_for = worker.killed_for
+        # If it has ended that run at the last moment, it has seen the mark, and not run what it began then.
+        has_ended = killed_for is not None and page.begun != killed_for.run_number
+        begun, rest = worker.take_all(0 if has_ended else page.task_id)
         lost = None
         if begun is not None:
             claimed = self._intake.claim_times.of([begun]).get(begun[TOKEN])
@@ -278,7 +281,6 @@ class Pool(Component):
                 self._restarts.later(worker.slot)
         worker.close()
         run = EndedRun(page.since, time.monotonic() - page.since, worker.name)
-        killed_for = worker.killed_for
         if begun is not None and lost is not None and killed_for is not None:
             self._intake.on_run_killed(begun, killed_for, lost, run)
             begun = None

@@ -127,8 +127,9 @@ class Settler(Component):
         ``written`` is called when the row has it; not if the claim was lost.
         """
         self._gathered[Kind.CHANGED].append((row, change))
-        self._failed += change.status == STATUS_ERROR and change.reason not in REASONS_TO_NAME
-        if written is not None:
+        if written is None:
+            self._failed += _is_failure(change)
+        else:  # the run may have completed, in a transaction of its own
             self._written[row[ID], row[TOKEN]] = written
 
     def count_crash(
@@ -244,15 +245,22 @@ class Settler(Component):
 
     def _call_written(self, part: Part, written: Written) -> None:
         dropped = _dropped(written)
-        for row, _ in part.without(written.left):
+        for row, change in part.without(written.left):
             call = self._written.pop((row[ID], row[TOKEN]), None)
             if call is not None and row[ID] not in dropped:
+                assert isinstance(change, RowChange)
+                self._failed += _is_failure(change)
                 call()
 
 
 def _dropped(written: Written) -> set[int]:
     """Return the tasks whose outcomes were not written."""
     return {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
+
+
+def _is_failure(change: RowChange) -> bool:
+    """Return whether a task has failed by itself, and was not cancelled, for example."""
+    return change.status == STATUS_ERROR and change.reason not in REASONS_TO_NAME
 
 
 def _delays(entries: list[Entry]) -> list[float]:

@@ -51,6 +51,7 @@ class WorkerProcess:
         self.started_at = time.monotonic()
         self.pipe: ManagerEnd | None = pipe
         self._bell = bell
+        os.set_blocking(bell, False)
         self.exit_fd = _exit_descriptor(process)
         self.state = State.STARTING
         self.held: dict[int, TaskRow] = {}
@@ -167,7 +168,8 @@ class WorkerProcess:
 
     def ring(self) -> None:
         """Have it read its pipe while it runs a task; it returns the tasks that it has not started."""
-        with contextlib.suppress(BrokenPipeError):  # it has ended; its tasks come back with its exit
+        # It has ended, and its tasks come back with its exit; or it has not read what came before.
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._bell, b"!")
 
     def note_peak(self, peak_bytes: int) -> None:

@@ -42,7 +42,7 @@ def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child proces
         mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
 
     def take_signals() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask.before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, getattr(mask, "before", ()))
 
     def let_go() -> None:
         for number in handled:

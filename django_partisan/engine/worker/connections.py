@@ -9,6 +9,7 @@ Django's connections belong to threads, so a ``TaskConnections`` notes those tha
 import threading
 from typing import Any
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -42,8 +43,11 @@ class TaskConnections:
         return left_open
 
     def discard(self) -> None:
-        """Close every connection, with whatever an interrupted run has left in it."""
-        for connection in self.opened:
+        """Close every connection, with whatever an interrupted run has left in it.
+
+        One whose set-up was interrupted was not noted.
+        """
+        for connection in {*self.opened, *connections.all(initialized_only=True)}:
             discard(connection)
 
     def before_chunk(self) -> None:

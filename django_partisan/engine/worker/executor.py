@@ -21,7 +21,7 @@ from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge, unregistered
-from django_partisan.exceptions import ClaimLost
+from django_partisan.exceptions import ClaimLost, TaskCancelled, TaskTimeout
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_CANCELLED, REASON_ERROR, RETRIED
 from django_partisan.processor import CurrentTask
 from django_partisan.sql.claiming import (
@@ -53,13 +53,13 @@ from django_partisan.telemetry.events import (
     ErrorInfo,
     Run,
     Running,
-    TaskCancelled,
     TaskCompleted,
     TaskFailed,
     TaskPostponed,
     TaskRetried,
     TaskStarted,
 )
+from django_partisan.telemetry.events import TaskCancelled as RunCancelled
 from django_partisan.worker_name import worker_name
 
 
@@ -188,24 +188,31 @@ class Executor:
             running.set(task)
         interruption = self._interruption
         try:
-            args, kwargs = arguments.decode(row[ARGUMENTS])
-            if definition.atomic:
-                return self._call_and_settle(row, definition, args, kwargs, task)
-            interruption.interruptible = interruption.run_number
-            value = definition.call(args, kwargs, task)  # as children.call() does, without its call
+            try:
+                args, kwargs = arguments.decode(row[ARGUMENTS])
+                if definition.atomic:
+                    return self._call_and_settle(row, definition, args, kwargs, task)
+                interruption.interruptible = interruption.run_number
+                value = definition.call(args, kwargs, task)  # as children.call() does, without its call
+                interruption.interruptible = 0
+                if children.is_child:
+                    children.end_if_child()  # pragma: no cover: child process
+                if interruption.asked is not None:
+                    interruption.ensure_not_cancelled()
+                if definition.keeps_result:
+                    return RunResult(result=results.encode(definition.name, value))
+                return RAN
+            except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
+                interruption.interruptible = 0
+                children.end_if_child(error)
+                decisive = error if interruption.asked is None else interruption.judged(error)
+                return judge(decisive, row, definition, self._config)
+        except (
+            TaskTimeout,
+            TaskCancelled,
+        ) as error:  # Python 3.10 may raise it where `except` begins
             interruption.interruptible = 0
-            if children.is_child:
-                children.end_if_child()  # pragma: no cover: child process
-            if interruption.asked is not None:
-                interruption.ensure_not_cancelled()
-            if definition.keeps_result:
-                return RunResult(result=results.encode(definition.name, value))
-            return RAN
-        except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
-            interruption.interruptible = 0
-            children.end_if_child(error)
-            decisive = error if interruption.asked is None else interruption.judged(error)
-            return judge(decisive, row, definition, self._config)
+            return judge(interruption.judged(error), row, definition, self._config)
         finally:
             self.ended = monotonic()
 
@@ -226,7 +233,7 @@ class Executor:
             finally:
                 interruption.interruptible = 0  # from here on the run may commit, or roll back
             if interruption.asked is not None:
-                interruption.ensure_not_cancelled()
+                interruption.ensure_not_cancelled(is_to_commit=True)
             result = results.encode(definition.name, value) if definition.keeps_result else None
             if self.settle(connections[database], row, result):
                 raise ClaimLost(
@@ -245,7 +252,7 @@ class Executor:
         elif result.outcome == RETRIED:
             bus.emit(TaskRetried, run, seconds, result.delay_seconds, result.retries_left, result.error)
         elif result.reason == REASON_CANCELLED:
-            bus.emit(TaskCancelled, run, seconds, result.error)
+            bus.emit(RunCancelled, run, seconds, result.error)
         else:
             bus.emit(TaskFailed, run, seconds, result.reason, result.error)
 

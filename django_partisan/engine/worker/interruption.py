@@ -51,6 +51,7 @@ CANCEL_SECONDS: Final = 1.0
 _FINALIZER: Final = "__del__"
 _SWALLOWING: Final = (
     _FINALIZER,
+    "django_partisan.engine.worker.children.",  # what is called at a fork
     "logging.",
     "django_partisan.telemetry.",
     "django_partisan.logs.",
@@ -103,15 +104,18 @@ class Interruption:
                 target=self._interrupt, args=(message,), name="partisan-interrupt", daemon=True
             ).start()
 
-    def ensure_not_cancelled(self) -> None:
+    def ensure_not_cancelled(self, is_to_commit: bool = False) -> None:
         """Raise ``TaskCancelled`` if the run that has just returned had swallowed it.
 
-        Returns when nothing is sent any more to the connections of the run.
+        Waits until nothing is sent any more to the connections of the run, but not for ever: after that, they
+        can only be discarded, so a run that is still to commit has failed.
         """
         message = self._own()
-        for thread in self._cancelling:
-            thread.join()
-        if message is not None and message.kind == CANCEL and self._raised is message:
+        is_quiet = _have_ended(self._cancelling)
+        if message is None:
+            return
+        is_cancelled = message.kind == CANCEL and self._raised is message
+        if is_cancelled or (is_to_commit and not is_quiet):
             raise error_of(*message[1:])
 
     def judged(self, error: BaseException) -> BaseException:
@@ -136,6 +140,7 @@ class Interruption:
         message = self._own()
         with self._lock:
             self.asked = None
+            self._cancelling = []  # for connections that are discarded
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         return message is not None
 
@@ -201,12 +206,18 @@ class Interruption:
         """Have the server cancel the queries of the run; wait for it, but not forever."""
         raws = [one.connection for one in list(self._connections()) if is_active(one)]
         started = [threading.Thread(target=cancel_query, args=(raw,), daemon=True) for raw in raws]
-        deadline = time.monotonic() + CANCEL_SECONDS
         for thread in started:
             thread.start()
-        for thread in started:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        _have_ended(started)
         self._cancelling = [thread for thread in (*self._cancelling, *started) if thread.is_alive()]
+
+
+def _have_ended(threads: list[threading.Thread]) -> bool:
+    """Wait for threads that cancel queries, but not for ever; return whether all have ended."""
+    deadline = time.monotonic() + CANCEL_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _places(frame: FrameType | None) -> Iterator[str]:

@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from django_partisan.engine.worker import connection_state
 from django_partisan.engine.worker.connections import TaskConnections
+from django_partisan.exceptions import TaskTimeout
 from django_partisan.sql.connection import execute, fetch_all, has_ended
 from tests.app.models import Note
 from tests.support.waiting import wait_until
@@ -74,6 +75,26 @@ def test_without_connections_there_is_nothing_to_do(task_connections):
 
     assert task_connections.opened == []
     assert task_connections.after_run() == []
+
+
+def test_a_connection_whose_set_up_was_interrupted_is_discarded(persistent: None):
+    def interrupt(**_: Any) -> None:
+        raise TaskTimeout
+
+    connection_created.connect(interrupt)  # before the worker notes it
+    try:
+        with closing(TaskConnections()) as made:
+            with pytest.raises(TaskTimeout):
+                connection.ensure_connection()
+            left = connection.connection
+
+            made.discard()
+    finally:
+        connection_created.disconnect(interrupt)
+
+    assert left.closed
+    assert connection.connection is None
+    assert backend()
 
 
 def test_a_well_behaved_connection_stays_open(task_connections):

@@ -182,16 +182,17 @@ def test_a_task_that_waits_for_a_revoked_run_ends_without_a_run(play: Play):
     assert play.desk.buffered() == []
 
 
-def test_a_running_task_is_interrupted_once(play: Play):
+def test_the_interruption_of_a_running_task_is_asked_for_until_it_has_ended(play: Play):
     row = task_row(1)
     worker = play.desk.gives(0, row)
     play.interrupted.running.add(1)
 
     play.looks(request(row, "too long"))
+    first = play.interrupted.asked.copy()
     play.asked(later=CHECK_SECONDS)
-    play.looks(request(row, "too long"), later=1)
 
-    assert play.interrupted.asked == [(1, "cancel", "too long")]
+    assert first == [(1, "cancel", "too long")]
+    assert play.interrupted.asked == 2 * first
     assert not worker.rung()
 
 
@@ -279,6 +280,7 @@ def test_a_task_whose_worker_dies_ends_when_the_crash_is_counted(play: Play):
     worker.exits(-9)
     play.desk.turn()
     [(_, crash)] = play.desk.outcomes.write().crashed
+    play.asked(later=1)
 
     [settled] = play.settled()
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from django_partisan.calling import RunningCoroutine
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
 from django_partisan.engine.protocol import Interrupt
+from django_partisan.engine.worker import children
 from django_partisan.engine.worker import interruption as interruption_module
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.interruption import AGAIN, SIGNAL, Interruption
@@ -224,6 +226,34 @@ def test_a_finalizer_is_not_interrupted_for_python_would_swallow_the_exception(i
     assert ended == ["finalized"]
 
 
+@pytest.mark.parametrize("hook", ["before", "after_in_parent"])
+def test_a_fork_is_not_interrupted_for_python_would_swallow_the_exception(
+    interruption, hook: str, monkeypatch: pytest.MonkeyPatch
+):
+    hooks: dict[str, Callable[[], None]] = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "register_at_fork", lambda **those: hooks.update(those))
+        children.watch()
+    passed: list[str] = []
+
+    def mask(how: int, mask: Any) -> set[int]:
+        interruption.ask(TOO_LONG)
+        wait_until(lambda: interruption.asked)
+        signal.raise_signal(SIGNAL)
+        return set()
+
+    def act() -> None:
+        with contextlib.suppress(BaseException), monkeypatch.context() as patched:  # as Python suppresses it
+            patched.setattr(signal, "pthread_sigmask", mask)
+            hooks[hook]()
+            passed.append(hook)
+        if passed:
+            time.sleep(AGES)
+
+    assert execute(interruption, act).reason == "timeout"
+    assert passed == [hook]
+
+
 def test_the_query_of_a_run_that_heeds_no_signal_is_cancelled(interruption, used):
     raw = FakeRaw()
     idle = FakeRaw()
@@ -349,6 +379,28 @@ def test_the_wait_for_a_coroutine_that_has_not_begun_goes_on(interruption):
     assert interruption._raised is None
 
 
+def test_a_run_does_not_wait_for_ever_for_a_database_that_does_not_answer(interruption, used):
+    release = threading.Event()
+
+    class Silent(FakeRaw):
+        def cancel(self) -> None:
+            release.wait()
+
+    used.append(FakeConnection(Silent()))
+    interruption.run_number = 1
+    interruption.asked = TOO_LONG
+    interruption._cancel_queries()
+
+    interruption.ensure_not_cancelled()
+    with pytest.raises(TaskTimeout, match="too long"):
+        interruption.ensure_not_cancelled(is_to_commit=True)
+    [thread] = interruption._cancelling
+    assert interruption.finish()
+    assert interruption._cancelling == []
+    release.set()
+    thread.join()
+
+
 def test_a_run_waits_until_nothing_is_sent_to_its_connections_any_more(interruption, used):
     class Silent(FakeRaw):
         release = threading.Event()
@@ -370,3 +422,33 @@ def test_a_run_waits_until_nothing_is_sent_to_its_connections_any_more(interrupt
     threading.Timer(0.1, raw.release.set).start()
     interruption.ensure_not_cancelled()
     assert not thread.is_alive()
+
+
+class RaisesLate(Interruption):
+    """Raise where Python 3.10 calls signal handlers too: before the first line of an ``except`` block."""
+
+    late: BaseException | None = None
+
+    @property
+    def interruptible(self) -> int:
+        return self._number
+
+    @interruptible.setter
+    def interruptible(self, number: int) -> None:
+        error = self.late
+        if error is not None and not number:
+            self.late = None
+            raise error
+        self._number = number
+
+
+@pytest.mark.parametrize(("error", "reason"), [(TaskTimeout(), "timeout"), (TaskCancelled(), "cancelled")])
+def test_an_interruption_while_the_error_of_the_run_is_caught_stays_in_the_run(error, reason):
+    def act() -> None:
+        late.late = error
+        raise KeyError
+
+    late = RaisesLate()
+
+    assert execute(late, act).reason == reason
+    assert late.interruptible == 0

@@ -13,7 +13,11 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.interruptions import STACKS_SECONDS, Interruptions
+from django_partisan.engine.manager.interruptions import (
+    LEAST_PAUSE_SECONDS,
+    STACKS_SECONDS,
+    Interruptions,
+)
 from django_partisan.engine.manager.time_limits import TimeLimits
 from django_partisan.engine.pages import condemned
 from django_partisan.engine.presence import PresenceFile, WorkerPage
@@ -143,6 +147,18 @@ def test_a_worker_that_ends_the_run_after_it_was_marked_lives_on(
     assert not worker.seen.was_killed
 
 
+def test_the_mark_of_a_run_that_has_ended_goes_where_the_next_is_interrupted_at_once(watch: Watch):
+    worker = watch.runs(0, 1, "Letter", 2)
+    watch.turn(LIMIT_SECONDS)
+    watch.turn(time.monotonic() - watch.since + GRACE_SECONDS)
+
+    watch.page.begin(2, time.monotonic())
+    assert watch.interruptions.request(2, CANCEL)
+
+    assert condemned(watch.desk.presence._map, 0) == 0
+    assert [one.run_number for one in asked(worker) if isinstance(one, Interrupt)] == [1, 2]
+
+
 def test_a_run_that_ends_in_time_is_forgotten(watch: Watch):
     worker = watch.runs()
     watch.turn(LIMIT_SECONDS)
@@ -178,12 +194,48 @@ def test_nothing_is_looked_at_while_nobody_runs_anything_or_nothing_has_a_limit(
     watch.turn(100.0)
     unlimited = watch.interruptions.next_at()
     registry.register(Letter)
-    watch.turn(100.0)
-    only_unlimited_run = watch.interruptions.next_at()
     watch.desk.workers[0].seen.let_go([1])
     watch.turn(100.0)
 
-    assert unlimited == only_unlimited_run == watch.interruptions.next_at() == NEVER
+    assert unlimited == watch.interruptions.next_at() == NEVER
+
+
+@pytest.mark.parametrize("processor", ["Memo", "Slow"])
+def test_a_run_is_looked_at_in_time_that_begins_on_an_idle_worker_beside_a_longer_one(
+    watch: Watch, processor: str
+):
+    registry.register(type("Slow", (Letter,), {"TIMEOUT_SECONDS": 3600.0}))
+    watch.runs(0, 1, processor)
+    watch.turn(0.1)
+    watch.since += 0.2
+    worker = watch.runs(1, 2)
+
+    watch.turn(0.1)
+    assert watch.interruptions.next_at() <= watch.since + LIMIT_SECONDS
+    watch.turn(LIMIT_SECONDS)
+
+    assert [one.kind for one in asked(worker)] == [TIMEOUT]
+
+
+def test_a_run_is_looked_at_in_time_that_follows_a_longer_one_on_its_worker(watch: Watch):
+    registry.register(type("Slow", (Letter,), {"TIMEOUT_SECONDS": 3600.0}))
+    worker = watch.runs(0, 1, "Slow")
+    watch.turn(0.1)
+    worker.seen.let_go([1])
+    watch.since += 0.2
+    watch.runs(0, 2)
+
+    watch.turn(LIMIT_SECONDS)
+
+    assert [one.kind for one in asked(worker)] == [TIMEOUT]
+
+
+def test_between_two_looks_some_time_passes_however_short_a_limit_is(watch: Watch):
+    registry.register(type("Brief", (Letter,), {"TIMEOUT_SECONDS": 0.001}))
+    watch.runs(0, 1, "Memo")
+    watch.turn(1.0)
+
+    assert watch.interruptions.next_at() == pytest.approx(watch.since + 1.0 + LEAST_PAUSE_SECONDS)
 
 
 def test_a_worker_that_has_retired_is_not_asked_for_the_page_is_its_successors(watch: Watch):
@@ -292,6 +344,27 @@ def test_a_run_that_has_committed_its_completion_before_it_was_killed_has_not_fa
     watch.desk.outcomes.write(changed=Written([1], [], [], []))
 
     assert recorded_events.of(TaskFailed) == []
+    assert watch.desk.outcomes.settler.failed == 0
+
+
+def test_a_task_that_begins_while_its_worker_is_killed_for_another_goes_back(
+    watch: Watch, recorded_events: RecordedEvents
+):
+    worker = watch.runs(0, 1, "Letter", 2)
+    watch.turn(LIMIT_SECONDS)
+    over = time.monotonic() - watch.since + GRACE_SECONDS
+    watch.turn(over)
+    watch.turn(over + STACKS_SECONDS)
+    worker.says(report([1]))
+    watch.page.begin(2, time.monotonic())
+    worker.exits(-9)
+    watch.desk.turn()
+
+    batch = watch.desk.outcomes.written()
+    assert ([row[0] for row in batch.completed], batch.changes, batch.crashed) == ([1], [], ())
+    assert watch.desk.buffered() == [2]
+    [exited] = recorded_events.of(WorkerExited)
+    assert (exited.task, exited.reason) == (None, "timeout")
 
 
 def test_an_outcome_that_is_on_its_way_wins(watch: Watch, recorded_events: RecordedEvents):

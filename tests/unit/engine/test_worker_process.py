@@ -3,6 +3,7 @@
 import os
 import selectors
 import subprocess
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from tests.support.engine import NO_PID, FakeWorker
 from tests.support.rows import task_row
+from tests.support.waiting import PATIENCE_SECONDS
 
 MakeWorker = Callable[..., FakeWorker]
 
@@ -103,6 +105,19 @@ def test_a_worker_is_asked_once_for_tasks_until_it_answers(worker: FakeWorker):
     worker.seen.take_back([])
     worker.seen.recall()
 
+    assert worker.rung()
+
+
+def test_a_worker_that_reads_nothing_does_not_hold_up_its_manager(worker: FakeWorker):
+    def ring() -> None:
+        for _ in range(2 * 2**16):  # bytes, which are more than a pipe takes
+            worker.seen.ring()
+
+    ringing = threading.Thread(target=ring, daemon=True)
+    ringing.start()
+    ringing.join(PATIENCE_SECONDS)
+
+    assert not ringing.is_alive()
     assert worker.rung()
 
 
