@@ -4,6 +4,7 @@ An action needs its permission, says which tasks it is for, and acts in batches.
 since it was chosen is left alone: the functions that are called here compare again.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 
-class TaskAction:
+class TaskAction(ABC):
     """An action on tasks."""
 
     name: ClassVar[str]
@@ -37,17 +38,17 @@ class TaskAction:
     flag: ClassVar[int] = CHANGE
     is_destructive: ClassVar[bool] = False
 
+    @abstractmethod
     def suitable(self, selection: Selection) -> TaskQuerySet:
         """Select those of the chosen tasks that the action is for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def question(self, number: int) -> str:
         """Return what the confirmation asks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
         """Act on tasks with the form's values; yield after each batch those that were changed."""
-        raise NotImplementedError
 
 
 class Requeue(TaskAction):

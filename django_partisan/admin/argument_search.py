@@ -107,8 +107,5 @@ class ArgumentFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Select the tasks with the argument; a value without a name finds none."""
-        text = self.value()
-        if text is None:
-            return queryset
-        term = ArgumentTerm.of(text)
+        term = ArgumentTerm.of(self.value() or "")
         return queryset.none() if term is None else with_argument(request, queryset, term)

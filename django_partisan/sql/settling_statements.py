@@ -34,9 +34,11 @@ FINISH: Final = f"""
 DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
 
 # After an answer that was lost: rows without the token of a claim, or deleted, were settled by the first try.
+# One that waits and has the token of no claim was enqueued again meanwhile.
 TAKEN_OVER: Final = f"""
     SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
-     WHERE task.id = outcome.id AND NOT task.claim_token IN (outcome.token, {NO_CLAIM})
+     WHERE task.id = outcome.id AND task.claim_token <> outcome.token
+       AND (task.claim_token <> {NO_CLAIM} OR task.status = 'new')
 """
 
 _APPENDED: Final = appended(

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.test import Client, override_settings
+from django.contrib.admin import site
+from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 
-from django_partisan.admin.task_page import HIDDEN
+from django_partisan.admin import TaskAdmin
+from django_partisan.admin.task_page import BOXES, HIDDEN
 from django_partisan.models import Task
 from tests.support.admin import make_manager, make_task, page_of, text
 
@@ -161,3 +163,9 @@ def test_a_page_of_no_task_leads_back_with_a_message(browser):
     answer = browser.get(page_of(Task(pk=4711)), follow=True)
 
     assert answer.redirect_chain[-1][0] == "/admin/"
+
+
+def test_without_a_task_every_field_is_listed(rf: RequestFactory):
+    listed = TaskAdmin(Task, site).get_fieldsets(rf.get("/"))
+
+    assert [title for title, _ in listed] == [title for title, _ in BOXES]

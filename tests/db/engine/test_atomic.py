@@ -7,7 +7,10 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
+from django_partisan.engine.interrupting import TIMEOUT
+from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.worker.executor import Executor
+from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.engine.worker.judge import CLAIM_LOST, RunResult
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
@@ -23,8 +26,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Letter(BaseTaskProcessor):
     ATOMIC = True
 
+    interruption = Interruption()
+
     def run(self) -> None:
         Note.objects.create(text="written")
+        if self.args == ("asked",):
+            self.interruption.asked = Interrupt(self.interruption.run_number, TIMEOUT, "too long")
         if self.args == ("fail",):
             raise ValueError("no ink")
         if self.args == ("break",):
@@ -88,3 +95,14 @@ def test_a_refused_commit_fails_the_run_and_undoes_its_completion(monkeypatch):
     assert result.error is not None
     assert result.error.message == "refused at the commit"
     assert statuses_of(row[ID]) == ["in_process"]
+
+
+def test_a_run_that_was_asked_to_end_while_it_returned_commits_if_it_was_not_cancelled():
+    [row] = claimed(arguments='{"args": ["asked"], "kwargs": {}}')
+    registry.register(Letter)
+    Letter.interruption = Interruption()
+    executor = Executor(config_of(), 0, 1, {}, interruption=Letter.interruption)
+    executor.started = time.monotonic()
+
+    assert executor.execute(row) == RunResult(is_settled=True)
+    assert Note.objects.count() == 1

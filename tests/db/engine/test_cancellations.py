@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from django_partisan import registry
+from django_partisan.engine.manager.cancellations import _look
 from django_partisan.models import CancelRequest, Task
 from django_partisan.telemetry.events import TasksCancelled, TaskStarted
 from tests.db.engine.office import Office
@@ -56,3 +59,15 @@ def test_requests_that_the_first_heartbeat_finds_end_what_waits_and_those_of_end
     assert sorted(event.task_ids for event in recorded_events.of(TasksCancelled)) == [
         (task_id,) for task_id in ids
     ]
+
+
+def test_a_look_ends_what_waits_and_only_names_what_a_manager_holds():
+    waiting, running = insert_many(2)
+    Task.objects.filter(pk=running).update(status="in_process", claim_token=7)
+    for task_id in (waiting, running):
+        CancelRequest.objects.create(task_id=task_id)
+
+    look = _look(connection, "default", uuid4())
+
+    assert {request.task_id for request in look.requests} == {waiting, running}
+    assert statuses_of(waiting, running) == ["error", "in_process"]

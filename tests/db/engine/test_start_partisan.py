@@ -139,3 +139,11 @@ def test_wrong_settings_end_the_command_with_one_line_that_names_them(capsys, ar
     assert (ended.value.code, said.out) == (1, "")
     [line] = said.err.splitlines()
     assert [part for part in parts if part not in line] == []
+
+
+@override_settings(PARTISAN_IMMEDIATE=True)
+def test_immediate_mode_is_told_before_the_manager_serves():
+    notice, serving, *_ = start(until_empty=True).splitlines()
+
+    assert "PARTISAN_IMMEDIATE" in notice
+    assert serving.startswith("Serving queue 'default'")

@@ -17,6 +17,7 @@ from django_partisan.exceptions import UnknownQueue
 from django_partisan.functions.framework import InvalidTask, TaskResultDoesNotExist, base, signals
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ATTEMPTS
+from django_partisan.telemetry import bus
 from django_partisan.testing import drain, run_pending
 from tests.app import tasks
 from tests.support.rows import claimed, insert
@@ -248,3 +249,20 @@ def test_the_row_of_a_claimed_task_says_that_it_runs():
 
     assert (result.status, result.attempts) == (base.TaskResultStatus.RUNNING, row[ATTEMPTS] + 1)
     assert result.started_at == result.last_attempted_at is not None
+
+
+def test_a_receiver_that_exits_changes_nothing_for_its_task(capsys: pytest.CaptureFixture[str]):
+    def leave(**_: Any) -> None:
+        raise SystemExit(3)
+
+    swallowed = bus.swallowed["tests.app.tasks.add"]
+    result = tasks.add.enqueue(1)
+    signals.task_finished.connect(leave)
+    try:
+        run_pending()
+    finally:
+        signals.task_finished.disconnect(leave)
+    result.refresh()
+
+    assert result.return_value == 2
+    assert bus.swallowed["tests.app.tasks.add"] == swallowed + 1

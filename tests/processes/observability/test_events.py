@@ -40,6 +40,9 @@ OF_TASKS = {
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
 OF_STARTS = {"worker.start_failed"}
 OF_KILLS = {"worker.killed"}  # in test_interrupted_runs
+OF_PAUSES = {"queue.paused", "queue.resumed"}  # in test_pausing
+OF_PRUNING = {"task.pruned", "task.prune_failed"}  # in test_pruning, and tests/unit/engine/test_pruner
+OF_THE_ADMIN = {"task.changed"}  # in tests/db/core/test_changing
 OF_THREADS = {"task.written_outside_atomic"}  # in tests/db/engine/test_worker
 OF_LOST_CLAIMS = {"task.claim_lost", "manager.lease_lost"}  # the first in test_company
 OF_DEPLOYS = {
@@ -64,8 +67,9 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 
 def test_the_tests_below_provoke_every_event_of_the_table():
     of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_DEPLOYS | OF_ENDINGS | OF_KILLS
+    of_operators = OF_PAUSES | OF_PRUNING | OF_THE_ADMIN
 
-    assert BY_ACTION.keys() == OF_TASKS | OF_THREADS | of_managers
+    assert BY_ACTION.keys() == OF_TASKS | OF_THREADS | of_managers | of_operators
 
 
 def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):

@@ -131,3 +131,12 @@ def test_an_app_without_partisan_tasks_is_passed_over():
         pass
 
     assert not registry.definitions
+
+
+@override_settings(TASKS={})
+def test_without_a_backend_of_ours_modules_of_functions_are_not_imported(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "tests.app.tasks", raising=False)
+
+    registry.autodiscover()
+
+    assert "tests.app.tasks" not in sys.modules

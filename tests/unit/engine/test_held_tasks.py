@@ -272,7 +272,7 @@ def test_stopped_it_says_that_it_can_run_nothing_asks_nothing_more_and_is_idle(p
 
     play.component.stop()
 
-    assert play.thread.call.keywords == {"manager": play.id, "processors": ()}
+    assert play.thread.call.keywords == {"manager": play.id}
     play.thread.answer(None)
     assert play.asked(later=99)[0] is None
     assert play.component.is_idle

@@ -2,10 +2,16 @@
 
 import time
 import uuid
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from django_partisan.engine.protocol import Report, Returned
+from django_partisan import registry
+from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.definitions import TaskDefinition
+from django_partisan.engine.interrupting import TIMEOUT
+from django_partisan.engine.protocol import Interrupt, Report, Returned
 from django_partisan.engine.writing import Written
 from django_partisan.outcomes import (
     REASON_MANAGER_LOST,
@@ -14,12 +20,14 @@ from django_partisan.outcomes import (
     REASON_WORKER_LOST,
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
+from django_partisan.sql.history import EndedRun
 from django_partisan.sql.holding import HeldProcessor
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import LostRun, TaskClaimLost, TaskFailed, TaskRescued, WorkerExited
 from tests.support.engine import IntakeHarness, report
 from tests.support.events import RecordedEvents
+from tests.support.registry import Idle
 from tests.support.rows import task_row
 
 MAX_CRASHES = 3
@@ -463,3 +471,21 @@ def test_a_suspect_that_is_claimed_again_is_here_once(desk: IntakeHarness):
     desk.dispatcher.take([task_row(1, takeovers=1, token=5)])
 
     assert [row[TOKEN] for row in desk.intake.buffer.suspects] == [5]
+
+
+def test_a_pause_that_user_code_computes_is_not_asked_for_in_the_manager(
+    own_registry: None, desk: IntakeHarness
+):
+    def never(error: BaseException, current: Any) -> float:
+        raise AssertionError("user code ran in the manager")
+
+    retry = ErrorsHandleConfig([TimeoutError], 3, 5.0)
+    letter = type("Letter", (Idle,), {"RETRY_ON_ERROR_CONFIG": retry})
+    registry.add(replace(TaskDefinition.of_processor(letter), pause_before_retry=never))
+    desk.gives(0, task_row(1))
+
+    desk.intake.on_run_killed(task_row(1), Interrupt(1, TIMEOUT, "too long"), LOST, EndedRun())
+    desk.turn()
+
+    [(_, change)] = desk.outcomes.written().changes
+    assert (change.status, change.delay, change.retries) == (STATUS_NEW, 5.0, 1)

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from django_partisan.engine.interrupting import CANCEL, TIMEOUT
 from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker import interruption as interruption_module
+from django_partisan.engine.worker.connection_state import is_active
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.interruption import AGAIN, SIGNAL, Interruption
 from django_partisan.engine.worker.judge import RAN, RunResult
@@ -452,3 +453,7 @@ def test_an_interruption_while_the_error_of_the_run_is_caught_stays_in_the_run(e
 
     assert execute(late, act).reason == reason
     assert late.interruptible == 0
+
+
+def test_a_connection_that_is_being_closed_runs_nothing():
+    assert not is_active(SimpleNamespace(connection=object()))  # type: ignore[arg-type] # what is left of it

@@ -9,7 +9,14 @@ from opentelemetry.trace import StatusCode
 
 from django_partisan import outcomes, registry
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import LostRun, TaskCancelled, TaskFailed, TaskRef, TaskRescued
+from django_partisan.telemetry.events import (
+    LostRun,
+    TaskCancelled,
+    TaskFailed,
+    TaskRef,
+    TaskRescued,
+    TaskRetried,
+)
 from django_partisan.tracing import spans
 from tests.support.registry import Idle
 
@@ -113,6 +120,15 @@ def test_a_run_that_the_manager_cancels_is_no_error(recording: Recording):
     assert "error.type" not in attributes(process)
     assert event(process, "task.cancelled")["event.outcome"] == "unknown"
     assert event(process, "task.cancelled")["event.reason"] == ERROR.message
+
+
+def test_a_run_that_the_manager_retries_has_the_pause_and_the_retries_left(recording: Recording):
+    bus.emit(TaskRetried, task_of(enqueue()), 1.5, 5.0, 2, ERROR, OF_OWN_WORKER)
+
+    process = recording.span("process")
+    assert attributes(process)["partisan.task.outcome"] == "retried"
+    assert attributes(process)[spans.DELAY_SECONDS] == 5.0
+    assert event(process, "task.retried")[spans.RETRIES_LEFT] == 2
 
 
 @pytest.mark.parametrize("reason", ["worker_lost", "manager_lost"])
