@@ -456,4 +456,8 @@ def test_an_interruption_while_the_error_of_the_run_is_caught_stays_in_the_run(e
 
 
 def test_a_connection_that_is_being_closed_runs_nothing():
-    assert not is_active(SimpleNamespace(connection=object()))  # type: ignore[arg-type] # what is left of it
+    class Closing:
+        def get_transaction_status(self) -> int:
+            raise OSError("closed")
+
+    assert not is_active(SimpleNamespace(connection=Closing()))  # type: ignore[arg-type] # a raw connection
