@@ -23,7 +23,7 @@ FILLED_IN = {
     '"$processor"': '".+"',
 }
 # What a healthy system has nothing to say on; the query must be right, but may find nothing.
-MAY_BE_EMPTY = re.compile(r"^(alert |.*: annotation (Workers|Deploys))")
+MAY_BE_EMPTY = re.compile(r"^(alert |.*: annotation (Workers|Deploys|Queues paused))")
 
 EXPRESSIONS = [(place, expression) for place, expression in files.expressions()]
 
