@@ -404,8 +404,13 @@ def test_a_query_is_cancelled_from_another_thread(other: BaseDatabaseWrapper):
     before = connection_state.is_active(other)
     thread.start()
     wait_until(lambda: connection_state.is_active(other))
-    connection_state.cancel_query(other.connection)
-    thread.join()
+
+    def is_over() -> bool:
+        connection_state.cancel_query(other.connection)  # one that comes before the query has no effect
+        thread.join(0.1)
+        return not thread.is_alive()
+
+    wait_until(is_over)
 
     assert not before
     assert "user request" in str(errors)
