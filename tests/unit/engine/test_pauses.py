@@ -11,6 +11,7 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.pauses import RETRY_SECONDS, Pauses
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql.pausing import PauseSeen
+from django_partisan.telemetry.events import QueuePaused
 from tests.support.engine import FakeDatabaseThread, IntakeHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
@@ -170,3 +171,11 @@ def test_a_pause_that_ended_before_it_was_looked_at_is_no_news(play: Play, recor
     assert play.pause.seconds == 0.0
     assert play.resumed == 1
     assert [kind for kind in map(type, recorded_events.events) if kind.__name__.startswith("Queue")] == []
+
+
+def test_a_pause_that_is_seen_again_as_it_was_is_emitted_once(play: Play, recorded_events: RecordedEvents):
+    play.look(PAUSED)
+    play.look(PAUSED)
+    play.look(PAUSED._replace(comment="until Monday"))
+
+    assert [event.comment for event in recorded_events.of(QueuePaused)] == ["", "until Monday"]
