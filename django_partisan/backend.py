@@ -20,7 +20,7 @@ from django_partisan.functions.framework import (
     normalize_json,
     signals,
 )
-from django_partisan.functions.options import PartisanTask, options_of, task_options
+from django_partisan.functions.options import PartisanTask, task_options
 from django_partisan.functions.stored_result import StoredTaskResult, result_of
 from django_partisan.sql.connection import task_database
 
@@ -43,7 +43,6 @@ class PartisanBackend(BaseTaskBackend):
     def validate_task(self, task: AnyTask) -> None:
         """Raise ``InvalidTask`` unless tasks of this backend can be run; register the function."""
         super().validate_task(task)
-        options_of(task)
         register(task)
 
     def enqueue(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StoredTaskResult:

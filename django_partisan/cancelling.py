@@ -1,4 +1,4 @@
-"""How tasks are cancelled: in which batches, who is notified, and what is emitted.
+"""How tasks are cancelled, who is notified, and what is emitted.
 
 ``Task.cancel()``, ``TaskQuerySet.cancel()`` and ``partisan_cancel`` call this module.
 """
@@ -7,22 +7,17 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.batches import at_once, batches, in_halves
 from django_partisan.enqueueing import after_commit
 from django_partisan.exceptions import TaskCancelled
 from django_partisan.sql.cancelling import CancelledTask, Cancelling, cancel
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.control import notify_control
-from django_partisan.sql.errors import ErrorKind, kind_of
-from django_partisan.sql.lock_wait import limit_lock_wait
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import CancelRequested, ErrorInfo, TasksCancelled
 
-BATCH: Final = 500
-LOCK_TIMEOUT: Final = "200ms"
-"""How long a batch waits for another transaction that requests the same; less than ``deadlock_timeout``."""
 EMITTED_IDS: Final = 100
 
 
@@ -43,13 +38,17 @@ def cancel_all(ids: Sequence[int], comment: str = "") -> Iterator[CancelResult]:
 def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[CancelledTask]]:
     """Cancel the tasks among ``ids`` that have not ended; yield after each batch those tasks of it.
 
-    Each batch is a transaction, or a savepoint in the caller's.
+    Each batch is a transaction, or a savepoint in the caller's. One task waits for another transaction that
+    requests the same, as long as that takes.
     """
     connection = task_connection()
     cancelling = cancelling_for(comment)
-    in_order = sorted(ids)
-    for start in range(0, len(in_order), BATCH):
-        tasks = _cancel(connection, in_order[start : start + BATCH], cancelling)
+
+    def act(part: Sequence[int]) -> list[CancelledTask]:
+        return cancel(connection, part, cancelling)
+
+    for batch in batches(ids):
+        tasks = in_halves(batch, lambda part: at_once(connection, partial(act, part)), alone=act)
         for queue in {task.queue for task in tasks if task.is_requested}:
             after_commit(connection, partial(notify_control, connection, queue, "cancel"))
         emit_after_commit(connection, tasks, cancelling.comment)
@@ -66,32 +65,6 @@ def cancelling_for(comment: str) -> Cancelling:
 def cancelled(comment: str) -> TaskCancelled:
     """Return the error of a task that was cancelled with a comment."""
     return TaskCancelled(comment or "The task was cancelled.")
-
-
-def _cancel(
-    connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling
-) -> list[CancelledTask]:
-    """Cancel tasks in one statement, and in halves if it would have to wait; one alone waits."""
-    try:
-        return _cancel_at_once(connection, ids, cancelling, None if len(ids) == 1 else LOCK_TIMEOUT)
-    except DatabaseError as error:
-        if kind_of(error) is not ErrorKind.LOCKED or len(ids) == 1:
-            raise
-    middle = len(ids) // 2
-    halves = ids[:middle], ids[middle:]
-    return [task for half in halves for task in _cancel(connection, half, cancelling)]
-
-
-def _cancel_at_once(
-    connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling, lock_timeout: str | None
-) -> list[CancelledTask]:
-    with transaction.atomic(using=connection.alias):
-        if lock_timeout is None:
-            return cancel(connection, ids, cancelling)
-        before = limit_lock_wait(connection, lock_timeout)
-        tasks = cancel(connection, ids, cancelling)
-        limit_lock_wait(connection, before)  # the caller's transaction goes on
-    return tasks
 
 
 def emit_after_commit(connection: BaseDatabaseWrapper, tasks: Sequence[CancelledTask], comment: str) -> None:

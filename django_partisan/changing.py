@@ -4,23 +4,20 @@ The admin calls this module. Each function works in batches; each batch is a tra
 the caller's, and yields the tasks of it that were changed.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.enqueueing import after_commit, wake_after_commit
+from django_partisan.batches import batches, emit_after_commit
+from django_partisan.enqueueing import wake_after_commit
 from django_partisan.outcomes import DELETED, DUE_NOW, PRIORITIZED
 from django_partisan.sql import changing
 from django_partisan.sql.changing import ChangedTask
 from django_partisan.sql.connection import task_connection
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TasksChanged
-
-BATCH: Final = 500
 
 
 def run_now_all(ids: Sequence[int], comment: str = "") -> Iterator[list[ChangedTask]]:
@@ -47,20 +44,12 @@ def _in_batches(
     ids: Sequence[int], kind: str, change: Callable[[BaseDatabaseWrapper, Sequence[int]], list[ChangedTask]]
 ) -> Iterator[tuple[BaseDatabaseWrapper, list[ChangedTask]]]:
     connection = task_connection()
-    in_order = sorted(ids)
-    for start in range(0, len(in_order), BATCH):
+
+    def emit(queue: str, processor: str, number: int) -> None:
+        bus.emit(TasksChanged, queue, processor, number, kind)
+
+    for batch in batches(ids):
         with transaction.atomic(using=connection.alias):
-            changed = change(connection, in_order[start : start + BATCH])
-        _emit_after_commit(connection, kind, changed)
+            changed = change(connection, batch)
+        emit_after_commit(connection, changed, emit)
         yield connection, changed
-
-
-def _emit_after_commit(connection: BaseDatabaseWrapper, kind: str, changed: Sequence[ChangedTask]) -> None:
-    numbers = Counter((task.queue, task.processor) for task in changed)
-
-    def emit_all() -> None:
-        for (queue, processor), number in numbers.items():
-            bus.emit(TasksChanged, queue, processor, number, kind)
-
-    if numbers and bus.wanted(TasksChanged):
-        after_commit(connection, emit_all)

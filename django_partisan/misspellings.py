@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from django_partisan import registry
-from django_partisan.config import queues
+from django_partisan.config import queue_keys
 from django_partisan.config.problems import MISSPELT_ATTRIBUTE, MISSPELT_SETTING, Problem
 from django_partisan.processor_validation import ATTRIBUTES, QUEUE_ATTRIBUTE
 
@@ -81,7 +81,7 @@ def _expected(name: str) -> str | None:
         return None
     if close := close_to(name, _OF_PROCESSORS):
         return repr(close)
-    key = name if name in queues.KEYS else close_to(name, queues.KEYS)
+    key = name if name in queue_keys.KEYS else close_to(name, queue_keys.KEYS)
     return key and f"one that the library reads; {key!r} is a key of a queue in PARTISAN_CONFIG"
 
 

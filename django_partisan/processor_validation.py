@@ -8,7 +8,8 @@ from django_partisan import registry
 from django_partisan.config.observability import PROPAGATIONS
 from django_partisan.config.problems import UNKNOWN_QUEUE, WRONG_ATTRIBUTE, Kind, Problem
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.config.queues import KEPT, LEAST_TIMEOUT_SECONDS, queue_names
+from django_partisan.config.queue_keys import KEPT, LEAST_TIMEOUT_SECONDS
+from django_partisan.config.queues import queue_names
 from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none, seconds
 from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
 from django_partisan.metrics import custom

@@ -1,13 +1,16 @@
-"""How the admin and commands show moments and long texts."""
+"""How the admin shows durations, moments and long texts."""
 
+import re
 from datetime import datetime
+from typing import Final
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
-MINUTE = 60
-HOUR = 3600
+from django_partisan.readable import span
+
+_BEFORE_UNIT: Final = re.compile(r"(?<=\d) ")
 
 
 def moment(stored: datetime | None) -> str | None:
@@ -19,17 +22,12 @@ def moment(stored: datetime | None) -> str | None:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people read it, in the two largest units: ``250 ms``, ``1.5 s``, ``2 h 5 min``.
+    """Return a duration as people read it: ``250 ms``, ``1.5 s``, ``2 h 5 min``.
 
     The spaces before units do not break.
     """
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}\xa0ms"
-    if seconds < MINUTE:
-        return f"{seconds:.3g}\xa0s"
-    if seconds < HOUR:
-        return "{:.0f}\xa0min {:.0f}\xa0s".format(*divmod(round(seconds), MINUTE))
-    return "{:.0f}\xa0h {:.0f}\xa0min".format(*divmod(round(seconds) // MINUTE, HOUR // MINUTE))
+    shown = f"{seconds * 1000:.0f} ms" if seconds < 1 else span(seconds)
+    return _BEFORE_UNIT.sub("\xa0", shown)
 
 
 def block(text: str | None) -> SafeString:

@@ -1,7 +1,6 @@
 """The backends of Django's setting ``TASKS`` that are this library's."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -33,7 +32,6 @@ def allow_every_queue() -> bool:
     return any("QUEUES" in params and not params["QUEUES"] for params in ours().values())
 
 
-@cache
 def _is_ours(path: Any) -> bool:
     try:
         return bool(getattr(import_string(path), MARK, False))

@@ -5,7 +5,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 
-from django_partisan.config import queues
+from django_partisan.config import queue_keys, queues
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
 from django_partisan.engine.forkserver.spawner import METHOD
 from django_partisan.engine.presence import PresenceFile
@@ -24,7 +24,7 @@ def look(subject: Subject) -> Iterator[Finding]:
             f"This platform ({sys.platform}) cannot start processes by {METHOD}.",
             "Run managers on Linux or macOS.",
         )
-    workers, cores = queues.queue_value(subject.queue, "WORKERS_COUNT"), queues.usable_cores()
+    workers, cores = queues.queue_value(subject.queue, "WORKERS_COUNT"), queue_keys.usable_cores()
     message = f"{workers} workers on {cores} usable cores."
     if workers <= WORKERS_PER_CORE_MAX * cores:
         yield Finding(FINE, message)

@@ -21,9 +21,9 @@ from django.utils import timezone
 from django_partisan import arguments, processor_validation, registry
 from django_partisan.config.problems import refuse
 from django_partisan.config.queues import queue_config
+from django_partisan.engine.judge import CLAIM_LOST, HELD, RAN, RunResult, failed
 from django_partisan.engine.worker.connection_state import drop, has_open_transaction
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.judge import CLAIM_LOST, HELD, RAN, RunResult, failed
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_UNREGISTERED, RETRIED

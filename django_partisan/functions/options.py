@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
-from django_partisan.config.queues import LEAST_TIMEOUT_SECONDS
+from django_partisan.config.queue_keys import LEAST_TIMEOUT_SECONDS
 from django_partisan.config.validation import BOOLEAN, Rule, integer, or_none, seconds
 from django_partisan.functions.framework import AnyTask, InvalidTask
 
@@ -20,7 +20,7 @@ _RULES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FunctionOptions:
     """The options of a function; ``None`` is the default.
 
@@ -73,14 +73,12 @@ def task_options(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartisanTask(AnyTask):
+class PartisanTask(AnyTask, FunctionOptions):
     """A task of the framework that takes the options of ``FunctionOptions``."""
 
-    timeout: float | None = None
-    max_attempts: int | None = None
-    backoff: Callable[[BaseException, Any], float] | None = None
-    unique: bool | None = None
-    atomic: bool | None = None
+    def __post_init__(self) -> None:
+        FunctionOptions.__post_init__(self)
+        AnyTask.__post_init__(self)
 
 
 def options_of(task: AnyTask) -> FunctionOptions:

@@ -10,7 +10,6 @@ from django_partisan.logs.fields import (
     QUEUE,
     REASON,
     WORKER_FIELDS,
-    Field,
     beginning,
     counted,
     keyword,
@@ -77,51 +76,6 @@ def database_restored(event: events.DatabaseRestored) -> Line:
     return (counted(event.failures, "failure"), event.seconds), {
         "partisan.queue.name": event.queue,
         "partisan.database.failures": event.failures,
-        "event.duration": nanoseconds(event.seconds),
-    }
-
-
-@log_event(
-    events.QueuePaused,
-    "queue.paused",
-    WARNING,
-    "Queue %s is paused %s%s",
-    by=(MANAGER,),
-    fields=(
-        QUEUE,
-        Field("partisan.pause.until", "date", optional=True),
-        keyword("partisan.pause.by", optional=True),
-        Field("partisan.pause.comment", "text", optional=True),
-    ),
-    when="a manager finds that its queue is paused, or that the pause was changed; also at its start",
-)
-def paused(event: events.QueuePaused) -> Line:
-    end = "until it is resumed" if event.until is None else f"until {event.until}"
-    said = f": {beginning(event.comment)}" if event.comment else ""
-    return (event.queue, end, said), {
-        "partisan.queue.name": event.queue,
-        **known(
-            {
-                "partisan.pause.until": event.until,
-                "partisan.pause.by": event.by or None,
-                "partisan.pause.comment": event.comment or None,
-            }
-        ),
-    }
-
-
-@log_event(
-    events.QueueResumed,
-    "queue.resumed",
-    INFO,
-    "Queue %s resumed after a pause of %.1f s",
-    by=(MANAGER,),
-    fields=(QUEUE, DURATION),
-    when="a manager finds that its queue was resumed, or that the pause has ended",
-)
-def queue_resumed(event: events.QueueResumed) -> Line:
-    return (event.queue, event.seconds), {
-        "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
     }
 

@@ -5,6 +5,8 @@ Importing the modules declares their log events, in the order in which the docum
 
 import django_partisan.logs.task_events  # isort: split
 
+import django_partisan.logs.queue_events  # isort: split
+
 import django_partisan.logs.process_events  # noqa: F401
 from django_partisan.logs.log_event import LOG_EVENTS
 

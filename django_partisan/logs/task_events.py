@@ -1,4 +1,4 @@
-"""The log events of tasks. To add a log event, here or in ``process_events``:
+"""The log events of single tasks. To add a log event, here, in ``queue_events`` or in ``process_events``:
 
 1. Add the event to ``telemetry/events.py``: its class, and its name in ``Event``.
 2. Add one function below ``@log_event``, which declares action, level, message, roles, fields and occasion.
@@ -39,13 +39,6 @@ from django_partisan.telemetry import events, redaction
 COMPLETED: Final = "Task %s (%s) completed in %.3f s"
 _DELAY: Final = long("partisan.task.delay_ns")
 _IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
-_CANCELLED: Final = (
-    QUEUE,
-    keyword("partisan.processor"),
-    long("partisan.cancel.count"),
-    keyword("partisan.cancel.task_ids"),
-    keyword("partisan.cancel.comment", optional=True),
-)
 _INTERRUPTED: Final = (
     *fields.OF_ONE_TASK,
     *(field for field in fields.WORKER_FIELDS if field is not QUEUE),
@@ -57,7 +50,6 @@ _RUN_IF_KNOWN: Final = (
     *(field._replace(optional=True) for field in fields.RUN[len(fields.TASK) :]),
 )
 """The fields of a run that a worker or its manager ended."""
-_HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"), REASON)
 
 
 @log_event(
@@ -353,63 +345,6 @@ def rescued(event: events.TaskRescued) -> Line:
 
 
 @log_event(
-    events.TasksReleased,
-    "task.released",
-    INFO,
-    "Released %s (%s)",
-    by=(MANAGER,),
-    fields=(QUEUE, long("partisan.release.count"), REASON),
-    when="tasks that had not started are new again",
-)
-def released(event: events.TasksReleased) -> Line:
-    return (counted(event.number, "unstarted task"), event.reason), {
-        "partisan.queue.name": event.queue,
-        "partisan.release.count": event.number,
-        "event.reason": event.reason,
-    }
-
-
-@log_event(
-    events.TasksRequeued,
-    "task.requeued",
-    INFO,
-    "Requeued %s of %s",
-    by=(APP, WORKER),
-    fields=(QUEUE, keyword("partisan.processor"), long("partisan.requeue.count")),
-    when="failed tasks wait again, as somebody asked; for each batch and processor",
-)
-def requeued(event: events.TasksRequeued) -> Line:
-    return (counted(event.number, "failed task"), event.processor), {
-        "partisan.queue.name": event.queue,
-        "partisan.processor": event.processor,
-        "partisan.requeue.count": event.number,
-    }
-
-
-@log_event(
-    events.TasksChanged,
-    "task.changed",
-    INFO,
-    "Changed %s of %s (%s)",
-    by=(APP, WORKER),
-    fields=(
-        QUEUE,
-        keyword("partisan.processor"),
-        long("partisan.change.count"),
-        keyword("partisan.change.kind"),
-    ),
-    when="somebody made tasks due, changed their priority or deleted them; for each batch and processor",
-)
-def changed(event: events.TasksChanged) -> Line:
-    return (counted(event.number, "task"), event.processor, event.change), {
-        "partisan.queue.name": event.queue,
-        "partisan.processor": event.processor,
-        "partisan.change.count": event.number,
-        "partisan.change.kind": event.change,
-    }
-
-
-@log_event(
     events.TaskCancelled,
     "task.cancelled",
     INFO,
@@ -432,91 +367,6 @@ def cancelled(event: events.TaskCancelled) -> Line:
         "event.outcome": "unknown",
         "event.reason": reason,
     }
-
-
-@log_event(
-    events.TasksCancelled,
-    "task.bulk_cancelled",
-    INFO,
-    "Cancelled %s of %s%s",
-    by=(APP, WORKER, MANAGER),
-    fields=_CANCELLED,
-    when="tasks were cancelled before they ran; for each batch and processor, with up to 100 ids",
-)
-def bulk_cancelled(event: events.TasksCancelled) -> Line:
-    return _of_cancel(event, "unstarted task")
-
-
-@log_event(
-    events.CancelRequested,
-    "task.cancel_requested",
-    INFO,
-    "Requested the end of %s of %s%s",
-    by=(APP, WORKER),
-    fields=_CANCELLED,
-    when="somebody cancelled tasks that managers hold; for each batch and processor, with up to 100 ids",
-)
-def cancel_requested(event: events.CancelRequested) -> Line:
-    return _of_cancel(event, "claimed task")
-
-
-@log_event(
-    events.TasksHeld,
-    "task.held",
-    WARNING,
-    "Held %s of %s (%s)",
-    by=(MANAGER,),
-    fields=_HELD,
-    when="tasks are held; for each processor at once, then at most once a minute",
-)
-def held(event: events.TasksHeld) -> Line:
-    return (counted(event.number), event.processor, event.reason), _of_held(event)
-
-
-@log_event(
-    events.TasksResumed,
-    "task.resumed",
-    INFO,
-    "Resumed %s of %s (%s)",
-    by=(MANAGER,),
-    fields=_HELD,
-    when="held tasks wait for a claim again",
-)
-def resumed(event: events.TasksResumed) -> Line:
-    return (counted(event.number, "held task"), event.processor, event.reason), _of_held(event)
-
-
-@log_event(
-    events.PrunePassEnded,
-    "task.pruned",
-    INFO,
-    "Pruned %s and %s in %.1f s",
-    by=(MANAGER,),
-    fields=(QUEUE, DURATION, long("partisan.prune.finished"), long("partisan.prune.failed")),
-    when="a manager has pruned rows of all queues; debug if there were none",
-    lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
-)
-def pruned(event: events.PrunePassEnded) -> Line:
-    finished, failed = counted(event.finished, "finished task"), counted(event.failed, "failed task")
-    return (finished, failed, event.seconds), {
-        "partisan.queue.name": event.queue,
-        "event.duration": nanoseconds(event.seconds),
-        "partisan.prune.finished": event.finished,
-        "partisan.prune.failed": event.failed,
-    }
-
-
-@log_event(
-    events.PruneFailed,
-    "task.prune_failed",
-    WARNING,
-    "Could not prune old tasks: %s",
-    by=(MANAGER,),
-    fields=(QUEUE, *fields.ERROR),
-    when="old rows cannot be deleted, for example because the role lacks the right; once until it succeeds",
-)
-def prune_failed(event: events.PruneFailed) -> Line:
-    return (quoted(event.error),), of_failure(event.queue, event.error)
 
 
 @log_event(
@@ -554,18 +404,6 @@ def written_outside_atomic(event: events.WrittenOutsideAtomic) -> Line:
     }
 
 
-def _of_cancel(event: events.TasksCancelled | events.CancelRequested, which: str) -> Line:
-    comment = redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES)
-    why = f": {beginning(comment)}" if comment else ""
-    return (counted(event.number, which), event.processor, why), {
-        "partisan.queue.name": event.queue,
-        "partisan.processor": event.processor,
-        "partisan.cancel.count": event.number,
-        "partisan.cancel.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
-        **known({"partisan.cancel.comment": comment or None}),
-    }
-
-
 def _of_either(run: events.Run | events.TaskRef) -> dict[str, Any]:
     return of_run(run) if isinstance(run, events.Run) else of_one_task(run)
 
@@ -577,15 +415,6 @@ def _of_interrupted(event: events.RunInterrupted | events.WorkerKilled) -> dict[
         "partisan.worker.generation": event.generation,
         "partisan.worker.pid": event.pid,
         "event.duration": nanoseconds(event.seconds),
-        "event.reason": event.reason,
-    }
-
-
-def _of_held(event: events.TasksHeld | events.TasksResumed) -> dict[str, Any]:
-    return {
-        "partisan.queue.name": event.queue,
-        "partisan.processor": event.processor,
-        "partisan.hold.count": event.number,
         "event.reason": event.reason,
     }
 

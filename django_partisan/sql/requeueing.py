@@ -1,11 +1,12 @@
 """Make failed tasks wait again."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.outcomes import REQUEUED
+from django_partisan.sql.changing import ChangedTask
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.history import appended
 
@@ -40,21 +41,13 @@ _REQUEUE: Final = f"""
 """
 
 
-class RequeuedTask(NamedTuple):
-    """A task that waits again."""
-
-    id: int
-    queue: str
-    processor: str
-
-
 def requeue(
     connection: BaseDatabaseWrapper, ids: Sequence[int], keep_keys: bool = True, comment: str = ""
-) -> list[RequeuedTask]:
+) -> list[ChangedTask]:
     """Make the failed tasks among ``ids`` due, with no retries, postpones and crashes; return them.
 
     Raises ``IntegrityError`` if one meets a duplicate, and waits for the end of a transaction that has
     inserted one; ``keep_keys=False`` makes the rows give up their keys. ``comment`` is for the history.
     """
     parameters = {"ids": list(ids), "keep_keys": keep_keys, "comment": comment}
-    return [RequeuedTask(*row) for row in fetch_all(connection, _REQUEUE, parameters)]
+    return [ChangedTask(*row) for row in fetch_all(connection, _REQUEUE, parameters)]

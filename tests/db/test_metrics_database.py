@@ -384,9 +384,7 @@ def test_a_scrape_shows_the_database_s_statistics(address: str) -> None:
 
 @pytest.mark.parametrize("address", [{"METRICS_DB_TIMEOUT": 1}], indirect=True)  # leaves time to spare
 def test_a_locked_table_costs_three_seconds_at_most_and_the_statistics_alone(address: str) -> None:
-    began = time.monotonic()
     with another_connection() as other, other.cursor() as cursor:
-        usual = time.monotonic() - began  # to connect; long where other tests take the processor
         cursor.execute("BEGIN")
         cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
         began = time.monotonic()
@@ -394,7 +392,7 @@ def test_a_locked_table_costs_three_seconds_at_most_and_the_statistics_alone(add
         took = time.monotonic() - began
         cursor.execute("ROLLBACK")
 
-    assert took < 3 + 20 * usual
+    assert took < 3
     assert found["partisan_db_up", QUEUE] == 0
     assert found["partisan_workers_configured", QUEUE] == 0
     assert ("partisan_queue_tasks", QUEUE, "due") not in found

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from django_partisan import cancelling
+from django_partisan import batches
 from django_partisan.models import CancelRequest, Task
 
 pytestmark = pytest.mark.django_db
@@ -107,9 +107,7 @@ def test_a_dry_run_of_cancel_says_how_many_and_changes_nothing():
 
 
 def test_cancel_of_many_shows_progress():
-    Task.objects.bulk_create(
-        Task(processor_class="Letter", arguments={}) for _ in range(cancelling.BATCH + 1)
-    )
+    Task.objects.bulk_create(Task(processor_class="Letter", arguments={}) for _ in range(batches.BATCH + 1))
 
     assert run("--yes").splitlines() == [
         "Cancel 501 waiting or running tasks.",

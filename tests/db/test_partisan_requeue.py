@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from django_partisan import requeueing
+from django_partisan import batches
 from django_partisan.models import Task
 
 pytestmark = pytest.mark.django_db
@@ -129,7 +129,7 @@ def test_a_dry_run_of_requeue_says_how_many_and_changes_nothing():
 
 def test_requeue_of_many_shows_progress(monkeypatch):
     Task.objects.bulk_create(
-        Task(processor_class="Letter", status="error", arguments={}) for _ in range(requeueing.BATCH + 1)
+        Task(processor_class="Letter", status="error", arguments={}) for _ in range(batches.BATCH + 1)
     )
 
     lines = run("partisan_requeue", "--yes").splitlines()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.core.management import load_command_class
 
 from django_partisan import logs
-from django_partisan.config import observability, problems, queues
+from django_partisan.config import observability, problems, queue_keys
 from django_partisan.config.validation import Setting
 from django_partisan.logs import fields
 from django_partisan.logs.fields import Field
@@ -31,14 +31,14 @@ def queue_settings() -> str:
     """Return every key of a queue's settings."""
     rows = (
         (*_setting(name, setting), "yes" if setting.flat else "no", setting.meaning)
-        for name, setting in queues.KEYS.items()
+        for name, setting in queue_keys.KEYS.items()
     )
     return _table(("Key", "Default", "Accepts", "Flat name too", "Meaning"), rows)
 
 
 def queue_settings_in_short() -> str:
     """Return the keys of a queue's settings for the README."""
-    rows = ((*_setting(name, setting)[:2], setting.meaning) for name, setting in queues.KEYS.items())
+    rows = ((*_setting(name, setting)[:2], setting.meaning) for name, setting in queue_keys.KEYS.items())
     return _table(("Key", "Default", "Meaning"), rows)
 
 

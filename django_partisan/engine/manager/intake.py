@@ -5,50 +5,35 @@ of it to end. While the manager drains or its queue is paused, what comes in is 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from functools import partial
 from operator import itemgetter
 
-from django_partisan import registry
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.interrupting import REASONS, error_of
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.known_processors import KnownProcessors
+from django_partisan.engine.manager.lost_runs import LostRuns
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Interrupt, Report
 from django_partisan.engine.task_ref import lost_elsewhere, task_ref
-from django_partisan.engine.worker.judge import RunResult, failed, judge
-from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import (
-    CRASHED,
-    FAILED,
-    REASON_CANCELLED,
     REASON_MANAGER_LOST,
     REASON_STOPPED,
     REASON_UNREGISTERED,
-    REASON_WORKER_LOST,
-    RETRIED,
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
 from django_partisan.sql.leasing import RescuedTask
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.sql.settling import STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
-    ErrorInfo,
     LostRun,
-    TaskCancelled,
     TaskClaimLost,
-    TaskFailed,
-    TaskRef,
     TaskRescued,
-    TaskRetried,
 )
 
 _id = itemgetter(ID)
@@ -74,13 +59,13 @@ class Intake:
         self._config = config
         self._settler = settler
         self._drain = drain
-        self._tokens = tokens
         self._processors = processors
         self._pause = pause
         self._revoked: set[int] = set()
         """Ids of the tasks that workers hold under a claim that is no longer ours."""
         self._waiting: dict[int, TaskRow] = {}
         """Tasks of ours that wait for a revoked run to end, by id."""
+        self._lost_runs = LostRuns(config, settler, drain, tokens, self._run_again)
         self.buffer = Buffer()
         self.cancel_requests = CancelRequests(config.queue)
         self.pace = Pace()
@@ -137,7 +122,7 @@ class Intake:
             if lost is not None:  # the row counts the run by now
                 task = task._replace(attempt=row[ATTEMPTS])
             if row[CRASHES] > self._config.max_crashes:
-                self._fail(row, task, 0, lost)
+                self._lost_runs.fail(row, task, 0, lost)
             else:
                 manager = None if previous is None else str(previous)
                 bus.emit(TaskRescued, task, reason, manager, lost)
@@ -206,83 +191,19 @@ class Intake:
                 bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None, lost)
                 rest = [row, *rest]
             else:
-                self._on_crashed(row, lost, run)
+                self._lost_runs.crashed(row, lost, run)
         self._store(rest, self.buffer.put_back)
 
     def on_run_killed(self, row: TaskRow, message: Interrupt, lost: LostRun, run: EndedRun) -> None:
-        """Settle a task whose worker was killed because its run did not end when it was interrupted.
-
-        That is emitted when it is written: the run may have committed its completion before it was killed.
-        """
-        error = error_of(message.kind, message.comment)
-        definition = registry.find(row[PROCESSOR])
-        if definition is not None and definition.pause_before_retry is not None:
-            definition = replace(definition, pause_before_retry=None)  # it is a user's code, for workers only
-        if definition is None:
-            result = failed(row, REASONS[message.kind], error)
-        else:
-            result = judge(error, row, definition, self._config)
+        """Settle a task whose worker was killed because its run did not end when it was interrupted."""
         for one in self._ours([row]):
-            written = partial(self._emit_killed, one, result, lost)
-            self._settler.settle(one, result.described(run), written=written)
+            self._lost_runs.killed(one, message, lost, run)
 
-    def _emit_killed(self, row: TaskRow, result: RunResult, lost: LostRun) -> None:
-        assert result.error is not None
-        task, seconds = task_ref(row, self._config.queue), lost.ended_at - lost.began_at
-        if result.outcome == RETRIED:
-            left = result.retries_left
-            bus.emit(TaskRetried, task, seconds, result.delay_seconds, left, result.error, lost)
-        elif result.reason == REASON_CANCELLED:
-            bus.emit(TaskCancelled, task, seconds, result.error, lost)
-        else:
-            bus.emit(TaskFailed, task, seconds, result.reason, result.error, lost)
-
-    def _on_crashed(self, row: TaskRow, lost: LostRun | None, run: EndedRun) -> None:
-        if row[CRASHES] >= self._config.max_crashes:
-            self._fail(row, task_ref(row, self._config.queue), 1, lost, run)
-            return
-        if self._drain.is_on:
-            self._emit_rescued(row, lost)
-            change = RowChange(row[ID], row[TOKEN], STATUS_NEW, crashes=1)
-            self._settler.settle(row, change.after(CRASHED, run))
-        else:
-            token = self._tokens.draw(REASON_WORKER_LOST)
-            self._settler.count_crash(row, token, partial(self._on_crash_counted, row, token, lost), run)
-
-    def _on_crash_counted(
-        self, before: TaskRow, token: int, lost: LostRun | None, row: TaskRow | None
-    ) -> None:
-        """Run a task again if its claim, under the new token, is ours for certain."""
-        is_trusted = self._tokens.answered(token)
-        if row is None or not is_trusted:
-            return
-        self._emit_rescued(before, lost)
+    def _run_again(self, before: TaskRow, row: TaskRow) -> None:
+        """Take in a task whose crash was counted: what is known of its claim applies to the new token."""
         self.claim_times.carry_over(before, row)
         self.cancel_requests.carry_over(before, row)
         self._store([row], self.buffer.add_rescued)
-
-    def _emit_rescued(self, row: TaskRow, lost: LostRun | None) -> None:
-        bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_WORKER_LOST, None, lost)
-
-    def _fail(
-        self, row: TaskRow, task: TaskRef, crashes: int, lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
-    ) -> None:
-        """Fail a task; ``crashes``, 0 or 1, is how many of them its row does not count yet."""
-        times = row[CRASHES] + crashes
-        error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: its worker died {times} times while it ran."))
-        change = RowChange(
-            row[ID],
-            row[TOKEN],
-            STATUS_ERROR,
-            attempts=crashes,
-            crashes=crashes,
-            reason=REASON_WORKER_LOST,
-            error_type=error.type,
-            error_message=error.message,
-            error_traceback="",
-        )
-        self._settler.settle(row, change.after(FAILED, run))
-        bus.emit(TaskFailed, task, None, REASON_WORKER_LOST, error, lost)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
         """``add`` tasks to the buffer, suspects apart; release them if the manager drains or is paused.

@@ -13,7 +13,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Final, TypeVar
 
@@ -24,6 +24,8 @@ T = TypeVar("T")
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NO_SIGNAL: Final = ""
 """Marks the end of a call among the names of signals."""
+_LONGEST_WAIT_SECONDS: Final = 0.2
+"""A signal interrupts neither a wait that begins just after it nor, in another thread, the main thread's."""
 
 
 class StopAsked(Exception):
@@ -74,11 +76,16 @@ class ProcessSignals:
             self._noted.put(_NO_SIGNAL)
 
         threading.Thread(target=run, name="partisan-start", daemon=True).start()
-        if name := self._noted.get():
+        if name := self._first_noted():
             raise StopAsked(name)
         if errors:
             raise errors[0]
         return results[0]
+
+    def _first_noted(self) -> str:
+        while True:
+            with suppress(queue.Empty):
+                return self._noted.get(timeout=_LONGEST_WAIT_SECONDS)
 
     @contextmanager
     def given_to(self, ask: Callable[[str], None]) -> Iterator[None]:

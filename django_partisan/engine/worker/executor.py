@@ -18,9 +18,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan import arguments, registry, results
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
+from django_partisan.engine.judge import RAN, RunResult, failed, judge, unregistered
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.interruption import Interruption
-from django_partisan.engine.worker.judge import RAN, RunResult, failed, judge, unregistered
 from django_partisan.exceptions import ClaimLost, TaskCancelled, TaskTimeout
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_CANCELLED, REASON_ERROR, RETRIED
 from django_partisan.processor import CurrentTask
@@ -124,7 +124,7 @@ class Executor:
             ended(task, result.result, result.error)
         except BaseException as error:  # also the SystemExit of a receiver
             children.end_if_child(error)
-            bus.swallow(task.processor)
+            bus.swallow("signals")
 
     def _failed_before_run(self, row: TaskRow, error: BaseException) -> RunResult:
         """Return the result of a task whose code could not be loaded."""

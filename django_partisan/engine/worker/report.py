@@ -15,8 +15,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
+from django_partisan.engine.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.engine.protocol import Report
-from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.outcomes import COMPLETED
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Final
 
 from django_partisan import __version__, registry
-from django_partisan.config.queues import LEAST_GRACE_SECONDS
+from django_partisan.config.queue_keys import LEAST_GRACE_SECONDS
 from django_partisan.engine import protocol, thread_stacks
 from django_partisan.engine.boot_clock import now
 from django_partisan.engine.pipe import PipeError, WorkerEnd

@@ -3,7 +3,8 @@
 import argparse
 from typing import Any, Final
 
-from django_partisan.cancelling import BATCH, CancelResult, cancel_all
+from django_partisan.batches import BATCH
+from django_partisan.cancelling import CancelResult, cancel_all
 from django_partisan.management.confirmation import add_confirmation, is_confirmed
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.task_selection import add_filters, described, selected

@@ -3,11 +3,12 @@
 import argparse
 from typing import Any, Final
 
+from django_partisan.batches import BATCH
 from django_partisan.management.confirmation import add_confirmation, is_confirmed
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.task_selection import add_failure_filters, described, selected
 from django_partisan.outcomes import REASONS_TO_NAME
-from django_partisan.requeueing import BATCH, requeue_all
+from django_partisan.requeueing import requeue_all
 
 EPILOG: Final = f"""\
 A requeued task is due at once. Its retries, postpones and crashes start at 0, its attempts go on.

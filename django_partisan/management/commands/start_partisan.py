@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.utils import autoreload
 
-from django_partisan.config import queues
+from django_partisan.config import queue_keys, queues
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine import project_setup
 from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
@@ -26,7 +26,7 @@ from django_partisan.sql.connection import open_connection
 from django_partisan.telemetry.events import Snapshot
 from django_partisan.telemetry.setup import manager as telemetry
 
-OVERRIDES: Final = {key.lower(): setting for key, setting in queues.KEYS.items() if setting.option}
+OVERRIDES: Final = {key.lower(): setting for key, setting in queue_keys.KEYS.items() if setting.option}
 EPILOG: Final = """\
 TERM, INT or HUP drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
 A second TERM or INT, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.

@@ -1,16 +1,11 @@
 """Whoever claims, settles, dies, rescues, requeues and cancels at the same time, each task has one end."""
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import Random
-from threading import Barrier
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError
 from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -18,18 +13,16 @@ from django_partisan.cancelling import cancelling_for
 from django_partisan.models import CancelRequest, Task
 from django_partisan.sql import cancelling, leasing, settling
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import open_connection
 from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.settling import RowChange, apply_changes
 from django_partisan.sql.tokens import new_token
+from tests.db.core.racing import race, write_keys_if_possible
 from tests.support.rows import claim, dead, insert, insert_many, pairs, register_manager
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-T = TypeVar("T")
 TASKS = 12
 STEPS = 60
-DEADLINE_SECONDS = 120
 STOP = cancelling_for("stop")
 
 
@@ -41,16 +34,6 @@ class Racer:
         self.ids = ids
         self.key = key
         self.counts: Counter[tuple[int, str]] = Counter()
-
-    def race(self, barrier: Barrier) -> None:
-        own = open_connection("racer")
-        try:
-            own.ensure_connection()
-            barrier.wait(DEADLINE_SECONDS)
-            for _ in range(STEPS):
-                self.step(own)
-        finally:
-            own.close()
 
     def step(self, own: BaseDatabaseWrapper) -> None:
         raise NotImplementedError
@@ -131,24 +114,14 @@ def look(own: BaseDatabaseWrapper, manager: UUID) -> list[int]:
     return [task.id for task in cancelling.end_waiting(own, waiting, STOP)]
 
 
-def write_keys_if_possible(write: Callable[[bool], T]) -> T:
-    try:
-        return write(True)
-    except IntegrityError:
-        return write(False)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_each_end_of_a_task_is_followed_by_a_requeue_or_is_the_last(seed):
     key = uuid4()
     ids = [insert(key=key).pk, *insert_many(TASKS - 1)]
     kinds = [Manager, Manager, Manager, Operator, Operator]
     racers = [kind(10 * seed + number, ids, key) for number, kind in enumerate(kinds)]
-    barrier = Barrier(len(racers))
 
-    with ThreadPoolExecutor(len(racers)) as threads:
-        for race in [threads.submit(racer.race, barrier) for racer in racers]:
-            race.result(DEADLINE_SECONDS)
+    race([racer.step for racer in racers], STEPS)
 
     # What is left: tasks that nobody has settled since a manager died, and requests for what waits.
     last = Manager(seed, ids, key)
@@ -180,27 +153,16 @@ def test_a_task_of_which_a_cancel_says_that_it_ended_is_never_claimed_again():
     taken: list[int] = []
     cancelled: list[int] = []
     requested: list[int] = []
-    barrier = Barrier(4)
 
-    def take(manager: UUID) -> None:
-        own = open_connection("taking")
-        barrier.wait(DEADLINE_SECONDS)
-        for _ in range(60):
-            taken.extend(row[ID] for row in claim(own, "default", manager, 3))
-        own.close()
+    def take(own: BaseDatabaseWrapper, manager: UUID) -> None:
+        taken.extend(row[ID] for row in claim(own, "default", manager, 3))
 
-    def cancel(seed: int) -> None:
-        own, random = open_connection("cancelling"), Random(seed)
-        barrier.wait(DEADLINE_SECONDS)
-        for _ in range(30):
-            for task in cancelling.cancel(own, random.sample(ids, 5), STOP):
-                (requested if task.is_requested else cancelled).append(task.id)
-        own.close()
+    def cancel(own: BaseDatabaseWrapper, random: Random) -> None:
+        for task in cancelling.cancel(own, random.sample(ids, 5), STOP):
+            (requested if task.is_requested else cancelled).append(task.id)
 
-    with ThreadPoolExecutor(4) as threads:
-        acts = [partial(take, one), partial(take, other), partial(cancel, 1), partial(cancel, 2)]
-        for done in [threads.submit(act) for act in acts]:
-            done.result(DEADLINE_SECONDS)
+    takers = [partial(take, manager=manager) for manager in (one, other)]
+    race([*takers, *(partial(cancel, random=Random(seed)) for seed in (1, 2))], times=60)
 
     assert set(taken).isdisjoint(cancelled)
     assert set(requested) <= {*taken, *cancelled}

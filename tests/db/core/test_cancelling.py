@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from django_partisan import cancelling
+from django_partisan import batches
 from django_partisan.cancelling import CancelResult, cancel_all, cancelling_for
 from django_partisan.models import CancelRequest, Task
 from django_partisan.sql import settling
@@ -170,12 +170,12 @@ def test_what_was_cancelled_and_requested_is_emitted_after_the_commit(
 def test_each_batch_is_one_statement_and_says_how_many(django_assert_max_num_queries):
     insert()
     make = Task(processor_class="Letter", status="new", arguments={})
-    Task.objects.bulk_create(copy(make) for _ in range(cancelling.BATCH))
+    Task.objects.bulk_create(copy(make) for _ in range(batches.BATCH))
 
     with django_assert_max_num_queries(20):
         results = list(cancel_all([*Task.objects.values_list("pk", flat=True)]))
 
-    assert results == [CancelResult(cancelling.BATCH), CancelResult(1)]
+    assert results == [CancelResult(batches.BATCH), CancelResult(1)]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from django_partisan import changing
+from django_partisan import batches, changing
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import DELETED, DUE_NOW, PRIORITIZED
 from django_partisan.sql.changing import prioritize, run_now
@@ -122,11 +122,11 @@ def test_tasks_that_are_done_are_deleted_and_no_other_is():
 
 def test_many_are_changed_in_batches():
     make = Task(processor_class="Letter", status="finished", arguments={})
-    Task.objects.bulk_create(copy(make) for _ in range(changing.BATCH + 1))
+    Task.objects.bulk_create(copy(make) for _ in range(batches.BATCH + 1))
 
     numbers = [len(batch) for batch in changing.delete_all([*Task.objects.values_list("pk", flat=True)])]
 
-    assert numbers == [changing.BATCH, 1]
+    assert numbers == [batches.BATCH, 1]
     assert not Task.objects.exists()
 
 

@@ -1,31 +1,24 @@
 """Whoever claims, settles and requeues at the same time, no run is lost and none is made up."""
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import Random
-from threading import Barrier
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN
-from django_partisan.sql.connection import open_connection
 from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.settling import RowChange, apply_changes
+from tests.db.core.racing import race, write_keys_if_possible
 from tests.support.rows import claim, insert, insert_many, register_manager
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-T = TypeVar("T")
 TASKS = 12
 STEPS = 60
-DEADLINE_SECONDS = 60
 
 
 class Racer:
@@ -40,18 +33,11 @@ class Racer:
         """How many runs of a task were settled with a status."""
         self.requeued: Counter[int] = Counter()
 
-    def race(self, barrier: Barrier) -> None:
-        own = open_connection("racer")
-        try:
-            own.ensure_connection()
-            barrier.wait(DEADLINE_SECONDS)
-            for _ in range(STEPS):
-                if self.manager is None:
-                    self.requeue(own)
-                else:
-                    self.run(own, self.manager)
-        finally:
-            own.close()
+    def step(self, own: BaseDatabaseWrapper) -> None:
+        if self.manager is None:
+            self.requeue(own)
+        else:
+            self.run(own, self.manager)
 
     def run(self, own: BaseDatabaseWrapper, manager: UUID) -> None:
         """Claim some tasks, and settle each as failed, as completed or, seldom, to run once more."""
@@ -72,24 +58,14 @@ class Racer:
         self.requeued.update(task.id for task in requeued)
 
 
-def write_keys_if_possible(write: Callable[[bool], T]) -> T:
-    try:
-        return write(True)
-    except IntegrityError:
-        return write(False)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_every_requeue_follows_a_failure_and_leads_to_one_further_run(seed):
     key = uuid4()
     ids = [insert(key=key).pk, *insert_many(TASKS - 1)]
     managers = [register_manager(), register_manager(), None, None]
     racers = [Racer(10 * seed + number, ids, key, one) for number, one in enumerate(managers)]
-    barrier = Barrier(len(racers))
 
-    with ThreadPoolExecutor(len(racers)) as threads:
-        for race in [threads.submit(racer.race, barrier) for racer in racers]:
-            race.result(DEADLINE_SECONDS)
+    race([racer.step for racer in racers], STEPS)
 
     runs: Counter[tuple[int, str]] = Counter()
     requeued: Counter[int] = Counter()

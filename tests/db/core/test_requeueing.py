@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from django_partisan import requeueing
+from django_partisan import batches, requeueing
 from django_partisan.models import Task
 from django_partisan.models.controls import CancelRequest
 from django_partisan.sql.claiming import ID, TOKEN
@@ -113,12 +113,12 @@ def test_of_many_only_those_that_meet_a_duplicate_give_up_their_keys(monkeypatch
 def test_each_batch_is_one_statement_and_says_how_many(django_assert_max_num_queries):
     ids = failed(1)
     make = Task(processor_class="Letter", status="error", arguments={})
-    Task.objects.bulk_create(copy(make) for _ in range(requeueing.BATCH))
+    Task.objects.bulk_create(copy(make) for _ in range(batches.BATCH))
 
     with django_assert_max_num_queries(20):
         numbers = list(requeueing.requeue_all([*Task.objects.values_list("pk", flat=True)]))
 
-    assert numbers == [requeueing.BATCH, 1]
+    assert numbers == [batches.BATCH, 1]
     assert columns(ids[0], "status") == "new"
 
 

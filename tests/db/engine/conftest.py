@@ -1,7 +1,11 @@
-"""Registry and subscribers that last for one test."""
+"""Registry, subscribers and managers that last for one test."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
 
 
@@ -13,3 +17,17 @@ def registry_as_it_was(own_registry: None) -> None:
 @pytest.fixture
 def heard(recorded_events: RecordedEvents) -> RecordedEvents:
     return recorded_events
+
+
+@pytest.fixture
+def open_office(temporary_folder: object) -> Iterator[Callable[..., Office]]:
+    """Make managers that are closed after the test; arguments as of ``Office``."""
+    made: list[Office] = []
+
+    def make(*args: Any, **settings: Any) -> Office:
+        made.append(Office(*args, **settings))
+        return made[-1]
+
+    yield make
+    for office in made:
+        office.close()

@@ -25,6 +25,18 @@ from tests.support.engine import FakeProcess, SeenWorker, config_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
+class Gate:
+    """Where a task waits until the test lets it go on; to be opened before its office is closed."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.open = threading.Event()
+
+    def wait(self) -> None:
+        self.begun.set()
+        assert self.open.wait(PATIENCE_SECONDS)
+
+
 class ThreadAsProcess(FakeProcess):
     """Ends once, by itself or because it is killed."""
 

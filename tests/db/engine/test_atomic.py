@@ -8,10 +8,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
 from django_partisan.engine.interrupting import TIMEOUT
+from django_partisan.engine.judge import CLAIM_LOST, RunResult
 from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.interruption import Interruption
-from django_partisan.engine.worker.judge import CLAIM_LOST, RunResult
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID, TaskRow

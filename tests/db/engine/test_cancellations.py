@@ -1,7 +1,5 @@
 """A manager ends the tasks that wait with a request to cancel them."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,7 +9,6 @@ from django_partisan import registry
 from django_partisan.engine.manager.cancellations import _look
 from django_partisan.models import CancelRequest, Task
 from django_partisan.telemetry.events import TasksCancelled, TaskStarted
-from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle
 from tests.support.rows import columns, insert_many, statuses_of
@@ -20,20 +17,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("own_registry", "no_subscribers"),
 ]
-
-
-@pytest.fixture
-def open_office(temporary_folder: object) -> Iterator[Callable[..., Office]]:
-    """Make managers that are closed after the test; arguments as of ``Office``."""
-    made: list[Office] = []
-
-    def make(*args: Any, **settings: Any) -> Office:
-        made.append(Office(*args, **settings))
-        return made[-1]
-
-    yield make
-    for office in made:
-        office.close()
 
 
 def test_requests_that_the_first_heartbeat_finds_end_what_waits_and_those_of_ended_tasks_go(

@@ -1,10 +1,8 @@
 """The manager's loop with real database threads and a real table; its workers are threads of this process."""
 
 import gc
-import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -35,31 +33,19 @@ from django_partisan.telemetry.events import (
     ManagerStopped,
     TasksReleased,
 )
-from tests.db.engine.office import Office, end_session
+from tests.db.engine.office import Gate, Office, end_session
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, columns, insert_many, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 # A worker that ends closes its process's subscribers: only those of the test may be there.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 
 class Twice(BaseTaskProcessor):
     def run(self) -> None:
         if not self.task.postpones:
             raise PostponeTask(0)
-
-
-class Gate:
-    """Where a task waits until the test lets it go on."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.open = threading.Event()
-
-    def wait(self) -> None:
-        self.begun.set()
-        assert self.open.wait(PATIENCE_SECONDS)
 
 
 class Fault(Exception):
@@ -74,7 +60,7 @@ class Faulty(Component):
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
+def gate(open_office: object) -> Iterator[Gate]:
     made = Gate()
     runs = {"Letter": lambda self: None, "Bill": lambda self: 1 / 0, "Wait": lambda self: made.wait()}
     for name, run in runs.items():
@@ -82,21 +68,6 @@ def gate() -> Iterator[Gate]:
     registry.register(Twice)
     yield made
     made.open.set()
-
-
-@pytest.fixture
-def open_office(temporary_folder: object, gate: Gate) -> Iterator[Callable[..., Office]]:
-    """Make managers that are closed after the test; arguments as of ``Office``."""
-    made: list[Office] = []
-
-    def make(*args: Any, **settings: Any) -> Office:
-        made.append(Office(*args, **settings))
-        return made[-1]
-
-    yield make
-    gate.open.set()
-    for office in made:
-        office.close()
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """A manager whose queue is paused starts nothing new and holds nothing back; its workers finish what runs."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -25,48 +23,23 @@ from django_partisan.telemetry.events import (
     TasksReleased,
     TaskStarted,
 )
-from tests.db.engine.office import Office
+from tests.db.engine.office import Gate, Office
 from tests.support.database import is_asleep
 from tests.support.events import RecordedEvents
 from tests.support.rows import claimed, columns, insert, insert_many, number_of, register_manager, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 # A worker that ends closes its process's subscribers: only those of the test may be there.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
-
-
-class Gate:
-    def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.open = threading.Event()
-
-    def wait(self) -> None:
-        self.begun.set()
-        assert self.open.wait(PATIENCE_SECONDS)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
+def gate(open_office: object) -> Iterator[Gate]:
     made = Gate()
     for name, run in {"Letter": lambda self: None, "Wait": lambda self: made.wait()}.items():
         registry.register(type(name, (BaseTaskProcessor,), {"run": run}))
     yield made
     made.open.set()
-
-
-@pytest.fixture
-def open_office(temporary_folder: object, gate: Gate) -> Iterator[Callable[..., Office]]:
-    """Make managers that are closed after the test; arguments as of ``Office``."""
-    made: list[Office] = []
-
-    def make(*args: Any, **settings: Any) -> Office:
-        made.append(Office(*args, **settings))
-        return made[-1]
-
-    yield make
-    gate.open.set()
-    for office in made:
-        office.close()
 
 
 def is_paused(office: Office) -> bool:

@@ -11,9 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from django_partisan import registry
+from django_partisan.engine.judge import RunResult
 from django_partisan.engine.manager import startup
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.judge import RunResult
 from django_partisan.exceptions import CannotStart
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.backlog import waiting

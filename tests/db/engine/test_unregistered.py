@@ -1,7 +1,6 @@
 """Tasks whose processor nobody here knows wait aside, and run once somebody knows it."""
 
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import holding
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry.events import TaskFailed, TasksHeld, TasksResumed, TaskStarted
-from tests.db.engine.office import Office
 from tests.support.engine import FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle, empty_registry
@@ -35,20 +33,6 @@ def know(*names: str) -> None:
     """Register processors that do nothing."""
     for name in names:
         registry.register(type(name, (BaseTaskProcessor,), {"run": lambda self: None}))
-
-
-@pytest.fixture
-def open_office(temporary_folder: object) -> Iterator[Callable[..., Office]]:
-    """Make managers that are closed after the test; arguments as of ``Office``."""
-    made: list[Office] = []
-
-    def make(*args: Any, **settings: Any) -> Office:
-        made.append(Office(*args, **settings))
-        return made[-1]
-
-    yield make
-    for office in made:
-        office.close()
 
 
 def held(*ids: int) -> list[str | None]:

@@ -16,11 +16,11 @@ from django.db import Error, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from django_partisan.engine.judge import RAN, RunResult
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import look
 from django_partisan.engine.presence_folder import all_paths
 from django_partisan.engine.protocol import RunTasks
-from django_partisan.engine.worker.judge import RAN, RunResult
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport, Unsettled
 from django_partisan.engine.worker.without_manager import WithoutManager

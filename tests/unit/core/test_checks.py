@@ -14,7 +14,7 @@ from django.db import connections
 from django.test import override_settings
 
 from django_partisan import checks, registry
-from django_partisan.config import queues
+from django_partisan.config import queue_keys
 from django_partisan.config.problems import KINDS
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.metrics.custom import CounterMeasure
@@ -84,7 +84,7 @@ def test_each_kind_of_wrong_setting_has_an_id_and_a_hint(setting, given, identit
 def test_the_hint_of_a_wrong_value_says_what_the_setting_does():
     [error] = messages()
 
-    assert str(error.hint).startswith(queues.KEYS["WORKERS_COUNT"].meaning)
+    assert str(error.hint).startswith(queue_keys.KEYS["WORKERS_COUNT"].meaning)
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}}, PARTISAN_OBSERVABILITY={"METRICS_PORT": 9464})

@@ -9,6 +9,7 @@ from django.test import override_settings
 
 from django_partisan.config import problems as kinds
 from django_partisan.config import queues
+from django_partisan.config.queue_keys import KEYS
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 
@@ -35,7 +36,7 @@ README_DEFAULTS = {
 @pytest.fixture(autouse=True)
 def no_settings_of_the_project(settings: Any) -> None:
     settings.PARTISAN_CONFIG = {}
-    for key in queues.KEYS:
+    for key in KEYS:
         if hasattr(django_settings, key):
             delattr(settings, key)
 
@@ -137,7 +138,7 @@ def test_zero_and_none_are_values_where_they_have_a_meaning(key, value, settings
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wrong, settings):
     settings.PARTISAN_CONFIG = {"default": {key: wrong}}
-    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {queues.KEYS[key].rule.expected}."
+    expected = f"PARTISAN_CONFIG['default'][{key!r}] is {wrong!r}; expected {KEYS[key].rule.expected}."
 
     with pytest.raises(WrongSetting) as refused:
         queues.queue_config()
@@ -147,7 +148,7 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wron
 
 
 def test_every_key_refuses_something():
-    assert not any(key.rule.accepts(object()) for key in queues.KEYS.values())
+    assert not any(key.rule.accepts(object()) for key in KEYS.values())
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}, "images": {}}, WORKERS_COUNT=0)
@@ -179,7 +180,7 @@ def test_a_wrong_flat_setting_is_told_once_for_all_queues():
         (
             {"mail": {"WORKER_COUNT": 4}},
             kinds.UNKNOWN_KEY,
-            "A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'; expected one of " + ", ".join(queues.KEYS),
+            "A key of PARTISAN_CONFIG['mail'] is 'WORKER_COUNT'; expected one of " + ", ".join(KEYS),
         ),
         (
             {"default": {"MIN_QUEUE_SIZE": 30, "MAX_QUEUE_SIZE": 20}},

@@ -6,7 +6,7 @@ import tempfile
 import pytest
 from django.test import override_settings
 
-from django_partisan.config import queues
+from django_partisan.config import queue_keys
 from django_partisan.doctor import host
 from django_partisan.doctor.finding import ERROR, FINE, WARNING
 
@@ -30,7 +30,7 @@ def test_a_platform_without_the_start_method_is_an_error(subject, monkeypatch):
 
 
 def test_far_more_workers_than_cores_are_a_warning(subject):
-    many = 17 * queues.usable_cores()
+    many = 17 * queue_keys.usable_cores()
     with override_settings(PARTISAN_CONFIG={"default": {"WORKERS_COUNT": many}}):
         _, workers, _ = host.look(subject)
 

@@ -10,8 +10,8 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.engine.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.engine.worker.executor import Executor
-from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.exceptions import ClaimLost, PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow

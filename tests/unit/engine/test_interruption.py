@@ -18,13 +18,13 @@ from django_partisan import calling, registry
 from django_partisan.calling import RunningCoroutine
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
+from django_partisan.engine.judge import RAN, RunResult
 from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker import interruption as interruption_module
 from django_partisan.engine.worker.connection_state import is_active
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.interruption import AGAIN, SIGNAL, Interruption
-from django_partisan.engine.worker.judge import RAN, RunResult
 from django_partisan.exceptions import TaskCancelled, TaskTimeout
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry.events import TaskCancelled as RunCancelled

@@ -7,7 +7,7 @@ import pytest
 from django_partisan.config.const import DELAY_STRATEGY_INCREMENTAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.definitions import TaskDefinition
-from django_partisan.engine.worker.judge import (
+from django_partisan.engine.judge import (
     CLAIM_LOST,
     RunResult,
     judge,

@@ -1,15 +1,17 @@
 """Signals of a manager's process: noted until somebody can stop what runs, then given to them."""
 
-import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from django_partisan.engine import thread_stacks
+from django_partisan.engine.manager import process_signals
 from django_partisan.engine.manager.process_signals import STOPPING, ProcessSignals, StopAsked
 from django_partisan.telemetry import events
 from tests.support.events import RecordedEvents
@@ -31,6 +33,12 @@ def hangup(handler: signal.Handlers) -> Iterator[None]:
 def stacks_in(recorded: RecordedEvents) -> dict[str, str]:
     """Return the stack of each thread that was reported."""
     return {event.thread: event.stack for event in recorded.of(events.ThreadStack)}
+
+
+def main_thread_waits() -> bool:
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    state = Path(f"/proc/self/task/{threading.main_thread().native_id}/stat").read_text().rpartition(")")[2]
+    return frame.f_code.co_filename == process_signals.__file__ and state.split()[0] == "S"
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -88,7 +96,9 @@ def test_a_signal_ends_the_wait_for_a_call_that_heeds_none():
     signals, gate = ProcessSignals(), threading.Event()
 
     def call() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(main_thread_waits)
+        # The signal does not interrupt the main thread's wait, as if it had come just before that wait.
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         gate.wait()
 
     try:

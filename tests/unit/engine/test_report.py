@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from django_partisan.engine.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.engine.protocol import Report
-from django_partisan.engine.worker.judge import CLAIM_LOST, RAN, RunResult
 from django_partisan.engine.worker.report import CHARACTERS_MAX, PendingReport
 from django_partisan.sql.claiming import WAIT
 from django_partisan.sql.history import EndedRun

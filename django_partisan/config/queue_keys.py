@@ -1,0 +1,148 @@
+"""The settings of a queue: name, default, what is accepted, and what each means."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from django_partisan.config.validation import BOOLEAN, Setting, integer, or_none, seconds
+from django_partisan.moments import LONGEST_DELAY_SECONDS
+
+KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", forever")
+"""For how many seconds a row may be kept."""
+LEAST_TIMEOUT_SECONDS: Final = 0.001
+LEAST_GRACE_SECONDS: Final = 0.1
+"""Workers rely on it: the manager kills a worker only for a run that has lasted longer than this."""
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which affinity or a container may limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # pragma: no cover: macOS has no affinity
+
+
+KEYS: Final[Mapping[str, Setting]] = {
+    "MIN_QUEUE_SIZE": Setting(
+        2,
+        integer(0),
+        "Claim more tasks when this many or fewer are claimed and not started. "
+        "Raise it if workers wait between claims.",
+        int,
+        flat=True,
+    ),
+    "MAX_QUEUE_SIZE": Setting(
+        10,
+        integer(1),
+        "Hold at most this many claimed, unstarted tasks. Raise it if tasks take only milliseconds.",
+        int,
+        flat=True,
+    ),
+    "CHECKS_BEFORE_CLEANUP": Setting(
+        50,
+        integer(1),
+        "Check the claiming connection after this many claims, and close it if it is too old or broken.",
+        int,
+        flat=True,
+    ),
+    "WORKERS_COUNT": Setting(
+        usable_cores,
+        integer(1),
+        "Number of worker processes. Raise it if tasks mostly wait for other systems.",
+        int,
+        flat=True,
+    ),
+    "SLEEP_DELAY_SECONDS": Setting(
+        2,
+        seconds(0.01),
+        "Look for due tasks after this many seconds without a notification. Lower it if `LISTEN` is `False`.",
+        float,
+        flat=True,
+    ),
+    "TASKS_PER_WORKER_INSTANCE": Setting(
+        None,
+        or_none(integer(1)),
+        "Replace a worker process after this many tasks; `None`: never. Set it if tasks leak memory.",
+        flat=True,
+    ),
+    "DELETE_TASKS_ON_COMPLETE": Setting(
+        False,
+        BOOLEAN,
+        "Delete the row of a completed task instead of keeping it as `finished`.",
+        flat=True,
+    ),
+    "KEEP_FINISHED_SECONDS": Setting(
+        14 * 86_400,
+        KEPT,
+        "Managers delete the row of a completed task this many seconds after its end; `None`: never. "
+        "A processor's attribute of this name wins. Lower it if the table grows too large.",
+    ),
+    "KEEP_FAILED_SECONDS": Setting(
+        None,
+        KEPT,
+        "Managers delete the row of a failed task this many seconds after its end; `None`: never. "
+        "A processor's attribute of this name wins. Set it if nobody looks at old failures.",
+    ),
+    "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
+        5,
+        seconds(0, LONGEST_DELAY_SECONDS),
+        "How many seconds a task waits after a `PostponeTask()` without seconds.",
+        flat=True,
+    ),
+    "DEFAULT_POSTPONES_COUNT": Setting(
+        15,
+        or_none(integer(0)),
+        "How many times a task may be postponed before it fails; `None`: no limit.",
+        flat=True,
+    ),
+    "LEASE_SECONDS": Setting(
+        30,
+        seconds(3),
+        "A manager is considered dead after this many seconds without a heartbeat. "
+        "Heartbeats are sent every third of it.",
+    ),
+    "MAX_CRASHES": Setting(
+        3, integer(1), "How many times a task is run again after its worker died. After that it fails."
+    ),
+    "UNREGISTERED_GRACE_SECONDS": Setting(
+        86_400,
+        seconds(0),
+        "How many seconds a task is held while no manager knows its processor. After that it fails. "
+        "Raise it if managers may be deployed more than a day after the code that enqueues.",
+    ),
+    "DEFAULT_TIMEOUT_SECONDS": Setting(
+        None,
+        or_none(seconds(LEAST_TIMEOUT_SECONDS)),
+        "Interrupt a run that lasts longer than this many seconds, if its processor has no "
+        "`TIMEOUT_SECONDS`; `None`: no limit.",
+    ),
+    "INTERRUPT_GRACE_SECONDS": Setting(
+        10,
+        seconds(LEAST_GRACE_SECONDS),
+        "How many seconds a run may take to end after it was interrupted, for its time limit or because its "
+        "task was cancelled. After that its worker is killed. Raise it if tasks need longer to clean up.",
+    ),
+    "LISTEN": Setting(
+        True,
+        BOOLEAN,
+        "Wake the manager by `LISTEN`/`NOTIFY`. "
+        "Set it to `False` behind a pooler in transaction mode; then only `SLEEP_DELAY_SECONDS` counts.",
+    ),
+    "STOP_TIMEOUT_SECONDS": Setting(
+        None,
+        or_none(seconds(0)),
+        "End running tasks by force after this many seconds of draining; `None`: wait until they finish.",
+        float,
+    ),
+    "PRELOAD": Setting(
+        True,
+        BOOLEAN,
+        "Load Django and the processors once, before workers are forked. "
+        "Set it to `False` if your code must be loaded in each worker.",
+    ),
+    "RESET_SESSION": Setting(
+        False,
+        BOOLEAN,
+        "Run `DISCARD ALL` on the PostgreSQL connections of a task when its run ends. "
+        "Set it to `True` if tasks leave `SET`, advisory locks or temporary tables in the session.",
+    ),
+}
