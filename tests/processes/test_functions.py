@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from collections import Counter
+from contextlib import suppress
 
 from django_partisan.backend import bulk_enqueue
 from django_partisan.exceptions import TaskTimeout
@@ -25,14 +26,23 @@ def wait_for_finished(number: int) -> None:
     wait_until(lambda: finished() >= number, progress=finished)
 
 
+def killed_one_of(workers: list[int], choose: random.Random) -> bool:
+    """Kill a worker; return False if there was none, or if it had just ended by itself."""
+    if not workers:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(choose.choice(workers), signal.SIGKILL)
+        return True
+    return False
+
+
 def test_each_result_is_that_of_its_own_call_though_workers_are_recycled_and_killed(bench: Bench):
     results = bulk_enqueue(tasks.add, [((number,), {"other": -1}) for number in range(CALLS)])
     manager = bench.ready(WORKERS_COUNT=4, MAX_CRASHES=99, TASKS_PER_WORKER_INSTANCE=200, MAX_QUEUE_SIZE=100)
     choose = random.Random(7)
     for finished in range(CALLS // 10, CALLS // 2, CALLS // 10):
         wait_for_finished(finished)
-        if workers := manager.workers():
-            os.kill(choose.choice(workers), signal.SIGKILL)
+        wait_until(lambda: killed_one_of(manager.workers(), choose))
 
     wait_for_finished(CALLS)
 
