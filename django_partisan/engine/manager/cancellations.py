@@ -87,6 +87,7 @@ class Cancellations(Component):
         self._look_at = NEVER
         self._is_looking = False
         self._has_failed = False
+        self._is_to_repeat = False
         self._pause = RETRY_SECONDS
         self._longest_pause = config.lease_seconds / 3
         self._check_at = 0.0
@@ -111,6 +112,8 @@ class Cancellations(Component):
     def turn(self, now: float) -> None:
         """Look if it is time; check the tasks whose end is requested."""
         self._next_at = NEVER
+        if self._is_to_repeat:
+            self._look_again(now)
         if self._requests:
             if now >= self._check_at:
                 self._check_at = now + CHECK_SECONDS
@@ -131,8 +134,7 @@ class Cancellations(Component):
     def _on_looked(self, result: Any) -> None:
         self._is_looking = False
         if isinstance(result, Exception):
-            self._has_failed = True
-            self._look_again()
+            self._has_failed = self._is_to_repeat = True
             self._outage.note(result)
             return
         if self._has_failed:
@@ -146,13 +148,13 @@ class Cancellations(Component):
         )
         self._held = self._known()
         # The others are locked, held elsewhere, or on their way to or from this manager.
-        if len(look.requests) > len(look.ended) + len(self._held):
-            self._look_again()
+        self._is_to_repeat = len(look.requests) > len(look.ended) + len(self._held)
         self._intake.cancel_unstarted()
         self._check_at = 0.0
 
-    def _look_again(self) -> None:
-        self._look_at = min(self._look_at, time.monotonic() + self._pause)
+    def _look_again(self, now: float) -> None:
+        self._is_to_repeat = False
+        self._look_at = min(self._look_at, now + self._pause)
         self._pause = min(2 * self._pause, self._longest_pause)
 
     def _known(self) -> set[Pair]:

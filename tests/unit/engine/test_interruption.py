@@ -60,6 +60,13 @@ class FakeRaw:
         self.is_closed = True
 
 
+class UnreadRaw(FakeRaw):
+    """One whose driver does not come to read what the server answered to the cancel."""
+
+    def cancel(self) -> None:
+        self.was_cancelled.set()
+
+
 class FakeConnection:
     def __init__(self, raw: Any) -> None:
         self.connection = raw
@@ -311,7 +318,7 @@ def test_the_error_of_a_run_that_was_not_asked_for_is_its_own(interruption):
 
 
 def test_a_driver_that_is_left_in_the_middle_of_a_query_is_closed(interruption, used):
-    raw, idle = FakeRaw(), FakeRaw()
+    raw, idle = UnreadRaw(), FakeRaw()
     idle.pgconn.transaction_status = 0
     connection, other = FakeConnection(raw), FakeConnection(idle)
     used += [connection, other]

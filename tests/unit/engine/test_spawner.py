@@ -28,6 +28,7 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, Stop
 from django_partisan.exceptions import CannotStart
 from tests.support.engine import FakeWorker, spec_of
+from tests.support.progress import progress_of
 from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 30.0
@@ -74,13 +75,15 @@ def fork_server() -> Iterator[None]:
 
 def _messages_until_the_end(worker: WorkerProcess) -> list[Any]:
     assert worker.pipe is not None
-    messages: list[Any] = []
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    pipe, messages = worker.pipe, list[Any]()
+
+    def received() -> None:
+        selector.select(1)
+        messages.extend(pipe.receive())
+
     with selectors.DefaultSelector() as selector, pytest.raises(PipeError, match=r"^end of file$"):
         selector.register(worker.pipe.fd, selectors.EVENT_READ)
-        while time.monotonic() < deadline:
-            selector.select(1)
-            messages += worker.pipe.receive()
+        wait_until(received, progress=progress_of(lambda: [worker.pid], PATIENCE_SECONDS))
     return messages
 
 
