@@ -23,16 +23,17 @@ class AnswerWatch(Component):
 
     def turn(self, now: float) -> None:
         """Hang up on what is late."""
-        late = [thread for thread in self._threads if thread.hang_up_if_late(now)]
-        ended = [thread for thread in self._threads if thread.take_ended()]
-        for thread in self._threads:
-            if late:
+        late = [one for one in self._threads if one.hang_up_if_late(now)] if now >= self.next_at() else []
+        if late:
+            for thread in self._threads:
                 thread.distrust()
-            elif ended:
-                thread.renew()
-        lost = sum(thread.lost for thread in self._threads)
+        lost = sum([thread.lost for thread in self._threads])
         if lost != self._lost:
             self._lost = lost
+            ended = [thread for thread in self._threads if thread.take_ended()]
+            if ended:
+                for thread in self._threads:
+                    thread.renew()
             self._on_lost()
 
     def next_at(self) -> float:

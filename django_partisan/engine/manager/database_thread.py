@@ -242,8 +242,8 @@ class DatabaseThread:
         try:
             arrived = listener.take()
         except Error:
+            self._has_ended = True  # before it counts as lost, which is what the loop looks at first
             self._disconnect()  # the next call opens it again, and listens again
-            self._has_ended = True
             self._deliver_missed()
             return
         for channel, payloads in arrived.items():
