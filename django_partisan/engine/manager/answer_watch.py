@@ -23,7 +23,7 @@ class AnswerWatch(Component):
 
     def turn(self, now: float) -> None:
         """Hang up on what is late."""
-        late = [one for one in self._threads if one.hang_up_if_late(now)] if now >= self.next_at() else []
+        late = [thread for thread in self._threads if thread.hang_up_if_late(now)]
         if late:
             for thread in self._threads:
                 thread.distrust()
@@ -38,4 +38,4 @@ class AnswerWatch(Component):
 
     def next_at(self) -> float:
         """Return the monotonic time at which the first answer is late."""
-        return min((late_at for thread in self._threads if (late_at := thread.late_at())), default=NEVER)
+        return min([late_at for thread in self._threads if (late_at := thread.late_at())], default=NEVER)

@@ -119,8 +119,10 @@ class DatabaseThread:
         up: it counts as failed, though the thread stays busy.
         """
         since = self._session.waits_since
+        if since is None:
+            return False
         late_at = self.late_at()
-        if since is None or late_at is None or now < late_at:
+        if late_at is None or now < late_at:
             return False
         if self._hung_up_on == since:
             self._give_up(now - since)
