@@ -9,6 +9,7 @@ from contextvars import copy_context
 from datetime import datetime
 from datetime import timezone as datetime_timezone
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -108,31 +109,29 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
             # The subscribers are asked for each task what to store: they see which one it is.
             scope.queue, scope.processor = call.definition.queue, call.definition.name
             tasks.append(_new_task(call, priority, execute_after, _context()))
-        # Each task has the row of the first with its key; one without a key is no duplicate.
-        keys = [task.unique_key or place for place, task in enumerate(tasks)]
-        first: dict[Any, NewTask] = {}
-        for key, new in zip(keys, tasks, strict=True):
-            first.setdefault(key, new)
+        places, distinct = _distinct(tasks)
         try:
-            rows = dict(zip(first, insert_tasks(connection, list(first.values())), strict=True))
+            rows = insert_tasks(connection, distinct)
         except Exception as error:
             bus.emit(TaskEnqueueFailed, scope.queue, name or "", priority, ErrorInfo.of(error))
             raise
-        scope.task_ids = [rows[key][0] for key in keys]
-        scope.deduplicated = not any(inserted for _, inserted in rows.values())
+        scope.task_ids = [rows[place][0] for place in places]
+        scope.deduplicated = not any(inserted for _, inserted in rows)
     wake_after_commit(connection, {task.queue for task in tasks})
 
     def emit_all() -> None:
         now = datetime.now(tz=datetime_timezone.utc)
         queues = {task.queue for task in tasks}
-        number = sum(inserted for _, inserted in rows.values())
+        number = sum([inserted for _, inserted in rows])
         queue = queues.pop() if len(queues) == 1 else None
         bus.emit(TasksEnqueued, queue, name, number, len(tasks) - number)
-        for key, new in zip(keys, tasks, strict=True):
-            task_id, inserted = rows[key]
+        if not any(map(bus.wanted_in_bulk, (TaskEnqueued, TaskDeduplicated))):
+            return
+        for place, new in zip(places, tasks, strict=True):
+            task_id, inserted = rows[place]
             ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
             due_at = new.execute_after or now
-            is_new = inserted and new is first[key]
+            is_new = inserted and new is distinct[place]
             _emit(is_new, ref, due_at, due_at > now, new.arguments, in_bulk=True)
 
     if any(map(bus.wanted, (TaskEnqueued, TaskDeduplicated, TasksEnqueued))):
@@ -140,6 +139,21 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
     if mode := immediate_mode():
         immediate.run_after_commit(connection, scope.task_ids, mode)
     return list(scope.task_ids)
+
+
+def _distinct(tasks: Sequence[NewTask]) -> tuple[list[int], list[NewTask]]:
+    """Return the place of each task's row, and the tasks to insert: of those with the same key the first."""
+    places: list[int] = []
+    distinct: list[NewTask] = []
+    known: dict[UUID, int] = {}
+    for task in tasks:
+        key, place = task.unique_key, len(distinct)
+        if key is not None:
+            place = known.setdefault(key, place)
+        if place == len(distinct):
+            distinct.append(task)
+        places.append(place)
+    return places, distinct
 
 
 def _new_task(

@@ -139,6 +139,14 @@ def _suppression_keys_are_those_of_the_api() -> bool:
     )
 
 
+def _has_its_parts() -> bool:
+    from opentelemetry.propagators.composite import CompositePropagator
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    parts: Any = [TraceContextTextMapPropagator()]
+    return bool(CompositePropagator(parts)._propagators == parts)
+
+
 def _provider_of_lines_can_be_asked_for() -> bool:
     from opentelemetry import _logs
     from opentelemetry.sdk._logs import LoggerProvider
@@ -344,6 +352,11 @@ PRIVATE_APIS: Final = (
         _OTEL, "opentelemetry.context._SUPPRESS_HTTP_INSTRUMENTATION_KEY", "tracing/context.py",
         "As _SUPPRESS_INSTRUMENTATION_KEY.",
         "1.30.0, 1.45.2", _suppression_keys_are_those_of_the_api,
+    ),
+    PrivateApi(
+        _OTEL, "CompositePropagator._propagators", "tracing/traceparents.py",
+        "Nothing public says whether the default propagators are in use; without it each run calls them.",
+        "1.45.2", _has_its_parts,
     ),
     PrivateApi(
         _OTEL, "opentelemetry._logs.get_logger_provider", "telemetry/logger_provider.py",

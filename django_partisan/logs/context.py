@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -18,6 +19,7 @@ CARRIED_PREFIX: Final = "ctx."
 LABEL_NAME_MAX: Final = 128
 
 _NOTHING: Final = nullcontext()
+_is_carried: Final = re.compile(re.escape(CARRIED_PREFIX)).match
 _ids: tuple[int, Iterator[str]] = (0, iter(()))
 """The process that counts, and its ids."""
 
@@ -39,7 +41,7 @@ def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextMan
 
 def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return the keys carried in a task's headers, without those malformed or not named by the setting."""
-    if not headers:
+    if not headers or not any(map(_is_carried, headers)):  # mostly there is a trace context alone
         return {}
     found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
     return {key: value for key, value in found if isinstance(value, str)}

@@ -50,13 +50,15 @@ class ShortLine:
         trace_id = enqueued_trace_id(run.headers)
         enqueued_in = f',"partisan.task.enqueued_trace_id":"{trace_id}"' if trace_id is not None else ""
         message = COMPLETED % (run.id, run.processor, event.seconds)
+        # All are text, so the members need no encoder of objects, which takes twice as long.
+        around = [f"{encode_text(name)}:{encode_text(text)}" for name, text in surroundings().items()]
         formatter = self._formatter
         line = (
             f'{{"@timestamp":"{formatter.timestamp(time.time())}","log.level":"info",'
             f'"message":{encode_text(message)}{formatter.constant(self._record)},'
             f"{before}{run.id}{after}{nanoseconds(run.wait_seconds)}{enqueued_in},"
             f'"event.duration":{nanoseconds(event.seconds)},"event.outcome":"success",'
-            f'"event.action":"task.completed",{encode(surroundings())[1:]}'
+            f'"event.action":"task.completed",{",".join(around)}}}'
         )
         if cutting.is_longer(line, formatter.max_bytes - 1):
             return False

@@ -70,6 +70,9 @@ class LogSubscriber(bus.Subscriber):
             self._short_line = short_line_of(self._logger) if may_be_short else None
         return is_wanted
 
+    def wants_in_bulk(self, kind: type[Event]) -> bool:
+        return self._logger.isEnabledFor(LOG_EVENTS[kind].lowest_level())
+
     def handle(self, event: Event) -> None:
         if type(event) in dropped.EVENTS:
             self._note_dropped(event)

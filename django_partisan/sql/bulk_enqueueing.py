@@ -76,19 +76,20 @@ def _all_or_nothing(connection: BaseDatabaseWrapper, parts: int) -> AbstractCont
 def _insert(
     connection: BaseDatabaseWrapper, tasks: Sequence[NewTask], ids: list[int] | None
 ) -> list[tuple[int, bool]]:
+    queues, processors, priorities, moments, arguments, contexts, keys = zip(*tasks, strict=True)
     columns = [
-        _Column("queue", "text", [task.queue for task in tasks]),
-        _Column("processor", "text", [task.processor for task in tasks]),
-        _Column("priority", "int", [task.priority for task in tasks]),
-        _Column("after", "timestamptz", [task.execute_after for task in tasks]),
-        _Column("context", "jsonb", [task.context for task in tasks]),
-        _Column("key", "uuid", [task.unique_key for task in tasks]),
+        _Column("queue", "text", queues),
+        _Column("processor", "text", processors),
+        _Column("priority", "int", priorities),
+        _Column("after", "timestamptz", moments),
+        _Column("context", "jsonb", contexts),
+        _Column("key", "uuid", keys),
     ]
     if ids is not None:
         columns.append(_Column("id", "bigint", ids))
     varying = [column for column in columns if not column.is_constant]
     constant = [column for column in columns if column.is_constant]
-    any_key = any(task.unique_key is not None for task in tasks)
+    any_key = any(keys)
     statement = f"""
         {INSERT.format(more=", id" if ids else "")}
         SELECT 'new', '{{}}', {NOW}, {NOW}, queue, processor, priority,
@@ -101,10 +102,9 @@ def _insert(
         {OR_LOCK_DUPLICATE if any_key else ""}
         RETURNING id, xmax = 0
     """
-    arguments = "[" + ",".join(task.arguments for task in tasks) + "]"
     parameters = (
         [column.values[0] for column in constant]
-        + [arguments]
+        + ["[" + ",".join(arguments) + "]"]
         + [_array(column.values) for column in varying]
     )
     return fetch_all(connection, statement, parameters)
@@ -113,7 +113,7 @@ def _insert(
 class _Column:
     """The values of one column; if all are equal, one is sent for all rows, which halves the cost."""
 
-    def __init__(self, name: str, type_: str, values: list[Any]) -> None:
+    def __init__(self, name: str, type_: str, values: Sequence[Any]) -> None:
         self.name = name
         self.type = type_
         self.values = values

@@ -36,6 +36,10 @@ class Subscriber:
         """Return whether to receive events of this kind; called again at every ``refresh()``."""
         return type(self).handle is not Subscriber.handle
 
+    def wants_in_bulk(self, kind: type[Event]) -> bool:
+        """Return whether to receive events of this kind of every task of a bulk; called for each bulk."""
+        return True
+
     def handle(self, event: Event) -> None:
         """Receive an event. Must not block."""
 
@@ -88,6 +92,7 @@ class _Wanting(dict[Any, tuple[Subscriber, ...]]):
 _subscribers: list[Subscriber] = []
 _wanting: Final = _Wanting()
 _wrapping: tuple[Subscriber, ...] = ()
+_heading: tuple[Subscriber, ...] = ()
 _each_run_is_watched = False
 _each_run_is_surrounded = False
 _tools: dict[str, Callable[[TaskRef, TaskDefinition], Any]] = {}
@@ -121,9 +126,10 @@ def subscribers() -> tuple[Subscriber, ...]:
 
 def refresh() -> None:
     """Ask the subscribers again what they want, as log levels may have changed."""
-    global _wrapping, _each_run_is_watched, _each_run_is_surrounded
+    global _wrapping, _heading, _each_run_is_watched, _each_run_is_surrounded
     _wanting.clear()
     _wrapping = tuple(one for one in subscribers() if type(one).around is not Subscriber.around)
+    _heading = tuple(one for one in subscribers() if type(one).headers is not Subscriber.headers)
     _each_run_is_surrounded = any(one.surrounds_every_run() for one in subscribers())
     _each_run_is_watched = _each_run_is_surrounded or wanted(TaskStarted) or wanted(TaskCompleted)
 
@@ -131,6 +137,11 @@ def refresh() -> None:
 def wanted(kind: type[Event]) -> bool:
     """Return whether any subscriber wants events of this kind."""
     return bool(_wanting[kind])
+
+
+def wanted_in_bulk(kind: type[Event]) -> bool:
+    """Return whether any subscriber wants an event of this kind for every task of a bulk, at this moment."""
+    return any(is_wanted for _, is_wanted in _from_each(_wanting[kind], lambda one: one.wants_in_bulk(kind)))
 
 
 def each_run_is_watched() -> bool:
@@ -183,7 +194,11 @@ def headers() -> dict[str, str]:
     PostgreSQL's JSON can hold: a task is never refused for its context.
     """
     collected: dict[str, str] = {}
-    _from_each(subscribers(), lambda one: collected.update(one.headers()))
+    for subscriber in _heading:
+        try:
+            collected.update(subscriber.headers())
+        except Exception:
+            swallow(subscriber.name)
     if collected and not can_be_stored(collected):
         swallowed["headers"] += 1
         return {}

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from django_partisan.telemetry.trace_context import TRACEPARENT
+from django_partisan.tracing.traceparents import remote_span
 
 ROOT: Final = Context()
 """A context without a span: a span started in it has no parent."""
@@ -33,14 +34,26 @@ def injected(context: Context | None = None) -> dict[str, str]:
     return carrier
 
 
-def extracted(headers: Any) -> Context:
-    """Return the context that a row carries; a malformed one is an empty one."""
+def extracted(headers: Any) -> tuple[Context, SpanContext | None]:
+    """Return the context that a row carries, and the span that enqueued its task.
+
+    A malformed context is an empty one. The context need not hold the span: use ``with_remote_parent()``.
+    """
     if not headers or not isinstance(headers, dict):
-        return ROOT
+        return ROOT, None
+    enqueuer = remote_span(headers)
+    if enqueuer is not None:
+        return ROOT, enqueuer
     try:
-        return propagate.extract(headers, ROOT)
+        context = propagate.extract(headers, ROOT)
     except Exception:  # whatever the row carries, the task runs
-        return ROOT
+        return ROOT, None
+    return context, span_context_of(context)
+
+
+def with_remote_parent(parent: SpanContext | None, context: Context) -> Context:
+    """Return ``context`` as one in which spans are started as children of ``parent``, if there is one."""
+    return context if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
 
 
 def span_context_of(context: Context) -> SpanContext | None:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import (
     SynchronousMultiSpanProcessor,
     TracerProvider,
 )
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, TraceFlags
 
@@ -32,6 +32,8 @@ from django_partisan.tracing.context import span_context_of
 _KIND: Final = spans.SPANS[spans.PROCESS].kind
 _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 """The flag of W3C Trace Context level 2, which older SDKs do not set."""
+_SAMPLE_ROOTS: Final = (ALWAYS_ON, DEFAULT_ON)
+"""The samplers of the SDK that sample every span without a parent; one of them is the default."""
 _CARRIED: Final = Run._fields.index("headers")
 
 
@@ -43,6 +45,7 @@ class LightSpans:
         self._resource = provider.resource
         self._ids = provider.id_generator
         self._sampler = provider.sampler
+        self._samples_roots = any(provider.sampler is one for one in _SAMPLE_ROOTS)
         random = getattr(self._ids, "is_trace_id_random", lambda: False)
         self._flag = _RANDOM if random() else 0
         self._limits = SpanLimits()
@@ -54,15 +57,17 @@ class LightSpans:
         """Start the span of a run, which records nothing if it is not sampled."""
         within = span_context_of(parent)
         trace_id = self._ids.generate_trace_id() if within is None else within.trace_id
-        sampling = self._sampler.should_sample(parent, trace_id, name, _KIND, None, links)
-        is_sampled = sampling.decision is Decision.RECORD_AND_SAMPLE
+        is_sampled, trace_state = True, None
+        if within is not None or not self._samples_roots:
+            sampling = self._sampler.should_sample(parent, trace_id, name, _KIND, None, links)
+            is_sampled, trace_state = sampling.decision is Decision.RECORD_AND_SAMPLE, sampling.trace_state
         flags = self._flag if within is None else within.trace_flags & _RANDOM
         ids = SpanContext(
             trace_id,
             self._ids.generate_span_id(),
             is_remote=False,
             trace_flags=TraceFlags(flags | is_sampled),
-            trace_state=sampling.trace_state,
+            trace_state=trace_state,
         )
         return LightSpan(self, ids, within, name, links, common, run) if is_sampled else NonRecordingSpan(ids)
 

@@ -10,9 +10,9 @@ from opentelemetry.trace import Link, Span, SpanContext
 
 from django_partisan.config import observability
 from django_partisan.telemetry.events import Run, TaskRef
-from django_partisan.telemetry.trace_context import TRACEPARENT
-from django_partisan.tracing.context import ROOT, W3C, extracted, span_context_of, traceparent
+from django_partisan.tracing.context import ROOT, extracted, traceparent, with_remote_parent
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
+from django_partisan.tracing.traceparents import parsed
 
 RUNS_KEPT_MAX: Final = 100_000
 """How many runs a manager keeps until their settle; runs of lost claims are never settled."""
@@ -22,7 +22,7 @@ def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> li
     """Return the links of a run: to its enqueueing and, from the second run on, to the previous run."""
     links = [] if enqueuer is None else [Link(enqueuer)]
     if attempt > 1 and isinstance(headers, Mapping):
-        previous = _span_context(headers.get(PREVIOUS_SPAN))
+        previous = parsed(headers.get(PREVIOUS_SPAN))
         if previous is not None:
             links.append(Link(previous, {LINK: LINK_PREVIOUS_RUN}))
     return links
@@ -34,17 +34,17 @@ def relation_of_run(run: Run | TaskRef, propagation: str | None) -> tuple[Contex
     ``propagation`` is the processor's own ``TRACE_PROPAGATION``, if it has one.
     """
     propagation = propagation or observability.value("TRACE_PROPAGATION")
-    carried = extracted(run.headers)
+    carried, enqueuer = extracted(run.headers)
     if run.attempt == 1 and propagation == observability.PROPAGATION_NONE:
         return ROOT, ROOT, []
     is_child = run.attempt == 1 and propagation == observability.PROPAGATION_CHILD
-    links = links_of_run(span_context_of(carried), run.headers, run.attempt)
-    return carried if is_child else ROOT, carried, links
+    parent = with_remote_parent(enqueuer, carried) if is_child else ROOT
+    return parent, carried, links_of_run(enqueuer, run.headers, run.attempt)
 
 
 def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:
     """Return links to the first enqueueings; ``contexts`` are what their tasks' rows carry, as JSON text."""
-    return _links(span_context_of(extracted(_decoded(text))) for text in islice(contexts, LINKS_MAX))
+    return _links(extracted(_decoded(text))[1] for text in islice(contexts, LINKS_MAX))
 
 
 class RunsToSettle:
@@ -78,16 +78,11 @@ class RunsToSettle:
     def links(self, task_ids: Iterable[int]) -> list[Link]:
         """Return links to the runs of these tasks, and forget the runs."""
         runs = [self._kept.pop(task_id, None) for task_id in task_ids]
-        return _links(map(_span_context, islice(filter(None, runs), LINKS_MAX)))
+        return _links(map(parsed, islice(filter(None, runs), LINKS_MAX)))
 
 
 def _links(contexts: Iterable[SpanContext | None]) -> list[Link]:
     return [Link(context) for context in contexts if context is not None]
-
-
-def _span_context(text: Any) -> SpanContext | None:
-    """Return the span context that ``traceparent()`` wrote; ``None`` for anything else."""
-    return span_context_of(W3C.extract({TRACEPARENT: text}, ROOT)) if isinstance(text, str) else None
 
 
 def _decoded(text: str) -> Any:

@@ -19,11 +19,8 @@ from django_partisan.telemetry.events import (
     OutcomesSettled,
     Running,
     Scope,
-    TaskCancelled,
-    TaskFailed,
     TaskRef,
     TaskRescued,
-    TaskRetried,
     TasksClaimed,
     WorkerExited,
 )
@@ -82,8 +79,10 @@ class TracingSubscriber(Subscriber):
             return False
         return self._recording() is not None and (setting is None or bool(observability.value(setting)))
 
-    def handle(self, event: Event) -> None:
-        if isinstance(event, TasksClaimed):
+    def handle(self, event: Any) -> None:
+        if type(event) in OUTCOMES:
+            self._end_run(event)
+        elif isinstance(event, TasksClaimed):
             if event.number:
                 self._add_ended(spans.CLAIM, event, links_to_enqueueings(event.contexts))
             self._dropped.add(dropped_spans.taken())
@@ -93,12 +92,8 @@ class TracingSubscriber(Subscriber):
         elif isinstance(event, TaskRescued):
             if event.lost is not None:
                 self._add_run(event)
-        elif isinstance(event, WorkerExited):
+        else:  # a worker exited
             self._dropped.worker_exited(event.pid)
-        elif isinstance(event, TaskFailed | TaskRetried | TaskCancelled) and isinstance(event.run, TaskRef):
-            self._add_run(event)
-        else:
-            self._end_run(event)
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         tracer = self._recording()
@@ -177,6 +172,9 @@ class TracingSubscriber(Subscriber):
         return RunScope(span, carried, run)
 
     def _end_run(self, event: Any) -> None:
+        if isinstance(event.run, TaskRef):  # it is the manager that ends the run
+            self._add_run(event)
+            return
         scope = current.get()
         # A run has no scope if there was no SDK when it started.
         if isinstance(scope, RunScope) and scope.run.id == event.run.id:

@@ -24,17 +24,18 @@ class AnswerWatch(Component):
     def turn(self, now: float) -> None:
         """Hang up on what is late."""
         late = [thread for thread in self._threads if thread.hang_up_if_late(now)]
-        ended = [thread for thread in self._threads if thread.take_ended()]
-        for thread in self._threads:
-            if late:
+        if late:
+            for thread in self._threads:
                 thread.distrust()
-            elif ended:
-                thread.renew()
-        lost = sum(thread.lost for thread in self._threads)
+        lost = sum([thread.lost for thread in self._threads])
         if lost != self._lost:
             self._lost = lost
+            ended = [thread for thread in self._threads if thread.take_ended()]
+            if ended:
+                for thread in self._threads:
+                    thread.renew()
             self._on_lost()
 
     def next_at(self) -> float:
         """Return the monotonic time at which the first answer is late."""
-        return min((late_at for thread in self._threads if (late_at := thread.late_at())), default=NEVER)
+        return min([late_at for thread in self._threads if (late_at := thread.late_at())], default=NEVER)

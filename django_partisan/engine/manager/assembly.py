@@ -150,7 +150,10 @@ class Assembly:
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        self.components = [watch, *holders, self.interruptions, *finders, pruner, *ending, self.drain]
+        # A task that was just claimed or enqueued waits for the first of these.
+        first: list[Component] = [self.pool, suspects, dispatcher, watch, self.reconciliation, self.claimer]
+        others = [*holders, self.interruptions, *finders, pruner, *ending, self.drain]
+        self.components = [*first, *(one for one in others if one not in first)]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(

@@ -120,6 +120,8 @@ class Cancellations(Component):
                 self._forget_ended(now)
                 self._interrupt()
             self._next_at = self._check_at
+        if self._look_at == NEVER:
+            return
         manager = self._identity()
         if manager is None or self._thread.is_busy:
             return

@@ -119,8 +119,10 @@ class DatabaseThread:
         up: it counts as failed, though the thread stays busy.
         """
         since = self._session.waits_since
+        if since is None:
+            return False
         late_at = self.late_at()
-        if since is None or late_at is None or now < late_at:
+        if late_at is None or now < late_at:
             return False
         if self._hung_up_on == since:
             self._give_up(now - since)
@@ -242,8 +244,8 @@ class DatabaseThread:
         try:
             arrived = listener.take()
         except Error:
+            self._has_ended = True  # before it counts as lost, which is what the loop looks at first
             self._disconnect()  # the next call opens it again, and listens again
-            self._has_ended = True
             self._deliver_missed()
             return
         for channel, payloads in arrived.items():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECONDS, chunks, recall_stuck
-from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
@@ -70,10 +70,15 @@ class Dispatcher(Component):
             workers = [worker for worker in self._pool.workers if worker is not self._pool.reserved]
             for worker, rows in chunks(workers, self._buffer, self._intake.pace):
                 self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
-        is_any_idle = any(worker.state is State.READY and not worker.held for worker in self._pool.workers)
-        is_wanted = is_any_idle and not self._buffer
-        patience = STALE_SECONDS if is_wanted else SILENT_SECONDS
-        self._next_at = recall_stuck(self._pool.workers, self._presence, now, patience)
+        self._next_at = NEVER
+        recallable = [worker for worker in self._pool.workers if len(worker.held) > 1]
+        if recallable:
+            is_any_idle = any(
+                worker.state is State.READY and not worker.held for worker in self._pool.workers
+            )
+            is_wanted = is_any_idle and not self._buffer
+            patience = STALE_SECONDS if is_wanted else SILENT_SECONDS
+            self._next_at = recall_stuck(recallable, self._presence, now, patience)
 
     @property
     def is_idle(self) -> bool:

@@ -44,7 +44,7 @@ class Drain(Component):
 
     def turn(self, now: float) -> None:
         """End running tasks by force if the time for draining is up."""
-        if now >= self.next_at():
+        if self.is_on and now >= self.next_at():
             self._force()
 
     def next_at(self) -> float:

@@ -88,8 +88,9 @@ class HeldTasks(Component):
 
     @property
     def _is_up_to_date(self) -> bool:
-        has_looked = self._published == (self._identity(), self._processors.version)
-        return has_looked and not self._resuming and not self._trying
+        if self._resuming or self._trying:
+            return False
+        return self._published == (self._identity(), self._processors.version)
 
     def turn(self, now: float) -> None:
         """Resume tasks that can run here; look if it is time."""

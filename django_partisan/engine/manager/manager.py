@@ -128,7 +128,7 @@ class Manager:
 
     def turn(self, longest: float = LONGEST_WAIT_SECONDS) -> None:
         """Wait for whatever comes first, at most ``longest`` seconds, and do what is to be done."""
-        next_at = min(component.next_at() for component in self._components)
+        next_at = min([component.next_at() for component in self._components])
         for key, mask in self._selector.select(max(0.0, min(longest, next_at - time.monotonic()))):
             key.data(mask)
         now = time.monotonic()

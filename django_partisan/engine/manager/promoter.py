@@ -46,7 +46,7 @@ class Promoter(Component):
 
     def turn(self, now: float) -> None:
         """Look if it is time."""
-        if now < self.next_at():
+        if now < self._look_at or now < self.next_at():
             return
         repeats, self._repeats = self._repeats, False
         self._began_at = now

@@ -97,6 +97,8 @@ class Pruner(Component):
 
     def turn(self, now: float) -> None:
         """Make the next batch, or ask whether a pass is due, if it is time."""
+        if now < self._look_at:
+            return
         manager = self._identity()
         if manager is None or now < self.next_at():
             return

@@ -113,6 +113,8 @@ class Reconciliation(Component):
         self._next_at = NEVER
         if self._has_new_loss:
             self._ask(Question.LOST)
+        if self._question is None and not self.is_in_doubt:
+            return
         manager = self._identity()
         if manager is None or self._thread.is_busy:
             return

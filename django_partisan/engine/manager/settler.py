@@ -153,7 +153,7 @@ class Settler(Component):
 
     def turn(self, now: float) -> None:
         """Write the outcomes that gathered, unless a write is under way."""
-        if self._thread.is_busy or now < self._outage.over_at:
+        if now < self.next_at():
             return
         parts = self._under_way = self._under_way or self._gather(now)
         if parts:

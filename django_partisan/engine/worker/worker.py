@@ -144,9 +144,9 @@ class Worker:
         self._report.send(self._send)
         if self._tasks.stopping or (self._limit is not None and self._page.begun >= self._limit):
             return False
+        bus.refresh()  # now, and not when tasks have come, which would start later for it
         if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_LOOK_SECONDS, may_start):
             self._connections.before_chunk()
-            bus.refresh()
         self._threads.close_ended()
         return True
 

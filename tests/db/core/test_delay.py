@@ -25,7 +25,7 @@ from django_partisan.telemetry.events import (
     TaskRef,
     TasksEnqueued,
 )
-from tests.support.events import subscribed
+from tests.support.events import RecordedEvents, subscribed
 from tests.support.registry import Idle
 from tests.support.rows import claim, columns
 
@@ -450,6 +450,20 @@ def test_bulk_delay_returns_the_ids_of_duplicates_inside_and_outside_of_the_batc
     assert Task.objects.count() == 4
     assert [event.task.id for event in recorded_events.of(TaskEnqueued)] == [ids[0], ids[3], ids[4]]
     assert [event.task.id for event in recorded_events.of(TaskDeduplicated)] == [waiting.pk, ids[0]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_subscriber_may_want_no_event_for_each_task_of_a_bulk():
+    class OfBulks(RecordedEvents):
+        def wants_in_bulk(self, kind: Any) -> bool:
+            return False
+
+    with subscribed(OfBulks()) as recorded:
+        bulk_delay([Letter(1), Letter(2)])
+        Letter(3).delay()
+
+    assert recorded.of(TasksEnqueued) == [TasksEnqueued("default", "Letter", 2, 0)]
+    assert [event.in_bulk for event in recorded.of(TaskEnqueued)] == [False]
 
 
 @pytest.mark.django_db(transaction=True)

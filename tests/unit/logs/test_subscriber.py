@@ -39,6 +39,17 @@ def test_only_what_the_level_lets_through_is_wanted(role):
     assert not subscriber.wants(events.OutcomesSettled)
 
 
+def test_events_of_each_task_of_a_bulk_are_wanted_at_debug_alone():
+    subscriber = LogSubscriber()
+
+    wanted = []
+    for level in (logging.INFO, logging.DEBUG, logging.INFO):
+        logging.getLogger(LOGGER).setLevel(level)  # without a refresh, as an application may do
+        wanted.append(subscriber.wants_in_bulk(events.TaskEnqueued))
+
+    assert wanted == [False, True, False]
+
+
 @pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
 def test_an_event_whose_level_varies_is_wanted_for_its_highest(level):
     logging.getLogger(LOGGER).setLevel(level)

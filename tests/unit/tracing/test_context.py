@@ -107,4 +107,4 @@ def test_instrumentations_are_off_within_and_on_again_after_an_error():
 def test_nothing_is_carried_where_there_is_no_context():
     assert injected() == {}
     assert traceparent(trace.INVALID_SPAN) is None
-    assert extracted(None) == {}
+    assert extracted(None) == ({}, None)
