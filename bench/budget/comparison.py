@@ -12,6 +12,10 @@ ROUNDING = 0.05
 """Of the budgets in the file, in units of one in a scenario."""
 
 
+SAME = 0.001
+"""Two counts that differ by a smaller part are the same; bytes of WAL differ by as much by themselves."""
+
+
 class Verdict(Enum):
     """How a count stands to its budget."""
 
@@ -93,6 +97,11 @@ def report(lines: Iterable[Line]) -> tuple[str, int]:
 
 
 def updated(budget: Budget, found: Budget) -> dict[Key, float]:
-    """Return the budgets with those found in their place; those of other environments stay."""
-    gone = {line.key for line in compare(budget, found) if line.verdict is Verdict.GONE}
-    return {**{key: value for key, value in budget.items() if key not in gone}, **found}
+    """Return the budgets with those found in their place; those of other environments stay.
+
+    A budget that differs by less than `SAME` stays as well, so that a change shows what it changed.
+    """
+    lines = compare(budget, found)
+    gone = {line.key for line in lines if line.verdict is Verdict.GONE}
+    same = {line.key: line.budget for line in lines if abs(line.ratio - 1) < SAME}
+    return {**{key: value for key, value in budget.items() if key not in gone}, **found, **same}

@@ -88,6 +88,12 @@ def test_a_budget_that_is_no_longer_counted_is_named_and_removed():
     assert updated(budget, {STATEMENTS: 4.0}) == {STATEMENTS: 4.0}
 
 
+def test_update_leaves_a_budget_that_is_as_good_as_met():
+    budget = {WAL: 500.0, STATEMENTS: 4.0}
+
+    assert updated(budget, {WAL: 500.4, STATEMENTS: 4.01}) == {WAL: 500.0, STATEMENTS: 4.01}
+
+
 def test_a_scenario_that_was_not_asked_for_is_left_alone():
     others = {STATEMENTS._replace(scenario="delay"): 1.0}
 
