@@ -10,8 +10,6 @@ from bench.budget.figures import FIGURES, SCENARIOS, TASKS
 
 ROUNDING = 0.05
 """Of the budgets in the file, in units of one in a scenario."""
-
-
 SAME = 0.001
 """Two counts that differ by a smaller part are the same; bytes of WAL differ by as much by themselves."""
 

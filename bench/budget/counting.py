@@ -11,7 +11,7 @@ import sys
 
 from bench.budget.laboratory import Laboratory
 
-HANGS_SECONDS = 300
+HANGS_SECONDS = 900
 
 
 def main() -> None:
