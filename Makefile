@@ -51,7 +51,7 @@ $(VENV)/.dev: pyproject.toml
 
 ## Seeing it work
 
-.PHONY: demo demo-serve bench
+.PHONY: demo demo-serve bench budget
 demo: $(VENV)/.demo ## run real tasks on an embedded PostgreSQL, print a summary, keep only the report and logs
 	$(BIN)/python -m demo
 
@@ -67,6 +67,9 @@ panels: $(VENV)/.dev ## draw every Grafana panel from real metrics into build/pa
 
 bench: $(VENV)/.dev ## measure drain, latency, enqueue and idle; PEERS=DIR measures other task queues too
 	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS))
+
+budget: $(VENV)/.dev ## count what a task costs and fail if it grew; UPDATE=yes writes bench/budget/budget.md
+	$(BIN)/python -m bench.budget $(if $(UPDATE),--update)
 
 ## Tests and checks
 

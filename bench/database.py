@@ -93,15 +93,29 @@ class Database:
             )
             return int(cursor.fetchone()[0])
 
+    def written(self) -> tuple[int, int]:
+        """Return the bytes of WAL and the number of transactions that the server has written so far."""
+        with self._maintenance.cursor() as cursor:
+            cursor.execute(
+                "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint,"
+                " pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+            )
+            wal_bytes, transactions = cursor.fetchone()
+            return wal_bytes, transactions
+
+    def unlogged(self) -> Any:
+        """Return a connection to our database whose statements are not counted."""
+        return self._connect(NAME, "-c log_statement=none")
+
     def _execute(self, template: str) -> None:
         with self._maintenance.cursor() as cursor:
             cursor.execute(sql.SQL(template).format(sql.Identifier(NAME)))
 
-    def _connect(self, name: str) -> Any:
+    def _connect(self, name: str, options: str = "") -> Any:
         where = self._server
         connection = psycopg2.connect(
             host=where.get("PGHOST"), port=where.get("PGPORT"), user=where.get("PGUSER"),
-            password=where.get("PGPASSWORD"), dbname=name, application_name="partisan-bench",
+            password=where.get("PGPASSWORD"), dbname=name, application_name="partisan-bench", options=options,
         )  # fmt: skip
         connection.autocommit = True
         return connection

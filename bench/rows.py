@@ -1,10 +1,15 @@
-"""Rows that stand in the table before a drain starts: finished, to be pruned, or scheduled far ahead."""
+"""Rows that stand in the table before a measurement: waiting, finished, to be pruned, scheduled far ahead."""
 
 _COLUMNS = (
     "status, queue_name, created_at, updated_at, processor_class, priority, execute_after, arguments, extra"
 )
 _ARGUMENTS = """'{"args": [], "kwargs": {"i": -5, "m": 0}}', '{}'"""
 
+WAITING = (
+    f"INSERT INTO django_partisan_task ({_COLUMNS}, ready)"
+    f" SELECT 'new', 'default', now(), now(), 'Bench', 10, now(), {_ARGUMENTS}, true"
+    " FROM generate_series(1, %s)"
+)
 FINISHED = (
     f"INSERT INTO django_partisan_task ({_COLUMNS}, attempts, finished_at)"
     f" SELECT 'finished', 'default', now(), now(), 'Bench', 10, now(), {_ARGUMENTS}, 1, now()"

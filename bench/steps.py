@@ -17,9 +17,8 @@ from tempfile import TemporaryDirectory
 
 from bench import machine, processes
 from bench.alone import database_server
-from bench.database import Database
-from bench.recorder import FOLDER
-from bench.variant import environments, notes
+from bench.in_process import set_up
+from bench.variant import notes
 
 BULK = 1_000
 
@@ -55,7 +54,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="partisan-steps-") as folder, database_server() as database:
         options = f"{arguments.n:,} tasks, claims of {arguments.claim:,}, chunks of {arguments.chunk:,}"
         print(machine.describe(database.settings(), options))
-        _set_up(database, arguments.variant, Path(folder))
+        set_up(database, arguments.variant, Path(folder))
         watch = Watch(database.pid)
         _enqueue(watch, arguments.n)
         database.tidy()
@@ -66,17 +65,6 @@ def main() -> None:
     chosen = [totals for name, totals in watch.totals.items() if name != "bulk_delay"]
     sums = [1e6 * sum(column) / tasks for column in zip(*chosen, strict=True)]
     print("| sum without bulk_delay | " + " | ".join(f"{value:.2f}" for value in sums) + " |")
-
-
-def _set_up(database: Database, variant: str, folder: Path) -> None:
-    os.environ.update(database.environment() | environments()[variant])
-    os.environ.update({FOLDER: str(folder), "DJANGO_SETTINGS_MODULE": "bench.settings"})
-    import django
-    from django.core.management import call_command
-
-    database.recreate()
-    django.setup()
-    call_command("migrate", verbosity=0)
 
 
 def _enqueue(watch: Watch, tasks: int) -> None:

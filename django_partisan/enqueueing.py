@@ -192,8 +192,11 @@ def wake_after_commit(connection: BaseDatabaseWrapper, queues: Iterable[str]) ->
         listed, savepoints = standing.get(queue, (None, here))
         if not connection.in_atomic_block or listed is not connection.run_on_commit or not savepoints <= here:
             asleep.append(queue)
-    if asleep:
-        after_commit(connection, lambda: wake(connection, asleep))
+    if not asleep:
+        return
+    after_commit(connection, lambda: wake(connection, asleep))
+    # Outside of a transaction it is done by now, and the list is still that of the next transaction.
+    if connection.in_atomic_block:
         standing.update((queue, (connection.run_on_commit, here)) for queue in asleep)
 
 

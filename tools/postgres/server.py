@@ -83,6 +83,11 @@ class Server:
             "PGDATABASE": DATABASE,
         }
 
+    @property
+    def log_path(self) -> Path:
+        """Return the file that the server logs to."""
+        return self._log
+
     def log(self) -> str:
         """Return what the server has logged so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""

@@ -118,6 +118,21 @@ def test_a_manager_that_sleeps_at_the_commit_is_notified_after_it(
     assert heard_until_the_end(listener) == {"mail"}
 
 
+@pytest.mark.parametrize("many_before", [False, True])
+@one_or_many
+def test_what_was_enqueued_before_a_transaction_takes_no_notification_from_it(
+    many, many_before, listener, manager, other
+):
+    one = manager("mail")
+    enqueue([Mailed(1)], many_before)
+
+    with transaction.atomic():
+        enqueue([Mailed(2)], many)
+        set_sleeping(other, one, True)
+
+    assert heard_until_the_end(listener) == {"mail"}
+
+
 def test_many_tasks_of_one_transaction_ask_once_who_sleeps():
     asked = []
 

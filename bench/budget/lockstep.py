@@ -1,0 +1,172 @@
+"""Let one thread run at a time, in a fixed order and by a clock of its own, so that each run counts the same.
+
+Manager and workers react to each other: how many tasks a claim takes, or a report tells of, depends on who
+is faster at that moment. Here nobody is. A thread runs until it waits; then the next one in line that can go
+on does. The clock moves only when somebody looks at it, or when nobody can go on before a later moment.
+
+| thread | does what |
+| --- | --- |
+| a member | runs while it holds the turn; passes it on when it waits, and when it ends |
+| the director, the main thread | holds it when no member can go on: enqueues, lets time pass, counts |
+"""
+
+import _thread
+import select
+import threading
+from collections.abc import Callable
+from typing import Final
+
+LOOK_SECONDS: Final = 5e-6
+"""How far the clock moves at each look, about what an empty task takes."""
+WAIT_SECONDS: Final = 20e-6
+"""How far it moves when a thread waits."""
+LONGEST_SECONDS: Final = 120.0
+"""How long, by this clock, a condition is waited for."""
+OUTSIDE_SECONDS: Final = 120.0
+"""How long, by the real clock, PostgreSQL may take to send a notification."""
+
+_poll: Final = select.poll
+
+
+class Stuck(Exception):
+    """Nobody can go on, or what is waited for does not happen."""
+
+
+class Member:
+    """A thread that takes turns; it waits for a descriptor, and until a moment at most."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.gate = _thread.allocate_lock()
+        self.gate.acquire()
+        self.fd: int | None = None
+        self.until: float | None = None
+        self.has_ended = False
+        self.waits = 0
+        """How often it has waited, and so how often it was woken."""
+
+    def can_go_on(self, now: float) -> bool:
+        """Return whether what it waits for is there."""
+        if self.has_ended:
+            return False
+        if self.fd is None or (self.until is not None and self.until <= now):
+            return True
+        poll = _poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+class Lockstep:
+    """The members, whose turn it is, and the clock; made by the director."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.members: list[Member] = []
+        self.failed: list[BaseException] = []
+        self._director = Member("director")
+        self._by_thread = {threading.get_ident(): self._director}
+
+    def monotonic(self) -> float:
+        """Return the time, in the place of `time.monotonic()`."""
+        self.now += LOOK_SECONDS
+        return self.now
+
+    # By the members' threads.
+
+    def join(self, name: str) -> Member:
+        """Add a member, whose thread is about to start."""
+        member = Member(name)
+        self.members.append(member)
+        return member
+
+    def enter(self, member: Member) -> None:
+        """Wait for the first turn."""
+        self._by_thread[threading.get_ident()] = member
+        member.gate.acquire()
+
+    def leave(self, member: Member, error: BaseException | None) -> None:
+        """Pass the turn on for the last time."""
+        if error is not None:
+            self.failed.append(error)
+        del self._by_thread[threading.get_ident()]
+        member.has_ended = True
+        self._next_after(member).gate.release()
+
+    def own(self) -> Member | None:
+        """Return the calling thread's member, if it is one."""
+        return self._by_thread.get(threading.get_ident())
+
+    def wait(self, fd: int, timeout: float | None) -> None:
+        """Wait until a descriptor can be read, or for some seconds by this clock."""
+        member = self.own()
+        if member is None or member is self._director:
+            poll = _poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(None if timeout is None else timeout * 1000)
+            return
+        self.now += WAIT_SECONDS
+        member.fd, member.until = fd, None if timeout is None else self.now + max(timeout, 0.0)
+        self._pass_turn(member)
+        member.fd = member.until = None
+        member.waits += 1
+
+    # By the director.
+
+    def quiet(self) -> None:
+        """Let the members run until none can go on."""
+        self._pass_turn(self._director)
+        if self.failed:
+            raise Stuck(f"a thread has failed: {self.failed[0]!r}") from self.failed[0]
+
+    def expect(self) -> None:
+        """Wait, by the real clock, until something from outside lets a member go on."""
+        poll = _poll()
+        for member in self.members:
+            if member.fd is not None and not member.has_ended:
+                poll.register(member.fd, select.POLLIN)
+        if not poll.poll(OUTSIDE_SECONDS * 1000):
+            raise Stuck("the manager was not notified of a task")
+        self.quiet()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Let the members run, and time pass, until a condition is met."""
+        deadline = self.now + LONGEST_SECONDS
+        self.quiet()
+        while not condition():
+            self.now = max(self.now, self._next_moment())
+            if self.now > deadline:
+                raise Stuck(f"nothing has happened for {LONGEST_SECONDS:.0f} s: {self._waiting()}")
+            self.quiet()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the members do what is due in the next seconds."""
+        end = self.now + seconds
+        self.quiet()
+        while (moment := self._next_moment()) <= end:
+            self.now = max(self.now, moment)
+            self.quiet()
+        self.now = max(self.now, end)
+        self.quiet()
+
+    def _next_moment(self) -> float:
+        moments = [m.until for m in self.members if m.until is not None and not m.has_ended]
+        return min(moments, default=float("inf"))
+
+    def _waiting(self) -> str:
+        return ", ".join(f"{m.name} until {m.until}" for m in self.members if not m.has_ended)
+
+    def _pass_turn(self, member: Member) -> None:
+        following = self._next_after(member)
+        if following is not member:
+            following.gate.release()
+            member.gate.acquire()
+
+    def _next_after(self, member: Member) -> Member:
+        """Return the next in line who can go on: the director only if nobody else can."""
+        members = self.members
+        start = members.index(member) + 1 if member in members else 0
+        for place in range(start, start + len(members)):
+            candidate = members[place % len(members)]
+            if candidate.can_go_on(self.now):
+                return candidate
+        return self._director

@@ -1,0 +1,121 @@
+"""The scenarios that are counted: what is enqueued, when the manager runs, and which figures matter."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from django.db import connection, transaction
+
+from bench.app.partisan_tasks import Bench
+from bench.budget import crew
+from bench.budget.figures import TASKS
+from bench.budget.laboratory import Laboratory
+from django_partisan.processor import bulk_delay
+
+OF_THE_CALLER: Final = ("statements", "commits", "wal_bytes", "instructions_caller")
+OF_ALL: Final = (
+    "statements",
+    "commits",
+    "wal_bytes",
+    "to_workers",
+    "to_manager",
+    "wakeups",
+    "instructions_manager",
+    "instructions_worker",
+)
+BULK: Final = 1_000
+WARM_UP: Final = 20
+NOWHERE: Final = "warm-up"
+GAP_SECONDS: Final = 0.05
+QUIET_SECONDS: Final = 5.0
+"""After this time without tasks the manager has said that it sleeps."""
+
+
+def delay(laboratory: Laboratory, name: str) -> None:
+    """Call `delay()` again and again, without a manager."""
+    laboratory.empty()
+    with laboratory.instructions.counted(NOWHERE):
+        _call_delay(WARM_UP, 0)
+    laboratory.tidy()
+    with laboratory.counted(name, *OF_THE_CALLER), laboratory.instructions.counted("caller"):
+        _call_delay(TASKS[name], WARM_UP)
+
+
+def bulk(laboratory: Laboratory, name: str) -> None:
+    """Call `bulk_delay()` again and again, without a manager."""
+    laboratory.empty()
+    with laboratory.instructions.counted(NOWHERE):
+        bulk_delay(_processors(BULK, 0))
+    laboratory.tidy()
+    batches = [_processors(BULK, BULK + start) for start in range(0, TASKS[name], BULK)]
+    with laboratory.counted(name, *OF_THE_CALLER), laboratory.instructions.counted("caller"):
+        for batch in batches:
+            bulk_delay(batch)
+
+
+def latency(laboratory: Laboratory, name: str) -> None:
+    """Enqueue one task after the other, each when the one before is settled."""
+    _have_manager(laboratory)
+    for i in range(WARM_UP):
+        _run_one(laboratory, i)
+    laboratory.tidy()
+    with laboratory.counted(name, *OF_ALL):
+        for i in range(TASKS[name]):
+            _run_one(laboratory, WARM_UP + i)
+
+
+def drain(laboratory: Laboratory, name: str) -> None:
+    """Enqueue many tasks at once, and wait until all are settled."""
+    _have_manager(laboratory)
+    _enqueue(laboratory, WARM_UP * 10)
+    _work(laboratory)
+    laboratory.lockstep.pass_time(QUIET_SECONDS)
+    _enqueue(laboratory, TASKS[name])
+    with laboratory.counted(name, *OF_ALL):
+        _work(laboratory)
+
+
+CALLS: Final[Mapping[str, Callable[[Laboratory, str], None]]] = {
+    "delay": delay,
+    "delay_unique": delay,
+    "bulk_delay": bulk,
+    "bulk_delay_unique": bulk,
+    "latency": latency,
+    "drain_default": drain,
+    "drain_tuned": drain,
+}
+
+
+def _have_manager(laboratory: Laboratory) -> None:
+    """Start the manager unless it runs; return when it sleeps and its workers are ready."""
+    if not laboratory.lockstep.members:
+        laboratory.empty()
+        connection.ensure_connection()  # later, a worker would take it for a connection of its tasks
+        crew.start_manager()
+    laboratory.lockstep.pass_time(QUIET_SECONDS)
+
+
+def _run_one(laboratory: Laboratory, i: int) -> None:
+    Bench(i=i, m=0).delay()
+    _work(laboratory)
+    laboratory.lockstep.pass_time(GAP_SECONDS)
+
+
+def _enqueue(laboratory: Laboratory, tasks: int) -> None:
+    with transaction.atomic():  # one notification for all
+        for start in range(0, tasks, BULK):
+            bulk_delay(_processors(min(BULK, tasks - start), start))
+    laboratory.tidy()
+
+
+def _work(laboratory: Laboratory) -> None:
+    laboratory.lockstep.expect()
+    laboratory.lockstep.until(laboratory.is_settled)
+
+
+def _call_delay(tasks: int, start: int) -> None:
+    for i in range(start, start + tasks):
+        Bench(i=i, m=0).delay()
+
+
+def _processors(tasks: int, start: int) -> list[Bench]:
+    return [Bench(i=i, m=0) for i in range(start, start + tasks)]
