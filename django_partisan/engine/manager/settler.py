@@ -156,9 +156,8 @@ class Settler(Component):
         if now < self.next_at():
             return
         parts = self._under_way = self._under_way or self._gather(now)
-        if parts:
-            call = partial(write_parts, parts=parts, manager=self._identity())
-            self._thread.submit(call, partial(self._on_written, now))
+        call = partial(write_parts, parts=parts, manager=self._identity())
+        self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:
         """Return the monotonic time of the next write, which an outage puts off."""
