@@ -41,9 +41,13 @@ def parsed(text: Any) -> SpanContext | None:
     return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))
 
 
-@lru_cache(1)
 def _is_default(propagator: TextMapPropagator) -> bool:
     """Return whether a propagator consists of OpenTelemetry's default ones, and of no other."""
-    is_composite = type(propagator) is CompositePropagator
-    parts = getattr(propagator, "_propagators", ()) if is_composite else ()  # private: see private_apis
+    # A project's own propagator need not be hashable.
+    return type(propagator) is CompositePropagator and _has_default_parts(propagator)
+
+
+@lru_cache(1)
+def _has_default_parts(propagator: CompositePropagator) -> bool:
+    parts = getattr(propagator, "_propagators", ())  # private: see private_apis
     return tuple(map(type, parts)) == _DEFAULT

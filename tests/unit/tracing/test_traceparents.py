@@ -1,6 +1,7 @@
 """What is read without the propagators is what they return; where others are configured, they are asked."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -65,6 +66,11 @@ class Reversing(TraceContextTextMapPropagator):
         return super().extract({"traceparent": f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"}, context)
 
 
+@dataclass
+class NotHashable(Reversing):
+    """One that cannot be the key of a cache."""
+
+
 @pytest.mark.usefixtures("restore_propagator")
 @pytest.mark.parametrize(
     ("propagator", "trace_id"),
@@ -74,6 +80,7 @@ class Reversing(TraceContextTextMapPropagator):
         (CompositePropagator([W3CBaggagePropagator(), TraceContextTextMapPropagator()]), TRACE_ID),
         (CompositePropagator([Reversing(), W3CBaggagePropagator()]), TRACE_ID[::-1]),
         (Reversing(), TRACE_ID[::-1]),
+        (NotHashable(), TRACE_ID[::-1]),
         (CompositePropagator([]), None),
     ],
 )
