@@ -86,6 +86,13 @@ class LateDefinitions:
         return late
 
 
+def register(described: Described) -> None:
+    """Register a described definition, unless this process has the code itself."""
+    known = registry.find(described.name)
+    if known is None or known.source is _not_here:
+        registry.add(described.definition())
+
+
 def _seconds(value: float | None) -> float | None:
     return None if value is None else float(value)
 

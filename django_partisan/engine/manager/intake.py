@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from django_partisan import registry
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import late_definitions
 from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.cancel_requests import CancelRequests
@@ -135,7 +135,7 @@ class Intake:
         """Register what a worker has and this process has not, each the values of a ``Described``."""
         for values in definitions:
             described = Described(*values)
-            registry.add(described.definition())
+            late_definitions.register(described)
             self._processors.note_registered(described.name)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:

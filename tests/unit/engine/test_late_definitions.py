@@ -8,7 +8,7 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
-from django_partisan.engine.late_definitions import Described, LateDefinitions
+from django_partisan.engine.late_definitions import Described, LateDefinitions, register
 from django_partisan.exceptions import TaskTimeout
 from tests.support.registry import Idle
 
@@ -80,3 +80,13 @@ def test_the_code_of_a_described_definition_cannot_be_called():
 
     with pytest.raises(NotImplementedError, match="Only workers"):
         Described(*values).definition().call([], {}, None)
+
+
+def test_code_that_this_process_has_is_not_replaced_by_its_description():
+    registered("Late", TIMEOUT_SECONDS=2)
+    [values] = LateDefinitions([]).take()
+    own = registry.find("Late")
+
+    register(Described(*values)._replace(timeout=7.0))
+
+    assert registry.find("Late") is own
