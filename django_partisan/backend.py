@@ -5,11 +5,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from django.core.checks import CheckMessage, Error
 
 from django_partisan import enqueueing, models, wrong_calls
+from django_partisan.config.problems import OPTIONS_OF_BACKEND, Problem
 from django_partisan.enqueueing import Call
 from django_partisan.functions import priorities
 from django_partisan.functions.definition import register, task_of
@@ -22,7 +24,8 @@ from django_partisan.functions.framework import (
 )
 from django_partisan.functions.options import PartisanTask, task_options
 from django_partisan.functions.stored_result import StoredTaskResult, result_of
-from django_partisan.sql.connection import task_database
+from django_partisan.sql.connection import task_connection, task_database
+from django_partisan.sql.manager_state import run_start
 
 __all__ = ["PartisanBackend", "bulk_enqueue", "task_options"]
 
@@ -52,11 +55,15 @@ class PartisanBackend(BaseTaskBackend):
         """
         self.validate_task(task)
         call = _call(task, args, kwargs)
+        results: list[StoredTaskResult] = []
+
+        def enqueued(row: models.Task) -> None:
+            results.append(result_of(row, task, self.alias))
+            signals.task_enqueued.send(type(self), task_result=results[0])
+
         with wrong_calls.only_synchronous(f"{task.name}.enqueue()", f"await {task.name}.aenqueue(...)"):
-            row = enqueueing.enqueue(call, None, task.run_after)
-        result = result_of(row, task, self.alias)
-        signals.task_enqueued.send(type(self), task_result=result)
-        return result
+            enqueueing.enqueue(call, None, task.run_after, inserted=enqueued)
+        return results[0]
 
     def get_result(self, result_id: str) -> StoredTaskResult:
         """Return the result of a task by its id; raise ``TaskResultDoesNotExist``."""
@@ -67,19 +74,15 @@ class PartisanBackend(BaseTaskBackend):
         task = task_of(row.processor_class)
         if task is None:  # a processor's, or its function does not exist any more
             raise TaskResultDoesNotExist(result_id)
-        return result_of(row, task, self.alias)
+        return result_of(row, task, self.alias, _run_start(row))
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Return what is wrong with the backend's settings."""
         found = list(super().check(**kwargs))
         if self.options:
-            found.append(
-                Error(
-                    f"TASKS[{self.alias!r}]['OPTIONS'] is {self.options!r}; expected none.",
-                    hint="Set defaults for a queue in PARTISAN_CONFIG, and options of a function in @task.",
-                    id="partisan.E011",
-                )
-            )
+            place = f"TASKS[{self.alias!r}]['OPTIONS']"
+            problem = Problem(OPTIONS_OF_BACKEND, place, self.options, "none")
+            found.append(Error(str(problem), hint=problem.hint, id=problem.kind.id))
         return found
 
 
@@ -92,15 +95,31 @@ def bulk_enqueue(
     """
     backend = task.get_backend()
     backend.validate_task(task)
-    ids = enqueueing.enqueue_many([_call(task, *call) for call in calls], None, task.run_after)
+    results: list[StoredTaskResult] = []
+
+    def enqueued(ids: list[int]) -> None:
+        rows = _rows(ids)
+        results.extend(result_of(rows[task_id], task, backend.alias) for task_id in ids)
+        for result in results:
+            signals.task_enqueued.send(type(backend), task_result=result)
+
+    enqueueing.enqueue_many([_call(task, *call) for call in calls], None, task.run_after, inserted=enqueued)
+    return results
+
+
+def _run_start(row: models.Task) -> datetime | None:
+    """Return when the run under way began, if the task's manager has published it."""
+    if row.status != models.Task.STATUS_IN_PROCESS or row.claimed_by is None or row.claimed_at is None:
+        return None
+    return run_start(task_connection(), row.claimed_by, row.pk, row.claimed_at)
+
+
+def _rows(ids: Sequence[int]) -> dict[int, models.Task]:
     tasks = models.Task.objects.using(task_database())
-    rows = {}
+    rows: dict[int, models.Task] = {}
     for start in range(0, len(ids), _READ_AT_ONCE):
         rows.update(tasks.in_bulk(ids[start : start + _READ_AT_ONCE]))
-    results = [result_of(rows[task_id], task, backend.alias) for task_id in ids]
-    for result in results:
-        signals.task_enqueued.send(type(backend), task_result=result)
-    return results
+    return rows
 
 
 def _call(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:

@@ -11,7 +11,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
-from django_partisan import misspellings, processor_validation
+from django_partisan import misspellings, processor_validation, retention
 from django_partisan.config import immediate, observability, queues
 from django_partisan.config.problems import NOT_POSTGRESQL, Problem
 from django_partisan.exceptions import CannotStart
@@ -29,6 +29,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
         list(observability.problems()) or observability.shared_ports(),
         processor_validation.problems(),
         misspellings.problems(),
+        retention.problems(),
     )
     return _messages(found)
 

@@ -44,9 +44,18 @@ class Call(NamedTuple):
     kwargs: Mapping[str, Any]
 
 
-def enqueue(call: Call, priority: int | None, execute_after: datetime | None) -> Task:
-    """Insert one task, or lock its waiting duplicate, in the caller's transaction; return the row."""
-    return _enqueue(call.definition, lambda: _new_task(call, priority, execute_after, _context()))
+def enqueue(
+    call: Call,
+    priority: int | None,
+    execute_after: datetime | None,
+    *,
+    inserted: Callable[[Task], object] | None = None,
+) -> Task:
+    """Insert one task, or lock its waiting duplicate, in the caller's transaction; return the row.
+
+    ``inserted`` is called with the row before the task can run in this thread.
+    """
+    return _enqueue(call.definition, lambda: _new_task(call, priority, execute_after, _context()), inserted)
 
 
 def enqueue_on_commit(
@@ -70,33 +79,48 @@ def enqueue_on_commit(
     transaction.on_commit(lambda: context.run(enqueue_now), alias, robust=is_robust)
 
 
-def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
+def _enqueue(
+    definition: TaskDefinition,
+    make: Callable[[], NewTask],
+    inserted: Callable[[Task], object] | None = None,
+) -> Task:
     name, queue = definition.name, definition.queue
     connection = task_connection()
     scope = Enqueueing(queue, name)
     with bus.around(scope):
         new = make()
         try:
-            task, inserted = insert_task(connection, new)
+            task, is_new = insert_task(connection, new)
         except Exception as error:
             bus.emit(TaskEnqueueFailed, queue, name, new.priority, ErrorInfo.of(error))
             raise
         scope.task_id = task.pk
-        scope.deduplicated = not inserted
+        scope.deduplicated = not is_new
     if connection.in_atomic_block:
         wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
-    if bus.wanted(TaskEnqueued if inserted else TaskDeduplicated):
+    if bus.wanted(TaskEnqueued if is_new else TaskDeduplicated):
         number = task.attempts + 1
         ref = TaskRef(task.pk, name, task.queue_name, task.priority, number, task.retries, task.postpones)
         due_at = moments.aware(name, task.execute_after)  # naive if USE_TZ = False
-        after_commit(connection, lambda: _emit(inserted, ref, due_at, not task.ready, new.arguments))
+        after_commit(connection, lambda: _emit(is_new, ref, due_at, not task.ready, new.arguments))
+    if inserted is not None:
+        inserted(task)
     if mode := immediate_mode():
         immediate.run_after_commit(connection, [task.pk], mode)
     return task
 
 
-def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: datetime | None) -> list[int]:
-    """Insert many tasks at once; return their ids in order, for a duplicate that of the waiting task."""
+def enqueue_many(
+    calls: Sequence[Call],
+    priority: int | None,
+    execute_after: datetime | None,
+    *,
+    inserted: Callable[[list[int]], object] | None = None,
+) -> list[int]:
+    """Insert many tasks at once; return their ids in order, for a duplicate that of the waiting task.
+
+    ``inserted`` is called with the ids before the tasks can run in this thread.
+    """
     if not calls:
         return []
     connection = task_connection()
@@ -116,26 +140,28 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
             bus.emit(TaskEnqueueFailed, scope.queue, name or "", priority, ErrorInfo.of(error))
             raise
         scope.task_ids = [rows[place][0] for place in places]
-        scope.deduplicated = not any(inserted for _, inserted in rows)
+        scope.deduplicated = not any(is_new for _, is_new in rows)
     wake_after_commit(connection, {task.queue for task in tasks})
 
     def emit_all() -> None:
         now = datetime.now(tz=datetime_timezone.utc)
         queues = {task.queue for task in tasks}
-        number = sum([inserted for _, inserted in rows])
+        number = sum([is_new for _, is_new in rows])
         queue = queues.pop() if len(queues) == 1 else None
         bus.emit(TasksEnqueued, queue, name, number, len(tasks) - number)
         if not any(map(bus.wanted_in_bulk, (TaskEnqueued, TaskDeduplicated))):
             return
         for place, new in zip(places, tasks, strict=True):
-            task_id, inserted = rows[place]
+            task_id, is_inserted = rows[place]
             ref = TaskRef(task_id, new.processor, new.queue, new.priority, 1, 0, 0)
             due_at = new.execute_after or now
-            is_new = inserted and new is distinct[place]
+            is_new = is_inserted and new is distinct[place]
             _emit(is_new, ref, due_at, due_at > now, new.arguments, in_bulk=True)
 
     if any(map(bus.wanted, (TaskEnqueued, TaskDeduplicated, TasksEnqueued))):
         after_commit(connection, emit_all)
+    if inserted is not None:
+        inserted(scope.task_ids)
     if mode := immediate_mode():
         immediate.run_after_commit(connection, scope.task_ids, mode)
     return list(scope.task_ids)

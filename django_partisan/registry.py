@@ -32,6 +32,8 @@ P = TypeVar("P", bound=type[Any])
 _definitions: dict[str, TaskDefinition] = {}
 # Every registered definition by name; a read-only view.
 definitions: Final[Mapping[str, TaskDefinition]] = MappingProxyType(_definitions)
+# Called with the object at the path of a task, which may be one that has to be registered.
+finders: Final[list[Callable[[Any], object]]] = []
 # Return the definition registered under a name, or ``None``.
 find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
 
@@ -76,10 +78,12 @@ def find_or_import(name: str) -> TaskDefinition | None:
 
     Raises what the module raises.
     """
-    module = name.rpartition(".")[0]
+    module, _, attribute = name.rpartition(".")
     if name not in _definitions and module:
         try:
-            import_module(module)
+            found = getattr(import_module(module), attribute, None)
+            for finder in finders:
+                finder(found)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise  # the module exists, and lacks another

@@ -6,16 +6,22 @@ follows the queue ``default``.
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import product
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan import registry
+from django_partisan.config import task_backends
+from django_partisan.config.problems import VANISHING_RESULTS, Problem
 from django_partisan.config.queues import named_queues, queue_names, queue_value
 from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 
 FOREVER: Final = math.inf
+LEAST_FOR_RESULTS_SECONDS: Final = 60
+"""A result whose row is deleted earlier is gone before many callers have asked for it."""
+_LONG_ENOUGH: Final = f"at least {LEAST_FOR_RESULTS_SECONDS} where results are kept, or None"
 Seconds: TypeAlias = Mapping[str, float]
 """By status, for how many seconds rows are kept after the end of their task."""
 
@@ -81,6 +87,24 @@ def queues_of_project() -> tuple[str, ...]:
 def rules_of_age(seconds: float, statuses: Collection[str]) -> Rules:
     """Return rules that keep rows of some statuses for ``seconds``, and all others forever."""
     return Rules({}, {}, dict.fromkeys(statuses, seconds))
+
+
+def problems() -> Iterator[Problem]:
+    """Yield each time that is too short for the results that rows keep."""
+    queues = dict.fromkeys(task_backends.queue_names())
+    for name, one in registry.definitions.items():
+        if one.keeps_result and isinstance(one.queue, str):  # of another type, another check reports it
+            queues[one.queue] = None
+            for key, kept in ((KEEP_FINISHED, one.keep_finished), (KEEP_FAILED, one.keep_failed)):
+                yield from _too_short(f"{name}.{key}", kept, one.source)
+    for queue, key in product(queues, (KEEP_FINISHED, KEEP_FAILED)):
+        yield from _too_short(f"PARTISAN_CONFIG[{queue!r}][{key!r}]", queue_value(queue, key))
+
+
+def _too_short(place: str, kept: Any, source: Any = None) -> Iterator[Problem]:
+    if isinstance(kept, int | float) and kept < LEAST_FOR_RESULTS_SECONDS:
+        processor_class = source if isinstance(source, type) else None
+        yield Problem(VANISHING_RESULTS, place, kept, _LONG_ENOUGH, processor_class=processor_class)
 
 
 def _of(statuses: Collection[str], kept: Seconds) -> Seconds:

@@ -1,12 +1,13 @@
 """Django signals for users: a task was enqueued, started or finished; a worker stops.
 
 The sender is the processor class, so that a receiver can select it; it is ``None`` if this process does not
-know the class, and for ``worker_stopping``. Receivers run in the process that emits the event, and those of
-``task_started`` and ``task_finished`` delay the task: they should be quick. If one raises, Django logs the
-error, it is counted, and nothing changes for the task.
+know the class, and for ``worker_stopping``. Receivers are user code: they run in the worker or in the process
+that enqueues, never in a manager. Those of ``task_started`` and ``task_finished`` delay the task: they should
+be quick. If one raises, Django logs the error, it is counted, and nothing changes for the task.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from django.dispatch import Signal
@@ -60,8 +61,8 @@ task_finished: Final = TaskSignal()
 
 ``error.exception`` is the exception itself; it is available only during the call.
 
-``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``. A task whose worker died
-fails in the manager; ``task`` is a ``TaskRef`` then, without a worker's slot.
+``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``. For a run that ended with its
+worker, which died or was killed, no signal is sent: nobody is there to call the receivers.
 """
 
 worker_stopping: Final = TaskSignal()
@@ -105,6 +106,19 @@ _subscriber: Final = SignalSubscriber()
 def install() -> None:
     """Send this process's events as signals from now on."""
     bus.subscribe(_subscriber)
+
+
+@contextmanager
+def withheld() -> Iterator[None]:
+    """Send no signals in this process, which is a manager's: a receiver could block or break it."""
+    is_subscribed = _subscriber in bus.subscribers()
+    if is_subscribed:
+        bus.unsubscribe(_subscriber)
+    try:
+        yield
+    finally:
+        if is_subscribed:
+            bus.subscribe(_subscriber)
 
 
 def _send(signal: TaskSignal, task: TaskRef | Run, **values: Any) -> None:

@@ -1,5 +1,6 @@
 """Errors for calls of ``delay()`` and ``bulk_delay()`` that cannot work, each with the remedy."""
 
+from asyncio import get_running_loop
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -128,6 +129,16 @@ def only_synchronous(call: str, instead: str) -> Iterator[None]:
     try:
         yield
     except SynchronousOnlyOperation:
+        if not _is_in_event_loop():  # the caller's receiver, or a task in immediate mode, is asynchronous
+            raise
         raise SynchronousOnlyOperation(
             f"{call} was called in asynchronous code, where Django refuses queries; use `{instead}`."
         ) from None
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -78,6 +78,18 @@ def _results_hold_what_was_returned() -> bool:
     return base is None or {"_return_value", "status", "errors"} <= set(base.TASK_REFRESH_ATTRS)
 
 
+def _signals_know_asynchronous_receivers() -> bool:
+    from django.dispatch import Signal
+
+    def receive(**values: Any) -> None: ...
+    async def receive_later(**values: Any) -> None: ...
+
+    signal = Signal()
+    signal.connect(receive)
+    signal.connect(receive_later)
+    return [entry[-1] for entry in signal.receivers] == [False, True]
+
+
 def _json_is_normalized() -> bool:
     base = _framework()
     return base is None or base.normalize_json({"a": (1, b"b")}) == {"a": [1, "b"]}
@@ -282,6 +294,11 @@ PRIVATE_APIS: Final = (
         "Django", "TASK_REFRESH_ATTRS", "functions/stored_result.py",
         "refresh() copies these, and would leave out the number of attempts.",
         "6.0.10, 6.1.3, django-tasks 0.12.0", _results_hold_what_was_returned,
+    ),
+    PrivateApi(
+        "Django", "Signal.receivers", "functions/run_signals.py",
+        "Results are read from the database before an asynchronous receiver gets them, and only then.",
+        "5.2.19, 6.0.10, 6.1.3", _signals_know_asynchronous_receivers,
     ),
     PrivateApi(
         "Django", "normalize_json", "functions/framework.py",

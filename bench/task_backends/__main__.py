@@ -1,9 +1,18 @@
 """Measure backends of Django's task framework in one interleaved run, and print tables.
 
-Each has its defaults and two workers. Those whose packages are not installed are left out:
+Each has its defaults and two workers; "processors" runs the same body as a processor of ours. Django 6 is
+needed, and so Python 3.12 or newer. Backends whose packages are not installed are left out, and said to be.
+An environment with all of them, from a folder with a clone:
 
-    pip install django-ox django-tasks-db
-    python -m bench.task_backends --n 2000 --reps 3
+    python3.13 -m venv build/backends
+    build/backends/bin/pip install --editable '.[embedded]' django-ox django-tasks-db
+    build/backends/bin/python -m bench.task_backends --n 2000 --reps 7
+
+The tables show medians and, beside each, its ratio to the best other. A slow backend does not end a large
+drain within --cap; its rate is that of what it ran until then. So the ratios of the fast ones to each other
+need a longer run of their own:
+
+    build/backends/bin/python -m bench.task_backends --backends partisan processors --n 50000 --reps 7
 """
 
 import argparse
@@ -12,6 +21,7 @@ import random
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +54,12 @@ class BackendSubject(Subject):
 def main() -> int:
     """Measure what the command line asks for; exit code 1 if a measurement failed."""
     arguments = _parser().parse_args()
+    if find_spec("django.tasks") is None:
+        print("Django 6 is needed, on Python 3.12 or newer; see --help.", file=sys.stderr)
+        return 1
     names = [name for name in arguments.backends if BACKENDS[name].is_installed]
+    if missing := [name for name in arguments.backends if name not in names]:
+        print(f"not installed, and left out: {', '.join(missing)}", file=sys.stderr)
     measurements = []
     with tempfile.TemporaryDirectory(prefix="partisan-bench-") as folder, alone.database_server() as database:
         print(machine.describe(database.settings(), f"task backends, {arguments.reps} repetitions"))

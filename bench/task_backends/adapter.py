@@ -25,18 +25,28 @@ def setup() -> None:
 
 def one(i: int, m: int) -> None:
     """Enqueue one task in its own commit; a negative number only connects."""
-    from bench.task_backends.functions import body
-
     if i < 0:
         from django.db import connection
 
         connection.ensure_connection()
-        return
-    body.enqueue(i=i, m=m)
+    elif _is_of_processors():
+        from bench.app.partisan_tasks import Bench
+
+        Bench(i=i, m=m).delay()
+    else:
+        from bench.task_backends.functions import body
+
+        body.enqueue(i=i, m=m)
 
 
 def bulk(ids: Iterable[int], m: int) -> None:
     """Enqueue many tasks by the backend's own call, or one by one in a transaction."""
+    if _is_of_processors():
+        from bench.app.partisan_tasks import Bench
+        from django_partisan.processor import bulk_delay
+
+        bulk_delay([Bench(i=i, m=m) for i in ids])
+        return
     from bench.task_backends.backends import BACKEND
     from bench.task_backends.functions import body
 
@@ -53,6 +63,12 @@ def bulk(ids: Iterable[int], m: int) -> None:
         with transaction.atomic():
             for _, kwargs in calls:
                 body.enqueue(**kwargs)
+
+
+def _is_of_processors() -> bool:
+    from bench.task_backends.backends import BACKEND, PROCESSORS
+
+    return os.environ[BACKEND] == PROCESSORS
 
 
 def retain(count: int) -> None:

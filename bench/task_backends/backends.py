@@ -1,4 +1,7 @@
-"""The backends that are measured, as their documentation starts them, with two workers each."""
+"""The backends that are measured, as their documentation starts them, with two workers each.
+
+``processors`` is none: it runs the same body as a processor, on the same tables and workers as ``partisan``.
+"""
 
 import importlib.util
 from collections.abc import Mapping
@@ -17,6 +20,7 @@ class Backend:
     path: str
     command: tuple[str, ...]
     pending: str
+    """A query for whether a task waits or runs."""
     processes: int = 1
     """How many times the command is started; one that starts its own workers is started once."""
 
@@ -26,13 +30,16 @@ class Backend:
         return importlib.util.find_spec(self.application) is not None
 
 
+_OURS: Final = Backend(
+    "django_partisan",
+    "django_partisan.backend.PartisanBackend",
+    ("start_partisan", "--workers-count", "2"),
+    "SELECT EXISTS(SELECT 1 FROM django_partisan_task WHERE status IN ('new', 'in_process'))",
+)
+PROCESSORS: Final = "processors"
 BACKENDS: Final[Mapping[str, Backend]] = {
-    "partisan": Backend(
-        "django_partisan",
-        "django_partisan.backend.PartisanBackend",
-        ("start_partisan", "--workers-count", "2"),
-        "SELECT EXISTS(SELECT 1 FROM django_partisan_task WHERE status IN ('new', 'in_process'))",
-    ),
+    "partisan": _OURS,
+    PROCESSORS: _OURS,
     "django_ox": Backend(
         "django_ox",
         "django_ox.backend.OxBackend",

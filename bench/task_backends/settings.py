@@ -3,15 +3,16 @@
 import os
 from typing import Any
 
-from bench.task_backends.backends import BACKEND, BACKENDS
+from bench.task_backends.backends import BACKEND, BACKENDS, PROCESSORS
 
-_backend = BACKENDS[os.environ.get(BACKEND, "partisan")]
+_name = os.environ.get(BACKEND, "partisan")
+_backend = BACKENDS[_name]
 
 SECRET_KEY = "bench"
 DEBUG = False
 USE_TZ = True
 TIME_ZONE = "UTC"
-INSTALLED_APPS = [_backend.application]
+INSTALLED_APPS = [_backend.application, *(["bench.app"] if _name == PROCESSORS else [])]
 
 # Host, port, user and password are libpq's own variables: the runner sets them.
 DATABASES = {
@@ -19,6 +20,7 @@ DATABASES = {
 }
 
 TASKS = {"default": {"BACKEND": _backend.path}}
+PARTISAN_BENCH_UNIQUE = False  # as functions are
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -61,6 +61,11 @@ UNEQUAL_MEASURES: Final = Kind(
     "Two processors declare a measure of one name in different ways.",
     "Make both declarations equal, or rename one of the measures.",
 )
+OPTIONS_OF_BACKEND: Final = Kind(
+    "partisan.E011",
+    "A `PartisanBackend` in `TASKS` has `OPTIONS`.",
+    "Set defaults for a queue in PARTISAN_CONFIG, and options of a function in @task or @task_options.",
+)
 SHARED_PORT: Final = Kind(
     "partisan.W001",
     "Two queues would serve metrics on the same port of one host.",
@@ -91,6 +96,12 @@ IMMEDIATE_IN_PRODUCTION: Final = Kind(
     "`PARTISAN_IMMEDIATE` is set: tasks run in the processes that enqueue them (only with `check --deploy`).",
     "Remove PARTISAN_IMMEDIATE from the settings of production, where managers run the tasks.",
 )
+VANISHING_RESULTS: Final = Kind(
+    "partisan.W011",
+    "Rows that keep results are deleted within a minute of the end of their task.",
+    "A result is in the row of its task: once that is deleted, get_result() does not find it. Raise the "
+    "value, or silence this check if nobody reads these results.",
+)
 
 KINDS: Final = (
     WRONG_SHAPE,
@@ -102,11 +113,13 @@ KINDS: Final = (
     UNKNOWN_QUEUE,
     WRONG_ATTRIBUTE,
     UNEQUAL_MEASURES,
+    OPTIONS_OF_BACKEND,
     SHARED_PORT,
     NOT_POSTGRESQL,
     MISSPELT_ATTRIBUTE,
     MISSPELT_SETTING,
     IMMEDIATE_IN_PRODUCTION,
+    VANISHING_RESULTS,
 )
 
 

@@ -55,8 +55,8 @@ class QueueConfig:
 
 def queue_names() -> list[str]:
     """Return the queues that exist: those of ``PARTISAN_CONFIG`` and ``TASKS``, and ``default`` always."""
-    names = named_queues()
-    return names if DEFAULT_QUEUE in names else [DEFAULT_QUEUE, *names]
+    first = () if DEFAULT_QUEUE in _configured() else (DEFAULT_QUEUE,)
+    return list(dict.fromkeys((*first, *named_queues())))
 
 
 def named_queues() -> list[str]:

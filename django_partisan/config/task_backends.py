@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from django_partisan.names import DEFAULT_QUEUE
+
 MARK = "is_partisan_backend"
 """An attribute of ``PartisanBackend``, which this module must not import before it is asked for."""
 
@@ -23,8 +25,8 @@ def ours() -> dict[str, Mapping[str, Any]]:
 
 
 def queue_names() -> list[str]:
-    """Return the queues that these backends list."""
-    return [name for params in ours().values() for name in params.get("QUEUES", ())]
+    """Return the queues that these backends list; one that lists none has the queue ``default``."""
+    return [name for params in ours().values() for name in params.get("QUEUES", (DEFAULT_QUEUE,))]
 
 
 def allow_every_queue() -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan.sql.claiming import TaskRow
 
-VERSION: Final = 5
+VERSION: Final = 6
 
 
 # From the manager to a worker.
@@ -76,6 +76,13 @@ class Report(NamedTuple):
     """What the subscribers counted, by subscriber name."""
 
 
+class Registered(NamedTuple):
+    """What the worker has registered and the manager does not know; sent before such a task runs."""
+
+    definitions: list[tuple[Any, ...]]
+    """The fields of one ``Described`` each."""
+
+
 class Returned(NamedTuple):
     """Tasks that were recalled, or not started before a stop."""
 
@@ -94,12 +101,12 @@ class Flushed(NamedTuple):
 
 
 ToWorker: TypeAlias = RunTasks | Stop | Interrupt | LogStacks
-ToManager: TypeAlias = Ready | Report | Returned | Retiring | Flushed
+ToManager: TypeAlias = Ready | Registered | Report | Returned | Retiring | Flushed
 Message: TypeAlias = ToWorker | ToManager
 
 # A new kind comes last: a manager reads ``Ready`` of other versions.
 _KINDS: Final[dict[int, Any]] = dict(
-    enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed, Interrupt, LogStacks))
+    enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed, Interrupt, LogStacks, Registered))
 )
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 

@@ -13,7 +13,8 @@ class WorkerSpec(NamedTuple):
 
     ``subscribe`` is the dotted path of a function that subscribes telemetry in the worker, and its plain
     arguments. ``schema`` is that of the tasks, quoted for SQL; if it is empty, ``search_path`` decides. A
-    manager has one spec for all its workers; the pool sets ``slot`` and ``generation``.
+    manager has one spec for all its workers; the pool sets ``slot`` and ``generation``. ``registered`` has
+    the names of the definitions that the manager knows; ``None``: all that the worker has.
     """
 
     config: QueueConfig
@@ -24,6 +25,7 @@ class WorkerSpec(NamedTuple):
     slot: int = 0
     generation: int = 0
     schema: str = ""
+    registered: frozenset[str] | None = None
 
 
 def packed(spec: WorkerSpec) -> bytes:

@@ -5,9 +5,10 @@ from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from django_partisan import calling, registry
+from django_partisan.config import task_backends
 from django_partisan.definitions import TaskDefinition
 from django_partisan.functions import attempts, priorities, run_signals
-from django_partisan.functions.framework import AnyTask, InvalidTask, base
+from django_partisan.functions.framework import AnyTask, InvalidTask, as_stored, base
 from django_partisan.functions.options import options_of
 from django_partisan.functions.run_result import RunTaskResult
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
@@ -35,6 +36,16 @@ def register(task: AnyTask) -> TaskDefinition:
     return definition
 
 
+def register_if_task(candidate: Any) -> None:
+    """Register a task of another backend: the row of a call by ``using(backend=...)`` names its path only."""
+    alias = next(iter(task_backends.ours()), None)
+    if alias is not None and isinstance(candidate, AnyTask):  # type: ignore[misc] # not generic when it runs
+        register(as_stored(candidate, backend=alias))
+
+
+registry.finders.append(register_if_task)
+
+
 def task_of(name: str) -> AnyTask | None:
     """Return the task whose function has this path, and whose module is imported if need be."""
     if name not in _tasks:
@@ -45,12 +56,15 @@ def task_of(name: str) -> AnyTask | None:
 def _definition(task: AnyTask) -> TaskDefinition:
     options = options_of(task)
     function, name = task.func, task.module_path
-    run = partial(calling.run_asynchronously, function) if iscoroutinefunction(function) else function
+    is_asynchronous = iscoroutinefunction(function)
+    run = partial(calling.run_asynchronously, function) if is_asynchronous else function
 
     def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
         result = RunTaskResult.of(task, current)
         run_signals.started(result)
         if task.takes_context:
+            if is_asynchronous:
+                result.read()
             args = [base.TaskContext(task_result=result), *args]
         value = run(*args, **kwargs)
         if value is not None:

@@ -1,18 +1,22 @@
 """The result of the task that runs, for signals, contexts and ``backoff``.
 
-A worker has only a part of it. The rest is read from the row when it is used, which is rare.
+A worker has only a part of it. The rest is read from the row when it is used, which is rare; for a coroutine,
+which cannot read it, before it runs.
 """
 
 import json
 import os
+from contextlib import suppress
 from typing import Any, Final
 
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError
 from django.utils import timezone
 
 from django_partisan import models
 from django_partisan.functions import priorities
 from django_partisan.functions.framework import AnyTask, as_stored, base
-from django_partisan.functions.stored_result import StoredTaskResult, class_path, result_of
+from django_partisan.functions.stored_result import EarlierRuns, StoredTaskResult, class_path
 from django_partisan.sql.connection import task_database
 from django_partisan.worker_name import worker_name
 
@@ -61,19 +65,27 @@ class RunTaskResult(StoredTaskResult):
             self._set_earlier_runs(_NONE, _NONE, self.last_attempted_at)
         return self
 
+    def read(self) -> None:
+        """Read what a coroutine cannot: Django refuses its queries. Without an answer it stays unread."""
+        with suppress(DatabaseError, ObjectDoesNotExist):
+            self._read()
+
     def __getattr__(self, name: str) -> Any:
         if name in ("args", "kwargs"):
             args, kwargs = self.current_task.arguments
             self._set(args=args, kwargs=kwargs)
         elif name == "enqueued_at" or name in _OF_EARLIER_RUNS:
-            row = models.Task.objects.using(task_database()).get(pk=int(self.id))
-            before = result_of(row, self.task, self.backend)
-            self._set(enqueued_at=before.enqueued_at)
-            first_start = before.started_at if row.started_at else self.last_attempted_at
-            self._set_earlier_runs(before.errors, before.worker_ids, first_start)
+            self._read()
         else:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self, name)
+
+    def _read(self) -> None:
+        row = models.Task.objects.using(task_database()).get(pk=int(self.id))
+        before = EarlierRuns.before(self.current_task.attempt, row)
+        self._set(enqueued_at=row.created_at)
+        first_start = before.first_start or self.last_attempted_at
+        self._set_earlier_runs(before.errors, before.worker_ids, first_start)
 
     def _set_earlier_runs(self, errors: list[Any], worker_ids: list[str], started_at: Any) -> None:
         own = [] if self.failure is None else [self._task_error(self.failure)]

@@ -21,4 +21,6 @@ def finished(task_result: Any) -> None:
 
 
 def _send(signal: Any, task_result: Any) -> None:
+    if any(entry[-1] for entry in signal.receivers):  # an asynchronous one, which cannot use the database
+        task_result.read()
     signal.send_robust(sender=type(task_result.task.get_backend()), task_result=task_result)

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.utils.dateparse import parse_datetime
 
 from django_partisan import models
 from django_partisan.functions import priorities
 from django_partisan.functions.framework import AnyTask, BaseTaskResult, as_stored, base
+from django_partisan.outcomes import DUE_NOW, POSTPONED, REQUEUED, RETRIED
 
 _STATUS: Final = {
     models.Task.STATUS_NEW: base.TaskResultStatus.READY,
@@ -18,6 +19,8 @@ _STATUS: Final = {
     models.Task.STATUS_ERROR: base.TaskResultStatus.FAILED,
     models.Task.STATUS_FINISHED: base.TaskResultStatus.SUCCESSFUL,
 }
+_SET_A_TIME: Final = {POSTPONED, RETRIED, REQUEUED, DUE_NOW}
+"""Outcomes in a history after which the row has another time than that of the call."""
 _REFRESHED: Final = ("attempt_count", *base.TASK_REFRESH_ATTRS)
 
 
@@ -41,18 +44,38 @@ class StoredTaskResult(BaseTaskResult):  # type: ignore[misc, type-arg] # in the
         _copy(await self.task.get_backend().aget_result(self.id), self)
 
 
-def result_of(row: models.Task, task: AnyTask, backend: str) -> StoredTaskResult:
-    """Return the result of a row, whose task was defined as ``task``."""
+class EarlierRuns(NamedTuple):
+    """What the history has of the runs before another one."""
+
+    errors: list[base.TaskError]
+    worker_ids: list[str]
+    first_start: datetime | None
+
+    @classmethod
+    def before(cls, attempt: int, row: models.Task) -> "EarlierRuns":
+        """Return those before a run, whose own entry may be in the history by now."""
+        runs = list(_runs_before(attempt, row.history or []))
+        return cls(list(_errors_of(runs)), _workers_of(runs), _first_start(runs))
+
+
+def result_of(
+    row: models.Task, task: AnyTask, backend: str, run_start: datetime | None = None
+) -> StoredTaskResult:
+    """Return the result of a row, whose task was defined as ``task``.
+
+    ``run_start`` is when the run under way began, if that is known; else the claim counts.
+    """
     history = row.history or []
     is_running = row.status == models.Task.STATUS_IN_PROCESS
-    last_started = row.claimed_at if is_running else row.started_at
+    last_started = (run_start or row.claimed_at) if is_running else row.started_at
     runs = [entry for entry in history if "attempt" in entry]
     result = StoredTaskResult(
         task=as_stored(
             task,
+            backend=backend,
             priority=priorities.shown(row.priority),
             queue_name=row.queue_name,
-            run_after=row.execute_after if row.execute_after > row.created_at else None,
+            run_after=_run_after(row, history),
         ),
         id=str(row.pk),
         status=_STATUS[row.status],
@@ -71,6 +94,12 @@ def result_of(row: models.Task, task: AnyTask, backend: str) -> StoredTaskResult
     return result
 
 
+def _run_after(row: models.Task, history: list[Mapping[str, Any]]) -> datetime | None:
+    """Return the time that the call has given, unless a later run or a person has set another one."""
+    is_set_anew = any(entry.get("outcome") in _SET_A_TIME for entry in history)
+    return row.execute_after if row.execute_after > row.created_at and not is_set_anew else None
+
+
 def class_path(error_type: str) -> str:
     """Return the path that the framework imports of a class that rows name: they leave ``builtins`` out."""
     return error_type if "." in error_type else f"builtins.{error_type}"
@@ -82,28 +111,48 @@ def _first_start(runs: list[Mapping[str, Any]]) -> datetime | None:
     return None if first is None else parse_datetime(first)
 
 
+def _runs_before(attempt: int, history: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the entries of earlier runs; an entry of several counts those that are earlier."""
+    for entry in history:
+        if "attempt" in entry:
+            others = max(0, entry["attempt"] - attempt + 1)
+            earlier = entry.get("count", 1) - others
+            if earlier > 0:
+                yield {**entry, "count": earlier}
+
+
 def _errors(row: models.Task, runs: list[Mapping[str, Any]]) -> Iterator[base.TaskError]:
-    """Yield the error of each run; of the last one the row has the whole traceback.
+    """Yield the error of each run; of the last one the row has the whole traceback."""
+    has_last = bool(runs) and runs[-1].get("error_type") == row.error_type
+    if has_last:
+        runs = [*runs[:-1], {**runs[-1], "traceback": row.error_traceback}]
+    yield from _errors_of(runs)
+    if row.status == models.Task.STATUS_ERROR and row.error_type and not has_last:
+        yield _error(row.error_type, row.error_traceback)
+
+
+def _errors_of(runs: list[Mapping[str, Any]]) -> Iterator[base.TaskError]:
+    """Yield the error of each run of a history.
 
     Runs in a row that ended equally are one entry, with the traceback of the last of them.
     """
     for entry in runs:
         if error_type := entry.get("error_type"):
-            is_last = entry is runs[-1] and error_type == row.error_type
-            traceback = row.error_traceback if is_last else entry.get("traceback")
-            error = base.TaskError(exception_class_path=class_path(error_type), traceback=traceback or "")
-            yield from repeat(error, entry.get("count", 1))
-    has_last = bool(runs) and runs[-1].get("error_type") == row.error_type
-    if row.status == models.Task.STATUS_ERROR and row.error_type and not has_last:
-        path = class_path(row.error_type)
-        yield base.TaskError(exception_class_path=path, traceback=row.error_traceback or "")
+            yield from repeat(_error(error_type, entry.get("traceback")), entry.get("count", 1))
+
+
+def _error(error_type: str, traceback: str | None) -> base.TaskError:
+    return base.TaskError(exception_class_path=class_path(error_type), traceback=traceback or "")
 
 
 def _workers(row: models.Task, runs: list[Mapping[str, Any]]) -> list[str]:
-    workers = [entry["worker"] for entry in runs if entry.get("worker")]
     if row.worker and not runs:  # it completed at once: there is no history
         return [row.worker]
-    return workers
+    return _workers_of(runs)
+
+
+def _workers_of(runs: list[Mapping[str, Any]]) -> list[str]:
+    return [entry["worker"] for entry in runs if entry.get("worker")]
 
 
 def _copy(source: Any, target: StoredTaskResult) -> None:

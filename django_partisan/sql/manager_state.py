@@ -16,6 +16,7 @@ Managers of earlier versions publish no state, or ``processors`` alone: no key i
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -46,6 +47,13 @@ _ROWS: Final = f"""
      WHERE (%(queue)s::text IS NULL OR queue_name = %(queue)s)
        AND (%(manager)s::uuid IS NULL OR id = %(manager)s)
      ORDER BY queue_name, host, pid, id LIMIT {MANAGERS_AT_MOST}
+"""
+
+_RUN_START: Final = """
+    SELECT (state ->> 'at')::timestamptz - (run ->> 'seconds')::float8 * interval '1 second' AS started_at
+      FROM django_partisan_manager CROSS JOIN jsonb_array_elements(
+           CASE WHEN jsonb_typeof(state -> 'runs') = 'array' THEN state -> 'runs' END) AS run
+     WHERE id = %s AND run -> 'task' = to_jsonb(%s::bigint)
 """
 
 _HELD: Final = """
@@ -121,6 +129,14 @@ def published_managers(connection: BaseDatabaseWrapper, queue: str | None = None
 def published_manager(connection: BaseDatabaseWrapper, manager: UUID) -> PublishedManager | None:
     """Return one manager; ``None`` if it has no row."""
     return next(iter(_read(connection, manager=manager)), None)
+
+
+def run_start(
+    connection: BaseDatabaseWrapper, manager: UUID, task_id: int, claimed_at: datetime
+) -> datetime | None:
+    """Return when the run of a task began that its manager has published since the claim, if it has."""
+    starts = [row[0] for row in fetch_all(connection, _RUN_START, (manager, task_id))]
+    return next((start for start in starts if start is not None and start >= claimed_at), None)
 
 
 def _read(

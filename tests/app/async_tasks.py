@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone, translation
 from opentelemetry import trace
 
+from django_partisan.backend import task_options
 from django_partisan.functions.framework import base
 from django_partisan.models import Task
 from django_partisan.telemetry.current_task import running
@@ -51,3 +52,14 @@ async def run_and_span() -> list[Any]:
     """Return the id of the task that logs name, and the span that is current."""
     await asyncio.sleep(0)
     return [running.get().id, trace.get_current_span().get_span_context().span_id]
+
+
+@task(takes_context=True)
+@task_options(max_attempts=2, backoff=lambda error, result: 0)
+async def look_back(context: Any) -> list[Any]:
+    """Fail once, then return what the second run knows of the task and of the first."""
+    result = context.task_result
+    if context.attempt == 1:
+        raise ConnectionError
+    errors = [error.exception_class_path for error in result.errors]
+    return [result.enqueued_at.isoformat(), result.started_at.isoformat(), errors, len(result.worker_ids)]

@@ -1,12 +1,33 @@
-"""A function as a task, in a module that nothing imports before a worker meets its path."""
+"""Functions as tasks, in a module that nothing imports before a worker meets one of their paths."""
 
+import time
 from typing import Any
 
+from django_partisan.backend import task_options
 from django_partisan.functions.framework import base
 
 task: Any = base.task
+
+LIMIT_SECONDS = 0.2
 
 
 @task
 def greet(name: str) -> str:
     return f"Hello, {name}"
+
+
+@task
+@task_options(timeout=LIMIT_SECONDS)
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@task
+@task_options(timeout=LIMIT_SECONDS, max_attempts=2)
+def refuse_to_end() -> None:
+    """Take longer than allowed, whatever is raised."""
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            continue

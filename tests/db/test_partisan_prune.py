@@ -142,7 +142,7 @@ def test_where_the_settings_keep_everything_there_is_nothing_to_count(settings):
 def test_rows_of_a_queue_that_the_settings_do_not_name_are_deleted_only_when_asked_for(
     settings, configured, options, is_deleted
 ):
-    settings.PARTISAN_CONFIG = configured
+    settings.PARTISAN_CONFIG, settings.TASKS = configured, {}
     unnamed = ended()
     of_mail = ended(queue_name="mail")
 

@@ -16,16 +16,18 @@ import pytest
 from django.db import connections
 from prometheus_client import REGISTRY
 
+from django_partisan import signals
 from django_partisan.config import observability
 from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.application import ClientMetrics
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ManagerDraining, Snapshot
+from django_partisan.telemetry.events import ManagerDraining, Snapshot, TaskFailed
 from django_partisan.telemetry.setup import manager, worker
 from django_partisan.telemetry.setup.application import set_up_application
 from tests.support.engine import config_of
 from tests.support.telemetry import telemetry_kept
+from tests.unit.logs import samples
 from tests.unit.metrics.certificates import Certificates
 
 
@@ -250,3 +252,26 @@ def test_an_application_counts_what_it_enqueues_where_asked_and_starts_with_wron
     for one in counting:
         REGISTRY.unregister(one.collector)
     assert len(counting) == counts
+
+
+@pytest.mark.parametrize("is_application", [True, False])
+def test_a_manager_calls_no_receiver_of_signals(is_application: bool):
+    received: list[Any] = []
+
+    def receive(task: Any, **_: Any) -> None:
+        received.append(task)
+
+    signals.install()
+    if not is_application:
+        bus.unsubscribe(signals._subscriber)
+    signals.task_finished.connect(receive)
+    try:
+        with manager.set_up_manager(config_of(), options()):
+            bus.emit(TaskFailed, samples.TASK, None, "worker_lost", samples.ERROR)
+        in_manager = list(received)
+        bus.emit(TaskFailed, samples.RUN, 0.5, "error", samples.ERROR)
+    finally:
+        signals.task_finished.disconnect(receive)
+
+    assert in_manager == []
+    assert received == ([samples.RUN] if is_application else [])

@@ -80,7 +80,12 @@ class Assembly:
         self.tokens = ClaimTokens()
         self.intake = Intake(config, self.settler, self.drain, self.tokens, processors, pause)
         self.pool = Pool(
-            self.intake, resources.selector, resources.spawner, presence, spec, self._on_code_replaced
+            self.intake,
+            resources.selector,
+            resources.spawner,
+            presence,
+            spec._replace(registered=frozenset(registry.definitions)),
+            self._on_code_replaced,
         )
         self._sharing = Sharing(
             self.intake,

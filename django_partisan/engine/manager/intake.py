@@ -6,8 +6,11 @@ of it to end. While the manager drains or its queue is paused, what comes in is 
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
+from typing import Any
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import late_definitions
+from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
@@ -127,6 +130,13 @@ class Intake:
                 manager = None if previous is None else str(previous)
                 bus.emit(TaskRescued, task, reason, manager, lost)
                 self._store(self._set_aside([row]), self.buffer.add_rescued)
+
+    def on_registered(self, definitions: Iterable[tuple[Any, ...]]) -> None:
+        """Register what a worker has and this process has not, each the values of a ``Described``."""
+        for values in definitions:
+            described = Described(*values)
+            late_definitions.register(described)
+            self._processors.note_registered(described.name)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""

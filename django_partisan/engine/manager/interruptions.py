@@ -61,6 +61,8 @@ class Interruptions(Component):
         self._limits = limits
         self._runs: dict[WorkerProcess, InterruptedRun] = {}
         self._look_at = NEVER
+        self._shortest = NEVER
+        """The shortest limit at the last look."""
         self._follow_at = NEVER
 
     def request(self, task_id: int, kind: str, comment: str = "") -> bool:
@@ -84,7 +86,9 @@ class Interruptions(Component):
             runs = list(self._runs.values())
             self._follow_at = min((self._follow(run, now) for run in runs), default=NEVER)
         shortest = self._limits.shortest
-        if shortest < NEVER and (now >= self._look_at or self._look_at == NEVER):
+        # A shorter limit may have come with code that a worker imported, for a run that is under way.
+        if shortest < NEVER and (now >= self._look_at or self._look_at == NEVER or shortest < self._shortest):
+            self._shortest = shortest
             self._look_at = self._look(now, shortest)
 
     def next_at(self) -> float:

@@ -77,6 +77,13 @@ class KnownProcessors:
             self.known.discard(name)
             self.version += 1
 
+    def note_registered(self, name: str) -> None:
+        """Note that a worker has registered a processor that this process has not."""
+        self.note_runs([name])
+        if name not in self.known:
+            self.known.add(name)
+            self.version += 1
+
     def note_held(self, row: TaskRow) -> None:
         """Count a task that is held, unless it was only a try."""
         if not self.unknown[row[PROCESSOR]].is_trying(row):

@@ -19,6 +19,7 @@ from django_partisan.engine.protocol import (
     Flushed,
     Message,
     Ready,
+    Registered,
     Report,
     Retiring,
     Returned,
@@ -202,6 +203,8 @@ class Pool(Component):
                     self._intake.on_returned(worker.take_back(task_ids))
                 case Ready():
                     self._on_ready(worker, message)
+                case Registered(definitions):
+                    self._intake.on_registered(definitions)
                 case Retiring():  # fill the slot at once, while the worker still flushes
                     worker.retire()
                     self._restarts.at_once(worker.slot)

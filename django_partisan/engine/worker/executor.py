@@ -74,11 +74,13 @@ class Executor:
         claim_times: Mapping[int, float],
         schema: str = "",
         interruption: Interruption | None = None,
+        registered: Callable[[], object] = lambda: None,
     ) -> None:
         """Run for a worker; ``claim_times`` are those of the claims its tasks came with, by token.
 
         ``schema`` is where the completion of an ``ATOMIC`` task is written, whatever ``search_path`` it set.
-        Without an ``interruption`` no run is interrupted.
+        Without an ``interruption`` no run is interrupted. ``registered`` is called before a run if
+        definitions were registered since the run before it.
         """
         self._interruption = interruption or Interruption()
         self._schema = schema
@@ -86,6 +88,9 @@ class Executor:
         self._slot = slot
         self._generation = generation
         self._claim_times = claim_times
+        self._registered = registered
+        self._definitions = 0
+        """How many definitions the registry had before the last run."""
         self._worker = worker_name(os.getpid())
         # The last run's monotonic times; the worker, which reads the clock anyway, sets the first.
         self.started = self.ended = 0.0
@@ -105,6 +110,9 @@ class Executor:
             if definition is None:
                 self.ended = monotonic()
                 return unregistered(row)
+        if len(registry.definitions) != self._definitions:
+            self._definitions = len(registry.definitions)
+            self._registered()
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
             result = context.run(self._run_watched, row, definition)

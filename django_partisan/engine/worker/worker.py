@@ -20,9 +20,10 @@ from django_partisan import __version__, registry
 from django_partisan.config.queue_keys import LEAST_GRACE_SECONDS
 from django_partisan.engine import protocol, thread_stacks
 from django_partisan.engine.boot_clock import now
+from django_partisan.engine.late_definitions import LateDefinitions
 from django_partisan.engine.pipe import PipeError, WorkerEnd
 from django_partisan.engine.presence import WorkerPage
-from django_partisan.engine.protocol import Flushed, Ready, Retiring, Returned, ToManager
+from django_partisan.engine.protocol import Flushed, Ready, Registered, Retiring, Returned, ToManager
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.connections import TaskConnections
 from django_partisan.engine.worker.ending import Ending
@@ -81,6 +82,10 @@ class Worker:
             self._tasks.claim_times,
             spec.schema,
             self._interruption,
+            self._send_registered,
+        )
+        self._late_definitions = LateDefinitions(
+            registry.definitions if spec.registered is None else spec.registered
         )
         keeps_completed = not spec.config.delete_tasks_on_complete
         self._report = PendingReport(spec.config.queue, self._executor.wait_of, keeps_completed)
@@ -196,6 +201,13 @@ class Worker:
     def _close_connections(self) -> None:
         self._threads.close()
         self._connections.close()
+
+    def _send_registered(self) -> None:
+        """Send the manager the options of what was registered here only; it may enforce them."""
+        late = self._late_definitions.take()
+        if late:
+            with suppress(PipeError):  # the report of the run finds it, too
+                self._send(Registered(late))
 
     def _return_tasks(self, ids: list[int]) -> None:
         """Report, and return tasks that have not started; mostly called in the control thread."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.db import connections
 
-from django_partisan import logs, sentry, tracing
+from django_partisan import logs, sentry, signals, tracing
 from django_partisan.config import observability
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.worker import exit_handlers
@@ -121,6 +121,7 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
         observability.use_resolved(observability.resolved())  # looked up once, not for each line
         cleanup.callback(observability.use_resolved, None)
         made = ManagerTelemetry(config, options, cleanup)
+        cleanup.enter_context(signals.withheld())
         cleanup.callback(made.flush)
         logs.setup("manager", options["log_format"], options["log_file"], config.queue)
         tracing.setup("manager", config.queue)

@@ -286,6 +286,7 @@ def test_rows_that_are_late_are_a_warning_unless_a_manager_has_just_pruned():
 
 @pytest.mark.usefixtures("_no_processors")
 def test_rows_of_a_queue_that_the_settings_do_not_name_are_not_late(settings):
+    settings.TASKS = {}
     ended(15)
     assert one("retention").status == WARNING
 

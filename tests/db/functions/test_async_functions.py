@@ -1,12 +1,13 @@
 """Coroutine functions run in the context of their run, and harm no other."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone, translation
 
 from django_partisan.functions.framework import signals
-from django_partisan.testing import captured_spans, run_pending
+from django_partisan.testing import captured_spans, drain, run_pending
 from tests.app import async_tasks
 
 pytestmark = pytest.mark.django_db
@@ -64,3 +65,29 @@ def test_a_loop_that_a_task_leaves_dirty_harms_no_other(how: str):
     _, after = return_values(async_tasks.dirty.enqueue(how), async_tasks.surroundings.enqueue("plain"))
 
     assert after[0] == "none"
+
+
+def test_a_coroutine_reads_all_of_its_result():
+    result = async_tasks.look_back.enqueue()
+
+    drain(now=timezone.now() + timedelta(days=1))
+    result.refresh()
+
+    enqueued, started = result.enqueued_at.isoformat(), result.started_at.isoformat()
+    assert result.return_value == [enqueued, started, ["builtins.ConnectionError"], 2]
+
+
+def test_an_asynchronous_receiver_reads_all_of_the_result():
+    seen: list[Any] = []
+
+    async def look(task_result: Any, **_: Any) -> None:
+        seen.append((task_result.enqueued_at, task_result.worker_ids))
+
+    signals.task_started.connect(look)
+    try:
+        result = async_tasks.surroundings.enqueue("plain")
+        return_values(result)
+    finally:
+        signals.task_started.disconnect(look)
+
+    assert seen == [(result.enqueued_at, result.worker_ids)]

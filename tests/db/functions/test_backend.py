@@ -4,6 +4,7 @@ import datetime
 from typing import Any
 
 import pytest
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -183,3 +184,62 @@ def test_a_wrong_queue_and_a_wrong_priority_are_refused():
         tasks.add.using(queue_name="nowhere")
     with pytest.raises(InvalidTask, match="priority"):
         tasks.add.using(priority=101)
+
+
+def test_run_after_is_the_time_of_the_call_until_another_one_is_set():
+    moment = timezone.now() + datetime.timedelta(hours=1)
+    result = tasks.fail.using(run_after=moment).enqueue()
+
+    drain(now=moment, raise_errors=False)
+    failed = tasks.fail.get_result(result.id)
+    Task.objects.get(pk=int(result.id)).requeue()
+    requeued = tasks.fail.get_result(result.id)
+
+    assert (failed.task.run_after, requeued.task.run_after) == (moment, None)
+    assert requeued.status == Status.READY
+
+
+def test_the_result_of_a_finished_atomic_run_names_the_worker_of_each_run_once():
+    seen: list[Any] = []
+
+    def look(task_result: Any, **_: Any) -> None:
+        seen.append((task_result.attempts, len(task_result.worker_ids), len(task_result.errors)))
+
+    signals.task_finished.connect(look)
+    try:
+        tasks.together_later.enqueue()
+        drain(now=timezone.now() + datetime.timedelta(days=1))
+    finally:
+        signals.task_finished.disconnect(look)
+
+    assert seen == [(2, 2, 1)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_immediate_mode_task_enqueued_is_sent_before_the_task_runs(settings: Any):
+    settings.PARTISAN_IMMEDIATE = True
+    sent: list[str] = []
+    receivers = {}
+    for name in ("task_enqueued", "task_started", "task_finished"):
+        receivers[name] = lambda name=name, **_: sent.append(name)
+        getattr(signals, name).connect(receivers[name])
+    try:
+        tasks.add.enqueue(1)
+        bulk_enqueue(tasks.add, [((2,), {})])
+    finally:
+        for name, receiver in receivers.items():
+            getattr(signals, name).disconnect(receiver)
+
+    assert sent == ["task_enqueued", "task_started", "task_finished"] * 2
+
+
+def test_an_error_of_a_receiver_is_not_taken_for_one_of_the_call():
+    def refuse(**_: Any) -> None:
+        raise SynchronousOnlyOperation("of the receiver")
+
+    signals.task_enqueued.connect(refuse)
+    try:
+        with pytest.raises(SynchronousOnlyOperation, match="of the receiver"):
+            tasks.add.enqueue(1)
+    finally:
+        signals.task_enqueued.disconnect(refuse)

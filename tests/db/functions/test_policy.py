@@ -2,6 +2,8 @@
 
 import datetime
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from io import StringIO
 from typing import Any
 
@@ -9,22 +11,27 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
+from django_partisan import registry
 from django_partisan.backend import PartisanBackend, bulk_enqueue
 from django_partisan.config.queues import queue_config
 from django_partisan.exceptions import UnknownQueue
 from django_partisan.functions.framework import InvalidTask, TaskResultDoesNotExist, base, signals
-from django_partisan.models import Task
+from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ATTEMPTS
+from django_partisan.sql.manager_state import Run, manager_state, publish
 from django_partisan.telemetry import bus
 from django_partisan.testing import drain, run_pending
 from tests.app import tasks
+from tests.support.registry import empty_registry
 from tests.support.rows import claimed, insert
 
 pytestmark = pytest.mark.django_db
 
 TASKS = {"default": {"BACKEND": "django_partisan.backend.PartisanBackend"}}
+FRAMEWORK = "django.tasks" if find_spec("django.tasks") else "django_tasks"
 
 
 def tomorrow() -> datetime.datetime:
@@ -266,3 +273,61 @@ def test_a_receiver_that_exits_changes_nothing_for_its_task(capsys: pytest.Captu
 
     assert result.return_value == 2
     assert bus.swallowed["signals"] == swallowed + 1
+
+
+@pytest.mark.parametrize(("seconds", "is_of_this_claim"), [(0.0, True), (3600.0, False)])
+def test_a_run_started_when_its_manager_says_so(seconds: float, is_of_this_claim: bool):
+    [row] = claimed(processor="tests.app.tasks.add", arguments='{"args":[1],"kwargs":{}}')
+    task = Task.objects.get(pk=row[0])
+    assert task.claimed_by is not None
+    run = Run(task.pk, task.processor_class, 1, 0, seconds)
+    publish(connection, task.claimed_by, manager_state([run], {}, False))
+
+    result = tasks.add.get_result(str(task.pk))
+
+    state: Any = ManagerLease.objects.get(pk=task.claimed_by).state
+    written_at = datetime.datetime.fromisoformat(state["at"])
+    assert result.started_at == (written_at if is_of_this_claim else task.claimed_at)
+    assert result.last_attempted_at == result.started_at
+
+
+def test_a_task_that_is_gone_meanwhile_leaves_the_rest_of_its_result_unread():
+    def delete(task_result: Any, **_: Any) -> None:
+        Task.objects.filter(pk=int(task_result.id)).delete()
+        task_result.read()
+        seen.append(task_result.attempts)
+
+    seen: list[int] = []
+    signals.task_started.connect(delete)
+    try:
+        tasks.add.enqueue(1)
+        run_pending()
+    finally:
+        signals.task_started.disconnect(delete)
+
+    assert seen == [1]
+
+
+def test_a_task_of_another_backend_that_is_enqueued_here_runs_here(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+):
+    settings.TASKS = {**TASKS, "other": {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"}}
+    monkeypatch.delitem(sys.modules, "tests.app.of_another_backend", raising=False)
+    of_another_backend = import_module("tests.app.of_another_backend")
+
+    result = of_another_backend.shout.using(backend="default").enqueue("hello")
+    with empty_registry():  # as in a worker, which has the path only
+        run_pending()
+        definition = registry.find("tests.app.of_another_backend.shout")
+    result.refresh()
+
+    assert (result.return_value, result.backend, result.task.backend) == ("HELLO", "default", "default")
+    assert definition is not None
+    assert definition.retry is not None
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_without_a_backend_of_ours_no_task_is_registered(settings: Any):
+    settings.TASKS = {}
+
+    assert registry.find_or_import("tests.app.tasks.add") is None

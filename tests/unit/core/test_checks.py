@@ -190,6 +190,36 @@ def test_a_processor_may_have_no_time_limit_whatever_its_queue_has():
     assert messages() == []
 
 
+@pytest.mark.parametrize("key", ["KEEP_FINISHED_SECONDS", "KEEP_FAILED_SECONDS"])
+@pytest.mark.parametrize(("seconds", "is_warned"), [(0, True), (59.9, True), (60, False), (None, False)])
+def test_a_queue_of_functions_whose_results_would_vanish_is_warned_of(
+    key: str, seconds: Any, is_warned: bool, settings: Any
+):
+    settings.PARTISAN_CONFIG = {"default": {key: seconds}, "mail": {key: 0}}
+
+    expected = f"{key}'] is {seconds!r}; expected at least 60 where results are kept, or None."
+    assert [one.msg for one in messages()] == [f"PARTISAN_CONFIG['default']['{expected}"] * is_warned
+    assert all((one.id, one.is_serious()) == ("partisan.W011", False) for one in messages())
+
+
+def test_a_processor_whose_results_would_vanish_is_warned_of(settings: Any):
+    settings.PARTISAN_CONFIG = {"mail": {"KEEP_FINISHED_SECONDS": 5}}
+    letter = processor("Letter", KEEP_RESULT=True, QUEUE_NAME="mail", KEEP_FAILED_SECONDS=7)
+    processor("Memo", KEEP_FINISHED_SECONDS=0)
+
+    of_processor, of_queue = messages()
+
+    assert (of_processor.obj, "Letter.KEEP_FAILED_SECONDS is 7" in of_processor.msg) == (letter, True)
+    assert "['mail']['KEEP_FINISHED_SECONDS'] is 5" in of_queue.msg
+    assert "get_result()" in str(of_queue.hint)
+
+
+def test_results_of_a_queue_of_a_wrong_type_are_not_looked_after():
+    processor(KEEP_RESULT=True, QUEUE_NAME=["mail"])
+
+    assert [one.id for one in messages()] == ["partisan.E008"]
+
+
 def test_measures_of_one_name_that_differ_are_an_error():
     processor(MEASURES=(CounterMeasure("mails", "Mails sent."),))
     letter = processor("Letter", MEASURES=(CounterMeasure("mails", "Mails sent.", ("kind",)),))

@@ -12,6 +12,7 @@ from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
+from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.interruptions import (
     LEAST_PAUSE_SECONDS,
@@ -108,6 +109,21 @@ def test_a_run_over_its_limit_is_interrupted_once(watch: Watch, recorded_events:
     assert worker.rung()
     [event] = recorded_events.of(RunInterrupted)
     assert (event.task.id, event.slot, event.reason, event.comment) == (1, 0, "timeout", text)
+
+
+def test_a_limit_that_comes_with_code_of_a_worker_counts_for_the_run_under_way(desk: IntakeHarness):
+    watch = Watch(desk, default=60.0)
+    worker = watch.runs(processor="shop.jobs.send")
+    watch.turn(0.1)
+
+    registry.add(Described("shop.jobs.send", "default", 10, None, None, None, 2.0, None).definition())
+    watch.turn(0.2)
+    look_at = watch.interruptions.next_at()
+    watch.turn(2.0)
+
+    assert look_at == pytest.approx(watch.since + 2.0)
+    [message] = asked(worker)
+    assert (message.kind, "time limit of 2 s" in message.comment) == (TIMEOUT, True)
 
 
 def test_a_worker_whose_run_does_not_end_is_marked_then_killed(watch: Watch, recorded_events: RecordedEvents):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_partisan import __version__
+from django_partisan import __version__, registry
 from django_partisan.engine import protocol
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.pool import YOUNG_SECONDS
@@ -18,6 +18,7 @@ from django_partisan.engine.protocol import (
     Flushed,
     Message,
     Ready,
+    Registered,
     Retiring,
     Returned,
     RunTasks,
@@ -98,6 +99,33 @@ def test_reports_and_returns_are_taken_in_in_order(desk: IntakeHarness, workers:
     assert desk.buffered() == [3]
     assert desk.pool.is_idle
     assert desk.selector.select(0) == []
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_the_options_of_code_that_only_a_worker_has_are_known_from_then_on(
+    desk: IntakeHarness, workers: list[FakeWorker]
+):
+    desk.processors.note_unregistered("shop.jobs.send")
+    version = desk.processors.version
+
+    for timeout in (2.5, 7.5):  # another worker may have newer code
+        workers[0].says(Registered([("shop.jobs.send", "mail", 10, None, None, None, timeout, None)]))
+        desk.turn()
+
+    assert registry.definitions["shop.jobs.send"].timeout == 7.5
+    assert "shop.jobs.send" in desk.processors.known
+    assert (desk.processors.unknown, desk.processors.version) == ({}, version + 1)
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_processor_that_was_never_held_is_published_once(desk: IntakeHarness, workers: list[FakeWorker]):
+    version = desk.processors.version
+
+    for worker in workers:
+        worker.says(Registered([("shop.jobs.send", "mail", 10, None, None, None, None, None)]))
+    desk.turn()
+
+    assert desk.processors.version == version + 1
 
 
 def test_a_worker_that_reads_nothing_holds_up_no_other(desk: IntakeHarness, workers: list[FakeWorker]):

@@ -16,6 +16,7 @@ from django_partisan.engine.protocol import (
     Flushed,
     Interrupt,
     Ready,
+    Registered,
     Report,
     Retiring,
     Returned,
@@ -305,3 +306,29 @@ def test_what_was_asked_for_another_run_discards_nothing(side):
     turns(worker, 2)
 
     assert worker._interruption.asked is None
+
+
+class Importing(BaseTaskProcessor):
+    """Register a processor, as an import inside of a task may."""
+
+    def run(self) -> None:
+        registry.register(Slow)
+
+
+def test_what_a_task_has_registered_is_told_before_the_next_task_runs(side):
+    registry.register(Importing)
+    side.manager.send(RunTasks([task_row(1, "Importing"), task_row(2, "Memo")], {}, side.presence.epoch))
+
+    in_a_thread(side.worker(limit=2, registered=frozenset({"Importing"})))()
+
+    messages = side.manager.receive()
+    told = [[values[0] for values in one.definitions] for one in messages if isinstance(one, Registered)]
+    assert told == [["Memo"], ["Slow"]]
+
+
+def test_a_worker_that_is_not_told_what_its_manager_knows_tells_it_nothing(side):
+    side.dispatch(1)
+
+    in_a_thread(side.worker(limit=1))()
+
+    assert not any(isinstance(one, Registered) for one in side.manager.receive())

@@ -38,8 +38,16 @@ def test_the_queues_of_our_backends_exist(settings: Any):
     settings.PARTISAN_CONFIG = {"reports": {}}
 
     assert sorted(queues.queue_names()) == ["default", "mail", "reports"]
+    assert sorted(queues.named_queues()) == ["default", "mail", "reports"]
     with pytest.raises(UnknownQueue, match="elsewhere"):
         queues.check_queue_name("elsewhere")
+
+
+def test_a_backend_that_lists_no_queues_names_the_default_one(settings: Any):
+    settings.PARTISAN_CONFIG = {"mail": {}}
+    settings.TASKS = {"default": {"BACKEND": OURS}}
+
+    assert queues.named_queues() == ["mail", "default"]
 
 
 def test_a_backend_with_an_empty_list_of_queues_allows_every_name(settings: Any):

@@ -1,0 +1,92 @@
+"""What a worker tells its manager of code that only the worker has imported."""
+
+import marshal
+import math
+from typing import Any
+
+import pytest
+
+from django_partisan import registry
+from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.engine.late_definitions import Described, LateDefinitions, register
+from django_partisan.exceptions import TaskTimeout
+from tests.support.registry import Idle
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+
+def registered(name: str, **attributes: Any) -> None:
+    registry.register(type(name, (Idle,), attributes))
+
+
+def test_each_definition_that_the_manager_does_not_know_is_described_once():
+    registered("Known")
+    registered("Late")
+    late = LateDefinitions(["Known"])
+
+    described = [late.take(), late.take()]
+    registered("Later")
+    described.append(late.take())
+
+    assert [[values[0] for values in one] for one in described] == [["Late"], [], ["Later"]]
+
+
+def test_the_manager_gets_the_options_that_it_enforces():
+    registered(
+        "Late",
+        QUEUE_NAME="mail",
+        PRIORITY=3,
+        TIMEOUT_SECONDS=2,
+        KEEP_FINISHED_SECONDS=60,
+        KEEP_FAILED_SECONDS=None,
+        TRACE_PROPAGATION="child",
+        RETRY_ON_ERROR_CONFIG=ErrorsHandleConfig([TimeoutError], 3, 7),
+    )
+
+    [values] = marshal.loads(marshal.dumps(LateDefinitions([]).take()))
+    made = Described(*values).definition()
+
+    assert (made.name, made.queue, made.priority, made.propagation) == ("Late", "mail", 3, "child")
+    assert (made.timeout, made.keep_finished, made.keep_failed) == (2.0, 60.0, math.inf)
+    assert made.retry is not None
+    assert (made.retry.covers(TaskTimeout()), made.retry.retries_count, made.retry.retry_pause) == (
+        True,
+        3,
+        7,
+    )
+
+
+@pytest.mark.parametrize("retry", [None, ErrorsHandleConfig([ValueError], 3, 7), "a wrong type"])
+def test_a_run_over_its_limit_is_not_retried_in_the_manager_if_it_would_not_be_in_the_worker(retry: Any):
+    registered("Late", RETRY_ON_ERROR_CONFIG=retry)
+
+    [values] = LateDefinitions([]).take()
+
+    assert Described(*values).definition().retry is None
+
+
+def test_a_definition_with_attributes_of_wrong_types_is_left_out():
+    registered("Wrong", TIMEOUT_SECONDS="soon")
+    registered("Late")
+
+    [values] = LateDefinitions([]).take()
+
+    assert values[0] == "Late"
+
+
+def test_the_code_of_a_described_definition_cannot_be_called():
+    registered("Late")
+    [values] = LateDefinitions([]).take()
+
+    with pytest.raises(NotImplementedError, match="Only workers"):
+        Described(*values).definition().call([], {}, None)
+
+
+def test_code_that_this_process_has_is_not_replaced_by_its_description():
+    registered("Late", TIMEOUT_SECONDS=2)
+    [values] = LateDefinitions([]).take()
+    own = registry.find("Late")
+
+    register(Described(*values)._replace(timeout=7.0))
+
+    assert registry.find("Late") is own
