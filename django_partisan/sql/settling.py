@@ -6,6 +6,7 @@ With ``lock_timeout_ms`` the wait for other transactions' locks ends after that 
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from operator import itemgetter
 from time import monotonic
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -32,6 +33,8 @@ Pair: TypeAlias = tuple[int, int]
 Kept: TypeAlias = tuple[int, int, int, str, str | None]
 """A completed run whose row is kept: id, token, its start in monotonic microseconds, its worker, and what it
 returned, as JSON text."""
+
+_id = itemgetter(0)
 
 STATUS_NEW: Final = "new"
 STATUS_ERROR: Final = "error"
@@ -127,7 +130,8 @@ def delete_completed(
     the table if the caller may have changed ``search_path``.
     """
     sql = _limited(DELETE, lock_timeout_ms, schema)
-    return _lost(connection, pairs, _ids(fetch_all(connection, sql, _id_arrays(pairs))), again)
+    parameters = (*_id_arrays(pairs), *_id_bounds(pairs))
+    return _lost(connection, pairs, _ids(fetch_all(connection, sql, parameters)), again)
 
 
 def finish_completed(
@@ -139,7 +143,8 @@ def finish_completed(
 ) -> list[int]:
     """Finish the rows of completed runs, and keep them; as ``delete_completed()``."""
     sql = _limited(FINISH, lock_timeout_ms, schema)
-    return _lost(connection, runs, _ids(fetch_all(connection, sql, _kept_arrays(runs))), again)
+    parameters = (*_kept_arrays(runs), *_id_bounds(runs))
+    return _lost(connection, runs, _ids(fetch_all(connection, sql, parameters)), again)
 
 
 def apply_changes(
@@ -173,7 +178,8 @@ def release(
     Meets duplicates as ``apply_changes()`` does.
     """
     sql = _limited(RELEASE, lock_timeout_ms)
-    released = _ids(fetch_all(connection, sql, (keep_keys, *_id_arrays(pairs))))
+    parameters = (keep_keys, *_id_arrays(pairs), *_id_bounds(pairs))
+    released = _ids(fetch_all(connection, sql, parameters))
     return _lost(connection, pairs, released, again)
 
 
@@ -230,6 +236,12 @@ def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
     ids, tokens, *_ = zip(*items, strict=True)
     places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}
     return _literal(places), _literal(ids), "{" + ",".join([places[token] for token in tokens]) + "}"
+
+
+def _id_bounds(items: Sequence[Item]) -> tuple[int, int]:
+    """Return the least and the greatest id."""
+    ids = list(map(_id, items))
+    return min(ids), max(ids)
 
 
 def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:

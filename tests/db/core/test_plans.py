@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models import Task
 from django_partisan.retention import rules_of_age
-from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning
+from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning, settling
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, fetch_all, open_connection
@@ -128,6 +128,30 @@ def table(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 class Letter(Idle):
     pass
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize(
+    "settle",
+    [
+        lambda ids: settling.delete_completed(connection, [(task_id, 1) for task_id in ids]),
+        lambda ids: settling.finish_completed(
+            connection, [(task_id, 1, 0, "here:1", None) for task_id in ids]
+        ),
+        lambda ids: settling.release(connection, [(task_id, 1) for task_id in ids]),
+    ],
+    ids=["delete", "finish", "release"],
+)
+def test_many_outcomes_are_written_without_a_walk_over_older_rows(settle):
+    newest = sorted(Task.objects.order_by("-pk").values_list("pk", flat=True)[:2000])
+
+    with plans(analyze=True) as found:
+        settle(newest)
+
+    (plan,) = found
+    rows_in_a_block = 15
+    assert plan.indexes == {PRIMARY_KEY}
+    assert plan.blocks < 2 * 2000 / rows_in_a_block
 
 
 @pytest.mark.usefixtures("table")
