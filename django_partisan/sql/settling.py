@@ -6,6 +6,7 @@ With ``lock_timeout_ms`` the wait for other transactions' locks ends after that 
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from operator import itemgetter
 from time import monotonic
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -32,6 +33,8 @@ Pair: TypeAlias = tuple[int, int]
 Kept: TypeAlias = tuple[int, int, int, str, str | None]
 """A completed run whose row is kept: id, token, its start in monotonic microseconds, its worker, and what it
 returned, as JSON text."""
+
+_id = itemgetter(0)
 
 STATUS_NEW: Final = "new"
 STATUS_ERROR: Final = "error"
@@ -127,7 +130,7 @@ def delete_completed(
     the table if the caller may have changed ``search_path``.
     """
     sql = _limited(DELETE, lock_timeout_ms, schema)
-    return _lost(connection, pairs, _ids(fetch_all(connection, sql, _id_arrays(pairs))), again)
+    return _lost(connection, pairs, _ids(fetch_all(connection, sql, _named(pairs))), again)
 
 
 def finish_completed(
@@ -139,7 +142,8 @@ def finish_completed(
 ) -> list[int]:
     """Finish the rows of completed runs, and keep them; as ``delete_completed()``."""
     sql = _limited(FINISH, lock_timeout_ms, schema)
-    return _lost(connection, runs, _ids(fetch_all(connection, sql, _kept_arrays(runs))), again)
+    parameters = (*_kept_arrays(runs), *_id_bounds(runs))
+    return _lost(connection, runs, _ids(fetch_all(connection, sql, parameters)), again)
 
 
 def apply_changes(
@@ -157,7 +161,8 @@ def apply_changes(
     """
     *columns, started = (list(column) for column in zip(*outcomes, strict=True))
     sql = _limited(APPLY, lock_timeout_ms, schema)
-    settled = _ids(fetch_all(connection, sql, (*columns, _ages(started), keep_keys)))
+    parameters = (*columns, _ages(started), keep_keys, *_id_bounds(outcomes))
+    settled = _ids(fetch_all(connection, sql, parameters))
     return _lost(connection, outcomes, settled, again)
 
 
@@ -173,7 +178,7 @@ def release(
     Meets duplicates as ``apply_changes()`` does.
     """
     sql = _limited(RELEASE, lock_timeout_ms)
-    released = _ids(fetch_all(connection, sql, (keep_keys, *_id_arrays(pairs))))
+    released = _ids(fetch_all(connection, sql, (keep_keys, *_named(pairs))))
     return _lost(connection, pairs, released, again)
 
 
@@ -187,11 +192,11 @@ def count_crashes(
     *numbers, entries, started = zip(*crashes, strict=True)
     ids, tokens, new_tokens = map(_literal, numbers)
     sql = _limited(COUNT_CRASHES, lock_timeout_ms)
-    parameters = (ids, tokens, new_tokens, list(entries), _ages(started))
+    parameters = (ids, tokens, new_tokens, list(entries), _ages(started), *_id_bounds(crashes))
     counted = set(_ids(fetch_all(connection, sql, parameters)))
     if len(counted) < len(crashes):  # a statement of its own sees what a first try committed meanwhile
         renewed = [(crash.id, crash.new_token) for crash in crashes]
-        counted.update(_ids(fetch_all(connection, COUNTED, _id_arrays(renewed))))
+        counted.update(_ids(fetch_all(connection, COUNTED, _named(renewed))))
     return [crash.id for crash in crashes if crash.id not in counted]
 
 
@@ -199,8 +204,8 @@ def locked_by_others(
     connection: BaseDatabaseWrapper, pairs: Sequence[Pair], lock_timeout_ms: int | None = None
 ) -> set[int]:
     """Return the ids of the rows that are ours and that other transactions lock now, without waiting."""
-    arrays = _id_arrays(pairs)
-    return set(_ids(fetch_all(connection, _limited(LOCKED, lock_timeout_ms), (*arrays, *arrays))))
+    named = _named(pairs)
+    return set(_ids(fetch_all(connection, _limited(LOCKED, lock_timeout_ms), (*named, *named))))
 
 
 @cache
@@ -218,7 +223,7 @@ def _lost(
         return []
     missing = {item[0] for item in items}.difference(settled)
     if again:
-        missing.intersection_update(_ids(fetch_all(connection, TAKEN_OVER, _id_arrays(items))))
+        missing.intersection_update(_ids(fetch_all(connection, TAKEN_OVER, _named(items))))
     return sorted(missing)
 
 
@@ -230,6 +235,17 @@ def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
     ids, tokens, *_ = zip(*items, strict=True)
     places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}
     return _literal(places), _literal(ids), "{" + ",".join([places[token] for token in tokens]) + "}"
+
+
+def _named(items: Sequence[Item]) -> tuple[object, ...]:
+    """Return what names the rows in a statement: the arrays of ``_id_arrays``, and the bounds of the ids."""
+    return *_id_arrays(items), *_id_bounds(items)
+
+
+def _id_bounds(items: Sequence[Item]) -> tuple[int, int]:
+    """Return the least and the greatest id."""
+    ids = list(map(_id, items))
+    return min(ids), max(ids)
 
 
 def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:

@@ -7,10 +7,13 @@ from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
 from django_partisan.sql.tokens import NO_CLAIM
 
+# Tasks that end together mostly have ids that are close to each other. Without the bounds, the planner would
+# rather walk over all older rows than look up some thousand ids.
+_ARE_NAMED = "task.id = outcome.id AND task.id BETWEEN %s AND %s"
 # A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
 # that was lost is never written. The status is not asked for: it would invite a plan that walks over
 # all rows in process to find a few.
-_IS_OURS = "task.id = outcome.id AND task.claim_token = outcome.token"
+_ARE_OURS = f"{_ARE_NAMED} AND task.claim_token = outcome.token"
 # Many rows share few tokens: each row has the position of its token in a list that is sent once.
 _TOKEN = "(%s::bigint[])[place] AS token"
 _PAIRS = f"(SELECT id, {_TOKEN} FROM unnest(%s::bigint[], %s::int[]) AS o (id, place)) AS outcome"
@@ -28,16 +31,16 @@ FINISH: Final = f"""
            finished_at = {_NOW}, updated_at = now()
       FROM (SELECT id, {_TOKEN}, started, worker, result
               FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::text[], %s::text[])
-                AS o (id, place, started, worker, result)) AS outcome WHERE {_IS_OURS}
+                AS o (id, place, started, worker, result)) AS outcome WHERE {_ARE_OURS}
     RETURNING task.id
 """
-DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_IS_OURS} RETURNING task.id"
+DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_ARE_OURS} RETURNING task.id"
 
 # After an answer that was lost: rows without the token of a claim, or deleted, were settled by the first try.
 # One that waits and has the token of no claim was enqueued again meanwhile.
 TAKEN_OVER: Final = f"""
     SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
-     WHERE task.id = outcome.id AND task.claim_token <> outcome.token
+     WHERE {_ARE_NAMED} AND task.claim_token <> outcome.token
        AND (task.claim_token <> {NO_CLAIM} OR task.status = 'new')
 """
 
@@ -82,7 +85,7 @@ APPLY: Final = f"""
            claimed_by = CASE outcome.status WHEN 'new' THEN NULL ELSE task.claimed_by END,
            unique_key = CASE WHEN %s THEN task.unique_key END,
            updated_at = now()
-      FROM outcome WHERE {_IS_OURS}
+      FROM outcome WHERE {_ARE_OURS}
     RETURNING task.id
 """
 
@@ -92,7 +95,7 @@ RELEASE: Final = f"""
         UPDATE django_partisan_task AS task
            SET status = 'new', ready = true, claim_token = NULL, claimed_by = NULL, updated_at = now(),
                unique_key = CASE WHEN %s THEN task.unique_key END
-          FROM {_PAIRS} WHERE {_IS_OURS}
+          FROM {_PAIRS} WHERE {_ARE_OURS}
         RETURNING task.id, task.queue_name
     )
     SELECT id, CASE WHEN EXISTS (SELECT FROM django_partisan_manager AS manager
@@ -109,17 +112,17 @@ COUNT_CRASHES: Final = f"""
            history = {appended("task.history", "outcome.entry::jsonb", "task.attempts + 1", _STARTED_AT)},
            claimed_at = now(), updated_at = now()
       FROM (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::float8[])
-              AS o (id, token, new_token, entry, age)) AS outcome WHERE {_IS_OURS}
+              AS o (id, token, new_token, entry, age)) AS outcome WHERE {_ARE_OURS}
     RETURNING task.id
 """
-COUNTED: Final = f"SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}"
+COUNTED: Final = f"SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_ARE_OURS}"
 
 # A row that is ours and cannot be locked at once is locked by another transaction.
 LOCKED: Final = f"""
     WITH free AS (
         SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
-         WHERE {_IS_OURS} FOR UPDATE OF task SKIP LOCKED
+         WHERE {_ARE_OURS} FOR UPDATE OF task SKIP LOCKED
     )
-    SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_IS_OURS}
+    SELECT task.id FROM django_partisan_task AS task, {_PAIRS} WHERE {_ARE_OURS}
     EXCEPT SELECT id FROM free
 """

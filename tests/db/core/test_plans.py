@@ -12,13 +12,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models import Task
 from django_partisan.retention import rules_of_age
-from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning
+from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning, settling
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.pruning import Walk
 from django_partisan.sql.queue_statistics import StatisticsQuery
+from django_partisan.sql.settling import Crash, RowChange
 from django_partisan.sql.situation import situation_of
 from django_partisan.sql.statistics_statement import PREPARE
 from tests.support.registry import Idle
@@ -128,6 +129,35 @@ def table(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 class Letter(Idle):
     pass
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize(
+    "settle",
+    [
+        lambda ids: settling.delete_completed(connection, [(task_id, 1) for task_id in ids]),
+        lambda ids: settling.finish_completed(
+            connection, [(task_id, 1, 0, "here:1", None) for task_id in ids]
+        ),
+        lambda ids: settling.apply_changes(connection, [RowChange(task_id, 1, "new") for task_id in ids]),
+        lambda ids: settling.release(connection, [(task_id, 1) for task_id in ids]),
+        lambda ids: settling.count_crashes(connection, [Crash(task_id, 1, 2) for task_id in ids]),
+        lambda ids: settling.locked_by_others(connection, [(task_id, 1) for task_id in ids]),
+        lambda ids: settling.delete_completed(connection, [(task_id, 1) for task_id in ids], again=True),
+    ],
+    ids=["delete", "finish", "apply", "release", "crashes", "locked", "again"],
+)
+def test_many_outcomes_are_written_without_a_walk_over_older_rows(settle):
+    newest = sorted(Task.objects.order_by("-pk").values_list("pk", flat=True)[:2000])
+
+    with plans(analyze=True) as found:
+        settle(newest)
+
+    rows_in_a_block = 15
+    assert found
+    for plan in found:
+        assert plan.indexes == {PRIMARY_KEY}
+        assert plan.blocks < 4 * 2000 / rows_in_a_block
 
 
 @pytest.mark.usefixtures("table")
