@@ -85,20 +85,61 @@ class Pause(models.Model):
 class Schedule(models.Model):
     """A task that managers enqueue at given times."""
 
+    ORIGIN_SETTINGS = "settings"
+    ORIGIN_DATABASE = "database"
+
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
-    definition = models.JSONField(help_text=_("The task, its arguments and its times."))
-    origin = models.TextField(help_text=_("Whether settings or a person defined it."))
+    task = models.CharField(
+        max_length=PROCESSOR_NAME_MAX_LENGTH,
+        db_default="",
+        help_text=_("The registered name of a processor, or the path of a task function."),
+    )
+    cron = models.TextField(null=True, blank=True, help_text=_("Five fields, or a name such as @daily."))  # noqa: DJ001 - null: every is given
+    every = models.PositiveIntegerField(
+        null=True, blank=True, help_text=_("Seconds; ticks are multiples of it, counted from 1970 in UTC.")
+    )
+    args = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    kwargs = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH, null=True, blank=True)  # noqa: DJ001 - null: that of the task
+    priority = models.IntegerField(null=True, blank=True)
+    time_zone = models.TextField(null=True, blank=True, help_text=_("Of cron; TIME_ZONE by default."))  # noqa: DJ001 - null: every is given
+    catch_up = models.TextField(db_default="one", default="one")
+    overlap = models.BooleanField(db_default=True, default=True)
+    expires_seconds = models.FloatField(null=True, blank=True)
+
+    origin = models.TextField(
+        db_default=ORIGIN_DATABASE,
+        default=ORIGIN_DATABASE,
+        help_text=_("Whether settings or a person defined it."),
+    )
     fingerprint = models.TextField(db_default="", help_text=_("Changes with the definition."))
     defined_at = models.DateTimeField(db_default=Now())
     next_at = models.DateTimeField(null=True)
-    recent_ticks = models.JSONField(db_default=models.Value([], models.JSONField()))
-    totals = models.JSONField(db_default=models.Value({}, models.JSONField()))
-    error = models.TextField(db_default="", help_text=_("Why the last tick could not be enqueued."))
     paused = models.BooleanField(db_default=False)
     comment = models.TextField(db_default="")
+    stopped_at = models.DateTimeField(
+        null=True, help_text=_("When the last live manager that lists it in its settings was seen no more.")
+    )
+
+    error = models.TextField(db_default="", help_text=_("Why the last tick could not be enqueued."))
+    failures = models.IntegerField(db_default=0, help_text=_("How often it was tried since."))
+    retry_at = models.DateTimeField(null=True)
+
+    recent_ticks = models.JSONField(db_default=models.Value([], models.JSONField()))
+    totals = models.JSONField(db_default=models.Value({}, models.JSONField()))
+    last_at = models.DateTimeField(null=True, help_text=_("The moment of the last tick."))
+    lateness_seconds = models.FloatField(null=True, help_text=_("How late the last tick was enqueued."))
+    open_tick = models.JSONField(null=True, help_text=_("The oldest tick whose task has not ended."))
+    last_completed_at = models.DateTimeField(null=True)
+    last_failed = models.BooleanField(db_default=False)
 
     class Meta:
         required_db_vendor = "postgresql"
+        verbose_name = _("schedule")
+        verbose_name_plural = _("schedules")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Chore(models.Model):
