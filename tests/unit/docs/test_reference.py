@@ -30,6 +30,7 @@ OTHER_COMMANDS = (
     "partisan_prune",
     "partisan_requeue",
     "partisan_resume",
+    "partisan_schedules",
     "partisan_status",
 )
 
