@@ -15,6 +15,7 @@ from django_partisan import misspellings, processor_validation
 from django_partisan.config import immediate, observability, queues
 from django_partisan.config.problems import NOT_POSTGRESQL, Problem
 from django_partisan.exceptions import CannotStart
+from django_partisan.schedules import configured
 from django_partisan.sql.readiness import ensure_postgresql
 
 TAG: Final = "partisan"
@@ -28,6 +29,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
         immediate.problems(),
         list(observability.problems()) or observability.shared_ports(),
         processor_validation.problems(),
+        configured.problems(),
         misspellings.problems(),
     )
     return _messages(found)

@@ -14,7 +14,14 @@ class Migration(migrations.Migration):
                 migrations.RunSQL("SET LOCAL lock_timeout = '5s'", migrations.RunSQL.noop),
                 migrations.AlterModelOptions(
                     name="schedule",
-                    options={"verbose_name": "schedule", "verbose_name_plural": "schedules"},
+                    options={
+                        "permissions": (
+                            ("run_schedule", "Can run schedules now"),
+                            ("pause_schedule", "Can pause and resume schedules"),
+                        ),
+                        "verbose_name": "schedule",
+                        "verbose_name_plural": "schedules",
+                    },
                 ),
                 migrations.RemoveField(
                     model_name="schedule",

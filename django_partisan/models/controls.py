@@ -6,6 +6,9 @@ look into every table that refers to them. A row that names a deleted task has n
 """
 
 import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
 
 from django.db import models
 from django.db.models.functions import Now
@@ -138,9 +141,51 @@ class Schedule(models.Model):
         required_db_vendor = "postgresql"
         verbose_name = _("schedule")
         verbose_name_plural = _("schedules")
+        permissions = (
+            ("run_schedule", "Can run schedules now"),
+            ("pause_schedule", "Can pause and resume schedules"),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Write the definition and the pause, and find the next tick; managers own the other columns.
+
+        A new schedule, or one whose ``cron``, ``every`` or ``time_zone`` changes, starts at the first tick
+        after now, by the server's clock. Raises ``ValidationError`` if the definition is not accepted, or if
+        more than the pause changes of a schedule that comes from the settings.
+        """
+        from django_partisan.schedule_rows import saving
+
+        with saving(self, using, None if force_insert else update_fields, bool(force_insert)) as fields:
+            super().save(
+                force_insert=force_insert, force_update=force_update, using=using, update_fields=fields
+            )
+
+    def clean(self) -> None:
+        """Raise ``ValidationError`` by field if the definition is not accepted."""
+        from django_partisan.schedule_rows import ensure_valid
+
+        super().clean()
+        if self.origin != self.ORIGIN_SETTINGS:
+            ensure_valid(self)
+
+    def upcoming(self, count: int = 5, after: datetime | None = None) -> list[datetime]:
+        """Return the next ticks after a moment, by default after now, by the server's clock.
+
+        It follows from the definition alone: a paused schedule has such ticks, too.
+        """
+        from django_partisan.schedule_rows import upcoming
+
+        return upcoming(self, count, after)
 
 
 class Chore(models.Model):
