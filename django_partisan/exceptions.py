@@ -56,6 +56,10 @@ class UnknownQueue(PartisanError, ValueError):
     """A queue is named that the settings do not define."""
 
 
+class UnknownSchedule(PartisanError, LookupError):
+    """A schedule is named that does not exist."""
+
+
 class WrongSetting(PartisanError, ValueError):
     """A setting is unknown, or has a value that cannot work."""
 

@@ -16,8 +16,17 @@ from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.definitions import TaskDefinition
 from django_partisan.models import Task
 from django_partisan.registrable import ProcessorBase
-from django_partisan.sql.claiming import ARGUMENTS, ATTEMPTS, ID, POSTPONES, PRIORITY, RETRIES, TaskRow
-from django_partisan.telemetry import bus
+from django_partisan.sql.claiming import (
+    ARGUMENTS,
+    ATTEMPTS,
+    CONTEXT,
+    ID,
+    POSTPONES,
+    PRIORITY,
+    RETRIES,
+    TaskRow,
+)
+from django_partisan.telemetry import bus, task_context
 from django_partisan.telemetry.events import TaskRef
 
 
@@ -73,6 +82,11 @@ class CurrentTask:
     def postpones(self) -> int:
         """How many earlier runs were postponed."""
         return self._row[POSTPONES]
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The moment of the tick of the schedule that enqueued the task, in UTC; ``None`` if none did."""
+        return task_context.scheduled_for(self._row[CONTEXT])
 
     @property
     def is_last_attempt(self) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, Final
 from django_partisan import calling, registry
 from django_partisan.definitions import TaskDefinition
 from django_partisan.functions import attempts, priorities, run_signals
-from django_partisan.functions.framework import AnyTask, InvalidTask, base
+from django_partisan.functions.context import TaskContext
+from django_partisan.functions.framework import AnyTask, InvalidTask
 from django_partisan.functions.options import options_of
 from django_partisan.functions.run_result import RunTaskResult
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
@@ -51,7 +52,7 @@ def _definition(task: AnyTask) -> TaskDefinition:
         result = RunTaskResult.of(task, current)
         run_signals.started(result)
         if task.takes_context:
-            args = [base.TaskContext(task_result=result), *args]
+            args = [TaskContext(task_result=result, scheduled_for=current.scheduled_for), *args]
         value = run(*args, **kwargs)
         if value is not None:
             calling.ensure_executed(f"{name}()", value)

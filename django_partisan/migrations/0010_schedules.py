@@ -89,6 +89,11 @@ class Migration(migrations.Migration):
                 ),
                 migrations.AddField(
                     model_name="schedule",
+                    name="last_task_id",
+                    field=models.BigIntegerField(help_text="The task that was enqueued last.", null=True),
+                ),
+                migrations.AddField(
+                    model_name="schedule",
                     name="lateness_seconds",
                     field=models.FloatField(help_text="How late the last tick was enqueued.", null=True),
                 ),

@@ -133,6 +133,7 @@ class Schedule(models.Model):
     last_at = models.DateTimeField(null=True, help_text=_("The moment of the last tick."))
     lateness_seconds = models.FloatField(null=True, help_text=_("How late the last tick was enqueued."))
     open_tick = models.JSONField(null=True, help_text=_("The oldest tick whose task has not ended."))
+    last_task_id = models.BigIntegerField(null=True, help_text=_("The task that was enqueued last."))
     last_completed_at = models.DateTimeField(null=True)
     last_failed = models.BooleanField(db_default=False)
 

@@ -65,6 +65,13 @@ partisan_queue_held_tasks gauge queue,processor,reason D
 partisan_queue_oldest_due_age_seconds gauge queue D
 partisan_unserved_due_tasks gauge queue D
 partisan_managers_alive gauge queue D
+partisan_schedule_ticks_total counter schedule,outcome D
+partisan_schedule_next_tick_timestamp_seconds gauge schedule D
+partisan_schedule_last_tick_timestamp_seconds gauge schedule D
+partisan_schedule_last_completed_timestamp_seconds gauge schedule D
+partisan_schedule_lateness_seconds gauge schedule D
+partisan_schedule_open_seconds gauge schedule D
+partisan_schedule_last_failed gauge schedule D
 partisan_task_table_inserts_total counter - D
 partisan_task_table_live_rows gauge - D
 partisan_task_table_dead_rows gauge - D
