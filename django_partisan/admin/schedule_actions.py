@@ -80,9 +80,9 @@ def _carry_out(action: ScheduleAction, model_admin: Any, request: HttpRequest, r
     try:
         happened = action.act(row.name)
     except (PartisanError, TypeError, ValueError, Error) as error:
-        words = gettext("%(schedule)s: %(error)s") % {"schedule": row.name, "error": error}
+        words = gettext("Schedule %(schedule)s: %(error)s") % {"schedule": row.name, "error": error}
         model_admin.message_user(request, words, messages.ERROR)
         return
     model_admin.log_change(request, row, happened)
-    words = gettext("%(schedule)s: %(happened)s") % {"schedule": row.name, "happened": happened}
+    words = gettext("Schedule %(schedule)s: %(happened)s") % {"schedule": row.name, "happened": happened}
     model_admin.message_user(request, words, messages.SUCCESS)

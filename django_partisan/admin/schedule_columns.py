@@ -49,7 +49,7 @@ class ScheduleColumns:
         """Return the cron text with its time zone, or the interval."""
         if row.cron:
             return two_lines(unbroken(row.cron), row.time_zone)
-        return two_lines(gettext("every %(duration)s") % {"duration": duration(row.every or 0)}, None)
+        return unbroken(gettext("every %(duration)s") % {"duration": duration(row.every or 0)})
 
     @admin.display(description=_("next tick"))
     def next_tick(self, row: Schedule) -> SafeString | str:

@@ -11,7 +11,7 @@ UTC = timezone.utc
 MINUTE = timedelta(minutes=1)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 LAST = datetime(2029, 1, 1, tzinfo=UTC)
-AROUND = timedelta(hours=13)
+AROUND = timedelta(hours=7)
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
