@@ -76,16 +76,13 @@ def test_what_is_of_the_settings_is_shown_whether_or_not_a_manager_has_seen_it(s
     Schedule.objects.filter(name="both").update(
         paused=True, recent_ticks=[{"at": TICK.isoformat(), "outcome": "missed"}]
     )
-    settings.PARTISAN_SCHEDULES = {name: {"task": "Report", "every": 60} for name in ("both", "new")}
+    of_settings(name="seen")
+    settings.PARTISAN_SCHEDULES = {name: {"task": "Report", "every": 60} for name in ("both", "new", "seen")}
 
     lines = run()
 
-    assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
-        "Schedule",
-        "both",
-        "gone",
-        "new",
-    ]
+    named = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert named == ["Schedule", "both", "gone", "new", "seen"]
     assert "  no live manager has it in its settings" in lines
     assert "  no manager has seen it yet" in lines
     assert "  the settings have this name too; this row, which was made by hand, is used" in lines
@@ -95,6 +92,7 @@ def test_what_is_of_the_settings_is_shown_whether_or_not_a_manager_has_seen_it(s
         "both": "paused",
         "gone": "stopped",
         "new": "new",
+        "seen": "active",
     }
     assert [one["name"] for one in objects() if one["hides_settings"]] == ["both"]
 
