@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import execute
@@ -20,6 +19,12 @@ _BEGIN: Final = (
 )
 
 
+def _roll_back(connection: BaseDatabaseWrapper) -> None:
+    """Roll back without the execute wrappers: what they put before a statement fails in the transaction."""
+    with connection.connection.cursor() as cursor:
+        cursor.execute("ROLLBACK")
+
+
 @contextmanager
 def transaction_of(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Commit what is executed in a ``with`` block, or roll it back if it raises.
@@ -30,7 +35,7 @@ def transaction_of(connection: BaseDatabaseWrapper) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(Error):  # the connection is lost, and the transaction with it
-            execute(connection, "ROLLBACK")
+        with suppress(Exception):  # the connection is lost, and the transaction with it
+            _roll_back(connection)
         raise
     execute(connection, "COMMIT")

@@ -18,12 +18,13 @@ from django_partisan.pausing import pause
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.telemetry.events import (
+    Event,
     ScheduleFailed,
     ScheduleMissed,
     ScheduleSkipped,
     ScheduleTicked,
 )
-from tests.db.engine.office import Gate
+from tests.db.engine.office import Gate, Office
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, add_schedule, last_multiple, outcomes_of, server_now
 from tests.support.waiting import wait_until
@@ -65,6 +66,12 @@ def has_ticked(*names: str) -> bool:
     return all(outcomes_of(name) for name in names)
 
 
+def emitted(office: Office, events: RecordedEvents, kind: type[Event]) -> list[Any]:
+    """Return the events of a kind as soon as there are any: they are emitted after the commit."""
+    office.turn_until(lambda: events.of(kind))
+    return events.of(kind)
+
+
 def fails_like(number: int) -> bool:
     return Schedule.objects.exclude(error="").count() == number
 
@@ -84,7 +91,7 @@ def test_a_due_tick_is_enqueued_and_run_and_the_task_knows_its_moment(
     assert row.totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 0}
     assert row.recent_ticks == [{"at": tick.isoformat(), "task": task.pk, "outcome": "enqueued"}]
     assert row.open_tick == {"at": tick.isoformat(), "task": task.pk}
-    [ticked] = recorded_events.of(ScheduleTicked)
+    [ticked] = emitted(office, recorded_events, ScheduleTicked)
     assert (ticked.schedule, ticked.scheduled_for, ticked.task_id) == ("nightly", tick, task.pk)
     assert row.lateness_seconds == pytest.approx(ticked.lateness_seconds)
 
@@ -169,7 +176,7 @@ def test_missed_ticks_are_counted_and_the_newest_is_enqueued(open_office, record
 
     assert outcomes_of() == ["missed", "missed", "missed", "enqueued"]
     assert get().totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 3}
-    [missed] = recorded_events.of(ScheduleMissed)
+    [missed] = emitted(office, recorded_events, ScheduleMissed)
     assert (missed.number, missed.newest_at) == (3, tick - timedelta(days=1))
 
 
@@ -187,7 +194,7 @@ def test_without_overlap_ticks_are_skipped_while_the_last_task_runs(
     Schedule.objects.update(next_at=last_multiple(DAY))
     office.turn_until(lambda: outcomes_of() == ["enqueued", "overlap", "enqueued"])
 
-    [skipped] = recorded_events.of(ScheduleSkipped)
+    [skipped] = emitted(office, recorded_events, ScheduleSkipped)
     assert skipped.task_id == get().recent_ticks[0]["task"]
 
 
@@ -236,7 +243,7 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
         assert "has locked the waiting task" in get("s13").error
     office.turn_until(lambda: outcomes_of("s13") == ["duplicate"])
     assert (get("s13").error, get("s13").failures, get("s13").retry_at) == ("", 0, None)
-    [failed] = recorded_events.of(ScheduleFailed)
+    [failed] = emitted(office, recorded_events, ScheduleFailed)
     assert failed.schedule == "s13"
 
 
@@ -262,7 +269,7 @@ def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_ev
         assert row.error.startswith("no letters to bob")
         assert row.retry_at is not None
         assert row.next_at == last_multiple(DAY)
-        assert len(recorded_events.of(ScheduleFailed)) == 1
+        assert len(emitted(office, recorded_events, ScheduleFailed)) == 1
     finally:
         execute(connection, "DROP TRIGGER refuse ON django_partisan_task; DROP FUNCTION refuse()")
 
@@ -292,7 +299,7 @@ def test_a_task_that_no_manager_knows_is_an_error_after_a_minute(
     assert "'Nobody'" in get("late").error
     assert (get("soon").error, get("soon").failures) == ("", 0)
     assert not Task.objects.filter(processor_class="Nobody").exists()
-    assert [one.schedule for one in recorded_events.of(ScheduleFailed)] == ["late"]
+    assert [one.schedule for one in emitted(office, recorded_events, ScheduleFailed)] == ["late"]
 
 
 def test_a_tick_is_enqueued_by_the_manager_that_knows_its_task(open_office):
