@@ -260,6 +260,7 @@ def test_a_new_identity_keeps_the_start_of_the_process_and_the_list(deploy):
     second = ManagerLease.objects.get()
     assert second.pk != first.pk
     assert (second.process_started_at, second.schedules) == (first.process_started_at, first.schedules)
+    assert second.process_started_at is not None
     assert second.process_started_at <= first.started_at < second.started_at
 
 
