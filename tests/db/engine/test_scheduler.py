@@ -247,17 +247,26 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
     assert failed.schedule == "s13"
 
 
-def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_events: RecordedEvents):
+@contextmanager
+def raising(error: str, condition: str) -> Iterator[None]:
+    """Have a trigger raise an error for new tasks that meet a condition."""
     execute(
         connection,
-        """
+        f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'no letters to bob'; END $$;
+            $$ BEGIN RAISE EXCEPTION {error}; END $$;
         CREATE TRIGGER refuse BEFORE INSERT ON django_partisan_task
-            FOR EACH ROW WHEN (NEW.arguments #>> '{args,0}' = 'bob') EXECUTE FUNCTION refuse()
+            FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
         """,
     )
     try:
+        yield
+    finally:
+        execute(connection, "DROP TRIGGER refuse ON django_partisan_task; DROP FUNCTION refuse()")
+
+
+def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_events: RecordedEvents):
+    with raising("'no letters to bob'", "NEW.arguments #>> '{args,0}' = 'bob'"):
         for name in ("ada", "bob", "eve"):
             add_schedule(name, args=[name])
         office = open_office()
@@ -270,8 +279,6 @@ def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_ev
         assert row.retry_at is not None
         assert row.next_at == last_multiple(DAY)
         assert len(emitted(office, recorded_events, ScheduleFailed)) == 1
-    finally:
-        execute(connection, "DROP TRIGGER refuse ON django_partisan_task; DROP FUNCTION refuse()")
 
 
 def test_rows_at_fault_keep_their_ticks_and_delay_no_other(open_office):
@@ -370,13 +377,24 @@ def test_a_pause_that_is_committed_comes_before_every_later_batch():
     assert (batch.ticked, batch.next_in) == ([], None)
 
 
+def test_a_batch_that_fails_as_a_whole_is_repeated(open_office):
+    with raising("'out of memory' USING ERRCODE = '53200'", "true"):
+        add_schedule()
+        office = open_office(lease_seconds=3)
+        scheduler = office.manager._parts.schedules._scheduler
+        office.turn_until(lambda: 0 < scheduler._due_at < float("inf"))
+        assert get().error == ""
+
+    office.turn_until(lambda: has_ticked("nightly"))
+
+
 def test_a_manager_goes_on_after_its_connection_was_lost(open_office):
     office = open_office(lease_seconds=3)
     office.turn_until(lambda: office.is_quiet)
     office.cut_off("chores")
     add_schedule()
-    scheduler = office.manager._parts.schedules._scheduler
-    office.turn_until(lambda: scheduler._due_at > 0)
+    scheduling.notify_managers(connection)
+    office.turn_until(lambda: office.manager._parts.outage.is_on)
 
     office.reconnect("chores")
 

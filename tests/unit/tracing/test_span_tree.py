@@ -59,7 +59,7 @@ class TestTicks:
     def test_a_batch_has_a_root_span_to_which_the_runs_link(self, recording: Recording):
         with recording.tracer.start_as_current_span("loop"):
             first, second = tick(2)
-        complete(run_of(first))
+        complete(first)
 
         batch = recording.span("schedule")
         found = attributes(batch)
