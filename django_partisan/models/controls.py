@@ -178,6 +178,26 @@ class Schedule(models.Model):
         if self.origin != self.ORIGIN_SETTINGS:
             ensure_valid(self)
 
+    def run_now(self) -> int | None:
+        """Enqueue its task now and return the id; see ``django_partisan.scheduling.run_now``."""
+        from django_partisan import scheduling
+
+        return scheduling.run_now(self.name)
+
+    def pause(self, comment: str = "") -> None:
+        """Enqueue nothing until it is resumed; see ``django_partisan.scheduling.pause``."""
+        from django_partisan import scheduling
+
+        scheduling.pause(self.name, comment)
+        self.refresh_from_db(fields=["paused", "comment"])
+
+    def resume(self) -> None:
+        """Go on with the first tick from now; see ``django_partisan.scheduling.resume``."""
+        from django_partisan import scheduling
+
+        scheduling.resume(self.name)
+        self.refresh_from_db(fields=["paused", "next_at"])
+
     def upcoming(self, count: int = 5, after: datetime | None = None) -> list[datetime]:
         """Return the next ticks after a moment, by default after now, by the server's clock.
 

@@ -156,7 +156,7 @@ def test_arguments_are_hidden_and_redacted_from_those_who_may_only_look(clerk, s
 
 def test_the_list_shows_when_each_ticks_and_why_one_does_not(clerk):
     made(name="often", every=300)
-    made(name="paused", every=60)
+    made(name="paused", every=None, cron="0 3 * * *", time_zone="Europe/Berlin")
     of_settings(name="stopped", stopped_at=now())
     Schedule.objects.filter(name="paused").update(paused=True, comment="they move")
     browser = clerk("view")
@@ -164,6 +164,7 @@ def test_the_list_shows_when_each_ticks_and_why_one_does_not(clerk):
     assert listed(browser, url=LIST) == ["often", "paused", "stopped"]
     page = text(browser, LIST).replace("<wbr>", "")
     assert "5\xa0min" in page
+    assert "Europe/Berlin" in page
     assert "they move" in page
     assert "no live manager" in page
     ticked(next_at=None)

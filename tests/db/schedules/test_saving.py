@@ -12,7 +12,7 @@ from django.test import override_settings
 from django.utils.timezone import is_naive, make_aware, now
 
 from django_partisan import checks
-from django_partisan.models import Schedule
+from django_partisan.models import Schedule, Task
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.connection import execute
 from tests.support.schedule_rows import made, of_settings, stored
@@ -207,6 +207,21 @@ def test_any_schedule_can_be_paused_and_resumed_by_its_row(make: Any):
 
     assert not stored().paused
     assert stored().next_at == row.next_at
+    assert row.next_at is not None
+    assert row.next_at > now() - timedelta(minutes=1)
+
+
+def test_a_row_can_be_run_paused_and_resumed_by_its_methods():
+    row = made()
+
+    task_id = row.run_now()
+    row.pause("they move")
+    assert (row.paused, row.comment, stored().paused) == (True, "they move", True)
+    moved()
+    row.resume()
+
+    assert Task.objects.get().pk == task_id
+    assert (row.paused, row.next_at) == (False, stored().next_at)
     assert row.next_at is not None
     assert row.next_at > now() - timedelta(minutes=1)
 

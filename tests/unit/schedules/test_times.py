@@ -63,6 +63,16 @@ def test_where_the_years_end_there_is_no_tick(times):
     assert times.after(datetime(9999, 12, 31, 20, tzinfo=UTC)) is None
 
 
+def test_a_tick_that_is_too_late_for_python_in_utc_is_none():
+    assert local("59 23 31 12 *", "America/New_York").after(datetime(9999, 6, 1, tzinfo=UTC)) is None
+
+
+def test_where_no_tick_has_been_there_is_none_to_count():
+    assert local("0 0 29 2 *", "UTC").between(
+        datetime(1, 1, 2, tzinfo=UTC), datetime(3, 1, 1, tzinfo=UTC), 5
+    ) == (0, [])
+
+
 def test_an_interval_of_more_than_fifty_years_may_have_no_next_tick():
     times = Multiples(2**31 - 1)  # 68 years
 
