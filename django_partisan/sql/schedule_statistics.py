@@ -51,4 +51,4 @@ def schedule_statistics(
 ) -> tuple[ScheduleStatistics, ...]:
     """Return the statistics of the schedules; only ``named`` of them have their own."""
     rows = fetch_all(connection, _STATISTICS, {"named": named})
-    return tuple(ScheduleStatistics(*row[:7], row[7:]) for row in rows)
+    return tuple(ScheduleStatistics._make((*row[:7], row[7:])) for row in rows)
