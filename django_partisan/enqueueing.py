@@ -17,6 +17,7 @@ from django_partisan import arguments, immediate, moments
 from django_partisan.config.immediate import mode as immediate_mode
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
+from django_partisan.expiry import AS_DEFINED, Expires, expiry_of
 from django_partisan.models import Task
 from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.connection import task_connection
@@ -43,13 +44,22 @@ class Call(NamedTuple):
     kwargs: Mapping[str, Any]
 
 
-def enqueue(call: Call, priority: int | None, execute_after: datetime | None) -> Task:
+def enqueue(
+    call: Call,
+    priority: int | None,
+    execute_after: datetime | None,
+    expires: Expires | None = AS_DEFINED,
+) -> Task:
     """Insert one task, or lock its waiting duplicate, in the caller's transaction; return the row."""
-    return _enqueue(call.definition, lambda: _new_task(call, priority, execute_after, _context()))
+    return _enqueue(call.definition, lambda: _new_task(call, priority, execute_after, expires, _context()))
 
 
 def enqueue_on_commit(
-    call: Call, priority: int | None, execute_after: datetime | None, using: str | None
+    call: Call,
+    priority: int | None,
+    execute_after: datetime | None,
+    using: str | None,
+    expires: Expires | None = AS_DEFINED,
 ) -> None:
     """Insert one task after the caller's transaction on ``using``, by default the tasks' database.
 
@@ -57,7 +67,7 @@ def enqueue_on_commit(
     insert fails at the end of a transaction, Django logs the error and runs the other callbacks.
     """
     tasks = task_connection()
-    new = _new_task(call, priority, execute_after, None)
+    new = _new_task(call, priority, execute_after, expires, None)
 
     def enqueue_now() -> None:
         _enqueue(call.definition, lambda: new._replace(context=_context()))
@@ -94,7 +104,12 @@ def _enqueue(definition: TaskDefinition, make: Callable[[], NewTask]) -> Task:
     return task
 
 
-def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: datetime | None) -> list[int]:
+def enqueue_many(
+    calls: Sequence[Call],
+    priority: int | None,
+    execute_after: datetime | None,
+    expires: Expires | None = AS_DEFINED,
+) -> list[int]:
     """Insert many tasks at once; return their ids in order, for a duplicate that of the waiting task."""
     if not calls:
         return []
@@ -107,7 +122,7 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
         for call in calls:
             # The subscribers are asked for each task what to store: they see which one it is.
             scope.queue, scope.processor = call.definition.queue, call.definition.name
-            tasks.append(_new_task(call, priority, execute_after, _context()))
+            tasks.append(_new_task(call, priority, execute_after, expires, _context()))
         # Each task has the row of the first with its key; one without a key is no duplicate.
         keys = [task.unique_key or place for place, task in enumerate(tasks)]
         first: dict[Any, NewTask] = {}
@@ -143,7 +158,11 @@ def enqueue_many(calls: Sequence[Call], priority: int | None, execute_after: dat
 
 
 def _new_task(
-    call: Call, priority: int | None, execute_after: datetime | None, context: str | None
+    call: Call,
+    priority: int | None,
+    execute_after: datetime | None,
+    expires: Expires | None,
+    context: str | None,
 ) -> NewTask:
     definition, args, kwargs = call
     name, queue = definition.name, definition.queue
@@ -154,9 +173,10 @@ def _new_task(
         raise TypeError(f"{name}: priority is {priority!r}; expected an integer of 32 bits.")
     if execute_after is not None:
         execute_after = moments.storable(moments.aware(name, execute_after))
+    expiry = expiry_of(name, expires, definition.expires)
     text = arguments.encode(name, args, kwargs)
     key = arguments.unique_key(name, args, kwargs, text) if definition.unique else None
-    return NewTask(queue, name, priority, execute_after, text, context, key)
+    return NewTask(queue, name, priority, execute_after, text, context, key, expiry)
 
 
 def _context() -> str | None:

@@ -34,7 +34,8 @@ class TickTasks:
     @property
     def expires_seconds(self) -> float | None:
         """For how long after its moment the task of a tick may start; ``None`` for ever."""
-        return self._schedule.expires_seconds
+        expires = self._schedule.expires_seconds
+        return self._task.expires if expires is None else expires
 
     def of(self, moment: datetime) -> NewTick:
         """Return the task of the tick at ``moment``."""

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan.sql.claiming import TaskRow
 
-VERSION: Final = 5
+VERSION: Final = 6
 
 
 # From the manager to a worker.

@@ -59,8 +59,6 @@ def _definition(task: AnyTask) -> TaskDefinition:
         return value
 
     def pause_before_retry(error: BaseException, current: Any) -> float:
-        if options.backoff is None:
-            return attempts.default_pause(current.retries + 1)
         return attempts.pause(options.backoff, error, RunTaskResult.of(task, current))
 
     def ended(current: Any, value: str | None, error: Any) -> None:
@@ -74,12 +72,13 @@ def _definition(task: AnyTask) -> TaskDefinition:
         priority=priorities.stored(task.priority),
         unique=bool(options.unique),
         atomic=bool(options.atomic),
-        retry=attempts.retry_config(options.max_attempts),
+        retry=options.retry or attempts.retry_config(options.max_attempts),
+        may_retry=options.max_attempts != 1,
         postpone=None,
         propagation=None,
         timeout=options.timeout,
         takes_context=task.takes_context,
         keeps_result=True,
-        pause_before_retry=pause_before_retry,
+        pause_before_retry=None if options.backoff is None else pause_before_retry,
         ended=ended,
     )

@@ -164,6 +164,11 @@ TASKS_CANCELLED = _declare(
     "How much was cancelled by hand?",
     "Tasks that were cancelled, before or during their run.",
 )
+TASKS_EXPIRED = _declare(
+    "partisan_tasks_expired_total", COUNTER, "queue processor", "M",
+    "How much came too late?",
+    "Tasks that had not started when they expired, and ended without a run.",
+)
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
     "Are tasks held?",

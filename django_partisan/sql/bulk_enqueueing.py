@@ -7,18 +7,22 @@ order of their ids.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import attrgetter
 from typing import Any, Final
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.expiry import Expiry
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.enqueueing import INSERT, NOW, OR_LOCK_DUPLICATE, NewTask
+from django_partisan.sql.enqueueing import EXPIRES_AT, INSERT, NOW, OR_LOCK_DUPLICATE, NewTask
 
 PART_BYTES: Final = 2**24
 """Most bytes of text in one statement. A ``jsonb`` may be six times as long as its text, and PostgreSQL
 accepts no array of 256 MiB."""
 _ROW_BYTES: Final = 100  # an estimate for the columns beside arguments and context
+_expiry: Final = attrgetter("expiry")
+_NEVER: Final = Expiry()
 _DRAW_IDS: Final = """
     SELECT nextval(pg_get_serial_sequence('django_partisan_task', 'id')) FROM generate_series(1, %s)
 """
@@ -84,16 +88,25 @@ def _insert(
         _Column("context", "jsonb", [task.context for task in tasks]),
         _Column("key", "uuid", [task.unique_key for task in tasks]),
     ]
+    more = ""  # columns that only some calls need, and their values
+    value = ""
     if ids is not None:
         columns.append(_Column("id", "bigint", ids))
+        more, value = ", id", ", id"
+    if any(map(_expiry, tasks)):
+        expiries = [task.expiry or _NEVER for task in tasks]
+        columns.append(_Column("expires_seconds", "float8", [one.seconds for one in expiries]))
+        columns.append(_Column("expires_moment", "timestamptz", [one.at for one in expiries]))
+        more += ", expires_at"
+        value += ", " + EXPIRES_AT.format(at="expires_moment", seconds="expires_seconds", after="after")
     varying = [column for column in columns if not column.is_constant]
     constant = [column for column in columns if column.is_constant]
     any_key = any(task.unique_key is not None for task in tasks)
     statement = f"""
-        {INSERT.format(more=", id" if ids else "")}
+        {INSERT.format(more=more)}
         SELECT 'new', '{{}}', {NOW}, {NOW}, queue, processor, priority,
                coalesce(after, {NOW}), coalesce(after <= {NOW}, true), arguments, context, key
-               {", id" if ids else ""}
+               {value}
           FROM (SELECT v.*{"".join(f", %s::{column.type} AS {column.name}" for column in constant)}
                   FROM ROWS FROM (jsonb_array_elements(%s::jsonb)
                                   {"".join(f", unnest(%s::{column.type}[])" for column in varying)})

@@ -101,8 +101,8 @@ def read_statistics(
         cursor.execute(PREPARE, (str(math.ceil(timeout * 1000)),))
         now = (before + time.time()) / 2
         skew = cursor.fetchall()[0][-1] - now
-        row = fetch_all(connection, STATISTICS, limits.parameters(queue))[0]
         schedules = schedule_statistics(connection)
+        row = fetch_all(connection, STATISTICS, limits.parameters(queue))[0]
         cursor.execute("COMMIT")
     return _statistics(row, skew, limits.counted)._replace(schedules=schedules)
 

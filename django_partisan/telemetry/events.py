@@ -285,6 +285,12 @@ class TasksCancelled(NamedTuple):
     task_ids: tuple[int, ...]
 
 
+class TaskExpired(NamedTuple):
+    """A task ended without a run, because it had not started when it expired."""
+
+    task: TaskRef
+
+
 class CancelRequested(NamedTuple):
     """Somebody asked to end ``number`` tasks of a processor that managers hold; at most 100 ids are named."""
 
@@ -715,6 +721,7 @@ Event: TypeAlias = (
     | TasksChanged
     | TaskCancelled
     | TasksCancelled
+    | TaskExpired
     | CancelRequested
     | TasksHeld
     | TasksResumed

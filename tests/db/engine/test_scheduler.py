@@ -215,6 +215,19 @@ def test_schedules_with_the_same_task_in_one_batch_have_one_task_with_the_latest
     assert task.expires_at == last_multiple(DAY) + timedelta(seconds=400_000)
 
 
+def test_without_an_expiry_of_its_own_a_schedule_has_that_of_its_task():
+    registry.register(type("Brief", (BaseTaskProcessor,), {"run": lambda self: None, "EXPIRES_SECONDS": 60}))
+    tick = last_multiple(DAY)
+    add_schedule("late", task="Brief", next_at=tick - timedelta(days=1))
+    add_schedule("own", task="Brief", args=[1], expires_seconds=200_000)
+
+    with closing(open_connection("test")) as own:
+        make_batch(own, "default", [])
+
+    assert outcomes_of("late")[0] == "missed"
+    assert Task.objects.get(arguments__args=[1]).expires_at == tick + timedelta(seconds=200_000)
+
+
 @contextmanager
 def duplicate_locked(*args: Any) -> Iterator[None]:
     """Have another transaction lock the waiting task with these arguments."""

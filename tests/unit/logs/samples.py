@@ -43,6 +43,7 @@ FULL: list[Any] = [
     events.TaskCancelled(RUN, 0.5, ERROR),
     events.TasksCancelled("default", "SendMail", 2, "sent twice", (12, 13)),
     events.CancelRequested("default", "SendMail", 2, "sent twice", (12, 13)),
+    events.TaskExpired(TASK_OF_A_REQUEST),
     events.TasksHeld("default", "SendMail", 5, outcomes.REASON_UNREGISTERED),
     events.TasksResumed("default", "SendMail", 1, outcomes.REASON_UNREGISTERED),
     events.PrunePassEnded("default", 1500, 1, 3.0),

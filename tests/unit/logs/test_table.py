@@ -139,6 +139,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.cancelled": ("info", "worker, manager", {**R, **ENDED, **REASON}),
     "task.bulk_cancelled": ("info", "app, worker, manager", CANCEL),
     "task.cancel_requested": ("info", "app, worker", CANCEL),
+    "task.expired": ("info", "manager", {**T, **ENQUEUED}),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),

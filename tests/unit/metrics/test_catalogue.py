@@ -27,6 +27,7 @@ partisan_tasks_released_total counter queue,reason M
 partisan_tasks_requeued_total counter queue,processor W,app
 partisan_tasks_changed_total counter queue,change W,app
 partisan_tasks_cancelled_total counter queue,processor W,M,app
+partisan_tasks_expired_total counter queue,processor M
 partisan_tasks_held_total counter queue,reason M
 partisan_tasks_pruned_total counter queue,status M
 partisan_tasks_claim_lost_total counter queue M
