@@ -13,6 +13,7 @@ from typing import Final
 from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import Error, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
 from django.utils.timezone import is_aware, make_aware, make_naive
 from django.utils.translation import gettext as _
@@ -20,13 +21,17 @@ from django.utils.translation import gettext as _
 from django_partisan import moments, scheduling
 from django_partisan.config.problems import SCHEDULE_BY_HAND, WRONG_SCHEDULE, Problem
 from django_partisan.config.schedule_keys import KEYS, NAME
+from django_partisan.enqueueing import after_commit
 from django_partisan.models import Schedule
+from django_partisan.outcomes import SCHEDULE_ADDED, SCHEDULE_CHANGED
 from django_partisan.schedules.configured import SETTING
 from django_partisan.schedules.definition import ScheduleDefinition, given_by
 from django_partisan.schedules.validation import Fault, faults
 from django_partisan.sql.connection import task_connection, task_database
 from django_partisan.sql.control import EVERY_QUEUE, notify_control
 from django_partisan.sql.server_time import server_now
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ScheduleChanged
 
 PEOPLES: Final = frozenset({*KEYS, "origin", "paused", "comment"})
 _OF_TIMES: Final = ("cron", "every", "time_zone")
@@ -85,11 +90,20 @@ def saving(
         if stored is None:
             _prepare_new(row, server_now(connection))
             yield None
+            _emit_changed(connection, row, SCHEDULE_ADDED)
         else:
             chosen = _chosen(row, update_fields)
-            yield _prepare_change(row, stored, chosen, server_now(connection))
+            fields = _prepare_change(row, stored, chosen, server_now(connection))
+            yield fields
             _pause_or_resume(row, stored, chosen)
+            if "fingerprint" in fields:
+                _emit_changed(connection, row, SCHEDULE_CHANGED)
         notify_control(connection, EVERY_QUEUE, "schedule")
+
+
+def _emit_changed(connection: BaseDatabaseWrapper, row: Schedule, change: str) -> None:
+    event = (row.name, row.task, row.origin, change, row.next_at)
+    after_commit(connection, lambda: bus.emit(ScheduleChanged, *event))
 
 
 def _faults(row: Schedule) -> Iterator[Fault]:

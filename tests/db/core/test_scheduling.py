@@ -13,7 +13,7 @@ from django_partisan.models import Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.control import CONTROL_CHANNEL, decoded
 from django_partisan.sql.listening import Listener
-from django_partisan.telemetry.events import SchedulePaused, ScheduleResumed, ScheduleTicked
+from django_partisan.telemetry.events import ScheduleChanged, SchedulePaused, ScheduleResumed, ScheduleTicked
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, add_schedule, last_multiple, outcomes_of, server_now
 from tests.support.waiting import wait_until
@@ -155,6 +155,19 @@ def test_managers_of_all_queues_are_notified_of_what_was_resumed(second: BaseDat
     control = decoded(payload)
     assert control is not None
     assert (control.queue, control.look) == ("", "schedule")
+
+
+def test_a_row_that_somebody_saves_is_a_change_if_its_definition_is_another_one(diary: RecordedEvents):
+    row = Schedule(name="nightly", task="Letter", every=DAY)
+    row.save()
+    row.args = [1]
+    row.save()
+    row.comment = "by hand"
+    row.save()
+
+    changes = [(one.schedule, one.processor, one.origin, one.change) for one in diary.of(ScheduleChanged)]
+    assert changes == [("nightly", "Letter", "database", change) for change in ("added", "changed")]
+    assert diary.of(ScheduleChanged)[0].next_at == row.next_at
 
 
 def test_nothing_is_left_open_on_the_connection():
