@@ -8,13 +8,15 @@ from itertools import chain
 from typing import Any, Final
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 
-from django_partisan import misspellings, processor_validation, retention
+from django_partisan import misspellings, processor_validation, retention, schedule_rows
 from django_partisan.config import immediate, observability, queues
 from django_partisan.config.problems import NOT_POSTGRESQL, Problem
 from django_partisan.exceptions import CannotStart
+from django_partisan.schedules import configured
+from django_partisan.sql.connection import task_database
 from django_partisan.sql.readiness import ensure_postgresql
 
 TAG: Final = "partisan"
@@ -28,6 +30,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
         immediate.problems(),
         list(observability.problems()) or observability.shared_ports(),
         processor_validation.problems(),
+        configured.problems(),
         misspellings.problems(),
         retention.problems(),
     )
@@ -48,6 +51,14 @@ def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     except CannotStart as error:
         return [CheckWarning(error.problem, hint=error.cure, id=NOT_POSTGRESQL.id)]
     return []
+
+
+@register(TAG, Tags.database)
+def check_names_of_schedules(
+    app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Warn of schedules of the settings that rows made by hand replace; called by ``check --database``."""
+    return _messages(schedule_rows.problems_of_names() if task_database() in (databases or ()) else ())
 
 
 def _messages(problems: Iterable[Problem]) -> list[CheckMessage]:

@@ -10,6 +10,7 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig, Postpon
 
 KEEP_FINISHED: Final = "KEEP_FINISHED_SECONDS"
 KEEP_FAILED: Final = "KEEP_FAILED_SECONDS"
+RETRY: Final = "RETRY_ON_ERROR_CONFIG"
 _AS_THE_QUEUE: Final[Any] = object()
 
 
@@ -31,8 +32,13 @@ class TaskDefinition:
     unique: bool
     atomic: bool
     retry: ErrorsHandleConfig | None
+    """Which errors lead to a retry, unless ``retries_as_queue``."""
     postpone: PostponeConfig | None
     propagation: str | None
+    retries_as_queue: bool = False
+    """Whether ``DEFAULT_RETRY`` of the queue says which errors lead to a retry."""
+    may_retry: bool = True
+    """Whether ``RetryTask`` retries a task without a rule for errors."""
     keeps_result: bool = False
     """Whether the row of a completed task is kept, with what its code returned."""
     pause_before_retry: Callable[[BaseException, Any], float] | None = None
@@ -45,8 +51,14 @@ class TaskDefinition:
     """For how many seconds rows are kept; ``math.inf``: forever, ``None``: as the queue says."""
     timeout: float | None = None
     """The time limit of a run in seconds: ``None`` for that of the queue, ``math.inf`` for none."""
+    expires: float | None = None
+    """How many seconds after it is due a task expires, unless the call says it; ``None``: never."""
     takes_context: bool = False
     """Whether the first parameter of ``source`` is none of the arguments."""
+
+    def retry_in(self, default_retry: ErrorsHandleConfig | None) -> ErrorsHandleConfig | None:
+        """Return which errors lead to a retry in a queue with this ``DEFAULT_RETRY``."""
+        return default_retry if self.retries_as_queue else self.retry
 
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
@@ -73,13 +85,20 @@ class TaskDefinition:
             unique=processor_class.UNIQUE_FOR_PARAMS,
             atomic=processor_class.ATOMIC,
             retry=processor_class.RETRY_ON_ERROR_CONFIG,
+            retries_as_queue=not _sets(processor_class, RETRY),
             postpone=processor_class.POSTPONE_CONFIG,
             propagation=processor_class.TRACE_PROPAGATION,
             keeps_result=processor_class.KEEP_RESULT,
             keep_finished=_kept_seconds(processor_class, KEEP_FINISHED),
             keep_failed=_kept_seconds(processor_class, KEEP_FAILED),
             timeout=processor_class.TIMEOUT_SECONDS,
+            expires=processor_class.EXPIRES_SECONDS,
         )
+
+
+def _sets(processor_class: type[Any], attribute: str) -> bool:
+    """Return whether a class or its bases set an attribute that the base class of all processors has."""
+    return sum(attribute in vars(one) for one in processor_class.__mro__) > 1
 
 
 def _kept_seconds(processor_class: type[Any], attribute: str) -> float | None:

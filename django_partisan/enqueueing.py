@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from datetime import datetime
 from datetime import timezone as datetime_timezone
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from django_partisan import arguments, immediate, moments
 from django_partisan.config.immediate import mode as immediate_mode
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
+from django_partisan.expiry import AS_DEFINED, Expires, expiry_of
 from django_partisan.models import Task
 from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.connection import task_connection
@@ -48,6 +50,7 @@ def enqueue(
     call: Call,
     priority: int | None,
     execute_after: datetime | None,
+    expires: Expires | None = AS_DEFINED,
     *,
     inserted: Callable[[Task], object] | None = None,
 ) -> Task:
@@ -55,11 +58,16 @@ def enqueue(
 
     ``inserted`` is called with the row before the task can run in this thread.
     """
-    return _enqueue(call.definition, lambda: _new_task(call, priority, execute_after, _context()), inserted)
+    make = partial(_new_task, call, priority, execute_after, expires)
+    return _enqueue(call.definition, lambda: make(_context()), inserted)
 
 
 def enqueue_on_commit(
-    call: Call, priority: int | None, execute_after: datetime | None, using: str | None
+    call: Call,
+    priority: int | None,
+    execute_after: datetime | None,
+    using: str | None,
+    expires: Expires | None = AS_DEFINED,
 ) -> None:
     """Insert one task after the caller's transaction on ``using``, by default the tasks' database.
 
@@ -67,7 +75,7 @@ def enqueue_on_commit(
     insert fails at the end of a transaction, Django logs the error and runs the other callbacks.
     """
     tasks = task_connection()
-    new = _new_task(call, priority, execute_after, None)
+    new = _new_task(call, priority, execute_after, expires, None)
 
     def enqueue_now() -> None:
         _enqueue(call.definition, lambda: new._replace(context=_context()))
@@ -114,6 +122,7 @@ def enqueue_many(
     calls: Sequence[Call],
     priority: int | None,
     execute_after: datetime | None,
+    expires: Expires | None = AS_DEFINED,
     *,
     inserted: Callable[[list[int]], object] | None = None,
 ) -> list[int]:
@@ -132,7 +141,7 @@ def enqueue_many(
         for call in calls:
             # The subscribers are asked for each task what to store: they see which one it is.
             scope.queue, scope.processor = call.definition.queue, call.definition.name
-            tasks.append(_new_task(call, priority, execute_after, _context()))
+            tasks.append(_new_task(call, priority, execute_after, expires, _context()))
         places, distinct = _distinct(tasks)
         try:
             rows = insert_tasks(connection, distinct)
@@ -183,7 +192,11 @@ def _distinct(tasks: Sequence[NewTask]) -> tuple[list[int], list[NewTask]]:
 
 
 def _new_task(
-    call: Call, priority: int | None, execute_after: datetime | None, context: str | None
+    call: Call,
+    priority: int | None,
+    execute_after: datetime | None,
+    expires: Expires | None,
+    context: str | None,
 ) -> NewTask:
     definition, args, kwargs = call
     name, queue = definition.name, definition.queue
@@ -194,9 +207,10 @@ def _new_task(
         raise TypeError(f"{name}: priority is {priority!r}; expected an integer of 32 bits.")
     if execute_after is not None:
         execute_after = moments.storable(moments.aware(name, execute_after))
+    expiry = expiry_of(name, expires, definition.expires)
     text = arguments.encode(name, args, kwargs)
     key = arguments.unique_key(name, args, kwargs, text) if definition.unique else None
-    return NewTask(queue, name, priority, execute_after, text, context, key)
+    return NewTask(queue, name, priority, execute_after, text, context, key, expiry)
 
 
 def _context() -> str | None:

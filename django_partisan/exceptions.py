@@ -20,6 +20,20 @@ class PostponeTask(Exception):
         self.reason = reason
 
 
+class RetryTask(Exception):
+    """Raise inside ``run()`` to have the task retried, whatever errors its processor lists.
+
+    It counts as a retry; a task without a rule for errors has 3. ``seconds`` is the shortest pause before the
+    next run; without it, the pause is that of an error on the list. ``error`` is stored and logged
+    instead of this exception.
+    """
+
+    def __init__(self, seconds: float | None = None, error: BaseException | None = None) -> None:
+        super().__init__(seconds, error)
+        self.seconds = seconds
+        self.error = error
+
+
 class MaxPostponesReached(PartisanError):
     """A task asked to be postponed more often than its processor or queue allows: it fails."""
 
@@ -54,6 +68,10 @@ class RunNotExecuted(PartisanError, TypeError):
 
 class UnknownQueue(PartisanError, ValueError):
     """A queue is named that the settings do not define."""
+
+
+class UnknownSchedule(PartisanError, LookupError):
+    """A schedule is named that does not exist."""
 
 
 class WrongSetting(PartisanError, ValueError):
@@ -110,6 +128,10 @@ class TaskCancelled(BaseException):
 
     A run that catches it is cancelled all the same.
     """
+
+
+class TaskExpired(PartisanError):
+    """A task had not started when it expired: it ends without a run."""
 
 
 class Unsettleable(PartisanError):

@@ -18,7 +18,7 @@ from django_partisan.config import queue_keys
 from django_partisan.config.problems import MISSPELT_ATTRIBUTE, MISSPELT_SETTING, Problem
 from django_partisan.processor_validation import ATTRIBUTES, QUEUE_ATTRIBUTE
 
-SETTINGS: Final = ("PARTISAN_CONFIG", "PARTISAN_OBSERVABILITY", "PARTISAN_IMMEDIATE")
+SETTINGS: Final = ("PARTISAN_CONFIG", "PARTISAN_SCHEDULES", "PARTISAN_OBSERVABILITY", "PARTISAN_IMMEDIATE")
 _OF_PROCESSORS: Final = (QUEUE_ATTRIBUTE, *ATTRIBUTES)
 _PACKAGE: Final = __name__.partition(".")[0]
 

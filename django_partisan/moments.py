@@ -16,19 +16,19 @@ LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
 """The longest delay of a postponed or retried task: a hundred years."""
 
 
-def aware(processor: str, moment: Any) -> datetime:
-    """Return ``execute_after`` of a task with a time zone: if ``USE_TZ`` is ``False``, a naive one is local.
+def aware(processor: str, moment: Any, option: str = "execute_after") -> datetime:
+    """Return the moment of an option with a time zone: if ``USE_TZ`` is ``False``, a naive one is local.
 
     Raises ``TypeError`` if it is not a ``datetime``, and ``ValueError`` if it is naive and ``USE_TZ`` is
     ``True``.
     """
     if not isinstance(moment, datetime):
-        raise TypeError(f"{processor}: execute_after is {moment!r}; expected a datetime.")
+        raise TypeError(f"{processor}: {option} is {moment!r}; expected a datetime.")
     if is_aware(moment):
         return moment
     if settings.USE_TZ:
         raise ValueError(
-            f"{processor}: execute_after is {moment!r}, which has no time zone; "
+            f"{processor}: {option} is {moment!r}, which has no time zone; "
             "use django.utils.timezone.now() or make_aware()."
         )
     return make_aware(moment)

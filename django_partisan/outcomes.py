@@ -26,6 +26,20 @@ PRIORITIZED: Final = "prioritized"
 DELETED: Final = "deleted"
 CHANGES: Final = (DUE_NOW, PRIORITIZED, DELETED)
 
+# What became of a schedule when managers compared its row with their settings.
+SCHEDULE_ADDED: Final = "added"
+SCHEDULE_CHANGED: Final = "changed"
+SCHEDULE_STOPPED: Final = "stopped"
+SCHEDULE_RESTARTED: Final = "restarted"
+SCHEDULE_REMOVED: Final = "removed"
+SCHEDULE_CHANGES: Final = (
+    SCHEDULE_ADDED,
+    SCHEDULE_CHANGED,
+    SCHEDULE_STOPPED,
+    SCHEDULE_RESTARTED,
+    SCHEDULE_REMOVED,
+)
+
 # Why a task failed. ``error`` is also the exit reason of a worker.
 REASON_ERROR: Final = "error"
 REASON_RETRIES_EXHAUSTED: Final = "retries_exhausted"

@@ -12,12 +12,22 @@ from asgiref.sync import sync_to_async
 
 from django_partisan import arguments, enqueueing, registry, wrong_calls
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.config.queues import DEFAULT_QUEUE
+from django_partisan.config.queues import DEFAULT_QUEUE, queue_value
 from django_partisan.definitions import TaskDefinition
+from django_partisan.expiry import AS_DEFINED, Expires
 from django_partisan.models import Task
 from django_partisan.registrable import ProcessorBase
-from django_partisan.sql.claiming import ARGUMENTS, ATTEMPTS, ID, POSTPONES, PRIORITY, RETRIES, TaskRow
-from django_partisan.telemetry import bus
+from django_partisan.sql.claiming import (
+    ARGUMENTS,
+    ATTEMPTS,
+    CONTEXT,
+    ID,
+    POSTPONES,
+    PRIORITY,
+    RETRIES,
+    TaskRow,
+)
+from django_partisan.telemetry import bus, task_context
 from django_partisan.telemetry.events import TaskRef
 
 
@@ -75,9 +85,14 @@ class CurrentTask:
         return self._row[POSTPONES]
 
     @property
+    def scheduled_for(self) -> datetime | None:
+        """The moment of the tick of the schedule that enqueued the task, in UTC; ``None`` if none did."""
+        return task_context.scheduled_for(self._row[CONTEXT])
+
+    @property
     def is_last_attempt(self) -> bool:
         """True if an error of this run, even one on the processor's list, fails the task."""
-        retry = self._definition.retry
+        retry = self._definition.retry_in(queue_value(self._queue, "DEFAULT_RETRY"))
         return retry is None or self.retries >= retry.retries_count
 
     def _tool(self, name: str) -> Any:
@@ -100,6 +115,7 @@ class BaseTaskProcessor(ProcessorBase):
     # Do not enqueue a task while one with the same arguments waits.
     UNIQUE_FOR_PARAMS: ClassVar[bool] = True
     QUEUE_NAME: ClassVar[str] = DEFAULT_QUEUE
+    # Which errors lead to a retry; ``None``: none. If no subclass sets it: ``DEFAULT_RETRY`` of the queue.
     RETRY_ON_ERROR_CONFIG: ClassVar[ErrorsHandleConfig | None] = None
     POSTPONE_CONFIG: ClassVar[PostponeConfig | None] = None
     # Run in one transaction together with the task's own completion: both are kept, or neither.
@@ -111,6 +127,8 @@ class BaseTaskProcessor(ProcessorBase):
     KEEP_FAILED_SECONDS: ClassVar[float | None]
     # Interrupt a run that lasts longer; ``None``: the queue's limit, ``math.inf``: none.
     TIMEOUT_SECONDS: ClassVar[float | None] = None
+    # A task that has not started this many seconds after it was due ends without a run; ``None``: never.
+    EXPIRES_SECONDS: ClassVar[float | None] = None
     # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
     TRACE_PROPAGATION: ClassVar[str | None] = None
 
@@ -150,12 +168,15 @@ class BaseTaskProcessor(ProcessorBase):
         priority: int | None = None,
         execute_after: datetime | None = None,
         queue_name: str | None = None,
+        expires: Expires | None = AS_DEFINED,
         **unknown: NoReturn,
     ) -> Task:
         """Enqueue a task in the caller's transaction; return its row, or the row of a waiting duplicate.
 
         ``priority`` overrides ``PRIORITY``, and ``queue_name`` overrides ``QUEUE_NAME``; the task does not
-        run before ``execute_after``. ``is_duplicate`` of the row is ``True`` if the task waited already.
+        run before ``execute_after``. If it has not started when it expires, it ends without a run:
+        ``expires``, seconds from when it is due, a ``timedelta``, a moment, or ``None`` for never, overrides
+        ``EXPIRES_SECONDS``. ``is_duplicate`` of the row is ``True`` if the task waited already.
         Raises ``TypeError`` or ``ValueError`` naming the value that cannot be stored, ``UnknownQueue``, and
         ``ProcessorClassNotFound`` if the class is not registered.
         """
@@ -163,7 +184,7 @@ class BaseTaskProcessor(ProcessorBase):
         call = _call(self, queue_name, "delay()")
         name = call.definition.name
         with wrong_calls.only_synchronous(f"{name}.delay()", f"await {name}(...).adelay()"):
-            return enqueueing.enqueue(call, priority, execute_after)
+            return enqueueing.enqueue(call, priority, execute_after, expires)
 
     async def adelay(
         self,
@@ -171,11 +192,16 @@ class BaseTaskProcessor(ProcessorBase):
         priority: int | None = None,
         execute_after: datetime | None = None,
         queue_name: str | None = None,
+        expires: Expires | None = AS_DEFINED,
         **unknown: NoReturn,
     ) -> Task:
         """Enqueue a task from asynchronous code; as ``delay()``."""
         return await sync_to_async(self.delay)(
-            priority=priority, execute_after=execute_after, queue_name=queue_name, **unknown
+            priority=priority,
+            execute_after=execute_after,
+            queue_name=queue_name,
+            expires=expires,
+            **unknown,
         )
 
     def delay_on_commit(
@@ -184,6 +210,7 @@ class BaseTaskProcessor(ProcessorBase):
         priority: int | None = None,
         execute_after: datetime | None = None,
         queue_name: str | None = None,
+        expires: Expires | None = AS_DEFINED,
         using: str | None = None,
         **unknown: NoReturn,
     ) -> None:
@@ -197,7 +224,7 @@ class BaseTaskProcessor(ProcessorBase):
         _refuse_unknown(f"{name}.delay_on_commit()", unknown, [*_OPTIONS, "using"])
         call = _call(self, queue_name, "delay_on_commit()")
         with wrong_calls.only_synchronous(f"{name}.delay_on_commit()", f"await {name}(...).adelay()"):
-            enqueueing.enqueue_on_commit(call, priority, execute_after, using)
+            enqueueing.enqueue_on_commit(call, priority, execute_after, using, expires)
 
 
 def bulk_delay(
@@ -206,6 +233,7 @@ def bulk_delay(
     priority: int | None = None,
     execute_after: datetime | None = None,
     queue_name: str | None = None,
+    expires: Expires | None = AS_DEFINED,
     **unknown: NoReturn,
 ) -> list[int]:
     """Enqueue many tasks at once; return their ids, in order.
@@ -220,7 +248,7 @@ def bulk_delay(
         _call(processor, queue_name, "bulk_delay()", place) for place, processor in enumerate(processors)
     ]
     with wrong_calls.only_synchronous("bulk_delay()", "await sync_to_async(bulk_delay)(...)"):
-        return enqueueing.enqueue_many(calls, priority, execute_after)
+        return enqueueing.enqueue_many(calls, priority, execute_after, expires)
 
 
 # What ``delay()`` and ``bulk_delay()`` accept.

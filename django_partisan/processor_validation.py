@@ -12,6 +12,7 @@ from django_partisan.config.queue_keys import KEPT, LEAST_TIMEOUT_SECONDS
 from django_partisan.config.queues import queue_names
 from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none, seconds
 from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
+from django_partisan.expiry import SECONDS as EXPIRES_SECONDS
 from django_partisan.metrics import custom
 
 _MEASURES: Final = Rule(
@@ -35,6 +36,7 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
         lambda value: value is None or value == math.inf or _TIMEOUT.accepts(value),
         f"{_TIMEOUT.expected}, math.inf for no limit, or None for the limit of the queue",
     ),
+    "EXPIRES_SECONDS": or_none(EXPIRES_SECONDS),
     "TRACE_PROPAGATION": or_none(one_of(*PROPAGATIONS)),
     KEEP_FINISHED: KEPT,
     KEEP_FAILED: KEPT,

@@ -57,9 +57,21 @@ def _waiting(situation: Situation, definition: TaskDefinition | None) -> str:
         text = _scheduled(situation, definition)
     else:
         text = f"has been due for {span(-task.due_in_seconds)}{_obstacle(situation) or _place(situation)}"
+    text += _expiry(situation)
     if situation.duplicate is not None:
         text += f"; task {situation.duplicate} waits with the same arguments"
     return text
+
+
+def _expiry(situation: Situation) -> str:
+    """Return when the task expires; empty if it does not, or may have started."""
+    task = situation.task
+    if task.expires_at is None or task.expires_in_seconds is None or task.attempts or task.takeovers:
+        return ""
+    if task.expires_in_seconds > 0:
+        return f"; it expires at {moment(task.expires_at)}, in {span(task.expires_in_seconds)}"
+    ago = span(-task.expires_in_seconds)
+    return f"; it expired {ago} ago, and ends without a run when a manager claims it"
 
 
 def _held(situation: Situation) -> str:
@@ -84,7 +96,7 @@ def _scheduled(situation: Situation, definition: TaskDefinition | None) -> str:
     task = situation.task
     due = f"due at {moment(task.due_at)}, in {span(task.due_in_seconds)}"
     if task.last_outcome == RETRIED and task.retries:
-        text = f"waits for retry {task.retries}{_of(_retries(definition))}, {due}"
+        text = f"waits for retry {task.retries}{_of(_retries(situation, definition))}, {due}"
     elif task.last_outcome == POSTPONED and task.postpones:
         reason = f" ({task.last_comment})" if task.last_comment else ""
         text = (
@@ -99,8 +111,11 @@ def _of(limit: int | None) -> str:
     return "" if limit is None else f" of {limit}"
 
 
-def _retries(definition: TaskDefinition | None) -> int | None:
-    return definition.retry.retries_count if definition is not None and definition.retry else None
+def _retries(situation: Situation, definition: TaskDefinition | None) -> int | None:
+    if definition is None:
+        return None
+    retry = definition.retry_in(queues.queue_value(situation.task.queue, "DEFAULT_RETRY"))
+    return None if retry is None else retry.retries_count
 
 
 def _postpones(situation: Situation, definition: TaskDefinition | None) -> int | None:

@@ -24,11 +24,13 @@ _SAME: Final[Mapping[str, str]] = {
         "execute_after",
     ),
     **dict.fromkeys(("queue", "routing_key"), "queue_name"),
+    **dict.fromkeys(("expire", "expires_at", "expires_in", "expires_seconds", "expiry", "ttl"), "expires"),
     "at_front": "priority",
 }  # fmt: skip
 _EXAMPLES: Final[Mapping[str, str]] = {
     "execute_after": "execute_after=timezone.now() + timedelta(seconds=60)",
     "queue_name": "queue_name='mail'",
+    "expires": "expires=timedelta(minutes=10)",
     "priority": "priority=0",
 }
 # Options of other task queues, and the attribute of the processor that does the same.
@@ -39,8 +41,8 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
 }
 # Options of other task queues that have no counterpart.
 _WITHOUT_COUNTERPART: Final = {
-    "depends_on", "expires", "failure_ttl", "ignore_result", "job_timeout", "link", "link_error",
-    "result_ttl", "soft_time_limit", "time_limit", "timeout", "ttl",
+    "depends_on", "failure_ttl", "ignore_result", "job_timeout", "link", "link_error",
+    "result_ttl", "soft_time_limit", "time_limit", "timeout",
 }  # fmt: skip
 
 

@@ -8,4 +8,7 @@ DELAY_STRATEGY_CONSTANT: Final = "constant"
 # Wait ``retry_pause`` seconds longer before each further retry.
 DELAY_STRATEGY_INCREMENTAL: Final = "incremental"
 
-DELAY_STRATEGIES: Final = (DELAY_STRATEGY_CONSTANT, DELAY_STRATEGY_INCREMENTAL)
+# Wait twice as long before each further retry.
+DELAY_STRATEGY_EXPONENTIAL: Final = "exponential"
+
+DELAY_STRATEGIES: Final = (DELAY_STRATEGY_CONSTANT, DELAY_STRATEGY_INCREMENTAL, DELAY_STRATEGY_EXPONENTIAL)

@@ -66,6 +66,49 @@ OPTIONS_OF_BACKEND: Final = Kind(
     "A `PartisanBackend` in `TASKS` has `OPTIONS`.",
     "Set defaults for a queue in PARTISAN_CONFIG, and options of a function in @task or @task_options.",
 )
+WRONG_SCHEDULE: Final = Kind(
+    "partisan.E012",
+    "`PARTISAN_SCHEDULES` or one of its schedules is not a dict, or a value of a schedule is not accepted.",
+    "Write PARTISAN_SCHEDULES = {'nightly': {'task': 'NightlyReport', 'cron': '0 3 * * *'}}, for example.",
+)
+UNKNOWN_SCHEDULE_KEY: Final = Kind(
+    "partisan.E013", "A key of a schedule is unknown.", "Correct the key, or remove it."
+)
+WRONG_CRON: Final = Kind(
+    "partisan.E014",
+    "The cron text of a schedule is not accepted; the message names the field.",
+    "Correct the field. There are no seconds and no @reboot.",
+)
+NEVER_TICKS: Final = Kind(
+    "partisan.E015",
+    "A schedule has no tick within 50 years.",
+    "Correct the fields for days and months, or remove the schedule.",
+)
+UNKNOWN_SCHEDULED_TASK: Final = Kind(
+    "partisan.E016",
+    "The task of a schedule is not registered, or its module cannot be imported.",
+    "Correct the name, or register the processor in a partisan_tasks.py of an installed app.",
+)
+UNKNOWN_TIME_ZONE: Final = Kind(
+    "partisan.E017",
+    "The time zone of a schedule is unknown on this host.",
+    "Correct the name, or install the package tzdata.",
+)
+UNKNOWN_SCHEDULE_QUEUE: Final = Kind(
+    "partisan.E018",
+    "The queue of a schedule is one that the settings do not define.",
+    "Add the queue to PARTISAN_CONFIG, or correct the name.",
+)
+WRONG_SCHEDULED_CALL: Final = Kind(
+    "partisan.E019",
+    "The task of a schedule cannot be called with its arguments, or they cannot be stored.",
+    "Correct 'args' and 'kwargs': the constructor of the processor, or the function, gets them.",
+)
+CANNOT_CATCH_UP: Final = Kind(
+    "partisan.E020",
+    "A schedule with `catch_up` `'all'` has a unique task, or does not overlap: most ticks would be lost.",
+    "Use 'one', or set UNIQUE_FOR_PARAMS of the processor to False and overlap to True.",
+)
 SHARED_PORT: Final = Kind(
     "partisan.W001",
     "Two queues would serve metrics on the same port of one host.",
@@ -87,7 +130,8 @@ MISSPELT_ATTRIBUTE: Final = Kind(
 )
 MISSPELT_SETTING: Final = Kind(
     "partisan.W004",
-    "A setting looks like a misspelt `PARTISAN_CONFIG`, `PARTISAN_OBSERVABILITY` or `PARTISAN_IMMEDIATE`.",
+    "A setting looks like a misspelt `PARTISAN_CONFIG`, `PARTISAN_SCHEDULES`, `PARTISAN_OBSERVABILITY` or "
+    "`PARTISAN_IMMEDIATE`.",
     "The library does not read this setting. Correct its name; if it is another application's, silence "
     "this check.",
 )
@@ -95,6 +139,12 @@ IMMEDIATE_IN_PRODUCTION: Final = Kind(
     "partisan.W005",
     "`PARTISAN_IMMEDIATE` is set: tasks run in the processes that enqueue them (only with `check --deploy`).",
     "Remove PARTISAN_IMMEDIATE from the settings of production, where managers run the tasks.",
+)
+SCHEDULE_BY_HAND: Final = Kind(
+    "partisan.W006",
+    "A schedule of the settings is not used, because a row made by hand has its name (only with "
+    "`check --database`).",
+    "Delete the row, or rename one of the two.",
 )
 VANISHING_RESULTS: Final = Kind(
     "partisan.W011",
@@ -114,11 +164,21 @@ KINDS: Final = (
     WRONG_ATTRIBUTE,
     UNEQUAL_MEASURES,
     OPTIONS_OF_BACKEND,
+    WRONG_SCHEDULE,
+    UNKNOWN_SCHEDULE_KEY,
+    WRONG_CRON,
+    NEVER_TICKS,
+    UNKNOWN_SCHEDULED_TASK,
+    UNKNOWN_TIME_ZONE,
+    UNKNOWN_SCHEDULE_QUEUE,
+    WRONG_SCHEDULED_CALL,
+    CANNOT_CATCH_UP,
     SHARED_PORT,
     NOT_POSTGRESQL,
     MISSPELT_ATTRIBUTE,
     MISSPELT_SETTING,
     IMMEDIATE_IN_PRODUCTION,
+    SCHEDULE_BY_HAND,
     VANISHING_RESULTS,
 )
 

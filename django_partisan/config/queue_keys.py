@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from django_partisan.config.validation import BOOLEAN, Setting, integer, or_none, seconds
+from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.config.validation import BOOLEAN, Setting, instance_of, integer, or_none, seconds
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", forever")
@@ -93,6 +94,12 @@ KEYS: Final[Mapping[str, Setting]] = {
         or_none(integer(0)),
         "How many times a task may be postponed before it fails; `None`: no limit.",
         flat=True,
+    ),
+    "DEFAULT_RETRY": Setting(
+        None,
+        or_none(instance_of(ErrorsHandleConfig)),
+        "Which errors lead to a retry, for processors that set no `RETRY_ON_ERROR_CONFIG`; `None`: none. "
+        "Set it if most tasks of the queue depend on a service that may fail.",
     ),
     "LEASE_SECONDS": Setting(
         30,

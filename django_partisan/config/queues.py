@@ -20,6 +20,7 @@ from django_partisan.config.problems import (
     Problem,
     refuse,
 )
+from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queue_keys import KEYS
 from django_partisan.exceptions import UnknownQueue, WrongSetting
 from django_partisan.names import DEFAULT_QUEUE as DEFAULT_QUEUE
@@ -42,6 +43,7 @@ class QueueConfig:
     keep_failed_seconds: float | None
     default_postpone_delay_seconds: float
     default_postpones_count: int | None
+    default_retry: ErrorsHandleConfig | None
     lease_seconds: float
     max_crashes: int
     unregistered_grace_seconds: float

@@ -43,6 +43,11 @@ def instance_of(kind: type) -> Rule:
     return Rule(lambda value: isinstance(value, kind), f"an instance of {kind.__name__}")
 
 
+def container(expected: str, *kinds: type) -> Rule:
+    """Accept the instances of one of some built-in types, which ``expected`` names."""
+    return Rule(lambda value: isinstance(value, kinds), expected)
+
+
 def or_none(rule: Rule, meaning: str = "") -> Rule:
     """Accept ``None`` beside what ``rule`` accepts."""
     return Rule(lambda value: value is None or rule.accepts(value), f"{rule.expected}, or None{meaning}")

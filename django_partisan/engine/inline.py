@@ -21,21 +21,23 @@ from django.utils import timezone
 from django_partisan import arguments, processor_validation, registry
 from django_partisan.config.problems import refuse
 from django_partisan.config.queues import queue_config
-from django_partisan.engine.judge import CLAIM_LOST, HELD, RAN, RunResult, failed
+from django_partisan.engine import expiring
+from django_partisan.engine.judge import CLAIM_LOST, EXPIRED, HELD, RAN, RunResult, failed
+from django_partisan.engine.task_ref import task_ref
 from django_partisan.engine.worker.connection_state import drop, has_open_transaction
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_UNREGISTERED, RETRIED
 from django_partisan.sql import leasing
-from django_partisan.sql.claiming import ARGUMENTS, ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow, claim
+from django_partisan.sql.claiming import ARGUMENTS, ATTEMPTS, EXPIRES, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.claiming_one import claim_one
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import apply_changes, release
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, Run, RunsCompleted, TransactionLeftOpen
+from django_partisan.telemetry.events import ErrorInfo, Run, RunsCompleted, TaskExpired, TransactionLeftOpen
 from django_partisan.worker_name import worker_name
 
 ALL_ROWS: Final = 2**31 - 1
@@ -102,7 +104,11 @@ class InlineManager:
         """Claim due tasks by Python's clock: the database's stands still inside a transaction."""
         waiting = Task.objects.using(self._connection.alias).waiting().filter(queue_name=self._config.queue)
         waiting.filter(ready=False, held=None, execute_after__lte=now or timezone.now()).update(ready=True)
-        return self._keep(claim(self._connection, self._config.queue, self._id, new_token(), limit))
+        rows = claim(self._connection, self._config.queue, self._id, new_token(), limit)
+        if now is not None:
+            later = (now - timezone.now()).total_seconds()
+            rows = [_claimed_later(row, later) for row in rows]
+        return self._keep(rows)
 
     def claim_task(self, task_id: int) -> list[TaskRow]:
         """Claim one task; return no row if it does not wait, is not due, or is locked by a transaction."""
@@ -118,6 +124,8 @@ class InlineManager:
         if not self._loses_claim(row, result):
             delay = result.delay_seconds if result.outcome in (POSTPONED, RETRIED) else None
             outcome, reason, error = result.outcome, result.reason or None, result.error
+            if outcome == EXPIRED:
+                outcome, error = FAILED, expiring.ERROR
             ran = ran._replace(outcome=outcome, delay_seconds=delay, reason=reason, error=error)
         self._raise(ran, row, raise_errors)
         return ran
@@ -135,6 +143,9 @@ class InlineManager:
         if result.outcome == HELD:  # no other manager could run it
             executor.error = registry.unknown(row[PROCESSOR])
             return failed(row, REASON_UNREGISTERED, executor.error)
+        if result.outcome == EXPIRED:
+            bus.emit(TaskExpired, task_ref(row, self._config.queue))
+            return result
         run = executor.run_of(row)
         for database in left_open:
             bus.emit(TransactionLeftOpen, run, database)
@@ -186,6 +197,14 @@ class _InlineExecutor(Executor):
     def _emit(self, result: RunResult, run: Run) -> None:
         self.error = result.error.exception if result.error is not None else None
         super()._emit(result, run)
+
+
+def _claimed_later(row: TaskRow, seconds: float) -> TaskRow:
+    """Return a row as a claim ``seconds`` later would, but for the wait."""
+    expires = row[EXPIRES]
+    if expires is None:
+        return row
+    return (*row[:EXPIRES], expires - seconds, row[TOKEN])
 
 
 @contextmanager

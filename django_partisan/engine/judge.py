@@ -2,13 +2,16 @@
 
 from typing import Any, Final, NamedTuple
 
+from django_partisan.config.const import DELAY_STRATEGY_EXPONENTIAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
+from django_partisan.engine import expiring
 from django_partisan.exceptions import (
     ClaimLost,
     MaxPostponesReached,
     PostponeTask,
+    RetryTask,
     TaskCancelled,
     TaskTimeout,
     UnstorableResult,
@@ -20,6 +23,7 @@ from django_partisan.outcomes import (
     POSTPONED,
     REASON_CANCELLED,
     REASON_ERROR,
+    REASON_EXPIRED,
     REASON_MAX_POSTPONES,
     REASON_RETRIES_EXHAUSTED,
     REASON_TIMEOUT,
@@ -36,16 +40,18 @@ from django_partisan.telemetry.events import ErrorInfo
 CLAIM_LOST: Final = "claim_lost"
 # The processor is not registered in this worker: nothing ran, and the task is held.
 HELD: Final = "held"
+# The task had not started when it expired: nothing ran, and the task ends.
+EXPIRED: Final = "expired"
 
 
 class RunResult(NamedTuple):
     """How a run ended; the defaults are those of a run that completed and is to be settled.
 
     ``outcome`` is ``COMPLETED``, ``POSTPONED``, ``RETRIED`` or ``FAILED`` of ``outcomes``, or
-    ``CLAIM_LOST`` or ``HELD``. ``is_settled`` is true if the completion was committed with the run
-    (``ATOMIC``); ``result`` is what the run returned, as JSON text, if the row is kept with it; ``change`` is
-    what to write to the row if the run did not complete. ``reason`` says why the task failed, one of the
-    ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task waits before it runs again.
+    ``CLAIM_LOST``, ``HELD`` or ``EXPIRED``. ``is_settled`` is true if the completion was committed with the
+    run (``ATOMIC``); ``result`` is what the run returned, as JSON text, if the row is kept with it;
+    ``change`` is what to write to the row if the run did not complete. ``reason`` says why the task failed,
+    one of the ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task waits.
     ``comment`` is the ``reason`` of ``PostponeTask``; ``error`` the exception of a retried or failed run.
     """
 
@@ -60,10 +66,15 @@ class RunResult(NamedTuple):
     error: ErrorInfo | None = None
 
     def described(self, run: EndedRun) -> RowChange:
-        """Return ``change`` with the entry of the run for the history; a task that is held did not run."""
+        """Return ``change`` with the entry of the run for the history, if anything ran."""
         assert self.change is not None
-        return self.change if self.outcome == HELD else self.change.after(self.outcome, run, self.comment)
+        if self.outcome in (HELD, EXPIRED):
+            return self.change
+        return self.change.after(self.outcome, run, self.comment)
 
+
+RETRY_ON_REQUEST: Final = ErrorsHandleConfig("*", 3, 5, DELAY_STRATEGY_EXPONENTIAL)
+"""How a task is retried that raises ``RetryTask`` and has no rule for errors."""
 
 # The result of every run that completed and is to be settled.
 RAN: Final = RunResult()
@@ -80,6 +91,8 @@ def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config
             return failed(row, error.reason, error)
         if isinstance(error, TaskCancelled):
             return failed(row, REASON_CANCELLED, error)
+        if isinstance(error, RetryTask):
+            return _retried_on_request(error, row, definition, config)
         return _retried_or_failed(error, row, definition, config)
     except Exception as broken:  # the task's exception, or its list of errors, cannot be read
         return failed(row, REASON_ERROR, broken)
@@ -88,6 +101,11 @@ def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config
 def unregistered(row: TaskRow) -> RunResult:
     """Return the result of a task whose processor is not registered here: it did not run."""
     return RunResult(HELD, change=RowChange.hold(row[ID], row[TOKEN], REASON_UNREGISTERED))
+
+
+def expired(row: TaskRow) -> RunResult:
+    """Return the result of a task that must not start any more: it did not run."""
+    return RunResult(EXPIRED, change=expiring.expire(row), reason=REASON_EXPIRED)
 
 
 def failed(row: TaskRow, reason: str, error: BaseException) -> RunResult:
@@ -125,13 +143,46 @@ def _postponed(
     return RunResult(POSTPONED, change=change, delay_seconds=float(delay), comment=request.reason)
 
 
+def _retried_on_request(
+    request: RetryTask, row: TaskRow, definition: TaskDefinition, config: QueueConfig
+) -> RunResult:
+    least = 0.0 if request.seconds is None else request.seconds
+    if not _is_delay(least):
+        wrong = ValueError(
+            f"RetryTask was raised with {least!r} seconds; "
+            f"expected a number from 0 to {LONGEST_DELAY_SECONDS} (a hundred years)."
+        )
+        return failed(row, REASON_ERROR, wrong)
+    error = request if request.error is None else request.error
+    if not isinstance(error, BaseException):
+        return failed(row, REASON_ERROR, TypeError(f"RetryTask was raised with the error {error!r}."))
+    retry = definition.retry_in(config.default_retry)
+    if not isinstance(retry, ErrorsHandleConfig):
+        if not definition.may_retry:
+            return failed(row, REASON_RETRIES_EXHAUSTED, error)
+        retry = RETRY_ON_REQUEST
+    return _retried(error, row, definition, config, retry, float(least))
+
+
 def _retried_or_failed(
     error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig
 ) -> RunResult:
-    retry = definition.retry
+    retry = definition.retry_in(config.default_retry)
     # A list of a wrong type, which the system checks refuse, must not hide the error of a task.
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
         return failed(row, REASON_TIMEOUT if isinstance(error, TaskTimeout) else REASON_ERROR, error)
+    return _retried(error, row, definition, config, retry)
+
+
+def _retried(
+    error: BaseException,
+    row: TaskRow,
+    definition: TaskDefinition,
+    config: QueueConfig,
+    retry: ErrorsHandleConfig,
+    least: float = 0.0,
+) -> RunResult:
+    """Return the result of a run that is retried, after ``least`` seconds or later, if it may."""
     left = retry.retries_count - row[RETRIES] - 1
     if left < 0:
         return failed(row, REASON_RETRIES_EXHAUSTED, error)
@@ -140,7 +191,7 @@ def _retried_or_failed(
         pause = retry.pause_before(row[RETRIES] + 1)
     else:
         pause = definition.pause_before_retry(error, CurrentTask(row, definition, config.queue))
-    pause = float(min(pause, LONGEST_DELAY_SECONDS))
+    pause = float(min(max(pause, least), LONGEST_DELAY_SECONDS))
     change = _change(row, STATUS_NEW, info, delay=pause, retries=1)
     return RunResult(RETRIED, change=change, delay_seconds=pause, retries_left=left, error=info)
 

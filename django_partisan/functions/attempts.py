@@ -2,23 +2,17 @@
 
 from typing import Any, Final
 
+from django_partisan.config.const import DELAY_STRATEGY_EXPONENTIAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 
 FIRST_PAUSE_SECONDS: Final = 5.0
-LONGEST_PAUSE_SECONDS: Final = 3600.0
-_DOUBLINGS_MAX: Final = 20  # the longest pause comes earlier, and a power of a large number would overflow
 
 
 def retry_config(max_attempts: int | None) -> ErrorsHandleConfig | None:
-    """Return the rule that retries every exception, up to this many runs."""
+    """Return the rule that retries every exception, up to this many runs, after pauses that double."""
     if max_attempts is None or max_attempts == 1:
         return None
-    return ErrorsHandleConfig([Exception], max_attempts - 1, FIRST_PAUSE_SECONDS)
-
-
-def default_pause(retry: int) -> float:
-    """Return the seconds before retry number ``retry``, from 1: five, then twice as many each time."""
-    return min(FIRST_PAUSE_SECONDS * float(2 ** min(retry - 1, _DOUBLINGS_MAX)), LONGEST_PAUSE_SECONDS)
+    return ErrorsHandleConfig([Exception], max_attempts - 1, FIRST_PAUSE_SECONDS, DELAY_STRATEGY_EXPONENTIAL)
 
 
 def pause(backoff: Any, error: BaseException, task_result: Any) -> float:

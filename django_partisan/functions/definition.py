@@ -8,7 +8,8 @@ from django_partisan import calling, registry
 from django_partisan.config import task_backends
 from django_partisan.definitions import TaskDefinition
 from django_partisan.functions import attempts, priorities, run_signals
-from django_partisan.functions.framework import AnyTask, InvalidTask, as_stored, base
+from django_partisan.functions.context import TaskContext
+from django_partisan.functions.framework import AnyTask, InvalidTask, as_stored
 from django_partisan.functions.options import options_of
 from django_partisan.functions.run_result import RunTaskResult
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
@@ -65,15 +66,13 @@ def _definition(task: AnyTask) -> TaskDefinition:
         if task.takes_context:
             if is_asynchronous:
                 result.read()
-            args = [base.TaskContext(task_result=result), *args]
+            args = [TaskContext(task_result=result, scheduled_for=current.scheduled_for), *args]
         value = run(*args, **kwargs)
         if value is not None:
             calling.ensure_executed(f"{name}()", value)
         return value
 
     def pause_before_retry(error: BaseException, current: Any) -> float:
-        if options.backoff is None:
-            return attempts.default_pause(current.retries + 1)
         return attempts.pause(options.backoff, error, RunTaskResult.of(task, current))
 
     def ended(current: Any, value: str | None, error: Any) -> None:
@@ -87,12 +86,13 @@ def _definition(task: AnyTask) -> TaskDefinition:
         priority=priorities.stored(task.priority),
         unique=bool(options.unique),
         atomic=bool(options.atomic),
-        retry=attempts.retry_config(options.max_attempts),
+        retry=options.retry or attempts.retry_config(options.max_attempts),
+        may_retry=options.max_attempts != 1,
         postpone=None,
         propagation=None,
         timeout=options.timeout,
         takes_context=task.takes_context,
         keeps_result=True,
-        pause_before_retry=pause_before_retry,
+        pause_before_retry=None if options.backoff is None else pause_before_retry,
         ended=ended,
     )

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
+from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queue_keys import LEAST_TIMEOUT_SECONDS
-from django_partisan.config.validation import BOOLEAN, Rule, integer, or_none, seconds
+from django_partisan.config.validation import BOOLEAN, Rule, instance_of, integer, or_none, seconds
 from django_partisan.functions.framework import AnyTask, InvalidTask
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -14,6 +15,7 @@ _ATTRIBUTE: Final = "_partisan_options"
 _RULES: Final = {
     "timeout": or_none(seconds(LEAST_TIMEOUT_SECONDS)),
     "max_attempts": or_none(integer(1)),
+    "retry": or_none(instance_of(ErrorsHandleConfig)),
     "backoff": or_none(Rule(callable, "a function of an exception and a task result that returns seconds")),
     "unique": or_none(BOOLEAN),
     "atomic": or_none(BOOLEAN),
@@ -27,13 +29,15 @@ class FunctionOptions:
     ``timeout`` is the time limit of each run in seconds, by default that of the queue. ``max_attempts`` is
     how many runs may end with an exception, including the last; by default 1. ``backoff`` is called with the
     exception and the task's result, and returns the seconds before the next run; by default 5 s, doubled each
-    time, at most an hour. ``unique`` and ``atomic`` are what ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` are for a
+    time, at most an hour. ``retry`` says instead of these two which errors lead to a retry, how often, and
+    after what pause. ``unique`` and ``atomic`` are what ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` are for a
     processor; both are ``False`` by default.
     """
 
     timeout: float | None = None
     max_attempts: int | None = None
     backoff: Callable[[BaseException, Any], float] | None = None
+    retry: ErrorsHandleConfig | None = None
     unique: bool | None = None
     atomic: bool | None = None
 
@@ -42,6 +46,9 @@ class FunctionOptions:
             value = getattr(self, name)
             if not rule.accepts(value):
                 raise InvalidTask(f"{name} is {value!r}; expected {rule.expected}.")
+        for name in ("max_attempts", "backoff"):
+            if self.retry is not None and getattr(self, name) is not None:
+                raise InvalidTask(f"retry and {name} are both set; expected one of them.")
 
 
 NAMES: Final = tuple(field.name for field in fields(FunctionOptions))
@@ -52,6 +59,7 @@ def task_options(
     timeout: float | None = None,
     max_attempts: int | None = None,
     backoff: Callable[[BaseException, Any], float] | None = None,
+    retry: ErrorsHandleConfig | None = None,
     unique: bool | None = None,
     atomic: bool | None = None,
 ) -> Callable[[F], F]:
@@ -60,7 +68,12 @@ def task_options(
     The options are those of ``FunctionOptions``; other backends ignore them. Raises ``InvalidTask``.
     """
     checked = FunctionOptions(
-        timeout=timeout, max_attempts=max_attempts, backoff=backoff, unique=unique, atomic=atomic
+        timeout=timeout,
+        max_attempts=max_attempts,
+        backoff=backoff,
+        retry=retry,
+        unique=unique,
+        atomic=atomic,
     )
 
     def decorate(function: F) -> F:

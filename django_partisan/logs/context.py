@@ -12,14 +12,17 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 from django_partisan.config import observability
 from django_partisan.telemetry import redaction
+from django_partisan.telemetry.task_context import SCHEDULE
 from django_partisan.telemetry.trace_context import process_span_id
 
 CARRIED_PREFIX: Final = "ctx."
 """Begins the header of each carried key; no propagator's header has a dot."""
 LABEL_NAME_MAX: Final = 128
+SCHEDULE_LABEL: Final = "schedule"
+"""The label of the lines of a run that a schedule has enqueued."""
 
 _NOTHING: Final = nullcontext()
-_is_carried: Final = re.compile(re.escape(CARRIED_PREFIX)).match
+_is_carried: Final = re.compile(f"{re.escape(CARRIED_PREFIX)}|{re.escape(SCHEDULE)}$").match
 _ids: tuple[int, Iterator[str]] = (0, iter(()))
 """The process that counts, and its ids."""
 
@@ -40,10 +43,14 @@ def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextMan
 
 
 def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the keys carried in a task's headers, without those malformed or not named by the setting."""
+    """Return the keys carried in a task's headers, without those malformed or not named by the setting.
+
+    Of a task that a schedule has enqueued, ``schedule`` is its name.
+    """
     if not headers or not any(map(_is_carried, headers)):  # mostly there is a trace context alone
         return {}
-    found = ((key, headers.get(CARRIED_PREFIX + key)) for key in observability.value("CARRY_CONTEXT"))
+    keys = [(key, CARRIED_PREFIX + key) for key in observability.value("CARRY_CONTEXT")]
+    found = ((key, headers.get(header)) for key, header in [*keys, (SCHEDULE_LABEL, SCHEDULE)])
     return {key: value for key, value in found if isinstance(value, str)}
 
 

@@ -7,6 +7,8 @@ import django_partisan.logs.task_events  # isort: split
 
 import django_partisan.logs.queue_events  # isort: split
 
+import django_partisan.logs.schedule_events  # isort: split
+
 import django_partisan.logs.process_events  # noqa: F401
 from django_partisan.logs.log_event import LOG_EVENTS
 

@@ -370,6 +370,19 @@ def cancelled(event: events.TaskCancelled) -> Line:
 
 
 @log_event(
+    events.TaskExpired,
+    "task.expired",
+    INFO,
+    "Task %s (%s) expired before it started",
+    by=(MANAGER,),
+    fields=fields.OF_ONE_TASK,
+    when="a task had not started when it expired; it ends without a run",
+)
+def expired(event: events.TaskExpired) -> Line:
+    return named(event.task), of_one_task(event.task)
+
+
+@log_event(
     events.TransactionLeftOpen,
     "task.transaction_left_open",
     WARNING,

@@ -6,6 +6,7 @@ from typing import Final
 from django_partisan import outcomes
 from django_partisan.config import observability
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Key, Labels, Metric
+from django_partisan.schedules.book import TICK_OUTCOMES
 
 METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""
@@ -29,6 +30,7 @@ ATTEMPT_BUCKETS: Final = (1, 2, 3, 5, 10, 20)
 _CACHED = (
     "From the database, at most METRICS_DB_MIN_INTERVAL older than the scrape; the same in every manager."
 )
+_SCHEDULES = f"Of the first 200 by alphabet; _other is the worst of the rest. {_CACHED}"
 
 
 def _declare(
@@ -161,6 +163,11 @@ TASKS_CANCELLED = _declare(
     "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
     "How much was cancelled by hand?",
     "Tasks that were cancelled, before or during their run.",
+)
+TASKS_EXPIRED = _declare(
+    "partisan_tasks_expired_total", COUNTER, "queue processor", "M",
+    "How much came too late?",
+    "Tasks that had not started when they expired, and ended without a run.",
 )
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
@@ -375,6 +382,42 @@ MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, all hosts?",
     f"Managers whose lease has not expired, without workers that have lost their manager. {_CACHED}",
+)
+SCHEDULE_TICKS = _declare(
+    "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
+    "What became of the ticks?",
+    f"Ticks of a schedule by outcome, of all managers. {_SCHEDULES}",
+    outcome=TICK_OUTCOMES,
+)
+SCHEDULE_NEXT_TICK = _declare(
+    "partisan_schedule_next_tick_timestamp_seconds", GAUGE, "schedule", "D",
+    "When is the next tick?",
+    f"When a schedule ticks next, by the database's clock; absent while it is paused. {_SCHEDULES}",
+)
+SCHEDULE_LAST_TICK = _declare(
+    "partisan_schedule_last_tick_timestamp_seconds", GAUGE, "schedule", "D",
+    "When was the last tick?",
+    f"The moment of a schedule's last tick, whatever became of it; absent until there is one. {_SCHEDULES}",
+)
+SCHEDULE_LAST_COMPLETED = _declare(
+    "partisan_schedule_last_completed_timestamp_seconds", GAUGE, "schedule", "D",
+    "When did it last complete?",
+    f"When a task of a schedule last completed, to a minute; absent until one has. {_SCHEDULES}",
+)
+SCHEDULE_LATENESS = _declare(
+    "partisan_schedule_lateness_seconds", GAUGE, "schedule", "D",
+    "Does it tick on time?",
+    f"How long a tick has been due that is not enqueued, 0 if none is. {_SCHEDULES}",
+)
+SCHEDULE_OPEN = _declare(
+    "partisan_schedule_open_seconds", GAUGE, "schedule", "D",
+    "Do its tasks end?",
+    f"Age of the oldest tick whose task is not known to have ended, 0 if there is none. {_SCHEDULES}",
+)
+SCHEDULE_LAST_FAILED = _declare(
+    "partisan_schedule_last_failed", GAUGE, "schedule", "D",
+    "Do its tasks complete?",
+    f"1 if the last task of a schedule that ended failed, else 0; known to a minute. {_SCHEDULES}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",

@@ -164,6 +164,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     ),
     events.TaskCancelled: EventCounter.cancelled,
     events.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),
+    events.TaskExpired: _adds_to(catalogue.TASKS_EXPIRED, lambda event: of_task(event.task)),
     events.TasksHeld: _adds_to(
         catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
     ),

@@ -9,7 +9,10 @@ from typing import Final, NamedTuple, Protocol
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.gauges import Sample
+from django_partisan.metrics.metric import OTHER, clean
+from django_partisan.schedules.book import TICK_OUTCOMES
 from django_partisan.sql.queue_statistics import QueueStatistics
+from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, MetricsDatabaseFailed
 
@@ -170,3 +173,22 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
     for unserved, number in found.unserved:
         yield catalogue.UNSERVED_DUE_TASKS, (unserved,), number
+    for schedule in found.schedules:
+        yield from _of_schedule(schedule)
+
+
+def _of_schedule(found: ScheduleStatistics) -> Iterator[Sample]:
+    """Yield the statistics of a schedule; a moment that there is not has no series."""
+    labels = (OTHER if found.name is None else clean(found.name),)
+    for outcome, number in zip(TICK_OUTCOMES, found.totals, strict=True):
+        yield catalogue.SCHEDULE_TICKS, (*labels, outcome), number
+    for metric, value in (
+        (catalogue.SCHEDULE_NEXT_TICK, found.next_at),
+        (catalogue.SCHEDULE_LAST_TICK, found.last_at),
+        (catalogue.SCHEDULE_LAST_COMPLETED, found.last_completed_at),
+        (catalogue.SCHEDULE_LATENESS, found.lateness),
+        (catalogue.SCHEDULE_OPEN, found.open_seconds),
+        (catalogue.SCHEDULE_LAST_FAILED, found.has_failed),
+    ):
+        if value is not None:
+            yield metric, labels, value

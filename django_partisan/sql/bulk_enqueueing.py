@@ -12,13 +12,15 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.expiry import Expiry
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.enqueueing import INSERT, NOW, OR_LOCK_DUPLICATE, NewTask
+from django_partisan.sql.enqueueing import EXPIRES_AT, INSERT, NOW, OR_LOCK_DUPLICATE, NewTask
 
 PART_BYTES: Final = 2**24
 """Most bytes of text in one statement. A ``jsonb`` may be six times as long as its text, and PostgreSQL
 accepts no array of 256 MiB."""
 _ROW_BYTES: Final = 100  # an estimate for the columns beside arguments and context
+_NEVER: Final = Expiry()
 _DRAW_IDS: Final = """
     SELECT nextval(pg_get_serial_sequence('django_partisan_task', 'id')) FROM generate_series(1, %s)
 """
@@ -76,7 +78,7 @@ def _all_or_nothing(connection: BaseDatabaseWrapper, parts: int) -> AbstractCont
 def _insert(
     connection: BaseDatabaseWrapper, tasks: Sequence[NewTask], ids: list[int] | None
 ) -> list[tuple[int, bool]]:
-    queues, processors, priorities, moments, arguments, contexts, keys = zip(*tasks, strict=True)
+    queues, processors, priorities, moments, arguments, contexts, keys, expiries = zip(*tasks, strict=True)
     columns = [
         _Column("queue", "text", queues),
         _Column("processor", "text", processors),
@@ -85,16 +87,25 @@ def _insert(
         _Column("context", "jsonb", contexts),
         _Column("key", "uuid", keys),
     ]
+    more = ""  # columns that only some calls need, and their values
+    value = ""
     if ids is not None:
         columns.append(_Column("id", "bigint", ids))
+        more, value = ", id", ", id"
+    if any(expiries):
+        given = [expiry or _NEVER for expiry in expiries]
+        columns.append(_Column("expires_seconds", "float8", [one.seconds for one in given]))
+        columns.append(_Column("expires_moment", "timestamptz", [one.at for one in given]))
+        more += ", expires_at"
+        value += ", " + EXPIRES_AT.format(at="expires_moment", seconds="expires_seconds", after="after")
     varying = [column for column in columns if not column.is_constant]
     constant = [column for column in columns if column.is_constant]
     any_key = any(keys)
     statement = f"""
-        {INSERT.format(more=", id" if ids else "")}
+        {INSERT.format(more=more)}
         SELECT 'new', '{{}}', {NOW}, {NOW}, queue, processor, priority,
                coalesce(after, {NOW}), coalesce(after <= {NOW}, true), arguments, context, key
-               {", id" if ids else ""}
+               {value}
           FROM (SELECT v.*{"".join(f", %s::{column.type} AS {column.name}" for column in constant)}
                   FROM ROWS FROM (jsonb_array_elements(%s::jsonb)
                                   {"".join(f", unnest(%s::{column.type}[])" for column in varying)})

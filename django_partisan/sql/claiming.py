@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import execute, fetch_all
 
-TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int, int]
+TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int, float | None, int]
 """A task on its way to a worker: the columns of ``RETURNING``. It crosses the pipe as it is."""
 
 # Indexes rather than names: a named tuple would be made anew for each task, twice.
@@ -26,13 +26,17 @@ WAIT: Final = 8
 CONTEXT: Final = 9
 TAKEOVERS: Final = 10
 """How often the task was rescued while nobody knew whether it had begun."""
-TOKEN: Final = 11
+EXPIRES: Final = 11
+"""Seconds from the claim to when the task expires, if it does."""
+TOKEN: Final = 12
 
 _WITHOUT_TOKEN: Final = """
     task.id, task.processor_class, task.arguments::text, task.priority, task.attempts, task.retries,
     task.postpones, task.crashes,
     greatest(date_part('epoch', clock_timestamp() - task.execute_after), 0),
-    task.context::text, task.takeovers
+    task.context::text, task.takeovers,
+    CASE WHEN task.expires_at IS NOT NULL
+         THEN date_part('epoch', task.expires_at - clock_timestamp()) END
 """
 RETURNING: Final = f"{_WITHOUT_TOKEN}, task.claim_token"
 

@@ -14,6 +14,8 @@ from django_partisan.sql.schema import SCHEMA_OF_TASKS
 
 CONTROL_CHANNEL: Final = "django_partisan_control"
 VERSION: Final = 1
+EVERY_QUEUE: Final = ""
+"""In the place of a queue: managers of all queues look. Those of earlier versions ignore it."""
 
 Look: TypeAlias = Literal["cancel", "pause", "schedule"]
 

@@ -14,15 +14,19 @@ from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended
 from django_partisan.sql.manager_state import AT_NOW, MERGED, Run, worker_state
 from django_partisan.sql.pausing import IS_ON
+from django_partisan.sql.scheduling import NEXT_IN
 
 SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
 
 _REGISTER = f"""
     INSERT INTO django_partisan_manager (id, queue_name, host, pid, lock_name, lease_seconds,
-                                         started_at, heartbeat_at, sleeping, version, state)
-    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s, %s::jsonb || {AT_NOW})
-    ON CONFLICT (id) DO NOTHING
+                                         started_at, heartbeat_at, sleeping, version, state,
+                                         process_started_at, schedules)
+    VALUES (%s, %s, %s, %s, %s, %s, now(), now(), false, %s, %s::jsonb || {AT_NOW},
+            coalesce(%s::timestamptz, now() - %s * interval '1 second'), %s::jsonb)
+    ON CONFLICT (id) DO UPDATE SET pid = EXCLUDED.pid
+    RETURNING process_started_at::text
 """
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
@@ -44,10 +48,15 @@ _HEARTBEAT = f"""
            EXISTS (SELECT FROM {_TASKS} AND {_HAS_NO_MANAGER}),
            EXISTS (SELECT FROM django_partisan_cancel_request),
            EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
+           ticks.next_in, ticks.has_open, ticks.has_any,
+           (SELECT string_agg(id::text, ' ' ORDER BY id) FROM django_partisan_manager
+             WHERE schedules IS NOT NULL AND (id = %(manager)s OR NOT ({_IS_EXPIRED}))),
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
            other.sleeping, other.{SERVES}
-      FROM (SELECT) AS one
+      FROM (SELECT {NEXT_IN} AS next_in, coalesce(bool_or(open_tick IS NOT NULL), false) AS has_open,
+                   count(*) > 0 AS has_any
+              FROM django_partisan_schedule) AS ticks
       LEFT JOIN django_partisan_manager AS other
              ON other.queue_name = %(queue)s AND other.id <> %(manager)s
 """
@@ -137,6 +146,19 @@ class RescuedTask(NamedTuple):
     """How long ago it began to run or, if that is unknown, was claimed; ``None`` if it had not begun."""
 
 
+class SchedulesSeen(NamedTuple):
+    """What a heartbeat finds of schedules."""
+
+    next_in: float | None = None
+    """In how many seconds the next tick is due; ``None`` if there is none."""
+    has_open: bool = False
+    """Whether any tick has a task that is not known to have ended."""
+    has_any: bool = False
+    """Whether there are schedules."""
+    listing: str | None = None
+    """The live managers whose settings list schedules; ``None`` if there are none."""
+
+
 class HeartbeatResult(NamedTuple):
     """What the tables say of this manager and of its queue."""
 
@@ -151,6 +173,15 @@ class HeartbeatResult(NamedTuple):
     others: list[OtherManager]
     is_paused: bool = False
     """Whether the queue is paused."""
+    schedules: SchedulesSeen = SchedulesSeen()
+    """What the tables hold of schedules."""
+
+
+class Started(NamedTuple):
+    """When the process of a manager started: ``at``, as text, or if that is not known, how long ago."""
+
+    at: str | None
+    seconds: float
 
 
 class Dead(NamedTuple):
@@ -178,13 +209,20 @@ def register(
     lease_seconds: float,
     is_serving: bool = True,
     run: Run | None = None,
-) -> None:
+    started: Started | None = None,
+    schedules: str | None = None,
+) -> str | None:
     """Insert a manager's row; once more is no error, as the first answer may have been lost.
 
-    A worker without its manager registers itself as one that is not ``is_serving``, with its ``run``.
+    ``started`` is when its process did, and ``schedules`` are names and fingerprints of those in its
+    settings, as JSON text. Return the former as text, for ``started.at`` of the next registration. A worker
+    without its manager registers itself as one that is not ``is_serving``, with its ``run``.
     """
     state = None if is_serving else worker_state(run)
-    execute(connection, _REGISTER, (manager, queue, host, pid, lock_name, lease_seconds, __version__, state))
+    columns = (manager, queue, host, pid, lock_name, lease_seconds, __version__, state)
+    parameters = (*columns, *(started or (None, None)), schedules)
+    started_at: str | None = fetch_all(connection, _REGISTER, parameters)[0][0]
+    return started_at
 
 
 def deregister(connection: BaseDatabaseWrapper, manager: UUID) -> None:
@@ -200,9 +238,10 @@ def heartbeat(
     ``state`` is what it publishes: see ``manager_state``.
     """
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager, "state": state})
-    others = [OtherManager(*row[5:]) for row in rows if row[5] is not None]
+    others = [OtherManager(*row[9:]) for row in rows if row[9] is not None]
     is_alive, claimed, has_abandoned, has_cancel_requests, is_paused = rows[0][:5]
-    return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused)
+    seen = SchedulesSeen(*rows[0][5:9])
+    return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused, seen)
 
 
 def rescue(

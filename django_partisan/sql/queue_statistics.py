@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all, open_connection
+from django_partisan.sql.schedule_statistics import ScheduleStatistics, schedule_statistics
 from django_partisan.sql.statistics_statement import LIMITS, PREPARE, STATISTICS, Limits
 
 CONNECT_SECONDS_MIN: Final = 2  # libpq takes anything less as 2
@@ -52,6 +53,8 @@ class QueueStatistics(NamedTuple):
     """Whether the server accepts writes: it is not a standby, and not set to be read-only."""
     last_prune_at: float | None = None
     """When a manager last pruned, as a Unix timestamp."""
+    schedules: tuple[ScheduleStatistics, ...] = ()
+    """Of all queues."""
 
 
 class StatisticsQuery:
@@ -98,9 +101,10 @@ def read_statistics(
         cursor.execute(PREPARE, (str(math.ceil(timeout * 1000)),))
         now = (before + time.time()) / 2
         skew = cursor.fetchall()[0][-1] - now
+        schedules = schedule_statistics(connection)
         row = fetch_all(connection, STATISTICS, limits.parameters(queue))[0]
         cursor.execute("COMMIT")
-    return _statistics(row, skew, limits.counted)
+    return _statistics(row, skew, limits.counted)._replace(schedules=schedules)
 
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:

@@ -42,7 +42,9 @@ _MISSING_RIGHTS: Final = """
                    ('django_partisan_cancel_request', 'SELECT'), ('django_partisan_cancel_request', 'UPDATE'),
                    ('django_partisan_cancel_request', 'DELETE'),
                    ('django_partisan_chore', 'SELECT'), ('django_partisan_chore', 'INSERT'),
-                   ('django_partisan_chore', 'UPDATE')
+                   ('django_partisan_chore', 'UPDATE'),
+                   ('django_partisan_schedule', 'SELECT'), ('django_partisan_schedule', 'INSERT'),
+                   ('django_partisan_schedule', 'UPDATE'), ('django_partisan_schedule', 'DELETE')
            ) AS needed (name, privilege)
      WHERE NOT has_table_privilege(name, privilege)
 """

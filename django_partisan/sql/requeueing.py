@@ -28,6 +28,7 @@ _REQUEUE: Final = f"""
         UPDATE django_partisan_task AS task
            SET status = 'new', ready = true, execute_after = statement_timestamp(), finished_at = NULL,
                claimed_by = NULL, held = NULL, unregistered_since = NULL, error_reason = NULL,
+               expires_at = NULL,
                retries = 0, postpones = 0, crashes = 0, takeovers = 0,
                history = {_APPENDED},
                unique_key = CASE WHEN %(keep_keys)s THEN task.unique_key END,

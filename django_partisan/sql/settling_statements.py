@@ -45,7 +45,7 @@ TAKEN_OVER: Final = f"""
 """
 
 _APPENDED: Final = appended(
-    "task.history", "outcome.entry::jsonb", "task.attempts + outcome.attempts", _STARTED_AT
+    "task.history", "outcome.entry::jsonb", "nullif(task.attempts + outcome.attempts, 0)", _STARTED_AT
 )
 APPLY: Final = f"""
     WITH outcome AS (

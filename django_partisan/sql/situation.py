@@ -28,6 +28,7 @@ _TASK: Final = f"""
            history -> -1 ->> 'outcome', history -> -1 ->> 'comment',
            extract(epoch FROM statement_timestamp() - unregistered_since)::float8,
            EXISTS (SELECT FROM django_partisan_cancel_request WHERE task_id = task.id),
+           expires_at, extract(epoch FROM expires_at - statement_timestamp())::float8, takeovers,
            CASE WHEN status = 'new' AND unique_key IS NULL AND pg_column_size(arguments) <= {ARGUMENTS_BYTES}
                 THEN arguments::text END
       FROM django_partisan_task AS task WHERE id = %s
@@ -95,6 +96,9 @@ class TaskRecord(NamedTuple):
     unregistered_seconds: float | None
     """For how long no manager has known its processor."""
     is_cancel_requested: bool
+    expires_at: datetime | None
+    expires_in_seconds: float | None
+    takeovers: int
 
 
 class PauseInForce(NamedTuple):

@@ -108,6 +108,16 @@ class Enqueueing:
         self.deduplicated = False
 
 
+class Ticking:
+    """A batch of ticks for which a manager enqueues tasks; ``number`` of them, set when it is known."""
+
+    __slots__ = ("number", "queue")
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.number = 0
+
+
 class Running(NamedTuple):
     """One run, from before it starts until its outcome was emitted."""
 
@@ -116,7 +126,7 @@ class Running(NamedTuple):
     """The processor's own ``TRACE_PROPAGATION``, if it has one."""
 
 
-Scope: TypeAlias = Enqueueing | Running
+Scope: TypeAlias = Enqueueing | Ticking | Running
 
 
 # A task's life.
@@ -275,6 +285,12 @@ class TasksCancelled(NamedTuple):
     task_ids: tuple[int, ...]
 
 
+class TaskExpired(NamedTuple):
+    """A task ended without a run, because it had not started when it expired."""
+
+    task: TaskRef
+
+
 class CancelRequested(NamedTuple):
     """Somebody asked to end ``number`` tasks of a processor that managers hold; at most 100 ids are named."""
 
@@ -317,6 +333,66 @@ class QueueResumed(NamedTuple):
 
     queue: str
     seconds: float
+
+
+class ScheduleTicked(NamedTuple):
+    """A schedule has enqueued ``task_id``, or found its duplicate; ``outcome`` says which."""
+
+    schedule: str
+    processor: str
+    queue: str
+    scheduled_for: datetime
+    task_id: int
+    outcome: str
+    lateness_seconds: float
+
+
+class ScheduleSkipped(NamedTuple):
+    """A tick was skipped, because the last task of the schedule, ``task_id``, still waits or runs."""
+
+    schedule: str
+    processor: str
+    queue: str
+    scheduled_for: datetime
+    task_id: int
+
+
+class ScheduleMissed(NamedTuple):
+    """``number`` ticks up to the one at ``newest_at`` were not enqueued, because they were too late."""
+
+    schedule: str
+    processor: str
+    number: int
+    newest_at: datetime
+
+
+class ScheduleFailed(NamedTuple):
+    """The tick of a schedule cannot be enqueued; emitted once for each error, not for each try."""
+
+    schedule: str
+    processor: str
+    scheduled_for: datetime
+    error: ErrorInfo
+
+
+class ScheduleChanged(NamedTuple):
+    """A schedule was written; ``change`` is one of ``outcomes.SCHEDULE_CHANGES``."""
+
+    schedule: str
+    processor: str
+    origin: str
+    change: str
+    next_at: datetime | None
+
+
+class SchedulePaused(NamedTuple):
+    schedule: str
+    comment: str
+
+
+class ScheduleResumed(NamedTuple):
+    schedule: str
+    next_at: datetime | None
 
 
 class TasksPruned(NamedTuple):
@@ -645,11 +721,19 @@ Event: TypeAlias = (
     | TasksChanged
     | TaskCancelled
     | TasksCancelled
+    | TaskExpired
     | CancelRequested
     | TasksHeld
     | TasksResumed
     | QueuePaused
     | QueueResumed
+    | ScheduleTicked
+    | ScheduleSkipped
+    | ScheduleMissed
+    | ScheduleFailed
+    | ScheduleChanged
+    | SchedulePaused
+    | ScheduleResumed
     | TasksPruned
     | PrunePassEnded
     | PruneFailed

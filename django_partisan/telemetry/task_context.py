@@ -2,10 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
+
+from django.utils.dateparse import parse_datetime
 
 MAX_BYTES: Final = 4096
 """Longest carried context of one task, as JSON text."""
+SCHEDULE: Final = "partisan.schedule"
+"""The header with the name of the schedule that enqueued the task."""
+SCHEDULED_FOR: Final = "partisan.scheduled_for"
+"""The header with the moment of its tick, as text of ISO 8601: a claim fetches no column for it."""
 
 _ESCAPED_BYTES: Final = 12
 """The most bytes that JSON needs for one character."""
@@ -24,6 +31,17 @@ def decoded(context: str | None) -> dict[str, str] | None:
     if not isinstance(headers, dict):
         return None
     return {key: value for key, value in headers.items() if isinstance(value, str)}
+
+
+def scheduled_for(context: str | None) -> datetime | None:
+    """Return the moment of the tick that enqueued a task; ``None`` if no schedule enqueued it."""
+    if context is None or SCHEDULED_FOR not in context:  # without decoding it, for most tasks
+        return None
+    headers = decoded(context) or {}
+    try:
+        return parse_datetime(headers.get(SCHEDULED_FOR, ""))
+    except ValueError:
+        return None
 
 
 def can_be_stored(collected: Mapping[Any, Any]) -> bool:

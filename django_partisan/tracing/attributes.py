@@ -57,7 +57,7 @@ class SpanDescriptions:
             built[spans.OPERATION_TYPE] = spec.operation
         if processor is not None and span != spans.BATCH_SEND:
             built[spans.PROCESSOR] = processor
-        if span in (spans.PROCESS, spans.CLAIM, spans.SETTLE):
+        if span in (spans.PROCESS, spans.CLAIM, spans.SETTLE, spans.SCHEDULE):
             slot = self._slot if slot is None else slot
             built[spans.CLIENT_ID] = self._client if slot is None else f"{self._client}:{slot}"
         database = connections.databases[alias or router.db_for_write(self._task_model)]

@@ -19,11 +19,12 @@ from django_partisan.telemetry.events import (
     TaskFailed,
     TaskPostponed,
     TaskRetried,
+    Ticking,
 )
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, SpanDescriptions, message, stack_trace
-from django_partisan.tracing.context import injected, traceparent
+from django_partisan.tracing.context import ROOT, injected, traceparent
 
 NANOSECONDS: Final = 1_000_000_000
 
@@ -122,6 +123,20 @@ class BatchScope(SpanScope):
                 create.set_attribute(spans.MESSAGE_ID, str(task_id))
             create.end(ended_at)
         super().finish(error)
+
+
+class TickScope(SpanScope):
+    """The span of a batch of ticks."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, span: Span, scope: Ticking) -> None:
+        super().__init__(span, ROOT)
+        self._scope = scope
+
+    def finish(self, error: BaseException | None) -> None:
+        super().finish(error)
+        self.span.set_attribute(spans.MESSAGE_COUNT, self._scope.number)
 
 
 class RunScope(SpanScope):

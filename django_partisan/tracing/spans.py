@@ -20,6 +20,7 @@ BATCH_SEND: Final = "batch send"
 CLAIM: Final = "claim"
 PROCESS: Final = "process"
 SETTLE: Final = "settle"
+SCHEDULE: Final = "schedule"
 
 
 class Span(NamedTuple):
@@ -51,6 +52,9 @@ SPANS: Final[dict[str, Span]] = {
         "process", SpanKind.CONSUMER, "worker, around run(), or manager", "link, child with a link, or none"
     ),
     SETTLE: Span("settle", SpanKind.CLIENT, "manager", "root, a link per run"),
+    SCHEDULE: Span(
+        "schedule", SpanKind.PRODUCER, "manager, per batch of ticks", "root, runs link to it", typed=False
+    ),
 }
 
 MESSAGING_SYSTEM: Final = "messaging.system"
@@ -75,7 +79,7 @@ DEDUPLICATED: Final = "partisan.task.deduplicated"
 
 _ALL: Final = tuple(SPANS)
 _SINGLE: Final = (SEND, CREATE, PROCESS)
-_BATCH: Final = (BATCH_SEND, CLAIM, SETTLE)
+_BATCH: Final = (BATCH_SEND, CLAIM, SETTLE, SCHEDULE)
 _ENQUEUED: Final = "once the row is written"
 _SETTINGS: Final = "set in settings or libpq's variables"
 
@@ -86,7 +90,7 @@ ATTRIBUTES: Final = (
     Attribute(DESTINATION_NAME, str, _ALL, "queue"),
     Attribute(MESSAGE_ID, str, _SINGLE, "primary key as text", _ENQUEUED),
     Attribute(MESSAGE_COUNT, int, _BATCH, "rows"),
-    Attribute(CLIENT_ID, str, (PROCESS, SETTLE, CLAIM), "host:manager pid:slot; manager: no slot"),
+    Attribute(CLIENT_ID, str, (PROCESS, SETTLE, CLAIM, SCHEDULE), "host:manager pid:slot; manager: no slot"),
     Attribute(SERVER_ADDRESS, str, _ALL, "database host or socket directory", _SETTINGS),
     Attribute(SERVER_PORT, int, _ALL, "database port", _SETTINGS),
     Attribute(PROCESSOR, str, _SINGLE, "registered name"),
@@ -104,7 +108,9 @@ ATTRIBUTES: Final = (
     ),
     Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
     Attribute(DEDUPLICATED, bool, (SEND,), "a duplicate was found", _ENQUEUED),
-    Attribute(ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS), "qualified class name", "failed or retried"),
+    Attribute(
+        ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS, SCHEDULE), "qualified class name", "failed or retried"
+    ),
 )
 
 COMPLETED_EVENT: Final = f"task.{outcomes.COMPLETED}"

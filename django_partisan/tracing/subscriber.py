@@ -22,6 +22,7 @@ from django_partisan.telemetry.events import (
     TaskRef,
     TaskRescued,
     TasksClaimed,
+    Ticking,
     WorkerExited,
 )
 from django_partisan.tracing import dropped_spans, spans
@@ -38,6 +39,7 @@ from django_partisan.tracing.span_scopes import (
     RunScope,
     SendScope,
     SpanScope,
+    TickScope,
     current,
 )
 
@@ -101,6 +103,8 @@ class TracingSubscriber(Subscriber):
             return _NO_SPAN
         if isinstance(scope, Running):
             return self._around_run(tracer, scope)
+        if isinstance(scope, Ticking):
+            return self._around_ticks(tracer, scope)
         return self._around_enqueueing(tracer, scope)
 
     def headers(self) -> dict[str, str]:
@@ -158,6 +162,11 @@ class TracingSubscriber(Subscriber):
         attributes = {**common, spans.MESSAGE_COUNT: scope.count}
         span = tracer.start_span(name, kind=spans.SPANS[spans.BATCH_SEND].kind, attributes=attributes)
         return BatchScope(span, scope, tracer, self._descriptions)
+
+    def _around_ticks(self, tracer: Tracer, scope: Ticking) -> SpanScope:
+        name, attributes = self._descriptions.of(spans.SCHEDULE, scope.queue)
+        kind = spans.SPANS[spans.SCHEDULE].kind
+        return TickScope(tracer.start_span(name, ROOT, kind, attributes), scope)
 
     def _around_run(self, tracer: Tracer, scope: Running) -> SpanScope:
         run = scope.run

@@ -11,6 +11,8 @@ OLDEST_DUE_CRITICAL: Final = 1800
 """Seconds: PartisanQueueLatencyCritical."""
 PAUSED: Final = 14_400
 """Seconds: PartisanQueuePausedLong."""
+TICK_LATENESS: Final = 60
+"""Seconds: PartisanScheduleLate."""
 FAILURE_RATIO: Final = 0.1
 """Failed to ended tasks: PartisanTaskFailureRatioHigh."""
 BUSY_RATIO: Final = 0.9

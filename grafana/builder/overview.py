@@ -223,6 +223,53 @@ def _duration() -> list[Panel]:
     ]
 
 
+def _schedules() -> list[Panel]:
+    return [
+        graph(
+            "Ticks",
+            "What became of the ticks of all schedules. Overlap: the last task had not ended. Missed: they"
+            " were too late to be enqueued; look for schedule.missed in the log.",
+            Query(
+                "sum by (outcome) (max by (job, schedule, outcome)"
+                " (rate(partisan_schedule_ticks_total{@instance}[$__rate_interval])))",
+                "{{outcome}}",
+            ),
+            unit="suffix:/s",
+            width=6,
+            colours={"enqueued": GREEN, "duplicate": BLUE, "overlap": ORANGE, "missed": RED},
+            stacked=True,
+        ),
+        graph(
+            "Late ticks",
+            "How long a tick of each schedule has been due that is not enqueued; zero is good. The line is"
+            " the limit of PartisanScheduleLate. partisan_schedules shows the error.",
+            Query("max by (schedule) (partisan_schedule_lateness_seconds{@instance})", "{{schedule}}"),
+            unit="s",
+            width=6,
+            steps=low_is_good(limits.TICK_LATENESS),
+        ),
+        graph(
+            "Open ticks",
+            "How old the oldest tick of each schedule is whose task has not ended. A climb beyond the"
+            " interval between two ticks, and five minutes: PartisanScheduleNotCompleting fires.",
+            Query("max by (schedule) (partisan_schedule_open_seconds{@instance})", "{{schedule}}"),
+            unit="s",
+            width=6,
+        ),
+        graph(
+            "Since the last completed task",
+            "How long ago a task of each schedule last completed, to a minute. A saw tooth as wide as the"
+            " interval between two ticks is good; a straight climb means that its tasks fail or wait.",
+            Query(
+                "time() - max by (schedule) (partisan_schedule_last_completed_timestamp_seconds{@instance})",
+                "{{schedule}}",
+            ),
+            unit="s",
+            width=6,
+        ),
+    ]
+
+
 DASHBOARD: Final = Dashboard(
     "partisan-overview",
     (
@@ -233,5 +280,6 @@ DASHBOARD: Final = Dashboard(
         Row("Queues", _queues()),
         Row("Flow", _flow()),
         Row("Duration", _duration()),
+        Row("Schedules", _schedules()),
     ),
 )

@@ -5,7 +5,9 @@ import time
 from typing import Any
 
 from django_partisan.backend import task_options
-from django_partisan.exceptions import PostponeTask
+from django_partisan.config.const import DELAY_STRATEGY_EXPONENTIAL
+from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.exceptions import PostponeTask, RetryTask
 from django_partisan.functions.framework import base
 
 task: Any = base.task
@@ -89,6 +91,25 @@ def patient() -> None:
     raise ConnectionError
 
 
+@task
+@task_options(
+    retry=ErrorsHandleConfig("*", 2, 5, DELAY_STRATEGY_EXPONENTIAL, never_retry_on=[PermissionError])
+)
+def ruled(allowed: bool = True) -> None:
+    raise ConnectionError if allowed else PermissionError
+
+
+@task
+def asking() -> None:
+    raise RetryTask(7, ConnectionError("busy"))
+
+
+@task
+@task_options(max_attempts=1)
+def asking_in_vain() -> None:
+    raise RetryTask
+
+
 @task(takes_context=True)
 @task_options(atomic=True, max_attempts=2)
 def together_later(context: Any) -> str:
@@ -97,5 +118,5 @@ def together_later(context: Any) -> str:
     return "done"
 
 
-TASK_COUNT = 15
+TASK_COUNT = 18
 """Has a path as a function has, and is none."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -9,21 +10,24 @@ from datetime import timedelta
 from importlib.util import find_spec
 from inspect import signature
 from logging.config import DictConfigurator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
 from django.core import mail
+from django.core.management import call_command
 from django.utils import timezone
 
 from django_partisan import retention, signals
 from django_partisan.config import queues
 from django_partisan.functions import framework
 from django_partisan.logs import add_running_task
-from django_partisan.models import Task
+from django_partisan.models import Schedule, Task
 from django_partisan.pausing import paused_queues
+from django_partisan.schedules import configured
 from django_partisan.testing import Ran, drain
-from tests.db.snippets import Project
+from tests.db.snippets import OF_SETTINGS, Project
 from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +35,8 @@ pytestmark = pytest.mark.django_db
 TESTED_BELOW = {
     "README.md", "docs/coming-from.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md",
     "docs/integrations.md", "docs/observability.md", "docs/operate.md", "docs/postgresql.md",
-    "docs/postponing.md", "docs/queues.md", "docs/settings.md", "docs/tasks.md", "docs/testing.md",
+    "docs/postponing.md", "docs/queues.md", "docs/schedules.md", "docs/settings.md", "docs/tasks.md",
+    "docs/testing.md",
 }  # fmt: skip
 
 
@@ -95,7 +100,7 @@ def test_the_page_on_tasks(project: Project, django_capture_on_commit_callbacks:
     later = outcomes(drain(now=tomorrow()))
 
     assert now == {
-        ("Letter", "completed"): 6,  # six letters that differ, and one for tomorrow
+        ("Letter", "completed"): 7,  # seven letters that differ, and one for tomorrow
         ("Reminder", "completed"): 1,
         ("Census", "completed"): 1,
         ("Archive", "completed"): 1,
@@ -125,10 +130,32 @@ def test_the_page_on_functions(project: Project):
     assert [result.return_value for result in results] == [1, 2, 6]
 
 
+CRONTAB = SimpleNamespace(
+    minute="0", hour="3", day_of_month="*", month_of_year="*", day_of_week="*", timezone="Europe/Berlin"
+)
+INTERVAL = SimpleNamespace(schedule=SimpleNamespace(run_every=timedelta(seconds=30)))
+
+
+def periodic_task(name: str = "invoice", **values: Any) -> SimpleNamespace:
+    """Return what a row of django-celery-beat looks like."""
+    return SimpleNamespace(
+        name=name, task="partisan_tasks.archive_invoice", args="[17]", kwargs="{}", **values
+    )
+
+
 @pytest.mark.usefixtures("django_tasks")
 def test_the_page_on_coming_from_other_libraries(project: Project):
     project.run_page("docs/coming-from.md", page("docs/coming-from.md"))
+    project.names["move"](periodic_task(crontab=CRONTAB, interval=None, enabled=False))
+    project.names["move"](periodic_task("other", crontab=None, interval=INTERVAL, enabled=True))
 
+    assert list(configured.problems()) == []
+    assert [
+        (row.cron, row.time_zone, row.every, row.paused) for row in Schedule.objects.order_by("name")
+    ] == [
+        ("0 3 * * *", "Europe/Berlin", None, True),
+        (None, None, 30, False),
+    ]
     ran = [(one.processor, one.outcome, one.delay_seconds) for one in drain(now=tomorrow())]
 
     assert ran == [
@@ -199,6 +226,36 @@ def test_the_page_on_queues(project: Project):
     assert drain() == []
     assert outcomes(drain("reports")) == {("YearlyReport", "completed"): 1}
     assert queues.queue_config("reports").tasks_per_worker_instance == 50
+
+
+def test_the_page_on_schedules(project: Project, settings: Any, capsys: pytest.CaptureFixture[str]):
+    project.run_page("docs/schedules.md", page("docs/schedules.md"))
+
+    assert Schedule.objects.get().name == "report of the north"
+    assert not Schedule.objects.get().paused
+    assert Task.objects.get().pk == project.names["task_id"]
+    assert outcomes(drain()) == {("NightlyReport", "completed"): 1}
+    assert "The report of north" in capsys.readouterr().out
+    for block in blocks_of(page("docs/schedules.md")):
+        if block.text.startswith(OF_SETTINGS):
+            project.configure(block.text)
+            assert list(configured.problems()) == []
+
+
+def test_the_page_on_schedules_shows_the_ticks_that_there_are(
+    project: Project, capsys: pytest.CaptureFixture[str]
+):
+    text = page("docs/schedules.md")
+    first = next(block.text for block in blocks_of(text) if block.text.startswith(OF_SETTINGS))
+    project.run_page("docs/schedules.md", text)
+    project.configure(first)
+    [shown] = [block.text for block in blocks_of(text) if "--upcoming" in block.text]
+    command, *ticks = shown.splitlines()
+    capsys.readouterr()
+
+    call_command(*shlex.split(command)[3:])
+
+    assert capsys.readouterr().out.splitlines() == ticks
 
 
 def test_the_page_on_settings(project: Project, settings: Any):

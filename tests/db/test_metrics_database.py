@@ -75,6 +75,7 @@ def test_tasks_are_counted_by_state_and_of_the_queue_alone(query: StatisticsQuer
     insert(6, status=Task.STATUS_ERROR)
     insert(1, status=Task.STATUS_ERROR, error_reason="error")
     insert(8, status=Task.STATUS_ERROR, error_reason="cancelled")
+    insert(9, status=Task.STATUS_ERROR, error_reason="expired")
     insert(7, status=Task.STATUS_FINISHED)
     for status in (Task.STATUS_NEW, Task.STATUS_IN_PROCESS, Task.STATUS_ERROR):
         insert(10, status=status, queue_name="other", ready=status == Task.STATUS_NEW)

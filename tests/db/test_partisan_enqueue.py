@@ -57,6 +57,16 @@ def test_enqueue_takes_a_duration_from_now(at, days):
 
 
 @pytest.mark.usefixtures("letter")
+@pytest.mark.parametrize("expires", ["2h", "2040-01-01T02:00Z"])
+def test_enqueue_takes_an_expiry(expires):
+    options = ["--at", "2040-01-01T00:00Z", "--expires", expires]
+
+    run("partisan_enqueue", "Letter", "--args", '["ada"]', *options)
+
+    assert Task.objects.get().expires_at == datetime(2040, 1, 1, 2, tzinfo=datetime_timezone.utc)
+
+
+@pytest.mark.usefixtures("letter")
 def test_enqueue_takes_a_moment():
     run("partisan_enqueue", "Letter", "--args", '["ada"]', "--at", "2026-11-29T12:00Z")
 

@@ -294,6 +294,7 @@ TABLES = (
     "django_partisan_pause",
     "django_partisan_cancel_request",
     "django_partisan_chore",
+    "django_partisan_schedule",
     "app_note",
 )
 

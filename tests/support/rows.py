@@ -11,6 +11,7 @@ from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
+from django_partisan.expiry import Expiry
 from django_partisan.models import Task
 from django_partisan.sql import claiming, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
@@ -36,10 +37,11 @@ def task_row(
     context: str | None = None,
     token: int = 1,
     takeovers: int = 0,
+    expires: float | None = None,
 ) -> TaskRow:
     """Return a claimed row without a database."""
     counts = (attempts, retries, postpones, crashes)
-    return (task_id, processor, arguments, priority, *counts, wait, context, takeovers, token)
+    return (task_id, processor, arguments, priority, *counts, wait, context, takeovers, expires, token)
 
 
 def insert(
@@ -51,9 +53,11 @@ def insert(
     connection: BaseDatabaseWrapper = of_the_test,
     processor: str = "Letter",
     arguments: str = ARGUMENTS,
+    expires_at: datetime | None = None,
 ) -> Task:
     """Insert a task as ``delay()`` does."""
-    new = NewTask(queue, processor, priority, execute_after, arguments, context, key)
+    expiry = None if expires_at is None else Expiry(at=expires_at)
+    new = NewTask(queue, processor, priority, execute_after, arguments, context, key, expiry)
     return insert_task(connection, new)[0]
 
 

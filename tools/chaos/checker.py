@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from . import counters, ends, runs
+from . import counters, ends, runs, ticks
 from .evidence import COMMITTED, Evidence
 from .violation import Violation
 
@@ -32,6 +32,8 @@ PROMISES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     counters.attempts_are_the_sum,
     counters.crashes_are_no_more_than_lost_runs,
     counters.cut_runs_count_a_crash,
+    ticks.no_tick_is_enqueued_twice,
+    ticks.ticks_add_up,
     nothing_is_left_over,
     something_has_happened,
 )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from .evidence import Row
+from .evidence import Row, ScheduleRow
 
 _OURS = "chaos"
 """The application name of our own connections."""
@@ -15,7 +15,11 @@ _SESSIONS = f"""
 _ROWS = """
     SELECT id, arguments->'args'->>0, processor_class, (arguments->'args'->>1)::float8, status,
            error_reason, attempts, crashes, retries, postpones
-      FROM django_partisan_task
+      FROM django_partisan_task WHERE scheduled_for IS NULL
+"""
+_SCHEDULES = """
+    SELECT name, extract(epoch FROM defined_at)::float8, extract(epoch FROM last_at)::float8, totals
+      FROM django_partisan_schedule
 """
 
 
@@ -37,7 +41,7 @@ class Database:
         """Return how far the tasks are."""
         [row] = self._read(
             "SELECT count(*) FILTER (WHERE status IN ('new', 'in_process')), coalesce(sum(attempts), 0),"
-            " count(*) FROM django_partisan_task"
+            " count(*) FROM django_partisan_task WHERE scheduled_for IS NULL"
         )
         return Progress(*row)
 
@@ -63,6 +67,10 @@ class Database:
     def rows(self) -> list[Row]:
         """Return the row of every task."""
         return [Row(*row) for row in self._read(_ROWS)]
+
+    def schedules(self) -> list[ScheduleRow]:
+        """Return the row of every schedule."""
+        return [ScheduleRow(*row) for row in self._read(_SCHEDULES)]
 
     def effects(self) -> list[tuple[str, str]]:
         """Return what atomic tasks wrote."""

@@ -66,6 +66,25 @@ class Gap:
     manager: int | None = None
 
 
+@dataclass(frozen=True)
+class Tick:
+    """A run of the task of a tick."""
+
+    schedule: str
+    scheduled_for: str
+    id: int
+
+
+@dataclass(frozen=True)
+class ScheduleRow:
+    """A schedule at the end; moments are seconds since 1970, by the server's clock."""
+
+    name: str
+    defined_at: float
+    last_at: float | None
+    totals: dict[str, int]
+
+
 @dataclass
 class Evidence:
     """The enqueuers' and the workers' journals, the final rows, and what was broken when."""
@@ -84,6 +103,8 @@ class Evidence:
     """Managers that were asked to end their tasks by force."""
     gaps: list[Gap] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    ticks: list[Tick] = field(default_factory=list)
+    schedules: list[ScheduleRow] = field(default_factory=list)
 
     def runs_by_id(self) -> dict[int, list[Run]]:
         """Return the runs of each task, in the order in which they began."""
@@ -122,6 +143,12 @@ def runs_in(lines: Iterable[dict[str, Any]]) -> list[Run]:
                 )
             )  # fmt: skip
     return runs
+
+
+def ticks_in(lines: Iterable[dict[str, Any]]) -> list[Tick]:
+    """Return the runs of the tasks of ticks."""
+    ticked = [line for line in lines if line["what"] == "ticked"]
+    return [Tick(line["schedule"], line["scheduled_for"], line["id"]) for line in ticked]
 
 
 def enqueued_in(lines: Iterable[dict[str, Any]], markers: set[str]) -> list[Enqueued]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from . import journal, settings_names
@@ -66,9 +67,20 @@ def on_host(host: str, command: list[str]) -> list[str]:
     return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
 
 
-def environment(folder: Path, database: Mapping[str, Any], queue: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables of a process of the trial."""
-    chosen = {"DATABASES": {"default": database}, "PARTISAN_CONFIG": {"default": queue}}
+def environment(
+    folder: Path,
+    database: Mapping[str, Any],
+    queue: Mapping[str, Any],
+    schedules: Mapping[str, Any] = MappingProxyType({}),
+    clock_off_seconds: float = 0.0,
+) -> dict[str, str]:
+    """Return the variables of a process of the trial, whose clock is off by some seconds."""
+    chosen = {
+        "DATABASES": {"default": database},
+        "PARTISAN_CONFIG": {"default": queue},
+        "PARTISAN_SCHEDULES": dict(schedules),
+        "CLOCK_OFF_SECONDS": clock_off_seconds,
+    }
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("PG")},
         "DJANGO_SETTINGS_MODULE": settings_names.MODULE,

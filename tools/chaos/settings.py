@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 from tools.chaos.settings_names import CHOSEN
 
@@ -12,3 +13,8 @@ INSTALLED_APPS = ["django_partisan", "tools.chaos.app"]
 _chosen = json.loads(os.environ[CHOSEN])
 DATABASES = _chosen["DATABASES"]
 PARTISAN_CONFIG = _chosen["PARTISAN_CONFIG"]
+PARTISAN_SCHEDULES = _chosen["PARTISAN_SCHEDULES"]
+
+if _off := _chosen["CLOCK_OFF_SECONDS"]:
+    _right = time.time
+    time.time = lambda: _right() + _off

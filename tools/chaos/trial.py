@@ -19,11 +19,12 @@ from . import pooler as pooling
 from .arena import Arena, Enqueuers, Record
 from .checker import violations
 from .database import Database
-from .evidence import Evidence, enqueued_in, runs_in
+from .evidence import Evidence, enqueued_in, runs_in, ticks_in
 from .injection import Injection
 from .plan import Plan
 from .processes import ROOT, Fleet, Seat, environment, group_of, is_locked, resume, wait_while
 from .proxy import Proxy, Route
+from .ticks import SCHEDULES
 from .violation import Violation
 
 READY_SECONDS = 120.0
@@ -33,6 +34,8 @@ STOP_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 ENQUEUER_SECONDS = 10.0
 STALL_SECONDS = 0.5
+CLOCK_OFF_SECONDS = 3600.0
+"""How far ahead the clock of the first manager and its workers is."""
 SERVER_SETTINGS = {"max_connections": "300", "deadlock_timeout": "500ms"}
 
 
@@ -99,7 +102,9 @@ def _arena(plan: Plan, server: postgres.Server, folder: Path, base: Path) -> Ite
             temporary = base / one.host
             temporary.mkdir(exist_ok=True)
             queue = {**plan.queue, **one.queue_settings()}
-            variables = environment(folder, _settings(server, route), queue) | {"TMPDIR": str(temporary)}
+            clock_off = CLOCK_OFF_SECONDS if number == 0 else 0.0
+            variables = environment(folder, _settings(server, route), queue, SCHEDULES, clock_off)
+            variables["TMPDIR"] = str(temporary)
             routes.append(route)
             seats.append(Seat(one, variables, folder / f"manager-{number}-{one.host}.log"))
         fleet = Fleet(seats)
@@ -247,4 +252,6 @@ def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path) -> Evi
         {one.pid: one.ended_at for one in arena.fleet.all() if one.ended_at is not None},
         record.forced,
         record.gaps,
+        ticks=ticks_in(lines),
+        schedules=database.schedules(),
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.core.management import load_command_class
 
 from django_partisan import logs
-from django_partisan.config import observability, problems, queue_keys
+from django_partisan.config import observability, problems, queue_keys, schedule_keys
 from django_partisan.config.validation import Setting
 from django_partisan.logs import fields
 from django_partisan.logs.fields import Field
@@ -45,6 +45,12 @@ def queue_settings_in_short() -> str:
 def observability_settings() -> str:
     """Return every key of ``PARTISAN_OBSERVABILITY``."""
     rows = ((*_setting(name, setting), setting.meaning) for name, setting in observability.KEYS.items())
+    return _table(("Key", "Default", "Accepts", "Meaning"), rows)
+
+
+def schedule_settings() -> str:
+    """Return every key of a schedule."""
+    rows = ((*_setting(name, setting), setting.meaning) for name, setting in schedule_keys.KEYS.items())
     return _table(("Key", "Default", "Accepts", "Meaning"), rows)
 
 
@@ -142,6 +148,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "queue-settings": queue_settings,
     "queue-settings-in-short": queue_settings_in_short,
     "observability-settings": observability_settings,
+    "schedule-settings": schedule_settings,
     "checks": checks,
     "options": options,
     "log-events": log_events,

@@ -29,6 +29,7 @@ from django_partisan.engine.manager.pruner import Pruner
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import RunUntil, Until
+from django_partisan.engine.manager.schedule_duties import ScheduleDuties
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.state_publisher import StatePublisher
@@ -103,6 +104,9 @@ class Assembly:
         self.reconciliation = Reconciliation(
             config, threads["claim"], outage, self.tokens, self.intake, self.pool, self._claiming_id
         )
+        self.schedules = ScheduleDuties(
+            config.queue, threads["chores"], outage, self._claiming_id, self._on_enqueued
+        )
         self.state_publisher = StatePublisher(
             config, threads["pulse"], outage, self.pool, presence, self._totals, self._claiming_id
         )
@@ -150,14 +154,26 @@ class Assembly:
             self.held_tasks,
             self.claimer,
         ]
-        looks: dict[str, Looks] = {"cancel": self.cancellations, "pause": self.pauses}
+        looks: dict[str, Looks] = {
+            "cancel": self.cancellations,
+            "pause": self.pauses,
+            "schedule": self.schedules,
+        }
         self.controls = Controls(config.queue, spec.schema, looks)
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
         # A task that was just claimed or enqueued waits for the first of these.
         first: list[Component] = [self.pool, suspects, dispatcher, watch, self.reconciliation, self.claimer]
-        others = [*holders, self.interruptions, *finders, pruner, *ending, self.drain]
+        others = [
+            *holders,
+            self.interruptions,
+            *finders,
+            *self.schedules.components,
+            pruner,
+            *ending,
+            self.drain,
+        ]
         self.components = [*first, *(one for one in others if one not in first)]
 
     def _lease(self, instance: uuid.UUID) -> Lease:
@@ -171,7 +187,13 @@ class Assembly:
             state=lambda: self.state_publisher.state(),
         )
         thread = self._threads["pulse"]
-        return Lease(self._config, thread, instance, self._claim_outage, self.tokens, owner)
+        config, outage, schedules = self._config, self._claim_outage, self.schedules.fingerprints
+        return Lease(config, thread, instance, outage, self.tokens, owner, schedules=schedules)
+
+    def _on_enqueued(self, queues: set[str]) -> None:
+        """Claim the tasks of ticks at once, if they are of the own queue."""
+        if self._config.queue in queues and not self.drain.is_on:
+            self.claimer.notified()
 
     def _on_code_replaced(self) -> None:
         if not self.drain.is_on:
@@ -198,6 +220,7 @@ class Assembly:
         self._sharing.on_heartbeat(found.others)
         self.reconciliation.on_heartbeat(found.claimed)
         self.cancellations.on_heartbeat(found.has_cancel_requests)
+        self.schedules.on_heartbeat(found.schedules)
 
     def _on_revoked(self, ids: set[int]) -> int:
         """Take up the duties under a new lease; return how many tasks were held."""

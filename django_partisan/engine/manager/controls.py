@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from django_partisan.sql.control import decoded
+from django_partisan.sql.control import EVERY_QUEUE, decoded
 
 
 class Looks(Protocol):
@@ -35,5 +35,7 @@ class Controls:
         return {
             control.look
             for control in map(decoded, payloads)
-            if control is not None and control.queue == self._queue and self._schema in ("", control.schema)
+            if control is not None
+            and control.queue in (self._queue, EVERY_QUEUE)
+            and self._schema in ("", control.schema)
         }

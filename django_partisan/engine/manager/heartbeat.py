@@ -1,6 +1,10 @@
 """What a lease asks of the database, in the database's thread: heartbeats, and renewal after a loss."""
 
+import json
 import os
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,7 +14,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.left_files import remove_left_files
 from django_partisan.engine.manager.rescue import Rescue, Rescued
 from django_partisan.sql import leasing, own_claims
-from django_partisan.sql.leasing import HeartbeatResult
+from django_partisan.sql.leasing import HeartbeatResult, Started
 
 
 class Answer(NamedTuple):
@@ -21,13 +25,27 @@ class Answer(NamedTuple):
 
 
 class Heartbeat:
-    """Keep the row of a manager on ``host``, whose presence file is named ``lock_name``."""
+    """Keep the row of a manager on ``host``, whose presence file is named ``lock_name``.
 
-    def __init__(self, config: QueueConfig, host: str, lock_name: UUID, rescue: Rescue) -> None:
+    ``schedules`` are names and fingerprints of those in its settings. When its process started, a new
+    identity keeps.
+    """
+
+    def __init__(
+        self,
+        config: QueueConfig,
+        host: str,
+        lock_name: UUID,
+        rescue: Rescue,
+        schedules: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._config = config
         self._host = host
         self._lock_name = lock_name
         self._rescue = rescue
+        self._schedules = json.dumps(dict(schedules)) if schedules else None
+        self._started_from = time.monotonic()
+        self._started_at: str | None = None
 
     def send(
         self, connection: BaseDatabaseWrapper, manager: UUID, token: int, is_first: bool, state: str | None
@@ -54,6 +72,15 @@ class Heartbeat:
 
     def _register(self, connection: BaseDatabaseWrapper, manager: UUID) -> None:
         config = self._config
-        leasing.register(
-            connection, manager, config.queue, self._host, os.getpid(), self._lock_name, config.lease_seconds
+        started = Started(self._started_at, time.monotonic() - self._started_from)
+        self._started_at = leasing.register(
+            connection,
+            manager,
+            config.queue,
+            self._host,
+            os.getpid(),
+            self._lock_name,
+            config.lease_seconds,
+            started=started,
+            schedules=self._schedules,
         )

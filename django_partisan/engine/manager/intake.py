@@ -16,6 +16,7 @@ from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
+from django_partisan.engine.manager.expirations import Expirations
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.lost_runs import LostRuns
 from django_partisan.engine.manager.queue_pause import QueuePause
@@ -24,6 +25,7 @@ from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Interrupt, Report
 from django_partisan.engine.task_ref import lost_elsewhere, task_ref
 from django_partisan.outcomes import (
+    REASON_EXPIRED,
     REASON_MANAGER_LOST,
     REASON_STOPPED,
     REASON_UNREGISTERED,
@@ -73,6 +75,7 @@ class Intake:
         self.cancel_requests = CancelRequests(config.queue)
         self.pace = Pace()
         self.claim_times = ClaimTimes()
+        self._expirations = Expirations(config.queue, settler, self.claim_times)
 
     def unsettled(self, held: list[TaskRow]) -> list[TaskRow]:
         """Return our tasks that have no outcome yet; ``held`` are those that workers hold."""
@@ -145,9 +148,15 @@ class Intake:
         if report.kept:
             rows += self._keep(worker, report)
         unregistered: list[TaskRow] = []
+        expired: list[TaskRow] = []
         for values in report.changes:
             change = RowChange(*values)
             for row in worker.let_go([change.id]):
+                if change.reason == REASON_EXPIRED:
+                    worker.work_off(self.pace.of(row[PROCESSOR]))
+                    self._expirations.settle(row, change)
+                    expired.append(row)
+                    continue
                 rows.append(row)
                 if self.cancel_requests and change.status == STATUS_NEW and row in self.cancel_requests:
                     change = self.cancel_requests.end(row, change)
@@ -160,6 +169,7 @@ class Intake:
             bus.emit(TaskClaimLost, task_ref(row, self._config.queue))
         if unregistered or self._processors.unknown:
             self._learn(rows, unregistered)
+        rows += expired
         self._ours(rows)
         for processor, (runs, seconds) in report.measured.items():
             worker.work_off(runs * self.pace.of(processor))
@@ -218,13 +228,14 @@ class Intake:
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
         """``add`` tasks to the buffer, suspects apart; release them if the manager drains or is paused.
 
-        Those whose end is requested are ended.
+        Those whose end is requested, and those that have expired, are ended.
         """
         if self.cancel_requests:
             rows = self._cancel(rows)
         if self._drain.is_on or self._pause.is_on:
             self._settler.release(rows)
             return
+        rows = self._expirations.sift(rows)
         if self._processors.unknown:
             rows, others = self._processors.sift(rows)
             self._hold(others)

@@ -8,9 +8,10 @@ table has said which tasks are still ours.
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from django.db import Error
@@ -78,7 +79,9 @@ class Lease(Component):
         tokens: ClaimTokens,
         owner: LeaseOwner,
         clock: Callable[[], float] = boot_clock.now,
+        schedules: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """Keep the lease; ``schedules`` are names and fingerprints of those in the settings."""
         self.id = uuid.uuid4()
         self._config = config
         self._thread = thread
@@ -89,7 +92,7 @@ class Lease(Component):
         host = socket.gethostname()
         self._neighbours = Neighbours(host, clock)
         self._rescue = Rescue(config.queue, self._neighbours)
-        self._heartbeat = Heartbeat(config, host, lock_name, self._rescue)
+        self._heartbeat = Heartbeat(config, host, lock_name, self._rescue, schedules)
         self._state = State.JOINING
         self._previous_id = self.id
         self._sent_at = self._clock()

@@ -16,6 +16,7 @@ from django_partisan.config.problems import WRONG_VALUE, Problem, refuse
 from django_partisan.config.queues import QueueConfig
 from django_partisan.config.validation import seconds
 from django_partisan.exceptions import CannotStart
+from django_partisan.schedules import configured
 from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version
 from django_partisan.sql.connection import address_of, task_database
@@ -34,11 +35,12 @@ class ServedDatabase(NamedTuple):
 def ensure_right_settings(options: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Raise ``WrongSetting`` naming each problem on a line of its own.
 
-    Checks the settings, the processors, and those ``options`` of the command that belong to no queue.
+    Checks settings, processors, schedules, and those ``options`` of the command that belong to no queue.
     """
     of_settings = (queues.problems(), immediate.problems(), observability.problems())
     of_options = (observability.option_problems(options), _wait_problems(options))
-    refuse(chain(*of_settings, processor_validation.problems(), *of_options))
+    of_code = (processor_validation.problems(), configured.problems())
+    refuse(chain(*of_settings, *of_code, *of_options))
 
 
 def _wait_problems(options: Mapping[str, Any]) -> Iterator[Problem]:

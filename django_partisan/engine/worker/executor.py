@@ -18,7 +18,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan import arguments, registry, results
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
-from django_partisan.engine.judge import RAN, RunResult, failed, judge, unregistered
+from django_partisan.engine.expiring import has_expired
+from django_partisan.engine.judge import RAN, RunResult, expired, failed, judge, unregistered
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.exceptions import ClaimLost, TaskCancelled, TaskTimeout
@@ -28,6 +29,7 @@ from django_partisan.sql.claiming import (
     ARGUMENTS,
     ATTEMPTS,
     CONTEXT,
+    EXPIRES,
     ID,
     POSTPONES,
     PRIORITY,
@@ -98,9 +100,12 @@ class Executor:
     def execute(self, row: TaskRow) -> RunResult:
         """Run a task in a context of its own and return its result; raises nothing.
 
-        A task whose processor is not registered here does not start: no event is emitted,
-        and nothing is counted.
+        A task that has expired, or whose processor is not registered here, does not start: no event is
+        emitted, and nothing is counted.
         """
+        if row[EXPIRES] is not None and self._has_expired(row):
+            self.ended = monotonic()
+            return expired(row)
         definition = registry.find(row[PROCESSOR])
         if definition is None:
             try:
@@ -149,6 +154,9 @@ class Executor:
         The database says how long it was when the task was claimed; from there our own clock counts.
         """
         return max(0.0, row[WAIT] + self.started - self._claim_times.get(row[TOKEN], self.started))
+
+    def _has_expired(self, row: TaskRow) -> bool:
+        return has_expired(row, self.started - self._claim_times.get(row[TOKEN], self.started))
 
     def run_of(self, row: TaskRow) -> Run:
         """Return how events name this run."""

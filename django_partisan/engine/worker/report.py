@@ -15,7 +15,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-from django_partisan.engine.judge import CLAIM_LOST, RAN, RunResult
+from django_partisan.engine.judge import CLAIM_LOST, EXPIRED, RAN, RunResult
 from django_partisan.engine.protocol import Report
 from django_partisan.outcomes import COMPLETED
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
@@ -74,6 +74,9 @@ class PendingReport:
                     self._add_kept(row, ended - seconds, seconds, None)
             else:
                 self._add_unusual(row, result, ended - seconds, seconds)
+                if result.outcome == EXPIRED:  # nothing ran that could be measured
+                    self._runs += 1
+                    return ended > self._due_at or self._runs >= self._runs_max
             measured = self._measured.get(row[PROCESSOR])
             if measured is None:
                 self._measured[row[PROCESSOR]] = [1, seconds]

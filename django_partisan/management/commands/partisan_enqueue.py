@@ -14,6 +14,7 @@ from django_partisan import registry
 from django_partisan.definitions import TaskDefinition
 from django_partisan.enqueueing import Call, enqueue
 from django_partisan.exceptions import PartisanError
+from django_partisan.expiry import AS_DEFINED
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.times import DURATION, MOMENT, duration, moment
 from django_partisan.models import Task
@@ -26,7 +27,7 @@ A duration is {DURATION}.
 examples:
   manage.py partisan_enqueue SendMail --kwargs '{{"to": "ada@example.org"}}'
   manage.py partisan_enqueue Cleanup --args '[30, "orders"]' --at 2026-11-30T03:00
-  manage.py partisan_enqueue Cleanup --at 2h --priority 1
+  manage.py partisan_enqueue Cleanup --at 2h --expires 30m --priority 1
 """
 
 
@@ -47,6 +48,13 @@ class Command(OperatorCommand):
         )
         parser.add_argument(
             "--at", type=_start, metavar="TIME", help="not before this moment, or after this duration"
+        )
+        parser.add_argument(
+            "--expires",
+            type=_expiry,
+            default=AS_DEFINED,
+            metavar="TIME",
+            help="not after this moment, or later than this duration after it is due",
         )
         parser.add_argument(
             "--priority", type=int, metavar="N", help="the lower, the earlier; by default the processor's"
@@ -75,11 +83,15 @@ def _enqueue(definition: TaskDefinition, options: dict[str, Any]) -> Task:
         if isinstance(definition.source, type):
             processor = definition.source(*args, **kwargs)
             task: Task = processor.delay(
-                priority=options["priority"], execute_after=options["at"], queue_name=queue
+                priority=options["priority"],
+                execute_after=options["at"],
+                queue_name=queue,
+                expires=options["expires"],
             )
         else:
             definition = replace(definition, queue=queue or definition.queue)
-            task = enqueue(Call(definition, tuple(args), kwargs), options["priority"], options["at"])
+            call = Call(definition, tuple(args), kwargs)
+            task = enqueue(call, options["priority"], options["at"], options["expires"])
     except (TypeError, ValueError, PartisanError) as error:
         raise CommandError(f"{definition.name} cannot be enqueued so: {error}") from error
     return task
@@ -113,5 +125,12 @@ def _json(text: str, kind: type, expected: str) -> Any:
 def _start(text: str) -> datetime:
     try:
         return timezone.now() + timedelta(seconds=duration(text))
+    except argparse.ArgumentTypeError:
+        return moment(text)
+
+
+def _expiry(text: str) -> float | datetime:
+    try:
+        return duration(text)
     except argparse.ArgumentTypeError:
         return moment(text)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_partisan.models import CancelRequest, ManagerLease, Task
 from django_partisan.sql.claiming import ID, TOKEN, set_sleeping
-from django_partisan.sql.leasing import deregister, heartbeat, register, rescue
+from django_partisan.sql.leasing import HeartbeatResult, deregister, heartbeat, register, rescue
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, columns, dead, insert
 
@@ -64,7 +64,7 @@ def test_a_heartbeat_renews_the_lease_and_finds_nothing_where_all_is_well(manage
     expire(one)
     held_by(one)
 
-    assert heartbeat(connection, "default", one) == (True, 1, False, False, [], False)
+    assert heartbeat(connection, "default", one) == HeartbeatResult(True, 1, False, False, [])
     assert timezone.now() - ManagerLease.objects.get().heartbeat_at < timedelta(minutes=1)
 
 

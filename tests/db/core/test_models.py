@@ -67,7 +67,7 @@ def test_the_row_of_a_duplicate_has_the_values_that_features_gave_it():
     given |= {"history": [{"attempt": 1}], "concurrency_key": key, "scheduled_for": moment}
     Task.objects.filter(pk=pk).update(**given)
 
-    duplicate = values(insert(key=key))
+    duplicate = values(insert(key=key, expires_at=moment))
 
     assert duplicate == values(Task.objects.get())
     assert duplicate.items() >= given.items()

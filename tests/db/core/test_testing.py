@@ -14,8 +14,9 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig, Postpon
 from django_partisan.exceptions import PostponeTask, UnknownQueue, UnregisteredTask, WrongSetting
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.telemetry.events import TransactionLeftOpen
+from django_partisan.telemetry.events import TaskExpired, TransactionLeftOpen
 from django_partisan.testing import drain, run_pending
+from tests.support.events import RecordedEvents
 
 RUNS: list[Any] = []
 HOUR = timedelta(hours=1)
@@ -157,6 +158,34 @@ class InATransactionTestCase(TransactionTestCase):
         assert Group.objects.count() == 2
         assert Task.objects.waiting().count() == 2
         assert not ManagerLease.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_task_that_has_expired_does_not_run_and_raises_nothing(recorded_events: RecordedEvents):
+    past = Recorded("nothing").delay(expires=timezone.now() - HOUR)
+    task = Recorded("postpone").delay(expires=HOUR)
+
+    [expired, first] = run_pending()
+    [second] = run_pending(now=timezone.now() + 2 * HOUR)
+
+    assert (expired.task_id, expired.outcome, expired.reason) == (past.pk, "failed", "expired")
+    assert expired.error is not None
+    assert expired.error.type == "django_partisan.exceptions.TaskExpired"
+    assert [first.outcome, second.outcome] == ["postponed", "postponed"]  # what has started does not expire
+    assert RUNS == ["postpone", "postpone"]
+    assert [event.task.id for event in recorded_events.of(TaskExpired)] == [past.pk]
+    past.refresh_from_db()
+    task.refresh_from_db()
+    assert (past.status, past.error_reason, past.attempts, task.status) == ("error", "expired", 0, "new")
+
+
+@pytest.mark.django_db
+def test_at_another_time_a_task_has_expired_that_expires_up_to_it():
+    Recorded("nothing").delay(expires=HOUR)
+    Recorded("nothing", 2).delay()
+    now = timezone.now() + 2 * HOUR
+
+    assert outcomes(drain(now=now)) == ["failed", "completed"]
 
 
 @pytest.mark.django_db

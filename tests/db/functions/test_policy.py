@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from django_partisan import registry
 from django_partisan.backend import PartisanBackend, bulk_enqueue
+from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queues import queue_config
 from django_partisan.exceptions import UnknownQueue
 from django_partisan.functions.framework import InvalidTask, TaskResultDoesNotExist, base, signals
@@ -120,6 +121,41 @@ def test_a_retry_without_a_backoff_waits_five_seconds_and_then_twice_as_long():
     ran = drain(now=tomorrow(), raise_errors=False)
 
     assert [one.delay_seconds for one in ran] == [5, 10, None]
+
+
+def test_a_rule_for_errors_says_which_lead_to_a_retry_how_often_and_when():
+    tasks.ruled.enqueue()
+    tasks.ruled.enqueue(allowed=False)
+
+    ran = drain(now=tomorrow(), raise_errors=False)
+
+    assert [(one.delay_seconds, one.reason) for one in ran] == [
+        (5, None),
+        (10, None),
+        (None, "retries_exhausted"),
+        (None, "error"),
+    ]
+
+
+def test_a_function_that_asks_is_retried_unless_it_may_run_only_once():
+    result = tasks.asking.enqueue()
+    tasks.asking_in_vain.enqueue()
+
+    ran = drain(now=tomorrow(), raise_errors=False)
+
+    assert sorted(one.delay_seconds for one in ran if one.delay_seconds) == [7, 10, 20]
+    assert [one.reason for one in ran if one.reason] == ["retries_exhausted"] * 2
+    result.refresh()
+    assert [error.exception_class for error in result.errors] == [ConnectionError] * 4
+
+
+def test_the_rule_of_a_queue_is_not_for_functions(settings: Any):
+    settings.PARTISAN_CONFIG = {"default": {"DEFAULT_RETRY": ErrorsHandleConfig("*", 3, 5)}}
+    tasks.fail.enqueue()
+
+    [ran] = run_pending(raise_errors=False)
+
+    assert ran.outcome == "failed"
 
 
 def test_options_in_the_settings_are_refused(settings: Any):
@@ -237,7 +273,8 @@ def test_many_calls_are_no_call_where_there_is_none():
 def test_a_function_is_enqueued_by_hand():
     name, out = "tests.app.tasks.add", StringIO()
 
-    call_command("partisan_enqueue", name, "--args", "[1]", "--kwargs", '{"other": 2}', stdout=out)
+    options = ["--kwargs", '{"other": 2}', "--expires", "1h"]
+    call_command("partisan_enqueue", name, "--args", "[1]", *options, stdout=out)
     [ran] = run_pending()
 
     assert f": {name}, queue 'default', priority 10" in out.getvalue()

@@ -39,8 +39,13 @@ OF_TASKS = {
 }
 OF_OUTAGES = {"claim.failed", "task.settle_failed", "database.restored", "metrics.db_scrape_failed"}
 OF_STARTS = {"worker.start_failed"}
+OF_EXPIRY = {"task.expired"}  # in test_expiry
 OF_KILLS = {"worker.killed"}  # in test_interrupted_runs
 OF_PAUSES = {"queue.paused", "queue.resumed"}  # in test_pausing
+OF_SCHEDULES = {  # in test_schedules, and the last in tests/db/core/test_scheduling
+    *("schedule.ticked", "schedule.changed", "schedule.missed", "schedule.failed"),
+    *("schedule.skipped", "schedule.paused", "schedule.resumed"),
+}
 OF_PRUNING = {"task.pruned", "task.prune_failed"}  # in test_pruning, and tests/unit/engine/test_pruner
 OF_THE_ADMIN = {"task.changed"}  # in tests/db/core/test_changing
 OF_THREADS = {"task.written_outside_atomic"}  # in tests/db/engine/test_worker
@@ -67,7 +72,7 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 
 def test_the_tests_below_provoke_every_event_of_the_table():
     of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_DEPLOYS | OF_ENDINGS | OF_KILLS
-    of_operators = OF_PAUSES | OF_PRUNING | OF_THE_ADMIN
+    of_operators = OF_PAUSES | OF_SCHEDULES | OF_PRUNING | OF_THE_ADMIN | OF_EXPIRY
 
     assert BY_ACTION.keys() == OF_TASKS | OF_THREADS | of_managers | of_operators
 

@@ -135,6 +135,7 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
 
 
 LIMIT = "a number of seconds, at least 0.001, math.inf for no limit, or None for the limit of the queue"
+EXPIRY = "a number of seconds, above 0 and at most 3155760000, or None"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,9 @@ LIMIT = "a number of seconds, at least 0.001, math.inf for no limit, or None for
         ("TIMEOUT_SECONDS", 0, LIMIT),
         ("TIMEOUT_SECONDS", "60", LIMIT),
         ("TIMEOUT_SECONDS", True, LIMIT),
+        ("EXPIRES_SECONDS", 0, EXPIRY),
+        ("EXPIRES_SECONDS", "60", EXPIRY),
+        ("EXPIRES_SECONDS", 10**10, EXPIRY),
         ("TRACE_PROPAGATION", "chlid", "one of 'link', 'child', 'none', or None"),
         ("TRACE_PROPAGATION", ["child"], "one of 'link', 'child', 'none', or None"),
         ("MEASURES", "mails", "a list or tuple of CounterMeasure and HistogramMeasure"),
@@ -177,6 +181,7 @@ def test_right_attributes_of_a_processor_yield_no_message():
         POSTPONE_CONFIG=PostponeConfig(5),
         ATOMIC=True,
         TIMEOUT_SECONDS=0.5,
+        EXPIRES_SECONDS=0.5,
         TRACE_PROPAGATION="none",
         MEASURES=[CounterMeasure("mails", "Mails sent.")],
     )

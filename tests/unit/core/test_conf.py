@@ -128,6 +128,7 @@ def test_zero_and_none_are_values_where_they_have_a_meaning(key, value, settings
         ("DEFAULT_POSTPONE_DELAY_SECONDS", LONGEST_DELAY_SECONDS + 1),
         ("DEFAULT_POSTPONE_DELAY_SECONDS", True),
         ("DEFAULT_POSTPONES_COUNT", -1),
+        ("DEFAULT_RETRY", {"retries_count": 3}),
         ("LEASE_SECONDS", 2),
         ("MAX_CRASHES", 0),
         ("LISTEN", "no"),

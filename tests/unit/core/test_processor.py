@@ -48,8 +48,10 @@ def test_a_definition_has_the_options_of_its_class_by_default_those_of_the_readm
         retry=None,
         postpone=None,
         propagation=None,
+        retries_as_queue=True,
     )
-    assert TaskDefinition.of_processor(Stubborn).retry is Stubborn.RETRY_ON_ERROR_CONFIG
+    stubborn = TaskDefinition.of_processor(Stubborn)
+    assert (stubborn.retry, stubborn.retries_as_queue) == (Stubborn.RETRY_ON_ERROR_CONFIG, False)
 
 
 def test_calling_a_definition_runs_its_processor_for_the_current_task():

@@ -66,6 +66,15 @@ def test_a_due_task_says_what_is_ahead_of_it():
     assert said(record(), ahead=10_001).endswith(", and more than 10,000 tasks of its queue are ahead.")
 
 
+def test_a_task_that_has_not_started_says_when_it_expires():
+    later = record(expires_at=NOON, expires_in_seconds=60.0)
+    past = record(expires_at=NOON, expires_in_seconds=-5.0)
+
+    assert said(later).endswith("next of its queue; it expires at 2026-11-29 12:00:00 UTC, in 1 min.")
+    assert said(past).endswith("; it expired 5.0 s ago, and ends without a run when a manager claims it.")
+    assert "expire" not in said(later._replace(attempts=1)) + said(past._replace(takeovers=1))
+
+
 @pytest.mark.parametrize(
     ("serving", "pause", "obstacle"),
     [
@@ -112,6 +121,15 @@ def test_a_task_that_is_to_be_retried_says_which_retry_it_waits_for():
     )
     assert "waits for retry 2, due" in said(task)
     assert "is scheduled" in said(task._replace(retries=0))
+
+
+def test_without_a_rule_of_its_own_it_has_the_retries_of_its_queue(settings):
+    settings.PARTISAN_CONFIG = {"mail": {"DEFAULT_RETRY": ErrorsHandleConfig("*", 4, 1)}}
+    task = record(due_in_seconds=60.0, retries=2, last_outcome="retried")
+    plain = TaskDefinition.of_processor(type("Plain", (BaseTaskProcessor,), {}))
+
+    assert "waits for retry 2 of 4, due" in said(task, definition=plain)
+    assert "waits for retry 2, due" in said(task._replace(queue="default"), definition=plain)
 
 
 def test_a_postponed_task_says_how_often_and_why():

@@ -30,6 +30,7 @@ OTHER_COMMANDS = (
     "partisan_prune",
     "partisan_requeue",
     "partisan_resume",
+    "partisan_schedules",
     "partisan_status",
 )
 
@@ -55,7 +56,7 @@ def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
 def test_the_page_on_errors_lists_every_reason_of_a_failure():
     listed = set(first_cells_below("## Why a task failed", page("docs/errors.md")))
 
-    assert listed == {*outcomes.FAILURE_REASONS, outcomes.REASON_CANCELLED}
+    assert listed == {*outcomes.FAILURE_REASONS, *outcomes.REASONS_TO_NAME}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

@@ -1,10 +1,11 @@
 """What comes of a run that raised."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from django_partisan.config.const import DELAY_STRATEGY_INCREMENTAL
+from django_partisan.config.const import DELAY_STRATEGY_EXPONENTIAL, DELAY_STRATEGY_INCREMENTAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.judge import (
@@ -13,7 +14,7 @@ from django_partisan.engine.judge import (
     judge,
     storable,
 )
-from django_partisan.exceptions import ClaimLost, PostponeTask
+from django_partisan.exceptions import ClaimLost, PostponeTask, RetryTask
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.settling import RowChange
@@ -113,6 +114,104 @@ def test_a_processors_limit_of_postpones_replaces_that_of_the_queue(own, postpon
     result, change = judged(PostponeTask(1), 0, postpones, limit, POSTPONE_CONFIG=own)
 
     assert (result.reason, change.status) == (reason, "error" if reason else "new")
+
+
+QUEUES = ErrorsHandleConfig("*", 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "outcome"),
+    [
+        ({}, "retried"),
+        ({"RETRY_ON_ERROR_CONFIG": None}, "failed"),
+        ({"RETRY_ON_ERROR_CONFIG": RETRY}, "failed"),
+    ],
+    ids=["sets none", "sets no retries", "sets its own"],
+)
+def test_the_rule_of_the_queue_is_for_processors_that_set_none(attributes, outcome):
+    result, _ = judged(KeyError("other"), settings={"default_retry": QUEUES}, **attributes)
+
+    assert result.outcome == outcome
+
+
+@pytest.mark.parametrize("rule", [None, RETRY])
+def test_a_class_from_which_a_processor_inherits_its_rule_sets_it(rule):
+    class Base(BaseTaskProcessor):
+        RETRY_ON_ERROR_CONFIG = rule
+
+    class Mixin:
+        RETRY_ON_ERROR_CONFIG = rule
+
+    for bases in ((Base,), (Mixin, BaseTaskProcessor)):
+        definition = TaskDefinition.of_processor(type("Letter", bases, {}))
+        assert definition.retry_in(QUEUES) is rule
+    assert TaskDefinition.of_processor(type("Letter", (BaseTaskProcessor,), {})).retry_in(QUEUES) is QUEUES
+
+
+@pytest.mark.parametrize(("retries", "pause"), [(0, 5.0), (1, 10.0), (2, 20.0)])
+def test_a_run_without_a_rule_that_asks_is_retried_three_times(retries, pause):
+    result, change = judged(RetryTask(), retries)
+
+    assert (result.outcome, result.delay_seconds, result.retries_left) == ("retried", pause, 2 - retries)
+    assert (change.retries, change.postpones, change.attempts) == (1, 0, 1)
+    assert change.error_type == "django_partisan.exceptions.RetryTask"
+    assert judged(RetryTask(), 3)[0].reason == "retries_exhausted"
+
+
+def test_a_run_that_asks_is_retried_whatever_the_lists_say_and_no_more_often_than_its_rule():
+    rule = ErrorsHandleConfig([Fault], 2, 1.5, never_retry_on=[RetryTask, KeyError])
+    request = RetryTask(error=KeyError("other"))
+
+    for retries, outcome in ((0, "retried"), (1, "retried"), (2, "failed")):
+        assert judged(request, retries, RETRY_ON_ERROR_CONFIG=rule)[0].outcome == outcome
+    assert judged(request, 1, settings={"default_retry": QUEUES})[0].reason == "retries_exhausted"
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_the_row_shows_the_error_that_the_request_names(retries):
+    result, change = judged(RetryTask(1, Fault("no ink")), retries)
+
+    assert (change.error_type, change.error_message) == (f"{__name__}.Fault", "no ink")
+    assert result.error is not None
+    assert result.error.message == "no ink"
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(0, 4.0), (3, 4.0), (60, 60.0), (0.5, 4.0)])
+def test_a_run_is_not_retried_before_it_asked_for_it_nor_before_the_pause_of_its_rule(asked, pause):
+    rule = ErrorsHandleConfig([Fault], 2, 10, DELAY_STRATEGY_EXPONENTIAL, retry_pause_max=4)
+
+    assert judged(RetryTask(asked), RETRY_ON_ERROR_CONFIG=rule)[1].delay == pause
+
+
+def test_a_jitter_does_not_bring_a_retry_before_the_seconds_that_it_asked_for():
+    rule = ErrorsHandleConfig([Fault], 2, 10, retry_jitter=1)
+
+    assert all(judged(RetryTask(9), RETRY_ON_ERROR_CONFIG=rule)[1].delay >= 9 for _ in range(50))
+
+
+@pytest.mark.parametrize("asked", [-1, "soon", True, float("nan"), LONGEST_DELAY_SECONDS + 1])
+def test_a_pause_that_no_clock_has_fails_the_task_and_names_it(asked):
+    result, change = judged(RetryTask(asked))
+
+    assert (result.outcome, result.reason, change.error_type) == ("failed", "error", "ValueError")
+    assert f"RetryTask was raised with {asked!r} seconds" in str(change.error_message)
+
+
+def test_an_error_that_is_none_fails_the_task_and_is_named():
+    wrong: Any = "no ink"
+
+    _, change = judged(RetryTask(error=wrong))
+
+    assert (change.error_type, change.reason) == ("TypeError", "error")
+    assert "'no ink'" in str(change.error_message)
+
+
+def test_a_task_that_may_run_only_once_is_not_retried():
+    definition = replace(TaskDefinition.of_processor(BaseTaskProcessor), may_retry=False)
+
+    result = judge(RetryTask(), task_row(1), definition, config_of())
+
+    assert (result.outcome, result.reason) == ("failed", "retries_exhausted")
 
 
 class Mute(PostponeTask):

@@ -3,13 +3,21 @@
 import pickle
 
 from django_partisan import __version__
+from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.engine import protocol
 from django_partisan.engine.worker_spec import packed, unpacked
-from tests.support.engine import spec_of
+from tests.support.engine import config_of, spec_of
 
 
 def test_a_spec_comes_out_as_it_went_in():
     assert unpacked(packed(spec_of(1, 7))) == spec_of(1, 7)
+
+
+def test_a_spec_carries_the_rule_for_errors_of_its_queue():
+    rule = ErrorsHandleConfig([TimeoutError], 3, 5, never_retry_on=[KeyError])
+    spec = spec_of(1, 7)._replace(config=config_of(default_retry=rule))
+
+    assert unpacked(packed(spec)) == spec
 
 
 def test_a_spec_of_other_code_is_not_even_unpickled():

@@ -23,7 +23,10 @@ def test_the_last_of_the_attempts_is_no_retry():
 
 
 def test_the_pause_doubles_up_to_an_hour():
-    pauses = [attempts.default_pause(retry) for retry in (1, 2, 3, 10, 11, 1_000_000)]
+    config = attempts.retry_config(5)
+
+    assert config is not None
+    pauses = [config.pause_before(retry) for retry in (1, 2, 3, 10, 11, 1_000_000)]
 
     assert pauses == [5, 10, 20, 2560, 3600, 3600]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.functions.framework import InvalidTask, base
 from django_partisan.functions.options import NAMES, FunctionOptions, PartisanTask, options_of, task_options
 
@@ -12,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 task: Any = base.task
+RETRY = ErrorsHandleConfig("*", 3, 1)
 
 
 def plain() -> None: ...
@@ -19,6 +21,10 @@ def plain() -> None: ...
 
 @task_options(max_attempts=3, unique=True)
 def decorated() -> None: ...
+
+
+@task_options(retry=RETRY)
+def ruled() -> None: ...
 
 
 def task_of(function: Any, **options: Any) -> PartisanTask:
@@ -53,6 +59,7 @@ def test_using_does_not_change_the_options():
     [
         ("max_attempts", 0, "an integer, at least 1, or None"),
         ("max_attempts", "3", "an integer, at least 1, or None"),
+        ("retry", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
         ("backoff", 5, "a function of an exception and a task result that returns seconds, or None"),
         ("unique", 1, "True or False, or None"),
         ("atomic", "yes", "True or False, or None"),
@@ -64,6 +71,18 @@ def test_a_wrong_value_is_refused_on_the_task_and_below_it(option: str, value: A
             define(**{option: value})
 
         assert str(caught.value) == f"{option} is {value!r}; expected {expected}."
+
+
+@pytest.mark.parametrize(("option", "value"), [("max_attempts", 1), ("backoff", lambda error, result: 1)])
+def test_a_retry_beside_what_it_replaces_is_refused(option: str, value: Any):
+    given: dict[str, Any] = {"retry": RETRY, option: value}
+    beside: dict[str, Any] = {option: value}
+
+    for define in (lambda: task_options(**given), lambda: task_of(plain, **given)):
+        with pytest.raises(InvalidTask, match=f"^retry and {option} are both set; expected one of them"):
+            define()
+    with pytest.raises(InvalidTask, match="are both set"):
+        options_of(task_of(ruled, **beside))
 
 
 def test_an_unknown_option_is_refused():

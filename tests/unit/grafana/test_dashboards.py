@@ -209,6 +209,7 @@ def test_panels_change_colour_where_alerts_fire() -> None:
         "PartisanQueueLatencyHigh": limits.OLDEST_DUE_HIGH,
         "PartisanQueueLatencyCritical": limits.OLDEST_DUE_CRITICAL,
         "PartisanQueuePausedLong": limits.PAUSED,
+        "PartisanScheduleLate": limits.TICK_LATENESS,
         "PartisanTaskFailureRatioHigh": limits.FAILURE_RATIO,
         "PartisanWorkersSaturated": limits.BUSY_RATIO,
         "PartisanTaskRunningTooLong": limits.RUN_AGE,

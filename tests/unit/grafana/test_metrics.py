@@ -24,6 +24,7 @@ UNUSED: dict[str, str] = {
     "partisan_unserved_due_tasks": "which queues may be without a manager only the project knows",
     "partisan_worker_peak_resident_memory_bytes": "for limits of containers; panels show what is used now",
     "partisan_tasks_cancelled_total": "what somebody did; mostly counted in applications",
+    "partisan_tasks_expired_total": "no failure: whoever sets an expiry knows what it means",
     "partisan_tasks_held_total": "the alert and whoever looks need what is held now, by processor",
 }
 """Exported metrics that no panel or rule reads, each with the reason."""

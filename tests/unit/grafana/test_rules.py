@@ -21,6 +21,8 @@ PROMISED = {
     "PartisanQueueNotDraining",
     "PartisanQueueGrowing",
     "PartisanQueuePausedLong",
+    "PartisanScheduleLate",
+    "PartisanScheduleNotCompleting",
     "PartisanDatabaseUnreachable",
     "PartisanTaskFailureRatioHigh",
     "PartisanWorkersCrashLooping",

@@ -42,6 +42,10 @@ CANCEL = {
     "partisan.cancel.task_ids": "keyword",
 }
 HELD = {**QUEUE, **REASON, "partisan.processor": "keyword", "partisan.hold.count": "long"}
+SCHEDULE = {"partisan.schedule.name": "keyword"}
+OF_A_TASK = {**SCHEDULE, "partisan.processor": "keyword"}
+SCHEDULED_FOR = {"partisan.task.scheduled_for": "date"}
+NEXT_TICK = {"partisan.schedule.next_at": "date"}
 DURATION = {"event.duration": "long"}
 ENDED = {**DURATION, "event.outcome": "keyword"}
 DELAY = {"partisan.task.delay_ns": "long"}
@@ -135,6 +139,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
     "task.cancelled": ("info", "worker, manager", {**R, **ENDED, **REASON}),
     "task.bulk_cancelled": ("info", "app, worker, manager", CANCEL),
     "task.cancel_requested": ("info", "app, worker", CANCEL),
+    "task.expired": ("info", "manager", {**T, **ENQUEUED}),
     "task.released": ("info", "manager", {**QUEUE, **REASON, "partisan.release.count": "long"}),
     "task.held": ("warning", "manager", HELD),
     "task.resumed": ("info", "manager", HELD),
@@ -168,6 +173,41 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
     "queue.resumed": ("info", "manager", {**QUEUE, **DURATION}),
+    "schedule.ticked": (
+        "info",
+        "manager, app, worker",
+        {
+            **OF_A_TASK,
+            **QUEUE,
+            **SCHEDULED_FOR,
+            "partisan.task.id": "keyword",
+            "partisan.schedule.outcome": "keyword",
+            "partisan.schedule.lateness_ns": "long",
+        },
+    ),
+    "schedule.skipped": (
+        "info",
+        "manager",
+        {**OF_A_TASK, **QUEUE, **SCHEDULED_FOR, "partisan.task.id": "keyword"},
+    ),
+    "schedule.missed": (
+        "warning",
+        "manager",
+        {**OF_A_TASK, **SCHEDULED_FOR, "partisan.schedule.missed": "long"},
+    ),
+    "schedule.failed": ("error", "manager", {**OF_A_TASK, **SCHEDULED_FOR, **ERROR}),
+    "schedule.changed": (
+        "info",
+        "manager, app, worker",
+        {
+            **OF_A_TASK,
+            **NEXT_TICK,
+            "partisan.schedule.origin": "keyword",
+            "partisan.schedule.change": "keyword",
+        },
+    ),
+    "schedule.paused": ("info", "app, worker", {**SCHEDULE, "partisan.pause.comment": "text"}),
+    "schedule.resumed": ("info", "app, worker", {**SCHEDULE, **NEXT_TICK}),
     "worker.started": ("info", "manager", WORKER),
     "worker.start_failed": ("error", "manager", {**QUEUE, **ERROR, "partisan.worker.slot": "long"}),
     "worker.ready": ("info", "manager", WORKER),

@@ -27,6 +27,7 @@ partisan_tasks_released_total counter queue,reason M
 partisan_tasks_requeued_total counter queue,processor W,app
 partisan_tasks_changed_total counter queue,change W,app
 partisan_tasks_cancelled_total counter queue,processor W,M,app
+partisan_tasks_expired_total counter queue,processor M
 partisan_tasks_held_total counter queue,reason M
 partisan_tasks_pruned_total counter queue,status M
 partisan_tasks_claim_lost_total counter queue M
@@ -65,6 +66,13 @@ partisan_queue_held_tasks gauge queue,processor,reason D
 partisan_queue_oldest_due_age_seconds gauge queue D
 partisan_unserved_due_tasks gauge queue D
 partisan_managers_alive gauge queue D
+partisan_schedule_ticks_total counter schedule,outcome D
+partisan_schedule_next_tick_timestamp_seconds gauge schedule D
+partisan_schedule_last_tick_timestamp_seconds gauge schedule D
+partisan_schedule_last_completed_timestamp_seconds gauge schedule D
+partisan_schedule_lateness_seconds gauge schedule D
+partisan_schedule_open_seconds gauge schedule D
+partisan_schedule_last_failed gauge schedule D
 partisan_task_table_inserts_total counter - D
 partisan_task_table_live_rows gauge - D
 partisan_task_table_dead_rows gauge - D

@@ -92,6 +92,11 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         {("partisan_tasks_cancelled_total", MAIL): 4},
         {},
     ),
+    "a task that expired counts as no start and no failure": (
+        [events.TaskExpired(TASK)],
+        {("partisan_tasks_expired_total", MAIL): 1},
+        {},
+    ),
     "a failure without a run does not count as started": (
         [events.TaskFailed(TASK, None, "worker_lost", ERROR)],
         {

@@ -20,6 +20,7 @@ from django_partisan.telemetry.events import (
     TaskRetried,
     TasksClaimed,
     TaskStarted,
+    Ticking,
 )
 from django_partisan.tracing import spans
 
@@ -50,6 +51,15 @@ def bulk_enqueue(task_ids: Sequence[int], processors: Sequence[str]) -> list[dic
             scope.processor = processor
             headers.append(bus.headers())
         scope.task_ids = task_ids
+    return headers
+
+
+def tick(number: int = 2) -> list[dict[str, str]]:
+    """Enqueue the tasks of some ticks and return what each row carries."""
+    scope = Ticking(QUEUE)
+    with bus.around(scope):
+        headers = [bus.headers() for _ in range(number)]
+        scope.number = number
     return headers
 
 

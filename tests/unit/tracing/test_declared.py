@@ -15,6 +15,7 @@ PROMISED_SPANS = {
     "claim": ("claim", SpanKind.INTERNAL),
     "process": ("process", SpanKind.CONSUMER),
     "settle": ("settle", SpanKind.CLIENT),
+    "schedule": ("schedule", SpanKind.PRODUCER),
 }
 
 SINGLE = {"send", "create", "process"}
@@ -24,11 +25,11 @@ ALL = set(PROMISED_SPANS)
 PROMISED_ATTRIBUTES = {
     "messaging.system": (str, ALL),
     "messaging.operation.name": (str, ALL),
-    "messaging.operation.type": (str, ALL - {"claim"}),
+    "messaging.operation.type": (str, ALL - {"claim", "schedule"}),
     "messaging.destination.name": (str, ALL),
     "messaging.message.id": (str, SINGLE),
-    "messaging.batch.message_count": (int, {"batch send", "claim", "settle"}),
-    "messaging.client.id": (str, {"process", "settle", "claim"}),
+    "messaging.batch.message_count": (int, {"batch send", "claim", "settle", "schedule"}),
+    "messaging.client.id": (str, {"process", "settle", "claim", "schedule"}),
     "server.address": (str, ALL),
     "server.port": (int, ALL),
     "partisan.processor": (str, SINGLE),
@@ -40,7 +41,7 @@ PROMISED_ATTRIBUTES = {
     "partisan.task.outcome": (str, {"process"}),
     "partisan.task.delay_seconds": (float, {"process"}),
     "partisan.task.deduplicated": (bool, {"send"}),
-    "error.type": (str, {"send", "batch send", "process"}),
+    "error.type": (str, {"send", "batch send", "process", "schedule"}),
 }
 
 CONVENTIONS = {

@@ -18,6 +18,7 @@ from django_partisan.telemetry.events import (
     TaskCompleted,
     TaskFailed,
     TasksClaimed,
+    Ticking,
 )
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import TracingSubscriber, spans
@@ -46,11 +47,36 @@ from .driving import (
     retry,
     run_of,
     span_id,
+    tick,
     trace_id,
     traceparent_of,
 )
 
 CLIENT = f"{socket.gethostname()}:{MANAGER_PID}"
+
+
+class TestTicks:
+    def test_a_batch_has_a_root_span_to_which_the_runs_link(self, recording: Recording):
+        with recording.tracer.start_as_current_span("loop"):
+            first, second = tick(2)
+        complete(first)
+
+        batch = recording.span("schedule")
+        found = attributes(batch)
+        assert_as_declared(batch, spans.SCHEDULE)
+        assert (batch.name, batch.kind, batch.parent) == (f"schedule {QUEUE}", SpanKind.PRODUCER, None)
+        assert found["messaging.batch.message_count"] == 2
+        assert str(found["messaging.client.id"]).startswith(CLIENT)
+        assert first["traceparent"] == second["traceparent"]
+        assert linked(recording.span("process")) == [span_id(batch)]
+
+    def test_a_batch_that_is_rolled_back_has_failed(self, recording: Recording):
+        with pytest.raises(ValueError, match="refused"), bus.around(Ticking(QUEUE)):
+            raise ValueError("refused")
+
+        batch = recording.span("schedule")
+        assert batch.status.status_code is StatusCode.ERROR
+        assert attributes(batch)["error.type"] == "ValueError"
 
 
 class TestEnqueueing:

@@ -59,6 +59,19 @@ class Journaled(BaseTaskProcessor, ABC):
 
 
 @registry.register
+class Ticked(BaseTaskProcessor):
+    """The task of a schedule's ticks."""
+
+    UNIQUE_FOR_PARAMS = False
+
+    def run(self) -> None:
+        [schedule] = self.args
+        journal.write(
+            "ticked", schedule=schedule, scheduled_for=str(self.task.scheduled_for), id=self.task.id
+        )
+
+
+@registry.register
 class Instant(Journaled):
     def work(self, amount: float) -> None:
         """Do nothing."""

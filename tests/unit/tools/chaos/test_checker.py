@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from tools.chaos.checker import violations
-from tools.chaos.evidence import ROLLED_BACK, UNKNOWN, Enqueued, Evidence, Gap, Row, Run
+from tools.chaos.evidence import ROLLED_BACK, UNKNOWN, Enqueued, Evidence, Gap, Row, Run, ScheduleRow, Tick
 
 LEASE = 6.0
 FIRST, SECOND = 100, 200
@@ -279,3 +279,24 @@ def test_what_is_left_over_is_a_violation():
 
 def test_trial_without_a_committed_task_shows_nothing():
     assert broken(evidence(enqueued=[], runs=[], rows=[])) == ["trial"]
+
+
+def test_ticks_that_add_up_break_nothing_and_may_run_again():
+    ticks = [Tick("each minute", moment, number) for moment, number in (("1", 7), ("1", 7), ("2", 8))]
+    rows = [
+        ScheduleRow("each minute", 59.5, 240.0, {"enqueued": 2, "missed": 1, "overlap": 1, "duplicate": 0})
+    ]
+
+    assert broken(evidence(ticks=ticks, schedules=rows)) == []
+
+
+def test_tick_that_was_enqueued_twice_lost_or_never_is_seen():
+    twice = [Tick("each second", "1", 7), Tick("each second", "1", 8)]
+    lost = ScheduleRow("each second", 0.5, 4.0, {"enqueued": 3})
+    never = ScheduleRow("each second", 0.5, None, {})
+    unaccounted = ScheduleRow("each second", 0.5, 2.0, {"enqueued": 0, "missed": 2})
+
+    assert broken(evidence(ticks=twice)) == ["ticks"]
+    assert broken(evidence(schedules=[lost])) == ["ticks"]
+    assert broken(evidence(schedules=[never])) == ["ticks"]
+    assert broken(evidence(ticks=twice[:1], schedules=[unaccounted])) == ["ticks"]

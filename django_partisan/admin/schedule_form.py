@@ -1,0 +1,64 @@
+"""The form of a schedule that is made by hand; the row itself validates what the form gives."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from django_partisan.config.schedule_keys import CATCH_UP_ONE, CATCH_UPS
+from django_partisan.models import Schedule
+
+if TYPE_CHECKING:
+    ScheduleFormBase = forms.ModelForm[Schedule]
+else:
+    ScheduleFormBase = forms.ModelForm
+
+_LINE = {"class": "vTextField"}
+_NUMBER = {"class": "vIntegerField"}
+
+
+class ScheduleForm(ScheduleFormBase):
+    """What is enqueued, when, and what happens to ticks that are late."""
+
+    cron = forms.CharField(
+        label=_("cron"),
+        required=False,
+        widget=forms.TextInput(attrs=_LINE),
+        help_text=_("Five fields, or a name such as @daily. Give either this or seconds."),
+    )
+    time_zone = forms.CharField(
+        label=_("time zone"),
+        required=False,
+        widget=forms.TextInput(attrs=_LINE),
+        help_text=_("Of the cron text, such as Europe/Berlin; empty for that of the settings."),
+    )
+    catch_up = forms.ChoiceField(
+        label=_("catch up"),
+        choices=[(word, word) for word in CATCH_UPS],
+        initial=CATCH_UP_ONE,
+        help_text=_("Which ticks are enqueued late: the newest one, none, or all."),
+    )
+    args = forms.JSONField(label=_("positional arguments"), required=False, initial=list)
+    kwargs = forms.JSONField(label=_("keyword arguments"), required=False, initial=dict)
+    expires_seconds = forms.FloatField(
+        label=_("expires after seconds"),
+        required=False,
+        widget=forms.NumberInput(attrs=_NUMBER),
+        help_text=_("The task does not start later after its tick."),
+    )
+    comment = forms.CharField(label=_("comment"), required=False, widget=forms.TextInput(attrs=_LINE))
+
+    class Meta:
+        model = Schedule
+        fields = (
+            "name", "task", "cron", "every", "time_zone", "args", "kwargs", "queue_name", "priority",
+            "catch_up", "overlap", "expires_seconds", "comment",
+        )  # fmt: skip
+
+    def clean_args(self) -> Any:
+        """Return the arguments; an empty field is an empty list."""
+        return [] if self.cleaned_data["args"] is None else self.cleaned_data["args"]
+
+    def clean_kwargs(self) -> Any:
+        """Return the arguments; an empty field is an empty object."""
+        return {} if self.cleaned_data["kwargs"] is None else self.cleaned_data["kwargs"]

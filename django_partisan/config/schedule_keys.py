@@ -1,0 +1,110 @@
+"""The keys of a schedule: name, default, which values are accepted, and what each means.
+
+What needs the registry, time zones or cron texts is validated in ``schedules.validation``.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from django_partisan.config.validation import BOOLEAN, Rule, Setting, container, one_of, or_none
+from django_partisan.moments import LONGEST_DELAY_SECONDS
+from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
+
+CATCH_UP_ONE: Final = "one"
+CATCH_UP_NONE: Final = "none"
+CATCH_UP_ALL: Final = "all"
+CATCH_UPS: Final = (CATCH_UP_ONE, CATCH_UP_NONE, CATCH_UP_ALL)
+EVERY_MAX: Final = 2**31 - 1
+"""Seconds; the column holds no more."""
+
+
+def text(longest: int, what: str) -> Rule:
+    """Accept strings of printable characters that the column holds."""
+    return Rule(
+        lambda value: isinstance(value, str) and 0 < len(value) <= longest and value.isprintable(),
+        f"{what} of 1 to {longest} printable characters",
+    )
+
+
+def whole_seconds(value: Any) -> int | None:
+    """Return an interval in seconds; ``None`` if it is none that ``every`` accepts."""
+    if isinstance(value, timedelta):
+        value = value // timedelta(seconds=1) if value % timedelta(seconds=1) == timedelta() else None
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= EVERY_MAX
+    return value if is_whole else None
+
+
+def _is_expiry(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 < value <= LONGEST_DELAY_SECONDS
+
+
+NAME: Final = text(PROCESSOR_NAME_MAX_LENGTH, "a name")
+KEYS: Final[Mapping[str, Setting]] = {
+    "task": Setting(
+        None,
+        text(PROCESSOR_NAME_MAX_LENGTH, "the name of a processor or the path of a function"),
+        "What is enqueued: the registered name of a processor, or the path of a function with `@task`. "
+        "Required.",
+    ),
+    "cron": Setting(
+        None,
+        or_none(container("a string", str)),
+        "When it ticks: a cron text of five fields, or a name such as `@daily`. Give either this or `every`.",
+    ),
+    "every": Setting(
+        None,
+        or_none(
+            Rule(
+                lambda value: whole_seconds(value) is not None,
+                f"whole seconds from 1 to {EVERY_MAX}, or a timedelta of them",
+            )
+        ),
+        "When it ticks: at each multiple of this many seconds, counted from 1970 in UTC. Give either this or "
+        "`cron`.",
+    ),
+    "args": Setting([], container("a list or tuple", list, tuple), "The positional arguments of the task."),
+    "kwargs": Setting(
+        {}, container("a dict with strings as keys", dict), "The keyword arguments of the task."
+    ),
+    "queue_name": Setting(
+        None,
+        or_none(text(QUEUE_NAME_MAX_LENGTH, "the name of a queue")),
+        "The queue in which the task runs; `None`: that of the task. Set it to keep scheduled work apart.",
+    ),
+    "priority": Setting(
+        None,
+        or_none(
+            Rule(
+                lambda value: type(value) is int and -(2**31) <= value < 2**31,
+                "an integer of 32 bits",
+            )
+        ),
+        "The priority of the task, the lower the earlier; `None`: that of the task.",
+    ),
+    "time_zone": Setting(
+        None,
+        or_none(text(PROCESSOR_NAME_MAX_LENGTH, "the name of a time zone")),
+        "The time zone of `cron`, such as `Europe/Berlin`; `None`: the setting `TIME_ZONE`.",
+    ),
+    "catch_up": Setting(
+        CATCH_UP_ONE,
+        one_of(*CATCH_UPS),
+        "What happens to ticks that no manager enqueued in time: the newest is enqueued (`one`), or only if "
+        "it is less than 60 s late (`none`), or the newest 1,000 are (`all`).",
+    ),
+    "overlap": Setting(
+        True,
+        BOOLEAN,
+        "`False`: skip a tick while the task of the last one waits or runs. Set it for tasks that must not "
+        "run twice at the same time.",
+    ),
+    "expires_seconds": Setting(
+        None,
+        or_none(Rule(_is_expiry, f"a number of seconds above 0, at most {LONGEST_DELAY_SECONDS}")),
+        "The task does not start later than this many seconds after the tick; `None`: however late. Set it "
+        "where the next tick makes a late one useless.",
+    ),
+}

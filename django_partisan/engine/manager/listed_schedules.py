@@ -1,0 +1,98 @@
+"""Keep the rows of schedules as the settings of live managers have them.
+
+Each heartbeat returns which live managers list schedules. Rows are compared with the settings only when that
+has changed, when somebody has changed a schedule, and now and then.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import Error
+
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.listing_comparison import compare
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.models.controls import Schedule
+from django_partisan.schedules.definition import ScheduleDefinition
+from django_partisan.sql.leasing import SchedulesSeen
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ScheduleChanged
+
+RETRY_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 600.0
+"""How often rows are compared though nothing seems to have changed: some may have been stopped long ago."""
+
+
+class ListedSchedules(Component):
+    """Compare the rows of schedules with ``definitions``, those of this manager's settings.
+
+    ``identity`` returns the id under which the manager may claim, and ``changed`` is called after a change.
+    """
+
+    def __init__(
+        self,
+        thread: DatabaseThread,
+        outage: Outage,
+        definitions: Mapping[str, ScheduleDefinition],
+        identity: Callable[[], UUID | None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._thread = thread
+        self._outage = outage
+        self._definitions = definitions
+        self._identity = identity
+        self._changed = changed
+        self._listing: str | None = None
+        self._seen: str | None = None
+        self._compare_at = NEVER
+        self._again_at = 0.0
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What the manager's row lists."""
+        return {name: one.fingerprint for name, one in self._definitions.items()}
+
+    def turn(self, now: float) -> None:
+        """Compare if it is time."""
+        manager = self._identity()
+        if manager is None or now < self.next_at():
+            return
+        self._compare_at = NEVER
+        self._again_at = now + AGAIN_SECONDS
+        make = partial(compare, manager=manager, definitions=self._definitions)
+        self._thread.submit(make, partial(self._on_compared, self._seen))
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next comparison."""
+        if self.is_stopped or self._thread.is_busy or self._identity() is None or self._compare_at == NEVER:
+            return NEVER
+        return max(self._compare_at, self._outage.over_at)
+
+    def look_now(self) -> None:
+        """Compare in the next turn, because somebody has changed schedules."""
+        if self._definitions:
+            self._compare_at = 0.0
+
+    def on_heartbeat(self, seen: SchedulesSeen) -> None:
+        """Compare if other managers list schedules than at the last comparison."""
+        self._seen = seen.listing
+        has_changed = seen.listing != self._listing
+        is_due = seen.has_any and time.monotonic() >= self._again_at
+        if has_changed or is_due:
+            self._compare_at = 0.0
+
+    def _on_compared(self, listing: str | None, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._compare_at = time.monotonic() + RETRY_SECONDS
+            if not isinstance(result, Error):
+                raise result
+            return
+        self._listing = listing
+        for schedule, task, change, next_at in result:
+            bus.emit(ScheduleChanged, schedule, task, Schedule.ORIGIN_SETTINGS, change, next_at)
+        if result:
+            self._changed()

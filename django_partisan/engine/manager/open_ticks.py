@@ -1,0 +1,54 @@
+"""Have the tasks of ticks looked up about once a minute, by one of the managers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import Error
+
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.sql.open_ticks import look_up
+
+LOOK_SECONDS: Final = 60.0
+SLACK_SECONDS: Final = 5.0
+"""A manager takes the look over that another one made this much less than a minute ago."""
+
+
+class OpenTicks(Component):
+    """Look up open ticks while heartbeats say that there are any.
+
+    ``identity`` returns the id under which the manager may claim.
+    """
+
+    def __init__(self, thread: DatabaseThread, outage: Outage, identity: Callable[[], UUID | None]) -> None:
+        self._thread = thread
+        self._outage = outage
+        self._identity = identity
+        self._has_any = False
+        self._look_at = 0.0
+
+    def turn(self, now: float) -> None:
+        """Look if it is time."""
+        if now < self.next_at():
+            return
+        self._look_at, self._has_any = now + LOOK_SECONDS, False
+        look = partial(look_up, interval=LOOK_SECONDS - SLACK_SECONDS)
+        self._thread.submit(look, self._on_looked)
+
+    def next_at(self) -> float:
+        """Return the monotonic time of the next look."""
+        if not self._has_any or self.is_stopped or self._thread.is_busy or self._identity() is None:
+            return NEVER
+        return max(self._look_at, self._outage.over_at)
+
+    def on_heartbeat(self, has_any: bool) -> None:
+        """Note whether there are open ticks."""
+        self._has_any = has_any
+
+    def _on_looked(self, result: Any) -> None:
+        """After a failure leave the look to the next minute."""
+        if isinstance(result, Exception) and not isinstance(result, Error):
+            raise result

@@ -1,0 +1,51 @@
+"""What a manager does for schedules: rows follow the settings, due ticks are enqueued, ends are noted."""
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.listed_schedules import ListedSchedules
+from django_partisan.engine.manager.open_ticks import OpenTicks
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.scheduler import Scheduler
+from django_partisan.schedules.configured import configured
+from django_partisan.sql.leasing import SchedulesSeen
+
+
+class ScheduleDuties:
+    """The components, in the order of their turns; ``enqueued`` gets the queues of new tasks.
+
+    ``identity`` returns the id under which the manager may claim.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        thread: DatabaseThread,
+        outage: Outage,
+        identity: Callable[[], UUID | None],
+        enqueued: Callable[[set[str]], None],
+    ) -> None:
+        self._scheduler = Scheduler(queue, thread, outage, identity, enqueued)
+        self._listed = ListedSchedules(
+            thread, outage, configured(), identity, changed=self._scheduler.look_now
+        )
+        self._open = OpenTicks(thread, outage, identity)
+        self.components: list[Component] = [self._listed, self._scheduler, self._open]
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """The schedules of the settings, by name."""
+        return self._listed.fingerprints
+
+    def look_now(self) -> None:
+        """Look in the next turn, because somebody has changed schedules."""
+        self._scheduler.look_now()
+        self._listed.look_now()
+
+    def on_heartbeat(self, seen: SchedulesSeen) -> None:
+        """Note what a heartbeat has found."""
+        self._scheduler.on_heartbeat(seen.next_in)
+        self._listed.on_heartbeat(seen)
+        self._open.on_heartbeat(seen.has_open)

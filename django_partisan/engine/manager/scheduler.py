@@ -1,0 +1,129 @@
+"""Enqueue the tasks of schedules when their ticks are due, also while the manager drains.
+
+The server's clock decides what is due, and says in how many seconds the next tick is. The manager waits for
+that long by a monotonic clock, so it does not matter what the clock of its host shows. Each heartbeat says it
+too, so a schedule that was changed in the database is seen then; a notification is faster.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import Error
+
+from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.tick_batch import Batch, FailedSchedule, Ticked, make_batch
+from django_partisan.schedules.book import DUPLICATE, ENQUEUED, OVERLAP
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import (
+    ScheduleFailed,
+    ScheduleMissed,
+    ScheduleSkipped,
+    ScheduleTicked,
+)
+
+RETRY_SECONDS: Final = 1.0
+"""The pause after a batch that failed as a whole, and before due rows that others lock are looked at."""
+FORGET_SECONDS: Final = 60.0
+"""After this time it is asked again whether a task is registered here."""
+
+
+class Scheduler(Component):
+    """Enqueue due ticks; ``enqueued`` gets the queues of new tasks.
+
+    ``identity`` returns the id under which the manager may claim.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        thread: DatabaseThread,
+        outage: Outage,
+        identity: Callable[[], UUID | None],
+        enqueued: Callable[[set[str]], None],
+    ) -> None:
+        self._queue = queue
+        self._thread = thread
+        self._outage = outage
+        self._identity = identity
+        self._enqueued = enqueued
+        self._due_at = NEVER
+        self._halves: deque[list[str]] = deque()
+        self._unknown: set[str] = set()
+        self._forget_at = NEVER
+
+    def turn(self, now: float) -> None:
+        """Enqueue what is due."""
+        if now < self.next_at():
+            return
+        if now >= self._forget_at:
+            self._unknown, self._forget_at = set(), NEVER
+        names = self._halves.popleft() if self._halves else None
+        self._due_at = NEVER
+        make = partial(make_batch, queue=self._queue, unknown=sorted(self._unknown), names=names)
+        self._thread.submit(make, self._on_made)
+
+    def next_at(self) -> float:
+        """Return the monotonic time at which a tick is due."""
+        if self._thread.is_busy or self._identity() is None:
+            return NEVER
+        due_at = 0.0 if self._halves else min(self._due_at, self._forget_at)
+        return NEVER if due_at == NEVER else max(due_at, self._outage.over_at)
+
+    def look_now(self) -> None:
+        """Look in the next turn, because schedules were changed."""
+        self._due_at = 0.0
+
+    def on_heartbeat(self, next_in: float | None) -> None:
+        """Note in how many seconds the next tick is due; a batch under way may know better."""
+        if next_in is not None:
+            self._due_at = min(self._due_at, time.monotonic() + max(next_in, 0.0))
+
+    def _on_made(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._halves.clear()
+            self._expect(RETRY_SECONDS)
+            if not isinstance(result, Error):
+                raise result
+            return
+        batch: Batch = result
+        self._halves.extendleft(reversed(batch.halves))
+        if batch.unknown:
+            self._unknown.update(batch.unknown)
+            self._forget_at = min(self._forget_at, time.monotonic() + FORGET_SECONDS)
+        if batch.is_full or self._halves:
+            self._expect(0.0)
+        elif batch.next_in is not None:
+            has_done = batch.ticked or batch.failed
+            self._expect(max(batch.next_in, 0.0 if has_done or batch.next_in > 0 else RETRY_SECONDS))
+        self._emit(batch.ticked, batch.failed)
+        self._enqueued({one.queue for one in batch.ticked})
+
+    def _expect(self, seconds: float) -> None:
+        self._due_at = min(self._due_at, time.monotonic() + seconds)
+
+    def _emit(self, ticked: Iterable[Ticked], failed: Iterable[FailedSchedule]) -> None:
+        for one in ticked:
+            _emit_ticks(one)
+        for schedule, task, scheduled_for, error, is_new in failed:
+            if is_new:
+                bus.emit(ScheduleFailed, schedule, task, scheduled_for, error)
+
+
+def _emit_ticks(one: Ticked) -> None:
+    if one.due.missed_number:
+        newest = one.due.missed[-1]
+        bus.emit(ScheduleMissed, one.schedule, one.task, one.due.missed_number, newest)
+    for tick in one.ticks:
+        if tick.outcome in (ENQUEUED, DUPLICATE) and tick.task is not None:
+            late = (one.now - tick.at).total_seconds()
+            bus.emit(
+                ScheduleTicked, one.schedule, one.task, one.queue, tick.at, tick.task, tick.outcome, late
+            )
+        elif tick.outcome == OVERLAP and one.open_task is not None:
+            bus.emit(ScheduleSkipped, one.schedule, one.task, one.queue, tick.at, one.open_task)

@@ -1,0 +1,249 @@
+"""Enqueue the tasks of due ticks: a batch of schedules in one transaction, in the chores' thread.
+
+A row of which the definition is at fault keeps its tick, with the error, while the others of its batch go on.
+If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled back, and
+the halves of the batch are tried; a row that fails alone keeps its tick too.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import DatabaseError, Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan import registry
+from django_partisan.schedules import book
+from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, Tick
+from django_partisan.schedules.definition import ScheduleDefinition
+from django_partisan.schedules.due import ENQUEUED_AT_MOST, Due, due
+from django_partisan.sql import scheduling as sql
+from django_partisan.sql.enqueueing import wake
+from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
+from django_partisan.sql.own_transaction import transaction_of
+from django_partisan.sql.scheduling import LockedSchedule, NewTick
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ErrorInfo, Ticking
+from django_partisan.tick_tasks import TickTasks, find_task
+
+ROWS_AT_MOST: Final = 100
+LOST: Final = ("08", "53", "57P")
+"""Classes of errors that are not of one row: connection lost, resources exhausted, server shut down."""
+LOCKED: Final = (
+    "another transaction has locked the waiting task with the same arguments, or the row of a schedule"
+    " (PostgreSQL: {})"
+)
+
+
+class FailedSchedule(NamedTuple):
+    """A schedule whose tick cannot be enqueued."""
+
+    schedule: str
+    task: str
+    scheduled_for: datetime
+    error: ErrorInfo
+    is_new: bool
+    """Whether its row had another error before."""
+
+
+class Ticked(NamedTuple):
+    """What became of the due ticks of a schedule."""
+
+    schedule: str
+    task: str
+    queue: str
+    ticks: list[Tick]
+    due: Due
+    now: datetime
+    open_task: int | None
+    """The task for which its ticks were skipped, if they were."""
+
+
+class Batch(NamedTuple):
+    """What a batch did, and what is left."""
+
+    ticked: Sequence[Ticked] = ()
+    failed: Sequence[FailedSchedule] = ()
+    halves: Sequence[list[str]] = ()
+    """Names of schedules to be tried in smaller batches."""
+    unknown: Collection[str] = ()
+    """Tasks that are not registered here."""
+    is_full: bool = False
+    """Whether more rows may be due."""
+    next_in: float | None = None
+    """In how many seconds the next tick is due of those whose task is known."""
+
+
+class _Plan:
+    """The due ticks of one schedule, and the tasks to be inserted for them."""
+
+    def __init__(self, locked: LockedSchedule, definition: ScheduleDefinition, tasks: TickTasks) -> None:
+        assert locked.next_at is not None
+        self.locked = locked
+        self.definition = definition
+        self.tasks = tasks
+        self.due = due(definition, locked.next_at, locked.now, tasks.expires_seconds)
+
+    @property
+    def waits_for(self) -> int | None:
+        """The task that keeps the next one from being enqueued while it waits or runs."""
+        return None if self.definition.overlap else self.locked.row.last_task_id
+
+
+def make_batch(
+    connection: BaseDatabaseWrapper, queue: str, unknown: Sequence[str], names: Sequence[str] | None = None
+) -> Batch:
+    """Enqueue the tasks of due ticks, of all schedules or of those in ``names``, and wake who may run them.
+
+    ``queue`` is that of the manager; ``unknown`` are tasks that are known to be not registered here.
+    """
+    batch = _Batch(queue, unknown)
+    try:
+        with transaction_of(connection):
+            batch.make(connection, names)
+    except DatabaseError as error:
+        if not batch.names or not _is_of_a_row(error):
+            raise
+        if len(batch.names) > 1:
+            middle = len(batch.names) // 2
+            return Batch(halves=[batch.names[:middle], batch.names[middle:]])
+        return batch.alone(connection, error)
+    wake(connection, {one.queue for one in batch.ticked})
+    left = sorted({*unknown, *batch.unknown})
+    next_in = None if batch.is_full else sql.next_in(connection, left)
+    return Batch(batch.ticked, batch.failed, (), batch.unknown, batch.is_full, next_in)
+
+
+class _Batch:
+    """A batch in the making."""
+
+    def __init__(self, queue: str, unknown: Sequence[str]) -> None:
+        self._queue = queue
+        self._known_unknown = unknown
+        self.names: list[str] = []
+        self.ticked: list[Ticked] = []
+        self.failed: list[FailedSchedule] = []
+        self.unknown: set[str] = set()
+        self.is_full = False
+        self._locked: list[LockedSchedule] = []
+
+    def make(self, connection: BaseDatabaseWrapper, names: Sequence[str] | None) -> None:
+        """Lock due rows, insert the tasks, and write the rows."""
+        found = sql.lock_due(connection, ROWS_AT_MOST, self._known_unknown, names)
+        # Those that failed before are tried one by one, after the others.
+        fresh = [one for one in found if not one.row.failures]
+        chosen = fresh or found[:1]
+        self.is_full = len(found) == ROWS_AT_MOST or len(chosen) < len(found)
+        plans = self._plans(connection, chosen)
+        if plans:
+            scope = Ticking(plans[0].tasks.queue)
+            with bus.around(scope):
+                scope.number = self._enqueue(connection, plans)
+        sql.write_ticked(
+            connection, [_written(plan, one) for plan, one in zip(plans, self.ticked, strict=True)]
+        )
+
+    def alone(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> Batch:
+        """Write the error of the only row; another manager may have enqueued its tick meanwhile."""
+        [locked] = self._locked
+        text = LOCKED.format(_line(error)) if kind_of(error) is ErrorKind.LOCKED else _line(error)
+        with transaction_of(connection):
+            is_new = sql.write_failed(connection, locked.row.name, text)
+        failed = _failed(locked, ErrorInfo.of(error)._replace(message=text, exception=None), is_new)
+        return Batch(failed=[failed], next_in=sql.next_in(connection, list(self._known_unknown)))
+
+    def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[_Plan]:
+        """Return what to do for each row; note those at fault, and those whose task is not registered."""
+        plans: list[_Plan] = []
+        number = 0
+        for locked in found:
+            if number >= ENQUEUED_AT_MOST:  # the rest is due still
+                self.is_full = True
+                break
+            self.names.append(locked.row.name)
+            self._locked.append(locked)
+            try:
+                plan = self._plan(locked)
+            except BaseException as error:  # whatever the row or a module says, the others are on time
+                self._fail(connection, locked, error)
+                continue
+            if plan is not None:
+                plans.append(plan)
+                number += len(plan.due.enqueued)
+        return plans
+
+    def _plan(self, locked: LockedSchedule) -> _Plan | None:
+        row = locked.row
+        task = find_task(row.task)
+        if task is None:
+            self.unknown.add(row.task)
+            if locked.next_at and (locked.now - locked.next_at).total_seconds() < sql.UNKNOWN_TASK_SECONDS:
+                return None
+            raise registry.unknown(row.task)
+        definition = ScheduleDefinition.of_row(row)
+        return _Plan(locked, definition, TickTasks(definition, task))
+
+    def _fail(self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException) -> None:
+        info = ErrorInfo.of(error)
+        is_new = sql.write_failed(connection, locked.row.name, _line(error))
+        self.failed.append(_failed(locked, info._replace(exception=None), is_new))
+
+    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan]) -> int:
+        """Insert the tasks of all plans; return their number."""
+        last = [plan.waits_for for plan in plans if plan.waits_for is not None]
+        still_open = sql.open_tasks(connection, last)
+        new: list[NewTick] = []
+        for plan in plans:
+            if plan.waits_for not in still_open:
+                new += [plan.tasks.of(moment) for moment in plan.due.enqueued]
+        inserted = iter(sql.insert_ticks(connection, new))
+        for plan in plans:
+            ticks = [Tick(moment, MISSED) for moment in plan.due.missed]
+            for moment in plan.due.enqueued:
+                if plan.waits_for in still_open:
+                    ticks.append(Tick(moment, OVERLAP))
+                    continue
+                task_id, is_new = next(inserted)
+                ticks.append(Tick(moment, ENQUEUED if is_new else DUPLICATE, task_id))
+            row, now = plan.locked.row, plan.locked.now
+            self.ticked.append(
+                Ticked(row.name, row.task, plan.tasks.queue, ticks, plan.due, now, plan.waits_for)
+            )
+        return len(new)
+
+
+def _written(plan: _Plan, ticked: Ticked) -> dict[str, Any]:
+    """Return what is written into a schedule's row."""
+    row, ticks, due_ = plan.locked.row, ticked.ticks, ticked.due
+    numbers = Counter(tick.outcome for tick in ticks)
+    numbers[MISSED] = due_.missed_number
+    with_task = [tick for tick in ticks if tick.task is not None]
+    lateness = row.lateness_seconds
+    if with_task:
+        lateness = (ticked.now - with_task[-1].at).total_seconds()
+    last_at = due_.newest or row.last_at
+    return {
+        "name": row.name,
+        "next_at": None if due_.next_at is None else book.text_of(due_.next_at),
+        "last_at": None if last_at is None else book.text_of(last_at),
+        "lateness_seconds": lateness,
+        "recent_ticks": book.with_ticks(row.recent_ticks, ticks),
+        "totals": book.with_totals(row.totals, numbers),
+        "open_tick": book.with_open(row.open_tick, ticks),
+        "last_task_id": with_task[-1].task if with_task else row.last_task_id,
+    }
+
+
+def _failed(locked: LockedSchedule, error: ErrorInfo, is_new: bool) -> FailedSchedule:
+    return FailedSchedule(locked.row.name, locked.row.task, locked.next_at or locked.now, error, is_new)
+
+
+def _is_of_a_row(error: Error) -> bool:
+    """Return whether an error may be that of one row, and not of the connection or the server."""
+    code = sqlstate(error)
+    return code is not None and code not in READ_ONLY and not code.startswith(LOST)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:1000] or type(error).__name__

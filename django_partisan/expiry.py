@@ -1,0 +1,64 @@
+"""When a task expires: what ``expires`` of ``delay()`` accepts, and which moment it stands for.
+
+A number of seconds counts from when the task is due. The statement that inserts the task adds it, because a
+task may be due when it is enqueued, by the database's clock.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from django_partisan import moments
+from django_partisan.config.validation import Rule, seconds
+
+Expires: TypeAlias = float | timedelta | datetime
+"""Seconds above 0 from when the task is due, as a number or a ``timedelta``, or a moment."""
+
+_AT_MOST: Final = moments.LONGEST_DELAY_SECONDS
+SECONDS: Final = Rule(
+    lambda value: seconds(0, _AT_MOST).accepts(value) and value > 0,
+    f"a number of seconds, above 0 and at most {_AT_MOST}",
+)
+
+
+class _AsDefined:
+    def __repr__(self) -> str:
+        return "EXPIRES_SECONDS"
+
+
+AS_DEFINED: Final[Any] = _AsDefined()
+"""In place of ``expires``: the task expires as its definition says."""
+
+
+class Expiry(NamedTuple):
+    """When a task expires: seconds after it is due, or a moment."""
+
+    seconds: float | None = None
+    at: datetime | None = None
+
+
+def expiry_of(processor: str, expires: Any, default: float | None) -> Expiry | None:
+    """Return the expiry that ``expires`` stands for, ``None`` for never; a definition has a ``default``.
+
+    Raises ``TypeError`` or ``ValueError`` for what it cannot be.
+    """
+    if expires is AS_DEFINED:
+        expires = default
+    if expires is None:
+        return None
+    if isinstance(expires, datetime):
+        return Expiry(at=moments.storable(moments.aware(processor, expires, "expires")))
+    number = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    if not SECONDS.accepts(number):
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        text = (
+            f"{processor}: expires is {expires!r}; expected {SECONDS.expected}, a timedelta, or a datetime."
+        )
+        raise ValueError(text) if is_number else TypeError(text)
+    return Expiry(seconds=float(number))
+
+
+def expires_at(due_at: datetime, expires_seconds: float | None) -> datetime | None:
+    """Return the moment at which a task expires that is due at an aware moment; ``None`` for never."""
+    if expires_seconds is None:
+        return None
+    return moments.storable(moments.storable(due_at) + timedelta(seconds=expires_seconds))

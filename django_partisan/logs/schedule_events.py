@@ -1,0 +1,166 @@
+"""The log events of schedules; ``task_events`` says how to add one."""
+
+from logging import ERROR, INFO, WARNING
+from typing import Any, Final
+
+from django_partisan.logs import fields
+from django_partisan.logs.fields import Field, beginning, counted, keyword, known, long, nanoseconds, quoted
+from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
+from django_partisan.telemetry import events
+
+_SCHEDULE: Final = keyword("partisan.schedule.name")
+_NAMED: Final = (_SCHEDULE, keyword("partisan.processor"))
+_SCHEDULED_FOR: Final = Field("partisan.task.scheduled_for", "date")
+_NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
+
+
+@log_event(
+    events.ScheduleTicked,
+    "schedule.ticked",
+    INFO,
+    "Schedule %s: task %s of %s for %s (%s)",
+    by=(MANAGER, APP, WORKER),
+    fields=(
+        *_NAMED,
+        fields.QUEUE,
+        keyword("partisan.task.id"),
+        _SCHEDULED_FOR,
+        keyword("partisan.schedule.outcome"),
+        long("partisan.schedule.lateness_ns"),
+    ),
+    when="a manager has enqueued the task of a tick, or somebody has run the schedule; also for a duplicate",
+)
+def ticked(event: events.ScheduleTicked) -> Line:
+    moment = event.scheduled_for.isoformat()
+    return (event.schedule, event.task_id, event.processor, moment, event.outcome), {
+        **_of_schedule(event),
+        "partisan.queue.name": event.queue,
+        "partisan.task.id": str(event.task_id),
+        "partisan.task.scheduled_for": moment,
+        "partisan.schedule.outcome": event.outcome,
+        "partisan.schedule.lateness_ns": nanoseconds(event.lateness_seconds),
+    }
+
+
+@log_event(
+    events.ScheduleSkipped,
+    "schedule.skipped",
+    INFO,
+    "Schedule %s skipped the tick for %s: task %s has not ended",
+    by=(MANAGER,),
+    fields=(*_NAMED, fields.QUEUE, keyword("partisan.task.id"), _SCHEDULED_FOR),
+    when="a schedule with `overlap` set to `False` has a tick while its last task waits or runs",
+)
+def skipped(event: events.ScheduleSkipped) -> Line:
+    moment = event.scheduled_for.isoformat()
+    return (event.schedule, moment, event.task_id), {
+        **_of_schedule(event),
+        "partisan.queue.name": event.queue,
+        "partisan.task.id": str(event.task_id),
+        "partisan.task.scheduled_for": moment,
+    }
+
+
+@log_event(
+    events.ScheduleMissed,
+    "schedule.missed",
+    WARNING,
+    "Schedule %s missed %s up to %s",
+    by=(MANAGER,),
+    fields=(*_NAMED, long("partisan.schedule.missed"), _SCHEDULED_FOR),
+    when="ticks were too late to be enqueued: `catch_up` or the expiry says so; the newest one is named",
+)
+def missed(event: events.ScheduleMissed) -> Line:
+    moment = event.newest_at.isoformat()
+    return (event.schedule, counted(event.number, "tick"), moment), {
+        **_of_schedule(event),
+        "partisan.schedule.missed": event.number,
+        "partisan.task.scheduled_for": moment,
+    }
+
+
+@log_event(
+    events.ScheduleFailed,
+    "schedule.failed",
+    ERROR,
+    "Schedule %s could not enqueue %s: %s",
+    by=(MANAGER,),
+    fields=(*_NAMED, _SCHEDULED_FOR, *fields.ERROR),
+    when="a tick cannot be enqueued, and is tried again; once until the error is another one",
+)
+def failed(event: events.ScheduleFailed) -> Line:
+    return (event.schedule, event.processor, quoted(event.error)), {
+        **_of_schedule(event),
+        "partisan.task.scheduled_for": event.scheduled_for.isoformat(),
+        **fields.of_error(event.error),
+    }
+
+
+@log_event(
+    events.ScheduleChanged,
+    "schedule.changed",
+    INFO,
+    "Schedule %s of the %s: %s",
+    by=(MANAGER, APP, WORKER),
+    fields=(
+        *_NAMED,
+        keyword("partisan.schedule.origin"),
+        keyword("partisan.schedule.change"),
+        _NEXT_AT,
+    ),
+    when="a schedule is `added`, `changed`, `stopped` (no live manager lists it), `restarted` or `removed`",
+)
+def changed(event: events.ScheduleChanged) -> Line:
+    return (event.schedule, event.origin, event.change), {
+        **_of_schedule(event),
+        "partisan.schedule.origin": event.origin,
+        "partisan.schedule.change": event.change,
+        **_of_next(event),
+    }
+
+
+@log_event(
+    events.SchedulePaused,
+    "schedule.paused",
+    INFO,
+    "Schedule %s is paused%s",
+    by=(APP, WORKER),
+    fields=(_SCHEDULE, Field("partisan.pause.comment", "text", optional=True)),
+    when="somebody has paused a schedule",
+)
+def paused(event: events.SchedulePaused) -> Line:
+    said = f": {beginning(event.comment)}" if event.comment else ""
+    return (event.schedule, said), {
+        _SCHEDULE.name: event.schedule,
+        **known({"partisan.pause.comment": event.comment or None}),
+    }
+
+
+@log_event(
+    events.ScheduleResumed,
+    "schedule.resumed",
+    INFO,
+    "Schedule %s is resumed; the next tick is %s",
+    by=(APP, WORKER),
+    fields=(_SCHEDULE, _NEXT_AT),
+    when="somebody has resumed a schedule",
+)
+def resumed(event: events.ScheduleResumed) -> Line:
+    moment = "never" if event.next_at is None else f"at {event.next_at.isoformat()}"
+    return (event.schedule, moment), {_SCHEDULE.name: event.schedule, **_of_next(event)}
+
+
+def _of_schedule(
+    event: (
+        events.ScheduleTicked
+        | events.ScheduleSkipped
+        | events.ScheduleMissed
+        | events.ScheduleFailed
+        | events.ScheduleChanged
+    ),
+) -> dict[str, Any]:
+    return {_SCHEDULE.name: event.schedule, "partisan.processor": event.processor}
+
+
+def _of_next(event: events.ScheduleChanged | events.ScheduleResumed) -> dict[str, Any]:
+    return known({_NEXT_AT.name: None if event.next_at is None else event.next_at.isoformat()})

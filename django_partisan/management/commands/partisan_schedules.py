@@ -1,0 +1,157 @@
+"""List schedules, show their next ticks, and run, pause or resume one."""
+
+import argparse
+import shutil
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+from django.db import Error
+
+from django_partisan import scheduling
+from django_partisan.exceptions import PartisanError, WrongSetting
+from django_partisan.management.operator_command import OperatorCommand
+from django_partisan.management.schedules.document import as_json, iso, moments_as_json
+from django_partisan.management.schedules.report import ScheduleStatus, named, read_rows, read_schedules
+from django_partisan.management.schedules.text import WIDTH, as_text
+from django_partisan.management.times import MOMENT, moment
+from django_partisan.readable import moment as shown_moment
+from django_partisan.schedule_rows import moment_or_now
+from django_partisan.schedules import zones
+from django_partisan.sql.connection import address_of, task_connection
+from django_partisan.sql.readiness import ensure_postgresql
+
+TABLE: Final = "table"
+JSON: Final = "json"
+COUNT: Final = 5
+COUNT_MAX: Final = 10_000
+EPILOG: Final = f"""\
+A moment is {MOMENT}.
+
+examples:
+  manage.py partisan_schedules
+  manage.py partisan_schedules --format json | jq '.[] | select(.error != "")'
+  manage.py partisan_schedules --upcoming nightly --count 3 --from 2027-03-27
+  manage.py partisan_schedules --run nightly
+  manage.py partisan_schedules --pause nightly --comment "the provider is down"
+"""
+
+
+class Command(OperatorCommand):
+    """Show schedules and act on them; see ``--help``."""
+
+    help = "List schedules with their next and last ticks; show the ticks to come; run, pause or resume one."
+    epilog = EPILOG
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what is shown, or done."""
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument("--upcoming", metavar="NAME", help="show the ticks to come; changes nothing")
+        group.add_argument("--run", metavar="NAME", help="enqueue its task now, also while it is paused")
+        group.add_argument("--pause", metavar="NAME", help="enqueue nothing until it is resumed")
+        group.add_argument("--resume", metavar="NAME", help="go on with the first tick from now")
+        parser.add_argument(
+            "--count", type=_count, metavar="N", help=f"with --upcoming: how many ticks (default: {COUNT})"
+        )
+        parser.add_argument(
+            "--from", type=moment, dest="after", metavar="TIME",
+            help="with --upcoming: the ticks after this moment (default: now)",
+        )  # fmt: skip
+        parser.add_argument("--comment", metavar="TEXT", help="with --pause: why it is paused")
+        parser.add_argument("--format", choices=(TABLE, JSON), default=TABLE, help="default: %(default)s")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Show, or act."""
+        _refuse_useless(options)
+        try:
+            ensure_postgresql()
+            lines = self._lines(options)
+        except (PartisanError, TypeError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        except Error as error:
+            reason = " ".join(str(error).split())
+            raise CommandError(
+                f"The database {address_of(task_connection())} does not answer: {reason}"
+            ) from error
+        self.stdout.write("\n".join(lines))
+
+    def _lines(self, options: dict[str, Any]) -> list[str]:
+        if options["upcoming"] is not None:
+            return _upcoming(options)
+        if options["run"] is not None:
+            return [_run(options["run"])]
+        if options["pause"] is not None:
+            return [_pause(options["pause"], options["comment"] or "")]
+        if options["resume"] is not None:
+            return [_resume(options["resume"])]
+        schedules = self._all()
+        if options["format"] == JSON:
+            return as_json(schedules)
+        width = shutil.get_terminal_size().columns if self.stdout.isatty() else WIDTH
+        return as_text(schedules, width)
+
+    def _all(self) -> list[ScheduleStatus]:
+        """Return all schedules; if the settings are wrong, say so, and return those of the table."""
+        try:
+            return read_schedules()
+        except WrongSetting as error:
+            self.stderr.write(f"The schedules of the settings are left out: {error}")
+            return read_rows()
+
+
+def _upcoming(options: dict[str, Any]) -> list[str]:
+    """Return the ticks to come, in the time zone of the schedule."""
+    definition = named(options["upcoming"]).definition
+    ticks = definition.times.upcoming(moment_or_now(options["after"]), options["count"] or COUNT)
+    if definition.time_zone is not None:
+        zone = zones.find(definition.time_zone)
+        ticks = [tick.astimezone(zone) for tick in ticks]
+    return moments_as_json(ticks) if options["format"] == JSON else [*map(iso, ticks)]
+
+
+def _run(name: str) -> str:
+    _ensure_seen(name)
+    task_id = scheduling.run_now(name)
+    if task_id is None:
+        return f"Schedule {name!r} does not overlap, and its last task waits or runs; enqueued nothing."
+    return f"Task {task_id} of schedule {name!r} is enqueued."
+
+
+def _pause(name: str, comment: str) -> str:
+    _ensure_seen(name)
+    scheduling.pause(name, comment)
+    return f"Paused schedule {name!r}."
+
+
+def _resume(name: str) -> str:
+    _ensure_seen(name)
+    scheduling.resume(name)
+    next_at = named(name).next_at
+    return f"Resumed schedule {name!r}" + (
+        "." if next_at is None else f"; next tick {shown_moment(next_at)}."
+    )
+
+
+def _ensure_seen(name: str) -> None:
+    """Raise ``CommandError`` unless the schedule has a row: only rows can be run and paused."""
+    if named(name).row is None:
+        raise CommandError(
+            f"Schedule {name!r} stands in the settings, but no manager has seen it yet; start a manager with "
+            "these settings."
+        )
+
+
+def _refuse_useless(options: dict[str, Any]) -> None:
+    """Raise ``CommandError`` for an option that has no effect with the others."""
+    is_acting = any(options[name] is not None for name in ("run", "pause", "resume"))
+    if options["upcoming"] is None and (options["count"] is not None or options["after"] is not None):
+        raise CommandError("--count and --from belong to --upcoming NAME.")
+    if options["pause"] is None and options["comment"] is not None:
+        raise CommandError("--comment belongs to --pause NAME.")
+    if is_acting and options["format"] == JSON:
+        raise CommandError("--format json is for the list and for --upcoming NAME.")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= COUNT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {COUNT_MAX}.")
+    return int(text)

@@ -1,0 +1,1 @@
+"""What ``partisan_schedules`` shows: the schedules, as text or as JSON."""

@@ -1,0 +1,169 @@
+"""What a row of schedules does when it is saved: validate it, find its next tick, inform managers.
+
+Managers move ``next_at`` and count ticks in rows that others have loaded meanwhile. So ``save()`` writes what
+people own, which is the definition and the pause, and leaves the rest alone.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from datetime import datetime
+from typing import Final
+
+from django.conf import settings
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import Error, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import DatabaseDefault
+from django.utils.timezone import is_aware, make_aware, make_naive
+from django.utils.translation import gettext as _
+
+from django_partisan import moments, scheduling
+from django_partisan.config.problems import SCHEDULE_BY_HAND, WRONG_SCHEDULE, Problem
+from django_partisan.config.schedule_keys import KEYS, NAME
+from django_partisan.enqueueing import after_commit
+from django_partisan.models import Schedule
+from django_partisan.outcomes import SCHEDULE_ADDED, SCHEDULE_CHANGED
+from django_partisan.schedules.configured import SETTING
+from django_partisan.schedules.definition import ScheduleDefinition, given_by
+from django_partisan.schedules.validation import Fault, faults
+from django_partisan.sql.connection import task_connection, task_database
+from django_partisan.sql.control import EVERY_QUEUE, notify_control
+from django_partisan.sql.server_time import server_now
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import ScheduleChanged
+
+PEOPLES: Final = frozenset({*KEYS, "origin", "paused", "comment"})
+_OF_TIMES: Final = ("cron", "every", "time_zone")
+
+
+def ensure_valid(row: Schedule) -> None:
+    """Raise ``ValidationError``, with its messages by field, unless the definition of a row is accepted."""
+    messages: dict[str, list[str]] = {}
+    for fault in _faults(row):
+        place = f"{fault.key or 'the definition'} of the schedule {row.name!r}"
+        messages.setdefault(fault.key or NON_FIELD_ERRORS, []).append(str(fault.problem(place)))
+    if messages:
+        raise ValidationError(messages)
+
+
+def upcoming(row: Schedule, count: int, after: datetime | None) -> list[datetime]:
+    """Return the next ticks of a row after a moment, as the settings want moments."""
+    found = ScheduleDefinition.of_row(row).times.upcoming(moment_or_now(after), count)
+    return found if settings.USE_TZ else [make_naive(moment) for moment in found]
+
+
+def moment_or_now(moment: datetime | None) -> datetime:
+    """Return a moment in UTC; for ``None`` the server's time."""
+    if moment is None:
+        return server_now(task_connection())
+    return moments.storable(moment if is_aware(moment) else make_aware(moment))
+
+
+def problems_of_names() -> Iterator[Problem]:
+    """Yield, for a warning, each schedule of the settings that is not used, because a row has its name."""
+    given = getattr(settings, SETTING, {})
+    if not isinstance(given, Mapping) or not given:
+        return
+    by_hand = Schedule.objects.using(task_database()).exclude(origin=Schedule.ORIGIN_SETTINGS)
+    try:
+        taken = [*by_hand.filter(name__in=[str(name) for name in given]).values_list("name", flat=True)]
+    except Error:  # before the first ``migrate`` there is no table
+        return
+    for name in taken:
+        yield Problem(SCHEDULE_BY_HAND, f"A key of {SETTING}", name, "a name that no row made by hand has")
+
+
+@contextmanager
+def saving(
+    row: Schedule, using: str | None, update_fields: Iterable[str] | None, is_new: bool
+) -> Iterator[list[str] | None]:
+    """Prepare a row for a ``with`` block that writes it; yield the fields to write, ``None`` for all.
+
+    The stored row is locked meanwhile, so that no manager moves its next tick.
+    """
+    alias = using or router.db_for_write(type(row), instance=row)
+    with transaction.atomic(using=alias):
+        connection = connections[alias]
+        rows = Schedule.objects.using(alias).select_for_update()
+        stored = None if is_new else rows.filter(pk=row.pk).first()
+        if stored is None:
+            _prepare_new(row, server_now(connection))
+            yield None
+            _emit_changed(connection, row, SCHEDULE_ADDED)
+        else:
+            chosen = _chosen(row, update_fields)
+            fields = _prepare_change(row, stored, chosen, server_now(connection))
+            yield fields
+            _pause_or_resume(row, stored, chosen)
+            if "fingerprint" in fields:
+                _emit_changed(connection, row, SCHEDULE_CHANGED)
+        notify_control(connection, EVERY_QUEUE, "schedule")
+
+
+def _emit_changed(connection: BaseDatabaseWrapper, row: Schedule, change: str) -> None:
+    event = (row.name, row.task, row.origin, change, row.next_at)
+    after_commit(connection, lambda: bus.emit(ScheduleChanged, *event))
+
+
+def _faults(row: Schedule) -> Iterator[Fault]:
+    if not NAME.accepts(row.name):
+        yield Fault(WRONG_SCHEDULE, "name", row.name, NAME.expected)
+    yield from faults(given_by(row))
+
+
+def _prepare_new(row: Schedule, now: datetime) -> None:
+    if row.origin != Schedule.ORIGIN_DATABASE:
+        raise ValidationError({"origin": _("Only managers add schedules of the settings.")})
+    ensure_valid(row)
+    definition = ScheduleDefinition.of_row(row)
+    _take_over(row, definition)
+    row.defined_at, row.next_at = now, definition.times.after(now)
+
+
+def _chosen(row: Schedule, update_fields: Iterable[str] | None) -> set[str]:
+    """Return which columns of the row may be written; one that was never set is not."""
+    wanted = PEOPLES if update_fields is None else PEOPLES.intersection(update_fields)
+    return {name for name in wanted if not isinstance(getattr(row, name), DatabaseDefault)}
+
+
+def _prepare_change(row: Schedule, stored: Schedule, chosen: Collection[str], now: datetime) -> list[str]:
+    """Give the row what follows from the change, and return the fields to write."""
+    wanted = copy(stored)
+    for name in chosen:
+        setattr(wanted, name, getattr(row, name))
+    fields = [name for name in ("comment",) if name in chosen]
+    if given_by(wanted) == given_by(stored) and wanted.origin == stored.origin:
+        return fields
+    if Schedule.ORIGIN_SETTINGS in (stored.origin, wanted.origin):
+        raise ValidationError(
+            _("The schedule %(name)r comes from PARTISAN_SCHEDULES; change it there. Here it can be paused.")
+            % {"name": row.name}
+        )
+    ensure_valid(wanted)
+    definition = ScheduleDefinition.of_row(wanted)
+    _take_over(row, definition)
+    row.error, row.failures, row.retry_at = "", 0, None
+    fields += [*KEYS, "fingerprint", "error", "failures", "retry_at"]
+    before = ScheduleDefinition.of_row(stored)
+    if any(getattr(definition, name) != getattr(before, name) for name in _OF_TIMES):
+        row.defined_at, row.next_at = now, definition.times.after(now)
+        fields += ["defined_at", "next_at"]
+    return fields
+
+
+def _take_over(row: Schedule, definition: ScheduleDefinition) -> None:
+    """Give a row the columns of a definition, with the defaults that the settings of this process have."""
+    for name, value in definition.as_columns().items():
+        setattr(row, name, value)
+    row.fingerprint = definition.fingerprint
+
+
+def _pause_or_resume(row: Schedule, stored: Schedule, chosen: Collection[str]) -> None:
+    if "paused" not in chosen or row.paused == stored.paused:
+        return
+    if row.paused:
+        scheduling.pause(row.name, row.comment if "comment" in chosen else stored.comment)
+    else:
+        scheduling.resume(row.name)
+    row.refresh_from_db(fields=["paused", "comment", "next_at"])

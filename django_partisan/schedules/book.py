@@ -1,0 +1,113 @@
+"""What the row of a schedule keeps of its ticks: the last of them, totals, and the oldest open one.
+
+| column | value |
+| --- | --- |
+| ``recent_ticks`` | the last 20, oldest first: objects with ``at`` (ISO 8601), ``outcome``, ``task`` (an id |
+| | or ``null``), and ``ended`` once the task has ended: ``completed``, ``failed`` or another reason |
+| ``totals`` | numbers of ticks since the row exists, by outcome |
+| ``open_tick`` | the oldest tick whose task is not known to have ended: ``at`` and ``task`` |
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Final, NamedTuple
+
+from django_partisan.outcomes import COMPLETED, FAILED, REASONS_TO_NAME
+
+ENQUEUED: Final = "enqueued"
+DUPLICATE: Final = "duplicate"
+OVERLAP: Final = "overlap"
+MISSED: Final = "missed"
+TICK_OUTCOMES: Final = (ENQUEUED, DUPLICATE, OVERLAP, MISSED)
+
+KEPT_TICKS: Final = 20
+
+
+class Tick(NamedTuple):
+    """What became of a tick; ``task`` is the id of the task that was enqueued, or of its duplicate."""
+
+    at: datetime
+    outcome: str
+    task: int | None = None
+
+
+class TaskState(NamedTuple):
+    """The state of a task whose row exists; ``finished_at`` is a Unix timestamp."""
+
+    status: str
+    reason: str | None
+    finished_at: float | None
+
+
+class Ended(NamedTuple):
+    """What is known of the ticks of a schedule once their tasks were looked up."""
+
+    recent_ticks: list[dict[str, Any]]
+    open_tick: dict[str, Any] | None
+    completed_at: float | None
+    """When the last task completed of those that were found to have ended, as a Unix timestamp."""
+    failed: bool | None
+    """Whether the newest of them failed; ``None`` if none has ended since the last look."""
+
+
+def with_ticks(recent: Sequence[Mapping[str, Any]], ticks: Sequence[Tick]) -> list[dict[str, Any]]:
+    """Return ``recent_ticks`` after further ticks."""
+    added = [{"at": text_of(tick.at), "task": tick.task, "outcome": tick.outcome} for tick in ticks]
+    return [*map(dict, recent), *added][-KEPT_TICKS:]
+
+
+def with_totals(totals: Mapping[str, int], numbers: Mapping[str, int]) -> dict[str, int]:
+    """Return ``totals`` after further ticks, of which ``numbers`` says how many had each outcome."""
+    return {name: totals.get(name, 0) + numbers.get(name, 0) for name in TICK_OUTCOMES}
+
+
+def with_open(open_tick: Mapping[str, Any] | None, ticks: Sequence[Tick]) -> dict[str, Any] | None:
+    """Return ``open_tick`` after further ticks."""
+    if open_tick is not None:
+        return dict(open_tick)
+    return next(
+        ({"at": text_of(tick.at), "task": tick.task} for tick in ticks if tick.task is not None), None
+    )
+
+
+def ended(
+    recent: Sequence[Mapping[str, Any]],
+    open_tick: Mapping[str, Any],
+    states: Mapping[int, TaskState],
+    now: float,
+) -> Ended:
+    """Return what is known of the ticks of a schedule; a task without a row has completed.
+
+    ``states`` are those of the tasks that exist, ``now`` the Unix timestamp of the look.
+    """
+    ticks = [dict(one) for one in recent]
+    known = {one["task"] for one in ticks}
+    asked = ticks if open_tick["task"] in known else [dict(open_tick), *ticks]
+    completed_at, failed, still_open = None, None, None
+    for one in asked:
+        if one["task"] is None or "ended" in one:
+            continue
+        state = states.get(one["task"])
+        end = _end_of(state)
+        if end is None:
+            still_open = still_open or {"at": one["at"], "task": one["task"]}
+            continue
+        one["ended"], failed = end, end == FAILED
+        if end == COMPLETED:
+            at = now if state is None or state.finished_at is None else state.finished_at
+            completed_at = at if completed_at is None else max(at, completed_at)
+    return Ended(ticks, still_open, completed_at, failed)
+
+
+def _end_of(state: TaskState | None) -> str | None:
+    """Return how a task has ended; ``None`` if it waits or runs."""
+    if state is None or state.status == "finished":
+        return COMPLETED
+    if state.status != "error":
+        return None
+    return state.reason if state.reason in REASONS_TO_NAME else FAILED
+
+
+def text_of(moment: datetime) -> str:
+    """Return a moment in UTC as text of ISO 8601."""
+    return moment.astimezone(timezone.utc).isoformat()

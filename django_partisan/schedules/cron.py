@@ -1,0 +1,103 @@
+"""Cron texts: what is accepted, and which local times they name.
+
+The library ``cronsim`` reads the fields. It gets times without a zone only: what happens when clocks
+change is decided in ``times``.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cronsim import CronSim, CronSimError
+
+# What each field may be, in the order of the text.
+FIELDS: Final = {
+    "minute": "numbers from 0 to 59, ranges, lists and steps, such as 0,30 or */5",
+    "hour": "numbers from 0 to 23, ranges, lists and steps, such as 3 or 8-18/2",
+    "day-of-month": "numbers from 1 to 31, L for the last day or LW for the last weekday, ranges, lists and "
+    "steps",
+    "month": "numbers from 1 to 12 or JAN to DEC, ranges, lists and steps",
+    "day-of-week": "numbers from 0 to 7 or SUN to SAT, ranges, lists and steps; 5L for the last Friday, "
+    "MON#2 for the second Monday",
+}
+NAMED: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+EXPECTED: Final = f"five fields ({', '.join(FIELDS)}), or one of {', '.join(NAMED)}"
+
+_ANY_TIME: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - local times have no zone here
+_MINUTE: Final = timedelta(minutes=1)
+
+
+class CronError(ValueError):
+    """A cron text is not accepted; ``field`` names the field, or is empty if the whole text is wrong."""
+
+    def __init__(self, text: str, field: str, value: str, expected: str) -> None:
+        place = f"The {field} field of {text!r}" if field else "A cron text"
+        super().__init__(f"{place} is {value!r}; expected {expected}.")
+        self.field = field
+        self.value = value
+        self.expected = expected
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A cron text that is accepted, as five fields."""
+
+    text: str
+
+    @property
+    def is_fixed(self) -> bool:
+        """True if it names times of the day: neither the minute nor the hour begins with ``*``."""
+        minute, hour, *_ = self.text.split()
+        return not minute.startswith("*") and not hour.startswith("*")
+
+    def after(self, wall: datetime) -> Iterator[datetime]:
+        """Yield the local times after ``wall``, in order; end where none follows within 50 years."""
+        return self._walk(_whole_minute(wall), reverse=False)
+
+    def until(self, wall: datetime) -> Iterator[datetime]:
+        """Yield the local times up to and including ``wall``, the latest first."""
+        return self._walk(_whole_minute(wall) + _MINUTE, reverse=True)
+
+    def _walk(self, start: datetime, reverse: bool) -> Iterator[datetime]:
+        with suppress(OverflowError, ValueError):  # the years that Python knows have ended
+            yield from CronSim(self.text, start, reverse=reverse)
+
+
+def parse(text: str) -> Cron:
+    """Return what a cron text means; raise ``CronError``, a ``ValueError`` that names the wrong field."""
+    spelled = text.strip()
+    if spelled.startswith("@"):
+        spelled = NAMED.get(spelled.lower(), spelled)
+    fields = spelled.split()
+    if len(fields) != len(FIELDS):
+        raise CronError(text, "", text, EXPECTED)
+    for place, (name, expected) in enumerate(FIELDS.items()):
+        alone = ["*"] * len(FIELDS)
+        alone[place] = fields[place]
+        if not _is_accepted(alone):
+            raise CronError(text, name, fields[place], expected)
+    if not _is_accepted(fields):
+        raise CronError(text, "day-of-month", fields[2], "a day that one of its months has")
+    return Cron(" ".join(fields).upper())
+
+
+def _is_accepted(fields: list[str]) -> bool:
+    try:
+        CronSim(" ".join(fields), _ANY_TIME)
+    except (CronSimError, ValueError):  # a number may have more digits than Python reads
+        return False
+    return True
+
+
+def _whole_minute(wall: datetime) -> datetime:
+    return wall.replace(second=0, microsecond=0)

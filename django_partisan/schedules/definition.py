@@ -1,0 +1,81 @@
+"""What a schedule is: what it enqueues, when it ticks, and how late that may be."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from django.conf import settings
+from django.db.models.expressions import DatabaseDefault
+
+from django_partisan.config.schedule_keys import KEYS, whole_seconds
+from django_partisan.schedules import zones
+from django_partisan.schedules.cron import parse
+from django_partisan.schedules.times import LocalTimes, Multiples, Times
+
+
+@dataclass(frozen=True)
+class ScheduleDefinition:
+    """The definition of one schedule, as its row has it; exactly one of ``cron`` and ``every`` is given."""
+
+    name: str
+    task: str
+    cron: str | None
+    every: int | None
+    """In seconds."""
+    args: list[Any]
+    kwargs: dict[str, Any]
+    queue_name: str | None
+    """``None``: that of the task; so for ``priority``."""
+    priority: int | None
+    time_zone: str | None
+    """Of ``cron``; ``None`` beside ``every``."""
+    catch_up: str
+    overlap: bool
+    expires_seconds: float | None
+
+    @classmethod
+    def of(cls, name: str, given: Mapping[str, Any]) -> "ScheduleDefinition":
+        """Make the definition of what settings give, which must be valid; what is missing has its default."""
+        values = {key: given.get(key, setting.default) for key, setting in KEYS.items()}
+        every, expires = values["every"], values["expires_seconds"]
+        values["every"] = None if every is None else whole_seconds(every)
+        values["expires_seconds"] = None if expires is None else float(expires)
+        values["args"], values["kwargs"] = list(values["args"]), dict(values["kwargs"])
+        if values["cron"] is not None and values["time_zone"] is None:
+            values["time_zone"] = settings.TIME_ZONE
+        return cls(name, **values)
+
+    @classmethod
+    def of_row(cls, row: Any) -> "ScheduleDefinition":
+        """Return the definition that a row of schedules has."""
+        return cls.of(row.name, given_by(row))
+
+    @cached_property
+    def times(self) -> Times:
+        """When it ticks; raises ``ValueError`` for a cron text or a time zone that is not accepted."""
+        if self.cron is None:
+            return Multiples(self.every or 1)
+        return LocalTimes(parse(self.cron), zones.find(self.time_zone or settings.TIME_ZONE))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short text that changes with the definition, and is the same in every process."""
+        text = json.dumps(self.as_columns(), sort_keys=True)
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def as_columns(self) -> dict[str, Any]:
+        """Return the columns that define it, without its name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+
+
+def given_by(row: Any) -> dict[str, Any]:
+    """Return the keys of a schedule that a row gives; an empty text is none."""
+    values = {key: getattr(row, key) for key in KEYS}
+    return {
+        key: value
+        for key, value in values.items()
+        if value is not None and value != "" and not isinstance(value, DatabaseDefault)
+    }

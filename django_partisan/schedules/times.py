@@ -1,0 +1,122 @@
+"""The moments at which a schedule ticks: multiples of an interval, or the local times of a cron text.
+
+Where clocks change, a cron text of fixed times (neither minute nor hour begins with ``*``) has one tick for
+each time: those that the clock skips are one tick at the end of the gap, and those that it repeats are
+ticks at the first of the two. Any other cron text ticks at every real minute whose local time it names.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from django_partisan.schedules import zones
+from django_partisan.schedules.cron import Cron
+from django_partisan.schedules.zones import UTC
+
+COUNTED_MAX: Final = 1000
+"""How many ticks are counted beside the newest ones; further ones may be left out."""
+LONGEST_PAUSE: Final = timedelta(days=366 * 50)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Times(ABC):
+    """When a schedule ticks; every moment is in UTC."""
+
+    @abstractmethod
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first tick after an aware moment; ``None`` if there is none within 50 years."""
+
+    def upcoming(self, after: datetime, count: int) -> list[datetime]:
+        """Return the next ticks after a moment: ``count``, or as many as there are."""
+        found: list[datetime] = []
+        while len(found) < count and (tick := self.after(found[-1] if found else after)) is not None:
+            found.append(tick)
+        return found
+
+    @abstractmethod
+    def between(self, after: datetime, until: datetime, newest: int) -> tuple[int, list[datetime]]:
+        """Return how many ticks are after ``after`` and not after ``until``, and the newest, oldest first.
+
+        The number is exact up to ``newest`` and ``COUNTED_MAX`` together; above that it may be too small.
+        """
+
+
+@dataclass(frozen=True)
+class Multiples(Times):
+    """The multiples of ``seconds``, counted from 1970 in UTC."""
+
+    seconds: int
+
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first multiple after a moment."""
+        try:
+            found = self._tick(self._number(moment) + 1)
+        except OverflowError:
+            return None
+        return found if found - moment <= LONGEST_PAUSE else None
+
+    def between(self, after: datetime, until: datetime, newest: int) -> tuple[int, list[datetime]]:
+        """Return the number of multiples, which is exact, and the newest."""
+        first, last = self._number(after) + 1, self._number(until)
+        shown = range(max(first, last - newest + 1), last + 1)
+        return max(last - first + 1, 0), [self._tick(number) for number in shown]
+
+    def _number(self, moment: datetime) -> int:
+        return (moment - _EPOCH) // timedelta(seconds=self.seconds)
+
+    def _tick(self, number: int) -> datetime:
+        return _EPOCH + timedelta(seconds=self.seconds * number)
+
+
+@dataclass(frozen=True)
+class LocalTimes(Times):
+    """The local times of a cron text in a time zone."""
+
+    cron: Cron
+    zone: ZoneInfo
+
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first tick after a moment."""
+        moment = moment.astimezone(UTC)
+        wall = zones.wall(moment, self.zone)
+        # The clock will go back, and show once more what it has shown within this time.
+        again = timedelta() if wall.is_second else wall.repeated
+        second: datetime | None = None
+        try:
+            for time in self.cron.after(wall.time - again):
+                moments = self._moments(time)
+                later = [one for one in moments if one > moment]
+                if later and later[0] == moments[0]:  # so every later time is after it, too
+                    return later[0] if second is None else min(later[0], second)
+                if later and second is None:
+                    second = later[0]
+        except OverflowError:  # the year 9999 ends
+            pass
+        return second
+
+    def between(self, after: datetime, until: datetime, newest: int) -> tuple[int, list[datetime]]:
+        """Return the number of ticks and the newest of them."""
+        after, until = after.astimezone(UTC), until.astimezone(UTC)
+        enough = newest + COUNTED_MAX
+        wall = zones.wall(until, self.zone)
+        # The clock has gone back: it has shown later times than this before.
+        before = wall.repeated if wall.is_second else timedelta()
+        found: set[datetime] = set()
+        for time in self.cron.until(wall.time + before):
+            moments = self._moments(time)
+            found.update(one for one in moments if after < one <= until)
+            is_past = bool(moments) and moments[-1] <= after
+            if is_past or (len(found) >= enough and len(moments) == 1):
+                break
+        ordered = sorted(found)
+        return len(ordered), ordered[max(len(ordered) - newest, 0) :]
+
+    def _moments(self, time: datetime) -> list[datetime]:
+        """Return the ticks of a local time that the cron text names."""
+        found = zones.moments_of(time, self.zone)
+        if not self.cron.is_fixed:
+            return found
+        return found[:1] or [zones.end_of_gap(time, self.zone)]

@@ -1,0 +1,106 @@
+"""Run, pause and resume schedules.
+
+The command ``partisan_schedules`` and the admin call this module.
+"""
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan import immediate, registry
+from django_partisan.config.immediate import mode as immediate_mode
+from django_partisan.enqueueing import after_commit, wake_after_commit
+from django_partisan.exceptions import UnknownSchedule
+from django_partisan.schedules import book
+from django_partisan.schedules.book import DUPLICATE, ENQUEUED, Tick
+from django_partisan.schedules.definition import ScheduleDefinition
+from django_partisan.sql import scheduling as sql
+from django_partisan.sql.connection import task_connection
+from django_partisan.sql.control import EVERY_QUEUE, notify_control
+from django_partisan.sql.scheduling import LockedSchedule
+from django_partisan.sql.server_time import server_now
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events import SchedulePaused, ScheduleResumed, ScheduleTicked
+from django_partisan.tick_tasks import TickTasks, find_task
+
+__all__ = ["notify_managers", "pause", "resume", "run_now"]
+
+
+def run_now(name: str) -> int | None:
+    """Enqueue the task of a schedule when the current transaction commits; return the task's id.
+
+    The schedule's own ticks stay as they are, also while it is paused. ``scheduled_for`` of the task is now.
+    Return the id of the waiting task if there is a duplicate; ``None`` if the schedule has ``overlap`` set to
+    ``False``, and its last task waits or runs. Raises ``UnknownSchedule``, ``UnregisteredTask``, and what
+    ``delay()`` raises.
+    """
+    connection = task_connection()
+    with transaction.atomic(using=connection.alias):
+        locked = _lock(connection, name)
+        row, definition = locked.row, ScheduleDefinition.of_row(locked.row)
+        task = find_task(row.task)
+        if task is None:
+            raise registry.unknown(row.task)
+        last = row.last_task_id
+        if not definition.overlap and last is not None and sql.open_tasks(connection, [last]):
+            return None
+        now = server_now(connection)
+        tasks = TickTasks(definition, task)
+        [(task_id, is_new)] = sql.insert_ticks(connection, [tasks.of(now)])
+        tick = Tick(now, ENQUEUED if is_new else DUPLICATE, task_id)
+        recent = book.with_ticks(row.recent_ticks, [tick])
+        sql.write_run(connection, name, recent, book.with_open(row.open_tick, [tick]), task_id)
+        event = (name, row.task, tasks.queue, now, task_id, tick.outcome, 0.0)
+        after_commit(connection, lambda: bus.emit(ScheduleTicked, *event))
+    wake_after_commit(connection, [tasks.queue])
+    if mode := immediate_mode():
+        immediate.run_after_commit(connection, [task_id], mode)
+    return task_id
+
+
+def pause(name: str, comment: str = "") -> bool:
+    """Pause a schedule when the current transaction commits: from then on no tick is enqueued.
+
+    Return whether it was not paused before; ``comment`` is stored in any case. Raises ``UnknownSchedule``.
+    """
+    connection = task_connection()
+    with transaction.atomic(using=connection.alias):
+        is_new = sql.pause(connection, name, comment)
+        if is_new is None:
+            raise _unknown(name)
+        if is_new:
+            after_commit(connection, lambda: bus.emit(SchedulePaused, name, comment))
+    return is_new
+
+
+def resume(name: str) -> bool:
+    """End the pause of a schedule when the current transaction commits; return whether it was paused.
+
+    Its first tick is the first one from now on by the database's clock. Raises ``UnknownSchedule``.
+    """
+    connection = task_connection()
+    with transaction.atomic(using=connection.alias):
+        row = _lock(connection, name).row
+        if not row.paused:
+            return False
+        times = ScheduleDefinition.of_row(row).times
+        next_at = times.after(server_now(connection))
+        sql.resume(connection, name, next_at)
+        notify_managers(connection)
+        after_commit(connection, lambda: bus.emit(ScheduleResumed, name, next_at))
+    return True
+
+
+def notify_managers(connection: BaseDatabaseWrapper) -> None:
+    """Have all managers look at the schedules when the transaction of ``connection`` commits."""
+    notify_control(connection, EVERY_QUEUE, "schedule")
+
+
+def _lock(connection: BaseDatabaseWrapper, name: str) -> LockedSchedule:
+    locked = sql.lock_one(connection, name)
+    if locked is None:
+        raise _unknown(name)
+    return locked
+
+
+def _unknown(name: str) -> UnknownSchedule:
+    return UnknownSchedule(f"There is no schedule {name!r}; `manage.py partisan_schedules` lists them.")

@@ -1,0 +1,88 @@
+"""Look up what became of the tasks of ticks: one manager does it for all, about once a minute."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.schedules.book import Ended, TaskState, ended
+from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.own_transaction import transaction_of
+
+CHORE: Final = "open_ticks"
+PAGE_ROWS: Final = 200
+"""How many schedules are locked at once: their ticks wait for it."""
+
+_TAKE: Final = f"""
+    INSERT INTO django_partisan_chore AS chore (name, last_at) VALUES ('{CHORE}', now())
+    ON CONFLICT (name) DO UPDATE SET last_at = EXCLUDED.last_at
+     WHERE chore.last_at IS NULL OR chore.last_at <= now() - %s * interval '1 second'
+        OR chore.last_at > now() + interval '1 minute'
+    RETURNING name
+"""
+_PAGE: Final = """
+    SELECT name, recent_ticks::text, open_tick::text, extract(epoch FROM now())::float8
+      FROM django_partisan_schedule WHERE open_tick IS NOT NULL AND name > %s
+     ORDER BY name LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+_STATES: Final = """
+    SELECT id, status, error_reason, extract(epoch FROM finished_at)::float8
+      FROM django_partisan_task WHERE id = ANY(%s::bigint[])
+"""
+_WRITE: Final = """
+    UPDATE django_partisan_schedule AS schedule
+       SET recent_ticks = found.recent_ticks, open_tick = found.open_tick,
+           last_completed_at = greatest(schedule.last_completed_at, to_timestamp(found.completed_at)),
+           last_failed = coalesce(found.failed, schedule.last_failed)
+      FROM jsonb_to_recordset(%s::jsonb)
+        AS found (name text, recent_ticks jsonb, open_tick jsonb, completed_at float8, failed boolean)
+     WHERE schedule.name = found.name
+"""
+
+
+class _Row(NamedTuple):
+    name: str
+    recent_ticks: list[dict[str, Any]]
+    open_tick: dict[str, Any]
+    now: float
+
+    @property
+    def task_ids(self) -> set[int]:
+        """The tasks that are not known to have ended."""
+        recent = {one["task"] for one in self.recent_ticks if one["task"] is not None and "ended" not in one}
+        return recent | {self.open_tick["task"]}
+
+
+def look_up(connection: BaseDatabaseWrapper, interval: float, page_rows: int = PAGE_ROWS) -> bool:
+    """Note which tasks of ticks have ended, unless a manager did so less than ``interval`` seconds ago.
+
+    Return whether it was done.
+    """
+    if not fetch_all(connection, _TAKE, (interval,)):
+        return False
+    after: str | None = ""
+    while after is not None:
+        with transaction_of(connection):
+            after = _look_up_page(connection, after, page_rows)
+    return True
+
+
+def _look_up_page(connection: BaseDatabaseWrapper, after: str, page_rows: int) -> str | None:
+    """Look up the schedules after a name; return the last one's, or ``None`` if no more follow."""
+    rows = [
+        _Row(name, json.loads(recent), json.loads(open_tick), now)
+        for name, recent, open_tick, now in fetch_all(connection, _PAGE, (after, page_rows))
+    ]
+    ids = sorted({task_id for row in rows for task_id in row.task_ids})
+    found = fetch_all(connection, _STATES, (ids,)) if ids else []
+    states = {task_id: TaskState(*state) for task_id, *state in found}
+    results = [(row, ended(row.recent_ticks, row.open_tick, states, row.now)) for row in rows]
+    _write(connection, [(row.name, one) for row, one in results if one.failed is not None])
+    return rows[-1].name if len(rows) == page_rows else None
+
+
+def _write(connection: BaseDatabaseWrapper, results: Sequence[tuple[str, Ended]]) -> None:
+    if results:
+        text = json.dumps([{"name": name, **one._asdict()} for name, one in results])
+        execute(connection, _WRITE, (text,))

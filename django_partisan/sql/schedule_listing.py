@@ -1,0 +1,138 @@
+"""Which schedules the settings of live managers list, and how the rows of schedules follow them.
+
+A manager's row lists names and fingerprints of the schedules in its settings, and when its process started.
+Of several live managers that list a name, the one that started last decides. A manager can write only its own
+definitions, so each compares the rows with what it lists itself, below the lock of a row of ``Chore``: so
+nobody decides by what was there before another one registered.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.models.controls import Schedule
+from django_partisan.sql.connection import execute, fetch_all
+
+CHORE: Final = "schedules"
+FROM_SETTINGS: Final = Schedule.ORIGIN_SETTINGS
+RETURN_SECONDS: Final = 3600
+"""A schedule that is listed again within this time goes on."""
+REMOVE_DAYS: Final = 30
+
+IS_ALIVE: Final = "heartbeat_at >= now() - lease_seconds * interval '1 second'"
+
+_LOCK: Final = f"""
+    INSERT INTO django_partisan_chore AS chore (name, last_at) VALUES ('{CHORE}', now())
+    ON CONFLICT (name) DO UPDATE SET last_at = EXCLUDED.last_at
+"""
+
+# A manager that is about to lose its lease still counts for itself.
+_LISTED: Final = f"""
+    SELECT DISTINCT ON (listed.key) listed.key AS name, listed.value AS fingerprint, manager.id
+      FROM django_partisan_manager AS manager, jsonb_each_text(manager.schedules) AS listed
+     WHERE manager.schedules IS NOT NULL AND ({IS_ALIVE} OR manager.id = %(manager)s)
+     ORDER BY listed.key, manager.process_started_at DESC NULLS LAST, manager.id DESC
+"""
+_TO_WRITE: Final = f"""
+    SELECT listed.name FROM ({_LISTED}) AS listed
+      LEFT JOIN django_partisan_schedule AS schedule ON schedule.name = listed.name
+     WHERE listed.id = %(manager)s
+       AND (schedule.name IS NULL
+            OR (schedule.origin = '{FROM_SETTINGS}'
+                AND (schedule.fingerprint <> listed.fingerprint OR schedule.stopped_at IS NOT NULL)))
+     ORDER BY listed.name
+"""
+_STOP: Final = f"""
+    UPDATE django_partisan_schedule AS schedule SET stopped_at = now()
+     WHERE origin = '{FROM_SETTINGS}' AND stopped_at IS NULL
+       AND NOT EXISTS (
+            SELECT FROM django_partisan_manager AS manager
+             WHERE jsonb_exists(manager.schedules, schedule.name)
+               AND ({IS_ALIVE} OR manager.id = %(manager)s))
+    RETURNING name, task
+"""
+_REMOVE: Final = f"""
+    DELETE FROM django_partisan_schedule
+     WHERE origin = '{FROM_SETTINGS}' AND stopped_at < now() - interval '{REMOVE_DAYS} days'
+    RETURNING name, task
+"""
+_STOPPED_FOR: Final = """
+    SELECT name, extract(epoch FROM now() - stopped_at)::float8 FROM django_partisan_schedule
+     WHERE name = ANY(%s::text[]) AND stopped_at IS NOT NULL
+"""
+
+_DEFINED: Final = (
+    "name",
+    "task",
+    "cron",
+    "every",
+    "args",
+    "kwargs",
+    "queue_name",
+    "priority",
+    "time_zone",
+    "catch_up",
+    "overlap",
+    "expires_seconds",
+    "fingerprint",
+)
+_JSON: Final = ("args", "kwargs")
+_WRITE: Final = f"""
+    INSERT INTO django_partisan_schedule AS schedule ({", ".join(_DEFINED)}, origin, defined_at, next_at)
+    VALUES ({", ".join(f"%({name})s::jsonb" if name in _JSON else f"%({name})s" for name in _DEFINED)},
+            '{FROM_SETTINGS}', coalesce(%(now)s::timestamptz, now()), %(next_at)s)
+    ON CONFLICT (name) DO UPDATE
+       SET {", ".join(f"{name} = EXCLUDED.{name}" for name in _DEFINED[1:])},
+           next_at = EXCLUDED.next_at, stopped_at = NULL, error = '', failures = 0, retry_at = NULL,
+           defined_at = CASE WHEN %(is_new)s THEN EXCLUDED.defined_at ELSE schedule.defined_at END
+     WHERE schedule.origin = '{FROM_SETTINGS}'
+    RETURNING name
+"""
+
+
+def lock_listing(connection: BaseDatabaseWrapper) -> None:
+    """Keep other managers from comparing the rows with their settings until the transaction ends."""
+    execute(connection, _LOCK)
+
+
+def names_to_write(connection: BaseDatabaseWrapper, manager: UUID) -> list[str]:
+    """Return the schedules that a manager lists, about which it decides, and whose rows are to change."""
+    return [name for (name,) in fetch_all(connection, _TO_WRITE, {"manager": manager})]
+
+
+def stopped_seconds(connection: BaseDatabaseWrapper, names: Sequence[str]) -> dict[str, float]:
+    """Return for how long some schedules have been stopped; those that are not are left out."""
+    return dict(fetch_all(connection, _STOPPED_FOR, (list(names),)))
+
+
+def write_definition(
+    connection: BaseDatabaseWrapper,
+    name: str,
+    columns: Mapping[str, Any],
+    fingerprint: str,
+    next_at: datetime | None,
+    starts_at: datetime | None,
+) -> bool:
+    """Write the definition of a schedule, with its next tick; return False if a hand-made row has its name.
+
+    ``starts_at`` is the moment after which it starts anew, ``None`` if it goes on.
+    """
+    is_new = starts_at is not None
+    values = {**columns, "name": name, "fingerprint": fingerprint, "next_at": next_at}
+    values.update(now=starts_at, is_new=is_new)
+    values.update({key: json.dumps(values[key]) for key in _JSON})
+    return bool(fetch_all(connection, _WRITE, values))
+
+
+def stop_unlisted(connection: BaseDatabaseWrapper, manager: UUID) -> list[tuple[str, str]]:
+    """Stop the schedules that no live manager lists; return the name and the task of each."""
+    return [(name, task) for name, task in fetch_all(connection, _STOP, {"manager": manager})]
+
+
+def remove_stopped(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
+    """Delete the schedules that were stopped long ago; return the name and the task of each."""
+    return [(name, task) for name, task in fetch_all(connection, _REMOVE)]

@@ -1,0 +1,91 @@
+"""The statistics of schedules are one read, and of at most so many schedules each."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from django_partisan.metrics.sampler import Answer, samples
+from django_partisan.sql.queue_statistics import StatisticsQuery
+from django_partisan.sql.schedule_statistics import schedule_statistics
+from tests.support.schedules import add_schedule, server_now
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_schedule_has_its_moments_and_totals():
+    now = server_now()
+    ahead = now + timedelta(hours=1)
+    add_schedule(
+        next_at=ahead,
+        last_at=now,
+        last_completed_at=now,
+        totals={"enqueued": 3, "missed": 2},
+        open_tick={"at": (now - timedelta(seconds=100)).isoformat(), "task": 1},
+        last_failed=True,
+    )
+
+    [found] = schedule_statistics(connection)
+
+    assert found.name == "nightly"
+    assert (found.next_at, found.last_at, found.last_completed_at) == pytest.approx(
+        (ahead.timestamp(), now.timestamp(), now.timestamp())
+    )
+    assert (found.lateness, found.has_failed, found.totals) == (0.0, True, (3, 0, 0, 2))
+    assert 100 <= found.open_seconds < 160
+
+
+@pytest.mark.parametrize("off", [{"paused": True}, {"stopped_at": timezone.now()}])
+def test_one_that_is_off_has_no_next_tick_and_is_never_late(off):
+    add_schedule(next_at=server_now() - timedelta(hours=1), **off)
+
+    [found] = schedule_statistics(connection)
+
+    assert (found.next_at, found.lateness, found.last_at, found.open_seconds) == (None, 0.0, None, 0.0)
+
+
+def test_a_tick_that_is_due_is_late():
+    add_schedule(next_at=server_now() - timedelta(seconds=100))
+
+    [found] = schedule_statistics(connection)
+
+    assert 100 <= found.lateness < 160
+
+
+def test_the_first_by_alphabet_have_their_own_and_the_rest_have_the_worst():
+    now = server_now()
+    for name, minutes in (("b", 5), ("a", 1), ("c", 9), ("B", 2)):
+        moment = now - timedelta(minutes=minutes)
+        add_schedule(name, next_at=moment, last_at=moment, totals={"enqueued": 1}, last_failed=name == "b")
+
+    found = schedule_statistics(connection, named=2)
+
+    assert [one.name for one in found] == ["B", "a", None]
+    assert found[-1].next_at == pytest.approx((now - timedelta(minutes=9)).timestamp())
+    assert found[-1].last_at == found[-1].next_at
+    assert (found[-1].has_failed, found[-1].totals) == (True, (2, 0, 0, 0))
+
+
+def test_a_scrape_exports_them():
+    add_schedule(next_at=server_now() + timedelta(hours=1), totals={"enqueued": 3})
+    query = StatisticsQuery("default", 2)
+
+    statistics = query.read()
+    query.close()
+
+    exported = {
+        (metric.name, *labels): value
+        for metric, labels, value in samples("default", Answer(True, statistics, 0.0, 0.1, "17"))
+        if "schedule" in metric.name
+    }
+    assert exported["partisan_schedule_ticks_total", "nightly", "enqueued"] == 3
+    assert exported["partisan_schedule_ticks_total", "nightly", "overlap"] == 0
+    assert exported["partisan_schedule_lateness_seconds", "nightly"] == 0
+    assert {name for name, *_ in exported} == {
+        "partisan_schedule_ticks_total",
+        "partisan_schedule_next_tick_timestamp_seconds",
+        "partisan_schedule_lateness_seconds",
+        "partisan_schedule_open_seconds",
+        "partisan_schedule_last_failed",
+    }

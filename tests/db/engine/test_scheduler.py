@@ -1,0 +1,415 @@
+"""A manager enqueues the tasks of due ticks, and one schedule at fault delays no other."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from django.utils import timezone
+
+from django_partisan import registry, scheduling
+from django_partisan.engine.manager.tick_batch import make_batch
+from django_partisan.models import ManagerLease, Schedule, Task
+from django_partisan.pausing import pause
+from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql.connection import execute, open_connection
+from django_partisan.telemetry.events import (
+    Event,
+    ScheduleFailed,
+    ScheduleMissed,
+    ScheduleSkipped,
+    ScheduleTicked,
+)
+from tests.db.engine.office import Gate, Office
+from tests.support.events import RecordedEvents
+from tests.support.schedules import DAY, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.waiting import wait_until
+
+# A worker that ends closes its process's subscribers: only those of the test may be there.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
+
+SEEN: list[Any] = []
+
+
+class Letter(BaseTaskProcessor):
+    def run(self) -> None:
+        SEEN.append(self.task.scheduled_for)
+
+
+class Many(BaseTaskProcessor):
+    UNIQUE_FOR_PARAMS = False
+
+    def run(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def gate(open_office: object) -> Iterator[Gate]:
+    made = Gate()
+    wait = type("Wait", (BaseTaskProcessor,), {"run": lambda self: made.wait()})
+    for processor in (Letter, Many, wait):
+        registry.register(processor)
+    SEEN.clear()
+    yield made
+    made.open.set()
+
+
+def get(name: str = "nightly") -> Schedule:
+    return Schedule.objects.get(pk=name)
+
+
+def has_ticked(*names: str) -> bool:
+    return all(outcomes_of(name) for name in names)
+
+
+def emitted(office: Office, events: RecordedEvents, kind: type[Event]) -> list[Any]:
+    """Return the events of a kind as soon as there are any: they are emitted after the commit."""
+    office.turn_until(lambda: events.of(kind))
+    return events.of(kind)
+
+
+def fails_like(number: int) -> bool:
+    return Schedule.objects.exclude(error="").count() == number
+
+
+def test_a_due_tick_is_enqueued_and_run_and_the_task_knows_its_moment(
+    open_office, recorded_events: RecordedEvents
+):
+    tick = last_multiple(DAY)
+    add_schedule(next_at=tick)
+    office = open_office()
+
+    office.turn_until(lambda: SEEN)
+
+    row, task = get(), Task.objects.get()
+    assert [tick] == SEEN
+    assert (task.scheduled_for, row.last_at, row.next_at) == (tick, tick, tick + timedelta(days=1))
+    assert row.totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 0}
+    assert row.recent_ticks == [{"at": tick.isoformat(), "task": task.pk, "outcome": "enqueued"}]
+    assert row.open_tick == {"at": tick.isoformat(), "task": task.pk}
+    [ticked] = emitted(office, recorded_events, ScheduleTicked)
+    assert (ticked.schedule, ticked.scheduled_for, ticked.task_id) == ("nightly", tick, task.pk)
+    assert row.lateness_seconds == pytest.approx(ticked.lateness_seconds)
+
+
+def test_a_schedule_that_ticks_often_is_served_at_each_tick_while_nothing_notifies(open_office):
+    add_schedule(every=1, next_at=server_now() + timedelta(seconds=1), task="Many")
+    office = open_office(listen=False, lease_seconds=3000)
+
+    office.turn_until(lambda: len(outcomes_of()) >= 3)
+
+    moments = [tick["at"] for tick in get().recent_ticks]
+    assert len(set(moments)) == len(moments)
+    assert get().totals["enqueued"] == Task.objects.count() >= 3
+
+
+def test_a_change_is_seen_when_it_is_notified(open_office):
+    office = open_office(lease_seconds=3000)
+    office.turn_until(lambda: ManagerLease.objects.filter(sleeping=True))
+
+    add_schedule()
+    scheduling.notify_managers(connection)
+
+    office.turn_until(lambda: has_ticked("nightly"))
+
+
+def test_without_a_notification_a_change_is_seen_with_a_heartbeat(open_office):
+    office = open_office(listen=False, lease_seconds=3)
+    office.turn_until(lambda: ManagerLease.objects.filter(sleeping=True) or office.is_quiet)
+
+    add_schedule()
+
+    office.turn_until(lambda: has_ticked("nightly"))
+
+
+def test_ticks_go_on_while_workers_are_busy_the_queue_is_paused_and_the_manager_drains(
+    open_office, gate: Gate
+):
+    office = open_office(lease_seconds=3)
+    registry.definitions["Wait"].source().delay()
+    office.turn_until(gate.begun.is_set)
+    add_schedule("busy")
+    office.turn_until(lambda: has_ticked("busy"))
+
+    pause("default")
+    add_schedule("paused", task="Many")
+    office.turn_until(lambda: has_ticked("paused"))
+    office.manager.stop()
+    office.turn_until(lambda: office.snapshot().draining)
+    add_schedule("draining", task="Many", args=[1])
+    office.turn_until(lambda: has_ticked("draining"))
+
+    assert Task.objects.filter(status="new").count() == 3
+
+
+@override_settings(PARTISAN_CONFIG={"default": {}, "mail": {}})
+def test_a_queue_without_a_manager_gets_its_tasks_and_they_wait(open_office):
+    add_schedule(queue_name="mail")
+    office = open_office()
+
+    office.turn_until(lambda: has_ticked("nightly"))
+
+    assert Task.objects.get().queue_name == "mail"
+
+
+def test_a_paused_or_stopped_schedule_has_no_ticks(open_office):
+    add_schedule("paused", paused=True)
+    add_schedule("stopped", stopped_at=timezone.now())
+    add_schedule("nightly", args=[1])
+    office = open_office()
+
+    office.turn_until(lambda: has_ticked("nightly"))
+
+    assert [task.arguments["args"] for task in Task.objects.all()] == [[1]]
+
+
+def test_missed_ticks_are_counted_and_the_newest_is_enqueued(open_office, recorded_events: RecordedEvents):
+    tick = last_multiple(DAY)
+    add_schedule(next_at=tick - timedelta(days=3))
+    office = open_office()
+
+    office.turn_until(lambda: has_ticked("nightly"))
+
+    assert outcomes_of() == ["missed", "missed", "missed", "enqueued"]
+    assert get().totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 3}
+    [missed] = emitted(office, recorded_events, ScheduleMissed)
+    assert (missed.number, missed.newest_at) == (3, tick - timedelta(days=1))
+
+
+def test_without_overlap_ticks_are_skipped_while_the_last_task_runs(
+    open_office, gate: Gate, recorded_events: RecordedEvents
+):
+    add_schedule(task="Wait", overlap=False)
+    office = open_office(lease_seconds=3)
+    office.turn_until(gate.begun.is_set)
+
+    Schedule.objects.update(next_at=last_multiple(DAY))
+    office.turn_until(lambda: outcomes_of() == ["enqueued", "overlap"])
+    gate.open.set()
+    office.turn_until(lambda: Task.objects.filter(status="finished"))
+    Schedule.objects.update(next_at=last_multiple(DAY))
+    office.turn_until(lambda: outcomes_of() == ["enqueued", "overlap", "enqueued"])
+
+    [skipped] = emitted(office, recorded_events, ScheduleSkipped)
+    assert skipped.task_id == get().recent_ticks[0]["task"]
+
+
+def test_schedules_with_the_same_task_in_one_batch_have_one_task_with_the_latest_expiry():
+    for number, seconds in enumerate((200_000, 400_000, 300_000)):
+        add_schedule(f"s{number}", expires_seconds=seconds)
+
+    with closing(open_connection("test")) as own:
+        make_batch(own, "default", [])
+
+    [task] = Task.objects.all()
+    assert sorted(outcomes_of(f"s{number}") for number in range(3)) == [
+        ["duplicate"],
+        ["duplicate"],
+        ["enqueued"],
+    ]
+    assert {get(f"s{number}").last_task_id for number in range(3)} == {task.pk}
+    assert task.expires_at == last_multiple(DAY) + timedelta(seconds=400_000)
+
+
+def test_without_an_expiry_of_its_own_a_schedule_has_that_of_its_task():
+    registry.register(type("Brief", (BaseTaskProcessor,), {"run": lambda self: None, "EXPIRES_SECONDS": 60}))
+    tick = last_multiple(DAY)
+    add_schedule("late", task="Brief", next_at=tick - timedelta(days=1))
+    add_schedule("own", task="Brief", args=[1], expires_seconds=200_000)
+
+    with closing(open_connection("test")) as own:
+        make_batch(own, "default", [])
+
+    assert outcomes_of("late")[0] == "missed"
+    assert Task.objects.get(arguments__args=[1]).expires_at == tick + timedelta(seconds=200_000)
+
+
+@contextmanager
+def duplicate_locked(*args: Any) -> Iterator[None]:
+    """Have another transaction lock the waiting task with these arguments."""
+    Letter(*args).delay()
+    with closing(open_connection("another")) as another:
+        execute(another, "BEGIN")
+        execute(another, "SELECT FROM django_partisan_task FOR UPDATE")
+        yield
+        execute(another, "ROLLBACK")
+
+
+def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
+    open_office, recorded_events: RecordedEvents
+):
+    pause("default")
+    names = [f"s{number:02}" for number in range(30)]
+    with duplicate_locked(13):
+        for number, name in enumerate(names):
+            add_schedule(name, args=[number])
+        office = open_office()
+
+        office.turn_until(lambda: fails_like(1))
+        office.turn_until(lambda: has_ticked(*(name for name in names if name != "s13")))
+
+        assert not outcomes_of("s13")
+        assert "has locked the waiting task" in get("s13").error
+    office.turn_until(lambda: outcomes_of("s13") == ["duplicate"])
+    assert (get("s13").error, get("s13").failures, get("s13").retry_at) == ("", 0, None)
+    [failed] = emitted(office, recorded_events, ScheduleFailed)
+    assert failed.schedule == "s13"
+
+
+@contextmanager
+def raising(error: str, condition: str) -> Iterator[None]:
+    """Have a trigger raise an error for new tasks that meet a condition."""
+    execute(
+        connection,
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION {error}; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON django_partisan_task
+            FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
+        """,
+    )
+    try:
+        yield
+    finally:
+        execute(connection, "DROP TRIGGER refuse ON django_partisan_task; DROP FUNCTION refuse()")
+
+
+def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_events: RecordedEvents):
+    with raising("'no letters to bob'", "NEW.arguments #>> '{args,0}' = 'bob'"):
+        for name in ("ada", "bob", "eve"):
+            add_schedule(name, args=[name])
+        office = open_office()
+
+        office.turn_until(lambda: has_ticked("ada", "eve") and fails_like(1))
+        office.turn_until(lambda: get("bob").failures >= 2)
+
+        row = get("bob")
+        assert row.error.startswith("no letters to bob")
+        assert row.retry_at is not None
+        assert row.next_at == last_multiple(DAY)
+        assert len(emitted(office, recorded_events, ScheduleFailed)) == 1
+
+
+def test_rows_at_fault_keep_their_ticks_and_delay_no_other(open_office):
+    add_schedule("zone", cron="0 3 * * *", time_zone="Nowhere", next_at=last_multiple(DAY))
+    add_schedule("queue", queue_name="unheard of")
+    add_schedule("nightly")
+    office = open_office()
+
+    office.turn_until(lambda: has_ticked("nightly") and fails_like(2))
+
+    assert "unheard of" in get("queue").error
+    assert "Nowhere" in get("zone").error
+
+
+def test_a_task_that_no_manager_knows_is_an_error_after_a_minute(
+    open_office, recorded_events: RecordedEvents
+):
+    add_schedule("soon", task="Nobody", every=60, next_at=server_now() - timedelta(seconds=1))
+    add_schedule("late", task="Nobody", every=60, next_at=server_now() - timedelta(seconds=61))
+    add_schedule("nightly")
+    office = open_office()
+
+    office.turn_until(lambda: has_ticked("nightly") and get("late").error)
+
+    assert "'Nobody'" in get("late").error
+    assert (get("soon").error, get("soon").failures) == ("", 0)
+    assert not Task.objects.filter(processor_class="Nobody").exists()
+    assert [one.schedule for one in emitted(office, recorded_events, ScheduleFailed)] == ["late"]
+
+
+def test_a_tick_is_enqueued_by_the_manager_that_knows_its_task(open_office):
+    add_schedule(task="Late", next_at=server_now() - timedelta(seconds=61), every=60)
+    office = open_office(lease_seconds=3)
+    office.turn_until(lambda: get().error)
+
+    registry.register(type("Late", (BaseTaskProcessor,), {"run": lambda self: None}))
+    office.manager._parts.schedules._scheduler._forget_at = 0.0
+    office.turn_until(lambda: has_ticked("nightly"))
+
+    assert get().error == ""
+
+
+def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for():
+    add_schedule(
+        task="Many", every=60, catch_up="all", next_at=last_multiple(60) - timedelta(seconds=60 * 1100)
+    )
+
+    with closing(open_connection("test")) as own:
+        batch = make_batch(own, "default", [])
+
+    moments = list(Task.objects.order_by("pk").values_list("scheduled_for", flat=True))
+    assert len(moments) == 1000
+    assert moments == sorted(moments)  # type: ignore[type-var]
+    assert get().totals["missed"] in (100, 101)
+    assert not batch.is_full
+    assert len(get().recent_ticks) == 20
+
+
+def test_a_batch_takes_at_most_100_schedules_and_ends_after_1000_tasks():
+    for number in range(3):
+        long_ago = last_multiple(60) - timedelta(seconds=60 * 700)
+        add_schedule(f"s{number}", task="Many", every=60, catch_up="all", next_at=long_ago, args=[number])
+    with closing(open_connection("test")) as own:
+        first, second = (make_batch(own, "default", []) for _ in range(2))
+        for number in range(101):
+            add_schedule(f"n{number}", args=[number])
+        third, fourth = (make_batch(own, "default", []) for _ in range(2))
+
+    assert [len(batch.ticked) for batch in (first, second, third, fourth)] == [2, 1, 100, 1]
+    assert [batch.is_full for batch in (first, second, third, fourth)] == [True, False, True, False]
+
+
+def test_rows_that_others_lock_are_left_to_them():
+    add_schedule()
+    with closing(open_connection("another")) as another, closing(open_connection("test")) as own:
+        execute(another, "BEGIN")
+        execute(another, "SELECT FROM django_partisan_schedule FOR UPDATE")
+        began = time.monotonic()
+
+        batch = make_batch(own, "default", [])
+
+        assert time.monotonic() - began < 10
+        execute(another, "ROLLBACK")
+    assert not batch.ticked
+    assert batch.next_in is not None
+    assert batch.next_in < 0
+
+
+def test_a_pause_that_is_committed_comes_before_every_later_batch():
+    add_schedule()
+    scheduling.pause("nightly")
+
+    with closing(open_connection("test")) as own:
+        batch = make_batch(own, "default", [])
+
+    assert (batch.ticked, batch.next_in) == ([], None)
+
+
+def test_a_batch_that_fails_as_a_whole_is_repeated(open_office):
+    with raising("'out of memory' USING ERRCODE = '53200'", "true"):
+        add_schedule()
+        office = open_office(lease_seconds=3)
+        scheduler = office.manager._parts.schedules._scheduler
+        office.turn_until(lambda: 0 < scheduler._due_at < float("inf"))
+        assert get().error == ""
+
+    office.turn_until(lambda: has_ticked("nightly"))
+
+
+def test_a_manager_goes_on_after_its_connection_was_lost(open_office):
+    office = open_office(lease_seconds=3)
+    office.turn_until(lambda: office.is_quiet)
+    office.cut_off("chores")
+    add_schedule()
+    scheduling.notify_managers(connection)
+    office.turn_until(lambda: office.manager._parts.outage.is_on)
+
+    office.reconnect("chores")
+
+    office.turn_until(lambda: has_ticked("nightly"))
+    wait_until(lambda: Task.objects.count() == 1)

@@ -1,0 +1,52 @@
+"""A task that has not started when it expires ends without a run, whoever has it then."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from django_partisan.models import Task
+from tests.app import partisan_tasks as processors
+from tests.support.rows import statuses_of
+from tests.support.waiting import wait_until
+
+from .managing import Bench, ManagerProcess
+
+LOST = timedelta(minutes=1)
+
+
+def told(manager: ManagerProcess) -> set[tuple[str, str, str]]:
+    lines = (line for action in ("task.expired", "task.failed") for line in manager.told(action))
+    return {(line["event.action"], line["log.level"], line["partisan.task.id"]) for line in lines}
+
+
+def test_tasks_that_expire_before_their_claim_or_behind_a_long_run_never_start(bench: Bench):
+    past = [processors.Pass("past").delay(expires=timezone.now() - LOST) for _ in range(30)]
+    manager = bench.ready(WORKERS_COUNT=1)
+    wait_until(lambda: set(statuses_of(*(task.pk for task in past))) == {"error"})
+    gate = processors.Wait("gate").delay()
+    bench.wait_for("begun")
+    behind = [processors.Pass("behind").delay(expires=2) for _ in range(3)]
+    last = processors.Pass("last").delay(expires=3600)
+    expiry = max(task.expires_at for task in behind if task.expires_at)
+    wait_until(lambda: timezone.now() > expiry)
+
+    bench.open("gate")
+
+    wait_until(lambda: statuses_of(gate.pk, last.pk) == ["finished"] * 2)
+    ids = [task.pk for task in (*past, *behind)]
+    wait_until(lambda: set(statuses_of(*ids)) == {"error"})
+    ended = Task.objects.filter(pk__in=ids).values_list("error_reason", "attempts", "started_at", "worker")
+    assert set(ended) == {("expired", 0, None, None)}
+    assert {line["id"] for line in bench.journal("begun")} == {gate.pk, last.pk}
+    wait_until(lambda: len(told(manager)) == len(ids))
+    assert told(manager) == {("task.expired", "info", str(task_id)) for task_id in ids}
+
+
+def test_a_requeued_task_runs_although_it_had_expired(bench: Bench):
+    task = processors.Pass("late").delay(expires=timezone.now() - LOST)
+    bench.ready(WORKERS_COUNT=1)
+    wait_until(lambda: statuses_of(task.pk) == ["error"])
+
+    Task.objects.requeue(reasons=["expired"])
+
+    wait_until(lambda: statuses_of(task.pk) == ["finished"])

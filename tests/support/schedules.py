@@ -1,0 +1,47 @@
+"""Schedules in the table, as if they had been there for a while."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from django_partisan.models import Schedule
+from django_partisan.schedules.definition import ScheduleDefinition
+from tests.support.database import first_value
+
+DAY = 86_400
+NOON = datetime(2026, 11, 30, 12, tzinfo=timezone.utc)
+
+
+def defined(name: str = "nightly", **columns: Any) -> ScheduleDefinition:
+    """Return a definition, by default of an hourly schedule."""
+    return ScheduleDefinition.of(
+        name, {"task": "Letter", **({} if "cron" in columns else {"every": 3600}), **columns}
+    )
+
+
+def server_now() -> datetime:
+    """Return the time of the database's clock."""
+    return datetime.fromtimestamp(
+        float(first_value("SELECT extract(epoch FROM clock_timestamp())")), timezone.utc
+    )
+
+
+def last_multiple(seconds: int) -> datetime:
+    """Return the last tick of a schedule that ticks every so many seconds."""
+    now = server_now()
+    return now - timedelta(seconds=now.timestamp() % seconds)
+
+
+def add_schedule(name: str = "nightly", **columns: Any) -> Schedule:
+    """Insert the row of a schedule, by default of one that ticks every day and has one due tick."""
+    if "every" not in columns and "cron" not in columns:
+        columns["every"] = DAY
+    values: dict[str, Any] = {"task": "Letter", **columns}
+    if "next_at" not in values:
+        values["next_at"] = last_multiple(values["every"])
+    [row] = Schedule.objects.bulk_create([Schedule(name=name, **values)])
+    return row
+
+
+def outcomes_of(name: str = "nightly") -> list[str]:
+    """Return what became of the last ticks of a schedule."""
+    return [tick["outcome"] for tick in Schedule.objects.get(pk=name).recent_ticks]

@@ -1,0 +1,164 @@
+"""A task that has not started when it expires ends without a run; every other one runs."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from django_partisan import registry
+from django_partisan.engine.expiring import expire
+from django_partisan.engine.judge import EXPIRED, RAN
+from django_partisan.engine.protocol import Returned
+from django_partisan.engine.worker.executor import Executor
+from django_partisan.engine.worker.report import PendingReport
+from django_partisan.sql.claiming import WAIT, TaskRow
+from django_partisan.sql.history import EndedRun
+from django_partisan.sql.leasing import RescuedTask
+from django_partisan.telemetry.events import TaskClaimLost, TaskExpired
+from tests.support.engine import ALL_WRITTEN, IntakeHarness, config_of, report
+from tests.support.events import RecordedEvents
+from tests.support.registry import Idle
+from tests.support.rows import task_row
+
+TYPE = "django_partisan.exceptions.TaskExpired"
+
+
+def expired(heard: RecordedEvents) -> list[int]:
+    return [event.task.id for event in heard.of(TaskExpired)]
+
+
+def test_the_change_ends_the_task_and_says_why():
+    change = expire(task_row(1, token=8))
+
+    assert (change.id, change.token, change.status, change.attempts) == (1, 8, "error", 0)
+    assert json.loads(str(change.entry)) == {
+        "outcome": "failed", "reason": "expired", "error_type": TYPE, "error_message": change.error_message,
+    }  # fmt: skip
+
+
+def test_what_is_claimed_too_late_ends_without_a_run_and_is_no_failure(
+    desk: IntakeHarness, heard: RecordedEvents
+):
+    rows = [task_row(1, expires=-0.5), task_row(2, expires=60.0), task_row(3), task_row(4, expires=0.0)]
+
+    desk.intake.on_claimed(rows)
+
+    assert desk.buffered() == [2, 3]
+    assert expired(heard) == []  # before it is written
+    assert desk.outcomes.write().changes == [(row, expire(row)) for row in (rows[0], rows[3])]
+    assert expired(heard) == [1, 4]
+    assert desk.outcomes.settler.failed == 0
+
+
+@pytest.mark.parametrize("begun", [{"attempts": 1}, {"takeovers": 1}])
+def test_a_task_that_has_or_may_have_started_does_not_expire(desk: IntakeHarness, begun: Any):
+    desk.intake.on_claimed([task_row(1, expires=-60.0, **begun)])
+
+    assert desk.buffered() + [row[0] for row in desk.intake.buffer.suspects] == [1]
+
+
+def test_a_task_that_a_worker_returns_ends_if_it_has_expired_meanwhile(
+    desk: IntakeHarness, heard: RecordedEvents
+):
+    row = task_row(1, expires=60.0)
+    desk.intake.claim_times.note([row])
+    desk.intake.claim_times._times[1] -= 61
+    worker = desk.gives(0, row)
+
+    worker.says(Returned([1]))
+    desk.turn()
+
+    assert desk.buffered() == []
+    desk.outcomes.write()
+    assert expired(heard) == [1]
+
+
+def test_a_rescued_task_that_had_not_started_ends(desk: IntakeHarness, heard: RecordedEvents):
+    desk.intake.on_rescued([RescuedTask(None, task_row(1, expires=-1.0))])
+
+    assert desk.buffered() == []
+    desk.outcomes.write()
+    assert expired(heard) == [1]
+
+
+def test_what_expires_in_front_of_a_worker_is_settled_and_teaches_nothing(
+    desk: IntakeHarness, heard: RecordedEvents
+):
+    rows = [task_row(1, expires=0.1), task_row(2, expires=0.1)]
+    worker = desk.gives(0, *rows)
+    worker.seen.expected_seconds = 0.1
+    expected = desk.intake.pace.of("Letter")
+
+    worker.says(report([], changes=[tuple(expire(rows[0]))]))
+    desk.turn()
+
+    assert desk.pool.held() == [rows[1]]
+    assert desk.intake.pace.known("Letter") is None
+    assert worker.seen.expected_seconds == pytest.approx(0.1 - expected)
+    assert desk.outcomes.write().changes == [(rows[0], expire(rows[0]))]
+    assert expired(heard) == [1]
+
+
+def test_a_worker_that_expires_tasks_of_a_processor_does_not_know_it_for_that(desk: IntakeHarness):
+    row = task_row(1, "Gone", expires=0.1)
+    worker = desk.gives(0, row)
+    desk.intake._processors.note_unregistered("Gone")
+
+    worker.says(report([], changes=[tuple(expire(row))]))
+    desk.turn()
+
+    assert "Gone" in desk.intake._processors.unknown
+
+
+def test_a_task_that_another_manager_has_taken_has_not_expired(desk: IntakeHarness, heard: RecordedEvents):
+    desk.intake.on_claimed([task_row(1, expires=-1.0)])
+
+    desk.outcomes.write(changed=ALL_WRITTEN._replace(lost=[1]))
+
+    assert expired(heard) == []
+    assert [event.task.id for event in heard.of(TaskClaimLost)] == [1]
+
+
+def executed(row: TaskRow, claimed_at: dict[int, float]) -> Any:
+    executor = Executor(config_of(), 0, 1, claimed_at)
+    executor.started = time.monotonic()
+    return executor.execute(row), executor
+
+
+@pytest.mark.usefixtures("own_registry", "no_subscribers")
+@pytest.mark.parametrize(("seconds_ago", "runs"), [(5.0, True), (60.5, False)])
+def test_a_worker_does_not_start_what_has_expired_since_the_claim(seconds_ago: float, runs: bool):
+    registry.register(type("Letter", (Idle,), {}))
+    row = task_row(1, token=8, expires=60.0)
+
+    result, executor = executed(row, {8: time.monotonic() - seconds_ago})
+
+    assert executor.ended >= executor.started
+    if runs:
+        assert result is RAN
+        return
+    assert (result.outcome, result.reason) == (EXPIRED, "expired")
+    assert result.described(EndedRun(1.0, 0.5, "here:17")) == expire(row)
+
+
+@pytest.mark.usefixtures("own_registry", "no_subscribers")
+def test_a_task_expires_whether_its_processor_is_registered_or_not():
+    result, _ = executed(task_row(1, "Gone", expires=-1.0), {})
+
+    assert result.outcome == EXPIRED
+
+
+@pytest.mark.usefixtures("no_subscribers")
+def test_a_report_has_the_change_and_no_pace_of_what_has_expired():
+    pending = PendingReport("default", lambda row: row[WAIT], every_seconds=3600.0)
+    pending.send(lambda _: None)
+    row = task_row(1, expires=-1.0)
+    result, executor = executed(row, {})
+
+    is_due = pending.add(row, result, 0.0, executor.ended)
+
+    sent: list[Any] = []
+    pending.send(sent.append)
+    assert not is_due
+    assert (sent[0].changes, sent[0].measured) == ([tuple(expire(row))], {})

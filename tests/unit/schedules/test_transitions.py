@@ -1,0 +1,64 @@
+"""Around every change of clocks, a cron text ticks at the minutes that a walk through all of them finds."""
+
+from bisect import bisect_right
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from django_partisan.schedules import zones
+from django_partisan.schedules.cron import parse
+from django_partisan.schedules.times import LocalTimes
+from tests.unit.schedules import oracle
+
+FAMILIES = (
+    "* * * * *",  # every minute
+    "*/15 * * * *",  # steps of minutes
+    "30 * * * *",  # a minute of every hour
+    "0 */6 * * *",  # steps of hours
+    "*/10 0-4 * * *",  # steps within hours
+    "30 2 * * *",  # a fixed time
+    "0-59/5 0-23 * * *",  # fixed times, many of which are skipped or repeated
+    "0,15,45 0,1,2,3,12 * * 0",  # fixed times of a day of the week
+    "15 1-3 L * *",  # fixed times of a day of the month
+)
+
+
+def test_there_are_as_many_changes_as_expected():
+    assert 120 <= len(oracle.transitions()) <= 400
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", FAMILIES)
+def test_it_ticks_at_the_minutes_that_a_walk_finds(text: str):
+    for transition in oracle.transitions():
+        times = LocalTimes(parse(text), zones.find(transition.zone))
+        minutes = oracle.minutes_around(transition)
+        first, last = minutes[0][0], minutes[-1][0]
+        expected = oracle.ticks(text, minutes)
+
+        found = times.upcoming(first - timedelta(seconds=1), len(expected) + 1)
+
+        assert [tick for tick in found if tick <= last] == expected, transition
+        number, newest = times.between(first - timedelta(seconds=1), last, 2000)
+        assert (number, newest[-2000:]) == (len(expected), expected[-2000:]), transition
+        assert all(earlier < later for earlier, later in pairwise(expected))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", FAMILIES)
+def test_from_any_moment_the_next_tick_and_those_since_are_right(text: str):
+    for transition in oracle.transitions():
+        times = LocalTimes(parse(text), zones.find(transition.zone))
+        minutes = oracle.minutes_around(transition)
+        expected = oracle.ticks(text, minutes)
+        for seconds in range(-9000, 9000, 1511):
+            moment = transition.at + timedelta(seconds=seconds, microseconds=seconds)
+            place = bisect_right(expected, moment)
+
+            number, newest = times.between(transition.at - timedelta(hours=3), moment, 3)
+
+            if place < len(expected):
+                assert times.after(moment) == expected[place], (transition, moment)
+            since = [one for one in expected[:place] if one > transition.at - timedelta(hours=3)]
+            assert (number, newest) == (len(since), since[-3:]), (transition, moment)
