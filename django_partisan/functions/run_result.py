@@ -1,17 +1,20 @@
 """The result of the task that runs, for signals, contexts and ``backoff``.
 
-A worker has only a part of it. The rest is read from the row when it is used, which is rare; for a coroutine,
-which cannot read it, before it runs.
+It is made for every run and rarely asked, so each attribute is made when it is used. A worker has only a part
+of it: the rest is read from the row then; for a coroutine, which cannot read it, before it runs.
 """
 
 import json
 import os
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from datetime import datetime, timezone
+from typing import Any, Final, NamedTuple
 
+from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError
-from django.utils import timezone
 
 from django_partisan import models
 from django_partisan.functions import priorities
@@ -21,7 +24,15 @@ from django_partisan.sql.connection import task_database
 from django_partisan.worker_name import worker_name
 
 _OF_EARLIER_RUNS: Final = ("errors", "worker_ids", "started_at")
-_NONE: Final[list[Any]] = []
+_set: Final = object.__setattr__
+
+
+class End(NamedTuple):
+    """When a run ended, what it returned, as JSON text, and the ``ErrorInfo`` of one that failed."""
+
+    at: float
+    value: str | None
+    error: Any
 
 
 class RunTaskResult(StoredTaskResult):
@@ -29,40 +40,24 @@ class RunTaskResult(StoredTaskResult):
 
     current_task: Any
     """The ``CurrentTask``."""
-    failure: Any
-    """The ``ErrorInfo`` of a run that failed."""
+    began_at: float
+    end: End | None
 
     @classmethod
     def of(cls, task: AnyTask, current: Any) -> "RunTaskResult":
-        """Return the result of the run of ``current``, the ``CurrentTask``."""
+        """Return the result of the run of ``current``, the ``CurrentTask``, which begins now."""
         made = object.__new__(cls)
         if (task.queue_name, priorities.stored(task.priority)) != (current.queue, current.priority):
             task = as_stored(task, queue_name=current.queue, priority=priorities.shown(current.priority))
-        now = timezone.now()
-        made._set(
-            task=task,
-            id=str(current.id),
-            status=base.TaskResultStatus.RUNNING,
-            last_attempted_at=now,
-            finished_at=None,
-            backend=task.backend,
-            attempt_count=current.attempt,
-            _return_value=None,
-            current_task=current,
-            failure=None,
-        )
-        if current.attempt == 1:
-            made._set_earlier_runs(_NONE, _NONE, now)
+        _set(made, "task", task)
+        _set(made, "status", base.TaskResultStatus.RUNNING)
+        vars(made).update(current_task=current, began_at=time.time(), end=None)
         return made
 
     def ended(self, value: str | None, error: Any) -> "RunTaskResult":
         """Return this result after the run returned ``value``, as JSON text, or failed with ``error``."""
-        status = base.TaskResultStatus.SUCCESSFUL if error is None else base.TaskResultStatus.FAILED
-        self._set(status=status, finished_at=timezone.now(), failure=error)
-        if value is not None:
-            self._set(_return_value=json.loads(value))
-        if error is not None and self.current_task.attempt == 1:
-            self._set_earlier_runs(_NONE, _NONE, self.last_attempted_at)
+        _set(self, "status", _SUCCESSFUL if error is None else _FAILED)
+        vars(self).update(end=End(time.time(), value, error))
         return self
 
     def read(self) -> None:
@@ -71,9 +66,14 @@ class RunTaskResult(StoredTaskResult):
             self._read()
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("args", "kwargs"):
+        if name in _OF_THIS_RUN:
+            _set(self, name, _OF_THIS_RUN[name](self))
+        elif name in ("args", "kwargs"):
             args, kwargs = self.current_task.arguments
-            self._set(args=args, kwargs=kwargs)
+            _set(self, "args", args)
+            _set(self, "kwargs", kwargs)
+        elif name in _OF_EARLIER_RUNS and self.current_task.attempt == 1:
+            self._set_runs(EarlierRuns([], [], None))
         elif name == "enqueued_at" or name in _OF_EARLIER_RUNS:
             self._read()
         else:
@@ -82,20 +82,39 @@ class RunTaskResult(StoredTaskResult):
 
     def _read(self) -> None:
         row = models.Task.objects.using(task_database()).get(pk=int(self.id))
-        before = EarlierRuns.before(self.current_task.attempt, row)
-        self._set(enqueued_at=row.created_at)
-        first_start = before.first_start or self.last_attempted_at
-        self._set_earlier_runs(before.errors, before.worker_ids, first_start)
+        _set(self, "enqueued_at", row.created_at)
+        self._set_runs(EarlierRuns.before(self.current_task.attempt, row))
 
-    def _set_earlier_runs(self, errors: list[Any], worker_ids: list[str], started_at: Any) -> None:
-        own = [] if self.failure is None else [self._task_error(self.failure)]
-        worker_ids = [*worker_ids, worker_name(os.getpid())]
-        self._set(errors=[*errors, *own], worker_ids=worker_ids, started_at=started_at)
+    def _set_runs(self, earlier: EarlierRuns) -> None:
+        error = None if self.end is None else self.end.error
+        own = [] if error is None else [_task_error(error)]
+        _set(self, "errors", [*earlier.errors, *own])
+        _set(self, "worker_ids", [*earlier.worker_ids, worker_name(os.getpid())])
+        _set(self, "started_at", earlier.first_start or self.last_attempted_at)
 
-    @staticmethod
-    def _task_error(error: Any) -> base.TaskError:
-        return base.TaskError(exception_class_path=class_path(error.type), traceback=error.stack_trace)
 
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+def _task_error(error: Any) -> base.TaskError:
+    return base.TaskError(exception_class_path=class_path(error.type), traceback=error.stack_trace)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=timezone.utc if settings.USE_TZ else None)
+
+
+def _return_value(result: RunTaskResult) -> Any:
+    if result.end is None or result.end.value is None:
+        return None
+    return json.loads(result.end.value)
+
+
+_SUCCESSFUL: Final = base.TaskResultStatus.SUCCESSFUL
+_FAILED: Final = base.TaskResultStatus.FAILED
+_OF_THIS_RUN: Final[Mapping[str, Callable[[RunTaskResult], Any]]] = {
+    "id": lambda result: str(result.current_task.id),
+    "backend": lambda result: result.task.backend,
+    "attempt_count": lambda result: result.current_task.attempt,
+    "last_attempted_at": lambda result: _moment(result.began_at),
+    "finished_at": lambda result: None if result.end is None else _moment(result.end.at),
+    "_return_value": _return_value,
+}
+"""What the attributes are that need no row."""

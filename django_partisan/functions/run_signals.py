@@ -5,9 +5,14 @@ the outcome is stored repeats the run, and with it the signals. Receivers are us
 logged by Django and changes nothing for the task.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from django_partisan.functions.framework import signals
+from django.core.signals import setting_changed
+
+from django_partisan.functions.framework import AnyTask, signals
+
+_senders: Final[dict[str, type]] = {}
+"""The classes of backends by alias: to ask the framework takes a microsecond of every run, twice."""
 
 
 def started(task_result: Any) -> None:
@@ -23,4 +28,19 @@ def finished(task_result: Any) -> None:
 def _send(signal: Any, task_result: Any) -> None:
     if any(entry[-1] for entry in signal.receivers):  # an asynchronous one, which cannot use the database
         task_result.read()
-    signal.send_robust(sender=type(task_result.task.get_backend()), task_result=task_result)
+    signal.send_robust(sender=_sender(task_result.task), task_result=task_result)
+
+
+def _sender(task: AnyTask) -> type:
+    sender = _senders.get(task.backend)
+    if sender is None:
+        sender = _senders[task.backend] = type(task.get_backend())
+    return sender
+
+
+def _forget(setting: str, **_: Any) -> None:
+    if setting == "TASKS":
+        _senders.clear()
+
+
+setting_changed.connect(_forget)

@@ -97,8 +97,10 @@ class ThreadConnections:
 
     def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
         """Note a connection, in the thread that opens it, unless it is one of ours or noted already."""
-        if threading.get_ident() in _runners or connections[connection.alias] is not connection:
+        if threading.get_ident() in _runners:
             return
+        if all(one is not connection for one in connections.all(initialized_only=True)):
+            return  # it may have an alias that the settings lack
         if any(one.connection is connection for one in self.noted):
             return
         # First: execute_wrapper() removes the last when it ends, and the connection may open inside it.

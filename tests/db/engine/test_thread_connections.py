@@ -265,3 +265,15 @@ def test_a_pool_of_threads_that_goes_on_keeps_its_connections(watched: ThreadCon
         assert pool.submit(backend).result() == first
     watched.close_ended()
     assert not watched.noted
+
+
+def test_a_connection_that_a_thread_makes_beside_those_of_the_settings_is_left_alone(
+    watched: ThreadConnections, thread: OtherThread
+):
+    def ask() -> int:
+        with connection._nodb_cursor() as cursor:  # as code that creates databases uses it
+            cursor.execute("SELECT 7")
+            return int(cursor.fetchone()[0])
+
+    assert thread.does(ask) == 7
+    assert watched.noted == []

@@ -243,3 +243,22 @@ def test_an_error_of_a_receiver_is_not_taken_for_one_of_the_call():
             tasks.add.enqueue(1)
     finally:
         signals.task_enqueued.disconnect(refuse)
+
+
+def test_receivers_get_what_the_run_returned_once_it_has_ended():
+    seen: list[Any] = []
+
+    def look(task_result: Any, **_: Any) -> None:
+        seen.append((task_result._return_value, task_result.finished_at is not None))
+
+    for signal in (signals.task_started, signals.task_finished):
+        signal.connect(look)
+    try:
+        tasks.add.enqueue(1, other=2)
+        tasks.fail.enqueue()
+        run_pending(raise_errors=False)
+    finally:
+        for signal in (signals.task_started, signals.task_finished):
+            signal.disconnect(look)
+
+    assert seen == [(None, False), (3, True), (None, False), (None, True)]
