@@ -1,12 +1,14 @@
 """When a task expires: as the call or the processor says, and what becomes of it then."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from datetime import timezone as zone
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from asgiref.sync import sync_to_async
+from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -127,10 +129,17 @@ def test_after_the_transaction_seconds_count_from_when_it_is_enqueued(django_cap
     assert {lifetime(task_id) for task_id in Task.objects.values_list("pk", flat=True)} == {MINUTE}
 
 
+async def enqueued(call: Awaitable[Task]) -> Task:
+    try:
+        return await call
+    finally:
+        await sync_to_async(connections.close_all)()  # of the thread that asgiref chose
+
+
 @pytest.mark.django_db(transaction=True)
 def test_asynchronous_code_says_it_too():
-    task = asyncio.run(Letter(1).adelay(expires=60))
-    other = asyncio.run(Code(1).adelay())
+    task = asyncio.run(enqueued(Letter(1).adelay(expires=60)))
+    other = asyncio.run(enqueued(Code(1).adelay()))
 
     assert [lifetime(one.pk) for one in (task, other)] == [MINUTE, MINUTE]
 
