@@ -4,11 +4,15 @@ Settings of queues, of observability and of processors are all validated by the 
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django_partisan.config.problems import Kind, Problem
+
+_LARGEST = sys.float_info.max
+"""Integers may be larger, but then no clock can be compared with them."""
 
 
 class Rule(NamedTuple):
@@ -77,4 +81,4 @@ class Setting:
 
 
 def _is_number(value: Any, types: Any, least: float) -> bool:
-    return isinstance(value, types) and not isinstance(value, bool) and least <= value < math.inf
+    return isinstance(value, types) and not isinstance(value, bool) and least <= value <= _LARGEST

@@ -152,6 +152,7 @@ LIMIT = "a number of seconds, at least 0.001, math.inf for no limit, or None for
         ("TIMEOUT_SECONDS", 0, LIMIT),
         ("TIMEOUT_SECONDS", "60", LIMIT),
         ("TIMEOUT_SECONDS", True, LIMIT),
+        pytest.param("TIMEOUT_SECONDS", 10**400, LIMIT, id="too_large"),
         ("TRACE_PROPAGATION", "chlid", "one of 'link', 'child', 'none', or None"),
         ("TRACE_PROPAGATION", ["child"], "one of 'link', 'child', 'none', or None"),
         ("MEASURES", "mails", "a list or tuple of CounterMeasure and HistogramMeasure"),
