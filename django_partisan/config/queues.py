@@ -60,7 +60,7 @@ def queue_names() -> list[str]:
 
 
 def named_queues() -> list[str]:
-    """Return the queues that ``PARTISAN_CONFIG`` and ``TASKS`` name; ``default`` only if it is one of them."""
+    """Return the queues that ``PARTISAN_CONFIG`` and ``TASKS`` name; ``default`` only if they do."""
     return list(dict.fromkeys((*_configured(), *task_backends.listed_queues())))
 
 

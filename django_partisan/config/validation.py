@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from django_partisan.config.problems import Kind, Problem
 
-_LARGEST = sys.float_info.max
-"""Integers may be larger, but then no clock can be compared with them."""
+LARGEST_FLOAT = sys.float_info.max
+"""Integers may be larger, and then no clock can be compared with them."""
 
 
 class Rule(NamedTuple):
@@ -30,7 +30,7 @@ def integer(least: int) -> Rule:
 def seconds(least: float, most: float = math.inf) -> Rule:
     """Accept finite numbers from ``least`` to ``most``."""
     expected = f"a number of seconds, at least {least}"
-    if most < math.inf:
+    if most < LARGEST_FLOAT:
         expected += f" and at most {most}"
     return Rule(lambda value: _is_number(value, int | float, least) and value <= most, expected)
 
@@ -81,4 +81,4 @@ class Setting:
 
 
 def _is_number(value: Any, types: Any, least: float) -> bool:
-    return isinstance(value, types) and not isinstance(value, bool) and least <= value <= _LARGEST
+    return isinstance(value, types) and not isinstance(value, bool) and least <= value < math.inf
