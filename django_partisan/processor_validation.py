@@ -8,9 +8,9 @@ from django_partisan import registry
 from django_partisan.config.observability import PROPAGATIONS
 from django_partisan.config.problems import UNKNOWN_QUEUE, WRONG_ATTRIBUTE, Kind, Problem
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.config.queue_keys import KEPT, LEAST_TIMEOUT_SECONDS
+from django_partisan.config.queue_keys import KEPT, TIME_LIMIT
 from django_partisan.config.queues import queue_names
-from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none, seconds
+from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none
 from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
 from django_partisan.expiry import SECONDS as EXPIRES_SECONDS
 from django_partisan.metrics import custom
@@ -22,7 +22,6 @@ _MEASURES: Final = Rule(
     "a list or tuple of CounterMeasure and HistogramMeasure",
 )
 _NOT_SET: Final = object()
-_TIMEOUT: Final = seconds(LEAST_TIMEOUT_SECONDS)
 QUEUE_ATTRIBUTE: Final = "QUEUE_NAME"
 # The other attributes of a processor class.
 ATTRIBUTES: Final[Mapping[str, Rule]] = {
@@ -33,8 +32,8 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
     "ATOMIC": BOOLEAN,
     "KEEP_RESULT": BOOLEAN,
     "TIMEOUT_SECONDS": Rule(
-        lambda value: value is None or value == math.inf or _TIMEOUT.accepts(value),
-        f"{_TIMEOUT.expected}, math.inf for no limit, or None for the limit of the queue",
+        lambda value: value is None or value == math.inf or TIME_LIMIT.accepts(value),
+        f"{TIME_LIMIT.expected}, math.inf for no limit, or None for the limit of the queue",
     ),
     "EXPIRES_SECONDS": or_none(EXPIRES_SECONDS),
     "TRACE_PROPAGATION": or_none(one_of(*PROPAGATIONS)),

@@ -37,6 +37,8 @@ finders: Final[list[Callable[[Any], object]]] = []
 # Return the definition registered under a name, or ``None``.
 find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
 
+_version = 0
+
 
 def register(processor_class: P) -> P:
     """Register a processor class under its ``__name__``; use as a decorator.
@@ -59,7 +61,7 @@ def register(processor_class: P) -> P:
             f"one in {processor_class.__module__}. "
             "Rename one of them: a task's row carries only the class name."
         )
-    _definitions[name] = definition
+    add(definition)
     return processor_class
 
 
@@ -69,8 +71,15 @@ def processor_classes() -> list[type[Any]]:
 
 
 def add(definition: TaskDefinition) -> None:
-    """Register a definition that is none of a processor class."""
+    """Register a definition in place of one of the same name."""
+    global _version
     _definitions[definition.name] = definition
+    _version += 1
+
+
+def version() -> int:
+    """Return a number that changes with each registration, also of a name that is known."""
+    return _version
 
 
 def find_or_import(name: str) -> TaskDefinition | None:

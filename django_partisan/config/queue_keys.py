@@ -5,12 +5,21 @@ from collections.abc import Mapping
 from typing import Final
 
 from django_partisan.config.processor_configs import ErrorsHandleConfig
-from django_partisan.config.validation import BOOLEAN, Setting, instance_of, integer, or_none, seconds
+from django_partisan.config.validation import (
+    BOOLEAN,
+    LARGEST_FLOAT,
+    Setting,
+    instance_of,
+    integer,
+    or_none,
+    seconds,
+)
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", forever")
 """For how many seconds a row may be kept."""
-LEAST_TIMEOUT_SECONDS: Final = 0.001
+TIME_LIMIT: Final = seconds(0.001, LARGEST_FLOAT)
+"""How long a run may take."""
 LEAST_GRACE_SECONDS: Final = 0.1
 """Workers rely on it: the manager kills a worker only for a run that has lasted longer than this."""
 
@@ -118,7 +127,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     ),
     "DEFAULT_TIMEOUT_SECONDS": Setting(
         None,
-        or_none(seconds(LEAST_TIMEOUT_SECONDS)),
+        or_none(TIME_LIMIT),
         "Interrupt a run that lasts longer than this many seconds, if its processor has no "
         "`TIMEOUT_SECONDS`; `None`: no limit.",
     ),

@@ -62,8 +62,8 @@ def queue_names() -> list[str]:
 
 
 def named_queues() -> list[str]:
-    """Return the queues of ``PARTISAN_CONFIG`` and ``TASKS``; ``default`` only if it is one of them."""
-    return list(dict.fromkeys((*_configured(), *task_backends.queue_names())))
+    """Return the queues that ``PARTISAN_CONFIG`` and ``TASKS`` name; ``default`` only if they do."""
+    return list(dict.fromkeys((*_configured(), *task_backends.listed_queues())))
 
 
 def check_queue_name(name: object) -> None:

@@ -29,6 +29,11 @@ def queue_names() -> list[str]:
     return [name for params in ours().values() for name in params.get("QUEUES", (DEFAULT_QUEUE,))]
 
 
+def listed_queues() -> list[str]:
+    """Return the queues that ``QUEUES`` of these backends lists."""
+    return [name for params in ours().values() for name in params.get("QUEUES", ())]
+
+
 def allow_every_queue() -> bool:
     """Return whether one of these backends has an empty list of queues: Django validates no name then."""
     return any("QUEUES" in params and not params["QUEUES"] for params in ours().values())

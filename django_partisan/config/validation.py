@@ -4,11 +4,15 @@ Settings of queues, of observability and of processors are all validated by the 
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django_partisan.config.problems import Kind, Problem
+
+LARGEST_FLOAT = sys.float_info.max
+"""Integers may be larger, and then no clock can be compared with them."""
 
 
 class Rule(NamedTuple):
@@ -26,7 +30,7 @@ def integer(least: int) -> Rule:
 def seconds(least: float, most: float = math.inf) -> Rule:
     """Accept finite numbers from ``least`` to ``most``."""
     expected = f"a number of seconds, at least {least}"
-    if most < math.inf:
+    if most < LARGEST_FLOAT:
         expected += f" and at most {most}"
     return Rule(lambda value: _is_number(value, int | float, least) and value <= most, expected)
 

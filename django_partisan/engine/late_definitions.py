@@ -6,17 +6,40 @@ needs the options of these definitions too: it enforces time limits, decides abo
 killed, and prunes rows.
 """
 
-from collections.abc import Collection
-from typing import Any, NamedTuple, NoReturn
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import Any, Final, NamedTuple, NoReturn
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
+from django_partisan.config.queue_keys import KEPT
+from django_partisan.config.validation import Rule, instance_of
 from django_partisan.definitions import TaskDefinition
 from django_partisan.exceptions import TaskTimeout
+from django_partisan.processor_validation import ATTRIBUTES
+
+_KEPT: Final = Rule(lambda value: value == math.inf or KEPT.accepts(value), f"{KEPT.expected}, or math.inf")
+_RULES: Final[Mapping[str, Rule]] = {
+    "queue": instance_of(str),
+    "priority": ATTRIBUTES["PRIORITY"],
+    "propagation": ATTRIBUTES["TRACE_PROPAGATION"],
+    "keep_finished": _KEPT,
+    "keep_failed": _KEPT,
+    "timeout": ATTRIBUTES["TIMEOUT_SECONDS"],
+}
+"""What the system checks accept, which ran before a late definition was registered; unchecked, a wrong value
+would interrupt each run or keep the manager from pruning."""
+_CLASSES: Final = {"retry_on_errors", "never_retry_on"}
+_OF_RETRIES: Final = [field.name for field in fields(ErrorsHandleConfig) if field.name not in _CLASSES]
 
 
 class Described(NamedTuple):
-    """What a manager needs of a definition, as plain values; the classes of errors stay in the worker."""
+    """What a manager needs of a definition, as plain values; the classes of errors stay in the worker.
+
+    The fields are those of a ``TaskDefinition``, so that one more is added here, and to ``_RULES`` if a
+    project gives its value.
+    """
 
     name: str
     queue: str
@@ -25,40 +48,26 @@ class Described(NamedTuple):
     keep_finished: float | None
     keep_failed: float | None
     timeout: float | None
-    retry: tuple[int, float, str] | None
-    """Number of retries, pause and its strategy, if a run that is over its time limit is retried."""
+    retry: Mapping[str, Any] | None
+    """How a run over its time limit is retried, if it is: an ``ErrorsHandleConfig`` without its errors."""
 
     @classmethod
     def of(cls, definition: TaskDefinition) -> "Described":
-        """Describe a definition; raises ``TypeError`` or ``ValueError`` for attributes of wrong types."""
-        return cls(
-            str(definition.name),
-            str(definition.queue),
-            int(definition.priority),
-            None if definition.propagation is None else str(definition.propagation),
-            _seconds(definition.keep_finished),
-            _seconds(definition.keep_failed),
-            _seconds(definition.timeout),
-            _retry(definition.retry),
-        )
+        """Describe a definition; raises ``ValueError`` for a value that the system checks refuse."""
+        values = {field: getattr(definition, field) for field in cls._fields}
+        for field, rule in _RULES.items():
+            if not rule.accepts(values[field]):
+                raise ValueError(f"{values['name']}: {field} is {values[field]!r}; expected {rule.expected}.")
+        plain = {field: _plain(value) for field, value in values.items() if field != "retry"}
+        return cls(**plain, retry=_retry(definition.retry))
 
     def definition(self) -> TaskDefinition:
         """Return a definition with these options, whose code cannot be called."""
-        retry = None if self.retry is None else ErrorsHandleConfig([TaskTimeout], *self.retry)
+        values = self._asdict()
+        if self.retry is not None:
+            values["retry"] = ErrorsHandleConfig([TaskTimeout], **self.retry)
         return TaskDefinition(
-            name=self.name,
-            source=_not_here,
-            call=_not_here,
-            queue=self.queue,
-            priority=self.priority,
-            unique=False,
-            atomic=False,
-            retry=retry,
-            postpone=None,
-            propagation=self.propagation,
-            keep_finished=self.keep_finished,
-            keep_failed=self.keep_failed,
-            timeout=self.timeout,
+            **values, source=_not_here, call=_not_here, unique=False, atomic=False, postpone=None
         )
 
 
@@ -72,7 +81,7 @@ class LateDefinitions:
     def take(self) -> list[tuple[Any, ...]]:
         """Describe those that were registered since the last call, each as the values of a ``Described``.
 
-        One with attributes of wrong types, which the system checks refuse, is left out.
+        One with attributes that the system checks refuse is left out: what its queue says holds for it.
         """
         late = []
         for name, definition in list(registry.definitions.items()):
@@ -81,7 +90,9 @@ class LateDefinitions:
             self._known.add(name)
             try:
                 late.append(tuple(Described.of(definition)))
-            except (TypeError, ValueError):
+            except (
+                Exception
+            ):  # also of values of strange classes: the run that comes next must not fail for it
                 continue
         return late
 
@@ -93,14 +104,18 @@ def register(described: Described) -> None:
         registry.add(described.definition())
 
 
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def _retry(retry: ErrorsHandleConfig | None) -> tuple[int, float, str] | None:
+def _retry(retry: ErrorsHandleConfig | None) -> dict[str, Any] | None:
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(TaskTimeout()):
         return None
-    return int(retry.retries_count), float(retry.retry_pause), str(retry.retry_pause_strategy)
+    return {field: _plain(getattr(retry, field)) for field in _OF_RETRIES}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as one of a type that the pipe takes, without the members that enumerations add."""
+    for kind in (str, bool, int, float):
+        if isinstance(value, kind):
+            return str.__str__(value) if kind is str else kind(value)
+    return value
 
 
 def _not_here(*args: Any, **kwargs: Any) -> NoReturn:

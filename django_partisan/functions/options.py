@@ -5,15 +5,15 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 from django_partisan.config.processor_configs import ErrorsHandleConfig
-from django_partisan.config.queue_keys import LEAST_TIMEOUT_SECONDS
-from django_partisan.config.validation import BOOLEAN, Rule, instance_of, integer, or_none, seconds
+from django_partisan.config.queue_keys import TIME_LIMIT
+from django_partisan.config.validation import BOOLEAN, Rule, instance_of, integer, or_none
 from django_partisan.functions.framework import AnyTask, InvalidTask
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ATTRIBUTE: Final = "_partisan_options"
 _RULES: Final = {
-    "timeout": or_none(seconds(LEAST_TIMEOUT_SECONDS)),
+    "timeout": or_none(TIME_LIMIT),
     "max_attempts": or_none(integer(1)),
     "retry": or_none(instance_of(ErrorsHandleConfig)),
     "backoff": or_none(Rule(callable, "a function of an exception and a task result that returns seconds")),

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError
+from django.db import Error, connections
 
 from django_partisan import models
 from django_partisan.functions import priorities
@@ -42,6 +42,8 @@ class RunTaskResult(StoredTaskResult):
     """The ``CurrentTask``."""
     began_at: float
     end: End | None
+    _is_asked: bool = False
+    """Whether ``read()`` was called."""
 
     @classmethod
     def of(cls, task: AnyTask, current: Any) -> "RunTaskResult":
@@ -61,9 +63,21 @@ class RunTaskResult(StoredTaskResult):
         return self
 
     def read(self) -> None:
-        """Read what a coroutine cannot: Django refuses its queries. Without an answer it stays unread."""
-        with suppress(DatabaseError, ObjectDoesNotExist):
-            self._read()
+        """Read, once, what a coroutine cannot: Django refuses its queries. Without an answer it stays unread.
+
+        In a transaction, which the failure has ended, raises ``django.db.Error``.
+        """
+        if self._is_asked:
+            return
+        _set(self, "_is_asked", True)
+        connection = connections[task_database()]
+        try:
+            with suppress(ObjectDoesNotExist):
+                self._read()
+        except Error:
+            if connection.in_atomic_block:
+                raise  # else the run would fail later, with an error that hides this one
+            connection.close_if_unusable_or_obsolete()
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_THIS_RUN:

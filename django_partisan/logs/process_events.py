@@ -293,6 +293,21 @@ def code_replaced(event: events.CodeReplaced) -> Line:
 
 
 @log_event(
+    events.ProcessorsIgnored,
+    "manager.processors_ignored",
+    WARNING,
+    "Ignoring the options of further processors: workers have registered more than %s that this manager has "
+    "not. Define processors in modules that partisan_tasks imports",
+    by=(MANAGER,),
+    fields=(QUEUE,),
+    when="workers have registered more than 10000 processors that the manager does not import; once. To the "
+    "tasks of further ones it applies the settings of the queue",
+)
+def processors_ignored(event: events.ProcessorsIgnored) -> Line:
+    return (event.limit,), {"partisan.queue.name": event.queue}
+
+
+@log_event(
     events.ThreadStack,
     "thread.stack",
     WARNING,

@@ -587,6 +587,13 @@ class CodeReplaced(NamedTuple):
     manager_protocol: int
 
 
+class ProcessorsIgnored(NamedTuple):
+    """Workers have registered more than ``limit`` processors that the manager has not; emitted once."""
+
+    queue: str
+    limit: int
+
+
 class ThreadStack(NamedTuple):
     """The current stack of a thread of this process, as one line, innermost call first."""
 
@@ -757,6 +764,7 @@ Event: TypeAlias = (
     | ManagerDraining
     | ManagerStopped
     | CodeReplaced
+    | ProcessorsIgnored
     | ThreadStack
     | LeaseLost
     | ClaimFailed

@@ -98,7 +98,7 @@ class Assembly:
         dispatcher = Dispatcher(
             config, self.intake, self.pool, self.settler, presence, self._sharing, self._may_start
         )
-        limits = TimeLimits(registry.definitions, config.default_timeout_seconds)
+        limits = TimeLimits(config.default_timeout_seconds)
         self.interruptions = Interruptions(config, self.pool, presence, limits)
         suspects = Suspects(config, threads["chores"], outage, self.intake, self.pool, self._may_start)
         self.reconciliation = Reconciliation(

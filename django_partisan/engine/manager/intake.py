@@ -9,9 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine import late_definitions
 from django_partisan.engine.expiring import with_deadlines
-from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
@@ -19,6 +17,7 @@ from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.expirations import Expirations
 from django_partisan.engine.manager.known_processors import KnownProcessors
+from django_partisan.engine.manager.late_processors import LateProcessors
 from django_partisan.engine.manager.lost_runs import LostRuns
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
@@ -66,6 +65,7 @@ class Intake:
         self._settler = settler
         self._drain = drain
         self._processors = processors
+        self._late = LateProcessors(config.queue, processors)
         self._pause = pause
         self._revoked: set[int] = set()
         """Ids of the tasks that workers hold under a claim that is no longer ours."""
@@ -150,10 +150,7 @@ class Intake:
 
     def on_registered(self, definitions: Iterable[tuple[Any, ...]]) -> None:
         """Register what a worker has and this process has not, each the values of a ``Described``."""
-        for values in definitions:
-            described = Described(*values)
-            late_definitions.register(described)
-            self._processors.note_registered(described.name)
+        self._late.take_in(definitions)
 
     def on_report(self, worker: WorkerProcess, report: Report) -> None:
         """Hand the outcomes of runs to the settler, and learn how long the runs took."""

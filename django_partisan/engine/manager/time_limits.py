@@ -1,28 +1,36 @@
 """The time limits of the processors of one queue."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from django_partisan import registry
 from django_partisan.definitions import TaskDefinition
 
 
 class TimeLimits:
     """Return how long a run of each processor may take; ``default`` is the limit of the queue.
 
-    ``definitions`` are those of the registry, which may still grow.
+    ``definitions`` may still change, and then ``version()`` does.
     """
 
-    def __init__(self, definitions: Mapping[str, TaskDefinition], default: float | None) -> None:
+    def __init__(
+        self,
+        default: float | None,
+        definitions: Mapping[str, TaskDefinition] = registry.definitions,
+        version: Callable[[], int] = registry.version,
+    ) -> None:
         self._definitions = definitions
         self._default = _limit(default)
-        self._seen = 0
+        self._version = version
+        self._seen = -1
         self._shortest = self._default
 
     @property
     def shortest(self) -> float:
         """The shortest limit in seconds; infinite if there is none."""
-        if len(self._definitions) != self._seen:
-            self._seen = len(self._definitions)
+        version = self._version()
+        if version != self._seen:
+            self._seen = version
             self._shortest = min(map(self.of, self._definitions), default=self._default)
             self._shortest = min(self._shortest, self._default)
         return self._shortest

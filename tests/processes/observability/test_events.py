@@ -54,6 +54,7 @@ OF_DEPLOYS = {
     *("metrics.port_taken", "metrics.served"),  # in test_exporter
     "manager.code_replaced",  # in test_mixed_versions
 }
+OF_MANY_PROCESSORS = {"manager.processors_ignored"}  # in tests/unit/engine/test_late_processors
 OF_TELEMETRY = {"worker.telemetry_flush_timeout", "telemetry.dropped", "metrics.server_failed"}
 OF_ENDINGS = {"worker.exit_timeout"}  # in test_endings
 
@@ -73,8 +74,9 @@ def reasons(lines: list[dict[str, Any]]) -> set[str]:
 def test_the_tests_below_provoke_every_event_of_the_table():
     of_managers = OF_OUTAGES | OF_LOST_CLAIMS | OF_TELEMETRY | OF_STARTS | OF_DEPLOYS | OF_ENDINGS | OF_KILLS
     of_operators = OF_PAUSES | OF_SCHEDULES | OF_PRUNING | OF_THE_ADMIN | OF_EXPIRY
+    of_workers = OF_THREADS | OF_MANY_PROCESSORS
 
-    assert BY_ACTION.keys() == OF_TASKS | OF_THREADS | of_managers | of_operators
+    assert BY_ACTION.keys() == OF_TASKS | of_workers | of_managers | of_operators
 
 
 def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):

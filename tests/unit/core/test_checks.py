@@ -153,6 +153,7 @@ EXPIRY = "a number of seconds, above 0 and at most 3155760000, or None"
         ("TIMEOUT_SECONDS", 0, LIMIT),
         ("TIMEOUT_SECONDS", "60", LIMIT),
         ("TIMEOUT_SECONDS", True, LIMIT),
+        pytest.param("TIMEOUT_SECONDS", 10**400, LIMIT, id="too_large"),
         ("EXPIRES_SECONDS", 0, EXPIRY),
         ("EXPIRES_SECONDS", "60", EXPIRY),
         ("EXPIRES_SECONDS", 10**10, EXPIRY),

@@ -11,6 +11,7 @@ import pytest
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
+from django_partisan.engine import late_definitions
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
 from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.manager.component import NEVER
@@ -61,7 +62,7 @@ class Watch:
     def __init__(self, desk: IntakeHarness, default: float | None = None) -> None:
         self.desk = desk
         config = config_of(interrupt_grace_seconds=GRACE_SECONDS)
-        limits = TimeLimits(registry.definitions, default)
+        limits = TimeLimits(default)
         self.interruptions = Interruptions(config, desk.pool, desk.presence, limits)
         self.since = time.monotonic()
 
@@ -400,7 +401,7 @@ def test_an_outcome_that_is_on_its_way_wins(watch: Watch, recorded_events: Recor
 def limits(default: float | None, **timeouts: float | None) -> TimeLimits:
     made = TaskDefinition.of_processor(Memo)
     definitions = {name: replace(made, name=name, timeout=timeout) for name, timeout in timeouts.items()}
-    return TimeLimits(definitions, default)
+    return TimeLimits(default, definitions)
 
 
 def test_a_processor_has_its_own_limit_or_that_of_the_queue():
@@ -410,6 +411,17 @@ def test_a_processor_has_its_own_limit_or_that_of_the_queue():
     assert made.shortest == 5.0
     assert limits(None, Free=math.inf).shortest == limits(None).shortest == math.inf
     assert limits(2.0).shortest == 2.0
+
+
+def test_a_limit_that_newer_code_of_a_worker_lowers_is_the_shortest_at_once():
+    described = Described("shop.jobs.send", "default", 10, None, None, None, 60.0, None)
+    late_definitions.register(described)
+    made = TimeLimits(30.0)
+    before = made.shortest
+
+    late_definitions.register(described._replace(timeout=5.0))
+
+    assert (before, made.shortest) == (30.0, 5.0)
 
 
 def test_a_page_keeps_its_mark_apart_and_a_new_worker_finds_none(presence: PresenceFile):

@@ -2,6 +2,7 @@
 
 import marshal
 import math
+from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
@@ -13,6 +14,23 @@ from django_partisan.exceptions import TaskTimeout
 from tests.support.registry import Idle
 
 pytestmark = pytest.mark.usefixtures("own_registry")
+
+
+class Queue(str, Enum):
+    MAIL = "mail"
+
+
+class Days(IntEnum):
+    ONE = 86_400
+
+
+class Unequalled:
+    """A value that raises what no check expects."""
+
+    __hash__ = None  # type: ignore[assignment] # as for every class that defines __eq__
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not to be compared")
 
 
 def registered(name: str, **attributes: Any) -> None:
@@ -65,13 +83,38 @@ def test_a_run_over_its_limit_is_not_retried_in_the_manager_if_it_would_not_be_i
     assert Described(*values).definition().retry is None
 
 
-def test_a_definition_with_attributes_of_wrong_types_is_left_out():
-    registered("Wrong", TIMEOUT_SECONDS="soon")
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("TIMEOUT_SECONDS", "soon"),
+        ("TIMEOUT_SECONDS", 0),
+        ("TIMEOUT_SECONDS", -1),
+        ("TIMEOUT_SECONDS", math.nan),
+        pytest.param("TIMEOUT_SECONDS", 10**400, id="too_large"),
+        ("KEEP_FINISHED_SECONDS", math.nan),
+        ("KEEP_FAILED_SECONDS", -1),
+        ("PRIORITY", 2**31),
+        ("TRACE_PROPAGATION", "sometimes"),
+        ("QUEUE_NAME", 5),
+        ("KEEP_FAILED_SECONDS", Unequalled()),
+    ],
+)
+def test_a_definition_with_values_that_the_system_checks_refuse_is_left_out(attribute: str, value: Any):
+    registered("Wrong", **{attribute: value})
     registered("Late")
 
     [values] = LateDefinitions([]).take()
 
     assert values[0] == "Late"
+
+
+def test_no_limit_and_members_of_enumerations_are_described_as_plain_values():
+    registered("Late", TIMEOUT_SECONDS=math.inf, QUEUE_NAME=Queue.MAIL, KEEP_FAILED_SECONDS=Days.ONE)
+
+    [values] = marshal.loads(marshal.dumps(LateDefinitions([]).take()))
+
+    made = Described(*values).definition()
+    assert (made.timeout, made.queue, made.keep_failed) == (math.inf, "mail", 86_400)
 
 
 def test_the_code_of_a_described_definition_cannot_be_called():

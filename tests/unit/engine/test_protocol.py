@@ -31,7 +31,7 @@ MESSAGES: list[Message] = [
     Ready(protocol.VERSION, ["mind the gap"], "2.0.0"),
     report([1, 2], changes=[(3, 4, "new")], measured={"Letter": (2, 0.5)}, telemetry=[("logs", None)]),
     Returned([5, 6]),
-    Registered([("shop.tasks.send", "default", 10, None, None, None, 2.5, (3, 5.0, "constant"))]),
+    Registered([("shop.tasks.send", "default", 10, None, None, None, 2.5, {"retry_pause": 5.0})]),
     Retiring(),
     Flushed([("metrics", {"a": 1})], 4096),
 ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from django_partisan import retention
 from django_partisan.config import queues, task_backends
 from django_partisan.exceptions import UnknownQueue
 
@@ -43,11 +44,20 @@ def test_the_queues_of_our_backends_exist(settings: Any):
         queues.check_queue_name("elsewhere")
 
 
-def test_a_backend_that_lists_no_queues_names_the_default_one(settings: Any):
+def test_a_backend_that_lists_no_queues_has_the_default_one_and_does_not_name_it(settings: Any):
     settings.PARTISAN_CONFIG = {"mail": {}}
     settings.TASKS = {"default": {"BACKEND": OURS}}
 
-    assert queues.named_queues() == ["mail", "default"]
+    assert task_backends.queue_names() == ["default"]
+    assert queues.queue_names() == ["default", "mail"]
+    assert retention.queues_of_manager("mail") == ("mail",)  # the rows of "default" may be another project's
+
+
+def test_of_settings_that_name_no_queue_the_default_one_is_pruned(settings: Any):
+    settings.PARTISAN_CONFIG = {}
+    settings.TASKS = {"default": {"BACKEND": OURS}}
+
+    assert retention.queues_of_project() == retention.queues_of_manager("default") == ("default",)
 
 
 def test_a_backend_with_an_empty_list_of_queues_allows_every_name(settings: Any):

@@ -76,6 +76,7 @@ FULL: list[Any] = [
     events.ManagerDraining("default", "SIGTERM", 3),
     events.ManagerStopped("default", 60.0, 5, (12, 13)),
     events.CodeReplaced("default", "2.1.0", 4, "2.0.0", 3),
+    events.ProcessorsIgnored("default", 10_000),
     events.ThreadStack("MainThread", "select selectors.py:468 < turn manager/manager.py:111"),
     events.TelemetryDropped("default", "span_queue_full", 8),
     events.MetricsServerFailed("default", ERROR),

@@ -252,6 +252,7 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
             "partisan.manager.unfinished_ids": "keyword",
         },
     ),
+    "manager.processors_ignored": ("warning", "manager", QUEUE),
     "manager.code_replaced": (
         "error",
         "manager",
