@@ -50,6 +50,8 @@ class Described(NamedTuple):
     timeout: float | None
     retry: Mapping[str, Any] | None
     """How a run over its time limit is retried, if it is: an ``ErrorsHandleConfig`` without its errors."""
+    retries_as_queue: bool = False
+    may_retry: bool = True
 
     @classmethod
     def of(cls, definition: TaskDefinition) -> "Described":
@@ -90,9 +92,7 @@ class LateDefinitions:
             self._known.add(name)
             try:
                 late.append(tuple(Described.of(definition)))
-            except (
-                Exception
-            ):  # also of values of strange classes: the run that comes next must not fail for it
+            except Exception:  # also of strange classes: the run that comes next must not fail for it
                 continue
         return late
 

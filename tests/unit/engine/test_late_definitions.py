@@ -74,6 +74,21 @@ def test_the_manager_gets_the_options_that_it_enforces():
     )
 
 
+def test_a_run_over_its_limit_is_retried_as_the_queue_says_if_its_own_class_does_not_say_it():
+    registered("Silent")
+    registered(
+        "Late", RETRY_ON_ERROR_CONFIG=ErrorsHandleConfig("*", 3, 7, retry_pause_max=60, retry_jitter=0.5)
+    )
+    default = ErrorsHandleConfig("*", 1, 1)
+
+    silent, late = (Described(*values).definition() for values in LateDefinitions([]).take())
+
+    assert silent.retry_in(default) is default
+    retry = late.retry_in(default)
+    assert retry is not None
+    assert (retry.retries_count, retry.retry_pause_max, retry.retry_jitter) == (3, 60, 0.5)
+
+
 @pytest.mark.parametrize("retry", [None, ErrorsHandleConfig([ValueError], 3, 7), "a wrong type"])
 def test_a_run_over_its_limit_is_not_retried_in_the_manager_if_it_would_not_be_in_the_worker(retry: Any):
     registered("Late", RETRY_ON_ERROR_CONFIG=retry)
