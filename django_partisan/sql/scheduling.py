@@ -49,7 +49,7 @@ _LOCK_DUE: Final = f"""
      ORDER BY failures > 0, next_at, name LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 _LOCK_ONE: Final = f"{_ROW} WHERE name = %s FOR UPDATE"
-_LOCK_SOME: Final = f"{_ROW} WHERE name = ANY(%s::text[]) ORDER BY name FOR UPDATE"
+_LOCK_SOME: Final = f"{_ROW} WHERE name = ANY(%s::text[]) ORDER BY name FOR UPDATE SKIP LOCKED"
 
 _NEXT: Final = f"""
     SELECT extract(epoch FROM min({_DUE_AT}) - clock_timestamp())::float8
@@ -119,7 +119,7 @@ _PAUSE: Final = """
     WITH before AS MATERIALIZED (
         SELECT name, paused FROM django_partisan_schedule WHERE name = %(name)s FOR UPDATE
     )
-    UPDATE django_partisan_schedule AS schedule SET paused = true, comment = %(comment)s
+    UPDATE django_partisan_schedule AS schedule SET paused = true, comment = coalesce(%(comment)s, schedule.comment)
       FROM before WHERE schedule.name = before.name
     RETURNING before.paused
 """
@@ -171,7 +171,7 @@ def lock_one(connection: BaseDatabaseWrapper, name: str) -> LockedSchedule | Non
 
 
 def lock_some(connection: BaseDatabaseWrapper, names: Sequence[str]) -> dict[str, LockedSchedule]:
-    """Lock rows; return those that exist, by name."""
+    """Lock rows; return those that exist and that nobody else locks, by name."""
     rows = fetch_all(connection, _LOCK_SOME, (list(names),))
     return {locked.row.name: locked for locked in (_locked(connection, row) for row in rows)}
 
@@ -262,8 +262,11 @@ def write_fault(connection: BaseDatabaseWrapper, locked: LockedSchedule, error: 
     return bool(fetch_all(connection, _WRITE_FAULT, _of_error(locked, error, kind)))
 
 
-def pause(connection: BaseDatabaseWrapper, name: str, comment: str) -> bool | None:
-    """Pause a schedule; return whether it was not paused before, or ``None`` if there is none."""
+def pause(connection: BaseDatabaseWrapper, name: str, comment: str | None) -> bool | None:
+    """Pause a schedule; return whether it was not paused before, or ``None`` if there is none.
+
+    Without a comment that of the row stays.
+    """
     rows = fetch_all(connection, _PAUSE, {"name": name, "comment": comment})
     return not rows[0][0] if rows else None
 

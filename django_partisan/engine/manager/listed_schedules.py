@@ -93,7 +93,9 @@ class ListedSchedules(Component):
                 raise result
             return
         self._listing = listing
-        for schedule, task, change, next_at in result:
+        if result.is_partial:
+            self._compare_at = time.monotonic() + RETRY_SECONDS
+        for schedule, task, change, next_at in result.changes:
             bus.emit(ScheduleChanged, schedule, task, Schedule.ORIGIN_SETTINGS, change, next_at)
-        if result:
+        if result.changes:
             self._changed()

@@ -9,8 +9,9 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.listed_schedules import ListedSchedules
 from django_partisan.engine.manager.open_ticks import OpenTicks
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
-from django_partisan.engine.manager.scheduler import FORGET_SECONDS, RETRY_SECONDS, Scheduler
+from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
 from django_partisan.engine.manager.tick_batch import Batch
+from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.leasing import SchedulesSeen
 from tests.support.engine import AWAY, FakeDatabaseThread
 
@@ -42,7 +43,7 @@ def wake(play: Play, name: str, now: float = 1e9) -> Any:
     return component
 
 
-@pytest.mark.parametrize("name", ["scheduler", "listed", "open"])
+@pytest.mark.parametrize("name", ["listed", "open"])
 def test_a_fault_of_our_own_is_raised_and_an_error_of_the_database_is_not(play: Play, name):
     wake(play, name)
     play.thread.answer(AWAY)
@@ -84,15 +85,22 @@ def test_halves_are_tried_at_once_and_one_after_the_other(play: Play):
     assert tried == [["a", "b"], ["c"]]
 
 
-def test_unknown_tasks_are_left_out_for_a_while(play: Play):
+def test_schedules_put_aside_are_left_out_for_a_while(play: Play):
     wake(play, "scheduler")
-    play.thread.answer(Batch(unknown={"Nobody"}, next_in=None))
+    play.thread.answer(Batch(aside={"nightly"}, next_in=None))
 
     assert 0 < play.scheduler.next_at() < NEVER
-    assert play.scheduler._unknown == {"Nobody"}
+    play.scheduler.turn(play.scheduler.next_at())
+    assert play.thread.call.keywords["aside"] == Aside([], {"nightly"}, {})
+    play.thread.answer(Batch(aside={"nightly"}, next_in=None))
+    play.scheduler.look_now()
+    play.scheduler.turn(play.scheduler.next_at())
+    assert play.thread.call.keywords["aside"].hidden == []
+    play.scheduler.look_now()
+    play.thread.answer(Batch(aside={"nightly"}, next_in=None))
     play.scheduler.turn(play.scheduler.next_at() + FORGET_SECONDS)
 
-    assert play.thread.call.keywords["unknown"] == []
+    assert play.thread.call.keywords["aside"].hidden == []
 
 
 def test_due_rows_that_others_lock_are_looked_at_after_a_pause(play: Play):
