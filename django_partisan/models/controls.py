@@ -92,6 +92,12 @@ class Schedule(models.Model):
     ORIGIN_DATABASE = "database"
 
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
+    definition = models.JSONField(
+        db_default=models.Value({}, models.JSONField()),
+        default=dict,
+        editable=False,
+        help_text=_("Unused; removed in version 3.0, as processes of version 2.0 may still name it."),
+    )
     task = models.CharField(
         max_length=PROCESSOR_NAME_MAX_LENGTH,
         db_default="",

@@ -119,7 +119,8 @@ _PAUSE: Final = """
     WITH before AS MATERIALIZED (
         SELECT name, paused FROM django_partisan_schedule WHERE name = %(name)s FOR UPDATE
     )
-    UPDATE django_partisan_schedule AS schedule SET paused = true, comment = coalesce(%(comment)s, schedule.comment)
+    UPDATE django_partisan_schedule AS schedule
+       SET paused = true, comment = coalesce(%(comment)s, schedule.comment)
       FROM before WHERE schedule.name = before.name
     RETURNING before.paused
 """
