@@ -170,6 +170,13 @@ class Schedule(models.Model):
                 force_insert=force_insert, force_update=force_update, using=using, update_fields=fields
             )
 
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete the row; one that live managers have in their settings comes back, and starts anew."""
+        from django_partisan.schedule_rows import deleting
+
+        with deleting(self, using) as alias:
+            return super().delete(using=alias, keep_parents=keep_parents)
+
     def clean(self) -> None:
         """Raise ``ValidationError`` by field if the definition is not accepted."""
         from django_partisan.schedule_rows import ensure_valid

@@ -274,6 +274,28 @@ def test_a_row_that_somebody_has_deleted_is_back_when_managers_are_notified(depl
     office.turn_until(is_defined)
 
 
+def test_a_row_that_another_manager_wrote_or_stopped_meanwhile_is_repaired(deploy):
+    office = deploy({"nightly": DAILY})
+    office.turn_until(is_defined)
+    office.turn_until(lambda: office.is_quiet)
+
+    Schedule.objects.update(stopped_at=timezone.now())
+    office.turn_until(is_defined)
+    Schedule.objects.update(every=3600, fingerprint="older")
+    office.turn_until(is_defined)
+
+    assert ManagerLease.objects.count() == 1
+
+
+def test_a_row_that_is_deleted_is_back_at_once(deploy):
+    office = deploy({"nightly": DAILY}, lease_seconds=3000)
+    office.turn_until(is_defined)
+
+    row().delete()
+
+    office.turn_until(is_defined)
+
+
 def test_without_schedules_a_manager_compares_nothing(deploy):
     office = deploy({})
 
