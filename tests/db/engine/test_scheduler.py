@@ -540,12 +540,12 @@ def test_an_error_of_the_server_is_no_error_of_a_schedule():
 
     with raising("'out of memory' USING ERRCODE = '53200'", "true"), closing(open_connection("test")) as own:
         with pytest.raises(Error, match="out of memory"):
-            make_batch(own, "default", [])
+            make_batch(own, "default")
 
         assert (get().error, get().failures) == ("", 0)
 
     with closing(open_connection("test")) as own:
-        assert len(make_batch(own, "default", []).ticked) == 1
+        assert len(make_batch(own, "default").ticked) == 1
 
 
 def test_a_manager_goes_on_after_its_connection_was_lost(open_office):
