@@ -374,7 +374,7 @@ def test_a_task_that_no_manager_knows_is_an_error_after_a_minute(
 
 
 def test_a_tick_is_enqueued_by_the_manager_that_knows_its_task(open_office):
-    add_schedule(task="Late", next_at=server_now() - timedelta(seconds=61), every=600)
+    add_schedule(task="Late", next_at=last_multiple(60) - timedelta(seconds=120), every=60)
     office = open_office(lease_seconds=3)
     office.turn_until(lambda: is_aside(office, "nightly"))
     a_minute_later(office)
