@@ -24,11 +24,17 @@ class RetryTask(Exception):
     """Raise inside ``run()`` to have the task retried, whatever errors its processor lists.
 
     It counts as a retry; a task without a rule for errors has 3. ``seconds`` is the shortest pause before the
-    next run; without it, the pause is that of an error on the list. ``error`` is stored and logged
-    instead of this exception.
+    next run; without it, the pause is that of an error on the list. ``error``, an exception or its class, is
+    stored and logged instead of this exception. Raises ``TypeError`` if it is neither.
     """
 
-    def __init__(self, seconds: float | None = None, error: BaseException | None = None) -> None:
+    def __init__(
+        self, seconds: float | None = None, error: BaseException | type[BaseException] | None = None
+    ) -> None:
+        if isinstance(error, type) and issubclass(error, BaseException):
+            error = error()
+        if error is not None and not isinstance(error, BaseException):
+            raise TypeError(f"RetryTask got the error {error!r}; expected an exception, or the class of one.")
         super().__init__(seconds, error)
         self.seconds = seconds
         self.error = error

@@ -4,8 +4,10 @@ Only a task that never started expires. One whose run was lost, or of which nobo
 runs again.
 """
 
+from operator import itemgetter
 from typing import Final
 
+from django_partisan.engine import boot_clock
 from django_partisan.exceptions import TaskExpired
 from django_partisan.outcomes import FAILED, REASON_EXPIRED
 from django_partisan.sql.claiming import ATTEMPTS, EXPIRES, ID, TAKEOVERS, TOKEN, TaskRow
@@ -19,10 +21,34 @@ _ENTRY: Final = history_entry(
 )
 
 
-def has_expired(row: TaskRow, claimed_seconds: float) -> bool:
-    """Return whether a task must not start, whose claim returned ``claimed_seconds`` ago."""
-    expires = row[EXPIRES]
-    return expires is not None and claimed_seconds >= expires and not row[ATTEMPTS] and not row[TAKEOVERS]
+_expires = itemgetter(EXPIRES)
+
+
+def may_expire(rows: list[TaskRow]) -> bool:
+    """Return whether any task has an expiry."""
+    return any(expires is not None for expires in map(_expires, rows))
+
+
+def with_deadlines(rows: list[TaskRow], since: float | None = None) -> list[TaskRow]:
+    """Return rows as ``has_expired()`` takes them: ``EXPIRES`` is a moment of the boot clock.
+
+    ``since`` is when their claim was sent, by that clock; by default it is now. A moment stays true however
+    long a task waits, in whichever process of this host.
+    """
+    if not may_expire(rows):
+        return rows
+    start = boot_clock.now() if since is None else since
+    return [
+        row if row[EXPIRES] is None else (*row[:EXPIRES], start + row[EXPIRES], row[TOKEN]) for row in rows
+    ]
+
+
+def has_expired(row: TaskRow) -> bool:
+    """Return whether a task, with its deadline, must not start."""
+    deadline = row[EXPIRES]
+    if deadline is None or row[ATTEMPTS] or row[TAKEOVERS]:
+        return False
+    return boot_clock.now() >= deadline
 
 
 def expire(row: TaskRow) -> RowChange:

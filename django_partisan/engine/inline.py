@@ -21,7 +21,7 @@ from django.utils import timezone
 from django_partisan import arguments, processor_validation, registry
 from django_partisan.config.problems import refuse
 from django_partisan.config.queues import queue_config
-from django_partisan.engine import expiring
+from django_partisan.engine import boot_clock, expiring
 from django_partisan.engine.judge import CLAIM_LOST, EXPIRED, HELD, RAN, RunResult, failed
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.engine.worker.connection_state import drop, has_open_transaction
@@ -30,7 +30,7 @@ from django_partisan.models import Task
 from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, REASON_UNREGISTERED, RETRIED
 from django_partisan.sql import leasing
-from django_partisan.sql.claiming import ARGUMENTS, ATTEMPTS, EXPIRES, ID, PROCESSOR, TOKEN, TaskRow, claim
+from django_partisan.sql.claiming import ARGUMENTS, ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow, claim
 from django_partisan.sql.claiming_one import claim_one
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.history import EndedRun
@@ -104,15 +104,15 @@ class InlineManager:
         """Claim due tasks by Python's clock: the database's stands still inside a transaction."""
         waiting = Task.objects.using(self._connection.alias).waiting().filter(queue_name=self._config.queue)
         waiting.filter(ready=False, held=None, execute_after__lte=now or timezone.now()).update(ready=True)
+        later = 0.0 if now is None else (now - timezone.now()).total_seconds()
+        since = boot_clock.now() - later  # at a later time, tasks expire so much earlier
         rows = claim(self._connection, self._config.queue, self._id, new_token(), limit)
-        if now is not None:
-            later = (now - timezone.now()).total_seconds()
-            rows = [_claimed_later(row, later) for row in rows]
-        return self._keep(rows)
+        return self._keep(rows, since)
 
     def claim_task(self, task_id: int) -> list[TaskRow]:
         """Claim one task; return no row if it does not wait, is not due, or is locked by a transaction."""
-        return self._keep(claim_one(self._connection, self._id, new_token(), task_id))
+        since = boot_clock.now()
+        return self._keep(claim_one(self._connection, self._id, new_token(), task_id), since)
 
     def run(self, row: TaskRow, raise_errors: bool) -> Ran:
         """Run a claimed task and settle it; with ``raise_errors``, raise the error that fails the task."""
@@ -130,7 +130,8 @@ class InlineManager:
         self._raise(ran, row, raise_errors)
         return ran
 
-    def _keep(self, rows: list[TaskRow]) -> list[TaskRow]:
+    def _keep(self, rows: list[TaskRow], since: float) -> list[TaskRow]:
+        rows = expiring.with_deadlines(rows, since)
         self._claimed = {row[ID]: row for row in rows}
         return rows
 
@@ -197,14 +198,6 @@ class _InlineExecutor(Executor):
     def _emit(self, result: RunResult, run: Run) -> None:
         self.error = result.error.exception if result.error is not None else None
         super()._emit(result, run)
-
-
-def _claimed_later(row: TaskRow, seconds: float) -> TaskRow:
-    """Return a row as a claim ``seconds`` later would, but for the wait."""
-    expires = row[EXPIRES]
-    if expires is None:
-        return row
-    return (*row[:EXPIRES], expires - seconds, row[TOKEN])
 
 
 @contextmanager

@@ -154,8 +154,6 @@ def _retried_on_request(
         )
         return failed(row, REASON_ERROR, wrong)
     error = request if request.error is None else request.error
-    if not isinstance(error, BaseException):
-        return failed(row, REASON_ERROR, TypeError(f"RetryTask was raised with the error {error!r}."))
     retry = definition.retry_in(config.default_retry)
     if not isinstance(retry, ErrorsHandleConfig):
         if not definition.may_retry:

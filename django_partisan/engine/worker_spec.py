@@ -1,10 +1,11 @@
 """What a manager gives a worker at its start."""
 
 import pickle
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from django_partisan import __version__
-from django_partisan.config.queues import QueueConfig
+from django_partisan.config.queues import QueueConfig, queue_value
 from django_partisan.engine import protocol
 
 
@@ -27,14 +28,22 @@ class WorkerSpec(NamedTuple):
 
 
 def packed(spec: WorkerSpec) -> bytes:
-    """Return a spec as bytes, with the versions of the code that can read it."""
+    """Return a spec as bytes, with the versions of the code that can read it.
+
+    ``DEFAULT_RETRY`` is left out: its exception classes and functions may be such as cannot be pickled.
+    """
+    spec = spec._replace(config=replace(spec.config, default_retry=None))
     return pickle.dumps((protocol.VERSION, __version__, pickle.dumps(spec)))
 
 
 def unpacked(data: bytes) -> WorkerSpec | None:
-    """Return the spec that ``packed()`` made into ``data``; ``None`` if the manager runs other code."""
+    """Return the spec that ``packed()`` made into ``data``; ``None`` if the manager runs other code.
+
+    ``DEFAULT_RETRY`` is that of the settings of this process.
+    """
     *versions, pickled = pickle.loads(data)
     if versions != [protocol.VERSION, __version__]:
         return None
     spec: WorkerSpec = pickle.loads(pickled)
-    return spec
+    default_retry = queue_value(spec.config.queue, "DEFAULT_RETRY")
+    return spec._replace(config=replace(spec.config, default_retry=default_retry))

@@ -26,7 +26,7 @@ class Kind(Enum):
     KEPT = "the run completed, and the row is kept"
     CRASHED = "the worker died, and the task runs again here"
     CHANGED = "the run ended otherwise"
-    RELEASED = "the task was not run, and waits again"
+    RELEASED = "the task did not run, or its run was stopped, and it waits again"
 
     @property
     def has_key(self) -> bool:

@@ -177,7 +177,7 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
 
 
 def _of_schedules(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
-    """Yield the statistics of schedules; of names with one label, which nobody can save, those of the first."""
+    """Yield the statistics of schedules; of names with one label, which only SQL can add, the first."""
     seen: set[str] = set()
     for schedule in found:
         label = OTHER if schedule.name is None else clean(schedule.name)

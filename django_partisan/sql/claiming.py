@@ -27,7 +27,7 @@ CONTEXT: Final = 9
 TAKEOVERS: Final = 10
 """How often the task was rescued while nobody knew whether it had begun."""
 EXPIRES: Final = 11
-"""Seconds from the claim to when the task expires, if it does."""
+"""Seconds from the claim to when the task expires, if it does; once taken in, a moment of the boot clock."""
 TOKEN: Final = 12
 
 _WITHOUT_TOKEN: Final = """

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.outcomes import FAILED, REASON_UNREGISTERED
+from django_partisan.outcomes import FAILED, REASON_EXPIRED, REASON_UNREGISTERED
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
@@ -75,29 +75,37 @@ _RESUME = f"""
 # No run failed, so the entry has no attempt.
 _APPENDED = appended(
     "task.history",
-    f"""jsonb_build_object('outcome', '{FAILED}', 'reason', '{REASON_UNREGISTERED}',
-                           'error_type', %(type)s::text,
-                           'error_message', format(%(message)s, task.processor_class))""",
+    f"""jsonb_build_object('outcome', '{FAILED}', 'reason', ending.reason,
+                           'error_type', ending.error_type, 'error_message', ending.error_message)""",
     "NULL::int",
     "NULL::timestamptz",
 )
 
 _FAIL = f"""
-    WITH expired AS MATERIALIZED (
-        SELECT id FROM django_partisan_task AS task
+    WITH due AS MATERIALIZED (
+        SELECT id, processor_class,
+               coalesce(expires_at <= now() AND attempts = 0 AND takeovers = 0, false) AS has_expired
+          FROM django_partisan_task AS task
          WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}'
            AND unregistered_since <= now() - %(seconds)s * interval '1 second' AND status = 'new'
            AND NOT EXISTS ({_ALIVE} AND manager.state -> 'processors' ? task.processor_class)
          ORDER BY unregistered_since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ), ending AS (
+        SELECT id, has_expired,
+               CASE WHEN has_expired THEN '{REASON_EXPIRED}' ELSE '{REASON_UNREGISTERED}' END AS reason,
+               CASE WHEN has_expired THEN %(expired_type)s::text ELSE %(type)s::text END AS error_type,
+               CASE WHEN has_expired THEN %(expired_message)s::text
+                    ELSE format(%(message)s, processor_class) END AS error_message
+          FROM due
     )
     UPDATE django_partisan_task AS task
        SET status = 'error', ready = false, held = NULL, unregistered_since = NULL, claim_token = {NO_CLAIM},
-           finished_at = now(), updated_at = now(), error_reason = '{REASON_UNREGISTERED}',
-           error_type = %(type)s, error_message = format(%(message)s, task.processor_class),
+           finished_at = now(), updated_at = now(), error_reason = ending.reason,
+           error_type = ending.error_type, error_message = ending.error_message,
            error_traceback = '', history = {_APPENDED}
-      FROM expired WHERE task.id = expired.id
+      FROM ending WHERE task.id = ending.id
     RETURNING task.id, task.processor_class, task.priority, task.attempts, task.retries, task.postpones,
-              task.context::text
+              task.context::text, ending.has_expired
 """
 
 NAMES_AT_MOST: Final = 1000
@@ -115,7 +123,7 @@ class HeldProcessor(NamedTuple):
 
 
 class FailedTask(NamedTuple):
-    """A task that failed without a run."""
+    """A task that failed without a run, or that had expired before that."""
 
     id: int
     processor: str
@@ -124,6 +132,7 @@ class FailedTask(NamedTuple):
     retries: int
     postpones: int
     context: str | None
+    has_expired: bool = False
 
 
 def publish(connection: BaseDatabaseWrapper, manager: UUID, processors: Iterable[str]) -> None:
@@ -156,11 +165,18 @@ def resume(
 
 
 def fail_expired(
-    connection: BaseDatabaseWrapper, queue: str, seconds: float, limit: int, error_type: str, message: str
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    seconds: float,
+    limit: int,
+    error: tuple[str, str],
+    expired: tuple[str, str],
 ) -> list[FailedTask]:
     """Fail up to ``limit`` tasks that were held for ``seconds`` and whose processor no live manager knows.
 
-    ``message`` has a ``%s`` for the processor.
+    ``error`` and ``expired``, for tasks that never started and have expired, are a type and a message; that
+    of ``error`` has a ``%s`` for the processor.
     """
-    parameters = {"queue": queue, "seconds": seconds, "limit": limit, "type": error_type, "message": message}
+    parameters = {"queue": queue, "seconds": seconds, "limit": limit, "type": error[0], "message": error[1]}
+    parameters |= {"expired_type": expired[0], "expired_message": expired[1]}
     return [FailedTask(*row) for row in fetch_all(connection, _FAIL, parameters)]

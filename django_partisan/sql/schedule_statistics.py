@@ -14,8 +14,8 @@ OVERDUE_SECONDS: Final = 300
 """So long after the next tick is due the task of a tick must have ended, as the alert has it."""
 
 # One read of the table, so that the next tick and the totals fit together. The others have the worst of their
-# values: the first tick that is due, and the oldest open one of those that are overdue. For these, the time from
-# the newest last tick to the first next one is never longer than their own, so the alert holds for them too.
+# values: the first tick that is due, and the oldest open one of those that are overdue. For these, the time
+# from the newest last tick to the first next one is never longer than their own, so the alert holds for them.
 # Their totals would fall when a schedule gets statistics of its own, so they have none.
 _STATISTICS: Final = f"""
     SELECT CASE WHEN place <= %(named)s THEN name END,
@@ -30,7 +30,8 @@ _STATISTICS: Final = f"""
            coalesce(bool_or(last_failed) FILTER (WHERE stopped_at IS NULL), false),
            bool_or(place <= %(named)s),
            {", ".join(f"sum(coalesce((totals ->> '{name}')::bigint, 0))::bigint" for name in TICK_OUTCOMES)}
-      FROM (SELECT *, NOT paused AND stopped_at IS NULL AS is_on, (open_tick ->> 'at')::timestamptz AS open_at,
+      FROM (SELECT *, NOT paused AND stopped_at IS NULL AS is_on,
+                   (open_tick ->> 'at')::timestamptz AS open_at,
                    row_number() OVER (ORDER BY name COLLATE "C") AS place
               FROM django_partisan_schedule) AS schedule
      GROUP BY 1 ORDER BY min(place)

@@ -105,7 +105,14 @@ class Crash(NamedTuple):
     started: float | None = None
 
 
-Item: TypeAlias = Pair | Kept | RowChange | Crash
+class Stopped(NamedTuple):
+    """A task that is released although it started: its run was stopped, and it does not expire any more."""
+
+    id: int
+    token: int
+
+
+Item: TypeAlias = Pair | Kept | RowChange | Crash | Stopped
 """What is written to one row; its first two values are the id and the claim token."""
 
 
@@ -163,18 +170,19 @@ def apply_changes(
 
 def release(
     connection: BaseDatabaseWrapper,
-    pairs: Sequence[Pair],
+    tasks: Sequence[Pair | Stopped],
     keep_keys: bool = True,
     again: bool = False,
     lock_timeout_ms: int | None = None,
 ) -> list[int]:
-    """Release tasks that were not started; return the ids whose claim was lost.
+    """Release tasks that were not started, or whose run was stopped; return the ids whose claim was lost.
 
     Meets duplicates as ``apply_changes()`` does.
     """
     sql = _limited(RELEASE, lock_timeout_ms)
-    released = _ids(fetch_all(connection, sql, (keep_keys, *_id_arrays(pairs))))
-    return _lost(connection, pairs, released, again)
+    stopped = _literal(task.id for task in tasks if isinstance(task, Stopped))
+    released = _ids(fetch_all(connection, sql, (keep_keys, stopped, *_id_arrays(tasks))))
+    return _lost(connection, tasks, released, again)
 
 
 def count_crashes(

@@ -86,12 +86,14 @@ APPLY: Final = f"""
     RETURNING task.id
 """
 
-# As after an insert, a manager that sleeps is woken, whoever released the tasks.
+# As after an insert, a manager that sleeps is woken, whoever released the tasks. Those that have started are
+# named: nothing else in their rows shows it, and only a task that never started expires.
 RELEASE: Final = f"""
     WITH released AS (
         UPDATE django_partisan_task AS task
            SET status = 'new', ready = true, claim_token = NULL, claimed_by = NULL, updated_at = now(),
-               unique_key = CASE WHEN %s THEN task.unique_key END
+               unique_key = CASE WHEN %s THEN task.unique_key END,
+               expires_at = CASE WHEN task.id = ANY (%s::bigint[]) THEN NULL ELSE task.expires_at END
           FROM {_PAIRS} WHERE {_IS_OURS}
         RETURNING task.id, task.queue_name
     )

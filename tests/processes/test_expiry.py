@@ -1,5 +1,6 @@
 """A task that has not started when it expires ends without a run, whoever has it then."""
 
+import signal
 from datetime import timedelta
 
 from django.utils import timezone
@@ -50,3 +51,24 @@ def test_a_requeued_task_runs_although_it_had_expired(bench: Bench):
     Task.objects.requeue(reasons=["expired"])
 
     wait_until(lambda: statuses_of(task.pk) == ["finished"])
+
+
+def test_a_task_whose_run_was_stopped_by_force_has_started_and_runs_again_after_its_expiry(bench: Bench):
+    manager = bench.ready(WORKERS_COUNT=1)
+    task = processors.Wait("gate").delay(expires=3)
+    bench.wait_for("begun")
+    behind = processors.Pass("behind").delay(expires=3)
+    wait_until(lambda: statuses_of(behind.pk) == ["in_process"])
+    manager.send(signal.SIGTERM)
+    manager.wait_for("manager.draining")
+    manager.send(signal.SIGTERM)
+    assert manager.ended(5) == 1
+    assert statuses_of(task.pk, behind.pk) == ["new", "new"]
+    expiry = behind.expires_at
+    assert expiry is not None
+    wait_until(lambda: timezone.now() > expiry)
+
+    bench.open("gate")
+    bench.ready(WORKERS_COUNT=1)
+
+    wait_until(lambda: statuses_of(task.pk, behind.pk) == ["finished", "error"])

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
@@ -41,6 +42,13 @@ class Need(Enum):
     CLAIM = "tasks may be due: claim when there is room"
     LOOK = "the last claim came back short: wait for the promoter's next look"
     REST = "nothing was due: wait for a notification, or for the promoter"
+
+
+class _Sent(NamedTuple):
+    """When a claim was sent, by the monotonic clock and by that of leases and expiries."""
+
+    at: float
+    boot_at: float
 
 
 class Cursor:
@@ -186,15 +194,16 @@ class Claimer(Component):
             behind=behind,
             without=self._promoter.left_to_others,
         )
+        sent = _Sent(now, boot_clock.now())
         self._claims += 1
         if self._claims % self._config.checks_before_cleanup == 0:
             claim = partial(_check_connection_first, claim)
-        self._thread.submit(claim, partial(self._on_claimed, now, token, room, behind is None))
+        self._thread.submit(claim, partial(self._on_claimed, sent, token, room, behind is None))
 
-    def _on_claimed(self, started: float, token: int, limit: int, is_from_start: bool, result: Any) -> None:
+    def _on_claimed(self, sent: _Sent, token: int, limit: int, is_from_start: bool, result: Any) -> None:
         if isinstance(result, Exception):
             self._tokens.failed(token)
-            is_early = time.monotonic() - started < answer_seconds(self._config.lease_seconds)
+            is_early = time.monotonic() - sent.at < answer_seconds(self._config.lease_seconds)
             if error := self._limit.judge(result, limit, is_early):
                 self._fail(error)
             else:  # the claim is repeated at once, for fewer tasks
@@ -209,7 +218,7 @@ class Claimer(Component):
         if bus.wanted(TasksClaimed):
             contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
             ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - sent.at
             bus.emit(TasksClaimed, self._config.queue, len(rows), ids, seconds, contexts)
         if len(rows) >= limit:
             self._full_claims += 1
@@ -223,7 +232,7 @@ class Claimer(Component):
                 self._answered_at = time.monotonic()
                 self._promoter.look_now()
         if rows:
-            self._dispatcher.take(rows)
+            self._dispatcher.take(rows, sent.boot_at)
 
     def _on_connected(self, result: Any) -> None:
         if isinstance(result, Exception):

@@ -59,10 +59,10 @@ class Dispatcher(Component):
         room = max(self._config.max_queue_size - not_started, 0)
         return max(self._sharing.limit(room), unfed)
 
-    def take(self, rows: list[TaskRow]) -> None:
-        """Take in tasks that were claimed."""
+    def take(self, rows: list[TaskRow], since: float | None = None) -> None:
+        """Take in tasks that were claimed; ``since`` is when the claim was sent, by the boot clock."""
         self._intake.drop_forgotten(rows, self._pool.workers)
-        self._intake.on_claimed(rows)
+        self._intake.on_claimed(rows, since)
 
     def turn(self, now: float) -> None:
         """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""

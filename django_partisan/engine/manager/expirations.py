@@ -3,38 +3,31 @@
 A task that expires on its way to a worker is ended there: see ``Executor``.
 """
 
-import time
 from functools import partial
-from operator import itemgetter
 
-from django_partisan.engine.expiring import expire, has_expired
-from django_partisan.engine.manager.chunking import ClaimTimes
+from django_partisan.engine.expiring import expire, has_expired, may_expire
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.task_ref import task_ref
-from django_partisan.sql.claiming import EXPIRES, TOKEN, TaskRow
+from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskExpired
-
-_expires = itemgetter(EXPIRES)
 
 
 class Expirations:
     """End expired tasks of a queue, without a run."""
 
-    def __init__(self, queue: str, settler: Settler, claim_times: ClaimTimes) -> None:
+    def __init__(self, queue: str, settler: Settler) -> None:
         self._queue = queue
         self._settler = settler
-        self._claim_times = claim_times
 
     def sift(self, rows: list[TaskRow]) -> list[TaskRow]:
         """End the tasks that have expired; return the others."""
-        if not any(map(_expires, rows)):
+        if not may_expire(rows):
             return rows
-        now, claimed_at = time.monotonic(), self._claim_times.of(rows)
         others = []
         for row in rows:
-            if has_expired(row, now - claimed_at.get(row[TOKEN], now)):
+            if has_expired(row):
                 self.settle(row, expire(row))
             else:
                 others.append(row)

@@ -5,7 +5,7 @@ whether other live managers know these:
 
 - Tasks of a processor that is known here are resumed, in batches.
 - Of a processor that no manager knows, one task tries again every ``TRY_SECONDS``.
-- Tasks of a processor that no manager knows fail after ``UNREGISTERED_GRACE_SECONDS``.
+- Tasks of a processor that no manager knows fail after ``UNREGISTERED_GRACE_SECONDS``, or end as expired.
 - Tasks of a processor that only other managers know are left to them, and no longer claimed.
 """
 
@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import expiring
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -30,7 +31,14 @@ from django_partisan.sql import holding
 from django_partisan.sql.holding import FailedTask, HeldProcessor
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus, task_context
-from django_partisan.telemetry.events import ErrorInfo, TaskFailed, TaskRef, TasksHeld, TasksResumed
+from django_partisan.telemetry.events import (
+    ErrorInfo,
+    TaskExpired,
+    TaskFailed,
+    TaskRef,
+    TasksHeld,
+    TasksResumed,
+)
 
 ROWS_AT_MOST: Final = 1000
 EMIT_SECONDS: Final = 60.0
@@ -151,7 +159,7 @@ class HeldTasks(Component):
         look: Look = result
         self._published = published
         for failed in look.failed:
-            self._emit_failed(failed)
+            self._emit_ended(failed)
         if len(look.failed) >= limit:
             self._look_at = now
         self._processors.note_look(look.found, now)
@@ -200,7 +208,7 @@ class HeldTasks(Component):
             self._outage.fail(error)
         return False
 
-    def _emit_failed(self, task: FailedTask) -> None:
+    def _emit_ended(self, task: FailedTask) -> None:
         ref = TaskRef(
             task.id,
             task.processor,
@@ -211,6 +219,9 @@ class HeldTasks(Component):
             task.postpones,
             task_context.decoded(task.context),
         )
+        if task.has_expired:
+            bus.emit(TaskExpired, ref)
+            return
         self.failed += 1
         error = ErrorInfo.of(registry.unknown(task.processor))
         bus.emit(TaskFailed, ref, None, REASON_UNREGISTERED, error)
@@ -232,5 +243,8 @@ def _look(
     if grace_seconds is None or not any(one.is_held and not one.is_known_elsewhere for one in found):
         return Look(found, [])
     error = ErrorInfo.of(registry.unknown("%s"))
-    failed = holding.fail_expired(connection, queue, grace_seconds, limit, error.type, error.message)
+    expired = expiring.ERROR.type, expiring.ERROR.message
+    failed = holding.fail_expired(
+        connection, queue, grace_seconds, limit, (error.type, error.message), expired
+    )
     return Look(found, failed)

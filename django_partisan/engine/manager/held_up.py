@@ -10,14 +10,15 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.settling import halves
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import Crash, Item, RowChange
+from django_partisan.sql.settling import Crash, Item, RowChange, Stopped
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
 
 Kept: TypeAlias = tuple[int, str, str | None]
 """When a completed run started, in monotonic microseconds, its worker, and what it returned, as JSON text."""
-Entry: TypeAlias = tuple[TaskRow, RowChange | Crash | Kept | None]
+What: TypeAlias = RowChange | Crash | Kept | Stopped | None
+Entry: TypeAlias = tuple[TaskRow, What]
 """A task and what is written to its row; ``None`` if the kind alone determines it."""
 
 
@@ -38,12 +39,12 @@ def fitting(kind: Kind, entries: Sequence[Entry], rows: int) -> int:
     return rows
 
 
-def written_characters(what: RowChange | Crash | Kept | None) -> int:
+def written_characters(what: What) -> int:
     """Return how much text is written to a row."""
     if isinstance(what, RowChange):
         texts = (what.result, what.error_message, what.error_traceback, what.entry, what.context)
         return sum(map(len, filter(None, texts)))
-    return 0 if what is None or isinstance(what, Crash) else len(what[-1] or "")
+    return 0 if what is None or isinstance(what, Crash | Stopped) else len(what[-1] or "")
 
 
 class Part(NamedTuple):
@@ -58,6 +59,8 @@ class Part(NamedTuple):
 
     def items(self) -> Sequence[Item]:
         """Return what is written."""
+        if self.kind is Kind.RELEASED:
+            return [cast(Stopped, what) or (row[ID], row[TOKEN]) for row, what in self.entries]
         if self.entries and self.entries[0][1] is None:
             return [(row[ID], row[TOKEN]) for row, _ in self.entries]
         if self.kind is Kind.KEPT:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.expiring import with_deadlines
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.cancel_requests import CancelRequests
 from django_partisan.engine.manager.chunking import ClaimTimes, Pace
@@ -72,7 +73,7 @@ class Intake:
         self.cancel_requests = CancelRequests(config.queue)
         self.pace = Pace()
         self.claim_times = ClaimTimes()
-        self._expirations = Expirations(config.queue, settler, self.claim_times)
+        self._expirations = Expirations(config.queue, settler)
 
     def unsettled(self, held: list[TaskRow]) -> list[TaskRow]:
         """Return our tasks that have no outcome yet; ``held`` are those that workers hold."""
@@ -111,15 +112,28 @@ class Intake:
                 worker.recall()
         return held
 
-    def on_claimed(self, rows: list[TaskRow]) -> None:
-        """Take in what was claimed; all rows carry one token."""
+    def on_claimed(self, rows: list[TaskRow], since: float | None = None) -> None:
+        """Take in what was claimed; all rows carry one token.
+
+        ``since`` is when the claim was sent, by the boot clock; by default it is now.
+        """
         self.claim_times.note(rows)
+        rows = with_deadlines(rows, since)
         self._store(self._set_aside(rows), self.buffer.add)
 
-    def on_rescued(self, rescued: Sequence[RescuedTask], reason: str = REASON_MANAGER_LOST) -> None:
-        """Take in tasks of a dead manager or worker; they run before all others except suspects."""
-        self.claim_times.note([task.row for task in rescued])
-        for previous, row, ran_seconds in rescued:
+    def on_rescued(
+        self,
+        rescued: Sequence[RescuedTask],
+        since: float | None = None,
+        reason: str = REASON_MANAGER_LOST,
+    ) -> None:
+        """Take in tasks of a dead manager or worker; they run before all others except suspects.
+
+        ``since`` is that of ``on_claimed()``.
+        """
+        claimed = [task.row for task in rescued]
+        self.claim_times.note(claimed)
+        for (previous, _, ran_seconds), row in zip(rescued, with_deadlines(claimed, since), strict=True):
             lost = lost_elsewhere(ran_seconds)
             task = task_ref(row, self._config.queue)
             if lost is not None:  # the row counts the run by now
@@ -197,9 +211,9 @@ class Intake:
         """
         rest = self._ours(rest)
         for row in self._ours([] if begun is None else [begun]):
-            if self._drain.is_forced:  # it goes back unchanged: a forced stop counts no attempt
+            if self._drain.is_forced:  # a forced stop counts no attempt
                 bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None, lost)
-                rest = [row, *rest]
+                self._settler.release_stopped(self._cancel([row]))
             else:
                 self._lost_runs.crashed(row, lost, run)
         self._store(rest, self.buffer.put_back)

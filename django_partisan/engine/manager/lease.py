@@ -52,8 +52,8 @@ class LeaseOwner(NamedTuple):
     """Returns the ids of all tasks that are ours as far as is known here."""
     extended: Callable[[float], None]
     """Gets the moment of the boot clock until which tasks may start."""
-    rescued: Callable[[Sequence[RescuedTask]], None]
-    """Gets the tasks that were rescued from dead managers."""
+    rescued: Callable[[Sequence[RescuedTask], float], None]
+    """Gets the tasks that were rescued from dead managers, and when the heartbeat was sent (boot clock)."""
     revoked: Callable[[set[int]], int]
     """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
     paused: Callable[[bool], None]
@@ -173,7 +173,7 @@ class Lease(Component):
         self._owner.paused(result.found.is_paused)
         rescued = result.rescued
         if rescued.tasks:
-            self._owner.rescued(rescued.tasks)
+            self._owner.rescued(rescued.tasks, sent_at)
         if rescued.is_more_left:
             self.heartbeat_soon()
         if not result.found.is_alive:

@@ -23,6 +23,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
@@ -198,14 +199,14 @@ class Reconciliation(Component):
         for reason, pairs in by_reason.items():
             token = self._tokens.draw(reason)
             claim_again = partial(own_claims.claim_again, manager=manager, pairs=pairs, token=token)
-            self._submit(claim_again, partial(self._on_claimed, token, reason))
+            self._submit(claim_again, partial(self._on_claimed, token, reason, boot_clock.now()))
 
-    def _on_claimed(self, token: int, reason: str | None, result: Any) -> None:
+    def _on_claimed(self, token: int, reason: str | None, since: float, result: Any) -> None:
         if isinstance(result, Exception):
             self._tokens.failed(token)
         elif not self._tokens.answered(token):
             return
         elif reason is None:
-            self._intake.on_claimed(result)
+            self._intake.on_claimed(result, since)
         else:
-            self._intake.on_rescued([RescuedTask(None, row) for row in result], reason)
+            self._intake.on_rescued([RescuedTask(None, row) for row in result], since, reason)

@@ -28,7 +28,7 @@ from django_partisan.outcomes import (
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange
+from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange, Stopped
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import SettleErrored, SettleFailed
 
@@ -148,8 +148,12 @@ class Settler(Component):
         self._awaited[token] = counted
 
     def release(self, rows: list[TaskRow]) -> None:
-        """Have tasks released that were not started, or whose run was stopped."""
+        """Have tasks released that were not started."""
         self._gathered[Kind.RELEASED] += zip(rows, repeat(None))
+
+    def release_stopped(self, rows: list[TaskRow]) -> None:
+        """Have tasks released whose run was stopped; they do not expire any more."""
+        self._gathered[Kind.RELEASED] += [(row, Stopped(row[ID], row[TOKEN])) for row in rows]
 
     def turn(self, now: float) -> None:
         """Write the outcomes that gathered, unless a write is under way."""

@@ -98,7 +98,7 @@ class Executor:
         A task that has expired, or whose processor is not registered here, does not start: no event is
         emitted, and nothing is counted.
         """
-        if row[EXPIRES] is not None and self._has_expired(row):
+        if row[EXPIRES] is not None and has_expired(row):
             self.ended = monotonic()
             return expired(row)
         definition = registry.find(row[PROCESSOR])
@@ -146,9 +146,6 @@ class Executor:
         The database says how long it was when the task was claimed; from there our own clock counts.
         """
         return max(0.0, row[WAIT] + self.started - self._claim_times.get(row[TOKEN], self.started))
-
-    def _has_expired(self, row: TaskRow) -> bool:
-        return has_expired(row, self.started - self._claim_times.get(row[TOKEN], self.started))
 
     def run_of(self, row: TaskRow) -> Run:
         """Return how events name this run."""

@@ -1,12 +1,14 @@
 """When a task expires: as the call or the processor says, and what becomes of it then."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from datetime import timezone as zone
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from asgiref.sync import sync_to_async
+from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -16,7 +18,7 @@ from django_partisan.models import Task
 from django_partisan.moments import LATEST, LONGEST_DELAY_SECONDS
 from django_partisan.processor import bulk_delay
 from django_partisan.sql.claiming import ATTEMPTS, EXPIRES, ID, TAKEOVERS, TOKEN, TaskRow
-from django_partisan.sql.settling import apply_changes, release
+from django_partisan.sql.settling import Stopped, apply_changes, release
 from django_partisan.sql.tokens import NO_CLAIM
 from tests.support.registry import Idle
 from tests.support.rows import claim, claim_one, columns, insert, pairs
@@ -127,10 +129,17 @@ def test_after_the_transaction_seconds_count_from_when_it_is_enqueued(django_cap
     assert {lifetime(task_id) for task_id in Task.objects.values_list("pk", flat=True)} == {MINUTE}
 
 
+async def enqueued(call: Awaitable[Task]) -> Task:
+    try:
+        return await call
+    finally:
+        await sync_to_async(connections.close_all)()  # of the thread that asgiref chose
+
+
 @pytest.mark.django_db(transaction=True)
 def test_asynchronous_code_says_it_too():
-    task = asyncio.run(Letter(1).adelay(expires=60))
-    other = asyncio.run(Code(1).adelay())
+    task = asyncio.run(enqueued(Letter(1).adelay(expires=60)))
+    other = asyncio.run(enqueued(Code(1).adelay()))
 
     assert [lifetime(one.pk) for one in (task, other)] == [MINUTE, MINUTE]
 
@@ -239,3 +248,13 @@ def test_a_release_and_a_second_claim_keep_the_expiry(manager):
     assert (again[ID], again[ATTEMPTS], again[TAKEOVERS]) == (row[ID], 0, 0)
     assert again[TOKEN] != row[TOKEN]
     assert seconds_left(again) < seconds_left(row)
+
+
+def test_a_task_whose_run_was_stopped_does_not_expire_any_more_and_those_behind_it_do(manager):
+    started, other = [insert(expires_at=TOMORROW).pk for _ in range(2)]
+    rows = {row[ID]: row for row in claim(connection, "default", manager(), 2)}
+
+    release(connection, [Stopped(started, rows[started][TOKEN]), *pairs([rows[other]])])
+
+    assert columns(started, "status", "expires_at", "attempts") == ("new", None, 0)
+    assert columns(other, "status", "expires_at") == ("new", TOMORROW)

@@ -230,7 +230,9 @@ def is_held_by_another_for_too_long_and_requeued(row: TaskRow) -> None:
     is_claimed_by_another(row)
     token = columns(row[ID], "claim_token")
     settling.apply_changes(connection, [RowChange.hold(row[ID], token, "unregistered")])
-    assert holding.fail_expired(connection, "default", 0, 10, "Unknown", "%s is unknown")
+    assert holding.fail_expired(
+        connection, "default", 0, 10, ("Unknown", "%s is unknown"), ("Expired", "late")
+    )
     assert requeue(connection, [row[ID]])
 
 

@@ -171,7 +171,9 @@ def test_a_failure_without_a_run_is_told_without_an_attempt(manager):
     long_ago = datetime(2026, 1, 1, tzinfo=timezone.utc)
     Task.objects.update(unregistered_since=long_ago)
 
-    holding.fail_expired(connection, "default", 60.0, 10, "app.Unregistered", "%s is unknown")
+    holding.fail_expired(
+        connection, "default", 60.0, 10, ("app.Unregistered", "%s is unknown"), ("Expired", "late")
+    )
 
     retried, failed = columns(row[ID], "history")
     assert retried["attempt"] == 1

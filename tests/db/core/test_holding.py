@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db
 
 UNREGISTERED = "unregistered"
 ERROR = "no processor is registered as %s"
+EXPIRED = ("Expired", "too late for 100 %")
 
 
 def hold(rows: Sequence[TaskRow], reason: str = UNREGISTERED) -> list[int]:
@@ -45,7 +46,9 @@ def look(manager: UUID, *unknown: str) -> list[HeldProcessor]:
 
 def fail(days: float = 1.0, limit: int = 10) -> list[int]:
     """Fail what has waited for so many days; return the ids."""
-    failed = holding.fail_expired(connection, "default", days * 86_400, limit, "Unregistered", ERROR)
+    failed = holding.fail_expired(
+        connection, "default", days * 86_400, limit, ("Unregistered", ERROR), EXPIRED
+    )
     return [task.id for task in failed]
 
 
@@ -214,3 +217,22 @@ def test_a_claim_and_a_look_leave_out_processors_that_are_left_to_others(behind,
     assert look_ahead(connection, "default", 10, without=["Other"]) == (0, False, None)
     assert look_ahead(connection, "default", 10, without=["Third"]) == (0, True, None)
     assert set(Task.objects.filter(pk__in=others).values_list("status", "ready")) == {("new", True)}
+
+
+def test_a_task_that_expired_while_it_was_held_ends_for_that_unless_it_may_have_started(manager):
+    [late, begun, suspect, early] = held(4, days=2, expires_at=timezone.now() + timedelta(days=1))
+    past = Task.objects.filter(pk__in=[late, begun, suspect])
+    past.update(expires_at=timezone.now() - timedelta(hours=1))
+    Task.objects.filter(pk=begun).update(attempts=1)
+    Task.objects.filter(pk=suspect).update(takeovers=1)
+
+    ended = holding.fail_expired(connection, "default", 86_400, 10, ("Unregistered", ERROR), EXPIRED)
+
+    assert {(task.id, task.has_expired) for task in ended} == {
+        (late, True), (begun, False), (suspect, False), (early, False),
+    }  # fmt: skip
+    assert columns(late, "error_reason", "error_type", "error_message") == ("expired", *EXPIRED)
+    [entry] = columns(late, "history")
+    assert (entry["reason"], entry["error_type"], entry["error_message"]) == ("expired", *EXPIRED)
+    for task_id in (begun, suspect, early):
+        assert columns(task_id, "error_reason", "error_type") == (UNREGISTERED, "Unregistered")

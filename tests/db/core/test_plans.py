@@ -187,7 +187,9 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind, without):
         (lambda: holding.look(connection, "default", uuid4(), ["Bill"]), {"held"}),
         (lambda: holding.resume(connection, "default", "Bill", 100), {"held"}),
         (
-            lambda: holding.fail_expired(connection, "default", 1.0, 100, "type", "message"),
+            lambda: holding.fail_expired(
+                connection, "default", 1.0, 100, ("type", "message"), ("type", "message")
+            ),
             {"unregistered"},
         ),
         (lambda: leasing.heartbeat(connection, "default", uuid4()), {"in_process"}),

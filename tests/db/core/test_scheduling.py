@@ -174,9 +174,9 @@ def test_in_immediate_mode_the_task_runs_after_the_commit(settings):
     settings.PARTISAN_IMMEDIATE = True
     add_schedule()
 
-    task_id = scheduling.run_now("nightly")
+    scheduling.run_now("nightly")
 
-    assert Task.objects.get(pk=task_id).status == "finished"
+    assert Task.objects.get().status == "finished"
 
 
 def test_nothing_is_left_open_on_the_connection():

@@ -11,12 +11,14 @@ from django.utils import timezone
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
+from django_partisan.engine.inline import InlineManager
 from django_partisan.exceptions import PostponeTask, UnknownQueue, UnregisteredTask, WrongSetting
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry.events import TaskExpired, TransactionLeftOpen
 from django_partisan.testing import drain, run_pending
 from tests.support.events import RecordedEvents
+from tests.support.waiting import wait_until
 
 RUNS: list[Any] = []
 HOUR = timedelta(hours=1)
@@ -177,6 +179,18 @@ def test_a_task_that_has_expired_does_not_run_and_raises_nothing(recorded_events
     past.refresh_from_db()
     task.refresh_from_db()
     assert (past.status, past.error_reason, past.attempts, task.status) == ("error", "expired", 0, "new")
+
+
+@pytest.mark.django_db
+def test_a_task_that_expires_between_its_claim_and_its_start_does_not_run():
+    task = Recorded("nothing").delay(expires=1)
+    with InlineManager() as manager:
+        [row] = manager.claim_due(None)
+        wait_until(lambda: task.expires_at is not None and timezone.now() > task.expires_at)
+
+        ran = manager.run(row, raise_errors=True)
+
+    assert (ran.outcome, ran.reason, RUNS) == ("failed", "expired", [])
 
 
 @pytest.mark.django_db

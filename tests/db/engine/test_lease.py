@@ -59,7 +59,7 @@ class Play:
         owner = LeaseOwner(
             lambda: set(self.known),
             self.extensions.append,
-            self.rescues.extend,
+            lambda rescued, since: self.rescues.extend(rescued),
             self._on_revoked,
             self.paused.append,
             self.answers.append,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import Error, connection
 from django.test import override_settings
 from django.utils import timezone
 
@@ -535,15 +535,17 @@ def test_a_pause_that_is_committed_comes_before_every_later_batch():
     assert (batch.ticked, batch.next_in) == ([], None)
 
 
-def test_a_batch_that_fails_as_a_whole_is_repeated(open_office):
-    with raising("'out of memory' USING ERRCODE = '53200'", "true"):
-        add_schedule()
-        office = open_office(lease_seconds=3)
-        scheduler = office.manager._parts.schedules._scheduler
-        office.turn_until(lambda: 0 < scheduler._due_at < float("inf"))
-        assert get().error == ""
+def test_an_error_of_the_server_is_no_error_of_a_schedule():
+    add_schedule()
 
-    office.turn_until(lambda: has_ticked("nightly"))
+    with raising("'out of memory' USING ERRCODE = '53200'", "true"), closing(open_connection("test")) as own:
+        with pytest.raises(Error, match="out of memory"):
+            make_batch(own, "default")
+
+        assert (get().error, get().failures) == ("", 0)
+
+    with closing(open_connection("test")) as own:
+        assert len(make_batch(own, "default").ticked) == 1
 
 
 def test_a_manager_goes_on_after_its_connection_was_lost(open_office):

@@ -92,6 +92,14 @@ def test_the_last_attempt_is_known_as_such(processor, retries, is_last):
     assert running(processor, retries=retries).task.is_last_attempt is is_last
 
 
+@pytest.mark.parametrize(("queue", "is_last"), [("mail", False), ("default", True)])
+def test_the_last_attempt_is_that_of_the_queue_for_a_processor_without_a_rule(queue, is_last, settings):
+    settings.PARTISAN_CONFIG = {queue: {"DEFAULT_RETRY": ErrorsHandleConfig("*", 1, 1)}}
+
+    assert running(Letter()).task.is_last_attempt is is_last
+    assert running(Letter(), retries=1).task.is_last_attempt
+
+
 def test_in_a_run_a_processor_has_the_tools_that_were_provided():
     made = running(Letter(), attempts=4, retries=1, postpones=2)
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import OperationalError
 
+from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import SOON_SECONDS
@@ -23,6 +24,7 @@ from django_partisan.telemetry.events import (
 from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
+from tests.support.waiting import wait_until
 
 FULL = (task_row(7, priority=3), task_row(9, priority=4))
 """As many tasks as there is room for."""
@@ -41,7 +43,7 @@ class Play(PromoterHarness):
         self.has_room_for = 2
         self.lease_holds = True
         self.taken: list[list[TaskRow]] = []
-        self.take = self.taken.append
+        self.sent_at: list[float] = []
         dispatcher = tokens = cast(Any, self)
         self.claimer = Claimer(
             self.config,
@@ -64,6 +66,10 @@ class Play(PromoterHarness):
 
     def failed(self, token: int) -> None:
         self.ended.append((token, True))
+
+    def take(self, rows: list[TaskRow], since: float) -> None:
+        self.taken.append(rows)
+        self.sent_at.append(since)
 
     def room(self) -> int:
         return self.has_room_for
@@ -472,3 +478,15 @@ def test_an_outage_ends_with_a_look_if_the_queue_is_paused(play):
 
     assert not play.outage.is_on
     assert play.turn() is None
+
+
+def test_tasks_are_taken_in_with_the_moment_at_which_their_claim_was_sent(play):
+    before = boot_clock.now()
+    assert play.turn() == "claim"
+    sent_by = boot_clock.now()
+    wait_until(lambda: boot_clock.now() > sent_by)
+
+    play.thread.answer([task_row(1)])
+
+    [moment] = play.sent_at
+    assert before <= moment <= sent_by

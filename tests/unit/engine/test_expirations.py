@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from django_partisan import registry
+from django_partisan.engine import boot_clock
 from django_partisan.engine.expiring import expire
 from django_partisan.engine.judge import EXPIRED, RAN
+from django_partisan.engine.manager.chunking import CLAIMS_REMEMBERED
 from django_partisan.engine.protocol import Returned
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.report import PendingReport
@@ -20,6 +22,7 @@ from tests.support.engine import ALL_WRITTEN, IntakeHarness, config_of, report
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle
 from tests.support.rows import task_row
+from tests.support.waiting import wait_until
 
 TYPE = "django_partisan.exceptions.TaskExpired"
 
@@ -46,7 +49,7 @@ def test_what_is_claimed_too_late_ends_without_a_run_and_is_no_failure(
 
     assert desk.buffered() == [2, 3]
     assert expired(heard) == []  # before it is written
-    assert desk.outcomes.write().changes == [(row, expire(row)) for row in (rows[0], rows[3])]
+    assert [change for _, change in desk.outcomes.write().changes] == [expire(rows[0]), expire(rows[3])]
     assert expired(heard) == [1, 4]
     assert desk.outcomes.settler.failed == 0
 
@@ -61,10 +64,7 @@ def test_a_task_that_has_or_may_have_started_does_not_expire(desk: IntakeHarness
 def test_a_task_that_a_worker_returns_ends_if_it_has_expired_meanwhile(
     desk: IntakeHarness, heard: RecordedEvents
 ):
-    row = task_row(1, expires=60.0)
-    desk.intake.claim_times.note([row])
-    desk.intake.claim_times._times[1] -= 61
-    worker = desk.gives(0, row)
+    worker = desk.gives(0, task_row(1, expires=boot_clock.now() - 1))
 
     worker.says(Returned([1]))
     desk.turn()
@@ -120,8 +120,33 @@ def test_a_task_that_another_manager_has_taken_has_not_expired(desk: IntakeHarne
     assert [event.task.id for event in heard.of(TaskClaimLost)] == [1]
 
 
-def executed(row: TaskRow, claimed_at: dict[int, float]) -> Any:
-    executor = Executor(config_of(), 0, 1, claimed_at)
+def test_an_expiry_counts_from_when_the_claim_was_sent(desk: IntakeHarness):
+    rows = [task_row(1, expires=60.0), task_row(2, expires=120.0), task_row(3)]
+
+    desk.dispatcher.take(rows, boot_clock.now() - 61)
+    desk.intake.on_rescued([RescuedTask(None, row) for row in claimed_again(rows)], boot_clock.now() - 61)
+
+    assert desk.buffered() == [12, 13, 2, 3]
+
+
+def claimed_again(rows: list[TaskRow]) -> list[TaskRow]:
+    return [(row[0] + 10, *row[1:]) for row in rows]
+
+
+def test_a_task_whose_claim_is_long_ago_has_expired_however_many_were_claimed_since(desk: IntakeHarness):
+    desk.intake.on_claimed([task_row(1, "Gone", expires=1.0)])
+    expiry = boot_clock.now() + 1
+    for token in range(2, CLAIMS_REMEMBERED + 3):
+        desk.intake.on_claimed([task_row(token, token=token)])
+    [row] = [row for row in desk.intake.buffer.rows() if row[0] == 1]
+
+    wait_until(lambda: boot_clock.now() >= expiry)
+
+    assert executed(row, desk.intake.claim_times.of([row]))[0].outcome == EXPIRED
+
+
+def executed(row: TaskRow, claimed_at: Any = ()) -> Any:
+    executor = Executor(config_of(), 0, 1, dict(claimed_at))
     executor.started = time.monotonic()
     return executor.execute(row), executor
 
@@ -130,9 +155,9 @@ def executed(row: TaskRow, claimed_at: dict[int, float]) -> Any:
 @pytest.mark.parametrize(("seconds_ago", "runs"), [(5.0, True), (60.5, False)])
 def test_a_worker_does_not_start_what_has_expired_since_the_claim(seconds_ago: float, runs: bool):
     registry.register(type("Letter", (Idle,), {}))
-    row = task_row(1, token=8, expires=60.0)
+    row = task_row(1, token=8, expires=boot_clock.now() - seconds_ago + 60.0)
 
-    result, executor = executed(row, {8: time.monotonic() - seconds_ago})
+    result, executor = executed(row)
 
     assert executor.ended >= executor.started
     if runs:
@@ -144,7 +169,7 @@ def test_a_worker_does_not_start_what_has_expired_since_the_claim(seconds_ago: f
 
 @pytest.mark.usefixtures("own_registry", "no_subscribers")
 def test_a_task_expires_whether_its_processor_is_registered_or_not():
-    result, _ = executed(task_row(1, "Gone", expires=-1.0), {})
+    result, _ = executed(task_row(1, "Gone", expires=-1.0))
 
     assert result.outcome == EXPIRED
 
@@ -154,7 +179,7 @@ def test_a_report_has_the_change_and_no_pace_of_what_has_expired():
     pending = PendingReport("default", lambda row: row[WAIT], every_seconds=3600.0)
     pending.send(lambda _: None)
     row = task_row(1, expires=-1.0)
-    result, executor = executed(row, {})
+    result, executor = executed(row)
 
     is_due = pending.add(row, result, 0.0, executor.ended)
 

@@ -11,7 +11,7 @@ from django_partisan.engine.manager.held_tasks import EMIT_SECONDS, ROWS_AT_MOST
 from django_partisan.engine.manager.known_processors import TRY_SECONDS, KnownProcessors
 from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.sql.holding import FailedTask, HeldProcessor
-from django_partisan.telemetry.events import TaskFailed, TaskRef, TasksHeld, TasksResumed
+from django_partisan.telemetry.events import TaskExpired, TaskFailed, TaskRef, TasksHeld, TasksResumed
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
@@ -198,6 +198,15 @@ def test_nothing_fails_in_the_first_lease_and_then_what_waited_for_too_long_does
     assert event.error.type == "django_partisan.exceptions.UnregisteredTask"
     assert play.component.failed == 1
     assert play.asked()[0] is None
+
+
+def test_a_task_that_expired_while_it_was_held_is_no_failure(play, recorded_events: RecordedEvents):
+    play.looks(Look([], [FailedTask(7, "Gone", 10, 0, 0, 0, None, has_expired=True)]))
+
+    [event] = recorded_events.of(TaskExpired)
+    assert (event.task.id, event.task.processor, event.task.attempt) == (7, "Gone", 1)
+    assert recorded_events.of(TaskFailed) == []
+    assert play.component.failed == 0
 
 
 def test_if_more_failed_than_one_statement_takes_it_looks_again_at_once(play):

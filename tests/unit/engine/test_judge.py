@@ -197,13 +197,20 @@ def test_a_pause_that_no_clock_has_fails_the_task_and_names_it(asked):
     assert f"RetryTask was raised with {asked!r} seconds" in str(change.error_message)
 
 
-def test_an_error_that_is_none_fails_the_task_and_is_named():
-    wrong: Any = "no ink"
+def test_the_class_of_an_error_is_accepted_as_in_a_raise_statement():
+    _, change = judged(RetryTask(60, error=TimeoutError))
 
-    _, change = judged(RetryTask(error=wrong))
+    assert (change.status, change.error_type, change.error_message) == ("new", "TimeoutError", "")
 
-    assert (change.error_type, change.reason) == ("TypeError", "error")
-    assert "'no ink'" in str(change.error_message)
+
+@pytest.mark.parametrize("wrong", ["no ink", int, Fault("no ink").args])
+def test_an_error_that_is_none_is_refused_where_the_request_is_made(wrong: Any):
+    with pytest.raises(TypeError) as refused:
+        RetryTask(error=wrong)
+
+    assert str(refused.value) == (
+        f"RetryTask got the error {wrong!r}; expected an exception, or the class of one."
+    )
 
 
 def test_a_task_that_may_run_only_once_is_not_retried():

@@ -45,8 +45,8 @@ class Play:
             unsettled=lambda held: [*held, *self.buffered],
             known=lambda held: [*held, *self.buffered, *self.settling],
             known_ids=lambda held: [row[ID] for row in (*held, *self.buffered, *self.settling)],
-            on_claimed=self.found.extend,
-            on_rescued=lambda rescued, reason: self.rescued.extend(rescued),
+            on_claimed=lambda rows, since: self.found.extend(rows),
+            on_rescued=lambda rescued, since, reason: self.rescued.extend(rescued),
             revoke=lambda ids, workers: self.revoked.append(ids),
         )
         self.held = [ONE]
