@@ -59,8 +59,8 @@ class _Row(NamedTuple):
     @property
     def is_sound(self) -> bool:
         """Whether the columns are as managers write them; somebody may have changed them by hand."""
-        recent = self.recent_ticks if isinstance(self.recent_ticks, list) else [None]
-        ticks = [self.open_tick, *recent]
+        recent: Any = self.recent_ticks
+        ticks: list[Any] = [self.open_tick, *(recent if isinstance(recent, list) else [None])]
         return all(isinstance(one, dict) and {"at", "task"} <= one.keys() for one in ticks)
 
     @property

@@ -80,6 +80,17 @@ _IS_OPEN: Final = """
        AND (status = 'in_process' OR (status = 'new' AND (expires_at IS NULL OR expires_at > now())))
 """
 
+# Those that can be locked are, so that nobody else locks them before the insert.
+_LOCKED_KEYS: Final = """
+    WITH free AS MATERIALIZED (
+        SELECT unique_key FROM django_partisan_task
+         WHERE unique_key = ANY(%(keys)s::uuid[]) AND status = 'new' FOR UPDATE SKIP LOCKED
+    )
+    SELECT unique_key FROM django_partisan_task
+     WHERE unique_key = ANY(%(keys)s::uuid[]) AND status = 'new'
+       AND unique_key NOT IN (SELECT unique_key FROM free)
+"""
+
 _WRITE: Final = """
     UPDATE django_partisan_schedule AS schedule
        SET next_at = ticked.next_at, last_at = ticked.last_at, lateness_seconds = ticked.lateness_seconds,
@@ -216,6 +227,12 @@ def open_tasks(connection: BaseDatabaseWrapper, ids: Iterable[int]) -> set[int]:
     """Return those of some tasks that run, or wait and have not expired."""
     asked = list(ids)
     return {row[0] for row in fetch_all(connection, _IS_OPEN, (asked,))} if asked else set()
+
+
+def locked_keys(connection: BaseDatabaseWrapper, keys: Iterable[UUID]) -> set[UUID]:
+    """Return those of some unique keys whose waiting task another transaction locks; lock the other tasks."""
+    asked = [str(key) for key in keys]
+    return {row[0] for row in fetch_all(connection, _LOCKED_KEYS, {"keys": asked})} if asked else set()
 
 
 def write_ticked(connection: BaseDatabaseWrapper, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
-from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row
+from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
 from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
 from django_partisan.schedules import book
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, Tick
@@ -137,13 +137,35 @@ class _Batch:
         chosen = fresh or found[:1]
         self.is_full = len(found) == ROWS_AT_MOST or len(chosen) < len(found)
         plans = self._plans(connection, chosen)
+        last = [plan.waits_for for plan in plans if plan.waits_for is not None]
+        still_open = sql.open_tasks(connection, last)
+        plans = self._without_locked(connection, plans, still_open)
         if plans:
             scope = Ticking(plans[0].tasks.queue)
             with bus.around(scope):
-                scope.number = self._enqueue(connection, plans)
+                scope.number = self._enqueue(connection, plans, still_open)
         sql.write_ticked(
             connection, [_written(plan, one) for plan, one in zip(plans, self.ticked, strict=True)]
         )
+
+    def _without_locked(
+        self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]
+    ) -> list[_Plan]:
+        """Return the plans without those whose waiting duplicate others lock, and write why.
+
+        So no insert waits for locks, unless somebody inserts a duplicate in this moment.
+        """
+        keys = {plan.tasks.key for plan in plans if plan.waits_for not in still_open}
+        locked = sql.locked_keys(connection, [key for key in keys if key is not None])
+        free: list[_Plan] = []
+        for plan in plans:
+            if plan.tasks.key not in locked or plan.waits_for in still_open:
+                free.append(plan)
+                continue
+            error = locked_duplicate()
+            is_new = bool(sql.write_failed(connection, plan.locked, error.text, error.kind))
+            self.failed.append(_failed(plan.locked, error, is_new))
+        return free
 
     def alone(self, connection: BaseDatabaseWrapper, error: Exception) -> Batch:
         """Write the error of the only row, unless another manager has enqueued its tick meanwhile."""
@@ -198,10 +220,8 @@ class _Batch:
             if sql.write_fault(connection, locked, found.text, found.kind):
                 self.failed.append(_failed(locked, found, is_new=True))
 
-    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan]) -> int:
+    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]) -> int:
         """Insert the tasks of all plans; return their number."""
-        last = [plan.waits_for for plan in plans if plan.waits_for is not None]
-        still_open = sql.open_tasks(connection, last)
         new: list[NewTick] = []
         for plan in plans:
             if plan.waits_for not in still_open:

@@ -26,6 +26,12 @@ class TickError(NamedTuple):
     info: ErrorInfo
 
 
+def locked_duplicate() -> TickError:
+    """Return the error of a tick whose waiting duplicate another transaction has locked."""
+    text = f"{LOCKED.format('its row cannot be locked')} (55P03)"
+    return TickError(text, "(55P03)", ErrorInfo("django.db.utils.OperationalError", text, ""))
+
+
 def describe(error: BaseException) -> TickError:
     """Describe an error; of PostgreSQL's only the message, as details and context may hold arguments."""
     info = ErrorInfo.of(error)

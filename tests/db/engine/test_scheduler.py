@@ -262,6 +262,19 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
     assert failed.schedule == "s13"
 
 
+def test_many_locked_duplicates_delay_no_other_schedule():
+    with duplicate_locked(0):
+        for number in range(30):
+            add_schedule(f"s{number:02}", args=[0], queue_name="default")
+        add_schedule("z", args=[1])
+
+        with closing(open_connection("test")) as own:
+            batch = make_batch(own, "default")
+
+    assert [one.schedule for one in batch.ticked] == ["z"]
+    assert len(batch.failed) == 30
+
+
 @contextmanager
 def raising(error: str, condition: str, instead: str | None = None) -> Iterator[None]:
     """Have a trigger raise an error, or do something instead, for new tasks that meet a condition."""
