@@ -106,6 +106,15 @@ def _emit_changed(connection: BaseDatabaseWrapper, row: Schedule, change: str) -
     after_commit(connection, lambda: bus.emit(ScheduleChanged, *event))
 
 
+@contextmanager
+def deleting(row: Schedule, using: str | None) -> Iterator[str]:
+    """Have managers informed after a ``with`` block that deletes a row of the database that it yields."""
+    alias = using or router.db_for_write(type(row), instance=row)
+    with transaction.atomic(using=alias):
+        yield alias
+        notify_control(connections[alias], EVERY_QUEUE, "schedule")
+
+
 def _faults(row: Schedule) -> Iterator[Fault]:
     if not NAME.accepts(row.name):
         yield Fault(WRONG_SCHEDULE, "name", row.name, NAME.expected)

@@ -57,10 +57,11 @@ def run_now(name: str) -> int | None:
     return task_id
 
 
-def pause(name: str, comment: str = "") -> bool:
+def pause(name: str, comment: str | None = "") -> bool:
     """Pause a schedule when the current transaction commits: from then on no tick is enqueued.
 
-    Return whether it was not paused before; ``comment`` is stored in any case. Raises ``UnknownSchedule``.
+    Return whether it was not paused before; ``comment`` is stored in any case, and with ``None``
+    the stored one stays. Raises ``UnknownSchedule``.
     """
     connection = task_connection()
     with transaction.atomic(using=connection.alias):
@@ -68,7 +69,7 @@ def pause(name: str, comment: str = "") -> bool:
         if is_new is None:
             raise _unknown(name)
         if is_new:
-            after_commit(connection, lambda: bus.emit(SchedulePaused, name, comment))
+            after_commit(connection, lambda: bus.emit(SchedulePaused, name, comment or ""))
     return is_new
 
 

@@ -27,9 +27,9 @@ class TickTasks:
         check_queue_name(self.queue)
         args, kwargs = tuple(schedule.args), dict(schedule.kwargs)
         self._arguments = arguments.encode(task.name, args, kwargs)
-        self._key = None
+        self.key = None
         if task.unique:
-            self._key = arguments.unique_key(task.name, args, kwargs, self._arguments)
+            self.key = arguments.unique_key(task.name, args, kwargs, self._arguments)
 
     @property
     def expires_seconds(self) -> float | None:
@@ -51,7 +51,7 @@ class TickTasks:
             task.priority if schedule.priority is None else schedule.priority,
             self._arguments,
             json.dumps(headers),
-            self._key,
+            self.key,
             moment,
             None if expires is None else moment + timedelta(seconds=expires),
         )

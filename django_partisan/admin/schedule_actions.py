@@ -37,7 +37,7 @@ def _run(name: str) -> str:
 
 
 def _pause(name: str) -> str:
-    scheduling.pause(name)
+    scheduling.pause(name, comment=None)
     return gettext("Paused.")
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -69,6 +70,11 @@ class ScheduleAdmin(ScheduleColumns, ScheduleAdminBase):
         """Refuse to delete what a live manager has in its settings: it would come back."""
         is_listed = obj is not None and obj.origin == Schedule.ORIGIN_SETTINGS and obj.stopped_at is None
         return not is_listed and super().has_delete_permission(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        """Delete rows one by one, so that managers are informed."""
+        for row in queryset:
+            row.delete()
 
     def has_run_schedule_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may run schedules now."""

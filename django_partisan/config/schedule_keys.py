@@ -41,7 +41,14 @@ def _is_expiry(value: Any) -> bool:
     return is_number and math.isfinite(value) and 0 < value <= LONGEST_DELAY_SECONDS
 
 
-NAME: Final = text(PROCESSOR_NAME_MAX_LENGTH, "a name")
+NAME_MAX_LENGTH: Final = 200
+"""Longer names could not be told apart in metrics, which cut labels."""
+OTHERS: Final = "_other"
+"""The label of the schedules that have no metrics of their own."""
+_NAME: Final = text(NAME_MAX_LENGTH, "a name")
+NAME: Final = Rule(
+    lambda value: _NAME.accepts(value) and value != OTHERS, f"{_NAME.expected}, and not '{OTHERS}'"
+)
 KEYS: Final[Mapping[str, Setting]] = {
     "task": Setting(
         None,

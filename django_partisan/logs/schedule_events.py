@@ -86,7 +86,8 @@ def missed(event: events.ScheduleMissed) -> Line:
     "Schedule %s could not enqueue %s: %s",
     by=(MANAGER,),
     fields=(*_NAMED, _SCHEDULED_FOR, *fields.ERROR),
-    when="a tick cannot be enqueued, and is tried again; once until the error is another one",
+    when="a tick cannot be enqueued, and is tried again; once until the error is of another kind; the name "
+    "is `*` if a batch failed as a whole for a reason that nobody expected",
 )
 def failed(event: events.ScheduleFailed) -> Line:
     return (event.schedule, event.processor, quoted(event.error)), {

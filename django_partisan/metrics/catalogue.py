@@ -30,6 +30,7 @@ ATTEMPT_BUCKETS: Final = (1, 2, 3, 5, 10, 20)
 _CACHED = (
     "From the database, at most METRICS_DB_MIN_INTERVAL older than the scrape; the same in every manager."
 )
+_TOTALS_OF_SCHEDULES = f"Of the first 200 by alphabet. {_CACHED}"
 _SCHEDULES = f"Of the first 200 by alphabet; _other is the worst of the rest. {_CACHED}"
 
 
@@ -386,7 +387,7 @@ MANAGERS_ALIVE = _declare(
 SCHEDULE_TICKS = _declare(
     "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
     "What became of the ticks?",
-    f"Ticks of a schedule by outcome, of all managers. {_SCHEDULES}",
+    f"Ticks of a schedule by outcome, of all managers. {_TOTALS_OF_SCHEDULES}",
     outcome=TICK_OUTCOMES,
 )
 SCHEDULE_NEXT_TICK = _declare(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import Final, NamedTuple, Protocol
@@ -173,15 +173,25 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
     for unserved, number in found.unserved:
         yield catalogue.UNSERVED_DUE_TASKS, (unserved,), number
-    for schedule in found.schedules:
-        yield from _of_schedule(schedule)
+    yield from _of_schedules(found.schedules)
 
 
-def _of_schedule(found: ScheduleStatistics) -> Iterator[Sample]:
+def _of_schedules(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
+    """Yield the statistics of schedules; of names with one label, which only SQL can add, the first."""
+    seen: set[str] = set()
+    for schedule in found:
+        label = OTHER if schedule.name is None else clean(schedule.name)
+        if label not in seen and (label != OTHER or schedule.name is None):
+            seen.add(label)
+            yield from _of_schedule(label, schedule)
+
+
+def _of_schedule(label: str, found: ScheduleStatistics) -> Iterator[Sample]:
     """Yield the statistics of a schedule; a moment that there is not has no series."""
-    labels = (OTHER if found.name is None else clean(found.name),)
-    for outcome, number in zip(TICK_OUTCOMES, found.totals, strict=True):
-        yield catalogue.SCHEDULE_TICKS, (*labels, outcome), number
+    labels = (label,)
+    if found.totals is not None:
+        for outcome, number in zip(TICK_OUTCOMES, found.totals, strict=True):
+            yield catalogue.SCHEDULE_TICKS, (*labels, outcome), number
     for metric, value in (
         (catalogue.SCHEDULE_NEXT_TICK, found.next_at),
         (catalogue.SCHEDULE_LAST_TICK, found.last_at),

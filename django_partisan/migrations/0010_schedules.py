@@ -23,9 +23,15 @@ class Migration(migrations.Migration):
                         "verbose_name_plural": "schedules",
                     },
                 ),
-                migrations.RemoveField(
+                migrations.AlterField(
                     model_name="schedule",
                     name="definition",
+                    field=models.JSONField(
+                        db_default=models.Value({}, models.JSONField()),
+                        default=dict,
+                        editable=False,
+                        help_text="Unused; removed in version 3.0, as processes of version 2.0 may still name it.",
+                    ),
                 ),
                 migrations.AddField(
                     model_name="schedule",

@@ -92,6 +92,12 @@ class Schedule(models.Model):
     ORIGIN_DATABASE = "database"
 
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
+    definition = models.JSONField(
+        db_default=models.Value({}, models.JSONField()),
+        default=dict,
+        editable=False,
+        help_text=_("Unused; removed in version 3.0, as processes of version 2.0 may still name it."),
+    )
     task = models.CharField(
         max_length=PROCESSOR_NAME_MAX_LENGTH,
         db_default="",
@@ -169,6 +175,13 @@ class Schedule(models.Model):
             super().save(
                 force_insert=force_insert, force_update=force_update, using=using, update_fields=fields
             )
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete the row; one that live managers have in their settings comes back, and starts anew."""
+        from django_partisan.schedule_rows import deleting
+
+        with deleting(self, using) as alias:
+            return super().delete(using=alias, keep_parents=keep_parents)
 
     def clean(self) -> None:
         """Raise ``ValidationError`` by field if the definition is not accepted."""

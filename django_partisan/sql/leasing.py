@@ -50,12 +50,15 @@ _HEARTBEAT = f"""
            EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
            ticks.next_in, ticks.has_open, ticks.has_any,
            (SELECT string_agg(id::text, ' ' ORDER BY id) FROM django_partisan_manager
-             WHERE schedules IS NOT NULL AND (id = %(manager)s OR NOT ({_IS_EXPIRED}))),
+             WHERE schedules IS NOT NULL AND (id = %(manager)s OR NOT ({_IS_EXPIRED})))
+               || ' ' || ticks.definitions,
            other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
            other.sleeping, other.{SERVES}
       FROM (SELECT {NEXT_IN} AS next_in, coalesce(bool_or(open_tick IS NOT NULL), false) AS has_open,
-                   count(*) > 0 AS has_any
+                   count(*) > 0 AS has_any,
+                   coalesce(sum(hashtextextended(concat_ws(' ', name, origin, fingerprint,
+                                                           stopped_at IS NULL), 0)), 0)::text AS definitions
               FROM django_partisan_schedule) AS ticks
       LEFT JOIN django_partisan_manager AS other
              ON other.queue_name = %(queue)s AND other.id <> %(manager)s
@@ -156,7 +159,10 @@ class SchedulesSeen(NamedTuple):
     has_any: bool = False
     """Whether there are schedules."""
     listing: str | None = None
-    """The live managers whose settings list schedules; ``None`` if there are none."""
+    """The live managers whose settings list schedules, and a hash of which definitions the rows have.
+
+    ``None`` if there are no such managers.
+    """
 
 
 class HeartbeatResult(NamedTuple):

@@ -8,11 +8,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.schedules.book import Ended, TaskState, ended
 from django_partisan.sql.connection import execute, fetch_all
-from django_partisan.sql.own_transaction import transaction_of
 
 CHORE: Final = "open_ticks"
 PAGE_ROWS: Final = 200
-"""How many schedules are locked at once: their ticks wait for it."""
+"""How many schedules are looked up at once."""
 
 _TAKE: Final = f"""
     INSERT INTO django_partisan_chore AS chore (name, last_at) VALUES ('{CHORE}', now())
@@ -24,20 +23,30 @@ _TAKE: Final = f"""
 _PAGE: Final = """
     SELECT name, recent_ticks::text, open_tick::text, extract(epoch FROM now())::float8
       FROM django_partisan_schedule WHERE open_tick IS NOT NULL AND name > %s
-     ORDER BY name LIMIT %s FOR UPDATE SKIP LOCKED
+     ORDER BY name LIMIT %s
 """
 _STATES: Final = """
     SELECT id, status, error_reason, extract(epoch FROM finished_at)::float8
       FROM django_partisan_task WHERE id = ANY(%s::bigint[])
 """
+# Rows are locked for this statement only, as their ticks wait for it. A row that ticked since it was read, or
+# that others lock, is left for the next look.
 _WRITE: Final = """
+    WITH found AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(%s::jsonb)
+            AS found (name text, recent_ticks jsonb, open_tick jsonb, completed_at float8, failed boolean,
+                      recent_before jsonb, open_before jsonb)
+    ), free AS MATERIALIZED (
+        SELECT schedule.name FROM django_partisan_schedule AS schedule, found
+         WHERE schedule.name = found.name AND schedule.recent_ticks = found.recent_before
+           AND schedule.open_tick = found.open_before
+           FOR UPDATE OF schedule SKIP LOCKED
+    )
     UPDATE django_partisan_schedule AS schedule
        SET recent_ticks = found.recent_ticks, open_tick = found.open_tick,
            last_completed_at = greatest(schedule.last_completed_at, to_timestamp(found.completed_at)),
            last_failed = coalesce(found.failed, schedule.last_failed)
-      FROM jsonb_to_recordset(%s::jsonb)
-        AS found (name text, recent_ticks jsonb, open_tick jsonb, completed_at float8, failed boolean)
-     WHERE schedule.name = found.name
+      FROM found, free WHERE found.name = free.name AND schedule.name = free.name
 """
 
 
@@ -46,6 +55,13 @@ class _Row(NamedTuple):
     recent_ticks: list[dict[str, Any]]
     open_tick: dict[str, Any]
     now: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the columns are as managers write them; somebody may have changed them by hand."""
+        recent: Any = self.recent_ticks
+        ticks: list[Any] = [self.open_tick, *(recent if isinstance(recent, list) else [None])]
+        return all(isinstance(one, dict) and {"at", "task"} <= one.keys() for one in ticks)
 
     @property
     def task_ids(self) -> set[int]:
@@ -63,26 +79,34 @@ def look_up(connection: BaseDatabaseWrapper, interval: float, page_rows: int = P
         return False
     after: str | None = ""
     while after is not None:
-        with transaction_of(connection):
-            after = _look_up_page(connection, after, page_rows)
+        after = _look_up_page(connection, after, page_rows)
     return True
 
 
 def _look_up_page(connection: BaseDatabaseWrapper, after: str, page_rows: int) -> str | None:
     """Look up the schedules after a name; return the last one's, or ``None`` if no more follow."""
+    page = fetch_all(connection, _PAGE, (after, page_rows))
     rows = [
-        _Row(name, json.loads(recent), json.loads(open_tick), now)
-        for name, recent, open_tick, now in fetch_all(connection, _PAGE, (after, page_rows))
+        _Row(name, json.loads(recent), json.loads(open_tick), now) for name, recent, open_tick, now in page
     ]
+    rows = [row for row in rows if row.is_sound]
     ids = sorted({task_id for row in rows for task_id in row.task_ids})
     found = fetch_all(connection, _STATES, (ids,)) if ids else []
     states = {task_id: TaskState(*state) for task_id, *state in found}
     results = [(row, ended(row.recent_ticks, row.open_tick, states, row.now)) for row in rows]
-    _write(connection, [(row.name, one) for row, one in results if one.failed is not None])
-    return rows[-1].name if len(rows) == page_rows else None
+    _write(connection, [(row, one) for row, one in results if one.failed is not None])
+    return page[-1][0] if len(page) == page_rows else None
 
 
-def _write(connection: BaseDatabaseWrapper, results: Sequence[tuple[str, Ended]]) -> None:
+def _write(connection: BaseDatabaseWrapper, results: Sequence[tuple[_Row, Ended]]) -> None:
     if results:
-        text = json.dumps([{"name": name, **one._asdict()} for name, one in results])
-        execute(connection, _WRITE, (text,))
+        values = [
+            {
+                "name": row.name,
+                "recent_before": row.recent_ticks,
+                "open_before": row.open_tick,
+                **one._asdict(),
+            }
+            for row, one in results
+        ]
+        execute(connection, _WRITE, (json.dumps(values),))

@@ -39,3 +39,16 @@ def transaction_of(connection: BaseDatabaseWrapper) -> Iterator[None]:
             _roll_back(connection)
         raise
     execute(connection, "COMMIT")
+
+
+@contextmanager
+def savepoint_of(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Undo what is executed in a ``with`` block in a transaction if it raises, and keep the transaction."""
+    execute(connection, "SAVEPOINT partisan")
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception), connection.connection.cursor() as cursor:  # as above
+            cursor.execute("ROLLBACK TO SAVEPOINT partisan")
+        raise
+    execute(connection, "RELEASE SAVEPOINT partisan")

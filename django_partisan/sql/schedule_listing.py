@@ -46,20 +46,28 @@ _TO_WRITE: Final = f"""
                 AND (schedule.fingerprint <> listed.fingerprint OR schedule.stopped_at IS NOT NULL)))
      ORDER BY listed.name
 """
+# Rows that others lock come with a later comparison: it waits for none of them.
 _STOP: Final = f"""
-    UPDATE django_partisan_schedule AS schedule SET stopped_at = now()
-     WHERE origin = '{FROM_SETTINGS}' AND stopped_at IS NULL
-       AND NOT EXISTS (
-            SELECT FROM django_partisan_manager AS manager
-             WHERE jsonb_exists(manager.schedules, schedule.name)
-               AND ({IS_ALIVE} OR manager.id = %(manager)s))
+    UPDATE django_partisan_schedule SET stopped_at = now()
+     WHERE name IN (
+            SELECT name FROM django_partisan_schedule AS schedule
+             WHERE origin = '{FROM_SETTINGS}' AND stopped_at IS NULL
+               AND NOT EXISTS (
+                    SELECT FROM django_partisan_manager AS manager
+                     WHERE jsonb_exists(manager.schedules, schedule.name)
+                       AND ({IS_ALIVE} OR manager.id = %(manager)s))
+               FOR UPDATE SKIP LOCKED)
     RETURNING name, task
 """
 _REMOVE: Final = f"""
     DELETE FROM django_partisan_schedule
-     WHERE origin = '{FROM_SETTINGS}' AND stopped_at < now() - interval '{REMOVE_DAYS} days'
+     WHERE name IN (
+            SELECT name FROM django_partisan_schedule
+             WHERE origin = '{FROM_SETTINGS}' AND stopped_at < now() - interval '{REMOVE_DAYS} days'
+               FOR UPDATE SKIP LOCKED)
     RETURNING name, task
 """
+_EXISTING: Final = "SELECT name FROM django_partisan_schedule WHERE name = ANY(%s::text[])"
 _STOPPED_FOR: Final = """
     SELECT name, extract(epoch FROM now() - stopped_at)::float8 FROM django_partisan_schedule
      WHERE name = ANY(%s::text[]) AND stopped_at IS NOT NULL
@@ -102,6 +110,11 @@ def lock_listing(connection: BaseDatabaseWrapper) -> None:
 def names_to_write(connection: BaseDatabaseWrapper, manager: UUID) -> list[str]:
     """Return the schedules that a manager lists, about which it decides, and whose rows are to change."""
     return [name for (name,) in fetch_all(connection, _TO_WRITE, {"manager": manager})]
+
+
+def existing(connection: BaseDatabaseWrapper, names: Sequence[str]) -> set[str]:
+    """Return those of some schedules that have rows, whoever locks them."""
+    return {name for (name,) in fetch_all(connection, _EXISTING, (list(names),))}
 
 
 def stopped_seconds(connection: BaseDatabaseWrapper, names: Sequence[str]) -> dict[str, float]:

@@ -10,18 +10,28 @@ from django_partisan.sql.connection import fetch_all
 NAMED_AT_MOST: Final = 200
 """How many schedules have statistics of their own."""
 
+OVERDUE_SECONDS: Final = 300
+"""So long after the next tick is due the task of a tick must have ended, as the alert has it."""
+
 # One read of the table, so that the next tick and the totals fit together. The others have the worst of their
-# values; how late they are counts while they are not paused.
+# values: the first tick that is due, and the oldest open one of those that are overdue. For these, the time
+# from the newest last tick to the first next one is never longer than their own, so the alert holds for them.
+# Their totals would fall when a schedule gets statistics of its own, so they have none.
 _STATISTICS: Final = f"""
     SELECT CASE WHEN place <= %(named)s THEN name END,
            extract(epoch FROM min(next_at) FILTER (WHERE is_on))::float8,
-           extract(epoch FROM min(last_at))::float8,
+           extract(epoch FROM max(last_at))::float8,
            extract(epoch FROM min(last_completed_at))::float8,
            greatest(extract(epoch FROM now() - min(next_at) FILTER (WHERE is_on)), 0)::float8,
-           greatest(extract(epoch FROM now() - min((open_tick ->> 'at')::timestamptz)), 0)::float8,
-           bool_or(last_failed),
+           greatest(extract(epoch FROM now() - min(open_at) FILTER (
+               WHERE stopped_at IS NULL
+                 AND (place <= %(named)s
+                      OR now() - open_at > next_at - last_at + interval '{OVERDUE_SECONDS} s'))), 0)::float8,
+           coalesce(bool_or(last_failed) FILTER (WHERE stopped_at IS NULL), false),
+           bool_or(place <= %(named)s),
            {", ".join(f"sum(coalesce((totals ->> '{name}')::bigint, 0))::bigint" for name in TICK_OUTCOMES)}
       FROM (SELECT *, NOT paused AND stopped_at IS NULL AS is_on,
+                   (open_tick ->> 'at')::timestamptz AS open_at,
                    row_number() OVER (ORDER BY name COLLATE "C") AS place
               FROM django_partisan_schedule) AS schedule
      GROUP BY 1 ORDER BY min(place)
@@ -39,11 +49,11 @@ class ScheduleStatistics(NamedTuple):
     lateness: float
     """For how long a tick has been due."""
     open_seconds: float
-    """Since when the oldest tick is open."""
+    """For how long the oldest tick has been open; without a name, the oldest of those that are overdue."""
     has_failed: bool
     """Whether its last task that ended failed."""
-    totals: tuple[int, ...]
-    """Numbers of ticks in the order of ``TICK_OUTCOMES``."""
+    totals: tuple[int, ...] | None
+    """Numbers of ticks in the order of ``TICK_OUTCOMES``; ``None`` without a name."""
 
 
 def schedule_statistics(
@@ -51,4 +61,4 @@ def schedule_statistics(
 ) -> tuple[ScheduleStatistics, ...]:
     """Return the statistics of the schedules; only ``named`` of them have their own."""
     rows = fetch_all(connection, _STATISTICS, {"named": named})
-    return tuple(ScheduleStatistics._make((*row[:7], row[7:])) for row in rows)
+    return tuple(ScheduleStatistics._make((*row[:7], row[8:] if row[7] else None)) for row in rows)

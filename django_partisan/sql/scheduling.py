@@ -6,7 +6,7 @@ and other managers skip a row that is locked, so no tick is enqueued twice.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -19,13 +19,15 @@ from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import NOW
 from django_partisan.sql.tokens import NO_CLAIM
 
-UNKNOWN_TASK_SECONDS: Final = 60
-"""How late a tick may be before it is an error that no manager knows its task."""
+ASIDE_SECONDS: Final = 60
+"""How late a tick may be before it is an error that no manager can enqueue it."""
 RETRY_SECONDS_AT_MOST: Final = 60
 
 IS_ACTIVE: Final = "NOT paused AND stopped_at IS NULL AND next_at IS NOT NULL"
 """Whether ticks of a row may be due now or later."""
-_DUE_AT: Final = "greatest(next_at, retry_at)"
+# Later than any pause is a moment that was written before the server's clock was set back.
+_RETRY_AT: Final = f"CASE WHEN retry_at < now() + interval '{RETRY_SECONDS_AT_MOST + 1} s' THEN retry_at END"
+_DUE_AT: Final = f"greatest(next_at, {_RETRY_AT})"
 NEXT_IN: Final = f"extract(epoch FROM min({_DUE_AT}) FILTER (WHERE {IS_ACTIVE}) - clock_timestamp())::float8"
 """In how many seconds the first tick is due, whether its task is known or not."""
 
@@ -42,20 +44,16 @@ _ROW: Final = f"""
 _LOCK_DUE: Final = f"""
     {_ROW}
      WHERE {IS_ACTIVE} AND {_DUE_AT} <= now()
-       AND (task <> ALL(%(unknown)s::text[])
-            OR (error = '' AND next_at <= now() - interval '{UNKNOWN_TASK_SECONDS} s'))
+       AND name <> ALL(%(hidden)s::text[])
        AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s::text[]))
      ORDER BY failures > 0, next_at, name LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 _LOCK_ONE: Final = f"{_ROW} WHERE name = %s FOR UPDATE"
-_LOCK_SOME: Final = f"{_ROW} WHERE name = ANY(%s::text[]) ORDER BY name FOR UPDATE"
+_LOCK_SOME: Final = f"{_ROW} WHERE name = ANY(%s::text[]) ORDER BY name FOR UPDATE SKIP LOCKED"
 
 _NEXT: Final = f"""
-    SELECT extract(epoch FROM min(CASE WHEN task <> ALL(%(unknown)s::text[]) THEN {_DUE_AT}
-                                       WHEN error = ''
-                                       THEN next_at + interval '{UNKNOWN_TASK_SECONDS} s' END)
-                              - clock_timestamp())::float8
-      FROM django_partisan_schedule WHERE {IS_ACTIVE}
+    SELECT extract(epoch FROM min({_DUE_AT}) - clock_timestamp())::float8
+      FROM django_partisan_schedule WHERE {IS_ACTIVE} AND name <> ALL(%s::text[])
 """
 
 # DO UPDATE as for ``delay()``. No expiry is the latest.
@@ -82,6 +80,17 @@ _IS_OPEN: Final = """
        AND (status = 'in_process' OR (status = 'new' AND (expires_at IS NULL OR expires_at > now())))
 """
 
+# Those that can be locked are, so that nobody else locks them before the insert.
+_LOCKED_KEYS: Final = """
+    WITH free AS MATERIALIZED (
+        SELECT unique_key FROM django_partisan_task
+         WHERE unique_key = ANY(%(keys)s::uuid[]) AND status = 'new' FOR UPDATE SKIP LOCKED
+    )
+    SELECT unique_key FROM django_partisan_task
+     WHERE unique_key = ANY(%(keys)s::uuid[]) AND status = 'new'
+       AND unique_key NOT IN (SELECT unique_key FROM free)
+"""
+
 _WRITE: Final = """
     UPDATE django_partisan_schedule AS schedule
        SET next_at = ticked.next_at, last_at = ticked.last_at, lateness_seconds = ticked.lateness_seconds,
@@ -98,23 +107,31 @@ _WRITE_RUN: Final = """
            last_task_id = %(last_task_id)s
      WHERE name = %(name)s
 """
+# A row that was ticked or changed since it was read is left alone.
+_STILL: Final = "name = %(name)s AND next_at = %(next_at)s::timestamptz AND fingerprint = %(fingerprint)s"
+_IS_NEW: Final = "right({}error, length(%(kind)s)) <> %(kind)s"
 # The pause before the next try: 1, 2, 4 ... seconds.
 _WRITE_FAILED: Final = f"""
     WITH before AS MATERIALIZED (
-        SELECT name, error FROM django_partisan_schedule WHERE name = %(name)s FOR UPDATE
+        SELECT name, error FROM django_partisan_schedule WHERE {_STILL} FOR UPDATE SKIP LOCKED
     )
     UPDATE django_partisan_schedule AS schedule
        SET error = %(error)s, failures = least(schedule.failures, 1000) + 1,
            retry_at = clock_timestamp()
                     + least(2 ^ least(schedule.failures, 10), {RETRY_SECONDS_AT_MOST}) * interval '1 second'
       FROM before WHERE schedule.name = before.name
-    RETURNING before.error <> %(error)s
+    RETURNING {_IS_NEW.format("before.")}
+"""
+_WRITE_FAULT: Final = f"""
+    UPDATE django_partisan_schedule SET error = %(error)s
+     WHERE {_STILL} AND {_IS_NEW.format("")} RETURNING name
 """
 _PAUSE: Final = """
     WITH before AS MATERIALIZED (
         SELECT name, paused FROM django_partisan_schedule WHERE name = %(name)s FOR UPDATE
     )
-    UPDATE django_partisan_schedule AS schedule SET paused = true, comment = %(comment)s
+    UPDATE django_partisan_schedule AS schedule
+       SET paused = true, comment = coalesce(%(comment)s, schedule.comment)
       FROM before WHERE schedule.name = before.name
     RETURNING before.paused
 """
@@ -149,14 +166,13 @@ class NewTick(NamedTuple):
 
 
 def lock_due(
-    connection: BaseDatabaseWrapper, limit: int, unknown: Sequence[str], names: Sequence[str] | None = None
+    connection: BaseDatabaseWrapper, limit: int, hidden: Collection[str], names: Sequence[str] | None = None
 ) -> list[LockedSchedule]:
     """Lock up to ``limit`` rows with due ticks, of all or of those in ``names``; skip those that others lock.
 
-    Rows that failed at their last try come last. Those whose task is in ``unknown`` come once, when they are
-    a minute late.
+    Rows that failed at their last try come last; those in ``hidden`` are left out.
     """
-    parameters = {"limit": limit, "unknown": list(unknown), "names": None if names is None else list(names)}
+    parameters = {"limit": limit, "hidden": list(hidden), "names": None if names is None else list(names)}
     return [_locked(connection, row) for row in fetch_all(connection, _LOCK_DUE, parameters)]
 
 
@@ -167,14 +183,14 @@ def lock_one(connection: BaseDatabaseWrapper, name: str) -> LockedSchedule | Non
 
 
 def lock_some(connection: BaseDatabaseWrapper, names: Sequence[str]) -> dict[str, LockedSchedule]:
-    """Lock rows; return those that exist, by name."""
+    """Lock rows; return those that exist and that nobody else locks, by name."""
     rows = fetch_all(connection, _LOCK_SOME, (list(names),))
     return {locked.row.name: locked for locked in (_locked(connection, row) for row in rows)}
 
 
-def next_in(connection: BaseDatabaseWrapper, unknown: Sequence[str]) -> float | None:
+def next_in(connection: BaseDatabaseWrapper, hidden: Collection[str]) -> float | None:
     """Return in how many seconds ``lock_due()`` may find a row; ``None`` if there is none to wait for."""
-    seconds: float | None = fetch_all(connection, _NEXT, {"unknown": list(unknown)})[0][0]
+    seconds: float | None = fetch_all(connection, _NEXT, (list(hidden),))[0][0]
     return seconds
 
 
@@ -195,7 +211,10 @@ def insert_ticks(connection: BaseDatabaseWrapper, ticks: Sequence[NewTick]) -> l
     if not first:
         return []
     text = "[" + ",".join(_as_json(place, tick) for place, tick in enumerate(first.values())) + "]"
-    rows = dict(zip(first, fetch_all(connection, _INSERT, (text,)), strict=True))
+    inserted = fetch_all(connection, _INSERT, (text,))
+    if len(inserted) != len(first):
+        raise ValueError("A trigger on django_partisan_task has dropped a task: it returned NULL.")
+    rows = dict(zip(first, inserted, strict=True))
     results: list[tuple[int, bool]] = [(0, False)] * len(ticks)
     for place in order:
         key = ticks[place].unique_key or place
@@ -208,6 +227,12 @@ def open_tasks(connection: BaseDatabaseWrapper, ids: Iterable[int]) -> set[int]:
     """Return those of some tasks that run, or wait and have not expired."""
     asked = list(ids)
     return {row[0] for row in fetch_all(connection, _IS_OPEN, (asked,))} if asked else set()
+
+
+def locked_keys(connection: BaseDatabaseWrapper, keys: Iterable[UUID]) -> set[UUID]:
+    """Return those of some unique keys whose waiting task another transaction locks; lock the other tasks."""
+    asked = [str(key) for key in keys]
+    return {row[0] for row in fetch_all(connection, _LOCKED_KEYS, {"keys": asked})} if asked else set()
 
 
 def write_ticked(connection: BaseDatabaseWrapper, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -235,17 +260,31 @@ def write_run(
         cursor.execute(_WRITE_RUN, parameters)
 
 
-def write_failed(connection: BaseDatabaseWrapper, name: str, error: str) -> bool:
-    """Write why the tick of a schedule cannot be enqueued; return whether it is another error than before.
+def write_failed(
+    connection: BaseDatabaseWrapper, locked: LockedSchedule, error: str, kind: str
+) -> bool | None:
+    """Write why the tick of a schedule was refused, and when it is tried again: after 1 to 60 s.
 
-    The schedule is tried again after a second, and then after growing pauses of up to a minute.
+    ``error`` ends with ``kind``. Return whether the row had an error of another kind, or none, before;
+    ``None`` if it was ticked or changed meanwhile.
     """
-    rows = fetch_all(connection, _WRITE_FAILED, {"name": name, "error": error})
-    return bool(rows and rows[0][0])
+    rows = fetch_all(connection, _WRITE_FAILED, _of_error(locked, error, kind))
+    return bool(rows[0][0]) if rows else None
 
 
-def pause(connection: BaseDatabaseWrapper, name: str, comment: str) -> bool | None:
-    """Pause a schedule; return whether it was not paused before, or ``None`` if there is none."""
+def write_fault(connection: BaseDatabaseWrapper, locked: LockedSchedule, error: str, kind: str) -> bool:
+    """Write why no manager enqueues the tick of a schedule; any may try it at once.
+
+    ``error`` ends with ``kind``. Return whether the row had an error of another kind, or none, before.
+    """
+    return bool(fetch_all(connection, _WRITE_FAULT, _of_error(locked, error, kind)))
+
+
+def pause(connection: BaseDatabaseWrapper, name: str, comment: str | None) -> bool | None:
+    """Pause a schedule; return whether it was not paused before, or ``None`` if there is none.
+
+    Without a comment that of the row stays.
+    """
     rows = fetch_all(connection, _PAUSE, {"name": name, "comment": comment})
     return not rows[0][0] if rows else None
 
@@ -268,6 +307,14 @@ def _locked(connection: BaseDatabaseWrapper, values: tuple[Any, ...]) -> LockedS
             columns[place] = json.loads(columns[place])
     row = Schedule.from_db(connection.alias, _FIELDS, columns)
     return LockedSchedule(row, None if next_at is None else moment_of(next_at), moment_of(now))
+
+
+def _of_error(locked: LockedSchedule, error: str, kind: str) -> dict[str, Any]:
+    row, next_at = locked.row, locked.next_at
+    moment = None if next_at is None else next_at.isoformat()
+    return {
+        "name": row.name, "next_at": moment, "fingerprint": row.fingerprint, "error": error, "kind": kind,
+    }  # fmt: skip
 
 
 def _key_of(key: UUID | None) -> int:

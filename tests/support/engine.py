@@ -83,6 +83,7 @@ class FakeDatabaseThread(DatabaseThread):
     def __init__(self) -> None:
         self.calls: list[tuple[Call, Done]] = []
         self._pending = 0
+        self.deliver = lambda call: call()
 
     def submit(self, call: Call, done: Done) -> None:
         self._pending += 1

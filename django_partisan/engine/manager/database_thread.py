@@ -67,7 +67,7 @@ class DatabaseThread:
         schema: str = "",
     ) -> None:
         self._session = Session(role, answer_seconds, schema)
-        self._deliver = deliver
+        self.deliver = deliver
         self._calls: deque[Submitted | None] = deque()
         self._submitted: deque[Submitted] = deque()
         self._hung_up_on: float | None = None
@@ -213,7 +213,7 @@ class DatabaseThread:
         if self._listener is not None:  # notifications that came meanwhile were read with the answer
             self._take_notifications(self._listener)
         session.end()
-        self._deliver(lambda: self._finish(submitted, result))
+        self.deliver(lambda: self._finish(submitted, result))
 
     def _finish(self, submitted: Submitted, result: Any) -> None:
         self._pending -= 1
@@ -251,8 +251,8 @@ class DatabaseThread:
         for channel, payloads in arrived.items():
             notified = self._listeners.get(channel)
             if notified is not None:  # the project's own code may listen too, as when a connection is made
-                self._deliver(partial(notified, payloads))
+                self.deliver(partial(notified, payloads))
 
     def _deliver_missed(self) -> None:
         for notified in self._listeners.values():
-            self._deliver(partial(notified, None))
+            self.deliver(partial(notified, None))

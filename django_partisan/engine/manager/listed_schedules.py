@@ -1,7 +1,8 @@
 """Keep the rows of schedules as the settings of live managers have them.
 
-Each heartbeat returns which live managers list schedules. Rows are compared with the settings only when that
-has changed, when somebody has changed a schedule, and now and then.
+Each heartbeat returns which live managers list schedules, and a hash of the definitions that the rows have.
+Rows are compared with the settings only when that has changed, when somebody has changed a schedule, and now
+and then. So a manager that was away repairs what others have written meanwhile.
 """
 
 import time
@@ -78,7 +79,7 @@ class ListedSchedules(Component):
             self._compare_at = 0.0
 
     def on_heartbeat(self, seen: SchedulesSeen) -> None:
-        """Compare if other managers list schedules than at the last comparison."""
+        """Compare if other managers list schedules, or rows have other definitions, than last time."""
         self._seen = seen.listing
         has_changed = seen.listing != self._listing
         is_due = seen.has_any and time.monotonic() >= self._again_at
@@ -92,7 +93,9 @@ class ListedSchedules(Component):
                 raise result
             return
         self._listing = listing
-        for schedule, task, change, next_at in result:
+        if result.is_partial:
+            self._compare_at = time.monotonic() + RETRY_SECONDS
+        for schedule, task, change, next_at in result.changes:
             bus.emit(ScheduleChanged, schedule, task, Schedule.ORIGIN_SETTINGS, change, next_at)
-        if result:
+        if result.changes:
             self._changed()

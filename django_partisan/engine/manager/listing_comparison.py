@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models.controls import Schedule
@@ -17,7 +18,8 @@ from django_partisan.outcomes import (
 )
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql import schedule_listing as sql
-from django_partisan.sql.own_transaction import transaction_of
+from django_partisan.sql.errors import ErrorKind, kind_of
+from django_partisan.sql.own_transaction import savepoint_of, transaction_of
 from django_partisan.sql.scheduling import LockedSchedule, lock_some
 from django_partisan.sql.server_time import server_now
 
@@ -33,22 +35,39 @@ class Change(NamedTuple):
     next_at: datetime | None = None
 
 
+class Comparison(NamedTuple):
+    """What a comparison did, and whether it left out rows that others lock."""
+
+    changes: list[Change]
+    is_partial: bool = False
+
+
 def compare(
     connection: BaseDatabaseWrapper, manager: UUID, definitions: Mapping[str, ScheduleDefinition]
-) -> list[Change]:
+) -> Comparison:
     """Write the definitions about which ``manager`` decides, and stop and remove what nobody lists."""
+    changes: list[Change] = []
     with transaction_of(connection):
         sql.lock_listing(connection)
         names = [name for name in sql.names_to_write(connection, manager) if name in definitions]
         stored = lock_some(connection, names) if names else {}
         stopped = sql.stopped_seconds(connection, names) if names else {}
-        written = [
-            _write(connection, definitions[name], stored.get(name), stopped.get(name)) for name in names
-        ]
-        changes = [change for change in written if change is not None]
+        left = sql.existing(connection, names) - stored.keys() if names else set()
+        for name in names:
+            if name in left:
+                continue
+            try:
+                with savepoint_of(connection):
+                    change = _write(connection, definitions[name], stored.get(name), stopped.get(name))
+            except Error as error:
+                if kind_of(error) is not ErrorKind.LOCKED:
+                    raise
+                left.add(name)  # somebody inserts a row by hand in this moment
+                continue
+            changes += [] if change is None else [change]
         changes += [Change(*one, SCHEDULE_STOPPED) for one in sql.stop_unlisted(connection, manager)]
         changes += [Change(*one, SCHEDULE_REMOVED) for one in sql.remove_stopped(connection)]
-    return changes
+    return Comparison(changes, bool(left))
 
 
 def _write(

@@ -8,6 +8,7 @@ too, so a schedule that was changed in the database is seen then; a notification
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +18,10 @@ from django.db import Error
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.task_imports import Imported, TaskImports
 from django_partisan.engine.manager.tick_batch import Batch, FailedSchedule, Ticked, make_batch
+from django_partisan.engine.manager.tick_errors import describe
+from django_partisan.engine.manager.ticks_aside import TicksAside
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, OVERLAP
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -29,8 +33,8 @@ from django_partisan.telemetry.events import (
 
 RETRY_SECONDS: Final = 1.0
 """The pause after a batch that failed as a whole, and before due rows that others lock are looked at."""
-FORGET_SECONDS: Final = 60.0
-"""After this time it is asked again whether a task is registered here."""
+ALL: Final = "*"
+"""Stands for the name of a schedule where a batch has failed for an unknown reason."""
 
 
 class Scheduler(Component):
@@ -54,29 +58,30 @@ class Scheduler(Component):
         self._enqueued = enqueued
         self._due_at = NEVER
         self._halves: deque[list[str]] = deque()
-        self._unknown: set[str] = set()
-        self._forget_at = NEVER
+        self._aside = TicksAside()
+        self._imports = TaskImports(thread.deliver, self._on_imported)
+        self._reported: str | None = None
 
     def turn(self, now: float) -> None:
         """Enqueue what is due."""
         if now < self.next_at():
             return
-        if now >= self._forget_at:
-            self._unknown, self._forget_at = set(), NEVER
+        aside = self._aside.known(now)
         names = self._halves.popleft() if self._halves else None
         self._due_at = NEVER
-        make = partial(make_batch, queue=self._queue, unknown=sorted(self._unknown), names=names)
+        make = partial(make_batch, queue=self._queue, aside=aside, names=names)
         self._thread.submit(make, self._on_made)
 
     def next_at(self) -> float:
         """Return the monotonic time at which a tick is due."""
         if self._thread.is_busy or self._identity() is None:
             return NEVER
-        due_at = 0.0 if self._halves else min(self._due_at, self._forget_at)
+        due_at = 0.0 if self._halves else min(self._due_at, self._aside.forget_at)
         return NEVER if due_at == NEVER else max(due_at, self._outage.over_at)
 
     def look_now(self) -> None:
         """Look in the next turn, because schedules were changed."""
+        self._aside.show()
         self._due_at = 0.0
 
     def on_heartbeat(self, next_in: float | None) -> None:
@@ -89,13 +94,13 @@ class Scheduler(Component):
             self._halves.clear()
             self._expect(RETRY_SECONDS)
             if not isinstance(result, Error):
-                raise result
+                self._report(result)
             return
         batch: Batch = result
         self._halves.extendleft(reversed(batch.halves))
-        if batch.unknown:
-            self._unknown.update(batch.unknown)
-            self._forget_at = min(self._forget_at, time.monotonic() + FORGET_SECONDS)
+        self._aside.end(one.schedule for one in batch.ticked)
+        self._aside.put(batch.aside)
+        self._imports.ask(batch.to_import)
         if batch.is_full or self._halves:
             self._expect(0.0)
         elif batch.next_in is not None:
@@ -103,6 +108,17 @@ class Scheduler(Component):
             self._expect(max(batch.next_in, 0.0 if has_done or batch.next_in > 0 else RETRY_SECONDS))
         self._emit(batch.ticked, batch.failed)
         self._enqueued({one.queue for one in batch.ticked})
+
+    def _on_imported(self, imported: Imported) -> None:
+        self._aside.note_imported(imported)
+        self._due_at = 0.0
+
+    def _report(self, error: Exception) -> None:
+        """Emit an error that nobody expected, once for each kind; it does not end the manager."""
+        found = describe(error)
+        if found.kind != self._reported:
+            self._reported = found.kind
+            bus.emit(ScheduleFailed, ALL, "", datetime.now(timezone.utc), found.info)
 
     def _expect(self, seconds: float) -> None:
         self._due_at = min(self._due_at, time.monotonic() + seconds)

@@ -1,39 +1,37 @@
 """Enqueue the tasks of due ticks: a batch of schedules in one transaction, in the chores' thread.
 
-A row of which the definition is at fault keeps its tick, with the error, while the others of its batch go on.
-If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled back, and
-the halves of the batch are tried; a row that fails alone keeps its tick too.
+A row of which the definition is at fault here, or the task not known, is put aside and keeps its tick:
+another manager may know better. The others of its batch go on. If PostgreSQL refuses a task, or another
+transaction locks its duplicate, the transaction is rolled back, and the halves of the batch are tried; a row
+that fails alone keeps its tick too.
 """
 
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from django.db import DatabaseError, Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
+from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
+from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
 from django_partisan.schedules import book
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import ENQUEUED_AT_MOST, Due, due
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.enqueueing import wake
-from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
 from django_partisan.sql.own_transaction import transaction_of
 from django_partisan.sql.scheduling import LockedSchedule, NewTick
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, Ticking
-from django_partisan.tick_tasks import TickTasks, find_task
+from django_partisan.tick_tasks import TickTasks
 
 ROWS_AT_MOST: Final = 100
-LOST: Final = ("08", "53", "57P")
-"""Classes of errors that are not of one row: connection lost, resources exhausted, server shut down."""
-LOCKED: Final = (
-    "another transaction has locked the waiting task with the same arguments, or the row of a schedule"
-    " (PostgreSQL: {})"
-)
+PLAN_SECONDS: Final = 0.5
+"""For how long ticks are looked for while rows are locked; after an outage there may be many."""
 
 
 class FailedSchedule(NamedTuple):
@@ -67,12 +65,14 @@ class Batch(NamedTuple):
     failed: Sequence[FailedSchedule] = ()
     halves: Sequence[list[str]] = ()
     """Names of schedules to be tried in smaller batches."""
-    unknown: Collection[str] = ()
-    """Tasks that are not registered here."""
+    aside: Collection[str] = ()
+    """Schedules that this manager cannot enqueue."""
+    to_import: Collection[str] = ()
+    """Tasks whose modules are to be imported."""
     is_full: bool = False
     """Whether more rows may be due."""
     next_in: float | None = None
-    """In how many seconds the next tick is due of those whose task is known."""
+    """In how many seconds the next tick is due of those that are not put aside."""
 
 
 class _Plan:
@@ -92,73 +92,96 @@ class _Plan:
 
 
 def make_batch(
-    connection: BaseDatabaseWrapper, queue: str, unknown: Sequence[str], names: Sequence[str] | None = None
+    connection: BaseDatabaseWrapper, queue: str, aside: Aside = NOTHING, names: Sequence[str] | None = None
 ) -> Batch:
     """Enqueue the tasks of due ticks, of all schedules or of those in ``names``, and wake who may run them.
 
-    ``queue`` is that of the manager; ``unknown`` are tasks that are known to be not registered here.
+    ``queue`` is that of the manager; ``aside`` says what it cannot enqueue.
     """
-    batch = _Batch(queue, unknown)
+    batch = _Batch(queue, aside)
     try:
         with transaction_of(connection):
             batch.make(connection, names)
-    except DatabaseError as error:
-        if not batch.names or not _is_of_a_row(error):
+    except Exception as error:
+        if not batch.names or not is_of_a_row(error):
             raise
         if len(batch.names) > 1:
             middle = len(batch.names) // 2
             return Batch(halves=[batch.names[:middle], batch.names[middle:]])
         return batch.alone(connection, error)
     wake(connection, {one.queue for one in batch.ticked})
-    left = sorted({*unknown, *batch.unknown})
+    left = sorted({*aside.hidden, *batch.aside})
     next_in = None if batch.is_full else sql.next_in(connection, left)
-    return Batch(batch.ticked, batch.failed, (), batch.unknown, batch.is_full, next_in)
+    return Batch(batch.ticked, batch.failed, (), batch.aside, batch.to_import, batch.is_full, next_in)
 
 
 class _Batch:
     """A batch in the making."""
 
-    def __init__(self, queue: str, unknown: Sequence[str]) -> None:
+    def __init__(self, queue: str, aside: Aside) -> None:
         self._queue = queue
-        self._known_unknown = unknown
+        self._known = aside
         self.names: list[str] = []
         self.ticked: list[Ticked] = []
         self.failed: list[FailedSchedule] = []
-        self.unknown: set[str] = set()
+        self.aside: set[str] = set()
+        self.to_import: set[str] = set()
         self.is_full = False
         self._locked: list[LockedSchedule] = []
 
     def make(self, connection: BaseDatabaseWrapper, names: Sequence[str] | None) -> None:
         """Lock due rows, insert the tasks, and write the rows."""
-        found = sql.lock_due(connection, ROWS_AT_MOST, self._known_unknown, names)
+        found = sql.lock_due(connection, ROWS_AT_MOST, self._known.hidden, names)
         # Those that failed before are tried one by one, after the others.
         fresh = [one for one in found if not one.row.failures]
         chosen = fresh or found[:1]
         self.is_full = len(found) == ROWS_AT_MOST or len(chosen) < len(found)
         plans = self._plans(connection, chosen)
+        last = [plan.waits_for for plan in plans if plan.waits_for is not None]
+        still_open = sql.open_tasks(connection, last)
+        plans = self._without_locked(connection, plans, still_open)
         if plans:
             scope = Ticking(plans[0].tasks.queue)
             with bus.around(scope):
-                scope.number = self._enqueue(connection, plans)
+                scope.number = self._enqueue(connection, plans, still_open)
         sql.write_ticked(
             connection, [_written(plan, one) for plan, one in zip(plans, self.ticked, strict=True)]
         )
 
-    def alone(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> Batch:
-        """Write the error of the only row; another manager may have enqueued its tick meanwhile."""
+    def _without_locked(
+        self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]
+    ) -> list[_Plan]:
+        """Return the plans without those whose waiting duplicate others lock, and write why.
+
+        So no insert waits for locks, unless somebody inserts a duplicate in this moment.
+        """
+        keys = {plan.tasks.key for plan in plans if plan.waits_for not in still_open}
+        locked = sql.locked_keys(connection, [key for key in keys if key is not None])
+        free: list[_Plan] = []
+        for plan in plans:
+            if plan.tasks.key not in locked or plan.waits_for in still_open:
+                free.append(plan)
+                continue
+            error = locked_duplicate()
+            is_new = bool(sql.write_failed(connection, plan.locked, error.text, error.kind))
+            self.failed.append(_failed(plan.locked, error, is_new))
+        return free
+
+    def alone(self, connection: BaseDatabaseWrapper, error: Exception) -> Batch:
+        """Write the error of the only row, unless another manager has enqueued its tick meanwhile."""
         [locked] = self._locked
-        text = LOCKED.format(_line(error)) if kind_of(error) is ErrorKind.LOCKED else _line(error)
+        found = describe(error)
         with transaction_of(connection):
-            is_new = sql.write_failed(connection, locked.row.name, text)
-        failed = _failed(locked, ErrorInfo.of(error)._replace(message=text, exception=None), is_new)
-        return Batch(failed=[failed], next_in=sql.next_in(connection, list(self._known_unknown)))
+            is_new = sql.write_failed(connection, locked, found.text, found.kind)
+        failed = [] if is_new is None else [_failed(locked, found, is_new)]
+        return Batch(failed=failed, next_in=sql.next_in(connection, self._known.hidden))
 
     def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[_Plan]:
         """Return what to do for each row; note those at fault, and those whose task is not registered."""
         plans: list[_Plan] = []
-        number = 0
+        number, until = 0, time.monotonic() + PLAN_SECONDS
         for locked in found:
-            if number >= ENQUEUED_AT_MOST:  # the rest is due still
+            if number >= ENQUEUED_AT_MOST or (plans and time.monotonic() > until):  # the rest is due still
                 self.is_full = True
                 break
             self.names.append(locked.row.name)
@@ -166,7 +189,7 @@ class _Batch:
             try:
                 plan = self._plan(locked)
             except BaseException as error:  # whatever the row or a module says, the others are on time
-                self._fail(connection, locked, error)
+                self._put_aside(connection, locked, error)
                 continue
             if plan is not None:
                 plans.append(plan)
@@ -174,25 +197,31 @@ class _Batch:
         return plans
 
     def _plan(self, locked: LockedSchedule) -> _Plan | None:
+        """Return what to do for a row; ``None`` if the module of its task is to be imported first."""
         row = locked.row
-        task = find_task(row.task)
+        task = registry.find(row.task)
         if task is None:
-            self.unknown.add(row.task)
-            if locked.next_at and (locked.now - locked.next_at).total_seconds() < sql.UNKNOWN_TASK_SECONDS:
+            if "." in row.task and row.task not in self._known.imported:
+                self.aside.add(row.name)
+                self.to_import.add(row.task)
                 return None
-            raise registry.unknown(row.task)
+            raise self._known.imported.get(row.task) or registry.unknown(row.task)
         definition = ScheduleDefinition.of_row(row)
         return _Plan(locked, definition, TickTasks(definition, task))
 
-    def _fail(self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException) -> None:
-        info = ErrorInfo.of(error)
-        is_new = sql.write_failed(connection, locked.row.name, _line(error))
-        self.failed.append(_failed(locked, info._replace(exception=None), is_new))
+    def _put_aside(
+        self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException
+    ) -> None:
+        """Leave the row to managers that know better; write the error if none has come for a minute."""
+        self.aside.add(locked.row.name)
+        late = (locked.now - (locked.next_at or locked.now)).total_seconds()
+        if locked.row.name in self._known.overdue and late >= sql.ASIDE_SECONDS:
+            found = describe(error)
+            if sql.write_fault(connection, locked, found.text, found.kind):
+                self.failed.append(_failed(locked, found, is_new=True))
 
-    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan]) -> int:
+    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]) -> int:
         """Insert the tasks of all plans; return their number."""
-        last = [plan.waits_for for plan in plans if plan.waits_for is not None]
-        still_open = sql.open_tasks(connection, last)
         new: list[NewTick] = []
         for plan in plans:
             if plan.waits_for not in still_open:
@@ -235,15 +264,6 @@ def _written(plan: _Plan, ticked: Ticked) -> dict[str, Any]:
     }
 
 
-def _failed(locked: LockedSchedule, error: ErrorInfo, is_new: bool) -> FailedSchedule:
-    return FailedSchedule(locked.row.name, locked.row.task, locked.next_at or locked.now, error, is_new)
-
-
-def _is_of_a_row(error: Error) -> bool:
-    """Return whether an error may be that of one row, and not of the connection or the server."""
-    code = sqlstate(error)
-    return code is not None and code not in READ_ONLY and not code.startswith(LOST)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:1000] or type(error).__name__
+def _failed(locked: LockedSchedule, error: TickError, is_new: bool) -> FailedSchedule:
+    scheduled_for = locked.next_at or locked.now
+    return FailedSchedule(locked.row.name, locked.row.task, scheduled_for, error.info, is_new)

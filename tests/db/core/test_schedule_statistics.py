@@ -7,6 +7,7 @@ from django.db import connection
 from django.utils import timezone
 
 from django_partisan.metrics.sampler import Answer, samples
+from django_partisan.models import Schedule
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.sql.schedule_statistics import schedule_statistics
 from tests.support.schedules import add_schedule, server_now
@@ -63,8 +64,51 @@ def test_the_first_by_alphabet_have_their_own_and_the_rest_have_the_worst():
 
     assert [one.name for one in found] == ["B", "a", None]
     assert found[-1].next_at == pytest.approx((now - timedelta(minutes=9)).timestamp())
-    assert found[-1].last_at == found[-1].next_at
-    assert (found[-1].has_failed, found[-1].totals) == (True, (2, 0, 0, 0))
+    assert found[-1].last_at == pytest.approx((now - timedelta(minutes=5)).timestamp())
+    assert (found[-1].has_failed, found[-1].totals) == (True, None)
+
+
+def test_of_the_rest_an_open_task_counts_once_it_is_overdue():
+    now = server_now()
+    for name, days, minutes in (("first", 1, 0), ("hourly", 1, 0), ("weekly", 7, 9), ("z", 1, 60 * 30)):
+        open_tick = {"at": (now - timedelta(minutes=minutes)).isoformat(), "task": 1} if minutes else None
+        last_at = now - timedelta(days=days) / 2
+        add_schedule(name, last_at=last_at, next_at=last_at + timedelta(days=days), open_tick=open_tick)
+
+    quiet = schedule_statistics(connection, named=1)[-1]
+    Schedule.objects.filter(pk="weekly").update(
+        open_tick={"at": (now - timedelta(days=8)).isoformat(), "task": 1}
+    )
+    late = schedule_statistics(connection, named=1)[-1]
+
+    assert quiet.open_seconds == pytest.approx(30 * 3600, abs=60)
+    assert late.open_seconds == pytest.approx(8 * 86400, abs=60)
+    Schedule.objects.filter(pk__in=("weekly", "z")).update(open_tick={"at": now.isoformat(), "task": 1})
+    assert schedule_statistics(connection, named=1)[-1].open_seconds == 0
+
+
+def test_one_that_was_stopped_has_neither_failed_nor_open_tasks():
+    long_ago = server_now() - timedelta(days=3)
+    add_schedule(stopped_at=long_ago, last_failed=True, open_tick={"at": long_ago.isoformat(), "task": 1})
+
+    [found] = schedule_statistics(connection)
+
+    assert (found.has_failed, found.open_seconds) == (False, 0.0)
+
+
+def test_no_label_is_exported_twice():
+    for name in ("n" * 201, "n" * 202, "_other"):
+        add_schedule(name)
+    query = StatisticsQuery("default", 2)
+
+    statistics = query.read()
+    query.close()
+
+    series = [
+        (metric.name, labels)
+        for metric, labels, _ in samples("default", Answer(True, statistics, 0, 0, "17"))
+    ]
+    assert len(series) == len(set(series))
 
 
 def test_a_scrape_exports_them():

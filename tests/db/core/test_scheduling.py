@@ -170,6 +170,15 @@ def test_a_row_that_somebody_saves_is_a_change_if_its_definition_is_another_one(
     assert diary.of(ScheduleChanged)[0].next_at == row.next_at
 
 
+def test_in_immediate_mode_the_task_runs_after_the_commit(settings):
+    settings.PARTISAN_IMMEDIATE = True
+    add_schedule()
+
+    scheduling.run_now("nightly")
+
+    assert Task.objects.get().status == "finished"
+
+
 def test_nothing_is_left_open_on_the_connection():
     add_schedule()
     scheduling.run_now("nightly")

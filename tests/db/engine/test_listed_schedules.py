@@ -59,7 +59,7 @@ class Manager:
 
     def compare(self) -> list[Change]:
         with closing(open_connection("test")) as own:
-            return compare(own, self.id, self.definitions)
+            return compare(own, self.id, self.definitions).changes
 
     def stop(self) -> None:
         leasing.deregister(connection, self.id)
@@ -207,6 +207,35 @@ def test_a_row_made_by_hand_holds_against_the_settings():
     assert (row().every, row().origin, row().stopped_at) == (7, "database", None)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT FROM django_partisan_schedule WHERE name <> 'gone' FOR UPDATE",
+        "SELECT FROM django_partisan_schedule WHERE name = 'gone' FOR UPDATE",
+        "INSERT INTO django_partisan_schedule (name, every) VALUES ('nightly', 5)",
+    ],
+)
+def test_a_row_that_another_transaction_locks_delays_no_other(statement):
+    add_schedule("hourly", origin="settings")
+    add_schedule("gone", origin="settings")
+    manager = Manager({"hourly": HOURLY, "nightly": DAILY, "new": DAILY})
+    with closing(open_connection("another")) as another, closing(open_connection("test")) as own:
+        execute(another, "BEGIN")
+        execute(another, statement)
+
+        found = compare(own, manager.id, manager.definitions)
+
+        execute(another, "ROLLBACK")
+    changes, first = names_of(found.changes), ("new", "added")
+    if "<>" in statement:
+        assert changes == [first, ("nightly", "added"), ("gone", "stopped")]
+    elif "INSERT" in statement:
+        assert changes == [("hourly", "changed"), first, ("gone", "stopped")]
+    else:
+        assert changes == [("hourly", "changed"), first, ("nightly", "added")]
+    assert found.is_partial == ("= 'gone'" not in statement)
+
+
 # The component, in a manager.
 
 
@@ -270,6 +299,28 @@ def test_a_row_that_somebody_has_deleted_is_back_when_managers_are_notified(depl
 
     Schedule.objects.all().delete()
     scheduling.notify_managers(connection)
+
+    office.turn_until(is_defined)
+
+
+def test_a_row_that_another_manager_wrote_or_stopped_meanwhile_is_repaired(deploy):
+    office = deploy({"nightly": DAILY})
+    office.turn_until(is_defined)
+    office.turn_until(lambda: office.is_quiet)
+
+    Schedule.objects.update(stopped_at=timezone.now())
+    office.turn_until(is_defined)
+    Schedule.objects.update(every=3600, fingerprint="older")
+    office.turn_until(is_defined)
+
+    assert ManagerLease.objects.count() == 1
+
+
+def test_a_row_that_is_deleted_is_back_at_once(deploy):
+    office = deploy({"nightly": DAILY}, lease_seconds=3000)
+    office.turn_until(is_defined)
+
+    row().delete()
 
     office.turn_until(is_defined)
 

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -107,6 +108,34 @@ def test_a_schedule_that_others_lock_is_left_for_the_next_look():
     look_up()
 
     assert (before is None, Schedule.objects.get().open_tick) == (False, None)
+
+
+def test_a_look_locks_no_row_while_it_reads_and_leaves_one_that_ticked_meanwhile():
+    first, second = run(2)
+    Task.objects.all().delete()
+
+    def interrupt(run_it: Any, text: str, *args: Any) -> Any:
+        if "finished_at" in text and "ANY" in text:
+            execute(connection, "SELECT FROM django_partisan_schedule FOR UPDATE NOWAIT")
+            Schedule.objects.filter(pk=first).update(recent_ticks=[], totals={"enqueued": 7})
+        return run_it(text, *args)
+
+    with closing(open_connection("test")) as own, own.execute_wrapper(interrupt):
+        open_ticks.look_up(own, 0.0)
+
+    rows = {row.name: row for row in Schedule.objects.all()}
+    assert rows[first].open_tick is not None
+    assert rows[second].open_tick is None
+
+
+def test_a_row_that_somebody_has_spoiled_is_left_out():
+    first, second = run(2)
+    Schedule.objects.filter(pk=first).update(recent_ticks={"odd": 1})
+    Task.objects.all().delete()
+
+    look_up()
+
+    assert Schedule.objects.get(pk=second).open_tick is None
 
 
 def test_a_manager_looks_when_a_heartbeat_finds_open_ticks(open_office):

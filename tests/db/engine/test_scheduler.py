@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import Error, connection
 from django.test import override_settings
 from django.utils import timezone
 
@@ -16,6 +17,7 @@ from django_partisan.engine.manager.tick_batch import make_batch
 from django_partisan.models import ManagerLease, Schedule, Task
 from django_partisan.pausing import pause
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql import scheduling as sql
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.telemetry.events import (
     Event,
@@ -203,7 +205,7 @@ def test_schedules_with_the_same_task_in_one_batch_have_one_task_with_the_latest
         add_schedule(f"s{number}", expires_seconds=seconds)
 
     with closing(open_connection("test")) as own:
-        make_batch(own, "default", [])
+        make_batch(own, "default")
 
     [task] = Task.objects.all()
     assert sorted(outcomes_of(f"s{number}") for number in range(3)) == [
@@ -222,7 +224,7 @@ def test_without_an_expiry_of_its_own_a_schedule_has_that_of_its_task():
     add_schedule("own", task="Brief", args=[1], expires_seconds=200_000)
 
     with closing(open_connection("test")) as own:
-        make_batch(own, "default", [])
+        make_batch(own, "default")
 
     assert outcomes_of("late")[0] == "missed"
     assert Task.objects.get(arguments__args=[1]).expires_at == tick + timedelta(seconds=200_000)
@@ -260,14 +262,27 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
     assert failed.schedule == "s13"
 
 
+def test_many_locked_duplicates_delay_no_other_schedule():
+    with duplicate_locked(0):
+        for number in range(30):
+            add_schedule(f"s{number:02}", args=[0], queue_name="default")
+        add_schedule("z", args=[1])
+
+        with closing(open_connection("test")) as own:
+            batch = make_batch(own, "default")
+
+    assert [one.schedule for one in batch.ticked] == ["z"]
+    assert len(batch.failed) == 30
+
+
 @contextmanager
-def raising(error: str, condition: str) -> Iterator[None]:
-    """Have a trigger raise an error for new tasks that meet a condition."""
+def raising(error: str, condition: str, instead: str | None = None) -> Iterator[None]:
+    """Have a trigger raise an error, or do something instead, for new tasks that meet a condition."""
     execute(
         connection,
         f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION {error}; END $$;
+            $$ {instead or f"BEGIN RAISE EXCEPTION {error}; END"} $$;
         CREATE TRIGGER refuse BEFORE INSERT ON django_partisan_task
             FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
         """,
@@ -294,44 +309,187 @@ def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_ev
         assert len(emitted(office, recorded_events, ScheduleFailed)) == 1
 
 
-def test_rows_at_fault_keep_their_ticks_and_delay_no_other(open_office):
+def test_a_trigger_that_drops_a_task_delays_no_other_schedule(open_office):
+    with raising("'never'", "NEW.arguments #>> '{args,0}' = 'bob'", instead="BEGIN RETURN NULL; END"):
+        for name in ("ada", "bob", "eve"):
+            add_schedule(name, args=[name])
+        office = open_office()
+
+        office.turn_until(lambda: has_ticked("ada", "eve"))
+        office.turn_until(lambda: get("bob").failures >= 2)
+
+    office.turn_until(lambda: has_ticked("bob"))
+    assert get("bob").totals["enqueued"] == 1
+
+
+def test_what_the_driver_adds_to_a_message_is_neither_stored_nor_another_error(
+    open_office, recorded_events: RecordedEvents
+):
+    message = "'no letters', clock_timestamp() USING DETAIL = 'secret'"
+    with raising(message.replace("'no letters',", "'no letters %',"), "true"):
+        add_schedule()
+        office = open_office()
+        office.turn_until(lambda: get().failures >= 2)
+
+    [failed] = emitted(office, recorded_events, ScheduleFailed)
+    assert get().error.endswith("(P0001)")
+    assert "secret" not in f"{get().error} {failed.error}"
+
+
+def a_minute_later(office: Office) -> None:
+    """Have the manager believe that it put schedules aside a minute ago."""
+    aside = office.manager._parts.schedules._scheduler._aside
+    aside._since = {name: since - 60 for name, since in aside._since.items()}
+    aside.forget_at = 0.0
+
+
+def is_aside(office: Office, *names: str) -> bool:
+    return {*names} == office.manager._parts.schedules._scheduler._aside._hidden
+
+
+def test_rows_at_fault_here_are_left_to_others_for_a_minute(open_office, recorded_events: RecordedEvents):
     add_schedule("zone", cron="0 3 * * *", time_zone="Nowhere", next_at=last_multiple(DAY))
     add_schedule("queue", queue_name="unheard of")
     add_schedule("nightly")
     office = open_office()
+    office.turn_until(lambda: has_ticked("nightly") and is_aside(office, "zone", "queue"))
+    assert fails_like(0)
 
-    office.turn_until(lambda: has_ticked("nightly") and fails_like(2))
+    a_minute_later(office)
+    office.turn_until(lambda: fails_like(2))
 
-    assert "unheard of" in get("queue").error
-    assert "Nowhere" in get("zone").error
+    for name, word in (("queue", "unheard of"), ("zone", "Nowhere")):
+        assert word in get(name).error
+        assert (get(name).failures, get(name).retry_at) == (0, None)
+    emitted(office, recorded_events, ScheduleFailed)
+    a_minute_later(office)
+    office.turn_until(lambda: is_aside(office, "zone", "queue"))
+    failed = [one.schedule for one in recorded_events.of(ScheduleFailed)]
+    assert sorted(failed) == ["queue", "zone"]
 
 
 def test_a_task_that_no_manager_knows_is_an_error_after_a_minute(
     open_office, recorded_events: RecordedEvents
 ):
-    add_schedule("soon", task="Nobody", every=60, next_at=server_now() - timedelta(seconds=1))
-    add_schedule("late", task="Nobody", every=60, next_at=server_now() - timedelta(seconds=61))
+    add_schedule("soon", task="Nobody", every=600, next_at=server_now() - timedelta(seconds=1))
+    add_schedule("late", task="Nobody", every=600, next_at=server_now() - timedelta(seconds=161))
     add_schedule("nightly")
     office = open_office()
+    office.turn_until(lambda: has_ticked("nightly") and is_aside(office, "late", "soon"))
+    assert fails_like(0)  # after a full stop: the manager that knows it may be about to start
 
-    office.turn_until(lambda: has_ticked("nightly") and get("late").error)
+    a_minute_later(office)
+    office.turn_until(lambda: get("late").error)
 
     assert "'Nobody'" in get("late").error
     assert (get("soon").error, get("soon").failures) == ("", 0)
-    assert not Task.objects.filter(processor_class="Nobody").exists()
     assert [one.schedule for one in emitted(office, recorded_events, ScheduleFailed)] == ["late"]
 
 
 def test_a_tick_is_enqueued_by_the_manager_that_knows_its_task(open_office):
-    add_schedule(task="Late", next_at=server_now() - timedelta(seconds=61), every=60)
+    add_schedule(task="Late", next_at=last_multiple(60) - timedelta(seconds=120), every=60)
     office = open_office(lease_seconds=3)
+    office.turn_until(lambda: is_aside(office, "nightly"))
+    a_minute_later(office)
     office.turn_until(lambda: get().error)
 
     registry.register(type("Late", (BaseTaskProcessor,), {"run": lambda self: None}))
-    office.manager._parts.schedules._scheduler._forget_at = 0.0
+    scheduling.notify_managers(connection)
     office.turn_until(lambda: has_ticked("nightly"))
 
     assert get().error == ""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory from which modules can be imported."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_a_module_that_cannot_be_imported_delays_no_other_schedule(open_office, modules: Path):
+    broken = "class Broken(BaseException):\n    def __str__(self): raise ValueError\nraise Broken"
+    for name, code in (
+        ("mute", broken),
+        ("odd", r"raise ValueError('nul \0, surrogate \ud800')"),
+        ("exits", "raise SystemExit('stopped')"),
+        ("needy", "import partisan_needs_this"),
+    ):
+        (modules / f"partisan_{name}.py").write_text(code)
+        add_schedule(name, task=f"partisan_{name}.run")
+    add_schedule("nowhere", task="partisan_nowhere.run")
+    add_schedule("nightly")
+    office = open_office()
+    scheduler = office.manager._parts.schedules._scheduler
+    office.turn_until(lambda: has_ticked("nightly") and len(scheduler._aside._imported) == 5)
+    office.turn_until(lambda: len(scheduler._aside._hidden) == 5)
+
+    a_minute_later(office)
+    office.turn_until(lambda: fails_like(5))
+
+    assert "Broken" in get("mute").error
+    assert "nul , surrogate ?" in get("odd").error
+    assert get("exits").error == "stopped (SystemExit)"
+    assert "partisan_needs_this" in get("needy").error
+    assert "'partisan_nowhere.run'" in get("nowhere").error
+
+
+def test_a_module_that_takes_long_to_import_delays_no_other_schedule(open_office, modules: Path):
+    gate = modules / "open"
+    (modules / "partisan_slow.py").write_text(
+        f"""import os, time
+while not os.path.exists({str(gate)!r}):
+    time.sleep(0.01)
+from tests.db.engine.test_scheduler import Letter
+from dataclasses import replace
+from django_partisan import registry
+registry.add(replace(registry.definitions["Letter"], name="partisan_slow.run"))
+"""
+    )
+    add_schedule("slow", task="partisan_slow.run", next_at=last_multiple(DAY) - timedelta(seconds=1))
+    add_schedule("nightly")
+    office = open_office()
+    office.turn_until(lambda: has_ticked("nightly"))
+    assert not has_ticked("slow")
+
+    gate.touch()
+
+    office.turn_until(lambda: has_ticked("slow"))
+
+
+def test_an_error_is_not_written_into_a_row_that_was_ticked_meanwhile():
+    add_schedule()
+    with closing(open_connection("test")) as own:
+        [locked] = sql.lock_due(own, 1, [])
+        Schedule.objects.update(next_at=server_now() + timedelta(days=1))
+
+        assert sql.write_failed(own, locked, "locked (55P03)", "(55P03)") is None
+        assert not sql.write_fault(own, locked, "locked (55P03)", "(55P03)")
+
+    assert (get().error, get().failures) == ("", 0)
+
+
+def test_a_retry_that_was_planned_before_the_clock_was_set_back_is_due():
+    add_schedule(failures=3, error="locked (55P03)", retry_at=server_now() + timedelta(hours=1))
+    add_schedule("young", args=[1], failures=3, error="x", retry_at=server_now() + timedelta(seconds=50))
+
+    with closing(open_connection("test")) as own:
+        batch = make_batch(own, "default")
+
+    assert [one.schedule for one in batch.ticked] == ["nightly"]
+
+
+def test_an_error_that_nobody_expected_does_not_end_the_manager(open_office, recorded_events: RecordedEvents):
+    office = open_office()
+    scheduler = office.manager._parts.schedules._scheduler
+
+    for _ in range(2):
+        scheduler._on_made(ValueError("odd"))
+    add_schedule()
+    office.turn_until(lambda: has_ticked("nightly"))
+
+    [failed] = recorded_events.of(ScheduleFailed)
+    assert (failed.schedule, failed.error.message) == ("*", "odd (ValueError)")
 
 
 def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for():
@@ -340,7 +498,7 @@ def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for():
     )
 
     with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default", [])
+        batch = make_batch(own, "default")
 
     moments = list(Task.objects.order_by("pk").values_list("scheduled_for", flat=True))
     assert len(moments) == 1000
@@ -355,10 +513,10 @@ def test_a_batch_takes_at_most_100_schedules_and_ends_after_1000_tasks():
         long_ago = last_multiple(60) - timedelta(seconds=60 * 700)
         add_schedule(f"s{number}", task="Many", every=60, catch_up="all", next_at=long_ago, args=[number])
     with closing(open_connection("test")) as own:
-        first, second = (make_batch(own, "default", []) for _ in range(2))
+        first, second = (make_batch(own, "default") for _ in range(2))
         for number in range(101):
             add_schedule(f"n{number}", args=[number])
-        third, fourth = (make_batch(own, "default", []) for _ in range(2))
+        third, fourth = (make_batch(own, "default") for _ in range(2))
 
     assert [len(batch.ticked) for batch in (first, second, third, fourth)] == [2, 1, 100, 1]
     assert [batch.is_full for batch in (first, second, third, fourth)] == [True, False, True, False]
@@ -371,7 +529,7 @@ def test_rows_that_others_lock_are_left_to_them():
         execute(another, "SELECT FROM django_partisan_schedule FOR UPDATE")
         began = time.monotonic()
 
-        batch = make_batch(own, "default", [])
+        batch = make_batch(own, "default")
 
         assert time.monotonic() - began < 10
         execute(another, "ROLLBACK")
@@ -385,20 +543,22 @@ def test_a_pause_that_is_committed_comes_before_every_later_batch():
     scheduling.pause("nightly")
 
     with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default", [])
+        batch = make_batch(own, "default")
 
     assert (batch.ticked, batch.next_in) == ([], None)
 
 
-def test_a_batch_that_fails_as_a_whole_is_repeated(open_office):
-    with raising("'out of memory' USING ERRCODE = '53200'", "true"):
-        add_schedule()
-        office = open_office(lease_seconds=3)
-        scheduler = office.manager._parts.schedules._scheduler
-        office.turn_until(lambda: 0 < scheduler._due_at < float("inf"))
-        assert get().error == ""
+def test_an_error_of_the_server_is_no_error_of_a_schedule():
+    add_schedule()
 
-    office.turn_until(lambda: has_ticked("nightly"))
+    with raising("'out of memory' USING ERRCODE = '53200'", "true"), closing(open_connection("test")) as own:
+        with pytest.raises(Error, match="out of memory"):
+            make_batch(own, "default")
+
+        assert (get().error, get().failures) == ("", 0)
+
+    with closing(open_connection("test")) as own:
+        assert len(make_batch(own, "default").ticked) == 1
 
 
 def test_a_manager_goes_on_after_its_connection_was_lost(open_office):

@@ -192,6 +192,15 @@ def test_one_that_must_not_overlap_is_not_run_twice(clerk):
     assert Task.objects.count() == 1
 
 
+def test_a_pause_keeps_the_comment(clerk):
+    made(comment="ask Ada")
+    browser = clerk("view", "pause")
+
+    act(browser, "pause", "nightly")
+
+    assert (stored().paused, stored().comment) == (True, "ask Ada")
+
+
 def test_schedules_are_paused_and_resumed(clerk):
     made()
     made(name="other")

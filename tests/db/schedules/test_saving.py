@@ -60,7 +60,7 @@ def test_an_interval_may_be_a_timedelta():
 @pytest.mark.parametrize(
     ("given", "field", "said"),
     [
-        ({"name": ""}, "name", "name of the schedule '' is ''; expected a name of 1 to 255"),
+        ({"name": ""}, "name", "name of the schedule '' is ''; expected a name of 1 to 200"),
         ({"task": "Nothing"}, "task", "task of the schedule 'nightly' is 'Nothing'"),
         ({"task": ""}, "task", "task of the schedule 'nightly' is None"),
         ({"every": None}, "__all__", "the definition of the schedule 'nightly' is"),

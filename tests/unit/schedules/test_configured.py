@@ -235,10 +235,10 @@ def test_each_kind_of_wrong_schedule_has_an_id_and_says_what_is_expected(given, 
     [
         ([], "PARTISAN_SCHEDULES is []; expected a dict of names and schedules"),
         ({"nightly": "0 3 * * *"}, "PARTISAN_SCHEDULES['nightly'] is '0 3 * * *'; expected a dict"),
-        ({"": {}}, "A key of PARTISAN_SCHEDULES is ''; expected a name of 1 to 255"),
+        ({"": {}}, "A key of PARTISAN_SCHEDULES is ''; expected a name of 1 to 200"),
         ({"a\nb": {}}, "A key of PARTISAN_SCHEDULES is 'a\\nb'"),
         ({5: {}}, "A key of PARTISAN_SCHEDULES is 5"),
-        ({"x" * 256: {}}, "expected a name of 1 to 255 printable characters"),
+        ({"x" * 256: {}}, "expected a name of 1 to 200 printable characters"),
     ],
 )
 def test_schedules_of_another_shape_are_refused(given, said, settings: Any):

@@ -1,0 +1,55 @@
+"""What an error in a batch of ticks means, and how the row of a schedule and the log describe it."""
+
+from typing import Final, NamedTuple
+
+from django.db import Error
+
+from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
+from django_partisan.telemetry.events import ErrorInfo
+
+LOST: Final = ("08", "53", "57P", "25P03", "25P04")
+"""SQLSTATEs of no single row: connection lost, resources exhausted, server shut down, transaction ended."""
+LOCKED: Final = (
+    "another transaction has locked the waiting task with the same arguments, or the row of a schedule"
+    " (PostgreSQL: {})"
+)
+LENGTH: Final = 1000
+
+
+class TickError(NamedTuple):
+    """Why a tick cannot be enqueued."""
+
+    text: str
+    """One line, which ends with ``kind``."""
+    kind: str
+    """The SQLSTATE or the class: two errors of one kind are the same to whoever reads the log."""
+    info: ErrorInfo
+
+
+def locked_duplicate() -> TickError:
+    """Return the error of a tick whose waiting duplicate another transaction has locked."""
+    text = f"{LOCKED.format('its row cannot be locked')} (55P03)"
+    return TickError(text, "(55P03)", ErrorInfo("django.db.utils.OperationalError", text, ""))
+
+
+def describe(error: BaseException) -> TickError:
+    """Describe an error; of PostgreSQL's only the message, as details and context may hold arguments."""
+    info = ErrorInfo.of(error)
+    message, kind = info.message, info.type.rpartition(".")[2]
+    if isinstance(error, Error) and (code := sqlstate(error)) is not None:
+        diagnostics = getattr(error.__cause__, "diag", None)
+        message, kind = getattr(diagnostics, "message_primary", None) or message.partition("\n")[0], code
+        info = info._replace(stack_trace="")
+        if kind_of(error) is ErrorKind.LOCKED:
+            message = LOCKED.format(message)
+    line = " ".join(message.replace("\0", "").split())[:LENGTH]
+    text = f"{line} ({kind})".lstrip()
+    return TickError(text, f"({kind})", info._replace(message=text, exception=None))
+
+
+def is_of_a_row(error: Exception) -> bool:
+    """Return whether an error may be that of one row, and not of the connection or the server."""
+    if not isinstance(error, Error):
+        return True
+    code = sqlstate(error)
+    return code is not None and code not in READ_ONLY and not code.startswith(LOST)
