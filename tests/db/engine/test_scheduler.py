@@ -19,6 +19,7 @@ from django_partisan.pausing import pause
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.schedule_errors import write_failed, write_fault
 from django_partisan.telemetry.events import (
     Event,
     ScheduleFailed,
@@ -463,8 +464,8 @@ def test_an_error_is_not_written_into_a_row_that_was_ticked_meanwhile():
         [locked] = sql.lock_due(own, 1, [])
         Schedule.objects.update(next_at=server_now() + timedelta(days=1))
 
-        assert sql.write_failed(own, locked, "locked (55P03)", "(55P03)") is None
-        assert not sql.write_fault(own, locked, "locked (55P03)", "(55P03)")
+        assert write_failed(own, locked, "locked (55P03)", "(55P03)") is None
+        assert not write_fault(own, locked, "locked (55P03)", "(55P03)")
 
     assert (get().error, get().failures) == ("", 0)
 

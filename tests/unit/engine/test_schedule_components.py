@@ -10,7 +10,7 @@ from django_partisan.engine.manager.listed_schedules import ListedSchedules
 from django_partisan.engine.manager.open_ticks import OpenTicks
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
-from django_partisan.engine.manager.tick_batch import Batch
+from django_partisan.engine.manager.tick_results import Batch
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.leasing import SchedulesSeen
 from tests.support.engine import AWAY, FakeDatabaseThread
