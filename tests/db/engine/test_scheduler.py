@@ -263,6 +263,20 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
     assert failed.schedule == "s13"
 
 
+def test_a_lock_that_is_met_by_the_insert_is_an_error_of_the_row(open_office):
+    add_schedule("a", args=[0])
+    add_schedule("z", args=[1])
+    with closing(open_connection("another")) as another:
+        execute(another, "BEGIN")
+        execute(another, "LOCK TABLE django_partisan_task IN SHARE ROW EXCLUSIVE MODE")
+        office = open_office()
+        office.turn_until(lambda: fails_like(2))
+        assert "has locked the waiting task" in get("a").error
+        execute(another, "ROLLBACK")
+
+    office.turn_until(lambda: has_ticked("a", "z"))
+
+
 def test_many_locked_duplicates_delay_no_other_schedule():
     with duplicate_locked(0):
         for number in range(30):
