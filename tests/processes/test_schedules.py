@@ -74,7 +74,7 @@ def test_many_ticks_of_one_moment_are_soon_enqueued(bench: Bench):
 
 def test_what_a_manager_logs_of_its_schedules_and_what_runs_say_of_theirs(bench: Bench):
     add_schedule("missed", task="Pass", args=[1], next_at=last_multiple(DAY) - timedelta(days=2))
-    add_schedule("broken", task="Pass", queue_name="unheard of")
+    add_schedule("broken", task="Pass", args=[2], recent_ticks=["spoiled"])
     add_schedule("skipped", task="Wait", args=["gate"], overlap=False)
     manager = bench.ready(
         settings={"PARTISAN_SCHEDULES": {"added": {"task": "Pass", "every": DAY}}}, LEASE_SECONDS=3

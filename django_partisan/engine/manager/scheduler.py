@@ -19,8 +19,9 @@ from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.task_imports import Imported, TaskImports
-from django_partisan.engine.manager.tick_batch import Batch, FailedSchedule, Ticked, make_batch
+from django_partisan.engine.manager.tick_batch import make_batch
 from django_partisan.engine.manager.tick_errors import describe
+from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import TicksAside
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, OVERLAP
 from django_partisan.telemetry import bus

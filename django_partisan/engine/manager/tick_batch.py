@@ -8,71 +8,31 @@ that fails alone keeps its tick too.
 
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
 from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
+from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
 from django_partisan.schedules import book
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
-from django_partisan.schedules.due import ENQUEUED_AT_MOST, Due, due
+from django_partisan.schedules.due import ENQUEUED_AT_MOST, due
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.enqueueing import wake
 from django_partisan.sql.own_transaction import transaction_of
+from django_partisan.sql.schedule_errors import write_failed, write_fault
 from django_partisan.sql.scheduling import LockedSchedule, NewTick
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, Ticking
+from django_partisan.telemetry.events import Ticking
 from django_partisan.tick_tasks import TickTasks
 
 ROWS_AT_MOST: Final = 100
 PLAN_SECONDS: Final = 0.5
 """For how long ticks are looked for while rows are locked; after an outage there may be many."""
-
-
-class FailedSchedule(NamedTuple):
-    """A schedule whose tick cannot be enqueued."""
-
-    schedule: str
-    task: str
-    scheduled_for: datetime
-    error: ErrorInfo
-    is_new: bool
-    """Whether its row had another error before."""
-
-
-class Ticked(NamedTuple):
-    """What became of the due ticks of a schedule."""
-
-    schedule: str
-    task: str
-    queue: str
-    ticks: list[Tick]
-    due: Due
-    now: datetime
-    open_task: int | None
-    """The task for which its ticks were skipped, if they were."""
-
-
-class Batch(NamedTuple):
-    """What a batch did, and what is left."""
-
-    ticked: Sequence[Ticked] = ()
-    failed: Sequence[FailedSchedule] = ()
-    halves: Sequence[list[str]] = ()
-    """Names of schedules to be tried in smaller batches."""
-    aside: Collection[str] = ()
-    """Schedules that this manager cannot enqueue."""
-    to_import: Collection[str] = ()
-    """Tasks whose modules are to be imported."""
-    is_full: bool = False
-    """Whether more rows may be due."""
-    next_in: float | None = None
-    """In how many seconds the next tick is due of those that are not put aside."""
 
 
 class _Plan:
@@ -163,7 +123,7 @@ class _Batch:
                 free.append(plan)
                 continue
             error = locked_duplicate()
-            is_new = bool(sql.write_failed(connection, plan.locked, error.text, error.kind))
+            is_new = bool(write_failed(connection, plan.locked, error.text, error.kind))
             self.failed.append(_failed(plan.locked, error, is_new))
         return free
 
@@ -172,7 +132,7 @@ class _Batch:
         [locked] = self._locked
         found = describe(error)
         with transaction_of(connection):
-            is_new = sql.write_failed(connection, locked, found.text, found.kind)
+            is_new = write_failed(connection, locked, found.text, found.kind)
         failed = [] if is_new is None else [_failed(locked, found, is_new)]
         return Batch(failed=failed, next_in=sql.next_in(connection, self._known.hidden))
 
@@ -217,7 +177,7 @@ class _Batch:
         late = (locked.now - (locked.next_at or locked.now)).total_seconds()
         if locked.row.name in self._known.overdue and late >= sql.ASIDE_SECONDS:
             found = describe(error)
-            if sql.write_fault(connection, locked, found.text, found.kind):
+            if write_fault(connection, locked, found.text, found.kind):
                 self.failed.append(_failed(locked, found, is_new=True))
 
     def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.models import F
 from django.test import override_settings
 from django.utils import timezone
@@ -234,6 +234,17 @@ def test_a_row_that_another_transaction_locks_delays_no_other(statement):
     else:
         assert changes == [("hourly", "changed"), first, ("nightly", "added")]
     assert found.is_partial == ("= 'gone'" not in statement)
+
+
+def test_a_definition_that_postgresql_refuses_fails_the_comparison():
+    execute(connection, "ALTER TABLE django_partisan_schedule ADD CONSTRAINT odd CHECK (every <> 7)")
+    try:
+        with pytest.raises(IntegrityError, match="odd"):
+            Manager({"nightly": {"task": "Letter", "every": 7}}).compare()
+    finally:
+        execute(connection, "ALTER TABLE django_partisan_schedule DROP CONSTRAINT odd")
+
+    assert not Schedule.objects.exists()
 
 
 # The component, in a manager.

@@ -19,6 +19,7 @@ from django_partisan.pausing import pause
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.schedule_errors import write_failed, write_fault
 from django_partisan.telemetry.events import (
     Event,
     ScheduleFailed,
@@ -262,6 +263,20 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
     assert failed.schedule == "s13"
 
 
+def test_a_lock_that_is_met_by_the_insert_is_an_error_of_the_row(open_office):
+    add_schedule("a", args=[0])
+    add_schedule("z", args=[1])
+    with closing(open_connection("another")) as another:
+        execute(another, "BEGIN")
+        execute(another, "LOCK TABLE django_partisan_task IN SHARE ROW EXCLUSIVE MODE")
+        office = open_office()
+        office.turn_until(lambda: fails_like(2))
+        assert "has locked the waiting task" in get("a").error
+        execute(another, "ROLLBACK")
+
+    office.turn_until(lambda: has_ticked("a", "z"))
+
+
 def test_many_locked_duplicates_delay_no_other_schedule():
     with duplicate_locked(0):
         for number in range(30):
@@ -463,8 +478,8 @@ def test_an_error_is_not_written_into_a_row_that_was_ticked_meanwhile():
         [locked] = sql.lock_due(own, 1, [])
         Schedule.objects.update(next_at=server_now() + timedelta(days=1))
 
-        assert sql.write_failed(own, locked, "locked (55P03)", "(55P03)") is None
-        assert not sql.write_fault(own, locked, "locked (55P03)", "(55P03)")
+        assert write_failed(own, locked, "locked (55P03)", "(55P03)") is None
+        assert not write_fault(own, locked, "locked (55P03)", "(55P03)")
 
     assert (get().error, get().failures) == ("", 0)
 

@@ -201,6 +201,17 @@ def test_a_pause_keeps_the_comment(clerk):
     assert (stored().paused, stored().comment) == (True, "ask Ada")
 
 
+def test_several_made_by_hand_are_deleted(clerk):
+    made()
+    made(name="other")
+    browser = clerk("view", "delete")
+
+    given = {"action": "delete_selected", "_selected_action": ["nightly", "other"], "post": "yes"}
+    browser.post(LIST, given)
+
+    assert not Schedule.objects.exists()
+
+
 def test_schedules_are_paused_and_resumed(clerk):
     made()
     made(name="other")

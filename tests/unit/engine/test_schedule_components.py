@@ -7,10 +7,11 @@ import pytest
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.listed_schedules import ListedSchedules
+from django_partisan.engine.manager.listing_comparison import Comparison
 from django_partisan.engine.manager.open_ticks import OpenTicks
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
 from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
-from django_partisan.engine.manager.tick_batch import Batch
+from django_partisan.engine.manager.tick_results import Batch
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.leasing import SchedulesSeen
 from tests.support.engine import AWAY, FakeDatabaseThread
@@ -101,6 +102,13 @@ def test_schedules_put_aside_are_left_out_for_a_while(play: Play):
     play.scheduler.turn(play.scheduler.next_at() + FORGET_SECONDS)
 
     assert play.thread.call.keywords["aside"].hidden == []
+
+
+def test_rows_that_others_lock_are_compared_again_after_a_second(play: Play):
+    wake(play, "listed")
+    play.thread.answer(Comparison([], is_partial=True))
+
+    assert 0 < play.listed._compare_at < NEVER
 
 
 def test_due_rows_that_others_lock_are_looked_at_after_a_pause(play: Play):

@@ -11,7 +11,6 @@ import pytest
 from django_partisan.metrics import catalogue
 from django_partisan.metrics import sampler as sampling
 from django_partisan.metrics.sampler import Answer, Sampler, samples
-from django_partisan.schedules.book import TICK_OUTCOMES
 from django_partisan.sql.queue_statistics import HeldRows, QueueStatistics, UnservedTasks
 from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
@@ -22,11 +21,12 @@ from .conftest import QUEUE
 
 UNSERVED = (UnservedTasks("given up", 5),)
 HELD = (HeldRows("Letter", "unregistered", 6),)
-SCHEDULE = ScheduleStatistics(
-    "nightly", 1000.0, 900.0, 905.0, 0.0, 0.0, False, tuple(range(len(TICK_OUTCOMES)))
+SCHEDULES = (
+    ScheduleStatistics("nightly", 1800.0, 900.0, 910.0, 0.0, 0.0, False, (3, 1, 0, 2)),
+    ScheduleStatistics(None, 1800.0, 900.0, 910.0, 0.0, 0.0, False, None),
 )
 STATISTICS = QueueStatistics(
-    1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True, 900.0, (SCHEDULE,)
+    1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True, 900.0, schedules=SCHEDULES
 )
 
 Make = Callable[..., Sampler]

@@ -238,7 +238,8 @@ def test_each_kind_of_wrong_schedule_has_an_id_and_says_what_is_expected(given, 
         ({"": {}}, "A key of PARTISAN_SCHEDULES is ''; expected a name of 1 to 200"),
         ({"a\nb": {}}, "A key of PARTISAN_SCHEDULES is 'a\\nb'"),
         ({5: {}}, "A key of PARTISAN_SCHEDULES is 5"),
-        ({"x" * 256: {}}, "expected a name of 1 to 200 printable characters"),
+        ({"_other": {}}, "A key of PARTISAN_SCHEDULES is '_other'"),
+        ({"x" * 201: {}}, "expected a name of 1 to 200 printable characters"),
     ],
 )
 def test_schedules_of_another_shape_are_refused(given, said, settings: Any):
