@@ -4,7 +4,8 @@ Only a task that never started expires. One whose run was lost, or of which nobo
 runs again.
 """
 
-from operator import itemgetter
+from itertools import repeat
+from operator import is_not, itemgetter
 from typing import Final
 
 from django_partisan.engine import boot_clock
@@ -26,7 +27,7 @@ _expires = itemgetter(EXPIRES)
 
 def may_expire(rows: list[TaskRow]) -> bool:
     """Return whether any task has an expiry."""
-    return any(expires is not None for expires in map(_expires, rows))
+    return any(map(is_not, map(_expires, rows), repeat(None)))  # without a step in Python for each row
 
 
 def with_deadlines(rows: list[TaskRow], since: float | None = None) -> list[TaskRow]:
