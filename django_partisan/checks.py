@@ -53,7 +53,7 @@ def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     return []
 
 
-@register(TAG, Tags.database)
+@register(Tags.database)  # not TAG: with it, Django 6.1 would query the database for "check --tag" too
 def check_names_of_schedules(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
