@@ -2,8 +2,8 @@
 
 import sys
 import textwrap
-from functools import partial
 import threading
+from functools import partial
 
 from bench.budget.instructions import Instructions
 from bench.variant import notes
