@@ -111,7 +111,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     "expires_seconds": Setting(
         None,
         or_none(Rule(_is_expiry, f"a number of seconds above 0, at most {LONGEST_DELAY_SECONDS}")),
-        "The task does not start later than this many seconds after the tick; `None`: however late. Set it "
-        "where the next tick makes a late one useless.",
+        "The task does not start later than this many seconds after the tick; `None`: as the task itself "
+        "says. Set it where the next tick makes a late one useless.",
     ),
 }
