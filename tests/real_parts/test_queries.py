@@ -41,6 +41,7 @@ def loaded(stack: Stack) -> Iterator[Stack]:
         "sum(partisan_task_errors_total) > 3",
         "sum(partisan_task_attempts_count) > 100",
         "job_queue_processor:partisan_tasks_failed:ratio_rate15m",
+        "partisan_schedule_last_completed_timestamp_seconds",  # once a minute
     )
     for sign in signs:
         wait_until(partial(stack.prometheus.query, sign), 90, sign, every=0.5)

@@ -15,9 +15,14 @@ import django
 
 
 def steadily() -> None:
-    """Enqueue a shop's work, a little every tenth of a second, more in bursts, until ended."""
+    """Enqueue a shop's work, a little every tenth of a second, more in bursts, until ended.
+
+    Managers enqueue what has a schedule.
+    """
+    from django_partisan.models import Schedule
     from tests.real_parts.live_project import partisan_tasks as shop
 
+    Schedule.objects.get_or_create(name="stock", defaults={"task": "SyncStock", "every": 2})
     for tick in count():
         burst = 4 if tick % 600 > 500 else 1
         for _ in range(3 * burst):
