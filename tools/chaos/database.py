@@ -18,7 +18,8 @@ _ROWS = """
       FROM django_partisan_task WHERE scheduled_for IS NULL
 """
 _SCHEDULES = """
-    SELECT name, extract(epoch FROM defined_at)::float8, extract(epoch FROM last_at)::float8, totals
+    SELECT name, extract(epoch FROM defined_at)::float8, extract(epoch FROM last_at)::float8, totals,
+           coalesce(extract(epoch FROM now() - next_at)::float8, 0)
       FROM django_partisan_schedule
 """
 

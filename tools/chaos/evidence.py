@@ -83,6 +83,8 @@ class ScheduleRow:
     defined_at: float
     last_at: float | None
     totals: dict[str, int]
+    late: float = 0.0
+    """For how many seconds the next tick has been due; negative if it is not due yet."""
 
 
 @dataclass

@@ -290,10 +290,16 @@ def test_ticks_that_add_up_break_nothing_and_may_run_again():
     assert broken(evidence(ticks=ticks, schedules=rows)) == []
 
 
+def test_tick_that_has_not_come_or_just_come_breaks_nothing():
+    rows = [ScheduleRow("each minute", 0.5, None, {}, late) for late in (-40.0, 3.0)]
+
+    assert broken(evidence(schedules=rows)) == []
+
+
 def test_tick_that_was_enqueued_twice_lost_or_never_is_seen():
     twice = [Tick("each second", "1", 7), Tick("each second", "1", 8)]
     lost = ScheduleRow("each second", 0.5, 4.0, {"enqueued": 3})
-    never = ScheduleRow("each second", 0.5, None, {})
+    never = ScheduleRow("each second", 0.5, None, {}, late=11.0)
     unaccounted = ScheduleRow("each second", 0.5, 2.0, {"enqueued": 0, "missed": 2})
 
     assert broken(evidence(ticks=twice)) == ["ticks"]
