@@ -16,7 +16,7 @@ SCHEDULES = {
 }
 """The setting of the managers."""
 ENDED_SECONDS = 10.0
-"""Managers have ended by so much, at most, when the rows are read: what came due meanwhile is not enqueued."""
+"""So long, at most, before the rows are read have managers ended: what came due since is not enqueued."""
 SECONDS = {"each second": 1, "each second, all": 1, "each minute": 60}
 
 
