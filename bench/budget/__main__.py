@@ -24,6 +24,7 @@ import django
 
 from bench.budget import budget_file
 from bench.budget.comparison import compare, report, updated
+from bench.budget.counting import HANGS_SECONDS
 from bench.budget.figures import SCENARIOS, VARIANTS, Environment
 from bench.budget.laboratory import LOG, URL
 from bench.database import Database
@@ -34,7 +35,8 @@ from tools import postgres
 EPILOG: Final = """\
 exit codes:
   0  every figure is within its budget, shrank, or has no budget in this environment
-  1  a figure grew by more than its margin, or counting failed
+  1  a figure grew by more than its margin, is lost (0, where its budget is more) or is no longer counted,
+     or counting failed
 
 examples:
   make budget                                       count and compare
@@ -51,7 +53,8 @@ SETTINGS: Final = {
     "max_wal_size": "10GB",
 }
 """Of PostgreSQL, so that nothing of its own writes meanwhile."""
-
+COUNTING_SECONDS: Final = HANGS_SECONDS + 30.0
+"""How long a counting process may take; one that hangs ends itself before, and says where."""
 
 Count: TypeAlias = Callable[[Sequence[str]], dict[budget_file.Key, float]]
 
@@ -84,7 +87,7 @@ def counted(scenarios: Sequence[str]) -> dict[budget_file.Key, float]:
     with _server() as (environment, variables):
         for variant, names in VARIANTS.items():
             if chosen := [name for name in names if name in scenarios]:
-                counts.update(_counted_by_process(chosen, {**variables, **environments()[variant]}))
+                counts.update(counted_by_process(chosen, {**variables, **environments()[variant]}))
     return budget_file.keyed(counts, environment)
 
 
@@ -118,19 +121,26 @@ def _environment(database: Database) -> Environment:
     return Environment(python, framework, database.settings()["server_version"].split(".")[0])
 
 
-def _counted_by_process(scenarios: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
+def counted_by_process(
+    scenarios: Sequence[str], variables: Mapping[str, str], seconds: float = COUNTING_SECONDS
+) -> dict[str, Any]:
+    """Count scenarios in a process of their own. Raises `CountingFailed` if it fails or takes too long."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PG", "OTEL_", "PEERS_", PREFIX)) and name != "DATABASE_URL"
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.budget.counting", *scenarios],
-        cwd=Path(__file__).parents[2],
-        env={**inherited, **variables},
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.budget.counting", *scenarios],
+            cwd=Path(__file__).parents[2],
+            env={**inherited, **variables},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CountingFailed(f"Counting {', '.join(scenarios)} did not end within {seconds:g} s.") from error
     if done.returncode:
         raise CountingFailed(f"Counting {', '.join(scenarios)} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Compare what was counted with the budgets, and say which figures grew or shrank."""
+"""Compare what was counted with the budgets, and say which figures grew, shrank or are lost."""
 
 import math
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from bench.budget.budget_file import Budget, Key, shown
-from bench.budget.figures import FIGURES, SCENARIOS, TASKS
+from bench.budget.figures import EVERYWHERE, FIGURES, SCENARIOS, TASKS
 
 ROUNDING = 0.05
 """Of the budgets in the file, in units of one in a scenario."""
@@ -22,6 +22,7 @@ class Verdict(Enum):
     SHRANK = "shrank"
     NEW = "no budget yet"
     GONE = "no longer counted"
+    LOST = "LOST, nothing was counted"
 
 
 class Line(NamedTuple):
@@ -45,6 +46,8 @@ class Line(NamedTuple):
             return Verdict.NEW
         if math.isnan(self.found):
             return Verdict.GONE
+        if self.budget > 0 and self.found == 0:
+            return Verdict.LOST
         one_more = (1 + ROUNDING) / TASKS[self.key.scenario]
         margin = max(FIGURES[self.key.figure].margin * self.budget, one_more)
         if abs(self.found - self.budget) <= margin:
@@ -66,7 +69,7 @@ class Line(NamedTuple):
 def compare(budget: Budget, found: Budget) -> list[Line]:
     """Return a line for each figure that was counted, or has a budget for that scenario and environment."""
     scenarios = {key.scenario for key in found}
-    environments = {key.environment for key in found}
+    environments = {EVERYWHERE, *(key.environment for key in found)}
     lines = [Line(key, budget.get(key, math.nan), value) for key, value in found.items()]
     lines += [
         Line(key, value, math.nan)
@@ -77,7 +80,7 @@ def compare(budget: Budget, found: Budget) -> list[Line]:
 
 
 def report(lines: Iterable[Line]) -> tuple[str, int]:
-    """Return what to print, and the exit code: 1 if a figure grew."""
+    """Return what to print, and the exit code: 1 if a figure grew, is lost or is no longer counted."""
     lines = list(lines)
     of = {verdict: [line for line in lines if line.verdict is verdict] for verdict in Verdict}
     text = [str(line) for line in lines]
@@ -87,11 +90,14 @@ def report(lines: Iterable[Line]) -> tuple[str, int]:
     if of[Verdict.SHRANK]:
         text += ["", f"{len(of[Verdict.SHRANK])} shrank:", *map(str, of[Verdict.SHRANK])]
         text.append("Keep the gain: make budget UPDATE=yes")
-    if of[Verdict.NEW] or of[Verdict.GONE]:
-        text += ["", "Some figures have no budget here, or are no longer counted: make budget UPDATE=yes"]
+    if lost := of[Verdict.LOST] + of[Verdict.GONE]:
+        text += ["", f"{len(lost)} of {len(lines)} figures lost or no longer counted:", *map(str, lost)]
+        text.append("Correct the counter; if there is nothing left to count: make budget UPDATE=yes")
+    if of[Verdict.NEW]:
+        text += ["", "Some figures have no budget here: make budget UPDATE=yes"]
     if all(line.verdict is Verdict.WITHIN for line in lines):
         text += ["", f"All {len(lines)} figures are within their budgets."]
-    return "\n".join(text), int(bool(of[Verdict.GREW]))
+    return "\n".join(text), int(bool(of[Verdict.GREW] or lost))
 
 
 def updated(budget: Budget, found: Budget) -> dict[Key, float]:

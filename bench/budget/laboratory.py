@@ -72,10 +72,12 @@ class Laboratory:
 
     def _read(self) -> dict[str, int]:
         statements = self.database.statements()
+        if statements is None:
+            raise RuntimeError("Statements are not counted: expected a database with the server's log.")
         wal, transactions = self.database.written()
         manager = [member for member in self.lockstep.members if member.name == MANAGER]
         return {
-            "statements": statements or 0,
+            "statements": statements,
             "commits": transactions,
             "wal_bytes": wal,
             "to_workers": self._messages["manager"],

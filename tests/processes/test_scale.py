@@ -1,21 +1,16 @@
 """The measurement of large tables runs every case and prints one line for each."""
 
-import subprocess
-import sys
-
 import pytest
 
 from bench.scale import CASES
-from tests.support.commands import ROOT
+from tests.support.commands import python
 
 
 @pytest.mark.slow
 def test_every_case_is_measured_and_compared_with_the_plain_one():
     options = ["--rows", "300", "--tasks", "200", "--claim", "50", "--open-seconds", "0.1"]
 
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.scale", *options], cwd=ROOT, capture_output=True, text=True
-    )
+    done = python("-m", "bench.scale", *options)
 
     assert done.returncode == 0, done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| ")]

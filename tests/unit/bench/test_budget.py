@@ -1,12 +1,13 @@
-"""A figure that grew fails, one that shrank is named, and the file says what was counted."""
+"""A figure that grew or is lost fails, one that shrank is named, and the file says what was counted."""
 
 import math
 
 import pytest
 
-from bench.budget.__main__ import CountingFailed, main
+from bench.budget.__main__ import COUNTING_SECONDS, CountingFailed, counted_by_process, main
 from bench.budget.budget_file import PATH, BadBudget, Key, keyed, read, shown, write
 from bench.budget.comparison import Line, Verdict, compare, report, updated
+from bench.budget.counting import HANGS_SECONDS
 from bench.budget.figures import FIGURES, SCENARIOS, TASKS, VARIANTS, Environment
 
 HERE = Environment("3.11", "5.2", "18")
@@ -78,14 +79,53 @@ def test_counting_that_fails_fails_with_what_it_said(file, capsys):
     assert "a thread has failed" in capsys.readouterr().err
 
 
-def test_a_budget_that_is_no_longer_counted_is_named_and_removed():
-    budget = {STATEMENTS: 4.0, WAL._replace(environment="any"): 100.0}
+@pytest.mark.slow
+def test_counting_that_does_not_end_fails_with_what_it_counted():
+    with pytest.raises(CountingFailed, match=r"Counting latency did not end within 0 s"):
+        counted_by_process(["latency"], {}, seconds=0)
 
-    lines = compare(budget, {STATEMENTS: 4.0})
 
-    assert [line.verdict for line in lines] == [Verdict.WITHIN, Verdict.GONE]
-    assert "no longer counted" in report(lines)[0]
-    assert updated(budget, {STATEMENTS: 4.0}) == {STATEMENTS: 4.0}
+def test_counting_that_hangs_shows_its_threads_before_it_is_killed_and_before_a_test_ends(pytestconfig):
+    assert HANGS_SECONDS < COUNTING_SECONDS < float(pytestconfig.getini("timeout"))
+
+
+def test_a_figure_of_which_nothing_was_counted_fails_with_the_remedy(file, capsys):
+    code = run(file, {STATEMENTS: 0.0, INSTRUCTIONS: 2000.0})
+
+    text = capsys.readouterr().out
+    assert code == 1
+    assert (
+        "SQL statements: budget 4, found 0, ratio 0.000, margin 2%: LOST, nothing was counted"
+        in (text.partition("1 of 2 figures lost or no longer counted:")[2])
+    )
+    assert "Correct the counter" in text
+
+
+def test_a_figure_that_is_no_longer_counted_fails_and_is_removed_by_an_update(file, capsys):
+    budget = {**read(file), WAL._replace(environment="any"): 100.0}
+    write(budget, file)
+    found = {STATEMENTS: 4.0, INSTRUCTIONS: 2000.0}
+
+    code = run(file, found)
+
+    text = capsys.readouterr().out
+    assert [line.verdict for line in compare(budget, found)] == [*[Verdict.WITHIN] * 2, Verdict.GONE]
+    assert code == 1
+    assert "WAL bytes: no longer counted for any: 100" in text.partition("no longer counted:")[2]
+    assert run(file, found, "--update") == 0
+    assert read(file) == found
+
+
+def test_a_figure_that_is_lost_everywhere_is_missed():
+    budget = {STATEMENTS: 4.0, INSTRUCTIONS: 2000.0}
+
+    assert report(compare(budget, {INSTRUCTIONS: 2000.0}))[1] == 1
+
+
+def test_one_single_event_in_a_scenario_that_is_not_counted_is_lost():
+    key = Key("drain_tuned", "statements", "any")
+
+    assert Line(key, 1 / TASKS["drain_tuned"], 0.0).verdict is Verdict.LOST
 
 
 def test_update_leaves_a_budget_that_is_as_good_as_met():

@@ -128,8 +128,16 @@ def test_the_error_of_a_member_is_raised_by_the_director(members):
 
 
 def test_a_thread_that_is_no_member_waits_as_ever(members, pipe):
+    found = []
+
+    def work():
+        members.lockstep.wait(pipe[0], None)
+        found.append(members.lockstep.own())
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     os.write(pipe[1], b"!")
+    thread.join(PATIENCE_SECONDS)
 
-    members.lockstep.wait(pipe[0], None)
-
-    assert members.lockstep.own() is not None
+    assert not thread.is_alive()
+    assert found == [None]
