@@ -19,7 +19,7 @@ _ROWS = """
 """
 _SCHEDULES = """
     SELECT name, extract(epoch FROM defined_at)::float8, extract(epoch FROM last_at)::float8, totals,
-           coalesce(extract(epoch FROM now() - next_at)::float8, 0)
+           coalesce(extract(epoch FROM now() - next_at)::float8, 'Infinity')
       FROM django_partisan_schedule
 """
 

@@ -84,7 +84,7 @@ class ScheduleRow:
     last_at: float | None
     totals: dict[str, int]
     late: float = 0.0
-    """For how many seconds the next tick has been due; negative if it is not due yet."""
+    """For how many seconds the next tick has been due; negative if it is yet to come, infinite if none is."""
 
 
 @dataclass

@@ -5,11 +5,12 @@ from the first and the last one, whoever was killed and whatever was cut off mea
 """
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 from .evidence import Evidence
 from .violation import Violation
 
-SCHEDULES = {
+SCHEDULES: Final[dict[str, dict[str, Any]]] = {
     "each second": {"task": "Ticked", "args": ["each second"], "every": 1},
     "each second, all": {"task": "Ticked", "args": ["each second, all"], "every": 1, "catch_up": "all"},
     "each minute": {"task": "Ticked", "args": ["each minute"], "cron": "* * * * *", "catch_up": "all"},
@@ -17,7 +18,9 @@ SCHEDULES = {
 """The setting of the managers."""
 ENDED_SECONDS = 10.0
 """So long, at most, before the rows are read have managers ended: what came due since is not enqueued."""
-SECONDS = {"each second": 1, "each second, all": 1, "each minute": 60}
+_MINUTE: Final = 60
+_SECONDS: Final = {name: setting.get("every", _MINUTE) for name, setting in SCHEDULES.items()}
+"""From tick to tick; the only cron text names every minute."""
 
 
 def no_tick_is_enqueued_twice(evidence: Evidence) -> Iterator[Violation]:
@@ -31,13 +34,15 @@ def no_tick_is_enqueued_twice(evidence: Evidence) -> Iterator[Violation]:
 
 
 def ticks_add_up(evidence: Evidence) -> Iterator[Violation]:
-    """Every tick since the schedule was defined has one outcome."""
+    """Every schedule has ticked until the managers ended, and every tick has one outcome."""
+    for name in SCHEDULES.keys() - {row.name for row in evidence.schedules}:
+        yield Violation("ticks", f"{name} has no row")
     for row in evidence.schedules:
+        if row.late > ENDED_SECONDS:
+            yield Violation("ticks", f"{row.name} has not ticked for {row.late:.1f} s")
         if row.last_at is None:
-            if row.late > ENDED_SECONDS:
-                yield Violation("ticks", f"{row.name} has not ticked for {row.late:.1f} s")
             continue
-        every = SECONDS[row.name]
+        every = _SECONDS[row.name]
         expected = row.last_at // every - row.defined_at // every
         if sum(row.totals.values()) != expected:
             yield Violation("ticks", f"{row.name}: {row.totals} are not {expected:g} ticks")

@@ -5,6 +5,7 @@ from typing import Any
 
 from tools.chaos.checker import violations
 from tools.chaos.evidence import ROLLED_BACK, UNKNOWN, Enqueued, Evidence, Gap, Row, Run, ScheduleRow, Tick
+from tools.chaos.ticks import SCHEDULES
 
 LEASE = 6.0
 FIRST, SECOND = 100, 200
@@ -25,9 +26,17 @@ def enqueued(kind: str = "Nap", **more: Any) -> Enqueued:
     return Enqueued(**{"key": "a", "kind": kind, "amount": 0, "id": 1, **more})
 
 
+def schedules(*given: ScheduleRow) -> list[ScheduleRow]:
+    """Return the rows of all schedules: those of a test, and others that have not ticked yet."""
+    named = {one.name for one in given}
+    return [*given, *(ScheduleRow(name, 0.5, None, {}, -0.5) for name in SCHEDULES if name not in named)]
+
+
 def evidence(**more: Any) -> Evidence:
     """Return the evidence of one task that was enqueued, ran once and completed, or what a test gives."""
-    usual: dict[str, Any] = {"enqueued": [enqueued()], "runs": [run(1.0, 2.0)], "rows": [row()]}
+    usual: dict[str, Any] = {
+        "enqueued": [enqueued()], "runs": [run(1.0, 2.0)], "rows": [row()], "schedules": schedules(),
+    }  # fmt: skip
     return Evidence(lease_seconds=LEASE, **{**usual, **more})
 
 
@@ -287,22 +296,33 @@ def test_ticks_that_add_up_break_nothing_and_may_run_again():
         ScheduleRow("each minute", 59.5, 240.0, {"enqueued": 2, "missed": 1, "overlap": 1, "duplicate": 0})
     ]
 
-    assert broken(evidence(ticks=ticks, schedules=rows)) == []
+    assert broken(evidence(ticks=ticks, schedules=schedules(*rows))) == []
 
 
 def test_tick_that_has_not_come_or_just_come_breaks_nothing():
-    rows = [ScheduleRow("each minute", 0.5, None, {}, late) for late in (-40.0, 3.0)]
+    for late in (-40.0, 3.0):
+        row = ScheduleRow("each minute", 0.5, None, {}, late)
 
-    assert broken(evidence(schedules=rows)) == []
+        assert broken(evidence(schedules=schedules(row))) == []
 
 
 def test_tick_that_was_enqueued_twice_lost_or_never_is_seen():
     twice = [Tick("each second", "1", 7), Tick("each second", "1", 8)]
     lost = ScheduleRow("each second", 0.5, 4.0, {"enqueued": 3})
     never = ScheduleRow("each second", 0.5, None, {}, late=11.0)
+    stalled = ScheduleRow("each second", 0.5, 4.0, {"enqueued": 4}, late=60.0)
     unaccounted = ScheduleRow("each second", 0.5, 2.0, {"enqueued": 0, "missed": 2})
 
     assert broken(evidence(ticks=twice)) == ["ticks"]
-    assert broken(evidence(schedules=[lost])) == ["ticks"]
-    assert broken(evidence(schedules=[never])) == ["ticks"]
-    assert broken(evidence(ticks=twice[:1], schedules=[unaccounted])) == ["ticks"]
+    assert broken(evidence(schedules=schedules(lost))) == ["ticks"]
+    assert broken(evidence(schedules=schedules(never))) == ["ticks"]
+    assert broken(evidence(schedules=schedules(stalled))) == ["ticks"]
+    assert broken(evidence(ticks=twice[:1], schedules=schedules(unaccounted))) == ["ticks"]
+
+
+def test_schedule_without_a_row_is_seen():
+    found = [str(one) for one in violations(evidence(schedules=schedules()[1:]))]
+
+    assert len(found) == 1
+    assert "each second has no row" in found[0]
+    assert broken(evidence(schedules=[])) == ["ticks"] * len(SCHEDULES)
