@@ -133,6 +133,7 @@ def test_the_page_on_functions(project: Project):
 CRONTAB = SimpleNamespace(
     minute="0", hour="3", day_of_month="*", month_of_year="*", day_of_week="*", timezone="Europe/Berlin"
 )
+FIRST_MONDAY = SimpleNamespace(**{**vars(CRONTAB), "day_of_month": "1-7", "day_of_week": "1"})
 INTERVAL = SimpleNamespace(schedule=SimpleNamespace(run_every=timedelta(seconds=30)))
 
 
@@ -148,6 +149,8 @@ def test_the_page_on_coming_from_other_libraries(project: Project):
     project.run_page("docs/coming-from.md", page("docs/coming-from.md"))
     project.names["move"](periodic_task(crontab=CRONTAB, interval=None, enabled=False))
     project.names["move"](periodic_task("other", crontab=None, interval=INTERVAL, enabled=True))
+    with pytest.raises(ValueError, match=r"'monthly' .* by hand, such as MON#1"):
+        project.names["move"](periodic_task("monthly", crontab=FIRST_MONDAY, interval=None, enabled=True))
 
     assert list(configured.problems()) == []
     assert [
