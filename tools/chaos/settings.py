@@ -2,8 +2,8 @@
 
 import json
 import os
-import time
 
+from tools.chaos import clock
 from tools.chaos.settings_names import CHOSEN
 
 SECRET_KEY = "not a secret: for throw-away databases only"
@@ -16,5 +16,4 @@ PARTISAN_CONFIG = _chosen["PARTISAN_CONFIG"]
 PARTISAN_SCHEDULES = _chosen["PARTISAN_SCHEDULES"]
 
 if _off := _chosen["CLOCK_OFF_SECONDS"]:
-    _right = time.time
-    time.time = lambda: _right() + _off
+    clock.turn(_off)

@@ -34,7 +34,7 @@ class Journaled(BaseTaskProcessor, ABC):
         journal.write(
             "begun", run=self.nonce, id=task.id, key=self.key, attempt=task.attempt,
             postpones=task.postpones, retries=task.retries, manager=os.getpgrp(),
-            clock=time.time(),
+            clock=time.clock_gettime(time.CLOCK_REALTIME),  # time() may be off
         )  # fmt: skip
         how = "completed"
         try:
