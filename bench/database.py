@@ -63,6 +63,12 @@ class Database:
         with self.cursor() as cursor:
             cursor.execute(statement, values)
 
+    def is_held_open(self, cursor: Any) -> bool:
+        """Return whether a cursor's transaction is open, with a snapshot that VACUUM must respect."""
+        pid = cursor.connection.info.backend_pid
+        condition = f"pid = {pid} AND state = 'idle in transaction' AND backend_xmin IS NOT NULL"
+        return bool(self.value(f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"))
+
     def cursor(self) -> "Session":
         """Return a session on our database for a `with` block."""
         return Session(self._connect(NAME))

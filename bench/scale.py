@@ -41,10 +41,6 @@ MIB: Final = 1 << 20
 _SIZES: Final = """
     SELECT pg_table_size('django_partisan_task'), pg_indexes_size('django_partisan_task')
 """
-_STATE: Final = """
-    SELECT state || CASE WHEN backend_xmin IS NULL THEN ' without a snapshot' ELSE ' with a snapshot' END
-      FROM pg_stat_activity WHERE pid = {pid}
-"""
 
 
 @dataclass(frozen=True)
@@ -146,16 +142,9 @@ def _transaction(database: Database, wishes: Wishes) -> Iterator[None]:
             while time.monotonic() < end:
                 database.run(WAITING, wishes.claim)
                 session.work(wishes.claim, wishes.claim)
-        _ensure_open(database, cursor)
         yield
-        _ensure_open(database, cursor)
-
-
-def _ensure_open(database: Database, cursor: Any) -> None:
-    """Raise `SystemExit` unless a cursor's transaction is open, with a snapshot that VACUUM must respect."""
-    state = database.value(_STATE.format(pid=cursor.connection.info.backend_pid))
-    if state != "idle in transaction with a snapshot":
-        raise SystemExit(f"the held transaction is {state}; expected: idle in transaction with a snapshot")
+        if not database.is_held_open(cursor):
+            raise SystemExit("the transaction was not held open, or had no snapshot")
 
 
 CASES: Final[Mapping[str, Callable[[Database, Wishes], AbstractContextManager[None]]]] = {
