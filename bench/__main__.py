@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from bench import alone, beside, report
+from bench import alone, beside, charts, report
 from bench.plan import Plan
 from bench.scenarios import SCENARIOS
 from bench.variant import notes
@@ -33,6 +33,8 @@ def main() -> int:
         head, measurements, seen = alone.run(plan)
     print("\n" + head)
     print(report.tables(measurements))
+    for file in charts.write(measurements, arguments.charts):
+        print(f"Chart: {file}")
     for sight in seen:
         print(sight)
     used = {m.subject.partition(":")[2] for m in measurements if m.is_ours}
@@ -64,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         "--ahead", type=int, default=0, metavar="N", help="drain beside N tasks scheduled ahead at priority 0"
     )
     add("--held", action="store_true", help="drain while another session holds a transaction open")
+    add(
+        "--charts",
+        type=Path,
+        default=Path("build/bench"),
+        metavar="DIR",
+        help="where to draw the charts (SVG)",
+    )
     add("--output", type=Path, metavar="FILE", help="add every measurement to FILE as a line of JSON")
     return parser
 

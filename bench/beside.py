@@ -29,11 +29,9 @@ def run(
             arguments = ["--reps", str(plan.repetitions), "--cap", str(plan.cap), "--n", str(options.tasks)]
             if scenario == "drain":
                 arguments += ["--retain", str(options.retained)]
-                found = running.limit()
-                found += running.measure(scenario, subjects, *arguments)
-                found += running.limit()
-            else:
-                found = running.measure(scenario, subjects, *arguments)
+            found = running.limit(scenario, options.tasks)
+            found += running.measure(scenario, subjects, *arguments)
+            found += running.limit(scenario, options.tasks)
             for measurement in found:
                 if measurement.error:
                     measurement.error += "\n" + running.last_words(measurement.subject)

@@ -16,7 +16,10 @@ from bench.surroundings import NOTES, free_port
 
 ADAPTERS = Path(__file__).parent
 LAST_CHARACTERS = 2_000
-LIMIT_CASE = "update+delete:2000"
+# What pgbench measures beside a scenario; a drain of few tasks is compared with small batches, too.
+LIMITS = {"drain": ("update+delete:2000",), "enqueue": ("insert:1", "insert:1000")}
+FEW_TASKS = 20_000
+LIMIT_OF_FEW_TASKS = "update+delete:10"
 
 # The variants that did best or are what their documentation starts, by scenario.
 SUBJECTS = {
@@ -66,9 +69,14 @@ class Harness:
         """Run one scenario over the subjects; return what is new in the results."""
         return self._new(lambda: self.run("run.py", scenario, "--peers", ",".join(subjects), *arguments))
 
-    def limit(self) -> list[Measurement]:
-        """Run pgbench's case of the largest batches once."""
-        return self._new(lambda: self.run("pgbench/limit.py", LIMIT_CASE, environment={"LIMIT_REPS": "1"}))
+    def limit(self, scenario: str, tasks: int) -> list[Measurement]:
+        """Run the cases of pgbench that a scenario is compared with, once each."""
+        cases = [*LIMITS.get(scenario, ())]
+        if scenario == "drain" and tasks <= FEW_TASKS:
+            cases.append(LIMIT_OF_FEW_TASKS)
+        if not cases:  # the script would run all of them
+            return []
+        return self._new(lambda: self.run("pgbench/limit.py", *cases, environment={"LIMIT_REPS": "1"}))
 
     def last_words(self, subject: str) -> str:
         """Return the end of what a subject's worker printed."""

@@ -52,10 +52,10 @@ def test_a_failed_measurement_is_told_and_counts_for_nothing():
 
 def test_drains_are_compared_with_pgbench_where_it_ran_and_missing_figures_are_dashes():
     ours = measured("partisan2:tuned", rate=150.0, cpu_server_us=None)
-    text = tables([measured("update+delete", "limit", rate=200.0), ours])
+    text = tables([measured("update+delete n=2000 clients=2", "limit", rate=200.0), ours])
 
     cells = dict(zip(heading(text), row(text, "partisan2:tuned"), strict=True))
-    assert (cells["of pgbench"], cells["server CPU us/task"]) == ("0.75", "-")
+    assert (cells["of update+delete n=2000 clients=2"], cells["server CPU us/task"]) == ("0.75", "-")
 
 
 def test_a_line_of_the_peers_harness_becomes_a_measurement():
@@ -73,3 +73,16 @@ def test_a_line_of_the_peers_harness_becomes_a_measurement():
     )
     assert found.figures == {"rate": 7.0, "settle_s": None, "capped": 0.0}
     assert not found.is_ours
+
+
+def test_enqueueing_is_compared_with_inserts_of_the_same_size():
+    ours = measured("partisan2:tuned", "enqueue", one=800.0, bulk=40_000.0)
+    limits = [
+        measured("insert n=1 clients=1", "limit", rate=1_000.0),
+        measured("insert n=1000 clients=1", "limit", rate=80_000.0),
+    ]
+
+    text = tables([*limits, ours])
+
+    cells = dict(zip(heading(text), row(text, "partisan2:tuned"), strict=True))
+    assert (cells["of insert n=1 clients=1"], cells["of insert n=1000 clients=1"]) == ("0.80", "0.50")
