@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Programs whose dependencies the environment of the tests must not have; see pyproject.toml.
+TOOLS := .venv-tools
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 # Parallel test processes, twice the cores: many tests wait for real processes. "make test N=8".
 N ?= $(shell expr 2 \* $(CORES))
@@ -32,11 +34,11 @@ python:
 
 # An environment whose pip does not run was interrupted while it was made: create it again.
 define environment
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
-		$(MAKE) --no-print-directory python && echo "Making an environment in $(VENV)" && \
-		$(PYTHON) -m venv --clear $(VENV); }
-	@echo "Installing into $(VENV); with an empty cache this takes about a minute"
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[$(1)]'
+	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || { \
+		$(MAKE) --no-print-directory python && echo "Making an environment in $(@D)" && \
+		$(PYTHON) -m venv --clear $(@D); }
+	@echo "Installing into $(@D); with an empty cache this takes about a minute"
+	$(@D)/bin/python -m pip install --disable-pip-version-check --editable '.[$(1)]'
 endef
 
 # The developer's environment includes what the demo needs.
@@ -48,6 +50,10 @@ $(VENV)/.demo: pyproject.toml
 $(VENV)/.dev: pyproject.toml
 	$(call environment,dev)
 	@touch $@ $(VENV)/.demo
+
+$(TOOLS)/.tools: pyproject.toml
+	$(call environment,tools)
+	@touch $@
 
 ## Seeing it work
 
@@ -98,10 +104,10 @@ chaos: $(VENV)/.dev ## break managers, connections and the server at random, and
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100
 
-check: $(VENV)/.dev check_mypy ## check style, types, import contracts, migrations and the wheel
+check: $(VENV)/.dev $(TOOLS)/.tools check_mypy ## check style, types, import contracts, migrations and the wheel
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports
+	$(TOOLS)/bin/lint-imports
 	$(BIN)/python -m tools.postgres run -- $(BIN)/python tests/manage.py makemigrations --check --dry-run
 	$(BIN)/python -m tools.wheel
 
@@ -124,14 +130,14 @@ tables: $(VENV)/.dev ## write the generated tables of the documentation
 ## Releases: write CHANGELOG.md first; the version is committed and tagged, nothing is pushed
 
 .PHONY: major_release minor_release patch_release
-major_release minor_release patch_release: $(VENV)/.dev
+major_release minor_release patch_release: $(TOOLS)/.tools
 major_release: ## release the next major version, or the one in development
 minor_release: ## release the next minor version, or the one in development
 patch_release: ## release the next patch version, or the one in development
 major_release minor_release patch_release:
-	$(BIN)/bump-my-version bump $(if $(shell grep '"[0-9.]*\.dev' django_partisan/__init__.py),stage,$(@:_release=))
+	$(TOOLS)/bin/bump-my-version bump $(if $(shell grep '"[0-9.]*\.dev' django_partisan/__init__.py),stage,$(@:_release=))
 
 .PHONY: clean
 clean: ## remove the environments and everything that was built
-	rm -rf $(VENV) .nox build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(TOOLS) .nox build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,11 +23,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     plan = Plan(
         arguments.scenarios, arguments.n, arguments.variants, arguments.reps, arguments.cap, arguments.retain,
-        arguments.prune, arguments.ahead, arguments.held, arguments.output,
+        arguments.prune, arguments.ahead, arguments.held, arguments.managers, arguments.output,
     )  # fmt: skip
     if arguments.peers:
-        if plan.prune or plan.ahead or plan.held:
-            sys.exit("--prune, --ahead and --held are conditions for us alone: leave out --peers")
+        if plan.prune or plan.ahead or plan.held or plan.managers > 1:
+            sys.exit("--prune, --ahead, --held and --managers are conditions for us alone: leave out --peers")
         head, measurements, seen = beside.run(plan, arguments.peers, arguments.subjects)
     else:
         head, measurements, seen = alone.run(plan)
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--ahead", type=int, default=0, metavar="N", help="drain beside N tasks scheduled ahead at priority 0"
     )
+    add("--managers", type=int, default=1, metavar="N", help="how many managers share the queue (default 1)")
     add("--held", action="store_true", help="drain while another session holds a transaction open")
     add(
         "--charts",

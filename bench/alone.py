@@ -28,7 +28,7 @@ def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:
         for scenario, options, variants in plan.steps():
             for repetition in range(plan.repetitions):
                 for name in random.sample(variants, len(variants)):
-                    subject = Subject(name, database, Path(folder))
+                    subject = Subject(name, database, Path(folder), managers=plan.managers)
                     measurement = _measure(subject, scenario, options, repetition)
                     tasks_run[name] += int(
                         measurement.figures.get("ran") or measurement.figures.get("got") or 0

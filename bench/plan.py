@@ -35,6 +35,7 @@ class Plan:
     prune: int = 0
     ahead: int = 0
     held: bool = False
+    managers: int = 1
     output: Path | None = None
 
     def steps(self) -> Iterator[tuple[str, Options, list[str]]]:
@@ -42,7 +43,9 @@ class Plan:
         for scenario in self.scenarios:
             sizes = (self.sizes or SIZES[scenario]) if scenario == "drain" else SIZES[scenario]
             for tasks in sizes:
-                options = Options(tasks, self.cap, self.retained, self.prune, self.ahead, self.held)
+                options = Options(
+                    tasks, self.cap, self.retained, self.prune, self.ahead, self.held, self.managers
+                )
                 yield scenario, options, list(self.variants or _usable(VARIANTS[scenario]))
 
     def __str__(self) -> str:

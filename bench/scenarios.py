@@ -32,6 +32,7 @@ class Options:
     prune: int = 0
     ahead: int = 0
     held: bool = False
+    managers: int = 1
     gap_ms: float = 50.0
     quiet: float = 4.0
     idle: float = 20.0
@@ -48,6 +49,8 @@ class Options:
             found.append(f"beside {self.ahead:,} scheduled ahead at priority 0")
         if self.held:
             found.append("a transaction held open elsewhere")
+        if self.managers > 1:
+            found.append(f"{self.managers} managers")
         return ", ".join(found)
 
 
@@ -67,7 +70,7 @@ class Reading:
         return cls(
             subject.records.progress().count,
             time.monotonic(),
-            processes.cpu_seconds([subject.root]),
+            processes.cpu_seconds(subject.roots),
             processes.cpu_seconds([server]) if server else math.nan,
             processes.machine_cpu_seconds(),
         )
@@ -146,7 +149,7 @@ def idle(subject: Subject, options: Options) -> Figures:
         subject.check()
         after, later = Reading.of(subject), subject.database.statements()
         transactions_after = subject.database.transactions()
-        memory = processes.memory([subject.root])
+        memory = processes.memory(subject.roots)
     finally:
         subject.stop()
     seconds = after.at - before.at
@@ -186,7 +189,7 @@ def _drain(subject: Subject, options: Options) -> Figures:
         capped = progress.count < options.tasks
         is_settled = not capped and _wait(subject.is_settled, SETTLE_SECONDS)
         settled = time.monotonic() if is_settled else math.nan
-        memory = processes.memory([subject.root])
+        memory = processes.memory(subject.roots)
         distinct, repeats = subject.records.runs()
     finally:
         stop_seconds = subject.stop()

@@ -29,17 +29,23 @@ class Failed(Exception):
 
 
 class Subject:
-    """A variant with a database, a folder for records, and at most one running worker tree."""
+    """A variant with a database, a folder for records, and worker trees while they run."""
 
     def __init__(
-        self, name: str, database: Database, folder: Path, probe: dict[str, str] | None = None
+        self,
+        name: str,
+        database: Database,
+        folder: Path,
+        probe: dict[str, str] | None = None,
+        managers: int = 1,
     ) -> None:
         self.name = name
+        self._managers = managers
         self.database = database
         self.records = Records(folder / "records")
         self.started = 0.0
         self._log = folder / "worker.log"
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._workers: list[subprocess.Popen[bytes]] = []
         self._environment = {
             **{key: value for key, value in os.environ.items() if key not in ("PEERS_LIB", "DATABASE_URL")},
             **database.environment(),
@@ -79,25 +85,31 @@ class Subject:
         self.database.tidy()
 
     def start(self) -> None:
-        """Start the worker command."""
+        """Start the worker command of each manager."""
         with open(self._log, "wb") as log:
-            self._worker = subprocess.Popen(
-                self._command("worker"), env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
+            for _ in range(self._managers):
+                worker = subprocess.Popen(
+                    self._command("worker"),
+                    env=self._environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+                self._workers.append(worker)
         self.started = time.monotonic()
 
     @property
-    def root(self) -> int:
-        """Return the process id at the root of the worker tree."""
-        if self._worker is None:
+    def roots(self) -> list[int]:
+        """Return the process ids at the roots of the worker trees."""
+        if not self._workers:
             raise Failed("nothing was started")
-        return self._worker.pid
+        return [worker.pid for worker in self._workers]
 
     def check(self) -> None:
-        """Raise unless the worker command still runs."""
-        if self._worker is None or self._worker.poll() is not None:
-            code = None if self._worker is None else self._worker.returncode
-            raise Failed(f"{self.name}: start_partisan ended with code {code}\n{self.last_words()}")
+        """Raise unless every worker command still runs."""
+        codes = [worker.poll() for worker in self._workers] or [None]
+        if not self._workers or any(code is not None for code in codes):
+            raise Failed(f"{self.name}: start_partisan ended with code {codes}\n{self.last_words()}")
 
     def last_words(self) -> str:
         """Return the end of what the worker command printed."""
@@ -108,22 +120,23 @@ class Subject:
         return not self.database.value(UNSETTLED)
 
     def stop(self) -> float:
-        """Ask the worker command to end, insist after some seconds; return how long it took."""
-        if self._worker is None:
-            return 0.0
+        """Ask the worker commands to end, insist after some seconds; return how long it took."""
         asked = time.monotonic()
-        tree = processes.tree([self._worker.pid])
-        self._worker.send_signal(signal.SIGTERM)
+        tree = processes.tree([worker.pid for worker in self._workers])
+        for worker in self._workers:
+            worker.send_signal(signal.SIGTERM)
         try:
-            self._worker.wait(STOP_SECONDS)
+            for worker in self._workers:
+                worker.wait(max(0.0, asked + STOP_SECONDS - time.monotonic()))
         except subprocess.TimeoutExpired:
             for pid in tree:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-            self._worker.wait()
-        self._worker = None
+            for worker in self._workers:
+                worker.wait()
+        self._workers = []
         return time.monotonic() - asked
 
     def _command(self, *arguments: object) -> list[str]:
