@@ -80,8 +80,17 @@ RETRY_ON_REQUEST: Final = ErrorsHandleConfig("*", 3, 5, DELAY_STRATEGY_EXPONENTI
 RAN: Final = RunResult()
 
 
-def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig) -> RunResult:
-    """Return the result of a run that raised ``error``; raises nothing."""
+def judge(
+    error: BaseException,
+    row: TaskRow,
+    definition: TaskDefinition,
+    config: QueueConfig,
+    current: CurrentTask | None = None,
+) -> RunResult:
+    """Return the result of a run that raised ``error``; raises nothing.
+
+    ``current`` is the ``CurrentTask`` of the run, for a definition with ``pause_before_retry``.
+    """
     try:
         if isinstance(error, PostponeTask):
             return _postponed(error, row, definition, config)
@@ -92,8 +101,8 @@ def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config
         if isinstance(error, TaskCancelled):
             return failed(row, REASON_CANCELLED, error)
         if isinstance(error, RetryTask):
-            return _retried_on_request(error, row, definition, config)
-        return _retried_or_failed(error, row, definition, config)
+            return _retried_on_request(error, row, definition, config, current)
+        return _retried_or_failed(error, row, definition, config, current)
     except Exception as broken:  # the task's exception, or its list of errors, cannot be read
         return failed(row, REASON_ERROR, broken)
 
@@ -144,7 +153,11 @@ def _postponed(
 
 
 def _retried_on_request(
-    request: RetryTask, row: TaskRow, definition: TaskDefinition, config: QueueConfig
+    request: RetryTask,
+    row: TaskRow,
+    definition: TaskDefinition,
+    config: QueueConfig,
+    current: CurrentTask | None,
 ) -> RunResult:
     least = 0.0 if request.seconds is None else request.seconds
     if not _is_delay(least):
@@ -159,24 +172,28 @@ def _retried_on_request(
         if not definition.may_retry:
             return failed(row, REASON_RETRIES_EXHAUSTED, error)
         retry = RETRY_ON_REQUEST
-    return _retried(error, row, definition, config, retry, float(least))
+    return _retried(error, row, definition, current, retry, float(least))
 
 
 def _retried_or_failed(
-    error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig
+    error: BaseException,
+    row: TaskRow,
+    definition: TaskDefinition,
+    config: QueueConfig,
+    current: CurrentTask | None,
 ) -> RunResult:
     retry = definition.retry_in(config.default_retry)
     # A list of a wrong type, which the system checks refuse, must not hide the error of a task.
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
         return failed(row, REASON_TIMEOUT if isinstance(error, TaskTimeout) else REASON_ERROR, error)
-    return _retried(error, row, definition, config, retry)
+    return _retried(error, row, definition, current, retry)
 
 
 def _retried(
     error: BaseException,
     row: TaskRow,
     definition: TaskDefinition,
-    config: QueueConfig,
+    current: CurrentTask | None,
     retry: ErrorsHandleConfig,
     least: float = 0.0,
 ) -> RunResult:
@@ -188,7 +205,7 @@ def _retried(
     if definition.pause_before_retry is None:
         pause = retry.pause_before(row[RETRIES] + 1)
     else:
-        pause = definition.pause_before_retry(error, CurrentTask(row, definition, config.queue))
+        pause = definition.pause_before_retry(error, current)
     pause = float(min(max(pause, least), LONGEST_DELAY_SECONDS))
     change = _change(row, STATUS_NEW, info, delay=pause, retries=1)
     return RunResult(RETRIED, change=change, delay_seconds=pause, retries_left=left, error=info)

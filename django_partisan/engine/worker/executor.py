@@ -127,8 +127,7 @@ class Executor:
                 return result
             context.run(self._emit, result, self.run_of(row))
         if definition.ended is not None and result.outcome in (COMPLETED, FAILED):
-            current = CurrentTask(row, definition, self._config.queue)
-            context.run(self._call_ended, definition.ended, current, result)
+            context.run(self._call_ended, definition.ended, context[running], result)
         return result if result.error is None else _without_exception(result, result.error)
 
     def _call_ended(self, ended: Callable[..., None], task: CurrentTask, result: RunResult) -> None:
@@ -219,13 +218,13 @@ class Executor:
                 interruption.interruptible = 0
                 children.end_if_child(error)
                 decisive = error if interruption.asked is None else interruption.judged(error)
-                return judge(decisive, row, definition, self._config)
+                return judge(decisive, row, definition, self._config, task)
         except (
             TaskTimeout,
             TaskCancelled,
         ) as error:  # Python 3.10 may raise it where `except` begins
             interruption.interruptible = 0
-            return judge(interruption.judged(error), row, definition, self._config)
+            return judge(interruption.judged(error), row, definition, self._config, task)
         finally:
             self.ended = monotonic()
 
