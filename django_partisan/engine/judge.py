@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 from django_partisan.config.const import DELAY_STRATEGY_EXPONENTIAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queues import QueueConfig
+from django_partisan.config.validation import seconds
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine import expiring
 from django_partisan.exceptions import (
@@ -76,6 +77,7 @@ class RunResult(NamedTuple):
 RETRY_ON_REQUEST: Final = ErrorsHandleConfig("*", 3, 5, DELAY_STRATEGY_EXPONENTIAL)
 """How a task is retried that raises ``RetryTask`` and has no rule for errors."""
 
+_DELAY: Final = seconds(0)
 # The result of every run that completed and is to be settled.
 RAN: Final = RunResult()
 
@@ -135,7 +137,7 @@ def _postponed(
     delay = request.postpone_for_seconds
     if delay is None:
         delay = config.default_postpone_delay_seconds
-    if not _is_delay(delay):
+    if not _DELAY.accepts(delay):
         wrong = ValueError(
             f"PostponeTask was raised with {delay!r}; "
             f"expected a number of seconds from 0 to {LONGEST_DELAY_SECONDS} (a hundred years)."
@@ -160,7 +162,7 @@ def _retried_on_request(
     current: CurrentTask | None,
 ) -> RunResult:
     least = 0.0 if request.seconds is None else request.seconds
-    if not _is_delay(least):
+    if not _DELAY.accepts(least):
         wrong = ValueError(
             f"RetryTask was raised with {least!r} seconds; "
             f"expected a number from 0 to {LONGEST_DELAY_SECONDS} (a hundred years)."
@@ -221,8 +223,3 @@ def _change(row: TaskRow, status: str, info: ErrorInfo, **more: Any) -> RowChang
         error_traceback=storable(info.stack_trace),
         **more,
     )
-
-
-def _is_delay(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value <= LONGEST_DELAY_SECONDS  # type: ignore[operator]
