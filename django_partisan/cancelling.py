@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.batches import at_once, batches, in_halves
@@ -47,8 +48,12 @@ def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Cance
     def act(part: Sequence[int]) -> list[CancelledTask]:
         return cancel(connection, part, cancelling)
 
+    def alone(part: Sequence[int]) -> list[CancelledTask]:
+        with transaction.atomic(using=connection.alias):
+            return act(part)
+
     for batch in batches(ids):
-        tasks = in_halves(batch, lambda part: at_once(connection, partial(act, part)), alone=act)
+        tasks = in_halves(batch, lambda part: at_once(connection, partial(act, part)), alone)
         for queue in {task.queue for task in tasks if task.is_requested}:
             after_commit(connection, partial(notify_control, connection, queue, "cancel"))
         emit_after_commit(connection, tasks, cancelling.comment)

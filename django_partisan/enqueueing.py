@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments, immediate, moments
 from django_partisan.config.immediate import mode as immediate_mode
+from django_partisan.config.queue_keys import PRIORITY
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
 from django_partisan.expiry import AS_DEFINED, Expires, expiry_of
@@ -34,8 +35,6 @@ from django_partisan.telemetry.events import (
     TaskRef,
     TasksEnqueued,
 )
-
-PRIORITY_RANGE = range(-(2**31), 2**31)
 
 
 class Call(NamedTuple):
@@ -203,8 +202,8 @@ def _new_task(
     check_queue_name(queue)
     if priority is None:
         priority = definition.priority
-    if type(priority) is not int or priority not in PRIORITY_RANGE:
-        raise TypeError(f"{name}: priority is {priority!r}; expected an integer of 32 bits.")
+    if not PRIORITY.accepts(priority):
+        raise TypeError(f"{name}: priority is {priority!r}; expected {PRIORITY.expected}.")
     if execute_after is not None:
         execute_after = moments.storable(moments.aware(name, execute_after))
     expiry = expiry_of(name, expires, definition.expires)

@@ -8,16 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan import moments
-from django_partisan.config.validation import Rule, seconds
+from django_partisan.config.queue_keys import EXPIRY
 
 Expires: TypeAlias = float | timedelta | datetime
 """Seconds above 0 from when the task is due, as a number or a ``timedelta``, or a moment."""
-
-_AT_MOST: Final = moments.LONGEST_DELAY_SECONDS
-SECONDS: Final = Rule(
-    lambda value: seconds(0, _AT_MOST).accepts(value) and value > 0,
-    f"a number of seconds, above 0 and at most {_AT_MOST}",
-)
 
 
 class _AsDefined:
@@ -48,11 +42,9 @@ def expiry_of(processor: str, expires: Any, default: float | None) -> Expiry | N
     if isinstance(expires, datetime):
         return Expiry(at=moments.storable(moments.aware(processor, expires, "expires")))
     number = expires.total_seconds() if isinstance(expires, timedelta) else expires
-    if not SECONDS.accepts(number):
+    if not EXPIRY.accepts(number):
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        text = (
-            f"{processor}: expires is {expires!r}; expected {SECONDS.expected}, a timedelta, or a datetime."
-        )
+        text = f"{processor}: expires is {expires!r}; expected {EXPIRY.expected}, a timedelta, or a datetime."
         raise ValueError(text) if is_number else TypeError(text)
     return Expiry(seconds=float(number))
 

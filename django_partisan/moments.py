@@ -13,7 +13,7 @@ from django.utils.timezone import is_aware, make_aware
 EARLIEST: Final = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)
 LATEST: Final = datetime.max.replace(tzinfo=timezone.utc) - timedelta(days=1)
 LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
-"""The longest delay of a postponed or retried task: a hundred years."""
+"""The longest duration that settings, options and calls accept, and the longest delay: a hundred years."""
 
 
 def aware(processor: str, moment: Any, option: str = "execute_after") -> datetime:

@@ -37,7 +37,10 @@ class CurrentTask:
     It is made for every run and rarely asked, so each attribute is read from the row when it is needed.
     """
 
-    __slots__ = ("_definition", "_queue", "_row")
+    __slots__ = ("_definition", "_queue", "_row", "began_at")
+
+    began_at: float
+    """When the run of a function began, in seconds since the epoch; its first result sets it."""
 
     def __init__(self, row: TaskRow, definition: TaskDefinition, queue: str) -> None:
         self._row = row

@@ -8,11 +8,10 @@ from django_partisan import registry
 from django_partisan.config.observability import PROPAGATIONS
 from django_partisan.config.problems import UNKNOWN_QUEUE, WRONG_ATTRIBUTE, Kind, Problem
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.config.queue_keys import KEPT, TIME_LIMIT
+from django_partisan.config.queue_keys import EXPIRY, KEPT, PRIORITY, TIME_LIMIT
 from django_partisan.config.queues import queue_names
 from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none
 from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
-from django_partisan.expiry import SECONDS as EXPIRES_SECONDS
 from django_partisan.metrics import custom
 
 _MEASURES: Final = Rule(
@@ -25,7 +24,7 @@ _NOT_SET: Final = object()
 QUEUE_ATTRIBUTE: Final = "QUEUE_NAME"
 # The other attributes of a processor class.
 ATTRIBUTES: Final[Mapping[str, Rule]] = {
-    "PRIORITY": Rule(lambda value: type(value) is int and -(2**31) <= value < 2**31, "an integer of 32 bits"),
+    "PRIORITY": PRIORITY,
     "UNIQUE_FOR_PARAMS": BOOLEAN,
     "RETRY_ON_ERROR_CONFIG": or_none(instance_of(ErrorsHandleConfig)),
     "POSTPONE_CONFIG": or_none(instance_of(PostponeConfig)),
@@ -35,7 +34,7 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
         lambda value: value is None or value == math.inf or TIME_LIMIT.accepts(value),
         f"{TIME_LIMIT.expected}, math.inf for no limit, or None for the limit of the queue",
     ),
-    "EXPIRES_SECONDS": or_none(EXPIRES_SECONDS),
+    "EXPIRES_SECONDS": or_none(EXPIRY),
     "TRACE_PROPAGATION": or_none(one_of(*PROPAGATIONS)),
     KEEP_FINISHED: KEPT,
     KEEP_FAILED: KEPT,

@@ -37,7 +37,8 @@ finders: Final[list[Callable[[Any], object]]] = []
 # Return the definition registered under a name, or ``None``.
 find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
 
-_version = 0
+version = 0
+"""Changes with each registration, also of a name that is known; read it as ``registry.version``."""
 
 
 def register(processor_class: P) -> P:
@@ -72,14 +73,9 @@ def processor_classes() -> list[type[Any]]:
 
 def add(definition: TaskDefinition) -> None:
     """Register a definition in place of one of the same name."""
-    global _version
+    global version
     _definitions[definition.name] = definition
-    _version += 1
-
-
-def version() -> int:
-    """Return a number that changes with each registration, also of a name that is known."""
-    return _version
+    version += 1
 
 
 def find_or_import(name: str) -> TaskDefinition | None:

@@ -49,7 +49,7 @@ def ensure_valid(row: Schedule) -> None:
 
 def upcoming(row: Schedule, count: int, after: datetime | None) -> list[datetime]:
     """Return the next ticks of a row after a moment, as the settings want moments."""
-    found = ScheduleDefinition.of_row(row).times.upcoming(moment_or_now(after), count)
+    found = ScheduleDefinition.of_row(row).upcoming(count, moment_or_now(after))
     return found if settings.USE_TZ else [make_naive(moment) for moment in found]
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.enqueueing import PRIORITY_RANGE
+from django_partisan.config.queue_keys import PRIORITIES
 
 COMMENT_MAX: Final = 200
 
@@ -31,8 +31,8 @@ class PriorityForm(CommentForm):
 
     priority = forms.IntegerField(
         label=_("Priority"),
-        min_value=PRIORITY_RANGE.start,
-        max_value=PRIORITY_RANGE.stop - 1,
+        min_value=PRIORITIES.start,
+        max_value=PRIORITIES.stop - 1,
         help_text=_("The lower number runs first."),
         widget=forms.NumberInput(attrs={"class": "vIntegerField"}),
     )

@@ -7,7 +7,6 @@ from typing import Any, Final
 from django.contrib import admin
 from django.db import Error
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -19,7 +18,7 @@ from django_partisan.admin.wrapping import two_lines, unbroken
 from django_partisan.config import observability
 from django_partisan.models import Schedule
 from django_partisan.schedule_rows import moment_or_now
-from django_partisan.schedules import zones
+from django_partisan.schedules.book import moment_of
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.shown import block, duration, moment
 from django_partisan.telemetry import redaction
@@ -54,18 +53,18 @@ class ScheduleColumns:
     @admin.display(description=_("next tick"))
     def next_tick(self, row: Schedule) -> SafeString | str:
         """Return when it ticks next, or why it does not."""
-        if row.stopped_at is not None:
+        if row.state == Schedule.STATE_STOPPED:
             return two_lines(gettext("stopped"), gettext("no live manager has it in its settings"))
-        if row.paused:
+        if row.state == Schedule.STATE_PAUSED:
             return two_lines(gettext("paused"), row.comment)
         return unbroken(moment(row.next_at) or "-")
 
     @admin.display(description=_("last tick"), empty_value="")
     def last_tick(self, row: Schedule) -> SafeString | None:
         """Return the moment of the last tick, and its outcome below."""
-        if not row.recent_ticks:
+        last = row.last_tick
+        if not last:
             return None
-        last = row.recent_ticks[-1]
         return two_lines(
             unbroken(_at(last)), ", ".join(filter(None, (last.get("outcome"), last.get("ended"))))
         )
@@ -79,22 +78,19 @@ class ScheduleColumns:
     def ticks_to_come(self, row: Schedule) -> SafeString | str:
         """Return the next ticks in the schedule's own time zone."""
         try:
-            definition = ScheduleDefinition.of_row(row)
-            zone = zones.find(definition.time_zone) if definition.time_zone else zones.UTC
-            ticks = definition.times.upcoming(moment_or_now(None), SHOWN_TICKS)
+            ticks = ScheduleDefinition.of_row(row).upcoming(SHOWN_TICKS, moment_or_now(None))
         except (ValueError, Error) as error:
             return str(error)
-        return format_html_join("", "<div>{}</div>", ((_with_zone(tick.astimezone(zone)),) for tick in ticks))
+        return format_html_join("", "<div>{}</div>", ((_with_zone(tick),) for tick in ticks))
 
     @admin.display(description=_("last ticks"))
     def ticks(self, row: Schedule) -> SafeString | None:
         """Return what became of the last ticks, the newest first."""
-        if not row.recent_ticks:
+        kept = row.kept_ticks
+        if not kept:
             return None
         head = format_html_join("", '<th scope="col">{}</th>', ((title,) for title in _TITLES))
-        rows = format_html_join(
-            "", "<tr>{}</tr>", ((self._cells(tick),) for tick in reversed(row.recent_ticks))
-        )
+        rows = format_html_join("", "<tr>{}</tr>", ((self._cells(tick),) for tick in reversed(kept)))
         table = "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
         return format_html('<div class="partisan-history">' + table + "</div>", head, rows)
 
@@ -121,7 +117,7 @@ class ScheduleColumns:
 
 
 def _at(tick: Mapping[str, Any]) -> str:
-    return moment(parse_datetime(tick["at"])) or "-"
+    return moment(moment_of(tick)) or "-"
 
 
 def _with_zone(tick: datetime) -> str:

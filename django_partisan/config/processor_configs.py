@@ -108,9 +108,9 @@ _RULES: Final[Mapping[str, Rule]] = {
         f"a non-empty list or tuple of exception classes, or {EVERY_ERROR!r} for every Exception",
     ),
     "retries_count": integer(1),
-    "retry_pause": seconds(0),
+    "retry_pause": seconds(0, math.inf),
     "retry_pause_strategy": one_of(*DELAY_STRATEGIES),
-    "retry_pause_max": or_none(seconds(0)),
+    "retry_pause_max": or_none(seconds(0, math.inf)),
     "retry_jitter": Rule(lambda value: seconds(0, 1).accepts(value), "a number from 0 to 1"),
     "never_retry_on": Rule(_are_exception_classes, "a list or tuple of exception classes"),
 }

@@ -7,7 +7,7 @@ from typing import Final
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.validation import (
     BOOLEAN,
-    LARGEST_FLOAT,
+    Rule,
     Setting,
     instance_of,
     integer,
@@ -16,10 +16,18 @@ from django_partisan.config.validation import (
 )
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 
-KEPT: Final = or_none(seconds(0, LONGEST_DELAY_SECONDS), ", forever")
+KEPT: Final = or_none(seconds(0), ", forever")
 """For how many seconds a row may be kept."""
-TIME_LIMIT: Final = seconds(0.001, LARGEST_FLOAT)
+TIME_LIMIT: Final = seconds(0.001)
 """How long a run may take."""
+EXPIRY: Final = Rule(
+    lambda value: seconds(0).accepts(value) and value > 0,
+    f"a number of seconds, above 0 and at most {LONGEST_DELAY_SECONDS}",
+)
+"""How many seconds after it is due a task may expire."""
+PRIORITIES: Final = range(-(2**31), 2**31)
+PRIORITY: Final = Rule(lambda value: type(value) is int and value in PRIORITIES, "an integer of 32 bits")
+"""Which priorities the column holds."""
 LEAST_GRACE_SECONDS: Final = 0.1
 """Workers rely on it: the manager kills a worker only for a run that has lasted longer than this."""
 
@@ -94,7 +102,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     ),
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
         5,
-        seconds(0, LONGEST_DELAY_SECONDS),
+        seconds(0),
         "How many seconds a task waits after a `PostponeTask()` without seconds.",
         flat=True,
     ),

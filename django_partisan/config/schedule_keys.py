@@ -3,13 +3,12 @@
 What needs the registry, time zones or cron texts is validated in ``schedules.validation``.
 """
 
-import math
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from django_partisan.config.queue_keys import EXPIRY, PRIORITY
 from django_partisan.config.validation import BOOLEAN, Rule, Setting, container, one_of, or_none
-from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
 
 CATCH_UP_ONE: Final = "one"
@@ -34,11 +33,6 @@ def whole_seconds(value: Any) -> int | None:
         value = value // timedelta(seconds=1) if value % timedelta(seconds=1) == timedelta() else None
     is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= EVERY_MAX
     return value if is_whole else None
-
-
-def _is_expiry(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 < value <= LONGEST_DELAY_SECONDS
 
 
 NAME_MAX_LENGTH: Final = 200
@@ -83,12 +77,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     ),
     "priority": Setting(
         None,
-        or_none(
-            Rule(
-                lambda value: type(value) is int and -(2**31) <= value < 2**31,
-                "an integer of 32 bits",
-            )
-        ),
+        or_none(PRIORITY),
         "The priority of the task, the lower the earlier; `None`: that of the task.",
     ),
     "time_zone": Setting(
@@ -110,7 +99,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     ),
     "expires_seconds": Setting(
         None,
-        or_none(Rule(_is_expiry, f"a number of seconds above 0, at most {LONGEST_DELAY_SECONDS}")),
+        or_none(EXPIRY),
         "The task does not start later than this many seconds after the tick; `None`: as the task itself "
         "says. Set it where the next tick makes a late one useless.",
     ),

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django_partisan.config.problems import Kind, Problem
-
-LARGEST_FLOAT = sys.float_info.max
-"""Integers may be larger, and then no clock can be compared with them."""
+from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 
 class Rule(NamedTuple):
@@ -27,12 +25,17 @@ def integer(least: int) -> Rule:
     return Rule(lambda value: _is_number(value, int, least), f"an integer, at least {least}")
 
 
-def seconds(least: float, most: float = math.inf) -> Rule:
-    """Accept finite numbers from ``least`` to ``most``."""
+def seconds(least: float, most: float = LONGEST_DELAY_SECONDS) -> Rule:
+    """Accept finite numbers from ``least`` to ``most``; without a limit, whoever uses one limits it."""
     expected = f"a number of seconds, at least {least}"
-    if most < LARGEST_FLOAT:
+    if most < math.inf:
         expected += f" and at most {most}"
     return Rule(lambda value: _is_number(value, int | float, least) and value <= most, expected)
+
+
+def fits_float(number: float) -> bool:
+    """Return whether a number is finite as a float; for large integers ``math.isfinite()`` raises."""
+    return -sys.float_info.max <= number <= sys.float_info.max
 
 
 def one_of(*words: str) -> Rule:

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.doctor.finding import ERROR, FINE, Finding, Subject
 from django_partisan.sql.connection import fetch_all, task_database
-from django_partisan.sql.readiness import APP
+from django_partisan.sql.refusals import APP
 
 # By table, because another schema of search_path may have indexes of the same names.
 _VALID: Final = """

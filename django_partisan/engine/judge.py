@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 from django_partisan.config.const import DELAY_STRATEGY_EXPONENTIAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queues import QueueConfig
+from django_partisan.config.validation import seconds
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine import expiring
 from django_partisan.exceptions import (
@@ -76,12 +77,22 @@ class RunResult(NamedTuple):
 RETRY_ON_REQUEST: Final = ErrorsHandleConfig("*", 3, 5, DELAY_STRATEGY_EXPONENTIAL)
 """How a task is retried that raises ``RetryTask`` and has no rule for errors."""
 
+_DELAY: Final = seconds(0)
 # The result of every run that completed and is to be settled.
 RAN: Final = RunResult()
 
 
-def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig) -> RunResult:
-    """Return the result of a run that raised ``error``; raises nothing."""
+def judge(
+    error: BaseException,
+    row: TaskRow,
+    definition: TaskDefinition,
+    config: QueueConfig,
+    current: CurrentTask | None = None,
+) -> RunResult:
+    """Return the result of a run that raised ``error``; raises nothing.
+
+    ``current`` is the ``CurrentTask`` of the run, for a definition with ``pause_before_retry``.
+    """
     try:
         if isinstance(error, PostponeTask):
             return _postponed(error, row, definition, config)
@@ -92,8 +103,8 @@ def judge(error: BaseException, row: TaskRow, definition: TaskDefinition, config
         if isinstance(error, TaskCancelled):
             return failed(row, REASON_CANCELLED, error)
         if isinstance(error, RetryTask):
-            return _retried_on_request(error, row, definition, config)
-        return _retried_or_failed(error, row, definition, config)
+            return _retried_on_request(error, row, definition, config, current)
+        return _retried_or_failed(error, row, definition, config, current)
     except Exception as broken:  # the task's exception, or its list of errors, cannot be read
         return failed(row, REASON_ERROR, broken)
 
@@ -126,7 +137,7 @@ def _postponed(
     delay = request.postpone_for_seconds
     if delay is None:
         delay = config.default_postpone_delay_seconds
-    if not _is_delay(delay):
+    if not _DELAY.accepts(delay):
         wrong = ValueError(
             f"PostponeTask was raised with {delay!r}; "
             f"expected a number of seconds from 0 to {LONGEST_DELAY_SECONDS} (a hundred years)."
@@ -144,10 +155,14 @@ def _postponed(
 
 
 def _retried_on_request(
-    request: RetryTask, row: TaskRow, definition: TaskDefinition, config: QueueConfig
+    request: RetryTask,
+    row: TaskRow,
+    definition: TaskDefinition,
+    config: QueueConfig,
+    current: CurrentTask | None,
 ) -> RunResult:
     least = 0.0 if request.seconds is None else request.seconds
-    if not _is_delay(least):
+    if not _DELAY.accepts(least):
         wrong = ValueError(
             f"RetryTask was raised with {least!r} seconds; "
             f"expected a number from 0 to {LONGEST_DELAY_SECONDS} (a hundred years)."
@@ -159,24 +174,28 @@ def _retried_on_request(
         if not definition.may_retry:
             return failed(row, REASON_RETRIES_EXHAUSTED, error)
         retry = RETRY_ON_REQUEST
-    return _retried(error, row, definition, config, retry, float(least))
+    return _retried(error, row, definition, current, retry, float(least))
 
 
 def _retried_or_failed(
-    error: BaseException, row: TaskRow, definition: TaskDefinition, config: QueueConfig
+    error: BaseException,
+    row: TaskRow,
+    definition: TaskDefinition,
+    config: QueueConfig,
+    current: CurrentTask | None,
 ) -> RunResult:
     retry = definition.retry_in(config.default_retry)
     # A list of a wrong type, which the system checks refuse, must not hide the error of a task.
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
         return failed(row, REASON_TIMEOUT if isinstance(error, TaskTimeout) else REASON_ERROR, error)
-    return _retried(error, row, definition, config, retry)
+    return _retried(error, row, definition, current, retry)
 
 
 def _retried(
     error: BaseException,
     row: TaskRow,
     definition: TaskDefinition,
-    config: QueueConfig,
+    current: CurrentTask | None,
     retry: ErrorsHandleConfig,
     least: float = 0.0,
 ) -> RunResult:
@@ -188,7 +207,7 @@ def _retried(
     if definition.pause_before_retry is None:
         pause = retry.pause_before(row[RETRIES] + 1)
     else:
-        pause = definition.pause_before_retry(error, CurrentTask(row, definition, config.queue))
+        pause = definition.pause_before_retry(error, current)
     pause = float(min(max(pause, least), LONGEST_DELAY_SECONDS))
     change = _change(row, STATUS_NEW, info, delay=pause, retries=1)
     return RunResult(RETRIED, change=change, delay_seconds=pause, retries_left=left, error=info)
@@ -204,8 +223,3 @@ def _change(row: TaskRow, status: str, info: ErrorInfo, **more: Any) -> RowChang
         error_traceback=storable(info.stack_trace),
         **more,
     )
-
-
-def _is_delay(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value <= LONGEST_DELAY_SECONDS  # type: ignore[operator]

@@ -77,23 +77,29 @@ class LateDefinitions:
     """The definitions of this worker of which its manager does not know yet."""
 
     def __init__(self, known: Collection[str]) -> None:
-        """Begin with the names that the manager knows."""
-        self._known = set(known)
+        """Begin with the names of which the manager has the code."""
+        self._known = frozenset(known)
+        self._seen: dict[str, TaskDefinition] = {}
+        self._described: dict[str, tuple[Any, ...]] = {}
 
     def take(self) -> list[tuple[Any, ...]]:
         """Describe those that were registered since the last call, each as the values of a ``Described``.
 
-        One with attributes that the system checks refuse is left out: what its queue says holds for it.
+        One that was replaced is described again if its options differ. One with attributes that the system
+        checks refuse is left out: what its queue says, or what was described before, holds for it.
         """
         late = []
         for name, definition in list(registry.definitions.items()):
-            if name in self._known:
+            if name in self._known or self._seen.get(name) is definition:
                 continue
-            self._known.add(name)
+            self._seen[name] = definition
             try:
-                late.append(tuple(Described.of(definition)))
+                described = tuple(Described.of(definition))
             except Exception:  # also of strange classes: the run that comes next must not fail for it
                 continue
+            if self._described.get(name) != described:
+                self._described[name] = described
+                late.append(described)
         return late
 
 

@@ -16,8 +16,8 @@ def retry_config(max_attempts: int | None) -> ErrorsHandleConfig | None:
 
 
 def pause(backoff: Any, error: BaseException, task_result: Any) -> float:
-    """Return what ``backoff`` says; raises ``TypeError`` if that is no number of seconds."""
+    """Return what ``backoff`` says, however long; raises ``TypeError`` if that is no number of seconds."""
     seconds = backoff(error, task_result)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise TypeError(f"backoff() returned {seconds!r}; expected a number of seconds, at least 0.")
-    return float(seconds)
+    return seconds

@@ -40,20 +40,21 @@ class RunTaskResult(StoredTaskResult):
 
     current_task: Any
     """The ``CurrentTask``."""
-    began_at: float
     end: End | None
     _is_asked: bool = False
     """Whether ``read()`` was called."""
 
     @classmethod
     def of(cls, task: AnyTask, current: Any) -> "RunTaskResult":
-        """Return the result of the run of ``current``, the ``CurrentTask``, which begins now."""
+        """Return the result of the run of ``current``, the ``CurrentTask``; the first one begins it."""
+        if not hasattr(current, "began_at"):
+            current.began_at = time.time()
         made = object.__new__(cls)
         if (task.queue_name, priorities.stored(task.priority)) != (current.queue, current.priority):
             task = as_stored(task, queue_name=current.queue, priority=priorities.shown(current.priority))
         _set(made, "task", task)
         _set(made, "status", base.TaskResultStatus.RUNNING)
-        vars(made).update(current_task=current, began_at=time.time(), end=None)
+        vars(made).update(current_task=current, end=None)
         return made
 
     def ended(self, value: str | None, error: Any) -> "RunTaskResult":
@@ -127,7 +128,7 @@ _OF_THIS_RUN: Final[Mapping[str, Callable[[RunTaskResult], Any]]] = {
     "id": lambda result: str(result.current_task.id),
     "backend": lambda result: result.task.backend,
     "attempt_count": lambda result: result.current_task.attempt,
-    "last_attempted_at": lambda result: _moment(result.began_at),
+    "last_attempted_at": lambda result: _moment(result.current_task.began_at),
     "finished_at": lambda result: None if result.end is None else _moment(result.end.at),
     "_return_value": _return_value,
 }

@@ -3,13 +3,23 @@
 import argparse
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error, connections
+
+from django_partisan.exceptions import CannotStart
+from django_partisan.sql.connection import task_database
+from django_partisan.sql.readiness import ensure_postgresql
+from django_partisan.sql.refusals import refusal_of_command
 
 
 class OperatorCommand(BaseCommand):
-    """A command that runs whatever else the settings say; ``epilog`` is the end of its help."""
+    """A command that runs whatever else the settings say; ``epilog`` is the end of its help.
+
+    An error of the tasks' database ends it with one line, unless the command says itself what it finds.
+    """
 
     epilog = ""
+    needs_database = True
     requires_system_checks: list[str] = []  # to operate must not depend on unrelated settings
     requires_migrations_checks = False
 
@@ -19,3 +29,15 @@ class OperatorCommand(BaseCommand):
         # Not as arguments: django-configurations replaces the method by one that takes none.
         parser.epilog, parser.formatter_class = self.epilog, argparse.RawDescriptionHelpFormatter
         return parser
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Run the command; raise ``CommandError`` with the remedy if the database refuses."""
+        if not self.needs_database:
+            return super().execute(*args, **options)
+        try:
+            ensure_postgresql()
+            return super().execute(*args, **options)
+        except CannotStart as error:
+            raise CommandError(str(error)) from error
+        except Error as error:
+            raise CommandError(refusal_of_command(connections[task_database()], error)) from error

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Final, cast
 
 from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
+from django_partisan.config.validation import fits_float
 from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Metric, clean
 from django_partisan.telemetry import bus, events
@@ -81,7 +82,7 @@ class HistogramMeasure(Measure):
     def __post_init__(self) -> None:
         super().__post_init__()
         rising = all(low < high for low, high in pairwise(self.buckets))
-        if not self.buckets or not rising or not all(map(math.isfinite, self.buckets)):
+        if not self.buckets or not rising or not all(map(fits_float, self.buckets)):
             raise ValueError(
                 f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
             )
@@ -131,7 +132,7 @@ class Measures:
 
     def _require_number(self, name: str, value: Any, at_least: float) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < at_least:
+        if not number or not fits_float(value) or value < at_least:
             bound = "" if at_least == -math.inf else f", at least {at_least}"
             raise ValueError(
                 f"{self._processor}: measure {name!r} got {value!r}; expected a finite number{bound}."

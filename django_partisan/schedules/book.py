@@ -108,6 +108,14 @@ def _end_of(state: TaskState | None) -> str | None:
     return state.reason if state.reason in REASONS_TO_NAME else FAILED
 
 
+def moment_of(tick: Mapping[str, Any]) -> datetime | None:
+    """Return the moment of a tick that a row keeps; ``None`` if the row was changed and has none."""
+    try:
+        return datetime.fromisoformat(tick["at"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def text_of(moment: datetime) -> str:
     """Return a moment in UTC as text of ISO 8601."""
     return moment.astimezone(timezone.utc).isoformat()

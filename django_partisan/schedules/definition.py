@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -59,6 +60,11 @@ class ScheduleDefinition:
         if self.cron is None:
             return Multiples(self.every or 1)
         return LocalTimes(parse(self.cron), zones.find(self.time_zone or settings.TIME_ZONE))
+
+    def upcoming(self, count: int, after: datetime) -> list[datetime]:
+        """Return the next ticks after an aware moment, in the time zone of ``cron``, or else in UTC."""
+        zone = zones.UTC if self.time_zone is None else zones.find(self.time_zone)
+        return [tick.astimezone(zone) for tick in self.times.upcoming(after, count)]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
@@ -24,13 +24,12 @@ from django_partisan.sql.connection import (
     open_connection,
     task_database,
 )
-from django_partisan.sql.refusals import is_passing, refusal
+from django_partisan.sql.refusals import APP, command_to_migrate, is_passing, refusal
 from django_partisan.sql.schema import SCHEMA_OF_TASKS
 from django_partisan.sql.session import ANSWER_SECONDS_MIN
 
 T = TypeVar("T")
 
-APP: Final = "django_partisan"
 RETRY_SECONDS: Final = 0.5
 
 _MISSING_RIGHTS: Final = """
@@ -103,10 +102,9 @@ def ensure_migrated(connection: BaseDatabaseWrapper) -> str | None:
     missing = [migration.name for migration, _ in executor.migration_plan(targets)]
     if missing:
         _ensure_schema(connection)
-        option = "" if connection.alias == DEFAULT_DB_ALIAS else f" --database {connection.alias}"
         raise CannotStart(
             f"Migrations of {APP} are missing: {', '.join(missing)}.",
-            f"Run: manage.py migrate {APP}{option}",
+            f"Run: {command_to_migrate(connection)}",
         )
     return str(targets[0][1])
 

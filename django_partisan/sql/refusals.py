@@ -1,4 +1,4 @@
-"""Turn an error of the database at the start into one line with the problem and the remedy.
+"""Turn an error of the database into one line with the problem and the remedy, at the start or in a command.
 
 libpq gives no SQLSTATE for a refused connection, so PostgreSQL's English message decides then; for a message
 in another language the remedy lists the likely causes.
@@ -8,29 +8,42 @@ import re
 from typing import Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, InterfaceError, OperationalError
+from django.db import DEFAULT_DB_ALIAS, Error, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql.connection import address_of
-from django_partisan.sql.errors import sqlstate
+from django_partisan.sql.errors import READ_ONLY, SCHEMA, sqlstate
+
+APP: Final = "django_partisan"
 
 
 class Refusal(NamedTuple):
-    """What PostgreSQL or libpq says, what that means for the database, and the remedy."""
+    """What PostgreSQL or libpq says, what that means for the database, and the remedy.
+
+    ``start_meaning`` and ``start_cure`` are said instead by ``start_partisan``, which can wait.
+    """
 
     words: str
     meaning: str
     cure: str
+    start_meaning: str = ""
+    start_cure: str = ""
 
 
 OUT_OF_REACH: Final = Refusal(
-    "", "is out of reach", "Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS."
+    "",
+    "is out of reach",
+    "Start it, or correct DATABASES.",
+    start_cure="Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS.",
 )
 WITHOUT_RIGHTS: Final = Refusal(
     r"permission denied",
     "denies the role a right",
     "Grant it to the role (the error names what is missing), or use the role that ran the migrations.",
+)
+WITHOUT_WRITES: Final = Refusal(
+    r"read-only transaction", "accepts no writes", "Name the primary server in DATABASES."
 )
 REFUSALS: Final = (
     Refusal(
@@ -44,12 +57,14 @@ REFUSALS: Final = (
     Refusal(
         r"too many (clients|connections)|connection slots are reserved",
         "has no connection left",
-        "End other clients or raise max_connections, or wait with --wait-for-database SECONDS.",
+        "End other clients, or raise max_connections.",
+        start_cure="End other clients or raise max_connections, or wait with --wait-for-database SECONDS.",
     ),
     Refusal(
         r"starting up|shutting down|recovery|not (yet )?accepting connections",
         "accepts no connections yet",
-        "Wait for it with --wait-for-database SECONDS.",
+        "Try again when it does.",
+        start_cure="Wait for it with --wait-for-database SECONDS.",
     ),
     Refusal(
         r"invalid (dsn|integer|port|connection option|.* value)|unrecognized config|service \S+ not found",
@@ -58,15 +73,19 @@ REFUSALS: Final = (
     ),
     Refusal(
         r"canceling statement",
-        "cancelled a check at the start",
+        "cancelled a statement",
         "Try again, or raise the role's statement_timeout and lock_timeout.",
+        start_meaning="cancelled a check at the start",
     ),
     Refusal(
         r"terminating connection|closed the connection|connection (has been|was) (closed|lost)",
-        "ended the connection during the start",
-        "Start again, or wait for it with --wait-for-database SECONDS.",
+        "ended the connection",
+        "Try again.",
+        start_meaning="ended the connection during the start",
+        start_cure="Start again, or wait for it with --wait-for-database SECONDS.",
     ),
     WITHOUT_RIGHTS,
+    WITHOUT_WRITES,
 )
 
 
@@ -77,11 +96,48 @@ def is_passing(error: Exception) -> bool:
 
 def refusal(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured) -> CannotStart:
     """Return the ``CannotStart`` for an error of a connection or of a check."""
-    reason = " ".join(str(error).split()).rstrip(".")  # libpq writes several lines, the cause first
-    found = next((each for each in REFUSALS if re.search(each.words, reason)), OUT_OF_REACH)
-    if sqlstate(error) == "42501":  # whatever the language
-        found = WITHOUT_RIGHTS
-    elif found is OUT_OF_REACH and not is_passing(error):
+    found = _found(connection, error)
+    if found is None:
         found = Refusal("", "cannot be used", "Correct DATABASES.")
+    problem = _problem(connection, found.start_meaning or found.meaning, error)
+    return CannotStart(problem, found.start_cure or found.cure)
+
+
+def refusal_of_command(connection: BaseDatabaseWrapper, error: Error) -> str:
+    """Return what a command says about an error of the database: one line."""
+    found = _found(connection, error)
+    if found is None:
+        found = Refusal("", "refuses a statement", "--traceback shows which.")
+    return f"{_problem(connection, found.meaning, error)} {found.cure}"
+
+
+def command_to_migrate(connection: BaseDatabaseWrapper) -> str:
+    """Return the command that makes the tables in the database of a connection."""
+    option = "" if connection.alias == DEFAULT_DB_ALIAS else f" --database {connection.alias}"
+    return f"manage.py migrate {APP}{option}"
+
+
+def _found(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured) -> Refusal | None:
+    """Return what an error means; ``None`` if it is about no connection, table or right."""
+    code = sqlstate(error)  # whatever the language
+    if code == "42501":
+        return WITHOUT_RIGHTS
+    if code in READ_ONLY:
+        return WITHOUT_WRITES
+    if code in SCHEMA:
+        cure = f"Run: {command_to_migrate(connection)}"
+        return Refusal("", "lacks a table, column or function of this version", cure)
+    reason = _reason(error)
+    found = next((each for each in REFUSALS if re.search(each.words, reason)), None)
+    return OUT_OF_REACH if found is None and is_passing(error) else found
+
+
+def _problem(connection: BaseDatabaseWrapper, meaning: str, error: Exception) -> str:
+    reason = _reason(error)
     end = "" if reason.endswith("?") else "."
-    return CannotStart(f"The database {address_of(connection)} {found.meaning}: {reason}{end}", found.cure)
+    return f"The database {address_of(connection)} {meaning}: {reason}{end}"
+
+
+def _reason(error: Exception) -> str:
+    """Return the message in one line; libpq writes several, the cause first."""
+    return " ".join(str(error).split()).rstrip(".")

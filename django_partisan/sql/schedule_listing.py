@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.models.controls import Schedule
+from django_partisan.models.schedule import Schedule
 from django_partisan.sql.connection import execute, fetch_all
 
 CHORE: Final = "schedules"

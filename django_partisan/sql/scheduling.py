@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import JSONField
 
-from django_partisan.models.controls import Schedule
+from django_partisan.models.schedule import Schedule
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import NOW
 from django_partisan.sql.tokens import NO_CLAIM

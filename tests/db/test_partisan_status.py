@@ -391,11 +391,13 @@ def break_database() -> Iterator[Callable[[], None]]:
 def test_a_database_that_does_not_answer_is_an_error_but_no_end_of_a_watch(break_database):
     break_database()
 
-    with pytest.raises(CommandError, match=r"The database 'no_such_database' .* does not answer: "):
+    with pytest.raises(
+        CommandError, match=r"The database 'no_such_database' .* does not exist: .* Create it"
+    ):
         run()
     out = run("--watch", "0.2", out=Screen(2, is_terminal=False))
 
-    assert out.count("does not answer") == 2
+    assert out.count("Create it, or correct NAME and HOST in DATABASES.") == 2
 
 
 def test_all_queues_of_the_settings_are_shown():

@@ -20,11 +20,13 @@ def empty_registry() -> Iterator[None]:
     """Empty the registry of processors for the length of a ``with``, and restore it."""
     before = dict(registry.definitions)
     registry._definitions.clear()
+    registry.version += 1
     try:
         yield
     finally:
         registry._definitions.clear()
         registry._definitions.update(before)
+        registry.version += 1
 
 
 def register_processors_of(module: ModuleType) -> None:

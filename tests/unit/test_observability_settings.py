@@ -46,7 +46,7 @@ DEFAULTS = {
     "LOG_MAX_LINE_BYTES": 4000,
 }
 
-WRONG: list[tuple[str, Any]] = [
+WRONG: list[Any] = [
     ("METRICS_PORT", 65536),
     ("METRICS_PORT", -1),
     ("METRICS_PORT", True),
@@ -67,6 +67,7 @@ WRONG: list[tuple[str, Any]] = [
     ("DURATION_BUCKETS", [0, 1]),
     ("DURATION_BUCKETS", [1, float("inf")]),
     ("DURATION_BUCKETS", [1, float("nan")]),
+    pytest.param("DURATION_BUCKETS", [1, 10**400], id="too_large"),
     ("WAIT_BUCKETS", "1,2"),
     ("WAIT_BUCKETS", [True, 2]),
     ("METRICS_DB_TIMEOUT", 0),
@@ -82,6 +83,7 @@ WRONG: list[tuple[str, Any]] = [
     ("CARRY_CONTEXT", [""]),
     ("CARRY_CONTEXT", [1]),
     ("TELEMETRY_SHUTDOWN_TIMEOUT", float("inf")),
+    pytest.param("TELEMETRY_SHUTDOWN_TIMEOUT", 10**400, id="too_long"),
     ("LOG_TASK_ARGS", None),
     ("REDACT_KEYS", None),
     ("LOG_MAX_LINE_BYTES", 100),

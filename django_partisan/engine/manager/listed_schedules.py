@@ -17,7 +17,7 @@ from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.listing_comparison import compare
 from django_partisan.engine.manager.outage import Outage
-from django_partisan.models.controls import Schedule
+from django_partisan.models.schedule import Schedule
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry import bus

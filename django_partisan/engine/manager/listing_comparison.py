@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.models.controls import Schedule
+from django_partisan.models.schedule import Schedule
 from django_partisan.outcomes import (
     SCHEDULE_ADDED,
     SCHEDULE_CHANGED,

@@ -1,7 +1,7 @@
 """The time limits of the processors of one queue."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from django_partisan import registry
 from django_partisan.definitions import TaskDefinition
@@ -10,27 +10,24 @@ from django_partisan.definitions import TaskDefinition
 class TimeLimits:
     """Return how long a run of each processor may take; ``default`` is the limit of the queue.
 
-    ``definitions`` may still change, and then ``version()`` does.
+    ``definitions`` may still change, and then the version of the registry does.
     """
 
     def __init__(
         self,
         default: float | None,
         definitions: Mapping[str, TaskDefinition] = registry.definitions,
-        version: Callable[[], int] = registry.version,
     ) -> None:
         self._definitions = definitions
         self._default = _limit(default)
-        self._version = version
         self._seen = -1
         self._shortest = self._default
 
     @property
     def shortest(self) -> float:
         """The shortest limit in seconds; infinite if there is none."""
-        version = self._version()
-        if version != self._seen:
-            self._seen = version
+        if registry.version != self._seen:
+            self._seen = registry.version
             self._shortest = min(map(self.of, self._definitions), default=self._default)
             self._shortest = min(self._shortest, self._default)
         return self._shortest

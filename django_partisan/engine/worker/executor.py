@@ -82,7 +82,7 @@ class Executor:
 
         ``schema`` is where the completion of an ``ATOMIC`` task is written, whatever ``search_path`` it set.
         Without an ``interruption`` no run is interrupted. ``registered`` is called before a run if
-        definitions were registered since the run before it.
+        definitions were registered or replaced since the run before it.
         """
         self._interruption = interruption or Interruption()
         self._schema = schema
@@ -91,8 +91,8 @@ class Executor:
         self._generation = generation
         self._claim_times = claim_times
         self._registered = registered
-        self._definitions = 0
-        """How many definitions the registry had before the last run."""
+        self._version = 0
+        """The version of the registry before the last run."""
         self._worker = worker_name(os.getpid())
         # The last run's monotonic times; the worker, which reads the clock anyway, sets the first.
         self.started = self.ended = 0.0
@@ -115,8 +115,8 @@ class Executor:
             if definition is None:
                 self.ended = monotonic()
                 return unregistered(row)
-        if len(registry.definitions) != self._definitions:
-            self._definitions = len(registry.definitions)
+        if registry.version != self._version:
+            self._version = registry.version
             self._registered()
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
@@ -127,8 +127,7 @@ class Executor:
                 return result
             context.run(self._emit, result, self.run_of(row))
         if definition.ended is not None and result.outcome in (COMPLETED, FAILED):
-            current = CurrentTask(row, definition, self._config.queue)
-            context.run(self._call_ended, definition.ended, current, result)
+            context.run(self._call_ended, definition.ended, context[running], result)
         return result if result.error is None else _without_exception(result, result.error)
 
     def _call_ended(self, ended: Callable[..., None], task: CurrentTask, result: RunResult) -> None:
@@ -219,13 +218,13 @@ class Executor:
                 interruption.interruptible = 0
                 children.end_if_child(error)
                 decisive = error if interruption.asked is None else interruption.judged(error)
-                return judge(decisive, row, definition, self._config)
+                return judge(decisive, row, definition, self._config, task)
         except (
             TaskTimeout,
             TaskCancelled,
         ) as error:  # Python 3.10 may raise it where `except` begins
             interruption.interruptible = 0
-            return judge(interruption.judged(error), row, definition, self._config)
+            return judge(interruption.judged(error), row, definition, self._config, task)
         finally:
             self.ended = monotonic()
 

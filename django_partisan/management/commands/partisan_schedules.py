@@ -5,20 +5,16 @@ import shutil
 from typing import Any, Final
 
 from django.core.management.base import CommandError
-from django.db import Error
 
-from django_partisan import scheduling
 from django_partisan.exceptions import PartisanError, WrongSetting
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.schedules.document import as_json, iso, moments_as_json
 from django_partisan.management.schedules.report import ScheduleStatus, named, read_rows, read_schedules
 from django_partisan.management.schedules.text import WIDTH, as_text
 from django_partisan.management.times import MOMENT, moment
+from django_partisan.models import Schedule
 from django_partisan.readable import moment as shown_moment
 from django_partisan.schedule_rows import moment_or_now
-from django_partisan.schedules import zones
-from django_partisan.sql.connection import address_of, task_connection
-from django_partisan.sql.readiness import ensure_postgresql
 
 TABLE: Final = "table"
 JSON: Final = "json"
@@ -63,26 +59,17 @@ class Command(OperatorCommand):
         """Show, or act."""
         _refuse_useless(options)
         try:
-            ensure_postgresql()
             lines = self._lines(options)
         except (PartisanError, TypeError, ValueError) as error:
             raise CommandError(str(error)) from error
-        except Error as error:
-            reason = " ".join(str(error).split())
-            raise CommandError(
-                f"The database {address_of(task_connection())} does not answer: {reason}"
-            ) from error
         self.stdout.write("\n".join(lines))
 
     def _lines(self, options: dict[str, Any]) -> list[str]:
         if options["upcoming"] is not None:
-            return _upcoming(options)
-        if options["run"] is not None:
-            return [_run(options["run"])]
-        if options["pause"] is not None:
-            return [_pause(options["pause"], options["comment"] or "")]
-        if options["resume"] is not None:
-            return [_resume(options["resume"])]
+            return _upcoming(named(options["upcoming"]), options)
+        for option, act in _ACTIONS.items():
+            if options[option] is not None:
+                return [act(_row_of(options[option]), options)]
         schedules = self._all()
         if options["format"] == JSON:
             return as_json(schedules)
@@ -98,51 +85,48 @@ class Command(OperatorCommand):
             return read_rows()
 
 
-def _upcoming(options: dict[str, Any]) -> list[str]:
+def _upcoming(status: ScheduleStatus, options: dict[str, Any]) -> list[str]:
     """Return the ticks to come, in the time zone of the schedule."""
-    definition = named(options["upcoming"]).definition
-    ticks = definition.times.upcoming(moment_or_now(options["after"]), options["count"] or COUNT)
-    if definition.time_zone is not None:
-        zone = zones.find(definition.time_zone)
-        ticks = [tick.astimezone(zone) for tick in ticks]
+    ticks = status.definition.upcoming(options["count"] or COUNT, moment_or_now(options["after"]))
     return moments_as_json(ticks) if options["format"] == JSON else [*map(iso, ticks)]
 
 
-def _run(name: str) -> str:
-    _ensure_seen(name)
-    task_id = scheduling.run_now(name)
+def _run(row: Schedule, options: dict[str, Any]) -> str:
+    task_id = row.run_now()
     if task_id is None:
-        return f"Schedule {name!r} does not overlap, and its last task waits or runs; enqueued nothing."
-    return f"Task {task_id} of schedule {name!r} is enqueued."
+        return f"Schedule {row.name!r} does not overlap, and its last task waits or runs; enqueued nothing."
+    return f"Task {task_id} of schedule {row.name!r} is enqueued."
 
 
-def _pause(name: str, comment: str) -> str:
-    _ensure_seen(name)
-    scheduling.pause(name, comment)
-    return f"Paused schedule {name!r}."
+def _pause(row: Schedule, options: dict[str, Any]) -> str:
+    row.pause(options["comment"] or "")
+    return f"Paused schedule {row.name!r}."
 
 
-def _resume(name: str) -> str:
-    _ensure_seen(name)
-    scheduling.resume(name)
-    next_at = named(name).next_at
-    return f"Resumed schedule {name!r}" + (
-        "." if next_at is None else f"; next tick {shown_moment(next_at)}."
-    )
+def _resume(row: Schedule, options: dict[str, Any]) -> str:
+    row.resume()
+    if row.state != Schedule.STATE_ACTIVE or row.next_at is None:
+        return f"Resumed schedule {row.name!r}."
+    return f"Resumed schedule {row.name!r}; next tick {shown_moment(row.next_at)}."
 
 
-def _ensure_seen(name: str) -> None:
-    """Raise ``CommandError`` unless the schedule has a row: only rows can be run and paused."""
-    if named(name).row is None:
+_ACTIONS: Final = {"run": _run, "pause": _pause, "resume": _resume}
+
+
+def _row_of(name: str) -> Schedule:
+    """Return the row of a schedule; raise ``CommandError`` if it has none, and so cannot be run or paused."""
+    row = named(name).row
+    if row is None:
         raise CommandError(
             f"Schedule {name!r} stands in the settings, but no manager has seen it yet; start a manager with "
             "these settings."
         )
+    return row
 
 
 def _refuse_useless(options: dict[str, Any]) -> None:
     """Raise ``CommandError`` for an option that has no effect with the others."""
-    is_acting = any(options[name] is not None for name in ("run", "pause", "resume"))
+    is_acting = any(options[name] is not None for name in _ACTIONS)
     if options["upcoming"] is None and (options["count"] is not None or options["after"] is not None):
         raise CommandError("--count and --from belong to --upcoming NAME.")
     if options["pause"] is None and options["comment"] is not None:

@@ -20,8 +20,8 @@ from django_partisan.management.status.report import StatusReport, read_report
 from django_partisan.management.status.text import WIDTH, as_text
 from django_partisan.management.times import DURATION, duration
 from django_partisan.readable import printable
-from django_partisan.sql.connection import address_of, open_connection
-from django_partisan.sql.readiness import ensure_postgresql
+from django_partisan.sql.connection import open_connection
+from django_partisan.sql.refusals import refusal_of_command
 from django_partisan.why import explain
 
 WATCH_SECONDS: Final = 2.0
@@ -96,7 +96,6 @@ class Command(OperatorCommand):
 
     def _lines(self, options: dict[str, Any]) -> list[str]:
         """Return what is to be shown now."""
-        ensure_postgresql()
         task_id = options["task"]
         with closing(open_connection("status")) as connection:
             try:
@@ -104,10 +103,7 @@ class Command(OperatorCommand):
                     return self._written(read_report(connection, options["queue_name"]), options["format"])
                 text = explain(connection, task_id)
             except Error as error:
-                reason = " ".join(str(error).split())
-                raise CommandError(
-                    f"The database {address_of(connection)} does not answer: {reason}"
-                ) from error
+                raise CommandError(refusal_of_command(connection, error)) from error
         if options["format"] == JSON:
             return [json.dumps({"task": task_id, "why": text})]
         return [printable(text)]

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any
-
-from django.utils.dateparse import parse_datetime
+from typing import Any, Final
 
 from django_partisan.exceptions import UnknownSchedule
 from django_partisan.models import Schedule
+from django_partisan.schedules.book import moment_of
 from django_partisan.schedules.configured import configured
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.connection import task_connection
+
+NEW: Final = "new"
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,8 @@ class ScheduleStatus:
 
     @property
     def state(self) -> str:
-        """``active``, ``paused``, ``stopped`` (no live manager lists it) or ``new`` (no manager has)."""
-        if self.row is None:
-            return "new"
-        if self.row.stopped_at is not None:
-            return "stopped"
-        return "paused" if self.row.paused else "active"
+        """The ``state`` of the row, or ``new``: no manager has listed it yet."""
+        return NEW if self.row is None else self.row.state
 
     @property
     def origin(self) -> str:
@@ -41,24 +38,22 @@ class ScheduleStatus:
     @property
     def next_at(self) -> datetime | None:
         """The next tick; ``None`` if nothing is going to be enqueued."""
-        return self.row.next_at if self.row is not None and self.state == "active" else None
+        return self.row.next_at if self.row is not None and self.state == Schedule.STATE_ACTIVE else None
 
     @property
     def last(self) -> Mapping[str, Any]:
-        """The last tick: ``at``, ``outcome``, ``task`` and, once that has ended, ``ended``."""
-        ticks = self.row.recent_ticks if self.row is not None else []
-        return ticks[-1] if ticks else {}
+        """The last tick, as ``Schedule.last_tick``."""
+        return {} if self.row is None else self.row.last_tick
 
     @property
     def last_at(self) -> datetime | None:
         """The moment of the last tick."""
-        at = self.last.get("at")
-        return parse_datetime(at) if at else None
+        return moment_of(self.last)
 
 
-def read_rows() -> list[ScheduleStatus]:
-    """Return the schedules of the table, by name."""
-    rows = Schedule.objects.using(task_connection().alias).order_by("name")
+def read_rows(**conditions: Any) -> list[ScheduleStatus]:
+    """Return the schedules of the table to which the conditions apply, by name."""
+    rows = Schedule.objects.using(task_connection().alias).filter(**conditions).order_by("name")
     return [ScheduleStatus(ScheduleDefinition.of_row(row), row) for row in rows]
 
 
@@ -79,9 +74,8 @@ def named(name: str) -> ScheduleStatus:
 
     The settings are read only if the table has none of this name, so that wrong ones prevent nothing.
     """
-    rows = {status.definition.name: status for status in read_rows()}
-    if name in rows:
-        return rows[name]
+    for status in read_rows(name=name):
+        return status
     known = {status.definition.name: status for status in read_schedules()}
     if name in known:
         return known[name]

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from django_partisan.management.schedules.report import ScheduleStatus
+from django_partisan.management.schedules.report import NEW, ScheduleStatus
+from django_partisan.models import Schedule
 from django_partisan.readable import moment, printable, span
 
 WIDTH: Final = 80
@@ -29,9 +30,9 @@ def _schedule(status: ScheduleStatus) -> Iterator[str]:
     yield "  " + ", ".join(filter(None, (definition.task, f"from {status.origin}", definition.time_zone)))
     if status.last:
         yield "  last: " + ", ".join(_of_last(status))
-    if status.state == "new":
+    if status.state == NEW:
         yield "  no manager has seen it yet"
-    if status.state == "stopped":
+    if status.state == Schedule.STATE_STOPPED:
         yield "  no live manager has it in its settings"
     if status.hides_settings:
         yield "  the settings have this name too; this row, which was made by hand, is used"

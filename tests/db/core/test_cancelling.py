@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from django_partisan import batches
@@ -230,6 +230,26 @@ def test_the_other_tasks_of_a_batch_do_not_wait_for_whoever_cancels_one_of_them_
 
     second.set_autocommit(True)
     assert requests() == {ids[0]: "second", ids[1]: "first", ids[2]: "second"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancel_that_fails_leaves_nothing_and_a_transaction_that_goes_on(second):
+    ids = [row[ID] for row in claimed(1)]
+    waiting = insert(queue="other")
+    second.set_autocommit(False)
+    cancel(second, ids[-1:], cancelling_for("first"))
+
+    with transaction.atomic():
+        execute(connection, "SET LOCAL lock_timeout = 300")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            Task.objects.get(pk=ids[-1]).cancel("second")
+        assert waiting.cancel() == CancelResult(1, 0)
+        assert fetch_all(connection, "SHOW lock_timeout") == [("300ms",)]
+
+    second.rollback()
+    second.set_autocommit(True)
+    assert requests() == {}
+    assert statuses()[waiting.pk] == "error"
 
 
 def test_what_waits_with_a_request_is_found_and_ended_by_a_manager_of_its_queue(manager):

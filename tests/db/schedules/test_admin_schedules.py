@@ -262,3 +262,23 @@ def test_who_may_only_look_does_nothing(clerk, action: str):
     assert browser.post(ADD, FILLED).status_code == 403
     assert browser.post(page_of(row), FILLED).status_code == 403
     assert browser.get(page_of(row)).context["partisan_buttons"] == []
+
+
+@pytest.mark.parametrize("tick", [{}, {"at": None}, {"at": "noon"}, {"at": 5}])
+def test_a_tick_without_a_moment_is_shown_without_it(clerk, tick: dict[str, Any]):
+    row = made()
+    Schedule.objects.update(recent_ticks=[{"outcome": "enqueued", "task": 4711, **tick}])
+    browser = clerk("view")
+
+    assert "enqueued" in text(browser, LIST)
+    assert reverse("admin:django_partisan_task_change", args=[4711]) in text(browser, page_of(row))
+
+
+@pytest.mark.parametrize("recent", [{"at": "noon"}, ["noon"], [None], "noon", 5])
+def test_what_is_no_tick_is_left_out(clerk, recent: Any):
+    row = made()
+    Schedule.objects.update(recent_ticks=recent)
+    browser = clerk("view")
+
+    assert "noon" not in text(browser, LIST)
+    assert "noon" not in text(browser, page_of(row))

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now, override
 
 from django_partisan.models import Schedule, Task
@@ -162,6 +163,28 @@ def test_the_ticks_of_a_schedule_that_no_manager_has_seen_follow_from_the_settin
             run(option, "hourly")
 
 
+@pytest.mark.parametrize("tick", [{}, {"at": None}, {"at": "noon"}, {"at": 5}])
+def test_a_tick_without_a_moment_is_shown_without_it(tick: dict[str, Any]):
+    made()
+    Schedule.objects.update(recent_ticks=[{"outcome": "enqueued", "task": 4711, **tick}])
+
+    assert run()[3] == "  last: enqueued, task 4711"
+    assert objects()[0]["last_at"] is None
+
+
+@pytest.mark.parametrize("option", ["--upcoming", "--run", "--pause", "--resume"])
+def test_no_other_row_is_read_than_that_of_the_name(option: str):
+    for number in range(3):
+        made(name=f"other-{number}")
+    row = made()
+
+    with CaptureQueriesContext(connection) as queries:
+        run(option, row.name)
+
+    reading = [one["sql"] for one in queries if 'FROM "django_partisan_schedule"' in one["sql"]]
+    assert all("'nightly'" in sql for sql in reading)
+
+
 def test_a_schedule_is_run_now():
     made()
 
@@ -245,5 +268,5 @@ def test_a_row_whose_definition_was_broken_is_named():
 def test_a_database_that_is_not_migrated_is_named():
     execute(connection, "ALTER TABLE django_partisan_schedule RENAME TO elsewhere")
 
-    with pytest.raises(CommandError, match="does not answer: relation"):
+    with pytest.raises(CommandError, match=r": relation .* Run: manage.py migrate django_partisan$"):
         run()

@@ -134,7 +134,10 @@ def test_a_processor_of_an_unknown_queue_is_an_error_that_names_the_known_ones()
     assert "PARTISAN_CONFIG" in str(error.hint)
 
 
-LIMIT = "a number of seconds, at least 0.001, math.inf for no limit, or None for the limit of the queue"
+LIMIT = (
+    "a number of seconds, at least 0.001 and at most 3155760000, "
+    "math.inf for no limit, or None for the limit of the queue"
+)
 EXPIRY = "a number of seconds, above 0 and at most 3155760000, or None"
 
 
@@ -154,6 +157,8 @@ EXPIRY = "a number of seconds, above 0 and at most 3155760000, or None"
         ("TIMEOUT_SECONDS", "60", LIMIT),
         ("TIMEOUT_SECONDS", True, LIMIT),
         pytest.param("TIMEOUT_SECONDS", 10**400, LIMIT, id="too_large"),
+        ("TIMEOUT_SECONDS", 1e300, LIMIT),
+        pytest.param("EXPIRES_SECONDS", 10**400, EXPIRY, id="too_late"),
         ("EXPIRES_SECONDS", 0, EXPIRY),
         ("EXPIRES_SECONDS", "60", EXPIRY),
         ("EXPIRES_SECONDS", 10**10, EXPIRY),

@@ -148,6 +148,26 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(key, wron
     assert problem_texts() == [expected]
 
 
+@pytest.mark.parametrize("key", [key for key in KEYS if key.endswith("_SECONDS")])
+@pytest.mark.parametrize("wrong", [LONGEST_DELAY_SECONDS + 1, 1e300, pytest.param(10**400, id="too_large")])
+def test_a_duration_that_does_not_fit_a_moment_is_refused_with_the_longest_that_does(key, wrong, settings):
+    settings.PARTISAN_CONFIG = {"default": {key: wrong}}
+
+    with pytest.raises(WrongSetting, match=rf"{key}'\] is \d.*; expected .* and at most 3155760000"):
+        queues.queue_config()
+
+
+@pytest.mark.parametrize(
+    ("option", "text"), [("sleep_delay_seconds", "1e400"), ("stop_timeout_seconds", "1e300")]
+)
+def test_an_option_that_does_not_fit_a_moment_is_refused(option, text):
+    read = KEYS[option.upper()].option
+    assert read is not None
+
+    with pytest.raises(WrongSetting, match="and at most 3155760000"):
+        queues.queue_config(**{option: read(text)})
+
+
 def test_every_key_refuses_something():
     assert not any(key.rule.accepts(object()) for key in KEYS.values())
 

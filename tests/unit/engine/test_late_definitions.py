@@ -49,6 +49,24 @@ def test_each_definition_that_the_manager_does_not_know_is_described_once():
     assert [[values[0] for values in one] for one in described] == [["Late"], [], ["Later"]]
 
 
+def test_a_definition_that_is_replaced_is_described_again_if_its_options_differ():
+    registered("Known", TIMEOUT_SECONDS=1)
+    registered("Late", TIMEOUT_SECONDS=2)
+    late = LateDefinitions(["Known"])
+    late.take()
+
+    registered("Known", TIMEOUT_SECONDS=3)
+    registered("Late", TIMEOUT_SECONDS=3)
+    [replaced] = late.take()
+    registered("Late", TIMEOUT_SECONDS=3)
+    again = late.take()
+    registered("Late", TIMEOUT_SECONDS="soon")
+    registered("Late", TIMEOUT_SECONDS=2)
+
+    assert (Described(*replaced).name, Described(*replaced).timeout, again) == ("Late", 3, [])
+    assert [Described(*values).timeout for values in late.take()] == [2]
+
+
 def test_the_manager_gets_the_options_that_it_enforces():
     registered(
         "Late",

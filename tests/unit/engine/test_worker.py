@@ -10,6 +10,7 @@ import pytest
 
 from django_partisan import __version__, registry
 from django_partisan.engine import boot_clock, protocol
+from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import (
@@ -324,6 +325,25 @@ def test_what_a_task_has_registered_is_told_before_the_next_task_runs(side):
     messages = side.manager.receive()
     told = [[values[0] for values in one.definitions] for one in messages if isinstance(one, Registered)]
     assert told == [["Memo"], ["Slow"]]
+
+
+class Reloading(BaseTaskProcessor):
+    """Register another ``Memo``, as a reload of its module may."""
+
+    def run(self) -> None:
+        registry.register(type("Memo", (Memo,), {"TIMEOUT_SECONDS": 7.5, "__module__": Memo.__module__}))
+
+
+def test_the_options_of_a_definition_that_was_replaced_are_told_before_the_next_task_runs(side):
+    registry.register(Reloading)
+    rows = [task_row(1, "Memo"), task_row(2, "Reloading"), task_row(3, "Memo")]
+    side.manager.send(RunTasks(rows, {}, side.presence.epoch))
+
+    in_a_thread(side.worker(limit=3, registered=frozenset({"Reloading"})))()
+
+    messages = side.manager.receive()
+    told = [Described(*one) for each in messages if isinstance(each, Registered) for one in each.definitions]
+    assert [(one.name, one.timeout) for one in told] == [("Memo", None), ("Memo", 7.5)]
 
 
 def test_a_worker_that_is_not_told_what_its_manager_knows_tells_it_nothing(side):

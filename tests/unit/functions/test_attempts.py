@@ -31,7 +31,7 @@ def test_the_pause_doubles_up_to_an_hour():
     assert pauses == [5, 10, 20, 2560, 3600, 3600]
 
 
-@pytest.mark.parametrize("seconds", [0, 2, 1.5, math.inf])
+@pytest.mark.parametrize("seconds", [0, 2, 1.5, math.inf, pytest.param(10**400, id="too_large")])
 def test_a_backoff_is_called_with_the_error_and_the_result_and_says_the_seconds(seconds: float):
     error, result = ValueError(), object()
     seen: list[Any] = []

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 task: Any = base.task
+LIMIT = "a number of seconds, at least 0.001 and at most 3155760000, or None"
 RETRY = ErrorsHandleConfig("*", 3, 1)
 
 
@@ -61,7 +62,8 @@ def test_using_does_not_change_the_options():
         ("max_attempts", "3", "an integer, at least 1, or None"),
         ("retry", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
         ("backoff", 5, "a function of an exception and a task result that returns seconds, or None"),
-        pytest.param("timeout", 10**400, "a number of seconds, at least 0.001, or None", id="too_large"),
+        pytest.param("timeout", 10**400, LIMIT, id="too_large"),
+        ("timeout", 1e300, LIMIT),
         ("unique", 1, "True or False, or None"),
         ("atomic", "yes", "True or False, or None"),
     ],

@@ -63,6 +63,8 @@ def test_the_name_and_the_queue_are_those_of_the_task(recorded: RecordedEvents) 
         (lambda m: m.inc("mails", kind="a"), r"got the labels \['kind'\]; expected \['kind', 'to'\]"),
         (lambda m: m.inc("mails", -1, kind="a", to="b"), r"got -1; expected a finite number, at least 0"),
         (lambda m: m.observe("size_bytes", float("nan")), r"got nan; expected a finite number\."),
+        (lambda m: m.observe("size_bytes", 10**400), r"got 10+; expected a finite number\."),
+        (lambda m: m.observe("size_bytes", -(10**400)), r"got -10+; expected a finite number\."),
         (lambda m: m.observe("size_bytes", "3"), r"got '3'"),
         (lambda m: m.observe("size_bytes", True), r"got True"),
     ],
@@ -93,6 +95,7 @@ def test_a_class_without_measures_says_so() -> None:
         lambda: HistogramMeasure("mails", ".", buckets=()),
         lambda: HistogramMeasure("mails", ".", buckets=(2, 1)),
         lambda: HistogramMeasure("mails", ".", buckets=(1, float("inf"))),
+        lambda: HistogramMeasure("mails", ".", buckets=(1, 10**400)),
     ],
 )
 def test_what_prometheus_does_not_accept_is_refused_at_once(declare: Any) -> None:

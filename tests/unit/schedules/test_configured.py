@@ -160,7 +160,10 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         (
             changed({"expires_seconds": 0}),
             "E012",
-            "['expires_seconds'] is 0; expected a number of seconds above 0",
+            "['expires_seconds'] is 0; expected a number of seconds, above 0",
+        ),
+        pytest.param(
+            changed({"expires_seconds": 10**400}), "E012", "and at most 3155760000", id="expires_too_late"
         ),
         (changed({"expires_seconds": True}), "E012", "['expires_seconds'] is True"),
         (changed({"expires_seconds": float("nan")}), "E012", "['expires_seconds'] is nan"),

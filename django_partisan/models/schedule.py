@@ -1,0 +1,171 @@
+"""Schedules: what is to be enqueued when, and what became of the last ticks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
+
+
+class Schedule(models.Model):
+    """A task that managers enqueue at given times."""
+
+    ORIGIN_SETTINGS = "settings"
+    ORIGIN_DATABASE = "database"
+    STATE_ACTIVE = "active"
+    STATE_PAUSED = "paused"
+    STATE_STOPPED = "stopped"
+
+    name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
+    definition = models.JSONField(
+        db_default=models.Value({}, models.JSONField()),
+        default=dict,
+        editable=False,
+        help_text=_("Unused; removed in version 3.0, as processes of version 2.0 may still name it."),
+    )
+    task = models.CharField(
+        max_length=PROCESSOR_NAME_MAX_LENGTH,
+        db_default="",
+        help_text=_("The registered name of a processor, or the path of a task function."),
+    )
+    cron = models.TextField(null=True, blank=True, help_text=_("Five fields, or a name such as @daily."))  # noqa: DJ001 - null: every is given
+    every = models.PositiveIntegerField(
+        null=True, blank=True, help_text=_("Seconds; ticks are multiples of it, counted from 1970 in UTC.")
+    )
+    args = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    kwargs = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH, null=True, blank=True)  # noqa: DJ001 - null: that of the task
+    priority = models.IntegerField(null=True, blank=True)
+    time_zone = models.TextField(null=True, blank=True, help_text=_("Of cron; TIME_ZONE by default."))  # noqa: DJ001 - null: every is given
+    catch_up = models.TextField(db_default="one", default="one")
+    overlap = models.BooleanField(db_default=True, default=True)
+    expires_seconds = models.FloatField(null=True, blank=True)
+
+    origin = models.TextField(
+        db_default=ORIGIN_DATABASE,
+        default=ORIGIN_DATABASE,
+        help_text=_("Whether settings or a person defined it."),
+    )
+    fingerprint = models.TextField(db_default="", help_text=_("Changes with the definition."))
+    defined_at = models.DateTimeField(db_default=Now())
+    next_at = models.DateTimeField(null=True)
+    paused = models.BooleanField(db_default=False)
+    comment = models.TextField(db_default="")
+    stopped_at = models.DateTimeField(
+        null=True, help_text=_("When the last live manager that lists it in its settings was seen no more.")
+    )
+
+    error = models.TextField(db_default="", help_text=_("Why the last tick could not be enqueued."))
+    failures = models.IntegerField(db_default=0, help_text=_("How often it was tried since."))
+    retry_at = models.DateTimeField(null=True)
+
+    recent_ticks = models.JSONField(db_default=models.Value([], models.JSONField()))
+    totals = models.JSONField(db_default=models.Value({}, models.JSONField()))
+    last_at = models.DateTimeField(null=True, help_text=_("The moment of the last tick."))
+    lateness_seconds = models.FloatField(null=True, help_text=_("How late the last tick was enqueued."))
+    open_tick = models.JSONField(null=True, help_text=_("The oldest tick whose task has not ended."))
+    last_task_id = models.BigIntegerField(null=True, help_text=_("The task that was enqueued last."))
+    last_completed_at = models.DateTimeField(null=True)
+    last_failed = models.BooleanField(db_default=False)
+
+    class Meta:
+        required_db_vendor = "postgresql"
+        verbose_name = _("schedule")
+        verbose_name_plural = _("schedules")
+        permissions = (
+            ("run_schedule", "Can run schedules now"),
+            ("pause_schedule", "Can pause and resume schedules"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Write the definition and the pause, and find the next tick; managers own the other columns.
+
+        A new schedule, or one whose ``cron``, ``every`` or ``time_zone`` changes, starts at the first tick
+        after now, by the server's clock. Raises ``ValidationError`` if the definition is not accepted, or if
+        more than the pause changes of a schedule that comes from the settings.
+        """
+        from django_partisan.schedule_rows import saving
+
+        with saving(self, using, None if force_insert else update_fields, bool(force_insert)) as fields:
+            super().save(
+                force_insert=force_insert, force_update=force_update, using=using, update_fields=fields
+            )
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete the row; one that live managers have in their settings comes back, and starts anew."""
+        from django_partisan.schedule_rows import deleting
+
+        with deleting(self, using) as alias:
+            return super().delete(using=alias, keep_parents=keep_parents)
+
+    def clean(self) -> None:
+        """Raise ``ValidationError`` by field if the definition is not accepted."""
+        from django_partisan.schedule_rows import ensure_valid
+
+        super().clean()
+        if self.origin != self.ORIGIN_SETTINGS:
+            ensure_valid(self)
+
+    @property
+    def state(self) -> str:
+        """``active``, ``paused`` or ``stopped``: no live manager has it in its settings any more."""
+        if self.stopped_at is not None:
+            return self.STATE_STOPPED
+        return self.STATE_PAUSED if self.paused else self.STATE_ACTIVE
+
+    @property
+    def kept_ticks(self) -> Sequence[Mapping[str, Any]]:
+        """The ticks of ``recent_ticks``, the oldest first; what is none, as somebody changed it, is left out.
+
+        The keys are ``at``, ``outcome``, ``task`` and, once its task has ended, ``ended``.
+        """
+        recent = self.recent_ticks if isinstance(self.recent_ticks, list) else []
+        return [tick for tick in recent if isinstance(tick, dict)]
+
+    @property
+    def last_tick(self) -> Mapping[str, Any]:
+        """The last of ``kept_ticks``; empty if there is none."""
+        return next(reversed(self.kept_ticks), {})
+
+    def run_now(self) -> int | None:
+        """Enqueue its task now and return the id; see ``django_partisan.scheduling.run_now``."""
+        from django_partisan import scheduling
+
+        return scheduling.run_now(self.name)
+
+    def pause(self, comment: str = "") -> None:
+        """Enqueue nothing until it is resumed; see ``django_partisan.scheduling.pause``."""
+        from django_partisan import scheduling
+
+        scheduling.pause(self.name, comment)
+        self.refresh_from_db(fields=["paused", "comment"])
+
+    def resume(self) -> None:
+        """Go on with the first tick from now; see ``django_partisan.scheduling.resume``."""
+        from django_partisan import scheduling
+
+        scheduling.resume(self.name)
+        self.refresh_from_db(fields=["paused", "next_at"])
+
+    def upcoming(self, count: int = 5, after: datetime | None = None) -> list[datetime]:
+        """Return the next ticks after a moment, by default after now, by the server's clock.
+
+        It follows from the definition alone: a paused schedule has such ticks, too.
+        """
+        from django_partisan.schedule_rows import upcoming
+
+        return upcoming(self, count, after)
