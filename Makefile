@@ -93,7 +93,7 @@ parts: $(VENV)/.dev ## fetch OpenSearch for test-real into the user's cache; PAR
 SEEDS ?= 30
 SECONDS ?= 30
 chaos: $(VENV)/.dev ## break managers, connections and the server at random, and check that no promise is broken
-	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ONLY:%=--only %) $(MANAGERS:%=--managers %)
 
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100

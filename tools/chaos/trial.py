@@ -24,7 +24,7 @@ from .injection import Injection
 from .plan import Plan
 from .processes import ROOT, Fleet, Seat, environment, group_of, is_locked, resume, wait_while
 from .proxy import Proxy, Route
-from .ticks import SCHEDULES
+from .schedules import SCHEDULES
 from .violation import Violation
 
 READY_SECONDS = 120.0
@@ -64,8 +64,9 @@ def run(plan: Plan, folder: Path) -> Outcome:
             with _stalls_noted(arena):
                 Injection(plan, arena).run()
                 _come_to_rest(arena, plan, database)
+            stopped_at = database.now()
             leftovers = _stop(arena, plan, database, base)
-            evidence = _evidence(arena, plan, database, folder)
+            evidence = _evidence(arena, plan, database, folder, stopped_at)
             evidence.leftovers += leftovers
             (folder / "server.log").write_text(server.log())
     return Outcome(plan, folder, evidence, arena.record, violations(evidence))
@@ -236,7 +237,7 @@ def _presence_files(arena: Arena, plan: Plan, host: Path) -> Iterator[str]:
             yield f"a presence file that a process holds locked: {path.name} on host {host.name}"
 
 
-def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path) -> Evidence:
+def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path, stopped_at: float) -> Evidence:
     lines = journal.read(folder)
     record = arena.record
     killed = dict(record.killed)
@@ -253,5 +254,6 @@ def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path) -> Evi
         record.forced,
         record.gaps,
         ticks=ticks_in(lines),
-        schedules=database.schedules(),
+        tick_rows=database.tick_rows(stopped_at),
+        schedules=database.schedules(stopped_at),
     )
