@@ -122,6 +122,8 @@ class Evidence:
     forced: set[int] = field(default_factory=set)
     """Managers that were asked to end their tasks by force."""
     gaps: list[Gap] = field(default_factory=list)
+    delays: list[Gap] = field(default_factory=list)
+    """Times in which a manager kept its lease and may have written no outcome, as a statement was lost."""
     leftovers: list[str] = field(default_factory=list)
     ticks: list[TickRun] = field(default_factory=list)
     tick_rows: list[TickRow] = field(default_factory=list)

@@ -253,6 +253,7 @@ def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path, stoppe
         {one.pid: one.ended_at for one in arena.fleet.all() if one.ended_at is not None},
         record.forced,
         record.gaps,
+        record.delays,
         ticks=ticks_in(lines),
         tick_rows=database.tick_rows(stopped_at),
         schedules=database.schedules(stopped_at),

@@ -16,6 +16,7 @@ from tools.chaos.evidence import (
     TickRow,
     TickRun,
 )
+from tools.chaos.runs import PAUSE_SECONDS
 from tools.chaos.schedules import (
     EVERY_MINUTE,
     EVERY_SECOND,
@@ -246,6 +247,29 @@ def test_run_that_ended_is_not_repeated_without_need():
     assert broken(repeated(killed={FIRST: 3.5})) == ["no needless run"], "it had time to settle"
     assert broken(repeated(killed={FIRST: 3.5}, gaps=[Gap(1.5, 3.0)])) == [], "without a database"
     assert broken(repeated(gaps=[Gap(0.0, 9.0, FIRST)])) == [], "the lease was lost"
+
+
+def test_outcome_waits_while_statements_of_its_manager_are_lost():
+    def killed(at: float, *lost_at: float, manager: int = FIRST) -> Evidence:
+        delays = [Gap(lost, lost + PAUSE_SECONDS, manager) for lost in lost_at]
+        return evidence(
+            runs=[run(1.0, 2.0), run(20.0, 21.0, manager=SECOND, pid=SECOND + 1)],
+            killed={FIRST: at}, delays=delays,
+        )  # fmt: skip
+
+    assert broken(killed(6.5, 2.5)) == [], "it was to be written again after a pause"
+    assert broken(killed(9.0, 2.5)) == ["no needless run"], "it had time to settle"
+    assert broken(killed(9.0, 2.5, 5.0)) == [], "it was lost again"
+    assert broken(killed(6.5, 2.5, manager=SECOND)) == ["no needless run"], "of the other manager"
+
+
+def test_run_of_an_atomic_task_may_be_repeated_also_if_its_row_was_deleted():
+    def deleted(kind: str) -> Evidence:
+        given = repeated(enqueued=[enqueued(kind)], rows=[], deletes=True)
+        return replace(given, effects=[("a", "r")] if kind == "AtomicCompleting" else [])
+
+    assert broken(deleted("AtomicCompleting")) == []
+    assert broken(deleted("Nap")) == ["no needless run"]
 
 
 def test_attempts_are_settled_runs_and_crashes():
