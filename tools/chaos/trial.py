@@ -30,6 +30,8 @@ from .violation import Violation
 READY_SECONDS = 120.0
 REST_SECONDS = 20.0
 LONGEST_REST_SECONDS = 180.0
+LONGEST_REST_RATIO = 2.0
+"""How much longer the rest may be for each second of the trial, in which tasks have piled up."""
 STOP_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 ENQUEUER_SECONDS = 10.0
@@ -187,8 +189,9 @@ def _come_to_rest(arena: Arena, plan: Plan, database: Database) -> None:
     arena.enqueuers.destroy()
     began_at = changed_at = time.monotonic()
     patience = 3 * plan.lease_seconds + REST_SECONDS
+    longest = LONGEST_REST_SECONDS + LONGEST_REST_RATIO * plan.seconds
     before = None
-    while time.monotonic() < min(changed_at + patience, began_at + LONGEST_REST_SECONDS):
+    while time.monotonic() < min(changed_at + patience, began_at + longest):
         progress = database.progress()
         if progress.unended == 0:
             break
