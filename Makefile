@@ -95,11 +95,11 @@ test-real: $(VENV)/.dev ## run real Prometheus, Alertmanager, rsyslog and what "
 parts: $(VENV)/.dev ## fetch OpenSearch for test-real into the user's cache; PARTS=all builds every other part, too
 	$(BIN)/python -m tools.parts $(PARTS)
 
-# "make chaos SEEDS=3 SECONDS=20"; "make chaos SEED=7" runs one seed again.
+# "make chaos SEEDS=3 SECONDS=20"; "make chaos SEED=7" runs one seed again; MANAGERS, RATE and ONLY choose, too.
 SEEDS ?= 30
 SECONDS ?= 30
 chaos: $(VENV)/.dev ## break managers, connections and the server at random, and check that no promise is broken
-	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ONLY:%=--only %) $(MANAGERS:%=--managers %) $(RATE:%=--rate %)
 
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100

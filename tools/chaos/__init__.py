@@ -11,8 +11,9 @@
 | `processes`, `proxy`, `wire`, `pooler` | what runs, and what can be broken? |
 | `injection` | how is each fault carried out? |
 | `enqueuer`, `app`, `kinds` | which tasks are enqueued, and how should each end? |
+| `schedules` | which schedules tick, and how often? |
 | `journal` | who ran what, when? |
 | `evidence` | what is known when all is over? |
-| `ends`, `runs`, `counters`, `checker` | which promises does it break? |
+| `ends`, `runs`, `counters`, `ticks`, `checker` | which promises does it break? |
 | `report` | what does a person see? |
 """

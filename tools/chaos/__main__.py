@@ -29,6 +29,7 @@ exit codes:
 examples:
   make chaos                                            30 seeds of 30 s
   make chaos SEEDS=3 SECONDS=20                         a short run
+  make chaos SEEDS=2 SECONDS=240 MANAGERS=3             four minutes each, three managers on two hosts
   python -m tools.chaos --seed 7 --seconds 30           one seed again
   python -m tools.chaos --seed 7 --only kill_manager    with one kind of fault
   python -m tools.chaos --seed 7 --plan                 print its plan alone
@@ -44,7 +45,9 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error(f"unknown fault {wrong[0]!r}; known: {', '.join(FAULTS)}")
     seeds = arguments.seed or list(range(1, arguments.seeds + 1))
     plans = [
-        make_plan(seed, arguments.seconds, arguments.only, find() is not None, arguments.rate)
+        make_plan(
+            seed, arguments.seconds, arguments.only, find() is not None, arguments.rate, arguments.managers
+        )
         for seed in seeds
     ]
     if arguments.plan:
@@ -61,7 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if outcome.violations:
             failed.append(details)
     print(*failed, sep="\n")
-    print(*report.table(outcomes), report.summary(outcomes), sep="\n")
+    print(*report.table(outcomes), "", *report.ticks(outcomes), "", report.summary(outcomes), sep="\n")
     return int(any(outcome.violations for outcome in outcomes))
 
 
@@ -77,6 +80,8 @@ def _command(outcome: trial.Outcome, arguments: argparse.Namespace) -> str:
     chosen = "".join(f" --only {name}" for name in arguments.only)
     if arguments.rate != FAULTS_PER_SECOND:
         chosen += f" --rate {arguments.rate:g}"
+    if arguments.managers is not None:
+        chosen += f" --managers {arguments.managers}"
     return f"python -m tools.chaos --seed {plan.seed} --seconds {plan.seconds:g}{chosen}"
 
 
@@ -111,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=FAULTS_PER_SECOND,
         help="faults a second (default: %(default)g); fewer leave managers time to react",
+    )
+    parser.add_argument(
+        "--managers", type=int, choices=(2, 3), help="how many managers there are (default: by the seed)"
     )
     parser.add_argument("--plan", action="store_true", help="print the plans and run nothing")
     parser.add_argument(

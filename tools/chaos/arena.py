@@ -31,6 +31,7 @@ class Record:
     killed: dict[int, float] = field(default_factory=dict)
     forced: set[int] = field(default_factory=set)
     gaps: list[Gap] = field(default_factory=list)
+    delays: list[Gap] = field(default_factory=list)
 
 
 @dataclass

@@ -34,6 +34,8 @@ PROMISES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     counters.cut_runs_count_a_crash,
     ticks.no_tick_is_enqueued_twice,
     ticks.ticks_add_up,
+    ticks.tasks_of_ticks_end,
+    ticks.tasks_without_overlap_follow_each_other,
     nothing_is_left_over,
     something_has_happened,
 )

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from .evidence import Row, ScheduleRow
+from . import schedules
+from .evidence import Row, ScheduleRow, TickRow
 
 _OURS = "chaos"
 """The application name of our own connections."""
@@ -17,15 +18,32 @@ _ROWS = """
            error_reason, attempts, crashes, retries, postpones
       FROM django_partisan_task WHERE scheduled_for IS NULL
 """
+_TICK_ROWS = """
+    SELECT context->>'partisan.schedule', extract(epoch FROM scheduled_for)::float8, id, status,
+           extract(epoch FROM to_timestamp(%s) - created_at)::float8
+      FROM django_partisan_task WHERE scheduled_for IS NOT NULL
+"""
+_PROGRESS = """
+    SELECT count(*) FILTER (
+               WHERE status IN ('new', 'in_process')
+                 AND (scheduled_for IS NULL OR created_at < now() - %s * interval '1 second')
+           ),
+           coalesce(sum(attempts) FILTER (WHERE scheduled_for IS NULL), 0),
+           count(*) FILTER (WHERE scheduled_for IS NULL)
+      FROM django_partisan_task
+"""
 _SCHEDULES = """
     SELECT name, extract(epoch FROM defined_at)::float8, extract(epoch FROM last_at)::float8, totals,
-           coalesce(extract(epoch FROM now() - next_at)::float8, 'Infinity')
+           coalesce(extract(epoch FROM to_timestamp(%s) - next_at)::float8, 'Infinity')
       FROM django_partisan_schedule
 """
 
 
 class Progress(NamedTuple):
-    """How many tasks have not ended, and what changes with every run."""
+    """How many tasks have not ended, and what changes with every run of those that enqueuers enqueued.
+
+    New ticks come all the time, so their tasks count only when they are old.
+    """
 
     unended: int
     attempts: int
@@ -40,11 +58,13 @@ class Database:
 
     def progress(self) -> Progress:
         """Return how far the tasks are."""
-        [row] = self._read(
-            "SELECT count(*) FILTER (WHERE status IN ('new', 'in_process')), coalesce(sum(attempts), 0),"
-            " count(*) FROM django_partisan_task WHERE scheduled_for IS NULL"
-        )
+        [row] = self._read(_PROGRESS, (schedules.REST_SECONDS,))
         return Progress(*row)
+
+    def now(self) -> float:
+        """Return the server's time, in seconds since 1970."""
+        [(seconds,)] = self._read("SELECT extract(epoch FROM now())::float8")
+        return float(seconds)
 
     def managers(self) -> int:
         """Return how many managers have a row."""
@@ -66,12 +86,16 @@ class Database:
         ]
 
     def rows(self) -> list[Row]:
-        """Return the row of every task."""
+        """Return the row of every task that an enqueuer enqueued."""
         return [Row(*row) for row in self._read(_ROWS)]
 
-    def schedules(self) -> list[ScheduleRow]:
-        """Return the row of every schedule."""
-        return [ScheduleRow(*row) for row in self._read(_SCHEDULES)]
+    def tick_rows(self, stopped_at: float) -> list[TickRow]:
+        """Return the rows of the tasks of ticks, and how old each was when managers were asked to stop."""
+        return [TickRow(*row) for row in self._read(_TICK_ROWS, (stopped_at,))]
+
+    def schedules(self, stopped_at: float) -> list[ScheduleRow]:
+        """Return the row of every schedule, and how late it was when managers were asked to stop."""
+        return [ScheduleRow(*row) for row in self._read(_SCHEDULES, (stopped_at,))]
 
     def effects(self) -> list[tuple[str, str]]:
         """Return what atomic tasks wrote."""
@@ -84,7 +108,7 @@ class Database:
     def _connection(self) -> Any:
         return closing(psycopg2.connect(self._url, application_name=_OURS))
 
-    def _read(self, statement: str) -> list[tuple[Any, ...]]:
+    def _read(self, statement: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
         with self._connection() as connected, connected.cursor() as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, parameters)
             return list(cursor.fetchall())

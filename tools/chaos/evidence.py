@@ -67,12 +67,27 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A run of the task of a tick."""
+class TickRun:
+    """A run of the task of a tick; the tick's moment is in seconds since 1970."""
 
     schedule: str
-    scheduled_for: str
+    scheduled_for: float
     id: int
+    begun: float = 0.0
+    ended: float | None = None
+    how: str | None = None
+
+
+@dataclass(frozen=True)
+class TickRow:
+    """The row of the task of a tick at the end."""
+
+    schedule: str
+    scheduled_for: float
+    id: int
+    status: str
+    waited: float = 0.0
+    """How old it was, in seconds, when the managers were asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,10 @@ class ScheduleRow:
     last_at: float | None
     totals: dict[str, int]
     late: float = 0.0
-    """For how many seconds the next tick has been due; negative if it is yet to come, infinite if none is."""
+    """For how many seconds the next tick was due when the managers were asked to stop.
+
+    Negative if it was yet to come, infinite if there is none.
+    """
 
 
 @dataclass
@@ -104,8 +122,11 @@ class Evidence:
     forced: set[int] = field(default_factory=set)
     """Managers that were asked to end their tasks by force."""
     gaps: list[Gap] = field(default_factory=list)
+    delays: list[Gap] = field(default_factory=list)
+    """Times in which a manager kept its lease and may have written no outcome, as a statement was lost."""
     leftovers: list[str] = field(default_factory=list)
-    ticks: list[Tick] = field(default_factory=list)
+    ticks: list[TickRun] = field(default_factory=list)
+    tick_rows: list[TickRow] = field(default_factory=list)
     schedules: list[ScheduleRow] = field(default_factory=list)
 
     def runs_by_id(self) -> dict[int, list[Run]]:
@@ -147,10 +168,21 @@ def runs_in(lines: Iterable[dict[str, Any]]) -> list[Run]:
     return runs
 
 
-def ticks_in(lines: Iterable[dict[str, Any]]) -> list[Tick]:
+def ticks_in(lines: Iterable[dict[str, Any]]) -> list[TickRun]:
     """Return the runs of the tasks of ticks."""
-    ticked = [line for line in lines if line["what"] == "ticked"]
-    return [Tick(line["schedule"], line["scheduled_for"], line["id"]) for line in ticked]
+    lines = list(lines)
+    ends = {line["run"]: line for line in lines if line["what"] == "ended"}
+    runs = []
+    for line in lines:
+        if line["what"] == "ticked":
+            end = ends.get(line["run"], {})
+            runs.append(
+                TickRun(
+                    line["schedule"], line["scheduled_for"], line["id"], line["at"], end.get("at"),
+                    end.get("how"),
+                )
+            )  # fmt: skip
+    return runs
 
 
 def enqueued_in(lines: Iterable[dict[str, Any]], markers: set[str]) -> list[Enqueued]:

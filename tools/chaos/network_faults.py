@@ -5,9 +5,11 @@ from functools import partial
 
 from .arena import Arena
 from .conversation import ANSWER, LATE, REQUEST, Loss
+from .evidence import Gap
 from .faults import FAULTS, MANAGER
 from .plan import PlannedFault
 from .processes import ManagerProcess
+from .runs import PAUSE_SECONDS
 
 RETRY_SECONDS = 1.5
 """How long after a lost heartbeat the next may come."""
@@ -81,9 +83,12 @@ def count_losses(arena: Arena) -> None:
         name = f"{fault.kind} ({fault.statement})"
         arena.record.happened[name] += len(loss.happened_at)
         arena.record.missed[name] += int(not loss.happened_at)
-        if fault.statement in OF_THE_LEASE and FAULTS[fault.kind].target == MANAGER:
+        if FAULTS[fault.kind].target == MANAGER:
             for at in loss.happened_at:
-                arena.note_gap(partial(_managers_at, arena, fault), at, at + RETRY_SECONDS)
+                pids = [manager.pid for manager in _managers_at(arena, fault)]
+                arena.record.delays.extend(Gap(at, at + PAUSE_SECONDS, pid) for pid in pids)
+                if fault.statement in OF_THE_LEASE:
+                    arena.note_gap(partial(_managers_at, arena, fault), at, at + RETRY_SECONDS)
 
 
 def _managers_at(arena: Arena, fault: PlannedFault) -> list[ManagerProcess]:

@@ -86,10 +86,12 @@ def make_plan(
     only: Sequence[str] = (),
     has_pooler: bool = True,
     rate: float = FAULTS_PER_SECOND,
+    count: int | None = None,
 ) -> Plan:
     """Return the plan of a seed, with about ``rate`` faults a second.
 
-    ``only`` names the kinds of faults to choose from (all, if empty).
+    ``only`` names the kinds of faults to choose from (all, if empty), ``count`` is the number of managers
+    (2 or 3 by the seed, if `None`).
     """
     choose = random.Random(seed)
     lease = choose.choice(LEASES)
@@ -103,7 +105,9 @@ def make_plan(
         "TASKS_PER_WORKER_INSTANCE": choose.choice((None, 100)),
         "MAX_CRASHES": 1000,  # or the faults, not the tasks, would decide how tasks end
     }
-    hosts = [HOSTS[0], HOSTS[1], choose.choice(HOSTS)][: choose.choice((2, 3))]
+    hosts = [HOSTS[0], HOSTS[1], choose.choice(HOSTS)]
+    chosen = choose.choice((2, 3))
+    hosts = hosts[: chosen if count is None else count]
     pooling = choose.choice((None, None, "session", "transaction"))
     managers = tuple(
         ManagerPlan(host, pooling if number == 1 and has_pooler else None)

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from .evidence import COMMITTED, Evidence
+from .schedules import SCHEDULES
 from .trial import Outcome
 from .violation import Violation
 
+TICK_OUTCOMES = ("enqueued", "duplicate", "overlap", "missed")
 EXAMPLES = 3
 """How many tasks of each broken promise are shown with their history."""
 
@@ -84,6 +86,18 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield f"{'fault':<{width}}  happened  found no target"
     for name in sorted(happened.keys() | missed.keys()):
         yield f"{name:<{width}}  {happened[name]:>8}  {missed[name]:>15}"
+
+
+def ticks(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield how many ticks of each schedule had each outcome."""
+    totals = {name: Counter[str]() for name in SCHEDULES}
+    for outcome in outcomes:
+        for row in outcome.evidence.schedules:
+            totals[row.name].update(row.totals)
+    width = max(map(len, totals))
+    yield f"{'ticks of':<{width}}  " + "  ".join(TICK_OUTCOMES)
+    for name, numbers in totals.items():
+        yield f"{name:<{width}}  " + "  ".join(f"{numbers[one]:>{len(one)}}" for one in TICK_OUTCOMES)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

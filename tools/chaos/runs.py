@@ -15,6 +15,8 @@ HEARTBEATS_PER_LEASE = 3
 MARGIN_SECONDS = 0.5
 REPORT_SECONDS = 1.0
 """How long the outcome of a run may take to the table where nothing is broken."""
+PAUSE_SECONDS = 3.25
+"""The longest pause of a manager between two tries to reach the database."""
 CLOCK_SECONDS = 0.05
 
 
@@ -54,6 +56,7 @@ def no_run_is_too_early(evidence: Evidence) -> Iterator[Violation]:
 
 def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
     """A run that ended is repeated only if its outcome may have been lost with a process or a lease."""
+    atomic = {one.key for one in evidence.enqueued if KINDS[one.kind].is_atomic}
     for runs in evidence.runs_by_id().values():
         for place, run in enumerate(runs):
             if run.ended is None or _may_be_lost(evidence, run):
@@ -64,7 +67,7 @@ def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
                 if (other.postpones, other.retries) == (run.postpones, run.retries)
                 and other.begun >= run.ended
             ]
-            if again and not KINDS[_kind_of(evidence, run)].is_atomic:
+            if again and run.key not in atomic:
                 seconds = again[0].begun - run.ended
                 where = f"manager {again[0].manager}"
                 text = f"{run.how} in manager {run.manager}, and ran again {seconds:.3f} s later in {where}"
@@ -108,15 +111,7 @@ def _shortest_gap(evidence: Evidence) -> float:
 
 def _may_be_lost(evidence: Evidence, run: Run) -> bool:
     ended = run.ended or run.begun
-    without_database = [
-        gap
-        for gap in evidence.gaps
-        if gap.manager in (None, run.manager) and gap.ended_at >= run.begun - REPORT_SECONDS
-    ]
-    late = sum(
-        gap.ended_at - gap.began_at for gap in without_database if gap.began_at <= ended + REPORT_SECONDS
-    )
-    until = ended + REPORT_SECONDS + late + (MARGIN_SECONDS if late else 0)
+    until = _written_until(evidence, run)
     deaths = [
         evidence.killed.get(run.pid),
         evidence.killed.get(run.manager),
@@ -135,5 +130,17 @@ def _may_be_lost(evidence: Evidence, run: Run) -> bool:
     )
 
 
-def _kind_of(evidence: Evidence, run: Run) -> str:
-    return next((row.kind for row in evidence.rows if row.id == run.id), "Instant")
+def _written_until(evidence: Evidence, run: Run) -> float:
+    """Return until when the outcome of a run was surely in the table, unless its manager had died.
+
+    It is written again after each time without a database, and each statement that was lost.
+    """
+    until = (run.ended or run.begun) + REPORT_SECONDS
+    held_up = [
+        Gap(gap.began_at, gap.ended_at + PAUSE_SECONDS, gap.manager) for gap in evidence.gaps
+    ] + evidence.delays
+    for gap in sorted(held_up, key=lambda one: one.began_at):
+        is_its_own = gap.manager in (None, run.manager)
+        if is_its_own and gap.began_at <= until and gap.ended_at >= run.begun - REPORT_SECONDS:
+            until = max(until, gap.ended_at + REPORT_SECONDS)
+    return until

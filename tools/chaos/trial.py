@@ -24,12 +24,14 @@ from .injection import Injection
 from .plan import Plan
 from .processes import ROOT, Fleet, Seat, environment, group_of, is_locked, resume, wait_while
 from .proxy import Proxy, Route
-from .ticks import SCHEDULES
+from .schedules import SCHEDULES
 from .violation import Violation
 
 READY_SECONDS = 120.0
 REST_SECONDS = 20.0
 LONGEST_REST_SECONDS = 180.0
+LONGEST_REST_RATIO = 2.0
+"""How much longer the rest may be for each second of the trial, in which tasks have piled up."""
 STOP_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 ENQUEUER_SECONDS = 10.0
@@ -64,8 +66,9 @@ def run(plan: Plan, folder: Path) -> Outcome:
             with _stalls_noted(arena):
                 Injection(plan, arena).run()
                 _come_to_rest(arena, plan, database)
+            stopped_at = database.now()
             leftovers = _stop(arena, plan, database, base)
-            evidence = _evidence(arena, plan, database, folder)
+            evidence = _evidence(arena, plan, database, folder, stopped_at)
             evidence.leftovers += leftovers
             (folder / "server.log").write_text(server.log())
     return Outcome(plan, folder, evidence, arena.record, violations(evidence))
@@ -186,8 +189,9 @@ def _come_to_rest(arena: Arena, plan: Plan, database: Database) -> None:
     arena.enqueuers.destroy()
     began_at = changed_at = time.monotonic()
     patience = 3 * plan.lease_seconds + REST_SECONDS
+    longest = LONGEST_REST_SECONDS + LONGEST_REST_RATIO * plan.seconds
     before = None
-    while time.monotonic() < min(changed_at + patience, began_at + LONGEST_REST_SECONDS):
+    while time.monotonic() < min(changed_at + patience, began_at + longest):
         progress = database.progress()
         if progress.unended == 0:
             break
@@ -236,7 +240,7 @@ def _presence_files(arena: Arena, plan: Plan, host: Path) -> Iterator[str]:
             yield f"a presence file that a process holds locked: {path.name} on host {host.name}"
 
 
-def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path) -> Evidence:
+def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path, stopped_at: float) -> Evidence:
     lines = journal.read(folder)
     record = arena.record
     killed = dict(record.killed)
@@ -252,6 +256,8 @@ def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path) -> Evi
         {one.pid: one.ended_at for one in arena.fleet.all() if one.ended_at is not None},
         record.forced,
         record.gaps,
+        record.delays,
         ticks=ticks_in(lines),
-        schedules=database.schedules(),
+        tick_rows=database.tick_rows(stopped_at),
+        schedules=database.schedules(stopped_at),
     )

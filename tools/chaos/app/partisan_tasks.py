@@ -5,6 +5,8 @@ import signal
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.db import Error
 
@@ -15,12 +17,28 @@ from django_partisan.processor import BaseTaskProcessor
 from tools.chaos import journal
 from tools.chaos.app.models import Effect
 from tools.chaos.kinds import MAX_POSTPONES, MAX_RETRIES, POSTPONE_SECONDS, RETRY_SECONDS
+from tools.chaos.schedules import TASK_SECONDS
 
 MANY = 1_000_000
 
 
 class Refused(Exception):
     """An error that a task wants to be retried for."""
+
+
+@contextmanager
+def _end_journaled(nonce: str) -> Iterator[None]:
+    how = "completed"
+    try:
+        yield
+    except PostponeTask:
+        how = "postponed"
+        raise
+    except BaseException as error:
+        how = type(error).__name__
+        raise
+    finally:
+        journal.write("ended", run=nonce, how=how)
 
 
 class Journaled(BaseTaskProcessor, ABC):
@@ -36,17 +54,8 @@ class Journaled(BaseTaskProcessor, ABC):
             postpones=task.postpones, retries=task.retries, manager=os.getpgrp(),
             clock=time.clock_gettime(time.CLOCK_REALTIME),  # time() may be off
         )  # fmt: skip
-        how = "completed"
-        try:
+        with _end_journaled(self.nonce):
             self.work(float(self.args[-1]))
-        except PostponeTask:
-            how = "postponed"
-            raise
-        except BaseException as error:
-            how = type(error).__name__
-            raise
-        finally:
-            journal.write("ended", run=self.nonce, how=how)
 
     @property
     def key(self) -> str:
@@ -66,9 +75,33 @@ class Ticked(BaseTaskProcessor):
 
     def run(self) -> None:
         [schedule] = self.args
-        journal.write(
-            "ticked", schedule=schedule, scheduled_for=str(self.task.scheduled_for), id=self.task.id
-        )
+        assert self.task.scheduled_for is not None
+        moment, nonce = self.task.scheduled_for.timestamp(), uuid.uuid4().hex
+        journal.write("ticked", run=nonce, schedule=schedule, scheduled_for=moment, id=self.task.id)
+        with _end_journaled(nonce):
+            self.work()
+
+    def work(self) -> None:
+        """Do nothing."""
+
+
+@registry.register
+class SlowlyTicked(Ticked):
+    """Run on when the next tick is due."""
+
+    def work(self) -> None:
+        time.sleep(TASK_SECONDS)
+
+
+@registry.register
+class UniquelyTicked(Ticked):
+    """Wait again when the next tick is due: it has a duplicate then."""
+
+    UNIQUE_FOR_PARAMS = True
+
+    def work(self) -> None:
+        if not self.task.postpones:
+            raise PostponeTask(TASK_SECONDS)
 
 
 @registry.register

@@ -4,8 +4,26 @@ from dataclasses import replace
 from typing import Any
 
 from tools.chaos.checker import violations
-from tools.chaos.evidence import ROLLED_BACK, UNKNOWN, Enqueued, Evidence, Gap, Row, Run, ScheduleRow, Tick
-from tools.chaos.ticks import SCHEDULES
+from tools.chaos.evidence import (
+    ROLLED_BACK,
+    UNKNOWN,
+    Enqueued,
+    Evidence,
+    Gap,
+    Row,
+    Run,
+    ScheduleRow,
+    TickRow,
+    TickRun,
+)
+from tools.chaos.runs import PAUSE_SECONDS
+from tools.chaos.schedules import (
+    EVERY_MINUTE,
+    EVERY_SECOND,
+    EVERY_SECOND_ALL,
+    EVERY_SECOND_ALONE,
+    SCHEDULES,
+)
 
 LEASE = 6.0
 FIRST, SECOND = 100, 200
@@ -231,6 +249,29 @@ def test_run_that_ended_is_not_repeated_without_need():
     assert broken(repeated(gaps=[Gap(0.0, 9.0, FIRST)])) == [], "the lease was lost"
 
 
+def test_outcome_waits_while_statements_of_its_manager_are_lost():
+    def killed(at: float, *lost_at: float, manager: int = FIRST) -> Evidence:
+        delays = [Gap(lost, lost + PAUSE_SECONDS, manager) for lost in lost_at]
+        return evidence(
+            runs=[run(1.0, 2.0), run(20.0, 21.0, manager=SECOND, pid=SECOND + 1)],
+            killed={FIRST: at}, delays=delays,
+        )  # fmt: skip
+
+    assert broken(killed(6.5, 2.5)) == [], "it was to be written again after a pause"
+    assert broken(killed(9.0, 2.5)) == ["no needless run"], "it had time to settle"
+    assert broken(killed(9.0, 2.5, 5.0)) == [], "it was lost again"
+    assert broken(killed(6.5, 2.5, manager=SECOND)) == ["no needless run"], "of the other manager"
+
+
+def test_run_of_an_atomic_task_may_be_repeated_also_if_its_row_was_deleted():
+    def deleted(kind: str) -> Evidence:
+        given = repeated(enqueued=[enqueued(kind)], rows=[], deletes=True)
+        return replace(given, effects=[("a", "r")] if kind == "AtomicCompleting" else [])
+
+    assert broken(deleted("AtomicCompleting")) == []
+    assert broken(deleted("Nap")) == ["no needless run"]
+
+
 def test_attempts_are_settled_runs_and_crashes():
     assert broken(evidence(rows=[row(attempts=2)])) == ["counters"]
     assert broken(evidence(rows=[row(attempts=0)])) == ["counters"]
@@ -290,39 +331,113 @@ def test_trial_without_a_committed_task_shows_nothing():
     assert broken(evidence(enqueued=[], runs=[], rows=[])) == ["trial"]
 
 
-def test_ticks_that_add_up_break_nothing_and_may_run_again():
-    ticks = [Tick("each minute", moment, number) for moment, number in (("1", 7), ("1", 7), ("2", 8))]
-    rows = [
-        ScheduleRow("each minute", 59.5, 240.0, {"enqueued": 2, "missed": 1, "overlap": 1, "duplicate": 0})
-    ]
+def ticked(schedule: str = EVERY_SECOND, at: float = 1.0, number: int = 7, **more: Any) -> TickRun:
+    given: dict[str, Any] = {"begun": at, "ended": at + 0.5, "how": "completed"}
+    return TickRun(schedule, at, number, **{**given, **more})
 
-    assert broken(evidence(ticks=ticks, schedules=schedules(*rows))) == []
+
+def tick_row(schedule: str = EVERY_SECOND, at: float = 1.0, number: int = 7, **more: Any) -> TickRow:
+    return TickRow(schedule, at, number, **{"status": "finished", **more})
+
+
+def one_tick(schedule: str = EVERY_SECOND, at: float = 1.0, **totals: int) -> list[ScheduleRow]:
+    """Return the rows of all schedules, of which one has ticked until ``at``."""
+    return schedules(ScheduleRow(schedule, 0.5, at, {"enqueued": 1, **totals}, -0.5))
+
+
+def test_ticks_that_add_up_break_nothing_and_may_run_again():
+    ticks = [ticked(at=at, number=number) for at, number in ((1.0, 7), (1.0, 7), (2.0, 8))]
+    row = ScheduleRow(EVERY_SECOND, 0.5, 5.0, {"enqueued": 2, "missed": 1, "overlap": 1, "duplicate": 1})
+
+    assert broken(evidence(ticks=ticks, schedules=schedules(row))) == []
+
+
+def test_task_of_a_tick_is_known_by_its_row_or_by_its_run():
+    waiting = [tick_row(status="new")]
+
+    assert broken(evidence(ticks=[ticked()], schedules=one_tick())) == [], "its row was deleted"
+    assert broken(evidence(tick_rows=waiting, schedules=one_tick())) == []
+    assert broken(evidence(ticks=[ticked()], tick_rows=[tick_row()], schedules=one_tick())) == []
+    assert broken(evidence(schedules=one_tick())) == ["ticks"]
 
 
 def test_tick_that_has_not_come_or_just_come_breaks_nothing():
     for late in (-40.0, 3.0):
-        row = ScheduleRow("each minute", 0.5, None, {}, late)
+        row = ScheduleRow(EVERY_MINUTE, 0.5, None, {}, late)
 
         assert broken(evidence(schedules=schedules(row))) == []
 
 
-def test_tick_that_was_enqueued_twice_lost_or_never_is_seen():
-    twice = [Tick("each second", "1", 7), Tick("each second", "1", 8)]
-    lost = ScheduleRow("each second", 0.5, 4.0, {"enqueued": 3})
-    never = ScheduleRow("each second", 0.5, None, {}, late=11.0)
-    stalled = ScheduleRow("each second", 0.5, 4.0, {"enqueued": 4}, late=60.0)
-    unaccounted = ScheduleRow("each second", 0.5, 2.0, {"enqueued": 0, "missed": 2})
+def test_tick_that_was_enqueued_twice_is_seen_before_its_tasks_run():
+    runs, rows = [ticked()], [tick_row(number=8, status="new")]
+    both = one_tick(enqueued=2, at=2.0)
 
-    assert broken(evidence(ticks=twice)) == ["ticks"]
-    assert broken(evidence(schedules=schedules(lost))) == ["ticks"]
+    assert broken(evidence(ticks=runs, tick_rows=rows, schedules=both)) == ["ticks"]
+
+
+def test_task_that_is_of_two_ticks_is_seen():
+    runs, rows = [ticked(at=1.0)], [tick_row(at=2.0)]
+
+    assert broken(evidence(ticks=runs, tick_rows=rows, schedules=one_tick(at=2.0, missed=1))) == ["ticks"]
+
+
+def test_tick_that_is_lost_or_never_comes_is_seen():
+    runs = [ticked(at=at, number=int(at)) for at in (1.0, 2.0, 3.0)]
+    lost = ScheduleRow(EVERY_SECOND, 0.5, 4.0, {"enqueued": 3})
+    never = ScheduleRow(EVERY_SECOND, 0.5, None, {}, late=11.0)
+    stalled = ScheduleRow(EVERY_SECOND, 0.5, 3.0, {"enqueued": 3}, late=60.0)
+
+    assert broken(evidence(ticks=runs, schedules=schedules(lost))) == ["ticks"]
     assert broken(evidence(schedules=schedules(never))) == ["ticks"]
-    assert broken(evidence(schedules=schedules(stalled))) == ["ticks"]
-    assert broken(evidence(ticks=twice[:1], schedules=schedules(unaccounted))) == ["ticks"]
+    assert broken(evidence(ticks=runs, schedules=schedules(stalled))) == ["ticks"]
+
+
+def test_schedule_that_catches_up_misses_nothing():
+    def missed(schedule: str) -> Evidence:
+        return evidence(ticks=[ticked(schedule, at=2.0)], schedules=one_tick(schedule, at=2.0, missed=1))
+
+    assert broken(missed(EVERY_SECOND)) == []
+    assert broken(missed(EVERY_SECOND_ALL)) == ["ticks"]
+
+
+def test_moment_that_is_no_tick_of_its_schedule_is_seen():
+    for at in (0.0, 1.5, 3.0):
+        given = evidence(ticks=[ticked(at=at)], schedules=one_tick(at=2.0, missed=1))
+
+        assert broken(given) == ["ticks"], at
+
+
+def test_task_of_a_tick_runs_and_completes():
+    def ended(how: str, status: str, waited: float = 0.0) -> Evidence:
+        rows = [tick_row(status=status, waited=waited)]
+        return evidence(ticks=[ticked(how=how)], tick_rows=rows, schedules=one_tick())
+
+    assert broken(ended("completed", "finished", 60.0)) == []
+    assert broken(ended("postponed", "new", 3.0)) == [], "the managers had been asked to stop"
+    assert broken(ended("postponed", "new", 60.0)) == ["ticks"], "stuck"
+    assert broken(ended("postponed", "in_process", 60.0)) == ["ticks"], "stuck"
+    assert broken(ended("postponed", "finished")) == ["ticks"], "no run of it completed"
+    assert broken(ended("completed", "error")) == ["ticks"]
+
+
+def test_tasks_without_overlap_follow_each_other():
+    def second(schedule: str, begun: float, **of_first: Any) -> Evidence:
+        runs = [
+            ticked(schedule, 1.0, 7, ended=2.4, **of_first),
+            ticked(schedule, 2.0, 8, begun=begun, ended=9.0),
+            ticked(schedule, 1.0, 7, begun=8.0, ended=9.0),
+        ]
+        return evidence(ticks=runs, schedules=one_tick(schedule, at=2.0, enqueued=2))
+
+    assert broken(second(EVERY_SECOND_ALONE, 2.5)) == [], "a run that is repeated may come later"
+    assert broken(second(EVERY_SECOND_ALONE, 2.3)) == ["ticks"]
+    assert broken(second(EVERY_SECOND_ALONE, 2.5, how="postponed")) == ["ticks"]
+    assert broken(second(EVERY_SECOND, 2.3)) == []
 
 
 def test_schedule_without_a_row_is_seen():
     found = [str(one) for one in violations(evidence(schedules=schedules()[1:]))]
 
     assert len(found) == 1
-    assert "each second has no row" in found[0]
+    assert "every second has no row" in found[0]
     assert broken(evidence(schedules=[])) == ["ticks"] * len(SCHEDULES)

@@ -21,6 +21,14 @@ def test_unknown_kind_of_fault_is_refused_with_the_known_ones(capsys: pytest.Cap
     assert "unknown fault 'meteor'; known: kill_worker, " in capsys.readouterr().err
 
 
+def test_number_of_managers_can_be_given(capsys: pytest.CaptureFixture[str]):
+    for seed in ("1", "2", "3", "4"):
+        assert main(["--seed", seed, "--managers", "3", "--plan"]) == 0
+
+        [managers, _] = capsys.readouterr().out.split("; enqueuers", 1)
+        assert managers.count(",") - managers.count("PgBouncer,") == 2
+
+
 def test_help_names_every_kind_of_fault(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -62,6 +62,16 @@ def test_rate_decides_how_many_faults_there_are():
     assert len(plan.faults) == 6
 
 
+def test_number_of_managers_is_the_seeds_unless_it_is_given():
+    by_seed = {len(make_plan(seed, 30.0).managers) for seed in SEEDS}
+    three = [make_plan(seed, 30.0, count=3) for seed in SEEDS]
+
+    assert by_seed == {2, 3}
+    assert all(len(plan.managers) == 3 for plan in three)
+    assert all(len({one.host for one in plan.managers}) == 2 for plan in three)
+    assert str(make_plan(7, 30.0)) in {str(make_plan(7, 30.0, count=count)) for count in (2, 3)}
+
+
 def test_no_manager_is_behind_a_pooler_that_is_not_there():
     plans = [make_plan(seed, 30.0, has_pooler=False) for seed in SEEDS]
 

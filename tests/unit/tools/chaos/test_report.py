@@ -5,8 +5,9 @@ from pathlib import Path
 from tools.chaos import report
 from tools.chaos.arena import Record
 from tools.chaos.checker import violations
-from tools.chaos.evidence import Enqueued, Evidence, Gap, Row, Run
+from tools.chaos.evidence import Enqueued, Evidence, Gap, Row, Run, ScheduleRow
 from tools.chaos.plan import make_plan
+from tools.chaos.schedules import EVERY_MINUTE, SCHEDULES
 from tools.chaos.trial import Outcome
 
 
@@ -18,6 +19,7 @@ def outcome(rows: list[Row]) -> Outcome:
         rows=rows,
         killed={102: 13.5, 100: 20.0},
         gaps=[Gap(14.0, 15.0, 100), Gap(16.0, 17.0)],
+        schedules=[ScheduleRow(EVERY_MINUTE, 30.0, 180.0, {"enqueued": 2, "missed": 1})],
     )
     record = Record()
     record.happened["kill_worker"] += 2
@@ -59,3 +61,11 @@ def test_table_has_every_fault_and_the_summary_names_the_seeds_that_failed():
 
     assert [line.split() for line in lines[1:]] == [["kill_worker", "4", "0"], ["reset", "0", "2"]]
     assert report.summary(outcomes).endswith(" violations in seeds 5") or ", 5" in report.summary(outcomes)
+
+
+def test_ticks_of_each_schedule_are_counted_by_outcome():
+    header, *lines = report.ticks([outcome([GOOD]), outcome([GOOD])])
+
+    assert header.split() == ["ticks", "of", "enqueued", "duplicate", "overlap", "missed"]
+    assert len(lines) == len(SCHEDULES)
+    assert lines[-1].split() == ["every", "minute", "4", "0", "0", "2"]
