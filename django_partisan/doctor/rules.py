@@ -15,7 +15,9 @@ AGAIN: Final = (
     "Run: manage.py partisan_export grafana DIR --force, and reload Prometheus and Grafana from there."
 )
 _NAME_OF_METRIC: Final = re.compile(r"(?<![\w:./-])partisan_\w+(?![\w:./-])")
-_NOT_METRICS: Final = frozenset({"partisan_alerts", "partisan_recording", "partisan_schedules"})
+_NOT_METRICS: Final = frozenset(
+    {"partisan_alerts", "partisan_recording", "partisan_recording_history", "partisan_schedules"}
+)
 _SUFFIXES_OF_HISTOGRAM: Final = ("", "_bucket", "_count", "_sum")
 
 

@@ -21,7 +21,6 @@ UNUSED: dict[str, str] = {
     "partisan_tasks_requeued_total": "mostly counted in applications, which are scraped apart or not at all",
     "partisan_tasks_changed_total": "mostly counted in applications, as the tasks that were requeued",
     "partisan_runs_interrupted_total": "what came of it is seen: tasks that failed, were retried, cancelled",
-    "partisan_unserved_due_tasks": "which queues may be without a manager only the project knows",
     "partisan_worker_peak_resident_memory_bytes": "for limits of containers; panels show what is used now",
     "partisan_tasks_cancelled_total": "what somebody did; mostly counted in applications",
     "partisan_tasks_expired_total": "no failure: whoever sets an expiry knows what it means",

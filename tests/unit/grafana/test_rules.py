@@ -14,6 +14,9 @@ OF_ALERTS = pytest.mark.parametrize("rule", ALERTS, ids=[rule["alert"] for rule 
 PROMISED = {
     "PartisanManagerDown",
     "PartisanManagerMissing",
+    "PartisanManagerNotScraped",
+    "PartisanQueueUnserved",
+    "PartisanDrainHangs",
     "PartisanManagerStalled",
     "PartisanNoLiveWorkers",
     "PartisanQueueLatencyHigh",
@@ -24,7 +27,12 @@ PROMISED = {
     "PartisanScheduleLate",
     "PartisanScheduleNotCompleting",
     "PartisanDatabaseUnreachable",
+    "PartisanDatabaseReadOnly",
     "PartisanTaskFailureRatioHigh",
+    "PartisanTaskNotCompleting",
+    "PartisanRetryStorm",
+    "PartisanPostponeStorm",
+    "PartisanEnqueueFailing",
     "PartisanWorkersCrashLooping",
     "PartisanTaskRunningTooLong",
     "PartisanTasksRescued",
@@ -39,6 +47,16 @@ PROMISED = {
     "PartisanTelemetryDropping",
     "PartisanLabelOverflow",
 }
+
+
+CRITICAL = {
+    "no manager is alive": "PartisanManagerMissing",
+    "the wait objective is missed": "PartisanQueueLatencyCritical",
+    "the database does not answer": "PartisanDatabaseUnreachable",
+    "the database takes no writes, or nothing settles": "PartisanDatabaseReadOnly",
+    "workers crash in a loop": "PartisanWorkersCrashLooping",
+}
+"""What pages somebody; everything else is a warning."""
 
 
 def _runbook(alert: str) -> str:
@@ -59,6 +77,12 @@ def test_an_alert_waits_is_graded_and_says_what_is_wrong(rule: dict[str, Any]) -
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert "{{" not in annotations["summary"]
     assert "{{ $labels." in annotations["description"]
+
+
+def test_only_these_five_page() -> None:
+    critical = {rule["alert"] for rule in ALERTS if rule["labels"]["severity"] == "critical"}
+
+    assert critical == set(CRITICAL.values())
 
 
 @OF_ALERTS
