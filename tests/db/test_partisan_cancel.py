@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 from django_partisan import batches
 from django_partisan.models import CancelRequest, Task
+from tests.support.rows import make_copies
 
 pytestmark = pytest.mark.django_db
 
@@ -107,7 +108,7 @@ def test_a_dry_run_of_cancel_says_how_many_and_changes_nothing():
 
 
 def test_cancel_of_many_shows_progress():
-    Task.objects.bulk_create(Task(processor_class="Letter", arguments={}) for _ in range(batches.BATCH + 1))
+    make_copies(Task.objects.get(pk=task()), batches.BATCH)
 
     assert run("--yes").splitlines() == [
         "Cancel 501 waiting or running tasks.",

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from django_partisan import batches
 from django_partisan.models import Task
+from tests.support.rows import make_copies
 
 pytestmark = pytest.mark.django_db
 
@@ -128,9 +129,7 @@ def test_a_dry_run_of_requeue_says_how_many_and_changes_nothing():
 
 
 def test_requeue_of_many_shows_progress(monkeypatch):
-    Task.objects.bulk_create(
-        Task(processor_class="Letter", status="error", arguments={}) for _ in range(batches.BATCH + 1)
-    )
+    make_copies(Task.objects.get(pk=failed()), batches.BATCH)
 
     lines = run("partisan_requeue", "--yes").splitlines()
 

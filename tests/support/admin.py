@@ -4,7 +4,6 @@ import uuid
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
-from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
@@ -19,18 +18,6 @@ def make_task(**values: Any) -> Task:
     """Insert a task with the columns that matter."""
     fixed = {"processor_class": "Letter", "arguments": {"args": [], "kwargs": {}}}
     return Task.objects.create(**fixed | values)
-
-
-def make_copies(task: Task, number: int) -> None:
-    """Insert so many more rows with the columns of a task."""
-    columns = ", ".join(str(field.column) for field in Task._meta.fields if not field.primary_key)
-    table = f"(SELECT {columns} FROM django_partisan_task WHERE id = %s) AS task"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO django_partisan_task ({columns}) "
-            f"SELECT {columns} FROM {table}, generate_series(1, %s)",
-            (task.pk, number),
-        )
 
 
 def make_manager(**values: Any) -> ManagerLease:

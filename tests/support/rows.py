@@ -66,6 +66,18 @@ def insert_many(number: int = 1, processor: str = "Letter", **task: Any) -> list
     return [insert(processor=processor, **task).pk for _ in range(number)]
 
 
+def make_copies(task: Task, number: int) -> None:
+    """Insert so many more rows with the columns of a task, in one statement."""
+    columns = ", ".join(str(field.column) for field in Task._meta.fields if not field.primary_key)
+    table = f"(SELECT {columns} FROM django_partisan_task WHERE id = %s) AS task"
+    with of_the_test.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO django_partisan_task ({columns}) "
+            f"SELECT {columns} FROM {table}, generate_series(1, %s)",
+            (task.pk, number),
+        )
+
+
 def register_manager(
     queue: str = "default",
     connection: BaseDatabaseWrapper = of_the_test,

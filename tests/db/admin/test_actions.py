@@ -14,9 +14,9 @@ from django_partisan import registry
 from django_partisan.admin import admin_log, paging
 from django_partisan.models import CancelRequest, Task
 from django_partisan.sql.claiming import ID
-from tests.support.admin import TASKS, make_copies, make_task, page_of
+from tests.support.admin import TASKS, make_task, page_of
 from tests.support.registry import Idle
-from tests.support.rows import claim_one, claimed, columns, register_manager
+from tests.support.rows import claim_one, claimed, columns, make_copies, register_manager
 
 pytestmark = pytest.mark.django_db
 
@@ -223,9 +223,8 @@ def test_of_all_tasks_cancelled_ones_are_requeued_only_if_the_filter_names_them(
 
 
 def test_more_tasks_than_can_be_listed_are_acted_on_in_parts(browser):
-    number = paging.LISTED_MAX + 1
-    Task.objects.bulk_create(Task(processor_class="Letter", status="finished") for _ in range(number))
-    first = Task.objects.earliest("pk")
+    first = make_task(status="finished")
+    make_copies(first, paging.LISTED_MAX)
 
     page = ask(browser, "delete_done", first, select_across="1")
     response = confirm(browser, page, select_across="1")
@@ -302,15 +301,17 @@ def test_ids_that_are_no_numbers_are_left_out(browser):
 
 def test_what_was_done_before_an_error_is_logged(browser):
     number = 600
-    tasks = Task.objects.bulk_create(Task(processor_class="Letter", status="finished") for _ in range(number))
-    page = ask(browser, "delete_done", tasks[0], select_across="1")
+    first = make_task(status="finished")
+    make_copies(first, number - 1)
+    last = Task.objects.latest("pk")
+    page = ask(browser, "delete_done", first, select_across="1")
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE 'kept'; END $$ LANGUAGE plpgsql"
         )
         cursor.execute(
             "CREATE TRIGGER refuse BEFORE DELETE ON django_partisan_task FOR EACH ROW"
-            f" WHEN (OLD.id = {tasks[-1].pk}) EXECUTE FUNCTION refuse()"
+            f" WHEN (OLD.id = {last.pk}) EXECUTE FUNCTION refuse()"
         )
 
     with pytest.raises(DatabaseError, match="kept"):

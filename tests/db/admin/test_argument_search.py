@@ -12,6 +12,7 @@ from django_partisan.functions.framework import base
 from django_partisan.models import Task
 from tests.support.admin import TASKS, listed, make_task, text
 from tests.support.registry import Idle
+from tests.support.rows import make_copies
 
 pytestmark = pytest.mark.django_db
 
@@ -97,10 +98,9 @@ def test_the_page_says_how_many_tasks_are_searched_and_other_filters_apply(brows
 
 
 def test_no_more_than_the_latest_tasks_are_searched(browser):
-    Task.objects.bulk_create(
-        Task(processor_class="Letter", arguments={"args": [], "kwargs": {"order": number}})
-        for number in range(ARGUMENTS_SEARCHED_MAX + 1)
-    )
+    called(order=0)
+    called(order=1)
+    make_copies(called(order=2), ARGUMENTS_SEARCHED_MAX - 2)
 
     assert listed(browser, "?argument=order:0") == []
     assert len(listed(browser, "?argument=order:1")) == 1

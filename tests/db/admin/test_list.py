@@ -13,8 +13,9 @@ from django.utils import timezone
 from django_partisan import registry
 from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX, BoundedPaginator
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS
-from tests.support.admin import TASKS, listed, make_copies, make_task, text
+from tests.support.admin import TASKS, listed, make_task, text
 from tests.support.registry import Idle
+from tests.support.rows import make_copies
 
 pytestmark = pytest.mark.django_db
 

@@ -1,7 +1,6 @@
 """Cancelled tasks end without a run if they wait; of those that a manager holds the end is requested."""
 
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
 from datetime import timedelta
 from uuid import uuid4
 
@@ -26,7 +25,7 @@ from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.settling import RowChange, apply_changes
 from django_partisan.telemetry.events import CancelRequested, TasksCancelled
 from tests.support.database import lock_waits
-from tests.support.rows import claim, claimed, columns, insert, insert_many, pairs, statuses
+from tests.support.rows import claim, claimed, columns, insert, insert_many, make_copies, pairs, statuses
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -169,8 +168,7 @@ def test_what_was_cancelled_and_requested_is_emitted_after_the_commit(
 
 def test_each_batch_is_one_statement_and_says_how_many(django_assert_max_num_queries):
     insert()
-    make = Task(processor_class="Letter", status="new", arguments={})
-    Task.objects.bulk_create(copy(make) for _ in range(batches.BATCH))
+    make_copies(Task.objects.get(), batches.BATCH)
 
     with django_assert_max_num_queries(20):
         results = list(cancel_all([*Task.objects.values_list("pk", flat=True)]))

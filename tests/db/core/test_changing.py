@@ -1,6 +1,5 @@
 """Waiting tasks are made due or given another priority, and tasks that are done are deleted; no other is."""
 
-from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ from django_partisan.sql.forgotten import restore
 from django_partisan.sql.listening import Listener
 from django_partisan.sql.settling import RowChange, apply_changes
 from django_partisan.telemetry.events import TasksChanged
-from tests.support.rows import claim_one, claimed, columns, forget, insert, insert_many, statuses
+from tests.support.rows import claim_one, claimed, columns, forget, insert, insert_many, make_copies, statuses
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -121,8 +120,7 @@ def test_tasks_that_are_done_are_deleted_and_no_other_is():
 
 
 def test_many_are_changed_in_batches():
-    make = Task(processor_class="Letter", status="finished", arguments={})
-    Task.objects.bulk_create(copy(make) for _ in range(batches.BATCH + 1))
+    make_copies(Task.objects.create(processor_class="Letter", status="finished"), batches.BATCH)
 
     numbers = [len(batch) for batch in changing.delete_all([*Task.objects.values_list("pk", flat=True)])]
 

@@ -1,6 +1,5 @@
 """Failed tasks wait again as if they were new, but for their attempts and their history."""
 
-from copy import copy
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,7 +16,7 @@ from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.settling import RowChange, apply_changes
 from django_partisan.telemetry.events import TasksRequeued
-from tests.support.rows import claim_one, claimed, columns, insert, statuses
+from tests.support.rows import claim_one, claimed, columns, insert, make_copies, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -112,8 +111,7 @@ def test_of_many_only_those_that_meet_a_duplicate_give_up_their_keys(monkeypatch
 
 def test_each_batch_is_one_statement_and_says_how_many(django_assert_max_num_queries):
     ids = failed(1)
-    make = Task(processor_class="Letter", status="error", arguments={})
-    Task.objects.bulk_create(copy(make) for _ in range(batches.BATCH))
+    make_copies(Task.objects.get(), batches.BATCH)
 
     with django_assert_max_num_queries(20):
         numbers = list(requeueing.requeue_all([*Task.objects.values_list("pk", flat=True)]))

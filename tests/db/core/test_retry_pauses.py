@@ -13,7 +13,7 @@ from django_partisan.models import Task
 from django_partisan.sql.settling import apply_changes
 from tests.support.engine import config_of
 from tests.support.registry import Idle
-from tests.support.rows import claim
+from tests.support.rows import claim, insert, make_copies
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ class Charge(Idle):
 
 
 def test_ten_thousand_errors_at_once_are_spread_over_the_jitter(manager):
-    Task.objects.bulk_create([Task(processor_class="Charge", ready=True) for _ in range(NUMBER)])
+    make_copies(insert(processor="Charge"), NUMBER - 1)
     rows = claim(connection, "default", manager(), NUMBER)
     definition = TaskDefinition.of_processor(Charge)
     results = [judge(ConnectionError("down"), row, definition, config_of()) for row in rows]

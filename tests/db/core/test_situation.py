@@ -15,7 +15,7 @@ from django_partisan.sql.manager_state import Run, manager_state, publish
 from django_partisan.sql.situation import AHEAD_AT_MOST, Serving, Situation, situation_of
 from django_partisan.why import explain
 from tests.support.registry import Idle
-from tests.support.rows import claimed, insert, insert_many, register_manager
+from tests.support.rows import claimed, insert, insert_many, make_copies, register_manager
 
 pytestmark = pytest.mark.django_db
 
@@ -40,9 +40,7 @@ def test_a_due_task_has_those_of_its_queue_ahead_that_are_claimed_before_it():
 
 
 def test_tasks_ahead_are_counted_up_to_a_limit():
-    Task.objects.bulk_create(
-        [Task(processor_class="Letter", ready=True, priority=1) for _ in range(AHEAD_AT_MOST + 2)]
-    )
+    make_copies(insert(priority=1), AHEAD_AT_MOST + 1)
 
     assert situation(insert().pk).ahead == AHEAD_AT_MOST + 1
 

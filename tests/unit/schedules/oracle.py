@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 UTC = timezone.utc
 MINUTE = timedelta(minutes=1)
+WEEK = timedelta(weeks=1)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 LAST = datetime(2029, 1, 1, tzinfo=UTC)
-AROUND = timedelta(hours=7)
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
@@ -23,30 +23,46 @@ class Transition(NamedTuple):
     before: timedelta
     after: timedelta
 
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """All that a cron text could tell from the same change in another year or zone."""
+        shown = (self.at + self.before).replace(tzinfo=None)
+        near_the_end_of_a_month = shown.month != (shown + timedelta(days=1)).month or shown.day == 1
+        return (
+            self.before,
+            self.after,
+            shown.time(),
+            shown.isoweekday(),
+            shown.month,
+            near_the_end_of_a_month,
+        )
+
 
 @cache
 def transitions() -> list[Transition]:
-    """Return a zone for each distinct change of clocks from 2026 to 2028."""
-    found: dict[tuple[datetime, timedelta, timedelta], Transition] = {}
-    days = [FIRST + timedelta(days=number) for number in range((LAST - FIRST).days + 1)]
+    """Return a zone for each kind of change of clocks from 2026 to 2028."""
+    found: dict[tuple[object, ...], Transition] = {}
+    weeks = [FIRST + number * WEEK for number in range((LAST - FIRST) // WEEK + 1)]
     for name in sorted(available_timezones()):
         zone = ZoneInfo(name)
-        offsets = [offset_at(day, zone) for day in days]
-        for place in range(1, len(days)):
+        offsets = [offset_at(week, zone) for week in weeks]
+        for place in range(1, len(weeks)):
             if offsets[place] != offsets[place - 1]:
-                one = _within_day(days[place - 1], name)
-                found.setdefault((one.at, one.before, one.after), one)
+                one = _within(weeks[place - 1], weeks[place], name)
+                found.setdefault(one.kind, one)
     return sorted(found.values())
 
 
-def _within_day(day: datetime, name: str) -> Transition:
+def _within(start: datetime, end: datetime, name: str) -> Transition:
     zone = ZoneInfo(name)
-    before = offset_at(day, zone)
-    for number in range(24 * 60 + 1):
-        at = day + number * MINUTE
-        if (after := offset_at(at, zone)) != before:
-            return Transition(at, name, before, after)
-    raise AssertionError(f"no change on {day} in {name}")
+    before, after = offset_at(start, zone), offset_at(end, zone)
+    while end - start > MINUTE:
+        middle = start + (end - start) // MINUTE // 2 * MINUTE
+        if offset_at(middle, zone) == before:
+            start = middle
+        else:
+            end = middle
+    return Transition(end, name, before, after)
 
 
 def offset_at(moment: datetime, zone: ZoneInfo) -> timedelta:
@@ -55,11 +71,11 @@ def offset_at(moment: datetime, zone: ZoneInfo) -> timedelta:
     return offset
 
 
-def minutes_around(transition: Transition) -> list[tuple[datetime, datetime]]:
-    """Return each real minute around a change, with what the clock shows."""
+def minutes_around(transition: Transition, hours: int) -> list[tuple[datetime, datetime]]:
+    """Return each real minute of some hours before and after a change, with what the clock shows."""
     zone = ZoneInfo(transition.zone)
-    start = transition.at - AROUND
-    count = 2 * AROUND // MINUTE
+    start = transition.at - timedelta(hours=hours)
+    count = 2 * hours * 60
     minutes = [start + number * MINUTE for number in range(count)]
     return [(minute, minute.astimezone(zone).replace(tzinfo=None, fold=0)) for minute in minutes]
 
