@@ -23,25 +23,11 @@ class Transition(NamedTuple):
     before: timedelta
     after: timedelta
 
-    @property
-    def kind(self) -> tuple[object, ...]:
-        """All that a cron text could tell from the same change in another year or zone."""
-        shown = (self.at + self.before).replace(tzinfo=None)
-        near_the_end_of_a_month = shown.month != (shown + timedelta(days=1)).month or shown.day == 1
-        return (
-            self.before,
-            self.after,
-            shown.time(),
-            shown.isoweekday(),
-            shown.month,
-            near_the_end_of_a_month,
-        )
-
 
 @cache
 def transitions() -> list[Transition]:
-    """Return a zone for each kind of change of clocks from 2026 to 2028."""
-    found: dict[tuple[object, ...], Transition] = {}
+    """Return a zone for each distinct change of clocks from 2026 to 2028."""
+    found: dict[tuple[datetime, timedelta, timedelta], Transition] = {}
     weeks = [FIRST + number * WEEK for number in range((LAST - FIRST) // WEEK + 1)]
     for name in sorted(available_timezones()):
         zone = ZoneInfo(name)
@@ -49,7 +35,7 @@ def transitions() -> list[Transition]:
         for place in range(1, len(weeks)):
             if offsets[place] != offsets[place - 1]:
                 one = _within(weeks[place - 1], weeks[place], name)
-                found.setdefault(one.kind, one)
+                found.setdefault((one.at, one.before, one.after), one)
     return sorted(found.values())
 
 

@@ -26,7 +26,7 @@ FAMILIES = (
 
 
 def test_there_are_as_many_changes_as_expected():
-    assert 60 <= len(oracle.transitions()) <= 200
+    assert 120 <= len(oracle.transitions()) <= 400
 
 
 @pytest.mark.slow
