@@ -11,6 +11,8 @@ from django_partisan.exceptions import ResultNotJSON, ResultTooLarge
 
 BYTES_MAX: Final = 2**20
 """How long the JSON text of a result may be."""
+NONE: Final = "null"
+"""The result of a run that returned ``None``."""
 _PLACE: Final = "the result"
 
 
@@ -21,7 +23,7 @@ def encode(name: str, value: Any) -> str:
     ``ResultTooLarge``.
     """
     if value is None:
-        return "null"
+        return NONE
     text = fault = ""
     try:
         value = _plain(value)

@@ -90,6 +90,16 @@ def _signals_know_asynchronous_receivers() -> bool:
     return [entry[-1] for entry in signal.receivers] == [False, True]
 
 
+def _signals_name_their_receivers() -> bool:
+    framework = _framework()
+    if framework is None:
+        return True
+    signals = import_module(framework.__name__.replace(".base", ".signals"))
+    named = [entry[0][0] for one in (signals.task_started, signals.task_finished) for entry in one.receivers]
+    logs = [id(signals.log_task_started), id(signals.log_task_finished)]
+    return set(logs) <= set(named) and signals.logger.name in ("django.tasks", "django_tasks")
+
+
 def _json_is_normalized() -> bool:
     base = _framework()
     return base is None or base.normalize_json({"a": (1, b"b")}) == {"a": [1, "b"]}
@@ -299,6 +309,16 @@ PRIVATE_APIS: Final = (
         "Django", "Signal.receivers", "functions/run_signals.py",
         "Results are read from the database before an asynchronous receiver gets them, and only then.",
         "5.2.19, 6.0.10, 6.1.3", _signals_know_asynchronous_receivers,
+    ),
+    PrivateApi(
+        "Django", "log_task_started", "functions/run_signals.py",
+        "While the log is off, the receiver that logs is no reason to send a signal, which takes long.",
+        "6.0.10, 6.1.3, django-tasks 0.12.0", _signals_name_their_receivers,
+    ),
+    PrivateApi(
+        "Django", "log_task_finished", "functions/run_signals.py",
+        "As log_task_started.",
+        "6.0.10, 6.1.3, django-tasks 0.12.0", _signals_name_their_receivers,
     ),
     PrivateApi(
         "Django", "normalize_json", "functions/framework.py",

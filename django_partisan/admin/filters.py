@@ -4,17 +4,19 @@ Failed and held tasks, and those that managers hold, have indexes of their own. 
 latest tasks only, if no such filter is chosen too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
+from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan import registry
-from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX, latest
-from django_partisan.admin.reach import HELD, OF_STATUS, Index, reached
+from django_partisan.admin.argument_search import ArgumentTerm
+from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
+from django_partisan.admin.reach import FAILED, HELD, OF_STATUS, Condition, Index, of_queue, reached
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME
@@ -25,11 +27,18 @@ if TYPE_CHECKING:
 STATUS: Final = "status__exact"
 _WITHOUT_SEARCH: Final = frozenset({STATUS, "queue", "o", "p", "e", "all", "_changelist_filters"})
 """What in a query string leaves no task out that an index has of a queue."""
+_COLUMNS: Final = {"processor": "processor_class", "held": "held", "reason": "error_reason"}
 _REASONS: Final = tuple(dict.fromkeys((*FAILURE_REASONS, *REASONS_TO_NAME)))
 
 
 def has_index(parameters: Mapping[str, Any]) -> bool:
-    """Return whether an index finds what the filters in a query string select."""
+    """Return whether an index is to find what the filters in a query string select.
+
+    A task that is named by its id needs none, and for arguments only the latest tasks are searched.
+    """
+    term = parameters.get("q", "").strip()
+    if "argument" in parameters or term.isdecimal() or ArgumentTerm.of(term):
+        return False
     return parameters.get(STATUS, Task.STATUS_FINISHED) != Task.STATUS_FINISHED or bool(
         {"reason", "held"}.intersection(parameters)
     )
@@ -37,9 +46,9 @@ def has_index(parameters: Mapping[str, Any]) -> bool:
 
 def indexes_of(parameters: Mapping[str, Any]) -> tuple[Index, ...]:
     """Return the indexes that find what the filters in a query string select."""
-    held = HELD if "held" in parameters else ()
-    failed = OF_STATUS[Task.STATUS_ERROR] if "reason" in parameters else ()
-    return (*held, *failed, *OF_STATUS.get(parameters.get(STATUS, ""), ()))
+    if "reason" in parameters:
+        return FAILED
+    return HELD if "held" in parameters else OF_STATUS.get(parameters.get(STATUS, ""), ())
 
 
 def reach(parameters: Mapping[str, Any]) -> int:
@@ -48,18 +57,35 @@ def reach(parameters: Mapping[str, Any]) -> int:
     return SEARCHED_MAX if searched else LISTED_MAX
 
 
+def by_index(tasks: QuerySet[Any], parameters: Mapping[str, Any]) -> QuerySet[Any]:
+    """Select what the filters and the search in a query string select, by an index."""
+    indexes = indexes_of(parameters)
+    status = parameters.get(STATUS)
+    if status is not None and OF_STATUS.get(status) != indexes:
+        tasks = tasks.filter(status=status)
+    return reached(tasks, indexes, reach(parameters), list(_conditions(parameters)))
+
+
+def _conditions(parameters: Mapping[str, Any]) -> Iterator[Condition]:
+    if "queue" in parameters:
+        yield of_queue(parameters["queue"])
+    for name, column in _COLUMNS.items():
+        if name in parameters:
+            yield Condition(column, "= %s", parameters[name])
+    if term := parameters.get("q", "").strip():
+        pattern = f"{connection.ops.prep_for_like_query(term)}%"
+        yield Condition("processor_class", "ILIKE %s", pattern)
+
+
 class KnownValuesFilter(admin.SimpleListFilter):
     """A filter whose choices come from code and settings: the table is not asked which values it holds."""
 
     field = ""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Select the rows with the chosen value."""
+        """Select the rows with the chosen value, unless an index will."""
         value = self.value()
-        if value is None:
-            return queryset
-        chosen = queryset.filter(**{self.field: value})
-        return chosen if has_index(request.GET) else latest(chosen)
+        return queryset if value is None or has_index(request.GET) else queryset.filter(**{self.field: value})
 
 
 class StatusFilter(KnownValuesFilter):
@@ -68,12 +94,6 @@ class StatusFilter(KnownValuesFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, "str | StrPromise"]]:
         """Return what a task can be."""
         return list(Task.STATUS_CHOICES)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Select the tasks, by the indexes of the status if it has any."""
-        chosen = super().queryset(request, queryset)
-        indexes = OF_STATUS.get(self.value() or "")
-        return reached(chosen, indexes, reach(request.GET)) if indexes else chosen
 
 
 class QueueFilter(KnownValuesFilter):
@@ -99,14 +119,6 @@ class ReasonFilter(KnownValuesFilter):
         """Return the reasons for which tasks fail."""
         return [(reason, reason.replace("_", " ")) for reason in _REASONS]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Select the failed tasks with the chosen reason, by the index of the failed."""
-        chosen = super().queryset(request, queryset)
-        if self.value() is None:
-            return chosen
-        failed = chosen.filter(status=Task.STATUS_ERROR)
-        return reached(failed, OF_STATUS[Task.STATUS_ERROR], reach(request.GET))
-
 
 class HeldFilter(KnownValuesFilter):
     title, parameter_name, field = _("held"), "held", "held"
@@ -114,8 +126,3 @@ class HeldFilter(KnownValuesFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the reasons for which tasks are held."""
         return [(reason, reason) for reason in HELD_REASONS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Select the held tasks with the chosen reason, by the index of the held."""
-        chosen = super().queryset(request, queryset)
-        return chosen if self.value() is None else reached(chosen, HELD, reach(request.GET))

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.paginator import Paginator
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from django_partisan.admin.list_columns import for_list
 from django_partisan.models import Task
 
 if TYPE_CHECKING:
@@ -20,12 +23,43 @@ SEARCHED_MAX: Final = 50_000
 
 
 class BoundedPaginator(PaginatorBase):
-    """A paginator that stops counting at ``LISTED_MAX``."""
+    """A paginator that selects up to ``LISTED_MAX`` ids, once, and fetches the rows of one page by them."""
+
+    object_list: Any
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """The ids that are listed, in their order."""
+        rows = self.object_list[:LISTED_MAX]
+        return list(rows.values_list("pk", flat=True) if isinstance(rows, QuerySet) else rows)
 
     @cached_property
     def count(self) -> int:
-        rows = self.object_list
-        return rows.order_by().values("pk")[:LISTED_MAX].count() if isinstance(rows, QuerySet) else len(rows)
+        return len(self.ids)
+
+    def page(self, number: Any) -> Any:
+        """Return a page; raises what Django's paginator raises."""
+        start = (self.validate_number(number) - 1) * self.per_page
+        return Page(self.rows(self.ids[start : start + self.per_page]), number, self)
+
+    def rows(self, ids: list[int]) -> Any:
+        """Return the rows of some ids; the conditions that have selected them are not asked again."""
+        if not isinstance(self.object_list, QuerySet):
+            return ids
+        tasks = for_list(Task.objects.using(self.object_list.db).filter(pk__in=ids))
+        return tasks.order_by(*self.object_list.query.order_by)
+
+
+class TaskChangeList(ChangeList):
+    """A list that shows few rows as it shows a page of many: by their ids."""
+
+    paginator: BoundedPaginator
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Choose the rows to show."""
+        super().get_results(request)
+        if not self.multi_page or (self.show_all and self.can_show_all):
+            self.result_list = self.paginator.rows(self.paginator.ids)
 
 
 def latest(tasks: QuerySet[Any], number: int = SEARCHED_MAX) -> QuerySet[Any]:

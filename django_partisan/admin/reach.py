@@ -1,16 +1,19 @@
 """Which tasks a filter with an index reaches: of each queue, the first that the index has.
 
 The list is in the order of ids. Left to itself, the planner may walk down the ids of a large table until it
-has found a page of failed tasks, which takes long if all of them are old. An array is made first, whatever
-the statistics say, and the rows are then fetched by primary key.
+has found a page of failed tasks, which takes long if all of them are old. An array of ids is made first,
+whatever the statistics say. The index of failed tasks has all that lists of them are filtered by, so their
+rows are not visited for it.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from django.db import connections
 from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
 
+from django_partisan.admin.paging import LISTED_MAX
 from django_partisan.models import Task
 
 
@@ -21,9 +24,18 @@ class Index(NamedTuple):
     order: str
 
 
+class Condition(NamedTuple):
+    """What the tasks that are reached must fulfil: a comparison of a column with a value."""
+
+    column: str
+    comparison: str
+    value: str
+
+
+FAILED: Final = (Index("status = 'error'", "finished_at DESC, id DESC"),)
 HELD: Final = (Index("held IS NOT NULL", "held, processor_class, priority, id"),)
 OF_STATUS: Final = {
-    Task.STATUS_ERROR: (Index("status = 'error'", "finished_at DESC"),),
+    Task.STATUS_ERROR: FAILED,
     Task.STATUS_IN_PROCESS: (Index("status = 'in_process'", "claimed_by"),),
     Task.STATUS_NEW: (
         Index("status = 'new' AND ready", "priority, id"),
@@ -42,26 +54,47 @@ _REACHED: Final = """
           FROM queue WHERE queue.name IS NOT NULL
     )
     SELECT reached.id FROM queue, LATERAL (
-        SELECT id FROM django_partisan_task
-         WHERE {condition} AND queue_name = queue.name ORDER BY {order} {part}) AS reached {queues})
+        SELECT {columns} FROM django_partisan_task
+         WHERE {condition} AND queue_name = queue.name ORDER BY {order} {part}) AS reached {where})
 """
 
 
-def reached(tasks: QuerySet[Any], indexes: tuple[Index, ...], limit: int) -> QuerySet[Any]:
-    """Select those that are among the first ``limit`` of each queue, by any of the indexes."""
-    arms = (_REACHED.format(**index._asdict(), part=f"LIMIT {limit}", queues="") for index in indexes)
-    found = f"django_partisan_task.id = ANY(ARRAY({' UNION ALL '.join(arms)}))"
-    return tasks.filter(RawSQL(found, (), output_field=BooleanField()))
+def reached(
+    tasks: QuerySet[Any], indexes: tuple[Index, ...], limit: int, conditions: Sequence[Condition] = ()
+) -> QuerySet[Any]:
+    """Select those that are among the first ``limit`` of each queue, by any of the indexes.
+
+    Of those that fulfil the conditions, they are the latest, and one more than are listed.
+    """
+    arms = " UNION ALL ".join(_arm(index, f"LIMIT {limit}", conditions) for index in indexes)
+    latest = f"SELECT id FROM ({arms}) AS found ORDER BY id DESC LIMIT {LISTED_MAX + 1}"
+    values = [condition.value for condition in conditions] * len(indexes)
+    found = f"django_partisan_task.id = ANY(ARRAY({latest}))"
+    return tasks.filter(RawSQL(found, values, output_field=BooleanField()))
 
 
 def has_more(database: str, indexes: tuple[Index, ...], limit: int, queue: str | None) -> bool:
     """Return whether an index has more than ``limit`` tasks of the queue, or of any."""
-    part = f"OFFSET {limit} LIMIT 1"
-    queues, names = ("", ()) if queue is None else ("WHERE queue.name = %s", (queue,))
+    conditions = [] if queue is None else [of_queue(queue)]
     with connections[database].cursor() as cursor:
         for index in indexes:
-            arm = _REACHED.format(**index._asdict(), part=part, queues=queues)
-            cursor.execute(f"SELECT EXISTS {arm}", names)
+            arm = _arm(index, f"OFFSET {limit} LIMIT 1", conditions)
+            cursor.execute(f"SELECT EXISTS {arm}", [condition.value for condition in conditions])
             if cursor.fetchone()[0]:
                 return True
     return False
+
+
+def of_queue(name: str) -> Condition:
+    """Return the condition that leaves out the other queues, which are then not read."""
+    return Condition("queue.name", "= %s", name)
+
+
+def _arm(index: Index, part: str, conditions: Sequence[Condition]) -> str:
+    own = [one for one in conditions if "." not in one.column]
+    columns = ", ".join(["id", *(one.column for one in own)])
+    terms = [
+        f"{one.column if one not in own else f'reached.{one.column}'} {one.comparison}" for one in conditions
+    ]
+    where = f"WHERE {' AND '.join(terms)}" if terms else ""
+    return _REACHED.format(**index._asdict(), part=part, columns=columns, where=where)

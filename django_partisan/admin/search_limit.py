@@ -35,7 +35,7 @@ def search_limit(parameters: Mapping[str, Any], database: str) -> SearchLimit:
     if has_index(parameters) and (limit := reach(parameters)) > LISTED_MAX:
         has_others = has_more(database, indexes_of(parameters), limit, parameters.get("queue"))
         of_queue = limit if has_others else None
-    return SearchLimit(_latest(parameters), of_queue)
+    return SearchLimit(latest_searched(parameters), of_queue)
 
 
 def lists_part(parameters: Mapping[str, Any], database: str) -> bool:
@@ -44,10 +44,12 @@ def lists_part(parameters: Mapping[str, Any], database: str) -> bool:
     return limit == LISTED_MAX and has_more(database, indexes_of(parameters), limit, queue)
 
 
-def _latest(parameters: Mapping[str, Any]) -> int | None:
+def latest_searched(parameters: Mapping[str, Any]) -> int | None:
+    """Return how many of the latest tasks are searched, if only they are."""
     term = parameters.get("q", "").strip()
     if "argument" in parameters or ArgumentTerm.of(term):
         return ARGUMENTS_SEARCHED_MAX
+    if term.isdecimal() or has_index(parameters):
+        return None
     filters = {STATUS, "queue", "processor"}.intersection(parameters)
-    is_search = bool(term) and not term.isdecimal()
-    return SEARCHED_MAX if (filters or is_search) and not has_index(parameters) else None
+    return SEARCHED_MAX if filters or term else None

@@ -17,11 +17,12 @@ from django_partisan.admin.filters import (
     QueueFilter,
     ReasonFilter,
     StatusFilter,
+    by_index,
     has_index,
 )
 from django_partisan.admin.list_columns import ListColumns, for_list
-from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator, latest
-from django_partisan.admin.search_limit import search_limit
+from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator, TaskChangeList, latest
+from django_partisan.admin.search_limit import latest_searched, search_limit
 from django_partisan.admin.task_page import TaskPage
 from django_partisan.models import Task
 
@@ -64,10 +65,15 @@ class TaskAdmin(ListColumns, TaskPage, OffersActions, ReadOnly, TaskAdminBase):
             return queryset.filter(pk=int(term)), False
         if argument := ArgumentTerm.of(term):
             return with_argument(request, queryset, argument), False
-        if not term:
-            return queryset, False
-        found = queryset.filter(processor_class__istartswith=term)
-        return found if has_index(request.GET) else latest(found), False
+        if has_index(request.GET):
+            return by_index(queryset, request.GET), False
+        found = queryset.filter(processor_class__istartswith=term) if term else queryset
+        limit = latest_searched(request.GET)
+        return found if limit is None else latest(found, limit), False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TaskChangeList]:
+        """Return the class of the list."""
+        return TaskChangeList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the list, or carry an action out; the page says where its paging and its search end."""

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+from django_partisan import results
 from django_partisan.config.const import DELAY_STRATEGY_EXPONENTIAL
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.queues import QueueConfig
@@ -80,6 +81,8 @@ RETRY_ON_REQUEST: Final = ErrorsHandleConfig("*", 3, 5, DELAY_STRATEGY_EXPONENTI
 _DELAY: Final = seconds(0)
 # The result of every run that completed and is to be settled.
 RAN: Final = RunResult()
+# That of every run that is to be settled with its result, and returned none.
+RETURNED_NONE: Final = RunResult(result=results.NONE)
 
 
 def judge(

@@ -57,16 +57,17 @@ def task_of(name: str) -> AnyTask | None:
 def _definition(task: AnyTask) -> TaskDefinition:
     options = options_of(task)
     function, name = task.func, task.module_path
-    is_asynchronous = iscoroutinefunction(function)
+    is_asynchronous, takes_context = iscoroutinefunction(function), task.takes_context
     run = partial(calling.run_asynchronously, function) if is_asynchronous else function
 
     def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
-        result = RunTaskResult.of(task, current)
-        run_signals.started(result)
-        if task.takes_context:
-            if is_asynchronous:
-                result.read()
-            args = [TaskContext(task_result=result, scheduled_for=current.scheduled_for), *args]
+        if takes_context or run_signals.is_start_received():
+            result = RunTaskResult.of(task, current)
+            run_signals.started(result)
+            if takes_context:
+                if is_asynchronous:
+                    result.read()
+                args = [TaskContext(task_result=result, scheduled_for=current.scheduled_for), *args]
         value = run(*args, **kwargs)
         if value is not None:
             calling.ensure_executed(f"{name}()", value)
@@ -76,7 +77,8 @@ def _definition(task: AnyTask) -> TaskDefinition:
         return attempts.pause(options.backoff, error, RunTaskResult.of(task, current))
 
     def ended(current: Any, value: str | None, error: Any) -> None:
-        run_signals.finished(RunTaskResult.of(task, current).ended(value, error))
+        if run_signals.is_end_received(has_failed=error is not None):
+            run_signals.finished(RunTaskResult.of(task, current).ended(value, error))
 
     return TaskDefinition(
         name=name,
@@ -91,7 +93,7 @@ def _definition(task: AnyTask) -> TaskDefinition:
         postpone=None,
         propagation=None,
         timeout=options.timeout,
-        takes_context=task.takes_context,
+        takes_context=takes_context,
         keeps_result=True,
         pause_before_retry=None if options.backoff is None else pause_before_retry,
         ended=ended,

@@ -183,10 +183,11 @@ class Task(models.Model):
                 name="partisan_task_in_process",
                 condition=models.Q(status="in_process"),
             ),
-            # How many failed, the latest first.
+            # How many failed, the latest first; lists of failed tasks read it without visiting the rows.
             models.Index(
-                fields=["queue_name", "-finished_at"],
-                name="partisan_task_error",
+                fields=["queue_name", "-finished_at", "-id"],
+                include=["error_reason", "processor_class"],
+                name="partisan_task_failed",
                 condition=models.Q(status="error"),
             ),
             # Held tasks, by reason and processor.

@@ -260,8 +260,8 @@ def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:
     """Return the present time, and arrays: those of ``_id_arrays``, the starts, the workers, the results."""
     _, _, started, workers, results = zip(*runs, strict=True)
     now = microseconds(monotonic())
-    returned = list(results) if any(results) else None  # mostly there are none
-    return now, *_id_arrays(runs), _literal(started), _literal(map(_quoted, workers)), returned
+    returned = _literal(map(_element, results)) if any(results) else None  # mostly there are none
+    return now, *_id_arrays(runs), _literal(started), _literal(map(_worker, workers)), returned
 
 
 def _ages(moments: Iterable[float | None]) -> list[float | None]:
@@ -270,10 +270,15 @@ def _ages(moments: Iterable[float | None]) -> list[float | None]:
     return [None if moment is None else now - moment for moment in moments]
 
 
-@cache
-def _quoted(name: str) -> str:
-    """Return the name of a worker as an element of an array literal."""
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _element(text: str | None) -> str:
+    """Return a text as an element of an array literal."""
+    if text is None:
+        return "NULL"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_worker: Final = cache(_element)
+"""There are few names of workers."""
 
 
 def _literal(values: Iterable[object]) -> str:

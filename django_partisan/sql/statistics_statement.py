@@ -121,7 +121,7 @@ WITH RECURSIVE ready AS MATERIALIZED (
            ELSE greatest(reltuples, 0) END AS estimate
       FROM pg_class
      WHERE oid IN (to_regclass('partisan_task_ready'), to_regclass('partisan_task_upcoming'),
-                   to_regclass('partisan_task_in_process'), to_regclass('partisan_task_error'))
+                   to_regclass('partisan_task_in_process'), to_regclass('partisan_task_failed'))
 ), share AS (
     SELECT most_common_freqs[array_position(most_common_vals::text::text[], %(queue)s)] AS of_queue
       FROM pg_stats
@@ -134,7 +134,7 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n, error.is_estimate
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_ready'),
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_upcoming'),
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_in_process'),
-       (SELECT estimate FROM planner WHERE relname = 'partisan_task_error'),
+       (SELECT estimate FROM planner WHERE relname = 'partisan_task_failed'),
        (SELECT of_queue FROM share),
        extract(epoch FROM now() - least(front.oldest, overdue.oldest,
            CASE WHEN ready.n > %(front)s THEN (

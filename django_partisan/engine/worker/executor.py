@@ -19,7 +19,7 @@ from django_partisan import arguments, registry, results
 from django_partisan.config.queues import QueueConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.expiring import has_expired
-from django_partisan.engine.judge import RAN, RunResult, expired, failed, judge, unregistered
+from django_partisan.engine.judge import RAN, RETURNED_NONE, RunResult, expired, failed, judge, unregistered
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.exceptions import ClaimLost, TaskCancelled, TaskTimeout
@@ -125,7 +125,8 @@ class Executor:
             result = context.run(self._run, row, definition)
             if result is RAN:
                 return result
-            context.run(self._emit, result, self.run_of(row))
+            if result.outcome != COMPLETED:  # if anything wanted that event, the run would be watched
+                context.run(self._emit, result, self.run_of(row))
         if definition.ended is not None and result.outcome in (COMPLETED, FAILED):
             context.run(self._call_ended, definition.ended, context[running], result)
         return result if result.error is None else _without_exception(result, result.error)
@@ -211,9 +212,11 @@ class Executor:
                     children.end_if_child()  # pragma: no cover: child process
                 if interruption.asked is not None:
                     interruption.ensure_not_cancelled()
-                if definition.keeps_result:
-                    return RunResult(result=results.encode(definition.name, value))
-                return RAN
+                if not definition.keeps_result:
+                    return RAN
+                if value is None:
+                    return RETURNED_NONE
+                return RunResult(result=results.encode(definition.name, value))
             except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
                 interruption.interruptible = 0
                 children.end_if_child(error)

@@ -93,8 +93,11 @@ def test_the_list_says_where_the_paging_ends_if_it_does(browser, count, listed, 
     assert ("The latest 10,000 tasks can be paged through." in response.content.decode()) is said
 
 
-def test_a_paginator_of_a_list_counts_it():
-    assert BoundedPaginator([1, 2, 3], 2).count == 3
+def test_a_paginator_of_a_list_counts_and_pages_it():
+    paginator = BoundedPaginator([1, 2, 3], 2)
+
+    assert paginator.count == 3
+    assert list(paginator.page(2)) == [3]
 
 
 def row(browser: Client, **values: Any) -> dict[str, str]:

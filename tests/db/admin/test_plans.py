@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from django_partisan import registry
 from django_partisan.admin.paging import LISTED_MAX
 from django_partisan.models import Task
-from tests.support.admin import TASKS, make_task, page_of
+from tests.support.admin import TASKS, make_copies, make_task, page_of
+from tests.support.registry import Idle
 
 pytestmark = pytest.mark.django_db
 
@@ -42,11 +46,10 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(inner)
 
 
-def rows_read(browser: Client, url: str) -> int:
-    """Return how many rows of tasks the statements of a page read, those that they discard included."""
+def scans(browser: Client, url: str) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of the plans of a page that read the table of tasks or an index of it."""
     with CaptureQueriesContext(connection) as queries:
         assert browser.get(url).status_code == 200
-    read = 0
     for query in queries:
         if "django_partisan_task" in query["sql"] and query["sql"].startswith("SELECT"):
             with connection.cursor() as cursor:
@@ -55,11 +58,27 @@ def rows_read(browser: Client, url: str) -> int:
             [plan] = json.loads(found) if isinstance(found, str) else found
             for node in nodes(plan["Plan"]):
                 if node.get("Relation Name") == "django_partisan_task":
-                    discarded = node.get("Rows Removed by Filter", 0) + node.get(
-                        "Rows Removed by Index Recheck", 0
-                    )
-                    read += (node["Actual Rows"] + discarded) * node["Actual Loops"]
-    return int(read)
+                    yield node
+
+
+def rows_of(scan: dict[str, Any]) -> float:
+    """Return how many rows a node reads, those that it discards included."""
+    discarded = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
+    return float((scan["Actual Rows"] + discarded) * scan["Actual Loops"])
+
+
+def rows_read(browser: Client, url: str) -> int:
+    """Return how many rows of tasks the statements of a page read."""
+    return int(sum(map(rows_of, scans(browser, url))))
+
+
+def rows_visited(browser: Client, url: str) -> int:
+    """Return how many rows of tasks a page visits in the table, and not in an index alone."""
+    visited = 0.0
+    for scan in scans(browser, url):
+        is_of_index = scan["Node Type"] == "Index Only Scan"
+        visited += scan["Heap Fetches"] if is_of_index else rows_of(scan)
+    return int(visited)
 
 
 @pytest.mark.usefixtures("large_table")
@@ -80,6 +99,54 @@ def test_the_list_reads_one_page_and_counts_to_the_limit(browser):
 )
 def test_a_filter_with_an_index_reads_what_it_selects(browser, query):
     assert rows_read(browser, TASKS + query) <= 8 * FEW
+
+
+@pytest.fixture
+def many_failed(transactional_db: None) -> None:
+    """More failed tasks than are listed, in two queues; some of another reason and another processor."""
+    now, common = timezone.now(), {"status": "error", "processor_class": "Letter", "error_reason": "error"}
+    rare = {**common, "processor_class": "Rare", "error_reason": "timeout"}
+    with connection.cursor() as cursor:
+        with transaction.atomic():
+            cursor.execute("SET LOCAL synchronous_commit = on")  # else vacuum may not see it on disk yet
+            for queue in ("default", "mail"):
+                make_copies(make_task(queue_name=queue, finished_at=now, **rare), 30)
+                make_copies(make_task(queue_name=queue, finished_at=now, **common), LISTED_MAX)
+        cursor.execute("VACUUM ANALYZE django_partisan_task")
+
+
+@pytest.mark.usefixtures("many_failed", "own_registry")
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("?status__exact=error", LISTED_MAX),
+        ("?status__exact=error&p=150", LISTED_MAX),
+        ("?status__exact=error&o=1", LISTED_MAX),
+        ("?reason=error", LISTED_MAX),
+        ("?reason=timeout", 62),
+        ("?reason=timeout&status__exact=error&queue=mail", 31),
+        ("?status__exact=error&processor=Rare", 62),
+        ("?status__exact=error&q=rare", 62),
+    ],
+)
+def test_a_list_of_failed_tasks_visits_the_rows_that_it_shows(query, count, client: Client):
+    registry.register(type("Rare", (Idle,), {}))
+    client.force_login(User.objects.create_superuser("boss"))
+
+    response = client.get(TASKS + query)
+
+    assert response.context["cl"].result_count == count
+    assert rows_visited(client, TASKS + query) <= 2 * len(response.context["cl"].result_list)
+
+
+@pytest.mark.usefixtures("many_failed")
+def test_a_search_for_an_argument_among_failed_tasks_reads_what_one_among_all_reads(client: Client):
+    client.force_login(User.objects.create_superuser("boss"))
+
+    of_all = rows_read(client, f"{TASKS}?argument=order:5")
+
+    assert rows_read(client, f"{TASKS}?argument=order:5&status__exact=error") <= of_all
+    assert rows_read(client, f"{TASKS}?q=order%3D5&reason=error") <= of_all
 
 
 @pytest.mark.usefixtures("large_table")

@@ -189,10 +189,12 @@ def test_queues_and_failures_are_read_from_the_beginning_of_partial_indexes():
 
     names, *failures = found
     assert queues == ["default", "mail"]
-    assert names.indexes >= {f"partisan_task_{name}" for name in ("ready", "upcoming", "in_process", "error")}
+    assert names.indexes >= {
+        f"partisan_task_{name}" for name in ("ready", "upcoming", "in_process", "failed")
+    }
     assert names.blocks < 500
     for plan in failures:
-        assert "partisan_task_error" in plan.indexes
+        assert "partisan_task_failed" in plan.indexes
         assert plan.blocks < 3 * overview.FAILURES_AT_MOST
     assert "Seq Scan" not in {scan for plan in found for scan in plan.scans}
 
@@ -360,7 +362,7 @@ def test_the_depth_figures_read_partial_indexes_only():
         "partisan_task_ready",
         "partisan_task_upcoming",
         "partisan_task_in_process",
-        "partisan_task_error",
+        "partisan_task_failed",
         "partisan_task_held",
     }
     assert set(plan.scans) <= {"Index Scan", "Index Only Scan"}

@@ -121,18 +121,18 @@ def test_a_missing_index_is_an_error_with_the_statement_that_makes_it(name):
 
 
 def test_an_index_of_another_schema_is_not_taken_for_that_of_the_table():
-    execute(connection, "ALTER INDEX partisan_task_error RENAME TO mislaid")
+    execute(connection, "ALTER INDEX partisan_task_failed RENAME TO mislaid")
     execute(connection, "CREATE TABLE lookalike (status text)")
-    execute(connection, "CREATE INDEX partisan_task_error ON lookalike (status)")
+    execute(connection, "CREATE INDEX partisan_task_failed ON lookalike (status)")
     try:
         assert one("indexes").status == ERROR
     finally:
         execute(connection, "DROP TABLE lookalike")
-        execute(connection, "ALTER INDEX mislaid RENAME TO partisan_task_error")
+        execute(connection, "ALTER INDEX mislaid RENAME TO partisan_task_failed")
 
 
 def test_an_index_whose_build_was_interrupted_is_an_error_with_both_statements():
-    invalid = "UPDATE pg_index SET indisvalid = %s WHERE indexrelid = 'partisan_task_error'::regclass"
+    invalid = "UPDATE pg_index SET indisvalid = %s WHERE indexrelid = 'partisan_task_failed'::regclass"
     execute(connection, invalid, (False,))
     try:
         finding = one("indexes")
@@ -141,9 +141,9 @@ def test_an_index_whose_build_was_interrupted_is_an_error_with_both_statements()
 
     assert (
         finding.message
-        == "The index partisan_task_error of django_partisan_task is invalid: its build was interrupted."
+        == "The index partisan_task_failed of django_partisan_task is invalid: its build was interrupted."
     )
-    assert "DROP INDEX CONCURRENTLY partisan_task_error; CREATE INDEX CONCURRENTLY" in finding.cure
+    assert "DROP INDEX CONCURRENTLY partisan_task_failed; CREATE INDEX CONCURRENTLY" in finding.cure
 
 
 def test_a_notification_to_ourselves_arrives():
