@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from django.core.management import find_commands
+
 from django_partisan import __version__, bundled_files
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.metrics import catalogue
@@ -18,6 +20,7 @@ _NAME_OF_METRIC: Final = re.compile(r"(?<![\w:./-])partisan_\w+(?![\w:./-])")
 _NOT_METRICS: Final = frozenset(
     {"partisan_alerts", "partisan_recording", "partisan_recording_history", "partisan_schedules"}
 )
+_MANAGEMENT: Final = Path(__file__).parents[1] / "management"
 _SUFFIXES_OF_HISTOGRAM: Final = ("", "_bucket", "_count", "_sum")
 
 
@@ -49,8 +52,11 @@ def exported_names() -> set[str]:
 
 
 def names_in(text: str) -> set[str]:
-    """Return what looks like a metric of ours in a text: names with colons are recorded, not exported."""
-    return set(_NAME_OF_METRIC.findall(text)) - _NOT_METRICS
+    """Return what looks like a metric of ours in a text: names with colons are recorded, not exported.
+
+    Descriptions name our commands, too.
+    """
+    return set(_NAME_OF_METRIC.findall(text)) - _NOT_METRICS - set(find_commands(str(_MANAGEMENT)))
 
 
 def _judge_manifest(folder: Path) -> Finding:

@@ -3,9 +3,9 @@
 from typing import Final
 
 from grafana.builder import limits
+from grafana.builder.colours import GREEN, ORANGE, PURPLE, RED, low_is_good
 from grafana.builder.dashboard import Dashboard, Row
-from grafana.builder.panels import GREEN, ORANGE, PURPLE, RED, Panel, figure, graph
-from grafana.builder.panels import limits as low_is_good
+from grafana.builder.panels import Panel, figure, graph
 from grafana.builder.queries import Query
 
 
@@ -84,6 +84,7 @@ def _table() -> list[Panel]:
             " of PartisanOldTransaction.",
             Query("max by (job) (partisan_oldest_transaction_age_seconds{@instance})", "{{job}}"),
             unit="s",
+            least=1,
             width=12,
             steps=low_is_good(limits.TRANSACTION_AGE),
         ),
@@ -104,6 +105,7 @@ def _table() -> list[Panel]:
             " climb: no manager prunes; look for task.prune_failed in the log.",
             Query("time() - max by (job) (partisan_last_prune_timestamp_seconds{@instance})", "{{job}}"),
             unit="s",
+            least=1,
             width=12,
         ),
         graph(
@@ -134,6 +136,7 @@ def _figures() -> list[Panel]:
             " fails; after 60 s the figures disappear instead of lying.",
             Query("max by (queue) (partisan_db_data_age_seconds{@queue})", "{{queue}}"),
             unit="s",
+            least=1,
         ),
         graph(
             "Clock skew",

@@ -15,6 +15,8 @@ TICK_LATENESS: Final = 60
 """Seconds: PartisanScheduleLate."""
 FAILURE_RATIO: Final = 0.1
 """Failed to ended tasks: PartisanTaskFailureRatioHigh."""
+RETRY_RATIO: Final = 0.1
+"""Retried runs to ended ones; no alert."""
 BUSY_RATIO: Final = 0.9
 """Busy to possible seconds of the workers: PartisanWorkersSaturated."""
 RUN_AGE: Final = 3600

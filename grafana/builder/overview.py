@@ -2,116 +2,12 @@
 
 from typing import Final
 
-from grafana.builder import limits
+from grafana.builder import limits, summary
+from grafana.builder.colours import BLUE, BY_LAST_WORD, GREEN, ORANGE, OUTCOMES, PURPLE, RED, low_is_good
 from grafana.builder.dashboard import Dashboard, Row
 from grafana.builder.links import to_traces_and_logs
-from grafana.builder.panels import BLUE, GREEN, ORANGE, OUTCOMES, PURPLE, RED, Panel, figure, graph, heat
-from grafana.builder.panels import limits as low_is_good
-from grafana.builder.queries import Query, per_second, quantiles
-
-FAILURE_RATIO: Final = """
-sum(increase(partisan_tasks_failed_total{@queue}[15m]))
-/ clamp_min(
-  sum(increase(partisan_tasks_completed_total{@queue}[15m]))
-  + sum(increase(partisan_tasks_failed_total{@queue}[15m])), 1e-9)
-"""
-
-BUSY_RATIO: Final = """
-clamp_max(
-  sum(rate(partisan_worker_busy_seconds_total{@queue}[$__rate_interval]))
-  / sum(partisan_workers_configured{@queue}), 1)
-"""
-
-
-def _is_it_late() -> list[Panel]:
-    return [
-        figure(
-            "Oldest due",
-            "How long the longest waiting due task waits. Orange: PartisanQueueLatencyHigh fires, red:"
-            " PartisanQueueLatencyCritical. See further right whether tasks fail or capacity is gone.",
-            Query("max(partisan_queue_oldest_due_age_seconds{@queue})"),
-            unit="s",
-            steps=low_is_good(limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL),
-        ),
-        figure(
-            "Due now",
-            "Tasks whose time has come and which nobody has claimed. A number is no problem by itself:"
-            " look at Oldest due. If it only grows, add workers or find what became slow.",
-            Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="due"}))'),
-            unit="short",
-            steps=[(None, BLUE)],
-        ),
-    ]
-
-
-def _is_it_failing() -> list[Panel]:
-    return [
-        figure(
-            "Failure ratio",
-            "Failed of all tasks that ended in 15 minutes; retries do not count. Red:"
-            " PartisanTaskFailureRatioHigh. Open Errors by type below, then Processors.",
-            Query(FAILURE_RATIO),
-            unit="percentunit",
-            steps=low_is_good(limits.FAILURE_RATIO),
-            decimals=1,
-        ),
-        figure(
-            "Runs per second",
-            "Runs that start, of all queues shown. Zero while tasks are due means that nothing works:"
-            " see Live workers and Database.",
-            Query("sum(rate(partisan_tasks_started_total{@queue}[$__rate_interval]))"),
-            unit="short",
-            steps=[(None, BLUE)],
-        ),
-    ]
-
-
-def _is_capacity_gone() -> list[Panel]:
-    return [
-        figure(
-            "Live workers",
-            "Workers that are up, idle or busy. Red: none, and PartisanNoLiveWorkers fires. Fewer than"
-            " configured for long: see Exits by reason on Workers.",
-            Query('sum(partisan_workers{@queue,state=~"idle|busy"})'),
-            unit="short",
-            steps=[(None, RED), (1, GREEN)],
-        ),
-        figure(
-            "Workers busy",
-            "Share of the workers' time spent in runs, from busy seconds, so short tasks count too. Red while"
-            " work waits: PartisanWorkersSaturated. Add workers or hosts, or make tasks cheaper.",
-            Query(BUSY_RATIO),
-            unit="percentunit",
-            steps=low_is_good(limits.BUSY_RATIO),
-            decimals=0,
-        ),
-    ]
-
-
-def _why() -> list[Panel]:
-    return [
-        figure(
-            "Database",
-            "Whether every manager shown could read its figures at the last scrape. Down:"
-            " PartisanDatabaseUnreachable; figures of the database are then old or missing.",
-            Query("min(partisan_db_up{@queue})"),
-            unit="short",
-            steps=[(None, RED), (1, GREEN)],
-            words={"0": ("down", RED), "1": ("up", GREEN)},
-        ),
-        figure(
-            "Alerts firing",
-            'Alerts of these rules that fire now; each has a section in docs/runbooks.md. "No rules" means'
-            " that Prometheus has not loaded grafana/alerts.",
-            Query(
-                'count(ALERTS{alertname=~"Partisan.+",alertstate="firing",job=~"$job"})'
-                " or 0 * group(job_queue:partisan_workers_configured:sum)"
-            ),
-            unit="short",
-            steps=low_is_good(1),
-            none="no rules",
-        ),
-    ]
+from grafana.builder.panels import Panel, graph, heat
+from grafana.builder.queries import Query, highest, per_second, quantiles, top_ten
 
 
 def _queues() -> list[Panel]:
@@ -123,6 +19,7 @@ def _queues() -> list[Panel]:
             Query("max by (queue) (partisan_queue_oldest_due_age_seconds{@queue})", "{{queue}}"),
             unit="s",
             width=6,
+            least=1,
             steps=low_is_good(limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL),
             links=to_traces_and_logs("queue"),
         ),
@@ -139,7 +36,7 @@ def _queues() -> list[Panel]:
         graph(
             "Wait until started",
             "From due to started, for the runs that started. High p50: too little capacity. High p99 alone:"
-            " low priorities starve or long tasks hold workers. Dots are traces.",
+            " low priorities starve or long tasks hold workers.",
             *quantiles("partisan_task_queue_wait_seconds"),
             unit="s",
             width=6,
@@ -153,6 +50,7 @@ def _queues() -> list[Panel]:
             Query("max by (queue) (partisan_queue_paused_seconds{@queue})", "{{queue}}"),
             unit="s",
             width=6,
+            least=1,
             steps=low_is_good(limits.PAUSED),
         ),
     ]
@@ -162,16 +60,16 @@ def _flow() -> list[Panel]:
     return [
         graph(
             "In and out",
-            "Inserts into the table (by everybody, all queues), runs started, tasks completed. Inserts above"
-            " completed for long: the backlog grows. Started above completed: runs are repeated.",
+            "Inserts into the table (by everybody, of all queues), runs started, tasks completed. Inserts"
+            " above completed for long: the backlog grows. Started above completed: runs are repeated.",
             Query(
                 "sum(max by (job) (rate(partisan_task_table_inserts_total{@instance}[$__rate_interval])))",
-                "inserted",
+                "inserted (all queues)",
             ),
             Query("sum(rate(partisan_tasks_started_total{@queue}[$__rate_interval]))", "started"),
             Query("sum(rate(partisan_tasks_completed_total{@queue}[$__rate_interval]))", "completed"),
             unit="suffix:/s",
-            colours={"inserted": PURPLE, "started": BLUE, "completed": GREEN},
+            colours={"inserted (all queues)": PURPLE, "started": BLUE, "completed": GREEN},
         ),
         graph(
             "Outcomes",
@@ -187,11 +85,14 @@ def _flow() -> list[Panel]:
         ),
         graph(
             "Errors by type",
-            "Exceptions that ended runs, by class. A new type since a deploy mark: roll back or fix that."
-            " Several at once: look for a common cause. The very first error of a type makes no rate yet.",
-            Query(per_second("partisan_task_errors_total", "error_type"), "{{error_type}}"),
+            "Exceptions that ended runs, the ten most frequent classes. A new one since a deploy mark: roll"
+            " back or fix that. Several at once: look for a common cause. The very first of a type makes no"
+            " rate yet.",
+            Query(top_ten(per_second("partisan_task_errors_total", "error_type")), "{{error_type}}"),
             unit="suffix:/s",
             stacked=True,
+            shades=RED,
+            colours=BY_LAST_WORD,
             links=to_traces_and_logs(""),
         ),
     ]
@@ -241,42 +142,47 @@ def _schedules() -> list[Panel]:
         ),
         graph(
             "Late ticks",
-            "How long a tick of each schedule has been due that is not enqueued; zero is good. The line is"
-            " the limit of PartisanScheduleLate. partisan_schedules shows the error.",
-            Query("max by (schedule) (partisan_schedule_lateness_seconds{@instance})", "{{schedule}}"),
+            "How long a tick has been due that is not enqueued, of the ten latest schedules; zero is good."
+            " The line is the limit of PartisanScheduleLate. partisan_schedules shows the error.",
+            Query(highest("partisan_schedule_lateness_seconds", "schedule", "@instance"), "{{schedule}}"),
             unit="s",
             width=6,
+            least=1,
             steps=low_is_good(limits.TICK_LATENESS),
         ),
         graph(
             "Open ticks",
-            "How old the oldest tick of each schedule is whose task has not ended. A climb beyond the"
-            " interval between two ticks, and five minutes: PartisanScheduleNotCompleting fires.",
-            Query("max by (schedule) (partisan_schedule_open_seconds{@instance})", "{{schedule}}"),
+            "How old the oldest tick is whose task has not ended, of the ten schedules with the oldest. A"
+            " climb beyond the interval of the ticks and five minutes: PartisanScheduleNotCompleting fires.",
+            Query(highest("partisan_schedule_open_seconds", "schedule", "@instance"), "{{schedule}}"),
             unit="s",
             width=6,
+            least=1,
         ),
         graph(
             "Since the last completed task",
-            "How long ago a task of each schedule last completed, to a minute. A saw tooth as wide as the"
-            " interval between two ticks is good; a straight climb means that its tasks fail or wait.",
-            Query(
-                "time() - max by (schedule) (partisan_schedule_last_completed_timestamp_seconds{@instance})",
-                "{{schedule}}",
-            ),
+            "How long ago a task last completed, to a minute, of the ten schedules where it is longest. A saw"
+            " tooth as wide as the interval between two ticks is good; a straight climb: tasks fail or wait.",
+            Query(_since_completed(), "{{schedule}}"),
             unit="s",
             width=6,
+            least=1,
         ),
     ]
+
+
+def _since_completed() -> str:
+    completed = "partisan_schedule_last_completed_timestamp_seconds{@instance}"
+    return top_ten(
+        f"time() - max by (schedule) ({completed})",
+        ranked_by=f"-max by (schedule) (max_over_time({completed}[$__range] @ end()))",
+    )
 
 
 DASHBOARD: Final = Dashboard(
     "partisan-overview",
     (
-        Row(
-            "Is work late, is it failing, is capacity gone, why",
-            [*_is_it_late(), *_is_it_failing(), *_is_capacity_gone(), *_why()],
-        ),
+        Row("Is work late, is it failing, is capacity gone, why", summary.figures()),
         Row("Queues", _queues()),
         Row("Flow", _flow()),
         Row("Duration", _duration()),

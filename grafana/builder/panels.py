@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from django_partisan import outcomes
+from grafana.builder.colours import BLUE, GREY, OK_ALWAYS, Steps, by_palette, in_shades, thresholds
 from grafana.builder.queries import Query
 
 Panel: TypeAlias = bargauge.Panel | heatmap.Panel | stat.Panel | table.Panel | timeseries.Panel
@@ -19,25 +19,9 @@ P = TypeVar("P", bargauge.Panel, heatmap.Panel, stat.Panel, table.Panel, timeser
 
 DATASOURCE: Final = look.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-GREEN, BLUE, ORANGE, RED, PURPLE, GREY = "green", "blue", "orange", "red", "purple", "#8e8e8e"
 
-OUTCOMES: Final = {
-    outcomes.COMPLETED: GREEN,
-    outcomes.POSTPONED: BLUE,
-    outcomes.RETRIED: ORANGE,
-    outcomes.FAILED: RED,
-}
-
-Steps: TypeAlias = Sequence[tuple[float | None, str]]
-"""Colours from a value on; the first value is ``None``, for "from the lowest on"."""
-
-OK_ALWAYS: Final[Steps] = [(None, GREEN)]
-
-
-def limits(warning: float, critical: float | None = None) -> Steps:
-    """Return the colours of a figure that is good while it is low."""
-    steps: list[tuple[float | None, str]] = [(None, GREEN), (warning, ORANGE if critical else RED)]
-    return [*steps, (critical, RED)] if critical else steps
+SMALLEST_AXES: Final = {"short": 1, "s": 0.001, "suffix:/s": 0.01, "bytes": 1024**2}
+"""How far an axis reaches at least, by unit: that of zeros alone would reach 100."""
 
 
 def graph(
@@ -52,10 +36,16 @@ def graph(
     stacked: bool = False,
     bars: bool = False,
     top: float | None = None,
+    least: float | None = None,
+    shades: str | None = None,
     legend_right: bool = False,
     links: Sequence[build.DashboardLink] = (),
 ) -> timeseries.Panel:
-    """Return lines over time; ``steps`` draws its limits, ``stacked`` adds the series up."""
+    """Return lines over time; ``steps`` draws its limits, ``stacked`` adds the series up.
+
+    The axis ends at ``top``, or reaches at least ``least``. ``colours`` has names of series, or patterns
+    in slashes; series without a colour get ``shades`` of one, as errors must, or those of the palette.
+    """
     panel = timeseries.Panel().unit(unit).min(0).span(width).height(height).data_links(list(links))
     # Stacked areas have no lines: a series of zeros would draw its colour along the top of the others.
     panel.line_width(0 if stacked or bars else 1).fill_opacity(65 if stacked or bars else 12)
@@ -63,19 +53,22 @@ def graph(
     panel.span_nulls(False).tooltip(
         common.VizTooltipOptions().mode(look.TooltipDisplayMode.MULTI).sort(look.SortOrder.DESCENDING)
     )
-    panel.legend(_legend(legend_right)).color_scheme(_palette())
+    panel.legend(_legend(legend_right)).color_scheme(in_shades(shades) if shades else by_palette())
     if bars:
         panel.draw_style(look.GraphDrawStyle.BARS)
     if stacked:
         panel.stacking(common.StackingConfig().mode(look.StackingMode.NORMAL))
     if top is not None:
         panel.max(top)
+    else:
+        panel.axis_soft_max(SMALLEST_AXES[unit] if least is None else least)
     if steps is not None:
-        panel.thresholds(_thresholds(steps)).thresholds_style(
+        panel.thresholds(thresholds(steps)).thresholds_style(
             common.GraphThresholdsStyleConfig().mode(look.GraphThresholdsStyleMode.DASHED)
         )
     for name, colour in (colours or {}).items():
-        panel.override_by_name(name, [_fixed(colour)])
+        override = panel.override_by_regexp if name.startswith("/") else panel.override_by_name
+        override(name, [_fixed(colour)])
     return _filled(panel, title, description, queries)
 
 
@@ -84,17 +77,19 @@ def figure(
     description: str,
     *queries: Query,
     unit: str,
-    width: int = 3,
-    height: int = 4,
+    width: int = 4,
+    height: int = 3,
     steps: Steps = OK_ALWAYS,
     words: Mapping[str, tuple[str, str]] | None = None,
     none: str | None = None,
     decimals: int | None = None,
+    text: look.BigValueTextMode = look.BigValueTextMode.VALUE,
     links: Sequence[build.DashboardLink] = (),
 ) -> stat.Panel:
     """Return one big figure as of now, coloured by ``steps``; grey where there is no value.
 
-    ``words`` gives values a text and a colour; ``none`` is the text where there is no value.
+    ``words`` gives values a text and a colour; ``none`` is the text where there is no value; ``text`` may
+    show the name of the series too, or alone.
     """
     (_, lowest), *above = steps
     steps = [(None, GREY), (0, lowest), *above]
@@ -103,12 +98,12 @@ def figure(
         .unit(unit)
         .span(width)
         .height(height)
-        .thresholds(_thresholds(steps))
+        .thresholds(thresholds(steps))
         .data_links(list(links))
     )
     panel.color_mode(look.BigValueColorMode.BACKGROUND if words else look.BigValueColorMode.VALUE)
     panel.graph_mode(look.BigValueGraphMode.NONE)
-    panel.text_mode(look.BigValueTextMode.VALUE).justify_mode(look.BigValueJustifyMode.CENTER)
+    panel.text_mode(text).justify_mode(look.BigValueJustifyMode.CENTER)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
     if words:
@@ -158,7 +153,7 @@ def bars(
 ) -> bargauge.Panel:
     """Return one horizontal bar per series, for a distribution at one look."""
     panel = (
-        bargauge.Panel().unit(unit).min(0).span(width).height(height).thresholds(_thresholds([(None, BLUE)]))
+        bargauge.Panel().unit(unit).min(0).span(width).height(height).thresholds(thresholds([(None, BLUE)]))
     )
     panel.orientation(look.VizOrientation.HORIZONTAL).display_mode(look.BarGaugeDisplayMode.BASIC).decimals(0)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)).show_unfilled(True)
@@ -208,7 +203,7 @@ def cell(**properties: Any) -> list[model.DynamicConfigValue]:
     found = []
     for name, value in properties.items():
         if name == "steps":
-            found.append(_property("thresholds", _thresholds(value).build()))
+            found.append(_property("thresholds", thresholds(value).build()))
             found.append(_property("custom.cellOptions", {"type": "color-background", "mode": "gradient"}))
         elif name == "links":
             found.append(_property("links", [link.build() for link in value]))
@@ -237,15 +232,6 @@ def _filled(panel: P, title: str, description: str, queries: Sequence[Query], no
 def _legend(right: bool) -> common.VizLegendOptions:
     legend = common.VizLegendOptions().show_legend(True).display_mode(look.LegendDisplayMode.LIST).calcs([])
     return legend.placement(look.LegendPlacement.RIGHT if right else look.LegendPlacement.BOTTOM)
-
-
-def _palette() -> build.FieldColor:
-    return build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
-
-
-def _thresholds(steps: Steps) -> build.ThresholdsConfig:
-    found = [model.Threshold(value=value, color=colour) for value, colour in steps]
-    return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)
 
 
 def _fixed(colour: str) -> model.DynamicConfigValue:

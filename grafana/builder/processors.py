@@ -3,12 +3,13 @@
 from itertools import pairwise
 from typing import Final
 
+from django_partisan import outcomes
 from grafana.builder import limits
+from grafana.builder.colours import BY_LAST_WORD, GREY, ORANGE, OUTCOMES, RED, low_is_good, warm
 from grafana.builder.dashboard import Dashboard, Row
 from grafana.builder.links import to_processor, to_traces_and_logs
-from grafana.builder.panels import OUTCOMES, Panel, bars, cell, graph, grid
-from grafana.builder.panels import limits as low_is_good
-from grafana.builder.queries import Query, p95_by, per_second
+from grafana.builder.panels import Panel, bars, cell, graph, grid
+from grafana.builder.queries import Query, highest, per_second, quantile, top_ten
 
 LONG_RUN: Final = 30
 """Seconds from which a run that is under way is shown; shorter ones come and go between scrapes."""
@@ -32,12 +33,12 @@ def _table() -> list[Panel]:
     )
     p95 = Query(
         "histogram_quantile(0.95, sum by (le, queue, processor)"
-        " (increase(partisan_task_duration_seconds_bucket{@processor}[$__range])))",
+        " (increase(partisan_task_duration_seconds_bucket{@processor}[$__range]))) >= 0",
         table=True,
     )
     wait = Query(
         "histogram_quantile(0.95, sum by (le, queue, processor)"
-        " (increase(partisan_task_queue_wait_seconds_bucket{@processor}[$__range])))",
+        " (increase(partisan_task_queue_wait_seconds_bucket{@processor}[$__range]))) >= 0",
         table=True,
     )
     return [
@@ -47,7 +48,7 @@ def _table() -> list[Panel]:
             " the name to see that processor alone. A long p95 wait with a short p95 duration: it waits"
             " behind others.",
             runs,
-            failed,
+            Query(f"{failed.expr} > 0 or 0 * {runs.expr}", table=True),  # without _other where it has none
             ratio,
             _grown("partisan_tasks_retried_total"),
             _grown("partisan_tasks_postponed_total"),
@@ -57,31 +58,31 @@ def _table() -> list[Panel]:
             unit="short",
             columns={
                 "processor": "Processor",
-                "queue": "Queue",
+                "Value #C": "Failure ratio",  # a phone shows the first three
                 "Value #A": "Runs",
                 "Value #B": "Failed",
-                "Value #C": "Failure ratio",
                 "Value #D": "Retried",
                 "Value #E": "Postponed",
                 "Value #F": "Mean",
                 "Value #G": "p95",
                 "Value #H": "p95 wait",
+                "queue": "Queue",
             },
             sort_by="Runs",
             cells={
                 "Processor": cell(links=[to_processor("__value.text")]),
                 "Queue": cell(width=140),
-                "Runs": cell(decimals=0, width=125),
-                "Failed": cell(decimals=0, width=125),
+                "Runs": cell(unit="locale", decimals=0, width=105),
+                "Failed": cell(unit="locale", decimals=0, width=105),
                 "Failure ratio": cell(
                     unit="percentunit",
                     decimals=1,
-                    width=125,
+                    width=105,
                     steps=[(None, "transparent"), (limits.FAILURE_RATIO, "red")],
                 ),
-                "Retried": cell(decimals=0, width=125),
-                "Postponed": cell(decimals=0, width=125),
-                **dict.fromkeys(("Mean", "p95", "p95 wait"), cell(unit="s", width=125)),
+                "Retried": cell(unit="locale", decimals=0, width=105),
+                "Postponed": cell(unit="locale", decimals=0, width=105),
+                **dict.fromkeys(("Mean", "p95", "p95 wait"), cell(unit="s", width=105)),
             },
         )
     ]
@@ -91,9 +92,9 @@ def _outcomes() -> list[Panel]:
     return [
         graph(
             "Runs by processor",
-            "Runs that start. A line that drops to zero while others go on: nobody enqueues it, or all of its"
-            " tasks wait behind others of a lower priority number.",
-            Query(per_second("partisan_tasks_started_total", "processor", "@processor"), "{{processor}}"),
+            "Runs that start, of the ten busiest. A line that drops to zero while others go on: nobody"
+            " enqueues it, or all of its tasks wait behind others of a lower priority number.",
+            Query(_top_ten_per_second("partisan_tasks_started_total"), "{{processor}}"),
             unit="suffix:/s",
             links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
         ),
@@ -102,7 +103,7 @@ def _outcomes() -> list[Panel]:
             "What came of the runs of the processors shown. Choose one processor above to see it alone.",
             Query(per_second("partisan_task_duration_seconds_count", "outcome", "@processor"), "{{outcome}}"),
             unit="suffix:/s",
-            colours=OUTCOMES,
+            colours={**OUTCOMES, outcomes.CANCELLED: GREY},
             stacked=True,
         ),
         graph(
@@ -113,18 +114,21 @@ def _outcomes() -> list[Panel]:
             Query(per_second("partisan_tasks_failed_total", "reason", "@processor"), "{{reason}}"),
             unit="suffix:/s",
             stacked=True,
+            shades=RED,
+            colours=warm(outcomes.FAILURE_REASONS),
         ),
         graph(
             "Errors by processor and type",
-            "Exceptions that ended runs, retried or failed. The same type in many processors points at"
-            " something they share; the log search by the type shows the traceback.",
+            "Exceptions that ended runs, retried or failed: the ten most frequent. The same type in many"
+            " processors points at something they share; the log search by the type shows the traceback.",
             Query(
-                per_second("partisan_task_errors_total", "processor, error_type", "@processor"),
+                top_ten(per_second("partisan_task_errors_total", "processor, error_type", "@processor")),
                 "{{processor}}: {{error_type}}",
             ),
             unit="suffix:/s",
-            width=12,
             stacked=True,
+            shades=RED,
+            colours=BY_LAST_WORD,
             links=to_traces_and_logs("processor"),
         ),
         graph(
@@ -139,8 +143,19 @@ def _outcomes() -> list[Panel]:
             Query("sum(rate(partisan_tasks_deduplicated_total{@processor}[$__rate_interval]))", "repeats"),
             Query("sum(rate(partisan_tasks_enqueue_failed_total{@processor}[$__rate_interval]))", "refused"),
             unit="suffix:/s",
-            width=12,
-            colours={"refused": "red"},
+            colours={"refused": RED},
+        ),
+        graph(
+            "Held tasks",
+            "Tasks that no manager can run as yet, of the ten processors with most. unregistered: no manager"
+            " of the queue has registered the processor; deploy it, or cancel the tasks.",
+            Query(
+                highest("partisan_queue_held_tasks", "processor, reason", "@processor"),
+                "{{reason}}: {{processor}}",
+            ),
+            unit="short",
+            shades=ORANGE,
+            colours=BY_LAST_WORD,
         ),
     ]
 
@@ -149,48 +164,43 @@ def _time() -> list[Panel]:
     return [
         graph(
             "Duration, p95",
-            "How long all but the slowest twentieth of the runs take. A step at a deploy mark is a changed"
-            " task. Dots are traces.",
-            p95_by("processor", "partisan_task_duration_seconds", "@processor"),
+            "How long all but the slowest twentieth of the runs take, of the ten slowest processors. A step"
+            " at a deploy mark is a changed task.",
+            Query(_top_ten_p95("partisan_task_duration_seconds"), "{{processor}}"),
             unit="s",
             links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
         ),
         graph(
             "Wait, p95",
-            "From due to started. All processors alike: too little capacity. One alone: its priority number"
-            " is high, and others go before it.",
-            p95_by("processor", "partisan_task_queue_wait_seconds", "@processor"),
+            "From due to started, of the ten processors that wait longest. All alike: too little capacity."
+            " One alone: its priority number is high, and others go before it.",
+            Query(_top_ten_p95("partisan_task_queue_wait_seconds"), "{{processor}}"),
             unit="s",
             links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
         ),
         graph(
             "Workers kept busy",
-            "How many workers each processor keeps busy on average, from the duration of the runs that"
+            "How many workers each of the top ten keeps busy on average, from the duration of the runs that"
             " ended; tasks faster than a scrape count fully. The widest band is what to make cheaper.",
-            Query(
-                per_second("partisan_task_duration_seconds_sum", "processor", "@processor"), "{{processor}}"
-            ),
+            Query(_top_ten_per_second("partisan_task_duration_seconds_sum"), "{{processor}}"),
             unit="short",
+            least=0.01,
             stacked=True,
         ),
         graph(
             "Longest running now",
-            "Age of the oldest run under way, by processor. The line is PartisanTaskRunningTooLong: see in"
-            " the logs which task it is, then whether it waits for a lock or the network.",
-            Query("max by (processor) (partisan_oldest_run_age_seconds{@processor})", "{{processor}}"),
+            "Age of the oldest run under way, of the ten processors with the oldest. The line is"
+            " PartisanTaskRunningTooLong: see with partisan_status which task it is, then what it waits for.",
+            Query(highest("partisan_oldest_run_age_seconds", "processor", "@processor"), "{{processor}}"),
             unit="s",
-            width=8,
+            least=1,
             steps=low_is_good(limits.RUN_AGE),
         ),
         graph(
             f"Long runs under way ({LONG_RUN} s and more)",
-            f"Runs of processors whose oldest run is {LONG_RUN} s old or older. Shorter runs are not shown on"
-            " purpose: a scrape catches them by chance only. As many as workers: nothing else can run.",
-            Query(
-                "sum by (processor) (partisan_tasks_in_progress{@processor}"
-                f" * (partisan_oldest_run_age_seconds{{@processor}} >= bool {LONG_RUN}))",
-                "{{processor}}",
-            ),
+            f"Runs of processors whose oldest run is {LONG_RUN} s old or older, of the ten with the oldest."
+            " Shorter ones are left out: a scrape sees few of them. As many as workers: nothing else runs.",
+            Query(_long_runs(), "{{processor}}"),
             unit="short",
             stacked=True,
         ),
@@ -199,9 +209,25 @@ def _time() -> list[Panel]:
             "How many runs tasks needed until they completed or failed, in this time range, for the queues"
             " shown. A long tail: retries or postponements do the waiting that a schedule should do.",
             *_attempts(),
-            unit="short",
+            unit="locale",
         ),
     ]
+
+
+def _top_ten_per_second(counter: str) -> str:
+    return top_ten(per_second(counter, "processor", "@processor"))
+
+
+def _top_ten_p95(histogram: str) -> str:
+    return top_ten(quantile(0.95, histogram, "processor", "@processor"))
+
+
+def _long_runs() -> str:
+    age = "partisan_oldest_run_age_seconds{@processor}"
+    return top_ten(
+        f"sum by (processor) (partisan_tasks_in_progress{{@processor}} * ({age} >= bool {LONG_RUN}))",
+        ranked_by=f"max by (processor) (max_over_time({age}[$__range] @ end()))",
+    )
 
 
 def _attempts() -> list[Query]:

@@ -32,26 +32,20 @@ class Query:
         return expr
 
 
-def quantiles(histogram: str, selector: str = "@queue") -> tuple[Query, ...]:
-    """Ask for the p50, p95 and p99 of a histogram, with exemplars on the highest line."""
-    return tuple(
-        Query(
-            f"histogram_quantile({share}, sum by (le)"
-            f" (rate({histogram}_bucket{{{selector}}}[$__rate_interval])))",
-            name,
-            exemplar=name == "p99",
-        )
-        for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+def quantile(share: float, histogram: str, by: str = "", selector: str = "@queue") -> str:
+    """Return a quantile of a histogram by a label: nothing where nothing was observed, which would be NaN."""
+    labels = f"le, {by}" if by else "le"
+    return (
+        f"histogram_quantile({share}, sum by ({labels})"
+        f" (rate({histogram}_bucket{{{selector}}}[$__rate_interval]))) >= 0"
     )
 
 
-def p95_by(label: str, histogram: str, selector: str = "@queue") -> Query:
-    """Ask for the p95 of a histogram for each value of a label, with exemplars."""
-    return Query(
-        f"histogram_quantile(0.95, sum by (le, {label})"
-        f" (rate({histogram}_bucket{{{selector}}}[$__rate_interval])))",
-        f"{{{{{label}}}}}",
-        exemplar=True,
+def quantiles(histogram: str, selector: str = "@queue") -> tuple[Query, ...]:
+    """Ask for the p50, p95 and p99 of a histogram."""
+    return tuple(
+        Query(quantile(share, histogram, selector=selector), name)
+        for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
     )
 
 
@@ -63,3 +57,18 @@ def per_second(counter: str, by: str, selector: str = "@queue") -> str:
 def in_interval(counter: str, by: str, selector: str = "@queue") -> str:
     """Return how much a counter grew between two points of the graph, summed by labels."""
     return f"sum by ({by}) (increase({counter}{{{selector}}}[$__rate_interval]))"
+
+
+def highest(gauge: str, by: str, selector: str = "@queue") -> str:
+    """Return the maximum of a gauge by labels, of the ten series that were highest in the time range."""
+    now, over_range = f"{gauge}{{{selector}}}", f"max_over_time({gauge}{{{selector}}}[$__range] @ end())"
+    return top_ten(f"max by ({by}) ({now})", ranked_by=f"max by ({by}) ({over_range})")
+
+
+def top_ten(expr: str, ranked_by: str = "") -> str:
+    """Return the ten series that count most over the whole time range, the same ten at every point.
+
+    Without ``ranked_by``, the rates and quantiles of ``expr`` are compared as they are over the range.
+    """
+    rank = ranked_by or expr.replace("[$__rate_interval]", "[$__range] @ end()")
+    return f"{expr} and topk(10, {rank})"

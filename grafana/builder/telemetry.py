@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from django_partisan.metrics.catalogue import TELEMETRY_DROPPED
+from grafana.builder.colours import ORANGE, PURPLE, RED, warm
 from grafana.builder.dashboard import Dashboard, Row
-from grafana.builder.panels import BLUE, ORANGE, RED, Panel, graph, grid
+from grafana.builder.panels import Panel, graph, grid
 from grafana.builder.queries import Query, in_interval, per_second
 from grafana.builder.workers import OURS
 
@@ -16,7 +18,7 @@ def _arrives() -> list[Panel]:
             " runs start: counters lag behind.",
             Query(per_second("partisan_telemetry_messages_total", "queue"), "{{queue}}"),
             unit="suffix:/s",
-            width=6,
+            width=12,
         ),
         graph(
             "Dropped",
@@ -24,7 +26,9 @@ def _arrives() -> list[Panel]:
             " PartisanTelemetryDropping. Spans dropped: the collector is down or too slow.",
             Query(in_interval("partisan_telemetry_dropped_total", "reason"), "{{reason}}"),
             unit="short",
-            width=6,
+            width=12,
+            shades=RED,
+            colours=warm(TELEMETRY_DROPPED.values["reason"]),
             stacked=True,
             bars=True,
         ),
@@ -37,8 +41,9 @@ def _arrives() -> list[Panel]:
                 "{{signal}}",
             ),
             unit="short",
-            width=6,
-            colours={"logs": ORANGE, "traces": BLUE, "metrics": RED},
+            width=12,
+            shades=RED,
+            colours={"logs": ORANGE, "traces": PURPLE, "metrics": RED},
             stacked=True,
             bars=True,
         ),
@@ -52,7 +57,9 @@ def _arrives() -> list[Panel]:
                 "{{label}}",
             ),
             unit="short",
-            width=6,
+            width=12,
+            shades=ORANGE,
+            colours={"error_type": RED},
             stacked=True,
             bars=True,
         ),

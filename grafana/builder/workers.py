@@ -3,15 +3,13 @@
 from typing import Final
 
 from grafana.builder import limits
+from grafana.builder.colours import BLUE, EXITS, GREEN, GREY, INTERRUPTIONS, ORANGE, PURPLE, RED, low_is_good
 from grafana.builder.dashboard import Dashboard, Row
-from grafana.builder.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Panel, graph
-from grafana.builder.panels import limits as low_is_good
-from grafana.builder.queries import Query, in_interval, per_second
+from grafana.builder.panels import Panel, graph
+from grafana.builder.queries import Query, highest, in_interval, per_second, quantile, top_ten
 
 OURS: Final = "and on (job, instance) partisan_build_info{@instance}"
 """Narrows figures that every target exports to targets that are managers."""
-
-EXITS: Final = {"recycled": PURPLE, "stopped": GREY, "error": ORANGE, "signal": RED}
 
 
 def _pool() -> list[Panel]:
@@ -48,6 +46,7 @@ def _pool() -> list[Panel]:
             " the memory.",
             Query(in_interval("partisan_worker_exits_total", "reason"), "{{reason}}"),
             unit="short",
+            shades=RED,
             colours=EXITS,
             stacked=True,
             bars=True,
@@ -60,6 +59,8 @@ def _pool() -> list[Panel]:
             Query(in_interval("partisan_tasks_released_total", "reason"), "released ({{reason}})"),
             Query("sum(increase(partisan_tasks_claim_lost_total{@queue}[$__rate_interval]))", "claim lost"),
             unit="short",
+            shades=RED,
+            colours=INTERRUPTIONS,
             stacked=True,
             bars=True,
         ),
@@ -82,6 +83,7 @@ def _pool() -> list[Panel]:
                 "{{queue}}",
             ),
             unit="s",
+            least=1,
         ),
     ]
 
@@ -90,22 +92,24 @@ def _machine() -> list[Panel]:
     return [
         graph(
             "CPU by worker",
-            "Cores each worker uses; the number is its slot, kept over restarts. All near 1 while work"
-            " waits: the processor is the limit. All near 0 and busy: tasks wait for something else.",
+            "Cores used by each of the ten workers that use most; the number is its slot, kept over restarts."
+            " All near 1 while work waits: the processor is the limit. Near 0 and busy: the tasks wait.",
             Query(
-                per_second("partisan_worker_cpu_seconds_total", "instance, worker"),
+                top_ten(per_second("partisan_worker_cpu_seconds_total", "instance, worker")),
                 "{{instance}} #{{worker}}",
             ),
             unit="short",
+            least=0.01,
             width=12,
             legend_right=True,
         ),
         graph(
             "Memory by worker",
-            "Resident memory. A saw-tooth is recycling at work (TASKS_PER_WORKER_INSTANCE). A climb without"
-            " end: a task leaks; recycle sooner and look for the processor.",
+            "Resident memory of the ten largest workers. A saw tooth is recycling at work"
+            " (TASKS_PER_WORKER_INSTANCE). A climb without end: a task leaks; recycle sooner and look for the"
+            " processor.",
             Query(
-                "max by (instance, worker) (partisan_worker_resident_memory_bytes{@queue})",
+                highest("partisan_worker_resident_memory_bytes", "instance, worker"),
                 "{{instance}} #{{worker}}",
             ),
             unit="bytes",
@@ -121,6 +125,7 @@ def _machine() -> list[Panel]:
                 "{{instance}}",
             ),
             unit="short",
+            least=0.01,
             width=12,
         ),
         graph(
@@ -149,6 +154,7 @@ def _loop() -> list[Panel]:
                 "{{instance}} claim",
             ),
             unit="s",
+            least=1,
             steps=low_is_good(limits.LOOP_AGE),
         ),
         graph(
@@ -175,8 +181,8 @@ def _loop() -> list[Panel]:
             "Claim and settle, p95",
             "How long the two statements take that every task needs. When both rise, look at PostgreSQL:"
             " locks, a bloated table, a slow disk (Database).",
-            Query(_p95("partisan_claim_duration_seconds"), "claim"),
-            Query(_p95("partisan_settle_duration_seconds"), "settle"),
+            Query(quantile(0.95, "partisan_claim_duration_seconds"), "claim"),
+            Query(quantile(0.95, "partisan_settle_duration_seconds"), "settle"),
             unit="s",
             colours={"claim": BLUE, "settle": PURPLE},
         ),
@@ -189,7 +195,7 @@ def _loop() -> list[Panel]:
                 " / (sum(rate(partisan_settle_batch_tasks_count{@queue}[$__rate_interval])) > 0)",
                 "mean",
             ),
-            Query(_p95("partisan_settle_batch_tasks"), "p95"),
+            Query(quantile(0.95, "partisan_settle_batch_tasks"), "p95"),
             unit="short",
         ),
         graph(
@@ -228,10 +234,6 @@ def _loop() -> list[Panel]:
             width=12,
         ),
     ]
-
-
-def _p95(histogram: str) -> str:
-    return f"histogram_quantile(0.95, sum by (le) (rate({histogram}_bucket{{@queue}}[$__rate_interval])))"
 
 
 DASHBOARD: Final = Dashboard(

@@ -4,7 +4,7 @@
 //
 // Grafana's own panel components (@grafana/ui) draw; this is not the Grafana server, and the cells of
 // heatmaps, exemplars and annotations are painted by src/. Exits with 1 on any error in the browser
-// and for any panel without data.
+// and for any panel without a finite point.
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import { createServer } from 'node:http';
@@ -12,6 +12,7 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { withoutPoints } from './src/points.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const FONTS = join(HERE, 'node_modules/@fontsource/inter/files');
@@ -27,7 +28,8 @@ const { values: options } = parseArgs({
     minutes: { type: 'string', default: '180' },
     to: { type: 'string', default: '' },
     scrape: { type: 'string', default: '15' },
-    width: { type: 'string', default: '1600' },
+    width: { type: 'string', default: '1920' },
+    phone: { type: 'string', default: '390' },
     theme: { type: 'string', default: 'dark' },
     only: { type: 'string', default: '' },
   },
@@ -72,13 +74,26 @@ function address(server, uid) {
   return `http://127.0.0.1:${server.address().port}/?${query}`;
 }
 
-async function draw(browser, server, uid) {
-  const page = await browser.newPage({ viewport: { width: Number(options.width), height: 1200 } });
+async function open(browser, server, uid, width, height) {
+  const page = await browser.newPage({ viewport: { width: Number(width), height } });
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && errors.push(`${message.text()} ${message.location().url}`));
   await page.goto(address(server, uid));
   await page.waitForFunction('window.READY', null, { timeout: 60_000 }).catch((error) => errors.push(String(error)));
+  // Tables draw only the rows that can be seen.
+  const bottom = await page.evaluate('document.documentElement.scrollHeight');
+  await page.setViewportSize({ width: Number(width), height: bottom });
+  await page.waitForTimeout(500);
+  return { page, errors };
+}
+
+async function draw(browser, server, uid) {
+  const phone = await open(browser, server, uid, options.phone, 844);
+  await phone.page.screenshot({ path: join(options.out, `${uid}-phone.png`), fullPage: true });
+  await phone.page.close();
+  const { page, errors } = await open(browser, server, uid, options.width, 1080);
+  errors.push(...phone.errors);
   await page.screenshot({ path: join(options.out, `${uid}.png`), fullPage: true });
   const results = Object.values(await page.evaluate('window.RESULTS'));
   await mkdir(join(options.out, uid), { recursive: true });
@@ -117,7 +132,7 @@ try {
 }
 await writeFile(join(options.out, 'report.json'), JSON.stringify(report, null, 2));
 for (const { uid, errors, panels } of report) {
-  errors.push(...panels.filter((panel) => panel.points === 0).map((panel) => `${panel.title}: no data`));
+  errors.push(...withoutPoints(panels));
   console.log(`${uid}: ${panels.length} panels drawn, ${errors.length} errors`);
   errors.forEach((error) => console.error(`  ${error}`));
 }

@@ -2,7 +2,7 @@
 
 ``python -m tests.real_parts.draw_panels``. Grafana's own panel components draw (grafana/panels), not the
 Grafana server. It needs node and Debian's prometheus, prometheus-alertmanager and chromium; pictures go
-to build/panels.
+to build/panels, each dashboard at 1920 pixels and, with its panels below each other, as on a phone.
 """
 
 import argparse

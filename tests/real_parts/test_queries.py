@@ -42,6 +42,8 @@ def loaded(stack: Stack) -> Iterator[Stack]:
         "sum(partisan_task_attempts_count) > 100",
         "job_queue_processor:partisan_tasks_failed:ratio_rate15m",
         "partisan_schedule_last_completed_timestamp_seconds",  # once a minute
+        'partisan_queue_held_tasks{reason="unregistered"}',
+        'partisan_queue_paused{queue="idle"} == 1',
     )
     for sign in signs:
         wait_until(partial(stack.prometheus.query, sign), 90, sign, every=0.5)
@@ -64,6 +66,19 @@ def test_a_query_has_an_answer_with_numbers(loaded: Stack, place: str) -> None:
 
     found = wait_until(lambda: _numbers(loaded, expression) or MAY_BE_EMPTY.match(place), 15, place, every=1)
     assert found
+
+
+def test_no_query_of_a_panel_answers_nan_also_where_nothing_runs(loaded: Stack) -> None:
+    panels = [(place, expr) for place, expr in EXPRESSIONS if "rule " not in place and "alert " not in place]
+    now = time.time()
+
+    holes = [
+        place
+        for place, expression in panels
+        for series in loaded.prometheus.query_range(_filled_in(expression), now - 15, now, 1)
+        if any(value == "NaN" for _, value in series["values"])
+    ]
+    assert holes == []
 
 
 def _numbers(stack: Stack, expression: str) -> list[str]:

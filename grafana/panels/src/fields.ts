@@ -1,6 +1,6 @@
 // Gives the fields of a frame the configuration that Grafana's server would give them.
 import {
-  applyFieldOverrides, DataFrame, Field, FieldConfigOptionsRegistry, getDisplayProcessor, getFieldDisplayName, GrafanaTheme2,
+  applyFieldOverrides, DataFrame, Field, FieldConfigOptionsRegistry, getDisplayProcessor, getFieldDisplayName, GrafanaTheme2, stringToJsRegex,
 } from '@grafana/data';
 
 const SERVER_DEFAULTS = {
@@ -30,6 +30,10 @@ function lowest(config: any) {
   return config;
 }
 
+function matches({ id, options }: any, name: string) {
+  return id === 'byRegexp' ? stringToJsRegex(options).test(name) : id === 'byName' && options === name;
+}
+
 export function configure(frames: DataFrame[], panel: any, theme: GrafanaTheme2): DataFrame[] {
   const graph = panel.type === 'timeseries';
   let index = 0;
@@ -40,7 +44,7 @@ export function configure(frames: DataFrame[], panel: any, theme: GrafanaTheme2)
       field.config = lowest(config);
       const name = getFieldDisplayName(field, frame, frames);
       for (const override of panel.fieldConfig?.overrides ?? []) {
-        if (override.matcher.id === 'byName' && override.matcher.options === name) {
+        if (matches(override.matcher, name)) {
           for (const property of structuredClone(override.properties)) {
             put(config, property.id, property.value);
           }

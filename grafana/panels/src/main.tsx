@@ -8,6 +8,7 @@ import { Bars, Figure, Grid } from './Figures';
 import { Graph, Marks } from './Graph';
 import { Heat } from './Heat';
 import { configure } from './fields';
+import { finitePoints } from './points.mjs';
 import { ask, exemplars, moments, Span } from './prometheus';
 
 interface Result {
@@ -31,6 +32,7 @@ const params = new URLSearchParams(location.search);
 const theme = createTheme({ colors: { mode: params.get('theme') === 'light' ? 'light' : 'dark' } });
 const CELL = 30;
 const GAP = 8;
+const PHONE = 768;
 
 window.RESULTS = {};
 
@@ -57,7 +59,7 @@ function note(panel: any, frames: DataFrame[]) {
     title: panel.title,
     type: panel.type,
     series: numbers.length,
-    points: numbers.reduce((sum, field) => sum + field.values.filter((value) => value !== null).length, 0),
+    points: finitePoints(numbers),
     names: numbers.map((field) => field.state?.displayName ?? field.name),
   };
 }
@@ -112,15 +114,26 @@ function RowTitle({ panel }: { panel: any }) {
   return <div style={style}>{panel.title}</div>;
 }
 
+// On a phone Grafana puts panels below each other, each as wide as the page, and keeps their heights.
+function stacked(panels: any[]) {
+  let y = 0;
+  return panels.map((panel) => {
+    const place = { ...panel, gridPos: { x: 0, y, w: 24, h: panel.gridPos.h } };
+    y += panel.gridPos.h;
+    return place;
+  });
+}
+
 function Page({ dashboard, span, annotations }: { dashboard: any; span: Span; annotations: Marks['annotations'] }) {
-  const bottom = Math.max(...dashboard.panels.map((panel: any) => panel.gridPos.y + panel.gridPos.h));
+  const panels = innerWidth < PHONE ? stacked(dashboard.panels) : dashboard.panels;
+  const bottom = Math.max(...panels.map((panel: any) => panel.gridPos.y + panel.gridPos.h));
   const context: any = { eventBus: new EventBusSrv(), eventsScope: 'panels', sync: () => DashboardCursorSync.Off };
   return (
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
       <PanelContextProvider value={context}>
         <div style={{ position: 'relative', height: bottom * (CELL + GAP) + 2 * GAP }}>
-          {dashboard.panels.map((panel: any) =>
+          {panels.map((panel: any) =>
             panel.type === 'row' ? (
               <RowTitle key={panel.id} panel={panel} />
             ) : (

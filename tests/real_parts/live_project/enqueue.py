@@ -17,11 +17,14 @@ import django
 def steadily() -> None:
     """Enqueue a shop's work, a little every tenth of a second, more in bursts, until ended.
 
-    Managers enqueue what has a schedule.
+    Managers enqueue what has a schedule. Of one processor the code is gone, and one queue is paused.
     """
-    from django_partisan.models import Schedule
+    from django_partisan import pausing
+    from django_partisan.models import Schedule, Task
     from tests.real_parts.live_project import partisan_tasks as shop
 
+    pausing.pause("idle", comment="stock-taking")
+    Task.objects.create(processor_class="PrintCatalogue", queue_name="default")
     Schedule.objects.get_or_create(name="stock", defaults={"task": "SyncStock", "every": 2})
     for tick in count():
         burst = 4 if tick % 600 > 500 else 1

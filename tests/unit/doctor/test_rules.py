@@ -89,6 +89,7 @@ def test_no_folder_is_an_error(look, tmp_path):
         ("job_queue:partisan_queue_oldest_due_age_seconds:max > 300", set()),
         ("- name: partisan_alerts", set()),
         ('"uid": "partisan-overview"', set()),
+        ("partisan_requeue and partisan_status are commands", set()),
         ("partisan_task_duration_seconds_bucket{le='1'}", {"partisan_task_duration_seconds_bucket"}),
     ],
 )

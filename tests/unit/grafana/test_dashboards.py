@@ -93,11 +93,8 @@ def test_a_panel_asks_the_chosen_data_source_with_the_chosen_variables(panel: di
 @OF_PANELS
 def test_labels_in_a_legend_are_kept_by_the_query(panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
-        kept = {
-            label.strip()
-            for group in re.findall(r"\bby \(([^)]*)\)", target["expr"])
-            for label in group.split(",")
-        }
+        groups = re.findall(r"\b(?:by|group_left) \(([^)]*)\)", target["expr"])
+        kept = {label.strip() for group in groups for label in group.split(",")}
         assert set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", ""))) <= kept
 
 
@@ -153,21 +150,6 @@ def test_only_processors_narrows_down_to_a_processor() -> None:
     }
 
     assert with_processor == {"partisan-processors"}
-
-
-def test_histogram_panels_ask_for_exemplars() -> None:
-    durations = [
-        (name, panel)
-        for name, panel in PANELS
-        if panel["type"] in {"timeseries", "heatmap"}
-        and any(
-            re.search(r"partisan_task_(duration|queue_wait)_seconds_bucket", t["expr"])
-            for t in panel["targets"]
-        )
-    ]
-
-    assert len(durations) >= 5
-    assert [name for name, panel in durations if not any(t.get("exemplar") for t in panel["targets"])] == []
 
 
 def test_figures_of_the_database_are_never_added_up_over_managers() -> None:
