@@ -1,5 +1,6 @@
 """One PostgreSQL server for the whole run if its tests need one, a mark for each tier, shared fixtures."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -25,6 +26,7 @@ TESTS = Path(__file__).parent
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the guard and the server before pytest-xdist starts its workers, which inherit its variables."""
+    gc.disable()  # until the tests are collected, which makes much and throws nothing away
     if hasattr(session.config, "workerinput"):
         return
     stack = ExitStack()
@@ -66,6 +68,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(tier)
         if tier == "processes":
             item.add_marker("no_cover")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Have no collection, nor the end of the process, look at the modules and tests once more."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Run Django's commands on the settings of the tests, from any folder."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    finally:
+        gc.freeze()  # or the end of the process would look at all that was imported once more
 
 
 if __name__ == "__main__":

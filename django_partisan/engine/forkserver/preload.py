@@ -75,7 +75,7 @@ def _load() -> None:  # pragma: no cover: fork server process
             + ", ".join(names)
             + ". Start them in run(), or set PRELOAD to False."
         )
-    gc.collect()
+    # No collection first: it takes a while, and loading makes hardly any garbage.
     gc.freeze()  # a collection in a child would write to every shared page
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import gc
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -137,6 +138,8 @@ class Command(OperatorCommand):
             startup.ensure_schema(served)
             manager = Manager(watch.worker_spec._replace(schema=served.schema), _until(options))
             connections.close_all()  # the manager's threads use connections of their own
+            # What was loaded stays: no collection needs to look at it again, nor does the end of the process.
+            gc.freeze()
             if options["autoreload"]:
                 atexit.register(_stop_before_exit, manager)
 

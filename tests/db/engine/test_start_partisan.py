@@ -1,6 +1,7 @@
 """``start_partisan`` in this process: what it says and returns when its manager ends."""
 
 import atexit
+import gc
 import io
 import os
 import signal
@@ -79,6 +80,14 @@ def test_until_empty_ends_well_when_nothing_waits():
     _, *ending = start(until_empty=True).splitlines()
 
     assert ending == ["Nothing waits in queue 'default'."]
+
+
+def test_garbage_collections_do_not_look_at_what_was_loaded_before_it_serves():
+    loaded = [object()]
+
+    start(until_empty=True)
+
+    assert not any(one is loaded for one in gc.get_objects())
 
 
 @pytest.mark.parametrize(("number", "held"), [(1, "1 task is held"), (3, "3 tasks are held")])
