@@ -21,6 +21,8 @@ PROMISED = {
     "PartisanNoLiveWorkers",
     "PartisanQueueLatencyHigh",
     "PartisanQueueLatencyCritical",
+    "PartisanWaitObjectiveBurningFast",
+    "PartisanWaitObjectiveBurningSlow",
     "PartisanQueueNotDraining",
     "PartisanQueueGrowing",
     "PartisanQueuePausedLong",
@@ -28,6 +30,7 @@ PROMISED = {
     "PartisanScheduleNotCompleting",
     "PartisanDatabaseUnreachable",
     "PartisanDatabaseReadOnly",
+    "PartisanFiguresMissing",
     "PartisanTaskFailureRatioHigh",
     "PartisanTaskNotCompleting",
     "PartisanRetryStorm",
@@ -37,6 +40,7 @@ PROMISED = {
     "PartisanTaskRunningTooLong",
     "PartisanTasksRescued",
     "PartisanTasksHeld",
+    "PartisanWorkerMemory",
     "PartisanWorkersSaturated",
     "PartisanClaimErrors",
     "PartisanSettleErrors",
@@ -66,7 +70,7 @@ def _runbook(alert: str) -> str:
 
 
 def test_the_alerts_are_those_of_the_contract() -> None:
-    assert sorted(rule["alert"] for rule in ALERTS) == sorted(PROMISED)
+    assert {rule["alert"] for rule in ALERTS} == PROMISED
 
 
 @OF_ALERTS
@@ -77,6 +81,12 @@ def test_an_alert_waits_is_graded_and_says_what_is_wrong(rule: dict[str, Any]) -
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert "{{" not in annotations["summary"]
     assert "{{ $labels." in annotations["description"]
+
+
+def test_only_one_alert_is_graded_by_two_rules() -> None:
+    names = [rule["alert"] for rule in ALERTS]
+
+    assert {name for name in names if names.count(name) > 1} == {"PartisanWorkersCrashLooping"}
 
 
 def test_only_these_five_page() -> None:
