@@ -142,6 +142,41 @@ def test_every_recorded_series_that_is_used_is_recorded() -> None:
     assert used <= recorded
 
 
+def _alerts_of(matchers: list[str]) -> set[str]:
+    return set(re.findall(r"Partisan\w+", " ".join(matchers)))
+
+
+def test_what_mutes_and_what_is_muted_are_alerts_of_one_queue() -> None:
+    rules = yaml.safe_load((files.GRAFANA / "alertmanager/alertmanager.yaml").read_text())["inhibit_rules"]
+
+    for rule in rules:
+        causes, consequences = map(_alerts_of, (rule["source_matchers"], rule["target_matchers"]))
+        assert causes
+        assert consequences
+        assert causes | consequences <= PROMISED
+        assert {"cluster", "namespace", "job", "queue"} <= set(rule["equal"])
+
+
+def test_the_alerts_of_a_cause_mute_those_of_its_consequences() -> None:
+    rules = yaml.safe_load((files.GRAFANA / "alertmanager/alertmanager.yaml").read_text())["inhibit_rules"]
+    muted = {
+        (cause, consequence)
+        for rule in rules
+        for cause in _alerts_of(rule["source_matchers"])
+        for consequence in _alerts_of(rule["target_matchers"])
+    }
+
+    assert muted >= {
+        ("PartisanDatabaseUnreachable", "PartisanClaimErrors"),
+        ("PartisanDatabaseUnreachable", "PartisanSettleErrors"),
+        ("PartisanDatabaseUnreachable", "PartisanQueueLatencyHigh"),
+        ("PartisanDatabaseUnreachable", "PartisanQueueLatencyCritical"),
+        ("PartisanDatabaseReadOnly", "PartisanClaimErrors"),
+        ("PartisanManagerMissing", "PartisanManagerDown"),
+        ("PartisanQueueLatencyCritical", "PartisanQueueLatencyHigh"),
+    }
+
+
 def test_the_provisioning_is_yaml_and_names_the_data_sources_that_the_dashboards_link_to() -> None:
     loaded = yaml.safe_load((files.GRAFANA / "provisioning/datasources/partisan.yaml").read_text())
     providers = yaml.safe_load((files.GRAFANA / "provisioning/dashboards/partisan.yaml").read_text())[
