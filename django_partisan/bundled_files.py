@@ -18,7 +18,7 @@ MANIFEST: Final = "EXPORTED.json"
 
 # The files and folders of each that are shipped; builders and tests are not.
 PARTS: Final[dict[str, tuple[str, ...]]] = {
-    "grafana": ("README.md", "alerts", "dashboards", "prometheus", "provisioning"),
+    "grafana": ("README.md", "alertmanager", "alerts", "dashboards", "prometheus", "provisioning"),
     "elk": (
         "README.md",
         "collector",

@@ -124,6 +124,12 @@ KEYS: Final[Mapping[str, Setting]] = {
         "A manager is considered dead after this many seconds without a heartbeat. "
         "Heartbeats are sent every third of it.",
     ),
+    "MAX_WAIT_SECONDS": Setting(
+        1_800,
+        or_none(seconds(1)),
+        "Alerts fire if a due task of the queue has waited for more than this many seconds; `None`: no such "
+        "alert. It does not change how tasks run. Lower it if users wait for the tasks.",
+    ),
     "MAX_CRASHES": Setting(
         3, integer(1), "How many times a task is run again after its worker died. After that it fails."
     ),

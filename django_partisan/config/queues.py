@@ -45,6 +45,7 @@ class QueueConfig:
     default_postpones_count: int | None
     default_retry: ErrorsHandleConfig | None
     lease_seconds: float
+    max_wait_seconds: float | None
     max_crashes: int
     unregistered_grace_seconds: float
     default_timeout_seconds: float | None

@@ -11,6 +11,7 @@ from django_partisan.schedules.book import TICK_OUTCOMES
 METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""
 
+NO_TASK: Final = "_none"
 BOOLEANS: Final = ("false", "true")
 PRUNED_STATUSES: Final = ("finished", "error")
 WORKER_STATES: Final = ("starting", "idle", "busy")
@@ -69,6 +70,8 @@ def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Ite
     for key in metric.initial_series(queue, processors):
         if metric is not TASK_DURATION or key[1][-1] == outcomes.COMPLETED:
             yield key
+    if metric is WORKER_CRASHES:
+        yield metric.name, (queue, NO_TASK)
     if metric is TASKS_FAILED:  # a processor that is not registered counts as _other
         yield metric.name, (queue, OTHER, outcomes.REASON_UNREGISTERED)
 
@@ -219,6 +222,11 @@ OLDEST_RUN_AGE = _declare(
     "What may be stuck?",
     "Age of the longest run under way, 0 if none is.",
 )
+RUN_LIMIT = _declare(
+    "partisan_run_limit_seconds", GAUGE, "queue processor", "M",
+    "Is a run longer than it may be?",
+    "Time limit of a processor plus INTERRUPT_GRACE_SECONDS; absent for one without a limit.",
+)
 LAST_TASK_FINISHED = _declare(
     "partisan_last_task_finished_timestamp_seconds", GAUGE, "queue", "M",
     "When did anything last finish?",
@@ -255,6 +263,16 @@ WORKER_EXITS = _declare(
         outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED
     ),
 )
+WORKER_CRASHES = _declare(
+    "partisan_worker_crashes_total", COUNTER, "queue processor", "M",
+    "Which kinds of task kill workers?",
+    "Workers that died by an error or a signal, by what they ran; _none if they ran no task.",
+)
+MAX_CRASHES = _declare(
+    "partisan_max_crashes", GAUGE, "queue", "M",
+    "How many workers may one task kill?",
+    "MAX_CRASHES: a task that kills one worker more fails.",
+)
 WORKER_CPU = _declare(
     "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
     "Which worker eats the machine?",
@@ -269,6 +287,12 @@ WORKER_PEAK_MEMORY = _declare(
     "partisan_worker_peak_resident_memory_bytes", GAUGE, "queue worker", "M",
     "How much memory has a worker needed?",
     "Highest resident memory of any worker of a slot since the manager's start.",
+)
+MEMORY_LIMIT = _declare(
+    "partisan_memory_limit_bytes", GAUGE, "queue", "M",
+    "How much memory is there?",
+    "Memory that the manager and its workers may use: that of the host, or less if a control group limits "
+    "it; absent where it is not known.",
 )
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
@@ -349,6 +373,11 @@ QUEUE_PAUSED_SECONDS = _declare(
     "Was a pause forgotten?",
     "How long the queue has been paused, 0 if it is not.",
 )
+MAX_WAIT = _declare(
+    "partisan_queue_max_wait_seconds", GAUGE, "queue", "M",
+    "How late may we be?",
+    "MAX_WAIT_SECONDS, the wait objective of the queue; absent if it has none.",
+)
 BUILD_INFO = _declare(
     "partisan_build_info", INFO, "version django python postgresql", "M",
     "What runs where?",
@@ -373,6 +402,11 @@ OLDEST_DUE_AGE = _declare(
     "How late are we?",
     f"How long the oldest waiting task has been due, 0 if none is. {_CACHED}",
 )
+OLDEST_DUE_PROCESSOR = _declare(
+    "partisan_oldest_due_task_age_seconds", GAUGE, "queue processor", "D",
+    "Which kind of task is late?",
+    f"How long the oldest waiting task has been due, with its processor; no series if none is. {_CACHED}",
+)
 UNSERVED_DUE_TASKS = _declare(
     "partisan_unserved_due_tasks", GAUGE, "queue", "D",
     "Which queues wait for a manager?",
@@ -382,7 +416,8 @@ UNSERVED_DUE_TASKS = _declare(
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, all hosts?",
-    f"Managers whose lease has not expired, without workers that have lost their manager. {_CACHED}",
+    "Managers whose lease has not expired, without workers that have lost their manager; also of up to 200 "
+    f"other queues. {_CACHED}",
 )
 SCHEDULE_TICKS = _declare(
     "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
@@ -453,7 +488,8 @@ OLDEST_TRANSACTION_AGE = _declare(
 DB_UP = _declare(
     "partisan_db_up", GAUGE, "queue", "D",
     "Can the figures be trusted?",
-    "1 if the last query for the figures was answered, else 0.",
+    "1 if PostgreSQL answered the last query for the figures, also if it refused it because a table, column "
+    "or privilege is missing, else 0.",
 )
 DB_WRITABLE = _declare(
     "partisan_db_writable", GAUGE, "queue", "D",

@@ -74,6 +74,12 @@ class EventCounter:
         self.count(catalogue.CLAIMS, (event.queue,))
         self.count(catalogue.CLAIMS_EMPTY, (event.queue,))
 
+    def exited(self, event: events.WorkerExited) -> None:
+        self.count(catalogue.WORKER_EXITS, (event.queue, event.reason))
+        if event.reason in (outcomes.REASON_ERROR, outcomes.REASON_SIGNAL):
+            ran = (event.queue, catalogue.NO_TASK) if event.task is None else of_task(event.task)
+            self.count(catalogue.WORKER_CRASHES, ran)
+
     def settled(self, event: events.OutcomesSettled) -> None:
         self.deltas.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
         self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
@@ -175,7 +181,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     events.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
     events.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),
     events.LeaseLost: _adds_to(catalogue.LEASE_LOST, lambda event: (event.queue,)),
-    events.WorkerExited: _adds_to(catalogue.WORKER_EXITS, lambda event: (event.queue, event.reason)),
+    events.WorkerExited: EventCounter.exited,
     events.PipeBroken: _adds_to(
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, catalogue.DROPPED_PIPE)
     ),

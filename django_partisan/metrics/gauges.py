@@ -1,5 +1,6 @@
 """The gauges of a manager and its workers, from one snapshot."""
 
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +9,7 @@ from typing import TypeAlias
 
 from prometheus_client import ProcessCollector
 
+from django_partisan import registry
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.counting import registered
@@ -86,6 +88,26 @@ def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
     for name, of_processor in ages.items():
         yield catalogue.TASKS_IN_PROGRESS, (snapshot.queue, name), len(of_processor)
         yield catalogue.OLDEST_RUN_AGE, (snapshot.queue, name), max(of_processor, default=0.0)
+
+
+def of_limits(snapshot: Snapshot) -> Iterator[Sample]:
+    """Yield the limits that alerts compare other figures with; what has no limit has no series."""
+    limits = snapshot.limits
+    if limits is None:
+        return
+    if limits.max_wait_seconds is not None:
+        yield catalogue.MAX_WAIT, (snapshot.queue,), limits.max_wait_seconds
+    yield catalogue.MAX_CRASHES, (snapshot.queue,), limits.max_crashes
+    for name, definition in list(registry.definitions.items()):  # another thread may register more
+        seconds = limits.timeout_seconds if definition.timeout is None else definition.timeout
+        if definition.queue == snapshot.queue and seconds is not None and seconds < math.inf:
+            yield catalogue.RUN_LIMIT, (snapshot.queue, name), seconds + limits.interrupt_grace_seconds
+
+
+def of_memory(snapshot: Snapshot, limit: int | None) -> Iterator[Sample]:
+    """Yield how much memory the manager and its workers may use, if it is known."""
+    if limit is not None:
+        yield catalogue.MEMORY_LIMIT, (snapshot.queue,), limit
 
 
 def of_workers(snapshot: Snapshot, busy: SlotCounter) -> Iterator[Sample]:

@@ -11,6 +11,7 @@ from django_partisan.metrics import catalogue
 from django_partisan.metrics.gauges import Sample
 from django_partisan.metrics.metric import OTHER, clean
 from django_partisan.schedules.book import TICK_OUTCOMES
+from django_partisan.sql.errors import is_schema_error
 from django_partisan.sql.queue_statistics import QueueStatistics
 from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
@@ -32,7 +33,7 @@ class Query(Protocol):
 
 
 class Answer(NamedTuple):
-    """What is known at a scrape: whether the last query succeeded, the statistics, and their age."""
+    """What is known at a scrape: whether the last query was answered, the statistics, and their age."""
 
     up: bool
     statistics: QueueStatistics | None
@@ -88,11 +89,13 @@ class Sampler:
         with self._lock:
             found = self._statistics
             age = time.monotonic() - self._read_at
+            # A refusal is an answer: what is missing is a column or a privilege, not the server.
+            up = error is None or is_schema_error(error)
             if found is None:
-                return Answer(error is None, None, None, self._duration, None)
+                return Answer(up, None, None, self._duration, None)
             if age > self._max_age:
-                return Answer(error is None, None, None, self._duration, found.server_version)
-            return Answer(error is None, found, age, self._duration, found.server_version)
+                return Answer(up, None, None, self._duration, found.server_version)
+            return Answer(up, found, age, self._duration, found.server_version)
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread; one that hangs in a query ends with the process."""
@@ -171,6 +174,11 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         yield catalogue.LAST_PRUNE, (), found.last_prune_at
     for processor, reason, number in found.held:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
+    if found.oldest_due_processor is not None:
+        kind = clean(found.oldest_due_processor)
+        yield catalogue.OLDEST_DUE_PROCESSOR, (queue, kind), found.oldest_due_age
+    for served, number in found.served_elsewhere:
+        yield catalogue.MANAGERS_ALIVE, (served,), number
     for unserved, number in found.unserved:
         yield catalogue.UNSERVED_DUE_TASKS, (unserved,), number
     yield from _of_schedules(found.schedules)

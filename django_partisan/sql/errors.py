@@ -33,6 +33,11 @@ def sqlstate(error: BaseException) -> str | None:
     return None if code is None else str(code)
 
 
+def is_schema_error(error: BaseException) -> bool:
+    """Return whether the server refuses a statement because something is missing, whatever the values."""
+    return sqlstate(error) in SCHEMA
+
+
 def kind_of(error: Error) -> ErrorKind:
     """Return what an error means; one that is unknown is judged by its class, as Django's wrapper has it."""
     code = sqlstate(error)

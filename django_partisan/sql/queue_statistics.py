@@ -29,6 +29,13 @@ class UnservedTasks(NamedTuple):
     number: int
 
 
+class LiveManagers(NamedTuple):
+    """How many managers of a queue are alive."""
+
+    queue: str
+    number: int
+
+
 class QueueStatistics(NamedTuple):
     """What the tables hold of one queue; ages and the skew in seconds, by the database's clock."""
 
@@ -49,6 +56,10 @@ class QueueStatistics(NamedTuple):
     """The held rows."""
     unserved: tuple[UnservedTasks, ...]
     """Of all queues."""
+    served_elsewhere: tuple[LiveManagers, ...]
+    """How many managers serve each of the other queues; a queue without any is not among them."""
+    oldest_due_processor: str | None
+    """The processor of the task that has been due for longest; ``None`` if none is due."""
     is_writable: bool
     """Whether the server accepts writes: it is not a standby, and not set to be read-only."""
     last_prune_at: float | None = None
@@ -109,8 +120,9 @@ def read_statistics(
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:
     counted, (is_estimate, failures), held = row[:5], row[5:7], row[7]
-    estimates, (share, oldest, *rest) = row[8:12], row[12:]
-    managers, inserts, live, dead, size, transaction, version, unserved, last_prune, is_writable = rest
+    estimates, (share, oldest, kind, *rest) = row[8:12], row[12:]
+    managers, elsewhere, inserts, live, dead, size, transaction, version, *rest = rest
+    unserved, last_prune, is_writable = rest
     ready, overdue, scheduled, in_process, error = counted
     of_ready, of_scheduled, of_in_process, of_error = (_of_queue(estimate, share) for estimate in estimates)
     return QueueStatistics(
@@ -129,6 +141,8 @@ def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics
         server_version=version,
         held=tuple(HeldRows(*one) for one in json.loads(held)),
         unserved=tuple(UnservedTasks(*one) for one in json.loads(unserved)),
+        served_elsewhere=tuple(LiveManagers(*one) for one in json.loads(elsewhere)),
+        oldest_due_processor=kind,
         is_writable=is_writable,
         last_prune_at=last_prune,
     )

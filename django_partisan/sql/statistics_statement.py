@@ -25,17 +25,40 @@ WITH RECURSIVE ready AS MATERIALIZED (
         SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND ready
          ORDER BY priority, id LIMIT %(limit)s) AS found
-), front AS MATERIALIZED (
-    SELECT min(execute_after) AS oldest FROM (
-        SELECT execute_after FROM django_partisan_task
-         WHERE queue_name = %(queue)s AND status = 'new' AND ready
-         ORDER BY priority, id LIMIT %(front)s) AS found
 ), overdue AS MATERIALIZED (
-    SELECT count(*) AS n, min(execute_after) AS oldest FROM (
-        SELECT execute_after FROM django_partisan_task
+    SELECT count(*) AS n FROM (
+        SELECT FROM django_partisan_task
          WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND held IS NULL
            AND execute_after <= now()
          ORDER BY execute_after LIMIT %(limit)s) AS found
+), lane AS (
+    (SELECT priority, 1 AS place FROM django_partisan_task
+      WHERE queue_name = %(queue)s AND status = 'new' AND ready AND (SELECT n FROM ready) > %(front)s
+      ORDER BY priority LIMIT 1)
+     UNION ALL
+    SELECT following.priority, lane.place + 1
+      FROM lane, LATERAL (
+        SELECT priority FROM django_partisan_task
+         WHERE queue_name = %(queue)s AND status = 'new' AND ready AND priority > lane.priority
+         ORDER BY priority LIMIT 1) AS following
+     WHERE lane.place < %(lanes)s
+), oldest AS MATERIALIZED (
+    SELECT execute_after, processor_class FROM (
+        (SELECT execute_after, processor_class FROM django_partisan_task
+          WHERE queue_name = %(queue)s AND status = 'new' AND ready
+          ORDER BY priority, id LIMIT %(front)s)
+         UNION ALL
+        (SELECT execute_after, processor_class FROM django_partisan_task
+          WHERE queue_name = %(queue)s AND status = 'new' AND NOT ready AND held IS NULL
+            AND execute_after <= now()
+          ORDER BY execute_after LIMIT 1)
+         UNION ALL
+        SELECT first.execute_after, first.processor_class
+          FROM lane, LATERAL (
+            SELECT execute_after, processor_class FROM django_partisan_task
+             WHERE queue_name = %(queue)s AND status = 'new' AND ready AND priority = lane.priority
+             ORDER BY id LIMIT %(lane_rows)s) AS first) AS candidate
+     ORDER BY execute_after LIMIT 1
 ), scheduled AS MATERIALIZED (
     SELECT count(*) AS n FROM (
         SELECT FROM django_partisan_task
@@ -82,6 +105,9 @@ WITH RECURSIVE ready AS MATERIALIZED (
            AND status = 'new'
          ORDER BY priority, id LIMIT %(front)s) AS found) AS n
       FROM (SELECT * FROM kind LIMIT %(kinds)s) AS kind
+), alive AS MATERIALIZED (
+    SELECT queue_name FROM django_partisan_manager
+     WHERE heartbeat_at >= now() - lease_seconds * interval '1 second' AND {SERVES}
 ), ready_queue AS (
     (SELECT queue_name FROM django_partisan_task WHERE status = 'new' AND ready ORDER BY queue_name LIMIT 1)
      UNION ALL
@@ -111,10 +137,7 @@ WITH RECURSIVE ready AS MATERIALIZED (
       FROM ((SELECT * FROM ready_queue LIMIT %(queues)s)
              UNION
             (SELECT * FROM upcoming_queue LIMIT %(queues)s)) AS queue
-     WHERE NOT EXISTS (
-        SELECT FROM django_partisan_manager AS manager
-         WHERE manager.queue_name = queue.queue_name
-           AND heartbeat_at >= now() - lease_seconds * interval '1 second' AND {SERVES})
+     WHERE NOT EXISTS (SELECT FROM alive WHERE alive.queue_name = queue.queue_name)
 ), planner AS (
     SELECT relname, CASE WHEN relpages > 0 AND reltuples > 0
            THEN reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int)
@@ -136,30 +159,12 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n, error.is_estimate
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_in_process'),
        (SELECT estimate FROM planner WHERE relname = 'partisan_task_failed'),
        (SELECT of_queue FROM share),
-       extract(epoch FROM now() - least(front.oldest, overdue.oldest,
-           CASE WHEN ready.n > %(front)s THEN (
-               WITH RECURSIVE lane AS (
-                   (SELECT priority, 1 AS place FROM django_partisan_task
-                     WHERE queue_name = %(queue)s AND status = 'new' AND ready
-                     ORDER BY priority LIMIT 1)
-                   UNION ALL
-                   SELECT following.priority, lane.place + 1
-                     FROM lane, LATERAL (
-                       SELECT priority FROM django_partisan_task
-                        WHERE queue_name = %(queue)s AND status = 'new' AND ready
-                          AND priority > lane.priority
-                        ORDER BY priority LIMIT 1) AS following
-                    WHERE lane.place < %(lanes)s
-               )
-               SELECT min(first.execute_after)
-                 FROM lane, LATERAL (
-                   SELECT execute_after FROM django_partisan_task
-                    WHERE queue_name = %(queue)s AND status = 'new' AND ready AND priority = lane.priority
-                    ORDER BY id LIMIT %(lane_rows)s) AS first
-           ) END))::float8,
-       (SELECT count(*) FROM django_partisan_manager
-         WHERE queue_name = %(queue)s AND heartbeat_at >= now() - lease_seconds * interval '1 second'
-           AND {SERVES}),
+       (SELECT extract(epoch FROM now() - execute_after)::float8 FROM oldest),
+       (SELECT processor_class FROM oldest),
+       (SELECT count(*) FROM alive WHERE queue_name = %(queue)s),
+       coalesce((SELECT jsonb_agg(jsonb_build_array(queue_name, n))
+                   FROM (SELECT queue_name, count(*) AS n FROM alive WHERE queue_name <> %(queue)s
+                          GROUP BY queue_name ORDER BY queue_name LIMIT %(queues)s) AS one), '[]')::text,
        table_.n_tup_ins, table_.n_live_tup, table_.n_dead_tup, pg_total_relation_size(table_.relid),
        greatest(
            (SELECT max(extract(epoch FROM now() - xact_start)) FROM pg_stat_activity
@@ -172,7 +177,7 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n, error.is_estimate
                    FROM (SELECT * FROM unserved WHERE n > 0 LIMIT %(unserved_queues)s) AS one), '[]')::text,
        (SELECT extract(epoch FROM last_at)::float8 FROM django_partisan_chore WHERE name = 'prune'),
        NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean
-  FROM ready, front, overdue, scheduled, in_process, error,
+  FROM ready, overdue, scheduled, in_process, error,
        (SELECT * FROM pg_stat_user_tables WHERE relid = 'django_partisan_task'::regclass) AS table_
 """
 
@@ -190,7 +195,8 @@ class Limits(NamedTuple):
     kinds: int = 50
     """Pairs of reason and processor whose held rows are counted, up to ``front`` each."""
     queues: int = 200
-    """Queues with ready rows, and as many with scheduled rows, that are checked for a manager."""
+    """Queues with ready rows, and as many with scheduled rows, that are checked for a manager, and as many
+    queues whose managers are counted."""
     unserved_queues: int = 20
     """Queues without a manager whose due rows are counted."""
     unserved: int = 500

@@ -692,6 +692,15 @@ class WorkerSeen(NamedTuple):
     busy_seconds: float
 
 
+class QueueLimits(NamedTuple):
+    """Settings of the queue that alerts compare figures with; ``None`` if there is no such limit."""
+
+    max_wait_seconds: float | None
+    max_crashes: int
+    timeout_seconds: float | None
+    interrupt_grace_seconds: float
+
+
 class Snapshot(NamedTuple):
     """The manager's state at one moment, for gauges and probes. ``*_at`` are Unix timestamps."""
 
@@ -708,6 +717,7 @@ class Snapshot(NamedTuple):
     last_finished_at: float | None
     paused_seconds: float | None = None
     """For how long the queue has been paused; ``None`` if it is not."""
+    limits: QueueLimits | None = None
 
 
 Event: TypeAlias = (

@@ -6,9 +6,9 @@
 from typing import Final
 
 OLDEST_DUE_HIGH: Final = 300
-"""Seconds: PartisanQueueLatencyHigh."""
+"""Seconds: PartisanQueueLatencyHigh, with the default of MAX_WAIT_SECONDS."""
 OLDEST_DUE_CRITICAL: Final = 1800
-"""Seconds: PartisanQueueLatencyCritical."""
+"""Seconds: PartisanQueueLatencyCritical, with the default of MAX_WAIT_SECONDS."""
 PAUSED: Final = 14_400
 """Seconds: PartisanQueuePausedLong."""
 TICK_LATENESS: Final = 60
@@ -20,7 +20,7 @@ RETRY_RATIO: Final = 0.1
 BUSY_RATIO: Final = 0.9
 """Busy to possible seconds of the workers: PartisanWorkersSaturated."""
 RUN_AGE: Final = 3600
-"""Seconds: PartisanTaskRunningTooLong."""
+"""Seconds: PartisanTaskRunningTooLong, for a kind without a time limit and without history."""
 LOOP_AGE: Final = 60
 """Seconds: PartisanManagerStalled."""
 CLOCK_SKEW: Final = 5
@@ -31,5 +31,3 @@ DEAD_ROWS: Final = 100_000
 """Rows: PartisanTableBloat."""
 SATURATION_WAIT: Final = 60
 """Seconds that due work must already wait before busy workers are a problem: PartisanWorkersSaturated."""
-EXITS: Final = 3
-"""Deaths of workers in ten minutes: PartisanWorkersCrashLooping."""

@@ -63,7 +63,8 @@ def test_an_empty_table_has_statistics_of_zero(query: StatisticsQuery) -> None:
 
     assert (found.due, found.scheduled, found.in_process, found.error) == (0, 0, 0, 0)
     assert found.oldest_due_age == 0
-    assert found.managers_alive == 0
+    assert found.oldest_due_processor is None
+    assert (found.managers_alive, found.served_elsewhere) == (0, ())
     assert found.table_bytes > 0
 
 
@@ -109,10 +110,13 @@ def test_what_is_set_aside_is_counted_by_processor_and_reason_and_is_not_late() 
 @pytest.mark.parametrize("ready", [True, False])
 def test_the_age_is_that_of_the_oldest_due_task(query: StatisticsQuery, ready: bool) -> None:
     insert(1, due_in=-100, ready=True)
-    insert(1, due_in=-500, ready=ready)
+    insert(1, due_in=-500, ready=ready, processor="Late")
     insert(1, due_in=-1000, status=Task.STATUS_FINISHED)
 
-    assert 500 <= query.read().oldest_due_age < 600
+    found = query.read()
+
+    assert 500 <= found.oldest_due_age < 600
+    assert found.oldest_due_processor == "Late"
 
 
 def test_an_age_is_never_below_zero(query: StatisticsQuery) -> None:
@@ -188,10 +192,13 @@ def test_of_more_failed_tasks_than_are_counted_those_that_were_cancelled_are_est
 def test_of_many_due_tasks_the_oldest_of_each_priority_is_seen() -> None:
     insert(20, ready=True, priority=1)
     insert(20, ready=True, priority=5)
-    insert(1, due_in=-900, ready=True, priority=9)
+    insert(1, due_in=-900, ready=True, priority=9, processor="Starving")
     insert(20, ready=True, priority=9)
     with reading(Limits(front=5, lane_rows=2)) as query:
-        assert 900 <= query.read().oldest_due_age < 1000
+        found = query.read()
+
+    assert 900 <= found.oldest_due_age < 1000
+    assert found.oldest_due_processor == "Starving"
 
 
 def test_managers_are_alive_until_their_lease_expires_and_workers_without_one_are_none(
@@ -216,7 +223,10 @@ def test_managers_are_alive_until_their_lease_expires_and_workers_without_one_ar
             state=state,
         )
 
-    assert query.read().managers_alive == 2
+    found = query.read()
+
+    assert found.managers_alive == 2
+    assert found.served_elsewhere == (("other", 1),)
 
 
 def test_due_tasks_of_queues_that_no_live_manager_serves_are_counted_by_queue() -> None:
@@ -402,6 +412,20 @@ def test_a_locked_table_costs_three_seconds_at_most_and_the_statistics_alone(add
     assert found["partisan_db_up", QUEUE] == 0
     assert found["partisan_workers_configured", QUEUE] == 0
     assert ("partisan_queue_tasks", QUEUE, "due") not in found
+
+
+def test_a_column_that_is_missing_leaves_the_database_up_and_its_figures_out(address: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_partisan_task RENAME COLUMN held TO gone")
+    try:
+        found = scrape(address)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE django_partisan_task RENAME COLUMN gone TO held")
+
+    assert found["partisan_db_up", QUEUE] == 1
+    assert ("partisan_queue_tasks", QUEUE, "due") not in found
+    assert ("partisan_db_data_age_seconds", QUEUE) not in found
 
 
 def test_a_database_that_is_down_costs_three_seconds_at_most_and_the_statistics_alone(

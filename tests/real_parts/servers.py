@@ -14,11 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypedDict
 
+import yaml
+
+from tests.support.commands import ROOT
 from tests.support.waiting import wait_until
 from tools import parts
 from tools.parts.go_programs import PROMETHEUS
 
 HOST = "127.0.0.1"
+INHIBITION = ROOT / "grafana" / "alertmanager" / "alertmanager.yaml"
 
 
 class NotReady(AssertionError):
@@ -157,7 +161,7 @@ class Webhook:
 
 
 class Alertmanager(Child):
-    """Passes on every alert at once, each by itself, to a webhook."""
+    """Passes on every alert at once, each by itself, to a webhook; mutes as the shipped file says."""
 
     def __init__(self, folder: Path, webhook: Webhook) -> None:
         self.port = free_port()
@@ -169,6 +173,7 @@ class Alertmanager(Child):
                 "group_interval": "1s",
                 "repeat_interval": "1h",
             },
+            "inhibit_rules": yaml.safe_load(INHIBITION.read_text())["inhibit_rules"],
             "receivers": [
                 {"name": "webhook", "webhook_configs": [{"url": webhook.url, "send_resolved": True}]}
             ],
@@ -176,6 +181,7 @@ class Alertmanager(Child):
         file = folder / "alertmanager.json"
         file.write_text(json.dumps(config))
         address = f"{HOST}:{self.port}"
+        self.url = f"http://{address}"
         command = [
             program("prometheus-alertmanager"),
             f"--config.file={file}",
@@ -184,7 +190,24 @@ class Alertmanager(Child):
             "--cluster.listen-address=",
         ]
         super().__init__("alertmanager", command, folder)
-        self.wait_until_it_answers(f"http://{address}/-/ready")
+        self.wait_until_it_answers(f"{self.url}/-/ready")
+
+    def fire(self, *alerts: dict[str, str]) -> None:
+        """Say that alerts with these labels fire, as Prometheus does."""
+        body = json.dumps([{"labels": labels} for labels in alerts]).encode()
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/alerts", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.status == 200
+
+    def state_of(self, alert: str, **labels: str) -> str | None:
+        """Return ``active``, ``suppressed`` or ``unprocessed``; ``None`` if no such alert is known."""
+        wanted = {"alertname": alert, **labels}.items()
+        for known in get(f"{self.url}/api/v2/alerts"):
+            if wanted <= known["labels"].items():
+                return str(known["status"]["state"])
+        return None
 
 
 class Prometheus(Child):

@@ -9,11 +9,7 @@ PAUSE: Final = "5s"
 """Five scrapes: as with the minutes that it stands for, one that is missed is no alarm."""
 
 # What an alert waits for, where waiting that long would be the test: alert, limit, limit in the test.
-LIMITS: Final = (
-    ("PartisanQueueLatencyHigh", "> 300", "> 3"),
-    ("PartisanQueueLatencyCritical", "> 1800", "> 6"),
-    ("PartisanWorkersSaturated", "> 60", "> 2"),
-)
+LIMITS: Final = (("PartisanWorkersSaturated", "> 60", "> 2"),)
 
 
 def shortened(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.real_parts.live_stack import ALERTS
-from tests.real_parts.servers import program
+from tests.real_parts.servers import INHIBITION, program
 from tests.real_parts.shortening import shortened
 from tests.support.commands import ROOT
 
@@ -33,6 +33,14 @@ def test_every_alert_fires_and_stays_silent_as_its_cases_say(file: Path) -> None
 
 def test_promtool_accepts_the_scrape_example() -> None:
     assert "is valid" in _promtool("check", "config", ROOT / "grafana" / "prometheus" / "scrape.yaml")
+
+
+def test_amtool_accepts_the_shipped_alertmanager_file() -> None:
+    done = subprocess.run(
+        [program("amtool"), "check-config", INHIBITION], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_shortened_rules_are_still_rules(tmp_path: Path) -> None:

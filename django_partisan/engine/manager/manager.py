@@ -30,7 +30,13 @@ from django_partisan.sql.control import CONTROL_CHANNEL
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ManagerDraining, ManagerStarted, ManagerStopped, Snapshot
+from django_partisan.telemetry.events import (
+    ManagerDraining,
+    ManagerStarted,
+    ManagerStopped,
+    QueueLimits,
+    Snapshot,
+)
 
 LONGEST_WAIT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
@@ -215,6 +221,12 @@ class Manager:
             last_claim_at=self._parts.claimer.last_claim_at,
             last_finished_at=self._parts.settler.last_finished_at,
             paused_seconds=self._parts.pause.seconds if self._parts.pause.is_on else None,
+            limits=QueueLimits(
+                self._config.max_wait_seconds,
+                self._config.max_crashes,
+                self._config.default_timeout_seconds,
+                self._config.interrupt_grace_seconds,
+            ),
         )
 
     def _close(self) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ PARTISAN_CONFIG = {
     "idle": {"LEASE_SECONDS": 3},
     "crashing": {"LEASE_SECONDS": 3},
     "failing": {"LEASE_SECONDS": 3},
-    "backlog": {"LEASE_SECONDS": 3},
+    "backlog": {"LEASE_SECONDS": 3, "MAX_WAIT_SECONDS": 6},
     "locked": {"LEASE_SECONDS": 3},
     "various": {"LEASE_SECONDS": 3},
 }

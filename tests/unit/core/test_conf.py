@@ -15,6 +15,7 @@ from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 NEW_IN_VERSION_2 = {
     "LEASE_SECONDS": (60, 30),
+    "MAX_WAIT_SECONDS": (60, 1800),
     "MAX_CRASHES": (9, 3),
     "LISTEN": (False, True),
     "STOP_TIMEOUT_SECONDS": (7, None),
@@ -130,6 +131,8 @@ def test_zero_and_none_are_values_where_they_have_a_meaning(key, value, settings
         ("DEFAULT_POSTPONES_COUNT", -1),
         ("DEFAULT_RETRY", {"retries_count": 3}),
         ("LEASE_SECONDS", 2),
+        ("MAX_WAIT_SECONDS", 0),
+        ("MAX_WAIT_SECONDS", "60"),
         ("MAX_CRASHES", 0),
         ("LISTEN", "no"),
         ("STOP_TIMEOUT_SECONDS", -1),

@@ -120,6 +120,13 @@ def test_prometheus_loads_the_rules_and_scrapes_the_manager() -> None:
     assert "--metrics-host=0.0.0.0" in SERVICES["manager"]["command"]
 
 
+def test_alertmanager_follows_the_shipped_file() -> None:
+    assert (
+        "./grafana/alertmanager/alertmanager.yaml:/etc/alertmanager/alertmanager.yml:ro"
+        in (SERVICES["alertmanager"]["volumes"])
+    )
+
+
 def test_probes_ask_what_they_are_for() -> None:
     kinds = ("liveness", "startup", "readiness")
     probes = {kind: CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in kinds}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from django_partisan.config.queue_keys import KEYS
 from tests.unit.grafana import files
 
 PANELS = list(files.all_panels())
@@ -188,8 +189,6 @@ def test_panels_change_colour_where_alerts_fire() -> None:
 
     alerts = {rule["alert"]: rule["expr"] for rule in files.rules("alerts")}
     expected = {
-        "PartisanQueueLatencyHigh": limits.OLDEST_DUE_HIGH,
-        "PartisanQueueLatencyCritical": limits.OLDEST_DUE_CRITICAL,
         "PartisanQueuePausedLong": limits.PAUSED,
         "PartisanScheduleLate": limits.TICK_LATENESS,
         "PartisanTaskFailureRatioHigh": limits.FAILURE_RATIO,
@@ -203,7 +202,17 @@ def test_panels_change_colour_where_alerts_fire() -> None:
     shown = {step for _, panel in PANELS for step in _steps(panel)}
 
     assert {name: limit for name, limit in expected.items() if f"> {limit}" not in alerts[name]} == {}
-    assert set(expected.values()) <= shown
+    assert {*expected.values(), limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL} <= shown
+
+
+@OF_THE_SDK
+def test_late_tasks_change_colour_by_the_default_of_the_wait_objective() -> None:
+    pytest.importorskip("grafana_foundation_sdk", reason="the SDK needs Python 3.11")
+    from grafana.builder import limits
+
+    objective = KEYS["MAX_WAIT_SECONDS"].default
+
+    assert (objective / 6, objective) == (limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL)
 
 
 def _without_grouping(expression: str) -> str:

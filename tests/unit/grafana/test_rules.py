@@ -21,6 +21,8 @@ PROMISED = {
     "PartisanNoLiveWorkers",
     "PartisanQueueLatencyHigh",
     "PartisanQueueLatencyCritical",
+    "PartisanWaitObjectiveBurningFast",
+    "PartisanWaitObjectiveBurningSlow",
     "PartisanQueueNotDraining",
     "PartisanQueueGrowing",
     "PartisanQueuePausedLong",
@@ -28,6 +30,7 @@ PROMISED = {
     "PartisanScheduleNotCompleting",
     "PartisanDatabaseUnreachable",
     "PartisanDatabaseReadOnly",
+    "PartisanFiguresMissing",
     "PartisanTaskFailureRatioHigh",
     "PartisanTaskNotCompleting",
     "PartisanRetryStorm",
@@ -37,6 +40,7 @@ PROMISED = {
     "PartisanTaskRunningTooLong",
     "PartisanTasksRescued",
     "PartisanTasksHeld",
+    "PartisanWorkerMemory",
     "PartisanWorkersSaturated",
     "PartisanClaimErrors",
     "PartisanSettleErrors",
@@ -66,7 +70,7 @@ def _runbook(alert: str) -> str:
 
 
 def test_the_alerts_are_those_of_the_contract() -> None:
-    assert sorted(rule["alert"] for rule in ALERTS) == sorted(PROMISED)
+    assert {rule["alert"] for rule in ALERTS} == PROMISED
 
 
 @OF_ALERTS
@@ -77,6 +81,12 @@ def test_an_alert_waits_is_graded_and_says_what_is_wrong(rule: dict[str, Any]) -
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert "{{" not in annotations["summary"]
     assert "{{ $labels." in annotations["description"]
+
+
+def test_only_one_alert_is_graded_by_two_rules() -> None:
+    names = [rule["alert"] for rule in ALERTS]
+
+    assert {name for name in names if names.count(name) > 1} == {"PartisanWorkersCrashLooping"}
 
 
 def test_only_these_five_page() -> None:
@@ -130,6 +140,41 @@ def test_every_recorded_series_that_is_used_is_recorded() -> None:
     used = set().union(*(files.records_of(expression) for _, expression in files.expressions()))
 
     assert used <= recorded
+
+
+def _alerts_of(matchers: list[str]) -> set[str]:
+    return set(re.findall(r"Partisan\w+", " ".join(matchers)))
+
+
+def test_what_mutes_and_what_is_muted_are_alerts_of_one_queue() -> None:
+    rules = yaml.safe_load((files.GRAFANA / "alertmanager/alertmanager.yaml").read_text())["inhibit_rules"]
+
+    for rule in rules:
+        causes, consequences = map(_alerts_of, (rule["source_matchers"], rule["target_matchers"]))
+        assert causes
+        assert consequences
+        assert causes | consequences <= PROMISED
+        assert {"cluster", "namespace", "job", "queue"} <= set(rule["equal"])
+
+
+def test_the_alerts_of_a_cause_mute_those_of_its_consequences() -> None:
+    rules = yaml.safe_load((files.GRAFANA / "alertmanager/alertmanager.yaml").read_text())["inhibit_rules"]
+    muted = {
+        (cause, consequence)
+        for rule in rules
+        for cause in _alerts_of(rule["source_matchers"])
+        for consequence in _alerts_of(rule["target_matchers"])
+    }
+
+    assert muted >= {
+        ("PartisanDatabaseUnreachable", "PartisanClaimErrors"),
+        ("PartisanDatabaseUnreachable", "PartisanSettleErrors"),
+        ("PartisanDatabaseUnreachable", "PartisanQueueLatencyHigh"),
+        ("PartisanDatabaseUnreachable", "PartisanQueueLatencyCritical"),
+        ("PartisanDatabaseReadOnly", "PartisanClaimErrors"),
+        ("PartisanManagerMissing", "PartisanManagerDown"),
+        ("PartisanQueueLatencyCritical", "PartisanQueueLatencyHigh"),
+    }
 
 
 def test_the_provisioning_is_yaml_and_names_the_data_sources_that_the_dashboards_link_to() -> None:

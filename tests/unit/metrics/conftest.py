@@ -25,10 +25,10 @@ TASK = events.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
 """The same, as the manager knows it."""
 
 
-def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = ()) -> Any:
+def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = (), **attributes: Any) -> Any:
     """Make a processor class."""
-    attributes = {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__}
-    return type(name, (Idle,), attributes)
+    given = {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__}
+    return type(name, (Idle,), {**given, **attributes})
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import gzip
 import http.client
+import math
 import os
 import socket
 import ssl
@@ -142,6 +143,7 @@ def test_a_scrape_is_valid_openmetrics_with_the_labels_of_the_catalogue(
     start: Start, state: SimpleNamespace
 ) -> None:
     state.workers = (seen(0, "busy", pid=os.getpid(), task=TASK),)
+    state.limits = events.QueueLimits(60.0, 3, 30.0, 10.0)
     served = start()
     send(events.TaskFailed(RUN, 0.1, "error", ERROR))
 
@@ -338,6 +340,26 @@ def test_gauges_are_those_of_the_snapshot(start: Start, state: SimpleNamespace) 
     }
     assert served.by_label("partisan_workers") == {("starting",): 0, ("idle",): 1, ("busy",): 3}
     assert served.value("partisan_worker_busy_seconds_total", queue=QUEUE, worker="0") == 7.0
+
+
+def test_limits_are_those_of_the_settings_and_of_the_processors(start: Start, state: SimpleNamespace) -> None:
+    state.limits = events.QueueLimits(60.0, 3, None, 10.0)
+    registry.register(processor("Slow", TIMEOUT_SECONDS=120))
+    registry.register(processor("Endless", TIMEOUT_SECONDS=math.inf))
+    served = start()
+
+    assert served.value("partisan_queue_max_wait_seconds", queue=QUEUE) == 60
+    assert served.value("partisan_max_crashes", queue=QUEUE) == 3
+    assert served.by_label("partisan_run_limit_seconds") == {("Slow",): 130}
+
+    state.limits = events.QueueLimits(None, 3, 30.0, 10.0)
+
+    assert served.by_label("partisan_queue_max_wait_seconds") == {}
+    assert served.by_label("partisan_run_limit_seconds") == {("Slow",): 130, ("Mail",): 40, ("Report",): 40}
+
+
+def test_memory_of_the_host_is_exported(start: Start) -> None:
+    assert start().value("partisan_memory_limit_bytes", queue=QUEUE) > 100 * 2**20
 
 
 def test_a_moment_that_has_not_come_has_no_series(start: Start, state: SimpleNamespace) -> None:

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from django.db import OperationalError, ProgrammingError
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics import sampler as sampling
 from django_partisan.metrics.sampler import Answer, Sampler, samples
-from django_partisan.sql.queue_statistics import HeldRows, QueueStatistics, UnservedTasks
+from django_partisan.sql.queue_statistics import HeldRows, LiveManagers, QueueStatistics, UnservedTasks
 from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
 from tests.support.events import RecordedEvents
@@ -20,16 +21,26 @@ from tests.support.waiting import wait_until
 from .conftest import QUEUE
 
 UNSERVED = (UnservedTasks("given up", 5),)
+ELSEWHERE = (LiveManagers("reports", 3),)
 HELD = (HeldRows("Letter", "unregistered", 6),)
 SCHEDULES = (
     ScheduleStatistics("nightly", 1800.0, 900.0, 910.0, 0.0, 0.0, False, (3, 1, 0, 2)),
     ScheduleStatistics(None, 1800.0, 900.0, 910.0, 0.0, 0.0, False, None),
 )
 STATISTICS = QueueStatistics(
-    1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, True, 900.0, schedules=SCHEDULES
-)
+    1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, ELSEWHERE, "Mail", True, 900.0,
+    schedules=SCHEDULES,
+)  # fmt: skip
 
 Make = Callable[..., Sampler]
+
+
+class SQLError(Exception):
+    """An error of a driver, with the code that the server sent."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
 
 
 class Query:
@@ -182,3 +193,45 @@ def test_the_moment_of_the_last_pruning_is_exported_once_there_is_one():
 
     assert exported(answer) == [900.0]
     assert exported(answer._replace(statistics=STATISTICS._replace(last_prune_at=None))) == []
+
+
+def test_the_kind_that_is_oldest_due_is_exported_while_a_task_is_due():
+    def exported(answer: Answer) -> list[object]:
+        return [
+            (labels, value)
+            for metric, labels, value in samples(QUEUE, answer)
+            if metric is catalogue.OLDEST_DUE_PROCESSOR
+        ]
+
+    answer = Answer(True, STATISTICS, 0.0, 0.1, None)
+
+    assert exported(answer) == [((QUEUE, "Mail"), 5.0)]
+    assert exported(answer._replace(statistics=STATISTICS._replace(oldest_due_processor=None))) == []
+
+
+def test_managers_of_other_queues_are_exported_too():
+    answer = Answer(True, STATISTICS, 0.0, 0.1, None)
+
+    alive = {
+        labels: value
+        for metric, labels, value in samples(QUEUE, answer)
+        if metric is catalogue.MANAGERS_ALIVE
+    }
+    assert alive == {(QUEUE,): 1, ("reports",): 3}
+
+
+def test_a_refused_query_is_an_answer_and_one_that_is_not_answered_is_none(make: Make, query: Query) -> None:
+    sampler = make()
+    refused, cut = (
+        ProgrammingError("column held does not exist"),
+        OperationalError("server closed the connection"),
+    )
+    refused.__cause__ = SQLError("42703")
+
+    query.error = refused
+    of_refused = sampler.answer()
+    query.error = cut
+    of_cut = sampler.answer()
+
+    assert (of_refused.up, of_refused.statistics) == (True, None)
+    assert of_cut.up is False

@@ -1,0 +1,71 @@
+"""A real Alertmanager mutes the consequences of a cause as the shipped file says, and nothing else."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.real_parts.servers import Alertmanager, Webhook
+from tests.support.waiting import wait_until
+
+ACTIVE, SUPPRESSED = "active", "suppressed"
+
+
+@pytest.fixture(scope="module")
+def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
+    webhook = Webhook()
+    running = Alertmanager(tmp_path_factory.mktemp("alertmanager"), webhook)
+    yield running
+    running.stop()
+    webhook.stop()
+
+
+def _becomes(alertmanager: Alertmanager, state: str, alert: str, **labels: str) -> None:
+    def is_so() -> bool:
+        return alertmanager.state_of(alert, **labels) == state
+
+    wait_until(is_so, 30, f"{alert} {state}", every=0.1)
+
+
+@pytest.mark.parametrize(
+    ("cause", "consequence"),
+    [
+        ("PartisanDatabaseUnreachable", "PartisanClaimErrors"),
+        ("PartisanDatabaseUnreachable", "PartisanSettleErrors"),
+        ("PartisanDatabaseUnreachable", "PartisanQueueLatencyCritical"),
+        ("PartisanDatabaseReadOnly", "PartisanClaimErrors"),
+        ("PartisanManagerMissing", "PartisanManagerDown"),
+        ("PartisanManagerNotScraped", "PartisanManagerDown"),
+        ("PartisanQueueLatencyCritical", "PartisanQueueLatencyHigh"),
+        ("PartisanWaitObjectiveBurningFast", "PartisanWaitObjectiveBurningSlow"),
+        ("PartisanClaimErrors", "PartisanFiguresMissing"),
+    ],
+)
+def test_a_cause_mutes_its_consequence_in_its_own_queue_only(
+    alertmanager: Alertmanager, cause: str, consequence: str
+) -> None:
+    queue = f"{cause}-{consequence}"
+    fired = partial(dict, job="partisan", instance="a:9100")
+
+    alertmanager.fire(
+        fired(alertname=cause, queue=queue, severity="critical"),
+        fired(alertname=consequence, queue=queue, severity="warning"),
+        fired(alertname=consequence, queue=f"{queue}-other", severity="warning"),
+    )
+
+    _becomes(alertmanager, SUPPRESSED, consequence, queue=queue)
+    _becomes(alertmanager, ACTIVE, cause, queue=queue)
+    _becomes(alertmanager, ACTIVE, consequence, queue=f"{queue}-other")
+
+
+def test_crash_loops_over_several_kinds_mute_the_warning_and_not_themselves(
+    alertmanager: Alertmanager,
+) -> None:
+    fired = partial(
+        dict, alertname="PartisanWorkersCrashLooping", job="partisan", instance="a:9100", queue="q"
+    )
+
+    alertmanager.fire(fired(severity="critical"), fired(severity="warning"))
+
+    _becomes(alertmanager, SUPPRESSED, "PartisanWorkersCrashLooping", queue="q", severity="warning")
+    _becomes(alertmanager, ACTIVE, "PartisanWorkersCrashLooping", queue="q", severity="critical")
