@@ -52,6 +52,11 @@ async def timed_later(context: Any) -> None:
     see("function", context.task_result)
 
 
+@task
+def called() -> None:
+    see("function", None)
+
+
 @pytest.fixture(autouse=True)
 def receivers() -> Iterator[None]:
     def started(task_result: Any, **_: Any) -> None:
@@ -66,6 +71,15 @@ def receivers() -> Iterator[None]:
     yield
     signals.task_started.disconnect(started)
     signals.task_finished.disconnect(finished)
+
+
+@pytest.fixture
+def no_receiver_of_the_start(monkeypatch):
+    monkeypatch.setattr(signals.task_started, "receivers", [])
+    signals.task_started.sender_receivers_cache.clear()
+    yield
+    monkeypatch.undo()
+    signals.task_started.sender_receivers_cache.clear()
 
 
 def names() -> list[str]:
@@ -84,6 +98,15 @@ def test_whoever_gets_a_result_of_a_run_reads_when_its_function_was_called(funct
     assert before <= begun <= seen[1][2]
     assert {result.started_at for _, result, _ in seen} == {begun}
     assert seen[2][1].finished_at >= seen[1][2]
+
+
+def test_a_receiver_of_the_end_alone_reads_when_the_function_was_called(no_receiver_of_the_start):
+    called.enqueue()
+
+    run_pending()
+
+    assert names() == ["function", "finished"]
+    assert seen[1][1].last_attempted_at <= seen[0][2]
 
 
 def test_backoff_and_a_receiver_read_when_the_run_began_whose_error_they_get():
