@@ -45,7 +45,7 @@ def test_a_cause_mutes_its_consequence_in_its_own_queue_only(
     alertmanager: Alertmanager, cause: str, consequence: str
 ) -> None:
     queue = f"{cause}-{consequence}"
-    fired = partial(dict, job="partisan", instance="a:9100")
+    fired: partial[dict[str, str]] = partial(dict, job="partisan", instance="a:9100")
 
     alertmanager.fire(
         fired(alertname=cause, queue=queue, severity="critical"),
@@ -61,7 +61,7 @@ def test_a_cause_mutes_its_consequence_in_its_own_queue_only(
 def test_crash_loops_over_several_kinds_mute_the_warning_and_not_themselves(
     alertmanager: Alertmanager,
 ) -> None:
-    fired = partial(
+    fired: partial[dict[str, str]] = partial(
         dict, alertname="PartisanWorkersCrashLooping", job="partisan", instance="a:9100", queue="q"
     )
 

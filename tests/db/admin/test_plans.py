@@ -14,8 +14,9 @@ from django.utils import timezone
 from django_partisan import registry
 from django_partisan.admin.paging import LISTED_MAX
 from django_partisan.models import Task
-from tests.support.admin import TASKS, make_copies, make_task, page_of
+from tests.support.admin import TASKS, make_task, page_of
 from tests.support.registry import Idle
+from tests.support.rows import make_copies
 
 pytestmark = pytest.mark.django_db
 
