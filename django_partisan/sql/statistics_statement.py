@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from django_partisan.outcomes import REASONS_TO_NAME
-from django_partisan.sql.leasing import SERVES
+from django_partisan.sql.leasing import IS_ALIVE, SERVES
 
 # Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
 # chosen where the planner believes that a queue holds most of the table.
@@ -114,7 +114,7 @@ WITH RECURSIVE ready AS MATERIALIZED (
      WHERE NOT EXISTS (
         SELECT FROM django_partisan_manager AS manager
          WHERE manager.queue_name = queue.queue_name
-           AND heartbeat_at >= now() - lease_seconds * interval '1 second' AND {SERVES})
+           AND {IS_ALIVE} AND {SERVES})
 ), planner AS (
     SELECT relname, CASE WHEN relpages > 0 AND reltuples > 0
            THEN reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int)
@@ -158,8 +158,7 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n, error.is_estimate
                     ORDER BY id LIMIT %(lane_rows)s) AS first
            ) END))::float8,
        (SELECT count(*) FROM django_partisan_manager
-         WHERE queue_name = %(queue)s AND heartbeat_at >= now() - lease_seconds * interval '1 second'
-           AND {SERVES}),
+         WHERE queue_name = %(queue)s AND {IS_ALIVE} AND {SERVES}),
        table_.n_tup_ins, table_.n_live_tup, table_.n_dead_tup, pg_total_relation_size(table_.relid),
        greatest(
            (SELECT max(extract(epoch FROM now() - xact_start)) FROM pg_stat_activity
