@@ -6,11 +6,13 @@ transaction locks its duplicate, the transaction is rolled back, and the halves 
 that fails alone keeps its tick too.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
@@ -25,7 +27,8 @@ from django_partisan.sql import scheduling as sql
 from django_partisan.sql.enqueueing import wake
 from django_partisan.sql.own_transaction import transaction_of
 from django_partisan.sql.schedule_errors import write_failed, write_fault
-from django_partisan.sql.scheduling import LockedSchedule, NewTick
+from django_partisan.sql.scheduling import LockedSchedule
+from django_partisan.sql.tick_inserting import NewTick, insert_ticks
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Ticking
 from django_partisan.tick_tasks import TickTasks
@@ -69,10 +72,7 @@ def make_batch(
             middle = len(batch.names) // 2
             return Batch(halves=[batch.names[:middle], batch.names[middle:]])
         return batch.alone(connection, error)
-    wake(connection, {one.queue for one in batch.ticked})
-    left = sorted({*aside.hidden, *batch.aside})
-    next_in = None if batch.is_full else sql.next_in(connection, left)
-    return Batch(batch.ticked, batch.failed, (), batch.aside, batch.to_import, batch.is_full, next_in)
+    return batch.committed(connection)
 
 
 class _Batch:
@@ -87,6 +87,7 @@ class _Batch:
         self.aside: set[str] = set()
         self.to_import: set[str] = set()
         self.is_full = False
+        self.refused: dict[str, TickError] = {}
         self._locked: list[LockedSchedule] = []
 
     def make(self, connection: BaseDatabaseWrapper, names: Sequence[str] | None) -> None:
@@ -106,6 +107,27 @@ class _Batch:
                 scope.number = self._enqueue(connection, plans, still_open)
         sql.write_ticked(
             connection, [_written(plan, one) for plan, one in zip(plans, self.ticked, strict=True)]
+        )
+
+    def committed(self, connection: BaseDatabaseWrapper) -> Batch:
+        """Wake who may run the new tasks; return what was done, though an error comes after the commit."""
+        next_in: float | None = None
+        late_error: Exception | None = None
+        try:
+            wake(connection, {one.queue for one in self.ticked})
+            if not self.is_full:
+                next_in = sql.next_in(connection, sorted({*self._known.hidden, *self.aside}))
+        except Exception as error:
+            late_error = error
+        return Batch(
+            self.ticked,
+            self.failed,
+            aside=self.aside,
+            to_import=self.to_import,
+            is_full=self.is_full,
+            next_in=next_in,
+            refused=self.refused,
+            late_error=late_error,
         )
 
     def _without_locked(
@@ -128,13 +150,24 @@ class _Batch:
         return free
 
     def alone(self, connection: BaseDatabaseWrapper, error: Exception) -> Batch:
-        """Write the error of the only row, unless another manager has enqueued its tick meanwhile."""
+        """Write the error of the only row, unless another manager has enqueued its tick meanwhile.
+
+        If PostgreSQL refuses even that, put the row aside, so that it delays no other.
+        """
         [locked] = self._locked
         found = describe(error)
-        with transaction_of(connection):
-            is_new = write_failed(connection, locked, found.text, found.kind)
-        failed = [] if is_new is None else [_failed(locked, found, is_new)]
-        return Batch(failed=failed, next_in=sql.next_in(connection, self._known.hidden))
+        self.ticked, self.failed = [], []
+        try:
+            with transaction_of(connection):
+                is_new = write_failed(connection, locked, found.text, found.kind)
+        except Error as second:
+            if not is_of_a_row(second):
+                raise
+            self.aside.add(locked.row.name)
+            self.refused[locked.row.name] = found
+        else:
+            self.failed = [] if is_new is None else [_failed(locked, found, is_new)]
+        return self.committed(connection)
 
     def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[_Plan]:
         """Return what to do for each row; note those at fault, and those whose task is not registered."""
@@ -166,6 +199,9 @@ class _Batch:
                 self.to_import.add(row.task)
                 return None
             raise self._known.imported.get(row.task) or registry.unknown(row.task)
+        if locked.fault is not None:
+            raise locked.fault
+        book.ensure_sound(row)
         definition = ScheduleDefinition.of_row(row)
         return _Plan(locked, definition, TickTasks(definition, task))
 
@@ -174,7 +210,8 @@ class _Batch:
     ) -> None:
         """Leave the row to managers that know better; write the error if none has come for a minute."""
         self.aside.add(locked.row.name)
-        late = (locked.now - (locked.next_at or locked.now)).total_seconds()
+        # A moment that cannot be read is one of long ago, as later ones are not due.
+        late = math.inf if locked.next_at is None else (locked.now - locked.next_at).total_seconds()
         if locked.row.name in self._known.overdue and late >= sql.ASIDE_SECONDS:
             found = describe(error)
             if write_fault(connection, locked, found.text, found.kind):
@@ -186,7 +223,7 @@ class _Batch:
         for plan in plans:
             if plan.waits_for not in still_open:
                 new += [plan.tasks.of(moment) for moment in plan.due.enqueued]
-        inserted = iter(sql.insert_ticks(connection, new))
+        inserted = iter(insert_ticks(connection, new))
         for plan in plans:
             ticks = [Tick(moment, MISSED) for moment in plan.due.missed]
             for moment in plan.due.enqueued:
