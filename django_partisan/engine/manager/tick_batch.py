@@ -8,21 +8,21 @@ that fails alone keeps its tick too.
 
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
 from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
+from django_partisan.engine.manager.tick_plan import Plan
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
 from django_partisan.schedules import book
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
-from django_partisan.schedules.due import ENQUEUED_AT_MOST, due
+from django_partisan.schedules.due import ENQUEUED_AT_MOST
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.enqueueing import wake
 from django_partisan.sql.own_transaction import transaction_of
@@ -36,22 +36,6 @@ from django_partisan.tick_tasks import TickTasks
 ROWS_AT_MOST: Final = 100
 PLAN_SECONDS: Final = 0.5
 """For how long ticks are looked for while rows are locked; after an outage there may be many."""
-
-
-class _Plan:
-    """The due ticks of one schedule, and the tasks to be inserted for them."""
-
-    def __init__(self, locked: LockedSchedule, definition: ScheduleDefinition, tasks: TickTasks) -> None:
-        assert locked.next_at is not None
-        self.locked = locked
-        self.definition = definition
-        self.tasks = tasks
-        self.due = due(definition, locked.next_at, locked.now, tasks.expires_seconds)
-
-    @property
-    def waits_for(self) -> int | None:
-        """The task that keeps the next one from being enqueued while it waits or runs."""
-        return None if self.definition.overlap else self.locked.row.last_task_id
 
 
 def make_batch(
@@ -106,7 +90,7 @@ class _Batch:
             with bus.around(scope):
                 scope.number = self._enqueue(connection, plans, still_open)
         sql.write_ticked(
-            connection, [_written(plan, one) for plan, one in zip(plans, self.ticked, strict=True)]
+            connection, [plan.written(one) for plan, one in zip(plans, self.ticked, strict=True)]
         )
 
     def committed(self, connection: BaseDatabaseWrapper) -> Batch:
@@ -131,15 +115,15 @@ class _Batch:
         )
 
     def _without_locked(
-        self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]
-    ) -> list[_Plan]:
+        self, connection: BaseDatabaseWrapper, plans: Sequence[Plan], still_open: set[int]
+    ) -> list[Plan]:
         """Return the plans without those whose waiting duplicate others lock, and write why.
 
         So no insert waits for locks, unless somebody inserts a duplicate in this moment.
         """
         keys = {plan.tasks.key for plan in plans if plan.waits_for not in still_open}
         locked = sql.locked_keys(connection, [key for key in keys if key is not None])
-        free: list[_Plan] = []
+        free: list[Plan] = []
         for plan in plans:
             if plan.tasks.key not in locked or plan.waits_for in still_open:
                 free.append(plan)
@@ -169,9 +153,9 @@ class _Batch:
             self.failed = [] if is_new is None else [_failed(locked, found, is_new)]
         return self.committed(connection)
 
-    def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[_Plan]:
+    def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[Plan]:
         """Return what to do for each row; note those at fault, and those whose task is not registered."""
-        plans: list[_Plan] = []
+        plans: list[Plan] = []
         number, until = 0, time.monotonic() + PLAN_SECONDS
         for locked in found:
             if number >= ENQUEUED_AT_MOST or (plans and time.monotonic() > until):  # the rest is due still
@@ -189,7 +173,7 @@ class _Batch:
                 number += len(plan.due.enqueued)
         return plans
 
-    def _plan(self, locked: LockedSchedule) -> _Plan | None:
+    def _plan(self, locked: LockedSchedule) -> Plan | None:
         """Return what to do for a row; ``None`` if the module of its task is to be imported first."""
         row = locked.row
         task = registry.find(row.task)
@@ -203,7 +187,7 @@ class _Batch:
             raise locked.fault
         book.ensure_sound(row)
         definition = ScheduleDefinition.of_row(row)
-        return _Plan(locked, definition, TickTasks(definition, task))
+        return Plan(locked, definition, TickTasks(definition, task))
 
     def _put_aside(
         self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException
@@ -217,7 +201,7 @@ class _Batch:
             if write_fault(connection, locked, found.text, found.kind):
                 self.failed.append(_failed(locked, found, is_new=True))
 
-    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]) -> int:
+    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[Plan], still_open: set[int]) -> int:
         """Insert the tasks of all plans; return their number."""
         new: list[NewTick] = []
         for plan in plans:
@@ -237,28 +221,6 @@ class _Batch:
                 Ticked(row.name, row.task, plan.tasks.queue, ticks, plan.due, now, plan.waits_for)
             )
         return len(new)
-
-
-def _written(plan: _Plan, ticked: Ticked) -> dict[str, Any]:
-    """Return what is written into a schedule's row."""
-    row, ticks, due_ = plan.locked.row, ticked.ticks, ticked.due
-    numbers = Counter(tick.outcome for tick in ticks)
-    numbers[MISSED] = due_.missed_number
-    with_task = [tick for tick in ticks if tick.task is not None]
-    lateness = row.lateness_seconds
-    if with_task:
-        lateness = (ticked.now - with_task[-1].at).total_seconds()
-    last_at = due_.newest or row.last_at
-    return {
-        "name": row.name,
-        "next_at": None if due_.next_at is None else book.text_of(due_.next_at),
-        "last_at": None if last_at is None else book.text_of(last_at),
-        "lateness_seconds": lateness,
-        "recent_ticks": book.with_ticks(row.recent_ticks, ticks),
-        "totals": book.with_totals(row.totals, numbers),
-        "open_tick": book.with_open(row.open_tick, ticks),
-        "last_task_id": with_task[-1].task if with_task else row.last_task_id,
-    }
 
 
 def _failed(locked: LockedSchedule, error: TickError, is_new: bool) -> FailedSchedule:

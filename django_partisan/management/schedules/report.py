@@ -8,8 +8,10 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from django_partisan.config.schedule_keys import KEYS
 from django_partisan.exceptions import UnknownSchedule
 from django_partisan.models import Schedule
+from django_partisan.schedules.book import is_sound
 from django_partisan.schedules.configured import configured
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.connection import task_connection
@@ -47,7 +49,7 @@ class ScheduleStatus:
     def last(self) -> Mapping[str, Any]:
         """The last tick: ``at``, ``outcome``, ``task`` and, once that has ended, ``ended``."""
         ticks = self.row.recent_ticks if self.row is not None else []
-        return ticks[-1] if ticks else {}
+        return ticks[-1] if ticks and is_sound(ticks, None) else {}
 
     @property
     def last_at(self) -> datetime | None:
@@ -59,7 +61,15 @@ class ScheduleStatus:
 def read_rows() -> list[ScheduleStatus]:
     """Return the schedules of the table, by name."""
     rows = Schedule.objects.using(task_connection().alias).order_by("name")
-    return [ScheduleStatus(ScheduleDefinition.of_row(row), row) for row in rows]
+    return [ScheduleStatus(_definition(row), row) for row in rows]
+
+
+def _definition(row: Schedule) -> ScheduleDefinition:
+    """Return the definition of a row; of one that only SQL can have written, as it is."""
+    try:
+        return ScheduleDefinition.of_row(row)
+    except ValueError:
+        return ScheduleDefinition(row.name, **{key: getattr(row, key) for key in KEYS})
 
 
 def read_schedules() -> list[ScheduleStatus]:
