@@ -5,7 +5,7 @@ people own, which is the definition and the pause, and leaves the rest alone.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from datetime import datetime
 from typing import Final
@@ -18,7 +18,7 @@ from django.db.models.expressions import DatabaseDefault
 from django.utils.timezone import is_aware, make_aware, make_naive
 from django.utils.translation import gettext as _
 
-from django_partisan import moments, scheduling
+from django_partisan import moments, registry, scheduling
 from django_partisan.config.problems import SCHEDULE_BY_HAND, WRONG_SCHEDULE, Problem
 from django_partisan.config.schedule_keys import KEYS, NAME
 from django_partisan.enqueueing import after_commit
@@ -28,13 +28,11 @@ from django_partisan.schedules.configured import SETTING
 from django_partisan.schedules.definition import ScheduleDefinition, given_by
 from django_partisan.schedules.validation import Fault, faults
 from django_partisan.sql.connection import task_connection, task_database
-from django_partisan.sql.control import EVERY_QUEUE, notify_control
 from django_partisan.sql.server_time import server_now
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ScheduleChanged
 
 PEOPLES: Final = frozenset({*KEYS, "origin", "paused", "comment"})
-_OF_TIMES: Final = ("cron", "every", "time_zone")
 
 
 def ensure_valid(row: Schedule) -> None:
@@ -83,6 +81,9 @@ def saving(
     The stored row is locked meanwhile, so that no manager moves its next tick.
     """
     alias = using or router.db_for_write(type(row), instance=row)
+    if isinstance(row.task, str):
+        with suppress(Exception):  # the validation says what is wrong
+            registry.find_or_import(row.task)  # before the row is locked: it may take long
     with transaction.atomic(using=alias):
         connection = connections[alias]
         rows = Schedule.objects.using(alias).select_for_update()
@@ -98,7 +99,7 @@ def saving(
             _pause_or_resume(row, stored, chosen)
             if "fingerprint" in fields:
                 _emit_changed(connection, row, SCHEDULE_CHANGED)
-        notify_control(connection, EVERY_QUEUE, "schedule")
+        scheduling.notify_managers(connection)
 
 
 def _emit_changed(connection: BaseDatabaseWrapper, row: Schedule, change: str) -> None:
@@ -112,7 +113,7 @@ def deleting(row: Schedule, using: str | None) -> Iterator[str]:
     alias = using or router.db_for_write(type(row), instance=row)
     with transaction.atomic(using=alias):
         yield alias
-        notify_control(connections[alias], EVERY_QUEUE, "schedule")
+        scheduling.notify_managers(connections[alias])
 
 
 def _faults(row: Schedule) -> Iterator[Fault]:
@@ -154,8 +155,7 @@ def _prepare_change(row: Schedule, stored: Schedule, chosen: Collection[str], no
     _take_over(row, definition)
     row.error, row.failures, row.retry_at = "", 0, None
     fields += [*KEYS, "fingerprint", "error", "failures", "retry_at"]
-    before = ScheduleDefinition.of_row(stored)
-    if any(getattr(definition, name) != getattr(before, name) for name in _OF_TIMES):
+    if not definition.ticks_as(stored):
         row.defined_at, row.next_at = now, definition.times.after(now)
         fields += ["defined_at", "next_at"]
     return fields

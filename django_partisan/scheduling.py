@@ -18,9 +18,10 @@ from django_partisan.sql.connection import task_connection
 from django_partisan.sql.control import EVERY_QUEUE, notify_control
 from django_partisan.sql.scheduling import LockedSchedule
 from django_partisan.sql.server_time import server_now
+from django_partisan.sql.tick_inserting import insert_ticks
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import SchedulePaused, ScheduleResumed, ScheduleTicked
-from django_partisan.tick_tasks import TickTasks, find_task
+from django_partisan.tick_tasks import TickTasks
 
 __all__ = ["notify_managers", "pause", "resume", "run_now"]
 
@@ -34,10 +35,11 @@ def run_now(name: str) -> int | None:
     ``delay()`` raises.
     """
     connection = task_connection()
+    _import_task(connection, name)
     with transaction.atomic(using=connection.alias):
-        locked = _lock(connection, name)
-        row, definition = locked.row, ScheduleDefinition.of_row(locked.row)
-        task = find_task(row.task)
+        row = _lock(connection, name).row
+        definition = ScheduleDefinition.of_row(row)
+        task = registry.find(row.task)
         if task is None:
             raise registry.unknown(row.task)
         last = row.last_task_id
@@ -45,7 +47,7 @@ def run_now(name: str) -> int | None:
             return None
         now = server_now(connection)
         tasks = TickTasks(definition, task)
-        [(task_id, is_new)] = sql.insert_ticks(connection, [tasks.of(now)])
+        [(task_id, is_new)] = insert_ticks(connection, [tasks.of(now)])
         tick = Tick(now, ENQUEUED if is_new else DUPLICATE, task_id)
         recent = book.with_ticks(row.recent_ticks, [tick])
         sql.write_run(connection, name, recent, book.with_open(row.open_tick, [tick]), task_id)
@@ -94,6 +96,14 @@ def resume(name: str) -> bool:
 def notify_managers(connection: BaseDatabaseWrapper) -> None:
     """Have all managers look at the schedules when the transaction of ``connection`` commits."""
     notify_control(connection, EVERY_QUEUE, "schedule")
+
+
+def _import_task(connection: BaseDatabaseWrapper, name: str) -> None:
+    """Import the module of a schedule's task, before the row is locked: it may take long."""
+    task = sql.task_of(connection, name)
+    if task is None:
+        raise _unknown(name)
+    registry.find_or_import(task)
 
 
 def _lock(connection: BaseDatabaseWrapper, name: str) -> LockedSchedule:

@@ -1,15 +1,17 @@
 """Make the task of a tick from the definition of its schedule, and of the task that it names."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django_partisan import arguments, registry
+from django_partisan import arguments
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
+from django_partisan.expiry import expires_at
 from django_partisan.schedules.book import text_of
 from django_partisan.schedules.definition import ScheduleDefinition
-from django_partisan.sql.scheduling import NewTick
+from django_partisan.sql.enqueueing import NewTask
+from django_partisan.sql.tick_inserting import NewTick
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.task_context import SCHEDULE, SCHEDULED_FOR
 
@@ -39,24 +41,13 @@ class TickTasks:
 
     def of(self, moment: datetime) -> NewTick:
         """Return the task of the tick at ``moment``."""
-        task, schedule, expires = self._task, self._schedule, self.expires_seconds
+        task, schedule = self._task, self._schedule
         headers: dict[str, Any] = {
             **bus.headers(),
             SCHEDULE: schedule.name,
             SCHEDULED_FOR: text_of(moment),
         }
-        return NewTick(
-            self.queue,
-            task.name,
-            task.priority if schedule.priority is None else schedule.priority,
-            self._arguments,
-            json.dumps(headers),
-            self.key,
-            moment,
-            None if expires is None else moment + timedelta(seconds=expires),
-        )
-
-
-def find_task(name: str) -> TaskDefinition | None:
-    """Return the definition of a task, whose module is imported if its name is the path of a function."""
-    return registry.find_or_import(name)
+        priority = task.priority if schedule.priority is None else schedule.priority
+        context = json.dumps(headers)
+        new = NewTask(self.queue, task.name, priority, None, self._arguments, context, self.key)
+        return NewTick(new, moment, expires_at(moment, self.expires_seconds))

@@ -10,7 +10,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, fetch_all, task_database
-from django_partisan.sql.leasing import SERVES
+from django_partisan.sql.leasing import IS_ALIVE, SERVES
 from django_partisan.sql.readiness import answer_to, ensure_migrated, ensure_permitted, ensure_postgresql
 
 SKEW_WARNING_SECONDS: Final = 1.0
@@ -19,8 +19,7 @@ SKEW_ERROR_SECONDS: Final = 5.0  # the limit of the alert PartisanClockSkew
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _ALIVE: Final = f"""
     SELECT host, pid FROM django_partisan_manager
-     WHERE queue_name = %s AND {SERVES}
-       AND heartbeat_at > now() - lease_seconds * interval '1 second'
+     WHERE queue_name = %s AND {SERVES} AND {IS_ALIVE}
      ORDER BY host, pid
 """
 

@@ -125,4 +125,4 @@ def _plain(value: Any) -> Any:
 
 
 def _not_here(*args: Any, **kwargs: Any) -> NoReturn:
-    raise NotImplementedError("Only workers have the code of this definition.")
+    raise RuntimeError("A manager cannot call this task: only workers have its code.")

@@ -6,6 +6,7 @@ from typing import Any, Final
 from django_partisan.logs import fields
 from django_partisan.logs.fields import Field, beginning, counted, keyword, known, long, nanoseconds, quoted
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
+from django_partisan.outcomes import DUTY_COMPARE, DUTY_ENQUEUE, DUTY_LOOK_UP
 from django_partisan.telemetry import events
 
 _SCHEDULE: Final = keyword("partisan.schedule.name")
@@ -86,13 +87,45 @@ def missed(event: events.ScheduleMissed) -> Line:
     "Schedule %s could not enqueue %s: %s",
     by=(MANAGER,),
     fields=(*_NAMED, _SCHEDULED_FOR, *fields.ERROR),
-    when="a tick cannot be enqueued, and is tried again; once until the error is of another kind; the name "
-    "is `*` if a batch failed as a whole for a reason that nobody expected",
+    when="a tick cannot be enqueued, and is tried again; once until the error is of another kind",
 )
 def failed(event: events.ScheduleFailed) -> Line:
     return (event.schedule, event.processor, quoted(event.error)), {
         **_of_schedule(event),
         "partisan.task.scheduled_for": event.scheduled_for.isoformat(),
+        **fields.of_error(event.error),
+    }
+
+
+_OF_DUTIES: Final = {
+    DUTY_COMPARE: "compare {} with the settings",
+    DUTY_ENQUEUE: "enqueue ticks of {}",
+    DUTY_LOOK_UP: "look up the tasks of {}",
+}
+
+
+@log_event(
+    events.SchedulesFailed,
+    "schedules.failed",
+    ERROR,
+    "Could not %s: %s",
+    by=(MANAGER,),
+    fields=(
+        fields.QUEUE,
+        keyword("partisan.schedule.duty"),
+        keyword(_SCHEDULE.name, optional=True),
+        *fields.ERROR,
+    ),
+    when="a manager cannot do a duty for schedules (`compare` rows with the settings, `enqueue` ticks, "
+    "`look_up` their tasks), for all or for the one that is named, and tries again after 1 to 60 s; once for "
+    "each kind of error",
+)
+def duty_failed(event: events.SchedulesFailed) -> Line:
+    which = "schedules" if event.schedule is None else f"schedule {event.schedule}"
+    return (_OF_DUTIES[event.duty].format(which), quoted(event.error)), {
+        "partisan.queue.name": event.queue,
+        "partisan.schedule.duty": event.duty,
+        **known({_SCHEDULE.name: event.schedule}),
         **fields.of_error(event.error),
     }
 

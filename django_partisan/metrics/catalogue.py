@@ -453,7 +453,8 @@ SCHEDULE_OPEN = _declare(
 SCHEDULE_LAST_FAILED = _declare(
     "partisan_schedule_last_failed", GAUGE, "schedule", "D",
     "Do its tasks complete?",
-    f"1 if the last task of a schedule that ended failed, else 0; known to a minute. {_SCHEDULES}",
+    "1 if the last task of a schedule that ended failed, known to a minute; else, or while it is paused or "
+    f"stopped, 0. {_SCHEDULES}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",

@@ -59,10 +59,10 @@ class Sampler:
         self._min_interval = min_interval
         self._max_age = max_age
         self._lock = threading.Lock()
-        self._requests: SimpleQueue[Future[None] | None] = SimpleQueue()
+        self._requests: SimpleQueue[Future[Exception | None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
         self._asked = threading.local()
-        self._last: Future[None] | None = None
+        self._last: Future[Exception | None] | None = None
         self._began_at = self._ended_at = 0.0
         self._duration: float | None = None
         self._statistics: QueueStatistics | None = None
@@ -81,11 +81,13 @@ class Sampler:
         request, deadline = vars(self._asked).pop("request", None) or self._request()
         wait([request], max(deadline - time.monotonic(), 0))
         error: BaseException | None
+        partial: Exception | None = None
         if request.done():
             error = request.exception()
+            partial = request.result() if error is None else None
         else:
             error = TimeoutError(f"the database did not answer within {self._timeout} s")
-        self._report(error)
+        self._report(error or partial)
         with self._lock:
             found = self._statistics
             age = time.monotonic() - self._read_at
@@ -103,7 +105,7 @@ class Sampler:
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
-    def _request(self) -> tuple[Future[None], float]:
+    def _request(self) -> tuple[Future[Exception | None], float]:
         """Return the query that runs or was last, and its deadline; a new one if that is due."""
         with self._lock:
             now = time.monotonic()
@@ -120,7 +122,7 @@ class Sampler:
                 self._run(request)
         self._query.close()
 
-    def _run(self, request: Future[None]) -> None:
+    def _run(self, request: Future[Exception | None]) -> None:
         began = time.monotonic()
         statistics: QueueStatistics | None = None
         error: Exception | None = None
@@ -134,7 +136,7 @@ class Sampler:
             if statistics is not None:
                 self._statistics, self._read_at = statistics, self._ended_at
         if error is None:
-            request.set_result(None)
+            request.set_result(None if statistics is None else statistics.schedules_error)
         else:
             request.set_exception(error)
 

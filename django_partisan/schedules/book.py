@@ -10,6 +10,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from django_partisan.outcomes import COMPLETED, FAILED, REASONS_TO_NAME
@@ -21,6 +22,7 @@ MISSED: Final = "missed"
 TICK_OUTCOMES: Final = (ENQUEUED, DUPLICATE, OVERLAP, MISSED)
 
 KEPT_TICKS: Final = 20
+LARGEST_NUMBER: Final = 2**62
 
 
 class Tick(NamedTuple):
@@ -48,6 +50,37 @@ class Ended(NamedTuple):
     """When the last task completed of those that were found to have ended, as a Unix timestamp."""
     failed: bool | None
     """Whether the newest of them failed; ``None`` if none has ended since the last look."""
+
+
+def ensure_sound(row: Any) -> None:
+    """Raise ``ValueError`` unless what a row keeps is as managers write it; SQL may have changed it."""
+    if not is_sound(row.recent_ticks, row.open_tick):
+        raise ValueError("recent_ticks or open_tick is not as managers write it; expected ticks.")
+    if not isinstance(row.totals, dict) or not all(
+        _is_number(row.totals.get(one, 0)) for one in TICK_OUTCOMES
+    ):
+        raise ValueError("totals is not as managers write it; expected an object with integers.")
+    if row.lateness_seconds is not None and not isfinite(row.lateness_seconds):
+        raise ValueError(f"lateness_seconds is {row.lateness_seconds}; expected a finite number.")
+
+
+def is_sound(recent: Any, open_tick: Any) -> bool:
+    """Return whether ``recent_ticks`` and ``open_tick`` are as managers write them."""
+    if not isinstance(recent, list) or not all(map(_is_tick, recent)):
+        return False
+    return open_tick is None or (_is_tick(open_tick) and open_tick["task"] is not None)
+
+
+def _is_tick(one: Any) -> bool:
+    if not isinstance(one, dict) or not isinstance(one.get("at"), str) or "task" not in one:
+        return False
+    is_plain = all(isinstance(value, str) for key, value in one.items() if key != "task")
+    return is_plain and (one["task"] is None or _is_number(one["task"]))
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a ``bigint`` can hold a value, and a while later still."""
+    return type(value) is int and abs(value) < LARGEST_NUMBER
 
 
 def with_ticks(recent: Sequence[Mapping[str, Any]], ticks: Sequence[Tick]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.db.models.expressions import DatabaseDefault
@@ -15,6 +15,8 @@ from django_partisan.config.schedule_keys import KEYS, whole_seconds
 from django_partisan.schedules import zones
 from django_partisan.schedules.cron import parse
 from django_partisan.schedules.times import LocalTimes, Multiples, Times
+
+_SECRET: Final = ("args", "kwargs")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,19 @@ class ScheduleDefinition:
 
     @classmethod
     def of_row(cls, row: Any) -> "ScheduleDefinition":
-        """Return the definition that a row of schedules has."""
-        return cls.of(row.name, given_by(row))
+        """Return the definition that a row of schedules has.
+
+        Raises ``ValueError`` for a value that is not accepted, which only SQL can have written. Cron texts
+        and names are validated where they are used: another host or version may know them.
+        """
+        given = given_by(row)
+        for key, value in given.items():
+            if not KEYS[key].rule.accepts(value):
+                shown = type(value).__name__ if key in _SECRET else repr(value)
+                raise ValueError(f"{key} is {shown}; expected {KEYS[key].rule.expected}.")
+        if ("cron" in given) == ("every" in given):
+            raise ValueError("The schedule has both or neither of cron and every; expected exactly one.")
+        return cls.of(row.name, given)
 
     @cached_property
     def times(self) -> Times:
@@ -66,6 +79,10 @@ class ScheduleDefinition:
         zone = zones.UTC if self.time_zone is None else zones.find(self.time_zone)
         return [tick.astimezone(zone) for tick in self.times.upcoming(after, count)]
 
+    def ticks_as(self, other: Any) -> bool:
+        """Return whether another definition, or a row of schedules, ticks at the same moments."""
+        return _times_of(self) == _times_of(other)
+
     @cached_property
     def fingerprint(self) -> str:
         """A short text that changes with the definition, and is the same in every process."""
@@ -75,6 +92,11 @@ class ScheduleDefinition:
     def as_columns(self) -> dict[str, Any]:
         """Return the columns that define it, without its name."""
         return {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+
+
+def _times_of(one: Any) -> tuple[Any, ...]:
+    cron = one.cron or None
+    return cron, one.every, one.time_zone or (None if cron is None else settings.TIME_ZONE)
 
 
 def given_by(row: Any) -> dict[str, Any]:

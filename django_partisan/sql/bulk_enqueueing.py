@@ -6,7 +6,8 @@ order of their ids.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
@@ -35,19 +36,35 @@ def insert_tasks(
     unique keys. Several parts are inserted in one transaction. No two tasks may share a unique key. Wakes
     no manager: see ``wake()``.
     """
+    is_small = sum(map(_length, tasks)) <= part_bytes
+    with nullcontext() if is_small else transaction.atomic(using=connection.alias):
+        return insert_parts(connection, tasks, part_bytes)
+
+
+def insert_parts(
+    connection: BaseDatabaseWrapper,
+    tasks: Sequence[NewTask],
+    part_bytes: int = PART_BYTES,
+    scheduled_for: Sequence[datetime] | None = None,
+) -> list[tuple[int, bool]]:
+    """Insert many tasks as ``insert_tasks()`` does, but in the transaction of the caller, if there is one.
+
+    ``scheduled_for`` are the moments of the ticks for which they are enqueued.
+    """
     order: Sequence[int] = range(len(tasks))
     ids = None
     if sum(task.unique_key is not None for task in tasks) > 1:
         order = _in_order_of_keys(tasks)
         ids = [task_id for (task_id,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
-    parts = list(_parts(tasks, order, part_bytes))
     rows: list[Any] = [None] * len(tasks)
-    with _all_or_nothing(connection, len(parts)):
-        for part in parts:
-            drawn = None if ids is None else [ids[place] for place in part]
-            inserted = _insert(connection, [tasks[place] for place in part], drawn)
-            for place, row in zip(part, inserted, strict=True):
-                rows[place] = row
+    for part in _parts(tasks, order, part_bytes):
+        drawn = None if ids is None else [ids[place] for place in part]
+        moments = None if scheduled_for is None else [scheduled_for[place] for place in part]
+        inserted = _insert(connection, [tasks[place] for place in part], drawn, moments)
+        if len(inserted) != len(part):
+            raise ValueError("A trigger on django_partisan_task has dropped a task: it returned NULL.")
+        for place, row in zip(part, inserted, strict=True):
+            rows[place] = row
     return rows
 
 
@@ -61,8 +78,7 @@ def _parts(tasks: Sequence[NewTask], order: Iterable[int], part_bytes: int) -> I
     part: list[int] = []
     size = 0
     for place in order:
-        task = tasks[place]
-        length = len(task.arguments) + len(task.context or "") + _ROW_BYTES
+        length = _length(tasks[place])
         if part and size + length > part_bytes:
             yield part
             part, size = [], 0
@@ -71,12 +87,15 @@ def _parts(tasks: Sequence[NewTask], order: Iterable[int], part_bytes: int) -> I
     yield part
 
 
-def _all_or_nothing(connection: BaseDatabaseWrapper, parts: int) -> AbstractContextManager[None]:
-    return nullcontext() if parts == 1 else transaction.atomic(using=connection.alias)
+def _length(task: NewTask) -> int:
+    return len(task.arguments) + len(task.context or "") + _ROW_BYTES
 
 
 def _insert(
-    connection: BaseDatabaseWrapper, tasks: Sequence[NewTask], ids: list[int] | None
+    connection: BaseDatabaseWrapper,
+    tasks: Sequence[NewTask],
+    ids: Sequence[int] | None,
+    scheduled_for: Sequence[datetime] | None,
 ) -> list[tuple[int, bool]]:
     queues, processors, priorities, moments, arguments, contexts, keys, expiries = zip(*tasks, strict=True)
     columns = [
@@ -98,6 +117,9 @@ def _insert(
         columns.append(_Column("expires_moment", "timestamptz", [one.at for one in given]))
         more += ", expires_at"
         value += ", " + EXPIRES_AT.format(at="expires_moment", seconds="expires_seconds", after="after")
+    if scheduled_for is not None:
+        columns.append(_Column("scheduled_for", "timestamptz", scheduled_for))
+        more, value = f"{more}, scheduled_for", f"{value}, scheduled_for"
     varying = [column for column in columns if not column.is_constant]
     constant = [column for column in columns if column.is_constant]
     any_key = any(keys)

@@ -15,6 +15,7 @@ from django_partisan.outcomes import FAILED, REASON_EXPIRED, REASON_UNREGISTERED
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
+from django_partisan.sql.leasing import IS_ALIVE
 from django_partisan.sql.tokens import NO_CLAIM
 
 # Each manager publishes which processors it can run, in its row; when it drains, that it can run none.
@@ -24,10 +25,9 @@ _PUBLISH = """
      WHERE id = %s
 """
 
-_ALIVE = """
+_ALIVE = f"""
     SELECT FROM django_partisan_manager AS manager
-     WHERE manager.queue_name = %(queue)s
-       AND manager.heartbeat_at >= now() - manager.lease_seconds * interval '1 second'
+     WHERE manager.queue_name = %(queue)s AND {IS_ALIVE}
 """
 
 # Finds the processors of held rows one after the other, each with one descent into the index.

@@ -16,6 +16,8 @@ from django_partisan.sql.manager_state import AT_NOW, MERGED, Run, worker_state
 from django_partisan.sql.pausing import IS_ON
 from django_partisan.sql.scheduling import NEXT_IN
 
+IS_ALIVE: Final = "heartbeat_at >= statement_timestamp() - lease_seconds * interval '1 second'"
+"""Whether the lease of a row of the managers has not expired."""
 SERVES: Final = f"state ->> 'role' IS DISTINCT FROM '{WORKER_ROLE}'"
 """Whether a row of the managers is that of a manager, which claims tasks, and not of a worker without one."""
 
@@ -34,7 +36,7 @@ _TASKS = "django_partisan_task AS task WHERE task.queue_name = %(queue)s AND tas
 _HAS_NO_MANAGER = (
     "NOT EXISTS (SELECT FROM django_partisan_manager AS manager WHERE manager.id = task.claimed_by)"
 )
-_IS_EXPIRED = "heartbeat_at < now() - lease_seconds * interval '1 second'"
+_IS_EXPIRED = f"NOT ({IS_ALIVE})"
 
 # One statement for an idle manager's whole duty. The rows of other managers come with it.
 _HEARTBEAT = f"""
@@ -50,9 +52,9 @@ _HEARTBEAT = f"""
            EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
            ticks.next_in, ticks.has_open, ticks.has_any,
            (SELECT string_agg(id::text, ' ' ORDER BY id) FROM django_partisan_manager
-             WHERE schedules IS NOT NULL AND (id = %(manager)s OR NOT ({_IS_EXPIRED})))
+             WHERE schedules IS NOT NULL AND (id = %(manager)s OR {IS_ALIVE}))
                || ' ' || ticks.definitions,
-           other.id, other.host, other.lock_name, other.{_IS_EXPIRED},
+           other.id, other.host, other.lock_name, NOT (other.{IS_ALIVE}),
            EXISTS (SELECT FROM {_TASKS} AND task.claimed_by = other.id),
            other.sleeping, other.{SERVES}
       FROM (SELECT {NEXT_IN} AS next_in, coalesce(bool_or(open_tick IS NOT NULL), false) AS has_open,

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.schedules.book import Ended, TaskState, ended
+from django_partisan.schedules.book import Ended, TaskState, ended, is_sound
 from django_partisan.sql.connection import execute, fetch_all
 
 CHORE: Final = "open_ticks"
@@ -26,7 +26,8 @@ _PAGE: Final = """
      ORDER BY name LIMIT %s
 """
 _STATES: Final = """
-    SELECT id, status, error_reason, extract(epoch FROM finished_at)::float8
+    SELECT id, status, error_reason,
+           extract(epoch FROM CASE WHEN isfinite(finished_at) THEN finished_at END)::float8
       FROM django_partisan_task WHERE id = ANY(%s::bigint[])
 """
 # Rows are locked for this statement only, as their ticks wait for it. A row that ticked since it was read, or
@@ -57,13 +58,6 @@ class _Row(NamedTuple):
     now: float
 
     @property
-    def is_sound(self) -> bool:
-        """Whether the columns are as managers write them; somebody may have changed them by hand."""
-        recent: Any = self.recent_ticks
-        ticks: list[Any] = [self.open_tick, *(recent if isinstance(recent, list) else [None])]
-        return all(isinstance(one, dict) and {"at", "task"} <= one.keys() for one in ticks)
-
-    @property
     def task_ids(self) -> set[int]:
         """The tasks that are not known to have ended."""
         recent = {one["task"] for one in self.recent_ticks if one["task"] is not None and "ended" not in one}
@@ -86,16 +80,23 @@ def look_up(connection: BaseDatabaseWrapper, interval: float, page_rows: int = P
 def _look_up_page(connection: BaseDatabaseWrapper, after: str, page_rows: int) -> str | None:
     """Look up the schedules after a name; return the last one's, or ``None`` if no more follow."""
     page = fetch_all(connection, _PAGE, (after, page_rows))
-    rows = [
-        _Row(name, json.loads(recent), json.loads(open_tick), now) for name, recent, open_tick, now in page
-    ]
-    rows = [row for row in rows if row.is_sound]
+    rows = [row for row in map(_read, page) if row is not None]
     ids = sorted({task_id for row in rows for task_id in row.task_ids})
     found = fetch_all(connection, _STATES, (ids,)) if ids else []
     states = {task_id: TaskState(*state) for task_id, *state in found}
     results = [(row, ended(row.recent_ticks, row.open_tick, states, row.now)) for row in rows]
     _write(connection, [(row, one) for row, one in results if one.failed is not None])
     return page[-1][0] if len(page) == page_rows else None
+
+
+def _read(values: tuple[Any, ...]) -> _Row | None:
+    """Return a row, unless its columns are not as managers write them: somebody may have changed them."""
+    name, recent, open_tick, now = values
+    try:
+        row = _Row(name, json.loads(recent), json.loads(open_tick), now)
+    except (ValueError, RecursionError):
+        return None
+    return row if is_sound(row.recent_ticks, row.open_tick) and row.open_tick is not None else None
 
 
 def _write(connection: BaseDatabaseWrapper, results: Sequence[tuple[_Row, Ended]]) -> None:

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.retention import Rules
 from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.leasing import IS_ALIVE
 
 CHORE: Final = "prune"
 READ_ROWS: Final = 2000
@@ -111,7 +112,7 @@ _TAKE: Final = f"""
                CASE WHEN cursor ->> 'by' = %(manager)s THEN 0
                     WHEN EXISTS (SELECT FROM django_partisan_manager AS manager
                                   WHERE manager.id::text = cursor ->> 'by'
-                                    AND heartbeat_at >= now() - lease_seconds * interval '1 second')
+                                    AND {IS_ALIVE})
                     THEN extract(epoch FROM last_at - now()) + %(silent_seconds)s
                     WHEN (cursor ->> 'over')::boolean
                     THEN extract(epoch FROM last_at - now())

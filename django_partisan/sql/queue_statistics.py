@@ -66,6 +66,8 @@ class QueueStatistics(NamedTuple):
     """When a manager last pruned, as a Unix timestamp."""
     schedules: tuple[ScheduleStatistics, ...] = ()
     """Of all queues."""
+    schedules_error: Exception | None = None
+    """Why there are no statistics of schedules."""
 
 
 class StatisticsQuery:
@@ -112,10 +114,14 @@ def read_statistics(
         cursor.execute(PREPARE, (str(math.ceil(timeout * 1000)),))
         now = (before + time.time()) / 2
         skew = cursor.fetchall()[0][-1] - now
-        schedules = schedule_statistics(connection)
         row = fetch_all(connection, STATISTICS, limits.parameters(queue))[0]
-        cursor.execute("COMMIT")
-    return _statistics(row, skew, limits.counted)._replace(schedules=schedules)
+        statistics = _statistics(row, skew, limits.counted)
+        try:
+            statistics = statistics._replace(schedules=schedule_statistics(connection))
+        except Exception as error:  # those of tasks are known, whatever is in the rows of schedules
+            statistics = statistics._replace(schedules_error=error)
+        cursor.execute("COMMIT")  # also of a transaction that failed: it has only read
+    return statistics
 
 
 def _statistics(row: tuple[Any, ...], skew: float, most: int) -> QueueStatistics:

@@ -11,14 +11,15 @@ from django_partisan.sql.scheduling import RETRY_SECONDS_AT_MOST, LockedSchedule
 _STILL: Final = "name = %(name)s AND next_at = %(next_at)s::timestamptz AND fingerprint = %(fingerprint)s"
 _IS_NEW: Final = "right({}error, length(%(kind)s)) <> %(kind)s"
 # The pause before the next try: 1, 2, 4 ... seconds.
+_FAILURES: Final = "greatest(schedule.failures, 0)"
 _WRITE_FAILED: Final = f"""
     WITH before AS MATERIALIZED (
         SELECT name, error FROM django_partisan_schedule WHERE {_STILL} FOR UPDATE SKIP LOCKED
     )
     UPDATE django_partisan_schedule AS schedule
-       SET error = %(error)s, failures = least(schedule.failures, 1000) + 1,
+       SET error = %(error)s, failures = least({_FAILURES}, 1000) + 1,
            retry_at = clock_timestamp()
-                    + least(2 ^ least(schedule.failures, 10), {RETRY_SECONDS_AT_MOST}) * interval '1 second'
+                    + least(2 ^ least({_FAILURES}, 10), {RETRY_SECONDS_AT_MOST}) * interval '1 second'
       FROM before WHERE schedule.name = before.name
     RETURNING {_IS_NEW.format("before.")}
 """
@@ -49,8 +50,10 @@ def write_fault(connection: BaseDatabaseWrapper, locked: LockedSchedule, error: 
 
 
 def _of_error(locked: LockedSchedule, error: str, kind: str) -> dict[str, Any]:
-    row, next_at = locked.row, locked.next_at
-    moment = None if next_at is None else next_at.isoformat()
     return {
-        "name": row.name, "next_at": moment, "fingerprint": row.fingerprint, "error": error, "kind": kind,
-    }  # fmt: skip
+        "name": locked.row.name,
+        "next_at": locked.next_at_text,
+        "fingerprint": locked.row.fingerprint,
+        "error": error,
+        "kind": kind,
+    }

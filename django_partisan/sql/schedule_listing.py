@@ -16,14 +16,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models.schedule import Schedule
 from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.leasing import IS_ALIVE
 
 CHORE: Final = "schedules"
 FROM_SETTINGS: Final = Schedule.ORIGIN_SETTINGS
 RETURN_SECONDS: Final = 3600
 """A schedule that is listed again within this time goes on."""
 REMOVE_DAYS: Final = 30
-
-IS_ALIVE: Final = "heartbeat_at >= now() - lease_seconds * interval '1 second'"
 
 _LOCK: Final = f"""
     INSERT INTO django_partisan_chore AS chore (name, last_at) VALUES ('{CHORE}', now())
@@ -47,31 +46,23 @@ _TO_WRITE: Final = f"""
      ORDER BY listed.name
 """
 # Rows that others lock come with a later comparison: it waits for none of them.
-_STOP: Final = f"""
-    UPDATE django_partisan_schedule SET stopped_at = now()
-     WHERE name IN (
-            SELECT name FROM django_partisan_schedule AS schedule
-             WHERE origin = '{FROM_SETTINGS}' AND stopped_at IS NULL
-               AND NOT EXISTS (
-                    SELECT FROM django_partisan_manager AS manager
-                     WHERE jsonb_exists(manager.schedules, schedule.name)
-                       AND ({IS_ALIVE} OR manager.id = %(manager)s))
-               FOR UPDATE SKIP LOCKED)
-    RETURNING name, task
+_LOCK_UNLISTED: Final = f"""
+    SELECT name, task FROM django_partisan_schedule AS schedule
+     WHERE origin = '{FROM_SETTINGS}' AND stopped_at IS NULL
+       AND NOT EXISTS (
+            SELECT FROM django_partisan_manager AS manager
+             WHERE jsonb_exists(manager.schedules, schedule.name)
+               AND ({IS_ALIVE} OR manager.id = %(manager)s))
+     ORDER BY name FOR UPDATE SKIP LOCKED
 """
-_REMOVE: Final = f"""
-    DELETE FROM django_partisan_schedule
-     WHERE name IN (
-            SELECT name FROM django_partisan_schedule
-             WHERE origin = '{FROM_SETTINGS}' AND stopped_at < now() - interval '{REMOVE_DAYS} days'
-               FOR UPDATE SKIP LOCKED)
-    RETURNING name, task
+_STOP: Final = "UPDATE django_partisan_schedule SET stopped_at = now() WHERE name = %s"
+_LOCK_STOPPED: Final = f"""
+    SELECT name, task FROM django_partisan_schedule
+     WHERE origin = '{FROM_SETTINGS}' AND stopped_at < now() - interval '{REMOVE_DAYS} days'
+     ORDER BY name FOR UPDATE SKIP LOCKED
 """
+_REMOVE: Final = "DELETE FROM django_partisan_schedule WHERE name = %s"
 _EXISTING: Final = "SELECT name FROM django_partisan_schedule WHERE name = ANY(%s::text[])"
-_STOPPED_FOR: Final = """
-    SELECT name, extract(epoch FROM now() - stopped_at)::float8 FROM django_partisan_schedule
-     WHERE name = ANY(%s::text[]) AND stopped_at IS NOT NULL
-"""
 
 _DEFINED: Final = (
     "name",
@@ -117,11 +108,6 @@ def existing(connection: BaseDatabaseWrapper, names: Sequence[str]) -> set[str]:
     return {name for (name,) in fetch_all(connection, _EXISTING, (list(names),))}
 
 
-def stopped_seconds(connection: BaseDatabaseWrapper, names: Sequence[str]) -> dict[str, float]:
-    """Return for how long some schedules have been stopped; those that are not are left out."""
-    return dict(fetch_all(connection, _STOPPED_FOR, (list(names),)))
-
-
 def write_definition(
     connection: BaseDatabaseWrapper,
     name: str,
@@ -132,7 +118,7 @@ def write_definition(
 ) -> bool:
     """Write the definition of a schedule, with its next tick; return False if a hand-made row has its name.
 
-    ``starts_at`` is the moment after which it starts anew, ``None`` if it goes on.
+    ``starts_at`` is the moment after which it restarts, ``None`` if it goes on.
     """
     is_new = starts_at is not None
     values = {**columns, "name": name, "fingerprint": fingerprint, "next_at": next_at}
@@ -141,11 +127,21 @@ def write_definition(
     return bool(fetch_all(connection, _WRITE, values))
 
 
-def stop_unlisted(connection: BaseDatabaseWrapper, manager: UUID) -> list[tuple[str, str]]:
-    """Stop the schedules that no live manager lists; return the name and the task of each."""
-    return [(name, task) for name, task in fetch_all(connection, _STOP, {"manager": manager})]
+def lock_unlisted(connection: BaseDatabaseWrapper, manager: UUID) -> list[tuple[str, str]]:
+    """Lock the schedules to be stopped, which no live manager lists; return the name and the task of each."""
+    return [(name, task) for name, task in fetch_all(connection, _LOCK_UNLISTED, {"manager": manager})]
 
 
-def remove_stopped(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
-    """Delete the schedules that were stopped long ago; return the name and the task of each."""
-    return [(name, task) for name, task in fetch_all(connection, _REMOVE)]
+def stop(connection: BaseDatabaseWrapper, name: str) -> None:
+    """Note that no live manager lists a schedule."""
+    execute(connection, _STOP, (name,))
+
+
+def lock_stopped(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
+    """Lock the schedules that were stopped long ago; return the name and the task of each."""
+    return [(name, task) for name, task in fetch_all(connection, _LOCK_STOPPED)]
+
+
+def remove(connection: BaseDatabaseWrapper, name: str) -> None:
+    """Delete a schedule."""
+    execute(connection, _REMOVE, (name,))

@@ -17,6 +17,13 @@ OVERDUE_SECONDS: Final = 300
 # values: the first tick that is due, and the oldest open one of those that are overdue. For these, the time
 # from the newest last tick to the first next one is never longer than their own, so the alert holds for them.
 # Their totals would fall when a schedule gets statistics of its own, so they have none.
+# SQL may have written anything into the rows: infinite moments, of which no difference can be taken, and
+# other values than managers put into JSON. They count as none, and a next tick of long ago as one of 1970.
+_FINITE: Final = "CASE WHEN isfinite({0}) THEN {0} END AS {0}"
+_DAY: Final = r"((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31|02-29)"
+_TIME: Final = r"([01]\d|2[0-3])(:[0-5]\d){2}(\.\d{1,6})?"
+_ISO_8601: Final = rf"^(?!0000)\d{{4}}-{_DAY}T{_TIME}\+00:00$"
+_TOTAL: Final = "sum(coalesce(substring(totals ->> '{}' FROM '^\\d{{1,14}}$')::bigint, 0))::bigint"
 _STATISTICS: Final = f"""
     SELECT CASE WHEN place <= %(named)s THEN name END,
            extract(epoch FROM min(next_at) FILTER (WHERE is_on))::float8,
@@ -26,12 +33,16 @@ _STATISTICS: Final = f"""
            greatest(extract(epoch FROM now() - min(open_at) FILTER (
                WHERE stopped_at IS NULL
                  AND (place <= %(named)s
-                      OR now() - open_at > next_at - last_at + interval '{OVERDUE_SECONDS} s'))), 0)::float8,
-           coalesce(bool_or(last_failed) FILTER (WHERE stopped_at IS NULL), false),
+                      OR is_on AND now() - open_at > next_at - last_at + interval '{OVERDUE_SECONDS} s')
+               )), 0)::float8,
+           coalesce(bool_or(last_failed) FILTER (WHERE is_on), false),
            bool_or(place <= %(named)s),
-           {", ".join(f"sum(coalesce((totals ->> '{name}')::bigint, 0))::bigint" for name in TICK_OUTCOMES)}
-      FROM (SELECT *, NOT paused AND stopped_at IS NULL AS is_on,
-                   (open_tick ->> 'at')::timestamptz AS open_at,
+           {", ".join(_TOTAL.format(name) for name in TICK_OUTCOMES)}
+      FROM (SELECT name, stopped_at, last_failed, totals, NOT paused AND stopped_at IS NULL AS is_on,
+                   CASE WHEN next_at < 'infinity' THEN greatest(next_at, 'epoch') END AS next_at,
+                   {_FINITE.format("last_at")}, {_FINITE.format("last_completed_at")},
+                   CASE WHEN open_tick ->> 'at' ~ '{_ISO_8601}' THEN (open_tick ->> 'at')::timestamptz END
+                       AS open_at,
                    row_number() OVER (ORDER BY name COLLATE "C") AS place
               FROM django_partisan_schedule) AS schedule
      GROUP BY 1 ORDER BY min(place)
@@ -51,7 +62,7 @@ class ScheduleStatistics(NamedTuple):
     open_seconds: float
     """For how long the oldest tick has been open; without a name, the oldest of those that are overdue."""
     has_failed: bool
-    """Whether its last task that ended failed."""
+    """Whether its last task that ended failed, unless it is paused or stopped."""
     totals: tuple[int, ...] | None
     """Numbers of ticks in the order of ``TICK_OUTCOMES``; ``None`` without a name."""
 

@@ -1,4 +1,4 @@
-"""Lock due schedules, insert the tasks of their ticks, and write what became of them.
+"""Lock due schedules, and write what became of their ticks; ``tick_inserting`` inserts the tasks.
 
 The server's clock decides what is due. Moments cross as seconds since 1970, because a cursor returns them
 without a time zone if ``USE_TZ`` is ``False``. ``next_at`` moves in the transaction that inserts the tasks,
@@ -12,32 +12,39 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import JSONField
+from django.db.models import DateTimeField, JSONField
 
 from django_partisan.models.schedule import Schedule
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.enqueueing import NOW
-from django_partisan.sql.tokens import NO_CLAIM
 
 ASIDE_SECONDS: Final = 60
 """How late a tick may be before it is an error that no manager can enqueue it."""
 RETRY_SECONDS_AT_MOST: Final = 60
 
-IS_ACTIVE: Final = "NOT paused AND stopped_at IS NULL AND next_at IS NOT NULL"
+IS_ACTIVE: Final = "NOT paused AND stopped_at IS NULL AND next_at < 'infinity'"
 """Whether ticks of a row may be due now or later."""
 # Later than any pause is a moment that was written before the server's clock was set back.
 _RETRY_AT: Final = f"CASE WHEN retry_at < now() + interval '{RETRY_SECONDS_AT_MOST + 1} s' THEN retry_at END"
-_DUE_AT: Final = f"greatest(next_at, {_RETRY_AT})"
+# Somebody may have written '-infinity', which PostgreSQL 15 and 16 can subtract nothing from.
+_DUE_AT: Final = f"greatest(next_at, {_RETRY_AT}, 'epoch')"
 NEXT_IN: Final = f"extract(epoch FROM min({_DUE_AT}) FILTER (WHERE {IS_ACTIVE}) - clock_timestamp())::float8"
 """In how many seconds the first tick is due, whether its task is known or not."""
 
+# Neither Python nor the drivers know moments outside of these years; they are only read as text.
+_MOMENT: Final = (
+    "CASE WHEN schedule.{0} BETWEEN '0001-01-03' AND '9999-12-29' THEN schedule.{0} END"  # in any time zone
+)
 _FIELDS: Final = [field.attname for field in Schedule._meta.concrete_fields]
 _JSON: Final = [
     _FIELDS.index(field.attname) for field in Schedule._meta.concrete_fields if isinstance(field, JSONField)
 ]
-_COLUMNS: Final = ", ".join(f"schedule.{name}" for name in _FIELDS)
+_COLUMNS: Final = ", ".join(
+    (_MOMENT if isinstance(field, DateTimeField) else "schedule.{0}").format(field.attname)
+    for field in Schedule._meta.concrete_fields
+)
 _ROW: Final = f"""
-    SELECT {_COLUMNS}, extract(epoch FROM schedule.next_at)::float8, extract(epoch FROM now())::float8
+    SELECT {_COLUMNS}, extract(epoch FROM {_MOMENT.format("next_at")})::float8, schedule.next_at::text,
+           extract(epoch FROM {_MOMENT.format("stopped_at")})::float8, extract(epoch FROM now())::float8
       FROM django_partisan_schedule AS schedule
 """
 
@@ -48,30 +55,13 @@ _LOCK_DUE: Final = f"""
        AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s::text[]))
      ORDER BY failures > 0, next_at, name LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
+_TASK_OF: Final = "SELECT task FROM django_partisan_schedule WHERE name = %s"
 _LOCK_ONE: Final = f"{_ROW} WHERE name = %s FOR UPDATE"
 _LOCK_SOME: Final = f"{_ROW} WHERE name = ANY(%s::text[]) ORDER BY name FOR UPDATE SKIP LOCKED"
 
 _NEXT: Final = f"""
     SELECT extract(epoch FROM min({_DUE_AT}) - clock_timestamp())::float8
       FROM django_partisan_schedule WHERE {IS_ACTIVE} AND name <> ALL(%s::text[])
-"""
-
-# DO UPDATE as for ``delay()``. No expiry is the latest.
-_INSERT: Final = f"""
-    INSERT INTO django_partisan_task AS task
-           (status, extra, created_at, updated_at, queue_name, processor_class, priority, execute_after,
-            ready, arguments, context, unique_key, scheduled_for, expires_at)
-    SELECT 'new', '{{}}', {NOW}, {NOW}, queue, processor, priority, {NOW},
-           true, arguments, context, key, scheduled_for, expires_at
-      FROM jsonb_to_recordset(%s::jsonb)
-        AS tick (place int, queue text, processor text, priority int, arguments jsonb, context jsonb,
-                 key uuid, scheduled_for timestamptz, expires_at timestamptz)
-     ORDER BY place
-    ON CONFLICT (unique_key) WHERE status = 'new' AND unique_key IS NOT NULL
-    DO UPDATE SET unique_key = EXCLUDED.unique_key, claim_token = {NO_CLAIM},
-                  expires_at = CASE WHEN task.expires_at IS NOT NULL AND EXCLUDED.expires_at IS NOT NULL
-                                    THEN greatest(task.expires_at, EXCLUDED.expires_at) END
-    RETURNING id, xmax = 0
 """
 
 _IS_OPEN: Final = """
@@ -124,26 +114,16 @@ _RESUME: Final = """
 
 
 class LockedSchedule(NamedTuple):
-    """A row that this transaction locks, the moment of its next tick, and the server's time."""
+    """A row that this transaction locks, moments in UTC, and the server's time."""
 
     row: Schedule
     next_at: datetime | None
+    next_at_text: str | None
+    """As PostgreSQL writes it."""
+    stopped_at: datetime | None
     now: datetime
-
-
-class NewTick(NamedTuple):
-    """The task of a tick."""
-
-    queue: str
-    processor: str
-    priority: int
-    arguments: str
-    """JSON text."""
-    context: str
-    """JSON text."""
-    unique_key: UUID | None
-    scheduled_for: datetime
-    expires_at: datetime | None
+    fault: ValueError | None = None
+    """Why a column of the row cannot be read, which only others than managers can have written."""
 
 
 def lock_due(
@@ -155,6 +135,12 @@ def lock_due(
     """
     parameters = {"limit": limit, "hidden": list(hidden), "names": None if names is None else list(names)}
     return [_locked(connection, row) for row in fetch_all(connection, _LOCK_DUE, parameters)]
+
+
+def task_of(connection: BaseDatabaseWrapper, name: str) -> str | None:
+    """Return the name of a schedule's task, without a lock; ``None`` if there is no such schedule."""
+    rows = fetch_all(connection, _TASK_OF, (name,))
+    return rows[0][0] if rows else None
 
 
 def lock_one(connection: BaseDatabaseWrapper, name: str) -> LockedSchedule | None:
@@ -173,35 +159,6 @@ def next_in(connection: BaseDatabaseWrapper, hidden: Collection[str]) -> float |
     """Return in how many seconds ``lock_due()`` may find a row; ``None`` if there is none to wait for."""
     seconds: float | None = fetch_all(connection, _NEXT, (list(hidden),))[0][0]
     return seconds
-
-
-def insert_ticks(connection: BaseDatabaseWrapper, ticks: Sequence[NewTick]) -> list[tuple[int, bool]]:
-    """Insert the tasks of ticks; return the id of each and whether it is new, in order.
-
-    A duplicate of a waiting task, or of an earlier tick, has the id of that one, which gets the later expiry.
-    """
-    # In the order of the keys, as all who insert many: so they cannot deadlock.
-    order = sorted(range(len(ticks)), key=lambda place: _key_of(ticks[place].unique_key))
-    first: dict[Any, NewTick] = {}
-    for place in order:
-        tick = ticks[place]
-        key = tick.unique_key or place
-        known = first.setdefault(key, tick)
-        if known is not tick:
-            first[key] = known._replace(expires_at=_later(known.expires_at, tick.expires_at))
-    if not first:
-        return []
-    text = "[" + ",".join(_as_json(place, tick) for place, tick in enumerate(first.values())) + "]"
-    inserted = fetch_all(connection, _INSERT, (text,))
-    if len(inserted) != len(first):
-        raise ValueError("A trigger on django_partisan_task has dropped a task: it returned NULL.")
-    rows = dict(zip(first, inserted, strict=True))
-    results: list[tuple[int, bool]] = [(0, False)] * len(ticks)
-    for place in order:
-        key = ticks[place].unique_key or place
-        results[place] = (rows[key][0], rows[key][1])
-        rows[key] = (rows[key][0], False)  # the others with this key are its duplicates
-    return results
 
 
 def open_tasks(connection: BaseDatabaseWrapper, ids: Iterable[int]) -> set[int]:
@@ -262,31 +219,19 @@ def moment_of(seconds: float) -> datetime:
 
 
 def _locked(connection: BaseDatabaseWrapper, values: tuple[Any, ...]) -> LockedSchedule:
-    *columns, next_at, now = values
+    *columns, next_at, next_at_text, stopped_at, now = values
+    fault: ValueError | None = None
+    if next_at is None and next_at_text is not None:
+        fault = ValueError(f"next_at is {next_at_text}; expected a moment of the years 1 to 9999")
     for place in _JSON:
-        if columns[place] is not None:
-            columns[place] = json.loads(columns[place])
+        try:
+            columns[place] = None if columns[place] is None else json.loads(columns[place])
+        except (ValueError, RecursionError) as error:
+            columns[place] = None
+            fault = ValueError(f"{_FIELDS[place]} is JSON that Python cannot read: {error}")
     row = Schedule.from_db(connection.alias, _FIELDS, columns)
-    return LockedSchedule(row, None if next_at is None else moment_of(next_at), moment_of(now))
+    return LockedSchedule(row, _moment(next_at), next_at_text, _moment(stopped_at), moment_of(now), fault)
 
 
-def _key_of(key: UUID | None) -> int:
-    return -1 if key is None else key.int
-
-
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return None if one is None or other is None else max(one, other)
-
-
-def _as_json(place: int, tick: NewTick) -> str:
-    values = {
-        "place": place,
-        "queue": tick.queue,
-        "processor": tick.processor,
-        "priority": tick.priority,
-        "key": None if tick.unique_key is None else str(tick.unique_key),
-        "scheduled_for": tick.scheduled_for.isoformat(),
-        "expires_at": None if tick.expires_at is None else tick.expires_at.isoformat(),
-    }
-    # The arguments as they are: decoded and written again, a number might not be the same.
-    return f'{json.dumps(values)[:-1]}, "arguments": {tick.arguments}, "context": {tick.context}}}'
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment_of(seconds)

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.leasing import SERVES
+from django_partisan.sql.leasing import IS_ALIVE, SERVES
 from django_partisan.sql.manager_state import PublishedManager, published_manager
 
 AHEAD_AT_MOST: Final = 10_000
@@ -44,8 +44,7 @@ _MANAGERS: Final = f"""
            count(*) FILTER (WHERE state -> 'processors' ? %s),
            count(*) FILTER (WHERE state -> 'processors' IS NULL)
       FROM django_partisan_manager
-     WHERE queue_name = %s AND {SERVES}
-       AND heartbeat_at >= statement_timestamp() - lease_seconds * interval '1 second'
+     WHERE queue_name = %s AND {SERVES} AND {IS_ALIVE}
 """
 
 _AHEAD: Final = f"""

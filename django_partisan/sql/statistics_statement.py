@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from django_partisan.outcomes import REASONS_TO_NAME
-from django_partisan.sql.leasing import SERVES
+from django_partisan.sql.leasing import IS_ALIVE, SERVES
 
 # Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
 # chosen where the planner believes that a queue holds most of the table.
@@ -107,7 +107,7 @@ WITH RECURSIVE ready AS MATERIALIZED (
       FROM (SELECT * FROM kind LIMIT %(kinds)s) AS kind
 ), alive AS MATERIALIZED (
     SELECT queue_name FROM django_partisan_manager
-     WHERE heartbeat_at >= now() - lease_seconds * interval '1 second' AND {SERVES}
+     WHERE {IS_ALIVE} AND {SERVES}
 ), ready_queue AS (
     (SELECT queue_name FROM django_partisan_task WHERE status = 'new' AND ready ORDER BY queue_name LIMIT 1)
      UNION ALL

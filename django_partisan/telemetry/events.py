@@ -375,6 +375,18 @@ class ScheduleFailed(NamedTuple):
     error: ErrorInfo
 
 
+class SchedulesFailed(NamedTuple):
+    """A manager of ``queue`` cannot do a duty for schedules, or not for ``schedule``, and tries again.
+
+    Emitted once for each error, not for each try. ``duty`` is one of ``outcomes.SCHEDULE_DUTIES``.
+    """
+
+    queue: str
+    duty: str
+    schedule: str | None
+    error: ErrorInfo
+
+
 class ScheduleChanged(NamedTuple):
     """A schedule was written; ``change`` is one of ``outcomes.SCHEDULE_CHANGES``."""
 
@@ -748,6 +760,7 @@ Event: TypeAlias = (
     | ScheduleSkipped
     | ScheduleMissed
     | ScheduleFailed
+    | SchedulesFailed
     | ScheduleChanged
     | SchedulePaused
     | ScheduleResumed

@@ -11,19 +11,20 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import Error
-
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.listing_comparison import compare
+from django_partisan.engine.manager.listing_comparison import Comparison, compare
 from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.models.schedule import Schedule
+from django_partisan.outcomes import DUTY_COMPARE
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ScheduleChanged
 
 RETRY_SECONDS: Final = 1.0
+"""The pause before rows that others lock are compared again."""
 AGAIN_SECONDS: Final = 600.0
 """How often rows are compared though nothing seems to have changed: some may have been stopped long ago."""
 
@@ -36,6 +37,7 @@ class ListedSchedules(Component):
 
     def __init__(
         self,
+        queue: str,
         thread: DatabaseThread,
         outage: Outage,
         definitions: Mapping[str, ScheduleDefinition],
@@ -51,6 +53,7 @@ class ListedSchedules(Component):
         self._seen: str | None = None
         self._compare_at = NEVER
         self._again_at = 0.0
+        self._failures = ScheduleFailures(queue, DUTY_COMPARE)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -71,7 +74,7 @@ class ListedSchedules(Component):
         """Return the monotonic time of the next comparison."""
         if self.is_stopped or self._thread.is_busy or self._identity() is None or self._compare_at == NEVER:
             return NEVER
-        return max(self._compare_at, self._outage.over_at)
+        return max(self._compare_at, self._outage.over_at, self._failures.retry_at)
 
     def look_now(self) -> None:
         """Compare in the next turn, because somebody has changed schedules."""
@@ -88,14 +91,18 @@ class ListedSchedules(Component):
 
     def _on_compared(self, listing: str | None, result: Any) -> None:
         if isinstance(result, Exception):
-            self._compare_at = time.monotonic() + RETRY_SECONDS
-            if not isinstance(result, Error):
-                raise result
+            self._compare_at = 0.0
+            self._failures.fail(result)
             return
+        comparison: Comparison = result
         self._listing = listing
-        if result.is_partial:
-            self._compare_at = time.monotonic() + RETRY_SECONDS
-        for schedule, task, change, next_at in result.changes:
+        if comparison.refused:
+            self._compare_at = min(self._compare_at, self._failures.leave_out(comparison.refused))
+        else:
+            self._failures.end()
+        if comparison.is_partial:
+            self._compare_at = min(self._compare_at, time.monotonic() + RETRY_SECONDS)
+        for schedule, task, change, next_at in comparison.changes:
             bus.emit(ScheduleChanged, schedule, task, Schedule.ORIGIN_SETTINGS, change, next_at)
-        if result.changes:
+        if comparison.changes:
             self._changed()

@@ -1,14 +1,16 @@
 """Have the rows of schedules follow the settings of live managers: one comparison, in the chores' thread."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.models.schedule import Schedule
+from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row
 from django_partisan.outcomes import (
     SCHEDULE_ADDED,
     SCHEDULE_CHANGED,
@@ -23,8 +25,6 @@ from django_partisan.sql.own_transaction import savepoint_of, transaction_of
 from django_partisan.sql.scheduling import LockedSchedule, lock_some
 from django_partisan.sql.server_time import server_now
 
-_OF_TIMES = ("cron", "every", "time_zone")
-
 
 class Change(NamedTuple):
     """What was done to a row; ``change`` is one of ``outcomes.SCHEDULE_CHANGES``."""
@@ -36,48 +36,78 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a comparison did, and whether it left out rows that others lock."""
+    """What a comparison did."""
 
     changes: list[Change]
     is_partial: bool = False
+    """Whether it left out rows that others lock."""
+    refused: Mapping[str, TickError] = MappingProxyType({})
+    """Why other rows were left out, by the name of the schedule."""
 
 
 def compare(
     connection: BaseDatabaseWrapper, manager: UUID, definitions: Mapping[str, ScheduleDefinition]
 ) -> Comparison:
     """Write the definitions about which ``manager`` decides, and stop and remove what nobody lists."""
-    changes: list[Change] = []
     with transaction_of(connection):
         sql.lock_listing(connection)
         names = [name for name in sql.names_to_write(connection, manager) if name in definitions]
         stored = lock_some(connection, names) if names else {}
-        stopped = sql.stopped_seconds(connection, names) if names else {}
         left = sql.existing(connection, names) - stored.keys() if names else set()
+        rows = _Rows(connection)
         for name in names:
-            if name in left:
-                continue
-            try:
-                with savepoint_of(connection):
-                    change = _write(connection, definitions[name], stored.get(name), stopped.get(name))
-            except Error as error:
-                if kind_of(error) is not ErrorKind.LOCKED:
-                    raise
-                left.add(name)  # somebody inserts a row by hand in this moment
-                continue
-            changes += [] if change is None else [change]
-        changes += [Change(*one, SCHEDULE_STOPPED) for one in sql.stop_unlisted(connection, manager)]
-        changes += [Change(*one, SCHEDULE_REMOVED) for one in sql.remove_stopped(connection)]
-    return Comparison(changes, bool(left))
+            if name not in left:
+                rows.change(name, partial(_write, connection, definitions[name], stored.get(name)))
+        for name, task in sql.lock_unlisted(connection, manager):
+            rows.change(name, partial(_stop, connection, name, task))
+        for name, task in sql.lock_stopped(connection):
+            rows.change(name, partial(_remove, connection, name, task))
+    return Comparison(rows.changes, bool(left or rows.locked), rows.refused)
+
+
+class _Rows:
+    """Change rows, each in a savepoint: one that PostgreSQL refuses, or that others lock, keeps no other."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self.changes: list[Change] = []
+        self.locked: set[str] = set()
+        self.refused: dict[str, TickError] = {}
+
+    def change(self, name: str, make: Callable[[], Change | None]) -> None:
+        """Change the row of a schedule; raise what is no error of a row, such as a lost connection."""
+        try:
+            with savepoint_of(self._connection):
+                change = make()
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            if isinstance(error, Error) and kind_of(error) is ErrorKind.LOCKED:
+                self.locked.add(name)  # somebody inserts a row by hand in this moment
+            else:
+                self.refused[name] = describe(error)
+            return
+        if change is not None:
+            self.changes.append(change)
+
+
+def _stop(connection: BaseDatabaseWrapper, name: str, task: str) -> Change:
+    sql.stop(connection, name)
+    return Change(name, task, SCHEDULE_STOPPED)
+
+
+def _remove(connection: BaseDatabaseWrapper, name: str, task: str) -> Change:
+    sql.remove(connection, name)
+    return Change(name, task, SCHEDULE_REMOVED)
 
 
 def _write(
     connection: BaseDatabaseWrapper,
     definition: ScheduleDefinition,
     stored: LockedSchedule | None,
-    stopped_seconds: float | None,
 ) -> Change | None:
     starts_at: datetime | None = None
-    if stored is None or _starts_anew(definition, stored.row, stopped_seconds):
+    if stored is None or _restarts(definition, stored):
         starts_at = server_now(connection)
         next_at = definition.times.after(starts_at)
     else:
@@ -95,9 +125,8 @@ def _write(
     return Change(definition.name, definition.task, change, next_at) if is_written else None
 
 
-def _starts_anew(definition: ScheduleDefinition, row: Schedule, stopped_seconds: float | None) -> bool:
-    """Return whether a schedule ticks at other times now, or was stopped for long."""
-    if stopped_seconds is not None and stopped_seconds > sql.RETURN_SECONDS:
-        return True
-    columns = definition.as_columns()
-    return any(columns[name] != getattr(row, name) for name in _OF_TIMES)
+def _restarts(definition: ScheduleDefinition, stored: LockedSchedule) -> bool:
+    """Return whether a schedule is to tick at other times than its row, or was stopped for long."""
+    stopped_at = stored.stopped_at
+    was_stopped = stopped_at is not None and (stored.now - stopped_at).total_seconds() > sql.RETURN_SECONDS
+    return was_stopped or stored.fault is not None or not definition.ticks_as(stored.row)

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import Error
-
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.schedule_failures import ScheduleFailures
+from django_partisan.outcomes import DUTY_LOOK_UP
 from django_partisan.sql.open_ticks import look_up
 
 LOOK_SECONDS: Final = 60.0
@@ -23,12 +23,15 @@ class OpenTicks(Component):
     ``identity`` returns the id under which the manager may claim.
     """
 
-    def __init__(self, thread: DatabaseThread, outage: Outage, identity: Callable[[], UUID | None]) -> None:
+    def __init__(
+        self, queue: str, thread: DatabaseThread, outage: Outage, identity: Callable[[], UUID | None]
+    ) -> None:
         self._thread = thread
         self._outage = outage
         self._identity = identity
         self._has_any = False
         self._look_at = 0.0
+        self._failures = ScheduleFailures(queue, DUTY_LOOK_UP)
 
     def turn(self, now: float) -> None:
         """Look if it is time."""
@@ -50,5 +53,5 @@ class OpenTicks(Component):
 
     def _on_looked(self, result: Any) -> None:
         """After a failure leave the look to the next minute."""
-        if isinstance(result, Exception) and not isinstance(result, Error):
-            raise result
+        if isinstance(result, Exception):
+            self._failures.fail(result)

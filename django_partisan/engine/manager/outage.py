@@ -9,7 +9,7 @@ from typing import Final
 
 from django.db import Error
 
-from django_partisan.sql.errors import ErrorKind, kind_of
+from django_partisan.sql.errors import SCHEMA, ErrorKind, kind_of, sqlstate
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, ErrorInfo
 
@@ -17,6 +17,15 @@ PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
 NO_ERROR: Final = ErrorInfo("", "", "")
 AWAY: Final = frozenset({ErrorKind.OUTAGE, ErrorKind.READ_ONLY})
+
+
+def passes(error: Error) -> bool:
+    """Return whether an error ends by itself: of a lock, or of a database that is away, as claims report.
+
+    A table or privilege that is missing does not come back by itself, though claims wait for it too.
+    """
+    kind = kind_of(error)
+    return kind is ErrorKind.LOCKED or (kind in AWAY and sqlstate(error) not in SCHEMA)
 
 
 def pause_after(failures: int) -> float:

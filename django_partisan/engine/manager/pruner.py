@@ -20,10 +20,10 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.outage import AWAY, Outage
+from django_partisan.engine.manager.outage import Outage, passes
 from django_partisan.models import Task
 from django_partisan.sql import pruning
-from django_partisan.sql.errors import SCHEMA, ErrorKind, explained, kind_of, sqlstate
+from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.pruning import BATCH_SECONDS_AT_MOST, Batch, Look, Walk
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ErrorInfo, PruneFailed, PrunePassEnded, TasksPruned
@@ -222,11 +222,9 @@ class Pruner(Component):
         if not isinstance(error, Error):
             raise error
         self._look_at = time.monotonic() + RETRY_SECONDS
-        kind = kind_of(error)
-        if kind is ErrorKind.CANCELLED:
-            error = explained(error)
-        passes = kind is ErrorKind.LOCKED or (kind in AWAY and sqlstate(error) not in SCHEMA)
-        if not passes:
+        if kind_of(error) is ErrorKind.CANCELLED:
+            self._emit_failed(explained(error))
+        elif not passes(error):
             self._emit_failed(error)
 
     def _emit_failed(self, error: Error) -> None:

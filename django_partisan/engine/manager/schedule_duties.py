@@ -16,7 +16,7 @@ from django_partisan.sql.leasing import SchedulesSeen
 class ScheduleDuties:
     """The components, in the order of their turns; ``enqueued`` gets the queues of new tasks.
 
-    ``identity`` returns the id under which the manager may claim.
+    ``queue`` is that of the manager, and ``identity`` returns the id under which the manager may claim.
     """
 
     def __init__(
@@ -29,9 +29,9 @@ class ScheduleDuties:
     ) -> None:
         self._scheduler = Scheduler(queue, thread, outage, identity, enqueued)
         self._listed = ListedSchedules(
-            thread, outage, configured(), identity, changed=self._scheduler.look_now
+            queue, thread, outage, configured(), identity, changed=self._scheduler.look_now
         )
-        self._open = OpenTicks(thread, outage, identity)
+        self._open = OpenTicks(queue, thread, outage, identity)
         self.components: list[Component] = [self._listed, self._scheduler, self._open]
 
     @property

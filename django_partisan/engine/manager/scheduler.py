@@ -8,21 +8,19 @@ too, so a schedule that was changed in the database is seen then; a notification
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import Error
-
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage
+from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.engine.manager.task_imports import Imported, TaskImports
 from django_partisan.engine.manager.tick_batch import make_batch
-from django_partisan.engine.manager.tick_errors import describe
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import TicksAside
+from django_partisan.outcomes import DUTY_ENQUEUE
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, OVERLAP
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -33,9 +31,7 @@ from django_partisan.telemetry.events import (
 )
 
 RETRY_SECONDS: Final = 1.0
-"""The pause after a batch that failed as a whole, and before due rows that others lock are looked at."""
-ALL: Final = "*"
-"""Stands for the name of a schedule where a batch has failed for an unknown reason."""
+"""The pause before due rows that others lock are looked at."""
 
 
 class Scheduler(Component):
@@ -61,7 +57,7 @@ class Scheduler(Component):
         self._halves: deque[list[str]] = deque()
         self._aside = TicksAside()
         self._imports = TaskImports(thread.deliver, self._on_imported)
-        self._reported: str | None = None
+        self._failures = ScheduleFailures(queue, DUTY_ENQUEUE)
 
     def turn(self, now: float) -> None:
         """Enqueue what is due."""
@@ -78,7 +74,7 @@ class Scheduler(Component):
         if self._thread.is_busy or self._identity() is None:
             return NEVER
         due_at = 0.0 if self._halves else min(self._due_at, self._aside.forget_at)
-        return NEVER if due_at == NEVER else max(due_at, self._outage.over_at)
+        return NEVER if due_at == NEVER else max(due_at, self._outage.over_at, self._failures.retry_at)
 
     def look_now(self) -> None:
         """Look in the next turn, because schedules were changed."""
@@ -93,11 +89,11 @@ class Scheduler(Component):
     def _on_made(self, result: Any) -> None:
         if isinstance(result, Exception):
             self._halves.clear()
-            self._expect(RETRY_SECONDS)
-            if not isinstance(result, Error):
-                self._report(result)
+            self._due_at = 0.0
+            self._failures.fail(result)
             return
         batch: Batch = result
+        self._note(batch)
         self._halves.extendleft(reversed(batch.halves))
         self._aside.end(one.schedule for one in batch.ticked)
         self._aside.put(batch.aside)
@@ -110,16 +106,18 @@ class Scheduler(Component):
         self._emit(batch.ticked, batch.failed)
         self._enqueued({one.queue for one in batch.ticked})
 
+    def _note(self, batch: Batch) -> None:
+        if batch.late_error is not None:
+            self._failures.fail(batch.late_error)
+            self._expect(0.0)
+        elif batch.refused:
+            self._failures.leave_out(batch.refused)
+        else:
+            self._failures.end()
+
     def _on_imported(self, imported: Imported) -> None:
         self._aside.note_imported(imported)
         self._due_at = 0.0
-
-    def _report(self, error: Exception) -> None:
-        """Emit an error that nobody expected, once for each kind; it does not end the manager."""
-        found = describe(error)
-        if found.kind != self._reported:
-            self._reported = found.kind
-            bus.emit(ScheduleFailed, ALL, "", datetime.now(timezone.utc), found.info)
 
     def _expect(self, seconds: float) -> None:
         self._due_at = min(self._due_at, time.monotonic() + seconds)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
+from django_partisan import registry
 from django_partisan.engine.manager.database_thread import Deliver
-from django_partisan.tick_tasks import find_task
 
 THREAD_NAME: Final = "partisan-imports"
 
@@ -40,7 +40,7 @@ class TaskImports:
         imported: dict[str, BaseException | None] = {}
         for task in tasks:
             try:
-                find_task(task)
+                registry.find_or_import(task)
                 imported[task] = None
             except BaseException as error:  # a module may also raise ``SystemExit``
                 imported[task] = error

@@ -6,26 +6,29 @@ transaction locks its duplicate, the transaction is rolled back, and the halves 
 that fails alone keeps its tick too.
 """
 
+import math
 import time
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
 from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
+from django_partisan.engine.manager.tick_plan import Plan
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
 from django_partisan.schedules import book
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
-from django_partisan.schedules.due import ENQUEUED_AT_MOST, due
+from django_partisan.schedules.due import ENQUEUED_AT_MOST
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.enqueueing import wake
 from django_partisan.sql.own_transaction import transaction_of
 from django_partisan.sql.schedule_errors import write_failed, write_fault
-from django_partisan.sql.scheduling import LockedSchedule, NewTick
+from django_partisan.sql.scheduling import LockedSchedule
+from django_partisan.sql.tick_inserting import NewTick, insert_ticks
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Ticking
 from django_partisan.tick_tasks import TickTasks
@@ -33,22 +36,6 @@ from django_partisan.tick_tasks import TickTasks
 ROWS_AT_MOST: Final = 100
 PLAN_SECONDS: Final = 0.5
 """For how long ticks are looked for while rows are locked; after an outage there may be many."""
-
-
-class _Plan:
-    """The due ticks of one schedule, and the tasks to be inserted for them."""
-
-    def __init__(self, locked: LockedSchedule, definition: ScheduleDefinition, tasks: TickTasks) -> None:
-        assert locked.next_at is not None
-        self.locked = locked
-        self.definition = definition
-        self.tasks = tasks
-        self.due = due(definition, locked.next_at, locked.now, tasks.expires_seconds)
-
-    @property
-    def waits_for(self) -> int | None:
-        """The task that keeps the next one from being enqueued while it waits or runs."""
-        return None if self.definition.overlap else self.locked.row.last_task_id
 
 
 def make_batch(
@@ -69,10 +56,7 @@ def make_batch(
             middle = len(batch.names) // 2
             return Batch(halves=[batch.names[:middle], batch.names[middle:]])
         return batch.alone(connection, error)
-    wake(connection, {one.queue for one in batch.ticked})
-    left = sorted({*aside.hidden, *batch.aside})
-    next_in = None if batch.is_full else sql.next_in(connection, left)
-    return Batch(batch.ticked, batch.failed, (), batch.aside, batch.to_import, batch.is_full, next_in)
+    return batch.committed(connection)
 
 
 class _Batch:
@@ -87,6 +71,7 @@ class _Batch:
         self.aside: set[str] = set()
         self.to_import: set[str] = set()
         self.is_full = False
+        self.refused: dict[str, TickError] = {}
         self._locked: list[LockedSchedule] = []
 
     def make(self, connection: BaseDatabaseWrapper, names: Sequence[str] | None) -> None:
@@ -105,19 +90,40 @@ class _Batch:
             with bus.around(scope):
                 scope.number = self._enqueue(connection, plans, still_open)
         sql.write_ticked(
-            connection, [_written(plan, one) for plan, one in zip(plans, self.ticked, strict=True)]
+            connection, [plan.written(one) for plan, one in zip(plans, self.ticked, strict=True)]
+        )
+
+    def committed(self, connection: BaseDatabaseWrapper) -> Batch:
+        """Wake who may run the new tasks; return what was done, though an error comes after the commit."""
+        next_in: float | None = None
+        late_error: Exception | None = None
+        try:
+            wake(connection, {one.queue for one in self.ticked})
+            if not self.is_full:
+                next_in = sql.next_in(connection, sorted({*self._known.hidden, *self.aside}))
+        except Exception as error:
+            late_error = error
+        return Batch(
+            self.ticked,
+            self.failed,
+            aside=self.aside,
+            to_import=self.to_import,
+            is_full=self.is_full,
+            next_in=next_in,
+            refused=self.refused,
+            late_error=late_error,
         )
 
     def _without_locked(
-        self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]
-    ) -> list[_Plan]:
+        self, connection: BaseDatabaseWrapper, plans: Sequence[Plan], still_open: set[int]
+    ) -> list[Plan]:
         """Return the plans without those whose waiting duplicate others lock, and write why.
 
         So no insert waits for locks, unless somebody inserts a duplicate in this moment.
         """
         keys = {plan.tasks.key for plan in plans if plan.waits_for not in still_open}
         locked = sql.locked_keys(connection, [key for key in keys if key is not None])
-        free: list[_Plan] = []
+        free: list[Plan] = []
         for plan in plans:
             if plan.tasks.key not in locked or plan.waits_for in still_open:
                 free.append(plan)
@@ -128,17 +134,28 @@ class _Batch:
         return free
 
     def alone(self, connection: BaseDatabaseWrapper, error: Exception) -> Batch:
-        """Write the error of the only row, unless another manager has enqueued its tick meanwhile."""
+        """Write the error of the only row, unless another manager has enqueued its tick meanwhile.
+
+        If PostgreSQL refuses even that, put the row aside, so that it delays no other.
+        """
         [locked] = self._locked
         found = describe(error)
-        with transaction_of(connection):
-            is_new = write_failed(connection, locked, found.text, found.kind)
-        failed = [] if is_new is None else [_failed(locked, found, is_new)]
-        return Batch(failed=failed, next_in=sql.next_in(connection, self._known.hidden))
+        self.ticked, self.failed = [], []
+        try:
+            with transaction_of(connection):
+                is_new = write_failed(connection, locked, found.text, found.kind)
+        except Error as second:
+            if not is_of_a_row(second):
+                raise
+            self.aside.add(locked.row.name)
+            self.refused[locked.row.name] = found
+        else:
+            self.failed = [] if is_new is None else [_failed(locked, found, is_new)]
+        return self.committed(connection)
 
-    def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[_Plan]:
+    def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[Plan]:
         """Return what to do for each row; note those at fault, and those whose task is not registered."""
-        plans: list[_Plan] = []
+        plans: list[Plan] = []
         number, until = 0, time.monotonic() + PLAN_SECONDS
         for locked in found:
             if number >= ENQUEUED_AT_MOST or (plans and time.monotonic() > until):  # the rest is due still
@@ -156,7 +173,7 @@ class _Batch:
                 number += len(plan.due.enqueued)
         return plans
 
-    def _plan(self, locked: LockedSchedule) -> _Plan | None:
+    def _plan(self, locked: LockedSchedule) -> Plan | None:
         """Return what to do for a row; ``None`` if the module of its task is to be imported first."""
         row = locked.row
         task = registry.find(row.task)
@@ -166,27 +183,31 @@ class _Batch:
                 self.to_import.add(row.task)
                 return None
             raise self._known.imported.get(row.task) or registry.unknown(row.task)
+        if locked.fault is not None:
+            raise locked.fault
+        book.ensure_sound(row)
         definition = ScheduleDefinition.of_row(row)
-        return _Plan(locked, definition, TickTasks(definition, task))
+        return Plan(locked, definition, TickTasks(definition, task))
 
     def _put_aside(
         self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException
     ) -> None:
         """Leave the row to managers that know better; write the error if none has come for a minute."""
         self.aside.add(locked.row.name)
-        late = (locked.now - (locked.next_at or locked.now)).total_seconds()
+        # A moment that cannot be read is one of long ago, as later ones are not due.
+        late = math.inf if locked.next_at is None else (locked.now - locked.next_at).total_seconds()
         if locked.row.name in self._known.overdue and late >= sql.ASIDE_SECONDS:
             found = describe(error)
             if write_fault(connection, locked, found.text, found.kind):
                 self.failed.append(_failed(locked, found, is_new=True))
 
-    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[_Plan], still_open: set[int]) -> int:
+    def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[Plan], still_open: set[int]) -> int:
         """Insert the tasks of all plans; return their number."""
         new: list[NewTick] = []
         for plan in plans:
             if plan.waits_for not in still_open:
                 new += [plan.tasks.of(moment) for moment in plan.due.enqueued]
-        inserted = iter(sql.insert_ticks(connection, new))
+        inserted = iter(insert_ticks(connection, new))
         for plan in plans:
             ticks = [Tick(moment, MISSED) for moment in plan.due.missed]
             for moment in plan.due.enqueued:
@@ -200,28 +221,6 @@ class _Batch:
                 Ticked(row.name, row.task, plan.tasks.queue, ticks, plan.due, now, plan.waits_for)
             )
         return len(new)
-
-
-def _written(plan: _Plan, ticked: Ticked) -> dict[str, Any]:
-    """Return what is written into a schedule's row."""
-    row, ticks, due_ = plan.locked.row, ticked.ticks, ticked.due
-    numbers = Counter(tick.outcome for tick in ticks)
-    numbers[MISSED] = due_.missed_number
-    with_task = [tick for tick in ticks if tick.task is not None]
-    lateness = row.lateness_seconds
-    if with_task:
-        lateness = (ticked.now - with_task[-1].at).total_seconds()
-    last_at = due_.newest or row.last_at
-    return {
-        "name": row.name,
-        "next_at": None if due_.next_at is None else book.text_of(due_.next_at),
-        "last_at": None if last_at is None else book.text_of(last_at),
-        "lateness_seconds": lateness,
-        "recent_ticks": book.with_ticks(row.recent_ticks, ticks),
-        "totals": book.with_totals(row.totals, numbers),
-        "open_tick": book.with_open(row.open_tick, ticks),
-        "last_task_id": with_task[-1].task if with_task else row.last_task_id,
-    }
 
 
 def _failed(locked: LockedSchedule, error: TickError, is_new: bool) -> FailedSchedule:

@@ -1,9 +1,11 @@
 """What a batch of ticks did, and what is left."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
+from django_partisan.engine.manager.tick_errors import TickError
 from django_partisan.schedules.book import Tick
 from django_partisan.schedules.due import Due
 from django_partisan.telemetry.events import ErrorInfo
@@ -48,3 +50,7 @@ class Batch(NamedTuple):
     """Whether more rows may be due."""
     next_in: float | None = None
     """In how many seconds the next tick is due of those that are not put aside."""
+    refused: Mapping[str, TickError] = MappingProxyType({})
+    """Errors that cannot even be written into the row of their schedule, by its name."""
+    late_error: Exception | None = None
+    """What went wrong after the commit."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final
 
+from django_partisan.config.schedule_keys import KEYS
 from django_partisan.exceptions import UnknownSchedule
 from django_partisan.models import Schedule
 from django_partisan.schedules.book import moment_of
@@ -54,7 +55,15 @@ class ScheduleStatus:
 def read_rows(**conditions: Any) -> list[ScheduleStatus]:
     """Return the schedules of the table to which the conditions apply, by name."""
     rows = Schedule.objects.using(task_connection().alias).filter(**conditions).order_by("name")
-    return [ScheduleStatus(ScheduleDefinition.of_row(row), row) for row in rows]
+    return [ScheduleStatus(_definition(row), row) for row in rows]
+
+
+def _definition(row: Schedule) -> ScheduleDefinition:
+    """Return the definition of a row; of one that only SQL can have written, as it is."""
+    try:
+        return ScheduleDefinition.of_row(row)
+    except ValueError:
+        return ScheduleDefinition(row.name, **{key: getattr(row, key) for key in KEYS})
 
 
 def read_schedules() -> list[ScheduleStatus]:

@@ -1,15 +1,20 @@
 """The statistics of schedules are one read, and of at most so many schedules each."""
 
-from datetime import timedelta
+import math
+from datetime import datetime, timedelta
+from datetime import timezone as timezone_of_python
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
-from django_partisan.metrics.sampler import Answer, samples
+from django_partisan.metrics.sampler import Answer, Sampler, samples
 from django_partisan.models import Schedule
+from django_partisan.sql.connection import execute
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.sql.schedule_statistics import schedule_statistics
+from django_partisan.telemetry.events import MetricsDatabaseFailed
+from tests.support.events import RecordedEvents
 from tests.support.schedules import add_schedule, server_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,6 +99,87 @@ def test_one_that_was_stopped_has_neither_failed_nor_open_tasks():
     [found] = schedule_statistics(connection)
 
     assert (found.has_failed, found.open_seconds) == (False, 0.0)
+
+
+def test_one_that_is_paused_has_not_failed_and_of_the_rest_no_open_task_either():
+    long_ago = server_now() - timedelta(days=3)
+    open_tick = {"at": long_ago.isoformat(), "task": 1}
+    add_schedule("a", paused=True, last_failed=True)
+    add_schedule(
+        "b",
+        paused=True,
+        last_failed=True,
+        open_tick=open_tick,
+        last_at=long_ago,
+        next_at=long_ago + timedelta(days=1),
+    )
+
+    own, others = schedule_statistics(connection, named=1)
+
+    assert (own.has_failed, others.has_failed, others.open_seconds) == (False, False, 0.0)
+
+
+INFINITE = [
+    f"{column} = '{sign}infinity'"
+    for column in ("next_at", "last_at", "last_completed_at", "stopped_at", "retry_at", "defined_at")
+    for sign in ("", "-")
+]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *INFINITE,
+        *(f"totals = '{value}'" for value in ("[]", "7", '{"enqueued": "x"}', '{"missed": 1e400}')),
+        *(f"open_tick = '{value}'" for value in ("[]", "7", "{}", '{"at": 5}', '{"at": "soon"}')),
+        *(
+            f'open_tick = \'{{"at": "{day}T{time}+00:00", "task": 1}}\''
+            for day, time in (
+                *(("0000-01-01", "00:00:00"), ("2026-13-01", "00:00:00"), ("2026-02-30", "00:00:00")),
+                *(("2026-04-31", "00:00:00"), ("2026-01-01", "24:00:01"), ("2026-01-01", "23:60:00")),
+            )
+        ),
+        "lateness_seconds = 'NaN'",
+    ],
+)
+@pytest.mark.parametrize("named", [0, 9])
+def test_a_row_with_values_that_only_sql_can_write_spoils_no_statistics(change: str, named: int):
+    add_schedule("bad", totals={"enqueued": 1})
+    add_schedule("nightly", totals={"enqueued": 3}, next_at=server_now() - timedelta(seconds=100))
+    execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = 'bad'")
+
+    found = schedule_statistics(connection, named)
+
+    assert found[-1].lateness >= 100
+    assert all(math.isfinite(value) for one in found for value in one[1:6] if value is not None)
+
+
+def test_the_age_of_an_open_tick_is_known_on_every_day():
+    day = datetime(2027, 12, 31, 23, 59, 59, 999999, tzinfo=timezone_of_python.utc)
+    days = [day - timedelta(days=number) for number in range(366 + 365)]  # with 29 February
+    for number, moment in enumerate(days):
+        add_schedule(f"s{number:03}", open_tick={"at": moment.isoformat(), "task": 1}, last_at=day)
+
+    moments = [server_now().timestamp() - one.open_seconds for one in schedule_statistics(connection, 1000)]
+
+    past = [moment.timestamp() for moment in days if moment < server_now()]
+    assert moments[-len(past) :] == pytest.approx(past, abs=60)
+
+
+def test_without_statistics_of_schedules_there_are_those_of_tasks(recorded_events: RecordedEvents):
+    execute(connection, "ALTER TABLE django_partisan_schedule RENAME COLUMN totals TO hidden")
+    sampler = Sampler("default", StatisticsQuery("default", 30), 30, 0, 60)
+    try:
+        answers = [sampler.answer() for _ in range(2)]
+    finally:
+        execute(connection, "ALTER TABLE django_partisan_schedule RENAME COLUMN hidden TO totals")
+        sampler.stop()
+
+    assert [answer.up for answer in answers] == [True, True]
+    assert answers[0].statistics is not None
+    assert (answers[0].statistics.schedules, answers[0].statistics.due) == ((), 0)
+    [failed] = recorded_events.of(MetricsDatabaseFailed)
+    assert "totals" in failed.error.message
 
 
 def test_no_label_is_exported_twice():

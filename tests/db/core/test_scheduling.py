@@ -1,6 +1,7 @@
 """Schedules are run, paused and resumed by name."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
@@ -114,6 +115,43 @@ def test_what_cannot_be_run_raises_what_delay_does():
         scheduling.run_now("nobody's")
     with pytest.raises(UnknownQueue, match="no such queue"):
         scheduling.run_now("lost")
+
+
+IMPORTED_WHILE_FREE = """
+from contextlib import closing
+from dataclasses import replace
+from django_partisan import registry
+from django_partisan.sql.connection import execute, open_connection
+with closing(open_connection("module")) as own:
+    execute(own, "SELECT FROM django_partisan_schedule FOR UPDATE NOWAIT")
+registry.add(replace(registry.definitions["Letter"], name="{}.run"))
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A module that can be imported while nobody locks a schedule, and registers its function ``run``."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = f"partisan_free_{abs(hash(request.node.name))}"
+    (tmp_path / f"{name}.py").write_text(IMPORTED_WHILE_FREE.format(name))
+    return name
+
+
+def test_the_module_of_a_task_is_imported_before_its_schedule_is_locked(module: str):
+    add_schedule(task=f"{module}.run")
+
+    task_id = scheduling.run_now("nightly")
+
+    assert Task.objects.get(pk=task_id or 0).processor_class == f"{module}.run"
+
+
+def test_a_row_that_is_saved_is_locked_after_the_module_of_its_task_was_imported(module: str):
+    row = add_schedule()
+    row.task = f"{module}.run"
+
+    row.save()
+
+    assert stored().task == f"{module}.run"
 
 
 @pytest.mark.parametrize("act", [scheduling.run_now, scheduling.pause, scheduling.resume])

@@ -1,14 +1,14 @@
 """The rows of schedules follow the settings of the live manager that lists them and started last."""
 
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import Error, connection
 from django.db.models import F
 from django.test import override_settings
 from django.utils import timezone
@@ -21,7 +21,7 @@ from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql import leasing, schedule_listing
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.leasing import Started
-from django_partisan.telemetry.events import ScheduleChanged
+from django_partisan.telemetry.events import ScheduleChanged, SchedulesFailed
 from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, add_schedule, last_multiple, server_now
@@ -236,13 +236,57 @@ def test_a_row_that_another_transaction_locks_delays_no_other(statement):
     assert found.is_partial == ("= 'gone'" not in statement)
 
 
-def test_a_definition_that_postgresql_refuses_fails_the_comparison():
-    execute(connection, "ALTER TABLE django_partisan_schedule ADD CONSTRAINT odd CHECK (every <> 7)")
+@contextmanager
+def refusing(kind: str, condition: str) -> Iterator[None]:
+    """Have a trigger refuse what is done to some rows of schedules."""
+    execute(
+        connection,
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+        CREATE TRIGGER refuse BEFORE {kind} ON django_partisan_schedule
+            FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
+        """,
+    )
     try:
-        with pytest.raises(IntegrityError, match="odd"):
-            Manager({"nightly": {"task": "Letter", "every": 7}}).compare()
+        yield
     finally:
-        execute(connection, "ALTER TABLE django_partisan_schedule DROP CONSTRAINT odd")
+        execute(connection, "DROP TRIGGER refuse ON django_partisan_schedule; DROP FUNCTION refuse()")
+
+
+def test_of_the_definitions_only_the_one_that_postgresql_refuses_is_left_out():
+    add_schedule("gone", origin="settings")
+    manager = Manager({"hourly": HOURLY, "nightly": DAILY, "odd": {"task": "Letter", "every": 7}})
+    with closing(open_connection("test")) as own, refusing("INSERT", "NEW.every = 7"):
+        found = compare(own, manager.id, manager.definitions)
+
+    assert names_of(found.changes) == [("hourly", "added"), ("nightly", "added"), ("gone", "stopped")]
+    assert [(name, error.text) for name, error in found.refused.items()] == [("odd", "not this one (P0001)")]
+    assert names_of(manager.compare()) == [("odd", "added")]
+
+
+@pytest.mark.parametrize("kind", ["UPDATE", "DELETE"])
+def test_of_what_nobody_lists_only_a_row_that_postgresql_keeps_is_left_out(kind):
+    long_ago = timezone.now() - timedelta(days=31)
+    for name in ("a", "b", "c"):
+        add_schedule(name, origin="settings", stopped_at=long_ago if kind == "DELETE" else None)
+    manager = Manager({"nightly": DAILY})
+    change = "removed" if kind == "DELETE" else "stopped"
+
+    with closing(open_connection("test")) as own, refusing(kind, "OLD.name = 'b'"):
+        found = compare(own, manager.id, manager.definitions)
+
+    assert names_of(found.changes) == [("nightly", "added"), ("a", change), ("c", change)]
+    assert [*found.refused] == ["b"]
+
+
+def test_a_server_that_refuses_everything_fails_the_comparison():
+    execute(connection, "ALTER TABLE django_partisan_chore RENAME TO hidden")
+    try:
+        with pytest.raises(Error, match="django_partisan_chore"):
+            Manager({"nightly": DAILY}).compare()
+    finally:
+        execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
 
     assert not Schedule.objects.exists()
 
@@ -349,13 +393,26 @@ def test_without_schedules_a_manager_compares_nothing(deploy):
     assert ManagerLease.objects.get().schedules is None
 
 
-def test_a_comparison_that_failed_is_repeated(deploy):
+def test_a_comparison_that_failed_is_reported_and_repeated(deploy, recorded_events: RecordedEvents):
     execute(connection, "ALTER TABLE django_partisan_chore RENAME TO hidden")
     try:
         office = deploy({"nightly": DAILY})
-        listed = office.manager._parts.schedules._listed
-        office.turn_until(lambda: 0 < listed._compare_at < float("inf"))
+        office.turn_until(lambda: recorded_events.of(SchedulesFailed))
     finally:
         execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
 
     office.turn_until(is_defined)
+    [failed] = recorded_events.of(SchedulesFailed)
+    assert (failed.duty, failed.schedule) == ("compare", None)
+    assert "django_partisan_chore" in failed.error.message
+
+
+def test_a_definition_that_is_refused_is_reported_alone(deploy, recorded_events: RecordedEvents):
+    odd = {"task": "Letter", "every": 7}
+    with refusing("INSERT", "NEW.every = 7"):
+        office = deploy({"nightly": DAILY, "odd": odd})
+        office.turn_until(lambda: is_defined() and recorded_events.of(SchedulesFailed))
+
+    office.turn_until(lambda: Schedule.objects.filter(pk="odd").exists())
+    [failed] = recorded_events.of(SchedulesFailed)
+    assert (failed.duty, failed.schedule) == ("compare", "odd")

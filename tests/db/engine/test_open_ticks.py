@@ -1,5 +1,6 @@
 """About once a minute one manager notes which tasks of ticks have ended."""
 
+import time
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -9,10 +10,13 @@ from django.db import connection
 from django.utils import timezone
 
 from django_partisan import registry, scheduling
+from django_partisan.engine.manager.open_ticks import LOOK_SECONDS
 from django_partisan.models import Chore, Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import open_ticks
 from django_partisan.sql.connection import execute, open_connection
+from django_partisan.telemetry.events import SchedulesFailed
+from tests.support.events import RecordedEvents
 from tests.support.schedules import add_schedule, server_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
@@ -128,14 +132,39 @@ def test_a_look_locks_no_row_while_it_reads_and_leaves_one_that_ticked_meanwhile
     assert rows[second].open_tick is None
 
 
-def test_a_row_that_somebody_has_spoiled_is_left_out():
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            f"recent_ticks = '{value}'"
+            for value in ('{"odd": 1}', "7", "[7]", '[{"at": "now", "task": "x"}]')
+        ),
+        *(f"open_tick = '{value}'" for value in ("7", "[]", '{"at": "now", "task": {}}', '{"task": 1}')),
+        'open_tick = \'{"at": "now", "task": 1e30}\'',
+        "open_tick = 'null'",
+        "recent_ticks = (repeat('[', 2000) || repeat(']', 2000))::jsonb",
+    ],
+)
+def test_a_row_that_somebody_has_spoiled_is_left_out(change: str):
     first, second = run(2)
-    Schedule.objects.filter(pk=first).update(recent_ticks={"odd": 1})
+    execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = %s", (first,))
     Task.objects.all().delete()
 
     look_up()
 
     assert Schedule.objects.get(pk=second).open_tick is None
+
+
+def test_an_end_at_an_infinite_moment_is_one_of_now():
+    run(1)
+    execute(connection, "UPDATE django_partisan_task SET status = 'finished', finished_at = 'infinity'")
+    before = server_now()
+
+    look_up()
+
+    completed_at = Schedule.objects.get().last_completed_at
+    assert completed_at is not None
+    assert before <= completed_at <= server_now()
 
 
 def test_a_manager_looks_when_a_heartbeat_finds_open_ticks(open_office):
@@ -146,14 +175,26 @@ def test_a_manager_looks_when_a_heartbeat_finds_open_ticks(open_office):
     office.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
 
 
-def test_a_look_that_failed_is_left_to_the_next_minute(open_office):
+def test_a_look_that_failed_is_reported_and_left_to_the_next_minute(
+    open_office, recorded_events: RecordedEvents
+):
     run(1)
     execute(connection, "ALTER TABLE django_partisan_chore RENAME TO hidden")
     try:
         office = open_office(lease_seconds=3)
-        component = office.manager._parts.schedules._open
-        office.turn_until(lambda: component._look_at > 0 and not office.manager._threads["chores"].is_busy)
+        office.turn_until(lambda: "look_up" in [one.duty for one in recorded_events.of(SchedulesFailed)])
+        Task.objects.all().delete()
     finally:
         execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
+    component = office.manager._parts.schedules._open
+    next_at = component._look_at
+    office.manager._parts.lease.heartbeat_soon()
+    office.turn_until(lambda: component._has_any and office.is_quiet)
+    assert component.next_at() == next_at
+    assert 50 < next_at - time.monotonic() <= LOOK_SECONDS
 
-    assert Schedule.objects.get().open_tick is not None
+    component._look_at = 0.0  # a minute later
+
+    office.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
+    failed = [one for one in recorded_events.of(SchedulesFailed) if one.duty == "look_up"]
+    assert [one.schedule for one in failed] == [None]

@@ -6,24 +6,28 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from django.db import Error, connection
+from django.db import Error, OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
 from django_partisan import registry, scheduling
 from django_partisan.engine.manager.tick_batch import make_batch
+from django_partisan.engine.manager.ticks_aside import Aside
 from django_partisan.models import ManagerLease, Schedule, Task
 from django_partisan.pausing import pause
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql import leasing
 from django_partisan.sql import scheduling as sql
-from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.schedule_errors import write_failed, write_fault
 from django_partisan.telemetry.events import (
     Event,
     ScheduleFailed,
     ScheduleMissed,
+    SchedulesFailed,
     ScheduleSkipped,
     ScheduleTicked,
 )
@@ -472,6 +476,163 @@ registry.add(replace(registry.definitions["Letter"], name="partisan_slow.run"))
     office.turn_until(lambda: has_ticked("slow"))
 
 
+def spoil(name: str, change: str) -> None:
+    """Write into a row what neither managers nor ``save()`` would."""
+    execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = %s", (name,))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("args = '5'", "args is int"),
+        ("args = '\"secret\"'", "args is str"),
+        ("args = '{\"a\": 1}'", "args is dict"),
+        ("args = (repeat('[', 2000) || repeat(']', 2000))::jsonb", "args"),
+        ('kwargs = \'[["to", "secret"]]\'', "kwargs is list"),
+        ("every = 0", "every is 0"),
+        ("every = NULL", "cron and every"),
+        ("cron = '* * * * *'", "cron and every"),
+        ("catch_up = 'never'", "catch_up is 'never'"),
+        ("expires_seconds = 'NaN'", "expires_seconds is nan"),
+        ("expires_seconds = '-1'", "expires_seconds is -1"),
+        ("recent_ticks = '{}'", "recent_ticks"),
+        ('totals = \'{"missed": "1"}\'', "totals"),
+        ("open_tick = '7'", "open_tick"),
+        ("lateness_seconds = 'Infinity'", "lateness_seconds is inf"),
+        ("next_at = '-infinity'", "next_at is -infinity"),
+        ("next_at = '4000-01-01 BC'", "next_at is 4000-01-01"),
+    ],
+)
+def test_a_row_with_values_that_only_sql_can_write_fails_alone(change: str, word: str):
+    add_schedule("bad", next_at=last_multiple(DAY) - timedelta(days=1))
+    add_schedule("nightly", args=[1])
+    spoil("bad", change)
+
+    with closing(open_connection("test")) as own:
+        batch = make_batch(own, "default", Aside(overdue={"bad"}))
+        again = make_batch(own, "default", Aside(overdue={"bad"}))
+
+    assert [one.schedule for one in batch.ticked] == ["nightly"]
+    assert ([*batch.aside], batch.halves) == (["bad"], ())
+    assert [(one.schedule, one.is_new) for one in batch.failed] == [("bad", True)]
+    [[error]] = fetch_all(connection, "SELECT error FROM django_partisan_schedule WHERE name = 'bad'")
+    assert word in error
+    assert "secret" not in error
+    assert (again.ticked, again.failed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(f"{column} = 'infinity'" for column in ("defined_at", "last_at", "last_completed_at", "retry_at")),
+        *("last_at = '4000-01-01 BC'", "retry_at = '-infinity'", "failures = -2147483648"),
+    ],
+)
+def test_values_on_which_no_tick_depends_keep_none(change: str):
+    add_schedule()
+    spoil("nightly", change)
+
+    with closing(open_connection("test")) as own:
+        batch = make_batch(own, "default")
+
+    assert [one.schedule for one in batch.ticked] == ["nightly"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_due"), [("infinity", False), ("-infinity", True), ("4000-01-01 BC", True)]
+)
+def test_a_heartbeat_bears_a_next_tick_that_is_infinite(moment: str, is_due: bool):
+    add_schedule()
+    spoil("nightly", f"next_at = '{moment}'")
+
+    found = leasing.heartbeat(connection, "default", uuid4())
+
+    next_in = found.schedules.next_in
+    assert (next_in is not None and next_in < 0) == is_due
+    with closing(open_connection("test")) as own:
+        assert not make_batch(own, "default").ticked
+
+
+def test_a_negative_number_of_failures_does_not_keep_the_next_one_from_being_counted():
+    add_schedule()
+    spoil("nightly", "failures = -2147483648")
+    with closing(open_connection("test")) as own:
+        [locked] = sql.lock_due(own, 1, [])
+
+        assert write_failed(own, locked, "locked (55P03)", "(55P03)")
+
+    assert get().failures == 1
+
+
+@contextmanager
+def frozen(name: str) -> Iterator[None]:
+    """Have a trigger refuse every change of the row of a schedule."""
+    execute(
+        connection,
+        f"""
+        CREATE FUNCTION keep_row() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'frozen'; END $$;
+        CREATE TRIGGER keep_row BEFORE UPDATE ON django_partisan_schedule
+            FOR EACH ROW WHEN (OLD.name = '{name}') EXECUTE FUNCTION keep_row()
+        """,
+    )
+    try:
+        yield
+    finally:
+        execute(connection, "DROP TRIGGER keep_row ON django_partisan_schedule; DROP FUNCTION keep_row()")
+
+
+def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
+    open_office, recorded_events: RecordedEvents
+):
+    for number, name in enumerate(("a", "b", "c")):
+        add_schedule(name, args=[number], next_at=last_multiple(DAY) - timedelta(days=3 - number))
+    with frozen("a"):
+        office = open_office()
+        office.turn_until(lambda: has_ticked("b", "c") and is_aside(office, "a"))
+        [failed] = emitted(office, recorded_events, SchedulesFailed)
+
+    assert (failed.schedule, failed.duty) == ("a", "enqueue")
+    assert "frozen" in failed.error.message
+    assert not has_ticked("a")
+
+
+def test_what_is_committed_is_emitted_once_though_an_error_follows(
+    open_office, recorded_events: RecordedEvents
+):
+    add_schedule()
+    add_schedule("soon", args=[1], every=3600, next_at=server_now() + timedelta(hours=1))
+    office = open_office()
+    chores = office.manager._threads["chores"]._session
+    office.turn_until(lambda: office.is_quiet)
+    failed: list[str] = []
+
+    def interrupt(run_it: Any, text: str, *args: Any) -> Any:
+        if "SELECT extract(epoch FROM min(" in text and not failed:
+            failed.append(text)
+            raise OperationalError("the connection is lost")
+        return run_it(text, *args)
+
+    with chores.connection.execute_wrapper(interrupt):
+        add_schedule("nightly2", args=[2])
+        scheduling.notify_managers(connection)
+        office.turn_until(lambda: failed and has_ticked("nightly2"))
+        office.turn_until(lambda: len(recorded_events.of(ScheduleTicked)) >= 2)
+
+    ticked = [one.schedule for one in recorded_events.of(ScheduleTicked)]
+    assert sorted(ticked) == ["nightly", "nightly2"]
+
+
+def test_no_event_is_emitted_of_a_batch_that_is_rolled_back():
+    add_schedule("a", args=[0])
+    add_schedule("b", args=[1])
+    with raising("'no'", "NEW.arguments #>> '{args,0}' = '1'"), closing(open_connection("test")) as own:
+        batch = make_batch(own, "default")
+
+    assert (batch.ticked, batch.failed, batch.halves) == ((), (), [["a"], ["b"]])
+    assert not Task.objects.exists()
+
+
 def test_an_error_is_not_written_into_a_row_that_was_ticked_meanwhile():
     add_schedule()
     with closing(open_connection("test")) as own:
@@ -503,8 +664,8 @@ def test_an_error_that_nobody_expected_does_not_end_the_manager(open_office, rec
     add_schedule()
     office.turn_until(lambda: has_ticked("nightly"))
 
-    [failed] = recorded_events.of(ScheduleFailed)
-    assert (failed.schedule, failed.error.message) == ("*", "odd (ValueError)")
+    [failed] = recorded_events.of(SchedulesFailed)
+    assert (failed.duty, failed.error.message) == ("enqueue", "odd (ValueError)")
 
 
 def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for():

@@ -49,6 +49,22 @@ def test_without_schedules_it_says_so():
     assert objects() == []
 
 
+def test_a_row_that_only_sql_can_have_written_is_shown_beside_the_others():
+    made(name="nightly")
+    made(name="odd", every=300)
+    ticked(next_at=TICK)
+    execute(
+        connection,
+        "UPDATE django_partisan_schedule SET args = '7', every = 0, catch_up = 'never', recent_ticks = '[7]',"
+        " error = 'catch_up is odd' WHERE name = 'odd'",
+    )
+
+    lines, [_, found] = run(), objects()
+
+    assert "  error: catch_up is odd" in lines
+    assert (found["args"], found["every"], found["catch_up"], found["last_at"]) == (7, 0, "never", None)
+
+
 def test_the_table_shows_when_each_ticks_what_became_of_it_and_what_is_wrong():
     made(name="nightly", every=None, cron="0 3 * * *", time_zone="Europe/Berlin")
     made(name="often", every=300)

@@ -154,7 +154,7 @@ def test_the_code_of_a_described_definition_cannot_be_called():
     registered("Late")
     [values] = LateDefinitions([]).take()
 
-    with pytest.raises(NotImplementedError, match="Only workers"):
+    with pytest.raises(RuntimeError, match="only workers have its code"):
         Described(*values).definition().call([], {}, None)
 
 

@@ -1,20 +1,30 @@
 """What the components of schedules do with answers that no database gives."""
 
+import time
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import ProgrammingError
 
+from django_partisan.engine.manager import schedule_failures
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.listed_schedules import ListedSchedules
 from django_partisan.engine.manager.listing_comparison import Comparison
 from django_partisan.engine.manager.open_ticks import OpenTicks
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
+from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
-from django_partisan.engine.manager.tick_results import Batch
+from django_partisan.engine.manager.tick_errors import describe
+from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.leasing import SchedulesSeen
+from django_partisan.telemetry.events import ErrorInfo, ScheduleFailed, SchedulesFailed
 from tests.support.engine import AWAY, FakeDatabaseThread
+from tests.support.events import RecordedEvents
+from tests.support.schedules import NOON
+
+FAILED = FailedSchedule("nightly", "Letter", NOON, ErrorInfo("ValueError", "odd", ""), is_new=True)
 
 
 class Play:
@@ -26,8 +36,10 @@ class Play:
         outage: Outage = ClaimOutage(SharedOutage("default"))
         self.enqueued: list[set[str]] = []
         self.scheduler = Scheduler("default", self.thread, outage, lambda: self.id, self.enqueued.append)
-        self.listed = ListedSchedules(self.thread, outage, {}, lambda: self.id, self.scheduler.look_now)
-        self.open = OpenTicks(self.thread, outage, lambda: self.id)
+        self.listed = ListedSchedules(
+            "default", self.thread, outage, {}, lambda: self.id, self.scheduler.look_now
+        )
+        self.open = OpenTicks("default", self.thread, outage, lambda: self.id)
 
 
 @pytest.fixture
@@ -44,14 +56,94 @@ def wake(play: Play, name: str, now: float = 1e9) -> Any:
     return component
 
 
-@pytest.mark.parametrize("name", ["listed", "open"])
-def test_a_fault_of_our_own_is_raised_and_an_error_of_the_database_is_not(play: Play, name):
-    wake(play, name)
-    play.thread.answer(AWAY)
-    wake(play, name, now=2e9)
+ALL = ["scheduler", "listed", "open"]
+DUTIES = {"scheduler": "enqueue", "listed": "compare", "open": "look_up"}
 
-    with pytest.raises(ValueError, match="ours"):
-        play.thread.answer(ValueError("ours"))
+
+class Refused(ProgrammingError):
+    """An error of the database that does not pass: the privilege on a table is missing."""
+
+    def __init__(self) -> None:
+        super().__init__("permission denied")
+        self.__cause__ = Cause("permission denied")
+
+
+class Cause(Exception):
+    sqlstate = "42501"
+
+
+class Clock:
+    """The time that components are given, and at which they say that they want their turn."""
+
+    def __init__(self, play: Play, name: str) -> None:
+        self._play = play
+        self.component = wake(play, name, time.monotonic())
+
+    def fail_again(self, error: Exception) -> float:
+        """Answer with an error; return after how many seconds the component asks again."""
+        self._play.thread.answer(error)
+        failed_at = time.monotonic()
+        self._play.listed.on_heartbeat(SchedulesSeen(None, True, True, "somebody"))
+        self._play.scheduler.on_heartbeat(0.0)
+        self._play.open.on_heartbeat(True)
+        ask_at: float = self.component.next_at()
+        self.component.turn(ask_at)
+        assert self._play.thread.asked is not None
+        return ask_at - failed_at
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("error", [ValueError("ours"), Refused()])
+def test_an_error_is_reported_once_and_does_not_end_the_manager(
+    play: Play, name: str, error: Exception, recorded_events: RecordedEvents
+):
+    clock = Clock(play, name)
+
+    pauses = [clock.fail_again(error) for _ in range(8)]
+    clock.fail_again(KeyError("other"))
+
+    first, other = recorded_events.of(SchedulesFailed)
+    assert (first.queue, first.duty, first.schedule) == ("default", DUTIES[name], None)
+    assert first.error.message.startswith(str(error))
+    assert other.error.type == "KeyError"
+    if name != "open":  # which looks once a minute
+        assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60], abs=0.5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_outage_is_left_to_those_who_report_it(play: Play, name: str, recorded_events: RecordedEvents):
+    clock = Clock(play, name)
+
+    pauses = [clock.fail_again(AWAY) for _ in range(8)]
+
+    assert recorded_events.of(SchedulesFailed) == []
+    if name != "open":
+        assert pauses == pytest.approx([1.0] * 8, abs=0.5)
+
+
+def test_an_error_that_comes_back_after_a_while_is_reported_again(recorded_events: RecordedEvents):
+    failures = ScheduleFailures("default", "enqueue")
+
+    failures.fail(ValueError("ours"))
+    failures.end()
+    failures.fail(ValueError("ours"))
+    failures._failed_at -= schedule_failures.FORGET_SECONDS + 1
+    failures.fail(ValueError("ours"))
+
+    assert len(recorded_events.of(SchedulesFailed)) == 2
+
+
+def test_a_definition_that_is_refused_is_reported_once_and_tried_again_later(
+    play: Play, recorded_events: RecordedEvents
+):
+    refused = {"nightly": describe(ValueError("ours"))}
+    for _ in range(2):
+        wake(play, "listed")
+        play.thread.answer(Comparison([], refused=refused))
+
+    [failed] = recorded_events.of(SchedulesFailed)
+    assert (failed.schedule, failed.duty) == ("nightly", "compare")
+    assert 0 < play.listed.next_at() < NEVER
 
 
 @pytest.mark.parametrize("name", ["scheduler", "listed", "open"])
@@ -86,36 +178,72 @@ def test_halves_are_tried_at_once_and_one_after_the_other(play: Play):
     assert tried == [["a", "b"], ["c"]]
 
 
+def aside(play: Play, now: float) -> Aside:
+    """Have the scheduler look at a time; return what its batch is to leave out."""
+    play.scheduler.turn(now)
+    found: Aside = play.thread.call.keywords["aside"]
+    return found
+
+
 def test_schedules_put_aside_are_left_out_for_a_while(play: Play):
     wake(play, "scheduler")
-    play.thread.answer(Batch(aside={"nightly"}, next_in=None))
+    play.thread.answer(Batch(aside={"nightly"}, next_in=5.0))
+    now = time.monotonic()
 
-    assert 0 < play.scheduler.next_at() < NEVER
-    play.scheduler.turn(play.scheduler.next_at())
-    assert play.thread.call.keywords["aside"] == Aside([], {"nightly"}, {})
+    assert now + 4 < play.scheduler.next_at() <= now + 5  # not of those put aside
+    assert aside(play, now + 5) == Aside(["nightly"], set(), {})
+    play.thread.answer(Batch(next_in=None))
+    assert now + FORGET_SECONDS - 1 < play.scheduler.next_at() <= now + FORGET_SECONDS
+    assert aside(play, now + FORGET_SECONDS) == Aside([], {"nightly"}, {})
+
+
+def test_after_a_change_all_schedules_are_tried_at_once(play: Play):
+    wake(play, "scheduler")
     play.thread.answer(Batch(aside={"nightly"}, next_in=None))
+    now = time.monotonic()
+
     play.scheduler.look_now()
-    play.scheduler.turn(play.scheduler.next_at())
-    assert play.thread.call.keywords["aside"].hidden == []
-    play.scheduler.look_now()
+
+    assert play.scheduler.next_at() == 0.0
+    assert aside(play, now).hidden == []
+    play.scheduler.look_now()  # the batch under way may not have seen this change
     play.thread.answer(Batch(aside={"nightly"}, next_in=None))
-    play.scheduler.turn(play.scheduler.next_at() + FORGET_SECONDS)
+    assert aside(play, now).hidden == []
+    play.thread.answer(Batch(aside={"nightly"}, next_in=0.0))
+    assert aside(play, now + 2).hidden == ["nightly"]
 
-    assert play.thread.call.keywords["aside"].hidden == []
 
-
-def test_rows_that_others_lock_are_compared_again_after_a_second(play: Play):
+@pytest.mark.parametrize(("is_partial", "pause"), [(True, 1.0), (False, None)])
+def test_rows_that_others_lock_are_compared_again_after_a_second(
+    play: Play, is_partial: bool, pause: float | None
+):
     wake(play, "listed")
-    play.thread.answer(Comparison([], is_partial=True))
+    play.thread.answer(Comparison([], is_partial))
 
-    assert 0 < play.listed._compare_at < NEVER
+    expected = NEVER if pause is None else time.monotonic() + pause
+    assert play.listed.next_at() == pytest.approx(expected, abs=0.5)
 
 
 def test_due_rows_that_others_lock_are_looked_at_after_a_pause(play: Play):
     wake(play, "scheduler")
-    before = play.scheduler._due_at
     play.thread.answer(Batch(next_in=-5.0))
+    locked_at = play.scheduler.next_at()
+    play.scheduler.turn(locked_at)
 
-    assert before == NEVER
-    assert 0 < play.scheduler._due_at < NEVER
-    assert RETRY_SECONDS == 1.0
+    play.thread.answer(Batch(next_in=-5.0, failed=[FAILED]))
+
+    now = time.monotonic()
+    assert locked_at == pytest.approx(now + RETRY_SECONDS, abs=0.5)
+    assert play.scheduler.next_at() <= now  # this batch did something: the other rows may be free
+
+
+def test_a_batch_that_failed_after_its_commit_is_emitted_and_then_tried_later(
+    play: Play, recorded_events: RecordedEvents
+):
+    wake(play, "scheduler")
+
+    play.thread.answer(Batch(failed=[FAILED], late_error=ValueError("ours")))
+
+    assert [one.schedule for one in recorded_events.of(ScheduleFailed)] == ["nightly"]
+    assert [one.schedule for one in recorded_events.of(SchedulesFailed)] == [None]
+    assert play.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)

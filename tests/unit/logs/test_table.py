@@ -196,6 +196,11 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         {**OF_A_TASK, **SCHEDULED_FOR, "partisan.schedule.missed": "long"},
     ),
     "schedule.failed": ("error", "manager", {**OF_A_TASK, **SCHEDULED_FOR, **ERROR}),
+    "schedules.failed": (
+        "error",
+        "manager",
+        {**QUEUE, **SCHEDULE, **ERROR, "partisan.schedule.duty": "keyword"},
+    ),
     "schedule.changed": (
         "info",
         "manager, app, worker",

@@ -1,6 +1,9 @@
 """What a row keeps of its ticks."""
 
+import math
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from django_partisan.schedules.book import (
     TaskState,
     Tick,
     ended,
+    ensure_sound,
     with_open,
     with_ticks,
     with_totals,
@@ -105,3 +109,40 @@ def test_what_was_known_before_says_nothing_new():
     )
 
     assert found.failed is None
+
+
+TICK = {"at": "2026-11-30T12:00:00+00:00", "task": 1, "outcome": "enqueued"}
+
+
+def row_with(**columns: Any) -> SimpleNamespace:
+    sound = {
+        "recent_ticks": [TICK, {**TICK, "task": None}],
+        "open_tick": TICK,
+        "totals": {"enqueued": 3},
+        "lateness_seconds": 0.5,
+    }
+    return SimpleNamespace(**{**sound, **columns})
+
+
+def test_what_managers_write_is_sound():
+    ensure_sound(row_with())
+    ensure_sound(row_with(recent_ticks=[], open_tick=None, totals={}, lateness_seconds=None))
+
+
+SPOILED: dict[str, list[Any]] = {
+    "recent_ticks": [
+        *(None, 1, {"a": 1}, ["a"], [{"at": "now"}], [{"task": 1}]),
+        *([{**TICK, "at": 1}], [{**TICK, "task": "1"}], [{**TICK, "x": 1e9}]),
+    ],
+    "open_tick": [1, [], {}, {**TICK, "task": None}, {**TICK, "task": 2**62}],
+    "totals": [None, [], 1, {"missed": "1"}, {"missed": True}, {"missed": 2**62}],
+    "lateness_seconds": [math.nan, math.inf],
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [(column, value) for column, values in SPOILED.items() for value in values]
+)
+def test_what_others_have_written_into_a_row_is_refused(column, value):
+    with pytest.raises(ValueError, match=f"{column}.* expected "):
+        ensure_sound(row_with(**{column: value}))

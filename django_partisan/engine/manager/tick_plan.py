@@ -1,0 +1,49 @@
+"""What a batch is to do for one schedule, and what is then written into its row."""
+
+from collections import Counter
+from typing import Any
+
+from django_partisan.engine.manager.tick_results import Ticked
+from django_partisan.schedules import book
+from django_partisan.schedules.book import MISSED
+from django_partisan.schedules.definition import ScheduleDefinition
+from django_partisan.schedules.due import due
+from django_partisan.sql.scheduling import LockedSchedule
+from django_partisan.tick_tasks import TickTasks
+
+
+class Plan:
+    """The due ticks of one schedule, and the tasks to be inserted for them."""
+
+    def __init__(self, locked: LockedSchedule, definition: ScheduleDefinition, tasks: TickTasks) -> None:
+        assert locked.next_at is not None
+        self.locked = locked
+        self.definition = definition
+        self.tasks = tasks
+        self.due = due(definition, locked.next_at, locked.now, tasks.expires_seconds)
+
+    @property
+    def waits_for(self) -> int | None:
+        """The task that keeps the next one from being enqueued while it waits or runs."""
+        return None if self.definition.overlap else self.locked.row.last_task_id
+
+    def written(self, ticked: Ticked) -> dict[str, Any]:
+        """Return what is written into a schedule's row."""
+        row, ticks, due_ = self.locked.row, ticked.ticks, ticked.due
+        numbers = Counter(tick.outcome for tick in ticks)
+        numbers[MISSED] = due_.missed_number
+        with_task = [tick for tick in ticks if tick.task is not None]
+        lateness = row.lateness_seconds
+        if with_task:
+            lateness = (ticked.now - with_task[-1].at).total_seconds()
+        last_at = due_.newest or row.last_at
+        return {
+            "name": row.name,
+            "next_at": None if due_.next_at is None else book.text_of(due_.next_at),
+            "last_at": None if last_at is None else book.text_of(last_at),
+            "lateness_seconds": lateness,
+            "recent_ticks": book.with_ticks(row.recent_ticks, ticks),
+            "totals": book.with_totals(row.totals, numbers),
+            "open_tick": book.with_open(row.open_tick, ticks),
+            "last_task_id": with_task[-1].task if with_task else row.last_task_id,
+        }
