@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.exceptions import Unsettleable
 from django_partisan.outcomes import FAILED, REASON_UNSETTLEABLE
 from django_partisan.sql import settling
+from django_partisan.sql.blocking import blocking_sessions
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, Crash, Item, RowChange
@@ -47,6 +48,8 @@ class Written(NamedTuple):
     """To be tried again later: other transactions lock their rows, or a single one took too long."""
     error: Error | None = None
     """Why items are to be tried again."""
+    blockers: str = ""
+    """The sessions that lock what the items need, as far as they were found."""
 
     @property
     def left(self) -> list[int]:
@@ -80,6 +83,7 @@ class Writing:
         self.held_up: list[int] = []
         self.later: list[int] = []
         self._error: Error | None = None
+        self._blockers = ""
 
     @property
     def is_locked(self) -> bool:
@@ -88,7 +92,7 @@ class Writing:
 
     def written(self) -> Written:
         """Return what became of the items."""
-        return Written(self._lost, self._unsettleable, self.held_up, self.later, self._error)
+        return Written(self._lost, self._unsettleable, self.held_up, self.later, self._error, self._blockers)
 
     def without_locked(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return the items whose rows no other transaction locks; the others are for later."""
@@ -102,6 +106,8 @@ class Writing:
                 self.later, self.held_up = self.held_up, []
             return []
         self.later = sorted(locked)
+        if locked:
+            self._blockers = blocking_sessions(self._connection, locked)
         return [item for item in items if item[0] not in locked]
 
     def write(self, items: Sequence[Item]) -> None:
@@ -188,6 +194,8 @@ class Writing:
             self._error = explained(error)
         else:
             self._hold_up(items, error)
+        if kind is ErrorKind.LOCKED:
+            self._blockers = blocking_sessions(self._connection, [item[0] for item in items])
         return True
 
     def _hold_up(self, items: Sequence[Item], error: Error) -> None:

@@ -76,7 +76,8 @@ class SettleNews:
         bus.emit(SettleErrored, self._queue)
         if not self._is_emitted:
             self._is_emitted = True
-            info = LOCKED if error is None else ErrorInfo.of(error)
+            blockers = next((written.blockers for written in left if written.blockers), "")
+            info = _locked(blockers) if error is None else ErrorInfo.of(error)
             bus.emit(SettleFailed, self._queue, len(held_up), info)
 
     def _released(self, number: int, reason: str) -> None:
@@ -95,6 +96,14 @@ class SettleNews:
         for task_id, error in written.unsettleable:
             self.failed += 1
             bus.emit(TaskFailed, task_ref(by_id[task_id], self._queue), None, REASON_UNSETTLEABLE, error)
+
+
+def _locked(blockers: str) -> ErrorInfo:
+    return (
+        LOCKED._replace(message=f"other transactions lock these rows, or the table: {blockers}")
+        if blockers
+        else LOCKED
+    )
 
 
 def _is_hold(entry: Entry) -> bool:

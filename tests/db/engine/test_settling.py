@@ -308,7 +308,9 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
 
     with open_transaction(lock(rows[2])):
         assert write_all(connection, kind, items) == [items[2]]
-        assert write_part(connection, kind, [items[2]]) == Written([], [], [], [rows[2][ID]])
+        written = write_part(connection, kind, [items[2]])
+        assert written._replace(blockers="") == Written([], [], [], [rows[2][ID]])
+        assert written.blockers.startswith("session ")
         assert columns(rows[2][ID], "status", "claim_token") == ("in_process", rows[2][TOKEN])
         assert write(connection, kind, others, again=True).lost == []
 
@@ -323,6 +325,7 @@ def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
         written = write_part(connection, Kind.KEPT, kept(rows))
 
     assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
+    assert "idle in transaction" in written.blockers
 
 
 def slow_down(seconds: float, row_condition: str = "true") -> None:

@@ -253,10 +253,11 @@ def test_a_row_that_others_lock_is_tried_at_growing_intervals_and_holds_up_nothi
     assert play.settler.next_at() == NEVER
 
 
-def test_that_rows_stay_locked_is_emitted_once_after_some_seconds(
-    play, recorded_events: RecordedEvents, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("blockers", ["session 4711 (psql)", ""])
+def test_that_rows_stay_locked_is_emitted_once_after_some_seconds_with_the_session_that_locks_them(
+    play, recorded_events: RecordedEvents, monkeypatch: pytest.MonkeyPatch, blockers: str
 ):
-    locked = Written([], [], [], [1])
+    locked = Written([], [], [], [1], blockers=blockers)
     play.settler.complete([task_row(1)])
     play.write(completed=locked)
     assert recorded_events.of(SettleErrored) == []
@@ -268,6 +269,7 @@ def test_that_rows_stay_locked_is_emitted_once_after_some_seconds(
 
     [failed] = recorded_events.of(SettleFailed)
     assert (failed.number, "lock these rows" in failed.error.message) == (1, True)
+    assert failed.error.message.endswith(blockers or "see pg_blocking_pids()")
     assert len(recorded_events.of(SettleErrored)) == 2
     play.write(later=4)
     assert recorded_events.of(DatabaseRestored) == []

@@ -1,15 +1,19 @@
 """The rules are complete: every alert says what is wrong, has a runbook and is tested both ways."""
 
 import re
-from typing import Any
+import shlex
+from typing import Any, Final
 
 import pytest
 import yaml
+from django.core.management import load_command_class
 
+from django_partisan.logs.table import LOG_EVENTS
 from tests.unit.grafana import files
 
 ALERTS = files.rules("alerts")
 RUNBOOKS = (files.ROOT / "docs" / "runbooks.md").read_text()
+OURS: Final = re.compile(r"manage\.py (?:partisan_\w+|start_partisan)[^\n&`]*")
 OF_ALERTS = pytest.mark.parametrize("rule", ALERTS, ids=[rule["alert"] for rule in ALERTS])
 PROMISED = {
     "PartisanManagerDown",
@@ -105,6 +109,38 @@ def test_a_runbook_says_what_it_means_how_to_look_and_what_to_do_with_a_command(
     section = _runbook(rule["alert"])
 
     assert [word for word in ("**Means.**", "**Look.**", "**Do.**", "```") if word not in section] == []
+
+
+@OF_ALERTS
+def test_a_runbook_names_the_log_event_that_names_the_cause(rule: dict[str, Any]) -> None:
+    section = _runbook(rule["alert"])
+
+    named = set(re.findall(r"`([a-z]+\.[a-z_]+)`", section))
+    assert named & {event.action for event in LOG_EVENTS.values()} or "No log event shows it." in section
+
+
+@OF_ALERTS
+def test_a_runbook_ends_with_a_command_of_ours(rule: dict[str, Any]) -> None:
+    section = _runbook(rule["alert"])
+
+    language, last = re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[-1]
+    assert language == "console"
+    assert section.rstrip().endswith("```")
+    assert OURS.search(last.splitlines()[-1])
+
+
+@pytest.mark.parametrize("line", sorted({found[0] for found in OURS.finditer(RUNBOOKS)}))
+def test_a_command_of_a_runbook_is_understood(line: str) -> None:
+    _, name, *arguments = shlex.split(line)
+
+    parser = load_command_class("django_partisan", name).create_parser("manage.py", name)
+    parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("alert", ["PartisanManagerDown", "PartisanManagerMissing"])
+def test_a_runbook_of_a_manager_that_is_missed_tells_whether_it_is_only_not_scraped(alert: str) -> None:
+    assert "alive but not scraped" in _runbook(alert)
+    assert "(#partisanmanagernotscraped)" in _runbook(alert)
 
 
 def test_every_runbook_belongs_to_an_alert() -> None:

@@ -1,0 +1,66 @@
+"""Which sessions hold the locks for which a statement of ours has waited in vain.
+
+``pg_blocking_pids()`` knows it only while the statement waits. Afterwards the locks are still there: those of
+the table in ``pg_locks``, and those of a row by the transaction that its ``xmax`` names.
+"""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from django.db import DatabaseError, Error, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.errors import ErrorKind, kind_of
+
+_SESSION: Final = """
+    activity.pid, coalesce(activity.application_name, ''), coalesce(activity.state, ''),
+    extract(epoch FROM clock_timestamp() - activity.xact_start)::float8
+"""
+# What a claim and a settle conflict with. Who waits for such a lock holds up those who come later.
+_OF_TABLE: Final = f"""
+    SELECT DISTINCT {_SESSION}
+      FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
+     WHERE relation = to_regclass('django_partisan_task') AND pg_locks.pid <> pg_backend_pid()
+       AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+_OF_ROWS: Final = f"""
+    SET LOCAL lock_timeout = 20;
+    SELECT DISTINCT {_SESSION}
+      FROM django_partisan_task AS task
+      JOIN pg_locks ON locktype = 'transactionid' AND granted AND transactionid = task.xmax
+      JOIN pg_stat_activity AS activity USING (pid)
+     WHERE task.id = ANY(%s) AND pg_locks.pid <> pg_backend_pid()
+"""
+
+
+def blocking_sessions(connection: BaseDatabaseWrapper, ids: Collection[int] = ()) -> str:
+    """Return which sessions lock the table, or else the rows with these ids, as text; empty if none is found.
+
+    The connection is in no transaction. Of a row that several transactions lock at once, none is found.
+    """
+    try:
+        found = fetch_all(connection, _OF_TABLE)
+        if not found and ids:
+            found = fetch_all(connection, _OF_ROWS, (list(ids),))
+    except DatabaseError:  # the lock is known all the same, only not whose it is
+        return ""
+    return ", ".join(map(_described, sorted(found)))
+
+
+def with_blockers(connection: BaseDatabaseWrapper, error: Error) -> Error:
+    """Return an error that names the sessions that lock the table; ``error`` itself if there are none."""
+    if kind_of(error) not in (ErrorKind.CANCELLED, ErrorKind.LOCKED):
+        return error
+    blockers = blocking_sessions(connection)
+    if not blockers:
+        return error
+    made = OperationalError(f"{str(error).strip()} (the table is locked by {blockers})")
+    made.__cause__ = error.__cause__
+    return made
+
+
+def _described(session: tuple[Any, ...]) -> str:
+    pid, application, state, seconds = session
+    age = None if seconds is None else f"open for {seconds:.0f} s"
+    return f"session {pid} ({', '.join(filter(None, (application, state, age)))})"
