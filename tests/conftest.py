@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import swallowed
 from tests.support import events, registry
 from tests.support.events import RecordedEvents
 from tools import postgres, run_guard
@@ -117,7 +117,7 @@ def sink() -> Iterator["OtlpSink"]:
 @pytest.fixture(autouse=True)
 def _nothing_left_by_other_tests() -> Iterator[None]:
     """Let each test count only its own errors of subscribers, and see only what it bound itself."""
-    bus.swallowed.clear()
+    swallowed.counts.clear()
     structlog.contextvars.clear_contextvars()
     yield
     structlog.contextvars.clear_contextvars()

@@ -1,71 +1,75 @@
-"""Which actions the admin offers to whom: in the menu of the list, and as buttons of a task's page."""
+"""Which actions the admin offers to whom: in the menu of a list, and as buttons of a row's page.
 
-from collections.abc import Callable
-from typing import Any
+``TaskAdmin`` and ``ScheduleAdmin`` offer theirs this way; ``actions`` and ``schedule_actions`` say what each
+does.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from django_partisan.admin.actions import ACTIONS, TaskAction
-from django_partisan.admin.confirming import respond
-from django_partisan.admin.selection import Selection
-from django_partisan.models import Task
+if TYPE_CHECKING:
+    ModelAdminBase = admin.ModelAdmin[Any]
+else:
+    ModelAdminBase = object
 
 
-def admin_action(action: TaskAction) -> Callable[..., Any]:
-    """Return the function that Django's list calls for an action."""
+def admin_action(
+    action: Any, act_on: Callable[[Any, Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
+) -> Callable[..., HttpResponse | None]:
+    """Return the function that Django's list calls for an action, with the rows that were chosen."""
 
-    def act(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
-        return respond(action, model_admin, request, queryset)
+    def act(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return act_on(action, model_admin, request, queryset)
 
     act.__name__ = action.name
     return admin.action(description=action.label, permissions=[action.permission])(act)
 
 
-class OffersActions:
-    """Offer the actions to users with their permissions, and refuse them to others."""
+def has_permission(request: HttpRequest, permission: str) -> bool:
+    """Return whether the user has a permission of this application."""
+    return request.user.has_perm(f"django_partisan.{permission}")
 
-    actions: Any = [admin_action(action) for action in ACTIONS.values()]
-    admin_site: Any
 
-    def may(self, request: HttpRequest, action: TaskAction) -> bool:
+class OffersActions(ModelAdminBase):
+    """Offer actions to users with their permissions, and refuse them to others.
+
+    An action has a ``name``, a ``label``, a ``permission``, for which there is a method of Django's kind, and
+    ``suits(row)``: whether it is for a row as it is.
+    """
+
+    offered: Mapping[str, Any]
+    """The actions by name."""
+
+    def may(self, request: HttpRequest, action: Any) -> bool:
         """Return whether the user has the permission for an action; each has a method, for subclasses."""
         allowed: bool = getattr(self, f"has_{action.permission}_permission")(request)
         return allowed
 
-    def has_requeue_task_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may requeue tasks."""
-        return _has(request, "requeue_task")
-
-    def has_cancel_task_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may cancel tasks."""
-        return _has(request, "cancel_task")
-
-    def has_run_task_now_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may make scheduled tasks due now."""
-        return _has(request, "run_task_now")
-
-    def has_prioritize_task_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may change priorities."""
-        return _has(request, "prioritize_task")
-
-    def has_delete_task_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may delete tasks that are done."""
-        return _has(request, "delete_task")
-
-    def refuse_unpermitted(self, request: HttpRequest) -> None:
-        """Raise ``PermissionDenied`` if the user posts an action without its permission."""
-        posted = (ACTIONS.get(name) for name in request.POST.getlist("action"))
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the list, or carry an action out; raise ``PermissionDenied`` without its permission."""
+        posted = (self.offered.get(name) for name in request.POST.getlist("action"))
         if not all(action is None or self.may(request, action) for action in posted):
             raise PermissionDenied
+        return super().changelist_view(request, extra_context)
 
-    def buttons(self, request: HttpRequest, task: Task) -> list[TaskAction]:
-        """Return the actions that the user may take on a task as it is."""
-        own = Selection([task.pk], asked=1, is_all=False, is_cut=False, filters=[], reasons=())
-        return [each for each in ACTIONS.values() if self.may(request, each) and each.suitable(own).exists()]
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show a row's page with the buttons of the actions that are for the row as it is."""
+        row = self.get_object(request, object_id)
+        buttons = [] if row is None else self._buttons(request, row)
+        return super().change_view(
+            request, object_id, form_url, {"partisan_buttons": buttons, **(extra_context or {})}
+        )
 
-
-def _has(request: HttpRequest, permission: str) -> bool:
-    return request.user.has_perm(f"django_partisan.{permission}")
+    def _buttons(self, request: HttpRequest, row: Any) -> list[Any]:
+        return [each for each in self.offered.values() if self.may(request, each) and each.suits(row)]

@@ -42,6 +42,11 @@ class TaskAction(ABC):
     def suitable(self, selection: Selection) -> TaskQuerySet:
         """Select those of the chosen tasks that the action is for."""
 
+    def suits(self, task: Task) -> bool:
+        """Return whether the action is for a task as it is."""
+        own = Selection([task.pk], asked=1, is_all=False, is_cut=False, filters=[], reasons=())
+        return self.suitable(own).exists()
+
     @abstractmethod
     def question(self, number: int) -> str:
         """Return what the confirmation asks."""

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.db import Error
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan import scheduling
+from django_partisan.admin.acting import OffersActions, admin_action, has_permission
 from django_partisan.exceptions import PartisanError
 from django_partisan.models import Schedule
 
@@ -64,15 +65,12 @@ ACTIONS: Final = {
 }  # fmt: skip
 
 
-def admin_action(action: ScheduleAction) -> Callable[..., Any]:
-    """Return the function that Django's list calls for an action."""
-
-    def act(model_admin: Any, request: HttpRequest, queryset: Iterable[Schedule]) -> None:
-        for row in queryset:
-            _carry_out(action, model_admin, request, row)
-
-    act.__name__ = action.name
-    return admin.action(description=action.label, permissions=[action.permission])(act)
+def act_on(
+    action: ScheduleAction, model_admin: Any, request: HttpRequest, queryset: Iterable[Schedule]
+) -> None:
+    """Act on schedules, one after the other."""
+    for row in queryset:
+        _carry_out(action, model_admin, request, row)
 
 
 def _carry_out(action: ScheduleAction, model_admin: Any, request: HttpRequest, row: Schedule) -> None:
@@ -86,3 +84,18 @@ def _carry_out(action: ScheduleAction, model_admin: Any, request: HttpRequest, r
     model_admin.log_change(request, row, happened)
     words = gettext("Schedule %(schedule)s: %(happened)s") % {"schedule": row.name, "happened": happened}
     model_admin.message_user(request, words, messages.SUCCESS)
+
+
+class OffersScheduleActions(OffersActions):
+    """Offer the actions on schedules, each to users with its permission."""
+
+    offered = ACTIONS
+    actions: Any = [admin_action(action, act_on) for action in ACTIONS.values()]
+
+    def has_run_schedule_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may run schedules now."""
+        return has_permission(request, "run_schedule")
+
+    def has_pause_schedule_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may pause and resume schedules."""
+        return has_permission(request, "pause_schedule")

@@ -1,11 +1,11 @@
 """The form of a schedule that is made by hand; the row itself validates what the form gives."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.config.schedule_keys import CATCH_UP_ONE, CATCH_UPS
+from django_partisan.config.schedule_keys import CATCH_UP_ONE, CATCH_UPS, KEYS
 from django_partisan.models import Schedule
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 else:
     ScheduleFormBase = forms.ModelForm
 
+DEFINITION: Final = ("name", *KEYS, "comment")
+"""What a person says of a schedule, in the order of the pages."""
 _LINE = {"class": "vTextField"}
 _NUMBER = {"class": "vIntegerField"}
 
@@ -50,10 +52,7 @@ class ScheduleForm(ScheduleFormBase):
 
     class Meta:
         model = Schedule
-        fields = (
-            "name", "task", "cron", "every", "time_zone", "args", "kwargs", "queue_name", "priority",
-            "catch_up", "overlap", "expires_seconds", "comment",
-        )  # fmt: skip
+        fields = DEFINITION
 
     def clean_args(self) -> Any:
         """Return the arguments; an empty field is an empty list."""

@@ -7,9 +7,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.schedule_actions import ACTIONS, ScheduleAction, admin_action
+from django_partisan.admin.schedule_actions import OffersScheduleActions
 from django_partisan.admin.schedule_columns import ScheduleColumns
-from django_partisan.admin.schedule_form import ScheduleForm
+from django_partisan.admin.schedule_form import DEFINITION, ScheduleForm
 from django_partisan.models import Schedule
 
 if TYPE_CHECKING:
@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 else:
     ScheduleAdminBase = admin.ModelAdmin
 
-_DEFINITION: Final = (
-    "name", "task", "cron", "every", "time_zone", "args", "kwargs", "queue_name", "priority", "catch_up",
-    "overlap", "expires_seconds", "comment",
-)  # fmt: skip
 _ARGUMENTS: Final = ("args", "kwargs")
 _TICKS: Final = ("next_tick", "ticks_to_come", "last_error", "numbers", "ticks")
 _ORIGIN: Final = ("source", "changed_at", "ended_at")
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(ScheduleColumns, ScheduleAdminBase):
+class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, ScheduleAdminBase):
     """The schedules, for users with the permissions to view, add, change, delete, run and pause them.
 
     Schedules of the settings can be run and paused only, and their comment can be changed.
@@ -39,7 +35,6 @@ class ScheduleAdmin(ScheduleColumns, ScheduleAdminBase):
     list_filter = ("paused", "origin")
     search_fields = ("name", "task")
     ordering = ("name",)
-    actions: Any = [admin_action(action) for action in ACTIONS.values()]
 
     class Media:
         css = {"all": ("django_partisan/admin.css",)}
@@ -47,10 +42,10 @@ class ScheduleAdmin(ScheduleColumns, ScheduleAdminBase):
     def get_fieldsets(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
         """Return the definition and, of a schedule that exists, its ticks."""
         if obj is None:
-            return [(None, {"fields": _DEFINITION})]
-        shown: tuple[str, ...] = _DEFINITION
+            return [(None, {"fields": DEFINITION})]
+        shown: tuple[str, ...] = DEFINITION
         if not self._is_editable(request, obj):  # its arguments may hold secrets
-            shown = (*(name for name in _DEFINITION if name not in _ARGUMENTS), "shown_arguments")
+            shown = (*(name for name in DEFINITION if name not in _ARGUMENTS), "shown_arguments")
         return [
             (None, {"fields": shown}),
             (_("Ticks"), {"fields": _TICKS}),
@@ -64,7 +59,7 @@ class ScheduleAdmin(ScheduleColumns, ScheduleAdminBase):
         shown = ("shown_arguments", *_TICKS, *_ORIGIN)
         if self._is_editable(request, obj):
             return ("name", *shown)
-        return (*(name for name in _DEFINITION if name != "comment"), *shown)
+        return (*(name for name in DEFINITION if name != "comment"), *shown)
 
     def has_delete_permission(self, request: HttpRequest, obj: Schedule | None = None) -> bool:
         """Refuse to delete what a live manager has in its settings: it would come back."""
@@ -75,35 +70,6 @@ class ScheduleAdmin(ScheduleColumns, ScheduleAdminBase):
         """Delete rows one by one, so that managers are informed."""
         for row in queryset:
             row.delete()
-
-    def has_run_schedule_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may run schedules now."""
-        return request.user.has_perm("django_partisan.run_schedule")
-
-    def has_pause_schedule_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may pause and resume schedules."""
-        return request.user.has_perm("django_partisan.pause_schedule")
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show a schedule's page with the buttons of the actions that are for the schedule as it is."""
-        row = self.get_object(request, object_id)
-        buttons = [] if row is None else self._buttons(request, row)
-        return super().change_view(
-            request, object_id, form_url, {"partisan_buttons": buttons, **(extra_context or {})}
-        )
-
-    def _buttons(self, request: HttpRequest, row: Schedule) -> list[ScheduleAction]:
-        return [
-            action
-            for action in ACTIONS.values()
-            if action.suits(row) and getattr(self, f"has_{action.permission}_permission")(request)
-        ]
 
     def _is_editable(self, request: HttpRequest, row: Schedule) -> bool:
         return row.origin != Schedule.ORIGIN_SETTINGS and self.has_change_permission(request, row)

@@ -8,7 +8,6 @@ from django.http import HttpRequest
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.acting import OffersActions
 from django_partisan.admin.argument_search import ArgumentFilter, ArgumentTerm, with_argument
 from django_partisan.admin.columns import ReadOnly
 from django_partisan.admin.filters import (
@@ -23,6 +22,7 @@ from django_partisan.admin.filters import (
 from django_partisan.admin.list_columns import ListColumns, for_list
 from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator, TaskChangeList, latest
 from django_partisan.admin.search_limit import latest_searched, search_limit
+from django_partisan.admin.task_acting import OffersTaskActions
 from django_partisan.admin.task_page import TaskPage
 from django_partisan.models import Task
 
@@ -33,7 +33,7 @@ else:
 
 
 @admin.register(Task)
-class TaskAdmin(ListColumns, TaskPage, OffersActions, ReadOnly, TaskAdminBase):
+class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, TaskAdminBase):
     """The tasks, the latest first; search by id, processor or argument."""
 
     list_filter = (StatusFilter, QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter, ArgumentFilter)
@@ -77,28 +77,12 @@ class TaskAdmin(ListColumns, TaskPage, OffersActions, ReadOnly, TaskAdminBase):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the list, or carry an action out; the page says where its paging and its search end."""
-        if request.method == "POST":
-            self.refuse_unpermitted(request)
         limits = {
             "listed_max": LISTED_MAX,
             "listed_max_shown": _grouped(LISTED_MAX),
             **_search_limit(request),
         }
         return super().changelist_view(request, {**limits, **(extra_context or {})})
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show a task's page with the buttons of the actions that are for the task as it is."""
-        task = self.get_object(request, object_id)
-        buttons = [] if task is None else self.buttons(request, task)
-        return super().change_view(
-            request, object_id, form_url, {"partisan_buttons": buttons, **(extra_context or {})}
-        )
 
 
 def _search_limit(request: HttpRequest) -> dict[str, str]:

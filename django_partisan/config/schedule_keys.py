@@ -66,6 +66,11 @@ KEYS: Final[Mapping[str, Setting]] = {
         "When it ticks: at each multiple of this many seconds, counted from 1970 in UTC. Give either this or "
         "`cron`.",
     ),
+    "time_zone": Setting(
+        None,
+        or_none(text(PROCESSOR_NAME_MAX_LENGTH, "the name of a time zone")),
+        "The time zone of `cron`, such as `Europe/Berlin`; `None`: the setting `TIME_ZONE`.",
+    ),
     "args": Setting([], container("a list or tuple", list, tuple), "The positional arguments of the task."),
     "kwargs": Setting(
         {}, container("a dict with strings as keys", dict), "The keyword arguments of the task."
@@ -79,11 +84,6 @@ KEYS: Final[Mapping[str, Setting]] = {
         None,
         or_none(PRIORITY),
         "The priority of the task, the lower the earlier; `None`: that of the task.",
-    ),
-    "time_zone": Setting(
-        None,
-        or_none(text(PROCESSOR_NAME_MAX_LENGTH, "the name of a time zone")),
-        "The time zone of `cron`, such as `Europe/Berlin`; `None`: the setting `TIME_ZONE`.",
     ),
     "catch_up": Setting(
         CATCH_UP_ONE,

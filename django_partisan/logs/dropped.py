@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import (
     Event,
     MetricsUnknown,
@@ -39,7 +39,7 @@ INTERVAL_SECONDS: Final = 60.0
 
 _lock = threading.RLock()  # a signal handler may log, too
 _counts: Counter[str] = Counter()
-_contexts = bus.swallowed["headers"]
+_contexts = swallowed.counts["headers"]
 
 
 def count(reason: str, number: int = 1) -> None:
@@ -56,7 +56,7 @@ def note(event: Event) -> None:
 def taken() -> dict[str, int]:
     """Return how much this process dropped since the last call, by reason."""
     global _contexts
-    if (contexts := bus.swallowed["headers"]) != _contexts:
+    if (contexts := swallowed.counts["headers"]) != _contexts:
         count(CONTEXT, max(contexts - _contexts, 0))
         _contexts = contexts
     if not _counts:

@@ -20,7 +20,7 @@ from django_partisan.logs.writing import (
     StandardOutputHandler,
     why_not_opened,
 )
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 
 FORMATS: Final = ("auto", "host", "ecs", "json", "console")
 STDLIBS_LAST_RESORT: Final = logging.lastResort
@@ -121,7 +121,7 @@ def _report_errors_without_waiting() -> None:
     if logging.lastResort is STDLIBS_LAST_RESORT:  # the host has put nothing in its place
         logging.lastResort = StandardErrorHandler()
     if isinstance(logging.lastResort, StandardErrorHandler):
-        bus.report_errors_to(logging.lastResort.write_line)
+        swallowed.report_errors_to(logging.lastResort.write_line)
 
 
 def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Final
 
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import swallowed
 
 COUNTED_AS: Final = "logs"
 SILENCE_SECONDS: Final = 60.0
@@ -20,7 +20,7 @@ def note(what: str, lines: int = 1) -> None:
     The handler of last resort writes the report.
     Never raises, so that a lost line is all that is lost.
     """
-    bus.swallowed[COUNTED_AS] += lines
+    swallowed.counts[COUNTED_AS] += lines
     now = time.monotonic()
     if now - reported_at.get(what, -SILENCE_SECONDS) < SILENCE_SECONDS:
         return
@@ -33,4 +33,4 @@ def note(what: str, lines: int = 1) -> None:
                 logging.LogRecord("django_partisan.logs", logging.ERROR, __file__, 0, message, (), error)
             )
     except Exception:  # standard error cannot be written either: only the count is left
-        bus.swallowed[COUNTED_AS] += 1
+        swallowed.counts[COUNTED_AS] += 1

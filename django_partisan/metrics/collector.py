@@ -28,7 +28,7 @@ from django_partisan.metrics.memory_limit import memory_limit
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labels, Metric
 from django_partisan.metrics.recorder import ManagerRecorder
 from django_partisan.metrics.sampler import Sampler
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import swallowed
 from django_partisan.telemetry.events import Snapshot
 
 Part: TypeAlias = Callable[[], Iterable[Sample]]
@@ -75,7 +75,7 @@ class PartisanCollector(Collector):
                     created_at = self._created_at(metric, labels) if shows_created else None
                     _add(families[metric.name], metric, labels, value, created_at)
             except Exception:
-                bus.swallow("metrics")
+                swallowed.swallow("metrics")
         return [*families.values(), *self._of_the_process()]
 
     def _created_at(self, metric: Metric, labels: Labels) -> float | None:
@@ -115,7 +115,7 @@ class PartisanCollector(Collector):
             try:
                 yield from collector.collect()
             except Exception:
-                bus.swallow("metrics")
+                swallowed.swallow("metrics")
 
 
 def _empty(metric: Metric) -> Any:

@@ -26,7 +26,7 @@ from django_partisan.metrics.recorder import ManagerRecorder
 from django_partisan.metrics.sampler import Query, Sampler
 from django_partisan.metrics.server import Request, Response, Server, plain
 from django_partisan.sql.queue_statistics import StatisticsQuery
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import (
     ErrorInfo,
     MetricsPortTaken,
@@ -125,7 +125,7 @@ class Exporter:
             return None
 
     def _bind(self, tls: ssl.SSLContext | None) -> str:
-        self._server = Server(self._place, self._answer, tls, partial(bus.swallow, "metrics"))
+        self._server = Server(self._place, self._answer, tls, partial(swallowed.swallow, "metrics"))
         self._server.start()
         return self._server.url
 

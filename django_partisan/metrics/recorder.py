@@ -12,7 +12,7 @@ from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.counting import COUNTED, EventCounter
 from django_partisan.metrics.deltas import Deltas, Report
 from django_partisan.metrics.gauges import Peaks
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import (
     OUTCOME_OF,
     Event,
@@ -42,7 +42,7 @@ class Recorder(bus.Subscriber):
         self._counter = EventCounter(self._deltas)
         self._pending: list[Any] = []
         self._lock = threading.Lock()
-        self._swallowed: Counter[str] = Counter(bus.swallowed)
+        self._swallowed: Counter[str] = Counter(swallowed.counts)
         self._tracing = False
 
     def wants(self, kind: type[Event]) -> bool:
@@ -68,7 +68,7 @@ class Recorder(bus.Subscriber):
         if self._pending:
             self._count()
         with self._lock:
-            if bus.swallowed:
+            if swallowed.counts:
                 self._count_swallowed()
             return self._deltas.take()
 
@@ -81,7 +81,7 @@ class Recorder(bus.Subscriber):
                 COUNTED[type(event)](self._counter, event)
 
     def _count_swallowed(self) -> None:
-        for name, total in bus.swallowed.items():
+        for name, total in swallowed.counts.items():
             more = total - self._swallowed[name]
             if more > 0:
                 self._swallowed[name] = total

@@ -4,9 +4,6 @@ The core emits events (``emit``) and opens scopes (``around``); it never calls a
 metric. A subscriber that raises is counted, reported once on standard error, and never reaches the task.
 """
 
-import sys
-import traceback
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import methodcaller
@@ -14,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django_partisan.definitions import TaskDefinition
+from django_partisan.telemetry import swallowed
 from django_partisan.telemetry.events import Event, Scope, TaskCompleted, TaskRef, TaskStarted
 from django_partisan.telemetry.task_context import can_be_stored
 
@@ -76,9 +74,6 @@ class Subscriber:
 LAST_SECONDS: Final = 0.5
 """How long ``close()`` waits at least for the first subscriber; a shorter time loses its last lines."""
 
-swallowed: Counter[str] = Counter()
-"""Errors of subscribers by subscriber name, and ``headers`` for carried contexts that were dropped."""
-
 
 class _Wanting(dict[Any, tuple[Subscriber, ...]]):
     """Hold who wants the events of each kind; filled on demand."""
@@ -96,7 +91,6 @@ _heading: tuple[Subscriber, ...] = ()
 _each_run_is_watched = False
 _each_run_is_surrounded = False
 _tools: dict[str, Callable[[TaskRef, TaskDefinition], Any]] = {}
-_reported: set[str] = set()
 
 
 def subscribe(subscriber: Subscriber) -> None:
@@ -164,7 +158,7 @@ def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -
         try:
             subscriber.handle(event)
         except Exception:
-            swallow(subscriber.name)
+            swallowed.swallow(subscriber.name)
 
 
 def around(scope: Scope) -> AbstractContextManager[None]:
@@ -198,9 +192,9 @@ def headers() -> dict[str, str]:
         try:
             collected.update(subscriber.headers())
         except Exception:
-            swallow(subscriber.name)
+            swallowed.swallow(subscriber.name)
     if collected and not can_be_stored(collected):
-        swallowed["headers"] += 1
+        swallowed.counts["headers"] += 1
         return {}
     return collected
 
@@ -238,35 +232,6 @@ def close(timeout: float) -> None:
     _from_each(first, lambda one: one.close(max(deadline - monotonic(), LAST_SECONDS)))
 
 
-def report_errors_to(write: Callable[[str], None]) -> None:
-    """Let ``write`` report the errors of subscribers; by default they are printed on standard error."""
-    global _report_to
-    _report_to = write
-
-
-def print_error(text: str) -> None:
-    """Print the report of an error on standard error."""
-    print(text, file=sys.stderr)
-
-
-_report_to = print_error
-
-
-def swallow(name: str) -> None:
-    """Count the current exception for a subscriber; report its first one on standard error."""
-    swallowed[name] += 1
-    if name in _reported:
-        return
-    _reported.add(name)
-    try:
-        error = traceback.format_exc().rstrip()
-        _report_to(
-            f"django_partisan: the {name} subscriber raised; further errors are only counted.\n{error}"
-        )
-    except Exception:  # standard error is closed: the count stands, the task goes on
-        swallowed["stderr"] += 1
-
-
 _NOTHING_AROUND: Final = nullcontext()
 
 
@@ -295,7 +260,7 @@ class _Around:
                     inner.__enter__()
                     self._entered.append((subscriber, inner))
             except Exception:
-                swallow(subscriber.name)
+                swallowed.swallow(subscriber.name)
 
     def __exit__(self, *error: Any) -> None:
         for subscriber, inner in reversed(self._entered):
@@ -303,7 +268,7 @@ class _Around:
                 inner.__exit__(*error)
             except BaseException as raised:
                 if raised is not error[1]:
-                    swallow(subscriber.name)
+                    swallowed.swallow(subscriber.name)
 
 
 def _from_each(asked: Iterable[Subscriber], ask: Callable[[Subscriber], T]) -> list[tuple[Subscriber, T]]:
@@ -313,5 +278,5 @@ def _from_each(asked: Iterable[Subscriber], ask: Callable[[Subscriber], T]) -> l
         try:
             answers.append((subscriber, ask(subscriber)))
         except Exception:
-            swallow(subscriber.name)
+            swallowed.swallow(subscriber.name)
     return answers

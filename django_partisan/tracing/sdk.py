@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry import metrics, trace
 
 from django_partisan import __version__
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.logger_provider import logger_provider
 from django_partisan.tracing.dropped_spans import limit_sdk_warnings
 from django_partisan.tracing.exporters import ensure_right_endpoint, exporters
@@ -73,7 +73,7 @@ def _started(provider: Any, timeout: float) -> threading.Event:
         try:
             provider.force_flush(int(timeout * 2000))  # longer than we wait, so that we give up first
         except Exception:  # what was to be exported is lost; the process still ends
-            bus.swallowed[SUBSCRIBER] += 1
+            swallowed.counts[SUBSCRIBER] += 1
         done.set()
 
     threading.Thread(target=run, name="partisan-flush", daemon=True).start()

@@ -11,6 +11,7 @@ from django.db import connection
 
 from django_partisan import registry
 from django_partisan.sql.connection import execute
+from tests.support.database import ELSEWHERE, database_elsewhere
 from tests.support.registry import Idle
 
 COMMANDS = [
@@ -106,3 +107,17 @@ def test_a_standby_is_named():
 
     assert " accepts no writes: cannot execute SELECT in a read-only transaction. " in said
     assert said.endswith("Name the primary server in DATABASES.")
+
+
+@pytest.fixture
+def files() -> Iterator[None]:
+    """The tasks' database is none of PostgreSQL."""
+    yield from database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
+
+
+@pytest.mark.usefixtures("files")
+@every_command
+def test_a_database_that_is_not_postgresql_is_named(command: tuple[str, ...]):
+    assert refusal_of(command).startswith(
+        f"The tasks' database {ELSEWHERE!r} is sqlite; django-partisan needs PostgreSQL."
+    )

@@ -27,7 +27,7 @@ import logging, sys
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django_partisan"], LOGGING_CONFIG=None)
 from django_partisan import outcomes
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus, events, swallowed
 from django_partisan import logs
 
 slot, count, trace_bytes, log_format, log_file = sys.argv[1:]
@@ -40,7 +40,7 @@ for number in range(int(count)):
     bus.emit(events.TaskFailed, run, 0.1, outcomes.REASON_ERROR, error)
 for handler in logging.getLogger("django_partisan").handlers:
     assert handler.drain(60)
-print("lost", bus.swallowed["logs"], file=sys.stderr, flush=True)
+print("lost", swallowed.counts["logs"], file=sys.stderr, flush=True)
 """
 
 

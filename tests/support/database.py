@@ -1,24 +1,44 @@
 """The database of the tests, as other processes reach it and as PostgreSQL sees it."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.db import connection
+from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import override_settings
 
 from django_partisan import migrations
 from django_partisan.sql.connection import execute, open_connection
 
 MIGRATIONS = sorted(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
 LATEST_MIGRATION = MIGRATIONS[-1]
+ELSEWHERE = "elsewhere"
 
 
 def this_database() -> dict[str, Any]:
     """Return the settings that lead to the database of the test."""
     keys = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
     return {key: connection.settings_dict[key] for key in keys}
+
+
+class ElsewhereRouter:
+    """Keep the tasks in another database than the rest."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return ELSEWHERE
+
+
+def database_elsewhere(**values: Any) -> Iterator[None]:
+    """Keep the tasks in a database with other settings while the generator is suspended, as in a fixture."""
+    connections.settings[ELSEWHERE] = {**copy.deepcopy(connections.settings["default"]), **values}
+    with override_settings(DATABASE_ROUTERS=[ElsewhereRouter()]):
+        yield
+    connections[ELSEWHERE].close()
+    del connections[ELSEWHERE]
+    del connections.settings[ELSEWHERE]
 
 
 class NoMigrations:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import Event
 
@@ -62,7 +62,7 @@ def no_subscribers() -> Iterator[None]:
     """Take every subscriber away for the length of a ``with``; those of the test go at its end."""
     before = bus.subscribers()
     _exchange(())
-    bus._reported.clear()
+    swallowed._reported.clear()
     try:
         yield
     finally:

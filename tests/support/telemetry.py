@@ -8,7 +8,7 @@ from django_partisan.config import observability
 from django_partisan.logs import setting_up
 from django_partisan.logs.log_event import APP
 from django_partisan.logs.subscriber import output
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.tracing import installation
 
 
@@ -21,7 +21,7 @@ def telemetry_kept() -> Iterator[None]:
     yield
     setting_up._subscriber.close(10.0)
     logging.lastResort = last_resort
-    bus.report_errors_to(bus.print_error)
+    swallowed.report_errors_to(swallowed.print_error)
     for logger, handlers, propagate, level in before:
         for handler in logger.handlers:
             if handler not in handlers:

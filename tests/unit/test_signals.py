@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from django_partisan import registry, signals
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus, events, swallowed
 from tests.support.registry import Idle
 from tests.unit.logs import samples
 
@@ -123,5 +123,5 @@ def test_a_receiver_that_raises_is_counted_and_the_others_receive(received, capl
     signals.task_started.disconnect(broken)
 
     assert len(received) == 1
-    assert bus.swallowed["signals"] == 1
+    assert swallowed.counts["signals"] == 1
     assert "Error calling" in caplog.text

@@ -49,7 +49,7 @@ from django_partisan.sql.settling import (
     finish_completed,
     microseconds,
 )
-from django_partisan.telemetry import bus, task_context
+from django_partisan.telemetry import bus, swallowed, task_context
 from django_partisan.telemetry.current_task import running
 from django_partisan.telemetry.events import (
     ErrorInfo,
@@ -137,7 +137,7 @@ class Executor:
             ended(task, result.result, result.error)
         except BaseException as error:  # also the SystemExit of a receiver
             children.end_if_child(error)
-            bus.swallow("signals")
+            swallowed.swallow("signals")
 
     def _failed_before_run(self, row: TaskRow, error: BaseException) -> RunResult:
         """Return the result of a task whose code could not be loaded."""

@@ -1,6 +1,5 @@
 """``start_partisan`` demands a migrated PostgreSQL that answers, and says what it serves."""
 
-import copy
 import io
 import os
 import signal
@@ -9,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import django
 import pytest
@@ -29,28 +27,11 @@ from django_partisan.sql import readiness
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, application_name, execute, fetch_all, task_database
 from django_partisan.sql.enqueueing import wake
-from tests.support.database import LATEST_MIGRATION
+from tests.support.database import ELSEWHERE, LATEST_MIGRATION, ElsewhereRouter, database_elsewhere
 from tests.support.rows import insert
 from tests.support.telemetry import telemetry_kept
 
-ELSEWHERE = "elsewhere"
 PASSWORD = "do not tell"
-
-
-class ElsewhereRouter:
-    """Keep the tasks in another database than the rest."""
-
-    def db_for_write(self, model: Any, **hints: Any) -> str:
-        return ELSEWHERE
-
-
-def database_elsewhere(**values: Any) -> Iterator[None]:
-    connections.settings[ELSEWHERE] = {**copy.deepcopy(connections.settings["default"]), **values}
-    with override_settings(DATABASE_ROUTERS=[ElsewhereRouter()]):
-        yield
-    connections[ELSEWHERE].close()
-    del connections[ELSEWHERE]
-    del connections.settings[ELSEWHERE]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from django_partisan.functions.framework import InvalidTask, TaskResultDoesNotEx
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.claiming import ATTEMPTS
 from django_partisan.sql.manager_state import Run, manager_state, publish
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import swallowed
 from django_partisan.testing import drain, run_pending
 from tests.app import tasks
 from tests.support.registry import empty_registry
@@ -299,7 +299,7 @@ def test_a_receiver_that_exits_changes_nothing_for_its_task(capsys: pytest.Captu
     def leave(**_: Any) -> None:
         raise SystemExit(3)
 
-    swallowed = bus.swallowed["signals"]
+    before = swallowed.counts["signals"]
     result = tasks.add.enqueue(1)
     signals.task_finished.connect(leave)
     try:
@@ -309,7 +309,7 @@ def test_a_receiver_that_exits_changes_nothing_for_its_task(capsys: pytest.Captu
     result.refresh()
 
     assert result.return_value == 2
-    assert bus.swallowed["signals"] == swallowed + 1
+    assert swallowed.counts["signals"] == before + 1
 
 
 @pytest.mark.parametrize(("seconds", "is_of_this_claim"), [(0.0, True), (3600.0, False)])

@@ -255,8 +255,9 @@ def test_who_may_only_look_does_nothing(clerk, action: str):
     row = made()
     browser = clerk("view")
 
-    act(browser, action, "nightly")
+    response = act(browser, action, "nightly")
 
+    assert response.status_code == 403
     assert not Task.objects.exists()
     assert not stored().paused
     assert browser.post(ADD, FILLED).status_code == 403

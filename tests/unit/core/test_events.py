@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import (
     Enqueueing,
@@ -139,7 +139,7 @@ class TestWanting:
         subscribed("undecided", handle=print, wants=lambda kind: [][0])
 
         assert not bus.wanted(TasksReleased)
-        assert bus.swallowed["undecided"] > 0
+        assert swallowed.counts["undecided"] > 0
 
 
 class TestErrors:
@@ -164,7 +164,7 @@ class TestErrors:
 
         errors = capsys.readouterr().err
         report = "django_partisan: the faulty subscriber raised; further errors are only counted."
-        assert bus.swallowed == {"faulty": 2}
+        assert swallowed.counts == {"faulty": 2}
         assert errors.count(report) == errors.count("ValueError: faulty") == 1
 
     def test_are_counted_without_a_standard_error(self, monkeypatch):
@@ -175,7 +175,7 @@ class TestErrors:
 
         emit()
 
-        assert bus.swallowed == {"faulty": 1, "stderr": 1}
+        assert swallowed.counts == {"faulty": 1, "stderr": 1}
 
 
 class TestScopes:
@@ -204,7 +204,7 @@ class TestScopes:
             diary.append("work")
 
         assert diary == ["into ", "work", "out of "]
-        assert bus.swallowed == {"faulty": 1}
+        assert swallowed.counts == {"faulty": 1}
 
     def test_that_raise_on_the_way_out_are_counted(self):
         @contextmanager
@@ -217,7 +217,7 @@ class TestScopes:
         with bus.around(SCOPE):
             pass
 
-        assert bus.swallowed == {"double": 1}
+        assert swallowed.counts == {"double": 1}
 
     def test_can_neither_hide_nor_change_the_error_of_the_work(self):
         seen: list[BaseException] = []
@@ -237,7 +237,7 @@ class TestScopes:
             raise KeyError("work")
 
         assert seen == [raised.value]
-        assert bus.swallowed == {"double": 1}
+        assert swallowed.counts == {"double": 1}
 
     def test_may_raise_the_error_of_the_work_itself(self):
         class Passing(AbstractContextManager[None]):
@@ -249,7 +249,7 @@ class TestScopes:
         with pytest.raises(KeyError), bus.around(SCOPE):
             raise KeyError("work")
 
-        assert not bus.swallowed
+        assert not swallowed.counts
 
     def test_of_the_librarys_own_statements_are_quiet_for_all_who_can_be(self):
         diary: list[str] = []
@@ -261,7 +261,7 @@ class TestScopes:
             diary.append("poll")
 
         assert diary == ["into quiet", "poll", "out of quiet"]
-        assert bus.swallowed == {"loud": 1}
+        assert swallowed.counts == {"loud": 1}
 
 
 class TestHeaders:
@@ -280,7 +280,7 @@ class TestHeaders:
         subscribed(headers=lambda: {"k": text})
 
         assert bus.headers() == ({} if is_too_long else {"k": text})
-        assert bus.swallowed == ({"headers": 1} if is_too_long else {})
+        assert swallowed.counts == ({"headers": 1} if is_too_long else {})
 
     @pytest.mark.parametrize(
         "given",
@@ -300,7 +300,7 @@ class TestHeaders:
         subscribed(headers=lambda: given)
 
         assert bus.headers() == {}
-        assert bus.swallowed == {"headers": 1}
+        assert swallowed.counts == {"headers": 1}
 
 
 def test_what_is_taken_is_absorbed_by_the_subscriber_of_the_same_name():
@@ -329,7 +329,7 @@ def test_every_subscriber_is_called_though_one_raises(method, act, values):
     act()
 
     assert calls == [values, values]
-    assert bus.swallowed == {"faulty": 1}
+    assert swallowed.counts == {"faulty": 1}
 
 
 def test_all_subscribers_share_the_time_of_the_flush_and_the_first_has_half_a_second_in_any_case():
@@ -354,4 +354,4 @@ def test_a_subscriber_that_overrides_nothing_does_nothing():
     assert bus.headers() == {}
     assert bus.take() == []
     with subscriber.around(SCOPE), bus.quiet():
-        assert not bus.swallowed
+        assert not swallowed.counts

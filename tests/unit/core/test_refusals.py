@@ -1,14 +1,24 @@
 """What libpq and PostgreSQL say at the start is told with what it means and with the remedy for that."""
 
+from typing import Any
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, OperationalError, ProgrammingError, connections
+from django.db import DatabaseError, DataError, OperationalError, ProgrammingError, connections
 
-from django_partisan.sql.refusals import is_passing, refusal
+from django_partisan.sql.refusals import APP, is_passing, refusal, refusal_of_command
 from tests.support.engine import error_with
 
+LIMITS = "statement_timeout and lock_timeout."
 WAIT = "--wait-for-database SECONDS."
 SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
+
+
+def shop() -> Any:
+    """Return a connection that is not used."""
+    connection = connections.create_connection("default")
+    connection.settings_dict = {**connection.settings_dict, "NAME": "shop", "HOST": "db", "PORT": 5432}
+    return connection
 
 
 @pytest.mark.parametrize(
@@ -63,15 +73,48 @@ SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
 def test_an_error_is_told_in_one_line_with_its_meaning_and_its_remedy(
     error: DatabaseError, meaning: str, end: str
 ):
-    connection = connections.create_connection("default")
-    connection.settings_dict = {**connection.settings_dict, "NAME": "shop", "HOST": "db", "PORT": 5432}
-
-    said = str(refusal(connection, error))
+    said = str(refusal(shop(), error))
 
     assert said.startswith(f"The database 'shop' at db:5432 {meaning}")
     assert said.endswith(end)
     assert "\n" not in said
     assert ".." not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OperationalError("Connection refused\n\tIs the server\nrunning?"),
+            "is out of reach: Connection refused Is the server running? Start it, or correct DATABASES.",
+        ),
+        (
+            OperationalError("server closed the connection unexpectedly\n"),
+            "ended the connection: server closed the connection unexpectedly. Try again.",
+        ),
+        (
+            OperationalError("canceling statement"),
+            "cancelled a statement: canceling statement. Try again, or raise the role's " + LIMITS,
+        ),
+        (
+            error_with("42P01"),
+            "lacks a table, column or function of this version: 42P01. Run: manage.py migrate " + APP,
+        ),
+        (error_with("25006"), "accepts no writes: 25006. Name the primary server in DATABASES."),
+        (DataError("out of range"), "refuses a statement: out of range. --traceback shows which."),
+    ],
+)
+def test_a_command_says_in_one_line_what_the_error_means_and_what_to_do(error: DatabaseError, said: str):
+    assert refusal_of_command(shop(), error) == f"The database 'shop' at db:5432 {said}"
+
+
+def test_the_tables_of_another_database_are_made_there():
+    connection = shop()
+    connection.alias = "tasks"
+
+    said = refusal_of_command(connection, error_with("42P01"))
+
+    assert said.endswith(" Run: manage.py migrate django_partisan --database tasks")
 
 
 def test_only_what_a_later_try_may_cure_is_tried_again():

@@ -16,7 +16,7 @@ from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.ecs import RECORD_FIELDS, EcsFormatter, NestedFormatter
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.writing import AppendingHandler
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus, events, swallowed
 from tests.unit.elk import files
 from tests.unit.logs import samples
 from tests.unit.logs.conftest import flat
@@ -249,7 +249,7 @@ def test_context_of_any_name_becomes_a_label(lines, key):
     bus.emit(events.TaskCompleted, samples.RUN, 0.5)
 
     assert lines()[0][f"labels.{key.replace('.', '_') or '_'}"] == "1"
-    assert bus.swallowed["logs"] == 0
+    assert swallowed.counts["logs"] == 0
 
 
 def test_a_record_of_an_exception_has_the_fields_of_an_error():

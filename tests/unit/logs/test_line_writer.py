@@ -10,7 +10,7 @@ import pytest
 from django_partisan.logs import dropped
 from django_partisan.logs.channels import Channel, channel_to
 from django_partisan.logs.line_writer import LineWriter
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import swallowed
 from tests.support.waiting import wait_until
 
 PATIENCE = 20.0
@@ -166,7 +166,7 @@ def test_a_reader_that_goes_away_in_a_stall_costs_lines_only(pipe, last_resort):
 
     with pytest.raises(BrokenPipeError):
         writer.write("three")
-    assert bus.swallowed["logs"] == 2
+    assert swallowed.counts["logs"] == 2
     assert last_resort == [
         "A log line could not be written to somewhere: BrokenPipeError. For a minute, more are only counted."
     ]
@@ -194,7 +194,7 @@ def test_a_kept_line_that_is_cut_by_an_error_does_not_spoil_the_next(last_resort
     os.close(write_end)
 
     assert bytes(written) == b"abc\nnext\n"
-    assert bus.swallowed["logs"] == 1
+    assert swallowed.counts["logs"] == 1
 
 
 def test_a_cut_line_is_ended_also_when_the_next_has_to_be_kept(last_resort):

@@ -10,7 +10,7 @@ import pytest
 from django_partisan.logs import dropped
 from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.logging_thread import LoggingThread
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import Event, TelemetryDropped
 from tests.support.waiting import wait_until
 
@@ -153,7 +153,7 @@ def test_a_handler_that_raises_costs_its_line_alone(host, thread, log, last_reso
 
     assert thread.close(PATIENCE)
     assert host.messages == ["two"]
-    assert bus.swallowed["logs"] == 1
+    assert swallowed.counts["logs"] == 1
     assert last_resort[0].startswith("A line could not be logged")
 
 

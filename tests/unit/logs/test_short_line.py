@@ -23,7 +23,7 @@ from django_partisan.logs.ecs import NestedFormatter
 from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import LineHandler
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import Run, TaskCompleted
 from django_partisan.telemetry.trace_context import process_span_id
 
@@ -211,5 +211,5 @@ def test_line_that_cannot_be_written_is_counted(
     monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(-1, data))
 
     assert written(log_file, BARE_RUN, True) == b""
-    assert bus.swallowed["logs"] == 1
+    assert swallowed.counts["logs"] == 1
     assert last_resort[0].startswith("A log line could not be written")

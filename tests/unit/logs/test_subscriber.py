@@ -12,7 +12,7 @@ import structlog
 from django_partisan.logs import LOG_EVENTS, LogSubscriber, install, task_logger
 from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus, events, swallowed
 from tests.support.events import RecordedEvents
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.logs import samples
@@ -71,7 +71,7 @@ def test_what_is_dropped_is_told_for_every_reason_and_is_counted_where_it_happen
 
     manager.handle(events.PipeBroken("default", 0, "torn"))
     manager.handle(events.MetricsUnknown("default", 2))
-    bus.swallowed["headers"] += 3
+    swallowed.counts["headers"] += 3
     worker.handle(events.TelemetryFlushTimedOut("default", 5.0))
     manager.absorb(0, worker.take() or {})
     manager.absorb(0, {"log_output_stalled": 4})
@@ -148,7 +148,7 @@ def test_a_log_call_that_raises_is_counted_and_reported_once_a_minute(last_resor
     for _ in range(3):
         LogSubscriber().handle(COMPLETED)
 
-    assert bus.swallowed["logs"] == 3
+    assert swallowed.counts["logs"] == 3
     (reported,) = last_resort
     assert reported.startswith("The event task.completed could not be logged: IndexError.")
 
@@ -205,7 +205,7 @@ def test_a_task_that_logs_wrongly_goes_on(lines, last_resort):
     task_logger(samples.RUN).info("%d mails", "three")
 
     assert lines() == []
-    assert bus.swallowed["logs"] == 1
+    assert swallowed.counts["logs"] == 1
     assert last_resort[0].startswith("A line of a task could not be logged: TypeError")
 
 

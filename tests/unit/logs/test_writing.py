@@ -19,7 +19,7 @@ from django_partisan.logs.writing import (
     StandardErrorHandler,
     StandardOutputHandler,
 )
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import swallowed
 
 
 class Clock:
@@ -107,7 +107,7 @@ def test_a_full_disk_costs_lines_that_are_counted_and_reported_once(last_resort)
         write(handler, "one")
     handler.close()
 
-    assert bus.swallowed["logs"] == 3
+    assert swallowed.counts["logs"] == 3
     assert last_resort == [
         "A log line could not be written to /dev/full: OSError. For a minute, more are only counted."
     ]
@@ -162,7 +162,7 @@ def test_without_a_standard_output_nothing_is_written_to_whatever_has_its_number
 def test_a_record_that_cannot_be_formatted_is_counted(handler, last_resort):
     handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("x",), "levelno": logging.INFO}))
 
-    assert bus.swallowed["logs"] == len(last_resort) == 1
+    assert swallowed.counts["logs"] == len(last_resort) == 1
 
 
 def test_each_trouble_is_reported_once_a_minute(monkeypatch, last_resort):
@@ -174,7 +174,7 @@ def test_each_trouble_is_reported_once_a_minute(monkeypatch, last_resort):
         trouble.note(what)
 
     assert [message[0] for message in last_resort] == ["a", "b", "a"]
-    assert bus.swallowed["logs"] == 5
+    assert swallowed.counts["logs"] == 5
 
 
 def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):
@@ -182,7 +182,7 @@ def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):
 
     trouble.note("a")
 
-    assert bus.swallowed["logs"] == 1
+    assert swallowed.counts["logs"] == 1
 
 
 def test_trouble_with_reporting_trouble_is_counted_too(monkeypatch):
@@ -190,7 +190,7 @@ def test_trouble_with_reporting_trouble_is_counted_too(monkeypatch):
 
     trouble.note("a")
 
-    assert bus.swallowed["logs"] == 2
+    assert swallowed.counts["logs"] == 2
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_fifo_without_a_reader_costs_lines_and_blocks_nobody(fifo, last_resort
     assert os.read(reading, 100) == b"read\n"
     os.close(reading)
     handler.close()
-    assert bus.swallowed["logs"] == len(last_resort) == 1
+    assert swallowed.counts["logs"] == len(last_resort) == 1
 
 
 def test_lines_for_a_fifo_whose_reader_stalls_are_kept(fifo):

@@ -9,7 +9,7 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus, events, swallowed
 from tests.support.events import RecordedEvents, no_subscribers
 from tests.support.registry import Idle, empty_registry
 
@@ -38,13 +38,13 @@ def _own_state() -> Iterator[None]:
         CounterMeasure("mails_total", "Mails sent.", ("kind",)),
         HistogramMeasure("size_bytes", "Size.", buckets=(10, 100)),
     )
-    bus.swallowed.clear()
+    swallowed.counts.clear()
     with empty_registry(), no_subscribers():
         registry.register(processor("Mail", measures=measures))
         registry.register(processor("Report"))
         registry.register(processor("Elsewhere", queue="other"))
         yield
-    bus.swallowed.clear()
+    swallowed.counts.clear()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from django_partisan.metrics import recorder
 from django_partisan.metrics.custom import CounterMeasure, measures_for
 from django_partisan.metrics.deltas import Deltas, add_to_buckets
 from django_partisan.metrics.recorder import Recorder
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus, events, swallowed
 
 from .conftest import ERROR, MAIL, QUEUE, RUN, TASK, completed, processor
 
@@ -227,9 +227,9 @@ def test_runs_of_several_processors_are_counted_apart(recording: Recorder) -> No
 
 
 def test_errors_of_subscribers_and_dropped_contexts_are_counted_once(recording: Recorder) -> None:
-    bus.swallowed.update({"logs": 2, "headers": 3})
+    swallowed.counts.update({"logs": 2, "headers": 3})
     first = counters(recording)
-    bus.swallowed["logs"] += 1
+    swallowed.counts["logs"] += 1
 
     assert first == {
         ("partisan_telemetry_errors_total", ("logs",)): 2,

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import TelemetryDropped
 from django_partisan.tracing import TracingSubscriber
 from django_partisan.tracing.provider import Provider
@@ -81,11 +81,11 @@ def recording(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     exporter = InMemorySpanExporter()
     made = Recording(request.param(exporter), exporter)
-    before = bus.swallowed["traces"]
+    before = swallowed.counts["traces"]
     subscribe(TracingSubscriber(MANAGER_PID, tracer_provider=made.provider))
     yield made
     made.provider.shutdown()
-    assert bus.swallowed["traces"] == before
+    assert swallowed.counts["traces"] == before
 
 
 @pytest.fixture

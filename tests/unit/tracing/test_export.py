@@ -18,7 +18,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from requests import Request
 from requests.adapters import HTTPAdapter
 
-from django_partisan.telemetry import bus, reporting
+from django_partisan.telemetry import reporting, swallowed
 from django_partisan.telemetry.events import ErrorInfo
 from django_partisan.tracing import TracingSubscriber, dropped_spans, otlp_http
 from django_partisan.tracing.otlp_http import TemplateExporter
@@ -322,7 +322,7 @@ class TestFlush:
             def force_flush(self, timeout_millis: int = 30000) -> bool:
                 raise RuntimeError
 
-        before = bus.swallowed["traces"]
+        before = swallowed.counts["traces"]
 
         assert flush(10, Raising(shutdown_on_exit=False))
-        assert bus.swallowed["traces"] == before + 1
+        assert swallowed.counts["traces"] == before + 1

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 
 from django_partisan.exceptions import CannotStart
-from django_partisan.telemetry import bus
+from django_partisan.telemetry import bus, swallowed
 from django_partisan.tracing.exporters import GRPC, HTTP, ensure_right_endpoint, exporter_names
 from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.sdk import configure_sdk_if_needed, configured_tracer
@@ -323,9 +323,9 @@ def test_what_is_missing_is_no_fault_of_the_fork_servers(monkeypatch: pytest.Mon
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setitem(sys.modules, "django_partisan.tracing.otlp_http", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    before = bus.swallowed["traces"]
+    before = swallowed.counts["traces"]
 
     bus.preload()
 
-    assert bus.swallowed["traces"] == before
+    assert swallowed.counts["traces"] == before
     assert capsys.readouterr() == ("", "")
