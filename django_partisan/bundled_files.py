@@ -21,12 +21,14 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
     "grafana": ("README.md", "alertmanager", "alerts", "dashboards", "prometheus", "provisioning"),
     "elk": (
         "README.md",
+        "alloy",
         "collector",
         "elasticsearch",
         "filebeat",
         "kibana",
         "logstash",
         "rsyslog",
+        "vector",
     ),
 }
 

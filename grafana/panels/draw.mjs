@@ -79,8 +79,8 @@ async function open(browser, server, uid, width, height) {
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && errors.push(`${message.text()} ${message.location().url}`));
-  await page.goto(address(server, uid));
-  await page.waitForFunction('window.READY', null, { timeout: 60_000 }).catch((error) => errors.push(String(error)));
+  await page.goto(address(server, uid), { timeout: 120_000 });
+  await page.waitForFunction('window.READY', null, { timeout: 120_000 }).catch((error) => errors.push(String(error)));
   // Tables draw only the rows that can be seen.
   const bottom = await page.evaluate('document.documentElement.scrollHeight');
   await page.setViewportSize({ width: Number(width), height: bottom });

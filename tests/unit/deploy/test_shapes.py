@@ -1,5 +1,6 @@
 """The deployment examples hang together; no container and no Kubernetes runs here."""
 
+import json
 import re
 import shlex
 from argparse import ArgumentParser
@@ -46,6 +47,11 @@ def test_an_example_says_at_its_top_that_it_is_not_run(path: Path) -> None:
     assert re.search(r"Checked for shape only|Not (run|built) in our tests", top)
 
 
+def _version(name: str) -> str:
+    version: str = SERVICES[name]["image"].rpartition(":")[2]
+    return version.removeprefix("v")
+
+
 def test_all_parts_are_there() -> None:
     assert SERVICES.keys() >= {
         "postgres", "manager", "site", "prometheus", "alertmanager", "grafana",
@@ -87,7 +93,43 @@ def test_what_is_mounted_exists(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "part"), [("collector", OTELCOL), ("prometheus", PROMETHEUS)])
 def test_a_service_has_the_version_that_the_tests_run(name: str, part: Part) -> None:
-    assert SERVICES[name]["image"].rpartition(":")[2].removeprefix("v") == part.version
+    assert _version(name) == part.version
+
+
+def test_grafana_is_the_release_whose_components_draw_the_panels() -> None:
+    components = json.loads((ROOT / "grafana/panels/package.json").read_text())["devDependencies"]
+    names = ("@grafana/data", "@grafana/schema", "@grafana/ui")
+
+    assert {components[name] for name in names} == {_version("grafana")}
+
+
+def test_the_parts_of_the_elastic_stack_are_of_one_release() -> None:
+    assert len({_version(name) for name in ("elasticsearch", "kibana", "filebeat")}) == 1
+
+
+def test_postgresql_keeps_its_data_on_the_volume() -> None:
+    [mount] = SERVICES["postgres"]["volumes"]
+    major = int(_version("postgres").partition(".")[0])
+
+    # The image has a folder for each major version there since 18.
+    assert major >= 18
+    assert mount == "postgres:/var/lib/postgresql"
+
+
+def test_every_scrape_has_the_same_limits() -> None:
+    names = {
+        "sample_limit": "sampleLimit",
+        "label_limit": "labelLimit",
+        "label_value_length_limit": "labelValueLengthLimit",
+        "body_size_limit": "bodySizeLimit",
+    }
+    [of_the_example] = _yaml("grafana/prometheus/scrape.yaml")["scrape_configs"]
+    [of_compose] = _yaml("deploy/compose/prometheus.yml")["scrape_configs"]
+    of_kubernetes = _yaml("deploy/kubernetes/podmonitor.yaml")["spec"]
+
+    limits = {name: of_the_example[name] for name in names}
+    assert {name: of_compose[name] for name in names} == limits
+    assert {name: of_kubernetes[field] for name, field in names.items()} == limits
 
 
 def test_the_collector_can_be_reached_from_other_containers() -> None:
@@ -158,6 +200,16 @@ def test_keda_scales_the_deployment_by_a_metric_that_exists() -> None:
     assert scaler["spec"]["scaleTargetRef"]["name"] == DEPLOYMENT["metadata"]["name"]
     assert scaler["spec"]["minReplicaCount"] >= 1
     assert METRICS[name].labels == ("queue",)
+
+
+def test_keda_sees_a_lost_metric_as_an_error_and_never_scales_to_zero() -> None:
+    spec = _yaml("deploy/kubernetes/keda.yaml")["spec"]
+    [trigger] = spec["triggers"]
+
+    # Without a value KEDA would see 0 and remove managers while nobody knows how late work is.
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    assert spec["minReplicaCount"] == 1
+    assert "cooldownPeriod" not in spec  # only the way to zero has one
 
 
 def test_the_unit_gives_its_manager_more_time_than_that_gives_its_tasks(

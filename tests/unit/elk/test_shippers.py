@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from django_partisan.logs.fields import COMMON
+from django_partisan.logs.table import LOG_EVENTS
 from tests.unit.elk import files
 
 STREAM = "logs-partisan.events-default"
@@ -15,6 +17,11 @@ PATHS = ["/var/log/partisan/*.log", "/var/log/partisan/*.log.1"]
 FILEBEAT = ("filebeat/filebeat.yml", "filebeat/filebeat-to-logstash.yml")
 LOGSTASH = (files.ELK / "logstash" / "partisan.conf").read_text()
 COLLECTOR = files.read_yaml("collector/collector.yaml")
+VECTOR = files.read_yaml("vector/vector.yaml")
+ALLOY = (files.ELK / "alloy" / "config.alloy").read_text()
+KNOWN_FIELDS = {field.name for field in COMMON} | {
+    field.name for event in LOG_EVENTS.values() for field in event.fields
+}
 RSYSLOG = (files.ELK / "rsyslog" / "partisan.conf").read_text()
 
 
@@ -113,3 +120,73 @@ def test_the_collector_starts_the_extensions_that_it_defines() -> None:
 def test_rsyslog_writes_to_the_same_data_stream_from_the_same_files() -> None:
     assert f'searchIndex="{STREAM}"' in RSYSLOG
     assert re.findall(r'input\(type="imfile" file="([^"]+)"', RSYSLOG) == PATHS
+
+
+def test_vector_reads_the_same_files_and_writes_to_the_same_data_stream_under_the_id_of_the_event() -> None:
+    source, parsed = VECTOR["sources"]["partisan"], VECTOR["transforms"]["partisan_event"]
+    sink = VECTOR["sinks"]["partisan_elasticsearch"]
+    stream = sink["data_stream"]
+
+    assert source["include"] == PATHS
+    assert source["fingerprint"]["strategy"] == "device_and_inode"
+    assert f'.{sink["id_key"]} = ."event.id"' in parsed["source"]
+    assert "-".join(stream[part] for part in ("type", "dataset", "namespace")) == STREAM
+    assert (sink["mode"], sink["bulk"]["action"]) == ("data_stream", "create")
+    assert (stream["auto_routing"], stream["sync_fields"]) == (False, False)
+
+
+def test_vector_connects_what_it_defines() -> None:
+    outputs = {"partisan", "partisan_event", "partisan_event.dropped"}
+    read = {
+        name for kind in ("transforms", "sinks") for one in VECTOR[kind].values() for name in one["inputs"]
+    }
+
+    assert read == outputs
+
+
+def test_vector_needs_neither_variables_nor_templates_which_vector_0_57_refuses() -> None:
+    text = (files.ELK / "vector" / "vector.yaml").read_text()
+
+    assert "${" not in text
+    assert "{{" not in text
+
+
+def test_what_vector_cannot_parse_goes_to_a_file_that_it_does_not_read() -> None:
+    kept = VECTOR["sinks"]["partisan_unparsed"]
+
+    assert VECTOR["transforms"]["partisan_event"]["reroute_dropped"] is True
+    assert kept["inputs"] == ["partisan_event.dropped"]
+    assert not kept["path"].endswith((".log", ".log.1"))
+
+
+def _alloy_map(block: str, argument: str) -> dict[str, str]:
+    [found] = re.findall(rf"{block} {{\s*{argument} = {{(.*?)\n    }}", ALLOY, re.DOTALL)
+    return dict(re.findall(r'^\s*(\w+)\s*= "(.*)",$', found, re.MULTILINE))
+
+
+def test_alloy_reads_the_same_files_and_takes_fields_that_lines_have() -> None:
+    expressions = _alloy_map("stage.json", "expressions")
+
+    assert re.findall(r'__path__ = "([^"]+)"', ALLOY) == PATHS
+    assert all(re.fullmatch(r'\\"[@\w.]+\\"', path) for path in expressions.values())
+    assert {path.strip('\\"') for path in expressions.values()} <= {*KNOWN_FIELDS}
+
+
+def test_alloy_makes_labels_of_what_has_few_values_only() -> None:
+    extracted = _alloy_map("stage.json", "expressions").keys()
+
+    assert _alloy_map("stage.labels", "values").keys() == {"level", "queue"}
+    assert _alloy_map("stage.labels", "values").keys() <= extracted
+    assert _alloy_map("stage.structured_metadata", "values").keys() <= extracted
+
+
+def test_alloy_drops_the_name_of_the_file_so_that_a_rotated_line_is_the_same_line() -> None:
+    assert re.search(r'stage\.label_drop {\s*values = \["filename"\]', ALLOY)
+
+
+def test_alloy_connects_what_it_defines() -> None:
+    defined = set(re.findall(r'^([\w.]+) "(\w+)" {$', ALLOY, re.MULTILINE))
+    used = set(re.findall(r"\b(local\.file_match|loki\.process|loki\.write)\.(\w+)\.", ALLOY))
+
+    assert used == defined - {("loki.source.file", "partisan")}
+    assert ALLOY.count("{") == ALLOY.count("}")
