@@ -11,7 +11,6 @@ from django.utils.dateparse import parse_datetime
 from django_partisan.config.schedule_keys import KEYS
 from django_partisan.exceptions import UnknownSchedule
 from django_partisan.models import Schedule
-from django_partisan.schedules.book import is_sound
 from django_partisan.schedules.configured import configured
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.connection import task_connection
@@ -49,7 +48,8 @@ class ScheduleStatus:
     def last(self) -> Mapping[str, Any]:
         """The last tick: ``at``, ``outcome``, ``task`` and, once that has ended, ``ended``."""
         ticks = self.row.recent_ticks if self.row is not None else []
-        return ticks[-1] if ticks and is_sound(ticks, None) else {}
+        last = ticks[-1] if ticks and isinstance(ticks, list) else {}
+        return last if isinstance(last, dict) else {}  # SQL may have written anything
 
     @property
     def last_at(self) -> datetime | None:

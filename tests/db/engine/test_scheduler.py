@@ -565,13 +565,13 @@ def test_a_negative_number_of_failures_does_not_keep_the_next_one_from_being_cou
 
 
 @contextmanager
-def frozen(name: str) -> Iterator[None]:
-    """Have a trigger refuse every change of the row of a schedule."""
+def frozen(name: str, code: str = "P0001") -> Iterator[None]:
+    """Have a trigger refuse every change of the row of a schedule, with an SQLSTATE."""
     execute(
         connection,
         f"""
         CREATE FUNCTION keep_row() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'frozen'; END $$;
+            $$ BEGIN RAISE EXCEPTION 'frozen' USING ERRCODE = '{code}'; END $$;
         CREATE TRIGGER keep_row BEFORE UPDATE ON django_partisan_schedule
             FOR EACH ROW WHEN (OLD.name = '{name}') EXECUTE FUNCTION keep_row()
         """,
@@ -595,6 +595,21 @@ def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
     assert (failed.schedule, failed.duty) == ("a", "enqueue")
     assert "frozen" in failed.error.message
     assert not has_ticked("a")
+
+
+def test_an_error_of_the_server_while_the_error_of_a_row_is_written_is_none_of_the_row():
+    add_schedule()
+
+    own = open_connection("test")
+    with (
+        closing(own),
+        raising("'no'", "true"),
+        frozen("nightly", "53200"),
+        pytest.raises(Error, match="frozen"),
+    ):
+        make_batch(own, "default")
+
+    assert not Task.objects.exists()
 
 
 def test_what_is_committed_is_emitted_once_though_an_error_follows(
