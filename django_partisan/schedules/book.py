@@ -25,6 +25,10 @@ KEPT_TICKS: Final = 20
 LARGEST_NUMBER: Final = 2**62
 
 
+class SpoiledRow(ValueError):
+    """What managers keep in the row of a schedule is not as they write it."""
+
+
 class Tick(NamedTuple):
     """What became of a tick; ``task`` is the id of the task that was enqueued, or of its duplicate."""
 
@@ -53,15 +57,15 @@ class Ended(NamedTuple):
 
 
 def ensure_sound(row: Any) -> None:
-    """Raise ``ValueError`` unless what a row keeps is as managers write it; SQL may have changed it."""
+    """Raise ``SpoiledRow`` unless what a row keeps is as managers write it; SQL may have changed it."""
     if not is_sound(row.recent_ticks, row.open_tick):
-        raise ValueError("recent_ticks or open_tick is not as managers write it; expected ticks.")
+        raise SpoiledRow("recent_ticks or open_tick is not as managers write it; expected ticks.")
     if not isinstance(row.totals, dict) or not all(
         _is_number(row.totals.get(one, 0)) for one in TICK_OUTCOMES
     ):
-        raise ValueError("totals is not as managers write it; expected an object with integers.")
+        raise SpoiledRow("totals is not as managers write it; expected an object with integers.")
     if row.lateness_seconds is not None and not isfinite(row.lateness_seconds):
-        raise ValueError(f"lateness_seconds is {row.lateness_seconds}; expected a finite number.")
+        raise SpoiledRow(f"lateness_seconds is {row.lateness_seconds}; expected a finite number.")
 
 
 def is_sound(recent: Any, open_tick: Any) -> bool:

@@ -87,8 +87,7 @@ class _Rows:
             else:
                 self.refused[name] = describe(error)
             return
-        if change is not None:
-            self.changes.append(change)
+        self.changes += [] if change is None else [change]
 
 
 def _stop(connection: BaseDatabaseWrapper, name: str, task: str) -> Change:

@@ -1,12 +1,11 @@
 """Enqueue the tasks of due ticks: a batch of schedules in one transaction, in the chores' thread.
 
 A row of which the definition is at fault here, or the task not known, is put aside and keeps its tick:
-another manager may know better. The others of its batch go on. If PostgreSQL refuses a task, or another
-transaction locks its duplicate, the transaction is rolled back, and the halves of the batch are tried; a row
-that fails alone keeps its tick too.
+another manager may know better. One that SQL has spoiled for all managers fails. The others of its batch
+go on. If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled
+back, and the halves of the batch are tried; a row that fails alone keeps its tick too.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -20,7 +19,7 @@ from django_partisan.engine.manager.tick_plan import Plan
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
 from django_partisan.schedules import book
-from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, Tick
+from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, SpoiledRow, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import ENQUEUED_AT_MOST
 from django_partisan.sql import scheduling as sql
@@ -128,10 +127,13 @@ class _Batch:
             if plan.tasks.key not in locked or plan.waits_for in still_open:
                 free.append(plan)
                 continue
-            error = locked_duplicate()
-            is_new = bool(write_failed(connection, plan.locked, error.text, error.kind))
-            self.failed.append(_failed(plan.locked, error, is_new))
+            self._fail(connection, plan.locked, locked_duplicate())
         return free
+
+    def _fail(self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: TickError) -> None:
+        """Write into a row why its tick cannot be enqueued, in the transaction of the others."""
+        is_new = bool(write_failed(connection, locked, error.text, error.kind))
+        self.failed.append(_failed(locked, error, is_new))
 
     def alone(self, connection: BaseDatabaseWrapper, error: Exception) -> Batch:
         """Write the error of the only row, unless another manager has enqueued its tick meanwhile.
@@ -165,6 +167,9 @@ class _Batch:
             self._locked.append(locked)
             try:
                 plan = self._plan(locked)
+            except SpoiledRow as error:  # for every manager
+                self._fail(connection, locked, describe(error))
+                continue
             except BaseException as error:  # whatever the row or a module says, the others are on time
                 self._put_aside(connection, locked, error)
                 continue
@@ -176,6 +181,9 @@ class _Batch:
     def _plan(self, locked: LockedSchedule) -> Plan | None:
         """Return what to do for a row; ``None`` if the module of its task is to be imported first."""
         row = locked.row
+        if locked.fault is not None:
+            raise locked.fault
+        book.ensure_sound(row)
         task = registry.find(row.task)
         if task is None:
             if "." in row.task and row.task not in self._known.imported:
@@ -183,9 +191,6 @@ class _Batch:
                 self.to_import.add(row.task)
                 return None
             raise self._known.imported.get(row.task) or registry.unknown(row.task)
-        if locked.fault is not None:
-            raise locked.fault
-        book.ensure_sound(row)
         definition = ScheduleDefinition.of_row(row)
         return Plan(locked, definition, TickTasks(definition, task))
 
@@ -194,8 +199,7 @@ class _Batch:
     ) -> None:
         """Leave the row to managers that know better; write the error if none has come for a minute."""
         self.aside.add(locked.row.name)
-        # A moment that cannot be read is one of long ago, as later ones are not due.
-        late = math.inf if locked.next_at is None else (locked.now - locked.next_at).total_seconds()
+        late = (locked.now - (locked.next_at or locked.now)).total_seconds()
         if locked.row.name in self._known.overdue and late >= sql.ASIDE_SECONDS:
             found = describe(error)
             if write_fault(connection, locked, found.text, found.kind):

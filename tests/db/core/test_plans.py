@@ -354,7 +354,7 @@ def test_the_depth_figures_read_partial_indexes_only():
     finally:
         query.close()
 
-    [*_, plan] = found
+    [*_, plan, _of_schedules] = found
     assert (counted.in_process, counted.error) == (200, 1000)
     assert counted.due + counted.scheduled == 4000
     ours = {name for name in plan.indexes if name.startswith(("partisan", "django_partisan_task"))}

@@ -237,13 +237,13 @@ def test_a_row_that_another_transaction_locks_delays_no_other(statement):
 
 
 @contextmanager
-def refusing(kind: str, condition: str) -> Iterator[None]:
-    """Have a trigger refuse what is done to some rows of schedules."""
+def refusing(kind: str, condition: str, code: str = "P0001") -> Iterator[None]:
+    """Have a trigger refuse what is done to some rows of schedules, with an SQLSTATE."""
     execute(
         connection,
         f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+            $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '{code}'; END $$;
         CREATE TRIGGER refuse BEFORE {kind} ON django_partisan_schedule
             FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
         """,
@@ -278,6 +278,15 @@ def test_of_what_nobody_lists_only_a_row_that_postgresql_keeps_is_left_out(kind)
 
     assert names_of(found.changes) == [("nightly", "added"), ("a", change), ("c", change)]
     assert [*found.refused] == ["b"]
+
+
+def test_an_error_of_the_server_is_no_error_of_a_definition():
+    manager = Manager({"hourly": HOURLY, "nightly": DAILY})
+
+    with refusing("INSERT", "NEW.name = 'nightly'", "53200"), pytest.raises(Error, match="not this one"):
+        manager.compare()
+
+    assert not Schedule.objects.exists()
 
 
 def test_a_server_that_refuses_everything_fails_the_comparison():

@@ -476,6 +476,12 @@ registry.add(replace(registry.definitions["Letter"], name="partisan_slow.run"))
     office.turn_until(lambda: has_ticked("slow"))
 
 
+def error_of(name: str) -> str:
+    """Return the error in a row, which the model could not read."""
+    [[error]] = fetch_all(connection, "SELECT error FROM django_partisan_schedule WHERE name = %s", (name,))
+    return str(error)
+
+
 def spoil(name: str, change: str) -> None:
     """Write into a row what neither managers nor ``save()`` would."""
     execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = %s", (name,))
@@ -487,7 +493,6 @@ def spoil(name: str, change: str) -> None:
         ("args = '5'", "args is int"),
         ("args = '\"secret\"'", "args is str"),
         ("args = '{\"a\": 1}'", "args is dict"),
-        ("args = (repeat('[', 2000) || repeat(']', 2000))::jsonb", "args"),
         ('kwargs = \'[["to", "secret"]]\'', "kwargs is list"),
         ("every = 0", "every is 0"),
         ("every = NULL", "cron and every"),
@@ -495,15 +500,9 @@ def spoil(name: str, change: str) -> None:
         ("catch_up = 'never'", "catch_up is 'never'"),
         ("expires_seconds = 'NaN'", "expires_seconds is nan"),
         ("expires_seconds = '-1'", "expires_seconds is -1"),
-        ("recent_ticks = '{}'", "recent_ticks"),
-        ('totals = \'{"missed": "1"}\'', "totals"),
-        ("open_tick = '7'", "open_tick"),
-        ("lateness_seconds = 'Infinity'", "lateness_seconds is inf"),
-        ("next_at = '-infinity'", "next_at is -infinity"),
-        ("next_at = '4000-01-01 BC'", "next_at is 4000-01-01"),
     ],
 )
-def test_a_row_with_values_that_only_sql_can_write_fails_alone(change: str, word: str):
+def test_a_row_with_a_definition_that_only_sql_can_write_is_put_aside_alone(change: str, word: str):
     add_schedule("bad", next_at=last_multiple(DAY) - timedelta(days=1))
     add_schedule("nightly", args=[1])
     spoil("bad", change)
@@ -515,10 +514,41 @@ def test_a_row_with_values_that_only_sql_can_write_fails_alone(change: str, word
     assert [one.schedule for one in batch.ticked] == ["nightly"]
     assert ([*batch.aside], batch.halves) == (["bad"], ())
     assert [(one.schedule, one.is_new) for one in batch.failed] == [("bad", True)]
-    [[error]] = fetch_all(connection, "SELECT error FROM django_partisan_schedule WHERE name = 'bad'")
-    assert word in error
-    assert "secret" not in error
+    assert word in error_of("bad")
+    assert "secret" not in error_of("bad")
     assert (again.ticked, again.failed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("args = (repeat('[', 2000) || repeat(']', 2000))::jsonb", "args"),
+        ("recent_ticks = '{}'", "recent_ticks"),
+        ('totals = \'{"missed": "1"}\'', "totals"),
+        ("open_tick = '7'", "open_tick"),
+        ("lateness_seconds = 'Infinity'", "lateness_seconds is inf"),
+        ("next_at = '-infinity'", "next_at is -infinity"),
+        ("next_at = '4000-01-01 BC'", "next_at is 4000-01-01"),
+    ],
+)
+def test_a_row_that_sql_has_spoiled_for_every_manager_fails_alone(change: str, word: str):
+    add_schedule("bad", next_at=last_multiple(DAY) - timedelta(days=1))
+    add_schedule("nightly", args=[1])
+    spoil("bad", change)
+
+    with closing(open_connection("test")) as own:
+        batch = make_batch(own, "default")
+        spoil("bad", "retry_at = NULL")
+        again = make_batch(own, "default")
+
+    assert [one.schedule for one in batch.ticked] == ["nightly"]
+    assert ([*batch.aside], batch.halves) == ([], ())
+    assert [(one.schedule, one.is_new) for one in [*batch.failed, *again.failed]] == [
+        ("bad", True),
+        ("bad", False),
+    ]
+    assert word in error_of("bad")
+    assert again.ticked == []
 
 
 @pytest.mark.parametrize(
@@ -565,13 +595,13 @@ def test_a_negative_number_of_failures_does_not_keep_the_next_one_from_being_cou
 
 
 @contextmanager
-def frozen(name: str) -> Iterator[None]:
-    """Have a trigger refuse every change of the row of a schedule."""
+def frozen(name: str, code: str = "P0001") -> Iterator[None]:
+    """Have a trigger refuse every change of the row of a schedule, with an SQLSTATE."""
     execute(
         connection,
         f"""
         CREATE FUNCTION keep_row() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'frozen'; END $$;
+            $$ BEGIN RAISE EXCEPTION 'frozen' USING ERRCODE = '{code}'; END $$;
         CREATE TRIGGER keep_row BEFORE UPDATE ON django_partisan_schedule
             FOR EACH ROW WHEN (OLD.name = '{name}') EXECUTE FUNCTION keep_row()
         """,
@@ -595,6 +625,21 @@ def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
     assert (failed.schedule, failed.duty) == ("a", "enqueue")
     assert "frozen" in failed.error.message
     assert not has_ticked("a")
+
+
+def test_an_error_of_the_server_while_the_error_of_a_row_is_written_is_none_of_the_row():
+    add_schedule()
+
+    own = open_connection("test")
+    with (
+        closing(own),
+        raising("'no'", "true"),
+        frozen("nightly", "53200"),
+        pytest.raises(Error, match="frozen"),
+    ):
+        make_batch(own, "default")
+
+    assert not Task.objects.exists()
 
 
 def test_what_is_committed_is_emitted_once_though_an_error_follows(

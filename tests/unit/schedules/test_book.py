@@ -12,6 +12,7 @@ from django_partisan.schedules.book import (
     ENQUEUED,
     MISSED,
     OVERLAP,
+    SpoiledRow,
     TaskState,
     Tick,
     ended,
@@ -144,5 +145,5 @@ SPOILED: dict[str, list[Any]] = {
     ("column", "value"), [(column, value) for column, values in SPOILED.items() for value in values]
 )
 def test_what_others_have_written_into_a_row_is_refused(column, value):
-    with pytest.raises(ValueError, match=f"{column}.* expected "):
+    with pytest.raises(SpoiledRow, match=f"{column}.* expected "):
         ensure_sound(row_with(**{column: value}))
