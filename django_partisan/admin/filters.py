@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django_partisan import registry
 from django_partisan.admin.argument_search import ArgumentTerm
 from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
-from django_partisan.admin.reach import FAILED, HELD, OF_STATUS, Condition, Index, of_queue, reached
+from django_partisan.admin.reach import FAILED, HELD, OF_STATUS, QUEUE, Condition, Index, reached
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 STATUS: Final = "status__exact"
 _WITHOUT_SEARCH: Final = frozenset({STATUS, "queue", "o", "p", "e", "all", "_changelist_filters"})
 """What in a query string leaves no task out that an index has of a queue."""
-_COLUMNS: Final = {"processor": "processor_class", "held": "held", "reason": "error_reason"}
+_COLUMNS: Final = {
+    "queue": QUEUE,
+    "processor": "processor_class",
+    "held": "held",
+    "reason": "error_reason",
+}
 _REASONS: Final = tuple(dict.fromkeys((*FAILURE_REASONS, *REASONS_TO_NAME)))
 
 
@@ -67,8 +72,6 @@ def by_index(tasks: QuerySet[Any], parameters: Mapping[str, Any]) -> QuerySet[An
 
 
 def _conditions(parameters: Mapping[str, Any]) -> Iterator[Condition]:
-    if "queue" in parameters:
-        yield of_queue(parameters["queue"])
     for name, column in _COLUMNS.items():
         if name in parameters:
             yield Condition(column, "= %s", parameters[name])

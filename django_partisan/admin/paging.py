@@ -23,7 +23,7 @@ SEARCHED_MAX: Final = 50_000
 
 
 class BoundedPaginator(PaginatorBase):
-    """A paginator that selects up to ``LISTED_MAX`` ids, once, and fetches the rows of one page by them."""
+    """A paginator that selects up to ``LISTED_MAX`` ids, once, and fetches the tasks of one page by them."""
 
     object_list: Any
 
@@ -39,13 +39,13 @@ class BoundedPaginator(PaginatorBase):
 
     def page(self, number: Any) -> Any:
         """Return a page; raises what Django's paginator raises."""
+        if getattr(self.object_list, "model", None) is not Task:  # the admin's history of a task, for example
+            return super().page(number)
         start = (self.validate_number(number) - 1) * self.per_page
         return Page(self.rows(self.ids[start : start + self.per_page]), number, self)
 
-    def rows(self, ids: list[int]) -> Any:
+    def rows(self, ids: list[int]) -> QuerySet[Any]:
         """Return the rows of some ids; the conditions that have selected them are not asked again."""
-        if not isinstance(self.object_list, QuerySet):
-            return ids
         tasks = for_list(Task.objects.using(self.object_list.db).filter(pk__in=ids))
         return tasks.order_by(*self.object_list.query.order_by)
 

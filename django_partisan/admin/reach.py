@@ -25,11 +25,22 @@ class Index(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What the tasks that are reached must fulfil: a comparison of a column with a value."""
+    """What the tasks that are reached must fulfil: a comparison of a column with a value.
+
+    The column ``queue.name`` leaves out the other queues, which are then not read.
+    """
 
     column: str
     comparison: str
     value: str
+
+    @property
+    def term(self) -> str:
+        """The condition in SQL."""
+        return f"{self.column if self.column == QUEUE else f'reached.{self.column}'} {self.comparison}"
+
+
+QUEUE: Final = "queue.name"
 
 
 FAILED: Final = (Index("status = 'error'", "finished_at DESC, id DESC"),)
@@ -75,7 +86,7 @@ def reached(
 
 def has_more(database: str, indexes: tuple[Index, ...], limit: int, queue: str | None) -> bool:
     """Return whether an index has more than ``limit`` tasks of the queue, or of any."""
-    conditions = [] if queue is None else [of_queue(queue)]
+    conditions = [] if queue is None else [Condition(QUEUE, "= %s", queue)]
     with connections[database].cursor() as cursor:
         for index in indexes:
             arm = _arm(index, f"OFFSET {limit} LIMIT 1", conditions)
@@ -85,16 +96,7 @@ def has_more(database: str, indexes: tuple[Index, ...], limit: int, queue: str |
     return False
 
 
-def of_queue(name: str) -> Condition:
-    """Return the condition that leaves out the other queues, which are then not read."""
-    return Condition("queue.name", "= %s", name)
-
-
 def _arm(index: Index, part: str, conditions: Sequence[Condition]) -> str:
-    own = [one for one in conditions if "." not in one.column]
-    columns = ", ".join(["id", *(one.column for one in own)])
-    terms = [
-        f"{one.column if one not in own else f'reached.{one.column}'} {one.comparison}" for one in conditions
-    ]
-    where = f"WHERE {' AND '.join(terms)}" if terms else ""
-    return _REACHED.format(**index._asdict(), part=part, columns=columns, where=where)
+    columns = dict.fromkeys(["id", *(one.column for one in conditions if one.column != QUEUE)])
+    where = f"WHERE {' AND '.join(one.term for one in conditions)}" if conditions else ""
+    return _REACHED.format(**index._asdict(), part=part, columns=", ".join(columns), where=where)

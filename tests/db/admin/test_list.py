@@ -39,6 +39,28 @@ def test_the_list_begins_with_the_latest_task(browser):
             {"status": "error", "error_reason": "error"},
         ),
         ("?q=1234567", {"pk": 1234567}, {"pk": 123456}),
+        ("?q=12&status__exact=error", {"pk": 12, "status": "error"}, {"pk": 13, "status": "error"}),
+        ("?status__exact=error&queue=mail", {"status": "error", "queue_name": "mail"}, {"status": "error"}),
+        (
+            "?status__exact=error&processor=Letter&q=LET",
+            {"status": "error"},
+            {"status": "error", "processor_class": "Letters"},
+        ),
+        (
+            "?status__exact=new&q=a%25b_c",
+            {"ready": True, "processor_class": "A%B_C"},
+            {"ready": True, "processor_class": "axbyc"},
+        ),
+        (
+            "?status__exact=new&held=unregistered&queue=mail",
+            {"held": "unregistered", "queue_name": "mail"},
+            {"held": "unregistered"},
+        ),
+        (
+            "?status__exact=error&argument=order:1",
+            {"status": "error", "arguments": {"args": [], "kwargs": {"order": 1}}},
+            {"arguments": {"args": [], "kwargs": {"order": 1}}},
+        ),
         ("?q=parcel", {"processor_class": "ParcelSender"}, {"processor_class": "LetterSender"}),
     ],
 )
@@ -50,6 +72,14 @@ def test_the_list_can_be_filtered_and_searched_by_id_or_the_beginning_of_the_pro
     make_task(**other)
 
     assert listed(browser, query) == [task.pk]
+
+
+def test_an_id_of_another_status_and_a_reason_of_a_waiting_task_are_not_found(browser):
+    task = make_task(error_reason="error")
+
+    assert listed(browser, f"?q={task.pk}&status__exact=error") == []
+    assert listed(browser, "?reason=error&status__exact=new") == []
+    assert listed(browser, "?reason=error") == []
 
 
 @override_settings(PARTISAN_CONFIG={"mail": {}})
