@@ -1,7 +1,7 @@
 """The database of the tests, as other processes reach it and as PostgreSQL sees it."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,25 @@ class NoMigrations:
 
 def empty(*tables: str) -> None:
     """Empty tables and commit."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(tables)}")
+    truncate(connection, used(connection, tables))
+
+
+def used(session: BaseDatabaseWrapper, tables: Iterable[str]) -> list[str]:
+    """Return those tables that have rows, or had some that were deleted or rolled back."""
+    with session.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+            " AND relkind = 'r' AND relname = ANY(%s) AND pg_relation_size(oid) > 0",
+            [list(tables)],
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def truncate(session: BaseDatabaseWrapper, tables: Iterable[str]) -> None:
+    """Empty tables, and those that refer to them; none if there are none."""
+    if names := ", ".join(map(session.ops.quote_name, tables)):
+        with session.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {names} CASCADE")
 
 
 def first_value(statement: str) -> Any:

@@ -14,6 +14,8 @@ from tests.support.waiting import wait_until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TEXT = "text/plain; version=0.0.4"
+SCRAPE_EVERY_SECONDS = 0.1
+"""To parse a scrape takes longer than most of what is waited for."""
 GROWING = ("_total", "_bucket", "_count", "_sum")
 
 _addresses: WeakKeyDictionary[ManagerProcess, str] = WeakKeyDictionary()
@@ -111,5 +113,5 @@ def scrape_until(manager: ManagerProcess, name: str, value: float, **labels: str
         found = scrape(manager)
         return found if found.sum(name, **labels) >= value else None
 
-    found: Any = wait_until(seen, what=f"{name} {labels} is at least {value}")
+    found: Any = wait_until(seen, what=f"{name} {labels} is at least {value}", every=SCRAPE_EVERY_SECONDS)
     return found  # type: ignore[no-any-return]

@@ -12,7 +12,15 @@ from django_partisan.metrics import catalogue
 from django_partisan.models import Task
 from tests.processes.observability.cutting import Wire
 from tests.processes.observability.lines import checked
-from tests.processes.observability.scraping import Answer, Scrape, address_of, get, scrape, scrape_until
+from tests.processes.observability.scraping import (
+    SCRAPE_EVERY_SECONDS,
+    Answer,
+    Scrape,
+    address_of,
+    get,
+    scrape,
+    scrape_until,
+)
 from tests.processes.observability.watching import Watching, enqueue, wait_until_done
 from tests.support.database import this_database
 from tests.support.rows import count_by_status
@@ -102,7 +110,7 @@ def test_a_scrape_is_answered_while_the_table_is_locked(watching: Watching):
         cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
         answers = [get(address_of(manager)) for _ in range(3)]
         ready = get(address_of(manager), "/live")
-    wait_until(lambda: scrape(manager).sum("partisan_db_up") == 1)
+    wait_until(lambda: scrape(manager).sum("partisan_db_up") == 1, every=SCRAPE_EVERY_SECONDS)
 
     assert before.sum("partisan_db_up") == 1
     for answer in answers:
@@ -122,10 +130,14 @@ def test_a_scrape_is_answered_while_the_database_is_away(watching: Watching, how
         fresh = scrape(manager)
         getattr(wire, how)()
         first = get(address_of(manager))
-        wait_until(lambda: "partisan_queue_tasks" not in names(scrape(manager)), what="old figures disappear")
+        wait_until(
+            lambda: "partisan_queue_tasks" not in names(scrape(manager)),
+            what="old figures disappear",
+            every=SCRAPE_EVERY_SECONDS,
+        )
         late = get(address_of(manager))
         wire.mend()
-        wait_until(lambda: scrape(manager).sum("partisan_db_up") == 1)
+        wait_until(lambda: scrape(manager).sum("partisan_db_up") == 1, every=SCRAPE_EVERY_SECONDS)
         assert manager.stop() == 0
 
     assert "partisan_queue_tasks" in names(fresh)

@@ -15,7 +15,15 @@ from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.processes.managing import Bench, ManagerProcess, processes
-from tests.processes.observability.scraping import TEXT, Scrape, address_of, get, growing, scrape
+from tests.processes.observability.scraping import (
+    SCRAPE_EVERY_SECONDS,
+    TEXT,
+    Scrape,
+    address_of,
+    get,
+    growing,
+    scrape,
+)
 from tests.processes.observability.watching import Watching, wait_until_done
 from tests.support.waiting import wait_until
 
@@ -155,7 +163,11 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
             wait_until_done(200)
         wait_until(lambda: watcher.scrapes >= SCRAPES or scraping.error, 60)
     assert scraping.error is None
-    wait_until(lambda: exits(scrape(manager)) == logged_exits(manager), what="exits agree with the log")
+    wait_until(
+        lambda: exits(scrape(manager)) == logged_exits(manager),
+        what="exits agree with the log",
+        every=SCRAPE_EVERY_SECONDS,
+    )
     seen, in_table = scrape(manager), table()
     assert manager.stop() == 0
 

@@ -9,6 +9,8 @@ from django.core.management.commands import flush
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tests.support.database import truncate, used
+
 MADE_BY_MIGRATE: Final = (ContentType._meta.db_table, Permission._meta.db_table)
 """Tables whose rows Django deletes and makes again."""
 
@@ -22,24 +24,10 @@ class Command(flush.Command):
         if connection.vendor != "postgresql" or options["interactive"]:
             super().handle(**options)
             return
-        if used := _used_tables(connection).difference(MADE_BY_MIGRATE):
-            names = ", ".join(map(connection.ops.quote_name, sorted(used)))
-            with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE {names} CASCADE")
+        tables = set(connection.introspection.django_table_names()).difference(MADE_BY_MIGRATE)
+        truncate(connection, used(connection, tables))
         if not _is_as_migrated(connection):
             super().handle(**options)
-
-
-def _used_tables(connection: BaseDatabaseWrapper) -> set[str]:
-    """Return the tables of models that have rows, or had some that were deleted or rolled back."""
-    tables = connection.introspection.django_table_names()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
-            " AND relkind = 'r' AND relname = ANY(%s) AND pg_relation_size(oid) > 0",
-            [tables],
-        )
-        return {name for (name,) in cursor.fetchall()}
 
 
 def _is_as_migrated(connection: BaseDatabaseWrapper) -> bool:
