@@ -1,6 +1,6 @@
 """Who waited in vain for a lock says who holds it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from tests.support.rows import insert
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CALLS = {
+CALLS: dict[str, Callable[[BaseDatabaseWrapper], object]] = {
     "claim": partial(claim, queue="default", manager=uuid4(), token=1, limit=1),
     "look": partial(look_ahead, queue="default", limit=1),
 }
