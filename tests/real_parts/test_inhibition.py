@@ -1,7 +1,6 @@
 """A real Alertmanager mutes the consequences of a cause as the shipped file says, and nothing else."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
