@@ -294,6 +294,11 @@ MEMORY_LIMIT = _declare(
     "Memory that the manager and its workers may use: that of the host, or less if a control group limits "
     "it; absent where it is not known.",
 )
+MEMORY_USED = _declare(
+    "partisan_memory_used_bytes", GAUGE, "queue", "M",
+    "Does memory run out?",
+    "Memory that is in use of partisan_memory_limit_bytes, by whatever process, without caches.",
+)
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
     "Is polling useful?",

@@ -24,7 +24,7 @@ from django_partisan.config import observability
 from django_partisan.metrics import catalogue, gauges, sampler
 from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.gauges import Sample, SlotCounter
-from django_partisan.metrics.memory_limit import memory_limit
+from django_partisan.metrics.memory import memory
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labels, Metric
 from django_partisan.metrics.recorder import ManagerRecorder
 from django_partisan.metrics.sampler import Sampler
@@ -92,7 +92,7 @@ class PartisanCollector(Collector):
             lambda: gauges.of_manager(snapshot()),
             lambda: gauges.of_runs(snapshot(), self._processors),
             lambda: gauges.of_limits(snapshot()),
-            lambda: gauges.of_memory(snapshot(), memory_limit()),
+            lambda: gauges.of_memory(snapshot(), memory()),
             lambda: gauges.of_workers(snapshot(), self._busy),
             lambda: gauges.of_processes(snapshot(), self._cpu, self._recorder.peaks),
             self._counted,

@@ -13,6 +13,7 @@ from django_partisan import registry
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.counting import registered
+from django_partisan.metrics.memory import Memory
 from django_partisan.metrics.metric import Labels, Metric
 from django_partisan.telemetry.events import Snapshot
 
@@ -104,10 +105,11 @@ def of_limits(snapshot: Snapshot) -> Iterator[Sample]:
             yield catalogue.RUN_LIMIT, (snapshot.queue, name), seconds + limits.interrupt_grace_seconds
 
 
-def of_memory(snapshot: Snapshot, limit: int | None) -> Iterator[Sample]:
-    """Yield how much memory the manager and its workers may use, if it is known."""
-    if limit is not None:
-        yield catalogue.MEMORY_LIMIT, (snapshot.queue,), limit
+def of_memory(snapshot: Snapshot, found: Memory | None) -> Iterator[Sample]:
+    """Yield how much memory there is for the manager and its workers, and is in use, if that is known."""
+    if found is not None:
+        yield catalogue.MEMORY_LIMIT, (snapshot.queue,), found.limit
+        yield catalogue.MEMORY_USED, (snapshot.queue,), found.used
 
 
 def of_workers(snapshot: Snapshot, busy: SlotCounter) -> Iterator[Sample]:

@@ -111,7 +111,7 @@ def test_a_manager_stops_in_time_though_its_database_is_silent(
     assert "Traceback" not in manager.err()
 
 
-def test_a_locked_table_is_an_outage_that_piles_up_no_sessions(bench: Bench):
+def test_a_locked_table_is_an_outage_that_names_its_session_and_piles_up_no_sessions(bench: Bench):
     manager = bench.ready(LEASE_SECONDS=3, SLEEP_DELAY_SECONDS=0.2)
     seconds_to_settle(1)
     most = 0
@@ -122,7 +122,8 @@ def test_a_locked_table_is_an_outage_that_piles_up_no_sessions(bench: Bench):
         while time.monotonic() < until:
             let_pass(0.2)
             most = max(most, sessions())
-        assert len(manager.told("claim.failed")) == 1
+        [failed] = manager.told("claim.failed")
+        assert f"the table is locked by session {locker.info.backend_pid} " in failed["error.message"]
     locker.close()
 
     assert seconds_to_settle(2) < 10

@@ -1,13 +1,13 @@
 """A real Alertmanager mutes the consequences of a cause as the shipped file says, and nothing else."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
 from tests.real_parts.servers import Alertmanager, Webhook
 from tests.support.waiting import wait_until
 
+OF_A_MANAGER = {"job": "partisan", "instance": "a:9100"}
 ACTIVE, SUPPRESSED = "active", "suppressed"
 
 
@@ -45,27 +45,20 @@ def test_a_cause_mutes_its_consequence_in_its_own_queue_only(
     alertmanager: Alertmanager, cause: str, consequence: str
 ) -> None:
     queue = f"{cause}-{consequence}"
-    fired: partial[dict[str, str]] = partial(dict, job="partisan", instance="a:9100")
+    causing = {"alertname": cause, **OF_A_MANAGER, "queue": queue, "severity": "critical"}
+    following = {"alertname": consequence, **OF_A_MANAGER, "severity": "warning"}
 
-    alertmanager.fire(
-        fired(alertname=cause, queue=queue, severity="critical"),
-        fired(alertname=consequence, queue=queue, severity="warning"),
-        fired(alertname=consequence, queue=f"{queue}-other", severity="warning"),
-    )
+    alertmanager.fire(causing, {**following, "queue": queue}, {**following, "queue": f"{queue}-other"})
 
     _becomes(alertmanager, SUPPRESSED, consequence, queue=queue)
     _becomes(alertmanager, ACTIVE, cause, queue=queue)
     _becomes(alertmanager, ACTIVE, consequence, queue=f"{queue}-other")
 
 
-def test_crash_loops_over_several_kinds_mute_the_warning_and_not_themselves(
-    alertmanager: Alertmanager,
-) -> None:
-    fired: partial[dict[str, str]] = partial(
-        dict, alertname="PartisanWorkersCrashLooping", job="partisan", instance="a:9100", queue="q"
-    )
+def test_crash_loops_over_several_kinds_mute_the_warning_alone(alertmanager: Alertmanager) -> None:
+    looping = {"alertname": "PartisanWorkersCrashLooping", **OF_A_MANAGER, "queue": "q"}
 
-    alertmanager.fire(fired(severity="critical"), fired(severity="warning"))
+    alertmanager.fire({**looping, "severity": "critical"}, {**looping, "severity": "warning"})
 
     _becomes(alertmanager, SUPPRESSED, "PartisanWorkersCrashLooping", queue="q", severity="warning")
     _becomes(alertmanager, ACTIVE, "PartisanWorkersCrashLooping", queue="q", severity="critical")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +17,7 @@ from tests.support.rows import insert
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CALLS: dict[str, Callable[[BaseDatabaseWrapper], Any]] = {
+CALLS: dict[str, Callable[[BaseDatabaseWrapper], object]] = {
     "claim": partial(claim, queue="default", manager=uuid4(), token=1, limit=1),
     "look": partial(look_ahead, queue="default", limit=1),
 }

@@ -31,6 +31,7 @@ from django_partisan.telemetry.events import (
     ManagerDraining,
     ManagerStarted,
     ManagerStopped,
+    QueueLimits,
     TasksReleased,
 )
 from tests.db.engine.office import Gate, Office, end_session
@@ -265,7 +266,13 @@ def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(
 def test_a_snapshot_shows_what_the_manager_holds(open_office, gate):
     before = time.time()
     ids = insert_many(3, "Wait")
-    office = open_office(max_queue_size=33)
+    office = open_office(
+        max_queue_size=33,
+        max_wait_seconds=60,
+        max_crashes=5,
+        default_timeout_seconds=30,
+        interrupt_grace_seconds=7,
+    )
     office.turn_until(gate.begun.is_set)
     office.turn_until(lambda: office.snapshot().buffered)
 
@@ -276,6 +283,7 @@ def test_a_snapshot_shows_what_the_manager_holds(open_office, gate):
     assert snapshot[3:8] == (2, 33, 0, False, True)
     assert before <= snapshot.last_claim_at <= snapshot.last_loop_at
     assert snapshot.last_finished_at is None
+    assert snapshot.limits == QueueLimits(60, 5, 30, 7)
 
 
 def test_a_fault_of_ours_ends_the_workers_and_leaves_the_file_that_proves_it(open_office, gate):

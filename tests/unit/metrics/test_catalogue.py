@@ -49,6 +49,7 @@ partisan_worker_cpu_seconds_total counter queue,worker M
 partisan_worker_resident_memory_bytes gauge queue,worker M
 partisan_worker_peak_resident_memory_bytes gauge queue,worker M
 partisan_memory_limit_bytes gauge queue M
+partisan_memory_used_bytes gauge queue M
 partisan_claims_total counter queue M
 partisan_claims_empty_total counter queue M
 partisan_claim_errors_total counter queue M

@@ -359,7 +359,10 @@ def test_limits_are_those_of_the_settings_and_of_the_processors(start: Start, st
 
 
 def test_memory_of_the_host_is_exported(start: Start) -> None:
-    assert start().value("partisan_memory_limit_bytes", queue=QUEUE) > 100 * 2**20
+    served = start()
+
+    limit, used = (served.value(f"partisan_memory_{what}_bytes", queue=QUEUE) for what in ("limit", "used"))
+    assert limit > used > 2**20
 
 
 def test_a_moment_that_has_not_come_has_no_series(start: Start, state: SimpleNamespace) -> None:
