@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments, immediate, moments
 from django_partisan.config.immediate import mode as immediate_mode
-from django_partisan.config.queue_keys import PRIORITY
+from django_partisan.config.queue_keys import PRIORITIES, PRIORITY
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
 from django_partisan.expiry import AS_DEFINED, Expires, expiry_of
@@ -202,7 +202,7 @@ def _new_task(
     check_queue_name(queue)
     if priority is None:
         priority = definition.priority
-    if not PRIORITY.accepts(priority):
+    if type(priority) is not int or priority not in PRIORITIES:  # as the rule says, without its call
         raise TypeError(f"{name}: priority is {priority!r}; expected {PRIORITY.expected}.")
     if execute_after is not None:
         execute_after = moments.storable(moments.aware(name, execute_after))

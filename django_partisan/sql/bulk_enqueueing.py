@@ -36,28 +36,44 @@ def insert_tasks(
     unique keys. Several parts are inserted in one transaction. No two tasks may share a unique key. Wakes
     no manager: see ``wake()``.
     """
-    is_small = sum(map(_length, tasks)) <= part_bytes
-    with nullcontext() if is_small else transaction.atomic(using=connection.alias):
-        return insert_parts(connection, tasks, part_bytes)
+    order, ids = _order_and_ids(connection, tasks)
+    parts = list(_parts(tasks, order, part_bytes))
+    with nullcontext() if len(parts) == 1 else transaction.atomic(using=connection.alias):
+        return _insert_parts(connection, tasks, parts, ids)
 
 
-def insert_parts(
+def insert_in_transaction(
     connection: BaseDatabaseWrapper,
     tasks: Sequence[NewTask],
+    scheduled_for: Sequence[datetime],
     part_bytes: int = PART_BYTES,
+) -> list[tuple[int, bool]]:
+    """Insert the tasks of ticks as ``insert_tasks()`` does, but in the transaction of the caller.
+
+    ``scheduled_for`` are the moments of the ticks.
+    """
+    order, ids = _order_and_ids(connection, tasks)
+    return _insert_parts(connection, tasks, _parts(tasks, order, part_bytes), ids, scheduled_for)
+
+
+def _order_and_ids(
+    connection: BaseDatabaseWrapper, tasks: Sequence[NewTask]
+) -> tuple[Sequence[int], list[int] | None]:
+    """Return the places of tasks in the order of inserting, and their ids if they are drawn before."""
+    if sum(task.unique_key is not None for task in tasks) <= 1:
+        return range(len(tasks)), None
+    return _in_order_of_keys(tasks), [id_ for (id_,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
+
+
+def _insert_parts(
+    connection: BaseDatabaseWrapper,
+    tasks: Sequence[NewTask],
+    parts: Iterable[list[int]],
+    ids: list[int] | None,
     scheduled_for: Sequence[datetime] | None = None,
 ) -> list[tuple[int, bool]]:
-    """Insert many tasks as ``insert_tasks()`` does, but in the transaction of the caller, if there is one.
-
-    ``scheduled_for`` are the moments of the ticks for which they are enqueued.
-    """
-    order: Sequence[int] = range(len(tasks))
-    ids = None
-    if sum(task.unique_key is not None for task in tasks) > 1:
-        order = _in_order_of_keys(tasks)
-        ids = [task_id for (task_id,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
     rows: list[Any] = [None] * len(tasks)
-    for part in _parts(tasks, order, part_bytes):
+    for part in parts:
         drawn = None if ids is None else [ids[place] for place in part]
         moments = None if scheduled_for is None else [scheduled_for[place] for place in part]
         inserted = _insert(connection, [tasks[place] for place in part], drawn, moments)
@@ -78,17 +94,14 @@ def _parts(tasks: Sequence[NewTask], order: Iterable[int], part_bytes: int) -> I
     part: list[int] = []
     size = 0
     for place in order:
-        length = _length(tasks[place])
+        task = tasks[place]
+        length = len(task.arguments) + len(task.context or "") + _ROW_BYTES
         if part and size + length > part_bytes:
             yield part
             part, size = [], 0
         part.append(place)
         size += length
     yield part
-
-
-def _length(task: NewTask) -> int:
-    return len(task.arguments) + len(task.context or "") + _ROW_BYTES
 
 
 def _insert(
