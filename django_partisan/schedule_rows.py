@@ -96,7 +96,7 @@ def saving(
             chosen = _chosen(row, update_fields)
             fields = _prepare_change(row, stored, chosen, server_now(connection))
             yield fields
-            _pause_or_resume(row, stored, chosen)
+            _pause_or_resume(row, stored, chosen, alias)
             if "fingerprint" in fields:
                 _emit_changed(connection, row, SCHEDULE_CHANGED)
         scheduling.notify_managers(connection)
@@ -168,11 +168,11 @@ def _take_over(row: Schedule, definition: ScheduleDefinition) -> None:
     row.fingerprint = definition.fingerprint
 
 
-def _pause_or_resume(row: Schedule, stored: Schedule, chosen: Collection[str]) -> None:
+def _pause_or_resume(row: Schedule, stored: Schedule, chosen: Collection[str], alias: str) -> None:
     if "paused" not in chosen or row.paused == stored.paused:
         return
     if row.paused:
         scheduling.pause(row.name, row.comment if "comment" in chosen else stored.comment)
     else:
         scheduling.resume(row.name)
-    row.refresh_from_db(fields=["paused", "comment", "next_at"])
+    row.refresh_from_db(using=alias, fields=["paused", "comment", "next_at"])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import models
+from django.db import models, router
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -152,14 +152,14 @@ class Schedule(models.Model):
         from django_partisan import scheduling
 
         scheduling.pause(self.name, comment)
-        self.refresh_from_db(fields=["paused", "comment"])
+        self._reload("paused", "comment")
 
     def resume(self) -> None:
         """Go on with the first tick from now; see ``django_partisan.scheduling.resume``."""
         from django_partisan import scheduling
 
         scheduling.resume(self.name)
-        self.refresh_from_db(fields=["paused", "next_at"])
+        self._reload("paused", "next_at")
 
     def upcoming(self, count: int = 5, after: datetime | None = None) -> list[datetime]:
         """Return the next ticks after a moment, by default after now, by the server's clock.
@@ -169,3 +169,7 @@ class Schedule(models.Model):
         from django_partisan.schedule_rows import upcoming
 
         return upcoming(self, count, after)
+
+    def _reload(self, *fields: str) -> None:
+        """Read fields where they were written: a replica may not know yet what happened."""
+        self.refresh_from_db(using=router.db_for_write(Schedule), fields=fields)

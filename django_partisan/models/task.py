@@ -230,7 +230,7 @@ class Task(models.Model):
         from django_partisan.requeueing import requeue_all
 
         is_requeued = any(requeue_all([self.pk], comment))
-        self.refresh_from_db()
+        self.refresh_from_db(using=router.db_for_write(Task))
         return is_requeued
 
     def cancel(self, comment: str = "") -> "CancelResult":
@@ -242,5 +242,5 @@ class Task(models.Model):
 
         [result] = cancel_all([self.pk], comment)
         with suppress(Task.DoesNotExist):  # it has completed, and its row was deleted
-            self.refresh_from_db()
+            self.refresh_from_db(using=router.db_for_write(Task))
         return result
