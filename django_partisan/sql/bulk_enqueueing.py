@@ -36,28 +36,44 @@ def insert_tasks(
     unique keys. Several parts are inserted in one transaction. No two tasks may share a unique key. Wakes
     no manager: see ``wake()``.
     """
-    is_small = sum(map(_length, tasks)) <= part_bytes
-    with nullcontext() if is_small else transaction.atomic(using=connection.alias):
-        return insert_parts(connection, tasks, part_bytes)
+    parts, ids = _planned(connection, tasks, part_bytes)
+    with nullcontext() if len(parts) == 1 else transaction.atomic(using=connection.alias):
+        return _insert_parts(connection, tasks, parts, ids)
 
 
-def insert_parts(
+def insert_scheduled(
     connection: BaseDatabaseWrapper,
     tasks: Sequence[NewTask],
+    scheduled_for: Sequence[datetime],
     part_bytes: int = PART_BYTES,
+) -> list[tuple[int, bool]]:
+    """Insert many tasks of ticks, whose moments are ``scheduled_for``, in a transaction of the caller.
+
+    Everything else is as with ``insert_tasks()``.
+    """
+    parts, ids = _planned(connection, tasks, part_bytes)
+    return _insert_parts(connection, tasks, parts, ids, scheduled_for)
+
+
+def _planned(
+    connection: BaseDatabaseWrapper, tasks: Sequence[NewTask], part_bytes: int
+) -> tuple[list[list[int]], list[int] | None]:
+    """Return the places of the tasks by part, and their ids if they are inserted in another order."""
+    if sum(task.unique_key is not None for task in tasks) <= 1:
+        return list(_parts(tasks, range(len(tasks)), part_bytes)), None
+    ids = [task_id for (task_id,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
+    return list(_parts(tasks, _in_order_of_keys(tasks), part_bytes)), ids
+
+
+def _insert_parts(
+    connection: BaseDatabaseWrapper,
+    tasks: Sequence[NewTask],
+    parts: Sequence[list[int]],
+    ids: Sequence[int] | None,
     scheduled_for: Sequence[datetime] | None = None,
 ) -> list[tuple[int, bool]]:
-    """Insert many tasks as ``insert_tasks()`` does, but in the transaction of the caller, if there is one.
-
-    ``scheduled_for`` are the moments of the ticks for which they are enqueued.
-    """
-    order: Sequence[int] = range(len(tasks))
-    ids = None
-    if sum(task.unique_key is not None for task in tasks) > 1:
-        order = _in_order_of_keys(tasks)
-        ids = [task_id for (task_id,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
     rows: list[Any] = [None] * len(tasks)
-    for part in _parts(tasks, order, part_bytes):
+    for part in parts:
         drawn = None if ids is None else [ids[place] for place in part]
         moments = None if scheduled_for is None else [scheduled_for[place] for place in part]
         inserted = _insert(connection, [tasks[place] for place in part], drawn, moments)
@@ -78,17 +94,14 @@ def _parts(tasks: Sequence[NewTask], order: Iterable[int], part_bytes: int) -> I
     part: list[int] = []
     size = 0
     for place in order:
-        length = _length(tasks[place])
+        task = tasks[place]
+        length = len(task.arguments) + len(task.context or "") + _ROW_BYTES
         if part and size + length > part_bytes:
             yield part
             part, size = [], 0
         part.append(place)
         size += length
     yield part
-
-
-def _length(task: NewTask) -> int:
-    return len(task.arguments) + len(task.context or "") + _ROW_BYTES
 
 
 def _insert(
