@@ -36,40 +36,40 @@ def insert_tasks(
     unique keys. Several parts are inserted in one transaction. No two tasks may share a unique key. Wakes
     no manager: see ``wake()``.
     """
-    order, ids = _order_and_ids(connection, tasks)
-    parts = list(_parts(tasks, order, part_bytes))
+    parts, ids = _planned(connection, tasks, part_bytes)
     with nullcontext() if len(parts) == 1 else transaction.atomic(using=connection.alias):
         return _insert_parts(connection, tasks, parts, ids)
 
 
-def insert_in_transaction(
+def insert_scheduled(
     connection: BaseDatabaseWrapper,
     tasks: Sequence[NewTask],
     scheduled_for: Sequence[datetime],
     part_bytes: int = PART_BYTES,
 ) -> list[tuple[int, bool]]:
-    """Insert the tasks of ticks as ``insert_tasks()`` does, but in the transaction of the caller.
+    """Insert many tasks of ticks, whose moments are ``scheduled_for``, in a transaction of the caller.
 
-    ``scheduled_for`` are the moments of the ticks.
+    Everything else is as with ``insert_tasks()``.
     """
-    order, ids = _order_and_ids(connection, tasks)
-    return _insert_parts(connection, tasks, _parts(tasks, order, part_bytes), ids, scheduled_for)
+    parts, ids = _planned(connection, tasks, part_bytes)
+    return _insert_parts(connection, tasks, parts, ids, scheduled_for)
 
 
-def _order_and_ids(
-    connection: BaseDatabaseWrapper, tasks: Sequence[NewTask]
-) -> tuple[Sequence[int], list[int] | None]:
-    """Return the places of tasks in the order of inserting, and their ids if they are drawn before."""
+def _planned(
+    connection: BaseDatabaseWrapper, tasks: Sequence[NewTask], part_bytes: int
+) -> tuple[list[list[int]], list[int] | None]:
+    """Return the places of the tasks by part, and their ids if they are inserted in another order."""
     if sum(task.unique_key is not None for task in tasks) <= 1:
-        return range(len(tasks)), None
-    return _in_order_of_keys(tasks), [id_ for (id_,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
+        return list(_parts(tasks, range(len(tasks)), part_bytes)), None
+    ids = [task_id for (task_id,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
+    return list(_parts(tasks, _in_order_of_keys(tasks), part_bytes)), ids
 
 
 def _insert_parts(
     connection: BaseDatabaseWrapper,
     tasks: Sequence[NewTask],
-    parts: Iterable[list[int]],
-    ids: list[int] | None,
+    parts: Sequence[list[int]],
+    ids: Sequence[int] | None,
     scheduled_for: Sequence[datetime] | None = None,
 ) -> list[tuple[int, bool]]:
     rows: list[Any] = [None] * len(tasks)

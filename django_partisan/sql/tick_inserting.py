@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.expiry import Expiry
-from django_partisan.sql.bulk_enqueueing import PART_BYTES, insert_in_transaction
+from django_partisan.sql.bulk_enqueueing import PART_BYTES, insert_scheduled
 from django_partisan.sql.enqueueing import NewTask
 
 
@@ -32,7 +32,7 @@ def insert_ticks(
         return []
     places, distinct = _distinct(ticks)
     tasks = [tick.task._replace(expiry=Expiry(at=tick.expires_at)) for tick in distinct]
-    rows = insert_in_transaction(connection, tasks, [tick.scheduled_for for tick in distinct], part_bytes)
+    rows = insert_scheduled(connection, tasks, [tick.scheduled_for for tick in distinct], part_bytes)
     results: list[tuple[int, bool]] = []
     for place in places:
         results.append(rows[place])
