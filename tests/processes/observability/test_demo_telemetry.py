@@ -1,8 +1,10 @@
-"""The demo shows metrics, log and spans, and one task in all three."""
+"""The demo accounts for its tasks, and shows metrics, log and spans, and one task in all three."""
 
 import json
 import re
 from pathlib import Path
+
+import pytest
 
 from tests.processes.observability.scraping import Scrape
 from tests.support.commands import python
@@ -14,9 +16,9 @@ runpy.run_module("demo", run_name="__main__")
 """
 
 
-def run(folder: Path, *start: str) -> str:
+def run(folder: Path, *start: str, files: int = 10) -> str:
     """Run the demo on a few files; return what it said."""
-    done = python(*start, "--output", str(folder), "--files", "10", seconds=60)
+    done = python(*start, "--output", str(folder), "--files", str(files), seconds=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -33,9 +35,39 @@ def place(said: str, what: str) -> Path:
     return Path(found[1])
 
 
-def test_the_demo_follows_one_task_through_log_spans_and_metrics(tmp_path: Path):
-    said = run(tmp_path, "-m", "demo")
+def number_of(said: str, outcome: str) -> int:
+    """Return how many tasks came to that outcome."""
+    found = re.search(rf"^ *{outcome} +(\d+)", said, re.MULTILINE)
+    assert found, said
+    return int(found[1])
 
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the demo that the tests look at: a run takes longer than they do."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def said(output: Path) -> str:
+    """What that demo said."""
+    return run(output, "-m", "demo", files=40)
+
+
+def test_the_demo_accounts_for_every_task_and_writes_its_report(said: str, output: Path):
+    assert number_of(said, "completed") + number_of(said, "failed") == int(
+        re.findall(r"Enqueued (\d+) tasks", said)[0]
+    )
+    assert number_of(said, "completed") >= 40
+    assert number_of(said, "failed") >= 1
+    assert number_of(said, "unaccounted for") == 0
+    assert number_of(said, "on the way") >= 1
+    assert "tasks per second" in said
+    assert "<svg" in (output / "report.html").read_text()
+    assert "\x1b" not in said
+
+
+def test_the_demo_follows_one_task_through_log_spans_and_metrics(said: str):
     headline = re.search(r"^Task (\d+) \((\w+)\) in all three", said, re.MULTILINE)
     exemplar = re.search(r"exemplar: trace (\w+), span (\w+)", said)
     assert headline, said
