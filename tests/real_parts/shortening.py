@@ -18,6 +18,7 @@ def shortened(text: str) -> str:
     text = re.sub(r"\[\d+[hd]\]", f"[{LONG_WINDOW}]", text)
     text = re.sub(r"offset \d+[mh]", f"offset {WINDOW}", text)
     text = re.sub(r"for: \d+m", f"for: {PAUSE}", text)
+    text = re.sub(r"interval: \d+m", "interval: 1s", text)
     for alert, limit, short in LIMITS:
         before, found, after = text.partition(f"- alert: {alert}\n")
         text = before + found + (after.replace(limit, short, 1) if found else after)
