@@ -72,17 +72,17 @@ def _table() -> list[Panel]:
             cells={
                 "Processor": cell(links=[to_processor("__value.text")]),
                 "Queue": cell(width=140),
-                "Runs": cell(unit="locale", decimals=0, width=105),
-                "Failed": cell(unit="locale", decimals=0, width=105),
+                "Runs": cell(unit="locale", decimals=0, width=95),
+                "Failed": cell(unit="locale", decimals=0, width=95),
                 "Failure ratio": cell(
                     unit="percentunit",
                     decimals=1,
-                    width=105,
+                    width=95,
                     steps=[(None, "transparent"), (limits.FAILURE_RATIO, "red")],
                 ),
-                "Retried": cell(unit="locale", decimals=0, width=105),
-                "Postponed": cell(unit="locale", decimals=0, width=105),
-                **dict.fromkeys(("Mean", "p95", "p95 wait"), cell(unit="s", width=105)),
+                "Retried": cell(unit="locale", decimals=0, width=95),
+                "Postponed": cell(unit="locale", decimals=0, width=95),
+                **dict.fromkeys(("Mean", "p95", "p95 wait"), cell(unit="s", width=95)),
             },
         )
     ]

@@ -100,12 +100,12 @@ def _runs_where() -> list[Panel]:
             ),
             unit="short",
             columns={
-                "job": "Job",
                 "instance": "Manager",
                 "version": "django-partisan",
                 "django": "Django",
                 "python": "Python",
                 "postgresql": "PostgreSQL",
+                "job": "Job",
             },
             hidden=["Value"],
             sort_by="Manager",

@@ -41,9 +41,9 @@ def _pool() -> list[Panel]:
         ),
         graph(
             "Exits by reason",
-            "Recycled and stopped are meant. error or signal: a worker died; more than three in ten minutes"
-            " fire PartisanWorkersCrashLooping. The log event worker.exited names the task, the signal and"
-            " the memory.",
+            "Recycled and stopped are meant. error or signal: a worker died; when they die again and"
+            " again, PartisanWorkersCrashLooping fires. The log event worker.exited names the task, the"
+            " signal and the memory.",
             Query(in_interval("partisan_worker_exits_total", "reason"), "{{reason}}"),
             unit="short",
             shades=RED,
