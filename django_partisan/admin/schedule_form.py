@@ -17,38 +17,57 @@ DEFINITION: Final = ("name", *KEYS, "comment")
 """What a person says of a schedule, in the order of the pages."""
 _LINE = {"class": "vTextField"}
 _NUMBER = {"class": "vIntegerField"}
+_BLOCK = {"class": "vLargeTextField", "rows": 3}
 
 
 class ScheduleForm(ScheduleFormBase):
     """What is enqueued, when, and what happens to ticks that are late."""
 
     cron = forms.CharField(
-        label=_("cron"),
+        label=_("Cron"),
         required=False,
         widget=forms.TextInput(attrs=_LINE),
         help_text=_("Five fields, or a name such as @daily. Give either this or seconds."),
     )
     time_zone = forms.CharField(
-        label=_("time zone"),
+        label=_("Time zone"),
         required=False,
         widget=forms.TextInput(attrs=_LINE),
         help_text=_("Of the cron text, such as Europe/Berlin; empty for that of the settings."),
     )
     catch_up = forms.ChoiceField(
-        label=_("catch up"),
+        label=_("Catch up"),
         choices=[(word, word) for word in CATCH_UPS],
         initial=CATCH_UP_ONE,
         help_text=_("Which ticks are enqueued late: the newest one, none, or all."),
     )
-    args = forms.JSONField(label=_("positional arguments"), required=False, initial=list)
-    kwargs = forms.JSONField(label=_("keyword arguments"), required=False, initial=dict)
+    args = forms.JSONField(
+        label=_("Positional arguments"),
+        required=False,
+        initial=list,
+        widget=forms.Textarea(attrs=_BLOCK),
+        help_text=_("A list in JSON."),
+    )
+    kwargs = forms.JSONField(
+        label=_("Keyword arguments"),
+        required=False,
+        initial=dict,
+        widget=forms.Textarea(attrs=_BLOCK),
+        help_text=_("An object in JSON."),
+    )
+    overlap = forms.BooleanField(
+        label=_("Overlap"),
+        required=False,
+        initial=True,
+        help_text=_("Enqueue a task although the last one waits or runs."),
+    )
     expires_seconds = forms.FloatField(
-        label=_("expires after seconds"),
+        label=_("Expires after seconds"),
         required=False,
         widget=forms.NumberInput(attrs=_NUMBER),
         help_text=_("The task does not start later after its tick."),
     )
-    comment = forms.CharField(label=_("comment"), required=False, widget=forms.TextInput(attrs=_LINE))
+    comment = forms.CharField(label=_("Comment"), required=False, widget=forms.TextInput(attrs=_LINE))
 
     class Meta:
         model = Schedule

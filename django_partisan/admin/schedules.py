@@ -20,6 +20,10 @@ else:
 _ARGUMENTS: Final = ("args", "kwargs")
 _TICKS: Final = ("next_tick", "ticks_to_come", "last_error", "numbers", "ticks")
 _ORIGIN: Final = ("source", "changed_at", "ended_at")
+_MAY_BE_EMPTY: Final = {
+    "last_error": "error", "numbers": "totals", "ticks": "recent_ticks", "ended_at": "stopped_at",
+}  # fmt: skip
+"""Fields that are not shown while the column is empty."""
 
 
 @admin.register(Schedule)
@@ -40,16 +44,17 @@ class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, ScheduleAdminBase):
         css = {"all": ("django_partisan/admin.css",)}
 
     def get_fieldsets(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        """Return the definition and, of a schedule that exists, its ticks."""
+        """Return the definition and, of a schedule that exists, what there is of its ticks and its end."""
         if obj is None:
             return [(None, {"fields": DEFINITION})]
         shown: tuple[str, ...] = DEFINITION
         if not self._is_editable(request, obj):  # its arguments may hold secrets
             shown = (*(name for name in DEFINITION if name not in _ARGUMENTS), "shown_arguments")
+        empty = [name for name, column in _MAY_BE_EMPTY.items() if not getattr(obj, column)]
         return [
             (None, {"fields": shown}),
-            (_("Ticks"), {"fields": _TICKS}),
-            (_("Origin"), {"fields": _ORIGIN}),
+            (_("Ticks"), {"fields": [name for name in _TICKS if name not in empty]}),
+            (_("Origin"), {"fields": [name for name in _ORIGIN if name not in empty]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> Any:

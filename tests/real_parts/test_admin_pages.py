@@ -14,9 +14,9 @@ from django.db import connections
 from django.test import Client, override_settings
 from pytest_django.live_server_helper import LiveServer
 
-from django_partisan.models import ManagerLease, Task
-from tests.real_parts import admin_site
-from tests.support.admin import MANAGERS, TASKS, page_of
+from django_partisan.models import ManagerLease, Schedule, Task
+from tests.real_parts import admin_schedules, admin_site
+from tests.support.admin import MANAGERS, SCHEDULES, TASKS, page_of
 from tests.support.commands import ROOT
 from tests.support.database import sessions_of_others
 from tests.support.waiting import wait_until
@@ -59,6 +59,11 @@ def rows(transactional_db: None) -> dict[str, Task]:
     return admin_site.fill()
 
 
+@pytest.fixture
+def schedules(rows: dict[str, Task]) -> dict[str, Schedule]:
+    return admin_schedules.fill()
+
+
 @pytest.fixture(params=LOOKS)
 def look(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -95,7 +100,7 @@ def picture(page: Any, name: str) -> None:
     page.screenshot(path=str(Path(PICTURES, f"{name}.png")), full_page=True)
 
 
-def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, look):
+def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, schedules, look):
     manager = ManagerLease.objects.get(host="web-1.example.org")
     pages = {
         "list": TASKS,
@@ -107,6 +112,9 @@ def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, 
         },
         "managers": MANAGERS,
         "manager": page_of(manager),
+        "list-schedules": SCHEDULES,
+        "schedule-add": f"{SCHEDULES}add/",
+        **{f"schedule-{name}": page_of(row) for name, row in schedules.items()},
     }
     too_wide = {}
     for name, path in pages.items():
@@ -160,3 +168,37 @@ def test_a_priority_out_of_range_is_refused_on_the_page(page, rows, look):
     page.get_by_role("button", name="Change priority").click()
 
     page.get_by_text("Priority set to 1: 1.").wait_for()
+
+
+def test_a_schedule_is_run_paused_and_resumed_by_the_buttons_of_its_page(page, schedules, look):
+    row = schedules["hand"]
+    page.goto(page_of(row))
+    page.get_by_role("button", name="Run now").click()
+    picture(page, f"schedule-was-run-{look}")
+    assert page.evaluate(OVERFLOW) <= 0
+    page.get_by_text("Schedule fetch orders: Run now: task").wait_for()
+    page.goto(page_of(row))
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_text("Schedule fetch orders: Paused.").wait_for()
+    page.goto(page_of(row))
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_text("Schedule fetch orders: Resumed.").wait_for()
+
+    row.refresh_from_db()
+    assert not row.paused
+    assert Task.objects.get(pk=row.last_task_id).scheduled_for is not None
+
+
+def test_a_wrong_schedule_is_refused_on_the_page_and_a_right_one_is_saved(page, schedules, look):
+    page.goto(f"{SCHEDULES}add/")
+    page.locator("#id_name").fill("hourly")
+    page.locator("#id_task").fill("Pass")
+    page.locator("#id_cron").fill("61 * * * *")
+    page.get_by_role("button", name="Save", exact=True).click()
+    picture(page, f"schedule-refused-{look}")
+    assert page.evaluate(OVERFLOW) <= 0
+    page.locator("#id_cron").fill("@hourly")
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    page.get_by_text("was added successfully").wait_for()
+    assert Schedule.objects.get(pk="hourly").cron == "@hourly"

@@ -12,6 +12,7 @@ from django_partisan.models import ManagerLease, Task
 
 TASKS = reverse("admin:django_partisan_task_changelist")
 MANAGERS = reverse("admin:django_partisan_managerlease_changelist")
+SCHEDULES = reverse("admin:django_partisan_schedule_changelist")
 
 
 def make_task(**values: Any) -> Task:

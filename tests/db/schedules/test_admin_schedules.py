@@ -10,12 +10,12 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from django_partisan.models import Schedule, Task
+from tests.support.admin import SCHEDULES as LIST
 from tests.support.admin import listed, page_of, staff, text
 from tests.support.schedule_rows import made, of_settings, stored
 
 pytestmark = pytest.mark.django_db
 
-LIST = reverse("admin:django_partisan_schedule_changelist")
 ADD = reverse("admin:django_partisan_schedule_add")
 TICK = datetime(2026, 11, 30, 3, tzinfo=timezone.utc)
 FILLED = {
@@ -131,6 +131,28 @@ def test_its_page_shows_the_next_five_ticks_and_what_became_of_the_last(clerk):
     assert "failed" in page
     assert "no luck" in page
     assert "enqueued: 1, overlap: 1" in page
+
+
+def test_its_page_leaves_out_what_has_not_happened(clerk):
+    row = made(every=3600)
+    browser = clerk("view", "change")
+
+    before = text(browser, page_of(row))
+    ticked(error="no luck", stopped_at=TICK)
+    after = text(browser, page_of(row))
+
+    fields = ("Error:", "Ticks in all:", "Last ticks:", "Stopped at:")
+    assert [field for field in fields if field in before] == []
+    assert [field for field in fields if field not in after] == []
+    assert "None" not in before
+
+
+def test_labels_of_its_form_begin_with_a_capital(clerk):
+    form = clerk("view", "add").get(ADD).context["adminform"].form
+
+    labels = [str(field.label) for field in form]
+    assert len(labels) == len(FILLED)
+    assert [label for label in labels if not label[0].isupper()] == []
 
 
 def test_the_page_of_an_interval_shows_its_ticks_and_a_broken_definition_why_there_are_none(clerk):
