@@ -101,3 +101,64 @@ def test_a_locked_table_is_told_while_scrapes_go_on_and_resolves_with_the_lock(s
 
     assert "cannot read its figures" in unreachable["description"]
     assert still_scraped
+
+
+def _execute(stack: Stack, *statements: str) -> None:
+    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+@contextmanager
+def _read_only(stack: Stack) -> Iterator[None]:
+    """Have the server refuse writes in every session, as a standby does."""
+    end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        [name] = cursor.fetchone()
+    _execute(stack, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on', end_sessions)
+    yield
+    _execute(
+        stack,
+        "SET default_transaction_read_only = off",
+        f'ALTER DATABASE "{name}" RESET default_transaction_read_only',
+        end_sessions,
+    )
+
+
+def test_a_queue_without_a_manager_is_told_by_the_manager_of_another(stack: Stack) -> None:
+    with _manager(stack, "idle"):
+        stack.enqueue("Report", 2)
+
+        unserved = _hear(stack, "firing", "PartisanQueueUnserved", queue="reports")
+        _execute(stack, "DELETE FROM django_partisan_task WHERE queue_name = 'reports'")
+        _hear(stack, "resolved", "PartisanQueueUnserved", queue="reports")
+
+    assert unserved["description"].startswith("2 or more tasks of queue reports are due")
+
+
+def test_a_column_that_is_missing_is_told_as_refused_claims_and_not_as_a_database_that_is_down(
+    stack: Stack,
+) -> None:
+    with _manager(stack, "various"):
+        _execute(stack, "ALTER TABLE django_partisan_task RENAME COLUMN priority TO gone")
+        try:
+            _hear(stack, "firing", "PartisanClaimErrors", queue="various")
+        finally:
+            _execute(stack, "ALTER TABLE django_partisan_task RENAME COLUMN gone TO priority")
+        _hear(stack, "resolved", "PartisanClaimErrors", queue="various")
+
+    assert not stack.webhook.has_heard("firing", "PartisanDatabaseUnreachable", queue="various")
+
+
+def test_a_server_that_became_read_only_is_told_as_that_and_managers_are_not_missed(stack: Stack) -> None:
+    with _manager(stack, "readonly"):
+        with _read_only(stack):
+            _hear(stack, "firing", "PartisanDatabaseReadOnly", queue="readonly")
+            others = ("PartisanManagerMissing", "PartisanDatabaseUnreachable", "PartisanQueueUnserved")
+            heard = [alert for alert in others if stack.webhook.has_heard("firing", alert, queue="readonly")]
+        _hear(stack, "resolved", "PartisanDatabaseReadOnly", queue="readonly")
+
+    assert heard == []

@@ -124,6 +124,16 @@ class NotYet(BaseTaskProcessor):
 
 
 @registry.register
+class Report(BaseTaskProcessor):
+    """Enqueued for a queue that no manager serves."""
+
+    QUEUE_NAME = "reports"
+
+    def run(self) -> None:
+        pass
+
+
+@registry.register
 class Touch(BaseTaskProcessor):
     """Do nothing."""
 

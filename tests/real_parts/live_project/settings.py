@@ -16,6 +16,8 @@ PARTISAN_CONFIG = {
     "failing": {"LEASE_SECONDS": 3},
     "backlog": {"LEASE_SECONDS": 3, "MAX_WAIT_SECONDS": 6},
     "locked": {"LEASE_SECONDS": 3},
+    "readonly": {"LEASE_SECONDS": 3},
+    "reports": {"LEASE_SECONDS": 3},
     "various": {"LEASE_SECONDS": 3},
 }
 
