@@ -74,7 +74,7 @@ def test_the_runbooks_requeue_failed_tasks():
     in_time = datetime(2100, 1, 1, tzinfo=timezone.utc)
     task = Task.objects.create(processor_class="SendMail", status="error", finished_at=in_time)
     consoles = [block.text for block in blocks_of(page("docs/runbooks.md")) if block.kind == "console"]
-    [command] = [text for text in consoles if "partisan_requeue" in text]
+    [command] = [text for text in consoles if "partisan_requeue --processor SendMail" in text]
 
     call_command(*shlex.split(command)[3:], "--yes")
 

@@ -17,6 +17,7 @@ from django_partisan.models import Task
 from tests.support.admin import TASKS, make_task, page_of
 from tests.support.registry import Idle
 from tests.support.rows import make_copies
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -113,7 +114,15 @@ def many_failed(transactional_db: None) -> None:
             for queue in ("default", "mail"):
                 make_copies(make_task(queue_name=queue, finished_at=now, **rare), 30)
                 make_copies(make_task(queue_name=queue, finished_at=now, **common), LISTED_MAX)
+    wait_until(vacuumed, what="every page of the table is all-visible")
+
+
+def vacuumed() -> bool:
+    """Vacuum the table; an analyze of another table that runs meanwhile keeps pages from being all-visible."""
+    with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE django_partisan_task")
+        cursor.execute("SELECT relallvisible = relpages FROM pg_class WHERE relname = 'django_partisan_task'")
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.usefixtures("many_failed", "own_registry")

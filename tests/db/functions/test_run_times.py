@@ -1,4 +1,4 @@
-"""When a run began, by what its function, ``backoff`` and the receivers of the framework's signals get."""
+"""When a run began, and as which task, by what its function, ``backoff`` and the receivers of the framework's signals get."""
 
 import datetime
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def called() -> None:
     see("function", None)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def receivers() -> Iterator[None]:
     def started(task_result: Any, **_: Any) -> None:
         see("started", task_result)
@@ -74,18 +74,25 @@ def receivers() -> Iterator[None]:
 
 
 @pytest.fixture
-def no_receiver_of_the_start(monkeypatch):
-    monkeypatch.setattr(signals.task_started, "receivers", [])
-    signals.task_started.sender_receivers_cache.clear()
+def ended() -> Iterator[None]:
+    """See the end of each run alone, with nothing that receives its start: not even the framework's log."""
+
+    def finished(task_result: Any, **_: Any) -> None:
+        see("finished", task_result)
+
+    seen.clear()
+    signals.task_started.disconnect(signals.log_task_started)
+    signals.task_finished.connect(finished)
     yield
-    monkeypatch.undo()
-    signals.task_started.sender_receivers_cache.clear()
+    signals.task_finished.disconnect(finished)
+    signals.task_started.connect(signals.log_task_started)
 
 
 def names() -> list[str]:
     return [who for who, _, _ in seen]
 
 
+@pytest.mark.usefixtures("receivers")
 @pytest.mark.parametrize("function", [timed, timed_together, timed_later])
 def test_whoever_gets_a_result_of_a_run_reads_when_its_function_was_called(function: Any):
     before = timezone.now()
@@ -100,7 +107,8 @@ def test_whoever_gets_a_result_of_a_run_reads_when_its_function_was_called(funct
     assert seen[2][1].finished_at >= seen[1][2]
 
 
-def test_a_receiver_of_the_end_alone_reads_when_the_function_was_called(no_receiver_of_the_start):
+@pytest.mark.usefixtures("ended")
+def test_a_receiver_of_the_end_alone_reads_when_the_function_was_called():
     called.enqueue()
 
     run_pending()
@@ -109,6 +117,16 @@ def test_a_receiver_of_the_end_alone_reads_when_the_function_was_called(no_recei
     assert seen[1][1].last_attempted_at <= seen[0][2]
 
 
+@pytest.mark.usefixtures("receivers")
+def test_the_task_of_a_result_has_the_priority_with_which_it_was_enqueued():
+    timed.using(priority=7).enqueue()
+
+    run_pending()
+
+    assert {result.task.priority for _, result, _ in seen} == {7}
+
+
+@pytest.mark.usefixtures("receivers")
 def test_backoff_and_a_receiver_read_when_the_run_began_whose_error_they_get():
     timed.enqueue(fails=2)
 
@@ -122,6 +140,7 @@ def test_backoff_and_a_receiver_read_when_the_run_began_whose_error_they_get():
     assert first[2][2] <= second[0][1].last_attempted_at
 
 
+@pytest.mark.usefixtures("receivers")
 def test_the_stored_result_keeps_when_the_first_and_the_last_run_began():
     result = timed.enqueue(fails=1)
 
@@ -136,6 +155,7 @@ def test_the_stored_result_keeps_when_the_first_and_the_last_run_began():
     assert last.started_at == result.started_at
 
 
+@pytest.mark.usefixtures("receivers")
 def test_a_run_whose_arguments_cannot_be_decoded_began_no_later_than_it_ended():
     row = task_row(1, timed_together.module_path, arguments="[]")
 
