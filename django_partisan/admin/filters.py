@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django_partisan import registry
 from django_partisan.admin.argument_search import ArgumentTerm
 from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
-from django_partisan.admin.reach import FAILED, HELD, OF_STATUS, QUEUE, Condition, Index, reached
+from django_partisan.admin.reach import FAILED, HELD, OF_STATUS, Condition, Index, reached
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME
@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 STATUS: Final = "status__exact"
 _WITHOUT_SEARCH: Final = frozenset({STATUS, "queue", "o", "p", "e", "all", "_changelist_filters"})
 """What in a query string leaves no task out that an index has of a queue."""
-_COLUMNS: Final = {
-    "queue": QUEUE,
-    "processor": "processor_class",
-    "held": "held",
-    "reason": "error_reason",
-}
+_COLUMNS: Final = {"processor": "processor_class", "held": "held", "reason": "error_reason"}
 _REASONS: Final = tuple(dict.fromkeys((*FAILURE_REASONS, *REASONS_TO_NAME)))
 
 
@@ -68,7 +63,8 @@ def by_index(tasks: QuerySet[Any], parameters: Mapping[str, Any]) -> QuerySet[An
     status = parameters.get(STATUS)
     if status is not None and OF_STATUS.get(status) != indexes:
         tasks = tasks.filter(status=status)
-    return reached(tasks, indexes, reach(parameters), list(_conditions(parameters)))
+    conditions = list(_conditions(parameters))
+    return reached(tasks, indexes, reach(parameters), parameters.get("queue"), conditions)
 
 
 def _conditions(parameters: Mapping[str, Any]) -> Iterator[Condition]:

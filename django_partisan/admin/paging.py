@@ -46,9 +46,8 @@ class BoundedPaginator(PaginatorBase):
 
     def rows(self, ids: list[int]) -> QuerySet[Any]:
         """Return the rows of some ids; the conditions that have selected them are not asked again."""
-        tasks = for_list(Task.objects.using(self.object_list.db).filter(pk__in=ids))
-        ordered: QuerySet[Any] = tasks.order_by(*self.object_list.query.order_by)
-        return ordered
+        tasks: QuerySet[Any] = for_list(Task.objects.using(self.object_list.db).filter(pk__in=ids))
+        return tasks.order_by(*self.object_list.query.order_by)
 
 
 class TaskChangeList(ChangeList):

@@ -16,6 +16,9 @@ from django.db.models.expressions import RawSQL
 from django_partisan.admin.paging import LISTED_MAX
 from django_partisan.models import Task
 
+_ENOUGH: Final = LISTED_MAX + 1
+"""One more than are listed, so that an action on all of them can say that there are others."""
+
 
 class Index(NamedTuple):
     """A partial index of tasks: its condition, and its order within a queue."""
@@ -25,22 +28,11 @@ class Index(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What the tasks that are reached must fulfil: a comparison of a column with a value.
-
-    The column ``queue.name`` leaves out the other queues, which are then not read.
-    """
+    """What the tasks that are reached must fulfil: a comparison of a column with a value."""
 
     column: str
     comparison: str
     value: str
-
-    @property
-    def term(self) -> str:
-        """The condition in SQL."""
-        return f"{self.column if self.column == QUEUE else f'reached.{self.column}'} {self.comparison}"
-
-
-QUEUE: Final = "queue.name"
 
 
 FAILED: Final = (Index("status = 'error'", "finished_at DESC, id DESC"),)
@@ -55,7 +47,8 @@ OF_STATUS: Final = {
     ),
 }
 
-# Finds the queues one after the other, each with one descent into the index.
+# Finds the queues one after the other, each with one descent into the index. Reads a queue until enough are
+# found: what is listed is the latest of them.
 _REACHED: Final = """
     (WITH RECURSIVE queue AS (
         (SELECT queue_name AS name FROM django_partisan_task WHERE {condition} ORDER BY queue_name LIMIT 1)
@@ -64,39 +57,55 @@ _REACHED: Final = """
                  WHERE {condition} AND queue_name > queue.name ORDER BY queue_name LIMIT 1)
           FROM queue WHERE queue.name IS NOT NULL
     )
-    SELECT reached.id FROM queue, LATERAL (
-        SELECT {columns} FROM django_partisan_task
-         WHERE {condition} AND queue_name = queue.name ORDER BY {order} {part}) AS reached {where})
+    SELECT found.id FROM queue, LATERAL (
+        SELECT id FROM (SELECT {columns} FROM django_partisan_task
+                         WHERE {condition} AND queue_name = queue.name ORDER BY {order} {part}) AS reached
+         WHERE {terms} LIMIT {enough}) AS found
+     WHERE {queues})
 """
 
 
 def reached(
-    tasks: QuerySet[Any], indexes: tuple[Index, ...], limit: int, conditions: Sequence[Condition] = ()
+    tasks: QuerySet[Any],
+    indexes: tuple[Index, ...],
+    limit: int,
+    queue: str | None,
+    conditions: Sequence[Condition] = (),
 ) -> QuerySet[Any]:
-    """Select those that are among the first ``limit`` of each queue, by any of the indexes.
+    """Select those that are among the first ``limit`` of the queue, or of each, by any of the indexes.
 
     Of those that fulfil the conditions, they are the latest, and one more than are listed.
     """
-    arms = " UNION ALL ".join(_arm(index, f"LIMIT {limit}", conditions) for index in indexes)
-    latest = f"SELECT id FROM ({arms}) AS found ORDER BY id DESC LIMIT {LISTED_MAX + 1}"
-    values = [condition.value for condition in conditions] * len(indexes)
+    arms = " UNION ALL ".join(_arm(index, f"LIMIT {limit}", queue, conditions) for index in indexes)
+    latest = f"SELECT id FROM ({arms}) AS found ORDER BY id DESC LIMIT {_ENOUGH}"
+    values = _values(queue, conditions) * len(indexes)
     found = f"django_partisan_task.id = ANY(ARRAY({latest}))"
     return tasks.filter(RawSQL(found, values, output_field=BooleanField()))
 
 
 def has_more(database: str, indexes: tuple[Index, ...], limit: int, queue: str | None) -> bool:
     """Return whether an index has more than ``limit`` tasks of the queue, or of any."""
-    conditions = [] if queue is None else [Condition(QUEUE, "= %s", queue)]
     with connections[database].cursor() as cursor:
         for index in indexes:
-            arm = _arm(index, f"OFFSET {limit} LIMIT 1", conditions)
-            cursor.execute(f"SELECT EXISTS {arm}", [condition.value for condition in conditions])
+            cursor.execute(f"SELECT EXISTS {_arm(index, f'OFFSET {limit} LIMIT 1', queue)}", _values(queue))
             if cursor.fetchone()[0]:
                 return True
     return False
 
 
-def _arm(index: Index, part: str, conditions: Sequence[Condition]) -> str:
-    columns = dict.fromkeys(["id", *(one.column for one in conditions if one.column != QUEUE)])
-    where = f"WHERE {' AND '.join(one.term for one in conditions)}" if conditions else ""
-    return _REACHED.format(**index._asdict(), part=part, columns=", ".join(columns), where=where)
+def _arm(index: Index, part: str, queue: str | None, conditions: Sequence[Condition] = ()) -> str:
+    columns = dict.fromkeys(["id", *(condition.column for condition in conditions)])
+    terms = [f"reached.{condition.column} {condition.comparison}" for condition in conditions]
+    return _REACHED.format(
+        **index._asdict(),
+        part=part,
+        columns=", ".join(columns),
+        terms=" AND ".join(terms) or "true",
+        enough=_ENOUGH,
+        queues="true" if queue is None else "queue.name = %s",
+    )
+
+
+def _values(queue: str | None, conditions: Sequence[Condition] = ()) -> list[str]:
+    """Return the parameters of an arm."""
+    return [*(condition.value for condition in conditions), *([] if queue is None else [queue])]

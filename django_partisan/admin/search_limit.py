@@ -31,11 +31,15 @@ def search_limit(parameters: Mapping[str, Any], database: str) -> SearchLimit:
 
     That of a queue is returned only if a queue has more tasks.
     """
-    of_queue = None
-    if has_index(parameters) and (limit := reach(parameters)) > LISTED_MAX:
-        has_others = has_more(database, indexes_of(parameters), limit, parameters.get("queue"))
-        of_queue = limit if has_others else None
-    return SearchLimit(latest_searched(parameters), of_queue)
+    return SearchLimit(latest_searched(parameters), searched_of_queue(parameters, database))
+
+
+def searched_of_queue(parameters: Mapping[str, Any], database: str) -> int | None:
+    """Return how many tasks of each queue are searched, if a queue has more."""
+    if not has_index(parameters) or (limit := reach(parameters)) == LISTED_MAX:
+        return None
+    has_others = has_more(database, indexes_of(parameters), limit, parameters.get("queue"))
+    return limit if has_others else None
 
 
 def lists_part(parameters: Mapping[str, Any], database: str) -> bool:

@@ -1,5 +1,6 @@
 """The list of tasks, and a task's page."""
 
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -21,7 +22,7 @@ from django_partisan.admin.filters import (
 )
 from django_partisan.admin.list_columns import ListColumns, for_list
 from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator, TaskChangeList, latest
-from django_partisan.admin.search_limit import latest_searched, search_limit
+from django_partisan.admin.search_limit import latest_searched, searched_of_queue
 from django_partisan.admin.task_acting import OffersTaskActions
 from django_partisan.admin.task_page import TaskPage
 from django_partisan.models import Task
@@ -85,11 +86,21 @@ class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, TaskAdminBas
         return super().changelist_view(request, {**limits, **(extra_context or {})})
 
 
-def _search_limit(request: HttpRequest) -> dict[str, str]:
-    """Return among how many tasks the list searches, if not among all."""
-    limit = search_limit(request.GET, Task.objects.db)
-    shown = {"searched_max": limit.latest, "reached_max": limit.of_queue}
-    return {name: _grouped(number) for name, number in shown.items() if number is not None}
+def _search_limit(request: HttpRequest) -> dict[str, Any]:
+    """Return among how many tasks the list searches, if not among all.
+
+    The page asks how many of a queue only if the list is not full: this reads the index that far.
+    """
+    latest = latest_searched(request.GET)
+    return {
+        "searched_max": None if latest is None else _grouped(latest),
+        "reached_max": cache(partial(_reached_max, request)),
+    }
+
+
+def _reached_max(request: HttpRequest) -> str | None:
+    limit = searched_of_queue(request.GET, Task.objects.db)
+    return None if limit is None else _grouped(limit)
 
 
 def _grouped(number: int) -> str:

@@ -8,7 +8,6 @@ The framework connects a receiver of its own to each, which logs. Where there is
 nothing is sent: to make a result and send it would cost a run more than all the rest.
 """
 
-import logging
 from typing import Any, Final
 
 from django.core.signals import setting_changed
@@ -24,16 +23,19 @@ _LOGS: Final = {
     signals.task_finished: id(signals.log_task_finished),
 }
 """The receiver that the framework connects to each signal, as the signal names it."""
+_INFO: Final = 20
+_ERROR: Final = 40
+"""The levels of ``logging``, which the core does not import, that these receivers log at."""
 
 
 def is_start_received() -> bool:
     """Return whether ``task_started`` has a receiver that does anything."""
-    return _is_received(signals.task_started, logging.INFO)
+    return _is_received(signals.task_started, _INFO)
 
 
 def is_end_received(has_failed: bool) -> bool:
     """Return whether ``task_finished`` has a receiver that does anything with this outcome."""
-    return _is_received(signals.task_finished, logging.ERROR if has_failed else logging.INFO)
+    return _is_received(signals.task_finished, _ERROR if has_failed else _INFO)
 
 
 def started(task_result: Any) -> None:

@@ -1,4 +1,4 @@
-"""When a run began, and as which task, by what its function, ``backoff`` and the receivers of the framework's signals get."""
+"""When a run began, by what its function, ``backoff`` and the receivers of the framework's signals get."""
 
 import datetime
 from collections.abc import Iterator
