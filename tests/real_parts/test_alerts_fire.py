@@ -4,9 +4,12 @@ The rules are the committed ones with seconds for minutes (``shortening``).
 """
 
 import signal
+import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import psycopg2
@@ -151,6 +154,49 @@ def test_a_column_that_is_missing_is_told_as_refused_claims_and_not_as_a_databas
         _hear(stack, "resolved", "PartisanClaimErrors", queue="various")
 
     assert not stack.webhook.has_heard("firing", "PartisanDatabaseUnreachable", queue="various")
+
+
+@contextmanager
+def _way_to(manager: Manager) -> Iterator[ThreadingHTTPServer]:
+    """Serve the metrics of a manager at another port, until the server is closed."""
+
+    class Way(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with urllib.request.urlopen(f"http://127.0.0.1:{manager.port}/metrics") as answer:
+                self.send_response(200)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.end_headers()
+                self.wfile.write(answer.read())
+
+        def log_message(self, *args: Any) -> None:
+            """Stay silent."""
+
+    way = ThreadingHTTPServer(("127.0.0.1", 0), Way)
+    threading.Thread(target=way.serve_forever, daemon=True).start()
+    yield way
+    way.server_close()
+
+
+def test_a_manager_that_is_alive_and_cannot_be_scraped_is_told_apart_from_one_that_is_missing(
+    stack: Stack,
+) -> None:
+    with _manager(stack, "idle"), _manager(stack, "unseen") as manager, _way_to(manager) as way:
+        instance = f"127.0.0.1:{way.server_port}"
+        stack.prometheus.forget(manager.port)
+        stack.prometheus.scrape(way.server_port)
+        is_seen = f'partisan_workers_configured{{instance="{instance}"}}'
+        wait_until(lambda: stack.prometheus.query(is_seen), 30, "a scrape by the other way", every=0.1)
+
+        way.shutdown()
+        way.server_close()
+
+        alive = _hear(stack, "firing", "PartisanManagerNotScraped", queue="unseen")
+        down = partial(stack.alertmanager.state_of, "PartisanManagerDown", instance=instance)
+        wait_until(lambda: down() == "suppressed", 60, "PartisanManagerDown suppressed", every=0.1)
+        stack.prometheus.forget(way.server_port)
+
+    assert "is 1, and fewer answer scrapes" in alive["description"]
+    assert not stack.webhook.has_heard("firing", "PartisanManagerMissing", queue="unseen")
 
 
 def test_a_server_that_became_read_only_is_told_as_that_and_managers_are_not_missed(stack: Stack) -> None:

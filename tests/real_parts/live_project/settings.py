@@ -18,6 +18,7 @@ PARTISAN_CONFIG = {
     "locked": {"LEASE_SECONDS": 3},
     "readonly": {"LEASE_SECONDS": 3},
     "reports": {"LEASE_SECONDS": 3},
+    "unseen": {"LEASE_SECONDS": 3},
     "various": {"LEASE_SECONDS": 3},
 }
 
