@@ -114,7 +114,18 @@ def many_failed(transactional_db: None) -> None:
         for queue in ("default", "mail"):
             make_copies(make_task(queue_name=queue, finished_at=now, **rare), 30)
             make_copies(make_task(queue_name=queue, finished_at=now, **common), LISTED_MAX)
-    wait_until(vacuumed, what="every page of the table is all-visible")
+    wait_until(vacuumed, what=what_keeps_it)
+
+
+def what_keeps_it() -> str:
+    """Return the sessions whose snapshot keeps pages from being all-visible."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT datname, backend_type, state, query FROM pg_stat_activity WHERE backend_xmin IS NOT NULL"
+        )
+        sessions = cursor.fetchall()
+        cursor.execute("SELECT relallvisible, relpages, reltuples FROM pg_class WHERE relname = 'django_partisan_task'")
+        return f"every page is all-visible, with these snapshots: {sessions}, {cursor.fetchall()}"
 
 
 def vacuumed() -> bool:
