@@ -118,14 +118,14 @@ def many_failed(transactional_db: None) -> None:
 
 
 def what_keeps_it() -> str:
-    """Return the sessions whose snapshot keeps pages from being all-visible."""
+    """Return how many pages are all-visible, and the sessions whose snapshot may keep others from it."""
     with connection.cursor() as cursor:
+        cursor.execute("SELECT relallvisible, relpages FROM pg_class WHERE relname = 'django_partisan_task'")
+        pages = cursor.fetchone()
         cursor.execute(
             "SELECT datname, backend_type, state, query FROM pg_stat_activity WHERE backend_xmin IS NOT NULL"
         )
-        sessions = cursor.fetchall()
-        cursor.execute("SELECT relallvisible, relpages, reltuples FROM pg_class WHERE relname = 'django_partisan_task'")
-        return f"every page is all-visible, with these snapshots: {sessions}, {cursor.fetchall()}"
+        return f"every page is all-visible; they are {pages}, with the snapshots of {cursor.fetchall()}"
 
 
 def vacuumed() -> bool:
