@@ -118,9 +118,8 @@ def _execute(stack: Stack, *statements: str) -> None:
 def _read_only(stack: Stack) -> Iterator[None]:
     """Have the server refuse writes in every session, as a standby does."""
     end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT current_database()")
-        [[name]] = cursor.fetchall()
+    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection:
+        name = connection.info.dbname
     _execute(stack, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on', end_sessions)
     yield
     _execute(
