@@ -59,7 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
         outcome = trial.run(plan, arguments.folder / f"seed-{plan.seed}")
         outcomes.append(outcome)
         details = "\n".join(report.details(outcome, _command(outcome, arguments)))
-        (outcome.folder / "report.txt").write_text(details)
+        counts = "\n".join((*report.table([outcome]), "", *report.ticks([outcome])))  # one may end us early
+        (outcome.folder / "report.txt").write_text(f"{details}\n\n{counts}\n")
         print(report.line(outcome), flush=True)
         if outcome.violations:
             failed.append(details)
