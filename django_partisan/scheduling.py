@@ -31,13 +31,17 @@ def run_now(name: str) -> int | None:
 
     The schedule's own ticks stay as they are, also while it is paused. ``scheduled_for`` of the task is now.
     Return the id of the waiting task if there is a duplicate; ``None`` if the schedule has ``overlap`` set to
-    ``False``, and its last task waits or runs. Raises ``UnknownSchedule``, ``UnregisteredTask``, and what
-    ``delay()`` raises.
+    ``False``, and its last task waits or runs. Raises ``UnknownSchedule``, ``UnregisteredTask``, what
+    ``delay()`` raises, and ``ValueError`` for a row whose columns only SQL can have written.
     """
     connection = task_connection()
     _import_task(connection, name)
     with transaction.atomic(using=connection.alias):
-        row = _lock(connection, name).row
+        locked = _lock(connection, name)
+        if locked.fault is not None:
+            raise locked.fault
+        row = locked.row
+        book.ensure_sound(row)
         definition = ScheduleDefinition.of_row(row)
         task = registry.find(row.task)
         if task is None:

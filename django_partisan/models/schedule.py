@@ -8,6 +8,7 @@ from django.db import models, router
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from django_partisan.models.json_column import JSONColumn
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
 
 
@@ -21,7 +22,7 @@ class Schedule(models.Model):
     STATE_STOPPED = "stopped"
 
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
-    definition = models.JSONField(
+    definition = JSONColumn(
         db_default=models.Value({}, models.JSONField()),
         default=dict,
         editable=False,
@@ -36,8 +37,8 @@ class Schedule(models.Model):
     every = models.PositiveIntegerField(
         null=True, blank=True, help_text=_("Seconds; ticks are multiples of it, counted from 1970 in UTC.")
     )
-    args = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
-    kwargs = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    args = JSONColumn(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    kwargs = JSONColumn(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH, null=True, blank=True)  # noqa: DJ001 - null: that of the task
     priority = models.IntegerField(null=True, blank=True)
     time_zone = models.TextField(null=True, blank=True, help_text=_("Of cron; TIME_ZONE by default."))  # noqa: DJ001 - null: every is given
@@ -63,11 +64,11 @@ class Schedule(models.Model):
     failures = models.IntegerField(db_default=0, help_text=_("How often it was tried since."))
     retry_at = models.DateTimeField(null=True)
 
-    recent_ticks = models.JSONField(db_default=models.Value([], models.JSONField()))
-    totals = models.JSONField(db_default=models.Value({}, models.JSONField()))
+    recent_ticks = JSONColumn(db_default=models.Value([], models.JSONField()))
+    totals = JSONColumn(db_default=models.Value({}, models.JSONField()))
     last_at = models.DateTimeField(null=True, help_text=_("The moment of the last tick."))
     lateness_seconds = models.FloatField(null=True, help_text=_("How late the last tick was enqueued."))
-    open_tick = models.JSONField(null=True, help_text=_("The oldest tick whose task has not ended."))
+    open_tick = JSONColumn(null=True, help_text=_("The oldest tick whose task has not ended."))
     last_task_id = models.BigIntegerField(null=True, help_text=_("The task that was enqueued last."))
     last_completed_at = models.DateTimeField(null=True)
     last_failed = models.BooleanField(db_default=False)

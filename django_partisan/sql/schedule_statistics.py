@@ -20,9 +20,10 @@ OVERDUE_SECONDS: Final = 300
 # SQL may have written anything into the rows: infinite moments, of which no difference can be taken, and
 # other values than managers put into JSON. They count as none, and a next tick of long ago as one of 1970.
 _FINITE: Final = "CASE WHEN isfinite({0}) THEN {0} END AS {0}"
-_DAY: Final = r"((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31|02-29)"
+_DAY: Final = r"((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+_LEAP_YEAR: Final = r"(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
 _TIME: Final = r"([01]\d|2[0-3])(:[0-5]\d){2}(\.\d{1,6})?"
-_ISO_8601: Final = rf"^(?!0000)\d{{4}}-{_DAY}T{_TIME}\+00:00$"
+_ISO_8601: Final = rf"^(?!0000)(\d{{4}}-{_DAY}|{_LEAP_YEAR}-02-29)T{_TIME}\+00:00$"
 _TOTAL: Final = "sum(coalesce(substring(totals ->> '{}' FROM '^\\d{{1,14}}$')::bigint, 0))::bigint"
 _STATISTICS: Final = f"""
     SELECT CASE WHEN place <= %(named)s THEN name END,

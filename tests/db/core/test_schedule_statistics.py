@@ -136,6 +136,7 @@ INFINITE = [
             f'open_tick = \'{{"at": "{day}T{time}+00:00", "task": 1}}\''
             for day, time in (
                 *(("0000-01-01", "00:00:00"), ("2026-13-01", "00:00:00"), ("2026-02-30", "00:00:00")),
+                *(("2026-02-29", "00:00:00"), ("1900-02-29", "00:00:00"), ("0100-02-29", "00:00:00")),
                 *(("2026-04-31", "00:00:00"), ("2026-01-01", "24:00:01"), ("2026-01-01", "23:60:00")),
             )
         ),
@@ -164,6 +165,16 @@ def test_the_age_of_an_open_tick_is_known_on_every_day():
 
     past = [moment.timestamp() for moment in days if moment < server_now()]
     assert moments[-len(past) :] == pytest.approx(past, abs=60)
+
+
+@pytest.mark.parametrize("year", [4, 96, 1600, 2000, 2004, 2008, 2012, 2016, 2020, 2024])
+def test_the_age_of_a_tick_that_opened_on_29_february_is_known(year: int):
+    moment = datetime(year, 2, 29, tzinfo=timezone_of_python.utc)
+    add_schedule(open_tick={"at": moment.isoformat(), "task": 1})
+
+    [found] = schedule_statistics(connection)
+
+    assert server_now().timestamp() - found.open_seconds == pytest.approx(moment.timestamp(), abs=60)
 
 
 def test_without_statistics_of_schedules_there_are_those_of_tasks(recorded_events: RecordedEvents):

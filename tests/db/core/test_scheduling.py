@@ -12,11 +12,13 @@ from django_partisan import scheduling
 from django_partisan.exceptions import UnknownQueue, UnknownSchedule, UnregisteredTask
 from django_partisan.models import Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.schedules.book import SpoiledRow
+from django_partisan.sql.connection import execute
 from django_partisan.sql.control import CONTROL_CHANNEL, decoded
 from django_partisan.sql.listening import Listener
 from django_partisan.telemetry.events import ScheduleChanged, SchedulePaused, ScheduleResumed, ScheduleTicked
 from tests.support.events import RecordedEvents
-from tests.support.schedules import DAY, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.schedules import DAY, TOO_DEEP, add_schedule, last_multiple, outcomes_of, server_now
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -115,6 +117,27 @@ def test_what_cannot_be_run_raises_what_delay_does():
         scheduling.run_now("nobody's")
     with pytest.raises(UnknownQueue, match="no such queue"):
         scheduling.run_now("lost")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (f"args = {TOO_DEEP}", "args is JSON that Python cannot read"),
+        (f"kwargs = {TOO_DEEP}", "kwargs is JSON that Python cannot read"),
+        ("recent_ticks = '7'", "recent_ticks or open_tick"),
+        (f"recent_ticks = {TOO_DEEP}", "recent_ticks is JSON"),
+        ("open_tick = '7'", "recent_ticks or open_tick"),
+        ("totals = '[]'", "totals is not"),
+    ],
+)
+def test_a_row_that_sql_has_spoiled_is_not_run_and_the_column_is_named(change: str, word: str):
+    add_schedule(args=[1])
+    execute(connection, f"UPDATE django_partisan_schedule SET {change}")
+
+    with pytest.raises(SpoiledRow, match=word):
+        scheduling.run_now("nightly")
+
+    assert not Task.objects.exists()
 
 
 IMPORTED_WHILE_FREE = """

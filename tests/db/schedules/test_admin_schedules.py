@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
 from django_partisan.models import Schedule, Task
+from django_partisan.sql.connection import execute
 from tests.support.admin import SCHEDULES as LIST
 from tests.support.admin import listed, page_of, staff, text
 from tests.support.schedule_rows import made, of_settings, stored
+from tests.support.schedules import TOO_DEEP
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +260,21 @@ def test_an_error_of_one_leaves_the_others(clerk):
     broken, fine = said(response)
     assert broken.startswith("Schedule broken: No processor is registered as")
     assert fine.startswith("Schedule fine: Run now")
+
+
+@pytest.mark.parametrize("column", ["args", "kwargs", "definition", "recent_ticks", "open_tick", "totals"])
+def test_a_row_with_json_that_python_cannot_read_is_shown_and_not_run(clerk, column: str):
+    row = made(name="broken")
+    made(name="fine")
+    execute(connection, f"UPDATE django_partisan_schedule SET {column} = {TOO_DEEP} WHERE name = 'broken'")
+    browser = clerk("view", "change", "run")
+
+    response = act(browser, "run_now", "broken", "fine")
+
+    broken, fine = said(response)
+    assert broken.startswith(f"Schedule broken: {column} is JSON that Python cannot read")
+    assert fine.startswith("Schedule fine: Run now")
+    assert browser.get(page_of(row)).status_code == 200
 
 
 def test_a_page_has_the_buttons_of_what_the_user_may_do_now(clerk):

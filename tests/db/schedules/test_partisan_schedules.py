@@ -16,6 +16,7 @@ from django.utils.timezone import now, override
 from django_partisan.models import Schedule, Task
 from django_partisan.sql.connection import execute
 from tests.support.schedule_rows import made, of_settings, stored
+from tests.support.schedules import TOO_DEEP
 
 pytestmark = pytest.mark.django_db
 
@@ -210,6 +211,21 @@ def test_a_schedule_is_run_now():
     assert said == f"Task {task.pk} of schedule 'nightly' is enqueued."
     assert task.processor_class == "Report"
     assert task.scheduled_for is not None
+
+
+@pytest.mark.parametrize("column", ["args", "recent_ticks"])
+def test_a_row_with_json_that_python_cannot_read_is_listed_and_not_run(column: str):
+    made(name="nightly")
+    made(name="odd")
+    execute(connection, f"UPDATE django_partisan_schedule SET {column} = {TOO_DEEP} WHERE name = 'odd'")
+
+    with pytest.raises(CommandError, match=f"{column} is JSON that Python cannot read"):
+        run("--run", "odd")
+
+    assert [one["name"] for one in objects()] == ["nightly", "odd"]
+    assert not Task.objects.exists()
+    assert run("--pause", "odd") == ["Paused schedule 'odd'."]
+    assert run("--resume", "odd")[0].startswith("Resumed schedule 'odd'")
 
 
 def test_a_schedule_that_must_not_overlap_is_not_run_while_its_task_waits():
