@@ -51,13 +51,14 @@ def write_part(
     written = writing.written()
     if len(free) != 1 or not writing.is_locked:
         return written
-    later = written.later
+    later, blockers = written.later, written.blockers
     if kind.has_key:
         writing = Writing(connection, kind, again, PART_LOCK_TIMEOUT_MS, keep_keys=False)
         writing.write(free)
         written = writing.written()
         later = [*later, *written.later]
-    return written._replace(held_up=[], later=[*later, *written.held_up])
+    blockers = written.blockers or blockers
+    return written._replace(held_up=[], later=[*later, *written.held_up], blockers=blockers)
 
 
 def write_all(

@@ -195,7 +195,8 @@ class Writing:
         else:
             self._hold_up(items, error)
         if kind is ErrorKind.LOCKED:
-            self._blockers = blocking_sessions(self._connection, [item[0] for item in items])
+            found = blocking_sessions(self._connection, [item[0] for item in items])
+            self._blockers = found or self._blockers
         return True
 
     def _hold_up(self, items: Sequence[Item], error: Error) -> None:

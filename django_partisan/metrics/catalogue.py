@@ -291,8 +291,8 @@ WORKER_PEAK_MEMORY = _declare(
 MEMORY_LIMIT = _declare(
     "partisan_memory_limit_bytes", GAUGE, "queue", "M",
     "How much memory is there?",
-    "Memory that the manager and its workers may use: that of the host, or less if a control group limits "
-    "it; absent where it is not known.",
+    "Memory that the manager and its workers may use: that of the host, or of a control group that limits "
+    "it, whichever has the least left; absent where it is not known.",
 )
 MEMORY_USED = _declare(
     "partisan_memory_used_bytes", GAUGE, "queue", "M",

@@ -14,12 +14,17 @@ class Memory(NamedTuple):
 
 
 def memory(root: Path = Path("/")) -> Memory | None:
-    """Return the memory of the host, or that of the control group above us with the least limit.
+    """Return the memory of the host, of our control group or of one above it: of the one with the least left.
 
     Returns ``None`` where it is not known; ``root`` holds ``proc`` and ``sys``. Reads control groups of
     version 2 as ``cgroups(7)`` has them, and the limit that a container sees in version 1.
     """
-    return min([*_of_host(root), *_of_groups(root)], default=None)
+    # The least limit would not do: a group above ours may be nearly full with the memory of others.
+    return min([*_of_host(root), *_of_groups(root)], key=_left, default=None)
+
+
+def _left(found: Memory) -> int:
+    return found.limit - found.used
 
 
 def _of_host(root: Path) -> Iterator[Memory]:

@@ -15,13 +15,15 @@ from django_partisan.sql.errors import ErrorKind, kind_of
 
 _SESSION: Final = """
     activity.pid, coalesce(activity.application_name, ''), coalesce(activity.state, ''),
-    extract(epoch FROM clock_timestamp() - activity.xact_start)::float8
+    extract(epoch FROM statement_timestamp() - activity.xact_start)::float8
 """
-# What a claim and a settle conflict with. Who waits for such a lock holds up those who come later.
+# What a claim and a settle conflict with. Who waits for such a lock holds up those who come later. pg_locks
+# shows the locks of all databases, and a table has the same OID in a copy made with TEMPLATE.
 _OF_TABLE: Final = f"""
     SELECT DISTINCT {_SESSION}
       FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
      WHERE relation = to_regclass('django_partisan_task') AND pg_locks.pid <> pg_backend_pid()
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 """
 _OF_ROWS: Final = f"""
@@ -32,12 +34,15 @@ _OF_ROWS: Final = f"""
       JOIN pg_stat_activity AS activity USING (pid)
      WHERE task.id = ANY(%s) AND pg_locks.pid <> pg_backend_pid()
 """
+_NAMED_AT_MOST: Final = 3
 
 
 def blocking_sessions(connection: BaseDatabaseWrapper, ids: Collection[int] = ()) -> str:
     """Return which sessions lock the table, or else the rows with these ids, as text; empty if none is found.
 
-    The connection is in no transaction. Of a row that several transactions lock at once, none is found.
+    At most three are named: those whose transactions have been open the longest. The connection is in no
+    transaction. No session is found for a row that several transactions lock at once, or that was locked in
+    a savepoint that has been released since.
     """
     try:
         found = fetch_all(connection, _OF_TABLE)
@@ -45,7 +50,10 @@ def blocking_sessions(connection: BaseDatabaseWrapper, ids: Collection[int] = ()
             found = fetch_all(connection, _OF_ROWS, (list(ids),))
     except DatabaseError:  # the lock is known all the same, only not whose it is
         return ""
-    return ", ".join(map(_described, sorted(found)))
+    oldest_first = sorted(found, key=_age, reverse=True)
+    named = [_described(session) for session in oldest_first[:_NAMED_AT_MOST]]
+    more = len(found) - len(named)
+    return ", ".join([*named, f"and {more} more"] if more else named)
 
 
 def with_blockers(connection: BaseDatabaseWrapper, error: Error) -> Error:
@@ -60,7 +68,12 @@ def with_blockers(connection: BaseDatabaseWrapper, error: Error) -> Error:
     return made
 
 
+def _age(session: tuple[Any, ...]) -> float:
+    seconds = session[-1]  # NULL in a session of another role, unless ours may read all statistics
+    return -1.0 if seconds is None else max(0.0, seconds)  # its transaction may be younger than our statement
+
+
 def _described(session: tuple[Any, ...]) -> str:
     pid, application, state, seconds = session
-    age = None if seconds is None else f"open for {seconds:.0f} s"
+    age = None if seconds is None else f"open for {_age(session):.0f} s"
     return f"session {pid} ({', '.join(filter(None, (application, state, age)))})"

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.engine.manager.held_up import Part
 from django_partisan.engine.settling import PART_LOCK_TIMEOUT_MS, write, write_part
 from django_partisan.engine.writing import LOCK_TIMEOUT_MS, Kind, Written
+from django_partisan.sql.blocking import blocking_sessions
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.forgotten import restore
@@ -38,6 +39,7 @@ def _write_part(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> W
         written.held_up + then.held_up,
         written.later + then.later,
         then.error or written.error,
+        then.blockers or written.blockers,
     )
 
 
@@ -50,9 +52,11 @@ def _write_restored(connection: BaseDatabaseWrapper, part: Part, manager: UUID) 
         kind = kind_of(error)
         if kind not in (ErrorKind.LOCKED, ErrorKind.CANCELLED):
             raise
-        if len(rows) > 1:
-            return Written([], [], [row[ID] for row in rows], [], error)
-        return Written([], [], [], [rows[0][ID]], explained(error) if kind is ErrorKind.CANCELLED else error)
+        ids = [row[ID] for row in rows]
+        blockers = blocking_sessions(connection, ids) if kind is ErrorKind.LOCKED else ""
+        if len(ids) > 1:
+            return Written([], [], ids, [], error, blockers)
+        return Written([], [], [], ids, explained(error) if kind is ErrorKind.CANCELLED else error, blockers)
     return _write(connection, part)
 
 

@@ -1,11 +1,13 @@
 """Who waited in vain for a lock says who holds it."""
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from uuid import uuid4
 
 import pytest
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.blocking import blocking_sessions, with_blockers
@@ -13,7 +15,7 @@ from django_partisan.sql.claiming import claim, look_ahead
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
 from tests.support.database import open_transaction
-from tests.support.rows import insert
+from tests.support.rows import insert, insert_many
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,6 +31,33 @@ def impatient() -> Iterator[BaseDatabaseWrapper]:
     execute(made, "SET statement_timeout = 1000")
     yield made
     made.close()
+
+
+@contextmanager
+def session_in(database: str | None) -> Iterator[BaseDatabaseWrapper]:
+    """Return a session in another database of the server; ``None`` is the one that every server has."""
+    made = open_connection("elsewhere")
+    made.settings_dict["NAME"] = database
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def copied_database() -> Iterator[str]:
+    """The name of a copy of the database: its tables have the OIDs of those that were copied."""
+    name = f"{connection.settings_dict['NAME']}_copied"
+    connection.close()  # nobody may use what is copied
+    with session_in(None) as server:
+        execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{connection.settings_dict["NAME"]}"')
+        yield name
+        execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def without_seconds(found: str) -> str:
+    """Return a text with the age of each transaction left out."""
+    return re.sub(r"open for \d+ s", "open", found)
 
 
 def pid_of(session: BaseDatabaseWrapper) -> int:
@@ -79,6 +108,60 @@ def test_the_session_that_locks_a_row_is_found(impatient: BaseDatabaseWrapper) -
             f"session {pid_of(holder)} (django_partisan other, idle in transaction, open for "
         )
     assert of_free == ""
+
+
+def test_a_session_that_locks_many_rows_is_named_once(impatient: BaseDatabaseWrapper) -> None:
+    locked = insert_many(50)
+
+    with open_transaction("SELECT FROM django_partisan_task FOR UPDATE") as holder:
+        found = blocking_sessions(impatient, locked)
+
+        assert without_seconds(found) == (
+            f"session {pid_of(holder)} (django_partisan other, idle in transaction, open)"
+        )
+
+
+def test_a_session_that_locks_the_table_in_several_modes_is_named_once(
+    impatient: BaseDatabaseWrapper,
+) -> None:
+    modes = ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
+    locks = [f"LOCK TABLE django_partisan_task IN {mode} MODE" for mode in modes]
+
+    with open_transaction(*locks) as holder:
+        found = blocking_sessions(impatient)
+
+        assert without_seconds(found) == (
+            f"session {pid_of(holder)} (django_partisan other, idle in transaction, open)"
+        )
+
+
+def test_of_many_sessions_those_with_the_oldest_transactions_are_named(
+    impatient: BaseDatabaseWrapper,
+) -> None:
+    locked = insert_many(5)
+
+    with ExitStack() as stack:
+        lock = "SELECT FROM django_partisan_task WHERE id = {} FOR UPDATE"
+        holders = [stack.enter_context(open_transaction(lock.format(row))) for row in reversed(locked)]
+        found = blocking_sessions(impatient, locked)
+
+        named = [
+            f"session {pid_of(holder)} (django_partisan other, idle in transaction, open)"
+            for holder in holders[:3]
+        ]
+    assert without_seconds(found) == ", ".join(named) + ", and 2 more"
+
+
+def test_a_lock_of_a_table_in_a_copy_of_the_database_is_none_of_ours(
+    copied_database: str, impatient: BaseDatabaseWrapper
+) -> None:
+    with session_in(copied_database) as other:
+        other.set_autocommit(False)
+        execute(other, "LOCK TABLE django_partisan_task")
+        found = blocking_sessions(impatient)
+        other.rollback()
+
+    assert found == ""
 
 
 def test_who_cannot_look_names_nobody(impatient: BaseDatabaseWrapper) -> None:

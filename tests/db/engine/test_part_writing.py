@@ -7,9 +7,12 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from django_partisan.engine.manager.held_up import Part
 from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, Outage, SharedOutage
+from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.writing import Kind
 from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
@@ -17,6 +20,7 @@ from django_partisan.sql.connection import execute
 from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import TaskClaimLost, TasksReleased
+from tests.support.database import open_transaction
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, claimed, columns, forget, insert, register_manager, statuses_of
@@ -183,6 +187,33 @@ def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str
     play.write_until_unsettled(0)
     assert are_written(play)
     assert statuses_of(*ids(more)) == ["finished"] * 4
+
+
+@pytest.mark.parametrize("is_again", [False, True])
+def test_who_locks_the_row_of_a_forgotten_claim_is_found(is_again: bool):
+    manager = register_manager()
+    [row] = claimed(1, manager)
+    forget([row])
+    part = Part(Kind.COMPLETED, [(row, None)], again=is_again, is_retry=True)
+
+    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {row[ID]} FOR UPDATE"):
+        [written] = write_parts(connection, [part], manager)
+
+    assert written.later == [row[ID]]
+    assert "(django_partisan other, idle in transaction, open for" in written.blockers
+
+
+def test_who_locks_a_row_is_found_though_the_claim_of_another_was_forgotten():
+    manager = register_manager()
+    forgotten, locked = claimed(2, manager)
+    forget([forgotten])
+    part = Part(Kind.COMPLETED, [(forgotten, None), (locked, None)], is_retry=True)
+
+    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE"):
+        [written] = write_parts(connection, [part], manager)
+
+    assert (written.lost, written.later) == ([], [locked[ID]])
+    assert "(django_partisan other, idle in transaction, open for" in written.blockers
 
 
 @pytest.mark.parametrize("is_again", [False, True])

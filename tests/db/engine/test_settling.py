@@ -294,6 +294,22 @@ def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key
     assert {columns(other[ID], "unique_key") for other in others} == set(kept)
 
 
+@pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
+def test_who_locks_a_row_is_found_though_another_task_gives_up_its_key(kind: Kind):
+    key = uuid4()
+    [row] = claimed(key=key)
+    [locked] = claimed()
+    rows = [row, locked]
+    items: list[Item] = [*(changes_of(rows, postpones=1) if kind is Kind.CHANGED else pairs(rows))]
+
+    with open_transaction(lock(locked), duplicate(key)):
+        written = write_part(connection, kind, items)
+
+    assert written.left == [locked[ID]]
+    assert "idle in transaction" in written.blockers
+    assert columns(row[ID], "status", "unique_key") == ("new", None)
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
     rows = claimed(8)

@@ -1,4 +1,4 @@
-"""The least of what limits memory counts, and what cannot be read limits nothing."""
+"""The limit of memory that is reached first counts, and what cannot be read limits nothing."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +53,43 @@ def test_a_limit_of_our_control_group_or_of_one_above_it_counts_without_what_the
     )
 
     assert memory(root) == Memory(4096, 2000)
+
+
+@pytest.mark.parametrize(
+    ("slice_limit", "slice_used"),
+    [(4096, 4000), (4200, 4100)],
+    ids=["with the same limit", "with a higher limit"],
+)
+def test_a_group_above_us_that_is_nearly_full_counts(
+    tmp_path: Path, slice_limit: int, slice_used: int
+) -> None:
+    root = files(
+        tmp_path,
+        {
+            "proc/meminfo": MEMINFO,
+            "proc/self/cgroup": "0::/a.slice/b.service\n",
+            "sys/fs/cgroup/a.slice/memory.max": f"{slice_limit}\n",
+            "sys/fs/cgroup/a.slice/memory.current": f"{slice_used}\n",
+            "sys/fs/cgroup/a.slice/b.service/memory.max": "4096\n",
+            "sys/fs/cgroup/a.slice/b.service/memory.current": "1000\n",
+        },
+    )
+
+    assert memory(root) == Memory(slice_limit, slice_used)
+
+
+def test_a_host_that_is_nearly_full_counts_though_the_limit_of_our_group_is_less(tmp_path: Path) -> None:
+    root = files(
+        tmp_path,
+        {
+            "proc/meminfo": "MemTotal: 16384 kB\nMemAvailable: 1 kB\n",
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/memory.max": "4096\n",
+            "sys/fs/cgroup/memory.current": "1000\n",
+        },
+    )
+
+    assert memory(root) == Memory(16384 * 1024, 16383 * 1024)
 
 
 def test_a_limit_of_version_1_counts(tmp_path: Path) -> None:
