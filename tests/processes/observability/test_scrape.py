@@ -31,7 +31,9 @@ class Worked(NamedTuple):
 @pytest.fixture(scope="module")
 def worked(module_bench: Bench) -> Worked:
     """Run some work once for all tests of the module."""
-    manager = Watching(module_bench).ready(variables={"OTEL_TRACES_EXPORTER": "console"})
+    manager = Watching(module_bench).ready(
+        DEFAULT_TIMEOUT_SECONDS=60, variables={"OTEL_TRACES_EXPORTER": "console"}
+    )
     enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Fail", ""), ("Measured",))
     wait_until_done()
     scrape_until(manager, "partisan_task_attempts_count", 8)
