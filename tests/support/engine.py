@@ -189,6 +189,7 @@ class FakeStarter:
         self.workers: list[FakeWorker] = []
         self.asked: list[WorkerSpec] = []
         self.fails: Exception | None = None
+        self.has_given_up = False
         self.later: list[Callable[[], None]] = []
         self.collected: list[WorkerProcess] = []
 
@@ -201,6 +202,9 @@ class FakeStarter:
         worker = FakeWorker(spec.slot, spec.generation, spec.config.tasks_per_worker_instance)
         self.workers.append(worker)
         self.later.append(lambda: done(worker.seen))
+
+    def give_up(self) -> None:
+        self.has_given_up = True
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
         code = worker.process.exitcode

@@ -2,7 +2,7 @@
 
 | thread | does what |
 |---|---|
-| the manager's loop | asks with ``start()`` and ``collect()``; runs ``done`` with the result |
+| the manager's loop | asks with ``start()`` and ``collect()``; runs ``done`` with the result; ``give_up()`` |
 | ``partisan-spawner`` | does the work, one piece after the other |
 """
 
@@ -14,7 +14,7 @@ import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import forkserver, get_context, resource_tracker, util
 from multiprocessing.connection import Connection
@@ -42,6 +42,10 @@ _abandoned: Final[list[int]] = []
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 
 
+class GivenUp(Exception):
+    """The manager stops, and needs no worker."""
+
+
 class Spawner:
     """A thread that starts workers from a fork server, one after the other."""
 
@@ -50,6 +54,7 @@ class Spawner:
         # Multiprocessing passes descriptors on in these. It is never closed: that would unlock our byte.
         self._presence = Connection(os.dup(presence_fd))
         self._deliver = deliver
+        self._given_up = threading.Event()
         self._context: Any = get_context(method)
         modules = [
             "django_partisan.engine.forkserver.bootstrap",
@@ -70,6 +75,12 @@ class Spawner:
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
         """Wait for the exit code of a worker that has ended; ``None`` if it is unknown."""
         self._work.put((partial(_exit_code, worker.process, self._method), done))
+
+    def give_up(self) -> None:
+        """Let starts fail, also one that waits for the fork server to load; no worker may live."""
+        self._given_up.set()
+        if self._method == "forkserver":
+            _kill_fork_server()
 
     def close(self, timeout: float) -> None:
         """End the thread after the work that was asked for."""
@@ -97,7 +108,7 @@ class Spawner:
         try:
             with _without_main_module():
                 if self._method == "forkserver":
-                    _start_from_fork_server(process)
+                    _start_from_fork_server(process, self._given_up)
                 else:
                     process.start()
             pipe = ManagerEnd(os.dup(ours.fileno()))
@@ -132,18 +143,18 @@ def _without_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _start_from_fork_server(process: BaseProcess) -> None:
+def _start_from_fork_server(process: BaseProcess, given_up: threading.Event) -> None:
     """Start a process from the fork server; if its socket was removed, restart the server first.
 
     Programs that clean temporary folders remove the socket of a server that has run for long.
     """
     _reap()
-    _ensure_fork_server()
+    _ensure_fork_server(given_up)
     try:
         process.start()
     except (FileNotFoundError, ConnectionRefusedError):
         _abandon_fork_server()
-        _ensure_fork_server()
+        _ensure_fork_server(given_up)
         process.start()
 
 
@@ -158,18 +169,27 @@ def _abandon_fork_server() -> None:
     server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
 
 
+def _kill_fork_server() -> None:
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+
+
 def _reap() -> None:
     """Take the exit codes of abandoned fork servers that have ended, which would stay zombies."""
     _abandoned[:] = [pid for pid in _abandoned if os.waitpid(pid, os.WNOHANG) == (0, 0)]
 
 
-def _ensure_fork_server() -> None:
+def _ensure_fork_server(given_up: threading.Event) -> None:
     """Start the fork server unless it runs, with our import path.
 
     Before Python 3.13 it ignores the path that it is given while it preloads, so the path goes through
     the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. Signals to
     the whole group are blocked until the server ignores them.
     """
+    if given_up.is_set():
+        raise GivenUp
     os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # where it has its socket
     before = os.environ.get("PYTHONPATH")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -186,6 +206,8 @@ def _ensure_fork_server() -> None:
             os.environ.pop("PYTHONPATH", None)
         else:
             os.environ["PYTHONPATH"] = before
+    if given_up.is_set():  # meanwhile: the manager may have found no server to kill
+        _kill_fork_server()
 
 
 def _exit_code(process: BaseProcess, method: str) -> int | None:

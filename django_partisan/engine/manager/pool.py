@@ -121,6 +121,7 @@ class Pool(Component):
         for worker in self.workers:
             worker.recall()
             self._ask_to_stop(worker)
+        self._give_up_starts()
 
     def kill(self) -> None:
         """End every worker at once."""
@@ -137,6 +138,8 @@ class Pool(Component):
     def _on_started(self, slot: int, result: WorkerProcess | Exception) -> None:
         self._starting -= 1
         if isinstance(result, Exception):
+            if self.is_stopped:
+                return
             bus.emit(WorkerStartFailed, self._queue, slot, ErrorInfo.of(result))
             self._restarts.later(slot)
             return
@@ -150,6 +153,11 @@ class Pool(Component):
         bus.emit(WorkerStarted, self._queue, slot, worker.generation, worker.pid)
         if self.is_stopped:
             self._ask_to_stop(worker)
+
+    def _give_up_starts(self) -> None:
+        """Wait for no worker to be started: the fork server may have to load much code."""
+        if self.is_stopped and self._starting and not self.workers:
+            self._spawner.give_up()
 
     def _ask_to_stop(self, worker: WorkerProcess) -> None:
         if worker.begin_to_stop():
@@ -288,3 +296,4 @@ class Pool(Component):
             self._intake.on_run_killed(begun, killed_for, lost, run)
             begun = None
         self._intake.on_exited(begun, rest, lost, run)
+        self._give_up_starts()

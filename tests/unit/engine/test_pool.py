@@ -442,6 +442,35 @@ def test_workers_that_were_starting_when_the_pool_stopped_end_too(new_desk: Inta
     assert [worker.seen.state for worker in new_desk.workers] == [State.STOPPING] * 2
 
 
+def test_starts_are_given_up_once_a_stopping_pool_has_no_worker(new_desk: IntakeHarness):
+    new_desk.pool.turn(time.monotonic())
+    new_desk.starter.later.pop(0)()
+    [worker, _] = new_desk.starter.workers
+
+    new_desk.pool.stop()
+    assert not new_desk.starter.has_given_up, "a worker lives"
+    starting = new_desk.starter.later.pop()
+    worker.exits(0)
+    new_desk.turn()
+
+    assert new_desk.starter.has_given_up
+    starting()
+
+
+def test_starts_that_fail_because_they_were_given_up_are_no_failures(
+    new_desk: IntakeHarness, recorded_events: RecordedEvents
+):
+    new_desk.starter.fails = EOFError("unexpected EOF")
+    new_desk.pool.turn(time.monotonic())
+
+    new_desk.pool.stop()
+    new_desk.starter.deliver()
+
+    assert new_desk.starter.has_given_up
+    assert new_desk.pool.is_empty
+    assert recorded_events.of(WorkerStartFailed) == []
+
+
 def test_a_worker_that_ends_anyway_is_not_asked_to(desk: IntakeHarness, workers: list[FakeWorker]):
     workers[0].says(Retiring())
     desk.turn(0.0)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver, get_context, util
@@ -126,7 +127,7 @@ def _started() -> Any:
     context: Any = get_context("forkserver")
     process = context.Process(target=time.sleep, args=(60,))
     with spawning._without_main_module():
-        spawning._start_from_fork_server(process)
+        spawning._start_from_fork_server(process, threading.Event())
     return process
 
 
@@ -173,6 +174,52 @@ def test_a_fork_server_that_died_after_its_folder_was_removed_is_replaced():
     another.join(PATIENCE_SECONDS)
     assert another.exitcode == -signal.SIGKILL
     assert os.listdir(util.get_temp_dir()) != []
+
+
+@pytest.mark.usefixtures("fork_server")
+@pytest.mark.slow
+def test_a_start_that_waits_for_the_fork_server_fails_at_once_when_it_is_given_up(
+    loop: Loop, spawner: Spawner
+):
+    _started().kill()
+    os.kill(_fork_server(), signal.SIGSTOP)
+    results: list[Any] = []
+    spawner.start(spec_of(0, 1), results.append)
+
+    def start_and_give_up(done: Callable[[Any], None]) -> None:
+        spawner.start(spec_of(1, 2), done)
+        spawner.give_up()
+
+    error = loop.result(start_and_give_up)
+
+    assert isinstance(results[0], (EOFError, OSError, spawning.GivenUp))
+    assert isinstance(error, spawning.GivenUp)
+
+
+@pytest.mark.usefixtures("fork_server")
+@pytest.mark.slow
+def test_a_fork_server_that_was_started_when_the_start_was_given_up_is_killed():
+    given_up = SetLater()
+
+    spawning._ensure_fork_server(given_up)
+
+    os.waitid(os.P_PID, _fork_server(), os.WEXITED | os.WNOWAIT)
+
+
+class SetLater(threading.Event):
+    """An event that is set after it was looked at."""
+
+    def is_set(self) -> bool:
+        was_set = super().is_set()
+        self.set()
+        return was_set
+
+
+def test_nothing_is_killed_where_no_fork_server_runs(loop: Loop, presence: PresenceFile):
+    for method in ("spawn", "forkserver"):
+        spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
+        spawner.give_up()
+        spawner.close(PATIENCE_SECONDS)
 
 
 class CannotCross:
