@@ -26,7 +26,6 @@ TESTS = Path(__file__).parent
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the guard and the server before pytest-xdist starts its workers, which inherit its variables."""
-    gc.disable()  # until the tests are collected, which makes much and throws nothing away
     if hasattr(session.config, "workerinput"):
         return
     stack = ExitStack()
@@ -56,6 +55,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)  # a handler of Python's ends with the next exec
+
+
+def pytest_collectstart() -> None:
+    """Collect no garbage until the tests are collected, which makes much and throws nothing away.
+
+    With pytest-xdist the workers collect tests, and the process that starts them does not.
+    """
+    gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,22 +4,22 @@ The core emits events (``emit``) and opens scopes (``around``); it never calls a
 metric. A subscriber that raises is counted, reported once on standard error, and never reaches the task.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import methodcaller
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from django_partisan.definitions import TaskDefinition
 from django_partisan.telemetry import swallowed
 from django_partisan.telemetry.events import Event, Scope, TaskCompleted, TaskRef, TaskStarted
+from django_partisan.telemetry.subscriber_calls import AroundEach, from_each
 from django_partisan.telemetry.task_context import can_be_stored
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
     Values = TypeVarTuple("Values")
-T = TypeVar("T")
 
 
 class Subscriber:
@@ -79,7 +79,7 @@ class _Wanting(dict[Any, tuple[Subscriber, ...]]):
     """Hold who wants the events of each kind; filled on demand."""
 
     def __missing__(self, kind: Any) -> tuple[Subscriber, ...]:
-        answers = _from_each(subscribers(), lambda one: one.wants(kind))
+        answers = from_each(subscribers(), lambda one: one.wants(kind))
         self[kind] = tuple(one for one, is_wanted in answers if is_wanted)
         return self[kind]
 
@@ -88,6 +88,7 @@ _subscribers: list[Subscriber] = []
 _wanting: Final = _Wanting()
 _wrapping: tuple[Subscriber, ...] = ()
 _heading: tuple[Subscriber, ...] = ()
+_NOTHING_AROUND: Final = nullcontext()
 _each_run_is_watched = False
 _each_run_is_surrounded = False
 _tools: dict[str, Callable[[TaskRef, TaskDefinition], Any]] = {}
@@ -135,7 +136,7 @@ def wanted(kind: type[Event]) -> bool:
 
 def wanted_in_bulk(kind: type[Event]) -> bool:
     """Return whether any subscriber wants an event of this kind for every task of a bulk, at this moment."""
-    return any(is_wanted for _, is_wanted in _from_each(_wanting[kind], lambda one: one.wants_in_bulk(kind)))
+    return any(is_wanted for _, is_wanted in from_each(_wanting[kind], lambda one: one.wants_in_bulk(kind)))
 
 
 def each_run_is_watched() -> bool:
@@ -163,7 +164,7 @@ def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -
 
 def around(scope: Scope) -> AbstractContextManager[None]:
     """Return a context manager in which every subscriber's own ``around`` is entered."""
-    return _Around(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
+    return AroundEach(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
 
 
 def provide(name: str, make: Callable[[TaskRef, TaskDefinition], Any]) -> None:
@@ -178,7 +179,7 @@ def tool(name: str, task: TaskRef, definition: TaskDefinition) -> Any:
 
 def quiet() -> AbstractContextManager[None]:
     """Return a context manager in which the library's own polls and heartbeats are not recorded."""
-    return _Around(subscribers(), lambda one: one.quiet())
+    return AroundEach(subscribers(), lambda one: one.quiet())
 
 
 def headers() -> dict[str, str]:
@@ -201,14 +202,14 @@ def headers() -> dict[str, str]:
 
 def preload() -> None:
     """Let the subscribers import what they will need in the workers that are forked from this process."""
-    _from_each(subscribers(), lambda one: one.preload())
+    from_each(subscribers(), lambda one: one.preload())
 
 
 def take() -> list[tuple[str, Any]]:
     """Return the subscribers' values for the next report, by subscriber name."""
     return [
         (one.name, value)
-        for one, value in _from_each(subscribers(), lambda one: one.take())
+        for one, value in from_each(subscribers(), lambda one: one.take())
         if value is not None
     ]
 
@@ -217,7 +218,7 @@ def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
     """Hand each value to the subscriber of the same name in this process."""
     for name, value in taken:
         same_named = (one for one in subscribers() if one.name == name)
-        _from_each(same_named, methodcaller("absorb", slot, value))
+        from_each(same_named, methodcaller("absorb", slot, value))
 
 
 def close(timeout: float) -> None:
@@ -228,55 +229,5 @@ def close(timeout: float) -> None:
     """
     deadline = monotonic() + timeout
     first, others = subscribers()[:1], subscribers()[1:]
-    _from_each(reversed(others), lambda one: one.close(max(0.0, deadline - monotonic())))
-    _from_each(first, lambda one: one.close(max(deadline - monotonic(), LAST_SECONDS)))
-
-
-_NOTHING_AROUND: Final = nullcontext()
-
-
-class _Around:
-    """Enter the context manager that ``make`` returns for each subscriber; never let their errors out.
-
-    A class rather than an ``ExitStack`` in a generator: it is entered for every run.
-    """
-
-    __slots__ = ("_entered", "_make", "_subscribers")
-
-    def __init__(
-        self,
-        subscribers: tuple[Subscriber, ...],
-        make: Callable[[Subscriber], AbstractContextManager[None]],
-    ) -> None:
-        self._subscribers = subscribers
-        self._make = make
-        self._entered: list[tuple[Subscriber, AbstractContextManager[None]]] = []
-
-    def __enter__(self) -> None:
-        for subscriber in self._subscribers:
-            try:
-                inner = self._make(subscriber)
-                if type(inner) is not nullcontext:
-                    inner.__enter__()
-                    self._entered.append((subscriber, inner))
-            except Exception:
-                swallowed.swallow(subscriber.name)
-
-    def __exit__(self, *error: Any) -> None:
-        for subscriber, inner in reversed(self._entered):
-            try:
-                inner.__exit__(*error)
-            except BaseException as raised:
-                if raised is not error[1]:
-                    swallowed.swallow(subscriber.name)
-
-
-def _from_each(asked: Iterable[Subscriber], ask: Callable[[Subscriber], T]) -> list[tuple[Subscriber, T]]:
-    """Return each subscriber with its answer, without those that raise."""
-    answers = []
-    for subscriber in asked:
-        try:
-            answers.append((subscriber, ask(subscriber)))
-        except Exception:
-            swallowed.swallow(subscriber.name)
-    return answers
+    from_each(reversed(others), lambda one: one.close(max(0.0, deadline - monotonic())))
+    from_each(first, lambda one: one.close(max(deadline - monotonic(), LAST_SECONDS)))

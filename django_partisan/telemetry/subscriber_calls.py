@@ -1,0 +1,60 @@
+"""Call subscribers: an error of one is counted, reaches no caller, and does not end the calls of others."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic, Protocol, TypeVar
+
+from django_partisan.telemetry import swallowed
+
+
+class _Named(Protocol):
+    """What is called, with the name under which its errors are counted."""
+
+    name: str
+
+
+S = TypeVar("S", bound=_Named)
+T = TypeVar("T")
+
+
+def from_each(called: Iterable[S], call: Callable[[S], T]) -> list[tuple[S, T]]:
+    """Return each subscriber with its answer, without those that raise."""
+    answers = []
+    for subscriber in called:
+        try:
+            answers.append((subscriber, call(subscriber)))
+        except Exception:
+            swallowed.swallow(subscriber.name)
+    return answers
+
+
+class AroundEach(Generic[S]):
+    """Enter the context manager that ``make`` returns for each subscriber; leave them in reverse.
+
+    A class rather than an ``ExitStack`` in a generator: it is entered for every run.
+    """
+
+    __slots__ = ("_entered", "_make", "_subscribers")
+
+    def __init__(self, subscribers: Sequence[S], make: Callable[[S], AbstractContextManager[None]]) -> None:
+        self._subscribers = subscribers
+        self._make = make
+        self._entered: list[tuple[S, AbstractContextManager[None]]] = []
+
+    def __enter__(self) -> None:
+        for subscriber in self._subscribers:
+            try:
+                inner = self._make(subscriber)
+                if type(inner) is not nullcontext:
+                    inner.__enter__()
+                    self._entered.append((subscriber, inner))
+            except Exception:
+                swallowed.swallow(subscriber.name)
+
+    def __exit__(self, *error: Any) -> None:
+        for subscriber, inner in reversed(self._entered):
+            try:
+                inner.__exit__(*error)
+            except BaseException as raised:
+                if raised is not error[1]:
+                    swallowed.swallow(subscriber.name)
