@@ -9,6 +9,16 @@ from grafana.builder.colours import BLUE, GREEN, ORANGE, RED, errors, low_is_goo
 from grafana.builder.panels import Panel, figure
 from grafana.builder.queries import Query
 
+# Where nothing is due there is no kind, and the age is 0; where the figures are missing, nothing is shown.
+OLDEST_DUE: Final = """
+topk(1,
+  label_join(
+    max by (queue, processor) (partisan_oldest_due_task_age_seconds{@queue}),
+    "task", ", ", "processor", "queue")
+  or label_replace(
+    0 * max(partisan_queue_oldest_due_age_seconds{@queue}), "task", "nothing is due", "", ""))
+"""
+
 FAILURE_RATIO: Final = """
 sum(increase(partisan_tasks_failed_total{@queue}[15m]))
 / clamp_min(
@@ -49,10 +59,10 @@ def _is_it_late() -> list[Panel]:
     return [
         figure(
             "Oldest due",
-            "How long the longest waiting due task waits, and its queue. Orange: PartisanQueueLatencyHigh"
-            " fires, red: PartisanQueueLatencyCritical. See further right whether tasks fail or capacity is"
-            " gone.",
-            Query("topk(1, max by (queue) (partisan_queue_oldest_due_age_seconds{@queue}))", "{{queue}}"),
+            "How long the longest waiting due task waits, and its kind. Orange: PartisanQueueLatencyHigh,"
+            " red: PartisanQueueLatencyCritical, both with the default of MAX_WAIT_SECONDS. See further right"
+            " whether tasks fail or capacity is gone.",
+            Query(OLDEST_DUE, "{{task}}"),
             unit="s",
             steps=low_is_good(limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL),
             text=BigValueTextMode.VALUE_AND_NAME,

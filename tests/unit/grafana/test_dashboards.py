@@ -96,6 +96,7 @@ def test_labels_in_a_legend_are_kept_by_the_query(panel: dict[str, Any]) -> None
     for target in panel["targets"]:
         groups = re.findall(r"\b(?:by|group_left) \(([^)]*)\)", target["expr"])
         kept = {label.strip() for group in groups for label in group.split(",")}
+        kept |= set(re.findall(r', "(\w+)", "', target["expr"]))  # what label functions write
         assert set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", ""))) <= kept
 
 

@@ -24,7 +24,6 @@ UNUSED: dict[str, str] = {
     "partisan_worker_peak_resident_memory_bytes": "for limits of containers; panels show what is used now",
     "partisan_tasks_cancelled_total": "what somebody did; mostly counted in applications",
     "partisan_tasks_expired_total": "no failure: whoever sets an expiry knows what it means",
-    "partisan_oldest_due_task_age_seconds": "the text of the alerts about late tasks names its processor",
     "partisan_tasks_held_total": "the alert and whoever looks need what is held now, by processor",
 }
 """Exported metrics that no panel or rule reads, each with the reason."""

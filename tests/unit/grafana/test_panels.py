@@ -173,6 +173,12 @@ def test_a_graph_of_zeros_has_no_axis_up_to_100(panel: dict[str, Any]) -> None:
         assert defaults.get("max", defaults["custom"].get("axisSoftMax")) <= 1
 
 
+def test_the_first_figure_names_the_kind_that_is_oldest_due() -> None:
+    [target] = next(panel for name, panel in PANELS if name == "partisan-overview: Oldest due")["targets"]
+
+    assert "(queue, processor) (partisan_oldest_due_task_age_seconds" in target["expr"]
+
+
 def test_the_first_row_says_whether_work_is_late_fails_is_withheld_or_finds_no_capacity() -> None:
     everything = files.dashboard("partisan-overview")["panels"]
     second_row = [panel["type"] for panel in everything].index("row", 1)
