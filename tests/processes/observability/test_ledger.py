@@ -27,7 +27,7 @@ from tests.processes.observability.scraping import (
 from tests.processes.observability.watching import Watching, wait_until_done
 from tests.support.waiting import wait_until
 
-TASKS = 4_000
+TASKS = 10_000
 SCRAPES = 100
 DEADLY = 2
 OUTCOMES = ("completed", "postponed", "retried", "failed")
@@ -160,7 +160,7 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
     killer, watcher = Killer(manager.fork_server()), Watcher(manager)
     enqueue_mixed()
     with Repeating(0.05, watcher.scrape) as scraping:
-        with Repeating(0.4, killer.kill):
+        with Repeating(1, killer.kill):
             wait_until_done(200)
         wait_until(lambda: watcher.scrapes >= SCRAPES or scraping.error, 60)
     assert scraping.error is None
