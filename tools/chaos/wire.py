@@ -19,12 +19,14 @@ READY_FOR_QUERY = b"Z"
 
 STATEMENTS = {
     "commit": re.compile(r"^\s*COMMIT\b", re.IGNORECASE),
-    "register": re.compile(r"INSERT INTO django_partisan_manager\b"),
-    "heartbeat": re.compile(r"UPDATE django_partisan_manager SET heartbeat_at"),
-    "rescue": re.compile(r"NOT EXISTS \(SELECT FROM django_partisan_manager.*FOR UPDATE OF task", re.DOTALL),
+    "register": re.compile(r"INSERT INTO (?:\w+\.)?django_partisan_manager\b"),
+    "heartbeat": re.compile(r"UPDATE (?:\w+\.)?django_partisan_manager SET heartbeat_at"),
+    "rescue": re.compile(
+        r"NOT EXISTS \(SELECT FROM (?:\w+\.)?django_partisan_manager.*FOR UPDATE OF task", re.DOTALL
+    ),
     "claim": re.compile(r"SET status = 'in_process', ready = false", re.DOTALL),
     "settle": re.compile(r"task\.id = outcome\.id AND .{0,60}task\.claim_token = outcome\.token"),
-    "enqueue": re.compile(r"INSERT INTO django_partisan_task\b"),
+    "enqueue": re.compile(r"INSERT INTO (?:\w+\.)?django_partisan_task\b"),
 }
 """How the statements are recognised with which something can be lost."""
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver, get_context, util
 from multiprocessing.connection import wait
@@ -185,6 +186,7 @@ def test_a_start_that_waits_for_the_fork_server_fails_at_once_when_it_is_given_u
     os.kill(_fork_server(), signal.SIGSTOP)
     results: list[Any] = []
     spawner.start(spec_of(0, 1), results.append)
+    wait_until(lambda: _is_waiting(spawner), what="the start waits for the process id")
 
     def start_and_give_up(done: Callable[[Any], None]) -> None:
         spawner.start(spec_of(1, 2), done)
@@ -204,6 +206,11 @@ def test_a_fork_server_that_was_started_when_the_start_was_given_up_is_killed():
     spawning._ensure_fork_server(given_up)
 
     os.waitid(os.P_PID, _fork_server(), os.WEXITED | os.WNOWAIT)
+
+
+def _is_waiting(spawner: Spawner) -> bool:
+    frame = sys._current_frames()[spawner._thread.ident or 0]
+    return "read_signed" in [each.name for each in traceback.extract_stack(frame)]
 
 
 class SetLater(threading.Event):

@@ -42,3 +42,13 @@ def test_prepared_statement_is_recognised_when_it_is_executed():
     assert statements.sent(message(b"P", b"s1\0" + insert + b"\0\0")) is None
     assert statements.sent(message(b"B", b"\0s1\0\0\0")) == "enqueue"
     assert statements.sent(message(b"B", b"\0other\0\0\0")) is None
+
+
+def test_statements_that_name_the_schema_are_recognised():
+    heartbeat = (
+        "SET LOCAL statement_timeout = 5000; UPDATE public.django_partisan_manager SET heartbeat_at = now()"
+    )
+
+    assert wire.name_of(heartbeat) == "heartbeat"
+    assert wire.name_of("INSERT INTO public.django_partisan_manager (id)") == "register"
+    assert wire.name_of("INSERT INTO public.django_partisan_task (id)") == "enqueue"
