@@ -8,8 +8,8 @@ from django_partisan.schedules.definition import ScheduleDefinition
 from tests.support.database import first_value
 
 DAY = 86_400
-TOO_DEEP = "(repeat('[', 2000) || repeat(']', 2000))::jsonb"
-"""Lists, as SQL, that PostgreSQL stores and Python cannot read."""
+UNREADABLE = "('[' || repeat('9', 5000) || ']')::jsonb"
+"""JSON, as SQL, that PostgreSQL stores, and whose integer has too many digits for any version of Python."""
 NOON = datetime(2026, 11, 30, 12, tzinfo=timezone.utc)
 
 

@@ -18,7 +18,7 @@ from django_partisan.sql.control import CONTROL_CHANNEL, decoded
 from django_partisan.sql.listening import Listener
 from django_partisan.telemetry.events import ScheduleChanged, SchedulePaused, ScheduleResumed, ScheduleTicked
 from tests.support.events import RecordedEvents
-from tests.support.schedules import DAY, TOO_DEEP, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.schedules import DAY, UNREADABLE, add_schedule, last_multiple, outcomes_of, server_now
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,10 +122,10 @@ def test_what_cannot_be_run_raises_what_delay_does():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (f"args = {TOO_DEEP}", "args is JSON that Python cannot read"),
-        (f"kwargs = {TOO_DEEP}", "kwargs is JSON that Python cannot read"),
+        (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
+        (f"kwargs = {UNREADABLE}", "kwargs is JSON that Python cannot read"),
         ("recent_ticks = '7'", "recent_ticks or open_tick"),
-        (f"recent_ticks = {TOO_DEEP}", "recent_ticks is JSON"),
+        (f"recent_ticks = {UNREADABLE}", "recent_ticks is JSON"),
         ("open_tick = '7'", "recent_ticks or open_tick"),
         ("totals = '[]'", "totals is not"),
     ],

@@ -33,7 +33,7 @@ from django_partisan.telemetry.events import (
 )
 from tests.db.engine.office import Gate, Office
 from tests.support.events import RecordedEvents
-from tests.support.schedules import DAY, TOO_DEEP, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.schedules import DAY, UNREADABLE, add_schedule, last_multiple, outcomes_of, server_now
 from tests.support.waiting import wait_until
 
 # A worker that ends closes its process's subscribers: only those of the test may be there.
@@ -522,7 +522,8 @@ def test_a_row_with_a_definition_that_only_sql_can_write_is_put_aside_alone(chan
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (f"args = {TOO_DEEP}", "args"),
+        ("args = (repeat('[', 2000) || repeat(']', 2000))::jsonb", "args"),
+        (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
         ("recent_ticks = '{}'", "recent_ticks"),
         ('totals = \'{"missed": "1"}\'', "totals"),
         ("open_tick = '7'", "open_tick"),

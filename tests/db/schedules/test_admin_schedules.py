@@ -15,7 +15,7 @@ from django_partisan.sql.connection import execute
 from tests.support.admin import SCHEDULES as LIST
 from tests.support.admin import listed, page_of, staff, text
 from tests.support.schedule_rows import made, of_settings, stored
-from tests.support.schedules import TOO_DEEP
+from tests.support.schedules import UNREADABLE
 
 pytestmark = pytest.mark.django_db
 
@@ -266,7 +266,7 @@ def test_an_error_of_one_leaves_the_others(clerk):
 def test_a_row_with_json_that_python_cannot_read_is_shown_and_not_run(clerk, column: str):
     row = made(name="broken")
     made(name="fine")
-    execute(connection, f"UPDATE django_partisan_schedule SET {column} = {TOO_DEEP} WHERE name = 'broken'")
+    execute(connection, f"UPDATE django_partisan_schedule SET {column} = {UNREADABLE} WHERE name = 'broken'")
     browser = clerk("view", "change", "run")
 
     response = act(browser, "run_now", "broken", "fine")

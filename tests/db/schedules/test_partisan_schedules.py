@@ -16,7 +16,7 @@ from django.utils.timezone import now, override
 from django_partisan.models import Schedule, Task
 from django_partisan.sql.connection import execute
 from tests.support.schedule_rows import made, of_settings, stored
-from tests.support.schedules import TOO_DEEP
+from tests.support.schedules import UNREADABLE
 
 pytestmark = pytest.mark.django_db
 
@@ -217,7 +217,7 @@ def test_a_schedule_is_run_now():
 def test_a_row_with_json_that_python_cannot_read_is_listed_and_not_run(column: str):
     made(name="nightly")
     made(name="odd")
-    execute(connection, f"UPDATE django_partisan_schedule SET {column} = {TOO_DEEP} WHERE name = 'odd'")
+    execute(connection, f"UPDATE django_partisan_schedule SET {column} = {UNREADABLE} WHERE name = 'odd'")
 
     with pytest.raises(CommandError, match=f"{column} is JSON that Python cannot read"):
         run("--run", "odd")
