@@ -37,10 +37,10 @@ class CurrentTask:
     It is made for every run and rarely asked, so each attribute is read from the row when it is needed.
     """
 
-    __slots__ = ("_definition", "_queue", "_row", "began_at")
+    __slots__ = ("_began_at", "_definition", "_queue", "_row")
 
-    began_at: float
-    """When the run of a function began, in seconds since the epoch; its first result sets it."""
+    _began_at: float
+    """When the run of a function began, in seconds since the epoch; unset until ``run_result.begin()``."""
 
     def __init__(self, row: TaskRow, definition: TaskDefinition, queue: str) -> None:
         self._row = row

@@ -90,11 +90,11 @@ def judge(
     row: TaskRow,
     definition: TaskDefinition,
     config: QueueConfig,
-    current: CurrentTask | None = None,
+    current: CurrentTask | None,
 ) -> RunResult:
     """Return the result of a run that raised ``error``; raises nothing.
 
-    ``current`` is the ``CurrentTask`` of the run, for a definition with ``pause_before_retry``.
+    ``current`` is what ``pause_before_retry`` of the definition gets; ``None`` only if it has none.
     """
     try:
         if isinstance(error, PostponeTask):

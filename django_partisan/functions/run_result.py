@@ -37,7 +37,7 @@ class End(NamedTuple):
 
 def begin(current: Any) -> None:
     """Keep when the run of ``current``, the ``CurrentTask``, begins: its results are mostly made later."""
-    current.began_at = time.time()
+    current._began_at = time.time()
 
 
 class RunTaskResult(StoredTaskResult):
@@ -52,7 +52,7 @@ class RunTaskResult(StoredTaskResult):
     @classmethod
     def of(cls, task: AnyTask, current: Any) -> "RunTaskResult":
         """Return the result of the run of ``current``, the ``CurrentTask``."""
-        if not hasattr(current, "began_at"):
+        if not hasattr(current, "_began_at"):
             begin(current)  # it ended before its function was called
         made = object.__new__(cls)
         if (task.queue_name, priorities.stored(task.priority)) != (current.queue, current.priority):
@@ -133,7 +133,7 @@ _OF_THIS_RUN: Final[Mapping[str, Callable[[RunTaskResult], Any]]] = {
     "id": lambda result: str(result.current_task.id),
     "backend": lambda result: result.task.backend,
     "attempt_count": lambda result: result.current_task.attempt,
-    "last_attempted_at": lambda result: _moment(result.current_task.began_at),
+    "last_attempted_at": lambda result: _moment(result.current_task._began_at),
     "finished_at": lambda result: None if result.end is None else _moment(result.end.at),
     "_return_value": _return_value,
 }

@@ -117,8 +117,8 @@ _OF_DUTIES: Final = {
         *fields.ERROR,
     ),
     when="a manager cannot do a duty for schedules (`compare` rows with the settings, `enqueue` ticks, "
-    "`look_up` their tasks), for all or for the one that is named, and tries again after 1 to 60 s; once for "
-    "each kind of error",
+    "`look_up` their tasks), for all or for the one that is named, and tries again within about a "
+    "minute; once until an error of its kind has not occurred for ten minutes",
 )
 def duty_failed(event: events.SchedulesFailed) -> Line:
     which = "schedules" if event.schedule is None else f"schedule {event.schedule}"

@@ -78,7 +78,7 @@ class LostRuns:
             result = failed(row, REASONS[message.kind], error)
         else:
             # The pause may be computed by user code, which runs in workers only.
-            result = judge(error, row, replace(definition, pause_before_retry=None), self._config)
+            result = judge(error, row, replace(definition, pause_before_retry=None), self._config, None)
         written = partial(self._emit_killed, row, result, lost)
         self._settler.settle(row, result.described(run), written=written)
 

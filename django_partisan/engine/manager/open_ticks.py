@@ -45,13 +45,15 @@ class OpenTicks(Component):
         """Return the monotonic time of the next look."""
         if not self._has_any or self.is_stopped or self._thread.is_busy or self._identity() is None:
             return NEVER
-        return max(self._look_at, self._outage.over_at)
+        return max(self._look_at, self._outage.over_at, self._failures.retry_at)
 
     def on_heartbeat(self, has_any: bool) -> None:
         """Note whether there are open ticks."""
         self._has_any = has_any
 
     def _on_looked(self, result: Any) -> None:
-        """After a failure leave the look to the next minute."""
+        """After a failure leave the look to the next minute; if that has begun, to a while later."""
         if isinstance(result, Exception):
             self._failures.fail(result)
+        else:
+            self._failures.end()

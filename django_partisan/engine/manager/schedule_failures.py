@@ -1,7 +1,7 @@
 """What is done when a duty for schedules fails: report it once, and try again later; it ends no manager."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from django.db import Error
@@ -21,46 +21,63 @@ FORGET_SECONDS: Final = 600.0
 class ScheduleFailures:
     """Emit each kind of error once, and say when the duty is tried again.
 
-    ``duty`` is one of ``outcomes.SCHEDULE_DUTIES``.
+    ``duty`` is one of ``outcomes.SCHEDULE_DUTIES``; ``clock`` returns monotonic time.
     """
 
-    def __init__(self, queue: str, duty: str) -> None:
+    def __init__(self, queue: str, duty: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._queue = queue
         self._duty = duty
-        self._reported: set[tuple[str | None, str]] = set()
-        self._failed_at = 0.0
-        self._in_a_row = 0
+        self._clock = clock
+        self._seen_at: dict[tuple[str | None, str], float] = {}
+        """When each kind of error last occurred, of a schedule or, with ``None``, of the duty as a whole."""
+        self._failed_in_a_row = 0
+        self._refused_in_a_row = 0
         self.retry_at = 0.0
         """Monotonic time before which the duty is not tried again."""
 
     def fail(self, error: Exception) -> None:
         """Note that the duty failed as a whole; an outage is left to those who report it."""
-        if isinstance(error, Error) and passes(error):
-            self.retry_at = time.monotonic() + RETRY_SECONDS
-        else:
-            self.retry_at = self._note({None: describe(error)})
+        pause = RETRY_SECONDS
+        if not _is_outage(error):
+            self.report(error)
+            pause = _pause_after(self._failed_in_a_row)
+            self._failed_in_a_row += 1
+        self.retry_at = self._clock() + pause
+
+    def report(self, error: Exception) -> None:
+        """Emit an error that came after the duty was done; an outage is left to those who report it."""
+        if not _is_outage(error):
+            self._emit({None: describe(error)})
 
     def leave_out(self, refused: Mapping[str, TickError]) -> float:
         """Note that the duty failed for some schedules, and was done for the others.
 
         Return the monotonic time at which to try these again.
         """
-        self.retry_at = 0.0
-        return self._note(refused)
+        self._emit(refused)
+        pause = _pause_after(self._refused_in_a_row)
+        self._failed_in_a_row, self.retry_at = 0, 0.0
+        self._refused_in_a_row += 1
+        return self._clock() + pause
 
     def end(self) -> None:
         """Note that the duty was done."""
-        self._in_a_row, self.retry_at = 0, 0.0
+        self._failed_in_a_row, self._refused_in_a_row, self.retry_at = 0, 0, 0.0
 
-    def _note(self, errors: Mapping[str, TickError] | Mapping[None, TickError]) -> float:
-        now = time.monotonic()
-        if now - self._failed_at > FORGET_SECONDS:
-            self._reported.clear()
-        self._failed_at = now
-        doubled: float = RETRY_SECONDS * 2 ** min(self._in_a_row, 10)
-        self._in_a_row += 1
+    def _emit(self, errors: Mapping[str, TickError] | Mapping[None, TickError]) -> None:
+        now = self._clock()
+        self._seen_at = {one: at for one, at in self._seen_at.items() if now - at <= FORGET_SECONDS}
         for schedule, error in errors.items():
-            if (schedule, error.kind) not in self._reported:
-                self._reported.add((schedule, error.kind))
+            if (schedule, error.kind) not in self._seen_at:
                 bus.emit(SchedulesFailed, self._queue, self._duty, schedule, error.info)
-        return now + min(doubled, RETRY_SECONDS_AT_MOST)
+            self._seen_at[schedule, error.kind] = now
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, Error) and passes(error)
+
+
+def _pause_after(number: int) -> float:
+    """Return the pause after a failure that ``number`` others have preceded."""
+    doubled: float = RETRY_SECONDS * 2 ** min(number, 10)
+    return min(doubled, RETRY_SECONDS_AT_MOST)

@@ -31,7 +31,7 @@ from django_partisan.telemetry.events import (
 )
 
 RETRY_SECONDS: Final = 1.0
-"""The pause before due rows that others lock are looked at."""
+"""The pause before due rows that others lock are looked at, and after an error that came after a commit."""
 
 
 class Scheduler(Component):
@@ -107,10 +107,10 @@ class Scheduler(Component):
         self._enqueued({one.queue for one in batch.ticked})
 
     def _note(self, batch: Batch) -> None:
-        if batch.late_error is not None:
-            self._failures.fail(batch.late_error)
-            self._expect(0.0)
-        elif batch.refused:
+        for error in batch.late_errors:
+            self._failures.report(error)
+            self._expect(RETRY_SECONDS)
+        if batch.refused:
             self._failures.leave_out(batch.refused)
         else:
             self._failures.end()

@@ -93,15 +93,18 @@ class _Batch:
         )
 
     def committed(self, connection: BaseDatabaseWrapper) -> Batch:
-        """Wake who may run the new tasks; return what was done, though an error comes after the commit."""
+        """Wake who may run the new tasks; return what was done, though errors come after the commit."""
         next_in: float | None = None
-        late_error: Exception | None = None
+        late_errors: list[Exception] = []
         try:
             wake(connection, {one.queue for one in self.ticked})
+        except Exception as error:  # sleeping managers find the tasks later, by themselves
+            late_errors.append(error)
+        try:
             if not self.is_full:
                 next_in = sql.next_in(connection, sorted({*self._known.hidden, *self.aside}))
         except Exception as error:
-            late_error = error
+            late_errors.append(error)
         return Batch(
             self.ticked,
             self.failed,
@@ -110,7 +113,7 @@ class _Batch:
             is_full=self.is_full,
             next_in=next_in,
             refused=self.refused,
-            late_error=late_error,
+            late_errors=late_errors,
         )
 
     def _without_locked(

@@ -52,5 +52,5 @@ class Batch(NamedTuple):
     """In how many seconds the next tick is due of those that are not put aside."""
     refused: Mapping[str, TickError] = MappingProxyType({})
     """Errors that cannot even be written into the row of their schedule, by its name."""
-    late_error: Exception | None = None
+    late_errors: Sequence[Exception] = ()
     """What went wrong after the commit."""

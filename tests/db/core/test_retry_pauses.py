@@ -29,7 +29,7 @@ def test_ten_thousand_errors_at_once_are_spread_over_the_jitter(manager):
     make_copies(insert(processor="Charge"), NUMBER - 1)
     rows = claim(connection, "default", manager(), NUMBER)
     definition = TaskDefinition.of_processor(Charge)
-    results = [judge(ConnectionError("down"), row, definition, config_of()) for row in rows]
+    results = [judge(ConnectionError("down"), row, definition, config_of(), None) for row in rows]
     changes: list[Any] = [result.change for result in results]
 
     assert apply_changes(connection, changes) == []

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import Error, OperationalError, connection
+from django.db import DataError, Error, OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
@@ -666,6 +666,24 @@ def test_what_is_committed_is_emitted_once_though_an_error_follows(
 
     ticked = [one.schedule for one in recorded_events.of(ScheduleTicked)]
     assert sorted(ticked) == ["nightly", "nightly2"]
+
+
+@pytest.mark.parametrize("failing", [("pg_notify",), ("pg_notify", "SELECT extract(epoch FROM min(")])
+def test_a_notification_that_fails_loses_neither_the_next_tick_nor_another_error(failing: tuple[str, ...]):
+    add_schedule()
+    add_schedule("soon", every=3600, next_at=server_now() + timedelta(hours=1))
+
+    def refuse(run_it: Any, text: str, *args: Any) -> Any:
+        if any(part in text for part in failing):
+            raise DataError("too many notifications in the NOTIFY queue")
+        return run_it(text, *args)
+
+    with closing(open_connection("test")) as own, own.execute_wrapper(refuse):
+        batch = make_batch(own, "default")
+
+    assert [one.schedule for one in batch.ticked] == ["nightly"]
+    assert len(batch.late_errors) == len(failing)
+    assert batch.next_in == (None if len(failing) == 2 else pytest.approx(3600, abs=60))
 
 
 def test_no_event_is_emitted_of_a_batch_that_is_rolled_back():

@@ -64,6 +64,23 @@ def test_calling_a_definition_runs_its_processor_for_the_current_task():
     assert definition.call([1, 2], {"more": 3}, CurrentTask(task_row(7), definition, "default")) == (7, 6)
 
 
+def test_every_public_attribute_of_the_current_task_can_be_read():
+    task = running(Letter()).task
+
+    assert {name: getattr(task, name) for name in dir(task) if not name.startswith("_")} == {
+        "id": 7,
+        "processor": "Letter",
+        "queue": "mail",
+        "priority": 10,
+        "arguments": ([], {}),
+        "attempt": 1,
+        "retries": 0,
+        "postpones": 0,
+        "scheduled_for": None,
+        "is_last_attempt": True,
+    }
+
+
 def test_a_processor_without_run_says_so():
     class Empty(BaseTaskProcessor):
         """Is abstract."""

@@ -36,7 +36,7 @@ def judged(
     """Return the result of a run of task 1 under claim 8, and the change that it brings."""
     definition = TaskDefinition.of_processor(type("Letter", (BaseTaskProcessor,), attributes))
     row = task_row(1, token=8, retries=retries, postpones=postpones)
-    result = judge(error, row, definition, config_of(**(settings or {})))
+    result = judge(error, row, definition, config_of(**(settings or {})), None)
     assert result.change is not None
     return result, result.change
 
@@ -216,7 +216,7 @@ def test_an_error_that_is_none_is_refused_where_the_request_is_made(wrong: Any):
 def test_a_task_that_may_run_only_once_is_not_retried():
     definition = replace(TaskDefinition.of_processor(BaseTaskProcessor), may_retry=False)
 
-    result = judge(RetryTask(), task_row(1), definition, config_of())
+    result = judge(RetryTask(), task_row(1), definition, config_of(), None)
 
     assert (result.outcome, result.reason) == ("failed", "retries_exhausted")
 
@@ -235,7 +235,7 @@ def test_a_request_that_cannot_be_read_fails_the_task():
 def test_after_a_lost_claim_there_is_no_outcome_and_nothing_to_write():
     definition = TaskDefinition.of_processor(BaseTaskProcessor)
 
-    assert judge(ClaimLost(), task_row(1), definition, config_of()) == RunResult(CLAIM_LOST)
+    assert judge(ClaimLost(), task_row(1), definition, config_of(), None) == RunResult(CLAIM_LOST)
 
 
 def test_a_list_of_errors_of_the_wrong_type_hides_no_error_of_the_task():

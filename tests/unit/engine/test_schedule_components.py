@@ -110,6 +110,11 @@ def test_an_error_is_reported_once_and_does_not_end_the_manager(
         assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60], abs=0.5)
 
 
+def kinds_of(events: RecordedEvents) -> list[str]:
+    """Return the classes of the errors that were reported."""
+    return [one.error.type for one in events.of(SchedulesFailed)]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_an_outage_is_left_to_those_who_report_it(play: Play, name: str, recorded_events: RecordedEvents):
     clock = Clock(play, name)
@@ -121,16 +126,55 @@ def test_an_outage_is_left_to_those_who_report_it(play: Play, name: str, recorde
         assert pauses == pytest.approx([1.0] * 8, abs=0.5)
 
 
-def test_an_error_that_comes_back_after_a_while_is_reported_again(recorded_events: RecordedEvents):
-    failures = ScheduleFailures("default", "enqueue")
+def test_an_error_that_has_not_occurred_for_a_while_is_reported_again_whatever_else_failed(
+    recorded_events: RecordedEvents,
+):
+    now = 0.0
+    failures = ScheduleFailures("default", "enqueue", clock=lambda: now)
 
     failures.fail(ValueError("ours"))
-    failures.end()
-    failures.fail(ValueError("ours"))
-    failures._failed_at -= schedule_failures.FORGET_SECONDS + 1
+    while now <= schedule_failures.FORGET_SECONDS:
+        now += 60
+        failures.fail(KeyError("each minute"))
     failures.fail(ValueError("ours"))
 
-    assert len(recorded_events.of(SchedulesFailed)) == 2
+    assert kinds_of(recorded_events) == ["ValueError", "KeyError", "ValueError"]
+
+
+def test_an_error_that_occurs_now_and_then_is_reported_once(recorded_events: RecordedEvents):
+    now = 0.0
+    failures = ScheduleFailures("default", "enqueue", clock=lambda: now)
+
+    for _ in range(3):
+        failures.fail(ValueError("ours"))
+        failures.end()
+        now += schedule_failures.FORGET_SECONDS
+
+    assert kinds_of(recorded_events) == ["ValueError"]
+
+
+def test_errors_of_schedules_are_forgotten_each_for_itself(recorded_events: RecordedEvents):
+    now = 0.0
+    failures = ScheduleFailures("default", "compare", clock=lambda: now)
+    refused = {name: describe(ValueError("ours")) for name in ("a", "b")}
+
+    failures.leave_out(refused)
+    while now <= schedule_failures.FORGET_SECONDS:
+        now += 60
+        failures.leave_out({"b": refused["b"]})
+    failures.leave_out(refused)
+
+    assert [one.schedule for one in recorded_events.of(SchedulesFailed)] == ["a", "b", "a"]
+
+
+def test_schedules_that_are_refused_lengthen_no_pause_of_all(recorded_events: RecordedEvents):
+    failures = ScheduleFailures("default", "enqueue", clock=lambda: 0.0)
+
+    again_at = [failures.leave_out({"nightly": describe(ValueError("ours"))}) for _ in range(8)]
+    failures.fail(KeyError("ours"))
+
+    assert again_at == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert failures.retry_at == schedule_failures.RETRY_SECONDS
 
 
 def test_a_definition_that_is_refused_is_reported_once_and_tried_again_later(
@@ -237,13 +281,58 @@ def test_due_rows_that_others_lock_are_looked_at_after_a_pause(play: Play):
     assert play.scheduler.next_at() <= now  # this batch did something: the other rows may be free
 
 
-def test_a_batch_that_failed_after_its_commit_is_emitted_and_then_tried_later(
-    play: Play, recorded_events: RecordedEvents
-):
+def test_errors_after_a_commit_are_emitted_and_delay_no_tick(play: Play, recorded_events: RecordedEvents):
+    late = [ValueError("ours"), KeyError("ours")]
+
+    for _ in range(8):
+        wake(play, "scheduler")
+        play.thread.answer(Batch(failed=[FAILED], late_errors=late))
+
+    assert [one.schedule for one in recorded_events.of(ScheduleFailed)] == ["nightly"] * 8
+    assert kinds_of(recorded_events) == ["ValueError", "KeyError"]
+    assert play.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)
+
+
+@pytest.mark.parametrize("rest", [{"is_full": True}, {"next_in": 0.0, "failed": [FAILED]}])
+def test_what_is_due_after_a_late_error_is_enqueued_at_once(play: Play, rest: dict[str, Any]):
     wake(play, "scheduler")
 
-    play.thread.answer(Batch(failed=[FAILED], late_error=ValueError("ours")))
+    play.thread.answer(Batch(late_errors=[ValueError("ours")], **rest))
 
-    assert [one.schedule for one in recorded_events.of(ScheduleFailed)] == ["nightly"]
-    assert [one.schedule for one in recorded_events.of(SchedulesFailed)] == [None]
+    assert play.scheduler.next_at() <= time.monotonic()
+
+
+def test_an_outage_after_a_commit_is_left_to_those_who_report_it(play: Play, recorded_events: RecordedEvents):
+    wake(play, "scheduler")
+
+    play.thread.answer(Batch(late_errors=[AWAY]))
+
+    assert recorded_events.of(SchedulesFailed) == []
     assert play.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)
+
+
+def test_a_late_error_hides_no_schedule_that_was_refused(play: Play, recorded_events: RecordedEvents):
+    wake(play, "scheduler")
+
+    play.thread.answer(
+        Batch(refused={"nightly": describe(KeyError("ours"))}, late_errors=[ValueError("ours")])
+    )
+
+    assert [one.schedule for one in recorded_events.of(SchedulesFailed)] == [None, "nightly"]
+
+
+def test_a_look_whose_failure_came_late_is_repeated_after_a_pause_that_ends_with_a_success(play: Play):
+    def pause_after(answer: Any) -> float:
+        wake(play, "open")
+        play.open._look_at = 0.0  # the answer comes after more than a minute
+        play.thread.answer(answer)
+        play.open.on_heartbeat(True)
+        return max(play.open.next_at() - time.monotonic(), 0.0)
+
+    pauses = [pause_after(ValueError("ours")) for _ in range(3)]
+    success = pause_after(True)
+    again = pause_after(ValueError("ours"))
+
+    assert pauses == pytest.approx([1, 2, 4], abs=0.5)
+    assert success == 0
+    assert again == pytest.approx(1, abs=0.5)
