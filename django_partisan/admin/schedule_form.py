@@ -14,7 +14,7 @@ else:
     ScheduleFormBase = forms.ModelForm
 
 DEFINITION: Final = ("name", *KEYS, "comment")
-"""What a person says of a schedule, in the order of the pages."""
+"""The editable fields, in the order of the pages."""
 _LINE = {"class": "vTextField"}
 _NUMBER = {"class": "vIntegerField"}
 _BLOCK = {"class": "vLargeTextField", "rows": 3}
@@ -59,7 +59,7 @@ class ScheduleForm(ScheduleFormBase):
         label=_("Overlap"),
         required=False,
         initial=True,
-        help_text=_("Enqueue a task although the last one waits or runs."),
+        help_text=_("Enqueue a tick's task even if the previous one waits or runs."),
     )
     expires_seconds = forms.FloatField(
         label=_("Expires after seconds"),

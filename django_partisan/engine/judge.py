@@ -81,7 +81,7 @@ RETRY_ON_REQUEST: Final = ErrorsHandleConfig("*", 3, 5, DELAY_STRATEGY_EXPONENTI
 _DELAY: Final = seconds(0)
 # The result of every run that completed and is to be settled.
 RAN: Final = RunResult()
-# That of every run that is to be settled with its result, and returned none.
+# Shared by all runs that returned None.
 RETURNED_NONE: Final = RunResult(result=results.NONE)
 
 

@@ -4,8 +4,8 @@
 the outcome is stored repeats the run, and with it the signals. Receivers are user code: what they raise is
 logged by Django and changes nothing for the task.
 
-The framework connects a receiver of its own to each, which logs. Where there is no other and the log is off,
-nothing is sent: to make a result and send it would cost a run more than all the rest.
+The framework connects a receiver of its own to each, which logs. If it is the only receiver and its log level
+is off, the signal is not sent, because building a result costs more than the rest of a run.
 """
 
 from typing import Any, Final

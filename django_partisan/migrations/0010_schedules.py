@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 migrations.AddField(
                     model_name="schedule",
                     name="failures",
-                    field=models.IntegerField(db_default=0, help_text="How often it was tried since."),
+                    field=models.IntegerField(db_default=0, help_text="Failed attempts since then."),
                 ),
                 migrations.AddField(
                     model_name="schedule",
@@ -132,7 +132,7 @@ class Migration(migrations.Migration):
                     model_name="schedule",
                     name="stopped_at",
                     field=models.DateTimeField(
-                        help_text="When the last live manager that lists it in its settings was seen no more.",
+                        help_text="Since when no live manager has it in its settings.",
                         null=True,
                     ),
                 ),
@@ -148,7 +148,9 @@ class Migration(migrations.Migration):
                 migrations.AddField(
                     model_name="schedule",
                     name="time_zone",
-                    field=models.TextField(blank=True, help_text="Of cron; TIME_ZONE by default.", null=True),
+                    field=models.TextField(
+                        blank=True, help_text="The time zone of cron; TIME_ZONE by default.", null=True
+                    ),
                 ),
                 migrations.AlterField(
                     model_name="schedule",
@@ -156,7 +158,7 @@ class Migration(migrations.Migration):
                     field=models.TextField(
                         db_default="database",
                         default="database",
-                        help_text="Whether settings or a person defined it.",
+                        help_text="Where it is defined: in the settings or in the database.",
                     ),
                 ),
             ]

@@ -41,7 +41,9 @@ class Schedule(models.Model):
     kwargs = JSONColumn(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH, null=True, blank=True)  # noqa: DJ001 - null: that of the task
     priority = models.IntegerField(null=True, blank=True)
-    time_zone = models.TextField(null=True, blank=True, help_text=_("Of cron; TIME_ZONE by default."))  # noqa: DJ001 - null: every is given
+    time_zone = models.TextField(  # noqa: DJ001 - null: every is given
+        null=True, blank=True, help_text=_("The time zone of cron; TIME_ZONE by default.")
+    )
     catch_up = models.TextField(db_default="one", default="one")
     overlap = models.BooleanField(db_default=True, default=True)
     expires_seconds = models.FloatField(null=True, blank=True)
@@ -49,7 +51,7 @@ class Schedule(models.Model):
     origin = models.TextField(
         db_default=ORIGIN_DATABASE,
         default=ORIGIN_DATABASE,
-        help_text=_("Whether settings or a person defined it."),
+        help_text=_("Where it is defined: in the settings or in the database."),
     )
     fingerprint = models.TextField(db_default="", help_text=_("Changes with the definition."))
     defined_at = models.DateTimeField(db_default=Now())
@@ -57,11 +59,11 @@ class Schedule(models.Model):
     paused = models.BooleanField(db_default=False)
     comment = models.TextField(db_default="")
     stopped_at = models.DateTimeField(
-        null=True, help_text=_("When the last live manager that lists it in its settings was seen no more.")
+        null=True, help_text=_("Since when no live manager has it in its settings.")
     )
 
     error = models.TextField(db_default="", help_text=_("Why the last tick could not be enqueued."))
-    failures = models.IntegerField(db_default=0, help_text=_("How often it was tried since."))
+    failures = models.IntegerField(db_default=0, help_text=_("Failed attempts since then."))
     retry_at = models.DateTimeField(null=True)
 
     recent_ticks = JSONColumn(db_default=models.Value([], models.JSONField()))
@@ -107,7 +109,10 @@ class Schedule(models.Model):
             )
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
-        """Delete the row; one that live managers have in their settings comes back, and starts anew."""
+        """Delete the row.
+
+        A schedule in the settings of a live manager is created again and starts at its next tick.
+        """
         from django_partisan.schedule_rows import deleting
 
         with deleting(self, using) as alias:
@@ -130,9 +135,10 @@ class Schedule(models.Model):
 
     @property
     def kept_ticks(self) -> Sequence[Mapping[str, Any]]:
-        """The ticks of ``recent_ticks``, the oldest first; what is none, as somebody changed it, is left out.
+        """The ticks of ``recent_ticks``, the oldest first.
 
-        The keys are ``at``, ``outcome``, ``task`` and, once its task has ended, ``ended``.
+        Entries that are not objects are skipped. The keys are ``at``, ``outcome``, ``task`` and, once its
+        task has ended, ``ended``.
         """
         recent = self.recent_ticks if isinstance(self.recent_ticks, list) else []
         return [tick for tick in recent if isinstance(tick, dict)]

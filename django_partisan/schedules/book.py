@@ -8,6 +8,7 @@
 | ``open_tick`` | the oldest tick whose task is not known to have ended: ``at`` and ``task`` |
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from math import isfinite
@@ -25,7 +26,7 @@ KEPT_TICKS: Final = 20
 LARGEST_NUMBER: Final = 2**62
 
 
-class SpoiledRow(ValueError):
+class MalformedRow(ValueError):
     """What managers keep in the row of a schedule is not as they write it."""
 
 
@@ -57,22 +58,37 @@ class Ended(NamedTuple):
 
 
 def ensure_sound(row: Any) -> None:
-    """Raise ``SpoiledRow`` unless what a row keeps is as managers write it; SQL may have changed it."""
-    if not is_sound(row.recent_ticks, row.open_tick):
-        raise SpoiledRow("recent_ticks or open_tick is not as managers write it; expected ticks.")
+    """Raise ``MalformedRow`` unless what a row keeps is as managers write it; SQL may have changed it."""
+    if not _are_ticks(row.recent_ticks):
+        raise _malformed("recent_ticks", row.recent_ticks, "ticks as managers write them", "[]")
+    if not _is_open_tick(row.open_tick):
+        raise _malformed("open_tick", row.open_tick, "a tick as managers write it", "NULL")
     if not isinstance(row.totals, dict) or not all(
         _is_number(row.totals.get(one, 0)) for one in TICK_OUTCOMES
     ):
-        raise SpoiledRow("totals is not as managers write it; expected an object with integers.")
+        raise _malformed("totals", row.totals, "an object with integers", "{}")
     if row.lateness_seconds is not None and not isfinite(row.lateness_seconds):
-        raise SpoiledRow(f"lateness_seconds is {row.lateness_seconds}; expected a finite number.")
+        raise _malformed("lateness_seconds", row.lateness_seconds, "a finite number", "NULL")
 
 
 def is_sound(recent: Any, open_tick: Any) -> bool:
     """Return whether ``recent_ticks`` and ``open_tick`` are as managers write them."""
-    if not isinstance(recent, list) or not all(map(_is_tick, recent)):
-        return False
-    return open_tick is None or (_is_tick(open_tick) and open_tick["task"] is not None)
+    return _are_ticks(recent) and _is_open_tick(open_tick)
+
+
+def _are_ticks(recent: Any) -> bool:
+    return isinstance(recent, list) and all(map(_is_tick, recent))
+
+
+def _is_open_tick(value: Any) -> bool:
+    return value is None or (_is_tick(value) and value["task"] is not None)
+
+
+def _malformed(column: str, value: Any, expected: str, remedy: str) -> MalformedRow:
+    shown = reprlib.repr(value)  # short, however long or deep it is
+    return MalformedRow(
+        f"{column} has an unexpected value: {shown}; expected {expected}. Set it to {remedy}."
+    )
 
 
 def _is_tick(one: Any) -> bool:

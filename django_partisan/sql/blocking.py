@@ -1,4 +1,4 @@
-"""Which sessions hold the locks for which a statement of ours has waited in vain.
+"""Which sessions hold the locks that made one of our statements time out.
 
 ``pg_blocking_pids()`` knows it only while the statement waits. Afterwards the locks are still there: those of
 the table in ``pg_locks``, and those of a row by the transaction that its ``xmax`` names.

@@ -63,7 +63,7 @@ REFUSALS: Final = (
     Refusal(
         r"starting up|shutting down|recovery|not (yet )?accepting connections",
         "accepts no connections yet",
-        "Try again when it does.",
+        "Try again when the server accepts connections.",
         start_cure="Wait for it with --wait-for-database SECONDS.",
     ),
     Refusal(
@@ -107,7 +107,7 @@ def refusal_of_command(connection: BaseDatabaseWrapper, error: Error) -> str:
     """Return what a command says about an error of the database: one line."""
     found = _found(connection, error)
     if found is None:
-        found = Refusal("", "refuses a statement", "--traceback shows which.")
+        found = Refusal("", "refused a statement", "Run the command with --traceback to see which.")
     return f"{_problem(connection, found.meaning, error)} {found.cure}"
 
 

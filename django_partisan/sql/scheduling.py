@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, JSONField
 
 from django_partisan.models.schedule import Schedule
-from django_partisan.schedules.book import SpoiledRow
+from django_partisan.schedules.book import MalformedRow
 from django_partisan.sql.connection import fetch_all
 
 ASIDE_SECONDS: Final = 60
@@ -123,7 +123,7 @@ class LockedSchedule(NamedTuple):
     """As PostgreSQL writes it."""
     stopped_at: datetime | None
     now: datetime
-    fault: SpoiledRow | None = None
+    fault: MalformedRow | None = None
     """Why a column of the row cannot be read, which only others than managers can have written."""
 
 
@@ -221,15 +221,15 @@ def moment_of(seconds: float) -> datetime:
 
 def _locked(connection: BaseDatabaseWrapper, values: tuple[Any, ...]) -> LockedSchedule:
     *columns, next_at, next_at_text, stopped_at, now = values
-    fault: SpoiledRow | None = None
+    fault: MalformedRow | None = None
     if next_at is None and next_at_text is not None:
-        fault = SpoiledRow(f"next_at is {next_at_text}; expected a moment of the years 1 to 9999")
+        fault = MalformedRow(f"next_at is {next_at_text}; expected a moment of the years 1 to 9999")
     for place in _JSON:
         try:
             columns[place] = None if columns[place] is None else json.loads(columns[place])
         except (ValueError, RecursionError) as error:
             columns[place] = None
-            fault = SpoiledRow(f"{_FIELDS[place]} is JSON that Python cannot read: {error}")
+            fault = MalformedRow(f"{_FIELDS[place]} is JSON that Python cannot read: {error}")
     row = Schedule.from_db(connection.alias, _FIELDS, columns)
     return LockedSchedule(row, _moment(next_at), next_at_text, _moment(stopped_at), moment_of(now), fault)
 

@@ -66,7 +66,7 @@ def compare(
 
 
 class _Rows:
-    """Change rows, each in a savepoint: one that PostgreSQL refuses, or that others lock, keeps no other."""
+    """Change each row in its own savepoint, so that a refused or locked row does not affect the others."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection

@@ -1,9 +1,9 @@
 """Enqueue the tasks of due ticks: a batch of schedules in one transaction, in the chores' thread.
 
 A row of which the definition is at fault here, or the task not known, is put aside and keeps its tick:
-another manager may know better. One that SQL has spoiled for all managers fails. The others of its batch
-go on. If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled
-back, and the halves of the batch are tried; a row that fails alone keeps its tick too.
+another manager may know better. A malformed row fails. The others of its batch go on.
+If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled back, and
+the halves of the batch are tried; a row that fails alone keeps its tick too.
 """
 
 import time
@@ -19,7 +19,7 @@ from django_partisan.engine.manager.tick_plan import Plan
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
 from django_partisan.schedules import book
-from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, SpoiledRow, Tick
+from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, MalformedRow, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import ENQUEUED_AT_MOST
 from django_partisan.sql import scheduling as sql
@@ -170,7 +170,7 @@ class _Batch:
             self._locked.append(locked)
             try:
                 plan = self._plan(locked)
-            except SpoiledRow as error:  # for every manager
+            except MalformedRow as error:  # for every manager
                 self._fail(connection, locked, describe(error))
                 continue
             except BaseException as error:  # whatever the row or a module says, the others are on time

@@ -144,7 +144,7 @@ INFINITE = [
     ],
 )
 @pytest.mark.parametrize("named", [0, 9])
-def test_a_row_with_values_that_only_sql_can_write_spoils_no_statistics(change: str, named: int):
+def test_a_malformed_row_breaks_no_statistics(change: str, named: int):
     add_schedule("bad", totals={"enqueued": 1})
     add_schedule("nightly", totals={"enqueued": 3}, next_at=server_now() - timedelta(seconds=100))
     execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = 'bad'")

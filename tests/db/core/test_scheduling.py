@@ -12,7 +12,7 @@ from django_partisan import scheduling
 from django_partisan.exceptions import UnknownQueue, UnknownSchedule, UnregisteredTask
 from django_partisan.models import Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.schedules.book import SpoiledRow
+from django_partisan.schedules.book import MalformedRow
 from django_partisan.sql.connection import execute
 from django_partisan.sql.control import CONTROL_CHANNEL, decoded
 from django_partisan.sql.listening import Listener
@@ -124,17 +124,17 @@ def test_what_cannot_be_run_raises_what_delay_does():
     [
         (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
         (f"kwargs = {UNREADABLE}", "kwargs is JSON that Python cannot read"),
-        ("recent_ticks = '7'", "recent_ticks or open_tick"),
+        ("recent_ticks = '7'", r"recent_ticks has an unexpected value: 7; .* Set it to \[\]"),
         (f"recent_ticks = {UNREADABLE}", "recent_ticks is JSON"),
-        ("open_tick = '7'", "recent_ticks or open_tick"),
-        ("totals = '[]'", "totals is not"),
+        ("open_tick = '7'", "open_tick has an unexpected value: 7; .* Set it to NULL"),
+        ("totals = '[]'", r"totals has an unexpected value: \[\]; .* Set it to {}"),
     ],
 )
-def test_a_row_that_sql_has_spoiled_is_not_run_and_the_column_is_named(change: str, word: str):
+def test_a_malformed_row_is_not_run_and_the_column_is_named(change: str, word: str):
     add_schedule(args=[1])
     execute(connection, f"UPDATE django_partisan_schedule SET {change}")
 
-    with pytest.raises(SpoiledRow, match=word):
+    with pytest.raises(MalformedRow, match=word):
         scheduling.run_now("nightly")
 
     assert not Task.objects.exists()

@@ -145,7 +145,7 @@ def test_a_look_locks_no_row_while_it_reads_and_leaves_one_that_ticked_meanwhile
         "recent_ticks = (repeat('[', 2000) || repeat(']', 2000))::jsonb",
     ],
 )
-def test_a_row_that_somebody_has_spoiled_is_left_out(change: str):
+def test_a_malformed_row_is_left_out(change: str):
     first, second = run(2)
     execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = %s", (first,))
     Task.objects.all().delete()

@@ -527,12 +527,12 @@ def test_a_row_with_a_definition_that_only_sql_can_write_is_put_aside_alone(chan
         ("recent_ticks = '{}'", "recent_ticks"),
         ('totals = \'{"missed": "1"}\'', "totals"),
         ("open_tick = '7'", "open_tick"),
-        ("lateness_seconds = 'Infinity'", "lateness_seconds is inf"),
+        ("lateness_seconds = 'Infinity'", "lateness_seconds has an unexpected value: inf"),
         ("next_at = '-infinity'", "next_at is -infinity"),
         ("next_at = '4000-01-01 BC'", "next_at is 4000-01-01"),
     ],
 )
-def test_a_row_that_sql_has_spoiled_for_every_manager_fails_alone(change: str, word: str):
+def test_a_malformed_row_fails_alone(change: str, word: str):
     add_schedule("bad", next_at=last_multiple(DAY) - timedelta(days=1))
     add_schedule("nightly", args=[1])
     spoil("bad", change)

@@ -10,6 +10,7 @@ from django_partisan.sql.refusals import APP, is_passing, refusal, refusal_of_co
 from tests.support.engine import error_with
 
 LIMITS = "statement_timeout and lock_timeout."
+WHEN_IT_ACCEPTS = "Try again when the server accepts connections."
 WAIT = "--wait-for-database SECONDS."
 SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
 
@@ -101,7 +102,14 @@ def test_an_error_is_told_in_one_line_with_its_meaning_and_its_remedy(
             "lacks a table, column or function of this version: 42P01. Run: manage.py migrate " + APP,
         ),
         (error_with("25006"), "accepts no writes: 25006. Name the primary server in DATABASES."),
-        (DataError("out of range"), "refuses a statement: out of range. --traceback shows which."),
+        (
+            DataError("out of range"),
+            "refused a statement: out of range. Run the command with --traceback to see which.",
+        ),
+        (
+            OperationalError("the database system is starting up"),
+            "accepts no connections yet: the database system is starting up. " + WHEN_IT_ACCEPTS,
+        ),
     ],
 )
 def test_a_command_says_in_one_line_what_the_error_means_and_what_to_do(error: DatabaseError, said: str):

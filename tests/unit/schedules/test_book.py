@@ -1,6 +1,8 @@
 """What a row keeps of its ticks."""
 
 import math
+import re
+import reprlib
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ from django_partisan.schedules.book import (
     ENQUEUED,
     MISSED,
     OVERLAP,
-    SpoiledRow,
+    MalformedRow,
     TaskState,
     Tick,
     ended,
@@ -130,7 +132,7 @@ def test_what_managers_write_is_sound():
     ensure_sound(row_with(recent_ticks=[], open_tick=None, totals={}, lateness_seconds=None))
 
 
-SPOILED: dict[str, list[Any]] = {
+MALFORMED: dict[str, list[Any]] = {
     "recent_ticks": [
         *(None, 1, {"a": 1}, ["a"], [{"at": "now"}], [{"task": 1}]),
         *([{**TICK, "at": 1}], [{**TICK, "task": "1"}], [{**TICK, "x": 1e9}]),
@@ -142,8 +144,12 @@ SPOILED: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [(column, value) for column, values in SPOILED.items() for value in values]
+    ("column", "value"), [(column, value) for column, values in MALFORMED.items() for value in values]
 )
 def test_what_others_have_written_into_a_row_is_refused(column, value):
-    with pytest.raises(SpoiledRow, match=f"{column}.* expected "):
+    expected = (
+        rf"^{column} has an unexpected value: {re.escape(reprlib.repr(value))}; expected .*\. Set it to "
+    )
+
+    with pytest.raises(MalformedRow, match=expected):
         ensure_sound(row_with(**{column: value}))
