@@ -40,11 +40,11 @@ SCHEDULE_CHANGES: Final = (
     SCHEDULE_REMOVED,
 )
 
-# What a manager does for schedules.
-DUTY_COMPARE: Final = "compare"
-DUTY_ENQUEUE: Final = "enqueue"
-DUTY_LOOK_UP: Final = "look_up"
-SCHEDULE_DUTIES: Final = (DUTY_COMPARE, DUTY_ENQUEUE, DUTY_LOOK_UP)
+# A manager's operations on schedules.
+OPERATION_COMPARE: Final = "compare"
+OPERATION_ENQUEUE: Final = "enqueue"
+OPERATION_LOOK_UP: Final = "look_up"
+SCHEDULE_OPERATIONS: Final = (OPERATION_COMPARE, OPERATION_ENQUEUE, OPERATION_LOOK_UP)
 
 # Why a task failed. ``error`` is also the exit reason of a worker.
 REASON_ERROR: Final = "error"

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django_partisan.logs import fields
 from django_partisan.logs.fields import Field, beginning, counted, keyword, known, long, nanoseconds, quoted
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
-from django_partisan.outcomes import DUTY_COMPARE, DUTY_ENQUEUE, DUTY_LOOK_UP
+from django_partisan.outcomes import OPERATION_COMPARE, OPERATION_ENQUEUE, OPERATION_LOOK_UP
 from django_partisan.telemetry import events
 
 _SCHEDULE: Final = keyword("partisan.schedule.name")
@@ -97,34 +97,34 @@ def failed(event: events.ScheduleFailed) -> Line:
     }
 
 
-_OF_DUTIES: Final = {
-    DUTY_COMPARE: "compare {} with the settings",
-    DUTY_ENQUEUE: "enqueue ticks of {}",
-    DUTY_LOOK_UP: "look up the tasks of {}",
+_OPERATIONS: Final = {
+    OPERATION_COMPARE: "compare {} with the settings",
+    OPERATION_ENQUEUE: "enqueue ticks of {}",
+    OPERATION_LOOK_UP: "look up the tasks of {}",
 }
 
 
 @log_event(
-    events.SchedulesFailed,
-    "schedules.failed",
+    events.ScheduleOperationFailed,
+    "schedules.operation_failed",
     ERROR,
     "Could not %s: %s",
     by=(MANAGER,),
     fields=(
         fields.QUEUE,
-        keyword("partisan.schedule.duty"),
+        keyword("partisan.schedule.operation"),
         keyword(_SCHEDULE.name, optional=True),
         *fields.ERROR,
     ),
-    when="a manager cannot do a duty for schedules (`compare` rows with the settings, `enqueue` ticks, "
-    "`look_up` their tasks), for all or for the one that is named, and tries again within about a "
-    "minute; once until an error of its kind has not occurred for ten minutes",
+    when="an operation on schedules failed, on all or on the one that is named: `compare` (settings with "
+    "rows), `enqueue` (ticks) or `look_up` (ended tasks). It is tried again after 1 to 60 s (`look_up`: "
+    "after about a minute). Logged once per kind of error, and again if it has not occurred for ten minutes",
 )
-def duty_failed(event: events.SchedulesFailed) -> Line:
+def operation_failed(event: events.ScheduleOperationFailed) -> Line:
     which = "schedules" if event.schedule is None else f"schedule {event.schedule}"
-    return (_OF_DUTIES[event.duty].format(which), quoted(event.error)), {
+    return (_OPERATIONS[event.operation].format(which), quoted(event.error)), {
         "partisan.queue.name": event.queue,
-        "partisan.schedule.duty": event.duty,
+        "partisan.schedule.operation": event.operation,
         **known({_SCHEDULE.name: event.schedule}),
         **fields.of_error(event.error),
     }

@@ -375,14 +375,14 @@ class ScheduleFailed(NamedTuple):
     error: ErrorInfo
 
 
-class SchedulesFailed(NamedTuple):
-    """A manager of ``queue`` cannot do a duty for schedules, or not for ``schedule``, and tries again.
+class ScheduleOperationFailed(NamedTuple):
+    """An operation on schedules failed in a manager of ``queue``, on all or on ``schedule``; it tries again.
 
-    Emitted once for each error, not for each try. ``duty`` is one of ``outcomes.SCHEDULE_DUTIES``.
+    Emitted once for each error, not for each try. ``operation`` is one of ``outcomes.SCHEDULE_OPERATIONS``.
     """
 
     queue: str
-    duty: str
+    operation: str
     schedule: str | None
     error: ErrorInfo
 
@@ -760,7 +760,7 @@ Event: TypeAlias = (
     | ScheduleSkipped
     | ScheduleMissed
     | ScheduleFailed
-    | SchedulesFailed
+    | ScheduleOperationFailed
     | ScheduleChanged
     | SchedulePaused
     | ScheduleResumed

@@ -17,7 +17,7 @@ from django_partisan.engine.manager.listing_comparison import Comparison, compar
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.models.schedule import Schedule
-from django_partisan.outcomes import DUTY_COMPARE
+from django_partisan.outcomes import OPERATION_COMPARE
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry import bus
@@ -53,7 +53,7 @@ class ListedSchedules(Component):
         self._seen: str | None = None
         self._compare_at = NEVER
         self._again_at = 0.0
-        self._failures = ScheduleFailures(queue, DUTY_COMPARE)
+        self._failures = ScheduleFailures(queue, OPERATION_COMPARE)
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.schedule_failures import ScheduleFailures
-from django_partisan.outcomes import DUTY_LOOK_UP
+from django_partisan.outcomes import OPERATION_LOOK_UP
 from django_partisan.sql.open_ticks import look_up
 
 LOOK_SECONDS: Final = 60.0
@@ -31,7 +31,7 @@ class OpenTicks(Component):
         self._identity = identity
         self._has_any = False
         self._look_at = 0.0
-        self._failures = ScheduleFailures(queue, DUTY_LOOK_UP)
+        self._failures = ScheduleFailures(queue, OPERATION_LOOK_UP)
 
     def turn(self, now: float) -> None:
         """Look if it is time."""

@@ -1,4 +1,7 @@
-"""What is done when a duty for schedules fails: report it once, and try again later; it ends no manager."""
+"""Report a failed operation on schedules once, and try it again later; no failure ends the manager.
+
+Outages are not reported here: claims report them.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +12,7 @@ from django.db import Error
 from django_partisan.engine.manager.outage import passes
 from django_partisan.engine.manager.tick_errors import TickError, describe
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import SchedulesFailed
+from django_partisan.telemetry.events import ScheduleOperationFailed
 
 RETRY_SECONDS: Final = 1.0
 """The pause after the first failure; it doubles with each one in a row, but not during an outage."""
@@ -19,24 +22,24 @@ FORGET_SECONDS: Final = 600.0
 
 
 class ScheduleFailures:
-    """Emit each kind of error once, and say when the duty is tried again.
+    """Emit each kind of error once, and say when the operation is tried again.
 
-    ``duty`` is one of ``outcomes.SCHEDULE_DUTIES``; ``clock`` returns monotonic time.
+    ``operation`` is one of ``outcomes.SCHEDULE_OPERATIONS``; ``clock`` returns monotonic time.
     """
 
-    def __init__(self, queue: str, duty: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, queue: str, operation: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._queue = queue
-        self._duty = duty
+        self._operation = operation
         self._clock = clock
         self._seen_at: dict[tuple[str | None, str], float] = {}
-        """When each kind of error last occurred, of a schedule or, with ``None``, of the duty as a whole."""
+        """When each kind of error last occurred, by schedule; ``None`` is the operation as a whole."""
         self._failed_in_a_row = 0
         self._refused_in_a_row = 0
         self.retry_at = 0.0
-        """Monotonic time before which the duty is not tried again."""
+        """Monotonic time before which the operation is not tried again."""
 
     def fail(self, error: Exception) -> None:
-        """Note that the duty failed as a whole; an outage is left to those who report it."""
+        """Note that the operation failed as a whole."""
         pause = RETRY_SECONDS
         if not _is_outage(error):
             self.report(error)
@@ -45,12 +48,12 @@ class ScheduleFailures:
         self.retry_at = self._clock() + pause
 
     def report(self, error: Exception) -> None:
-        """Emit an error that came after the duty was done; an outage is left to those who report it."""
+        """Emit an error that occurred after the operation was done."""
         if not _is_outage(error):
             self._emit({None: describe(error)})
 
     def leave_out(self, refused: Mapping[str, TickError]) -> float:
-        """Note that the duty failed for some schedules, and was done for the others.
+        """Note that the operation failed for some schedules, and was done for the others.
 
         Return the monotonic time at which to try these again.
         """
@@ -61,7 +64,7 @@ class ScheduleFailures:
         return self._clock() + pause
 
     def end(self) -> None:
-        """Note that the duty was done."""
+        """Note that the operation was done."""
         self._failed_in_a_row, self._refused_in_a_row, self.retry_at = 0, 0, 0.0
 
     def _emit(self, errors: Mapping[str, TickError] | Mapping[None, TickError]) -> None:
@@ -69,7 +72,7 @@ class ScheduleFailures:
         self._seen_at = {one: at for one, at in self._seen_at.items() if now - at <= FORGET_SECONDS}
         for schedule, error in errors.items():
             if (schedule, error.kind) not in self._seen_at:
-                bus.emit(SchedulesFailed, self._queue, self._duty, schedule, error.info)
+                bus.emit(ScheduleOperationFailed, self._queue, self._operation, schedule, error.info)
             self._seen_at[schedule, error.kind] = now
 
 

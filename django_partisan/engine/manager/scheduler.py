@@ -20,7 +20,7 @@ from django_partisan.engine.manager.task_imports import Imported, TaskImports
 from django_partisan.engine.manager.tick_batch import make_batch
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import TicksAside
-from django_partisan.outcomes import DUTY_ENQUEUE
+from django_partisan.outcomes import OPERATION_ENQUEUE
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, OVERLAP
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (
@@ -57,7 +57,7 @@ class Scheduler(Component):
         self._halves: deque[list[str]] = deque()
         self._aside = TicksAside()
         self._imports = TaskImports(thread.deliver, self._on_imported)
-        self._failures = ScheduleFailures(queue, DUTY_ENQUEUE)
+        self._failures = ScheduleFailures(queue, OPERATION_ENQUEUE)
 
     def turn(self, now: float) -> None:
         """Enqueue what is due."""

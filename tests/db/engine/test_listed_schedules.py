@@ -21,7 +21,7 @@ from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql import leasing, schedule_listing
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.leasing import Started
-from django_partisan.telemetry.events import ScheduleChanged, SchedulesFailed
+from django_partisan.telemetry.events import ScheduleChanged, ScheduleOperationFailed
 from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, add_schedule, last_multiple, server_now
@@ -406,13 +406,13 @@ def test_a_comparison_that_failed_is_reported_and_repeated(deploy, recorded_even
     execute(connection, "ALTER TABLE django_partisan_chore RENAME TO hidden")
     try:
         office = deploy({"nightly": DAILY})
-        office.turn_until(lambda: recorded_events.of(SchedulesFailed))
+        office.turn_until(lambda: recorded_events.of(ScheduleOperationFailed))
     finally:
         execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
 
     office.turn_until(is_defined)
-    [failed] = recorded_events.of(SchedulesFailed)
-    assert (failed.duty, failed.schedule) == ("compare", None)
+    [failed] = recorded_events.of(ScheduleOperationFailed)
+    assert (failed.operation, failed.schedule) == ("compare", None)
     assert "django_partisan_chore" in failed.error.message
 
 
@@ -420,8 +420,8 @@ def test_a_definition_that_is_refused_is_reported_alone(deploy, recorded_events:
     odd = {"task": "Letter", "every": 7}
     with refusing("INSERT", "NEW.every = 7"):
         office = deploy({"nightly": DAILY, "odd": odd})
-        office.turn_until(lambda: is_defined() and recorded_events.of(SchedulesFailed))
+        office.turn_until(lambda: is_defined() and recorded_events.of(ScheduleOperationFailed))
 
     office.turn_until(lambda: Schedule.objects.filter(pk="odd").exists())
-    [failed] = recorded_events.of(SchedulesFailed)
-    assert (failed.duty, failed.schedule) == ("compare", "odd")
+    [failed] = recorded_events.of(ScheduleOperationFailed)
+    assert (failed.operation, failed.schedule) == ("compare", "odd")

@@ -15,7 +15,7 @@ from django_partisan.models import Chore, Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import open_ticks
 from django_partisan.sql.connection import execute, open_connection
-from django_partisan.telemetry.events import SchedulesFailed
+from django_partisan.telemetry.events import ScheduleOperationFailed
 from tests.support.events import RecordedEvents
 from tests.support.schedules import add_schedule, server_now
 
@@ -182,7 +182,9 @@ def test_a_look_that_failed_is_reported_and_left_to_the_next_minute(
     execute(connection, "ALTER TABLE django_partisan_chore RENAME TO hidden")
     try:
         office = open_office(lease_seconds=3)
-        office.turn_until(lambda: "look_up" in [one.duty for one in recorded_events.of(SchedulesFailed)])
+        office.turn_until(
+            lambda: "look_up" in [one.operation for one in recorded_events.of(ScheduleOperationFailed)]
+        )
         Task.objects.all().delete()
     finally:
         execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
@@ -196,5 +198,5 @@ def test_a_look_that_failed_is_reported_and_left_to_the_next_minute(
     component._look_at = 0.0  # a minute later
 
     office.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
-    failed = [one for one in recorded_events.of(SchedulesFailed) if one.duty == "look_up"]
+    failed = [one for one in recorded_events.of(ScheduleOperationFailed) if one.operation == "look_up"]
     assert [one.schedule for one in failed] == [None]

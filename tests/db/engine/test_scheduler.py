@@ -27,7 +27,7 @@ from django_partisan.telemetry.events import (
     Event,
     ScheduleFailed,
     ScheduleMissed,
-    SchedulesFailed,
+    ScheduleOperationFailed,
     ScheduleSkipped,
     ScheduleTicked,
 )
@@ -621,9 +621,9 @@ def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
     with frozen("a"):
         office = open_office()
         office.turn_until(lambda: has_ticked("b", "c") and is_aside(office, "a"))
-        [failed] = emitted(office, recorded_events, SchedulesFailed)
+        [failed] = emitted(office, recorded_events, ScheduleOperationFailed)
 
-    assert (failed.schedule, failed.duty) == ("a", "enqueue")
+    assert (failed.schedule, failed.operation) == ("a", "enqueue")
     assert "frozen" in failed.error.message
     assert not has_ticked("a")
 
@@ -728,8 +728,8 @@ def test_an_error_that_nobody_expected_does_not_end_the_manager(open_office, rec
     add_schedule()
     office.turn_until(lambda: has_ticked("nightly"))
 
-    [failed] = recorded_events.of(SchedulesFailed)
-    assert (failed.duty, failed.error.message) == ("enqueue", "odd (ValueError)")
+    [failed] = recorded_events.of(ScheduleOperationFailed)
+    assert (failed.operation, failed.error.message) == ("enqueue", "odd (ValueError)")
 
 
 def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for():

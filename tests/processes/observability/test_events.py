@@ -45,7 +45,7 @@ OF_PAUSES = {"queue.paused", "queue.resumed"}  # in test_pausing
 OF_SCHEDULES = {  # in test_schedules, and the last in tests/db/core/test_scheduling
     *("schedule.ticked", "schedule.changed", "schedule.missed", "schedule.failed"),
     *("schedule.skipped", "schedule.paused", "schedule.resumed"),
-    "schedules.failed",  # in tests/db/engine/test_listed_schedules
+    "schedules.operation_failed",  # in tests/db/engine/test_listed_schedules
 }
 OF_PRUNING = {"task.pruned", "task.prune_failed"}  # in test_pruning, and tests/unit/engine/test_pruner
 OF_THE_ADMIN = {"task.changed"}  # in tests/db/core/test_changing

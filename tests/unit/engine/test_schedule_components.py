@@ -19,7 +19,7 @@ from django_partisan.engine.manager.tick_errors import describe
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.leasing import SchedulesSeen
-from django_partisan.telemetry.events import ErrorInfo, ScheduleFailed, SchedulesFailed
+from django_partisan.telemetry.events import ErrorInfo, ScheduleFailed, ScheduleOperationFailed
 from tests.support.engine import AWAY, FakeDatabaseThread
 from tests.support.events import RecordedEvents
 from tests.support.schedules import NOON
@@ -57,7 +57,7 @@ def wake(play: Play, name: str, now: float = 1e9) -> Any:
 
 
 ALL = ["scheduler", "listed", "open"]
-DUTIES = {"scheduler": "enqueue", "listed": "compare", "open": "look_up"}
+OPERATIONS = {"scheduler": "enqueue", "listed": "compare", "open": "look_up"}
 
 
 class Refused(ProgrammingError):
@@ -102,8 +102,8 @@ def test_an_error_is_reported_once_and_does_not_end_the_manager(
     pauses = [clock.fail_again(error) for _ in range(8)]
     clock.fail_again(KeyError("other"))
 
-    first, other = recorded_events.of(SchedulesFailed)
-    assert (first.queue, first.duty, first.schedule) == ("default", DUTIES[name], None)
+    first, other = recorded_events.of(ScheduleOperationFailed)
+    assert (first.queue, first.operation, first.schedule) == ("default", OPERATIONS[name], None)
     assert first.error.message.startswith(str(error))
     assert other.error.type == "KeyError"
     if name != "open":  # which looks once a minute
@@ -112,7 +112,7 @@ def test_an_error_is_reported_once_and_does_not_end_the_manager(
 
 def kinds_of(events: RecordedEvents) -> list[str]:
     """Return the classes of the errors that were reported."""
-    return [one.error.type for one in events.of(SchedulesFailed)]
+    return [one.error.type for one in events.of(ScheduleOperationFailed)]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -121,7 +121,7 @@ def test_an_outage_is_left_to_those_who_report_it(play: Play, name: str, recorde
 
     pauses = [clock.fail_again(AWAY) for _ in range(8)]
 
-    assert recorded_events.of(SchedulesFailed) == []
+    assert recorded_events.of(ScheduleOperationFailed) == []
     if name != "open":
         assert pauses == pytest.approx([1.0] * 8, abs=0.5)
 
@@ -164,7 +164,7 @@ def test_errors_of_schedules_are_forgotten_each_for_itself(recorded_events: Reco
         failures.leave_out({"b": refused["b"]})
     failures.leave_out(refused)
 
-    assert [one.schedule for one in recorded_events.of(SchedulesFailed)] == ["a", "b", "a"]
+    assert [one.schedule for one in recorded_events.of(ScheduleOperationFailed)] == ["a", "b", "a"]
 
 
 def test_schedules_that_are_refused_lengthen_no_pause_of_all(recorded_events: RecordedEvents):
@@ -185,8 +185,8 @@ def test_a_definition_that_is_refused_is_reported_once_and_tried_again_later(
         wake(play, "listed")
         play.thread.answer(Comparison([], refused=refused))
 
-    [failed] = recorded_events.of(SchedulesFailed)
-    assert (failed.schedule, failed.duty) == ("nightly", "compare")
+    [failed] = recorded_events.of(ScheduleOperationFailed)
+    assert (failed.schedule, failed.operation) == ("nightly", "compare")
     assert 0 < play.listed.next_at() < NEVER
 
 
@@ -307,7 +307,7 @@ def test_an_outage_after_a_commit_is_left_to_those_who_report_it(play: Play, rec
 
     play.thread.answer(Batch(late_errors=[AWAY]))
 
-    assert recorded_events.of(SchedulesFailed) == []
+    assert recorded_events.of(ScheduleOperationFailed) == []
     assert play.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)
 
 
@@ -318,7 +318,7 @@ def test_a_late_error_hides_no_schedule_that_was_refused(play: Play, recorded_ev
         Batch(refused={"nightly": describe(KeyError("ours"))}, late_errors=[ValueError("ours")])
     )
 
-    assert [one.schedule for one in recorded_events.of(SchedulesFailed)] == [None, "nightly"]
+    assert [one.schedule for one in recorded_events.of(ScheduleOperationFailed)] == [None, "nightly"]
 
 
 def test_a_look_whose_failure_came_late_is_repeated_after_a_pause_that_ends_with_a_success(play: Play):

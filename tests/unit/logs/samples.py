@@ -61,7 +61,7 @@ FULL: list[Any] = [
     events.ScheduleSkipped("nightly", "SendMail", "default", NOON, 12),
     events.ScheduleMissed("nightly", "SendMail", 3, NOON),
     events.ScheduleFailed("nightly", "SendMail", NOON, ERROR),
-    events.SchedulesFailed("default", outcomes.DUTY_COMPARE, "nightly", ERROR),
+    events.ScheduleOperationFailed("default", outcomes.OPERATION_COMPARE, "nightly", ERROR),
     events.ScheduleChanged("nightly", "SendMail", "settings", outcomes.SCHEDULE_ADDED, NOON),
     events.SchedulePaused("nightly", "the mail server moves"),
     events.ScheduleResumed("nightly", NOON),
@@ -105,7 +105,10 @@ BARE: list[Any] = [
     events.PruneFailed("default", BARE_ERROR),
     events.SettleFailed("default", 1, BARE_ERROR),
     events.ClaimFailed("default", BARE_ERROR),
-    *(events.SchedulesFailed("default", duty, None, BARE_ERROR) for duty in outcomes.SCHEDULE_DUTIES),
+    *(
+        events.ScheduleOperationFailed("default", operation, None, BARE_ERROR)
+        for operation in outcomes.SCHEDULE_OPERATIONS
+    ),
     events.WorkerReady("default", 3, 4, 4711, ()),
     events.WorkerExited("default", 3, 4, 4711, None, None, outcomes.REASON_RECYCLED, None, None),
     events.ManagerStarted("default", 4, "2.0.0", None),

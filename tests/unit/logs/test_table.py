@@ -196,10 +196,10 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
         {**OF_A_TASK, **SCHEDULED_FOR, "partisan.schedule.missed": "long"},
     ),
     "schedule.failed": ("error", "manager", {**OF_A_TASK, **SCHEDULED_FOR, **ERROR}),
-    "schedules.failed": (
+    "schedules.operation_failed": (
         "error",
         "manager",
-        {**QUEUE, **SCHEDULE, **ERROR, "partisan.schedule.duty": "keyword"},
+        {**QUEUE, **SCHEDULE, **ERROR, "partisan.schedule.operation": "keyword"},
     ),
     "schedule.changed": (
         "info",
