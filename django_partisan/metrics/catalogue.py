@@ -271,7 +271,7 @@ WORKER_CRASHES = _declare(
 MAX_CRASHES = _declare(
     "partisan_max_crashes", GAUGE, "queue", "M",
     "How many workers may one task kill?",
-    "MAX_CRASHES: a task that kills one worker more fails.",
+    "How many crashes of its worker a task survives; with one more it fails.",
 )
 WORKER_CPU = _declare(
     "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
@@ -297,7 +297,8 @@ MEMORY_LIMIT = _declare(
 MEMORY_USED = _declare(
     "partisan_memory_used_bytes", GAUGE, "queue", "M",
     "Does memory run out?",
-    "Memory that is in use of partisan_memory_limit_bytes, by whatever process, without caches.",
+    "Memory in use, of partisan_memory_limit_bytes, by all processes. What the kernel can reclaim does not "
+    "count.",
 )
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
@@ -494,13 +495,18 @@ OLDEST_TRANSACTION_AGE = _declare(
 DB_UP = _declare(
     "partisan_db_up", GAUGE, "queue", "D",
     "Can the figures be trusted?",
-    "1 if PostgreSQL answered the last query for the figures, also if it refused it because a table, column "
-    "or privilege is missing, else 0.",
+    "1 if PostgreSQL answered the last query for the figures, else 0. A refusal because a table, column or "
+    "privilege is missing is an answer.",
 )
 DB_WRITABLE = _declare(
     "partisan_db_writable", GAUGE, "queue", "D",
     "Can heartbeats and outcomes be written?",
     f"1 if the server accepts writes, 0 if it is a standby or set to be read-only. {_CACHED}",
+)
+DB_SCHEDULES_READABLE = _declare(
+    "partisan_db_schedules_readable", GAUGE, "queue", "D",
+    "Can the figures of schedules be trusted?",
+    f"1 if the query for the figures of schedules succeeded, 0 if it failed and there are none. {_CACHED}",
 )
 DB_SCRAPE_DURATION = _declare(
     "partisan_db_scrape_duration_seconds", GAUGE, "queue", "D",

@@ -160,6 +160,7 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         (catalogue.DB_DATA_AGE, (queue,), answer.age),
         (catalogue.DB_CLOCK_SKEW, (queue,), found.clock_skew),
         (catalogue.DB_WRITABLE, (queue,), found.is_writable),
+        (catalogue.DB_SCHEDULES_READABLE, (queue,), found.schedules_error is None),
         (catalogue.QUEUE_TASKS, (queue, "due"), found.due),
         (catalogue.QUEUE_TASKS, (queue, "scheduled"), found.scheduled),
         (catalogue.QUEUE_TASKS, (queue, "in_process"), found.in_process),

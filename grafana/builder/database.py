@@ -7,18 +7,19 @@ from grafana.builder.colours import GREEN, ORANGE, PURPLE, RED, low_is_good
 from grafana.builder.dashboard import Dashboard, Row
 from grafana.builder.panels import Panel, figure, graph
 from grafana.builder.queries import Query
+from grafana.builder.summary import DATABASE_STATE, DATABASE_WORDS
 
 
 def _trust() -> list[Panel]:
     return [
         figure(
             "Database",
-            "Whether every manager shown could read its figures at the last scrape. Down:"
-            " PartisanDatabaseUnreachable; try psql from the manager's host, then look for locks.",
-            Query("min(partisan_db_up{@queue})"),
+            "Whether PostgreSQL answered every manager shown at the last scrape, and takes writes and"
+            " queries. Red: try psql from the manager's host, then look for locks and at the role's rights.",
+            Query(DATABASE_STATE),
             unit="short",
             width=6,
-            words={"0": ("down", RED), "1": ("up", GREEN)},
+            words=DATABASE_WORDS,
         ),
         figure(
             "Oldest transaction",

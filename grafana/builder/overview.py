@@ -15,7 +15,8 @@ def _queues() -> list[Panel]:
         graph(
             "Oldest due age",
             "How late each queue is. A line that climbs one second per second means that nothing is taken;"
-            " a slower climb means too little capacity. The lines mark the alerts' limits.",
+            " a slower climb means too little capacity. The lines: the limits with the default"
+            " MAX_WAIT_SECONDS.",
             Query("max by (queue) (partisan_queue_oldest_due_age_seconds{@queue})", "{{queue}}"),
             unit="s",
             width=6,

@@ -189,8 +189,8 @@ def _time() -> list[Panel]:
         ),
         graph(
             "Longest running now",
-            "Age of the oldest run under way, of the ten processors with the oldest. The line is"
-            " PartisanTaskRunningTooLong: see with partisan_status which task it is, then what it waits for.",
+            "Age of the oldest run under way, of the ten processors with the oldest. The line is an hour, the"
+            " limit for processors without a time limit and without completed runs in seven days.",
             Query(highest("partisan_oldest_run_age_seconds", "processor", "@processor"), "{{processor}}"),
             unit="s",
             least=1,

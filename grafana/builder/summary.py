@@ -40,14 +40,28 @@ clamp_max(
   / sum(partisan_workers_configured{@queue}), 1)
 """
 
-_LIVE: Final = 'sum by (job, queue) (partisan_workers{@queue,state=~"idle|busy"})'
-_CONFIGURED: Final = "sum by (job, queue) (partisan_workers_configured{@queue})"
+_CONFIGURED_BEFORE: Final = "max_over_time(partisan_workers_configured{@queue}[6h])"
+# A manager that does not answer, and a queue whose managers are all gone, count with what they had.
+_CONFIGURED: Final = f"""(
+  sum by (job, queue) (
+    partisan_workers_configured{{@queue}} or {_CONFIGURED_BEFORE} and on (job, instance) up{{@instance}} == 0
+  ) or sum by (job, queue) ({_CONFIGURED_BEFORE})
+)"""
+_LIVE: Final = f"""(
+  sum by (job, queue) (partisan_workers{{@queue,state=~"idle|busy"}}) or 0 * {_CONFIGURED}
+)"""
 # The share of the worst queue; both numbers become labels, as the text shows them.
 LIVE_WORKERS: Final = f"""
 bottomk(1, {_LIVE} / on (job, queue) {_CONFIGURED})
 * on (job, queue) group_left (live) count_values by (job, queue) ("live", {_LIVE})
 * on (job, queue) group_left (configured) count_values by (job, queue) ("configured", {_CONFIGURED})
 """
+
+# Of the manager that is worst off.
+DATABASE_STATE: Final = (
+    "min(partisan_db_up{@queue} * (1 + (partisan_db_writable{@queue} or 0 * partisan_db_up{@queue})))"
+)
+DATABASE_WORDS: Final = {"0": ("down", RED), "1": ("read-only or no figures", RED), "2": ("up", GREEN)}
 
 
 def figures() -> list[Panel]:
@@ -59,9 +73,9 @@ def _is_it_late() -> list[Panel]:
     return [
         figure(
             "Oldest due",
-            "How long the longest waiting due task waits, and its kind. Orange: PartisanQueueLatencyHigh,"
-            " red: PartisanQueueLatencyCritical, both with the default of MAX_WAIT_SECONDS. See further right"
-            " whether tasks fail or capacity is gone.",
+            "How long the longest waiting due task waits, and its kind. Orange from five minutes, red from 30:"
+            " the limits with the default MAX_WAIT_SECONDS. See further right whether tasks fail or capacity is"
+            " gone.",
             Query(OLDEST_DUE, "{{task}}"),
             unit="s",
             steps=low_is_good(limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL),
@@ -133,8 +147,8 @@ def _is_capacity_gone() -> list[Panel]:
         ),
         figure(
             "Live workers",
-            "Workers that are up, idle or busy, of those configured, in the queue that lacks most. Red: it"
-            " has none, and PartisanNoLiveWorkers fires. Orange for long: see Exits by reason on Workers.",
+            "Workers that are up, idle or busy, of those configured, in the queue that lacks the largest"
+            " share. Red: it has none; see Alerts firing. Orange for long: see Exits by reason on Workers.",
             Query(LIVE_WORKERS, "{{live}} of {{configured}} ({{queue}})"),
             unit="percentunit",
             steps=[(None, RED), (1e-9, ORANGE), (1, GREEN)],
@@ -168,7 +182,7 @@ def _is_it_withheld() -> list[Panel]:
             " see Held tasks on Processors. They run when they can, or fail after a day by default.",
             Query(
                 "sum(max by (job, queue, processor, reason) (partisan_queue_held_tasks{@queue}))"
-                " or 0 * max(partisan_db_up{@queue})"
+                " or 0 * max(partisan_db_data_age_seconds{@queue})"
             ),
             unit="short",
             steps=errors(1, ORANGE),
@@ -180,11 +194,11 @@ def _why() -> list[Panel]:
     return [
         figure(
             "Database",
-            "Whether every manager shown could read its figures at the last scrape. Down:"
-            " PartisanDatabaseUnreachable; figures of the database are then old or missing.",
-            Query("min(partisan_db_up{@queue})"),
+            "Whether PostgreSQL answered every manager shown at the last scrape, and takes writes and"
+            " queries. Red: PartisanDatabaseUnreachable, PartisanDatabaseReadOnly or PartisanFiguresMissing.",
+            Query(DATABASE_STATE),
             unit="short",
-            steps=[(None, RED), (1, GREEN)],
-            words={"0": ("down", RED), "1": ("up", GREEN)},
+            steps=[(None, RED), (2, GREEN)],
+            words=DATABASE_WORDS,
         ),
     ]

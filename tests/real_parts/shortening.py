@@ -16,7 +16,7 @@ def shortened(text: str) -> str:
     """Return the text of a rule file with short windows, pauses and limits."""
     text = re.sub(r"\[\d+m\]", f"[{WINDOW}]", text)
     text = re.sub(r"\[\d+[hd]\]", f"[{LONG_WINDOW}]", text)
-    text = re.sub(r"offset \d+[mh]", f"offset {WINDOW}", text)
+    text = re.sub(r"offset \d+[mhd]", f"offset {WINDOW}", text)
     text = re.sub(r"for: \d+m", f"for: {PAUSE}", text)
     text = re.sub(r"interval: \d+m", "interval: 1s", text)
     for alert, limit, short in LIMITS:

@@ -35,7 +35,6 @@ def _becomes(alertmanager: Alertmanager, state: str, alert: str, **labels: str) 
         ("PartisanDatabaseUnreachable", "PartisanQueueLatencyCritical"),
         ("PartisanDatabaseReadOnly", "PartisanClaimErrors"),
         ("PartisanManagerMissing", "PartisanManagerDown"),
-        ("PartisanManagerNotScraped", "PartisanManagerDown"),
         ("PartisanQueueLatencyCritical", "PartisanQueueLatencyHigh"),
         ("PartisanWaitObjectiveBurningFast", "PartisanWaitObjectiveBurningSlow"),
         ("PartisanClaimErrors", "PartisanFiguresMissing"),
@@ -53,6 +52,35 @@ def test_a_cause_mutes_its_consequence_in_its_own_queue_only(
     _becomes(alertmanager, SUPPRESSED, consequence, queue=queue)
     _becomes(alertmanager, ACTIVE, cause, queue=queue)
     _becomes(alertmanager, ACTIVE, consequence, queue=f"{queue}-other")
+
+
+@pytest.mark.parametrize("consequence", ["PartisanScheduleLate", "PartisanScheduleNotCompleting"])
+def test_a_read_only_database_mutes_alerts_about_schedules_of_its_own_job(
+    alertmanager: Alertmanager, consequence: str
+) -> None:
+    job = f"partisan-{consequence}"
+    late = {"alertname": consequence, "schedule": "nightly", "severity": "warning"}
+
+    alertmanager.fire(
+        {"alertname": "PartisanDatabaseReadOnly", **OF_A_MANAGER, "job": job, "queue": "schedules"},
+        {**late, "job": job},
+        {**late, "job": f"{job}-other"},
+    )
+
+    _becomes(alertmanager, SUPPRESSED, consequence, job=job)
+    _becomes(alertmanager, ACTIVE, consequence, job=f"{job}-other")
+
+
+def test_a_manager_that_is_not_scraped_mutes_no_other_that_is_down(alertmanager: Alertmanager) -> None:
+    of_queue = {**OF_A_MANAGER, "queue": "one-dead-one-not-scraped", "severity": "warning"}
+
+    alertmanager.fire(
+        {"alertname": "PartisanManagerNotScraped", **of_queue},
+        {"alertname": "PartisanManagerDown", **of_queue},
+    )
+
+    _becomes(alertmanager, ACTIVE, "PartisanManagerNotScraped", queue="one-dead-one-not-scraped")
+    _becomes(alertmanager, ACTIVE, "PartisanManagerDown", queue="one-dead-one-not-scraped")
 
 
 def test_crash_loops_over_several_kinds_mute_the_warning_alone(alertmanager: Alertmanager) -> None:

@@ -64,6 +64,47 @@ def test_live_workers_are_those_of_the_queue_that_lacks_most(
     _check(tmp_path, others | _workers("mail", *live, 2), {expression: [{"labels": labels, "value": share}]})
 
 
+@pytest.mark.parametrize("up", ["0x20", "1x10 stale"], ids=["not answering", "removed"])
+def test_live_workers_shows_a_queue_whose_only_manager_is_dead(tmp_path: Path, up: str) -> None:
+    expression = _expression("partisan-overview", "Live workers")
+    dead = {name: f"{values[:-2]}10 stale" for name, values in _workers("mail", 1, 1, 2).items()}
+    labels = '{job="partisan",queue="mail",live="0",configured="2"}'
+
+    _check(
+        tmp_path,
+        _workers("default", 3, 1, 4) | dead | {'up{job="partisan",instance="one"}': up},
+        {expression: [{"labels": labels, "value": 0}]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("up", "writable", "state"),
+    [("1", "1x20", 2), ("1", "0x20", 1), ("1", "1x5 stale", 1), ("0", "1x20", 0)],
+    ids=["up", "read-only", "no figures", "down"],
+)
+@pytest.mark.parametrize("uid", ["partisan-overview", "partisan-database"])
+def test_the_database_is_as_the_manager_sees_it_that_is_worst_off(
+    tmp_path: Path, uid: str, up: str, writable: str, state: int
+) -> None:
+    expression = _expression(uid, "Database")
+    well, other = (f'job="partisan",instance="{name}",queue="mail"' for name in ("one", "two"))
+    series = {
+        f"partisan_db_up{{{well}}}": "1x20",
+        f"partisan_db_writable{{{well}}}": "1x20",
+        f"partisan_db_up{{{other}}}": f"{up}x20",
+        f"partisan_db_writable{{{other}}}": writable,
+    }
+
+    _check(tmp_path, series, {expression: [{"labels": "{}", "value": state}]})
+
+
+def test_tasks_held_shows_no_zero_where_there_are_no_figures(tmp_path: Path) -> None:
+    expression = _expression("partisan-overview", "Tasks held")
+    labels = 'job="partisan",instance="one",queue="mail"'
+
+    _check(tmp_path, {f"partisan_db_up{{{labels}}}": "1x20"}, {expression: []})
+
+
 def test_of_many_kinds_the_ten_slowest_are_shown_and_one_that_never_ran_leaves_no_nan(tmp_path: Path) -> None:
     expression = _expression("partisan-processors", "Duration, p95")
     series = {}

@@ -195,11 +195,14 @@ def test_the_pod_monitor_finds_the_pods_and_its_name_the_alerts() -> None:
 def test_keda_scales_the_deployment_by_a_metric_that_exists() -> None:
     scaler = _yaml("deploy/kubernetes/keda.yaml")
     [trigger] = scaler["spec"]["triggers"]
-    [name] = re.findall(r"partisan_\w+", trigger["metadata"]["query"])
+    query = trigger["metadata"]["query"]
+    names = re.findall(r"partisan_\w+", query)
 
     assert scaler["spec"]["scaleTargetRef"]["name"] == DEPLOYMENT["metadata"]["name"]
     assert scaler["spec"]["minReplicaCount"] >= 1
-    assert METRICS[name].labels == ("queue",)
+    assert names == ["partisan_queue_oldest_due_age_seconds", "partisan_queue_paused"]
+    assert {METRICS[name].labels for name in names} == {("queue",)}
+    assert "* (1 - partisan_queue_paused{" in query  # more managers do not help a paused queue
 
 
 def test_keda_sees_a_lost_metric_as_an_error_and_never_scales_to_zero() -> None:

@@ -184,6 +184,16 @@ def test_alloy_drops_the_name_of_the_file_so_that_a_rotated_line_is_the_same_lin
     assert re.search(r'stage\.label_drop {\s*values = \["filename"\]', ALLOY)
 
 
+@pytest.mark.parametrize(
+    ("line", "dropped"),
+    [('{"message": "a"}', False), ("Traceback (most recent call last):", True), ("", True)],
+)
+def test_alloy_drops_lines_that_are_no_json_object(line: str, dropped: bool) -> None:
+    [expression] = re.findall(r'stage\.drop {\s*expression = "(.*)"', ALLOY)
+
+    assert bool(re.search(expression.replace("\\\\", "\\"), line)) is dropped
+
+
 def test_alloy_connects_what_it_defines() -> None:
     defined = set(re.findall(r'^([\w.]+) "(\w+)" {$', ALLOY, re.MULTILINE))
     used = set(re.findall(r"\b(local\.file_match|loki\.process|loki\.write)\.(\w+)\.", ALLOY))

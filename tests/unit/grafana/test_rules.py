@@ -190,7 +190,9 @@ def test_what_mutes_and_what_is_muted_are_alerts_of_one_queue() -> None:
         assert causes
         assert consequences
         assert causes | consequences <= PROMISED
-        assert {"cluster", "namespace", "job", "queue"} <= set(rule["equal"])
+        of_schedules = consequences <= {"PartisanScheduleLate", "PartisanScheduleNotCompleting"}
+        assert {"cluster", "namespace", "job"} <= set(rule["equal"])
+        assert ("queue" in rule["equal"]) is not of_schedules  # a schedule may enqueue for any queue
 
 
 def test_the_alerts_of_a_cause_mute_those_of_its_consequences() -> None:
@@ -208,9 +210,13 @@ def test_the_alerts_of_a_cause_mute_those_of_its_consequences() -> None:
         ("PartisanDatabaseUnreachable", "PartisanQueueLatencyHigh"),
         ("PartisanDatabaseUnreachable", "PartisanQueueLatencyCritical"),
         ("PartisanDatabaseReadOnly", "PartisanClaimErrors"),
+        ("PartisanDatabaseReadOnly", "PartisanScheduleLate"),
+        ("PartisanDatabaseReadOnly", "PartisanScheduleNotCompleting"),
         ("PartisanManagerMissing", "PartisanManagerDown"),
         ("PartisanQueueLatencyCritical", "PartisanQueueLatencyHigh"),
     }
+    # Of two managers that are not scraped, one may be dead.
+    assert ("PartisanManagerNotScraped", "PartisanManagerDown") not in muted
 
 
 def test_the_provisioning_is_yaml_and_names_the_data_sources_that_the_dashboards_link_to() -> None:

@@ -88,6 +88,7 @@ partisan_last_prune_timestamp_seconds gauge - D
 partisan_oldest_transaction_age_seconds gauge - D
 partisan_db_up gauge queue D
 partisan_db_writable gauge queue D
+partisan_db_schedules_readable gauge queue D
 partisan_db_scrape_duration_seconds gauge queue D
 partisan_db_data_age_seconds gauge queue D
 partisan_db_clock_skew_seconds gauge queue D

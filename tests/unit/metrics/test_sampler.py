@@ -209,6 +209,17 @@ def test_the_kind_that_is_oldest_due_is_exported_while_a_task_is_due():
     assert exported(answer._replace(statistics=STATISTICS._replace(oldest_due_processor=None))) == []
 
 
+@pytest.mark.parametrize(("error", "readable"), [(None, True), (ProgrammingError("no such column"), False)])
+def test_whether_the_figures_of_schedules_could_be_read_is_exported(
+    error: Exception | None, readable: bool
+) -> None:
+    found = STATISTICS._replace(schedules_error=error)
+
+    exported = list(samples(QUEUE, Answer(True, found, 1.0, 0.1, "16.1")))
+
+    assert (catalogue.DB_SCHEDULES_READABLE, (QUEUE,), readable) in exported
+
+
 def test_managers_of_other_queues_are_exported_too():
     answer = Answer(True, STATISTICS, 0.0, 0.1, None)
 
