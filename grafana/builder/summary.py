@@ -73,9 +73,9 @@ def _is_it_late() -> list[Panel]:
     return [
         figure(
             "Oldest due",
-            "How long the longest waiting due task waits, and its kind. Orange from five minutes, red from 30:"
-            " the limits with the default MAX_WAIT_SECONDS. See further right whether tasks fail or capacity is"
-            " gone.",
+            "How long the longest waiting due task waits, and its kind. Orange from five minutes, red from"
+            " 30: the limits with the default MAX_WAIT_SECONDS. See further right whether tasks fail or"
+            " capacity is gone.",
             Query(OLDEST_DUE, "{{task}}"),
             unit="s",
             steps=low_is_good(limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL),
