@@ -224,6 +224,7 @@ def test_a_scrape_exports_them():
     assert exported["partisan_schedule_ticks_total", "nightly", "overlap"] == 0
     assert exported["partisan_schedule_lateness_seconds", "nightly"] == 0
     assert {name for name, *_ in exported} == {
+        "partisan_db_schedules_readable",
         "partisan_schedule_ticks_total",
         "partisan_schedule_next_tick_timestamp_seconds",
         "partisan_schedule_lateness_seconds",

@@ -218,7 +218,7 @@ def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(pl
     play.thread.submit(stuck, play.results.append)
     stuck.begun.wait(20)
     late_at = play.thread.late_at()
-    assert play.thread.waited(late_at) == PATIENT_SECONDS + GRACE_SECONDS
+    assert play.thread.waited(late_at) == pytest.approx(PATIENT_SECONDS + GRACE_SECONDS)
 
     assert play.thread.hang_up_if_late(late_at)
     assert not play.thread.hang_up_if_late(late_at)
@@ -256,7 +256,7 @@ def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_conn
 
     watch.turn(late_at)
 
-    assert play.thread.waited(play.thread.late_at()) == GRACE_SECONDS
+    assert play.thread.waited(play.thread.late_at()) == pytest.approx(GRACE_SECONDS)
     stuck.go_on.set()
     waiting.go_on.set()
     play.turn_until(lambda: play.results.pop() == "late" if play.results else False)
@@ -291,7 +291,7 @@ def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(
 
     late_at = silent.thread.late_at()
     assert late_at is not None
-    assert silent.thread.waited(late_at) == PATIENT_SECONDS + GRACE_SECONDS
+    assert silent.thread.waited(late_at) == pytest.approx(PATIENT_SECONDS + GRACE_SECONDS)
     for one in (slow, again):
         one.go_on.set()
     play.turn_until(lambda: not play.thread.is_busy)

@@ -61,6 +61,19 @@ def log_level(level: int) -> Iterator[None]:
     signals.logger.setLevel(before)
 
 
+@pytest.fixture
+def no_receivers() -> Iterator[None]:
+    """Leave the framework's own receivers alone: modules of other tests connect some for good."""
+    kept = [list(signal.receivers) for signal in OF_A_RUN]
+    for signal, log in zip(OF_A_RUN, (signals.log_task_started, signals.log_task_finished), strict=True):
+        signal.receivers = []
+        signal.connect(log)
+    yield
+    for signal, receivers in zip(OF_A_RUN, kept, strict=True):
+        signal.receivers = receivers
+
+
+@pytest.mark.usefixtures("no_receivers")
 def test_a_run_of_a_function_that_nothing_observes_calls_hardly_more_than_that_of_a_processor():
     registry.register(Kept)
     function = definition.register(framework_tasks.give_back)
