@@ -7,7 +7,7 @@ the table in ``pg_locks``, and those of a row by the transaction that its ``xmax
 from collections.abc import Collection
 from typing import Any, Final
 
-from django.db import DatabaseError, Error, OperationalError
+from django.db import Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all
@@ -48,7 +48,7 @@ def blocking_sessions(connection: BaseDatabaseWrapper, ids: Collection[int] = ()
         found = fetch_all(connection, _OF_TABLE)
         if not found and ids:
             found = fetch_all(connection, _OF_ROWS, (list(ids),))
-    except DatabaseError:  # the lock is known all the same, only not whose it is
+    except Error:  # the lock is known all the same, only not whose it is
         return ""
     oldest_first = sorted(found, key=_age, reverse=True)
     named = [_described(session) for session in oldest_first[:_NAMED_AT_MOST]]

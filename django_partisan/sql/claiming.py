@@ -5,10 +5,8 @@ from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
-from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.sql.blocking import with_blockers
 from django_partisan.sql.connection import execute, fetch_all
 
 TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int, float | None, int]
@@ -119,16 +117,13 @@ def claim(
 
     ``behind``, the priority and id of the last task claimed, spares the walk over the index entries
     of all that was claimed since the last vacuum; rows before it are not seen. ``without`` names
-    processors whose tasks are left to other managers. An error after a wait for a lock names who holds it.
+    processors whose tasks are left to other managers.
     """
     sql = _CLAIMS[behind is not None, bool(without)]
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
     ours = (token,)  # one object for all rows: reading it from each row, and sending it with each, costs more
-    try:
-        rows = cast(list[TaskRow], [row + ours for row in fetch_all(connection, sql, parameters)])
-    except Error as error:
-        raise with_blockers(connection, error) from error.__cause__
+    rows = cast(list[TaskRow], [row + ours for row in fetch_all(connection, sql, parameters)])
     rows.sort(key=in_running_order)
     return rows
 
@@ -140,10 +135,7 @@ def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int, without:
     """
     sql = _LOOK_AHEAD.format(without=_WITHOUT if without else "")
     left_out = [list(without)] if without else []
-    try:
-        return Ahead(*fetch_all(connection, sql, (queue, limit, queue, *left_out, queue))[0])
-    except Error as error:
-        raise with_blockers(connection, error) from error.__cause__
+    return Ahead(*fetch_all(connection, sql, (queue, limit, queue, *left_out, queue))[0])
 
 
 def set_sleeping(connection: BaseDatabaseWrapper, manager: UUID, sleeping: bool) -> None:

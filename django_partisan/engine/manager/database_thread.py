@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias
 from django.db import Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.sql.blocking import with_blockers
 from django_partisan.sql.listening import Listener
 from django_partisan.sql.session import ANSWER_SECONDS_MIN, Session
 from django_partisan.telemetry import bus
@@ -49,7 +50,8 @@ class DatabaseThread:
     """Make calls with a connection in a thread of its own.
 
     ``deliver`` hands a function to the loop, which calls it in its own thread; ``done`` gets what
-    the call returned, or the exception that it raised. After an error the connection is closed if it
+    the call returned, or the exception that it raised, which names who locks the table if the call waited in
+    vain for a lock. After an error the connection is closed if it
     is of no use, and opened again for the next call. A call that gets no answer fails: the loop
     asks ``hang_up_if_late()``.
 
@@ -204,9 +206,11 @@ class DatabaseThread:
             if self._listeners and self._listener is None:
                 self._listen()
         except Error as error:
-            result = error
             if session.is_lost(error):
                 self._disconnect()
+                result = error
+            else:
+                result = with_blockers(session.connection, error)
         except Exception as error:  # a fault of our own: the loop decides, this thread goes on
             result = error
             self._disconnect()

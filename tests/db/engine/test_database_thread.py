@@ -21,6 +21,7 @@ from django_partisan.sql.control import Control, decoded, notify_control
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import GRACE_SECONDS
 from tests.db.engine.play import PATIENT_SECONDS, Play, has_ended
+from tests.support.database import open_transaction
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until
 
@@ -109,6 +110,20 @@ def test_an_error_is_the_result_and_the_next_call_has_a_connection_that_is_well(
     assert isinstance(play.ask(call), error)
 
     assert (play.session() == session) == keeps_connection
+
+
+def test_whatever_call_waits_in_vain_for_a_locked_table_its_error_names_the_session(play):
+    with open_transaction("LOCK TABLE django_partisan_task") as holder:
+        pid = fetch_all(holder, "SELECT pg_backend_pid()")[0][0]
+
+        error = play.ask(
+            lambda connection: execute(
+                connection, "SET LOCAL lock_timeout = 100; SELECT count(*) FROM django_partisan_task"
+            )
+        )
+
+    assert f"(the table is locked by session {pid} " in str(error)
+    assert play.ask(lambda connection: fetch_all(connection, "SELECT 1")) == [(1,)]
 
 
 def test_a_database_out_of_reach_is_an_error_and_can_come_back(play):

@@ -225,7 +225,7 @@ class SetLater(threading.Event):
 def test_nothing_is_killed_where_no_fork_server_runs(
     loop: Loop, presence: PresenceFile, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(forkserver._forkserver, "_forkserver_pid", None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(forkserver._forkserver, "_forkserver_pid", None)
     for method in ("spawn", "forkserver"):
         spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
         spawner.give_up()
