@@ -102,7 +102,7 @@ def test_a_locked_table_is_told_while_scrapes_go_on_and_resolves_with_the_lock(s
             still_scraped = stack.prometheus.query(f'up{{instance="127.0.0.1:{manager.port}"}} == 1')
         _hear(stack, "resolved", "PartisanDatabaseUnreachable", queue="locked")
 
-    assert "cannot read its figures" in unreachable["description"]
+    assert "does not answer the manager" in unreachable["description"]
     assert still_scraped
 
 
