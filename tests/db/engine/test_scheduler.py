@@ -522,7 +522,6 @@ def test_a_row_with_a_definition_that_only_sql_can_write_is_put_aside_alone(chan
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (f"args = {UNREADABLE}", "args"),
         (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
         ("recent_ticks = '{}'", "recent_ticks"),
         ('totals = \'{"missed": "1"}\'', "totals"),
