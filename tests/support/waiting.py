@@ -6,7 +6,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 20.0
-SLOWEST_SECONDS = 0.05
+SLOWEST_SECONDS = 0.02
 """Between two looks, after some waiting: hundreds of them would take the processor from what is awaited."""
 
 
@@ -19,7 +19,7 @@ def wait_until(
 ) -> T:
     """Return the first true value of ``condition``; fail when it takes longer than ``seconds``.
 
-    ``every`` are the seconds between the first looks; later ones are up to 50 ms apart. ``what`` stands
+    ``every`` are the seconds between the first looks; later ones are up to 20 ms apart. ``what`` stands
     in the failure's message, and may be a function that is called for it then. Where there is
     ``progress``, ``seconds`` begin anew whenever its value is another than before: a slow machine is
     given time, and what stands still is not.
