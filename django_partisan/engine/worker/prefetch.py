@@ -50,6 +50,9 @@ class PrefetchedTasks:
         # What nobody took back, because the manager is dead; the main thread does not start it.
         self._unreturned: list[TaskRow] = []
         self._reading = threading.Lock()
+        # Of no event but the end, which is always told.
+        self._lost = select.poll()
+        self._lost.register(pipe.fd, 0)
         # Monotonic times of the claims that the tasks came with, by token.
         self.claim_times: dict[int, float] = {}
         self._epoch = 0
@@ -81,6 +84,10 @@ class PrefetchedTasks:
             self.claim_times.clear()
             self._accept(self._pipe.receive())
         return True
+
+    def has_lost_manager(self) -> bool:
+        """Return whether the manager is dead, also while messages of it have not been read."""
+        return bool(self._lost.poll(0))
 
     def put_back(self, row: TaskRow) -> None:
         """Put back a task that was to start next, and must not start now."""

@@ -156,10 +156,10 @@ class Worker:
         return True
 
     def _has_lease(self) -> bool:
-        """Return whether tasks may start: the lease is valid, and the manager does not kill this worker."""
+        """Return whether tasks may start: the lease is valid, and the manager lives and spares us."""
         self._lease_until = self._page.lease_until()
         self._tasks.return_older(self._page.epoch())  # read last, as it is written first
-        if self._page.is_condemned():
+        if self._page.is_condemned() or self._tasks.has_lost_manager():
             self._lease_until = 0.0
         return now() < self._lease_until
 
@@ -171,8 +171,12 @@ class Worker:
         started = executor.started
         self._interruption.run_number = self._page.begin(row[ID], started)
         # Only a run that took as long may be condemned; the manager kills only if the page still shows it.
-        if started - last_started > LEAST_GRACE_SECONDS and self._page.is_condemned():
+        # A process that was stopped as long may have lost its manager, and others have rescued its tasks.
+        is_late = started - last_started > LEAST_GRACE_SECONDS
+        if is_late and (self._page.is_condemned() or self._tasks.has_lost_manager()):
             self._tasks.put_back(row)
+            self._running = None
+            self._page.idle(monotonic())
             self._lease_until = 0.0
             return True
         result = executor.execute(row)

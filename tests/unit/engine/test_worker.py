@@ -11,7 +11,7 @@ import pytest
 from django_partisan import __version__, registry
 from django_partisan.engine import boot_clock, protocol
 from django_partisan.engine.late_definitions import Described
-from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.engine.pipe import ManagerEnd, PipeError
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import (
     Flushed,
@@ -26,6 +26,7 @@ from django_partisan.engine.protocol import (
 )
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql.claiming import ID
 from django_partisan.telemetry import reporting
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import TelemetryFlushTimedOut
@@ -267,6 +268,20 @@ def test_a_worker_whose_run_was_condemned_begins_no_other_until_the_mark_is_remo
     assert waiting.task_id == 0
     reports = [message for message in side.manager.receive() if isinstance(message, Report)]
     assert list(map(completed, reports)) == [[1], [2]]
+
+
+def test_a_worker_that_was_stopped_while_its_manager_died_begins_nothing_more(side):
+    worker = side.worker()
+    side.dispatch(1, 2)
+    turns(worker, 2)
+    worker._executor.started -= 1.0  # as if the process had been stopped meanwhile
+    side.ours.close()
+
+    with pytest.raises(PipeError):
+        turns(worker, 3)
+
+    assert side.presence.page(0).task_id == 0
+    assert [row[ID] for row in worker._tasks.take_left()] == [2]
 
 
 def test_the_connections_of_an_interrupted_run_are_discarded(side):
