@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from django_partisan.telemetry import swallowed
+from django_partisan.telemetry import bus, swallowed
 from tests.support import events, registry
 from tests.support.events import RecordedEvents
 from tools import postgres, run_guard
@@ -123,8 +123,20 @@ def sink() -> Iterator["OtlpSink"]:
 
 @pytest.fixture(autouse=True)
 def _nothing_left_by_other_tests() -> Iterator[None]:
-    """Let each test count only its own errors of subscribers, and see only what it bound itself."""
+    """Let each test count only what it caused itself, and see only what it bound itself."""
+    bus.take()
     swallowed.counts.clear()
     structlog.contextvars.clear_contextvars()
     yield
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(autouse=True)
+def _same_subscribers() -> Iterator[None]:
+    """Fail a test that leaves other subscribers of events than it found, and give the next those."""
+    before = bus.subscribers()
+    yield
+    after = bus.subscribers()
+    if after != before:
+        events.exchange(before)
+    assert after == before

@@ -2,14 +2,14 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
 import pytest
 
 from tests.app import partisan_tasks as processors
-from tests.support.database import first_value, sessions, this_database
+from tests.support.database import first_value, session_ids, sessions, this_database
 from tests.support.rows import number_of
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import let_pass, wait_until
@@ -132,12 +132,16 @@ def test_a_locked_table_is_an_outage_that_names_its_session_and_piles_up_no_sess
     assert manager.stop() == 0
 
 
+def have_ended(used: set[int]) -> Callable[[], bool]:
+    return lambda: used.isdisjoint(session_ids())
+
+
 def test_connections_that_the_server_ended_while_they_were_idle_are_replaced_without_a_word(bench: Bench):
     options = {**this_database().get("OPTIONS", {}), "options": "-c idle_session_timeout=1500"}
     manager = bench.ready(database={**this_database(), "OPTIONS": options}, SLEEP_DELAY_SECONDS=60)
     for number in range(3):
         seconds_to_settle(number)
-        wait_until(lambda: sessions() <= 1, what="the server ended idle sessions")
+        wait_until(have_ended(session_ids()), what="the server ended the sessions that were used")
 
     assert [manager.told(action) for action in OUTAGE] == [[], [], []]
     assert [line for line in manager.out().splitlines() if '"log.level":"error"' in line] == []

@@ -95,9 +95,14 @@ def is_asleep() -> bool:
 
 def sessions() -> int:
     """Return how many connections of managers and workers PostgreSQL has."""
-    return int(
+    return len(session_ids())
+
+
+def session_ids() -> set[int]:
+    """Return the process ids of the connections of managers and workers in PostgreSQL."""
+    return set(
         first_value(
-            "SELECT count(*) FROM pg_stat_activity"
+            "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity"
             " WHERE datname = current_database() AND starts_with(application_name, 'django_partisan')"
         )
     )

@@ -61,15 +61,16 @@ def provided(**tools: Any) -> Iterator[None]:
 def no_subscribers() -> Iterator[None]:
     """Take every subscriber away for the length of a ``with``; those of the test go at its end."""
     before = bus.subscribers()
-    _exchange(())
+    exchange(())
     swallowed._reported.clear()
     try:
         yield
     finally:
-        _exchange(before)
+        exchange(before)
 
 
-def _exchange(new: tuple[Subscriber, ...]) -> None:
+def exchange(new: tuple[Subscriber, ...]) -> None:
+    """Subscribe these in the place of all others."""
     for subscriber in bus.subscribers():
         bus.unsubscribe(subscriber)
     for subscriber in new:

@@ -10,6 +10,7 @@ from django_partisan.logs.log_event import APP
 from django_partisan.logs.subscriber import output
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.tracing import installation
+from tests.support import events
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def telemetry_kept() -> Iterator[None]:
     """Restore loggers, subscribers, settings and tracing after a ``with``."""
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    subscribed, last_resort = bus.subscribers(), logging.lastResort
+    subscribed, traced_by, last_resort = bus.subscribers(), installation._subscriber, logging.lastResort
     yield
     setting_up._subscriber.close(10.0)
     logging.lastResort = last_resort
@@ -30,9 +31,6 @@ def telemetry_kept() -> Iterator[None]:
         logger.setLevel(level)
     output.is_ours = False
     setting_up._subscriber.become(APP)
-    for subscriber in bus.subscribers():
-        if subscriber not in subscribed:
-            bus.unsubscribe(subscriber)
-    bus.refresh()
     observability.use_resolved(None)
-    installation.install()  # the set-up of a manager takes it away where no SDK is configured
+    installation._subscriber = traced_by  # the set-up of a manager takes it away where no SDK is configured
+    events.exchange(subscribed)

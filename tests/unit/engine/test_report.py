@@ -17,6 +17,8 @@ from django_partisan.telemetry.events import RunsCompleted
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.rows import task_row
 
+pytestmark = pytest.mark.usefixtures("no_subscribers")
+
 CHANGE = RowChange(3, 8, "new", 1.0)
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 CHANGED = CHANGE.after("postponed", EndedRun(5.0, 0.25, WORKER))
