@@ -1,6 +1,6 @@
 """A subscriber that records events, and a bus without subscribers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -69,7 +69,7 @@ def no_subscribers() -> Iterator[None]:
         exchange(before)
 
 
-def exchange(new: tuple[Subscriber, ...]) -> None:
+def exchange(new: Iterable[Subscriber]) -> None:
     """Subscribe these in the place of all others."""
     for subscriber in bus.subscribers():
         bus.unsubscribe(subscriber)

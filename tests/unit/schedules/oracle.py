@@ -57,6 +57,7 @@ def offset_at(moment: datetime, zone: ZoneInfo) -> timedelta:
     return offset
 
 
+@cache
 def minutes_around(transition: Transition, hours: int) -> list[tuple[datetime, datetime]]:
     """Return each real minute of some hours before and after a change, with what the clock shows."""
     zone = ZoneInfo(transition.zone)

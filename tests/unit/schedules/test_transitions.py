@@ -13,7 +13,7 @@ from tests.unit.schedules import oracle
 
 # Cron texts, and how many hours before and after a change are walked.
 FAMILIES = (
-    ("* * * * *", 3),  # every minute, so that few hours have many ticks
+    ("* * * * *", 1),  # every minute, so that few hours have many ticks
     ("*/15 * * * *", 7),  # steps of minutes
     ("30 * * * *", 7),  # a minute of every hour
     ("0 */6 * * *", 7),  # steps of hours
@@ -51,7 +51,7 @@ def test_it_ticks_at_the_minutes_that_a_walk_finds(text: str, hours: int):
 def test_from_any_moment_the_next_tick_and_those_since_are_right(text: str, hours: int):
     for transition in oracle.transitions():
         times = LocalTimes(parse(text), zones.find(transition.zone))
-        minutes = oracle.minutes_around(transition, hours)
+        minutes = oracle.minutes_around(transition, max(hours, 3))
         expected = oracle.ticks(text, minutes)
         earliest = bisect_right(expected, transition.at - timedelta(hours=3))
         for seconds in range(-9000, 9000, 1511):

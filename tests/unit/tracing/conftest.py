@@ -15,6 +15,7 @@ from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import TelemetryDropped
 from django_partisan.tracing import TracingSubscriber
 from django_partisan.tracing.provider import Provider
+from tests.support.events import exchange
 from tools.otlp_sink import OtlpSink
 
 from .driving import SLOT
@@ -57,20 +58,10 @@ def provider_of_our_own(exporter: InMemorySpanExporter) -> Provider:
 @pytest.fixture
 def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
     """Return a function that adds a subscriber; the application's tracing would record it all again."""
-    added: list[bus.Subscriber] = []
-    applications = [one for one in bus.subscribers() if isinstance(one, TracingSubscriber)]
-
-    def add(subscriber: bus.Subscriber) -> None:
-        added.append(subscriber)
-        bus.subscribe(subscriber)
-
-    for application in applications:
-        bus.unsubscribe(application)
-    yield add
-    for one in added:
-        bus.unsubscribe(one)
-    for application in applications:
-        bus.subscribe(application)
+    before = bus.subscribers()
+    exchange([one for one in before if not isinstance(one, TracingSubscriber)])
+    yield bus.subscribe
+    exchange(before)
 
 
 @pytest.fixture(params=[provider_of_a_host, provider_of_our_own])

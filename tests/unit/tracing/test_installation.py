@@ -12,14 +12,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import TaskCompleted
 from django_partisan.tracing import TracingSubscriber, datadog, install, setup
+from tests.support.telemetry import telemetry_kept
 
 
 @pytest.fixture(autouse=True)
 def _applications_tracing_comes_back(no_sdk: list[trace.TracerProvider]) -> Iterator[None]:
-    yield
-    no_sdk.clear()
-    setup("worker")
-    install()
+    with telemetry_kept():
+        yield
 
 
 def tracing() -> list[TracingSubscriber]:
