@@ -274,6 +274,7 @@ def test_a_batch_of_pruning_reads_the_primary_key_and_a_bounded_number_of_blocks
     pruning.take(connection, MANAGER, 300, 60, 1000)
 
     with transaction.atomic():
+        pruning.limit_transaction(connection)  # as a manager does, whatever the statistics say
         with plans(analyze=True) as found:
             pruning.prune_as(connection, MANAGER, walk, 0)
         transaction.set_rollback(True)
