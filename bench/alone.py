@@ -67,7 +67,7 @@ def _measure(subject: Subject, scenario: str, options: Options, repetition: int)
         repetition=repetition,
         at=time.time(),
         load=os.getloadavg()[0],
-        conditions=options.conditions if scenario == "drain" else "",
+        conditions=options.conditions,
     )
     try:
         measurement.figures = SCENARIOS[scenario](subject, options)

@@ -107,9 +107,9 @@ class Subject:
 
     def check(self) -> None:
         """Raise unless every worker command still runs."""
-        codes = [worker.poll() for worker in self._workers] or [None]
-        if not self._workers or any(code is not None for code in codes):
-            raise Failed(f"{self.name}: start_partisan ended with code {codes}\n{self.last_words()}")
+        codes = [code for worker in self._workers if (code := worker.poll()) is not None]
+        if codes:
+            raise Failed(f"{self.name}: start_partisan ended with code {codes[0]}\n{self.last_words()}")
 
     def last_words(self) -> str:
         """Return the end of what the worker command printed."""
