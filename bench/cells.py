@@ -19,10 +19,7 @@ def span(values: Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with as many digits as a reader compares."""
-    size = abs(value)
-    if size >= 100:
+    """Return a number with as many digits as a reader compares, and a count as a whole number."""
+    if abs(value) >= 100 or value == round(value):
         return f"{value:,.0f}"
-    if size >= 10:
-        return f"{value:.1f}"
-    return "0" if value == 0 else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import processes, variant
 from bench.database import Database
+from bench.measurement import Failed
 from bench.recorder import FOLDER
 from bench.records import Records
 from bench.surroundings import NOTES
@@ -22,10 +23,6 @@ UNSETTLED = (
     "SELECT EXISTS(SELECT 1 FROM django_partisan_task"
     " WHERE status IN ('new', 'in_process') AND execute_after <= now())"
 )
-
-
-class Failed(Exception):
-    """The adapter or the measured worker did not do its part."""
 
 
 class Subject:

@@ -26,6 +26,14 @@ def test_a_rate_is_the_median_with_minimum_and_maximum():
     assert row(text, "partisan2:tuned")[1:3] == ["3", "250 (100 to 300)"]
 
 
+def test_counts_are_whole_numbers_and_other_figures_have_as_many_digits_as_count():
+    text = tables([measured("partisan2:tuned", rate=12.34, pss=0.5, nproc=8.0, ran=1_000, lost=0)])
+
+    cells = dict(zip(heading(text), row(text, "partisan2:tuned"), strict=True))
+    shown = [cells[name] for name in ("tasks/s, first to last", "PSS MiB", "processes", "ran", "lost")]
+    assert shown == ["12.3", "0.50", "8", "1,000", "0"]
+
+
 @pytest.mark.parametrize(
     ("scenario", "figure", "figures", "ratios"),
     [
