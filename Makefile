@@ -1,4 +1,4 @@
-# Needs python3 (3.10 or newer, with venv) and make; everything else is installed into .venv.
+# Needs python3 (3.10 or newer, with venv) and make; the Python packages go into .venv and .venv-tools.
 
 PYTHON ?= python3
 VENV := .venv

@@ -8,7 +8,7 @@ names the folder of its environments.
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from bench import alone, beside, charts, report
@@ -16,18 +16,20 @@ from bench.plan import Plan
 from bench.scenarios import SCENARIOS
 from bench.variant import notes
 
+CONDITIONS = ("retain", "prune", "ahead", "held", "managers")
+"""The options that say what a drain happens beside, or by whom."""
+CONDITIONS_OF_PEERS = ("retain",)
 
-def main() -> int:
+
+def main(words: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for; exit code 1 if a measurement failed."""
-    arguments = _parser().parse_args()
+    arguments = _arguments(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     plan = Plan(
         arguments.scenarios, arguments.n, arguments.variants, arguments.reps, arguments.cap, arguments.retain,
         arguments.prune, arguments.ahead, arguments.held, arguments.managers, arguments.output,
     )  # fmt: skip
     if arguments.peers:
-        if plan.prune or plan.ahead or plan.held or plan.managers > 1:
-            sys.exit("--prune, --ahead, --held and --managers are conditions for us alone: leave out --peers")
         head, measurements, seen = beside.run(plan, arguments.peers, arguments.subjects)
     else:
         head, measurements, seen = alone.run(plan)
@@ -41,6 +43,23 @@ def main() -> int:
     for name in [name for name in notes() if name in used]:
         print(f"partisan2:{name} - {notes()[name]}")
     return int(any(m.error for m in measurements) or any(sight.missing() for sight in seen))
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """Return what the command line asks for; refuse conditions of drains for what would not have them."""
+    parser = _parser()
+    arguments = parser.parse_args(words)
+    given = [name for name in CONDITIONS if getattr(arguments, name) != parser.get_default(name)]
+    if given and set(arguments.scenarios) != {"drain"}:
+        parser.error(f"{_options(given)}: only for the scenario drain; add --scenarios drain")
+    ours = [name for name in given if name not in CONDITIONS_OF_PEERS]
+    if arguments.peers and ours:
+        parser.error(f"{_options(ours)}: only without peers; leave out --peers")
+    return arguments
+
+
+def _options(names: Sequence[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--ahead", type=int, default=0, metavar="N", help="drain beside N tasks scheduled ahead at priority 0"
     )
-    add("--managers", type=int, default=1, metavar="N", help="how many managers share the queue (default 1)")
+    add(
+        "--managers",
+        type=_managers,
+        default=1,
+        metavar="N",
+        help="drain by N managers of one queue (default 1)",
+    )
     add("--held", action="store_true", help="drain while another session holds a transaction open")
     add(
         "--charts",
@@ -86,6 +111,12 @@ def _folder(text: str) -> Path:
 
 def _sizes(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
+
+
+def _managers(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} managers; expected at least 1")
+    return number
 
 
 def _words_of(known: Collection[str]) -> Callable[[str], list[str]]:

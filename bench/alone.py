@@ -11,10 +11,10 @@ from pathlib import Path
 
 from bench import machine, watched
 from bench.database import Database
-from bench.measurement import Measurement, append
+from bench.measurement import Failed, Measurement, append
 from bench.plan import Plan
 from bench.scenarios import SCENARIOS, Options
-from bench.subject import Failed, Subject
+from bench.subject import Subject
 from tools import postgres
 
 
@@ -30,9 +30,7 @@ def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:
                 for name in random.sample(variants, len(variants)):
                     subject = Subject(name, database, Path(folder), managers=plan.managers)
                     measurement = _measure(subject, scenario, options, repetition)
-                    tasks_run[name] += int(
-                        measurement.figures.get("ran") or measurement.figures.get("got") or 0
-                    )
+                    tasks_run[name] += measurement.tasks_run
                     measurements.append(measurement)
                     _tell(measurement)
                     if plan.output:
@@ -67,7 +65,7 @@ def _measure(subject: Subject, scenario: str, options: Options, repetition: int)
         repetition=repetition,
         at=time.time(),
         load=os.getloadavg()[0],
-        conditions=options.conditions if scenario == "drain" else "",
+        conditions=options.conditions,
     )
     try:
         measurement.figures = SCENARIOS[scenario](subject, options)

@@ -61,6 +61,6 @@ def _count_lost(measurement: Measurement) -> None:
 def _tasks_run(measurements: list[Measurement]) -> Counter[str]:
     counted: Counter[str] = Counter()
     for measurement in measurements:
-        ran = measurement.figures.get("ran") or measurement.figures.get("got") or 0
-        counted[measurement.subject.partition(":")[2]] += int(ran) if measurement.is_ours else 0
+        if measurement.is_ours:
+            counted[measurement.subject.partition(":")[2]] += measurement.tasks_run
     return counted

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from bench.cells import cell
 from bench.grouping import OURS, Group, groups, values_of
 from bench.measurement import Measurement
 
@@ -48,7 +49,7 @@ def _name(group: Group) -> str:
 def _chart(group: Group) -> Element:
     lead = group.shape.columns[0]
     medians = group.ranked(lead)
-    spans = {name: values_of(group.by_subject[name], lead) for name in medians}
+    spans = {name: values_of(group.by_subject[name], lead.key) for name in medians}
     scale = BARS_WIDTH / (max(max(values) for values in spans.values()) or 1)
     height = HEADING_HEIGHT + ROW_HEIGHT * len(medians)
     chart = Element(
@@ -64,9 +65,7 @@ def _chart(group: Group) -> Element:
     for row, (name, median) in enumerate(medians.items()):
         middle = HEADING_HEIGHT + ROW_HEIGHT * row + ROW_HEIGHT / 2
         _bar(chart, middle, name, median * scale, [value * scale for value in spans[name]])
-        values = spans[name]
-        spread = f" ({_number(min(values))} to {_number(max(values))})" if len(values) > 1 else ""
-        _text(chart, WIDTH - NUMBERS_WIDTH + 10, middle + 4, _number(median) + spread)
+        _text(chart, WIDTH - NUMBERS_WIDTH + 10, middle + 4, cell(spans[name], spread=True))
     return chart
 
 
@@ -86,7 +85,3 @@ def _text(chart: Element, x: float, y: float, text: str, **attributes: str) -> N
 
 def _place(value: float) -> str:
     return f"{value:.1f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

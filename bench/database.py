@@ -1,12 +1,15 @@
 """The server that everything runs on: make databases in it, and count what it did."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg2
 from psycopg2 import sql
+
+from bench.measurement import Failed
 
 NAME = "partisan_bench"
 TIDY_SETTINGS = (
@@ -63,11 +66,16 @@ class Database:
         with self.cursor() as cursor:
             cursor.execute(statement, values)
 
-    def is_held_open(self, cursor: Any) -> bool:
-        """Return whether a cursor's transaction is open, with a snapshot that VACUUM must respect."""
-        pid = cursor.connection.info.backend_pid
-        condition = f"pid = {pid} AND state = 'idle in transaction' AND backend_xmin IS NOT NULL"
-        return bool(self.value(f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"))
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Hold a transaction open that VACUUM must respect; raise `Failed` if it was not, up to the end."""
+        with self.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")  # which takes the snapshot
+            yield
+            pid = cursor.connection.info.backend_pid
+            condition = f"pid = {pid} AND state = 'idle in transaction' AND backend_xmin IS NOT NULL"
+            if not self.value(f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"):
+                raise Failed("the transaction was not held open, or had no snapshot")
 
     def cursor(self) -> "Session":
         """Return a session on our database for a `with` block."""

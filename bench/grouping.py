@@ -104,7 +104,7 @@ class Group:
 
     def ranked(self, column: Column) -> dict[str, float]:
         """Return the median of each subject that has the figure, the best first."""
-        found = {name: values_of(ms, column) for name, ms in self.by_subject.items()}
+        found = {name: values_of(ms, column.key) for name, ms in self.by_subject.items()}
         medians = {name: statistics.median(values) for name, values in found.items() if values}
         best_first = sorted(medians, key=lambda name: medians[name], reverse=self.shape.is_higher_better)
         return {name: medians[name] for name in best_first}
@@ -122,12 +122,12 @@ def groups(measurements: Sequence[Measurement]) -> Iterator[Group]:
         yield Group(*kind, by_subject, [m for m in chosen if m.error])
 
 
-def values_of(measurements: Sequence[Measurement], column: Column) -> list[float]:
+def values_of(measurements: Sequence[Measurement], key: str) -> list[float]:
     """Return a figure of each repetition that has it."""
-    return [value for m in measurements if (value := m.figures.get(column.key)) is not None]
+    return [value for m in measurements if (value := m.figures.get(key)) is not None]
 
 
-def best_peer(ranked: Mapping[str, float]) -> str:
+def reference(ranked: Mapping[str, float]) -> str:
     """Return what ratios refer to: the best other queue, ``tuned`` where we are alone."""
     peers = [name for name in ranked if not name.startswith((OURS, CEILING))]
     if peers:

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 
+class Failed(Exception):
+    """What was measured, or its surroundings, did not do its part: there are no figures."""
+
+
 @dataclass
 class Measurement:
     """The figures of one repetition, or the error that took their place."""
@@ -25,6 +29,11 @@ class Measurement:
     def is_ours(self) -> bool:
         """Tell whether this is django-partisan 2, and no peer."""
         return self.subject.startswith("partisan2:")
+
+    @property
+    def tasks_run(self) -> int:
+        """Return how many tasks ran, as far as the scenario counts them."""
+        return int(self.figures.get("ran") or self.figures.get("got") or 0)
 
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:

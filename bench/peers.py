@@ -12,14 +12,11 @@ from pathlib import Path
 
 from bench.database import Database
 from bench.measurement import Measurement, of_harness
+from bench.pgbench import comparisons
 from bench.surroundings import NOTES, free_port
 
 ADAPTERS = Path(__file__).parent
 LAST_CHARACTERS = 2_000
-# What pgbench measures beside a scenario; a drain of few tasks is compared with small batches, too.
-LIMITS = {"drain": ("update+delete:2000",), "enqueue": ("insert:1", "insert:1000")}
-FEW_TASKS = 20_000
-LIMIT_OF_FEW_TASKS = "update+delete:10"
 
 # The variants that did best or are what their documentation starts, by scenario.
 SUBJECTS = {
@@ -71,9 +68,7 @@ class Harness:
 
     def limit(self, scenario: str, tasks: int) -> list[Measurement]:
         """Run the cases of pgbench that a scenario is compared with, once each."""
-        cases = [*LIMITS.get(scenario, ())]
-        if scenario == "drain" and tasks <= FEW_TASKS:
-            cases.append(LIMIT_OF_FEW_TASKS)
+        cases = [one.argument for one in comparisons(scenario, tasks)]
         if not cases:  # the script would run all of them
             return []
         return self._new(lambda: self.run("pgbench/limit.py", *cases, environment={"LIMIT_REPS": "1"}))

@@ -18,8 +18,9 @@ from typing import Any
 
 from bench import machine, probes
 from bench.alone import database_server
+from bench.measurement import Failed
 from bench.scenarios import Options, drain
-from bench.subject import Failed, Subject
+from bench.subject import Subject
 from bench.variant import notes
 
 Rows = list[tuple[str, float]]

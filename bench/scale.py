@@ -11,6 +11,7 @@ cases:
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 import uuid
@@ -24,6 +25,7 @@ from bench import machine, processes
 from bench.alone import database_server
 from bench.database import Database
 from bench.in_process import set_up
+from bench.measurement import Failed
 from bench.rows import FINISHED, SCHEDULED_FIRST_IN_LINE, WAITING
 from bench.variant import notes
 
@@ -38,9 +40,7 @@ examples:
   python -m bench.scale --rows 10000000 --cases plain waiting finished --tasks 100000
 """
 MIB: Final = 1 << 20
-_SIZES: Final = """
-    SELECT pg_table_size('django_partisan_task'), pg_indexes_size('django_partisan_task')
-"""
+_SIZES: Final = "SELECT pg_table_size('django_partisan_task'), pg_indexes_size('django_partisan_task')"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Session:
             )
             took.append(1000 * (time.perf_counter() - begun))
             if not rows:
-                raise SystemExit(f"{tasks} tasks were not found by a claim")
+                raise Failed(f"{tasks} tasks were not found by a claim")
             cursor.move_behind(rows[-1])
             self._settle(rows)
             tasks -= len(rows)
@@ -135,16 +135,13 @@ def _finished(database: Database, wishes: Wishes) -> AbstractContextManager[None
 
 @contextmanager
 def _transaction(database: Database, wishes: Wishes) -> Iterator[None]:
-    with database.cursor() as cursor:
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM django_partisan_task LIMIT 1")
+    with database.held_open():
         end = time.monotonic() + wishes.open_seconds
         with closing(Session()) as session:
             while time.monotonic() < end:
                 database.run(WAITING, wishes.claim)
                 session.work(wishes.claim, wishes.claim)
         yield
-        if not database.is_held_open(cursor):
-            raise SystemExit("the transaction was not held open, or had no snapshot")
 
 
 CASES: Final[Mapping[str, Callable[[Database, Wishes], AbstractContextManager[None]]]] = {
@@ -231,9 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE", help="default: all")
     add("--rows", type=int, default=20_000, metavar="N", help="rows that stand beside (default: %(default)s)")
-    add(
-        "--tasks", type=int, default=20_000, help="tasks that are claimed in each case (default: %(default)s)"
-    )
+    add("--tasks", type=int, default=20_000, help="tasks claimed in each case (default: %(default)s)")
     add("--claim", type=int, default=2_000, help="tasks of one claim (default: %(default)s)")
     add(
         "--open-seconds",
@@ -248,4 +243,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as error:
+        sys.exit(str(error))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import processes
+from bench.measurement import Failed
 from bench.recorder import MODE_NOTHING, MODE_SLEEP
 from bench.rows import SCHEDULED_FIRST_IN_LINE, TO_BE_PRUNED
-from bench.subject import Failed, Subject
+from bench.subject import Subject
 
 Figures = dict[str, float | None]
 
@@ -80,10 +81,7 @@ def drain(subject: Subject, options: Options, mode: int = MODE_NOTHING) -> Figur
     """Enqueue a backlog, start the worker, wait until every task has run and is settled."""
     _prepare(subject, options, mode)
     if options.held:
-        with subject.database.cursor() as cursor:
-            cursor.execute(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM django_partisan_task LIMIT 1"
-            )
+        with subject.database.held_open():
             return _drain(subject, options)
     return _drain(subject, options)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import processes, variant
 from bench.database import Database
+from bench.measurement import Failed
 from bench.recorder import FOLDER
 from bench.records import Records
 from bench.surroundings import NOTES
@@ -22,10 +23,6 @@ UNSETTLED = (
     "SELECT EXISTS(SELECT 1 FROM django_partisan_task"
     " WHERE status IN ('new', 'in_process') AND execute_after <= now())"
 )
-
-
-class Failed(Exception):
-    """The adapter or the measured worker did not do its part."""
 
 
 class Subject:
@@ -107,9 +104,9 @@ class Subject:
 
     def check(self) -> None:
         """Raise unless every worker command still runs."""
-        codes = [worker.poll() for worker in self._workers] or [None]
-        if not self._workers or any(code is not None for code in codes):
-            raise Failed(f"{self.name}: start_partisan ended with code {codes}\n{self.last_words()}")
+        codes = [code for worker in self._workers if (code := worker.poll()) is not None]
+        if codes:
+            raise Failed(f"{self.name}: start_partisan ended with code {codes[0]}\n{self.last_words()}")
 
     def last_words(self) -> str:
         """Return the end of what the worker command printed."""

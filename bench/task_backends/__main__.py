@@ -27,9 +27,9 @@ from typing import Any, Final
 
 from bench import alone, machine, report
 from bench.database import Database
-from bench.measurement import Measurement
+from bench.measurement import Failed, Measurement
 from bench.scenarios import SCENARIOS, Options
-from bench.subject import Failed, Subject
+from bench.subject import Subject
 from bench.task_backends.backends import BACKEND, BACKENDS
 
 _ADAPTER: Final = Path(__file__).with_name("adapter.py")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ROOT
+from tests.support.demo import number_of
 from tests.support.progress import descendants, progress_of
 from tests.support.waiting import wait_until
 
@@ -89,11 +90,6 @@ class Run:
                 continue
         return found
 
-    def number_of(self, outcome: str) -> int:
-        match = re.search(rf"^ *{outcome} +(\d+)", self.text(), re.MULTILINE)
-        assert match, self.text()
-        return int(match[1])
-
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Callable[..., Run]]:
@@ -129,7 +125,7 @@ def test_a_task_that_ends_otherwise_than_expected_makes_the_exit_code_1(demo):
     run = demo("--files", "5", code=NOTHING_MAY_FAIL)
 
     assert run.exit_code() == 1
-    assert run.number_of("unaccounted for") >= 1
+    assert number_of(run.text(), "unaccounted for") >= 1
     assert "SyntaxError" in run.text()
 
 

@@ -12,10 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
-from tests.support.waiting import wait_until
 
 from .managing import Bench, ManagerProcess
-from .observability.scraping import SCRAPE_EVERY_SECONDS
+from .observability.scraping import wait_for_scrape
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 WAYS = ("complete", "postpone", "retry", "exhaust", "fail")
@@ -104,13 +103,10 @@ def test_scraped_figures_are_those_of_the_runs_and_of_the_table(bench: Bench):
     manager = bench.ready(*OPTIONS, settings=FREQUENT)
     scraper = Scraper(manager).scrape()
     enqueue_mixed(200)
-    wait_until(
-        lambda: scraper.scrape().scrapes and all_done(), what="every task is done", every=SCRAPE_EVERY_SECONDS
-    )
-    wait_until(
+    wait_for_scrape(lambda: scraper.scrape().scrapes and all_done(), what="every task is done")
+    wait_for_scrape(
         lambda: scraper.scrape().total("tasks_completed_total") == 120,
         what="the last message",
-        every=SCRAPE_EVERY_SECONDS,
     )
     begun = len(bench.journal("begun"))
 
@@ -152,10 +148,9 @@ def test_the_trace_of_a_run_is_the_exemplar_of_its_duration(bench: Bench):
     manager = bench.ready(*OPTIONS, variables={"OTEL_TRACES_EXPORTER": "console"})
     scraper = Scraper(manager)
     processors.Pass().delay()
-    wait_until(
+    wait_for_scrape(
         lambda: scraper.scrape().total("tasks_completed_total") == 1,
         what="it is counted",
-        every=SCRAPE_EVERY_SECONDS,
     )
     [completed] = manager.wait_for("task.completed")
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -173,15 +168,13 @@ def test_a_worker_that_is_recycled_after_every_task_loses_no_count(bench: Bench)
     manager = bench.ready(*OPTIONS, TASKS_PER_WORKER_INSTANCE=1)
     scraper = Scraper(manager).scrape()
     bulk_delay([processors.Pass(number) for number in range(10)])
-    wait_until(
+    wait_for_scrape(
         lambda: scraper.scrape().total("tasks_completed_total") == 10,
         what="ten are counted",
-        every=SCRAPE_EVERY_SECONDS,
     )
-    wait_until(
+    wait_for_scrape(
         lambda: scraper.scrape().total("worker_exits_total", reason="recycled") == 10,
         what="exits",
-        every=SCRAPE_EVERY_SECONDS,
     )
 
     assert scraper.total("tasks_started_total") == 10
@@ -196,9 +189,7 @@ def test_a_scrape_is_answered_until_the_last_outcome_is_settled(bench: Bench):
     bench.wait_for("begun")
     manager.send(signal.SIGTERM)
     manager.wait_for("manager.draining")
-    wait_until(
-        lambda: scraper.scrape().total("manager_draining") == 1, what="it drains", every=SCRAPE_EVERY_SECONDS
-    )
+    wait_for_scrape(lambda: scraper.scrape().total("manager_draining") == 1, what="it drains")
     ready = scraper.status("/ready")
     bench.open("gate")
 

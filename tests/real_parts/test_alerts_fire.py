@@ -121,13 +121,15 @@ def _read_only(stack: Stack) -> Iterator[None]:
     with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection:
         name = connection.info.dbname
     _execute(stack, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on', end_sessions)
-    yield
-    _execute(
-        stack,
-        "SET default_transaction_read_only = off",
-        f'ALTER DATABASE "{name}" RESET default_transaction_read_only',
-        end_sessions,
-    )
+    try:
+        yield
+    finally:
+        _execute(
+            stack,
+            "SET default_transaction_read_only = off",
+            f'ALTER DATABASE "{name}" RESET default_transaction_read_only',
+            end_sessions,
+        )
 
 
 def test_a_queue_without_a_manager_is_told_by_the_manager_of_another(stack: Stack) -> None:
@@ -157,14 +159,14 @@ def test_a_column_that_is_missing_is_told_as_refused_claims_and_not_as_a_databas
 
 @contextmanager
 def _way_to(manager: Manager) -> Iterator[ThreadingHTTPServer]:
-    """Serve the metrics of a manager at another port, until the server is closed."""
+    """Serve the metrics of a manager at another port, until the block ends or the server is shut down."""
 
     class Way(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             wanted = urllib.request.Request(  # in the format that a scrape asks for
                 f"http://127.0.0.1:{manager.port}/metrics", headers={"Accept": self.headers["Accept"]}
             )
-            with urllib.request.urlopen(wanted) as answer:
+            with urllib.request.urlopen(wanted, timeout=5) as answer:
                 self.send_response(200)
                 self.send_header("Content-Type", answer.headers["Content-Type"])
                 self.end_headers()
@@ -175,8 +177,11 @@ def _way_to(manager: Manager) -> Iterator[ThreadingHTTPServer]:
 
     way = ThreadingHTTPServer(("127.0.0.1", 0), Way)
     threading.Thread(target=way.serve_forever, daemon=True).start()
-    yield way
-    way.server_close()
+    try:
+        yield way
+    finally:
+        way.shutdown()
+        way.server_close()
 
 
 def test_a_manager_that_is_alive_and_cannot_be_scraped_is_told_apart_from_one_that_is_missing(
@@ -204,8 +209,7 @@ def test_a_server_that_became_read_only_is_told_as_that_and_managers_are_not_mis
     with _manager(stack, "readonly"):
         with _read_only(stack):
             _hear(stack, "firing", "PartisanDatabaseReadOnly", queue="readonly")
-            others = ("PartisanManagerMissing", "PartisanDatabaseUnreachable", "PartisanQueueUnserved")
-            heard = [alert for alert in others if stack.webhook.has_heard("firing", alert, queue="readonly")]
         _hear(stack, "resolved", "PartisanDatabaseReadOnly", queue="readonly")
 
-    assert heard == []
+    others = ("PartisanManagerMissing", "PartisanDatabaseUnreachable", "PartisanQueueUnserved")
+    assert [alert for alert in others if stack.webhook.has_heard("firing", alert, queue="readonly")] == []

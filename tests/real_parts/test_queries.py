@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -24,6 +23,13 @@ FILLED_IN = {
 }
 # What a healthy system has nothing to say on; the query must be right, but may find nothing.
 MAY_BE_EMPTY = re.compile(r"^(alert |.*: annotation (Workers|Deploys|Queues paused))")
+# Alerts of severity warning that mean as much for one queue as those that page.
+STANDING_STILL = (
+    "PartisanQueueNotDraining",
+    "PartisanManagerStalled",
+    "PartisanNoLiveWorkers",
+    "PartisanSettleErrors",
+)
 
 EXPRESSIONS = [(place, expression) for place, expression in files.expressions()]
 
@@ -125,14 +131,19 @@ def test_runs_leave_exemplars_that_are_trace_ids_of_real_spans(loaded: Stack) ->
     assert wait_until(lambda: seen & _traces(loaded), 20, "a span of an exemplar's trace")
 
 
-def test_no_alert_that_pages_fires_on_a_healthy_system(loaded: Stack) -> None:
+def test_no_alert_that_pages_or_means_that_a_queue_stands_still_fires_on_a_healthy_system(
+    loaded: Stack,
+) -> None:
     # Queues of other tests are missed for a while, and rightly so. Some alerts name no queue.
     ours = "|".join(["", *QUEUES_UNDER_LOAD])
-    firing: list[dict[str, Any]] = loaded.prometheus.query(
-        f'ALERTS{{alertstate="firing",severity="critical",queue=~"{ours}"}}'
-    )
+    firing = f'ALERTS{{alertstate="firing",queue=~"{ours}"'
+    standing_still = "|".join(STANDING_STILL)
 
-    assert firing == []
+    paging = loaded.prometheus.query(f'{firing},severity="critical"}}')
+    others = loaded.prometheus.query(f'{firing},alertname=~"{standing_still}"}}')
+
+    assert (paging, others) == ([], [])
+    assert set(STANDING_STILL) <= {rule["alert"] for rule in files.rules("alerts")}
 
 
 def _traces(stack: Stack) -> set[str]:

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from django.db import OperationalError
+from django.db import Error, OperationalError
 
 from django_partisan import __version__
 from django_partisan.config.queues import QueueConfig, queue_config
@@ -41,11 +41,11 @@ from django_partisan.sql.claiming import ID, Ahead, TaskRow
 from django_partisan.sql.settling import Crash, RowChange
 
 
-def error_with(sqlstate: str) -> OperationalError:
+def error_with(sqlstate: str, kind: type[Error] = OperationalError) -> Error:
     """Return an error as Django wraps the driver's."""
     cause = Exception()
     cause.sqlstate = sqlstate  # type: ignore[attr-defined]
-    error = OperationalError(sqlstate)
+    error = kind(sqlstate)
     error.__cause__ = cause
     return error
 

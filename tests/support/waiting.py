@@ -19,10 +19,10 @@ def wait_until(
 ) -> T:
     """Return the first true value of ``condition``; fail when it takes longer than ``seconds``.
 
-    ``every`` are the seconds between the first looks; later ones are up to 20 ms apart. ``what`` stands
-    in the failure's message, and may be a function that is called for it then. Where there is
-    ``progress``, ``seconds`` begin anew whenever its value is another than before: a slow machine is
-    given time, and what stands still is not.
+    Looks are at least ``every`` seconds apart, and after some waiting at least 20 ms. The failure's message
+    contains ``what``, or what it returns if it is a function. With ``progress``, the deadline is extended
+    by ``seconds`` each time that it passes and ``progress()`` has another value than before: that is time
+    for a slow machine, and none for what stands still.
     """
     began = time.monotonic()
     deadline, reached = began + seconds, progress and progress()

@@ -9,7 +9,7 @@ from .evidence import Gap
 from .faults import FAULTS, MANAGER
 from .plan import PlannedFault
 from .processes import ManagerProcess
-from .runs import PAUSE_SECONDS
+from .runs import LONGEST_PAUSE_SECONDS
 
 RETRY_SECONDS = 1.5
 """How long after a lost heartbeat the next may come."""
@@ -86,7 +86,7 @@ def count_losses(arena: Arena) -> None:
         if FAULTS[fault.kind].target == MANAGER:
             for at in loss.happened_at:
                 pids = [manager.pid for manager in _managers_at(arena, fault)]
-                arena.record.delays.extend(Gap(at, at + PAUSE_SECONDS, pid) for pid in pids)
+                arena.record.delays.extend(Gap(at, at + LONGEST_PAUSE_SECONDS, pid) for pid in pids)
                 if fault.statement in OF_THE_LEASE:
                     arena.note_gap(partial(_managers_at, arena, fault), at, at + RETRY_SECONDS)
 

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from django_partisan.schedules.book import TICK_OUTCOMES
+
 from .evidence import COMMITTED, Evidence
 from .schedules import SCHEDULES
 from .trial import Outcome
 from .violation import Violation
 
-TICK_OUTCOMES = ("enqueued", "duplicate", "overlap", "missed")
 EXAMPLES = 3
 """How many tasks of each broken promise are shown with their history."""
 

@@ -7,6 +7,8 @@ manager reached the database excuses nothing by itself.
 
 from collections.abc import Iterator
 
+from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, PAUSE_SECONDS
+
 from .evidence import Evidence, Gap, Run
 from .kinds import KINDS, POSTPONE_SECONDS
 from .violation import Violation
@@ -15,7 +17,7 @@ HEARTBEATS_PER_LEASE = 3
 MARGIN_SECONDS = 0.5
 REPORT_SECONDS = 1.0
 """How long the outcome of a run may take to the table where nothing is broken."""
-PAUSE_SECONDS = 3.25
+LONGEST_PAUSE_SECONDS = PAUSE_AT_MOST_SECONDS + PAUSE_SECONDS
 """The longest pause of a manager between two tries to reach the database."""
 CLOCK_SECONDS = 0.05
 
@@ -137,7 +139,7 @@ def _written_until(evidence: Evidence, run: Run) -> float:
     """
     until = (run.ended or run.begun) + REPORT_SECONDS
     held_up = [
-        Gap(gap.began_at, gap.ended_at + PAUSE_SECONDS, gap.manager) for gap in evidence.gaps
+        Gap(gap.began_at, gap.ended_at + LONGEST_PAUSE_SECONDS, gap.manager) for gap in evidence.gaps
     ] + evidence.delays
     for gap in sorted(held_up, key=lambda one: one.began_at):
         is_its_own = gap.manager in (None, run.manager)

@@ -8,6 +8,8 @@ from their rows, and from the journal if completed rows are deleted.
 from collections.abc import Iterator
 from itertools import pairwise
 
+from django_partisan.schedules.book import ENQUEUED
+
 from . import schedules
 from .ends import ENDED
 from .evidence import Evidence, ScheduleRow, TickRow, TickRun
@@ -48,7 +50,7 @@ def _miscounted(row: ScheduleRow, tasks: dict[int, set[float]]) -> Iterator[str]
     every = schedules.SECONDS[row.name]
     if row.late > LATE_SECONDS:
         yield f"it has not ticked for {row.late:.1f} s"
-    enqueued = row.totals.get("enqueued", 0)
+    enqueued = row.totals.get(ENQUEUED, 0)
     if len(tasks) != enqueued:
         yield f"it has {len(tasks)} tasks, but {row.totals}"
     last_at = row.defined_at if row.last_at is None else row.last_at

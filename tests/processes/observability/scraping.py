@@ -3,6 +3,7 @@
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -14,9 +15,10 @@ from tests.support.waiting import wait_until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TEXT = "text/plain; version=0.0.4"
-SCRAPE_EVERY_SECONDS = 0.1
-"""To parse a scrape takes longer than most of what is waited for."""
 GROWING = ("_total", "_bucket", "_count", "_sum")
+
+wait_for_scrape = partial(wait_until, every=0.1)
+"""Wait, and look less often: to parse a scrape takes longer than most of what is waited for."""
 
 _addresses: WeakKeyDictionary[ManagerProcess, str] = WeakKeyDictionary()
 """Known once and for all: the log it stands in may be long."""
@@ -113,5 +115,5 @@ def scrape_until(manager: ManagerProcess, name: str, value: float, **labels: str
         found = scrape(manager)
         return found if found.sum(name, **labels) >= value else None
 
-    found: Any = wait_until(seen, what=f"{name} {labels} is at least {value}", every=SCRAPE_EVERY_SECONDS)
+    found: Any = wait_for_scrape(seen, what=f"{name} {labels} is at least {value}")
     return found  # type: ignore[no-any-return]

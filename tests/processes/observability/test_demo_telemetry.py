@@ -8,6 +8,7 @@ import pytest
 
 from tests.processes.observability.scraping import Scrape
 from tests.support.commands import python
+from tests.support.demo import number_of
 
 WITHOUT_EXPORTER = """
 import runpy, sys
@@ -33,13 +34,6 @@ def place(said: str, what: str) -> Path:
     found = re.search(rf"^  {what} +(/\S+)", said, re.MULTILINE)
     assert found, said
     return Path(found[1])
-
-
-def number_of(said: str, outcome: str) -> int:
-    """Return how many tasks came to that outcome."""
-    found = re.search(rf"^ *{outcome} +(\d+)", said, re.MULTILINE)
-    assert found, said
-    return int(found[1])
 
 
 @pytest.fixture(scope="module")

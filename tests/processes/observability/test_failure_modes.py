@@ -13,13 +13,13 @@ from django_partisan.models import Task
 from tests.processes.observability.cutting import Wire
 from tests.processes.observability.lines import checked
 from tests.processes.observability.scraping import (
-    SCRAPE_EVERY_SECONDS,
     Answer,
     Scrape,
     address_of,
     get,
     scrape,
     scrape_until,
+    wait_for_scrape,
 )
 from tests.processes.observability.watching import Watching, enqueue, wait_until_done
 from tests.support.database import this_database
@@ -110,7 +110,7 @@ def test_a_scrape_is_answered_while_the_table_is_locked(watching: Watching):
         cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
         answers = [get(address_of(manager)) for _ in range(3)]
         ready = get(address_of(manager), "/live")
-    wait_until(lambda: scrape(manager).sum("partisan_db_up") == 1, every=SCRAPE_EVERY_SECONDS)
+    wait_for_scrape(lambda: scrape(manager).sum("partisan_db_up") == 1)
 
     assert before.sum("partisan_db_up") == 1
     for answer in answers:
@@ -130,14 +130,13 @@ def test_a_scrape_is_answered_while_the_database_is_away(watching: Watching, how
         fresh = scrape(manager)
         getattr(wire, how)()
         first = get(address_of(manager))
-        wait_until(
+        wait_for_scrape(
             lambda: "partisan_queue_tasks" not in names(scrape(manager)),
             what="old figures disappear",
-            every=SCRAPE_EVERY_SECONDS,
         )
         late = get(address_of(manager))
         wire.mend()
-        wait_until(lambda: scrape(manager).sum("partisan_db_up") == 1, every=SCRAPE_EVERY_SECONDS)
+        wait_for_scrape(lambda: scrape(manager).sum("partisan_db_up") == 1)
         assert manager.stop() == 0
 
     assert "partisan_queue_tasks" in names(fresh)

@@ -16,13 +16,13 @@ from django_partisan.processor import bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.processes.managing import Bench, ManagerProcess, processes
 from tests.processes.observability.scraping import (
-    SCRAPE_EVERY_SECONDS,
     TEXT,
     Scrape,
     address_of,
     get,
     growing,
     scrape,
+    wait_for_scrape,
 )
 from tests.processes.observability.watching import Watching, wait_until_done
 from tests.support.waiting import wait_until
@@ -164,10 +164,9 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
             wait_until_done(200)
         wait_until(lambda: watcher.scrapes >= SCRAPES or scraping.error, 60)
     assert scraping.error is None
-    wait_until(
+    wait_for_scrape(
         lambda: exits(scrape(manager)) == logged_exits(manager),
         what="exits agree with the log",
-        every=SCRAPE_EVERY_SECONDS,
     )
     seen, in_table = scrape(manager), table()
     assert manager.stop() == 0

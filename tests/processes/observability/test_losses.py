@@ -11,7 +11,7 @@ import pytest
 
 from django_partisan.models import Task
 from tests.processes.observability.lines import checked
-from tests.processes.observability.scraping import SCRAPE_EVERY_SECONDS, Scrape, address_of, get, scrape_until
+from tests.processes.observability.scraping import Scrape, address_of, get, scrape_until, wait_for_scrape
 from tests.processes.observability.watching import Watching, enqueue, wait_until_done
 from tests.support.commands import MANAGE
 from tests.support.rows import count_by_status
@@ -51,9 +51,7 @@ def test_a_full_disk_costs_log_lines_only(watching: Watching):
     manager = watching.start("--metrics-port", str(port), "--log-file", "/dev/full", WORKERS_COUNT=2)
     enqueue("Leaf", times=TASKS)
     wait_until_done()
-    wait_until(
-        lambda: lost_lines(port) >= TASKS, what="every lost line is counted", every=SCRAPE_EVERY_SECONDS
-    )
+    wait_for_scrape(lambda: lost_lines(port) >= TASKS, what="every lost line is counted")
     assert manager.stop() == 0
 
     assert count_by_status() == {"finished": TASKS}

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 from bench.charts import BARS_WIDTH, write
 from bench.measurement import Measurement
+from bench.report import tables
 
 
 def measured(subject, scenario="drain", error=None, **figures):
@@ -21,6 +22,15 @@ def test_a_chart_shows_the_median_of_each_subject(tmp_path):
 
     assert file.name == "drain-1000.svg"
     assert {"partisan2:tuned", "250 (100 to 300)", "celery_redis:solo", "150"} <= texts(file)
+
+
+def test_a_chart_and_a_table_show_a_figure_alike(tmp_path):
+    waits = [measured("partisan2:tuned", "latency", p50=wait) for wait in (0.5, 0.75, 12.34)]
+
+    (file,) = write(waits, tmp_path)
+
+    assert "0.75 (0.50 to 12.3)" in texts(file)
+    assert "| 0.75 (0.50 to 12.3) |" in tables(waits)
 
 
 def test_what_failed_and_the_limit_have_no_chart(tmp_path):

@@ -6,8 +6,8 @@ from bench.measurement import Measurement, of_harness
 from bench.report import tables
 
 
-def measured(subject, scenario="drain", error=None, **figures):
-    return Measurement(scenario, subject, 1000, 0, at=0.0, load=0.5, figures=figures, error=error)
+def measured(subject, scenario="drain", error=None, tasks=1000, **figures):
+    return Measurement(scenario, subject, tasks, 0, at=0.0, load=0.5, figures=figures, error=error)
 
 
 def row(text, subject):
@@ -24,6 +24,14 @@ def test_a_rate_is_the_median_with_minimum_and_maximum():
     text = tables([measured("partisan2:tuned", rate=rate) for rate in (100.0, 300.0, 250.0)])
 
     assert row(text, "partisan2:tuned")[1:3] == ["3", "250 (100 to 300)"]
+
+
+def test_counts_are_whole_numbers_and_other_figures_have_as_many_digits_as_count():
+    text = tables([measured("partisan2:tuned", rate=12.34, pss=0.5, nproc=8.0, ran=1_000, lost=0)])
+
+    cells = dict(zip(heading(text), row(text, "partisan2:tuned"), strict=True))
+    shown = [cells[name] for name in ("tasks/s, first to last", "PSS MiB", "processes", "ran", "lost")]
+    assert shown == ["12.3", "0.50", "8", "1,000", "0"]
 
 
 @pytest.mark.parametrize(
@@ -79,10 +87,23 @@ def test_enqueueing_is_compared_with_inserts_of_the_same_size():
     ours = measured("partisan2:tuned", "enqueue", one=800.0, bulk=40_000.0)
     limits = [
         measured("insert n=1 clients=1", "limit", rate=1_000.0),
+        measured("insert n=1 clients=2", "limit", rate=1_600.0),  # the harness runs it with the first
         measured("insert n=1000 clients=1", "limit", rate=80_000.0),
     ]
 
     text = tables([*limits, ours])
 
     cells = dict(zip(heading(text), row(text, "partisan2:tuned"), strict=True))
-    assert (cells["of insert n=1 clients=1"], cells["of insert n=1000 clients=1"]) == ("0.80", "0.50")
+    compared = {name: share for name, share in cells.items() if name.startswith("of ")}
+    assert compared == {"of insert n=1 clients=1": "0.80", "of insert n=1000 clients=1": "0.50"}
+
+
+def test_only_a_drain_of_few_tasks_is_compared_with_small_batches():
+    small, large = "update+delete n=10 clients=2", "update+delete n=2000 clients=2"
+    limits = [measured(small, "limit", rate=100.0), measured(large, "limit", rate=200.0)]
+
+    few = tables([*limits, measured("partisan2:tuned", rate=50.0, tasks=20_000)])
+    many = tables([*limits, measured("partisan2:tuned", rate=50.0, tasks=200_000)])
+
+    assert [name for name in heading(few) if name.startswith("of ")] == [f"of {large}", f"of {small}"]
+    assert [name for name in heading(many) if name.startswith("of ")] == [f"of {large}"]

@@ -20,7 +20,7 @@ from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry.events import ErrorInfo, ScheduleFailed, ScheduleOperationFailed
-from tests.support.engine import AWAY, FakeDatabaseThread
+from tests.support.engine import AWAY, FakeDatabaseThread, error_with
 from tests.support.events import RecordedEvents
 from tests.support.schedules import NOON
 
@@ -59,17 +59,8 @@ def wake(play: Play, name: str, now: float = 1e9) -> Any:
 ALL = ["scheduler", "listed", "open"]
 OPERATIONS = {"scheduler": "enqueue", "listed": "compare", "open": "look_up"}
 
-
-class Refused(ProgrammingError):
-    """An error of the database that does not pass: the privilege on a table is missing."""
-
-    def __init__(self) -> None:
-        super().__init__("permission denied")
-        self.__cause__ = Cause("permission denied")
-
-
-class Cause(Exception):
-    sqlstate = "42501"
+REFUSED = error_with("42501", ProgrammingError)
+"""It does not pass: the privilege on a table is missing."""
 
 
 class Clock:
@@ -93,7 +84,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("error", [ValueError("ours"), Refused()])
+@pytest.mark.parametrize("error", [ValueError("ours"), REFUSED])
 def test_an_error_is_reported_once_and_does_not_end_the_manager(
     play: Play, name: str, error: Exception, recorded_events: RecordedEvents
 ):

@@ -32,11 +32,11 @@ from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus, events
 from tests.support.events import RecordedEvents
+from tests.support.queue_statistics import STATISTICS, FakeQuery
 from tests.support.waiting import wait_until
 
 from .certificates import Certificates
 from .conftest import ERROR, QUEUE, RUN, TASK, completed, processor, seen, snapshot
-from .test_sampler import STATISTICS, Query
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 ROOT = Path(__file__).parents[3]
@@ -95,12 +95,12 @@ class Served:
 
 
 @pytest.fixture
-def query() -> Query:
-    return Query()
+def query() -> FakeQuery:
+    return FakeQuery()
 
 
 @pytest.fixture
-def start(state: SimpleNamespace, query: Query) -> Iterator[Start]:
+def start(state: SimpleNamespace, query: FakeQuery) -> Iterator[Start]:
     running = []
     state.last_loop_at = time.time()
 
@@ -128,7 +128,7 @@ def broken() -> Any:
     raise RuntimeError("a bug")
 
 
-def test_every_family_is_in_every_scrape_by_help_and_type(start: Start, query: Query) -> None:
+def test_every_family_is_in_every_scrape_by_help_and_type(start: Start, query: FakeQuery) -> None:
     query.error = OSError("gone")
 
     lines = start(snapshot=broken).text().splitlines()
@@ -484,7 +484,7 @@ def test_the_database_s_statistics_are_exported_once_each(start: Start) -> None:
     assert 'postgresql="16.1"' in served.text()
 
 
-def test_a_database_that_is_down_leaves_the_rest(start: Start, query: Query) -> None:
+def test_a_database_that_is_down_leaves_the_rest(start: Start, query: FakeQuery) -> None:
     query.error = OSError("gone")
     served = start()
 
@@ -493,7 +493,9 @@ def test_a_database_that_is_down_leaves_the_rest(start: Start, query: Query) -> 
     assert served.by_label("partisan_queue_tasks") == {}
 
 
-def test_the_version_of_the_server_stays_known_while_the_database_is_down(start: Start, query: Query) -> None:
+def test_the_version_of_the_server_stays_known_while_the_database_is_down(
+    start: Start, query: FakeQuery
+) -> None:
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_MIN_INTERVAL": 0, "METRICS_DB_MAX_AGE": 0}):
         served = start()
     before = served.by_label("partisan_build_info")
@@ -505,7 +507,7 @@ def test_the_version_of_the_server_stays_known_while_the_database_is_down(start:
     assert [STATISTICS.server_version in labels for labels in before] == [True]
 
 
-def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, query: Query) -> None:
+def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, query: FakeQuery) -> None:
     query.gate.clear()
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_DB_TIMEOUT": 0.5}):
         served = start()
@@ -529,7 +531,7 @@ def waiting_scrapes() -> int:
 
 @pytest.mark.parametrize("interval", [0, 5])
 def test_twenty_scrapes_at_once_are_one_query_and_hold_no_probe(
-    start: Start, query: Query, interval: float
+    start: Start, query: FakeQuery, interval: float
 ) -> None:
     query.gate.clear()
     observability = {"METRICS_DB_TIMEOUT": 60, "METRICS_DB_MIN_INTERVAL": interval}

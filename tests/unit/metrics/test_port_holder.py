@@ -15,11 +15,11 @@ from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.port_wait import PortWait
 from django_partisan.telemetry import bus, events
 from tests.support.events import RecordedEvents
+from tests.support.queue_statistics import FakeQuery
 from tests.support.waiting import wait_until
 
 from .certificates import Certificates
 from .conftest import QUEUE, snapshot
-from .test_sampler import Query
 
 HOST = "127.0.0.1"
 NO_TLS = TlsFiles()
@@ -33,7 +33,7 @@ def make(state: SimpleNamespace) -> Iterator[Make]:
     made: list[Exporter] = []
 
     def make(port: int = 0, **options: Any) -> Exporter:
-        options = {"host": HOST, "query": Query(), **options}
+        options = {"host": HOST, "query": FakeQuery(), **options}
         made.append(Exporter(QUEUE, lambda: snapshot(state), port=port, **options))
         return made[-1]
 

@@ -12,65 +12,24 @@ from django.db import OperationalError, ProgrammingError
 from django_partisan.metrics import catalogue
 from django_partisan.metrics import sampler as sampling
 from django_partisan.metrics.sampler import Answer, Sampler, samples
-from django_partisan.sql.queue_statistics import HeldRows, LiveManagers, QueueStatistics, UnservedTasks
-from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
+from tests.support.engine import error_with
 from tests.support.events import RecordedEvents
+from tests.support.queue_statistics import STATISTICS, FakeQuery
 from tests.support.waiting import wait_until
 
 from .conftest import QUEUE
 
-UNSERVED = (UnservedTasks("given up", 5),)
-ELSEWHERE = (LiveManagers("reports", 3),)
-HELD = (HeldRows("Letter", "unregistered", 6),)
-SCHEDULES = (
-    ScheduleStatistics("nightly", 1800.0, 900.0, 910.0, 0.0, 0.0, False, (3, 1, 0, 2)),
-    ScheduleStatistics(None, 1800.0, 900.0, 910.0, 0.0, 0.0, False, None),
-)
-STATISTICS = QueueStatistics(
-    1, 2, 3, 4, 5.0, 1, 7, 8, 9, 10, 11.0, 0.5, "16.1", HELD, UNSERVED, ELSEWHERE, "Mail", True, 900.0,
-    schedules=SCHEDULES,
-)  # fmt: skip
-
 Make = Callable[..., Sampler]
 
 
-class SQLError(Exception):
-    """An error of a driver, with the code that the server sent."""
-
-    def __init__(self, sqlstate: str) -> None:
-        super().__init__(sqlstate)
-        self.sqlstate = sqlstate
-
-
-class Query:
-    """Answers, fails or hangs, as a test sets it."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.error: Exception | None = None
-        self.gate = threading.Event()
-        self.gate.set()
-        self.closed = False
-
-    def read(self) -> QueueStatistics:
-        self.calls += 1
-        assert self.gate.wait(10)
-        if self.error is not None:
-            raise self.error
-        return STATISTICS
-
-    def close(self) -> None:
-        self.closed = True
+@pytest.fixture
+def query() -> FakeQuery:
+    return FakeQuery()
 
 
 @pytest.fixture
-def query() -> Query:
-    return Query()
-
-
-@pytest.fixture
-def make(query: Query) -> Iterator[Make]:
+def make(query: FakeQuery) -> Iterator[Make]:
     made = []
 
     def make(timeout: float = 5, min_interval: float = 0, max_age: float = 60) -> Sampler:
@@ -83,7 +42,7 @@ def make(query: Query) -> Iterator[Make]:
         sampler.stop()
 
 
-def test_twenty_callers_at_once_share_one_query(make: Make, query: Query) -> None:
+def test_twenty_callers_at_once_share_one_query(make: Make, query: FakeQuery) -> None:
     sampler = make(min_interval=60)
     query.gate.clear()
 
@@ -98,7 +57,7 @@ def test_twenty_callers_at_once_share_one_query(make: Make, query: Query) -> Non
 
 @pytest.mark.parametrize("error", [None, OSError("gone")])
 def test_an_answer_and_a_failure_are_reused_for_the_interval(
-    make: Make, query: Query, error: Exception | None
+    make: Make, query: FakeQuery, error: Exception | None
 ) -> None:
     query.error = error
     patient, eager = make(min_interval=60), make(min_interval=0)
@@ -109,7 +68,7 @@ def test_an_answer_and_a_failure_are_reused_for_the_interval(
     assert query.calls == 1 + 2
 
 
-def test_statistics_outlive_a_failure_until_they_are_too_old(make: Make, query: Query) -> None:
+def test_statistics_outlive_a_failure_until_they_are_too_old(make: Make, query: FakeQuery) -> None:
     sampler = make(max_age=0.3)
     sampler.answer()
     query.error = OSError("gone")
@@ -123,7 +82,7 @@ def test_statistics_outlive_a_failure_until_they_are_too_old(make: Make, query: 
 
 
 def test_a_hanging_query_holds_its_callers_for_the_timeout_only(
-    make: Make, query: Query, recorded: RecordedEvents
+    make: Make, query: FakeQuery, recorded: RecordedEvents
 ) -> None:
     query.gate.clear()
     sampler = make(timeout=0.2)
@@ -140,7 +99,7 @@ def test_a_hanging_query_holds_its_callers_for_the_timeout_only(
 
 
 def test_a_failure_is_emitted_once_until_the_next_success(
-    make: Make, query: Query, recorded: RecordedEvents
+    make: Make, query: FakeQuery, recorded: RecordedEvents
 ) -> None:
     sampler = make()
 
@@ -151,7 +110,7 @@ def test_a_failure_is_emitted_once_until_the_next_success(
     assert [event.error.message for event in recorded.events] == ["one", "three"]  # type: ignore[union-attr]
 
 
-def test_the_query_is_not_traced(make: Make, query: Query) -> None:
+def test_the_query_is_not_traced(make: Make, query: FakeQuery) -> None:
     quiet: list[str] = []
 
     class Tracing(bus.Subscriber):
@@ -169,7 +128,7 @@ def test_the_query_is_not_traced(make: Make, query: Query) -> None:
     assert quiet == [sampling.THREAD_NAME]
 
 
-def test_stopping_ends_the_thread_and_closes_the_connection(make: Make, query: Query) -> None:
+def test_stopping_ends_the_thread_and_closes_the_connection(make: Make, query: FakeQuery) -> None:
     sampler = make()
     sampler.answer()
 
@@ -179,7 +138,7 @@ def test_stopping_ends_the_thread_and_closes_the_connection(make: Make, query: Q
     assert not any(thread.name == sampling.THREAD_NAME for thread in threading.enumerate())
 
 
-def test_stopping_what_never_began_is_no_error(make: Make, query: Query) -> None:
+def test_stopping_what_never_began_is_no_error(make: Make, query: FakeQuery) -> None:
     make().stop()
 
     assert query.calls == 0
@@ -231,17 +190,14 @@ def test_managers_of_other_queues_are_exported_too():
     assert alive == {(QUEUE,): 1, ("reports",): 3}
 
 
-def test_a_refused_query_is_an_answer_and_one_that_is_not_answered_is_none(make: Make, query: Query) -> None:
+def test_a_refused_query_is_an_answer_and_one_that_is_not_answered_is_none(
+    make: Make, query: FakeQuery
+) -> None:
     sampler = make()
-    refused, cut = (
-        ProgrammingError("column held does not exist"),
-        OperationalError("server closed the connection"),
-    )
-    refused.__cause__ = SQLError("42703")
 
-    query.error = refused
+    query.error = error_with("42703", ProgrammingError)
     of_refused = sampler.answer()
-    query.error = cut
+    query.error = OperationalError("server closed the connection")
     of_cut = sampler.answer()
 
     assert (of_refused.up, of_refused.statistics) == (True, None)

@@ -1,11 +1,12 @@
 """Python collects no garbage while pytest collects tests, and does in every process afterwards."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.commands import python
 
 WATCH = """
 import gc, os
@@ -13,7 +14,10 @@ from pathlib import Path
 
 def note(where):
     with Path(os.environ["NOTES"]).open("a") as notes:
-        notes.write(f"{where}: {gc.isenabled()}\\n")
+        process = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        collects = "on" if gc.isenabled() else "off"
+        modules = "frozen" if gc.get_freeze_count() else "not frozen"
+        notes.write(f"{process}, {where}: {collects}, {modules}\\n")
 
 def pytest_itemcollected():
     note("at a test")
@@ -31,12 +35,20 @@ def test_garbage_is_collected_again_in_the_process_that_collected_tests_and_in_t
     (tmp_path / "watch.py").write_text(WATCH)
     notes = tmp_path / "notes"
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "watch", "-n", "1"]
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    options = ["-p", "no:cacheprovider", "-p", "watch", "-n", "1"]
 
-    subprocess.run(
-        [*command, str(Path(__file__).parent / ONE_TEST)],
-        env={**ours, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "NOTES": str(notes)},
-        check=True,
+    done = python(
+        "-m",
+        "pytest",
+        *options,
+        str(Path(__file__).parent / ONE_TEST),
+        env={**ours, "PYTHONPATH": path, "NOTES": str(notes)},
     )
 
-    assert notes.read_text().splitlines() == ["at a test: False", "at the end: True", "at the end: True"]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert notes.read_text().splitlines() == [
+        "gw0, at a test: off, not frozen",
+        "gw0, at the end: on, frozen",
+        "main, at the end: on, not frozen",
+    ]

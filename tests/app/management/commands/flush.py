@@ -1,8 +1,10 @@
 """Django's ``flush``, which ends every test that commits, at a tenth of its cost."""
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
 
 from django.apps import apps
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.commands import flush
@@ -13,6 +15,14 @@ from tests.support.database import truncate, used
 
 MADE_BY_MIGRATE: Final = (ContentType._meta.db_table, Permission._meta.db_table)
 """Tables whose rows Django deletes and makes again."""
+ROWS_MADE_BY_MIGRATE: Final = f"""
+    SELECT app_label, model, codename
+      FROM {ContentType._meta.db_table} AS type
+      LEFT JOIN {Permission._meta.db_table} AS permission ON permission.content_type_id = type.id
+"""
+
+Row: TypeAlias = tuple[str, str | None, str | None]
+"""A content type, and the code name of one of its permissions; ``None`` if it has none."""
 
 
 class Command(flush.Command):
@@ -21,7 +31,7 @@ class Command(flush.Command):
     def handle(self, **options: Any) -> None:
         """Leave what Django's own would leave."""
         connection = connections[options["database"]]
-        if connection.vendor != "postgresql" or options["interactive"]:
+        if connection.vendor != "postgresql" or not _is_of_a_test(options):
             super().handle(**options)
             return
         tables = set(connection.introspection.django_table_names()).difference(MADE_BY_MIGRATE)
@@ -30,11 +40,27 @@ class Command(flush.Command):
             super().handle(**options)
 
 
+def _is_of_a_test(options: dict[str, Any]) -> bool:
+    """Return whether Django's test case asks, which keeps sequences and what ``migrate`` makes."""
+    return not (
+        options["interactive"]
+        or options.get("reset_sequences", True)
+        or options.get("inhibit_post_migrate", False)
+    )
+
+
 def _is_as_migrated(connection: BaseDatabaseWrapper) -> bool:
     """Return whether every model has its content type and permissions, and nothing else has one."""
-    options = [model._meta for model in apps.get_models()]
-    permissions = sum(len(one.default_permissions) + len(one.permissions) for one in options)
     with connection.cursor() as cursor:
-        counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in MADE_BY_MIGRATE)
-        cursor.execute(f"SELECT {counts}")
-        return bool(cursor.fetchone() == (len(options), permissions))
+        cursor.execute(ROWS_MADE_BY_MIGRATE)
+        return set(cursor.fetchall()) == set(_made_by_migrate())
+
+
+def _made_by_migrate() -> Iterator[Row]:
+    for options in (model._meta for model in apps.get_models()):
+        codenames = [get_permission_codename(action, options) for action in options.default_permissions]
+        codenames += [codename for codename, _ in options.permissions]
+        if not codenames:
+            yield options.app_label, options.model_name, None
+        for codename in codenames:
+            yield options.app_label, options.model_name, codename

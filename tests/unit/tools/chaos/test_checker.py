@@ -16,7 +16,7 @@ from tools.chaos.evidence import (
     TickRow,
     TickRun,
 )
-from tools.chaos.runs import PAUSE_SECONDS
+from tools.chaos.runs import LONGEST_PAUSE_SECONDS
 from tools.chaos.schedules import (
     EVERY_MINUTE,
     EVERY_SECOND,
@@ -251,7 +251,7 @@ def test_run_that_ended_is_not_repeated_without_need():
 
 def test_outcome_waits_while_statements_of_its_manager_are_lost():
     def killed(at: float, *lost_at: float, manager: int = FIRST) -> Evidence:
-        delays = [Gap(lost, lost + PAUSE_SECONDS, manager) for lost in lost_at]
+        delays = [Gap(lost, lost + LONGEST_PAUSE_SECONDS, manager) for lost in lost_at]
         return evidence(
             runs=[run(1.0, 2.0), run(20.0, 21.0, manager=SECOND, pid=SECOND + 1)],
             killed={FIRST: at}, delays=delays,
