@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.schedule_actions import OffersScheduleActions
+from django_partisan.admin.schedule_acting import OffersScheduleActions
 from django_partisan.admin.schedule_columns import ScheduleColumns
 from django_partisan.admin.schedule_form import DEFINITION, ScheduleForm
 from django_partisan.models import Schedule
