@@ -1,20 +1,22 @@
-"""What a list answers to a query string with a value that only Python or PostgreSQL refuses.
+"""What a list answers to a query string with a value that is refused only when the rows are queried.
 
 Django redirects from lookups that it refuses itself to the list without them. Others, such as a year that no
-date has, a NUL or a wrong regular expression, are refused when the rows are queried.
+date has, a NUL, a wrong regular expression or half a range, are refused by Python, the driver or PostgreSQL.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db import DataError
+from django.db import DataError, ProgrammingError
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
     ModelAdminBase = admin.ModelAdmin[Any]
 else:
     ModelAdminBase = object
+
+_REFUSALS: Final = (ValueError, TypeError, IndexError, OverflowError, DataError, ProgrammingError)
 
 
 class RefusesLookups(ModelAdminBase):
@@ -24,7 +26,7 @@ class RefusesLookups(ModelAdminBase):
         """Return the list; raise ``IncorrectLookupParameters`` for a value that cannot be looked up."""
         try:
             return super().get_changelist_instance(request)
-        except (ValueError, OverflowError, DataError) as error:
+        except _REFUSALS as error:
             if not request.GET:
                 raise
             raise IncorrectLookupParameters(str(error)) from error
