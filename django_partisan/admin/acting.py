@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -65,7 +66,7 @@ class OffersActions(ModelAdminBase):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         """Show a row's page with the buttons of the actions that are for the row as it is."""
-        row = self.get_object(request, object_id)
+        row = self.get_object(request, unquote(object_id))
         buttons = [] if row is None else self._buttons(request, row)
         return super().change_view(
             request, object_id, form_url, {"partisan_buttons": buttons, **(extra_context or {})}

@@ -1,13 +1,17 @@
 """Columns of lists and pages, and a model admin that only shows."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
+
+UNREADABLE: Final = _("Python cannot read this JSON.")
+"""Shown instead of what SQL has written, such as an integer with more digits than Python accepts."""
 
 
 def column(

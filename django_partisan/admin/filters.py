@@ -39,9 +39,7 @@ def has_index(parameters: Mapping[str, Any]) -> bool:
     term = parameters.get("q", "").strip()
     if "argument" in parameters or term.isdecimal() or ArgumentTerm.of(term):
         return False
-    return parameters.get(STATUS, Task.STATUS_FINISHED) != Task.STATUS_FINISHED or bool(
-        {"reason", "held"}.intersection(parameters)
-    )
+    return parameters.get(STATUS) in OF_STATUS or bool({"reason", "held"}.intersection(parameters))
 
 
 def indexes_of(parameters: Mapping[str, Any]) -> tuple[Index, ...]:
@@ -57,21 +55,21 @@ def reach(parameters: Mapping[str, Any]) -> int:
     return SEARCHED_MAX if searched else LISTED_MAX
 
 
-def by_index(tasks: QuerySet[Any], parameters: Mapping[str, Any]) -> QuerySet[Any]:
-    """Select what the filters and the search in a query string select, by an index."""
+def by_index(tasks: QuerySet[Any], parameters: Mapping[str, Any], term: str) -> QuerySet[Any]:
+    """Select what the filters in a query string and the term of the search select, by an index."""
     indexes = indexes_of(parameters)
     status = parameters.get(STATUS)
     if status is not None and OF_STATUS.get(status) != indexes:
         tasks = tasks.filter(status=status)
-    conditions = list(_conditions(parameters))
+    conditions = list(_conditions(parameters, term))
     return reached(tasks, indexes, reach(parameters), parameters.get("queue"), conditions)
 
 
-def _conditions(parameters: Mapping[str, Any]) -> Iterator[Condition]:
+def _conditions(parameters: Mapping[str, Any], term: str) -> Iterator[Condition]:
     for name, column in _COLUMNS.items():
         if name in parameters:
             yield Condition(column, "= %s", parameters[name])
-    if term := parameters.get("q", "").strip():
+    if term:
         pattern = f"{connection.ops.prep_for_like_query(term)}%"
         yield Condition("processor_class", "ILIKE %s", pattern)
 

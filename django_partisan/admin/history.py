@@ -1,6 +1,6 @@
 """How a task's page shows the history of the task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.utils.dateparse import parse_datetime
@@ -15,11 +15,17 @@ from django_partisan.shown import block, duration, moment
 _TITLES: Final = (_("attempt"), _("when"), _("run time"), _("outcome"), _("error or comment"), _("worker"))
 
 
-def history(entries: Sequence[Mapping[str, Any]]) -> SafeString:
-    """Return a table of the entries of a history, as ``sql.history`` describes them, the latest last."""
+def history(stored: Any) -> SafeString:
+    """Return a table of the entries of a history, as ``sql.history`` describes them, the latest last.
+
+    Entries that are not objects are left out.
+    """
+    entries = [entry for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
     head = format_html_join("", '<th scope="col">{}</th>', ((title,) for title in _TITLES))
     rows = format_html_join(
-        "", '<tr class="partisan-{}">{}</tr>', ((entry["outcome"], _cells(entry)) for entry in entries)
+        "",
+        '<tr class="partisan-{}">{}</tr>',
+        ((entry.get("outcome", ""), _cells(entry)) for entry in entries),
     )
     table = "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
     return format_html('<div class="partisan-history">' + table + "</div>", head, rows)
@@ -57,7 +63,7 @@ def _outcome(entry: Mapping[str, Any]) -> SafeString:
     below = entry.get("reason", "")
     if "priority" in entry:
         below = gettext("priority %(number)s") % {"number": entry["priority"]}
-    return two_lines(entry["outcome"], below)
+    return two_lines(entry.get("outcome", ""), below)
 
 
 def _error(entry: Mapping[str, Any]) -> SafeString | str:

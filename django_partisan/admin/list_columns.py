@@ -1,11 +1,13 @@
 """The columns of the list of tasks."""
 
+from contextlib import suppress
+from math import isfinite
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import F, FloatField
+from django.db.models import F
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Cast, Left
+from django.db.models.functions import Left
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -21,10 +23,9 @@ _LARGE: Final = ("arguments", "extra", "context", "error_message", "error_traceb
 
 def for_list(tasks: Any) -> Any:
     """Leave out what can be large; fetch of it how the error begins, and how long the last run took."""
-    seconds = KeyTextTransform("seconds", KeyTransform("-1", "history"))
     shown = {
         "error_start": Left(F("error_message"), 4 * ERROR_SHOWN_MAX),
-        "last_seconds": Cast(seconds, FloatField()),
+        "last_seconds": KeyTextTransform("seconds", KeyTransform("-1", "history")),
     }
     return tasks.defer(*_LARGE).annotate(**shown)
 
@@ -62,7 +63,7 @@ class ListColumns:
     @admin.display(description=_("last run"), empty_value="")
     def last_run(self, task: Any) -> SafeString | None:
         """Return how long the last run took, and the worker that ran it below."""
-        seconds = task.last_seconds
+        seconds = _seconds(task.last_seconds)
         if seconds is None and task.started_at and task.finished_at:
             seconds = (task.finished_at - task.started_at).total_seconds()
         if seconds is None:
@@ -84,6 +85,14 @@ def status(task: Task) -> SafeString:
     """Return the status of a task, marked with its colour."""
     shown = '<span class="partisan-status partisan-{}">{}</span>'
     return format_html(shown, task.status, task.get_status_display())
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return the duration that a history has; ``None`` if it has none, or what is no number."""
+    with suppress(ValueError):
+        seconds = float(text or "nan")
+        return seconds if isfinite(seconds) else None
+    return None
 
 
 def _to_the_second(stored: Any) -> SafeString:

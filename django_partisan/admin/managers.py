@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan.admin.columns import ReadOnly, column
+from django_partisan.admin.lookups import RefusesLookups
 from django_partisan.admin.runs import published_at, published_runs, runs_table
 from django_partisan.admin.wrapping import two_lines
 from django_partisan.models import ManagerLease, Task
@@ -25,7 +26,7 @@ else:
 
 
 @admin.register(ManagerLease)
-class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
+class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
     """List managers: live ones, and dead ones whose tasks are not rescued yet.
 
     Workers that finish a run without their manager are listed too; ``role`` marks them.
@@ -59,7 +60,8 @@ class ManagerLeaseAdmin(ReadOnly, ManagerAdminBase):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ManagerLease]:
         """Add how old the last heartbeat is, by the database's clock."""
         age = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=DurationField())
-        return super().get_queryset(request).annotate(heartbeat_age=age)
+        leases: QuerySet[ManagerLease] = super().get_queryset(request).annotate(heartbeat_age=age)
+        return leases
 
     @admin.display(description=_("manager"))
     def host_and_pid(self, lease: ManagerLease) -> str:

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_partisan.admin.lookups import RefusesLookups
 from django_partisan.config import queues
 from django_partisan.models import Pause
 from django_partisan.pausing import pause, resume
@@ -55,7 +56,7 @@ class PauseForm(PauseFormBase):
 
 
 @admin.register(Pause)
-class PauseAdmin(PauseAdminBase):
+class PauseAdmin(RefusesLookups, PauseAdminBase):
     """The pauses of queues, for users with the permissions to view, add, change and delete them."""
 
     form = PauseForm

@@ -75,7 +75,7 @@ def _read(state: Any) -> Iterator[PublishedRun]:
             yield PublishedRun(
                 run["task"],
                 str(run.get("processor", "")),
-                float(seconds) if isinstance(seconds, int | float) else 0.0,
+                seconds if isinstance(seconds, int | float) else 0.0,
                 run.get("pid"),
                 run.get("worker"),
             )

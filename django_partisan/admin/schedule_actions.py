@@ -10,7 +10,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan import scheduling
-from django_partisan.admin.acting import OffersActions, admin_action, has_permission
 from django_partisan.exceptions import PartisanError
 from django_partisan.models import Schedule
 
@@ -84,18 +83,3 @@ def _carry_out(action: ScheduleAction, model_admin: Any, request: HttpRequest, r
     model_admin.log_change(request, row, happened)
     words = gettext("Schedule %(schedule)s: %(happened)s") % {"schedule": row.name, "happened": happened}
     model_admin.message_user(request, words, messages.SUCCESS)
-
-
-class OffersScheduleActions(OffersActions):
-    """Offer the actions on schedules, each to users with its permission."""
-
-    offered = ACTIONS
-    actions: Any = [admin_action(action, act_on) for action in ACTIONS.values()]
-
-    def has_run_schedule_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may run schedules now."""
-        return has_permission(request, "run_schedule")
-
-    def has_pause_schedule_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may pause and resume schedules."""
-        return has_permission(request, "pause_schedule")

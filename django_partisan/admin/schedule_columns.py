@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.columns import column
+from django_partisan.admin.columns import UNREADABLE, column
 from django_partisan.admin.task_page import HIDDEN
 from django_partisan.admin.wrapping import two_lines, unbroken
 from django_partisan.config import observability
@@ -65,9 +65,8 @@ class ScheduleColumns:
         last = row.last_tick
         if not last:
             return None
-        return two_lines(
-            unbroken(_at(last)), ", ".join(filter(None, (last.get("outcome"), last.get("ended"))))
-        )
+        words = (last.get(key) for key in ("outcome", "ended"))
+        return two_lines(unbroken(_at(last)), ", ".join(str(word) for word in words if word))
 
     @admin.display(description=_("healthy"), boolean=True)
     def is_healthy(self, row: Schedule) -> bool:
@@ -97,6 +96,8 @@ class ScheduleColumns:
     @admin.display(description=_("ticks in all"))
     def numbers(self, row: Schedule) -> str | None:
         """Return how many ticks had which outcome."""
+        if not isinstance(row.totals, dict):
+            return str(UNREADABLE)
         return ", ".join(f"{outcome}: {number}" for outcome, number in sorted(row.totals.items())) or None
 
     @admin.display(description=_("arguments"))
@@ -109,7 +110,7 @@ class ScheduleColumns:
     def _cells(self, tick: Mapping[str, Any]) -> SafeString:
         task = tick.get("task")
         link: Any = ""
-        if task is not None:
+        if isinstance(task, int):
             page = reverse(f"{self.admin_site.name}:django_partisan_task_change", args=[task])
             link = format_html('<a href="{}">{}</a>', page, task)
         cells = (unbroken(_at(tick)), tick.get("outcome", ""), link, tick.get("ended", ""))

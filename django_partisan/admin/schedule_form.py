@@ -1,5 +1,6 @@
 """The form of a schedule that is made by hand; the row itself validates what the form gives."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -9,6 +10,8 @@ from django_partisan.config.schedule_keys import CATCH_UP_ONE, CATCH_UPS, KEYS
 from django_partisan.models import Schedule
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
     ScheduleFormBase = forms.ModelForm[Schedule]
 else:
     ScheduleFormBase = forms.ModelForm
@@ -18,6 +21,17 @@ DEFINITION: Final = ("name", *KEYS, "comment")
 _LINE = {"class": "vTextField"}
 _NUMBER = {"class": "vIntegerField"}
 _BLOCK = {"class": "vLargeTextField", "rows": 3}
+
+
+def _json(label: "StrPromise", help_text: "StrPromise", initial: Callable[[], Any]) -> forms.JSONField:
+    """Return a field of several lines of JSON."""
+    return forms.JSONField(
+        label=label,
+        required=False,
+        initial=initial,
+        widget=forms.Textarea(attrs=_BLOCK),
+        help_text=help_text,
+    )
 
 
 class ScheduleForm(ScheduleFormBase):
@@ -41,20 +55,8 @@ class ScheduleForm(ScheduleFormBase):
         initial=CATCH_UP_ONE,
         help_text=_("Which ticks are enqueued late: the newest one, none, or all."),
     )
-    args = forms.JSONField(
-        label=_("Positional arguments"),
-        required=False,
-        initial=list,
-        widget=forms.Textarea(attrs=_BLOCK),
-        help_text=_("A list in JSON."),
-    )
-    kwargs = forms.JSONField(
-        label=_("Keyword arguments"),
-        required=False,
-        initial=dict,
-        widget=forms.Textarea(attrs=_BLOCK),
-        help_text=_("An object in JSON."),
-    )
+    args = _json(_("Positional arguments"), _("A list in JSON."), list)
+    kwargs = _json(_("Keyword arguments"), _("An object in JSON."), dict)
     overlap = forms.BooleanField(
         label=_("Overlap"),
         required=False,

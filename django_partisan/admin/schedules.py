@@ -7,7 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.schedule_actions import OffersScheduleActions
+from django_partisan.admin.lookups import RefusesLookups
+from django_partisan.admin.schedule_acting import OffersScheduleActions
 from django_partisan.admin.schedule_columns import ScheduleColumns
 from django_partisan.admin.schedule_form import DEFINITION, ScheduleForm
 from django_partisan.models import Schedule
@@ -27,7 +28,7 @@ _MAY_BE_EMPTY: Final = {
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, ScheduleAdminBase):
+class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, RefusesLookups, ScheduleAdminBase):
     """The schedules, for users with the permissions to view, add, change, delete, run and pause them.
 
     Schedules of the settings can be run and paused only, and their comment can be changed.

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.columns import column
+from django_partisan.admin.columns import UNREADABLE, column
 from django_partisan.admin.history import history
 from django_partisan.admin.list_columns import status
 from django_partisan.config import observability
@@ -108,12 +108,14 @@ class TaskPage:
         """Return the arguments, redacted and cut, if the settings allow to show them."""
         if not observability.value("LOG_TASK_ARGS"):
             return str(HIDDEN)
-        return block(redaction.shown(task.arguments))
+        arguments = _read(task, "arguments")
+        return str(arguments) if arguments is UNREADABLE else block(redaction.shown(arguments))
 
     @admin.display(description=_("runs"))
-    def shown_history(self, task: Task) -> SafeString:
+    def shown_history(self, task: Task) -> SafeString | str:
         """Return the runs that did not complete, the last one, and what operators did."""
-        return history(task.history or ())
+        stored = _read(task, "history")
+        return str(stored) if stored is UNREADABLE else history(stored)
 
     @admin.display(description=_("claimed by"))
     def shown_manager(self, task: Task) -> str:
@@ -127,7 +129,8 @@ class TaskPage:
     @admin.display(description=_("trace id"))
     def shown_trace(self, task: Task) -> str | None:
         """Return the id of the trace in which the task was enqueued, to look it up there."""
-        return enqueued_trace_id(task.context)
+        context = _read(task, "context")
+        return str(context) if context is UNREADABLE else enqueued_trace_id(context)
 
 
 def _says(task: Task | None, name: str) -> bool:
@@ -136,5 +139,14 @@ def _says(task: Task | None, name: str) -> bool:
     if name == "is_ready":
         return task.status == Task.STATUS_NEW
     if name == "shown_trace":
-        return enqueued_trace_id(task.context) is not None
-    return name not in _OF_COLUMNS or bool(getattr(task, _OF_COLUMNS[name]))
+        context = _read(task, "context")
+        return context is UNREADABLE or enqueued_trace_id(context) is not None
+    return name not in _OF_COLUMNS or bool(_read(task, _OF_COLUMNS[name]))
+
+
+def _read(task: Task, column: str) -> Any:
+    """Return a column, which may be loaded only now; ``UNREADABLE`` for JSON that Python cannot read."""
+    try:
+        return getattr(task, column)
+    except (ValueError, RecursionError):
+        return UNREADABLE

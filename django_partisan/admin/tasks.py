@@ -21,6 +21,7 @@ from django_partisan.admin.filters import (
     has_index,
 )
 from django_partisan.admin.list_columns import ListColumns, for_list
+from django_partisan.admin.lookups import RefusesLookups
 from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator, TaskChangeList, latest
 from django_partisan.admin.search_limit import latest_searched, searched_of_queue
 from django_partisan.admin.task_acting import OffersTaskActions
@@ -34,7 +35,7 @@ else:
 
 
 @admin.register(Task)
-class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, TaskAdminBase):
+class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, RefusesLookups, TaskAdminBase):
     """The tasks, the latest first; search by id, processor or argument."""
 
     list_filter = (StatusFilter, QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter, ArgumentFilter)
@@ -67,7 +68,7 @@ class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, TaskAdminBas
         if argument := ArgumentTerm.of(term):
             return with_argument(request, queryset, argument), False
         if has_index(request.GET):
-            return by_index(queryset, request.GET), False
+            return by_index(queryset, request.GET, term), False
         found = queryset.filter(processor_class__istartswith=term) if term else queryset
         limit = latest_searched(request.GET)
         return found if limit is None else latest(found, limit), False

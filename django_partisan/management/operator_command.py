@@ -13,13 +13,14 @@ from django_partisan.sql.refusals import refusal_of_command
 
 
 class OperatorCommand(BaseCommand):
-    """A command that runs whatever else the settings say; ``epilog`` is the end of its help.
-
-    An error of the tasks' database ends it with one line, unless the command says itself what it finds.
-    """
+    """A command that runs whatever else the settings say; ``epilog`` is the end of its help."""
 
     epilog = ""
-    needs_database = True
+    checks_database = True
+    """Refuse a tasks' database that is not PostgreSQL, and report an error of it in one line.
+
+    Commands that check the database themselves set it to ``False``.
+    """
     requires_system_checks: list[str] = []  # to operate must not depend on unrelated settings
     requires_migrations_checks = False
 
@@ -32,7 +33,7 @@ class OperatorCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> Any:
         """Run the command; raise ``CommandError`` with the remedy if the database refuses."""
-        if not self.needs_database:
+        if not self.checks_database:
             return super().execute(*args, **options)
         try:
             ensure_postgresql()

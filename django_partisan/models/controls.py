@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from django_partisan.models.json_column import JSONColumn
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH, WORKER_ROLE
 
 
@@ -28,12 +29,10 @@ class ManagerLease(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
     sleeping = models.BooleanField(db_default=False, help_text=_("Asks to be notified of new tasks."))
-    state = models.JSONField(null=True, help_text=_("The tasks that it runs, and its totals."))
+    state = JSONColumn(null=True, help_text=_("The tasks that it runs, and its totals."))
     version = models.TextField(null=True)  # noqa: DJ001 - null: of an earlier version
     process_started_at = models.DateTimeField(null=True)
-    schedules = models.JSONField(
-        null=True, help_text=_("Names and fingerprints of the schedules in its settings.")
-    )
+    schedules = JSONColumn(null=True, help_text=_("Names and fingerprints of the schedules in its settings."))
 
     class Meta:
         required_db_vendor = "postgresql"

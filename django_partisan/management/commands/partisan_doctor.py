@@ -31,7 +31,7 @@ class Command(OperatorCommand):
 
     help = "Check this installation, and print each finding with its cure."
     epilog = EPILOG
-    needs_database = False
+    checks_database = False
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options: those of the manager, and what to compare."""

@@ -80,7 +80,7 @@ class Command(OperatorCommand):
         is_watching = options["watch"] is not None
         try:
             lines = self._lines(options)
-        except PartisanError as error:  # another database, or an unknown queue: no watching helps
+        except PartisanError as error:  # an unknown queue, or wrong settings: no watching helps
             raise CommandError(str(error)) from error
         except CommandError as error:
             if not is_watching:

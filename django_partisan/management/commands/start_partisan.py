@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import Error, connections
 from django.utils import autoreload
 
 from django_partisan.config import queue_keys, queues
@@ -24,6 +24,7 @@ from django_partisan.exceptions import PartisanError
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
+from django_partisan.sql.refusals import refusal_of_command
 from django_partisan.telemetry.events import Snapshot
 from django_partisan.telemetry.setup import manager as telemetry
 
@@ -54,6 +55,7 @@ class Command(OperatorCommand):
 
     help = "Serve one queue: claim its tasks and run them in worker processes."
     epilog = EPILOG
+    checks_database = False  # done when it serves: with --autoreload, a change of the settings can correct it
     requires_system_checks: list[str] = []  # checked below instead, and reported in one line each
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
@@ -160,7 +162,11 @@ class Command(OperatorCommand):
 
     def _say_what_waits(self, config: QueueConfig, failed: int) -> None:
         with closing(open_connection("count")) as connection:
-            left = waiting(connection, config.queue)
+            try:
+                left = waiting(connection, config.queue)
+            except Error as error:  # the exit code still says whether a task failed
+                self._say(f"{failed} failed. {refusal_of_command(connection, error)}")
+                return
         line = f"Nothing waits in queue {config.queue!r}."
         if left.next_due_at is not None:
             tasks = "1 task waits" if left.number == 1 else f"{left.number} tasks wait"

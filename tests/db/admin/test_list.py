@@ -173,6 +173,13 @@ def test_the_last_run_is_that_of_the_history_if_it_has_one(browser):
 
 
 @pytest.mark.parametrize(
+    "seconds", ["long", None, [1], "nan", 10**400, "1e400"], ids=lambda one: f"{one!s:.5}"
+)
+def test_a_duration_that_is_no_number_is_left_out(browser, seconds):
+    assert row(browser, history=[{"seconds": seconds}], worker="web:1")["last_run"] == "web:1"
+
+
+@pytest.mark.parametrize(
     ("status", "moments", "words"),
     [
         ("new", [], "due"),

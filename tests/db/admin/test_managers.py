@@ -4,12 +4,15 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
 from django_partisan.admin.runs import published_runs
 from django_partisan.models import Task
+from django_partisan.sql.connection import execute
 from tests.support.admin import MANAGERS, TASKS, listed, make_manager, make_task, page_of, text
+from tests.support.schedules import UNREADABLE
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +48,21 @@ def test_a_manager_leads_to_the_tasks_it_holds(browser):
 
     assert f'{TASKS}{query.replace("&", "&amp;")}">1</a>' in page
     assert listed(browser, query) == [held.pk]
+
+
+@pytest.mark.parametrize("column", ["state", "schedules"])
+def test_a_manager_is_shown_whatever_json_sql_has_written(browser, column):
+    manager = make_manager(queue_name="mail")
+    execute(connection, f"UPDATE django_partisan_manager SET {column} = {UNREADABLE}")
+
+    assert "mail" in text(browser, MANAGERS)
+    assert "mail" in text(browser, page_of(manager))
+
+
+def test_a_run_of_any_length_is_shown(browser):
+    make_manager(state={"runs": [{"task": 1, "processor": "Letter", "seconds": 10**400}]})
+
+    assert "Letter" in text(browser, MANAGERS)
 
 
 AT = "2026-11-24T07:03:12.345+00:00"

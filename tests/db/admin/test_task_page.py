@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 from django.contrib.admin import site
+from django.db import connection
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 
 from django_partisan.admin import TaskAdmin
+from django_partisan.admin.columns import UNREADABLE
 from django_partisan.admin.task_page import BOXES, HIDDEN
 from django_partisan.models import Task
+from django_partisan.sql.connection import execute
 from tests.support.admin import make_manager, make_task, page_of, text
+from tests.support.schedules import UNREADABLE as UNREADABLE_JSON
 
 pytestmark = pytest.mark.django_db
 
@@ -169,3 +173,20 @@ def test_without_a_task_every_field_is_listed(rf: RequestFactory):
     listed = TaskAdmin(Task, site).get_fieldsets(rf.get("/"))
 
     assert [title for title, _ in listed] == [title for title, _ in BOXES]
+
+
+@pytest.mark.parametrize("column", ["arguments", "history", "context", "extra", "result"])
+def test_a_page_opens_whatever_json_sql_has_written(browser, settings, column):
+    settings.PARTISAN_OBSERVABILITY = {"LOG_TASK_ARGS": True}
+    task = make_task(queue_name="mail")
+    execute(connection, f"UPDATE django_partisan_task SET {column} = {UNREADABLE_JSON}")
+
+    page = text(browser, page_of(task))
+
+    assert "mail" in page
+    assert (str(UNREADABLE) in page) is (column in ("arguments", "history", "context"))
+
+
+@pytest.mark.parametrize("stored", [{"a": 1}, ["x", None], "noon", 5])
+def test_a_history_without_entries_is_an_empty_table(browser, stored):
+    assert "<tbody></tbody>" in text(browser, page_of(make_task(history=stored)))

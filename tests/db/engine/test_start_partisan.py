@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import connection, connections
 from django.test import override_settings
 from django.utils import autoreload
 
 from django_partisan.management.commands.start_partisan import Command
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import Event, WorkerReady
+from django_partisan.telemetry.events import Event, ManagerStopped, WorkerReady
 from tests.support import events
+from tests.support.database import ELSEWHERE, database_elsewhere
 from tests.support.rows import insert, insert_many, number_of
 from tests.support.telemetry import telemetry_kept
 from tests.support.waiting import wait_until
@@ -123,6 +124,48 @@ def test_under_autoreload_the_end_of_the_process_stops_the_manager(monkeypatch):
         said = start(autoreload=True)
 
     assert len(said.splitlines()) == 1
+
+
+@pytest.fixture
+def files() -> Iterator[None]:
+    """The tasks' database is none of PostgreSQL."""
+    yield from database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
+
+
+@pytest.mark.usefixtures("files")
+def test_under_autoreload_another_database_is_refused_by_the_process_that_restarts_on_a_change(monkeypatch):
+    served: list[dict[str, Any]] = []
+    monkeypatch.setattr(autoreload, "run_with_reloader", lambda serve, options: served.append(options))
+    start(autoreload=True)
+    monkeypatch.setattr(autoreload, "run_with_reloader", lambda serve, options: serve(options))
+
+    [line] = start(autoreload=True).splitlines()
+
+    assert len(served) == 1
+    assert line.startswith(f"The tasks' database {ELSEWHERE!r} is sqlite; django-partisan needs PostgreSQL.")
+
+
+class Unplugging(Subscriber):
+    """Send connections that are opened after the end of the manager to a port on which nothing listens."""
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, ManagerStopped):
+            connection.settings_dict.update(HOST="127.0.0.1", PORT=1)
+
+
+def test_without_the_database_in_the_end_it_still_says_whether_a_task_failed():
+    insert(processor="Fail")
+    before = dict(connection.settings_dict)
+    try:
+        with events.subscribed(Unplugging()):
+            _, *ending = start(once=True).splitlines()
+    finally:
+        connection.settings_dict.update(before)
+
+    failed, code = ending
+    assert failed.startswith("1 failed. The database ")
+    assert failed.endswith(" Start it, or correct DATABASES.")
+    assert code == "exit code 2"
 
 
 @pytest.mark.parametrize(

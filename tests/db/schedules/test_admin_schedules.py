@@ -1,5 +1,6 @@
 """The admin shows schedules, changes those made by hand, and runs and pauses all, for those who may."""
 
+import re
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
+from django_partisan.admin.columns import UNREADABLE as UNREADABLE_WORDS
 from django_partisan.models import Schedule, Task
 from django_partisan.sql.connection import execute
 from tests.support.admin import SCHEDULES as LIST
@@ -290,6 +292,17 @@ def test_a_page_has_the_buttons_of_what_the_user_may_do_now(clerk):
     assert browser.get(page_of(Schedule(name="none"))).status_code == 302
 
 
+def test_the_page_that_the_list_links_to_has_them_whatever_the_name(clerk):
+    row = made(name="send_mail/daily")
+    browser = clerk("view", "pause")
+    [link] = re.findall(r'<th class="field-name_and_task"><a href="([^"]+)"', text(browser, LIST))
+
+    page = browser.get(link)
+
+    assert page.context["original"] == row
+    assert [action.name for action in page.context["partisan_buttons"]] == ["pause"]
+
+
 @pytest.mark.parametrize("action", ["run_now", "pause", "resume"])
 def test_who_may_only_look_does_nothing(clerk, action: str):
     row = made()
@@ -313,6 +326,23 @@ def test_a_tick_without_a_moment_is_shown_without_it(clerk, tick: dict[str, Any]
 
     assert "enqueued" in text(browser, LIST)
     assert reverse("admin:django_partisan_task_change", args=[4711]) in text(browser, page_of(row))
+
+
+@pytest.mark.parametrize("task", ["", "4711", {}, 47.11])
+def test_what_sql_has_written_into_a_tick_is_shown_as_it_is(clerk, task: Any):
+    row = made()
+    ticked(recent_ticks=[{"outcome": 5, "task": task, "ended": ["late"]}])
+    browser = clerk("view")
+
+    assert "5, [&#x27;late&#x27;]" in text(browser, LIST).replace("<wbr>", "")
+    assert "<td>5</td><td></td>" in text(browser, page_of(row))
+
+
+def test_totals_that_are_no_object_are_said_to_be_unreadable(clerk):
+    row = made()
+    ticked(totals=[5])
+
+    assert str(UNREADABLE_WORDS) in text(clerk("view"), page_of(row))
 
 
 @pytest.mark.parametrize("recent", [{"at": "noon"}, ["noon"], [None], "noon", 5])

@@ -1,0 +1,32 @@
+"""What a list answers to a query string with a value that is refused only when the rows are queried.
+
+Django redirects from lookups that it refuses itself to the list without them. Others, such as a year that no
+date has, a NUL, a wrong regular expression or half a range, are refused by Python, the driver or PostgreSQL.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db import DataError, ProgrammingError
+from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    ModelAdminBase = admin.ModelAdmin[Any]
+else:
+    ModelAdminBase = object
+
+_REFUSALS: Final = (ValueError, TypeError, IndexError, OverflowError, DataError, ProgrammingError)
+
+
+class RefusesLookups(ModelAdminBase):
+    """Treat a value that is refused late as Django treats one that is refused early."""
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list; raise ``IncorrectLookupParameters`` for a value that cannot be looked up."""
+        try:
+            return super().get_changelist_instance(request)
+        except _REFUSALS as error:
+            if not request.GET:
+                raise
+            raise IncorrectLookupParameters(str(error)) from error
