@@ -49,6 +49,7 @@ class Query:
     def __init__(self) -> None:
         self.calls = 0
         self.error: Exception | None = None
+        self.schedules_error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
         self.closed = False
@@ -58,7 +59,7 @@ class Query:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
-        return STATISTICS
+        return STATISTICS._replace(schedules_error=self.schedules_error)
 
     def close(self) -> None:
         self.closed = True
@@ -149,6 +150,20 @@ def test_a_failure_is_emitted_once_until_the_next_success(
         sampler.answer()
 
     assert [event.error.message for event in recorded.events] == ["one", "three"]  # type: ignore[union-attr]
+
+
+def test_a_failure_that_concerns_more_or_less_than_before_is_emitted_too(
+    make: Make, query: Query, recorded: RecordedEvents
+) -> None:
+    sampler = make()
+    query.schedules_error = ProgrammingError("schedules")
+
+    for error in (None, None, OSError("all"), OSError("still all"), None, None):
+        query.error = error
+        sampler.answer()
+
+    messages = [event.error.message for event in recorded.events]  # type: ignore[union-attr]
+    assert messages == ["schedules", "all", "schedules"]
 
 
 def test_the_query_is_not_traced(make: Make, query: Query) -> None:
