@@ -727,9 +727,9 @@ class Snapshot(NamedTuple):
     last_loop_at: float
     last_claim_at: float | None
     last_finished_at: float | None
+    limits: QueueLimits
     paused_seconds: float | None = None
     """For how long the queue has been paused; ``None`` if it is not."""
-    limits: QueueLimits | None = None
 
 
 Event: TypeAlias = (

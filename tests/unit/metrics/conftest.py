@@ -74,6 +74,7 @@ def state() -> SimpleNamespace:
         last_loop_at=1_000.0,
         last_claim_at=900.0,
         last_finished_at=800.0,
+        limits=events.QueueLimits(None, 3, None, 10.0),
     )
 
 
