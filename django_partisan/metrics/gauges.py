@@ -15,7 +15,7 @@ from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.counting import registered
 from django_partisan.metrics.memory import Memory
 from django_partisan.metrics.metric import Labels, Metric
-from django_partisan.telemetry.events import Snapshot
+from django_partisan.telemetry.events.snapshot import Snapshot
 
 Sample: TypeAlias = tuple[Metric, Labels, float | Histogram]
 """A metric, the values of its labels, and its value: 1 for an info."""

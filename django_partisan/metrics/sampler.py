@@ -15,7 +15,8 @@ from django_partisan.sql.errors import is_schema_error
 from django_partisan.sql.queue_statistics import QueueStatistics
 from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, MetricsDatabaseFailed
+from django_partisan.telemetry.events.telemetry import MetricsDatabaseFailed
+from django_partisan.telemetry.events.values import ErrorInfo
 
 THREAD_NAME: Final = "partisan-figures"
 Failure: TypeAlias = Literal["schedules", "all"]

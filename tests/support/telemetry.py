@@ -10,7 +10,7 @@ from django_partisan.logs import setting_up
 from django_partisan.logs.log_event import APP
 from django_partisan.logs.subscriber import output
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import QueueLimits, Snapshot
+from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot
 from django_partisan.tracing import installation
 
 

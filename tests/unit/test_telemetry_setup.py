@@ -21,7 +21,8 @@ from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.application import ClientMetrics
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ManagerDraining, TaskFailed
+from django_partisan.telemetry.events.managers import ManagerDraining
+from django_partisan.telemetry.events.runs import TaskFailed
 from django_partisan.telemetry.setup import manager, worker
 from django_partisan.telemetry.setup.application import set_up_application
 from tests.support.engine import config_of
