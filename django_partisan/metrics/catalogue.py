@@ -408,7 +408,7 @@ OLDEST_DUE_AGE = _declare(
     "How late are we?",
     f"How long the oldest waiting task has been due, 0 if none is. {_CACHED}",
 )
-OLDEST_DUE_PROCESSOR = _declare(
+OLDEST_DUE_TASK_AGE = _declare(
     "partisan_oldest_due_task_age_seconds", GAUGE, "queue processor", "D",
     "Which kind of task is late?",
     f"How long the oldest waiting task has been due, with its processor; no series if none is. {_CACHED}",

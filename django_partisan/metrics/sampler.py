@@ -183,7 +183,7 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
     if found.oldest_due_processor is not None:
         kind = clean(found.oldest_due_processor)
-        yield catalogue.OLDEST_DUE_PROCESSOR, (queue, kind), found.oldest_due_age
+        yield catalogue.OLDEST_DUE_TASK_AGE, (queue, kind), found.oldest_due_age
     for served, number in found.served_elsewhere:
         yield catalogue.MANAGERS_ALIVE, (served,), number
     for unserved, number in found.unserved:

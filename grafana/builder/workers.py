@@ -200,7 +200,7 @@ def _loop() -> list[Panel]:
         ),
         graph(
             "Buffer fill",
-            "Tasks claimed and not begun, of the most the manager takes. Empty while tasks are due: claiming"
+            "Tasks claimed, not started, of the most the manager takes. Empty while tasks are due: claiming"
             " is too slow. Full: workers are the limit.",
             Query(
                 "sum by (queue) (partisan_buffer_tasks{@queue}) / sum by (queue)"

@@ -215,7 +215,7 @@ def test_the_kind_that_is_oldest_due_is_exported_while_a_task_is_due():
         return [
             (labels, value)
             for metric, labels, value in samples(QUEUE, answer)
-            if metric is catalogue.OLDEST_DUE_PROCESSOR
+            if metric is catalogue.OLDEST_DUE_TASK_AGE
         ]
 
     answer = Answer(True, STATISTICS, 0.0, 0.1, None)
