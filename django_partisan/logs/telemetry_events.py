@@ -80,7 +80,7 @@ def metrics_served(event: MetricsServed) -> Line:
     "Could not read the metrics of the database: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
-    when="the metrics of the database cannot be read; once per change of state",
+    when="the metrics of the database, or only those of schedules, cannot be read; once per change of state",
 )
 def metrics_database_failed(event: MetricsDatabaseFailed) -> Line:
     return (quoted(event.error),), of_failure(event.queue, event.error)
