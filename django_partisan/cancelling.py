@@ -17,7 +17,8 @@ from django_partisan.sql.cancelling import CancelledTask, Cancelling, cancel
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.control import notify_control
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import CancelRequested, ErrorInfo, TasksCancelled
+from django_partisan.telemetry.events.operators import CancelRequested, TasksCancelled
+from django_partisan.telemetry.events.values import ErrorInfo
 
 EMITTED_IDS: Final = 100
 

@@ -17,7 +17,7 @@ from django_partisan.sql import changing
 from django_partisan.sql.changing import ChangedTask
 from django_partisan.sql.connection import task_connection
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TasksChanged
+from django_partisan.telemetry.events.operators import TasksChanged
 
 
 def run_now_all(ids: Sequence[int], comment: str = "") -> Iterator[list[ChangedTask]]:

@@ -60,6 +60,11 @@ class TaskDefinition:
         """Return which errors lead to a retry in a queue with this ``DEFAULT_RETRY``."""
         return default_retry if self.retries_as_queue else self.retry
 
+    def run_limit(self, default: float | None) -> float:
+        """Return the time limit of a run in seconds, where ``default`` is the queue's; infinite if none."""
+        limit = default if self.timeout is None else self.timeout
+        return math.inf if limit is None else limit
+
     @classmethod
     def of_processor(cls, processor_class: type[Any]) -> "TaskDefinition":
         """Make the definition of a processor class from its attributes.

@@ -26,15 +26,10 @@ from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.enqueueing import NewTask, insert_task, wake
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    ErrorInfo,
-    TaskDeduplicated,
-    TaskEnqueued,
-    TaskEnqueueFailed,
-    TaskRef,
-    TasksEnqueued,
-)
+from django_partisan.telemetry.events.queues import TasksEnqueued
+from django_partisan.telemetry.events.scopes import Enqueueing
+from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.telemetry.events.values import ErrorInfo, TaskRef
 
 
 class Call(NamedTuple):

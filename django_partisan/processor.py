@@ -28,7 +28,7 @@ from django_partisan.sql.claiming import (
     TaskRow,
 )
 from django_partisan.telemetry import bus, task_context
-from django_partisan.telemetry.events import TaskRef
+from django_partisan.telemetry.events.values import TaskRef
 
 
 class CurrentTask:

@@ -12,7 +12,7 @@ from django_partisan.sql.changing import ChangedTask
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.requeueing import requeue
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TasksRequeued
+from django_partisan.telemetry.events.operators import TasksRequeued
 
 
 def requeue_all(ids: Sequence[int], comment: str = "") -> Iterator[int]:

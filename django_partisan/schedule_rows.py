@@ -30,7 +30,7 @@ from django_partisan.schedules.validation import Fault, faults
 from django_partisan.sql.connection import task_connection, task_database
 from django_partisan.sql.server_time import server_now
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ScheduleChanged
+from django_partisan.telemetry.events.schedules import ScheduleChanged
 
 PEOPLES: Final = frozenset({*KEYS, "origin", "paused", "comment"})
 

@@ -20,7 +20,7 @@ from django_partisan.sql.scheduling import LockedSchedule
 from django_partisan.sql.server_time import server_now
 from django_partisan.sql.tick_inserting import insert_ticks
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import SchedulePaused, ScheduleResumed, ScheduleTicked
+from django_partisan.telemetry.events.schedules import SchedulePaused, ScheduleResumed, ScheduleTicked
 from django_partisan.tick_tasks import TickTasks
 
 __all__ = ["notify_managers", "pause", "resume", "run_now"]

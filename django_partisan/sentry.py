@@ -15,7 +15,10 @@ from typing import Any, Final
 from opentelemetry.trace import get_current_span
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Event, Run, Running, Scope, TaskFailed
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.scopes import Running, Scope
+from django_partisan.telemetry.events.values import Run
 from django_partisan.telemetry.host_traceback import exc_info_of, is_ours
 
 PACKAGE: Final = "sentry_sdk"

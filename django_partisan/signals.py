@@ -15,15 +15,11 @@ from django.dispatch import Signal
 from django_partisan import registry
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    OUTCOME_OF,
-    Event,
-    Run,
-    TaskEnqueued,
-    TaskRef,
-    TaskStarted,
-    WorkerStopping,
-)
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.runs import OUTCOME_OF, TaskStarted
+from django_partisan.telemetry.events.tasks import TaskEnqueued
+from django_partisan.telemetry.events.values import Run, TaskRef
+from django_partisan.telemetry.events.workers import WorkerStopping
 
 __all__ = [
     "COMPLETED",

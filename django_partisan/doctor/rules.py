@@ -17,11 +17,9 @@ AGAIN: Final = (
     "Run: manage.py partisan_export grafana DIR --force, and reload Prometheus and Grafana from there."
 )
 _NAME_OF_METRIC: Final = re.compile(r"(?<![\w:./-])partisan_\w+(?![\w:./-])")
-_NOT_METRICS: Final = frozenset(
-    {"partisan_alerts", "partisan_recording", "partisan_recording_history", "partisan_schedules"}
-)
+_GROUPS_OF_RULES: Final = frozenset({"partisan_alerts", "partisan_recording", "partisan_recording_history"})
 _MANAGEMENT: Final = Path(__file__).parents[1] / "management"
-_SUFFIXES_OF_HISTOGRAM: Final = ("", "_bucket", "_count", "_sum")
+_SUFFIXES_OF_HISTOGRAM: Final = ("_bucket", "_count", "_sum")
 
 
 def look(subject: Subject) -> Iterator[Finding]:
@@ -56,7 +54,7 @@ def names_in(text: str) -> set[str]:
 
     Descriptions name our commands, too.
     """
-    return set(_NAME_OF_METRIC.findall(text)) - _NOT_METRICS - set(find_commands(str(_MANAGEMENT)))
+    return set(_NAME_OF_METRIC.findall(text)) - _GROUPS_OF_RULES - set(find_commands(str(_MANAGEMENT)))
 
 
 def _judge_manifest(folder: Path) -> Finding:

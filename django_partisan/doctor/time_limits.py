@@ -15,8 +15,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     """List the processors of the queue without a time limit, which is allowed."""
     default = queues.queue_value(subject.queue, "DEFAULT_TIMEOUT_SECONDS")
     of_queue = [one for one in registry.definitions.values() if one.queue == subject.queue]
-    limits = {one.name: default if one.timeout is None else one.timeout for one in of_queue}
-    unlimited = sorted(name for name, limit in limits.items() if limit in (None, math.inf))
+    unlimited = sorted(one.name for one in of_queue if one.run_limit(default) == math.inf)
     if not unlimited:
         yield Finding(FINE, f"Every processor of the queue {subject.queue!r} has a time limit.")
         return

@@ -37,7 +37,9 @@ from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import apply_changes, release
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, Run, RunsCompleted, TaskExpired, TransactionLeftOpen
+from django_partisan.telemetry.events.runs import RunsCompleted, TransactionLeftOpen
+from django_partisan.telemetry.events.tasks import TaskExpired
+from django_partisan.telemetry.events.values import ErrorInfo, Run
 from django_partisan.worker_name import worker_name
 
 ALL_ROWS: Final = 2**31 - 1

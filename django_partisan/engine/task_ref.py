@@ -14,7 +14,7 @@ from django_partisan.sql.claiming import (
     TaskRow,
 )
 from django_partisan.telemetry import task_context
-from django_partisan.telemetry.events import LostRun, TaskRef
+from django_partisan.telemetry.events.values import LostRun, TaskRef
 
 
 def task_ref(row: TaskRow, queue: str) -> TaskRef:

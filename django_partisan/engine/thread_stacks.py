@@ -41,7 +41,7 @@ def _emit(
     stacks: Mapping[int, traceback.StackSummary],
 ) -> None:  # pragma: no cover: coverage traces the threads of threading only
     from django_partisan.telemetry import bus
-    from django_partisan.telemetry.events import ThreadStack
+    from django_partisan.telemetry.events.managers import ThreadStack
 
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, stack in stacks.items():

@@ -14,7 +14,7 @@ from django_partisan.sql.blocking import blocking_sessions
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, Crash, Item, RowChange
-from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.telemetry.events.values import ErrorInfo
 
 LOCK_TIMEOUT_MS: Final = 200
 """How long a batch waits for the locks of other transactions; less than ``deadlock_timeout``, 1 s."""

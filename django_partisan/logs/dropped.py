@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import (
-    Event,
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.telemetry import (
     MetricsUnknown,
     PipeBroken,
     TelemetryDropped,

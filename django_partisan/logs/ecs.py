@@ -19,7 +19,7 @@ from django_partisan.logs.context import event_id, labels, surroundings
 from django_partisan.logs.fields import COMMON, of_error
 from django_partisan.logs.running_task import KEYS, keys_in
 from django_partisan.logs.table import LOG_EVENTS
-from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.telemetry.events.values import ErrorInfo
 from django_partisan.telemetry.redaction import cut
 
 ECS_VERSION: Final = "9.4.0"

@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 from django_partisan.config import observability
 from django_partisan.logs import context
 from django_partisan.telemetry import redaction
-from django_partisan.telemetry.events import ErrorInfo, Run, TaskRef, WorkerExited, WorkerReady, WorkerStarted
+from django_partisan.telemetry.events.values import ErrorInfo, Run, TaskRef
+from django_partisan.telemetry.events.workers import WorkerExited, WorkerReady, WorkerStarted
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 IDS_MAX: Final = 100

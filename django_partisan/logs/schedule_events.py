@@ -1,4 +1,4 @@
-"""The log events of schedules; ``task_events`` says how to add one."""
+"""The log events of schedules and their ticks."""
 
 from logging import ERROR, INFO, WARNING
 from typing import Any, Final
@@ -7,7 +7,16 @@ from django_partisan.logs import fields
 from django_partisan.logs.fields import Field, beginning, counted, keyword, known, long, nanoseconds, quoted
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
 from django_partisan.outcomes import OPERATION_COMPARE, OPERATION_ENQUEUE, OPERATION_LOOK_UP
-from django_partisan.telemetry import events
+from django_partisan.telemetry.events.schedules import (
+    ScheduleChanged,
+    ScheduleFailed,
+    ScheduleMissed,
+    ScheduleOperationFailed,
+    SchedulePaused,
+    ScheduleResumed,
+    ScheduleSkipped,
+    ScheduleTicked,
+)
 
 _SCHEDULE: Final = keyword("partisan.schedule.name")
 _NAMED: Final = (_SCHEDULE, keyword("partisan.processor"))
@@ -16,7 +25,7 @@ _NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
 
 
 @log_event(
-    events.ScheduleTicked,
+    ScheduleTicked,
     "schedule.ticked",
     INFO,
     "Schedule %s: task %s of %s for %s (%s)",
@@ -31,7 +40,7 @@ _NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
     ),
     when="a manager has enqueued the task of a tick, or somebody has run the schedule; also for a duplicate",
 )
-def ticked(event: events.ScheduleTicked) -> Line:
+def ticked(event: ScheduleTicked) -> Line:
     moment = event.scheduled_for.isoformat()
     return (event.schedule, event.task_id, event.processor, moment, event.outcome), {
         **_of_schedule(event),
@@ -44,7 +53,7 @@ def ticked(event: events.ScheduleTicked) -> Line:
 
 
 @log_event(
-    events.ScheduleSkipped,
+    ScheduleSkipped,
     "schedule.skipped",
     INFO,
     "Schedule %s skipped the tick for %s: task %s has not ended",
@@ -52,7 +61,7 @@ def ticked(event: events.ScheduleTicked) -> Line:
     fields=(*_NAMED, fields.QUEUE, keyword("partisan.task.id"), _SCHEDULED_FOR),
     when="a schedule with `overlap` set to `False` has a tick while its last task waits or runs",
 )
-def skipped(event: events.ScheduleSkipped) -> Line:
+def skipped(event: ScheduleSkipped) -> Line:
     moment = event.scheduled_for.isoformat()
     return (event.schedule, moment, event.task_id), {
         **_of_schedule(event),
@@ -63,7 +72,7 @@ def skipped(event: events.ScheduleSkipped) -> Line:
 
 
 @log_event(
-    events.ScheduleMissed,
+    ScheduleMissed,
     "schedule.missed",
     WARNING,
     "Schedule %s missed %s up to %s",
@@ -71,7 +80,7 @@ def skipped(event: events.ScheduleSkipped) -> Line:
     fields=(*_NAMED, long("partisan.schedule.missed"), _SCHEDULED_FOR),
     when="ticks were too late to be enqueued: `catch_up` or the expiry says so; the newest one is named",
 )
-def missed(event: events.ScheduleMissed) -> Line:
+def missed(event: ScheduleMissed) -> Line:
     moment = event.newest_at.isoformat()
     return (event.schedule, counted(event.number, "tick"), moment), {
         **_of_schedule(event),
@@ -81,7 +90,7 @@ def missed(event: events.ScheduleMissed) -> Line:
 
 
 @log_event(
-    events.ScheduleFailed,
+    ScheduleFailed,
     "schedule.failed",
     ERROR,
     "Schedule %s could not enqueue %s: %s",
@@ -89,7 +98,7 @@ def missed(event: events.ScheduleMissed) -> Line:
     fields=(*_NAMED, _SCHEDULED_FOR, *fields.ERROR),
     when="a tick cannot be enqueued, and is tried again; once until the error is of another kind",
 )
-def failed(event: events.ScheduleFailed) -> Line:
+def failed(event: ScheduleFailed) -> Line:
     return (event.schedule, event.processor, quoted(event.error)), {
         **_of_schedule(event),
         "partisan.task.scheduled_for": event.scheduled_for.isoformat(),
@@ -105,7 +114,7 @@ _OPERATIONS: Final = {
 
 
 @log_event(
-    events.ScheduleOperationFailed,
+    ScheduleOperationFailed,
     "schedules.operation_failed",
     ERROR,
     "Could not %s: %s",
@@ -120,7 +129,7 @@ _OPERATIONS: Final = {
     "rows), `enqueue` (ticks) or `look_up` (ended tasks). It is tried again after 1 to 60 s (`look_up`: "
     "after about a minute). Logged once per kind of error, and again if it has not occurred for ten minutes",
 )
-def operation_failed(event: events.ScheduleOperationFailed) -> Line:
+def operation_failed(event: ScheduleOperationFailed) -> Line:
     which = "schedules" if event.schedule is None else f"schedule {event.schedule}"
     return (_OPERATIONS[event.operation].format(which), quoted(event.error)), {
         "partisan.queue.name": event.queue,
@@ -131,7 +140,7 @@ def operation_failed(event: events.ScheduleOperationFailed) -> Line:
 
 
 @log_event(
-    events.ScheduleChanged,
+    ScheduleChanged,
     "schedule.changed",
     INFO,
     "Schedule %s of the %s: %s",
@@ -144,7 +153,7 @@ def operation_failed(event: events.ScheduleOperationFailed) -> Line:
     ),
     when="a schedule is `added`, `changed`, `stopped` (no live manager lists it), `restarted` or `removed`",
 )
-def changed(event: events.ScheduleChanged) -> Line:
+def changed(event: ScheduleChanged) -> Line:
     return (event.schedule, event.origin, event.change), {
         **_of_schedule(event),
         "partisan.schedule.origin": event.origin,
@@ -154,7 +163,7 @@ def changed(event: events.ScheduleChanged) -> Line:
 
 
 @log_event(
-    events.SchedulePaused,
+    SchedulePaused,
     "schedule.paused",
     INFO,
     "Schedule %s is paused%s",
@@ -162,7 +171,7 @@ def changed(event: events.ScheduleChanged) -> Line:
     fields=(_SCHEDULE, Field("partisan.pause.comment", "text", optional=True)),
     when="somebody has paused a schedule",
 )
-def paused(event: events.SchedulePaused) -> Line:
+def paused(event: SchedulePaused) -> Line:
     said = f": {beginning(event.comment)}" if event.comment else ""
     return (event.schedule, said), {
         _SCHEDULE.name: event.schedule,
@@ -171,7 +180,7 @@ def paused(event: events.SchedulePaused) -> Line:
 
 
 @log_event(
-    events.ScheduleResumed,
+    ScheduleResumed,
     "schedule.resumed",
     INFO,
     "Schedule %s is resumed; the next tick is %s",
@@ -179,22 +188,16 @@ def paused(event: events.SchedulePaused) -> Line:
     fields=(_SCHEDULE, _NEXT_AT),
     when="somebody has resumed a schedule",
 )
-def resumed(event: events.ScheduleResumed) -> Line:
+def resumed(event: ScheduleResumed) -> Line:
     moment = "never" if event.next_at is None else f"at {event.next_at.isoformat()}"
     return (event.schedule, moment), {_SCHEDULE.name: event.schedule, **_of_next(event)}
 
 
 def _of_schedule(
-    event: (
-        events.ScheduleTicked
-        | events.ScheduleSkipped
-        | events.ScheduleMissed
-        | events.ScheduleFailed
-        | events.ScheduleChanged
-    ),
+    event: (ScheduleTicked | ScheduleSkipped | ScheduleMissed | ScheduleFailed | ScheduleChanged),
 ) -> dict[str, Any]:
     return {_SCHEDULE.name: event.schedule, "partisan.processor": event.processor}
 
 
-def _of_next(event: events.ScheduleChanged | events.ScheduleResumed) -> dict[str, Any]:
+def _of_next(event: ScheduleChanged | ScheduleResumed) -> dict[str, Any]:
     return known({_NEXT_AT.name: None if event.next_at is None else event.next_at.isoformat()})

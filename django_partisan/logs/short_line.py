@@ -16,9 +16,10 @@ from django_partisan.logs import cutting
 from django_partisan.logs.context import surroundings
 from django_partisan.logs.ecs import EcsFormatter, encode, encode_text
 from django_partisan.logs.fields import nanoseconds, of_run
-from django_partisan.logs.task_events import COMPLETED
+from django_partisan.logs.run_events import COMPLETED
 from django_partisan.logs.writing import LineHandler
-from django_partisan.telemetry.events import Run, TaskCompleted
+from django_partisan.telemetry.events.runs import TaskCompleted
+from django_partisan.telemetry.events.values import Run
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 KINDS_MAX: Final = 1_000

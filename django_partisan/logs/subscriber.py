@@ -19,16 +19,11 @@ from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    ErrorInfo,
-    Event,
-    Run,
-    Running,
-    Scope,
-    TaskCompleted,
-    TaskEnqueueFailed,
-    TaskRef,
-)
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.runs import TaskCompleted
+from django_partisan.telemetry.events.scopes import Running, Scope
+from django_partisan.telemetry.events.tasks import TaskEnqueueFailed
+from django_partisan.telemetry.events.values import ErrorInfo, Run, TaskRef
 from django_partisan.telemetry.host_traceback import ExcInfo, exc_info_of
 
 LOGGER: Final = "django_partisan"

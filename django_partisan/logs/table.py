@@ -5,11 +5,19 @@ Importing the modules declares their log events, in the order in which the docum
 
 import django_partisan.logs.task_events  # isort: split
 
+import django_partisan.logs.run_events  # isort: split
+
 import django_partisan.logs.queue_events  # isort: split
+
+import django_partisan.logs.operator_events  # isort: split
 
 import django_partisan.logs.schedule_events  # isort: split
 
-import django_partisan.logs.process_events  # noqa: F401
+import django_partisan.logs.worker_events  # isort: split
+
+import django_partisan.logs.manager_events  # isort: split
+
+import django_partisan.logs.telemetry_events  # noqa: F401
 from django_partisan.logs.log_event import LOG_EVENTS
 
 __all__ = ["LOG_EVENTS"]

@@ -10,15 +10,9 @@ from prometheus_client.registry import Collector
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Metric
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    Event,
-    TaskDeduplicated,
-    TaskEnqueued,
-    TaskEnqueueFailed,
-    TasksCancelled,
-    TasksChanged,
-    TasksRequeued,
-)
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.operators import TasksCancelled, TasksChanged, TasksRequeued
+from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 
 HELP: Final = {
     catalogue.TASKS_ENQUEUED.name: "Tasks that this application enqueued.",

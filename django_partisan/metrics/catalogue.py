@@ -83,7 +83,7 @@ def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Ite
 
 TASKS_ENQUEUED = _declare(
     "partisan_tasks_enqueued_total", COUNTER, "queue processor scheduled", "W app",
-    "How much work do tasks themselves (and, with CLIENT_METRICS, the application) put in?",
+    "How many tasks do tasks (and, with CLIENT_METRICS, the application) enqueue?",
     "Tasks enqueued from inside tasks, by the queue they went to.",
     scheduled=BOOLEANS,
 )
@@ -119,7 +119,7 @@ TASKS_RETRIED = _declare(
 )
 TASKS_FAILED = _declare(
     "partisan_tasks_failed_total", COUNTER, "queue processor reason", "W M",
-    "How often is it given up, and why?",
+    "How many tasks fail, and why?",
     "Tasks that failed and will not run again.",
     reason=outcomes.FAILURE_REASONS,
 )
@@ -291,14 +291,14 @@ WORKER_PEAK_MEMORY = _declare(
 MEMORY_LIMIT = _declare(
     "partisan_memory_limit_bytes", GAUGE, "queue", "M",
     "How much memory is there?",
-    "Memory that the manager and its workers may use: that of the host, or of a control group that limits "
-    "it, whichever has the least left; absent where it is not known.",
+    "Memory of the host, or the limit of a control group that the manager is in: of the one with the least "
+    "left. Absent where it is not known.",
 )
 MEMORY_USED = _declare(
     "partisan_memory_used_bytes", GAUGE, "queue", "M",
     "Does memory run out?",
-    "Memory in use, of partisan_memory_limit_bytes, by all processes. What the kernel can reclaim does not "
-    "count.",
+    "Memory of that host or control group that is in use by all its processes, without what the kernel "
+    "can reclaim; in a control group that is inactive page cache.",
 )
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
@@ -408,7 +408,7 @@ OLDEST_DUE_AGE = _declare(
     "How late are we?",
     f"How long the oldest waiting task has been due, 0 if none is. {_CACHED}",
 )
-OLDEST_DUE_PROCESSOR = _declare(
+OLDEST_DUE_TASK_AGE = _declare(
     "partisan_oldest_due_task_age_seconds", GAUGE, "queue processor", "D",
     "Which kind of task is late?",
     f"How long the oldest waiting task has been due, with its processor; no series if none is. {_CACHED}",

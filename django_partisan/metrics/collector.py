@@ -29,7 +29,7 @@ from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, Labe
 from django_partisan.metrics.recorder import ManagerRecorder
 from django_partisan.metrics.sampler import Sampler
 from django_partisan.telemetry import swallowed
-from django_partisan.telemetry.events import Snapshot
+from django_partisan.telemetry.events.snapshot import Snapshot
 
 Part: TypeAlias = Callable[[], Iterable[Sample]]
 

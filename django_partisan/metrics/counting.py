@@ -8,9 +8,10 @@ from django_partisan.metrics import catalogue, custom
 from django_partisan.metrics.deltas import Deltas, Exemplar
 from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric
 from django_partisan.outcomes import CANCELLED, COMPLETED, FAILED, POSTPONED, RETRIED
-from django_partisan.telemetry import events
+from django_partisan.telemetry.events import managers, operators, queues, runs, tasks, telemetry, workers
+from django_partisan.telemetry.events.values import Run, TaskRef
 
-Task: TypeAlias = events.Run | events.TaskRef
+Task: TypeAlias = Run | TaskRef
 
 
 class RunSeries(NamedTuple):
@@ -32,21 +33,21 @@ class EventCounter:
         """By processor and outcome, the duration and the wait of a traced run."""
         self._series: dict[tuple[str, str, str], RunSeries] = {}
 
-    def completed(self, event: events.RunsCompleted) -> None:
+    def completed(self, event: runs.RunsCompleted) -> None:
         series = self._runs(COMPLETED, event.queue, event.processor, event.seconds, event.waits_seconds)
         self.deltas.count(series.completed, len(event.seconds))
         self.deltas.observe(series.attempts, event.attempts)
 
-    def postponed(self, event: events.TaskPostponed) -> None:
+    def postponed(self, event: runs.TaskPostponed) -> None:
         self._run(POSTPONED, event.run, event.seconds)
         self.count(catalogue.TASKS_POSTPONED, of_task(event.run))
 
-    def retried(self, event: events.TaskRetried) -> None:
+    def retried(self, event: runs.TaskRetried) -> None:
         self._run(RETRIED, event.run, event.seconds)
         self.count(catalogue.TASKS_RETRIED, of_task(event.run))
         self.count(catalogue.TASK_ERRORS, (*of_task(event.run), event.error.type, RETRIED))
 
-    def failed(self, event: events.TaskFailed) -> None:
+    def failed(self, event: runs.TaskFailed) -> None:
         labels = of_task(event.run)
         self.count(catalogue.TASKS_FAILED, (*labels, event.reason))
         self.count(catalogue.TASK_ERRORS, (*labels, event.error.type, FAILED))
@@ -56,12 +57,12 @@ class EventCounter:
         if event.reason != outcomes.REASON_UNSETTLEABLE:
             self.deltas.observe((catalogue.TASK_ATTEMPTS.name, (event.run.queue,)), [event.run.attempt])
 
-    def cancelled(self, event: events.TaskCancelled) -> None:
+    def cancelled(self, event: runs.TaskCancelled) -> None:
         self.count(catalogue.TASKS_CANCELLED, of_task(event.run))
         if event.seconds is not None:
             self._run(CANCELLED, event.run, event.seconds)
 
-    def claimed(self, event: events.TasksClaimed) -> None:
+    def claimed(self, event: queues.TasksClaimed) -> None:
         queue = (event.queue,)
         self.count(catalogue.CLAIMS, queue)
         if event.number:
@@ -70,21 +71,21 @@ class EventCounter:
             self.count(catalogue.CLAIMS_EMPTY, queue)
         self.deltas.observe((catalogue.CLAIM_DURATION.name, queue), [event.seconds])
 
-    def polled_in_vain(self, event: events.PolledInVain) -> None:
+    def polled_in_vain(self, event: queues.PolledInVain) -> None:
         self.count(catalogue.CLAIMS, (event.queue,))
         self.count(catalogue.CLAIMS_EMPTY, (event.queue,))
 
-    def exited(self, event: events.WorkerExited) -> None:
+    def exited(self, event: workers.WorkerExited) -> None:
         self.count(catalogue.WORKER_EXITS, (event.queue, event.reason))
         if event.reason in (outcomes.REASON_ERROR, outcomes.REASON_SIGNAL):
             ran = (event.queue, catalogue.NO_TASK) if event.task is None else of_task(event.task)
             self.count(catalogue.WORKER_CRASHES, ran)
 
-    def settled(self, event: events.OutcomesSettled) -> None:
+    def settled(self, event: queues.OutcomesSettled) -> None:
         self.deltas.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
         self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
 
-    def measured(self, event: events.Measured) -> None:
+    def measured(self, event: runs.Measured) -> None:
         metrics = self.deltas.metrics
         if event.name not in metrics:  # of a processor that was registered after the start
             metrics.update(custom.declared(registry.definitions.values()))
@@ -98,7 +99,7 @@ class EventCounter:
         self.deltas.count((metric.name, labels), amount)
 
     def _run(self, outcome: str, run: Task, seconds: float) -> None:
-        waits = [run.wait_seconds] if isinstance(run, events.Run) else []
+        waits = [run.wait_seconds] if isinstance(run, Run) else []
         self._runs(outcome, run.queue, run.processor, [seconds], waits)
 
     def _runs(
@@ -145,51 +146,51 @@ def _adds_to(
 
 
 COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
-    events.RunsCompleted: EventCounter.completed,
-    events.TaskPostponed: EventCounter.postponed,
-    events.TaskRetried: EventCounter.retried,
-    events.TaskFailed: EventCounter.failed,
-    events.TaskEnqueued: _adds_to(
+    runs.RunsCompleted: EventCounter.completed,
+    runs.TaskPostponed: EventCounter.postponed,
+    runs.TaskRetried: EventCounter.retried,
+    runs.TaskFailed: EventCounter.failed,
+    tasks.TaskEnqueued: _adds_to(
         catalogue.TASKS_ENQUEUED, lambda event: (*of_task(event.task), catalogue.BOOLEANS[event.scheduled])
     ),
-    events.TaskDeduplicated: _adds_to(catalogue.TASKS_DEDUPLICATED, lambda event: of_task(event.task)),
-    events.TaskEnqueueFailed: _adds_to(catalogue.TASKS_ENQUEUE_FAILED, of_task),
-    events.TasksClaimed: EventCounter.claimed,
-    events.PolledInVain: EventCounter.polled_in_vain,
-    events.OutcomesSettled: EventCounter.settled,
-    events.TaskRescued: _adds_to(catalogue.TASKS_RESCUED, lambda event: (event.task.queue, event.reason)),
-    events.TasksReleased: _adds_to(
+    tasks.TaskDeduplicated: _adds_to(catalogue.TASKS_DEDUPLICATED, lambda event: of_task(event.task)),
+    tasks.TaskEnqueueFailed: _adds_to(catalogue.TASKS_ENQUEUE_FAILED, of_task),
+    queues.TasksClaimed: EventCounter.claimed,
+    queues.PolledInVain: EventCounter.polled_in_vain,
+    queues.OutcomesSettled: EventCounter.settled,
+    tasks.TaskRescued: _adds_to(catalogue.TASKS_RESCUED, lambda event: (event.task.queue, event.reason)),
+    queues.TasksReleased: _adds_to(
         catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
-    events.RunInterrupted: _adds_to(
+    workers.RunInterrupted: _adds_to(
         catalogue.RUNS_INTERRUPTED, lambda event: (event.task.queue, event.reason)
     ),
-    events.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
-    events.TasksChanged: _adds_to(
+    operators.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
+    operators.TasksChanged: _adds_to(
         catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change), lambda event: event.number
     ),
-    events.TaskCancelled: EventCounter.cancelled,
-    events.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),
-    events.TaskExpired: _adds_to(catalogue.TASKS_EXPIRED, lambda event: of_task(event.task)),
-    events.TasksHeld: _adds_to(
+    runs.TaskCancelled: EventCounter.cancelled,
+    operators.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),
+    tasks.TaskExpired: _adds_to(catalogue.TASKS_EXPIRED, lambda event: of_task(event.task)),
+    queues.TasksHeld: _adds_to(
         catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
-    events.TasksPruned: _adds_to(
+    queues.TasksPruned: _adds_to(
         catalogue.TASKS_PRUNED, lambda event: (event.queue, event.status), lambda event: event.number
     ),
-    events.TaskClaimLost: _adds_to(catalogue.TASKS_CLAIM_LOST, lambda event: (event.task.queue,)),
-    events.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
-    events.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),
-    events.LeaseLost: _adds_to(catalogue.LEASE_LOST, lambda event: (event.queue,)),
-    events.WorkerExited: EventCounter.exited,
-    events.PipeBroken: _adds_to(
+    tasks.TaskClaimLost: _adds_to(catalogue.TASKS_CLAIM_LOST, lambda event: (event.task.queue,)),
+    queues.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
+    queues.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),
+    managers.LeaseLost: _adds_to(catalogue.LEASE_LOST, lambda event: (event.queue,)),
+    workers.WorkerExited: EventCounter.exited,
+    telemetry.PipeBroken: _adds_to(
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, catalogue.DROPPED_PIPE)
     ),
-    events.TelemetryFlushTimedOut: _adds_to(
+    telemetry.TelemetryFlushTimedOut: _adds_to(
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, catalogue.DROPPED_FLUSH)
     ),
-    events.TelemetryDropped: _adds_to(
+    telemetry.TelemetryDropped: _adds_to(
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
-    events.Measured: EventCounter.measured,
+    runs.Measured: EventCounter.measured,
 }

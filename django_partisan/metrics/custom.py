@@ -11,7 +11,9 @@ from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
 from django_partisan.config.validation import fits_float
 from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Metric, clean
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.runs import Measured
+from django_partisan.telemetry.events.values import TaskRef
 
 PREFIX: Final = "partisan_user_"
 ATTRIBUTE: Final = "MEASURES"
@@ -101,13 +103,13 @@ class Measures:
         """Add to a counter; raises ``ValueError`` for an undeclared one, or an amount below 0."""
         metric, values = self._resolve(name, labels, CounterMeasure, "inc()")
         self._require_number(name, amount, at_least=0)
-        bus.emit(events.Measured, self._queue, self._processor, metric, values, amount)
+        bus.emit(Measured, self._queue, self._processor, metric, values, amount)
 
     def observe(self, name: str, value: float, **labels: Any) -> None:
         """Add to a histogram; raises ``ValueError`` for an undeclared one, or a value that is no number."""
         metric, values = self._resolve(name, labels, HistogramMeasure, "observe()")
         self._require_number(name, value, at_least=-math.inf)
-        bus.emit(events.Measured, self._queue, self._processor, metric, values, value)
+        bus.emit(Measured, self._queue, self._processor, metric, values, value)
 
     def _resolve(
         self, name: str, labels: dict[str, Any], kind: type, method: str
@@ -139,7 +141,7 @@ class Measures:
             )
 
 
-def measures_for(task: events.TaskRef, definition: TaskDefinition) -> Measures:
+def measures_for(task: TaskRef, definition: TaskDefinition) -> Measures:
     """Return ``self.metrics`` for a running task."""
     return Measures(task.processor, task.queue, measures_of(definition))
 

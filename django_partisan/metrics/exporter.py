@@ -27,13 +27,9 @@ from django_partisan.metrics.sampler import Query, Sampler
 from django_partisan.metrics.server import Request, Response, Server, plain
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import (
-    ErrorInfo,
-    MetricsPortTaken,
-    MetricsServed,
-    MetricsServerFailed,
-    Snapshot,
-)
+from django_partisan.telemetry.events.snapshot import Snapshot
+from django_partisan.telemetry.events.telemetry import MetricsPortTaken, MetricsServed, MetricsServerFailed
+from django_partisan.telemetry.events.values import ErrorInfo
 
 SCRAPES_AT_ONCE: Final = 4
 """Scrapes that are built at once; more would take processor time from the manager's loop."""

@@ -15,7 +15,7 @@ from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.counting import registered
 from django_partisan.metrics.memory import Memory
 from django_partisan.metrics.metric import Labels, Metric
-from django_partisan.telemetry.events import Snapshot
+from django_partisan.telemetry.events.snapshot import Snapshot
 
 Sample: TypeAlias = tuple[Metric, Labels, float | Histogram]
 """A metric, the values of its labels, and its value: 1 for an info."""
@@ -94,14 +94,12 @@ def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
 def of_limits(snapshot: Snapshot) -> Iterator[Sample]:
     """Yield the limits that alerts compare other figures with; what has no limit has no series."""
     limits = snapshot.limits
-    if limits is None:
-        return
     if limits.max_wait_seconds is not None:
         yield catalogue.MAX_WAIT, (snapshot.queue,), limits.max_wait_seconds
     yield catalogue.MAX_CRASHES, (snapshot.queue,), limits.max_crashes
     for name, definition in list(registry.definitions.items()):  # another thread may register more
-        seconds = limits.timeout_seconds if definition.timeout is None else definition.timeout
-        if definition.queue == snapshot.queue and seconds is not None and seconds < math.inf:
+        seconds = definition.run_limit(limits.timeout_seconds)
+        if definition.queue == snapshot.queue and seconds < math.inf:
             yield catalogue.RUN_LIMIT, (snapshot.queue, name), seconds + limits.interrupt_grace_seconds
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Event, Snapshot, WorkerExited, WorkerReady
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.snapshot import Snapshot
+from django_partisan.telemetry.events.workers import WorkerExited, WorkerReady
 
 STALLED_SECONDS: Final = 30.0
 """Longest time for a turn of the loop, and for the replacement of a worker that was ready."""

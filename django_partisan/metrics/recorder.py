@@ -13,14 +13,11 @@ from django_partisan.metrics.counting import COUNTED, EventCounter
 from django_partisan.metrics.deltas import Deltas, Report
 from django_partisan.metrics.gauges import Peaks
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import (
-    OUTCOME_OF,
-    Event,
-    MetricsUnknown,
-    Run,
-    TaskCompleted,
-    WorkerExited,
-)
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.runs import OUTCOME_OF, TaskCompleted
+from django_partisan.telemetry.events.telemetry import MetricsUnknown
+from django_partisan.telemetry.events.values import Run
+from django_partisan.telemetry.events.workers import WorkerExited
 
 PENDING_MAX: Final = 5_000
 """Most events that wait to be counted until ``take()``."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.gauges import Sample
@@ -15,9 +15,12 @@ from django_partisan.sql.errors import is_schema_error
 from django_partisan.sql.queue_statistics import QueueStatistics
 from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, MetricsDatabaseFailed
+from django_partisan.telemetry.events.telemetry import MetricsDatabaseFailed
+from django_partisan.telemetry.events.values import ErrorInfo
 
 THREAD_NAME: Final = "partisan-figures"
+Failure: TypeAlias = Literal["schedules", "all"]
+"""What could not be read: the statistics of schedules alone, or any."""
 
 
 class Query(Protocol):
@@ -59,15 +62,15 @@ class Sampler:
         self._min_interval = min_interval
         self._max_age = max_age
         self._lock = threading.Lock()
-        self._requests: SimpleQueue[Future[Exception | None] | None] = SimpleQueue()
+        self._requests: SimpleQueue[Future[None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
         self._asked = threading.local()
-        self._last: Future[Exception | None] | None = None
+        self._last: Future[None] | None = None
         self._began_at = self._ended_at = 0.0
         self._duration: float | None = None
         self._statistics: QueueStatistics | None = None
         self._read_at = 0.0
-        self._failure_reported = False
+        self._failure: Failure | None = None
 
     def ask(self) -> None:
         """Start a query if one is due; the next ``answer()`` in this thread returns its result.
@@ -80,24 +83,20 @@ class Sampler:
         """Return what is known, after a query if one is due and this thread has not asked for it."""
         request, deadline = vars(self._asked).pop("request", None) or self._request()
         wait([request], max(deadline - time.monotonic(), 0))
-        error: BaseException | None
-        partial: Exception | None = None
+        error: BaseException | None = TimeoutError(f"the database did not answer within {self._timeout} s")
         if request.done():
             error = request.exception()
-            partial = request.result() if error is None else None
-        else:
-            error = TimeoutError(f"the database did not answer within {self._timeout} s")
-        self._report(error or partial)
         with self._lock:
-            found = self._statistics
+            found, duration = self._statistics, self._duration
             age = time.monotonic() - self._read_at
-            # A refusal is an answer: what is missing is a column or a privilege, not the server.
-            up = error is None or is_schema_error(error)
-            if found is None:
-                return Answer(up, None, None, self._duration, None)
-            if age > self._max_age:
-                return Answer(up, None, None, self._duration, found.server_version)
-            return Answer(up, found, age, self._duration, found.server_version)
+        self._report(error, None if found is None else found.schedules_error)
+        # A refusal is an answer: what is missing is a column or a privilege, not the server.
+        up = error is None or is_schema_error(error)
+        if found is None:
+            return Answer(up, None, None, duration, None)
+        if age > self._max_age:
+            return Answer(up, None, None, duration, found.server_version)
+        return Answer(up, found, age, duration, found.server_version)
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread; one that hangs in a query ends with the process."""
@@ -105,7 +104,7 @@ class Sampler:
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
-    def _request(self) -> tuple[Future[Exception | None], float]:
+    def _request(self) -> tuple[Future[None], float]:
         """Return the query that runs or was last, and its deadline; a new one if that is due."""
         with self._lock:
             now = time.monotonic()
@@ -122,7 +121,7 @@ class Sampler:
                 self._run(request)
         self._query.close()
 
-    def _run(self, request: Future[Exception | None]) -> None:
+    def _run(self, request: Future[None]) -> None:
         began = time.monotonic()
         statistics: QueueStatistics | None = None
         error: Exception | None = None
@@ -136,15 +135,20 @@ class Sampler:
             if statistics is not None:
                 self._statistics, self._read_at = statistics, self._ended_at
         if error is None:
-            request.set_result(None if statistics is None else statistics.schedules_error)
+            request.set_result(None)
         else:
             request.set_exception(error)
 
-    def _report(self, error: BaseException | None) -> None:
-        """Emit the first failure since the last success."""
+    def _report(self, error: BaseException | None, schedules_error: Exception | None) -> None:
+        """Emit a failure when it begins, and when it begins to concern more or less than before."""
+        failure: Failure | None = None
+        if error is not None:
+            failure = "all"
+        elif schedules_error is not None:
+            error, failure = schedules_error, "schedules"
         with self._lock:
-            reported, self._failure_reported = self._failure_reported, error is not None
-        if error is not None and not reported:
+            reported, self._failure = self._failure, failure
+        if error is not None and failure != reported:
             bus.emit(MetricsDatabaseFailed, self._queue, ErrorInfo.of(error))
 
 
@@ -179,7 +183,7 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
     if found.oldest_due_processor is not None:
         kind = clean(found.oldest_due_processor)
-        yield catalogue.OLDEST_DUE_PROCESSOR, (queue, kind), found.oldest_due_age
+        yield catalogue.OLDEST_DUE_TASK_AGE, (queue, kind), found.oldest_due_age
     for served, number in found.served_elsewhere:
         yield catalogue.MANAGERS_ALIVE, (served,), number
     for unserved, number in found.unserved:

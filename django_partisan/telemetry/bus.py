@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django_partisan.definitions import TaskDefinition
 from django_partisan.telemetry import swallowed
-from django_partisan.telemetry.events import Event, Scope, TaskCompleted, TaskRef, TaskStarted
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.runs import TaskCompleted, TaskStarted
+from django_partisan.telemetry.events.scopes import Scope
+from django_partisan.telemetry.events.values import TaskRef
 from django_partisan.telemetry.subscriber_calls import AroundEach, from_each
 from django_partisan.telemetry.task_context import can_be_stored
 

@@ -10,7 +10,7 @@ from django.db import connections, router
 from opentelemetry.util.types import AttributeValue
 
 from django_partisan.config import observability
-from django_partisan.telemetry.events import Run, TaskRef
+from django_partisan.telemetry.events.values import Run, TaskRef
 from django_partisan.tracing import spans
 
 Attributes = dict[str, AttributeValue]

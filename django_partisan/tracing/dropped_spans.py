@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django_partisan import outcomes
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TelemetryDropped
+from django_partisan.telemetry.events.telemetry import TelemetryDropped
 
 QUEUE_FULL: Final = "span_queue_full"
 EXPORT_FAILED: Final = "span_export_failed"

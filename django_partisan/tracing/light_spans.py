@@ -24,7 +24,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, TraceFlags
 
 from django_partisan import __version__, outcomes
-from django_partisan.telemetry.events import Run
+from django_partisan.telemetry.events.values import Run
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, of_run
 from django_partisan.tracing.context import span_context_of

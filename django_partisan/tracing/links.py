@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext
 
 from django_partisan.config import observability
-from django_partisan.telemetry.events import Run, TaskRef
+from django_partisan.telemetry.events.values import Run, TaskRef
 from django_partisan.tracing.context import ROOT, extracted, traceparent, with_remote_parent
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
 from django_partisan.tracing.traceparents import parsed

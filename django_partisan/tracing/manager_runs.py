@@ -7,14 +7,9 @@ from opentelemetry.trace import Tracer
 
 from django_partisan import outcomes, registry
 from django_partisan.exceptions import WorkerLost
-from django_partisan.telemetry.events import (
-    ErrorInfo,
-    LostRun,
-    TaskCancelled,
-    TaskFailed,
-    TaskRescued,
-    TaskRetried,
-)
+from django_partisan.telemetry.events.runs import TaskCancelled, TaskFailed, TaskRetried
+from django_partisan.telemetry.events.tasks import TaskRescued
+from django_partisan.telemetry.events.values import ErrorInfo, LostRun
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, SpanDescriptions, message, of_task
 from django_partisan.tracing.links import relation_of_run

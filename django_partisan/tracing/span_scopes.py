@@ -10,17 +10,15 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_span_id
 
 from django_partisan import outcomes
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    ErrorInfo,
-    Run,
+from django_partisan.telemetry.events.runs import (
     TaskCancelled,
     TaskCompleted,
     TaskFailed,
     TaskPostponed,
     TaskRetried,
-    Ticking,
 )
+from django_partisan.telemetry.events.scopes import Enqueueing, Ticking
+from django_partisan.telemetry.events.values import ErrorInfo, Run
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, SpanDescriptions, message, stack_trace

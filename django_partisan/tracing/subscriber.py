@@ -13,18 +13,12 @@ from django_partisan.config import observability
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    Event,
-    OutcomesSettled,
-    Running,
-    Scope,
-    TaskRef,
-    TaskRescued,
-    TasksClaimed,
-    Ticking,
-    WorkerExited,
-)
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.queues import OutcomesSettled, TasksClaimed
+from django_partisan.telemetry.events.scopes import Enqueueing, Running, Scope, Ticking
+from django_partisan.telemetry.events.tasks import TaskRescued
+from django_partisan.telemetry.events.values import TaskRef
+from django_partisan.telemetry.events.workers import WorkerExited
 from django_partisan.tracing import dropped_spans, spans
 from django_partisan.tracing.attributes import SpanDescriptions, of_run
 from django_partisan.tracing.context import ROOT, injected, suppressed

@@ -111,8 +111,8 @@ def _table() -> list[Panel]:
         ),
         graph(
             "Scheduled ahead and failed",
-            "Rows that lie ahead, and rows that failed for good and wait for somebody's decision. Failed"
-            " ones are deleted only where KEEP_FAILED_SECONDS says so: requeue them, or delete them.",
+            "Rows that are due later, and rows that failed and wait for somebody's decision. Failed ones are"
+            " deleted only where KEEP_FAILED_SECONDS says so: requeue them, or delete them.",
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="scheduled"}))', "scheduled"),
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="error"}))', "failed"),
             unit="short",
@@ -126,7 +126,7 @@ def _figures() -> list[Panel]:
     return [
         graph(
             "Time to read the figures",
-            "How long the query behind these figures takes. Above 2 s it is given up and old figures are"
+            "How long the query behind these figures takes. After 2 s it is cancelled, and old figures are"
             " shown. Slow: statistics are old, so run ANALYZE on the table; or PostgreSQL has no time.",
             Query("max by (queue) (partisan_db_scrape_duration_seconds{@queue})", "{{queue}}"),
             unit="s",

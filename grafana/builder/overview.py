@@ -26,9 +26,8 @@ def _queues() -> list[Panel]:
         ),
         graph(
             "Tasks by state",
-            "Rows that wait, lie ahead, run or failed for good, over the queues shown; above 100,000 an"
-            " estimate. Due that grows: see Flow. Failed rows stay until somebody deletes or runs them"
-            " again.",
+            "Rows that are due, scheduled, claimed or failed, of the queues shown; above 100,000 an estimate."
+            " Due that grows: see Flow. Failed rows (error) stay until somebody requeues or deletes them.",
             Query("sum by (state) (max by (job, queue, state) (partisan_queue_tasks{@queue}))", "{{state}}"),
             unit="short",
             width=6,
@@ -74,8 +73,8 @@ def _flow() -> list[Panel]:
         ),
         graph(
             "Outcomes",
-            "What came of the runs. Red is given up for good, orange will be tried again. Much blue: tasks"
-            " wait for something else by postponing themselves.",
+            "What came of the runs. Red: the task failed and will not run again. Orange: it will be retried."
+            " Much blue: tasks wait for something else by postponing themselves.",
             *(
                 Query(f"sum(rate(partisan_tasks_{outcome}_total{{@queue}}[$__rate_interval]))", outcome)
                 for outcome in OUTCOMES

@@ -21,6 +21,14 @@ def _grown(counter: str, condition: str = "") -> Query:
     )
 
 
+def _p95(histogram: str) -> Query:
+    return Query(
+        "histogram_quantile(0.95, sum by (le, queue, processor)"
+        f" (increase({histogram}_bucket{{@processor}}[$__range]))) >= 0",
+        table=True,
+    )
+
+
 def _table() -> list[Panel]:
     runs = _grown("partisan_tasks_started_total")
     failed = _grown("partisan_tasks_failed_total")
@@ -29,16 +37,6 @@ def _table() -> list[Panel]:
     mean = Query(
         f"{_grown('partisan_task_duration_seconds_sum').expr} /"
         f" ({_grown('partisan_task_duration_seconds_count').expr} > 0)",
-        table=True,
-    )
-    p95 = Query(
-        "histogram_quantile(0.95, sum by (le, queue, processor)"
-        " (increase(partisan_task_duration_seconds_bucket{@processor}[$__range]))) >= 0",
-        table=True,
-    )
-    wait = Query(
-        "histogram_quantile(0.95, sum by (le, queue, processor)"
-        " (increase(partisan_task_queue_wait_seconds_bucket{@processor}[$__range]))) >= 0",
         table=True,
     )
     return [
@@ -53,8 +51,8 @@ def _table() -> list[Panel]:
             _grown("partisan_tasks_retried_total"),
             _grown("partisan_tasks_postponed_total"),
             mean,
-            p95,
-            wait,
+            _p95("partisan_task_duration_seconds"),
+            _p95("partisan_task_queue_wait_seconds"),
             unit="short",
             columns={
                 "processor": "Processor",
@@ -107,10 +105,10 @@ def _outcomes() -> list[Panel]:
             stacked=True,
         ),
         graph(
-            "Given up, by reason",
-            "Tasks that failed for good. retries_exhausted: what it needs was away for longer than its"
-            " retries last. worker_lost: it kills its worker (memory?). unregistered: a deploy lost the"
-            " processor.",
+            "Failed, by reason",
+            "Tasks that failed and will not run again. retries_exhausted: what a task needs was away for"
+            " longer than its retries last. worker_lost: it kills its worker (memory?). unregistered: a"
+            " deploy lost the processor.",
             Query(per_second("partisan_tasks_failed_total", "reason", "@processor"), "{{reason}}"),
             unit="suffix:/s",
             stacked=True,
@@ -132,15 +130,14 @@ def _outcomes() -> list[Panel]:
             links=to_traces_and_logs("processor"),
         ),
         graph(
-            "Put in by tasks",
-            "Enqueues that workers (and, with CLIENT_METRICS, the application) made. Repeats were answered"
-            " with the task that waits already. Refused: the insert failed, see the log event"
-            " task.enqueue_failed.",
+            "Enqueued by tasks",
+            "Tasks that workers (and, with CLIENT_METRICS, the application) enqueued. Duplicates: the same"
+            " task was waiting already. Refused: the insert failed, see the log event task.enqueue_failed.",
             Query(
                 per_second("partisan_tasks_enqueued_total", "scheduled", "@processor"),
                 "scheduled: {{scheduled}}",
             ),
-            Query("sum(rate(partisan_tasks_deduplicated_total{@processor}[$__rate_interval]))", "repeats"),
+            Query("sum(rate(partisan_tasks_deduplicated_total{@processor}[$__rate_interval]))", "duplicates"),
             Query("sum(rate(partisan_tasks_enqueue_failed_total{@processor}[$__rate_interval]))", "refused"),
             unit="suffix:/s",
             colours={"refused": RED},

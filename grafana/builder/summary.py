@@ -40,12 +40,13 @@ clamp_max(
   / sum(partisan_workers_configured{@queue}), 1)
 """
 
-_CONFIGURED_BEFORE: Final = "max_over_time(partisan_workers_configured{@queue}[6h])"
-# A manager that does not answer, and a queue whose managers are all gone, count with what they had.
-_CONFIGURED: Final = f"""(
+# A manager that does not answer counts with what it had, a queue whose managers are all gone with the most it
+# had at one moment: managers that replaced each other do not add up.
+_CONFIGURED: Final = """(
   sum by (job, queue) (
-    partisan_workers_configured{{@queue}} or {_CONFIGURED_BEFORE} and on (job, instance) up{{@instance}} == 0
-  ) or sum by (job, queue) ({_CONFIGURED_BEFORE})
+    partisan_workers_configured{@queue}
+    or max_over_time(partisan_workers_configured{@queue}[6h]) and on (job, instance) up{@instance} == 0
+  ) or max_over_time(sum by (job, queue) (partisan_workers_configured{@queue})[6h:1m])
 )"""
 _LIVE: Final = f"""(
   sum by (job, queue) (partisan_workers{{@queue,state=~"idle|busy"}}) or 0 * {_CONFIGURED}
@@ -198,7 +199,6 @@ def _why() -> list[Panel]:
             " queries. Red: PartisanDatabaseUnreachable, PartisanDatabaseReadOnly or PartisanFiguresMissing.",
             Query(DATABASE_STATE),
             unit="short",
-            steps=[(None, RED), (2, GREEN)],
             words=DATABASE_WORDS,
         ),
     ]

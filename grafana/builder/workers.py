@@ -52,9 +52,9 @@ def _pool() -> list[Panel]:
             bars=True,
         ),
         graph(
-            "Tasks taken over, given back, lost",
-            "Rescued: they ran or waited where something died, and run again. Released: given back unstarted"
-            " at a stop. Claim lost: an outcome came too late and was not written.",
+            "Tasks rescued, released, lost",
+            "Rescued: the manager or worker that held them died; they run again. Released: tasks that had not"
+            " started (stop, pause, sharing). Claim lost: an outcome came too late and was not written.",
             Query(in_interval("partisan_tasks_rescued_total", "reason"), "rescued ({{reason}})"),
             Query(in_interval("partisan_tasks_released_total", "reason"), "released ({{reason}})"),
             Query("sum(increase(partisan_tasks_claim_lost_total{@queue}[$__rate_interval]))", "claim lost"),
@@ -200,7 +200,7 @@ def _loop() -> list[Panel]:
         ),
         graph(
             "Buffer fill",
-            "Tasks claimed and not begun, of the most the manager takes. Empty while tasks are due: claiming"
+            "Tasks claimed, not started, of the most the manager takes. Empty while tasks are due: claiming"
             " is too slow. Full: workers are the limit.",
             Query(
                 "sum by (queue) (partisan_buffer_tasks{@queue}) / sum by (queue)"

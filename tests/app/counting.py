@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import RunsCompleted, TaskCancelled, TaskFailed, TaskRetried
+from django_partisan.telemetry.events.runs import RunsCompleted, TaskCancelled, TaskFailed, TaskRetried
 
 
 class OutcomeCounts(bus.Subscriber):

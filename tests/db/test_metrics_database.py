@@ -21,8 +21,8 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.sql.connection import open_connection
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.sql.statistics_statement import Limits
-from django_partisan.telemetry import events
 from tests.support.rows import make_copies
+from tests.support.telemetry import started_snapshot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -359,7 +359,7 @@ def test_a_query_ends_with_its_timeout() -> None:
 
 @pytest.fixture
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    state = events.Snapshot(QUEUE, 0, (), 0, 10, 0, False, True, time.time(), None, None)
+    state = started_snapshot(QUEUE)
     with override_settings(PARTISAN_OBSERVABILITY=getattr(request, "param", {})):
         exporter = Exporter(QUEUE, lambda: state, "127.0.0.1", 0)
     yield exporter.start() or ""

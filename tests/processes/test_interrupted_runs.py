@@ -17,7 +17,7 @@ from django_partisan.engine.manager.manager import Manager
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
-from django_partisan.telemetry.events import RunInterrupted, WorkerExited, WorkerKilled
+from django_partisan.telemetry.events.workers import RunInterrupted, WorkerExited, WorkerKilled
 from tests.app import interrupted_tasks as processors
 from tests.app import journal
 from tests.app.counting import OutcomeCounts, subscribe

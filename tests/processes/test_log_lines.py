@@ -27,17 +27,19 @@ import logging, sys
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django_partisan"], LOGGING_CONFIG=None)
 from django_partisan import outcomes
-from django_partisan.telemetry import bus, events, swallowed
+from django_partisan.telemetry import bus, swallowed
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.values import ErrorInfo, Run
 from django_partisan import logs
 
 slot, count, trace_bytes, log_format, log_file = sys.argv[1:]
 logs.setup("worker", log_format, log_file or None)
-error = events.ErrorInfo("app.Refused", "no", "beginning " + "\\u00fc" * (int(trace_bytes) // 2) + " end")
+error = ErrorInfo("app.Refused", "no", "beginning " + "\\u00fc" * (int(trace_bytes) // 2) + " end")
 print("ready", file=sys.stderr, flush=True)
 sys.stdin.readline()
 for number in range(int(count)):
-    run = events.Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
-    bus.emit(events.TaskFailed, run, 0.1, outcomes.REASON_ERROR, error)
+    run = Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
+    bus.emit(TaskFailed, run, 0.1, outcomes.REASON_ERROR, error)
 for handler in logging.getLogger("django_partisan").handlers:
     assert handler.drain(60)
 print("lost", swallowed.counts["logs"], file=sys.stderr, flush=True)

@@ -77,6 +77,20 @@ def test_live_workers_shows_a_queue_whose_only_manager_is_dead(tmp_path: Path, u
     )
 
 
+def test_live_workers_of_a_dead_queue_adds_up_no_managers_that_replaced_each_other(
+    tmp_path: Path,
+) -> None:
+    expression = _expression("partisan-overview", "Live workers")
+    configured = 'partisan_workers_configured{{job="partisan",instance="{}",queue="mail"}}'
+    labels = '{job="partisan",queue="mail",live="0",configured="2"}'
+
+    _check(
+        tmp_path,
+        {configured.format("old"): "2x4 stale", configured.format("new"): "_x5 2x4 stale"},
+        {expression: [{"labels": labels, "value": 0}]},
+    )
+
+
 @pytest.mark.parametrize(
     ("up", "writable", "state"),
     [("1", "1x20", 2), ("1", "0x20", 1), ("1", "1x5 stale", 1), ("0", "1x20", 0)],

@@ -24,6 +24,7 @@ class FakeQuery:
     def __init__(self) -> None:
         self.calls = 0
         self.error: Exception | None = None
+        self.schedules_error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
         self.closed = False
@@ -33,7 +34,7 @@ class FakeQuery:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
-        return STATISTICS
+        return STATISTICS._replace(schedules_error=self.schedules_error)
 
     def close(self) -> None:
         self.closed = True

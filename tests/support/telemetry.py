@@ -1,6 +1,7 @@
-"""The telemetry of this process, which set-ups change, as it was before a test."""
+"""The telemetry of this process, which set-ups change, as it was before a test; what a manager shows."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from django_partisan.logs import setting_up
 from django_partisan.logs.log_event import APP
 from django_partisan.logs.subscriber import output
 from django_partisan.telemetry import bus, swallowed
+from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot
 from django_partisan.tracing import installation
 from tests.support import events
 
@@ -34,3 +36,9 @@ def telemetry_kept() -> Iterator[None]:
     observability.use_resolved(None)
     installation._subscriber = traced_by  # the set-up of a manager takes it away where no SDK is configured
     events.exchange(subscribed)
+
+
+def started_snapshot(queue: str = "default") -> Snapshot:
+    """Return the state of a manager that has just started."""
+    limits = QueueLimits(None, 3, None, 10.0)
+    return Snapshot(queue, 0, (), 0, 10, 0, False, True, time.time(), None, None, limits)

@@ -28,14 +28,11 @@ from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    ErrorInfo,
-    Event,
-    Running,
-    TaskEnqueueFailed,
-    TaskFailed,
-)
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.scopes import Enqueueing, Running
+from django_partisan.telemetry.events.tasks import TaskEnqueueFailed
+from django_partisan.telemetry.events.values import ErrorInfo
 from tests.support.engine import config_of
 from tests.support.events import subscribed
 from tests.support.rows import task_row

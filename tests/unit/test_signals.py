@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from django_partisan import registry, signals
-from django_partisan.telemetry import bus, events, swallowed
+from django_partisan.telemetry import bus, swallowed
+from django_partisan.telemetry.events.queues import TasksClaimed
+from django_partisan.telemetry.events.runs import (
+    TaskCancelled,
+    TaskCompleted,
+    TaskFailed,
+    TaskPostponed,
+    TaskRetried,
+    TaskStarted,
+)
+from django_partisan.telemetry.events.tasks import TaskEnqueued
+from django_partisan.telemetry.events.workers import WorkerStopping
 from tests.support.registry import Idle
 from tests.unit.logs import samples
 
@@ -45,22 +56,22 @@ def received() -> Iterator[Received]:
 
 
 def test_nothing_is_wanted_without_a_receiver():
-    assert not any(map(signals.SignalSubscriber().wants, (events.TaskEnqueued, events.TaskCompleted)))
+    assert not any(map(signals.SignalSubscriber().wants, (TaskEnqueued, TaskCompleted)))
 
 
 def test_events_without_a_signal_are_never_wanted(received):
-    assert not signals.SignalSubscriber().wants(events.TasksClaimed)
+    assert not signals.SignalSubscriber().wants(TasksClaimed)
 
 
 def test_a_worker_that_stops_is_sent_with_its_queue_and_slot(received):
-    bus.emit(events.WorkerStopping, "mail", 3, 7)
+    bus.emit(WorkerStopping, "mail", 3, 7)
 
     (values,) = received
     assert values == {"signal": signals.worker_stopping, "sender": None, "queue": "mail", "slot": 3}
 
 
 def test_an_enqueued_task_is_sent_once_to_those_of_its_processor(received):
-    bus.emit(events.TaskEnqueued, samples.TASK, samples.NOON, True)
+    bus.emit(TaskEnqueued, samples.TASK, samples.NOON, True)
 
     (values,) = received
     assert values.pop("signal") is signals.task_enqueued
@@ -68,7 +79,7 @@ def test_an_enqueued_task_is_sent_once_to_those_of_its_processor(received):
 
 
 def test_a_started_task_is_sent(received):
-    bus.emit(events.TaskStarted, samples.RUN)
+    bus.emit(TaskStarted, samples.RUN)
 
     assert (received[0]["signal"], received[0]["task"]) == (signals.task_started, samples.RUN)
 
@@ -76,11 +87,11 @@ def test_a_started_task_is_sent(received):
 @pytest.mark.parametrize(
     ("event", "outcome", "error"),
     [
-        (events.TaskCompleted(samples.RUN, 0.5), "completed", None),
-        (events.TaskPostponed(samples.RUN, 0.5, 3.0, None), "postponed", None),
-        (events.TaskRetried(samples.RUN, 0.5, 3.0, 1, samples.ERROR), "retried", samples.ERROR),
-        (events.TaskFailed(samples.RUN, 0.5, "error", samples.ERROR), "failed", samples.ERROR),
-        (events.TaskCancelled(samples.RUN, 0.5, samples.ERROR), "failed", samples.ERROR),
+        (TaskCompleted(samples.RUN, 0.5), "completed", None),
+        (TaskPostponed(samples.RUN, 0.5, 3.0, None), "postponed", None),
+        (TaskRetried(samples.RUN, 0.5, 3.0, 1, samples.ERROR), "retried", samples.ERROR),
+        (TaskFailed(samples.RUN, 0.5, "error", samples.ERROR), "failed", samples.ERROR),
+        (TaskCancelled(samples.RUN, 0.5, samples.ERROR), "failed", samples.ERROR),
     ],
 )
 def test_a_finished_task_is_sent_with_its_outcome(received, event, outcome, error):
@@ -95,8 +106,8 @@ def test_a_receiver_can_choose_a_processor():
     receiver = Received()
 
     signals.task_started.connect(receiver, sender=SendMail)
-    bus.emit(events.TaskStarted, samples.RUN)
-    bus.emit(events.TaskStarted, samples.RUN._replace(processor="Unknown"))
+    bus.emit(TaskStarted, samples.RUN)
+    bus.emit(TaskStarted, samples.RUN._replace(processor="Unknown"))
     signals.task_started.disconnect(receiver, sender=SendMail)
 
     assert len(receiver) == 1
@@ -104,12 +115,12 @@ def test_a_receiver_can_choose_a_processor():
 
 def test_a_receiver_gets_what_is_sent_while_it_is_connected():
     receiver = Received()
-    bus.emit(events.TaskStarted, samples.RUN)
+    bus.emit(TaskStarted, samples.RUN)
 
     signals.task_started.connect(receiver)
-    bus.emit(events.TaskStarted, samples.RUN)
+    bus.emit(TaskStarted, samples.RUN)
     signals.task_started.disconnect(receiver)
-    bus.emit(events.TaskStarted, samples.RUN)
+    bus.emit(TaskStarted, samples.RUN)
 
     assert len(receiver) == 1
 
@@ -119,7 +130,7 @@ def test_a_receiver_that_raises_is_counted_and_the_others_receive(received, capl
         raise RuntimeError("broken")
 
     signals.task_started.connect(broken)
-    bus.emit(events.TaskStarted, samples.RUN)
+    bus.emit(TaskStarted, samples.RUN)
     signals.task_started.disconnect(broken)
 
     assert len(received) == 1

@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -22,11 +21,12 @@ from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.application import ClientMetrics
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ManagerDraining, Snapshot, TaskFailed
+from django_partisan.telemetry.events.managers import ManagerDraining
+from django_partisan.telemetry.events.runs import TaskFailed
 from django_partisan.telemetry.setup import manager, worker
 from django_partisan.telemetry.setup.application import set_up_application
 from tests.support.engine import config_of
-from tests.support.telemetry import telemetry_kept
+from tests.support.telemetry import started_snapshot, telemetry_kept
 from tests.unit.logs import samples
 from tests.unit.metrics.certificates import Certificates
 
@@ -61,11 +61,6 @@ def options(*words: str) -> dict[str, Any]:
     return vars(parser.parse_args(words))
 
 
-def snapshot() -> Snapshot:
-    """Return the state of a manager that has just started."""
-    return Snapshot("default", 0, (), 0, 10, 0, False, True, time.time(), None, None)
-
-
 def test_nothing_is_asked_for_by_default():
     given = options()
 
@@ -94,7 +89,7 @@ def serve() -> Iterator[Callable[..., Any]]:
 
         def serve(*words: str) -> Any:
             telemetry = stack.enter_context(manager.set_up_manager(config_of(), options(*words)))
-            return telemetry.serve(snapshot)
+            return telemetry.serve(started_snapshot)
 
         yield serve
 
@@ -124,7 +119,7 @@ def test_metrics_are_served_as_the_settings_say_until_the_end(settings, tmp_path
     }
 
     with manager.set_up_manager(config_of(), options()) as telemetry:
-        address = telemetry.serve(snapshot) or ""
+        address = telemetry.serve(started_snapshot) or ""
         answers = [status(address), status(address, token="mine")]
 
     assert address.startswith("http://[::1]:")

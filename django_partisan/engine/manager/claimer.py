@@ -28,7 +28,7 @@ from django_partisan.sql import claiming
 from django_partisan.sql.claiming import CONTEXT, ID, PRIORITY, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ClaimErrored, PolledInVain, TasksClaimed
+from django_partisan.telemetry.events.queues import ClaimErrored, PolledInVain, TasksClaimed
 
 FROM_START_SECONDS: Final = 1.0
 """How often a claim in a backlog starts before the last row claimed."""

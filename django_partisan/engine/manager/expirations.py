@@ -11,7 +11,7 @@ from django_partisan.engine.task_ref import task_ref
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskExpired
+from django_partisan.telemetry.events.tasks import TaskExpired
 
 
 class Expirations:

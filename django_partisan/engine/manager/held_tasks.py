@@ -31,14 +31,10 @@ from django_partisan.sql import holding
 from django_partisan.sql.holding import FailedTask, HeldProcessor
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus, task_context
-from django_partisan.telemetry.events import (
-    ErrorInfo,
-    TaskExpired,
-    TaskFailed,
-    TaskRef,
-    TasksHeld,
-    TasksResumed,
-)
+from django_partisan.telemetry.events.queues import TasksHeld, TasksResumed
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.tasks import TaskExpired
+from django_partisan.telemetry.events.values import ErrorInfo, TaskRef
 
 ROWS_AT_MOST: Final = 1000
 EMIT_SECONDS: Final = 60.0

@@ -35,11 +35,8 @@ from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    LostRun,
-    TaskClaimLost,
-    TaskRescued,
-)
+from django_partisan.telemetry.events.tasks import TaskClaimLost, TaskRescued
+from django_partisan.telemetry.events.values import LostRun
 
 _id = itemgetter(ID)
 _takeovers = itemgetter(TAKEOVERS)

@@ -24,7 +24,8 @@ from django_partisan.engine.protocol import Interrupt, LogStacks
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import RunInterrupted, TaskRef, WorkerKilled
+from django_partisan.telemetry.events.values import TaskRef
+from django_partisan.telemetry.events.workers import RunInterrupted, WorkerKilled
 
 STACKS_SECONDS: Final = 0.5
 """How long a worker has to log its stacks before it is killed."""

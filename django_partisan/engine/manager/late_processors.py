@@ -7,7 +7,7 @@ from django_partisan.engine import late_definitions
 from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ProcessorsIgnored
+from django_partisan.telemetry.events.managers import ProcessorsIgnored
 
 NAMES_AT_MOST: Final = 10_000
 """More than any project has; code that makes processors while it runs must not fill the manager's memory."""

@@ -29,7 +29,7 @@ from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql import leasing
 from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import LeaseLost
+from django_partisan.telemetry.events.managers import LeaseLost
 
 WATCH_SECONDS: Final = 1.0
 """How often the presence files of managers on this host are checked, which costs no query."""

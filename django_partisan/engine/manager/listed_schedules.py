@@ -21,7 +21,7 @@ from django_partisan.outcomes import OPERATION_COMPARE
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ScheduleChanged
+from django_partisan.telemetry.events.schedules import ScheduleChanged
 
 RETRY_SECONDS: Final = 1.0
 """The pause before rows that others lock are compared again."""

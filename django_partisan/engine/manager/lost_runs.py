@@ -23,15 +23,9 @@ from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    ErrorInfo,
-    LostRun,
-    TaskCancelled,
-    TaskFailed,
-    TaskRef,
-    TaskRescued,
-    TaskRetried,
-)
+from django_partisan.telemetry.events.runs import TaskCancelled, TaskFailed, TaskRetried
+from django_partisan.telemetry.events.tasks import TaskRescued
+from django_partisan.telemetry.events.values import ErrorInfo, LostRun, TaskRef
 
 
 class LostRuns:

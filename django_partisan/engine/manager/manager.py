@@ -30,13 +30,8 @@ from django_partisan.sql.control import CONTROL_CHANNEL
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    ManagerDraining,
-    ManagerStarted,
-    ManagerStopped,
-    QueueLimits,
-    Snapshot,
-)
+from django_partisan.telemetry.events.managers import ManagerDraining, ManagerStarted, ManagerStopped
+from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot
 
 LONGEST_WAIT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0

@@ -11,7 +11,9 @@ from django.db import Error
 
 from django_partisan.sql.errors import SCHEMA, ErrorKind, kind_of, sqlstate
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored, ErrorInfo
+from django_partisan.telemetry.events.managers import DatabaseRestored
+from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed
+from django_partisan.telemetry.events.values import ErrorInfo
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0

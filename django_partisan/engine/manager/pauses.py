@@ -23,7 +23,7 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql import pausing
 from django_partisan.sql.pausing import PauseSeen
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import QueuePaused, QueueResumed
+from django_partisan.telemetry.events.operators import QueuePaused, QueueResumed
 
 RETRY_SECONDS: Final = 1.0
 RECALL_SECONDS: Final = 0.1

@@ -32,13 +32,13 @@ from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    CodeReplaced,
-    ErrorInfo,
-    PipeBroken,
+from django_partisan.telemetry.events.managers import CodeReplaced
+from django_partisan.telemetry.events.snapshot import WorkerSeen
+from django_partisan.telemetry.events.telemetry import PipeBroken
+from django_partisan.telemetry.events.values import ErrorInfo
+from django_partisan.telemetry.events.workers import (
     WorkerExited,
     WorkerReady,
-    WorkerSeen,
     WorkerStarted,
     WorkerStartFailed,
 )

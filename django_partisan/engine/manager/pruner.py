@@ -26,7 +26,8 @@ from django_partisan.sql import pruning
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.pruning import BATCH_SECONDS_AT_MOST, Batch, Look, Walk
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ErrorInfo, PruneFailed, PrunePassEnded, TasksPruned
+from django_partisan.telemetry.events.queues import PruneFailed, PrunePassEnded, TasksPruned
+from django_partisan.telemetry.events.values import ErrorInfo
 
 ROWS_AT_MOST: Final = 500
 """How many rows one batch deletes: some milliseconds, for which the other chores wait."""

@@ -12,7 +12,7 @@ from django.db import Error
 from django_partisan.engine.manager.outage import passes
 from django_partisan.engine.manager.tick_errors import TickError, describe
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ScheduleOperationFailed
+from django_partisan.telemetry.events.schedules import ScheduleOperationFailed
 
 RETRY_SECONDS: Final = 1.0
 """The pause after the first failure; it doubles with each one in a row, but not during an outage."""

@@ -23,7 +23,7 @@ from django_partisan.engine.manager.ticks_aside import TicksAside
 from django_partisan.outcomes import OPERATION_ENQUEUE
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, OVERLAP
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
+from django_partisan.telemetry.events.schedules import (
     ScheduleFailed,
     ScheduleMissed,
     ScheduleSkipped,

@@ -11,15 +11,15 @@ from django_partisan.outcomes import REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    ErrorInfo,
+from django_partisan.telemetry.events.queues import (
     OutcomesSettled,
     SettleErrored,
     SettleFailed,
-    TaskClaimLost,
-    TaskFailed,
     TasksReleased,
 )
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.tasks import TaskClaimLost
+from django_partisan.telemetry.events.values import ErrorInfo
 
 EMITTED_AFTER_SECONDS: Final = 5.0
 """How long outcomes are held up before that is emitted: most locks are released sooner."""

@@ -30,7 +30,7 @@ from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange, Stopped
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import SettleErrored, SettleFailed
+from django_partisan.telemetry.events.queues import SettleErrored, SettleFailed
 
 BATCH_AT_MOST: Final = 5000
 

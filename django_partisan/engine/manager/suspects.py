@@ -24,7 +24,7 @@ from django_partisan.sql import own_claims
 from django_partisan.sql.claiming import CRASHES, ID, TOKEN, TaskRow, in_running_order
 from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskClaimLost
+from django_partisan.telemetry.events.tasks import TaskClaimLost
 
 LOCKED_SECONDS: Final = 1.0
 """After this time a mark is tried again that another transaction's lock was in the way of."""

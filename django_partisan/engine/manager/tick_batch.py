@@ -29,7 +29,7 @@ from django_partisan.sql.schedule_errors import write_failed, write_fault
 from django_partisan.sql.scheduling import LockedSchedule
 from django_partisan.sql.tick_inserting import NewTick, insert_ticks
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Ticking
+from django_partisan.telemetry.events.scopes import Ticking
 from django_partisan.tick_tasks import TickTasks
 
 ROWS_AT_MOST: Final = 100

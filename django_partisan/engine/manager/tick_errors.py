@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from django.db import Error
 
 from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
-from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.telemetry.events.values import ErrorInfo
 
 LOST: Final = ("08", "53", "57P", "25P03", "25P04")
 """SQLSTATEs of no single row: connection lost, resources exhausted, server shut down, transaction ended."""

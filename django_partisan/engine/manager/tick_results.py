@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django_partisan.engine.manager.tick_errors import TickError
 from django_partisan.schedules.book import Tick
 from django_partisan.schedules.due import Due
-from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.telemetry.events.values import ErrorInfo
 
 
 class FailedSchedule(NamedTuple):

@@ -19,7 +19,7 @@ class TimeLimits:
         definitions: Mapping[str, TaskDefinition] = registry.definitions,
     ) -> None:
         self._definitions = definitions
-        self._default = _limit(default)
+        self._default = math.inf if default is None else default
         self._seen = -1
         self._shortest = self._default
 
@@ -35,9 +35,4 @@ class TimeLimits:
     def of(self, processor: str) -> float:
         """Return the limit of a processor in seconds; infinite if it has none."""
         definition = self._definitions.get(processor)
-        own = None if definition is None else definition.timeout
-        return self._default if own is None else own
-
-
-def _limit(seconds: float | None) -> float:
-    return math.inf if seconds is None else seconds
+        return self._default if definition is None else definition.run_limit(self._default)

@@ -15,7 +15,7 @@ from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.telemetry.events import WorkerSeen
+from django_partisan.telemetry.events.snapshot import WorkerSeen
 from django_partisan.worker_name import worker_name
 
 _id = itemgetter(ID)

@@ -21,7 +21,8 @@ from django.db import connections
 
 from django_partisan.engine.worker import children
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ExitTimedOut, TelemetryFlushTimedOut, WorkerStopping
+from django_partisan.telemetry.events.telemetry import TelemetryFlushTimedOut
+from django_partisan.telemetry.events.workers import ExitTimedOut, WorkerStopping
 
 STREAM_FLUSH_SECONDS: Final = 2.0
 

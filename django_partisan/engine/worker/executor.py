@@ -51,17 +51,16 @@ from django_partisan.sql.settling import (
 )
 from django_partisan.telemetry import bus, swallowed, task_context
 from django_partisan.telemetry.current_task import running
-from django_partisan.telemetry.events import (
-    ErrorInfo,
-    Run,
-    Running,
+from django_partisan.telemetry.events.runs import TaskCancelled as RunCancelled
+from django_partisan.telemetry.events.runs import (
     TaskCompleted,
     TaskFailed,
     TaskPostponed,
     TaskRetried,
     TaskStarted,
 )
-from django_partisan.telemetry.events import TaskCancelled as RunCancelled
+from django_partisan.telemetry.events.scopes import Running
+from django_partisan.telemetry.events.values import ErrorInfo, Run
 from django_partisan.worker_name import worker_name
 
 

@@ -22,7 +22,7 @@ from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import Kept, Pair, RowChange, microseconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import RunsCompleted
+from django_partisan.telemetry.events.runs import RunsCompleted
 from django_partisan.worker_name import worker_name
 
 EVERY_SECONDS: Final = 0.015

@@ -36,7 +36,7 @@ from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID, PROCESSOR, TaskRow
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TransactionLeftOpen, WrittenOutsideAtomic
+from django_partisan.telemetry.events.runs import TransactionLeftOpen, WrittenOutsideAtomic
 from django_partisan.telemetry.reporting import reporting, stop
 
 IDLE_SECONDS: Final = 1.0

@@ -25,7 +25,7 @@ from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.connection import open_connection
 from django_partisan.sql.refusals import refusal_of_command
-from django_partisan.telemetry.events import Snapshot
+from django_partisan.telemetry.events.snapshot import Snapshot
 from django_partisan.telemetry.setup import manager as telemetry
 
 OVERRIDES: Final = {key.lower(): setting for key, setting in queue_keys.KEYS.items() if setting.option}

@@ -16,7 +16,7 @@ from django_partisan.engine.worker import exit_handlers
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.connection import task_database
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Snapshot
+from django_partisan.telemetry.events.snapshot import Snapshot
 
 SET_UP_WORKER: Final = "django_partisan.telemetry.setup.worker.set_up_worker"
 LEAST_SHARE: Final = 0.1

@@ -16,7 +16,7 @@ from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.listening import Listener
 from django_partisan.sql.settling import RowChange, apply_changes
-from django_partisan.telemetry.events import TasksChanged
+from django_partisan.telemetry.events.operators import TasksChanged
 from tests.support.rows import claim_one, claimed, columns, forget, insert, insert_many, make_copies, statuses
 from tests.support.waiting import wait_until
 

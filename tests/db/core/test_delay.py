@@ -18,13 +18,9 @@ from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import (
-    TaskDeduplicated,
-    TaskEnqueued,
-    TaskEnqueueFailed,
-    TaskRef,
-    TasksEnqueued,
-)
+from django_partisan.telemetry.events.queues import TasksEnqueued
+from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.telemetry.events.values import TaskRef
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.registry import Idle
 from tests.support.rows import claim, columns

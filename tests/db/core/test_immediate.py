@@ -19,7 +19,8 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.exceptions import PostponeTask, WrongSetting
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor, bulk_delay
-from django_partisan.telemetry.events import TaskCompleted, TaskEnqueued, TaskFailed, TransactionLeftOpen
+from django_partisan.telemetry.events.runs import TaskCompleted, TaskFailed, TransactionLeftOpen
+from django_partisan.telemetry.events.tasks import TaskEnqueued
 from django_partisan.testing import captured_spans, drain
 from tests.support.commands import python
 

@@ -12,7 +12,7 @@ from django_partisan.exceptions import UnknownQueue
 from django_partisan.models import Task
 from django_partisan.sql.connection import execute
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
+from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from tests.support.database import this_database
 from tests.support.events import subscribed
 from tests.support.registry import Idle

@@ -13,7 +13,7 @@ from django_partisan.models import Schedule
 from django_partisan.sql.connection import execute
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.sql.schedule_statistics import schedule_statistics
-from django_partisan.telemetry.events import MetricsDatabaseFailed
+from django_partisan.telemetry.events.telemetry import MetricsDatabaseFailed
 from tests.support.events import RecordedEvents
 from tests.support.schedules import add_schedule, server_now
 

@@ -16,7 +16,12 @@ from django_partisan.schedules.book import MalformedRow
 from django_partisan.sql.connection import execute
 from django_partisan.sql.control import CONTROL_CHANNEL, decoded
 from django_partisan.sql.listening import Listener
-from django_partisan.telemetry.events import ScheduleChanged, SchedulePaused, ScheduleResumed, ScheduleTicked
+from django_partisan.telemetry.events.schedules import (
+    ScheduleChanged,
+    SchedulePaused,
+    ScheduleResumed,
+    ScheduleTicked,
+)
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, UNREADABLE, add_schedule, last_multiple, outcomes_of, server_now
 from tests.support.waiting import wait_until

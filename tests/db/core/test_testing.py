@@ -15,7 +15,8 @@ from django_partisan.engine.inline import InlineManager
 from django_partisan.exceptions import PostponeTask, UnknownQueue, UnregisteredTask, WrongSetting
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.telemetry.events import TaskExpired, TransactionLeftOpen
+from django_partisan.telemetry.events.runs import TransactionLeftOpen
+from django_partisan.telemetry.events.tasks import TaskExpired
 from django_partisan.testing import drain, run_pending
 from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until

@@ -213,7 +213,7 @@ import os
 import django
 django.setup()
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Enqueueing
+from django_partisan.telemetry.events.scopes import Enqueueing
 from django_partisan.testing import captured_spans
 with captured_spans() as spans, bus.around(Enqueueing("default", "Letter")):
     pass

@@ -19,7 +19,7 @@ from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.telemetry.events import Snapshot
+from django_partisan.telemetry.events.snapshot import Snapshot
 from tests.support.database import first_value
 from tests.support.engine import FakeProcess, SeenWorker, config_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until

@@ -15,7 +15,7 @@ from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.telemetry.events import TaskCompleted
+from django_partisan.telemetry.events.runs import TaskCompleted
 from tests.app.models import Note
 from tests.support.engine import config_of
 from tests.support.rows import claimed, statuses_of

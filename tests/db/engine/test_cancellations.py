@@ -8,7 +8,8 @@ from django.db import connection
 from django_partisan import registry
 from django_partisan.engine.manager.cancellations import _look
 from django_partisan.models import CancelRequest, Task
-from django_partisan.telemetry.events import TasksCancelled, TaskStarted
+from django_partisan.telemetry.events.operators import TasksCancelled
+from django_partisan.telemetry.events.runs import TaskStarted
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle
 from tests.support.rows import columns, insert_many, statuses_of

@@ -21,7 +21,7 @@ from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql import leasing, schedule_listing
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.leasing import Started
-from django_partisan.telemetry.events import ScheduleChanged, ScheduleOperationFailed
+from django_partisan.telemetry.events.schedules import ScheduleChanged, ScheduleOperationFailed
 from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, add_schedule, last_multiple, server_now

@@ -23,17 +23,15 @@ from django_partisan.exceptions import PostponeTask
 from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import claiming
-from django_partisan.telemetry.events import (
-    ClaimErrored,
-    ClaimFailed,
+from django_partisan.telemetry.events.managers import (
     DatabaseRestored,
     LeaseLost,
     ManagerDraining,
     ManagerStarted,
     ManagerStopped,
-    QueueLimits,
-    TasksReleased,
 )
+from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed, TasksReleased
+from django_partisan.telemetry.events.snapshot import QueueLimits
 from tests.db.engine.office import Gate, Office, end_session
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, columns, insert_many, statuses_of

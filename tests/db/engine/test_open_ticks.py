@@ -15,7 +15,7 @@ from django_partisan.models import Chore, Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import open_ticks
 from django_partisan.sql.connection import execute, open_connection
-from django_partisan.telemetry.events import ScheduleOperationFailed
+from django_partisan.telemetry.events.schedules import ScheduleOperationFailed
 from tests.support.events import RecordedEvents
 from tests.support.schedules import UNREADABLE, add_schedule, server_now
 

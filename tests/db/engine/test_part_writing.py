@@ -19,7 +19,8 @@ from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute
 from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
-from django_partisan.telemetry.events import TaskClaimLost, TasksReleased
+from django_partisan.telemetry.events.queues import TasksReleased
+from django_partisan.telemetry.events.tasks import TaskClaimLost
 from tests.support.database import open_transaction
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents

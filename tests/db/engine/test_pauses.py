@@ -16,13 +16,10 @@ from django_partisan.models import ManagerLease, Pause
 from django_partisan.pausing import pause, resume
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.connection import execute, open_connection
-from django_partisan.telemetry.events import (
-    QueuePaused,
-    QueueResumed,
-    TaskRescued,
-    TasksReleased,
-    TaskStarted,
-)
+from django_partisan.telemetry.events.operators import QueuePaused, QueueResumed
+from django_partisan.telemetry.events.queues import TasksReleased
+from django_partisan.telemetry.events.runs import TaskStarted
+from django_partisan.telemetry.events.tasks import TaskRescued
 from tests.db.engine.office import Gate, Office
 from tests.support.database import is_asleep
 from tests.support.events import RecordedEvents

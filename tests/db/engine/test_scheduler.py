@@ -23,8 +23,8 @@ from django_partisan.sql import leasing
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.schedule_errors import write_failed, write_fault
-from django_partisan.telemetry.events import (
-    Event,
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.schedules import (
     ScheduleFailed,
     ScheduleMissed,
     ScheduleOperationFailed,

@@ -19,7 +19,9 @@ from django.utils import autoreload
 
 from django_partisan.management.commands.start_partisan import Command
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import Event, ManagerStopped, WorkerReady
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.managers import ManagerStopped
+from django_partisan.telemetry.events.workers import WorkerReady
 from tests.support import events
 from tests.support.database import ELSEWHERE, database_elsewhere
 from tests.support.rows import insert, insert_many, number_of

@@ -17,7 +17,8 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import holding
 from django_partisan.sql.claiming import ID
-from django_partisan.telemetry.events import TaskFailed, TasksHeld, TasksResumed, TaskStarted
+from django_partisan.telemetry.events.queues import TasksHeld, TasksResumed
+from django_partisan.telemetry.events.runs import TaskFailed, TaskStarted
 from tests.support.engine import FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle, empty_registry

@@ -22,7 +22,7 @@ from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import fetch_all
-from django_partisan.telemetry.events import TransactionLeftOpen, WrittenOutsideAtomic
+from django_partisan.telemetry.events.runs import TransactionLeftOpen, WrittenOutsideAtomic
 from tests.app.models import Note as NoteRow
 from tests.support.engine import spec_of
 from tests.support.events import RecordedEvents, subscribed

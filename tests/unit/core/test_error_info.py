@@ -2,7 +2,8 @@
 
 import pickle
 
-from django_partisan.telemetry.events import ErrorInfo, TaskClaimLost, TaskRef
+from django_partisan.telemetry.events.tasks import TaskClaimLost
+from django_partisan.telemetry.events.values import ErrorInfo, TaskRef
 
 
 class Broken(Exception):

@@ -11,13 +11,10 @@ import pytest
 
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    TaskCompleted,
-    TaskDeduplicated,
-    TasksReleased,
-    TaskStarted,
-)
+from django_partisan.telemetry.events.queues import TasksReleased
+from django_partisan.telemetry.events.runs import TaskCompleted, TaskStarted
+from django_partisan.telemetry.events.scopes import Enqueueing
+from django_partisan.telemetry.events.tasks import TaskDeduplicated
 
 pytestmark = pytest.mark.usefixtures("nobody_listens")
 

@@ -7,7 +7,7 @@ import pytest
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.processor import BaseTaskProcessor, CurrentTask, bulk_delay
-from django_partisan.telemetry.events import TaskRef
+from django_partisan.telemetry.events.values import TaskRef
 from tests.support.events import provided
 from tests.support.registry import Idle
 from tests.support.rows import task_row

@@ -101,5 +101,6 @@ def test_a_histogram_can_be_asked_in_three_ways():
     names = rules.exported_names()
 
     assert {f"partisan_task_duration_seconds_{part}" for part in ("bucket", "sum", "count")} <= names
+    assert "partisan_task_duration_seconds" not in names
     assert "partisan_tasks_failed_total" in names
     assert "partisan_tasks_failed_total_bucket" not in names

@@ -22,7 +22,9 @@ from django_partisan.sql.cancelling import CancelledTask, Request
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import RowChange
-from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, TasksCancelled
+from django_partisan.telemetry.events.managers import DatabaseRestored
+from django_partisan.telemetry.events.operators import TasksCancelled
+from django_partisan.telemetry.events.queues import ClaimFailed
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, IntakeHarness, config_of, report
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

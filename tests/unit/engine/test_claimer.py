@@ -14,13 +14,8 @@ from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql.claiming import Ahead, TaskRow
 from django_partisan.sql.session import answer_seconds
-from django_partisan.telemetry.events import (
-    ClaimErrored,
-    ClaimFailed,
-    DatabaseRestored,
-    PolledInVain,
-    TasksClaimed,
-)
+from django_partisan.telemetry.events.managers import DatabaseRestored
+from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed, PolledInVain, TasksClaimed
 from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

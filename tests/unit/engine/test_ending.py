@@ -8,7 +8,8 @@ import pytest
 
 from django_partisan.engine.worker.ending import Ending
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import ExitTimedOut, TelemetryFlushTimedOut, WorkerStopping
+from django_partisan.telemetry.events.telemetry import TelemetryFlushTimedOut
+from django_partisan.telemetry.events.workers import ExitTimedOut, WorkerStopping
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.waiting import PATIENCE_SECONDS
 

@@ -17,15 +17,15 @@ from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import (
-    Run,
-    Running,
+from django_partisan.telemetry.events.runs import (
     TaskCompleted,
     TaskFailed,
     TaskPostponed,
     TaskRetried,
     TaskStarted,
 )
+from django_partisan.telemetry.events.scopes import Running
+from django_partisan.telemetry.events.values import Run
 from tests.support.engine import config_of
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.rows import task_row

@@ -11,7 +11,10 @@ from django_partisan.engine.manager.held_tasks import EMIT_SECONDS, ROWS_AT_MOST
 from django_partisan.engine.manager.known_processors import TRY_SECONDS, KnownProcessors
 from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.sql.holding import FailedTask, HeldProcessor
-from django_partisan.telemetry.events import TaskExpired, TaskFailed, TaskRef, TasksHeld, TasksResumed
+from django_partisan.telemetry.events.queues import TasksHeld, TasksResumed
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.tasks import TaskExpired
+from django_partisan.telemetry.events.values import TaskRef
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

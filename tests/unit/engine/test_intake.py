@@ -24,7 +24,10 @@ from django_partisan.sql.history import EndedRun
 from django_partisan.sql.holding import HeldProcessor
 from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
-from django_partisan.telemetry.events import LostRun, TaskClaimLost, TaskFailed, TaskRescued, WorkerExited
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.tasks import TaskClaimLost, TaskRescued
+from django_partisan.telemetry.events.values import LostRun
+from django_partisan.telemetry.events.workers import WorkerExited
 from tests.support.engine import IntakeHarness, report
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle

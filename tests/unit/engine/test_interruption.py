@@ -27,8 +27,8 @@ from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.interruption import AGAIN, SIGNAL, Interruption
 from django_partisan.exceptions import TaskCancelled, TaskTimeout
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.telemetry.events import TaskCancelled as RunCancelled
-from django_partisan.telemetry.events import TaskFailed
+from django_partisan.telemetry.events.runs import TaskCancelled as RunCancelled
+from django_partisan.telemetry.events.runs import TaskFailed
 from tests.support.engine import config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

@@ -26,14 +26,8 @@ from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Interrupt, LogStacks, RunTasks
 from django_partisan.engine.writing import Written
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.telemetry.events import (
-    RunInterrupted,
-    TaskCancelled,
-    TaskFailed,
-    TaskRetried,
-    WorkerExited,
-    WorkerKilled,
-)
+from django_partisan.telemetry.events.runs import TaskCancelled, TaskFailed, TaskRetried
+from django_partisan.telemetry.events.workers import RunInterrupted, WorkerExited, WorkerKilled
 from tests.support.engine import FakeWorker, IntakeHarness, config_of, report
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

@@ -8,7 +8,7 @@ from django_partisan import registry
 from django_partisan.engine.late_definitions import Described
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.late_processors import LateProcessors
-from django_partisan.telemetry.events import ProcessorsIgnored
+from django_partisan.telemetry.events.managers import ProcessorsIgnored
 from tests.support.events import RecordedEvents
 
 pytestmark = pytest.mark.usefixtures("own_registry")

@@ -19,7 +19,7 @@ from django_partisan.engine.presence import PresenceFile
 from django_partisan.outcomes import REASON_WORKER_LOST
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.leasing import HeartbeatResult
-from django_partisan.telemetry.events import TaskRescued
+from django_partisan.telemetry.events.tasks import TaskRescued
 from tests.support.engine import ALL_WRITTEN, NOTHING_DUE, FakeDatabaseThread, FakeStarter, spec_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

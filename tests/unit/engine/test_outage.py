@@ -12,7 +12,8 @@ from django_partisan.engine.manager.outage import (
     Outage,
     SharedOutage,
 )
-from django_partisan.telemetry.events import ClaimErrored, ClaimFailed, DatabaseRestored
+from django_partisan.telemetry.events.managers import DatabaseRestored
+from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed
 from tests.support.events import RecordedEvents
 
 

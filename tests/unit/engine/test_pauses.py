@@ -11,7 +11,7 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.pauses import RETRY_SECONDS, Pauses
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql.pausing import PauseSeen
-from django_partisan.telemetry.events import QueuePaused
+from django_partisan.telemetry.events.operators import QueuePaused
 from tests.support.engine import FakeDatabaseThread, IntakeHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

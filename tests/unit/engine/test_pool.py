@@ -26,9 +26,9 @@ from django_partisan.engine.protocol import (
     encode,
 )
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
-from django_partisan.telemetry.events import (
-    CodeReplaced,
-    PipeBroken,
+from django_partisan.telemetry.events.managers import CodeReplaced
+from django_partisan.telemetry.events.telemetry import PipeBroken
+from django_partisan.telemetry.events.workers import (
     WorkerExited,
     WorkerReady,
     WorkerStarted,

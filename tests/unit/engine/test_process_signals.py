@@ -13,7 +13,7 @@ import pytest
 from django_partisan.engine import thread_stacks
 from django_partisan.engine.manager import process_signals
 from django_partisan.engine.manager.process_signals import STOPPING, ProcessSignals, StopAsked
-from django_partisan.telemetry import events
+from django_partisan.telemetry.events.managers import ThreadStack
 from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until
 
@@ -32,7 +32,7 @@ def hangup(handler: signal.Handlers) -> Iterator[None]:
 
 def stacks_in(recorded: RecordedEvents) -> dict[str, str]:
     """Return the stack of each thread that was reported."""
-    return {event.thread: event.stack for event in recorded.of(events.ThreadStack)}
+    return {event.thread: event.stack for event in recorded.of(ThreadStack)}
 
 
 def main_thread_waits() -> bool:

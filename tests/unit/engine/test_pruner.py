@@ -22,7 +22,7 @@ from django_partisan.engine.manager.pruner import (
     Pruner,
 )
 from django_partisan.sql.pruning import Batch, Look
-from django_partisan.telemetry.events import PruneFailed, PrunePassEnded, TasksPruned
+from django_partisan.telemetry.events.queues import PruneFailed, PrunePassEnded, TasksPruned
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, error_with
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle

@@ -15,7 +15,8 @@ from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconci
 from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.leasing import RescuedTask
-from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored
+from django_partisan.telemetry.events.managers import DatabaseRestored
+from django_partisan.telemetry.events.queues import ClaimFailed
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

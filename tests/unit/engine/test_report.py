@@ -13,7 +13,7 @@ from django_partisan.sql.claiming import WAIT
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import RowChange
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import RunsCompleted
+from django_partisan.telemetry.events.runs import RunsCompleted
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.rows import task_row
 

@@ -19,7 +19,8 @@ from django_partisan.engine.manager.tick_errors import describe
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.leasing import SchedulesSeen
-from django_partisan.telemetry.events import ErrorInfo, ScheduleFailed, ScheduleOperationFailed
+from django_partisan.telemetry.events.schedules import ScheduleFailed, ScheduleOperationFailed
+from django_partisan.telemetry.events.values import ErrorInfo
 from tests.support.engine import AWAY, FakeDatabaseThread, error_with
 from tests.support.events import RecordedEvents
 from tests.support.schedules import NOON

@@ -17,16 +17,16 @@ from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.errors import explained
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
-from django_partisan.telemetry.events import (
-    DatabaseRestored,
-    ErrorInfo,
+from django_partisan.telemetry.events.managers import DatabaseRestored
+from django_partisan.telemetry.events.queues import (
     OutcomesSettled,
     SettleErrored,
     SettleFailed,
-    TaskClaimLost,
-    TaskFailed,
     TasksReleased,
 )
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.tasks import TaskClaimLost
+from django_partisan.telemetry.events.values import ErrorInfo
 from tests.support.engine import AWAY, CANCELLED, Batch, SettlerHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

@@ -7,7 +7,7 @@ import pytest
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.suspects import LOCKED_SECONDS
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.telemetry.events import TaskClaimLost
+from django_partisan.telemetry.events.tasks import TaskClaimLost
 from tests.support.engine import AWAY, IntakeHarness, error_with, report
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from django_partisan.engine import thread_stacks
-from django_partisan.telemetry.events import ThreadStack
+from django_partisan.telemetry.events.managers import ThreadStack
 from tests.support.events import RecordedEvents
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 

@@ -29,7 +29,7 @@ from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry import reporting
 from django_partisan.telemetry.bus import Subscriber
-from django_partisan.telemetry.events import TelemetryFlushTimedOut
+from django_partisan.telemetry.events.telemetry import TelemetryFlushTimedOut
 from tests.support.engine import config_of, spec_of
 from tests.support.events import RecordedEvents, subscribed
 from tests.support.rows import task_row

@@ -103,12 +103,12 @@ def test_labels_in_a_legend_are_kept_by_the_query(panel: dict[str, Any]) -> None
 @OF_PANELS
 def test_a_rate_follows_the_zoom(panel: dict[str, Any]) -> None:
     # How long a manager that is gone still counts is no rate.
-    remembered = "max_over_time(partisan_workers_configured{}[6h])"
+    remembered = re.compile(r"max_over_time\([^\[\]]*partisan_workers_configured\{\}\)?\[6h(:1m)?\]\)")
     expressions = [re.sub(r"\{[^}]*\}", "{}", target["expr"]) for target in panel["targets"]]
     ranges = {
         span
         for expression in expressions
-        for span in re.findall(r"\[([^\]]+)\]", expression.replace(remembered, ""))
+        for span in re.findall(r"\[([^\]]+)\]", remembered.sub("", expression))
     }
 
     assert ranges <= {"$__rate_interval", "$__range", "15m"}

@@ -2,8 +2,8 @@
 
 import re
 
+from django_partisan.doctor.rules import exported_names
 from django_partisan.metrics.catalogue import METRICS
-from django_partisan.metrics.metric import HISTOGRAM
 from tests.unit.grafana import files
 
 OF_OTHERS = {
@@ -29,17 +29,6 @@ UNUSED: dict[str, str] = {
 """Exported metrics that no panel or rule reads, each with the reason."""
 
 
-def _exported() -> set[str]:
-    names = set()
-    for name, metric in METRICS.items():
-        names |= (
-            {f"{name}{suffix}" for suffix in ("_bucket", "_sum", "_count")}
-            if metric.kind == HISTOGRAM
-            else {name}
-        )
-    return names
-
-
 def _used() -> dict[str, list[str]]:
     used: dict[str, list[str]] = {}
     for place, expression in files.expressions():
@@ -49,7 +38,7 @@ def _used() -> dict[str, list[str]]:
 
 
 def test_every_metric_that_a_panel_or_rule_reads_is_exported() -> None:
-    unknown = {name: places for name, places in _used().items() if name not in _exported() | OF_OTHERS}
+    unknown = {name: places for name, places in _used().items() if name not in exported_names() | OF_OTHERS}
 
     assert unknown == {}
 

@@ -6,7 +6,8 @@ import pytest
 from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import RECORD_FIELDS
-from django_partisan.telemetry import events
+from django_partisan.telemetry.events.queues import ClaimFailed
+from django_partisan.telemetry.events.runs import TaskCompleted
 from tests.unit.logs import samples
 
 
@@ -23,7 +24,7 @@ def shown(event: object, fields: Any = None, max_bytes: int = 4000, colors: bool
 
 
 def test_an_event_is_one_readable_line():
-    line = shown(events.TaskCompleted(samples.BARE_RUN, 0.5), {"labels.request_id": "r1"})
+    line = shown(TaskCompleted(samples.BARE_RUN, 0.5), {"labels.request_id": "r1"})
 
     _date, _time, said = line.split(" ", 2)
     assert " ".join(said.split()) == (
@@ -40,13 +41,11 @@ def test_only_an_error_has_more_lines(event):
 
 
 def test_an_error_is_followed_by_its_stack_trace():
-    assert shown(events.ClaimFailed("default", samples.ERROR)).endswith(
-        "\nTraceback ...\napp.errors.Refused: no"
-    )
+    assert shown(ClaimFailed("default", samples.ERROR)).endswith("\nTraceback ...\napp.errors.Refused: no")
 
 
 def test_there_are_colours_on_a_terminal_only():
-    event = events.TaskCompleted(samples.RUN, 0.5)
+    event = TaskCompleted(samples.RUN, 0.5)
 
     assert "\x1b[" in shown(event, colors=True)
     assert "\x1b[" not in shown(event, colors=False)
@@ -54,7 +53,7 @@ def test_there_are_colours_on_a_terminal_only():
 
 def test_control_characters_do_not_reach_the_terminal():
     error = samples.ERROR._replace(message="\x1b[2Jgone\x07", stack_trace="\x1b]0;title\x9b\x07\nend")
-    text = shown(events.ClaimFailed("default", error), {"labels.request_id": "\x1b[2J\nnext line"})
+    text = shown(ClaimFailed("default", error), {"labels.request_id": "\x1b[2J\nnext line"})
 
     assert not set(text) & {"\x1b", "\x07", "\x9b"}
     assert "title" in text
@@ -64,7 +63,7 @@ def test_control_characters_do_not_reach_the_terminal():
 @pytest.mark.parametrize("character", ["x", "ü"])
 def test_a_long_trace_is_cut_in_the_middle(character):
     error = samples.ERROR._replace(stack_trace="beginning" + character * 9000 + "end")
-    text = shown(events.ClaimFailed("default", error)) + "\n"
+    text = shown(ClaimFailed("default", error)) + "\n"
 
     assert 3900 < len(text.encode()) <= 4000
     assert "\nbeginning" in text
@@ -72,7 +71,7 @@ def test_a_long_trace_is_cut_in_the_middle(character):
 
 
 def test_a_line_without_room_for_its_trace_goes_without():
-    text = shown(events.ClaimFailed("default", samples.ERROR), {"labels.long": "x" * 3000}, 2048)
+    text = shown(ClaimFailed("default", samples.ERROR), {"labels.long": "x" * 3000}, 2048)
 
     assert "\n" not in text
     assert len(text.encode()) < 2048

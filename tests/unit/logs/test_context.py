@@ -12,7 +12,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from django_partisan.logs import LogSubscriber, context
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.runs import TaskCompleted
+from django_partisan.telemetry.events.scopes import Enqueueing, Running
 from django_partisan.telemetry.trace_context import enqueued_trace_id, process_span_id
 from tests.unit.logs import samples
 from tests.unit.logs.samples import TRACE_ID, TRACEPARENT
@@ -31,8 +33,8 @@ def subscriber() -> LogSubscriber:
     return LogSubscriber()
 
 
-def running(headers: Any) -> events.Running:
-    return events.Running(samples.RUN._replace(headers=headers), None)
+def running(headers: Any) -> Running:
+    return Running(samples.RUN._replace(headers=headers), None)
 
 
 def bind(**values: Any) -> None:
@@ -90,15 +92,15 @@ def test_carried_keys_are_unbound_when_the_task_raises_or_clears_them(subscriber
 
 
 def test_an_enqueueing_binds_nothing(subscriber):
-    with subscriber.around(events.Enqueueing("default", "SendMail")):
+    with subscriber.around(Enqueueing("default", "SendMail")):
         assert structlog.contextvars.get_contextvars() == {}
 
 
 def test_a_carried_key_stands_once_in_a_line_and_the_task_may_change_it(lines, subscriber):
     with subscriber.around(running({"ctx.request_id": "r1"})):
-        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(TaskCompleted, samples.RUN, 0.5)
         bind(request_id="r2")
-        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     found = [[item for item in line.items() if "request_id" in item[0]] for line in lines()]
     assert found == [[("labels.request_id", "r1")], [("labels.request_id", "r2")]]
@@ -140,7 +142,7 @@ def test_a_value_that_no_json_can_hold_is_a_label_all_the_same():
 
 def test_a_line_names_the_current_span(lines):
     with TracerProvider().get_tracer("t").start_as_current_span("s") as span:
-        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     ids = span.get_span_context()
     assert lines()[0]["trace.id"] == f"{ids.trace_id:032x}"
@@ -151,7 +153,7 @@ def test_a_span_without_ids_is_not_named(lines):
     invalid = trace.NonRecordingSpan(trace.SpanContext(0, 0, is_remote=False))
 
     with trace.use_span(invalid):
-        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     assert "trace.id" not in lines()[0]
 
@@ -159,10 +161,10 @@ def test_a_span_without_ids_is_not_named(lines):
 def test_the_runs_span_is_the_transaction(lines):
     def run() -> None:
         process_span_id.set("00f067aa0ba902b7")
-        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     contextvars.copy_context().run(run)
-    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     assert [line.get("transaction.id") for line in lines()] == ["00f067aa0ba902b7", None]
 

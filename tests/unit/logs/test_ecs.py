@@ -16,7 +16,9 @@ from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.ecs import RECORD_FIELDS, EcsFormatter, NestedFormatter
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.writing import AppendingHandler
-from django_partisan.telemetry import bus, events, swallowed
+from django_partisan.telemetry import bus, swallowed
+from django_partisan.telemetry.events.queues import ClaimFailed
+from django_partisan.telemetry.events.runs import TaskCompleted, TaskRetried
 from tests.unit.elk import files
 from tests.unit.logs import samples
 from tests.unit.logs.conftest import flat
@@ -76,7 +78,7 @@ def test_the_shortest_line_is_long_enough_for_filebeat_to_tell_files_apart(lines
 
 
 def test_a_completed_task_is_logged_in_one_canonical_line(lines):
-    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     (line,) = lines()
     assert tuple(line)[:7] == HEAD, "as ecs-logging asks"
@@ -111,7 +113,7 @@ def test_a_completed_task_is_logged_in_one_canonical_line(lines):
 
 def test_no_two_lines_share_an_id(lines):
     for _ in range(50):
-        bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+        bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     assert len({line["event.id"] for line in lines()}) == 50
 
@@ -151,7 +153,7 @@ def test_nested_json_has_the_same_fields():
 def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter, character):
     trace = "the beginning\n" + character * 9000 + "\nthe end"
     error = samples.ERROR._replace(stack_trace=trace, message=character * 100)
-    fields = fields_of(events.TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
+    fields = fields_of(TaskRetried(samples.RUN, 0.5, 3.0, 2, error))
     line = formatter(4000).format(record("m", logging.WARNING, extra={RECORD_FIELDS: fields})) + "\n"
     kept = flat(json.loads(line))["error.stack_trace"]
 
@@ -163,7 +165,7 @@ def test_a_long_stack_trace_is_cut_in_the_middle_so_that_the_line_fits(formatter
 
 def test_a_stack_trace_of_megabytes_is_cut_quickly():
     error = samples.ERROR._replace(stack_trace="x" * 20_000_000)
-    fields = fields_of(events.ClaimFailed("default", error))
+    fields = fields_of(ClaimFailed("default", error))
 
     assert len(EcsFormatter(4000).format(record(extra={RECORD_FIELDS: fields}))) < 4000
 
@@ -246,7 +248,7 @@ def test_a_lone_surrogate_is_written_as_valid_utf_8(tmp_path):
 def test_context_of_any_name_becomes_a_label(lines, key):
     structlog.contextvars.bind_contextvars(**{key: 1})
 
-    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(TaskCompleted, samples.RUN, 0.5)
 
     assert lines()[0][f"labels.{key.replace('.', '_') or '_'}"] == "1"
     assert swallowed.counts["logs"] == 0

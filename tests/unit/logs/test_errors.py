@@ -13,7 +13,11 @@ from django_partisan.logs import LOG_EVENTS, LogSubscriber, task_logger
 from django_partisan.logs.log_event import APP, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.queues import ClaimFailed
+from django_partisan.telemetry.events.runs import TaskFailed
+from django_partisan.telemetry.events.tasks import TaskEnqueueFailed
+from django_partisan.telemetry.events.values import ErrorInfo
 from tests.support.engine import config_of
 from tests.support.rows import task_row
 from tests.unit.logs import samples
@@ -39,8 +43,8 @@ def logged(caplog: pytest.LogCaptureFixture, *sample: Any) -> list[logging.LogRe
     return caplog.records
 
 
-def failed(error: Exception) -> events.TaskFailed:
-    return events.TaskFailed(samples.RUN, 0.5, "error", events.ErrorInfo.of(error))
+def failed(error: Exception) -> TaskFailed:
+    return TaskFailed(samples.RUN, 0.5, "error", ErrorInfo.of(error))
 
 
 def test_a_final_failure_hands_its_exception_to_the_handlers(caplog, raised):
@@ -87,7 +91,7 @@ def test_an_exception_raised_in_our_code_alone_has_no_traceback(caplog, own_regi
 
 def test_a_failure_without_a_run_hands_over_an_exception_without_a_traceback(caplog):
     lost = Refused("its worker died")
-    event = events.TaskFailed(samples.TASK, None, "worker_lost", events.ErrorInfo.of(lost))
+    event = TaskFailed(samples.TASK, None, "worker_lost", ErrorInfo.of(lost))
 
     (record,) = logged(caplog, event)
 
@@ -95,7 +99,7 @@ def test_a_failure_without_a_run_hands_over_an_exception_without_a_traceback(cap
 
 
 def test_every_error_that_has_an_exception_hands_it_over_and_nothing_else_does(caplog, raised):
-    info = events.ErrorInfo.of(raised)
+    info = ErrorInfo.of(raised)
     with_errors = [event._replace(error=info) if hasattr(event, "error") else event for event in samples.FULL]
 
     records = logged(caplog, *with_errors)
@@ -112,7 +116,7 @@ def test_every_error_that_has_an_exception_hands_it_over_and_nothing_else_does(c
 
 def test_an_enqueueing_that_fails_in_a_run_leaves_its_exception_to_the_line_of_the_run(caplog, raised):
     """Else a retry would be an event of an error tracker."""
-    event = events.TaskEnqueueFailed("default", "SendMail", 10, events.ErrorInfo.of(raised))
+    event = TaskEnqueueFailed("default", "SendMail", 10, ErrorInfo.of(raised))
 
     with caplog.at_level(logging.ERROR, LOGGER):
         for role in (APP, WORKER):
@@ -124,16 +128,16 @@ def test_an_enqueueing_that_fails_in_a_run_leaves_its_exception_to_the_line_of_t
 
 
 def test_an_error_known_only_by_its_text_hands_over_nothing(caplog):
-    (record,) = logged(caplog, events.ClaimFailed("default", samples.ERROR))
+    (record,) = logged(caplog, ClaimFailed("default", samples.ERROR))
 
     assert record.exc_info is None
 
 
 def test_the_line_of_ours_is_the_same_with_and_without_the_exception(lines: Lines, raised):
-    info = events.ErrorInfo.of(raised)
+    info = ErrorInfo.of(raised)
 
-    bus.emit(events.TaskFailed, samples.RUN, 0.5, "error", info)
-    bus.emit(events.TaskFailed, samples.RUN, 0.5, "error", info._replace(exception=None))
+    bus.emit(TaskFailed, samples.RUN, 0.5, "error", info)
+    bus.emit(TaskFailed, samples.RUN, 0.5, "error", info._replace(exception=None))
 
     with_exception, without = lines()
     assert with_exception.keys() == without.keys()

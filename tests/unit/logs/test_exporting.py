@@ -16,7 +16,10 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from django_partisan.logs import exporting, setting_up
 from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, task_logger
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.managers import ManagerStarted
+from django_partisan.telemetry.events.queues import ClaimFailed
+from django_partisan.telemetry.events.runs import TaskCompleted
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.logs import samples
 
@@ -58,7 +61,7 @@ def test_a_handler_of_the_host_beside_the_agents_is_the_hosts_logging(exported):
 def test_a_line_is_written_here_and_exported_once_with_its_fields(log_format, exported, no_other, capfd):
     no_other()
     setting_up.setup(WORKER, log_format)
-    bus.emit(events.TaskCompleted, samples.RUN, 0.5)
+    bus.emit(TaskCompleted, samples.RUN, 0.5)
     task_logger(samples.RUN).info("hello", colour="red")
     bus.close(PATIENCE_SECONDS)
 
@@ -72,7 +75,7 @@ def test_a_line_is_written_here_and_exported_once_with_its_fields(log_format, ex
 def test_a_second_set_up_exports_each_line_once(exported, capfd):
     setting_up.setup(MANAGER, "ecs")
     setting_up.setup(MANAGER, "json")
-    bus.emit(events.ManagerStarted, "default", 4, "2.0.0", None)
+    bus.emit(ManagerStarted, "default", 4, "2.0.0", None)
     bus.close(PATIENCE_SECONDS)
 
     assert [one["event.action"] for one in attributes(exported)] == ["manager.started"]
@@ -126,7 +129,7 @@ def test_lines_that_nobody_reads_and_a_dead_collector_share_the_time_of_the_end(
     monkeypatch.setattr(_logs, "get_logger_provider", lambda: provider)
     logging.getLogger(LOGGER).addHandler(Stalled(gate))
     manager = LogSubscriber(MANAGER)
-    manager.handle(events.ClaimFailed("default", samples.ERROR))
+    manager.handle(ClaimFailed("default", samples.ERROR))
     began = time.monotonic()
 
     manager.close(1.0)

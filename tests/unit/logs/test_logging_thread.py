@@ -11,7 +11,8 @@ from django_partisan.logs import dropped
 from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import Event, TelemetryDropped
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.telemetry import TelemetryDropped
 from tests.support.waiting import wait_until
 
 PATIENCE = 20.0

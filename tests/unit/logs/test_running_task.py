@@ -19,7 +19,8 @@ from django_partisan.engine.worker.executor import Executor
 from django_partisan.logs import ConsoleFormatter, EcsFormatter, TaskFilter, add_running_task, task_logger
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Event, TaskStarted
+from django_partisan.telemetry.events import Event
+from django_partisan.telemetry.events.runs import TaskStarted
 from tests.support.engine import config_of
 from tests.support.events import subscribed
 from tests.support.rows import task_row

@@ -18,7 +18,10 @@ from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import AppendingHandler, StandardOutputHandler
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.managers import ManagerStarted
+from django_partisan.telemetry.events.queues import ClaimFailed, TasksReleased
+from django_partisan.telemetry.events.tasks import TaskDeduplicated
 from tests.unit.logs import samples
 
 
@@ -85,7 +88,7 @@ def test_a_level_of_the_hosts_stays_and_a_disabled_logger_is_enabled(top):
 
 def test_a_file_gets_the_lines_instead(top, tmp_path, capfd):
     setup(MANAGER, "json", tmp_path / "a.log")
-    bus.emit(events.ManagerStarted, "default", 4, "2.0.0", None)
+    bus.emit(ManagerStarted, "default", 4, "2.0.0", None)
     bus.close(10.0)
 
     assert isinstance(top.handlers[0], AppendingHandler)
@@ -96,8 +99,8 @@ def test_a_file_gets_the_lines_instead(top, tmp_path, capfd):
 def test_standard_output_carries_lines_of_json_only(capfd):
     setup(MANAGER, "ecs")
 
-    bus.emit(events.ManagerStarted, "default", 4, "2.0.0", None)
-    bus.emit(events.ClaimFailed, "default", samples.ERROR)
+    bus.emit(ManagerStarted, "default", 4, "2.0.0", None)
+    bus.emit(ClaimFailed, "default", samples.ERROR)
     bus.close(10.0)
 
     out, err = capfd.readouterr()
@@ -112,7 +115,7 @@ def test_standard_output_carries_lines_of_json_only(capfd):
 def test_the_longest_line_is_a_setting(capfd):
     setup(MANAGER, "ecs")
 
-    bus.emit(events.ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
+    bus.emit(ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
     bus.close(10.0)
 
     assert 1900 < len(capfd.readouterr().out) <= 2048
@@ -159,7 +162,7 @@ def test_installing_twice_logs_every_event_once(caplog):
     install()
     install()
     with caplog.at_level(logging.INFO, LOGGER):
-        bus.emit(events.TaskDeduplicated, samples.TASK)
+        bus.emit(TaskDeduplicated, samples.TASK)
 
     assert len(caplog.records) == 1
     assert caplog.records[0].name == f"{LOGGER}.{APP}"
@@ -169,7 +172,7 @@ def test_installing_twice_logs_every_event_once(caplog):
 def test_lines_are_logged_under_the_name_of_the_process(role, tmp_path):
     setup(role, "ecs", tmp_path / "a.log")
 
-    bus.emit(events.TaskDeduplicated, samples.TASK)
+    bus.emit(TaskDeduplicated, samples.TASK)
     bus.close(10.0)
 
     assert json.loads((tmp_path / "a.log").read_text())["log.logger"] == f"{LOGGER}.{role}"
@@ -211,7 +214,7 @@ def test_what_a_manager_logs_waits_for_no_handler_of_the_hosts(monkeypatch, top)
     top.setLevel(logging.INFO)
     setup(MANAGER, "host")
 
-    bus.emit(events.TasksReleased, "mail", 5, "stopped")
+    bus.emit(TasksReleased, "mail", 5, "stopped")
     bus.close(0.0)
     was_stuck = logs.is_stuck()
     gate.set()
@@ -247,7 +250,7 @@ def test_what_nobody_reads_at_the_end_is_dropped(tmp_path, last_resort):
     reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     setup(WORKER, "ecs", path)
     for _ in range(30):
-        bus.emit(events.ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
+        bus.emit(ClaimFailed, "default", samples.ERROR._replace(stack_trace="x" * 9000))
 
     bus.close(0.0)
 

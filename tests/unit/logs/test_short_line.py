@@ -24,7 +24,8 @@ from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import Run, TaskCompleted
+from django_partisan.telemetry.events.runs import TaskCompleted
+from django_partisan.telemetry.events.values import Run
 from django_partisan.telemetry.trace_context import process_span_id
 
 from .conftest import Lines

@@ -12,13 +12,23 @@ import structlog
 from django_partisan.logs import LOG_EVENTS, LogSubscriber, install, task_logger
 from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
-from django_partisan.telemetry import bus, events, swallowed
+from django_partisan.telemetry import bus, swallowed
+from django_partisan.telemetry.events.queues import OutcomesSettled
+from django_partisan.telemetry.events.runs import TaskCompleted, TaskStarted
+from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueued
+from django_partisan.telemetry.events.telemetry import (
+    MetricsUnknown,
+    PipeBroken,
+    TelemetryDropped,
+    TelemetryFlushTimedOut,
+)
+from django_partisan.telemetry.events.workers import WorkerExited
 from tests.support.events import RecordedEvents
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.logs import samples
 from tests.unit.logs.conftest import flat
 
-COMPLETED = events.TaskCompleted(samples.RUN, 0.5)
+COMPLETED = TaskCompleted(samples.RUN, 0.5)
 FORMATTERS = [
     ecs_logging.StdlibFormatter(),
     structlog.stdlib.ProcessorFormatter(
@@ -33,10 +43,10 @@ def test_only_what_the_level_lets_through_is_wanted(role):
     logging.getLogger(LOGGER).setLevel(logging.INFO)
     subscriber = LogSubscriber(role)
 
-    assert subscriber.wants(events.TaskCompleted)
-    assert subscriber.wants(events.WorkerExited)
-    assert not subscriber.wants(events.TaskStarted)
-    assert not subscriber.wants(events.OutcomesSettled)
+    assert subscriber.wants(TaskCompleted)
+    assert subscriber.wants(WorkerExited)
+    assert not subscriber.wants(TaskStarted)
+    assert not subscriber.wants(OutcomesSettled)
 
 
 def test_events_of_each_task_of_a_bulk_are_wanted_at_debug_alone():
@@ -45,7 +55,7 @@ def test_events_of_each_task_of_a_bulk_are_wanted_at_debug_alone():
     wanted = []
     for level in (logging.INFO, logging.DEBUG, logging.INFO):
         logging.getLogger(LOGGER).setLevel(level)  # without a refresh, as an application may do
-        wanted.append(subscriber.wants_in_bulk(events.TaskEnqueued))
+        wanted.append(subscriber.wants_in_bulk(TaskEnqueued))
 
     assert wanted == [False, True, False]
 
@@ -54,13 +64,13 @@ def test_events_of_each_task_of_a_bulk_are_wanted_at_debug_alone():
 def test_an_event_whose_level_varies_is_wanted_for_its_highest(level):
     logging.getLogger(LOGGER).setLevel(level)
 
-    assert LogSubscriber(MANAGER).wants(events.WorkerExited)
+    assert LogSubscriber(MANAGER).wants(WorkerExited)
 
 
 def test_at_error_the_expected_exits_of_workers_are_not_logged(caplog):
     logging.getLogger(LOGGER).setLevel(logging.ERROR)
 
-    LogSubscriber(MANAGER).handle(events.WorkerExited("default", 0, 0, 1, 0, None, "recycled", None, None))
+    LogSubscriber(MANAGER).handle(WorkerExited("default", 0, 0, 1, 0, None, "recycled", None, None))
 
     assert caplog.records == []
 
@@ -69,10 +79,10 @@ def test_what_is_dropped_is_told_for_every_reason_and_is_counted_where_it_happen
     manager, worker, counted = LogSubscriber(MANAGER), LogSubscriber(WORKER), RecordedEvents()
     bus.subscribe(counted)
 
-    manager.handle(events.PipeBroken("default", 0, "torn"))
-    manager.handle(events.MetricsUnknown("default", 2))
+    manager.handle(PipeBroken("default", 0, "torn"))
+    manager.handle(MetricsUnknown("default", 2))
     swallowed.counts["headers"] += 3
-    worker.handle(events.TelemetryFlushTimedOut("default", 5.0))
+    worker.handle(TelemetryFlushTimedOut("default", 5.0))
     manager.absorb(0, worker.take() or {})
     manager.absorb(0, {"log_output_stalled": 4})
     manager.close(PATIENCE_SECONDS)
@@ -86,16 +96,16 @@ def test_what_is_dropped_is_told_for_every_reason_and_is_counted_where_it_happen
         "context": "Dropped 3 carried contexts: too long, or not to be stored",
         "flush_timeout": "Dropped telemetry of 1 worker: not flushed in time",
     }
-    assert counted.of(events.TelemetryDropped) == [
-        events.TelemetryDropped("default", "log_output_stalled", 4)
-    ], "the others are counted by the metrics themselves"
+    assert counted.of(TelemetryDropped) == [TelemetryDropped("default", "log_output_stalled", 4)], (
+        "the others are counted by the metrics themselves"
+    )
 
 
 def test_an_application_may_change_its_levels_at_any_time(caplog):
     install()
-    bus.emit(events.TaskDeduplicated, samples.TASK)
+    bus.emit(TaskDeduplicated, samples.TASK)
     with caplog.at_level(logging.INFO, LOGGER):
-        bus.emit(events.TaskDeduplicated, samples.TASK)
+        bus.emit(TaskDeduplicated, samples.TASK)
 
     assert [record.getMessage() for record in caplog.records] == [
         "Task 12 (SendMail) is already waiting; no duplicate enqueued"
@@ -106,8 +116,8 @@ def test_an_application_without_logging_prints_nothing_when_a_task_is_enqueued(m
     monkeypatch.setattr(logging.root, "handlers", [])
     install()
 
-    bus.emit(events.TaskEnqueued, samples.TASK, samples.NOON, False)
-    bus.emit(events.TaskDeduplicated, samples.TASK)
+    bus.emit(TaskEnqueued, samples.TASK, samples.NOON, False)
+    bus.emit(TaskDeduplicated, samples.TASK)
 
     assert capfd.readouterr() == ("", "")
 

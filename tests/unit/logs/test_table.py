@@ -9,7 +9,8 @@ import pytest
 from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.fields import COMMON
 from django_partisan.logs.log_event import LogEvent
-from django_partisan.telemetry import events
+from django_partisan.telemetry.events import Event, managers, queues, runs, tasks, telemetry, workers
+from django_partisan.telemetry.events.values import ErrorInfo
 from tests.support.ecs import ECS
 from tests.unit.logs import samples
 
@@ -282,16 +283,16 @@ CONTRACT: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 
 NOT_LOGGED = {
-    events.RunsCompleted: "each of its runs is logged as TaskCompleted",
-    events.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
-    events.SettleErrored: "counted; logged once, as SettleFailed",
-    events.ClaimErrored: "counted; logged once, as ClaimFailed",
-    events.TasksPruned: "counted; logged once in a pass, as PrunePassEnded",
-    events.PolledInVain: "counted; an empty poll is not logged",
-    events.WorkerStopping: "a Django signal; the worker's exit is logged",
-    events.PipeBroken: "counted and logged as TelemetryDropped; the worker's exit is logged",
-    events.MetricsUnknown: "counted and logged as TelemetryDropped",
-    events.Measured: "a metric of the user's own",
+    runs.RunsCompleted: "each of its runs is logged as TaskCompleted",
+    queues.OutcomesSettled: "the spans and metrics of settling; a line each would be noise",
+    queues.SettleErrored: "counted; logged once, as SettleFailed",
+    queues.ClaimErrored: "counted; logged once, as ClaimFailed",
+    queues.TasksPruned: "counted; logged once in a pass, as PrunePassEnded",
+    queues.PolledInVain: "counted; an empty poll is not logged",
+    workers.WorkerStopping: "a Django signal; the worker's exit is logged",
+    telemetry.PipeBroken: "counted and logged as TelemetryDropped; the worker's exit is logged",
+    telemetry.MetricsUnknown: "counted and logged as TelemetryDropped",
+    runs.Measured: "a metric of the user's own",
 }
 ALL_FIELDS = [*COMMON, *(field for log_event in LOG_EVENTS.values() for field in log_event.fields)]
 
@@ -320,7 +321,7 @@ def test_no_event_names_a_field_twice():
 
 
 def test_every_event_is_logged_or_left_out_for_a_reason():
-    assert set(get_args(events.Event)) == LOG_EVENTS.keys() | NOT_LOGGED.keys()
+    assert set(get_args(Event)) == LOG_EVENTS.keys() | NOT_LOGGED.keys()
     assert not LOG_EVENTS.keys() & NOT_LOGGED.keys()
 
 
@@ -364,21 +365,21 @@ def test_a_field_of_ecs_has_the_type_of_ecs():
     ],
 )
 def test_only_an_unexpected_exit_of_a_worker_is_an_error(reason, level):
-    exited = events.WorkerExited("default", 0, 0, 1, 0, None, reason, None, None)
+    exited = workers.WorkerExited("default", 0, 0, 1, 0, None, reason, None, None)
 
-    assert LOG_EVENTS[events.WorkerExited].level_of(exited) == level
+    assert LOG_EVENTS[workers.WorkerExited].level_of(exited) == level
 
 
 def test_a_wait_is_never_below_zero():
     run = samples.RUN._replace(wait_seconds=-3.0)
 
-    assert fields_of(events.TaskStarted(run))["partisan.task.wait_ns"] == 0
+    assert fields_of(runs.TaskStarted(run))["partisan.task.wait_ns"] == 0
 
 
 def test_context_without_a_trace_names_none():
     run = samples.RUN._replace(headers={"ctx.request_id": "r1"})
 
-    assert "partisan.task.enqueued_trace_id" not in fields_of(events.TaskStarted(run))
+    assert "partisan.task.enqueued_trace_id" not in fields_of(runs.TaskStarted(run))
 
 
 CARRIER = samples.TASK._replace(headers={"traceparent": samples.TRACEPARENT, "ctx.request_id": "r1"})
@@ -387,10 +388,10 @@ CARRIER = samples.TASK._replace(headers={"traceparent": samples.TRACEPARENT, "ct
 @pytest.mark.parametrize(
     "event",
     [
-        events.TaskFailed(CARRIER, None, "worker_lost", samples.ERROR),
-        events.TaskRescued(CARRIER, "worker_lost", None),
-        events.TaskClaimLost(CARRIER),
-        events.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", "signal", CARRIER, None),
+        runs.TaskFailed(CARRIER, None, "worker_lost", samples.ERROR),
+        tasks.TaskRescued(CARRIER, "worker_lost", None),
+        tasks.TaskClaimLost(CARRIER),
+        workers.WorkerExited("default", 3, 4, 4711, -9, "SIGKILL", "signal", CARRIER, None),
     ],
     ids=lambda event: type(event).__name__,
 )
@@ -411,7 +412,7 @@ def test_a_managers_line_about_one_task_names_the_trace_and_the_context_of_its_e
     ],
 )
 def test_a_rescue_is_the_failure_of_a_run_that_was_lost(reason, lost, outcome):
-    found = fields_of(events.TaskRescued(samples.TASK, reason, None, lost))
+    found = fields_of(tasks.TaskRescued(samples.TASK, reason, None, lost))
 
     assert found.get("event.outcome") == outcome
 
@@ -419,8 +420,8 @@ def test_a_rescue_is_the_failure_of_a_run_that_was_lost(reason, lost, outcome):
 def test_at_most_100_tasks_are_named():
     many = tuple(range(500))
 
-    claimed = fields_of(events.TasksClaimed("default", 500, many, 0.1, ()))
-    stopped = fields_of(events.ManagerStopped("default", 1.0, 0, many))
+    claimed = fields_of(queues.TasksClaimed("default", 500, many, 0.1, ()))
+    stopped = fields_of(managers.ManagerStopped("default", 1.0, 0, many))
 
     assert len(claimed["partisan.claim.task_ids"]) == 100
     assert len(stopped["partisan.manager.unfinished_ids"]) == 100
@@ -429,7 +430,7 @@ def test_at_most_100_tasks_are_named():
 def test_an_errors_message_is_cut_to_1_kib():
     error = samples.ERROR._replace(message="ü" * 2000)
 
-    message = fields_of(events.ClaimFailed("default", error))["error.message"]
+    message = fields_of(queues.ClaimFailed("default", error))["error.message"]
 
     assert len(message.encode()) <= 1024
     assert message.endswith("…")
@@ -440,24 +441,24 @@ def test_an_errors_message_is_cut_to_1_kib():
     [
         (samples.ERROR._replace(message="first line\n" + "x" * 5000), "Refused: first line…"),
         (samples.ERROR._replace(message="x" * 201), f"Refused: {'x' * 200}…"),
-        (events.ErrorInfo("TimeoutError", "", ""), "TimeoutError"),
+        (ErrorInfo("TimeoutError", "", ""), "TimeoutError"),
     ],
 )
 def test_a_message_quotes_only_the_class_and_the_beginning_of_an_error(error, quoted):
-    message = message_of(events.ClaimFailed("default", error))
+    message = message_of(queues.ClaimFailed("default", error))
 
     assert message == f"Could not claim tasks; trying again: {quoted}"
 
 
 @pytest.mark.parametrize(("number", "told"), [(1, "1 span"), (8, "8 spans")])
 def test_a_message_counts_in_the_singular_and_the_plural(number, told):
-    message = message_of(events.TelemetryDropped("default", "span_queue_full", number))
+    message = message_of(telemetry.TelemetryDropped("default", "span_queue_full", number))
 
     assert message == f"Dropped {told}: queue full"
 
 
 def test_spans_that_a_worker_took_along_are_named_as_spans():
-    message = message_of(events.TelemetryDropped("default", "worker_lost", 3))
+    message = message_of(telemetry.TelemetryDropped("default", "worker_lost", 3))
 
     assert message == "Dropped 3 spans: worker lost"
 

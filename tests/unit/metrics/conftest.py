@@ -9,7 +9,10 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
-from django_partisan.telemetry import bus, events, swallowed
+from django_partisan.telemetry import bus, swallowed
+from django_partisan.telemetry.events.runs import RunsCompleted
+from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot, WorkerSeen
+from django_partisan.telemetry.events.values import ErrorInfo, Run, TaskRef
 from tests.support.events import RecordedEvents, no_subscribers
 from tests.support.registry import Idle, empty_registry
 
@@ -18,10 +21,10 @@ from .certificates import Certificates
 QUEUE = "default"
 MAIL = (QUEUE, "Mail")
 
-ERROR = events.ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
-RUN = events.Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
+ERROR = ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
+RUN = Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
 """A first attempt of ``Mail`` that waited for 30 ms."""
-TASK = events.TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
+TASK = TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
 """The same, as the manager knows it."""
 
 
@@ -54,9 +57,9 @@ def recorded() -> RecordedEvents:
     return subscriber
 
 
-def completed(seconds: float, run: events.Run = RUN) -> events.RunsCompleted:
+def completed(seconds: float, run: Run = RUN) -> RunsCompleted:
     """Return what a worker emits of a run that completed."""
-    return events.RunsCompleted(run.queue, run.processor, [seconds], [run.wait_seconds], [run.attempt])
+    return RunsCompleted(run.queue, run.processor, [seconds], [run.wait_seconds], [run.attempt])
 
 
 @pytest.fixture
@@ -74,17 +77,18 @@ def state() -> SimpleNamespace:
         last_loop_at=1_000.0,
         last_claim_at=900.0,
         last_finished_at=800.0,
+        limits=QueueLimits(None, 3, None, 10.0),
     )
 
 
-def seen(slot: int, state: str = "idle", **values: Any) -> events.WorkerSeen:
+def seen(slot: int, state: str = "idle", **values: Any) -> WorkerSeen:
     """Return a worker as a snapshot shows it."""
-    worker = events.WorkerSeen(slot, 1, 0, state, None, 0.0, 0.0)
+    worker = WorkerSeen(slot, 1, 0, state, None, 0.0, 0.0)
     return worker._replace(**values)
 
 
-def snapshot(state: SimpleNamespace) -> events.Snapshot:
-    return events.Snapshot(**vars(state))
+def snapshot(state: SimpleNamespace) -> Snapshot:
+    return Snapshot(**vars(state))
 
 
 @pytest.fixture(scope="session")

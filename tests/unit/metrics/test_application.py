@@ -10,7 +10,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from django_partisan.metrics import application
 from django_partisan.outcomes import DUE_NOW
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.operators import TasksCancelled, TasksChanged, TasksRequeued
+from django_partisan.telemetry.events.runs import TaskCompleted
+from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueued, TaskEnqueueFailed
 from tests.support.commands import python
 
 from .conftest import ERROR, QUEUE, TASK
@@ -18,8 +21,9 @@ from .conftest import ERROR, QUEUE, TASK
 MULTIPROCESS = """
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from django_partisan.metrics.application import ClientMetrics
-from django_partisan.telemetry import events
-ClientMetrics().handle(events.TaskDeduplicated(events.TaskRef(1, "Mail", "default", 10, 1, 0, 0)))
+from django_partisan.telemetry.events.tasks import TaskDeduplicated
+from django_partisan.telemetry.events.values import TaskRef
+ClientMetrics().handle(TaskDeduplicated(TaskRef(1, "Mail", "default", 10, 1, 0, 0)))
 registry = CollectorRegistry()
 multiprocess.MultiProcessCollector(registry)
 print(generate_latest(registry).decode())
@@ -30,14 +34,14 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
     registry = CollectorRegistry()
     bus.subscribe(application.ClientMetrics(registry))
 
-    bus.emit(events.TaskEnqueued, TASK, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
-    bus.emit(events.TaskDeduplicated, TASK)
-    bus.emit(events.TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
-    bus.emit(events.TasksRequeued, QUEUE, "Mail", 3)
-    bus.emit(events.TasksChanged, QUEUE, "Mail", 2, DUE_NOW)
-    bus.emit(events.TasksCancelled, QUEUE, "Mail", 2, "", ())
+    bus.emit(TaskEnqueued, TASK, datetime(2026, 1, 1, tzinfo=timezone.utc), False)
+    bus.emit(TaskDeduplicated, TASK)
+    bus.emit(TaskEnqueueFailed, QUEUE, "Mail", None, ERROR)
+    bus.emit(TasksRequeued, QUEUE, "Mail", 3)
+    bus.emit(TasksChanged, QUEUE, "Mail", 2, DUE_NOW)
+    bus.emit(TasksCancelled, QUEUE, "Mail", 2, "", ())
 
-    assert not bus.wanted(events.TaskCompleted)
+    assert not bus.wanted(TaskCompleted)
     labels = {"queue": QUEUE, "processor": "Mail"}
     value = registry.get_sample_value
     assert value("partisan_tasks_enqueued_total", {**labels, "scheduled": "false"}) == 1
@@ -51,7 +55,7 @@ def test_enqueuings_are_counted_in_the_application_s_registry() -> None:
 def test_there_are_no_series_that_say_when_others_began() -> None:
     registry = CollectorRegistry()
     bus.subscribe(application.ClientMetrics(registry))
-    bus.emit(events.TaskDeduplicated, TASK)
+    bus.emit(TaskDeduplicated, TASK)
 
     for exposition in (generate_latest(registry), generate_openmetrics(registry)):
         assert b"partisan_tasks_deduplicated_total{" in exposition

@@ -15,7 +15,8 @@ from django_partisan.metrics import recorder
 from django_partisan.metrics.custom import CounterMeasure, measures_for
 from django_partisan.metrics.deltas import Deltas, add_to_buckets
 from django_partisan.metrics.recorder import Recorder
-from django_partisan.telemetry import bus, events, swallowed
+from django_partisan.telemetry import bus, swallowed
+from django_partisan.telemetry.events import managers, operators, queues, runs, tasks, telemetry, workers
 
 from .conftest import ERROR, MAIL, QUEUE, RUN, TASK, completed, processor
 
@@ -51,17 +52,17 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         },
     ),
     "an unregistered processor counts as other": (
-        [events.TaskEnqueued(TASK._replace(processor="Unknown"), NOW, True)],
+        [tasks.TaskEnqueued(TASK._replace(processor="Unknown"), NOW, True)],
         {("partisan_tasks_enqueued_total", (QUEUE, "_other", "true")): 1},
         {},
     ),
     "a postponed run counts as started": (
-        [events.TaskPostponed(RUN, 0.1, 5.0, None)],
+        [runs.TaskPostponed(RUN, 0.1, 5.0, None)],
         {("partisan_tasks_started_total", MAIL): 1, ("partisan_tasks_postponed_total", MAIL): 1},
         {duration("postponed"): [{4: 1}, 0.1, None], WAIT: [{1: 1}, 0.03, None]},
     ),
     "a retried run counts as started, with its error": (
-        [events.TaskRetried(RUN, 0.1, 5.0, 2, ERROR)],
+        [runs.TaskRetried(RUN, 0.1, 5.0, 2, ERROR)],
         {
             ("partisan_tasks_started_total", MAIL): 1,
             ("partisan_tasks_retried_total", MAIL): 1,
@@ -70,7 +71,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         {duration("retried"): [{4: 1}, 0.1, None], WAIT: [{1: 1}, 0.03, None]},
     ),
     "a failed run counts its reason, its error and the attempts": (
-        [events.TaskFailed(RUN._replace(attempt=4), 0.1, "retries_exhausted", ERROR)],
+        [runs.TaskFailed(RUN._replace(attempt=4), 0.1, "retries_exhausted", ERROR)],
         {
             ("partisan_tasks_started_total", MAIL): 1,
             ("partisan_tasks_failed_total", (*MAIL, "retries_exhausted")): 1,
@@ -83,22 +84,22 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         },
     ),
     "a cancelled run counts as started and as no failure": (
-        [events.TaskCancelled(RUN, 0.1, ERROR)],
+        [runs.TaskCancelled(RUN, 0.1, ERROR)],
         {("partisan_tasks_started_total", MAIL): 1, ("partisan_tasks_cancelled_total", MAIL): 1},
         {duration("cancelled"): [{4: 1}, 0.1, None], WAIT: [{1: 1}, 0.03, None]},
     ),
     "tasks that are cancelled without a run do not count as started": (
-        [events.TasksCancelled(QUEUE, "Mail", 3, "", ()), events.TaskCancelled(TASK, None, ERROR)],
+        [operators.TasksCancelled(QUEUE, "Mail", 3, "", ()), runs.TaskCancelled(TASK, None, ERROR)],
         {("partisan_tasks_cancelled_total", MAIL): 4},
         {},
     ),
     "a task that expired counts as no start and no failure": (
-        [events.TaskExpired(TASK)],
+        [tasks.TaskExpired(TASK)],
         {("partisan_tasks_expired_total", MAIL): 1},
         {},
     ),
     "a failure without a run does not count as started": (
-        [events.TaskFailed(TASK, None, "worker_lost", ERROR)],
+        [runs.TaskFailed(TASK, None, "worker_lost", ERROR)],
         {
             ("partisan_tasks_failed_total", (*MAIL, "worker_lost")): 1,
             ("partisan_task_errors_total", (*MAIL, "shop.NotPaid", "failed")): 1,
@@ -106,7 +107,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         {ATTEMPTS: [{0: 1}, 1, None]},
     ),
     "a run that the manager ended counts as started": (
-        [events.TaskFailed(TASK, 9.0, "timeout", ERROR)],
+        [runs.TaskFailed(TASK, 9.0, "timeout", ERROR)],
         {
             ("partisan_tasks_started_total", MAIL): 1,
             ("partisan_tasks_failed_total", (*MAIL, "timeout")): 1,
@@ -115,7 +116,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         {duration("failed"): [{10: 1}, 9.0, None], ATTEMPTS: [{0: 1}, 1, None]},
     ),
     "an outcome that could not be settled does not count its attempts twice": (
-        [events.TaskFailed(TASK, None, "unsettleable", ERROR)],
+        [runs.TaskFailed(TASK, None, "unsettleable", ERROR)],
         {
             ("partisan_tasks_failed_total", (*MAIL, "unsettleable")): 1,
             ("partisan_task_errors_total", (*MAIL, "shop.NotPaid", "failed")): 1,
@@ -124,10 +125,10 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
     ),
     "every enqueueing inside a task is counted": (
         [
-            events.TaskEnqueued(TASK, NOW, True),
-            events.TaskEnqueued(TASK, NOW, False),
-            events.TaskDeduplicated(TASK),
-            events.TaskEnqueueFailed(QUEUE, "", None, ERROR),
+            tasks.TaskEnqueued(TASK, NOW, True),
+            tasks.TaskEnqueued(TASK, NOW, False),
+            tasks.TaskDeduplicated(TASK),
+            tasks.TaskEnqueueFailed(QUEUE, "", None, ERROR),
         ],
         {
             ("partisan_tasks_enqueued_total", (*MAIL, "true")): 1,
@@ -139,10 +140,10 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
     ),
     "claims count their rows, or that they were empty, as do looks of an idle manager": (
         [
-            events.TasksClaimed(QUEUE, 7, (), 0.002, ()),
-            events.TasksClaimed(QUEUE, 0, (), 0.001, ()),
-            events.PolledInVain(QUEUE),
-            events.ClaimErrored(QUEUE),
+            queues.TasksClaimed(QUEUE, 7, (), 0.002, ()),
+            queues.TasksClaimed(QUEUE, 0, (), 0.001, ()),
+            queues.PolledInVain(QUEUE),
+            queues.ClaimErrored(QUEUE),
         ],
         {
             ("partisan_claims_total", (QUEUE,)): 3,
@@ -153,7 +154,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         {("partisan_claim_duration_seconds", (QUEUE,)): [{1: 1, 2: 1}, 0.003, None]},
     ),
     "settles count their size and time": (
-        [events.OutcomesSettled(QUEUE, 50, 0.02, ()), events.SettleErrored(QUEUE)],
+        [queues.OutcomesSettled(QUEUE, 50, 0.02, ()), queues.SettleErrored(QUEUE)],
         {("partisan_settle_errors_total", (QUEUE,)): 1},
         {
             ("partisan_settle_duration_seconds", (QUEUE,)): [{5: 1}, 0.02, None],
@@ -162,16 +163,16 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
     ),
     "the manager's own events are counted by reason": (
         [
-            events.TaskRescued(TASK, "worker_lost", None),
-            events.TasksReleased(QUEUE, 3, "stopped"),
-            events.TaskClaimLost(TASK),
-            events.LeaseLost(QUEUE, 40.0, 2),
-            events.WorkerExited(QUEUE, 0, 1, 42, 1, None, "error", None, None),
-            events.WorkerExited(QUEUE, 0, 2, 43, None, "SIGKILL", "signal", TASK, None),
-            events.WorkerExited(QUEUE, 0, 3, 44, None, "SIGKILL", "timeout", TASK, None),
-            events.PipeBroken(QUEUE, 0, "torn"),
-            events.TelemetryFlushTimedOut(QUEUE, 5.0),
-            events.TelemetryDropped(QUEUE, "spans", 12),
+            tasks.TaskRescued(TASK, "worker_lost", None),
+            queues.TasksReleased(QUEUE, 3, "stopped"),
+            tasks.TaskClaimLost(TASK),
+            managers.LeaseLost(QUEUE, 40.0, 2),
+            workers.WorkerExited(QUEUE, 0, 1, 42, 1, None, "error", None, None),
+            workers.WorkerExited(QUEUE, 0, 2, 43, None, "SIGKILL", "signal", TASK, None),
+            workers.WorkerExited(QUEUE, 0, 3, 44, None, "SIGKILL", "timeout", TASK, None),
+            telemetry.PipeBroken(QUEUE, 0, "torn"),
+            telemetry.TelemetryFlushTimedOut(QUEUE, 5.0),
+            telemetry.TelemetryDropped(QUEUE, "spans", 12),
         ],
         {
             ("partisan_tasks_rescued_total", (QUEUE, "worker_lost")): 1,
@@ -206,15 +207,15 @@ def test_events_are_counted(recording: Recorder, claim: str) -> None:
 
 
 def test_single_runs_are_not_emitted_for_metrics(recording: Recorder) -> None:
-    assert not bus.wanted(events.TaskStarted)
-    assert bus.wanted(events.RunsCompleted)
-    assert not bus.wanted(events.TaskCompleted)
+    assert not bus.wanted(runs.TaskStarted)
+    assert bus.wanted(runs.RunsCompleted)
+    assert not bus.wanted(runs.TaskCompleted)
 
 
 def test_runs_of_several_processors_are_counted_apart(recording: Recorder) -> None:
     for number in range(30):
         one = RUN._replace(processor=("Mail", "Report")[number % 2], attempt=1 + number % 3)
-        bus.emit(events.RunsCompleted, *completed(number / 10, one))
+        bus.emit(runs.RunsCompleted, *completed(number / 10, one))
 
     report = recording.take()
     assert report is not None
@@ -253,7 +254,7 @@ def test_a_measure_of_a_processor_registered_after_the_start_is_counted(recordin
 
 def test_events_that_pile_up_are_counted_before_the_report(recording: Recorder) -> None:
     for _ in range(recorder.PENDING_MAX + 10):
-        bus.emit(events.RunsCompleted, *completed(0.2))
+        bus.emit(runs.RunsCompleted, *completed(0.2))
 
     assert len(recording._pending) <= 10
     assert counters(recording)["partisan_tasks_completed_total", MAIL] == recorder.PENDING_MAX + 10
@@ -262,7 +263,7 @@ def test_events_that_pile_up_are_counted_before_the_report(recording: Recorder) 
 def test_threads_may_emit_while_another_takes(recording: Recorder) -> None:
     def emit() -> None:
         for _ in range(2_000):
-            bus.emit(events.RunsCompleted, *completed(0.2))
+            bus.emit(runs.RunsCompleted, *completed(0.2))
 
     threads = [threading.Thread(target=emit) for _ in range(3)]
     total = 0.0
@@ -282,10 +283,10 @@ class _Refused(Exception):
 @pytest.mark.parametrize(
     "event",
     [
-        events.TaskRetried(RUN, 0.1, 5.0, 2, ERROR),
-        events.TaskFailed(RUN, 0.1, "error", ERROR),
-        events.TaskCancelled(RUN, 0.1, ERROR),
-        events.TaskEnqueueFailed(QUEUE, "SendMail", 10, ERROR),
+        runs.TaskRetried(RUN, 0.1, 5.0, 2, ERROR),
+        runs.TaskFailed(RUN, 0.1, "error", ERROR),
+        runs.TaskCancelled(RUN, 0.1, ERROR),
+        tasks.TaskEnqueueFailed(QUEUE, "SendMail", 10, ERROR),
     ],
     ids=lambda event: type(event).__name__,
 )
@@ -319,8 +320,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 def complete_in(span: trace.Span, seconds: float) -> None:
     with trace.use_span(span):
-        bus.emit(events.TaskCompleted, RUN, seconds)
-    bus.emit(events.RunsCompleted, *completed(seconds))
+        bus.emit(runs.TaskCompleted, RUN, seconds)
+    bus.emit(runs.RunsCompleted, *completed(seconds))
 
 
 def span_of(number: int, flag: int = TraceFlags.SAMPLED, kind: type[NonRecordingSpan] = _Span) -> trace.Span:
@@ -332,7 +333,7 @@ def span_of(number: int, flag: int = TraceFlags.SAMPLED, kind: type[NonRecording
 )
 def test_a_run_without_a_sampled_span_is_no_exemplar(traced: Recorder, span: trace.Span) -> None:
     complete_in(span, 0.2)
-    bus.emit(events.TasksReleased, QUEUE, 3, "stopped")
+    bus.emit(queues.TasksReleased, QUEUE, 3, "stopped")
 
     report = traced.take()
     assert report is not None

@@ -30,7 +30,12 @@ from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.catalogue import METRICS
 from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.recorder import Recorder
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.queues import TasksReleased
+from django_partisan.telemetry.events.runs import Measured, TaskFailed, TaskRetried
+from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot
+from django_partisan.telemetry.events.telemetry import MetricsServerFailed, MetricsUnknown
+from django_partisan.telemetry.events.workers import WorkerExited, WorkerReady
 from tests.support.events import RecordedEvents
 from tests.support.queue_statistics import STATISTICS, FakeQuery
 from tests.support.waiting import wait_until
@@ -143,9 +148,9 @@ def test_a_scrape_is_valid_openmetrics_with_the_labels_of_the_catalogue(
     start: Start, state: SimpleNamespace
 ) -> None:
     state.workers = (seen(0, "busy", pid=os.getpid(), task=TASK),)
-    state.limits = events.QueueLimits(60.0, 3, 30.0, 10.0)
+    state.limits = QueueLimits(60.0, 3, 30.0, 10.0)
     served = start()
-    send(events.TaskFailed(RUN, 0.1, "error", ERROR))
+    send(TaskFailed(RUN, 0.1, "error", ERROR))
 
     text = served.text(**OPENMETRICS)
 
@@ -175,7 +180,7 @@ def test_series_say_when_they_began_if_asked(start: Start, state: SimpleNamespac
     before = time.time()
     served = start()
     started = time.time()
-    send(events.TaskFailed(RUN, 0.1, "error", ERROR))
+    send(TaskFailed(RUN, 0.1, "error", ERROR))
 
     found = created(served)
 
@@ -206,7 +211,7 @@ def test_what_workers_and_the_manager_count_is_exported(start: Start) -> None:
     served = start()
     send(completed(0.2), completed(0.3))
     send(completed(0.5))
-    bus.emit(events.TasksReleased, QUEUE, 3, "stopped")
+    bus.emit(TasksReleased, QUEUE, 3, "stopped")
 
     assert served.value("partisan_tasks_completed_total", **MAIL) == 3
     assert served.value("partisan_tasks_started_total", **MAIL) == 3
@@ -229,7 +234,7 @@ def test_series_of_failures_exist_before_the_first_and_histograms_of_other_outco
 ) -> None:
     served = start()
     before = served.samples()
-    send(events.TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
+    send(TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
 
     durations = {
         (labels["processor"], labels["outcome"])
@@ -257,7 +262,7 @@ def test_samples_are_as_documented_and_the_shipped_limit_holds_for_500_processor
     registry.register(processor("Order"))
     served = start()
     of_each = (len(served.samples()) - bare) // 2
-    send(events.TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
+    send(TaskRetried(RUN, 0.1, 1.0, 2, ERROR))
     of_an_outcome = sum(name.startswith("partisan_task_duration") for name, _ in served.samples()) // 5
 
     page = (ROOT / "docs" / "observability.md").read_text()
@@ -272,7 +277,7 @@ def test_custom_metrics_are_exported(start: Start) -> None:
     served = start()
     before = served.text()
 
-    send(events.Measured(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
+    send(Measured(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
 
     assert "# HELP partisan_user_mails_total Mails sent." in before
     assert 'partisan_user_size_bytes_bucket{le="10.0",processor="Mail",queue="default"} 0.0' in before
@@ -283,7 +288,7 @@ def test_a_thousand_labels_of_a_custom_metric_are_limited(start: Start) -> None:
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_MAX_SERIES": 50}):
         served = start()
     for number in range(1_000):
-        send(events.Measured(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
+        send(Measured(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
 
     series = [key for key in served.samples() if key[0] == "partisan_user_mails_total"]
     assert len(series) == 51
@@ -300,7 +305,7 @@ def test_a_metric_that_the_manager_does_not_know_is_counted_and_emitted(
 
     dropped = {"queue": QUEUE, "reason": "unknown_metric"}
     assert served.value("partisan_telemetry_dropped_total", **dropped) == 1
-    assert recorded.of(events.MetricsUnknown) == [events.MetricsUnknown(QUEUE, 1)]
+    assert recorded.of(MetricsUnknown) == [MetricsUnknown(QUEUE, 1)]
 
 
 def test_name_filters_the_families(start: Start) -> None:
@@ -343,7 +348,7 @@ def test_gauges_are_those_of_the_snapshot(start: Start, state: SimpleNamespace) 
 
 
 def test_limits_are_those_of_the_settings_and_of_the_processors(start: Start, state: SimpleNamespace) -> None:
-    state.limits = events.QueueLimits(60.0, 3, None, 10.0)
+    state.limits = QueueLimits(60.0, 3, None, 10.0)
     registry.register(processor("Slow", TIMEOUT_SECONDS=120))
     registry.register(processor("Endless", TIMEOUT_SECONDS=math.inf))
     served = start()
@@ -352,7 +357,7 @@ def test_limits_are_those_of_the_settings_and_of_the_processors(start: Start, st
     assert served.value("partisan_max_crashes", queue=QUEUE) == 3
     assert served.by_label("partisan_run_limit_seconds") == {("Slow",): 130}
 
-    state.limits = events.QueueLimits(None, 3, 30.0, 10.0)
+    state.limits = QueueLimits(None, 3, 30.0, 10.0)
 
     assert served.by_label("partisan_queue_max_wait_seconds") == {}
     assert served.by_label("partisan_run_limit_seconds") == {("Slow",): 130, ("Mail",): 40, ("Report",): 40}
@@ -416,9 +421,9 @@ def test_the_peak_of_a_slot_is_the_highest_of_its_workers_also_of_those_that_hav
 ) -> None:
     served = start()
     state.workers = (seen(0, pid=os.getpid()), seen(1, pid=os.getpid()))
-    bus.emit(events.WorkerExited, QUEUE, 0, 1, 9, 0, None, "recycled", None, 2**50)
-    bus.emit(events.WorkerExited, QUEUE, 1, 1, 9, 0, None, "recycled", None, 1)
-    bus.emit(events.WorkerExited, QUEUE, 2, 1, 9, -9, "SIGKILL", "signal", None, None)
+    bus.emit(WorkerExited, QUEUE, 0, 1, 9, 0, None, "recycled", None, 2**50)
+    bus.emit(WorkerExited, QUEUE, 1, 1, 9, 0, None, "recycled", None, 1)
+    bus.emit(WorkerExited, QUEUE, 2, 1, 9, -9, "SIGKILL", "signal", None, None)
     first = served.by_label("partisan_worker_peak_resident_memory_bytes")
 
     state.workers = ()
@@ -554,7 +559,7 @@ def test_twenty_scrapes_at_once_are_one_query_and_hold_no_probe(
 def test_a_scrape_takes_one_snapshot(start: Start, state: SimpleNamespace) -> None:
     taken = []
 
-    def take() -> events.Snapshot:
+    def take() -> Snapshot:
         taken.append(1)
         return snapshot(state)
 
@@ -688,7 +693,7 @@ def test_a_manager_stays_ready_while_a_ready_worker_is_replaced(start: Start, st
     served = start()
 
     before = served.ask("/ready").status
-    bus.emit(events.WorkerReady, QUEUE, 1, 1, 42, ())
+    bus.emit(WorkerReady, QUEUE, 1, 1, 42, ())
 
     assert (before, served.ask("/ready").status) == (503, 200)
 
@@ -766,9 +771,9 @@ def test_what_cannot_be_served_is_emitted_and_raised_before_anything_starts(
     with pytest.raises(CannotServe, match=r"empty' is empty"):
         start(token_file=tmp_path / "empty")
 
-    assert {type(event) for event in recorded.events} == {events.MetricsServerFailed}
+    assert {type(event) for event in recorded.events} == {MetricsServerFailed}
     assert len(recorded.events) == 4
-    assert {event.error.stack_trace for event in recorded.of(events.MetricsServerFailed)} == {""}
+    assert {event.error.stack_trace for event in recorded.of(MetricsServerFailed)} == {""}
     assert recorded.events[0].error.type == f"{CannotServe.__module__}.PortInUse"  # type: ignore[union-attr]
     assert bus.subscribers() == (recorded,)
 

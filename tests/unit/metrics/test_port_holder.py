@@ -13,7 +13,8 @@ from django_partisan.metrics import port_holder
 from django_partisan.metrics.access import CannotServe, PortInUse, TlsFiles
 from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.port_wait import PortWait
-from django_partisan.telemetry import bus, events
+from django_partisan.telemetry import bus
+from django_partisan.telemetry.events.telemetry import MetricsPortTaken, MetricsServed
 from tests.support.events import RecordedEvents
 from tests.support.queue_statistics import FakeQuery
 from tests.support.waiting import wait_until
@@ -102,11 +103,11 @@ def test_a_manager_counts_while_another_holds_its_port_and_serves_when_it_has_go
     assert second.start() is None
     assert second.recorder in bus.subscribers()
     first.stop()
-    wait_until(lambda: recorded.of(events.MetricsServed))
+    wait_until(lambda: recorded.of(MetricsServed))
 
     assert recorded.events == [
-        events.MetricsPortTaken(QUEUE, port, QUEUE),
-        events.MetricsServed(QUEUE, f"http://{HOST}:{port}"),
+        MetricsPortTaken(QUEUE, port, QUEUE),
+        MetricsServed(QUEUE, f"http://{HOST}:{port}"),
     ]
     assert queue_at(port) == QUEUE
 

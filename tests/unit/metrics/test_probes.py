@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import pytest
 
 from django_partisan.metrics.probes import Readiness, stall
-from django_partisan.telemetry import events
+from django_partisan.telemetry.events.workers import WorkerExited, WorkerReady
 
 from .conftest import QUEUE, seen, snapshot
 
-READY = events.WorkerReady(QUEUE, 1, 1, 42, ())
-EXITED = events.WorkerExited(QUEUE, 1, 1, 42, 0, None, "recycled", None, None)
+READY = WorkerReady(QUEUE, 1, 1, 42, ())
+EXITED = WorkerExited(QUEUE, 1, 1, 42, 0, None, "recycled", None, None)
 
 
 class Clock:

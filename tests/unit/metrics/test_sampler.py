@@ -110,6 +110,20 @@ def test_a_failure_is_emitted_once_until_the_next_success(
     assert [event.error.message for event in recorded.events] == ["one", "three"]  # type: ignore[union-attr]
 
 
+def test_a_failure_that_concerns_more_or_less_than_before_is_emitted_too(
+    make: Make, query: FakeQuery, recorded: RecordedEvents
+) -> None:
+    sampler = make()
+    query.schedules_error = ProgrammingError("schedules")
+
+    for error in (None, None, OSError("all"), OSError("still all"), None, None):
+        query.error = error
+        sampler.answer()
+
+    messages = [event.error.message for event in recorded.events]  # type: ignore[union-attr]
+    assert messages == ["schedules", "all", "schedules"]
+
+
 def test_the_query_is_not_traced(make: Make, query: FakeQuery) -> None:
     quiet: list[str] = []
 
@@ -159,7 +173,7 @@ def test_the_kind_that_is_oldest_due_is_exported_while_a_task_is_due():
         return [
             (labels, value)
             for metric, labels, value in samples(QUEUE, answer)
-            if metric is catalogue.OLDEST_DUE_PROCESSOR
+            if metric is catalogue.OLDEST_DUE_TASK_AGE
         ]
 
     answer = Answer(True, STATISTICS, 0.0, 0.1, None)

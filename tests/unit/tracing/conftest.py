@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from django_partisan.telemetry import bus, swallowed
-from django_partisan.telemetry.events import TelemetryDropped
+from django_partisan.telemetry.events.telemetry import TelemetryDropped
 from django_partisan.tracing import TracingSubscriber
 from django_partisan.tracing.provider import Provider
 from tests.support.events import exchange

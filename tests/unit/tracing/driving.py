@@ -7,21 +7,18 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    ErrorInfo,
-    Run,
-    Running,
+from django_partisan.telemetry.events.queues import TasksClaimed
+from django_partisan.telemetry.events.runs import (
     TaskCancelled,
     TaskCompleted,
-    TaskEnqueueFailed,
     TaskFailed,
     TaskPostponed,
     TaskRetried,
-    TasksClaimed,
     TaskStarted,
-    Ticking,
 )
+from django_partisan.telemetry.events.scopes import Enqueueing, Running, Ticking
+from django_partisan.telemetry.events.tasks import TaskEnqueueFailed
+from django_partisan.telemetry.events.values import ErrorInfo, Run
 from django_partisan.tracing import spans
 
 QUEUE = "images"

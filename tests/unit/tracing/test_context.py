@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled,
 from opentelemetry.propagators.textmap import TextMapPropagator
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Running
+from django_partisan.telemetry.events.scopes import Running
 from django_partisan.tracing import TracingSubscriber
 from django_partisan.tracing.context import extracted, injected, traceparent
 

@@ -6,7 +6,9 @@ import os
 import pytest
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TasksClaimed, TelemetryDropped, WorkerExited
+from django_partisan.telemetry.events.queues import TasksClaimed
+from django_partisan.telemetry.events.telemetry import TelemetryDropped
+from django_partisan.telemetry.events.workers import WorkerExited
 from django_partisan.tracing import TracingSubscriber, dropped_spans
 
 from .conftest import Recording

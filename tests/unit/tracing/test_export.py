@@ -19,7 +19,7 @@ from requests import Request
 from requests.adapters import HTTPAdapter
 
 from django_partisan.telemetry import reporting, swallowed
-from django_partisan.telemetry.events import ErrorInfo
+from django_partisan.telemetry.events.values import ErrorInfo
 from django_partisan.tracing import TracingSubscriber, dropped_spans, otlp_http
 from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.provider import CountingExporter, Provider

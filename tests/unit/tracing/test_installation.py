@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import TaskCompleted
+from django_partisan.telemetry.events.runs import TaskCompleted
 from django_partisan.tracing import TracingSubscriber, datadog, install, setup
 from tests.support.telemetry import telemetry_kept
 

@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import Running, TaskCompleted
+from django_partisan.telemetry.events.runs import TaskCompleted
+from django_partisan.telemetry.events.scopes import Running
 from django_partisan.tracing import spans
 from django_partisan.tracing.context import ROOT
 from django_partisan.tracing.light_spans import LightSpan

@@ -9,14 +9,9 @@ from opentelemetry.trace import StatusCode
 
 from django_partisan import outcomes, registry
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    LostRun,
-    TaskCancelled,
-    TaskFailed,
-    TaskRef,
-    TaskRescued,
-    TaskRetried,
-)
+from django_partisan.telemetry.events.runs import TaskCancelled, TaskFailed, TaskRetried
+from django_partisan.telemetry.events.tasks import TaskRescued
+from django_partisan.telemetry.events.values import LostRun, TaskRef
 from django_partisan.tracing import spans
 from tests.support.registry import Idle
 

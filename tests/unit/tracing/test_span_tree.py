@@ -11,15 +11,9 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    OutcomesSettled,
-    Running,
-    TaskCompleted,
-    TaskFailed,
-    TasksClaimed,
-    Ticking,
-)
+from django_partisan.telemetry.events.queues import OutcomesSettled, TasksClaimed
+from django_partisan.telemetry.events.runs import TaskCompleted, TaskFailed
+from django_partisan.telemetry.events.scopes import Enqueueing, Running, Ticking
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import TracingSubscriber, spans
 

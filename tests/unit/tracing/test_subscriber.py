@@ -5,16 +5,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from django_partisan.telemetry.events import (
-    Enqueueing,
-    OutcomesSettled,
-    Running,
-    TaskCompleted,
-    TaskEnqueued,
-    TaskFailed,
-    TaskRef,
-    TasksClaimed,
-)
+from django_partisan.telemetry.events.queues import OutcomesSettled, TasksClaimed
+from django_partisan.telemetry.events.runs import TaskCompleted, TaskFailed
+from django_partisan.telemetry.events.scopes import Enqueueing, Running
+from django_partisan.telemetry.events.tasks import TaskEnqueued
+from django_partisan.telemetry.events.values import TaskRef
 from django_partisan.tracing import TracingSubscriber, links
 from django_partisan.tracing.sdk import configured_tracer
 

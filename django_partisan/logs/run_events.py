@@ -1,0 +1,204 @@
+"""The log events of one run: its start, its outcome, and what it left open."""
+
+from logging import DEBUG, ERROR, INFO, WARNING
+from typing import Any, Final
+
+from django_partisan.logs import fields
+from django_partisan.logs.fields import (
+    DURATION,
+    OUTCOME,
+    REASON,
+    beginning,
+    keyword,
+    known,
+    long,
+    named,
+    nanoseconds,
+    of_one_task,
+    of_run,
+    quoted,
+)
+from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
+from django_partisan.telemetry import redaction
+from django_partisan.telemetry.events.runs import (
+    TaskCancelled,
+    TaskCompleted,
+    TaskFailed,
+    TaskPostponed,
+    TaskRetried,
+    TaskStarted,
+    TransactionLeftOpen,
+    WrittenOutsideAtomic,
+)
+from django_partisan.telemetry.events.values import Run, TaskRef
+
+COMPLETED: Final = "Task %s (%s) completed in %.3f s"
+_DELAY: Final = long("partisan.task.delay_ns")
+_RUN_IF_KNOWN: Final = (
+    *fields.TASK,
+    *(field._replace(optional=True) for field in fields.RUN[len(fields.TASK) :]),
+)
+"""The fields of a run that a worker or its manager ended."""
+
+
+@log_event(
+    TaskStarted,
+    "task.started",
+    DEBUG,
+    "Task %s (%s) started, attempt %s",
+    by=(WORKER,),
+    fields=fields.RUN,
+    when="before `run()`",
+)
+def started(event: TaskStarted) -> Line:
+    return (*named(event.run), event.run.attempt), of_run(event.run)
+
+
+@log_event(
+    TaskCompleted,
+    "task.completed",
+    INFO,
+    COMPLETED,
+    by=(WORKER,),
+    fields=(*fields.RUN, DURATION, OUTCOME),
+    when="the run ended well: the canonical line",
+)
+def completed(event: TaskCompleted) -> Line:
+    return (*named(event.run), event.seconds), _ended(event.run, event.seconds, "success")
+
+
+@log_event(
+    TaskPostponed,
+    "task.postponed",
+    INFO,
+    "Task %s (%s) postponed by %g s%s",
+    by=(WORKER,),
+    fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, REASON._replace(optional=True)),
+    when="the task asked to run again later",
+)
+def postponed(event: TaskPostponed) -> Line:
+    reason = None if event.reason is None else redaction.cut(str(event.reason), redaction.SHOWN_MAX_BYTES)
+    why = "" if reason is None else f": {beginning(reason)}"
+    return (*named(event.run), event.delay_seconds, why), {
+        **_ended(event.run, event.seconds, "unknown"),
+        "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
+        **known({"event.reason": reason}),
+    }
+
+
+@log_event(
+    TaskRetried,
+    "task.retried",
+    WARNING,
+    "Task %s (%s) runs again in %g s, %s retries left: %s",
+    by=(WORKER, MANAGER),
+    fields=(
+        *_RUN_IF_KNOWN,
+        DURATION,
+        OUTCOME,
+        _DELAY,
+        long("partisan.task.retries_left"),
+        *fields.ERROR,
+    ),
+    when="an error on the processor's list, and retries are left",
+)
+def retried(event: TaskRetried) -> Line:
+    return (*named(event.run), event.delay_seconds, event.retries_left, quoted(event.error)), {
+        **_of_either(event.run),
+        "event.duration": nanoseconds(event.seconds),
+        "event.outcome": "failure",
+        "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
+        "partisan.task.retries_left": event.retries_left,
+        **fields.of_error(event.error),
+    }
+
+
+@log_event(
+    TaskFailed,
+    "task.failed",
+    ERROR,
+    "Task %s (%s) failed (%s): %s",
+    by=(WORKER, MANAGER),
+    fields=(*_RUN_IF_KNOWN, DURATION._replace(optional=True), OUTCOME, REASON, *fields.ERROR),
+    when="the task failed and will not run again",
+)
+def failed(event: TaskFailed) -> Line:
+    run = event.run
+    return (*named(run), event.reason, quoted(event.error)), {
+        **_of_either(run),
+        **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
+        "event.outcome": "failure",
+        "event.reason": event.reason,
+        **fields.of_error(event.error),
+    }
+
+
+@log_event(
+    TaskCancelled,
+    "task.cancelled",
+    INFO,
+    "Task %s (%s) cancelled while it ran: %s",
+    by=(WORKER, MANAGER),
+    fields=(
+        *fields.TASK,
+        *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
+        OUTCOME,
+        REASON,
+    ),
+    when="a run ended because somebody cancelled its task, which does not run again",
+)
+def cancelled(event: TaskCancelled) -> Line:
+    run = event.run
+    reason = redaction.cut(event.error.message, redaction.SHOWN_MAX_BYTES)
+    return (*named(run), beginning(reason)), {
+        **(of_run(run) if isinstance(run, Run) else of_one_task(run)),
+        **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
+        "event.outcome": "unknown",
+        "event.reason": reason,
+    }
+
+
+@log_event(
+    TransactionLeftOpen,
+    "task.transaction_left_open",
+    WARNING,
+    "Task %s (%s) left a transaction open on the database %r; %s",
+    by=(WORKER,),
+    fields=(*fields.RUN, keyword("partisan.database.alias"), keyword("partisan.thread.name", optional=True)),
+    when="a run left a transaction open; it was rolled back, or is still open in another thread",
+)
+def transaction_left_open(event: TransactionLeftOpen) -> Line:
+    what = "it was rolled back" if event.thread is None else f"thread {event.thread!r} still has it open"
+    return (*named(event.run), event.database, what), {
+        **of_run(event.run),
+        "partisan.database.alias": event.database,
+        **known({"partisan.thread.name": event.thread}),
+    }
+
+
+@log_event(
+    WrittenOutsideAtomic,
+    "task.written_outside_atomic",
+    WARNING,
+    "Task %s (%s) is ATOMIC, but the thread %r wrote through its own connection, "
+    "outside the transaction of the task",
+    by=(WORKER,),
+    fields=(*fields.RUN, keyword("partisan.thread.name")),
+    when="during a run with `ATOMIC` another thread wrote to the tasks' database",
+)
+def written_outside_atomic(event: WrittenOutsideAtomic) -> Line:
+    return (*named(event.run), event.thread), {
+        **of_run(event.run),
+        "partisan.thread.name": event.thread,
+    }
+
+
+def _of_either(run: Run | TaskRef) -> dict[str, Any]:
+    return of_run(run) if isinstance(run, Run) else of_one_task(run)
+
+
+def _ended(run: Run, seconds: float, outcome: str) -> dict[str, Any]:
+    values = of_run(run)
+    values["event.duration"] = nanoseconds(seconds)
+    values["event.outcome"] = outcome
+    return values

@@ -1,0 +1,124 @@
+"""Events of one run: its start, its outcome, and what it left or measured."""
+
+from typing import Final, NamedTuple, TypeAlias
+
+from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
+from django_partisan.telemetry.events.values import ErrorInfo, LostRun, Run, TaskRef
+
+
+class TaskStarted(NamedTuple):
+    run: Run
+
+
+class TaskCompleted(NamedTuple):
+    run: Run
+    seconds: float
+
+
+class RunsCompleted(NamedTuple):
+    """Runs of one processor completed: emitted once a report, for subscribers that only count.
+
+    A run is in one ``RunsCompleted`` and, where a subscriber wants it, in one ``TaskCompleted``.
+    """
+
+    queue: str
+    processor: str
+    seconds: list[float]
+    waits_seconds: list[float]
+    attempts: list[int]
+
+
+class TaskPostponed(NamedTuple):
+    run: Run
+    seconds: float
+    delay_seconds: float
+    reason: str | None
+
+
+class TaskRetried(NamedTuple):
+    """In a manager, which killed the worker, ``run`` is a ``TaskRef``, and ``lost`` is the run."""
+
+    run: Run | TaskRef
+    seconds: float
+    delay_seconds: float
+    retries_left: int
+    error: ErrorInfo
+    lost: LostRun | None = None
+
+
+class TaskFailed(NamedTuple):
+    """``reason`` is one of ``outcomes.FAILURE_REASONS`` or ``outcomes.REASONS_TO_NAME``.
+
+    ``seconds`` is ``None`` if no run ended.
+
+    In a manager ``run`` is a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
+    """
+
+    run: Run | TaskRef
+    seconds: float | None
+    reason: str
+    error: ErrorInfo
+    lost: LostRun | None = None
+
+
+class TaskCancelled(NamedTuple):
+    """A run ended because somebody cancelled its task; ``lost`` is the run if it ended with its worker.
+
+    In a manager ``run`` is a ``TaskRef``.
+    """
+
+    run: Run | TaskRef
+    seconds: float | None
+    error: ErrorInfo
+    lost: LostRun | None = None
+
+
+class TransactionLeftOpen(NamedTuple):
+    """A run left a transaction open on ``database``, an alias; it was rolled back.
+
+    If ``thread`` names another thread, the transaction is still open there.
+    """
+
+    run: Run
+    database: str
+    thread: str | None = None
+
+
+class WrittenOutsideAtomic(NamedTuple):
+    """During a run with ``ATOMIC`` another thread wrote to the tasks' database, on its own connection."""
+
+    run: Run
+    thread: str
+
+
+class Measured(NamedTuple):
+    """A run added ``value`` to a counter or a histogram of its processor's; ``name`` is the exported one."""
+
+    queue: str
+    processor: str
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+RunEvent: TypeAlias = (
+    TaskStarted
+    | TaskCompleted
+    | RunsCompleted
+    | TaskPostponed
+    | TaskRetried
+    | TaskFailed
+    | TaskCancelled
+    | TransactionLeftOpen
+    | WrittenOutsideAtomic
+    | Measured
+)
+
+OUTCOME_OF: Final[dict[type, str]] = {
+    TaskCompleted: COMPLETED,
+    TaskPostponed: POSTPONED,
+    TaskRetried: RETRIED,
+    TaskFailed: FAILED,
+    TaskCancelled: FAILED,
+}
+"""The outcome that each event of a run's end stands for."""

@@ -1,0 +1,45 @@
+"""The state of a manager at one moment, for gauges and probes."""
+
+from typing import NamedTuple
+
+from django_partisan.telemetry.events.values import TaskRef
+
+
+class WorkerSeen(NamedTuple):
+    """A worker at the moment of a snapshot; ``task`` is what it has run for ``run_age_seconds``."""
+
+    slot: int
+    generation: int
+    pid: int
+    state: str
+    task: TaskRef | None
+    run_age_seconds: float
+    busy_seconds: float
+
+
+class QueueLimits(NamedTuple):
+    """Settings of the queue that alerts compare figures with; ``None`` if there is no such limit."""
+
+    max_wait_seconds: float | None
+    max_crashes: int
+    timeout_seconds: float | None
+    interrupt_grace_seconds: float
+
+
+class Snapshot(NamedTuple):
+    """The manager's state at one moment, for gauges and probes. ``*_at`` are Unix timestamps."""
+
+    queue: str
+    workers_configured: int
+    workers: tuple[WorkerSeen, ...]
+    buffered: int
+    buffer_limit: int
+    unsettled: int
+    draining: bool
+    database_reachable: bool
+    last_loop_at: float
+    last_claim_at: float | None
+    last_finished_at: float | None
+    limits: QueueLimits
+    paused_seconds: float | None = None
+    """For how long the queue has been paused; ``None`` if it is not."""

@@ -1,0 +1,52 @@
+"""Events of one task before and after its runs, in applications, workers and managers."""
+
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from django_partisan.telemetry.events.values import ErrorInfo, LostRun, TaskRef
+
+
+class TaskEnqueued(NamedTuple):
+    """``in_bulk`` is true for a task of a ``bulk_delay()``, for which there is one ``TasksEnqueued`` too."""
+
+    task: TaskRef
+    due_at: datetime
+    scheduled: bool
+    arguments: str | None = None
+    in_bulk: bool = False
+
+
+class TaskDeduplicated(NamedTuple):
+    task: TaskRef
+    in_bulk: bool = False
+
+
+class TaskEnqueueFailed(NamedTuple):
+    queue: str
+    processor: str
+    priority: int | None
+    error: ErrorInfo
+
+
+class TaskClaimLost(NamedTuple):
+    task: TaskRef
+
+
+class TaskRescued(NamedTuple):
+    """A task will run again; ``lost`` is its run, if it is known to have begun."""
+
+    task: TaskRef
+    reason: str
+    previous_manager: str | None
+    lost: LostRun | None = None
+
+
+class TaskExpired(NamedTuple):
+    """A task ended without a run, because it had not started when it expired."""
+
+    task: TaskRef
+
+
+TaskEvent: TypeAlias = (
+    TaskEnqueued | TaskDeduplicated | TaskEnqueueFailed | TaskClaimLost | TaskRescued | TaskExpired
+)

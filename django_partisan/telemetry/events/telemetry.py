@@ -1,0 +1,68 @@
+"""Events of telemetry itself: what was lost, and whether metrics are served."""
+
+from typing import NamedTuple, TypeAlias
+
+from django_partisan.telemetry.events.values import ErrorInfo
+
+
+class TelemetryFlushTimedOut(NamedTuple):
+    queue: str
+    seconds: float
+
+
+class PipeBroken(NamedTuple):
+    """A worker's message was incomplete or unreadable; its pipe is closed."""
+
+    queue: str
+    slot: int
+    reason: str
+
+
+class TelemetryDropped(NamedTuple):
+    queue: str
+    reason: str
+    number: int
+
+
+class MetricsUnknown(NamedTuple):
+    """A worker's report had ``number`` series of metrics that its manager does not know."""
+
+    queue: str
+    number: int
+
+
+class MetricsServerFailed(NamedTuple):
+    queue: str
+    error: ErrorInfo
+
+
+class MetricsPortTaken(NamedTuple):
+    """A manager of the queue ``holder`` holds the port; metrics are served when it is free."""
+
+    queue: str
+    port: int
+    holder: str
+
+
+class MetricsServed(NamedTuple):
+    """The port is free, and metrics are served."""
+
+    queue: str
+    address: str
+
+
+class MetricsDatabaseFailed(NamedTuple):
+    queue: str
+    error: ErrorInfo
+
+
+TelemetryEvent: TypeAlias = (
+    TelemetryFlushTimedOut
+    | PipeBroken
+    | TelemetryDropped
+    | MetricsUnknown
+    | MetricsServerFailed
+    | MetricsPortTaken
+    | MetricsServed
+    | MetricsDatabaseFailed
+)

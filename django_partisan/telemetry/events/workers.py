@@ -1,0 +1,90 @@
+"""Events of worker processes, and of runs that a manager ends in them."""
+
+from typing import NamedTuple, TypeAlias
+
+from django_partisan.telemetry.events.values import ErrorInfo, TaskRef
+
+
+class WorkerStarted(NamedTuple):
+    queue: str
+    slot: int
+    generation: int
+    pid: int
+
+
+class WorkerStartFailed(NamedTuple):
+    """A worker process could not be started; its slot is tried again after growing pauses."""
+
+    queue: str
+    slot: int
+    error: ErrorInfo
+
+
+class WorkerReady(NamedTuple):
+    queue: str
+    slot: int
+    generation: int
+    pid: int
+    warnings: tuple[str, ...]
+
+
+class WorkerExited(NamedTuple):
+    queue: str
+    slot: int
+    generation: int
+    pid: int
+    exit_code: int | None
+    signal: str | None
+    reason: str
+    task: TaskRef | None
+    peak_resident_bytes: int | None
+
+
+class WorkerStopping(NamedTuple):
+    """A worker has run its last task and will end."""
+
+    queue: str
+    slot: int
+    generation: int
+
+
+class ExitTimedOut(NamedTuple):
+    """Receivers of ``worker_stopping`` or exit handlers did not return; the worker ends without them."""
+
+    queue: str
+    seconds: float
+
+
+class RunInterrupted(NamedTuple):
+    """A worker was asked to interrupt a run, which has lasted ``seconds``; ``reason`` says why."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
+    comment: str
+
+
+class WorkerKilled(NamedTuple):
+    """A worker was killed, because an interrupted run had not ended ``INTERRUPT_GRACE_SECONDS`` later."""
+
+    task: TaskRef
+    slot: int
+    generation: int
+    pid: int
+    reason: str
+    seconds: float
+
+
+WorkerEvent: TypeAlias = (
+    WorkerStarted
+    | WorkerStartFailed
+    | WorkerReady
+    | WorkerExited
+    | WorkerStopping
+    | ExitTimedOut
+    | RunInterrupted
+    | WorkerKilled
+)
