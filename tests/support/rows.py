@@ -126,6 +126,20 @@ def forget(rows: Sequence[TaskRow]) -> None:
     )
 
 
+def lock_of(*ids: int) -> str:
+    """Return the statement by which another transaction locks rows."""
+    return f"SELECT FROM django_partisan_task WHERE id IN ({', '.join(map(str, ids))}) FOR UPDATE"
+
+
+def duplicate_of(key: UUID) -> str:
+    """Return the statement by which another transaction enqueues a task with a unique key."""
+    return (
+        "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,"
+        " priority, execute_after, ready, arguments, extra, unique_key) SELECT 'new', 'default', now(),"
+        f" now(), 'Letter', 10, now(), true, '{{}}', '{{}}', '{key}'"
+    )
+
+
 def pairs(rows: Sequence[TaskRow]) -> list[tuple[int, int]]:
     """Return id and claim token of each row."""
     return [(row[ID], row[TOKEN]) for row in rows]

@@ -35,6 +35,7 @@ from tests.support.rows import (
     forget,
     insert,
     kept,
+    lock_of,
     pairs,
     register_manager,
 )
@@ -311,7 +312,7 @@ def test_what_was_written_since_the_claim_is_not_restored(act):
 def locked_by_another(row: TaskRow) -> Iterator[None]:
     with closing(open_connection("other")) as other:
         other.set_autocommit(False)
-        execute(other, f"SELECT FROM django_partisan_task WHERE id = {row[ID]} FOR UPDATE")
+        execute(other, lock_of(row[ID]))
         yield
 
 

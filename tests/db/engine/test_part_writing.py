@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
-from django_partisan.engine.manager.held_up import Part
+from django_partisan.engine.manager.held_up import Entry, Part
 from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, Outage, SharedOutage
 from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.queue_pause import QueuePause
@@ -23,7 +24,17 @@ from django_partisan.telemetry.events import TaskClaimLost, TasksReleased
 from tests.support.database import open_transaction
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
-from tests.support.rows import claim, claimed, columns, forget, insert, register_manager, statuses_of
+from tests.support.rows import (
+    claim,
+    claimed,
+    columns,
+    duplicate_of,
+    forget,
+    insert,
+    lock_of,
+    register_manager,
+    statuses_of,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,6 +200,45 @@ def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str
     assert statuses_of(*ids(more)) == ["finished"] * 4
 
 
+@pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
+def test_who_locks_a_row_is_found_though_another_task_gives_up_its_key(kind: Kind):
+    key, manager = uuid4(), register_manager()
+    [row], [locked] = claimed(1, manager, key=key), claimed(1, manager)
+    what = [RowChange(each[ID], each[TOKEN], "new", postpones=1) for each in (row, locked)]
+    entries: list[Entry] = [*zip((row, locked), what if kind is Kind.CHANGED else (None, None), strict=True)]
+
+    with open_transaction(lock_of(locked[ID]), duplicate_of(key)):
+        [written] = write_parts(connection, [Part(kind, entries, is_retry=True)], manager)
+
+    assert written.left == [locked[ID]]
+    assert "idle in transaction" in written.blockers
+    assert columns(row[ID], "status", "unique_key") == ("new", None)
+
+
+def test_who_locks_the_table_is_found():
+    manager = register_manager()
+    rows = claimed(3, manager)
+    part = Part(Kind.COMPLETED, [(row, None) for row in rows], is_retry=True)
+
+    with open_transaction("LOCK TABLE django_partisan_task"):
+        [written] = write_parts(connection, [part], manager)
+
+    assert written.later == ids(rows)
+    assert "idle in transaction" in written.blockers
+
+
+def test_who_locks_a_row_is_not_looked_up_before_the_outcomes_are_tried_apart():
+    manager = register_manager()
+    rows = claimed(2, manager)
+    part = Part(Kind.COMPLETED, [(row, None) for row in rows])
+
+    with open_transaction(lock_of(rows[0][ID])), CaptureQueriesContext(connection) as asked:
+        [written] = write_parts(connection, [part], manager)
+
+    assert written.held_up == ids(rows)
+    assert [query for query in asked if "pg_locks" in query["sql"]] == []
+
+
 @pytest.mark.parametrize("is_again", [False, True])
 def test_who_locks_the_row_of_a_forgotten_claim_is_found(is_again: bool):
     manager = register_manager()
@@ -196,7 +246,7 @@ def test_who_locks_the_row_of_a_forgotten_claim_is_found(is_again: bool):
     forget([row])
     part = Part(Kind.COMPLETED, [(row, None)], again=is_again, is_retry=True)
 
-    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {row[ID]} FOR UPDATE"):
+    with open_transaction(lock_of(row[ID])):
         [written] = write_parts(connection, [part], manager)
 
     assert written.later == [row[ID]]
@@ -209,7 +259,7 @@ def test_who_locks_a_row_is_found_though_the_claim_of_another_was_forgotten():
     forget([forgotten])
     part = Part(Kind.COMPLETED, [(forgotten, None), (locked, None)], is_retry=True)
 
-    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE"):
+    with open_transaction(lock_of(locked[ID])):
         [written] = write_parts(connection, [part], manager)
 
     assert (written.lost, written.later) == ([], [locked[ID]])

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from django.db import InternalError, OperationalError, connection
@@ -22,7 +22,7 @@ from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, 
 from django_partisan.sql.tokens import new_token
 from tests.support.database import open_transaction
 from tests.support.engine import MANAGER, FakeDatabaseThread, config_of
-from tests.support.rows import claimed, columns, insert, kept, pairs, statuses_of
+from tests.support.rows import claimed, columns, duplicate_of, insert, kept, lock_of, pairs, statuses_of
 
 NOTHING_FOUND = Written([], [], [], [])
 
@@ -257,20 +257,6 @@ def test_a_database_that_goes_away_is_raised_also_while_a_refused_outcome_is_fai
     assert statuses(rows) == ["in_process"] * 2
 
 
-def lock(*rows: TaskRow) -> str:
-    ids = ", ".join(str(row[ID]) for row in rows)
-    return f"SELECT FROM django_partisan_task WHERE id IN ({ids}) FOR UPDATE"
-
-
-def duplicate(key: UUID) -> str:
-    """Return the statement by which another transaction enqueues a duplicate."""
-    return (
-        "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,"
-        " priority, execute_after, ready, arguments, extra, unique_key) SELECT 'new', 'default', now(),"
-        f" now(), 'Letter', 10, now(), true, '{{}}', '{{}}', '{key}'"
-    )
-
-
 @pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
 def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key(kind: Kind):
     key, others = uuid4(), claimed(20, key=None)
@@ -281,7 +267,7 @@ def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key
         Task.objects.filter(pk=other[ID]).update(unique_key=own)
     items: list[Item] = [*(changes_of(rows, postpones=1) if kind is Kind.CHANGED else pairs(rows))]
 
-    with open_transaction(duplicate(key)):
+    with open_transaction(duplicate_of(key)):
         first = write(connection, kind, items)
         assert first.held_up == [row[ID] for row in rows]
         began = time.monotonic()
@@ -292,22 +278,6 @@ def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key
     assert set(statuses(rows)) == {"new"}
     assert columns(row[ID], "unique_key") is None
     assert {columns(other[ID], "unique_key") for other in others} == set(kept)
-
-
-@pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
-def test_who_locks_a_row_is_found_though_another_task_gives_up_its_key(kind: Kind):
-    key = uuid4()
-    [row] = claimed(key=key)
-    [locked] = claimed()
-    rows = [row, locked]
-    items: list[Item] = [*(changes_of(rows, postpones=1) if kind is Kind.CHANGED else pairs(rows))]
-
-    with open_transaction(lock(locked), duplicate(key)):
-        written = write_part(connection, kind, items)
-
-    assert written.left == [locked[ID]]
-    assert "idle in transaction" in written.blockers
-    assert columns(row[ID], "status", "unique_key") == ("new", None)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -322,11 +292,9 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
         items = [*changes_of(rows)]
     others = [*items[:2], *items[3:]]
 
-    with open_transaction(lock(rows[2])):
+    with open_transaction(lock_of(rows[2][ID])):
         assert write_all(connection, kind, items) == [items[2]]
-        written = write_part(connection, kind, [items[2]])
-        assert written._replace(blockers="") == Written([], [], [], [rows[2][ID]])
-        assert written.blockers.startswith("session ")
+        assert write_part(connection, kind, [items[2]]) == Written([], [], [], [rows[2][ID]])
         assert columns(rows[2][ID], "status", "claim_token") == ("in_process", rows[2][TOKEN])
         assert write(connection, kind, others, again=True).lost == []
 
@@ -341,7 +309,6 @@ def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
         written = write_part(connection, Kind.KEPT, kept(rows))
 
     assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
-    assert "idle in transaction" in written.blockers
 
 
 def slow_down(seconds: float, row_condition: str = "true") -> None:

@@ -33,7 +33,7 @@ from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.database import open_transaction
 from tests.support.engine import config_of
-from tests.support.rows import claimed, columns, dead, register_manager, statuses_of
+from tests.support.rows import claimed, columns, dead, lock_of, register_manager, statuses_of
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -337,7 +337,7 @@ def test_what_others_lock_is_tried_again_and_holds_up_nothing(side):
     side.completes(locked)
     side.completes(free)
     finishing = threading.Thread(target=side.without_manager.finish)
-    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE"):
+    with open_transaction(lock_of(locked[ID])):
         finishing.start()
         wait_until(lambda: statuses_of(free[ID]) == ["finished"])
         assert statuses_of(locked[ID]) == ["in_process"]
@@ -351,7 +351,7 @@ def test_its_row_stays_until_the_outcome_of_its_run_is_written(side):
     side.running = runs
     with side.keeping(), open_transaction() as other:
         row = row_that_holds(runs)
-        execute(other, f"SELECT FROM django_partisan_task WHERE id = {runs[ID]} FOR UPDATE")
+        execute(other, lock_of(runs[ID]))
         side.completes(runs)
         side.running = None
         finishing = threading.Thread(target=side.without_manager.finish)
