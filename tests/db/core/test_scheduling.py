@@ -1,5 +1,6 @@
 """Schedules are run, paused and resumed by name."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -175,6 +176,19 @@ def test_a_row_that_is_saved_is_locked_after_the_module_of_its_task_was_imported
     row.save()
 
     assert stored().task == f"{module}.run"
+
+
+@pytest.mark.parametrize(("origin", "fields"), [("database", ["comment"]), ("settings", None)])
+def test_the_module_of_a_task_that_is_not_saved_is_not_imported(
+    origin: str, fields: list[str] | None, module: str
+):
+    row = add_schedule(task=f"{module}.run", origin=origin)
+    row.comment = "mind the gap"
+
+    row.save(update_fields=fields)
+
+    assert stored().comment == "mind the gap"
+    assert module not in sys.modules
 
 
 @pytest.mark.parametrize("act", [scheduling.run_now, scheduling.pause, scheduling.resume])
