@@ -182,6 +182,16 @@ def test_only_a_change_of_its_times_moves_the_next_tick(definition, is_new):
     assert (after.error, after.failures) == ("", 0)
 
 
+@pytest.mark.parametrize("moment", ["-infinity", "4000-01-01 BC"])
+def test_a_next_tick_that_no_manager_can_read_starts_anew_with_a_change(moment: str):
+    Manager({"nightly": DAILY}, seconds=10).compare()
+    execute(connection, "UPDATE django_partisan_schedule SET next_at = %s", (moment,))
+
+    Manager({"nightly": {**DAILY, "args": [7]}}).compare()
+
+    assert row().next_at == last_multiple(DAY) + NEXT_DAY
+
+
 def test_a_row_that_was_stopped_30_days_ago_is_removed():
     for name, days in (("old", 31), ("younger", 29)):
         add_schedule(name, origin="settings", stopped_at=timezone.now() - timedelta(days=days))
