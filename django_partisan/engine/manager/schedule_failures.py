@@ -1,6 +1,6 @@
 """Report a failed operation on schedules once, and try it again later; no failure ends the manager.
 
-Outages are not reported here: claims report them.
+Outages are not reported here: claims report them. A lock is reported if it outlasts several tries.
 """
 
 import time
@@ -11,12 +11,15 @@ from django.db import Error
 
 from django_partisan.engine.manager.outage import passes
 from django_partisan.engine.manager.tick_errors import TickError, describe
+from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ScheduleOperationFailed
 
 RETRY_SECONDS: Final = 1.0
 """The pause after the first failure; it doubles with each one in a row, but not during an outage."""
 RETRY_SECONDS_AT_MOST: Final = 60.0
+LOCKED_OFTEN: Final = 5
+"""A lock that several tries in a row have met is reported: most are released sooner."""
 FORGET_SECONDS: Final = 600.0
 """An error that has not occurred for this long is reported again."""
 
@@ -34,6 +37,7 @@ class ScheduleFailures:
         self._seen_at: dict[tuple[str | None, str], float] = {}
         """When each kind of error last occurred, by schedule; ``None`` is the operation as a whole."""
         self._failed_in_a_row = 0
+        self._locked_in_a_row = 0
         self._refused_in_a_row = 0
         self.retry_at = 0.0
         """Monotonic time before which the operation is not tried again."""
@@ -41,7 +45,10 @@ class ScheduleFailures:
     def fail(self, error: Exception) -> None:
         """Note that the operation failed as a whole."""
         pause = RETRY_SECONDS
-        if not _is_outage(error):
+        self._locked_in_a_row = self._locked_in_a_row + 1 if _is_lock(error) else 0
+        if self._locked_in_a_row >= LOCKED_OFTEN:
+            self._emit({None: describe(error)})
+        elif not _is_outage(error):
             self.report(error)
             pause = _pause_after(self._failed_in_a_row)
             self._failed_in_a_row += 1
@@ -59,13 +66,14 @@ class ScheduleFailures:
         """
         self._emit(refused)
         pause = _pause_after(self._refused_in_a_row)
-        self._failed_in_a_row, self.retry_at = 0, 0.0
+        self._failed_in_a_row, self._locked_in_a_row, self.retry_at = 0, 0, 0.0
         self._refused_in_a_row += 1
         return self._clock() + pause
 
     def end(self) -> None:
         """Note that the operation was done."""
-        self._failed_in_a_row, self._refused_in_a_row, self.retry_at = 0, 0, 0.0
+        self._refused_in_a_row = 0
+        self._failed_in_a_row, self._locked_in_a_row, self.retry_at = 0, 0, 0.0
 
     def _emit(self, errors: Mapping[str, TickError] | Mapping[None, TickError]) -> None:
         now = self._clock()
@@ -74,6 +82,10 @@ class ScheduleFailures:
             if (schedule, error.kind) not in self._seen_at:
                 bus.emit(ScheduleOperationFailed, self._queue, self._operation, schedule, error.info)
             self._seen_at[schedule, error.kind] = now
+
+
+def _is_lock(error: Exception) -> bool:
+    return isinstance(error, Error) and kind_of(error) is ErrorKind.LOCKED
 
 
 def _is_outage(error: Exception) -> bool:

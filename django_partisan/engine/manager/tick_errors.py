@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from django.db import Error
 
+from django_partisan.sql.blocking import TableLocked
 from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
 from django_partisan.telemetry.events import ErrorInfo
 
@@ -13,6 +14,7 @@ LOCKED: Final = (
     "another transaction has locked the waiting task with the same arguments, or the row of a schedule"
     " (PostgreSQL: {})"
 )
+TABLE_LOCKED: Final = "the table of tasks is locked by {} (PostgreSQL: {})"
 LENGTH: Final = 1000
 
 
@@ -40,7 +42,9 @@ def describe(error: BaseException) -> TickError:
         diagnostics = getattr(error.__cause__, "diag", None)
         message, kind = getattr(diagnostics, "message_primary", None) or message.partition("\n")[0], code
         info = info._replace(stack_trace="")
-        if kind_of(error) is ErrorKind.LOCKED:
+        if isinstance(error, TableLocked):
+            message = TABLE_LOCKED.format(error.blockers, message)
+        elif kind_of(error) is ErrorKind.LOCKED:
             message = LOCKED.format(message)
     line = " ".join(message.replace("\0", "").split())[:LENGTH]
     text = f"{line} ({kind})".lstrip()
