@@ -522,12 +522,15 @@ def test_a_row_with_a_definition_that_only_sql_can_write_is_put_aside_alone(chan
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
+        (f"args = {UNREADABLE}", "expected other JSON. Set it to [], for example."),
         ("recent_ticks = '{}'", "recent_ticks"),
         ('totals = \'{"missed": "1"}\'', "totals"),
         ("open_tick = '7'", "open_tick"),
         ("lateness_seconds = 'Infinity'", "lateness_seconds has an unexpected value: inf"),
-        ("next_at = '-infinity'", "next_at is -infinity"),
+        (
+            "next_at = '-infinity'",
+            "next_at is -infinity; expected a moment of the years 1 to 9999. Pause and",
+        ),
         ("next_at = '4000-01-01 BC'", "next_at is 4000-01-01"),
     ],
 )
@@ -749,8 +752,8 @@ def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for():
 
 def test_a_batch_takes_at_most_100_schedules_and_ends_after_1000_tasks():
     for number in range(3):
-        long_ago = last_multiple(60) - timedelta(seconds=60 * 700)
-        add_schedule(f"s{number}", task="Many", every=60, catch_up="all", next_at=long_ago, args=[number])
+        long_ago = last_multiple(DAY) - timedelta(days=700)  # by the minute, more would be due meanwhile
+        add_schedule(f"s{number}", task="Many", catch_up="all", next_at=long_ago, args=[number])
     with closing(open_connection("test")) as own:
         first, second = (make_batch(own, "default") for _ in range(2))
         for number in range(101):
