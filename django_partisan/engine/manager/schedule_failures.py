@@ -10,8 +10,8 @@ from typing import Final
 from django.db import Error
 
 from django_partisan.engine.manager.outage import passes
-from django_partisan.engine.manager.tick_errors import TickError, describe
-from django_partisan.sql.errors import ErrorKind, kind_of
+from django_partisan.engine.manager.retry_pause import pause_after
+from django_partisan.engine.manager.tick_errors import TickError, describe, is_lock
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import ScheduleOperationFailed
 
@@ -45,13 +45,13 @@ class ScheduleFailures:
     def fail(self, error: Exception) -> None:
         """Note that the operation failed as a whole."""
         pause = RETRY_SECONDS
-        self._locked_in_a_row = self._locked_in_a_row + 1 if _is_lock(error) else 0
+        self._locked_in_a_row = self._locked_in_a_row + 1 if is_lock(error) else 0
         if self._locked_in_a_row >= LOCKED_OFTEN:
             self._emit({None: describe(error)})
         elif not _is_outage(error):
             self.report(error)
-            pause = _pause_after(self._failed_in_a_row)
             self._failed_in_a_row += 1
+            pause = pause_after(self._failed_in_a_row, RETRY_SECONDS, RETRY_SECONDS_AT_MOST)
         self.retry_at = self._clock() + pause
 
     def report(self, error: Exception) -> None:
@@ -65,10 +65,9 @@ class ScheduleFailures:
         Return the monotonic time at which to try these again.
         """
         self._emit(refused)
-        pause = _pause_after(self._refused_in_a_row)
-        self._failed_in_a_row, self._locked_in_a_row, self.retry_at = 0, 0, 0.0
         self._refused_in_a_row += 1
-        return self._clock() + pause
+        self._failed_in_a_row, self._locked_in_a_row, self.retry_at = 0, 0, 0.0
+        return self._clock() + pause_after(self._refused_in_a_row, RETRY_SECONDS, RETRY_SECONDS_AT_MOST)
 
     def end(self) -> None:
         """Note that the operation was done."""
@@ -84,15 +83,5 @@ class ScheduleFailures:
             self._seen_at[schedule, error.kind] = now
 
 
-def _is_lock(error: Exception) -> bool:
-    return isinstance(error, Error) and kind_of(error) is ErrorKind.LOCKED
-
-
 def _is_outage(error: Exception) -> bool:
     return isinstance(error, Error) and passes(error)
-
-
-def _pause_after(number: int) -> float:
-    """Return the pause after a failure that ``number`` others have preceded."""
-    doubled: float = RETRY_SECONDS * 2 ** min(number, 10)
-    return min(doubled, RETRY_SECONDS_AT_MOST)

@@ -44,11 +44,16 @@ def describe(error: BaseException) -> TickError:
         info = info._replace(stack_trace="")
         if isinstance(error, TableLocked):
             message = TABLE_LOCKED.format(error.blockers, message)
-        elif kind_of(error) is ErrorKind.LOCKED:
+        elif is_lock(error):
             message = LOCKED.format(message)
     line = " ".join(message.replace("\0", "").split())[:LENGTH]
     text = f"{line} ({kind})".lstrip()
     return TickError(text, f"({kind})", info._replace(message=text, exception=None))
+
+
+def is_lock(error: Exception) -> bool:
+    """Return whether a lock of another transaction is the cause."""
+    return isinstance(error, Error) and kind_of(error) is ErrorKind.LOCKED
 
 
 def is_of_a_row(error: Exception) -> bool:
