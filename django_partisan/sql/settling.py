@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.outcomes import COMPLETED, CRASHED
+from django_partisan.sql.array_literals import array_of, element
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
 from django_partisan.sql.schema import qualified
@@ -185,7 +186,7 @@ def release(
     Meets duplicates as ``apply_changes()`` does.
     """
     sql = _limited(RELEASE, lock_timeout_ms)
-    stopped = _literal(task.id for task in tasks if isinstance(task, Stopped))
+    stopped = array_of(task.id for task in tasks if isinstance(task, Stopped))
     released = _ids(fetch_all(connection, sql, (keep_keys, stopped, *_named(tasks))))
     return _lost(connection, tasks, released, again)
 
@@ -198,7 +199,7 @@ def count_crashes(
     Every other row carries its new token, also if the answer to a first try was lost.
     """
     *numbers, entries, started = zip(*crashes, strict=True)
-    ids, tokens, new_tokens = map(_literal, numbers)
+    ids, tokens, new_tokens = map(array_of, numbers)
     sql = _limited(COUNT_CRASHES, lock_timeout_ms)
     parameters = (ids, tokens, new_tokens, list(entries), _ages(started), *_id_bounds(crashes))
     counted = set(_ids(fetch_all(connection, sql, parameters)))
@@ -236,13 +237,10 @@ def _lost(
 
 
 def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
-    """Return the tokens, the ids, and the position of each id's token, as array literals.
-
-    Building them here is cheaper than letting the driver adapt lists of numbers.
-    """
+    """Return the tokens, the ids, and the position of each id's token, as array literals."""
     ids, tokens, *_ = zip(*items, strict=True)
     places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}
-    return _literal(places), _literal(ids), "{" + ",".join([places[token] for token in tokens]) + "}"
+    return array_of(places), array_of(ids), array_of([places[token] for token in tokens])
 
 
 def _named(items: Sequence[Item]) -> tuple[object, ...]:
@@ -260,8 +258,8 @@ def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:
     """Return the present time, and arrays: those of ``_id_arrays``, the starts, the workers, the results."""
     _, _, started, workers, results = zip(*runs, strict=True)
     now = microseconds(monotonic())
-    returned = _literal(map(_element, results)) if any(results) else None  # mostly there are none
-    return now, *_id_arrays(runs), _literal(started), _literal(map(_worker, workers)), returned
+    returned = array_of(map(element, results)) if any(results) else None  # mostly there are none
+    return now, *_id_arrays(runs), array_of(started), array_of(map(_worker, workers)), returned
 
 
 def _ages(moments: Iterable[float | None]) -> list[float | None]:
@@ -270,19 +268,8 @@ def _ages(moments: Iterable[float | None]) -> list[float | None]:
     return [None if moment is None else now - moment for moment in moments]
 
 
-def _element(text: str | None) -> str:
-    """Return a text as an element of an array literal."""
-    if text is None:
-        return "NULL"
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-_worker: Final = cache(_element)
+_worker: Final = cache(element)
 """There are few names of workers."""
-
-
-def _literal(values: Iterable[object]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _ids(rows: list[tuple[Any, ...]]) -> list[int]:
