@@ -127,3 +127,14 @@ def open_transaction(*statements: str) -> Iterator[BaseDatabaseWrapper]:
         if other.connection is not None:
             other.rollback()  # closing alone would leave the locks to a server that notices later
         other.close()
+
+
+@contextmanager
+def impatient_session(milliseconds: int) -> Iterator[BaseDatabaseWrapper]:
+    """Return a session whose statements are cancelled after some time."""
+    made = open_connection("impatient")
+    execute(made, f"SET statement_timeout = {milliseconds}")
+    try:
+        yield made
+    finally:
+        made.close()

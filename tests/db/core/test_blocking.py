@@ -13,7 +13,7 @@ from django_partisan.sql.blocking import blocking_sessions, with_blockers
 from django_partisan.sql.claiming import claim
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
-from tests.support.database import open_transaction
+from tests.support.database import impatient_session, open_transaction
 from tests.support.rows import insert, insert_many, lock_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,10 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def impatient() -> Iterator[BaseDatabaseWrapper]:
-    made = open_connection("impatient")
-    execute(made, "SET statement_timeout = 1000")
-    yield made
-    made.close()
+    with impatient_session(1000) as made:
+        yield made
 
 
 @contextmanager

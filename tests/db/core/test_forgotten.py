@@ -26,7 +26,7 @@ from django_partisan.sql.own_claims import compare
 from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.settling import Crash, RowChange
 from django_partisan.sql.tokens import new_token
-from tests.support.database import lock_waits
+from tests.support.database import impatient_session, lock_waits
 from tests.support.rows import (
     ARGUMENTS,
     claimed,
@@ -366,10 +366,8 @@ def test_other_errors_of_a_comparison_are_raised():
     one = register_manager()
     rows = claimed(1, one)
 
-    with closing(open_connection("other")) as other:
-        execute(other, "SET statement_timeout = 20")
-        with transaction.atomic(), pytest.raises(OperationalError) as caught:
-            execute(connection, "LOCK TABLE django_partisan_task")
-            compare(other, "default", one, rows, lock_timeout_ms=20_000)
+    with impatient_session(20) as other, transaction.atomic(), pytest.raises(OperationalError) as caught:
+        execute(connection, "LOCK TABLE django_partisan_task")
+        compare(other, "default", one, rows, lock_timeout_ms=20_000)
 
     assert kind_of(caught.value) is ErrorKind.CANCELLED

@@ -1,7 +1,8 @@
 """Outcomes of runs whose claims PostgreSQL forgot in a crash are written once, unless others took them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from uuid import uuid4
 
 import pytest
@@ -17,7 +18,6 @@ from django_partisan.engine.writing import Kind
 from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute
 from django_partisan.sql.settling import RowChange
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import TaskClaimLost, TasksReleased
@@ -35,32 +35,19 @@ from tests.support.rows import (
     register_manager,
     statuses_of,
 )
+from tests.support.triggers import refusing
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-MEDDLE_NO_MORE = "DROP FUNCTION IF EXISTS meddle CASCADE"
 
 
 def ids(rows: Sequence[TaskRow]) -> list[int]:
     return [row[ID] for row in rows]
 
 
-@pytest.fixture
-def table_as_it_was() -> Iterator[None]:
-    yield
-    execute(connection, MEDDLE_NO_MORE)
-
-
-def raise_when_restored(sqlstate: str, task_id: int | None = None) -> None:
+def refusing_restored(code: str, task_id: int | None = None) -> AbstractContextManager[None]:
     """Have PostgreSQL raise an error for a row that becomes one in process: for every row, or for one."""
     which = "" if task_id is None else f" AND NEW.id = {task_id}"
-    execute(
-        connection,
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{sqlstate}'; END $$;"
-        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN (OLD.status = 'new' AND NEW.status = 'in_process'{which}) EXECUTE FUNCTION meddle()",
-    )
+    return refusing("UPDATE", f"OLD.status = 'new' AND NEW.status = 'in_process'{which}", code)
 
 
 class Play:
@@ -168,14 +155,12 @@ def test_a_forgotten_outcome_is_lost_if_the_task_was_enqueued_again(
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [play.rows[0][ID]]
 
 
-@pytest.mark.usefixtures("table_as_it_was")
 def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
     forget(play.rows)
-    raise_when_restored("55P03")
-    play.write()
+    with refusing_restored("55P03"):
+        play.write()
     assert play.settler.unsettled == 3, "a task to be released waits already"
     assert statuses_of(*ids(play.rows)) == ["new"] * 4
-    execute(connection, MEDDLE_NO_MORE)
 
     while not play.settler.is_idle:
         play.write(later=PAUSE_AT_MOST_SECONDS)
@@ -183,18 +168,16 @@ def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
     assert are_written(play)
 
 
-@pytest.mark.usefixtures("table_as_it_was")
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014"], ids=["locked", "cancelled"])
 def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str, play: Play):
     more = claimed(4, MANAGER)
     play.settler.keep(more, [(0, "elsewhere:17", None)] * 4)
     forget([*play.rows, *more])
-    raise_when_restored(sqlstate, more[2][ID])
 
-    play.write_until_unsettled(1)
+    with refusing_restored(sqlstate, more[2][ID]):
+        play.write_until_unsettled(1)
 
     assert statuses_of(*ids(more)) == ["finished", "finished", "new", "finished"]
-    execute(connection, MEDDLE_NO_MORE)
     play.write_until_unsettled(0)
     assert are_written(play)
     assert statuses_of(*ids(more)) == ["finished"] * 4
@@ -284,13 +267,11 @@ def test_a_task_to_be_released_whose_claim_was_forgotten_stays_as_it_is(
     assert are_written(play)
 
 
-@pytest.mark.usefixtures("table_as_it_was")
 def test_other_errors_in_the_search_for_forgotten_claims_are_an_outage(play: Play):
     forget(play.rows)
-    raise_when_restored("53200")
     play.settler.turn(time.monotonic())
 
-    with pytest.raises(OperationalError), transaction.atomic():
+    with refusing_restored("53200"), pytest.raises(OperationalError), transaction.atomic():
         play.thread.call(connection)
 
 

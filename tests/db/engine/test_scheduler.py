@@ -34,12 +34,14 @@ from django_partisan.telemetry.events import (
 from tests.db.engine.office import Gate, Office
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, UNREADABLE, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.triggers import SCHEDULES, refusing, trigger
 from tests.support.waiting import wait_until
 
 # A worker that ends closes its process's subscribers: only those of the test may be there.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 SEEN: list[Any] = []
+TO_BOB = "NEW.arguments #>> '{args,0}' = 'bob'"
 
 
 class Letter(BaseTaskProcessor):
@@ -294,26 +296,8 @@ def test_many_locked_duplicates_delay_no_other_schedule():
     assert len(batch.failed) == 30
 
 
-@contextmanager
-def raising(error: str, condition: str, instead: str | None = None) -> Iterator[None]:
-    """Have a trigger raise an error, or do something instead, for new tasks that meet a condition."""
-    execute(
-        connection,
-        f"""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ {instead or f"BEGIN RAISE EXCEPTION {error}; END"} $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON django_partisan_task
-            FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
-        """,
-    )
-    try:
-        yield
-    finally:
-        execute(connection, "DROP TRIGGER refuse ON django_partisan_task; DROP FUNCTION refuse()")
-
-
 def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_events: RecordedEvents):
-    with raising("'no letters to bob'", "NEW.arguments #>> '{args,0}' = 'bob'"):
+    with refusing("INSERT", TO_BOB, message="no letters to bob"):
         for name in ("ada", "bob", "eve"):
             add_schedule(name, args=[name])
         office = open_office()
@@ -329,7 +313,7 @@ def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_ev
 
 
 def test_a_trigger_that_drops_a_task_delays_no_other_schedule(open_office):
-    with raising("'never'", "NEW.arguments #>> '{args,0}' = 'bob'", instead="BEGIN RETURN NULL; END"):
+    with trigger("INSERT", "RETURN NULL;", TO_BOB):
         for name in ("ada", "bob", "eve"):
             add_schedule(name, args=[name])
         office = open_office()
@@ -344,8 +328,8 @@ def test_a_trigger_that_drops_a_task_delays_no_other_schedule(open_office):
 def test_what_the_driver_adds_to_a_message_is_neither_stored_nor_another_error(
     open_office, recorded_events: RecordedEvents
 ):
-    message = "'no letters', clock_timestamp() USING DETAIL = 'secret'"
-    with raising(message.replace("'no letters',", "'no letters %',"), "true"):
+    body = "RAISE EXCEPTION 'no letters %', clock_timestamp() USING DETAIL = 'secret';"
+    with trigger("INSERT", body):
         add_schedule()
         office = open_office()
         office.turn_until(lambda: get().failures >= 2)
@@ -597,30 +581,12 @@ def test_a_negative_number_of_failures_does_not_keep_the_next_one_from_being_cou
     assert get().failures == 1
 
 
-@contextmanager
-def frozen(name: str, code: str = "P0001") -> Iterator[None]:
-    """Have a trigger refuse every change of the row of a schedule, with an SQLSTATE."""
-    execute(
-        connection,
-        f"""
-        CREATE FUNCTION keep_row() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'frozen' USING ERRCODE = '{code}'; END $$;
-        CREATE TRIGGER keep_row BEFORE UPDATE ON django_partisan_schedule
-            FOR EACH ROW WHEN (OLD.name = '{name}') EXECUTE FUNCTION keep_row()
-        """,
-    )
-    try:
-        yield
-    finally:
-        execute(connection, "DROP TRIGGER keep_row ON django_partisan_schedule; DROP FUNCTION keep_row()")
-
-
 def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
     open_office, recorded_events: RecordedEvents
 ):
     for number, name in enumerate(("a", "b", "c")):
         add_schedule(name, args=[number], next_at=last_multiple(DAY) - timedelta(days=3 - number))
-    with frozen("a"):
+    with refusing("UPDATE", "OLD.name = 'a'", message="frozen", table=SCHEDULES):
         office = open_office()
         office.turn_until(lambda: has_ticked("b", "c") and is_aside(office, "a"))
         [failed] = emitted(office, recorded_events, ScheduleOperationFailed)
@@ -636,8 +602,8 @@ def test_an_error_of_the_server_while_the_error_of_a_row_is_written_is_none_of_t
     own = open_connection("test")
     with (
         closing(own),
-        raising("'no'", "true"),
-        frozen("nightly", "53200"),
+        refusing("INSERT"),
+        refusing("UPDATE", code="53200", message="frozen", table=SCHEDULES),
         pytest.raises(Error, match="frozen"),
     ):
         make_batch(own, "default")
@@ -692,7 +658,8 @@ def test_a_notification_that_fails_loses_neither_the_next_tick_nor_another_error
 def test_no_event_is_emitted_of_a_batch_that_is_rolled_back():
     add_schedule("a", args=[0])
     add_schedule("b", args=[1])
-    with raising("'no'", "NEW.arguments #>> '{args,0}' = '1'"), closing(open_connection("test")) as own:
+    is_second = "NEW.arguments #>> '{args,0}' = '1'"
+    with refusing("INSERT", is_second), closing(open_connection("test")) as own:
         batch = make_batch(own, "default")
 
     assert (batch.ticked, batch.failed, batch.halves) == ((), (), [["a"], ["b"]])
@@ -793,8 +760,8 @@ def test_a_pause_that_is_committed_comes_before_every_later_batch():
 def test_an_error_of_the_server_is_no_error_of_a_schedule():
     add_schedule()
 
-    with raising("'out of memory' USING ERRCODE = '53200'", "true"), closing(open_connection("test")) as own:
-        with pytest.raises(Error, match="out of memory"):
+    with refusing("INSERT", code="53200"), closing(open_connection("test")) as own:
+        with pytest.raises(Error, match="as asked"):
             make_batch(own, "default")
 
         assert (get().error, get().failures) == ("", 0)

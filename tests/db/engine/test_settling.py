@@ -16,13 +16,14 @@ from django_partisan.engine.settling import write, write_all, write_part
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.connection import execute
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
-from tests.support.database import open_transaction
+from tests.support.database import impatient_session, open_transaction
 from tests.support.engine import MANAGER, FakeDatabaseThread, config_of
 from tests.support.rows import claimed, columns, duplicate_of, insert, kept, lock_of, pairs, statuses_of
+from tests.support.triggers import refusing, slow
 
 NOTHING_FOUND = Written([], [], [], [])
 
@@ -46,22 +47,10 @@ def refuse(table_condition: str) -> None:
     execute(connection, f"ALTER TABLE django_partisan_task ADD CONSTRAINT refused CHECK ({table_condition})")
 
 
-def raise_when(row_condition: str, sqlstate: str) -> None:
-    """Have PostgreSQL raise an error for a row that would meet a condition."""
-    execute(
-        connection,
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{sqlstate}'; END $$;"
-        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN ({row_condition}) EXECUTE FUNCTION meddle()",
-    )
-
-
 @pytest.fixture(autouse=True)
 def table_as_it_was():
     yield
     execute(connection, "ALTER TABLE django_partisan_task DROP CONSTRAINT IF EXISTS refused")
-    execute(connection, "DROP FUNCTION IF EXISTS meddle CASCADE; DROP SEQUENCE IF EXISTS tries")
 
 
 def test_a_task_that_cannot_even_be_set_aside_fails_without_counting_an_attempt():
@@ -249,9 +238,11 @@ def test_a_database_that_became_a_standby_fails_no_task():
 def test_a_database_that_goes_away_is_raised_also_while_a_refused_outcome_is_failed():
     rows = claimed(2)
     refuse("status <> 'new'")
-    raise_when("NEW.status = 'error'", "57P01")
 
-    with pytest.raises(OperationalError, match="as asked"):
+    with (
+        refusing("UPDATE", "NEW.status = 'error'", "57P01"),
+        pytest.raises(OperationalError, match="as asked"),
+    ):
         write(connection, Kind.CHANGED, changes_of(rows))
 
     assert statuses(rows) == ["in_process"] * 2
@@ -311,42 +302,28 @@ def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
     assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
 
 
-def slow_down(seconds: float, row_condition: str = "true") -> None:
-    """Have updates of rows that meet a condition take some time, and the role's statements less."""
-    execute(
-        connection,
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;"
-        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN ({row_condition}) EXECUTE FUNCTION meddle()",
-    )
-
-
 @pytest.fixture
 def impatient() -> Iterator[BaseDatabaseWrapper]:
-    """A connection whose statements are cancelled after 300 ms."""
-    made = open_connection("impatient")
-    execute(made, "SET statement_timeout = 300")
-    yield made
-    made.close()
+    with impatient_session(300) as made:
+        yield made
 
 
 def test_what_takes_too_long_at_once_is_written_in_parts(impatient):
     rows = claimed(16)
-    slow_down(0.05)
 
-    assert write(impatient, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
-    assert write_all(impatient, Kind.KEPT, kept(rows)) == []
+    with slow(0.05):
+        assert write(impatient, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
+        assert write_all(impatient, Kind.KEPT, kept(rows)) == []
 
     assert set(statuses(rows)) == {"finished"}
 
 
 def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
     rows = claimed(4)
-    slow_down(2, f"NEW.id = {rows[1][ID]}")
 
-    assert _ids(write_all(impatient, Kind.KEPT, kept(rows))) == [rows[1][ID]]
-    written = write(impatient, Kind.KEPT, kept(rows[1:2]))
+    with slow(2, f"NEW.id = {rows[1][ID]}"):
+        assert _ids(write_all(impatient, Kind.KEPT, kept(rows))) == [rows[1][ID]]
+        written = write(impatient, Kind.KEPT, kept(rows[1:2]))
 
     assert (written.held_up, written.later) == ([], [rows[1][ID]])
     assert "ALTER ROLE ... SET statement_timeout" in str(written.error)
@@ -356,15 +333,9 @@ def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
 def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and_then_fails():
     rows = claimed(3)
     refuse(f"status <> 'finished' OR id <> {rows[1][ID]}")
-    execute(
-        connection,
-        "CREATE SEQUENCE tries; CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " IF nextval('tries') = 1 THEN RAISE EXCEPTION 'locked' USING ERRCODE = '55P03'; END IF;"
-        " RETURN NEW; END $$; CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        " WHEN (NEW.status = 'error') EXECUTE FUNCTION meddle()",
-    )
 
-    first = write(connection, Kind.KEPT, kept(rows))
+    with refusing("UPDATE", "NEW.status = 'error'", "55P03"):
+        first = write(connection, Kind.KEPT, kept(rows))
     second = write_part(connection, Kind.KEPT, kept(rows[1:]))
 
     assert (first.unsettleable, first.held_up) == ([], [row[ID] for row in rows[1:]])
@@ -374,9 +345,9 @@ def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and
 
 def test_a_completion_that_waits_for_another_lock_than_the_rows_is_for_later():
     rows = claimed(2)
-    raise_when(f"NEW.status = 'finished' AND NEW.id = {rows[0][ID]}", "55P03")
 
-    assert _ids(write_all(connection, Kind.KEPT, kept(rows))) == [rows[0][ID]]
+    with refusing("UPDATE", f"NEW.status = 'finished' AND NEW.id = {rows[0][ID]}", "55P03"):
+        assert _ids(write_all(connection, Kind.KEPT, kept(rows))) == [rows[0][ID]]
 
     assert statuses(rows) == ["in_process", "finished"]
 
@@ -385,9 +356,9 @@ def test_a_task_that_has_a_duplicate_and_is_refused_without_its_key_for_another_
     key = uuid4()
     rows = claimed(1, key=key)
     insert(key=key)
-    raise_when("NEW.status = 'new' AND NEW.unique_key IS NULL", "P0001")
 
-    written = write(connection, Kind.RELEASED, pairs(rows))
+    with refusing("UPDATE", "NEW.status = 'new' AND NEW.unique_key IS NULL"):
+        written = write(connection, Kind.RELEASED, pairs(rows))
 
     [(task_id, error)] = written.unsettleable
     assert (task_id, "refused the outcome: as asked" in error.message) == (rows[0][ID], True)
@@ -402,11 +373,8 @@ def test_values_that_postgresql_cannot_even_compare_hold_up_nothing():
 
 def test_a_look_at_locks_that_takes_too_long_is_halved():
     rows = claimed(2)
-    impatient = open_connection("impatient")
-    execute(impatient, "SET statement_timeout = 5")
-    with open_transaction("LOCK TABLE django_partisan_task"):
+    with impatient_session(5) as impatient, open_transaction("LOCK TABLE django_partisan_task"):
         written = write_part(impatient, Kind.KEPT, kept(rows))
-    impatient.close()
 
     assert (written.held_up, written.later) == ([row[ID] for row in rows], [])
     assert written.is_cancelled
