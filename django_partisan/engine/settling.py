@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.writing import Kind, Writing, Written
-from django_partisan.sql.settling import Item
+from django_partisan.sql.row_changes import Item
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from django_partisan.outcomes import FAILED, REASON_UNSETTLEABLE
 from django_partisan.sql import settling
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_ERROR, Crash, Item, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, Crash, Item, RowChange
 from django_partisan.telemetry.events import ErrorInfo
 
 LOCK_TIMEOUT_MS: Final = 200

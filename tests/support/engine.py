@@ -38,7 +38,7 @@ from django_partisan.engine.protocol import Ready, Report
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, Ahead, TaskRow
-from django_partisan.sql.settling import Crash, RowChange
+from django_partisan.sql.row_changes import Crash, RowChange
 
 
 def error_with(sqlstate: str) -> OperationalError:

@@ -14,7 +14,8 @@ from django_partisan.models import CancelRequest, Task
 from django_partisan.sql import cancelling, leasing, settling
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.requeueing import requeue
-from django_partisan.sql.settling import RowChange, apply_changes
+from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling import apply_changes
 from django_partisan.sql.tokens import new_token
 from tests.db.core.racing import race, write_keys_if_possible
 from tests.support.rows import claim, dead, insert, insert_many, pairs, register_manager

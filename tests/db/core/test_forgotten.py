@@ -24,7 +24,7 @@ from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.own_claims import compare
 from django_partisan.sql.requeueing import requeue
-from django_partisan.sql.settling import Crash, RowChange
+from django_partisan.sql.row_changes import Crash, RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.database import impatient_session, lock_waits
 from tests.support.rows import (

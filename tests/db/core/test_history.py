@@ -15,7 +15,8 @@ from django_partisan.sql import holding, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
-from django_partisan.sql.settling import Crash, RowChange, apply_changes, count_crashes, finish_completed
+from django_partisan.sql.row_changes import Crash, RowChange
+from django_partisan.sql.settling import apply_changes, count_crashes, finish_completed
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim_one, claimed, columns, dead, insert, kept
 

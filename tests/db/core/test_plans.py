@@ -19,7 +19,7 @@ from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.pruning import Walk
 from django_partisan.sql.queue_statistics import StatisticsQuery
-from django_partisan.sql.settling import Crash, RowChange
+from django_partisan.sql.row_changes import Crash, RowChange
 from django_partisan.sql.situation import situation_of
 from django_partisan.sql.statistics_statement import PREPARE
 from tests.support.registry import Idle

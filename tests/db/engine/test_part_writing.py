@@ -18,7 +18,7 @@ from django_partisan.engine.writing import Kind
 from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events import TaskClaimLost, TasksReleased
 from tests.support.database import open_transaction

@@ -18,7 +18,7 @@ from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.database import impatient_session, open_transaction
 from tests.support.engine import MANAGER, FakeDatabaseThread, config_of

@@ -29,7 +29,7 @@ from django_partisan.models import ManagerLease
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, fetch_all
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.database import open_transaction
 from tests.support.engine import config_of

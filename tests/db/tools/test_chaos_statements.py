@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_partisan.sql import leasing, settling
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, dead, insert, register_manager
 from tools.chaos import wire
@@ -33,7 +34,7 @@ def test_enqueue_and_register_are_recognised():
 def test_heartbeat_claim_settle_and_rescue_are_recognised():
     manager = register_manager()
     insert()
-    change = settling.RowChange(1, 1, "new")
+    change = RowChange(1, 1, "new")
 
     assert statements(lambda: leasing.heartbeat(connection, "default", manager)) == {"heartbeat"}
     assert statements(lambda: claim(connection, "default", manager, 1)) == {"claim"}

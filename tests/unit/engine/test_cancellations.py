@@ -21,7 +21,7 @@ from django_partisan.outcomes import RETRIED
 from django_partisan.sql.cancelling import CancelledTask, Request
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry.events import ClaimFailed, DatabaseRestored, TasksCancelled
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, IntakeHarness, config_of, report
 from tests.support.events import RecordedEvents

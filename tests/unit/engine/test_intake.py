@@ -23,7 +23,7 @@ from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.holding import HeldProcessor
 from django_partisan.sql.leasing import RescuedTask
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events import LostRun, TaskClaimLost, TaskFailed, TaskRescued, WorkerExited
 from tests.support.engine import IntakeHarness, report
 from tests.support.events import RecordedEvents
