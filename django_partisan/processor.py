@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from inspect import signature
-from time import time
 from typing import Any, ClassVar, Final, NoReturn
 
 from asgiref.sync import sync_to_async
@@ -41,7 +40,7 @@ class CurrentTask:
     __slots__ = ("_began_at", "_definition", "_queue", "_row")
 
     _began_at: float
-    """When the run of a function began, in seconds since the epoch; unset until ``_begin()``."""
+    """When the run of a function began, in seconds since the epoch; unset until ``run_result.begin()``."""
 
     def __init__(self, row: TaskRow, definition: TaskDefinition, queue: str) -> None:
         self._row = row
@@ -98,10 +97,6 @@ class CurrentTask:
         """True if an error of this run, even one on the processor's list, fails the task."""
         retry = self._definition.retry_in(queue_value(self._queue, "DEFAULT_RETRY"))
         return retry is None or self.retries >= retry.retries_count
-
-    def _begin(self) -> None:
-        """Note that the run begins; a worker calls it for functions, whose results have the moment."""
-        self._began_at = time()
 
     def _tool(self, name: str) -> Any:
         """Return what telemetry provides for this run: ``log`` or ``metrics``."""

@@ -11,7 +11,7 @@ from django_partisan.functions import attempts, priorities, run_signals
 from django_partisan.functions.context import TaskContext
 from django_partisan.functions.framework import AnyTask, InvalidTask, as_stored
 from django_partisan.functions.options import options_of
-from django_partisan.functions.run_result import RunTaskResult
+from django_partisan.functions.run_result import RunTaskResult, begin
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
 
 _tasks: Final[dict[str, AnyTask]] = {}
@@ -61,7 +61,7 @@ def _definition(task: AnyTask) -> TaskDefinition:
     run = partial(calling.run_asynchronously, function) if is_asynchronous else function
 
     def call(args: list[Any], kwargs: dict[str, Any], current: Any) -> Any:
-        current._begin()
+        begin(current)
         if takes_context or run_signals.is_start_received():
             result = RunTaskResult.of(task, current)
             run_signals.started(result)

@@ -35,6 +35,11 @@ class End(NamedTuple):
     error: Any
 
 
+def begin(current: Any) -> None:
+    """Keep when the run of ``current``, the ``CurrentTask``, begins: its results are mostly made later."""
+    current._began_at = time.time()
+
+
 class RunTaskResult(StoredTaskResult):
     """A result that is loaded when it is read: Python asks ``__getattr__()`` for what empty slots lack."""
 
@@ -48,7 +53,7 @@ class RunTaskResult(StoredTaskResult):
     def of(cls, task: AnyTask, current: Any) -> "RunTaskResult":
         """Return the result of the run of ``current``, the ``CurrentTask``."""
         if not hasattr(current, "_began_at"):
-            current._begin()  # it ended before its function was called
+            begin(current)  # it ended before its function was called
         made = object.__new__(cls)
         if (task.queue_name, priorities.stored(task.priority)) != (current.queue, current.priority):
             task = as_stored(task, queue_name=current.queue, priority=priorities.shown(current.priority))
