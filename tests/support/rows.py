@@ -16,7 +16,7 @@ from django_partisan.models import Task
 from django_partisan.sql import claiming, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.enqueueing import NewTask, insert_task
-from django_partisan.sql.leasing import Dead
+from django_partisan.sql.rescuing import Dead
 from django_partisan.sql.row_changes import Kept, microseconds
 from django_partisan.sql.settling import delete_completed, finish_completed
 from django_partisan.sql.tokens import new_token

@@ -32,7 +32,7 @@ from django_partisan.outcomes import (
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
-from django_partisan.sql.leasing import RescuedTask
+from django_partisan.sql.rescuing import RescuedTask
 from django_partisan.sql.row_changes import STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import (

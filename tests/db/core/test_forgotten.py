@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_partisan.cancelling import cancelling_for
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql import claiming, holding, leasing, own_claims, settling
+from django_partisan.sql import claiming, holding, leasing, own_claims, rescuing, settling
 from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.cancelling import cancel
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
@@ -89,7 +89,7 @@ def forget_and_restore(session: BaseDatabaseWrapper, rows: list[TaskRow]) -> Non
 SYNCHRONOUS: dict[str, Callable[[BaseDatabaseWrapper, list[TaskRow]], object]] = {
     "register": lambda session, rows: leasing.register(session, uuid4(), "default", "", 1, uuid4(), 30),
     "heartbeat": lambda session, rows: leasing.heartbeat(session, "default", MANAGER),
-    "rescue": lambda session, rows: leasing.rescue(
+    "rescue": lambda session, rows: rescuing.rescue(
         session, "default", uuid4(), new_token(), dead(proven=[MANAGER])
     ),
     "keep": lambda session, rows: own_claims.keep(session, "default", uuid4(), MANAGER),

@@ -26,7 +26,7 @@ from django_partisan.engine.worker.report import PendingReport, Unsettled
 from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
-from django_partisan.sql import leasing
+from django_partisan.sql import rescuing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.row_changes import RowChange
@@ -196,7 +196,7 @@ def test_a_task_that_another_manager_has_taken_over_already_is_let_be(side):
     [runs] = claimed(1, side.manager)
     side.running = runs
     other = register_manager()
-    leasing.rescue(connection, "default", other, new_token(), dead(proven=[side.manager]))
+    rescuing.rescue(connection, "default", other, new_token(), dead(proven=[side.manager]))
 
     with side.keeping():
         wait_until(lambda: side.without_manager._lease._row is runs)
@@ -215,7 +215,7 @@ def test_where_another_manager_has_its_task_it_leaves_no_file_and_tries_to_delet
     [runs] = claimed(1, side.manager)
     side.running = runs
     if not was_held:
-        leasing.rescue(connection, "default", register_manager(), new_token(), dead(proven=[side.manager]))
+        rescuing.rescue(connection, "default", register_manager(), new_token(), dead(proven=[side.manager]))
 
     with side.keeping():
         if was_held:
