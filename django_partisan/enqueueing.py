@@ -17,8 +17,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments, immediate, moments
 from django_partisan.config.immediate import mode as immediate_mode
-from django_partisan.config.queue_keys import PRIORITIES, PRIORITY
 from django_partisan.config.queues import check_queue_name
+from django_partisan.config.validation import PRIORITIES, PRIORITY
 from django_partisan.definitions import TaskDefinition
 from django_partisan.expiry import AS_DEFINED, Expires, expiry_of
 from django_partisan.models import Task

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan import moments
-from django_partisan.config.queue_keys import EXPIRY
+from django_partisan.config.validation import EXPIRY
 
 Expires: TypeAlias = float | timedelta | datetime
 """Seconds above 0 from when the task is due, as a number or a ``timedelta``, or a moment."""

@@ -8,9 +8,9 @@ from django_partisan import registry
 from django_partisan.config.observability import PROPAGATIONS
 from django_partisan.config.problems import UNKNOWN_QUEUE, WRONG_ATTRIBUTE, Kind, Problem
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
-from django_partisan.config.queue_keys import EXPIRY, KEPT, PRIORITY, TIME_LIMIT
+from django_partisan.config.queue_keys import KEPT, TIME_LIMIT
 from django_partisan.config.queues import queue_names
-from django_partisan.config.validation import BOOLEAN, Rule, instance_of, one_of, or_none
+from django_partisan.config.validation import BOOLEAN, EXPIRY, PRIORITY, Rule, instance_of, one_of, or_none
 from django_partisan.definitions import KEEP_FAILED, KEEP_FINISHED
 from django_partisan.metrics import custom
 

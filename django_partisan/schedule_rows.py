@@ -81,9 +81,9 @@ def saving(
     The stored row is locked meanwhile, so that no manager moves its next tick.
     """
     alias = using or router.db_for_write(type(row), instance=row)
-    if isinstance(row.task, str):
-        with suppress(Exception):  # the validation says what is wrong
-            registry.find_or_import(row.task)  # before the row is locked: it may take long
+    named = None if update_fields is None else {*update_fields}
+    if (named is None or "task" in named) and row.origin != Schedule.ORIGIN_SETTINGS:
+        _import_task(row)
     with transaction.atomic(using=alias):
         connection = connections[alias]
         rows = Schedule.objects.using(alias).select_for_update()
@@ -93,13 +93,20 @@ def saving(
             yield None
             _emit_changed(connection, row, SCHEDULE_ADDED)
         else:
-            chosen = _chosen(row, update_fields)
+            chosen = _chosen(row, named)
             fields = _prepare_change(row, stored, chosen, server_now(connection))
             yield fields
             _pause_or_resume(row, stored, chosen, alias)
             if "fingerprint" in fields:
                 _emit_changed(connection, row, SCHEDULE_CHANGED)
         scheduling.notify_managers(connection)
+
+
+def _import_task(row: Schedule) -> None:
+    """Import the module of a row's task, before the row is locked: it may take long."""
+    if isinstance(row.task, str):
+        with suppress(Exception):  # the validation says what is wrong
+            registry.find_or_import(row.task)
 
 
 def _emit_changed(connection: BaseDatabaseWrapper, row: Schedule, change: str) -> None:
@@ -131,9 +138,9 @@ def _prepare_new(row: Schedule, now: datetime) -> None:
     row.defined_at, row.next_at = now, definition.times.after(now)
 
 
-def _chosen(row: Schedule, update_fields: Iterable[str] | None) -> set[str]:
+def _chosen(row: Schedule, named: Collection[str] | None) -> set[str]:
     """Return which columns of the row may be written; one that was never set is not."""
-    wanted = PEOPLES if update_fields is None else PEOPLES.intersection(update_fields)
+    wanted = PEOPLES if named is None else PEOPLES.intersection(named)
     return {name for name in wanted if not isinstance(getattr(row, name), DatabaseDefault)}
 
 

@@ -38,10 +38,8 @@ def run_now(name: str) -> int | None:
     _import_task(connection, name)
     with transaction.atomic(using=connection.alias):
         locked = _lock(connection, name)
-        if locked.fault is not None:
-            raise locked.fault
+        locked.ensure_sound()
         row = locked.row
-        book.ensure_sound(row)
         definition = ScheduleDefinition.of_row(row)
         task = registry.find(row.task)
         if task is None:

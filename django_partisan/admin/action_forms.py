@@ -5,7 +5,7 @@ from typing import Any, Final
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.config.queue_keys import PRIORITIES
+from django_partisan.config.validation import PRIORITIES
 
 COMMENT_MAX: Final = 200
 

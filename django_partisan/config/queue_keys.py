@@ -7,27 +7,17 @@ from typing import Final
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.config.validation import (
     BOOLEAN,
-    Rule,
     Setting,
     instance_of,
     integer,
     or_none,
     seconds,
 )
-from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 KEPT: Final = or_none(seconds(0), ", forever")
 """For how many seconds a row may be kept."""
 TIME_LIMIT: Final = seconds(0.001)
 """How long a run may take."""
-EXPIRY: Final = Rule(
-    lambda value: seconds(0).accepts(value) and value > 0,
-    f"a number of seconds, above 0 and at most {LONGEST_DELAY_SECONDS}",
-)
-"""How many seconds after it is due a task may expire."""
-PRIORITIES: Final = range(-(2**31), 2**31)
-PRIORITY: Final = Rule(lambda value: type(value) is int and value in PRIORITIES, "an integer of 32 bits")
-"""Which priorities the column holds."""
 LEAST_GRACE_SECONDS: Final = 0.1
 """Workers rely on it: the manager kills a worker only for a run that has lasted longer than this."""
 

@@ -7,8 +7,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from django_partisan.config.queue_keys import EXPIRY, PRIORITY
-from django_partisan.config.validation import BOOLEAN, Rule, Setting, container, one_of, or_none
+from django_partisan.config.validation import (
+    BOOLEAN,
+    EXPIRY,
+    PRIORITY,
+    Rule,
+    Setting,
+    container,
+    one_of,
+    or_none,
+)
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENGTH
 
 CATCH_UP_ONE: Final = "one"

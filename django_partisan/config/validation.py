@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django_partisan.config.problems import Kind, Problem
 from django_partisan.moments import LONGEST_DELAY_SECONDS
@@ -60,7 +60,15 @@ def or_none(rule: Rule, meaning: str = "") -> Rule:
     return Rule(lambda value: value is None or rule.accepts(value), f"{rule.expected}, or None{meaning}")
 
 
-BOOLEAN = Rule(lambda value: isinstance(value, bool), "True or False")
+BOOLEAN: Final = Rule(lambda value: isinstance(value, bool), "True or False")
+EXPIRY: Final = Rule(
+    lambda value: seconds(0).accepts(value) and value > 0,
+    f"a number of seconds, above 0 and at most {LONGEST_DELAY_SECONDS}",
+)
+"""How many seconds after it is due a task may expire."""
+PRIORITIES: Final = range(-(2**31), 2**31)
+PRIORITY: Final = Rule(lambda value: type(value) is int and value in PRIORITIES, "an integer of 32 bits")
+"""Which priorities the column holds."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, fetch_all, task_database
-from django_partisan.sql.leasing import IS_ALIVE, SERVES
+from django_partisan.sql.manager_rows import IS_ALIVE, SERVES
 from django_partisan.sql.readiness import answer_to, ensure_migrated, ensure_permitted, ensure_postgresql
 
 SKEW_WARNING_SECONDS: Final = 1.0

@@ -13,7 +13,7 @@ from django_partisan.exceptions import TaskExpired
 from django_partisan.outcomes import FAILED, REASON_EXPIRED
 from django_partisan.sql.claiming import ATTEMPTS, EXPIRES, ID, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import history_entry
-from django_partisan.sql.settling import STATUS_ERROR, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 
 ERROR: Final = ErrorInfo.of(TaskExpired("The task had not started when it expired."))

@@ -35,7 +35,7 @@ from django_partisan.outcomes import (
 from django_partisan.processor import CurrentTask
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 
 # In place of an outcome: another manager has taken the task over, so nothing is settled or emitted.

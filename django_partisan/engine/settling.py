@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.writing import Kind, Writing, Written
-from django_partisan.sql.settling import Item
+from django_partisan.sql.row_changes import Item
 
 T = TypeVar("T")
 
@@ -51,14 +51,13 @@ def write_part(
     written = writing.written()
     if len(free) != 1 or not writing.is_locked:
         return written
-    later, blockers = written.later, written.blockers
+    later = written.later
     if kind.has_key:
         writing = Writing(connection, kind, again, PART_LOCK_TIMEOUT_MS, keep_keys=False)
         writing.write(free)
         written = writing.written()
         later = [*later, *written.later]
-    blockers = written.blockers or blockers
-    return written._replace(held_up=[], later=[*later, *written.held_up], blockers=blockers)
+    return written._replace(held_up=[], later=[*later, *written.held_up])
 
 
 def write_all(

@@ -10,10 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.exceptions import Unsettleable
 from django_partisan.outcomes import FAILED, REASON_UNSETTLEABLE
 from django_partisan.sql import settling
-from django_partisan.sql.blocking import blocking_sessions
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_ERROR, Crash, Item, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, Crash, Item, RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 
 LOCK_TIMEOUT_MS: Final = 200
@@ -49,7 +48,7 @@ class Written(NamedTuple):
     error: Error | None = None
     """Why items are to be tried again."""
     blockers: str = ""
-    """The sessions that lock what the items need, as far as they were found."""
+    """The sessions that lock what ``later`` needs, as far as they were looked up and found."""
 
     @property
     def left(self) -> list[int]:
@@ -83,7 +82,6 @@ class Writing:
         self.held_up: list[int] = []
         self.later: list[int] = []
         self._error: Error | None = None
-        self._blockers = ""
 
     @property
     def is_locked(self) -> bool:
@@ -92,7 +90,7 @@ class Writing:
 
     def written(self) -> Written:
         """Return what became of the items."""
-        return Written(self._lost, self._unsettleable, self.held_up, self.later, self._error, self._blockers)
+        return Written(self._lost, self._unsettleable, self.held_up, self.later, self._error)
 
     def without_locked(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return the items whose rows no other transaction locks; the others are for later."""
@@ -106,8 +104,6 @@ class Writing:
                 self.later, self.held_up = self.held_up, []
             return []
         self.later = sorted(locked)
-        if locked:
-            self._blockers = blocking_sessions(self._connection, locked)
         return [item for item in items if item[0] not in locked]
 
     def write(self, items: Sequence[Item]) -> None:
@@ -194,9 +190,6 @@ class Writing:
             self._error = explained(error)
         else:
             self._hold_up(items, error)
-        if kind is ErrorKind.LOCKED:
-            found = blocking_sessions(self._connection, [item[0] for item in items])
-            self._blockers = found or self._blockers
         return True
 
     def _hold_up(self, items: Sequence[Item], error: Error) -> None:

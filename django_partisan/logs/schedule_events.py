@@ -127,7 +127,8 @@ _OPERATIONS: Final = {
     ),
     when="an operation on schedules failed, on all or on the one that is named: `compare` (settings with "
     "rows), `enqueue` (ticks) or `look_up` (ended tasks). It is tried again after 1 to 60 s (`look_up`: "
-    "after about a minute). Logged once per kind of error, and again if it has not occurred for ten minutes",
+    "after about a minute). Logged once per kind of error, and again if it has not occurred for ten minutes; "
+    "a lock that another transaction holds is logged after five tries in a row",
 )
 def operation_failed(event: ScheduleOperationFailed) -> Line:
     which = "schedules" if event.schedule is None else f"schedule {event.schedule}"

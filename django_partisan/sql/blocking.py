@@ -37,6 +37,14 @@ _OF_ROWS: Final = f"""
 _NAMED_AT_MOST: Final = 3
 
 
+class TableLocked(OperationalError):
+    """A statement waited in vain for a lock of the table, which ``blockers`` hold."""
+
+    def __init__(self, message: str, blockers: str) -> None:
+        super().__init__(message)
+        self.blockers = blockers
+
+
 def blocking_sessions(connection: BaseDatabaseWrapper, ids: Collection[int] = ()) -> str:
     """Return which sessions lock the table, or else the rows with these ids, as text; empty if none is found.
 
@@ -63,7 +71,7 @@ def with_blockers(connection: BaseDatabaseWrapper, error: Error) -> Error:
     blockers = blocking_sessions(connection)
     if not blockers:
         return error
-    made = OperationalError(f"{str(error).strip()} (the table is locked by {blockers})")
+    made = TableLocked(f"{str(error).strip()} (the table is locked by {blockers})", blockers)
     made.__cause__ = error.__cause__
     return made
 
@@ -76,4 +84,5 @@ def _age(session: tuple[Any, ...]) -> float:
 def _described(session: tuple[Any, ...]) -> str:
     pid, application, state, seconds = session
     age = None if seconds is None else f"open for {_age(session):.0f} s"
-    return f"session {pid} ({', '.join(filter(None, (application, state, age)))})"
+    known = ", ".join(filter(None, (application, state, age)))
+    return f"session {pid} ({known})" if known else f"session {pid}"

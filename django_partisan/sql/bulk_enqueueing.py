@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.expiry import Expiry
+from django_partisan.sql.array_literals import array_of, element
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import EXPIRES_AT, INSERT, NOW, OR_LOCK_DUPLICATE, NewTask
 
@@ -151,7 +152,7 @@ def _insert(
     parameters = (
         [column.values[0] for column in constant]
         + ["[" + ",".join(arguments) + "]"]
-        + [_array(column.values) for column in varying]
+        + [array_of(map(element, column.values)) for column in varying]
     )
     return fetch_all(connection, statement, parameters)
 
@@ -164,12 +165,3 @@ class _Column:
         self.type = type_
         self.values = values
         self.is_constant = values.count(values[0]) == len(values)
-
-
-def _array(values: Iterable[Any]) -> str:
-    """Return an array as one literal, which PostgreSQL parses faster than a list of constants."""
-    return "{" + ",".join("NULL" if value is None else _quoted(str(value)) for value in values) + "}"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

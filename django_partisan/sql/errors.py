@@ -20,7 +20,7 @@ READ_ONLY: Final = frozenset({"25006"})
 LOCKED: Final = frozenset({"55P03", "40P01", "40001"})
 """lock_not_available, deadlock_detected, serialization_failure: the statement had no effect."""
 CANCELLED: Final = frozenset({"57014"})
-SCHEMA: Final = frozenset({"3F000", "42501", "42703", "42883", "42P01"})
+_SCHEMA: Final = frozenset({"3F000", "42501", "42703", "42883", "42P01"})
 """A schema, table, column, function or privilege is missing, whatever the values."""
 LIMIT_EXCEEDED: Final = "54"
 """The class of errors such as an index entry that is too long: drivers call them operational."""
@@ -35,7 +35,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 def is_schema_error(error: BaseException) -> bool:
     """Return whether the server refuses a statement because something is missing, whatever the values."""
-    return sqlstate(error) in SCHEMA
+    return sqlstate(error) in _SCHEMA
 
 
 def kind_of(error: Error) -> ErrorKind:
@@ -49,7 +49,7 @@ def kind_of(error: Error) -> ErrorKind:
         return ErrorKind.READ_ONLY
     if code is not None and code.startswith(LIMIT_EXCEEDED):
         return ErrorKind.REFUSED
-    if code in SCHEMA or isinstance(error, (InterfaceError, OperationalError)):
+    if is_schema_error(error) or isinstance(error, (InterfaceError, OperationalError)):
         return ErrorKind.OUTAGE
     return ErrorKind.REFUSED
 

@@ -15,7 +15,7 @@ from django_partisan.outcomes import FAILED, REASON_EXPIRED, REASON_UNREGISTERED
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
-from django_partisan.sql.leasing import IS_ALIVE
+from django_partisan.sql.manager_rows import IS_ALIVE
 from django_partisan.sql.tokens import NO_CLAIM
 
 # Each manager publishes which processors it can run, in its row; when it drains, that it can run none.

@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.retention import Rules
 from django_partisan.sql.connection import execute, fetch_all
-from django_partisan.sql.leasing import IS_ALIVE
+from django_partisan.sql.manager_rows import IS_ALIVE
 
 CHORE: Final = "prune"
 READ_ROWS: Final = 2000

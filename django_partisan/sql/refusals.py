@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.exceptions import CannotStart
 from django_partisan.sql.connection import address_of
-from django_partisan.sql.errors import READ_ONLY, SCHEMA, sqlstate
+from django_partisan.sql.errors import READ_ONLY, is_schema_error, sqlstate
 
 APP: Final = "django_partisan"
 
@@ -124,7 +124,7 @@ def _found(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured)
         return WITHOUT_RIGHTS
     if code in READ_ONLY:
         return WITHOUT_WRITES
-    if code in SCHEMA:
+    if is_schema_error(error):
         cure = f"Run: {command_to_migrate(connection)}"
         return Refusal("", "lacks a table, column or function of this version", cure)
     reason = _reason(error)

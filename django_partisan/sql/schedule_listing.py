@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models.schedule import Schedule
 from django_partisan.sql.connection import execute, fetch_all
-from django_partisan.sql.leasing import IS_ALIVE
+from django_partisan.sql.manager_rows import IS_ALIVE
 
 CHORE: Final = "schedules"
 FROM_SETTINGS: Final = Schedule.ORIGIN_SETTINGS

@@ -8,13 +8,14 @@ and other managers skip a row that is locked, so no tick is enqueued twice.
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField, JSONField
+from django.db.models import DateTimeField, JSONField, Value
 
 from django_partisan.models.schedule import Schedule
+from django_partisan.schedules import book
 from django_partisan.schedules.book import MalformedRow
 from django_partisan.sql.connection import fetch_all
 
@@ -36,9 +37,12 @@ _MOMENT: Final = (
     "CASE WHEN schedule.{0} BETWEEN '0001-01-03' AND '9999-12-29' THEN schedule.{0} END"  # in any time zone
 )
 _FIELDS: Final = [field.attname for field in Schedule._meta.concrete_fields]
-_JSON: Final = [
-    _FIELDS.index(field.attname) for field in Schedule._meta.concrete_fields if isinstance(field, JSONField)
-]
+_JSON: Final = {
+    _FIELDS.index(field.attname): "NULL" if field.null else json.dumps(cast(Value, field.db_default).value)
+    for field in Schedule._meta.concrete_fields
+    if isinstance(field, JSONField)
+}
+"""The places of the columns with JSON, and the value that an empty one has, as SQL."""
 _COLUMNS: Final = ", ".join(
     (_MOMENT if isinstance(field, DateTimeField) else "schedule.{0}").format(field.attname)
     for field in Schedule._meta.concrete_fields
@@ -125,6 +129,12 @@ class LockedSchedule(NamedTuple):
     now: datetime
     fault: MalformedRow | None = None
     """Why a column of the row cannot be read, which only others than managers can have written."""
+
+    def ensure_sound(self) -> None:
+        """Raise ``MalformedRow`` unless the row can be read, and what it keeps is as managers write it."""
+        if self.fault is not None:
+            raise self.fault
+        book.ensure_sound(self.row)
 
 
 def lock_due(
@@ -223,13 +233,17 @@ def _locked(connection: BaseDatabaseWrapper, values: tuple[Any, ...]) -> LockedS
     *columns, next_at, next_at_text, stopped_at, now = values
     fault: MalformedRow | None = None
     if next_at is None and next_at_text is not None:
-        fault = MalformedRow(f"next_at is {next_at_text}; expected a moment of the years 1 to 9999")
-    for place in _JSON:
+        fault = MalformedRow(
+            f"next_at is {next_at_text}; expected a moment of the years 1 to 9999."
+            " Pause and resume the schedule."
+        )
+    for place, remedy in _JSON.items():
         try:
             columns[place] = None if columns[place] is None else json.loads(columns[place])
         except (ValueError, RecursionError) as error:
             columns[place] = None
-            fault = MalformedRow(f"{_FIELDS[place]} is JSON that Python cannot read: {error}")
+            problem = f"{_FIELDS[place]} is JSON that Python cannot read ({error}); expected other JSON"
+            fault = MalformedRow(f"{problem}. Set it to {remedy}, for example.")
     row = Schedule.from_db(connection.alias, _FIELDS, columns)
     return LockedSchedule(row, _moment(next_at), next_at_text, _moment(stopped_at), moment_of(now), fault)
 

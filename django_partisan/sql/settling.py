@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from operator import itemgetter
 from time import monotonic
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.outcomes import COMPLETED, CRASHED
+from django_partisan.sql.array_literals import array_of, element
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
+from django_partisan.sql.row_changes import Crash, Item, Kept, Pair, RowChange, Stopped, microseconds
 from django_partisan.sql.schema import qualified
 from django_partisan.sql.settling_statements import (
     APPLY,
@@ -27,101 +27,7 @@ from django_partisan.sql.settling_statements import (
     TAKEN_OVER,
 )
 
-Pair: TypeAlias = tuple[int, int]
-"""The id of a task and the token of the claim that its outcome ends."""
-
-Kept: TypeAlias = tuple[int, int, int, str, str | None]
-"""A completed run whose row is kept: id, token, its start in monotonic microseconds, its worker, and what it
-returned, as JSON text."""
-
 _id = itemgetter(0)
-
-STATUS_NEW: Final = "new"
-STATUS_ERROR: Final = "error"
-STATUS_FINISHED: Final = "finished"
-
-
-class RowChange(NamedTuple):
-    """What is written to a row when its run did not complete, or completed after others that did not.
-
-    ``status`` is what it becomes: ``new`` (after ``delay`` seconds), ``error`` or ``finished``. The numbers
-    are added to the row's counters.
-    """
-
-    id: int
-    token: int
-    status: str
-    delay: float = 0.0
-    attempts: int = 1
-    postpones: int = 0
-    retries: int = 0
-    crashes: int = 0
-    reason: str | None = None
-    error_type: str | None = None
-    error_message: str | None = None
-    error_traceback: str | None = None
-    context: str | None = None
-    held: str | None = None
-    """Why the task is held, if it is: it then waits as before its claim."""
-
-    entry: str | None = None
-    """The entry of the run for the history; ``None`` if nothing ran."""
-    result: str | None = None
-    """What the run returned, as JSON text."""
-    started: float | None = None
-    """When the run started, in monotonic seconds of the host."""
-
-    @classmethod
-    def complete(cls, task_id: int, token: int, run: EndedRun, result: str | None = None) -> "RowChange":
-        """Return the change of a completed run whose row is kept, with its history."""
-        return cls(task_id, token, STATUS_FINISHED, result=result).after(COMPLETED, run)
-
-    @classmethod
-    def hold(cls, task_id: int, token: int, reason: str) -> "RowChange":
-        """Return the change that holds a task that did not run."""
-        return cls(task_id, token, STATUS_NEW, attempts=0, held=reason)
-
-    def after(self, outcome: str, run: EndedRun = UNKNOWN_RUN, comment: str | None = None) -> "RowChange":
-        """Return this change with the entry for the history, of the run that it ends."""
-        made = history_entry(
-            outcome,
-            run,
-            reason=self.reason,
-            error_type=self.error_type,
-            error_message=self.error_message,
-            error_traceback=self.error_traceback,
-            comment=comment,
-        )
-        return self._replace(entry=made, started=run.started)
-
-
-class Crash(NamedTuple):
-    """The death of a worker in the run of a task that is to run again, under a token of its own.
-
-    ``entry`` and ``started`` are those of ``RowChange``.
-    """
-
-    id: int
-    token: int
-    new_token: int
-    entry: str = history_entry(CRASHED)
-    started: float | None = None
-
-
-class Stopped(NamedTuple):
-    """A task that is released although it started: its run was stopped, and it does not expire any more."""
-
-    id: int
-    token: int
-
-
-Item: TypeAlias = Pair | Kept | RowChange | Crash | Stopped
-"""What is written to one row; its first two values are the id and the claim token."""
-
-
-def microseconds(moment: float) -> int:
-    """Return a moment in seconds as ``Kept`` has it: integers cost less to write."""
-    return int(moment * 1e6)
 
 
 def delete_completed(
@@ -185,7 +91,7 @@ def release(
     Meets duplicates as ``apply_changes()`` does.
     """
     sql = _limited(RELEASE, lock_timeout_ms)
-    stopped = _literal(task.id for task in tasks if isinstance(task, Stopped))
+    stopped = array_of(task.id for task in tasks if isinstance(task, Stopped))
     released = _ids(fetch_all(connection, sql, (keep_keys, stopped, *_named(tasks))))
     return _lost(connection, tasks, released, again)
 
@@ -198,7 +104,7 @@ def count_crashes(
     Every other row carries its new token, also if the answer to a first try was lost.
     """
     *numbers, entries, started = zip(*crashes, strict=True)
-    ids, tokens, new_tokens = map(_literal, numbers)
+    ids, tokens, new_tokens = map(array_of, numbers)
     sql = _limited(COUNT_CRASHES, lock_timeout_ms)
     parameters = (ids, tokens, new_tokens, list(entries), _ages(started), *_id_bounds(crashes))
     counted = set(_ids(fetch_all(connection, sql, parameters)))
@@ -236,13 +142,10 @@ def _lost(
 
 
 def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
-    """Return the tokens, the ids, and the position of each id's token, as array literals.
-
-    Building them here is cheaper than letting the driver adapt lists of numbers.
-    """
+    """Return the tokens, the ids, and the position of each id's token, as array literals."""
     ids, tokens, *_ = zip(*items, strict=True)
     places = {token: str(place) for place, token in enumerate(dict.fromkeys(tokens), 1)}
-    return _literal(places), _literal(ids), "{" + ",".join([places[token] for token in tokens]) + "}"
+    return array_of(places), array_of(ids), array_of([places[token] for token in tokens])
 
 
 def _named(items: Sequence[Item]) -> tuple[object, ...]:
@@ -260,8 +163,8 @@ def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:
     """Return the present time, and arrays: those of ``_id_arrays``, the starts, the workers, the results."""
     _, _, started, workers, results = zip(*runs, strict=True)
     now = microseconds(monotonic())
-    returned = _literal(map(_element, results)) if any(results) else None  # mostly there are none
-    return now, *_id_arrays(runs), _literal(started), _literal(map(_worker, workers)), returned
+    returned = array_of(map(element, results)) if any(results) else None  # mostly there are none
+    return now, *_id_arrays(runs), array_of(started), array_of(map(_worker, workers)), returned
 
 
 def _ages(moments: Iterable[float | None]) -> list[float | None]:
@@ -270,19 +173,8 @@ def _ages(moments: Iterable[float | None]) -> list[float | None]:
     return [None if moment is None else now - moment for moment in moments]
 
 
-def _element(text: str | None) -> str:
-    """Return a text as an element of an array literal."""
-    if text is None:
-        return "NULL"
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-_worker: Final = cache(_element)
+_worker: Final = cache(element)
 """There are few names of workers."""
-
-
-def _literal(values: Iterable[object]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _ids(rows: list[tuple[Any, ...]]) -> list[int]:

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import arguments
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.leasing import IS_ALIVE, SERVES
+from django_partisan.sql.manager_rows import IS_ALIVE, SERVES
 from django_partisan.sql.manager_state import PublishedManager, published_manager
 
 AHEAD_AT_MOST: Final = 10_000

@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from django_partisan.outcomes import REASONS_TO_NAME
-from django_partisan.sql.leasing import IS_ALIVE, SERVES
+from django_partisan.sql.manager_rows import IS_ALIVE, SERVES
 
 # Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
 # chosen where the planner believes that a queue holds most of the table.

@@ -31,13 +31,17 @@ def insert_ticks(
     if not ticks:
         return []
     places, distinct = _distinct(ticks)
-    tasks = [tick.task._replace(expiry=Expiry(at=tick.expires_at)) for tick in distinct]
+    tasks = [_with_expiry(tick) for tick in distinct]
     rows = insert_scheduled(connection, tasks, [tick.scheduled_for for tick in distinct], part_bytes)
     results: list[tuple[int, bool]] = []
     for place in places:
         results.append(rows[place])
         rows[place] = (rows[place][0], False)  # the others with this key are its duplicates
     return results
+
+
+def _with_expiry(tick: NewTick) -> NewTask:
+    return tick.task if tick.expires_at is None else tick.task._replace(expiry=Expiry(at=tick.expires_at))
 
 
 def _distinct(ticks: Sequence[NewTick]) -> tuple[list[int], list[NewTick]]:

@@ -112,7 +112,8 @@ def test_a_standby_is_named():
 @pytest.fixture
 def files() -> Iterator[None]:
     """The tasks' database is none of PostgreSQL."""
-    yield from database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
+    with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
+        yield
 
 
 @pytest.mark.usefixtures("files")

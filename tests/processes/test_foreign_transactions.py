@@ -3,18 +3,16 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from django_partisan.models import Task
 from django_partisan.processor import bulk_delay
-from django_partisan.sql.connection import execute, open_connection
 from tests.app import partisan_tasks as processors
-from tests.support.database import lock_waits, this_database
-from tests.support.rows import columns, number_of
+from tests.support.database import lock_waits, open_transaction, this_database
+from tests.support.rows import columns, lock_of, number_of
+from tests.support.triggers import slow
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -23,27 +21,15 @@ SOON_SECONDS = 8.0
 """Far less than the foreign transactions here stay open, and far more than a manager needs."""
 
 
-@contextmanager
-def open_transaction(statement: str, parameters: Any) -> Iterator[None]:
-    """Have another session execute a statement, and leave its transaction open."""
-    other = open_connection("other")
-    other.set_autocommit(False)
-    try:
-        execute(other, statement, parameters)
-        yield
-        other.rollback()
-    finally:
-        other.close()
-
-
-DUPLICATES = """
-    INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class, priority,
-                                      execute_after, ready, arguments, extra, unique_key)
-    SELECT 'new', queue_name, now(), now(), processor_class, priority, now(), true, arguments, '{}',
-           unique_key
-      FROM django_partisan_task WHERE id = ANY(%s)
-"""
-LOCK = "SELECT FROM django_partisan_task WHERE id = ANY(%s) FOR UPDATE"
+def duplicates_of(*ids: int) -> str:
+    """Return the statement by which another transaction enqueues duplicates of tasks."""
+    return f"""
+        INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,
+                                          priority, execute_after, ready, arguments, extra, unique_key)
+        SELECT 'new', queue_name, now(), now(), processor_class, priority, now(), true, arguments, '{{}}',
+               unique_key
+          FROM django_partisan_task WHERE id IN ({", ".join(map(str, ids))})
+    """
 
 
 def test_an_open_transaction_with_the_duplicate_of_a_postponed_task_holds_up_no_other_outcome(bench: Bench):
@@ -51,7 +37,7 @@ def test_an_open_transaction_with_the_duplicate_of_a_postponed_task_holds_up_no_
     task = processors.Twin("gate").delay()
     bench.wait_for("begun")
 
-    with open_transaction(DUPLICATES, [[task.pk]]):
+    with open_transaction(duplicates_of(task.pk)):
         bench.open("gate")
         ids = bulk_delay(processors.Pass(number) for number in range(50))
         wait_until(lambda: number_of("finished", pk__in=[*ids, task.pk]) == 51, SOON_SECONDS)
@@ -67,7 +53,7 @@ def test_an_open_transaction_with_the_duplicates_of_released_tasks_holds_up_no_s
     claimed = bulk_delay(processors.OneArgument(number) for number in range(20))
     wait_until(lambda: number_of("in_process") == 21)
 
-    with open_transaction(DUPLICATES, [claimed]):
+    with open_transaction(duplicates_of(*claimed)):
         manager.send(signal.SIGTERM)
         wait_until(lock_waits, what="the worker has returned what it had not begun")
         bench.open("gate")
@@ -82,7 +68,7 @@ def test_a_row_that_another_transaction_locks_holds_up_nothing_and_a_stop_names_
     task = processors.Wait("gate").delay()
     bench.wait_for("begun")
 
-    with open_transaction(LOCK, [[task.pk]]):
+    with open_transaction(lock_of(task.pk)):
         bench.open("gate")
         bench.wait_for("ended")
         ids = bulk_delay(processors.Pass(number) for number in range(50))
@@ -100,7 +86,7 @@ def test_a_row_that_another_transaction_locked_is_settled_soon_after(bench: Benc
     task = processors.Wait("gate").delay()
     bench.wait_for("begun")
 
-    with open_transaction(LOCK, [[task.pk]]):
+    with open_transaction(lock_of(task.pk)):
         bench.open("gate")
         bench.wait_for("ended")
         ids = bulk_delay(processors.Pass(number) for number in range(5))
@@ -130,15 +116,8 @@ def test_a_task_whose_row_is_deleted_while_it_runs_does_not_run_again_when_its_w
 @pytest.fixture
 def slow_rows(db: None) -> Iterator[None]:
     """Have the completion of a task take 20 ms, or 2 s for one with the priority 99."""
-    execute(
-        connection,
-        "CREATE FUNCTION slow_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " PERFORM pg_sleep(CASE NEW.priority WHEN 99 THEN 2 ELSE 0.02 END); RETURN NEW; END $$;"
-        " CREATE TRIGGER slow BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        " WHEN (NEW.status = 'finished') EXECUTE FUNCTION slow_down()",
-    )
-    yield
-    execute(connection, "DROP FUNCTION slow_down CASCADE")
+    with slow("CASE NEW.priority WHEN 99 THEN 2 ELSE 0.02 END", "NEW.status = 'finished'"):
+        yield
 
 
 def impatient() -> dict[str, Any]:

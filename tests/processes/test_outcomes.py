@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from django_partisan.models import Task
@@ -15,6 +14,7 @@ from django_partisan.processor import BaseTaskProcessor, bulk_delay
 from tests.app import partisan_tasks as processors
 from tests.app.models import Note
 from tests.support.rows import insert_many, number_of
+from tests.support.triggers import refusing
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -187,20 +187,11 @@ def test_argument_of_a_megabyte_reaches_its_task(serving: Bench):
     assert [line["length"] for line in serving.journal("measured")] == [1_000_000]
 
 
-REFUSE = """
-CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this row'; END $$;
-CREATE TRIGGER refuse BEFORE UPDATE ON django_partisan_task FOR EACH ROW
-WHEN (NEW.priority = 77 AND (NEW.postpones = 1 OR NEW.status = 'finished')) EXECUTE FUNCTION refuse()
-"""
-
-
 @pytest.fixture
 def refusing_table(serving: Bench) -> Iterator[None]:
     """Have PostgreSQL refuse the outcomes of tasks with priority 77."""
-    with connection.cursor() as cursor:
-        cursor.execute(REFUSE)
+    with refusing("UPDATE", "NEW.priority = 77 AND (NEW.postpones = 1 OR NEW.status = 'finished')"):
         yield
-        cursor.execute("DROP FUNCTION refuse CASCADE")
 
 
 @pytest.mark.parametrize("times", [0, 1])
@@ -216,7 +207,7 @@ def test_outcome_that_cannot_be_settled_fails_alone_and_its_batch_settles(servin
     failed = wait_until(lambda: {line["partisan.task.id"]: line for line in lines()}.get(its_id))
     assert failed is not None
     assert failed["event.reason"] == "unsettleable"
-    assert "not this row" in failed["error.message"]
+    assert "as asked" in failed["error.message"]
     wait_until(lambda: number_of("finished", pk__in=ids, postpones=times) == 40)
 
 

@@ -31,14 +31,17 @@ class ElsewhereRouter:
         return ELSEWHERE
 
 
-def database_elsewhere(**values: Any) -> Iterator[None]:
-    """Keep the tasks in a database with other settings while the generator is suspended, as in a fixture."""
-    connections.settings[ELSEWHERE] = {**copy.deepcopy(connections.settings["default"]), **values}
-    with override_settings(DATABASE_ROUTERS=[ElsewhereRouter()]):
-        yield
-    connections[ELSEWHERE].close()
-    del connections[ELSEWHERE]
-    del connections.settings[ELSEWHERE]
+@contextmanager
+def database_elsewhere(alias: str = ELSEWHERE, router: object = None, **values: Any) -> Iterator[None]:
+    """Have another database, with some settings of its own; the default router keeps the tasks there."""
+    connections.settings[alias] = {**copy.deepcopy(connections.settings["default"]), **values}
+    try:
+        with override_settings(DATABASE_ROUTERS=[router or ElsewhereRouter()]):
+            yield
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
 
 
 class NoMigrations:
@@ -132,3 +135,14 @@ def open_transaction(*statements: str) -> Iterator[BaseDatabaseWrapper]:
         if other.connection is not None:
             other.rollback()  # closing alone would leave the locks to a server that notices later
         other.close()
+
+
+@contextmanager
+def impatient_session(milliseconds: int) -> Iterator[BaseDatabaseWrapper]:
+    """Return a session whose statements are cancelled after some time."""
+    made = open_connection("impatient")
+    execute(made, f"SET statement_timeout = {milliseconds}")
+    try:
+        yield made
+    finally:
+        made.close()

@@ -28,6 +28,7 @@ from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOut
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, Promoter
 from django_partisan.engine.manager.queue_pause import QueuePause
+from django_partisan.engine.manager.reports import Reports
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
@@ -38,7 +39,7 @@ from django_partisan.engine.protocol import Ready, Report
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, Ahead, TaskRow
-from django_partisan.sql.settling import Crash, RowChange
+from django_partisan.sql.row_changes import Crash, RowChange
 
 
 def error_with(sqlstate: str, kind: type[Error] = OperationalError) -> Error:
@@ -220,13 +221,15 @@ class FakeStarter:
 class PoolHarness:
     """A pool with a real selector, a real presence file, and fake workers."""
 
-    def __init__(self, intake: Intake, presence: PresenceFile) -> None:
+    def __init__(self, intake: Intake, reports: Reports, presence: PresenceFile) -> None:
         self.selector = selectors.DefaultSelector()
         self.starter = FakeStarter()
         self.presence = presence
         self.drains = 0
         starter = cast(Spawner, self.starter)
-        self.pool = Pool(intake, self.selector, starter, presence, spec_of(0, 0), self._on_code_replaced)
+        self.pool = Pool(
+            intake, reports, self.selector, starter, presence, spec_of(0, 0), self._on_code_replaced
+        )
 
     def _on_code_replaced(self) -> None:
         self.drains += 1
@@ -364,7 +367,8 @@ class IntakeHarness(PoolHarness):
         self.intake = Intake(
             config, self.outcomes.settler, self.drain, self.tokens, self.processors, self.pause
         )
-        super().__init__(self.intake, presence)
+        reports = Reports("default", self.outcomes.settler, self.processors, self.intake)
+        super().__init__(self.intake, reports, presence)
         self.may_start = True
         self.asked = 0
         self.sharing = Sharing(

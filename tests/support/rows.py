@@ -16,8 +16,9 @@ from django_partisan.models import Task
 from django_partisan.sql import claiming, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.enqueueing import NewTask, insert_task
-from django_partisan.sql.leasing import Dead
-from django_partisan.sql.settling import Kept, delete_completed, finish_completed, microseconds
+from django_partisan.sql.rescuing import Dead
+from django_partisan.sql.row_changes import Kept, microseconds
+from django_partisan.sql.settling import delete_completed, finish_completed
 from django_partisan.sql.tokens import new_token
 
 ARGUMENTS = '{"args":[],"kwargs":{}}'
@@ -123,6 +124,20 @@ def forget(rows: Sequence[TaskRow]) -> None:
     """Make rows what they were before their claim, as a crash of PostgreSQL may."""
     Task.objects.filter(pk__in=[row[ID] for row in rows]).update(
         status="new", ready=True, claim_token=None, claimed_by=None, updated_at=F("created_at")
+    )
+
+
+def lock_of(*ids: int) -> str:
+    """Return the statement by which another transaction locks rows."""
+    return f"SELECT FROM django_partisan_task WHERE id IN ({', '.join(map(str, ids))}) FOR UPDATE"
+
+
+def duplicate_of(key: UUID) -> str:
+    """Return the statement by which another transaction enqueues a task with a unique key."""
+    return (
+        "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,"
+        " priority, execute_after, ready, arguments, extra, unique_key) SELECT 'new', 'default', now(),"
+        f" now(), 'Letter', 10, now(), true, '{{}}', '{{}}', '{key}'"
     )
 
 

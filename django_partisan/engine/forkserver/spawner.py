@@ -98,6 +98,8 @@ class Spawner:
             del asked, work, done, result  # or the last worker collected keeps its descriptors
 
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
+        if self._given_up.is_set():
+            raise GivenUp
         ours, theirs = self._context.Pipe()
         bell, ring = self._context.Pipe(duplex=False)
         process = self._context.Process(
@@ -188,8 +190,6 @@ def _ensure_fork_server(given_up: threading.Event) -> None:
     the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. Signals to
     the whole group are blocked until the server ignores them.
     """
-    if given_up.is_set():
-        raise GivenUp
     os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # where it has its socket
     before = os.environ.get("PYTHONPATH")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

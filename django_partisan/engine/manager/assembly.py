@@ -28,6 +28,7 @@ from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.pruner import Pruner
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.reconciliation import Reconciliation
+from django_partisan.engine.manager.reports import Reports
 from django_partisan.engine.manager.run_until import RunUntil, Until
 from django_partisan.engine.manager.schedule_duties import ScheduleDuties
 from django_partisan.engine.manager.settler import Settler
@@ -82,6 +83,7 @@ class Assembly:
         self.intake = Intake(config, self.settler, self.drain, self.tokens, processors, pause)
         self.pool = Pool(
             self.intake,
+            Reports(config.queue, self.settler, processors, self.intake),
             resources.selector,
             resources.spawner,
             presence,

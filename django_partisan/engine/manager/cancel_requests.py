@@ -8,7 +8,7 @@ from django_partisan.cancelling import cancelling_for, emit
 from django_partisan.outcomes import REASON_CANCELLED
 from django_partisan.sql.cancelling import CancelledTask
 from django_partisan.sql.claiming import ID, PROCESSOR, TOKEN, TaskRow
-from django_partisan.sql.settling import STATUS_ERROR, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, RowChange
 
 Pair: TypeAlias = tuple[int, int]
 """The id of a task and the token of the claim under which the manager holds it."""

@@ -9,7 +9,7 @@ from django_partisan.engine.expiring import expire, has_expired, may_expire
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.sql.claiming import TaskRow
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.tasks import TaskExpired
 

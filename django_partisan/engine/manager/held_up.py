@@ -10,7 +10,7 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.settling import halves
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.settling import Crash, Item, RowChange, Stopped
+from django_partisan.sql.row_changes import Crash, Item, RowChange, Stopped
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0

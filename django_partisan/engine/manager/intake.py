@@ -22,20 +22,19 @@ from django_partisan.engine.manager.lost_runs import LostRuns
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.protocol import Interrupt, Report
+from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.task_ref import lost_elsewhere, task_ref
 from django_partisan.outcomes import (
-    REASON_EXPIRED,
     REASON_MANAGER_LOST,
     REASON_STOPPED,
     REASON_UNREGISTERED,
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
-from django_partisan.sql.leasing import RescuedTask
-from django_partisan.sql.settling import STATUS_NEW, RowChange
+from django_partisan.sql.rescuing import RescuedTask
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events.tasks import TaskClaimLost, TaskRescued
+from django_partisan.telemetry.events.tasks import TaskRescued
 from django_partisan.telemetry.events.values import LostRun
 
 _id = itemgetter(ID)
@@ -43,7 +42,7 @@ _takeovers = itemgetter(TAKEOVERS)
 
 
 class Intake:
-    """Put each incoming task into the buffer, and pass each outcome to the settler.
+    """Put each incoming task into the buffer; ``Reports`` passes the outcomes to the settler.
 
     An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it. A task
     that no worker here can run is held.
@@ -149,62 +148,9 @@ class Intake:
         """Register what a worker has and this process has not, each the values of a ``Described``."""
         self._late.take_in(definitions)
 
-    def on_report(self, worker: WorkerProcess, report: Report) -> None:
-        """Hand the outcomes of runs to the settler, and learn how long the runs took."""
-        rows = worker.let_go(report.completed)
-        self._settler.complete(rows)
-        if report.kept:
-            rows += self._keep(worker, report)
-        unregistered: list[TaskRow] = []
-        expired: list[TaskRow] = []
-        for values in report.changes:
-            change = RowChange(*values)
-            for row in worker.let_go([change.id]):
-                if change.reason == REASON_EXPIRED:
-                    worker.work_off(self.pace.of(row[PROCESSOR]))
-                    self._expirations.settle(row, change)
-                    expired.append(row)
-                    continue
-                rows.append(row)
-                if self.cancel_requests and change.status == STATUS_NEW and row in self.cancel_requests:
-                    change = self.cancel_requests.end(row, change)
-                self._settler.settle(row, change)
-                if change.held == REASON_UNREGISTERED:
-                    unregistered.append(row)
-        rows += worker.let_go(report.settled)
-        for row in worker.let_go(report.claims_lost):
-            rows.append(row)
-            bus.emit(TaskClaimLost, task_ref(row, self._config.queue))
-        if unregistered or self._processors.unknown:
-            self._learn(rows, unregistered)
-        rows += expired
-        self._ours(rows)
-        for processor, (runs, seconds) in report.measured.items():
-            worker.work_off(runs * self.pace.of(processor))
-            if processor not in self._processors.unknown:
-                self.pace.learn(processor, runs, seconds)
-        bus.absorb(worker.slot, report.telemetry)
-
-    def _keep(self, worker: WorkerProcess, report: Report) -> list[TaskRow]:
-        """Hand completed runs whose rows are kept to the settler; return their tasks."""
-        kept = {task_id: (started, worker.name, result) for task_id, started, result in report.kept}
-        rows = worker.let_go(list(kept))
-        self._settler.keep(rows, [kept[row[ID]] for row in rows])
-        return rows
-
-    def _learn(self, rows: list[TaskRow], unregistered: list[TaskRow]) -> None:
-        """Learn which processors workers can run, from tasks that ran and tasks that they could not run."""
-        names = {row[PROCESSOR] for row in unregistered}
-        self._processors.note_runs({row[PROCESSOR] for row in rows} - names)
-        for name in names:
-            self._processors.note_unregistered(name)
-            self._hold(self.buffer.take_of(name))
-        for row in unregistered:
-            self._processors.note_held(row)
-
     def on_returned(self, rows: list[TaskRow]) -> None:
         """Take back tasks that a worker has not started."""
-        self._store(self._ours(rows), self.buffer.put_back)
+        self._store(self.ours(rows), self.buffer.put_back)
 
     def on_exited(
         self, begun: TaskRow | None, rest: list[TaskRow], lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
@@ -213,8 +159,8 @@ class Intake:
 
         ``lost`` is the run that ended with the worker, for events; ``run`` is the same run for the history.
         """
-        rest = self._ours(rest)
-        for row in self._ours([] if begun is None else [begun]):
+        rest = self.ours(rest)
+        for row in self.ours([] if begun is None else [begun]):
             if self._drain.is_forced:  # a forced stop counts no attempt
                 bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None, lost)
                 self._settler.release_stopped(self._cancel([row]))
@@ -224,8 +170,27 @@ class Intake:
 
     def on_run_killed(self, row: TaskRow, message: Interrupt, lost: LostRun, run: EndedRun) -> None:
         """Settle a task whose worker was killed because its run did not end when it was interrupted."""
-        for one in self._ours([row]):
+        for one in self.ours([row]):
             self._lost_runs.killed(one, message, lost, run)
+
+    def ours(self, rows: list[TaskRow]) -> list[TaskRow]:
+        """Return the tasks whose claim is ours; what waited for the others to end may run now."""
+        if not self._revoked:
+            return rows
+        ended = self._revoked.intersection(row[ID] for row in rows)
+        self._revoked -= ended
+        waited = [self._waiting.pop(task_id) for task_id in sorted(ended) if task_id in self._waiting]
+        self._store(waited, self.buffer.put_back)
+        return [row for row in rows if row[ID] not in ended]
+
+    def hold(self, rows: list[TaskRow]) -> None:
+        """Hold tasks that no worker here can run; release those that other managers can run."""
+        left = set(self._processors.left_to_others)
+        self._settler.release([row for row in rows if row[PROCESSOR] in left])
+        for row in rows:
+            if row[PROCESSOR] not in left:
+                self._settler.settle(row, RowChange.hold(row[ID], row[TOKEN], REASON_UNREGISTERED))
+                self._processors.note_held(row)
 
     def _run_again(self, before: TaskRow, row: TaskRow) -> None:
         """Take in a task whose crash was counted: what is known of its claim applies to the new token."""
@@ -246,7 +211,7 @@ class Intake:
         rows = self._expirations.sift(rows)
         if self._processors.unknown:
             rows, others = self._processors.sift(rows)
-            self._hold(others)
+            self.hold(others)
         if any(map(_takeovers, rows)):
             self.buffer.add_suspects([row for row in rows if row[TAKEOVERS]])
             rows = [row for row in rows if not row[TAKEOVERS]]
@@ -267,28 +232,9 @@ class Intake:
             self._settler.settle(row, self.cancel_requests.end(row))
         return others
 
-    def _hold(self, rows: list[TaskRow]) -> None:
-        """Hold tasks that no worker here can run; release those that other managers can run."""
-        left = set(self._processors.left_to_others)
-        self._settler.release([row for row in rows if row[PROCESSOR] in left])
-        for row in rows:
-            if row[PROCESSOR] not in left:
-                self._settler.settle(row, RowChange.hold(row[ID], row[TOKEN], REASON_UNREGISTERED))
-                self._processors.note_held(row)
-
     def _set_aside(self, rows: list[TaskRow]) -> list[TaskRow]:
         """Return the tasks that may run now; one whose revoked run goes on here waits."""
         if not self._revoked:
             return rows
         self._waiting.update((row[ID], row) for row in rows if row[ID] in self._revoked)
         return [row for row in rows if row[ID] not in self._revoked]
-
-    def _ours(self, rows: list[TaskRow]) -> list[TaskRow]:
-        """Return the tasks whose claim is ours; what waited for the others to end may run now."""
-        if not self._revoked:
-            return rows
-        ended = self._revoked.intersection(row[ID] for row in rows)
-        self._revoked -= ended
-        waited = [self._waiting.pop(task_id) for task_id in sorted(ended) if task_id in self._waiting]
-        self._store(waited, self.buffer.put_back)
-        return [row for row in rows if row[ID] not in ended]

@@ -27,7 +27,8 @@ from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.rescue import Rescue
 from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql import leasing
-from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
+from django_partisan.sql.leasing import HeartbeatResult
+from django_partisan.sql.rescuing import RescuedTask
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import LeaseLost
 

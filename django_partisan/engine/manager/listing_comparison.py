@@ -7,10 +7,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row
+from django_partisan.engine.manager.tick_errors import TickError, describe, is_lock, is_of_a_row
 from django_partisan.outcomes import (
     SCHEDULE_ADDED,
     SCHEDULE_CHANGED,
@@ -20,7 +19,6 @@ from django_partisan.outcomes import (
 )
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql import schedule_listing as sql
-from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.sql.own_transaction import savepoint_of, transaction_of
 from django_partisan.sql.scheduling import LockedSchedule, lock_some
 from django_partisan.sql.server_time import server_now
@@ -82,7 +80,7 @@ class _Rows:
         except Exception as error:
             if not is_of_a_row(error):
                 raise
-            if isinstance(error, Error) and kind_of(error) is ErrorKind.LOCKED:
+            if is_lock(error):
                 self.locked.add(name)  # somebody inserts a row by hand in this moment
             else:
                 self.refused[name] = describe(error)

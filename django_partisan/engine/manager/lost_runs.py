@@ -21,7 +21,7 @@ from django_partisan.exceptions import WorkerLost
 from django_partisan.outcomes import CRASHED, FAILED, REASON_CANCELLED, REASON_WORKER_LOST, RETRIED
 from django_partisan.sql.claiming import CRASHES, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.runs import TaskCancelled, TaskFailed, TaskRetried
 from django_partisan.telemetry.events.tasks import TaskRescued

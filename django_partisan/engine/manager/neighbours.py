@@ -15,7 +15,8 @@ from uuid import UUID
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.presence import Sight, if_dead, look
-from django_partisan.sql.leasing import Dead, OtherManager
+from django_partisan.sql.leasing import OtherManager
+from django_partisan.sql.rescuing import Dead
 
 
 class Neighbours:

@@ -9,7 +9,8 @@ from typing import Final
 
 from django.db import Error
 
-from django_partisan.sql.errors import SCHEMA, ErrorKind, kind_of, sqlstate
+from django_partisan.engine.manager.retry_pause import pause_after
+from django_partisan.sql.errors import ErrorKind, is_schema_error, kind_of
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import DatabaseRestored
 from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed
@@ -27,13 +28,7 @@ def passes(error: Error) -> bool:
     A table or privilege that is missing does not come back by itself, though claims wait for it too.
     """
     kind = kind_of(error)
-    return kind is ErrorKind.LOCKED or (kind in AWAY and sqlstate(error) not in SCHEMA)
-
-
-def pause_after(failures: int) -> float:
-    """Return the seconds to wait after so many failures in a row."""
-    doubled: int = 2 ** min(failures - 1, 10)
-    return min(PAUSE_SECONDS * doubled, PAUSE_AT_MOST_SECONDS)
+    return kind is ErrorKind.LOCKED or (kind in AWAY and not is_schema_error(error))
 
 
 class SharedOutage:
@@ -72,7 +67,7 @@ class SharedOutage:
         """Note that the database was away for one of its callers."""
         self._first = self._first or outage
         self._in_a_row += 1
-        self._over_at = time.monotonic() + pause_after(self._in_a_row)
+        self._over_at = time.monotonic() + pause_after(self._in_a_row, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
 
     def answered(self) -> None:
         """Note that the database is there: nobody waits any more."""
@@ -119,7 +114,7 @@ class Outage:
         """Note a failure, after which to pause; return True if it is the first."""
         is_first = self.note(error)
         self._failed_at = time.monotonic()
-        self._over_at = self._failed_at + pause_after(self._failures)
+        self._over_at = self._failed_at + pause_after(self._failures, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
         if isinstance(error, Error) and kind_of(error) in AWAY:
             self._shared.pause(self)
         return is_first

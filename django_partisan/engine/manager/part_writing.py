@@ -20,8 +20,14 @@ from django_partisan.sql.forgotten import restore
 
 
 def write_parts(connection: BaseDatabaseWrapper, parts: Sequence[Part], manager: UUID) -> list[Written]:
-    """Write the outcomes of a manager's runs."""
-    return [_write_part(connection, part, manager) for part in parts]
+    """Write the outcomes of a manager's runs; find the sessions that lock what is to be tried later."""
+    return [_with_blockers(connection, _write_part(connection, part, manager)) for part in parts]
+
+
+def _with_blockers(connection: BaseDatabaseWrapper, written: Written) -> Written:
+    if not written.later:
+        return written
+    return written._replace(blockers=blocking_sessions(connection, written.later))
 
 
 def _write_part(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> Written:
@@ -39,7 +45,6 @@ def _write_part(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> W
         written.held_up + then.held_up,
         written.later + then.later,
         then.error or written.error,
-        then.blockers or written.blockers,
     )
 
 
@@ -53,10 +58,9 @@ def _write_restored(connection: BaseDatabaseWrapper, part: Part, manager: UUID) 
         if kind not in (ErrorKind.LOCKED, ErrorKind.CANCELLED):
             raise
         ids = [row[ID] for row in rows]
-        blockers = blocking_sessions(connection, ids) if kind is ErrorKind.LOCKED else ""
         if len(ids) > 1:
-            return Written([], [], ids, [], error, blockers)
-        return Written([], [], [], ids, explained(error) if kind is ErrorKind.CANCELLED else error, blockers)
+            return Written([], [], ids, [], error)
+        return Written([], [], [], ids, explained(error) if kind is ErrorKind.CANCELLED else error)
     return _write(connection, part)
 
 

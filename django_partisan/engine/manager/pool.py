@@ -11,6 +11,7 @@ from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.intake import Intake
+from django_partisan.engine.manager.reports import Reports
 from django_partisan.engine.manager.restarts import Restarts
 from django_partisan.engine.manager.worker_process import State, WorkerProcess, exit_signal
 from django_partisan.engine.pipe import END, ManagerEnd, PipeError
@@ -52,6 +53,7 @@ class Pool(Component):
     def __init__(
         self,
         intake: Intake,
+        reports: Reports,
         selector: selectors.BaseSelector,
         spawner: Spawner,
         presence: PresenceFile,
@@ -59,6 +61,7 @@ class Pool(Component):
         on_code_replaced: Callable[[], None],
     ) -> None:
         self._intake = intake
+        self._reports = reports
         self._selector = selector
         self._spawner = spawner
         self._presence = presence
@@ -206,7 +209,7 @@ class Pool(Component):
         for message in messages:
             match message:
                 case Report():
-                    self._intake.on_report(worker, message)
+                    self._reports.take_in(worker, message)
                 case Returned(task_ids):
                     self._intake.on_returned(worker.take_back(task_ids))
                 case Ready():

@@ -21,6 +21,7 @@ from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.outage import Outage, passes
+from django_partisan.engine.manager.retry_pause import pause_after
 from django_partisan.models import Task
 from django_partisan.sql import pruning
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
@@ -212,8 +213,7 @@ class Pruner(Component):
         """Try fewer rows, and ever later: before the first row may lie what no smaller batch can skip."""
         self._cancelled += 1
         self._limit.cancelled(rows)
-        doubled: int = 2 ** min(self._cancelled, 10)
-        self._look_at = time.monotonic() + min(RETRY_SECONDS * doubled, PASS_SECONDS)
+        self._look_at = time.monotonic() + pause_after(self._cancelled, 2 * RETRY_SECONDS, PASS_SECONDS)
         if self._cancelled >= CANCELLED_OFTEN:
             text = TOO_LONG.format(self._cancelled, BATCH_SECONDS_AT_MOST, str(error).strip())
             self._emit_failed(OperationalError(text))

@@ -32,8 +32,8 @@ from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.sql import own_claims
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.leasing import RescuedTask
 from django_partisan.sql.own_claims import Pair
+from django_partisan.sql.rescuing import RescuedTask
 
 RETRY_SECONDS: Final = 1.0
 

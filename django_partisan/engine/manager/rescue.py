@@ -17,8 +17,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.neighbours import Neighbours
-from django_partisan.sql import leasing
-from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
+from django_partisan.sql import leasing, rescuing
+from django_partisan.sql.leasing import HeartbeatResult
+from django_partisan.sql.rescuing import RescuedTask
 
 RESCUED_AT_MOST: Final = 5000
 
@@ -59,7 +60,7 @@ class Rescue:
             if dead.proven or dead.expired or found.has_abandoned:
                 self._is_tried = True
                 if self._awaited == token:
-                    tasks = leasing.rescue(connection, self._queue, manager, token, dead, limit)
+                    tasks = rescuing.rescue(connection, self._queue, manager, token, dead, limit)
                 self._neighbours.keep_files_of(leasing.registered(connection, dead.proven))
         return Rescued(tasks, self._neighbours.are_missing(found.others, dead), len(tasks) >= limit)
 

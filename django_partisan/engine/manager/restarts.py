@@ -4,6 +4,7 @@ import time
 from typing import Final
 
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.retry_pause import pause_after
 
 PAUSE_SECONDS: Final = 0.2
 PAUSE_AT_MOST_SECONDS: Final = 10.0
@@ -35,5 +36,5 @@ class Restarts:
     def later(self, slot: int) -> None:
         """Fill a slot after a pause: its worker could not start, or died before its first task."""
         self._early_deaths[slot] += 1
-        pause = min(PAUSE_SECONDS * 2 ** min(self._early_deaths[slot] - 1, 10), PAUSE_AT_MOST_SECONDS)
+        pause = pause_after(self._early_deaths[slot], PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
         self._at[slot] = time.monotonic() + pause

@@ -1,6 +1,6 @@
 """Report a failed operation on schedules once, and try it again later; no failure ends the manager.
 
-Outages are not reported here: claims report them.
+Outages are not reported here: claims report them. A lock is reported if it outlasts several tries.
 """
 
 import time
@@ -10,13 +10,16 @@ from typing import Final
 from django.db import Error
 
 from django_partisan.engine.manager.outage import passes
-from django_partisan.engine.manager.tick_errors import TickError, describe
+from django_partisan.engine.manager.retry_pause import pause_after
+from django_partisan.engine.manager.tick_errors import TickError, describe, is_lock
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.schedules import ScheduleOperationFailed
 
 RETRY_SECONDS: Final = 1.0
 """The pause after the first failure; it doubles with each one in a row, but not during an outage."""
 RETRY_SECONDS_AT_MOST: Final = 60.0
+LOCKED_OFTEN: Final = 5
+"""A lock that several tries in a row have met is reported: most are released sooner."""
 FORGET_SECONDS: Final = 600.0
 """An error that has not occurred for this long is reported again."""
 
@@ -34,6 +37,7 @@ class ScheduleFailures:
         self._seen_at: dict[tuple[str | None, str], float] = {}
         """When each kind of error last occurred, by schedule; ``None`` is the operation as a whole."""
         self._failed_in_a_row = 0
+        self._locked_in_a_row = 0
         self._refused_in_a_row = 0
         self.retry_at = 0.0
         """Monotonic time before which the operation is not tried again."""
@@ -41,10 +45,13 @@ class ScheduleFailures:
     def fail(self, error: Exception) -> None:
         """Note that the operation failed as a whole."""
         pause = RETRY_SECONDS
-        if not _is_outage(error):
+        self._locked_in_a_row = self._locked_in_a_row + 1 if is_lock(error) else 0
+        if self._locked_in_a_row >= LOCKED_OFTEN:
+            self._emit({None: describe(error)})
+        elif not _is_outage(error):
             self.report(error)
-            pause = _pause_after(self._failed_in_a_row)
             self._failed_in_a_row += 1
+            pause = pause_after(self._failed_in_a_row, RETRY_SECONDS, RETRY_SECONDS_AT_MOST)
         self.retry_at = self._clock() + pause
 
     def report(self, error: Exception) -> None:
@@ -58,14 +65,14 @@ class ScheduleFailures:
         Return the monotonic time at which to try these again.
         """
         self._emit(refused)
-        pause = _pause_after(self._refused_in_a_row)
-        self._failed_in_a_row, self.retry_at = 0, 0.0
         self._refused_in_a_row += 1
-        return self._clock() + pause
+        self._failed_in_a_row, self._locked_in_a_row, self.retry_at = 0, 0, 0.0
+        return self._clock() + pause_after(self._refused_in_a_row, RETRY_SECONDS, RETRY_SECONDS_AT_MOST)
 
     def end(self) -> None:
         """Note that the operation was done."""
-        self._failed_in_a_row, self._refused_in_a_row, self.retry_at = 0, 0, 0.0
+        self._refused_in_a_row = 0
+        self._failed_in_a_row, self._locked_in_a_row, self.retry_at = 0, 0, 0.0
 
     def _emit(self, errors: Mapping[str, TickError] | Mapping[None, TickError]) -> None:
         now = self._clock()
@@ -78,9 +85,3 @@ class ScheduleFailures:
 
 def _is_outage(error: Exception) -> bool:
     return isinstance(error, Error) and passes(error)
-
-
-def _pause_after(number: int) -> float:
-    """Return the pause after a failure that ``number`` others have preceded."""
-    doubled: float = RETRY_SECONDS * 2 ** min(number, 10)
-    return min(doubled, RETRY_SECONDS_AT_MOST)

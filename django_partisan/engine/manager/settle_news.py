@@ -9,7 +9,7 @@ from django_partisan.engine.task_ref import task_ref
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.outcomes import REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import (
     OutcomesSettled,

@@ -28,7 +28,7 @@ from django_partisan.outcomes import (
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, RowChange, Stopped
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, Crash, RowChange, Stopped
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import SettleErrored, SettleFailed
 

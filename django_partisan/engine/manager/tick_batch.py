@@ -18,7 +18,6 @@ from django_partisan.engine.manager.tick_errors import TickError, describe, is_o
 from django_partisan.engine.manager.tick_plan import Plan
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
 from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
-from django_partisan.schedules import book
 from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, MalformedRow, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import ENQUEUED_AT_MOST
@@ -183,10 +182,8 @@ class _Batch:
 
     def _plan(self, locked: LockedSchedule) -> Plan | None:
         """Return what to do for a row; ``None`` if the module of its task is to be imported first."""
+        locked.ensure_sound()
         row = locked.row
-        if locked.fault is not None:
-            raise locked.fault
-        book.ensure_sound(row)
         task = registry.find(row.task)
         if task is None:
             if "." in row.task and row.task not in self._known.imported:

@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from django.db import Error
 
+from django_partisan.sql.blocking import TableLocked
 from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
 from django_partisan.telemetry.events.values import ErrorInfo
 
@@ -13,6 +14,7 @@ LOCKED: Final = (
     "another transaction has locked the waiting task with the same arguments, or the row of a schedule"
     " (PostgreSQL: {})"
 )
+TABLE_LOCKED: Final = "the table of tasks is locked by {} (PostgreSQL: {})"
 LENGTH: Final = 1000
 
 
@@ -40,11 +42,18 @@ def describe(error: BaseException) -> TickError:
         diagnostics = getattr(error.__cause__, "diag", None)
         message, kind = getattr(diagnostics, "message_primary", None) or message.partition("\n")[0], code
         info = info._replace(stack_trace="")
-        if kind_of(error) is ErrorKind.LOCKED:
+        if isinstance(error, TableLocked):
+            message = TABLE_LOCKED.format(error.blockers, message)
+        elif is_lock(error):
             message = LOCKED.format(message)
     line = " ".join(message.replace("\0", "").split())[:LENGTH]
     text = f"{line} ({kind})".lstrip()
     return TickError(text, f"({kind})", info._replace(message=text, exception=None))
+
+
+def is_lock(error: Exception) -> bool:
+    """Return whether a lock of another transaction is the cause."""
+    return isinstance(error, Error) and kind_of(error) is ErrorKind.LOCKED
 
 
 def is_of_a_row(error: Exception) -> bool:

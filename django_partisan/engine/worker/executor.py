@@ -41,14 +41,8 @@ from django_partisan.sql.claiming import (
 )
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import (
-    STATUS_NEW,
-    RowChange,
-    apply_changes,
-    delete_completed,
-    finish_completed,
-    microseconds,
-)
+from django_partisan.sql.row_changes import STATUS_NEW, RowChange, microseconds
+from django_partisan.sql.settling import apply_changes, delete_completed, finish_completed
 from django_partisan.telemetry import bus, swallowed, task_context
 from django_partisan.telemetry.current_task import running
 from django_partisan.telemetry.events.runs import TaskCancelled as RunCancelled

@@ -20,7 +20,7 @@ from django_partisan.engine.protocol import Report
 from django_partisan.outcomes import COMPLETED
 from django_partisan.sql.claiming import ATTEMPTS, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import Kept, Pair, RowChange, microseconds
+from django_partisan.sql.row_changes import Kept, Pair, RowChange, microseconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.runs import RunsCompleted
 from django_partisan.worker_name import worker_name

@@ -25,8 +25,8 @@ from django_partisan.engine.worker.report import PendingReport
 from django_partisan.engine.worker.run_lease import RunLease
 from django_partisan.engine.writing import Kind
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
+from django_partisan.sql.row_changes import Item
 from django_partisan.sql.session import Session, answer_seconds
-from django_partisan.sql.settling import Item
 
 FAILURES: Final = (Error, OSError)
 """Errors of the database, or of the host, such as too many open files."""

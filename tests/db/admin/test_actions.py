@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -17,6 +17,7 @@ from django_partisan.sql.claiming import ID
 from tests.support.admin import TASKS, make_task, page_of
 from tests.support.registry import Idle
 from tests.support.rows import claim_one, claimed, columns, make_copies, register_manager
+from tests.support.triggers import refusing
 
 pytestmark = pytest.mark.django_db
 
@@ -305,16 +306,8 @@ def test_what_was_done_before_an_error_is_logged(browser):
     make_copies(first, number - 1)
     last = Task.objects.latest("pk")
     page = ask(browser, "delete_done", first, select_across="1")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE 'kept'; END $$ LANGUAGE plpgsql"
-        )
-        cursor.execute(
-            "CREATE TRIGGER refuse BEFORE DELETE ON django_partisan_task FOR EACH ROW"
-            f" WHEN (OLD.id = {last.pk}) EXECUTE FUNCTION refuse()"
-        )
 
-    with pytest.raises(DatabaseError, match="kept"):
+    with refusing("DELETE", f"OLD.id = {last.pk}"), pytest.raises(DatabaseError, match="as asked"):
         confirm(browser, page, select_across="1")
 
     assert LogEntry.objects.get().change_message.startswith("Deleted: 500. Left alone: 100")

@@ -1,36 +1,28 @@
 """Who waited in vain for a lock says who holds it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from uuid import uuid4
 
 import pytest
-from django.db import OperationalError, ProgrammingError, connection
+from django.db import Error, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.blocking import blocking_sessions, with_blockers
-from django_partisan.sql.claiming import claim, look_ahead
+from django_partisan.sql.claiming import claim
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
-from tests.support.database import open_transaction
-from tests.support.rows import insert, insert_many
+from tests.support.database import impatient_session, open_transaction
+from tests.support.rows import insert, insert_many, lock_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-CALLS: dict[str, Callable[[BaseDatabaseWrapper], object]] = {
-    "claim": partial(claim, queue="default", manager=uuid4(), token=1, limit=1),
-    "look": partial(look_ahead, queue="default", limit=1),
-}
 
 
 @pytest.fixture
 def impatient() -> Iterator[BaseDatabaseWrapper]:
-    made = open_connection("impatient")
-    execute(made, "SET statement_timeout = 1000")
-    yield made
-    made.close()
+    with impatient_session(1000) as made:
+        yield made
 
 
 @contextmanager
@@ -64,31 +56,36 @@ def pid_of(session: BaseDatabaseWrapper) -> int:
     return int(fetch_all(session, "SELECT pg_backend_pid()")[0][0])
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_a_call_that_waited_for_a_locked_table_names_the_session_and_what_it_is(
-    impatient: BaseDatabaseWrapper, call: str
+def failure_of(session: BaseDatabaseWrapper) -> Error:
+    """Return the error of a claim that fails."""
+    with pytest.raises(Error) as raised:
+        claim(session, "default", uuid4(), token=1, limit=1)
+    return raised.value
+
+
+def test_an_error_after_a_wait_for_a_locked_table_names_the_session_and_what_it_is(
+    impatient: BaseDatabaseWrapper,
 ) -> None:
     with open_transaction("LOCK TABLE django_partisan_task") as holder:
         pid = pid_of(holder)
-        with pytest.raises(OperationalError, match="statement timeout") as raised:
-            CALLS[call](impatient)
-        named = with_blockers(impatient, raised.value)
+        error = failure_of(impatient)
+        named = with_blockers(impatient, error)
 
     found = f"(the table is locked by session {pid} (django_partisan other, idle in transaction, open for "
+    assert "statement timeout" in str(error)
     assert found in str(named)
     assert kind_of(named) is ErrorKind.CANCELLED
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_a_call_that_fails_for_another_reason_raises_what_it_did(
-    impatient: BaseDatabaseWrapper, call: str
+def test_an_error_for_another_reason_stays_as_it_is_while_the_table_is_locked(
+    impatient: BaseDatabaseWrapper,
 ) -> None:
     execute(impatient, "SET ROLE pg_read_all_settings")
+    error = failure_of(impatient)
 
-    with pytest.raises(ProgrammingError, match="permission denied") as raised:
-        CALLS[call](impatient)
-
-    assert "locked by" not in str(raised.value)
+    with open_transaction("LOCK TABLE django_partisan_task"):
+        assert "permission denied" in str(error)
+        assert with_blockers(impatient, error) is error
 
 
 def test_an_error_without_a_lock_stays_as_it_is(impatient: BaseDatabaseWrapper) -> None:
@@ -101,7 +98,7 @@ def test_an_error_without_a_lock_stays_as_it_is(impatient: BaseDatabaseWrapper) 
 def test_the_session_that_locks_a_row_is_found(impatient: BaseDatabaseWrapper) -> None:
     locked, free = insert().pk, insert().pk
 
-    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {locked} FOR UPDATE") as holder:
+    with open_transaction(lock_of(locked)) as holder:
         found = blocking_sessions(impatient, [locked])
         of_free = blocking_sessions(impatient, [free])
 
@@ -142,8 +139,7 @@ def test_of_many_sessions_those_with_the_oldest_transactions_are_named(
     locked = insert_many(5)
 
     with ExitStack() as stack:
-        lock = "SELECT FROM django_partisan_task WHERE id = {} FOR UPDATE"
-        holders = [stack.enter_context(open_transaction(lock.format(row))) for row in reversed(locked)]
+        holders = [stack.enter_context(open_transaction(lock_of(row))) for row in reversed(locked)]
         found = blocking_sessions(impatient, locked)
 
         named = [
@@ -163,6 +159,17 @@ def test_a_lock_of_a_table_in_a_copy_of_the_database_is_none_of_ours(
         other.rollback()
 
     assert found == ""
+
+
+def test_of_a_session_about_which_nothing_may_be_read_the_number_is_named(
+    impatient: BaseDatabaseWrapper,
+) -> None:
+    execute(impatient, "SET ROLE pg_read_all_settings")
+
+    with open_transaction("SET application_name = ''", "LOCK TABLE django_partisan_task") as holder:
+        found = blocking_sessions(impatient)
+
+        assert found == f"session {pid_of(holder)}"
 
 
 def test_who_cannot_look_names_nobody(impatient: BaseDatabaseWrapper) -> None:

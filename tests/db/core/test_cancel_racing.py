@@ -11,10 +11,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.cancelling import cancelling_for
 from django_partisan.models import CancelRequest, Task
-from django_partisan.sql import cancelling, leasing, settling
+from django_partisan.sql import cancelling, leasing, rescuing, settling
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.requeueing import requeue
-from django_partisan.sql.settling import RowChange, apply_changes
+from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling import apply_changes
 from django_partisan.sql.tokens import new_token
 from tests.db.core.racing import race, write_keys_if_possible
 from tests.support.rows import claim, dead, insert, insert_many, pairs, register_manager
@@ -75,7 +76,7 @@ class Manager(Racer):
             claim(own, "default", self.id, 2)
             self.die(own)
         elif chance < 0.45:
-            rescued = leasing.rescue(own, "default", self.id, new_token(), dead())
+            rescued = rescuing.rescue(own, "default", self.id, new_token(), dead())
             for task in rescued:
                 self.run(own, task.row)
         else:
@@ -125,7 +126,7 @@ def test_each_end_of_a_task_is_followed_by_a_requeue_or_is_the_last(seed):
 
     # What is left: tasks that nobody has settled since a manager died, and requests for what waits.
     last = Manager(seed, ids, key)
-    for rescued in leasing.rescue(of_the_test, "default", last.id, new_token(), dead()):
+    for rescued in rescuing.rescue(of_the_test, "default", last.id, new_token(), dead()):
         last.run(of_the_test, rescued.row)
     last.note("cancelled", look(of_the_test, last.id))
     counts: Counter[tuple[int, str]] = sum((racer.counts for racer in (*racers, last)), Counter())

@@ -22,7 +22,8 @@ from django_partisan.sql.cancelling import (
 from django_partisan.sql.claiming import ID, TOKEN
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.requeueing import requeue
-from django_partisan.sql.settling import RowChange, apply_changes
+from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling import apply_changes
 from django_partisan.telemetry.events.operators import CancelRequested, TasksCancelled
 from tests.support.database import lock_waits
 from tests.support.rows import claim, claimed, columns, insert, insert_many, make_copies, pairs, statuses

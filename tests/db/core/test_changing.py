@@ -15,7 +15,8 @@ from django_partisan.sql.claiming import ID, TOKEN
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.listening import Listener
-from django_partisan.sql.settling import RowChange, apply_changes
+from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling import apply_changes
 from django_partisan.telemetry.events.operators import TasksChanged
 from tests.support.rows import claim_one, claimed, columns, forget, insert, insert_many, make_copies, statuses
 from tests.support.waiting import wait_until

@@ -18,7 +18,8 @@ from django_partisan.models import Task
 from django_partisan.moments import LATEST, LONGEST_DELAY_SECONDS
 from django_partisan.processor import bulk_delay
 from django_partisan.sql.claiming import ATTEMPTS, EXPIRES, ID, TAKEOVERS, TOKEN, TaskRow
-from django_partisan.sql.settling import Stopped, apply_changes, release
+from django_partisan.sql.row_changes import Stopped
+from django_partisan.sql.settling import apply_changes, release
 from django_partisan.sql.tokens import NO_CLAIM
 from tests.support.registry import Idle
 from tests.support.rows import claim, claim_one, columns, insert, pairs

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_partisan.cancelling import cancelling_for
 from django_partisan.models import ManagerLease, Task
-from django_partisan.sql import claiming, holding, leasing, own_claims, settling
+from django_partisan.sql import claiming, holding, leasing, own_claims, rescuing, settling
 from django_partisan.sql.bulk_enqueueing import insert_tasks
 from django_partisan.sql.cancelling import cancel
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
@@ -24,9 +24,9 @@ from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.own_claims import compare
 from django_partisan.sql.requeueing import requeue
-from django_partisan.sql.settling import Crash, RowChange
+from django_partisan.sql.row_changes import Crash, RowChange
 from django_partisan.sql.tokens import new_token
-from tests.support.database import lock_waits
+from tests.support.database import impatient_session, lock_waits
 from tests.support.rows import (
     ARGUMENTS,
     claimed,
@@ -35,6 +35,7 @@ from tests.support.rows import (
     forget,
     insert,
     kept,
+    lock_of,
     pairs,
     register_manager,
 )
@@ -88,7 +89,7 @@ def forget_and_restore(session: BaseDatabaseWrapper, rows: list[TaskRow]) -> Non
 SYNCHRONOUS: dict[str, Callable[[BaseDatabaseWrapper, list[TaskRow]], object]] = {
     "register": lambda session, rows: leasing.register(session, uuid4(), "default", "", 1, uuid4(), 30),
     "heartbeat": lambda session, rows: leasing.heartbeat(session, "default", MANAGER),
-    "rescue": lambda session, rows: leasing.rescue(
+    "rescue": lambda session, rows: rescuing.rescue(
         session, "default", uuid4(), new_token(), dead(proven=[MANAGER])
     ),
     "keep": lambda session, rows: own_claims.keep(session, "default", uuid4(), MANAGER),
@@ -311,7 +312,7 @@ def test_what_was_written_since_the_claim_is_not_restored(act):
 def locked_by_another(row: TaskRow) -> Iterator[None]:
     with closing(open_connection("other")) as other:
         other.set_autocommit(False)
-        execute(other, f"SELECT FROM django_partisan_task WHERE id = {row[ID]} FOR UPDATE")
+        execute(other, lock_of(row[ID]))
         yield
 
 
@@ -365,10 +366,8 @@ def test_other_errors_of_a_comparison_are_raised():
     one = register_manager()
     rows = claimed(1, one)
 
-    with closing(open_connection("other")) as other:
-        execute(other, "SET statement_timeout = 20")
-        with transaction.atomic(), pytest.raises(OperationalError) as caught:
-            execute(connection, "LOCK TABLE django_partisan_task")
-            compare(other, "default", one, rows, lock_timeout_ms=20_000)
+    with impatient_session(20) as other, transaction.atomic(), pytest.raises(OperationalError) as caught:
+        execute(connection, "LOCK TABLE django_partisan_task")
+        compare(other, "default", one, rows, lock_timeout_ms=20_000)
 
     assert kind_of(caught.value) is ErrorKind.CANCELLED

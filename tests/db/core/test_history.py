@@ -11,11 +11,12 @@ from django.db import connection
 
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import COMPLETED, CRASHED, FAILED, POSTPONED, RETRIED
-from django_partisan.sql import holding, leasing
+from django_partisan.sql import holding, rescuing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
-from django_partisan.sql.settling import Crash, RowChange, apply_changes, count_crashes, finish_completed
+from django_partisan.sql.row_changes import Crash, RowChange
+from django_partisan.sql.settling import apply_changes, count_crashes, finish_completed
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim_one, claimed, columns, dead, insert, kept
 
@@ -147,7 +148,7 @@ def test_a_crash_is_told_with_its_worker_while_the_claim_goes_on(manager):
 
 
 def rescue(row: TaskRow, gone: Any, manager: Any) -> None:
-    leasing.rescue(connection, "default", manager(), new_token(), dead(proven=[gone], begun=[row[ID]]))
+    rescuing.rescue(connection, "default", manager(), new_token(), dead(proven=[gone], begun=[row[ID]]))
 
 
 def test_a_run_that_ended_with_its_manager_is_told_with_the_host_and_one_that_had_not_begun_is_not(manager):

@@ -15,7 +15,8 @@ from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim, look_ahead
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.holding import HeldProcessor
-from django_partisan.sql.settling import RowChange, apply_changes
+from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling import apply_changes
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim_one, claimed, columns, insert, insert_many
 

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from django_partisan.models import CancelRequest, ManagerLease, Task
 from django_partisan.sql.claiming import ID, TOKEN, set_sleeping
-from django_partisan.sql.leasing import HeartbeatResult, deregister, heartbeat, register, rescue
+from django_partisan.sql.leasing import HeartbeatResult, deregister, heartbeat, register
+from django_partisan.sql.rescuing import rescue
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, columns, dead, insert
 

@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
-from django_partisan.sql import leasing
+from django_partisan.sql import leasing, rescuing
 from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, look_ahead
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.tokens import new_token
@@ -178,7 +178,7 @@ def test_what_was_in_process_is_rescued_at_once_and_what_is_due_is_claimed_after
     migrate()
     manager = register_manager(old)
 
-    rescued = leasing.rescue(old, "default", manager, new_token(), dead())
+    rescued = rescuing.rescue(old, "default", manager, new_token(), dead())
     look_ahead(old, "default", 100)
     claimed = claim(old, "default", manager, 100)
 

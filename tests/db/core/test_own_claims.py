@@ -11,7 +11,7 @@ from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
 from django_partisan.sql.own_claims import claim_again, claims, keep, mark_begun
 from django_partisan.sql.tokens import new_token
-from tests.support.rows import claim, claimed, columns, insert, pairs, register_manager
+from tests.support.rows import claim, claimed, columns, insert, lock_of, pairs, register_manager
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +49,7 @@ def test_a_row_that_others_lock_does_not_hold_up_the_others_that_are_claimed_aga
 
     with closing(open_connection("other")) as other:
         other.set_autocommit(False)
-        execute(other, f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE")
+        execute(other, lock_of(locked[ID]))
         with transaction.atomic():
             execute(connection, "SET LOCAL lock_timeout = 500")
             rows = claim_again(connection, one, pairs([locked, free]), token)

@@ -12,14 +12,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.models import Task
 from django_partisan.retention import rules_of_age
-from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning, settling
+from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning, rescuing, settling
 from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import look_ahead
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.pruning import Walk
 from django_partisan.sql.queue_statistics import StatisticsQuery
-from django_partisan.sql.settling import Crash, RowChange
+from django_partisan.sql.row_changes import Crash, RowChange
 from django_partisan.sql.situation import situation_of
 from django_partisan.sql.statistics_statement import PREPARE
 from tests.support.registry import Idle
@@ -226,7 +226,7 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind, without):
         ),
         (lambda: leasing.heartbeat(connection, "default", uuid4()), {"in_process"}),
         (
-            lambda: leasing.rescue(connection, "default", uuid4(), 1, dead(begun=[1], running=[2])),
+            lambda: rescuing.rescue(connection, "default", uuid4(), 1, dead(begun=[1], running=[2])),
             {"in_process"},
         ),
         (lambda: own_claims.claims(connection, "default", uuid4(), [1, 2]), {"in_process"}),
@@ -328,7 +328,7 @@ def test_a_rescue_costs_the_same_for_each_task_of_a_queue_that_the_statistics_do
         """Rescue up to ``limit`` tasks, which is undone; return how many blocks that read."""
         with transaction.atomic():
             with plans(analyze=True) as found:
-                leasing.rescue(connection, "new here", MANAGER, 1, dead(), limit)
+                rescuing.rescue(connection, "new here", MANAGER, 1, dead(), limit)
             transaction.set_rollback(True)
         return found[0].blocks
 

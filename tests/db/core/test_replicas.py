@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
-from django.test import override_settings
 
 from django_partisan.models import Schedule, Task
+from tests.support.database import database_elsewhere
 from tests.support.rows import insert
 
 pytestmark = pytest.mark.django_db
@@ -27,12 +26,8 @@ class ReplicaRouter:
 
 @pytest.fixture(autouse=True)
 def _replica() -> Iterator[None]:
-    connections.settings[REPLICA] = {**connections.settings["default"], "HOST": "127.0.0.1", "PORT": "1"}
-    with override_settings(DATABASE_ROUTERS=[ReplicaRouter()]):
+    with database_elsewhere(REPLICA, ReplicaRouter(), HOST="127.0.0.1", PORT="1"):
         yield
-    connections[REPLICA].close()
-    del connections[REPLICA]
-    del connections.settings[REPLICA]
 
 
 def test_a_task_that_is_cancelled_and_requeued_has_the_values_of_its_row():

@@ -11,7 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN
 from django_partisan.sql.requeueing import requeue
-from django_partisan.sql.settling import RowChange, apply_changes
+from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling import apply_changes
 from tests.db.core.racing import race, write_keys_if_possible
 from tests.support.rows import claim, insert, insert_many, register_manager
 

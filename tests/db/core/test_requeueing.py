@@ -14,7 +14,8 @@ from django_partisan.models.controls import CancelRequest
 from django_partisan.sql.claiming import ID, TOKEN
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.requeueing import requeue
-from django_partisan.sql.settling import RowChange, apply_changes
+from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling import apply_changes
 from django_partisan.telemetry.events.operators import TasksRequeued
 from tests.support.rows import claim_one, claimed, columns, insert, make_copies, statuses
 

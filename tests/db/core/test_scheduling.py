@@ -1,5 +1,6 @@
 """Schedules are run, paused and resumed by name."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def test_what_cannot_be_run_raises_what_delay_does():
         (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
         (f"kwargs = {UNREADABLE}", "kwargs is JSON that Python cannot read"),
         ("recent_ticks = '7'", r"recent_ticks has an unexpected value: 7; .* Set it to \[\]"),
-        (f"recent_ticks = {UNREADABLE}", "recent_ticks is JSON"),
+        (f"recent_ticks = {UNREADABLE}", r"recent_ticks is JSON .* Set it to \[\], for example"),
+        (f"open_tick = {UNREADABLE}", "open_tick is JSON .* Set it to NULL, for example"),
         ("open_tick = '7'", "open_tick has an unexpected value: 7; .* Set it to NULL"),
         ("totals = '[]'", r"totals has an unexpected value: \[\]; .* Set it to {}"),
     ],
@@ -182,6 +184,19 @@ def test_a_row_that_is_saved_is_locked_after_the_module_of_its_task_was_imported
     assert stored().task == f"{module}.run"
 
 
+@pytest.mark.parametrize(("origin", "fields"), [("database", ["comment"]), ("settings", None)])
+def test_the_module_of_a_task_that_is_not_saved_is_not_imported(
+    origin: str, fields: list[str] | None, module: str
+):
+    row = add_schedule(task=f"{module}.run", origin=origin)
+    row.comment = "mind the gap"
+
+    row.save(update_fields=fields)
+
+    assert stored().comment == "mind the gap"
+    assert module not in sys.modules
+
+
 @pytest.mark.parametrize("act", [scheduling.run_now, scheduling.pause, scheduling.resume])
 def test_an_unknown_schedule_is_named(act):
     with pytest.raises(UnknownSchedule, match="'weekly'"):
@@ -209,6 +224,16 @@ def test_after_a_pause_the_first_tick_is_the_first_one_from_then_on(diary: Recor
     assert (row.paused, row.comment, row.error, row.failures) == (False, "", "", 0)
     assert row.next_at == last_multiple(DAY) + timedelta(days=1)
     assert diary.of(ScheduleResumed) == [ScheduleResumed("nightly", row.next_at)]
+
+
+def test_a_next_tick_that_python_cannot_read_is_replaced_when_the_schedule_is_paused_and_resumed():
+    add_schedule()
+    execute(connection, "UPDATE django_partisan_schedule SET next_at = '-infinity'")
+
+    scheduling.pause("nightly")
+    scheduling.resume("nightly")
+
+    assert stored().next_at == last_multiple(DAY) + timedelta(days=1)
 
 
 def test_managers_of_all_queues_are_notified_of_what_was_resumed(second: BaseDatabaseWrapper):

@@ -37,13 +37,15 @@ PASSWORD = "do not tell"
 @pytest.fixture
 def nothing_listens() -> Iterator[None]:
     """The tasks' database is at a port where nobody answers."""
-    yield from database_elsewhere(HOST="127.0.0.1", PORT="1", USER="postgres", PASSWORD=PASSWORD)
+    with database_elsewhere(HOST="127.0.0.1", PORT="1", USER="postgres", PASSWORD=PASSWORD):
+        yield
 
 
 @pytest.fixture
 def files() -> Iterator[None]:
     """The tasks' database is none of PostgreSQL."""
-    yield from database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
+    with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
+        yield
 
 
 @pytest.mark.usefixtures("nothing_listens")
@@ -78,7 +80,8 @@ def test_a_database_that_is_not_postgresql_is_refused():
 
 @pytest.fixture
 def not_migrated(django_db_setup: None) -> Iterator[None]:
-    yield from database_elsewhere(NAME="postgres")
+    with database_elsewhere(NAME="postgres"):
+        yield
 
 
 @pytest.mark.usefixtures("not_migrated")
@@ -105,9 +108,13 @@ def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_
     with socket.create_server(("127.0.0.1", 0)) as silent:
         stopping = threading.Thread(target=stop)
         stopping.start()
-        for _ in database_elsewhere(HOST="127.0.0.1", PORT=str(silent.getsockname()[1])):
-            with telemetry_kept(), django_db_blocker.unblock():
-                call_command("start_partisan", once=True, wait_for_database=60, stderr=said)
+        port = str(silent.getsockname()[1])
+        with (
+            database_elsewhere(HOST="127.0.0.1", PORT=port),
+            telemetry_kept(),
+            django_db_blocker.unblock(),
+        ):
+            call_command("start_partisan", once=True, wait_for_database=60, stderr=said)
         ended.set()
         stopping.join()
 
@@ -141,7 +148,7 @@ def role(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: s
     role, name = f"stranger_{worker_id}", connection.settings_dict["NAME"]
     with django_db_blocker.unblock():
         execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
-        for _ in database_elsewhere(NAME=name, USER=role, PASSWORD="x"):
+        with database_elsewhere(NAME=name, USER=role, PASSWORD="x"):
             yield role
         execute(connection, f"DROP OWNED BY {role}")
         execute(connection, f"DROP ROLE {role}")

@@ -13,14 +13,8 @@ from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.errors import ErrorKind, kind_of
-from django_partisan.sql.settling import (
-    Crash,
-    RowChange,
-    apply_changes,
-    count_crashes,
-    locked_by_others,
-    release,
-)
+from django_partisan.sql.row_changes import Crash, RowChange
+from django_partisan.sql.settling import apply_changes, count_crashes, locked_by_others, release
 from tests.support.rows import claim, claim_one, columns, insert, kept, pairs, settle_completed, statuses
 
 pytestmark = pytest.mark.django_db

@@ -1,6 +1,6 @@
 """The tasks of ticks are inserted as others are: in the order of their keys, and in parts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -54,6 +54,19 @@ def test_ticks_with_one_key_have_one_task_of_which_the_first_is_new():
     assert len({rows[place][0] for place in (0, 2, 4)}) == 1
     assert [is_new for _, is_new in rows] == [True, True, False, True, False]
     assert Task.objects.count() == 3
+
+
+@pytest.mark.parametrize("expires_at", [None, NOON])
+def test_a_statement_for_tasks_that_never_expire_has_no_expiry(expires_at: datetime | None):
+    ticks = [tick(uuid4()), tick(uuid4())._replace(expires_at=expires_at)]
+
+    with CaptureQueriesContext(connection) as asked:
+        insert_ticks(connection, ticks)
+
+    [inserted] = [query["sql"] for query in asked if "INSERT" in query["sql"]]
+    assert ("expires_moment" in inserted) == (expires_at is not None)
+    moments = Task.objects.order_by("pk").values_list("expires_at", flat=True)
+    assert list(moments) == [None, expires_at]
 
 
 def test_no_ticks_are_no_statement(django_assert_num_queries):

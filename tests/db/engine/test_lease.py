@@ -18,7 +18,8 @@ from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN
 from django_partisan.sql.connection import execute, identity_of
-from django_partisan.sql.leasing import HeartbeatResult, RescuedTask
+from django_partisan.sql.leasing import HeartbeatResult
+from django_partisan.sql.rescuing import RescuedTask
 from django_partisan.telemetry.events.managers import DatabaseRestored, LeaseLost
 from django_partisan.telemetry.events.queues import ClaimFailed
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, config_of

@@ -1,8 +1,8 @@
 """The rows of schedules follow the settings of the live manager that lists them and started last."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -25,6 +25,7 @@ from django_partisan.telemetry.events.schedules import ScheduleChanged, Schedule
 from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
 from tests.support.schedules import DAY, add_schedule, last_multiple, server_now
+from tests.support.triggers import SCHEDULES, refusing
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
 
@@ -182,6 +183,16 @@ def test_only_a_change_of_its_times_moves_the_next_tick(definition, is_new):
     assert (after.error, after.failures) == ("", 0)
 
 
+@pytest.mark.parametrize("moment", ["-infinity", "4000-01-01 BC"])
+def test_a_next_tick_that_no_manager_can_read_starts_anew_with_a_change(moment: str):
+    Manager({"nightly": DAILY}, seconds=10).compare()
+    execute(connection, "UPDATE django_partisan_schedule SET next_at = %s", (moment,))
+
+    Manager({"nightly": {**DAILY, "args": [7]}}).compare()
+
+    assert row().next_at == last_multiple(DAY) + NEXT_DAY
+
+
 def test_a_row_that_was_stopped_30_days_ago_is_removed():
     for name, days in (("old", 31), ("younger", 29)):
         add_schedule(name, origin="settings", stopped_at=timezone.now() - timedelta(days=days))
@@ -236,32 +247,14 @@ def test_a_row_that_another_transaction_locks_delays_no_other(statement):
     assert found.is_partial == ("= 'gone'" not in statement)
 
 
-@contextmanager
-def refusing(kind: str, condition: str, code: str = "P0001") -> Iterator[None]:
-    """Have a trigger refuse what is done to some rows of schedules, with an SQLSTATE."""
-    execute(
-        connection,
-        f"""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '{code}'; END $$;
-        CREATE TRIGGER refuse BEFORE {kind} ON django_partisan_schedule
-            FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
-        """,
-    )
-    try:
-        yield
-    finally:
-        execute(connection, "DROP TRIGGER refuse ON django_partisan_schedule; DROP FUNCTION refuse()")
-
-
 def test_of_the_definitions_only_the_one_that_postgresql_refuses_is_left_out():
     add_schedule("gone", origin="settings")
     manager = Manager({"hourly": HOURLY, "nightly": DAILY, "odd": {"task": "Letter", "every": 7}})
-    with closing(open_connection("test")) as own, refusing("INSERT", "NEW.every = 7"):
+    with closing(open_connection("test")) as own, refusing("INSERT", "NEW.every = 7", table=SCHEDULES):
         found = compare(own, manager.id, manager.definitions)
 
     assert names_of(found.changes) == [("hourly", "added"), ("nightly", "added"), ("gone", "stopped")]
-    assert [(name, error.text) for name, error in found.refused.items()] == [("odd", "not this one (P0001)")]
+    assert [(name, error.text) for name, error in found.refused.items()] == [("odd", "as asked (P0001)")]
     assert names_of(manager.compare()) == [("odd", "added")]
 
 
@@ -273,7 +266,7 @@ def test_of_what_nobody_lists_only_a_row_that_postgresql_keeps_is_left_out(kind)
     manager = Manager({"nightly": DAILY})
     change = "removed" if kind == "DELETE" else "stopped"
 
-    with closing(open_connection("test")) as own, refusing(kind, "OLD.name = 'b'"):
+    with closing(open_connection("test")) as own, refusing(kind, "OLD.name = 'b'", table=SCHEDULES):
         found = compare(own, manager.id, manager.definitions)
 
     assert names_of(found.changes) == [("nightly", "added"), ("a", change), ("c", change)]
@@ -283,7 +276,8 @@ def test_of_what_nobody_lists_only_a_row_that_postgresql_keeps_is_left_out(kind)
 def test_an_error_of_the_server_is_no_error_of_a_definition():
     manager = Manager({"hourly": HOURLY, "nightly": DAILY})
 
-    with refusing("INSERT", "NEW.name = 'nightly'", "53200"), pytest.raises(Error, match="not this one"):
+    is_nightly = "NEW.name = 'nightly'"
+    with refusing("INSERT", is_nightly, "53200", table=SCHEDULES), pytest.raises(Error, match="as asked"):
         manager.compare()
 
     assert not Schedule.objects.exists()
@@ -418,7 +412,7 @@ def test_a_comparison_that_failed_is_reported_and_repeated(deploy, recorded_even
 
 def test_a_definition_that_is_refused_is_reported_alone(deploy, recorded_events: RecordedEvents):
     odd = {"task": "Letter", "every": 7}
-    with refusing("INSERT", "NEW.every = 7"):
+    with refusing("INSERT", "NEW.every = 7", table=SCHEDULES):
         office = deploy({"nightly": DAILY, "odd": odd})
         office.turn_until(lambda: is_defined() and recorded_events.of(ScheduleOperationFailed))
 

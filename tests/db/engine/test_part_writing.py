@@ -1,13 +1,15 @@
 """Outcomes of runs whose claims PostgreSQL forgot in a crash are written once, unless others took them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
-from django_partisan.engine.manager.held_up import Part
+from django_partisan.engine.manager.held_up import Entry, Part
 from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, Outage, SharedOutage
 from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.queue_pause import QueuePause
@@ -16,41 +18,37 @@ from django_partisan.engine.writing import Kind
 from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.sql.tokens import new_token
 from django_partisan.telemetry.events.queues import TasksReleased
 from django_partisan.telemetry.events.tasks import TaskClaimLost
 from tests.support.database import open_transaction
 from tests.support.engine import AWAY, MANAGER, FakeDatabaseThread, config_of
 from tests.support.events import RecordedEvents
-from tests.support.rows import claim, claimed, columns, forget, insert, register_manager, statuses_of
+from tests.support.rows import (
+    claim,
+    claimed,
+    columns,
+    duplicate_of,
+    forget,
+    insert,
+    lock_of,
+    register_manager,
+    statuses_of,
+)
+from tests.support.triggers import refusing
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-MEDDLE_NO_MORE = "DROP FUNCTION IF EXISTS meddle CASCADE"
 
 
 def ids(rows: Sequence[TaskRow]) -> list[int]:
     return [row[ID] for row in rows]
 
 
-@pytest.fixture
-def table_as_it_was() -> Iterator[None]:
-    yield
-    execute(connection, MEDDLE_NO_MORE)
-
-
-def raise_when_restored(sqlstate: str, task_id: int | None = None) -> None:
+def refusing_restored(code: str, task_id: int | None = None) -> AbstractContextManager[None]:
     """Have PostgreSQL raise an error for a row that becomes one in process: for every row, or for one."""
     which = "" if task_id is None else f" AND NEW.id = {task_id}"
-    execute(
-        connection,
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{sqlstate}'; END $$;"
-        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN (OLD.status = 'new' AND NEW.status = 'in_process'{which}) EXECUTE FUNCTION meddle()",
-    )
+    return refusing("UPDATE", f"OLD.status = 'new' AND NEW.status = 'in_process'{which}", code)
 
 
 class Play:
@@ -158,14 +156,12 @@ def test_a_forgotten_outcome_is_lost_if_the_task_was_enqueued_again(
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [play.rows[0][ID]]
 
 
-@pytest.mark.usefixtures("table_as_it_was")
 def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
     forget(play.rows)
-    raise_when_restored("55P03")
-    play.write()
+    with refusing_restored("55P03"):
+        play.write()
     assert play.settler.unsettled == 3, "a task to be released waits already"
     assert statuses_of(*ids(play.rows)) == ["new"] * 4
-    execute(connection, MEDDLE_NO_MORE)
 
     while not play.settler.is_idle:
         play.write(later=PAUSE_AT_MOST_SECONDS)
@@ -173,21 +169,58 @@ def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
     assert are_written(play)
 
 
-@pytest.mark.usefixtures("table_as_it_was")
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014"], ids=["locked", "cancelled"])
 def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str, play: Play):
     more = claimed(4, MANAGER)
     play.settler.keep(more, [(0, "elsewhere:17", None)] * 4)
     forget([*play.rows, *more])
-    raise_when_restored(sqlstate, more[2][ID])
 
-    play.write_until_unsettled(1)
+    with refusing_restored(sqlstate, more[2][ID]):
+        play.write_until_unsettled(1)
 
     assert statuses_of(*ids(more)) == ["finished", "finished", "new", "finished"]
-    execute(connection, MEDDLE_NO_MORE)
     play.write_until_unsettled(0)
     assert are_written(play)
     assert statuses_of(*ids(more)) == ["finished"] * 4
+
+
+@pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
+def test_who_locks_a_row_is_found_though_another_task_gives_up_its_key(kind: Kind):
+    key, manager = uuid4(), register_manager()
+    [row], [locked] = claimed(1, manager, key=key), claimed(1, manager)
+    what = [RowChange(each[ID], each[TOKEN], "new", postpones=1) for each in (row, locked)]
+    entries: list[Entry] = [*zip((row, locked), what if kind is Kind.CHANGED else (None, None), strict=True)]
+
+    with open_transaction(lock_of(locked[ID]), duplicate_of(key)):
+        [written] = write_parts(connection, [Part(kind, entries, is_retry=True)], manager)
+
+    assert written.left == [locked[ID]]
+    assert "idle in transaction" in written.blockers
+    assert columns(row[ID], "status", "unique_key") == ("new", None)
+
+
+def test_who_locks_the_table_is_found():
+    manager = register_manager()
+    rows = claimed(3, manager)
+    part = Part(Kind.COMPLETED, [(row, None) for row in rows], is_retry=True)
+
+    with open_transaction("LOCK TABLE django_partisan_task"):
+        [written] = write_parts(connection, [part], manager)
+
+    assert written.later == ids(rows)
+    assert "idle in transaction" in written.blockers
+
+
+def test_who_locks_a_row_is_not_looked_up_before_the_outcomes_are_tried_apart():
+    manager = register_manager()
+    rows = claimed(2, manager)
+    part = Part(Kind.COMPLETED, [(row, None) for row in rows])
+
+    with open_transaction(lock_of(rows[0][ID])), CaptureQueriesContext(connection) as asked:
+        [written] = write_parts(connection, [part], manager)
+
+    assert written.held_up == ids(rows)
+    assert [query for query in asked if "pg_locks" in query["sql"]] == []
 
 
 @pytest.mark.parametrize("is_again", [False, True])
@@ -197,7 +230,7 @@ def test_who_locks_the_row_of_a_forgotten_claim_is_found(is_again: bool):
     forget([row])
     part = Part(Kind.COMPLETED, [(row, None)], again=is_again, is_retry=True)
 
-    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {row[ID]} FOR UPDATE"):
+    with open_transaction(lock_of(row[ID])):
         [written] = write_parts(connection, [part], manager)
 
     assert written.later == [row[ID]]
@@ -210,7 +243,7 @@ def test_who_locks_a_row_is_found_though_the_claim_of_another_was_forgotten():
     forget([forgotten])
     part = Part(Kind.COMPLETED, [(forgotten, None), (locked, None)], is_retry=True)
 
-    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE"):
+    with open_transaction(lock_of(locked[ID])):
         [written] = write_parts(connection, [part], manager)
 
     assert (written.lost, written.later) == ([], [locked[ID]])
@@ -235,13 +268,11 @@ def test_a_task_to_be_released_whose_claim_was_forgotten_stays_as_it_is(
     assert are_written(play)
 
 
-@pytest.mark.usefixtures("table_as_it_was")
 def test_other_errors_in_the_search_for_forgotten_claims_are_an_outage(play: Play):
     forget(play.rows)
-    raise_when_restored("53200")
     play.settler.turn(time.monotonic())
 
-    with pytest.raises(OperationalError), transaction.atomic():
+    with refusing_restored("53200"), pytest.raises(OperationalError), transaction.atomic():
         play.thread.call(connection)
 
 

@@ -1,28 +1,22 @@
-"""A manager enqueues the tasks of due ticks, and one schedule at fault delays no other."""
+"""A manager enqueues the tasks of due ticks, and one schedule at fault delays no other.
 
-import time
+``test_tick_batch`` has what one batch does.
+"""
+
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from django.db import DataError, Error, OperationalError, connection
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
 from django_partisan import registry, scheduling
-from django_partisan.engine.manager.tick_batch import make_batch
-from django_partisan.engine.manager.ticks_aside import Aside
 from django_partisan.models import ManagerLease, Schedule, Task
 from django_partisan.pausing import pause
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql import leasing
-from django_partisan.sql import scheduling as sql
-from django_partisan.sql.connection import execute, fetch_all, open_connection
-from django_partisan.sql.schedule_errors import write_failed, write_fault
 from django_partisan.telemetry.events import Event
 from django_partisan.telemetry.events.schedules import (
     ScheduleFailed,
@@ -32,14 +26,19 @@ from django_partisan.telemetry.events.schedules import (
     ScheduleTicked,
 )
 from tests.db.engine.office import Gate, Office
+from tests.support.database import open_transaction
 from tests.support.events import RecordedEvents
-from tests.support.schedules import DAY, UNREADABLE, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.rows import lock_of
+from tests.support.schedule_rows import stored
+from tests.support.schedules import DAY, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.triggers import SCHEDULES, refusing, trigger
 from tests.support.waiting import wait_until
 
 # A worker that ends closes its process's subscribers: only those of the test may be there.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 SEEN: list[Any] = []
+TO_BOB = "NEW.arguments #>> '{args,0}' = 'bob'"
 
 
 class Letter(BaseTaskProcessor):
@@ -65,10 +64,6 @@ def gate(open_office: object) -> Iterator[Gate]:
     made.open.set()
 
 
-def get(name: str = "nightly") -> Schedule:
-    return Schedule.objects.get(pk=name)
-
-
 def has_ticked(*names: str) -> bool:
     return all(outcomes_of(name) for name in names)
 
@@ -92,7 +87,7 @@ def test_a_due_tick_is_enqueued_and_run_and_the_task_knows_its_moment(
 
     office.turn_until(lambda: SEEN)
 
-    row, task = get(), Task.objects.get()
+    row, task = stored(), Task.objects.get()
     assert [tick] == SEEN
     assert (task.scheduled_for, row.last_at, row.next_at) == (tick, tick, tick + timedelta(days=1))
     assert row.totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 0}
@@ -109,9 +104,9 @@ def test_a_schedule_that_ticks_often_is_served_at_each_tick_while_nothing_notifi
 
     office.turn_until(lambda: len(outcomes_of()) >= 3)
 
-    moments = [tick["at"] for tick in get().recent_ticks]
+    moments = [tick["at"] for tick in stored().recent_ticks]
     assert len(set(moments)) == len(moments)
-    assert get().totals["enqueued"] == Task.objects.count() >= 3
+    assert stored().totals["enqueued"] == Task.objects.count() >= 3
 
 
 def test_a_change_is_seen_when_it_is_notified(open_office):
@@ -182,7 +177,7 @@ def test_missed_ticks_are_counted_and_the_newest_is_enqueued(open_office, record
     office.turn_until(lambda: has_ticked("nightly"))
 
     assert outcomes_of() == ["missed", "missed", "missed", "enqueued"]
-    assert get().totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 3}
+    assert stored().totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 3}
     [missed] = emitted(office, recorded_events, ScheduleMissed)
     assert (missed.number, missed.newest_at) == (3, tick - timedelta(days=1))
 
@@ -202,48 +197,7 @@ def test_without_overlap_ticks_are_skipped_while_the_last_task_runs(
     office.turn_until(lambda: outcomes_of() == ["enqueued", "overlap", "enqueued"])
 
     [skipped] = emitted(office, recorded_events, ScheduleSkipped)
-    assert skipped.task_id == get().recent_ticks[0]["task"]
-
-
-def test_schedules_with_the_same_task_in_one_batch_have_one_task_with_the_latest_expiry():
-    for number, seconds in enumerate((200_000, 400_000, 300_000)):
-        add_schedule(f"s{number}", expires_seconds=seconds)
-
-    with closing(open_connection("test")) as own:
-        make_batch(own, "default")
-
-    [task] = Task.objects.all()
-    assert sorted(outcomes_of(f"s{number}") for number in range(3)) == [
-        ["duplicate"],
-        ["duplicate"],
-        ["enqueued"],
-    ]
-    assert {get(f"s{number}").last_task_id for number in range(3)} == {task.pk}
-    assert task.expires_at == last_multiple(DAY) + timedelta(seconds=400_000)
-
-
-def test_without_an_expiry_of_its_own_a_schedule_has_that_of_its_task():
-    registry.register(type("Brief", (BaseTaskProcessor,), {"run": lambda self: None, "EXPIRES_SECONDS": 60}))
-    tick = last_multiple(DAY)
-    add_schedule("late", task="Brief", next_at=tick - timedelta(days=1))
-    add_schedule("own", task="Brief", args=[1], expires_seconds=200_000)
-
-    with closing(open_connection("test")) as own:
-        make_batch(own, "default")
-
-    assert outcomes_of("late")[0] == "missed"
-    assert Task.objects.get(arguments__args=[1]).expires_at == tick + timedelta(seconds=200_000)
-
-
-@contextmanager
-def duplicate_locked(*args: Any) -> Iterator[None]:
-    """Have another transaction lock the waiting task with these arguments."""
-    Letter(*args).delay()
-    with closing(open_connection("another")) as another:
-        execute(another, "BEGIN")
-        execute(another, "SELECT FROM django_partisan_task FOR UPDATE")
-        yield
-        execute(another, "ROLLBACK")
+    assert skipped.task_id == stored().recent_ticks[0]["task"]
 
 
 def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
@@ -251,7 +205,7 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
 ):
     pause("default")
     names = [f"s{number:02}" for number in range(30)]
-    with duplicate_locked(13):
+    with open_transaction(lock_of(Letter(13).delay().pk)):
         for number, name in enumerate(names):
             add_schedule(name, args=[number])
         office = open_office()
@@ -260,9 +214,9 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
         office.turn_until(lambda: has_ticked(*(name for name in names if name != "s13")))
 
         assert not outcomes_of("s13")
-        assert "has locked the waiting task" in get("s13").error
+        assert "has locked the waiting task" in stored("s13").error
     office.turn_until(lambda: outcomes_of("s13") == ["duplicate"])
-    assert (get("s13").error, get("s13").failures, get("s13").retry_at) == ("", 0, None)
+    assert (stored("s13").error, stored("s13").failures, stored("s13").retry_at) == ("", 0, None)
     [failed] = emitted(office, recorded_events, ScheduleFailed)
     assert failed.schedule == "s13"
 
@@ -270,58 +224,24 @@ def test_a_locked_duplicate_delays_no_other_schedule_and_is_tried_again(
 def test_a_lock_that_is_met_by_the_insert_is_an_error_of_the_row(open_office):
     add_schedule("a", args=[0])
     add_schedule("z", args=[1])
-    with closing(open_connection("another")) as another:
-        execute(another, "BEGIN")
-        execute(another, "LOCK TABLE django_partisan_task IN SHARE ROW EXCLUSIVE MODE")
+    with open_transaction("LOCK TABLE django_partisan_task IN SHARE ROW EXCLUSIVE MODE"):
         office = open_office()
         office.turn_until(lambda: fails_like(2))
-        assert "has locked the waiting task" in get("a").error
-        execute(another, "ROLLBACK")
+        assert "has locked the waiting task" in stored("a").error
 
     office.turn_until(lambda: has_ticked("a", "z"))
 
 
-def test_many_locked_duplicates_delay_no_other_schedule():
-    with duplicate_locked(0):
-        for number in range(30):
-            add_schedule(f"s{number:02}", args=[0], queue_name="default")
-        add_schedule("z", args=[1])
-
-        with closing(open_connection("test")) as own:
-            batch = make_batch(own, "default")
-
-    assert [one.schedule for one in batch.ticked] == ["z"]
-    assert len(batch.failed) == 30
-
-
-@contextmanager
-def raising(error: str, condition: str, instead: str | None = None) -> Iterator[None]:
-    """Have a trigger raise an error, or do something instead, for new tasks that meet a condition."""
-    execute(
-        connection,
-        f"""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ {instead or f"BEGIN RAISE EXCEPTION {error}; END"} $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON django_partisan_task
-            FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()
-        """,
-    )
-    try:
-        yield
-    finally:
-        execute(connection, "DROP TRIGGER refuse ON django_partisan_task; DROP FUNCTION refuse()")
-
-
 def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_events: RecordedEvents):
-    with raising("'no letters to bob'", "NEW.arguments #>> '{args,0}' = 'bob'"):
+    with refusing("INSERT", TO_BOB, message="no letters to bob"):
         for name in ("ada", "bob", "eve"):
             add_schedule(name, args=[name])
         office = open_office()
 
         office.turn_until(lambda: has_ticked("ada", "eve") and fails_like(1))
-        office.turn_until(lambda: get("bob").failures >= 2)
+        office.turn_until(lambda: stored("bob").failures >= 2)
 
-        row = get("bob")
+        row = stored("bob")
         assert row.error.startswith("no letters to bob")
         assert row.retry_at is not None
         assert row.next_at == last_multiple(DAY)
@@ -329,30 +249,30 @@ def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_ev
 
 
 def test_a_trigger_that_drops_a_task_delays_no_other_schedule(open_office):
-    with raising("'never'", "NEW.arguments #>> '{args,0}' = 'bob'", instead="BEGIN RETURN NULL; END"):
+    with trigger("INSERT", "RETURN NULL;", TO_BOB):
         for name in ("ada", "bob", "eve"):
             add_schedule(name, args=[name])
         office = open_office()
 
         office.turn_until(lambda: has_ticked("ada", "eve"))
-        office.turn_until(lambda: get("bob").failures >= 2)
+        office.turn_until(lambda: stored("bob").failures >= 2)
 
     office.turn_until(lambda: has_ticked("bob"))
-    assert get("bob").totals["enqueued"] == 1
+    assert stored("bob").totals["enqueued"] == 1
 
 
 def test_what_the_driver_adds_to_a_message_is_neither_stored_nor_another_error(
     open_office, recorded_events: RecordedEvents
 ):
-    message = "'no letters', clock_timestamp() USING DETAIL = 'secret'"
-    with raising(message.replace("'no letters',", "'no letters %',"), "true"):
+    body = "RAISE EXCEPTION 'no letters %', clock_timestamp() USING DETAIL = 'secret';"
+    with trigger("INSERT", body):
         add_schedule()
         office = open_office()
-        office.turn_until(lambda: get().failures >= 2)
+        office.turn_until(lambda: stored().failures >= 2)
 
     [failed] = emitted(office, recorded_events, ScheduleFailed)
-    assert get().error.endswith("(P0001)")
-    assert "secret" not in f"{get().error} {failed.error}"
+    assert stored().error.endswith("(P0001)")
+    assert "secret" not in f"{stored().error} {failed.error}"
 
 
 def a_minute_later(office: Office) -> None:
@@ -378,8 +298,8 @@ def test_rows_at_fault_here_are_left_to_others_for_a_minute(open_office, recorde
     office.turn_until(lambda: fails_like(2))
 
     for name, word in (("queue", "unheard of"), ("zone", "Nowhere")):
-        assert word in get(name).error
-        assert (get(name).failures, get(name).retry_at) == (0, None)
+        assert word in stored(name).error
+        assert (stored(name).failures, stored(name).retry_at) == (0, None)
     emitted(office, recorded_events, ScheduleFailed)
     a_minute_later(office)
     office.turn_until(lambda: is_aside(office, "zone", "queue"))
@@ -398,10 +318,10 @@ def test_a_task_that_no_manager_knows_is_an_error_after_a_minute(
     assert fails_like(0)  # after a full stop: the manager that knows it may be about to start
 
     a_minute_later(office)
-    office.turn_until(lambda: get("late").error)
+    office.turn_until(lambda: stored("late").error)
 
-    assert "'Nobody'" in get("late").error
-    assert (get("soon").error, get("soon").failures) == ("", 0)
+    assert "'Nobody'" in stored("late").error
+    assert (stored("soon").error, stored("soon").failures) == ("", 0)
     assert [one.schedule for one in emitted(office, recorded_events, ScheduleFailed)] == ["late"]
 
 
@@ -410,13 +330,13 @@ def test_a_tick_is_enqueued_by_the_manager_that_knows_its_task(open_office):
     office = open_office(lease_seconds=3)
     office.turn_until(lambda: is_aside(office, "nightly"))
     a_minute_later(office)
-    office.turn_until(lambda: get().error)
+    office.turn_until(lambda: stored().error)
 
     registry.register(type("Late", (BaseTaskProcessor,), {"run": lambda self: None}))
     scheduling.notify_managers(connection)
     office.turn_until(lambda: has_ticked("nightly"))
 
-    assert get().error == ""
+    assert stored().error == ""
 
 
 @pytest.fixture
@@ -446,11 +366,11 @@ def test_a_module_that_cannot_be_imported_delays_no_other_schedule(open_office, 
     a_minute_later(office)
     office.turn_until(lambda: fails_like(5))
 
-    assert "Broken" in get("mute").error
-    assert "nul , surrogate ?" in get("odd").error
-    assert get("exits").error == "stopped (SystemExit)"
-    assert "partisan_needs_this" in get("needy").error
-    assert "'partisan_nowhere.run'" in get("nowhere").error
+    assert "Broken" in stored("mute").error
+    assert "nul , surrogate ?" in stored("odd").error
+    assert stored("exits").error == "stopped (SystemExit)"
+    assert "partisan_needs_this" in stored("needy").error
+    assert "'partisan_nowhere.run'" in stored("nowhere").error
 
 
 def test_a_module_that_takes_long_to_import_delays_no_other_schedule(open_office, modules: Path):
@@ -476,148 +396,12 @@ registry.add(replace(registry.definitions["Letter"], name="partisan_slow.run"))
     office.turn_until(lambda: has_ticked("slow"))
 
 
-def error_of(name: str) -> str:
-    """Return the error in a row, which the model could not read."""
-    [[error]] = fetch_all(connection, "SELECT error FROM django_partisan_schedule WHERE name = %s", (name,))
-    return str(error)
-
-
-def spoil(name: str, change: str) -> None:
-    """Write into a row what neither managers nor ``save()`` would."""
-    execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = %s", (name,))
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ("args = '5'", "args is int"),
-        ("args = '\"secret\"'", "args is str"),
-        ("args = '{\"a\": 1}'", "args is dict"),
-        ('kwargs = \'[["to", "secret"]]\'', "kwargs is list"),
-        ("every = 0", "every is 0"),
-        ("every = NULL", "cron and every"),
-        ("cron = '* * * * *'", "cron and every"),
-        ("catch_up = 'never'", "catch_up is 'never'"),
-        ("expires_seconds = 'NaN'", "expires_seconds is nan"),
-        ("expires_seconds = '-1'", "expires_seconds is -1"),
-    ],
-)
-def test_a_row_with_a_definition_that_only_sql_can_write_is_put_aside_alone(change: str, word: str):
-    add_schedule("bad", next_at=last_multiple(DAY) - timedelta(days=1))
-    add_schedule("nightly", args=[1])
-    spoil("bad", change)
-
-    with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default", Aside(overdue={"bad"}))
-        again = make_batch(own, "default", Aside(overdue={"bad"}))
-
-    assert [one.schedule for one in batch.ticked] == ["nightly"]
-    assert ([*batch.aside], batch.halves) == (["bad"], ())
-    assert [(one.schedule, one.is_new) for one in batch.failed] == [("bad", True)]
-    assert word in error_of("bad")
-    assert "secret" not in error_of("bad")
-    assert (again.ticked, again.failed) == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
-        ("recent_ticks = '{}'", "recent_ticks"),
-        ('totals = \'{"missed": "1"}\'', "totals"),
-        ("open_tick = '7'", "open_tick"),
-        ("lateness_seconds = 'Infinity'", "lateness_seconds has an unexpected value: inf"),
-        ("next_at = '-infinity'", "next_at is -infinity"),
-        ("next_at = '4000-01-01 BC'", "next_at is 4000-01-01"),
-    ],
-)
-def test_a_malformed_row_fails_alone(change: str, word: str):
-    add_schedule("bad", next_at=last_multiple(DAY) - timedelta(days=1))
-    add_schedule("nightly", args=[1])
-    spoil("bad", change)
-
-    with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default")
-        spoil("bad", "retry_at = NULL")
-        again = make_batch(own, "default")
-
-    assert [one.schedule for one in batch.ticked] == ["nightly"]
-    assert ([*batch.aside], batch.halves) == ([], ())
-    assert [(one.schedule, one.is_new) for one in [*batch.failed, *again.failed]] == [
-        ("bad", True),
-        ("bad", False),
-    ]
-    assert word in error_of("bad")
-    assert again.ticked == []
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *(f"{column} = 'infinity'" for column in ("defined_at", "last_at", "last_completed_at", "retry_at")),
-        *("last_at = '4000-01-01 BC'", "retry_at = '-infinity'", "failures = -2147483648"),
-    ],
-)
-def test_values_on_which_no_tick_depends_keep_none(change: str):
-    add_schedule()
-    spoil("nightly", change)
-
-    with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default")
-
-    assert [one.schedule for one in batch.ticked] == ["nightly"]
-
-
-@pytest.mark.parametrize(
-    ("moment", "is_due"), [("infinity", False), ("-infinity", True), ("4000-01-01 BC", True)]
-)
-def test_a_heartbeat_bears_a_next_tick_that_is_infinite(moment: str, is_due: bool):
-    add_schedule()
-    spoil("nightly", f"next_at = '{moment}'")
-
-    found = leasing.heartbeat(connection, "default", uuid4())
-
-    next_in = found.schedules.next_in
-    assert (next_in is not None and next_in < 0) == is_due
-    with closing(open_connection("test")) as own:
-        assert not make_batch(own, "default").ticked
-
-
-def test_a_negative_number_of_failures_does_not_keep_the_next_one_from_being_counted():
-    add_schedule()
-    spoil("nightly", "failures = -2147483648")
-    with closing(open_connection("test")) as own:
-        [locked] = sql.lock_due(own, 1, [])
-
-        assert write_failed(own, locked, "locked (55P03)", "(55P03)")
-
-    assert get().failures == 1
-
-
-@contextmanager
-def frozen(name: str, code: str = "P0001") -> Iterator[None]:
-    """Have a trigger refuse every change of the row of a schedule, with an SQLSTATE."""
-    execute(
-        connection,
-        f"""
-        CREATE FUNCTION keep_row() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'frozen' USING ERRCODE = '{code}'; END $$;
-        CREATE TRIGGER keep_row BEFORE UPDATE ON django_partisan_schedule
-            FOR EACH ROW WHEN (OLD.name = '{name}') EXECUTE FUNCTION keep_row()
-        """,
-    )
-    try:
-        yield
-    finally:
-        execute(connection, "DROP TRIGGER keep_row ON django_partisan_schedule; DROP FUNCTION keep_row()")
-
-
 def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
     open_office, recorded_events: RecordedEvents
 ):
     for number, name in enumerate(("a", "b", "c")):
         add_schedule(name, args=[number], next_at=last_multiple(DAY) - timedelta(days=3 - number))
-    with frozen("a"):
+    with refusing("UPDATE", "OLD.name = 'a'", message="frozen", table=SCHEDULES):
         office = open_office()
         office.turn_until(lambda: has_ticked("b", "c") and is_aside(office, "a"))
         [failed] = emitted(office, recorded_events, ScheduleOperationFailed)
@@ -625,21 +409,6 @@ def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
     assert (failed.schedule, failed.operation) == ("a", "enqueue")
     assert "frozen" in failed.error.message
     assert not has_ticked("a")
-
-
-def test_an_error_of_the_server_while_the_error_of_a_row_is_written_is_none_of_the_row():
-    add_schedule()
-
-    own = open_connection("test")
-    with (
-        closing(own),
-        raising("'no'", "true"),
-        frozen("nightly", "53200"),
-        pytest.raises(Error, match="frozen"),
-    ):
-        make_batch(own, "default")
-
-    assert not Task.objects.exists()
 
 
 def test_what_is_committed_is_emitted_once_though_an_error_follows(
@@ -668,56 +437,6 @@ def test_what_is_committed_is_emitted_once_though_an_error_follows(
     assert sorted(ticked) == ["nightly", "nightly2"]
 
 
-@pytest.mark.parametrize("failing", [("pg_notify",), ("pg_notify", "SELECT extract(epoch FROM min(")])
-def test_a_notification_that_fails_loses_neither_the_next_tick_nor_another_error(failing: tuple[str, ...]):
-    add_schedule()
-    add_schedule("soon", every=3600, next_at=server_now() + timedelta(hours=1))
-
-    def refuse(run_it: Any, text: str, *args: Any) -> Any:
-        if any(part in text for part in failing):
-            raise DataError("too many notifications in the NOTIFY queue")
-        return run_it(text, *args)
-
-    with closing(open_connection("test")) as own, own.execute_wrapper(refuse):
-        batch = make_batch(own, "default")
-
-    assert [one.schedule for one in batch.ticked] == ["nightly"]
-    assert len(batch.late_errors) == len(failing)
-    assert batch.next_in == (None if len(failing) == 2 else pytest.approx(3600, abs=60))
-
-
-def test_no_event_is_emitted_of_a_batch_that_is_rolled_back():
-    add_schedule("a", args=[0])
-    add_schedule("b", args=[1])
-    with raising("'no'", "NEW.arguments #>> '{args,0}' = '1'"), closing(open_connection("test")) as own:
-        batch = make_batch(own, "default")
-
-    assert (batch.ticked, batch.failed, batch.halves) == ((), (), [["a"], ["b"]])
-    assert not Task.objects.exists()
-
-
-def test_an_error_is_not_written_into_a_row_that_was_ticked_meanwhile():
-    add_schedule()
-    with closing(open_connection("test")) as own:
-        [locked] = sql.lock_due(own, 1, [])
-        Schedule.objects.update(next_at=server_now() + timedelta(days=1))
-
-        assert write_failed(own, locked, "locked (55P03)", "(55P03)") is None
-        assert not write_fault(own, locked, "locked (55P03)", "(55P03)")
-
-    assert (get().error, get().failures) == ("", 0)
-
-
-def test_a_retry_that_was_planned_before_the_clock_was_set_back_is_due():
-    add_schedule(failures=3, error="locked (55P03)", retry_at=server_now() + timedelta(hours=1))
-    add_schedule("young", args=[1], failures=3, error="x", retry_at=server_now() + timedelta(seconds=50))
-
-    with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default")
-
-    assert [one.schedule for one in batch.ticked] == ["nightly"]
-
-
 def test_an_error_that_nobody_expected_does_not_end_the_manager(open_office, recorded_events: RecordedEvents):
     office = open_office()
     scheduler = office.manager._parts.schedules._scheduler
@@ -729,75 +448,6 @@ def test_an_error_that_nobody_expected_does_not_end_the_manager(open_office, rec
 
     [failed] = recorded_events.of(ScheduleOperationFailed)
     assert (failed.operation, failed.error.message) == ("enqueue", "odd (ValueError)")
-
-
-def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for():
-    add_schedule(
-        task="Many", every=60, catch_up="all", next_at=last_multiple(60) - timedelta(seconds=60 * 1100)
-    )
-
-    with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default")
-
-    moments = list(Task.objects.order_by("pk").values_list("scheduled_for", flat=True))
-    assert len(moments) == 1000
-    assert moments == sorted(moments)  # type: ignore[type-var]
-    assert get().totals["missed"] in (100, 101)
-    assert not batch.is_full
-    assert len(get().recent_ticks) == 20
-
-
-def test_a_batch_takes_at_most_100_schedules_and_ends_after_1000_tasks():
-    for number in range(3):
-        long_ago = last_multiple(60) - timedelta(seconds=60 * 700)
-        add_schedule(f"s{number}", task="Many", every=60, catch_up="all", next_at=long_ago, args=[number])
-    with closing(open_connection("test")) as own:
-        first, second = (make_batch(own, "default") for _ in range(2))
-        for number in range(101):
-            add_schedule(f"n{number}", args=[number])
-        third, fourth = (make_batch(own, "default") for _ in range(2))
-
-    assert [len(batch.ticked) for batch in (first, second, third, fourth)] == [2, 1, 100, 1]
-    assert [batch.is_full for batch in (first, second, third, fourth)] == [True, False, True, False]
-
-
-def test_rows_that_others_lock_are_left_to_them():
-    add_schedule()
-    with closing(open_connection("another")) as another, closing(open_connection("test")) as own:
-        execute(another, "BEGIN")
-        execute(another, "SELECT FROM django_partisan_schedule FOR UPDATE")
-        began = time.monotonic()
-
-        batch = make_batch(own, "default")
-
-        assert time.monotonic() - began < 10
-        execute(another, "ROLLBACK")
-    assert not batch.ticked
-    assert batch.next_in is not None
-    assert batch.next_in < 0
-
-
-def test_a_pause_that_is_committed_comes_before_every_later_batch():
-    add_schedule()
-    scheduling.pause("nightly")
-
-    with closing(open_connection("test")) as own:
-        batch = make_batch(own, "default")
-
-    assert (batch.ticked, batch.next_in) == ([], None)
-
-
-def test_an_error_of_the_server_is_no_error_of_a_schedule():
-    add_schedule()
-
-    with raising("'out of memory' USING ERRCODE = '53200'", "true"), closing(open_connection("test")) as own:
-        with pytest.raises(Error, match="out of memory"):
-            make_batch(own, "default")
-
-        assert (get().error, get().failures) == ("", 0)
-
-    with closing(open_connection("test")) as own:
-        assert len(make_batch(own, "default").ticked) == 1
 
 
 def test_a_manager_goes_on_after_its_connection_was_lost(open_office):

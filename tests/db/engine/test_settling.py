@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from django.db import InternalError, OperationalError, connection
@@ -16,13 +16,14 @@ from django_partisan.engine.settling import write, write_all, write_part
 from django_partisan.engine.writing import Kind, Written
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.connection import execute
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, Crash, Item, RowChange
 from django_partisan.sql.tokens import new_token
-from tests.support.database import open_transaction
+from tests.support.database import impatient_session, open_transaction
 from tests.support.engine import MANAGER, FakeDatabaseThread, config_of
-from tests.support.rows import claimed, columns, insert, kept, pairs, statuses_of
+from tests.support.rows import claimed, columns, duplicate_of, insert, kept, lock_of, pairs, statuses_of
+from tests.support.triggers import refusing, slow
 
 NOTHING_FOUND = Written([], [], [], [])
 
@@ -46,22 +47,10 @@ def refuse(table_condition: str) -> None:
     execute(connection, f"ALTER TABLE django_partisan_task ADD CONSTRAINT refused CHECK ({table_condition})")
 
 
-def raise_when(row_condition: str, sqlstate: str) -> None:
-    """Have PostgreSQL raise an error for a row that would meet a condition."""
-    execute(
-        connection,
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{sqlstate}'; END $$;"
-        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN ({row_condition}) EXECUTE FUNCTION meddle()",
-    )
-
-
 @pytest.fixture(autouse=True)
 def table_as_it_was():
     yield
     execute(connection, "ALTER TABLE django_partisan_task DROP CONSTRAINT IF EXISTS refused")
-    execute(connection, "DROP FUNCTION IF EXISTS meddle CASCADE; DROP SEQUENCE IF EXISTS tries")
 
 
 def test_a_task_that_cannot_even_be_set_aside_fails_without_counting_an_attempt():
@@ -249,26 +238,14 @@ def test_a_database_that_became_a_standby_fails_no_task():
 def test_a_database_that_goes_away_is_raised_also_while_a_refused_outcome_is_failed():
     rows = claimed(2)
     refuse("status <> 'new'")
-    raise_when("NEW.status = 'error'", "57P01")
 
-    with pytest.raises(OperationalError, match="as asked"):
+    with (
+        refusing("UPDATE", "NEW.status = 'error'", "57P01"),
+        pytest.raises(OperationalError, match="as asked"),
+    ):
         write(connection, Kind.CHANGED, changes_of(rows))
 
     assert statuses(rows) == ["in_process"] * 2
-
-
-def lock(*rows: TaskRow) -> str:
-    ids = ", ".join(str(row[ID]) for row in rows)
-    return f"SELECT FROM django_partisan_task WHERE id IN ({ids}) FOR UPDATE"
-
-
-def duplicate(key: UUID) -> str:
-    """Return the statement by which another transaction enqueues a duplicate."""
-    return (
-        "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,"
-        " priority, execute_after, ready, arguments, extra, unique_key) SELECT 'new', 'default', now(),"
-        f" now(), 'Letter', 10, now(), true, '{{}}', '{{}}', '{key}'"
-    )
 
 
 @pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
@@ -281,7 +258,7 @@ def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key
         Task.objects.filter(pk=other[ID]).update(unique_key=own)
     items: list[Item] = [*(changes_of(rows, postpones=1) if kind is Kind.CHANGED else pairs(rows))]
 
-    with open_transaction(duplicate(key)):
+    with open_transaction(duplicate_of(key)):
         first = write(connection, kind, items)
         assert first.held_up == [row[ID] for row in rows]
         began = time.monotonic()
@@ -292,22 +269,6 @@ def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key
     assert set(statuses(rows)) == {"new"}
     assert columns(row[ID], "unique_key") is None
     assert {columns(other[ID], "unique_key") for other in others} == set(kept)
-
-
-@pytest.mark.parametrize("kind", [Kind.CHANGED, Kind.RELEASED])
-def test_who_locks_a_row_is_found_though_another_task_gives_up_its_key(kind: Kind):
-    key = uuid4()
-    [row] = claimed(key=key)
-    [locked] = claimed()
-    rows = [row, locked]
-    items: list[Item] = [*(changes_of(rows, postpones=1) if kind is Kind.CHANGED else pairs(rows))]
-
-    with open_transaction(lock(locked), duplicate(key)):
-        written = write_part(connection, kind, items)
-
-    assert written.left == [locked[ID]]
-    assert "idle in transaction" in written.blockers
-    assert columns(row[ID], "status", "unique_key") == ("new", None)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -322,11 +283,9 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
         items = [*changes_of(rows)]
     others = [*items[:2], *items[3:]]
 
-    with open_transaction(lock(rows[2])):
+    with open_transaction(lock_of(rows[2][ID])):
         assert write_all(connection, kind, items) == [items[2]]
-        written = write_part(connection, kind, [items[2]])
-        assert written._replace(blockers="") == Written([], [], [], [rows[2][ID]])
-        assert written.blockers.startswith("session ")
+        assert write_part(connection, kind, [items[2]]) == Written([], [], [], [rows[2][ID]])
         assert columns(rows[2][ID], "status", "claim_token") == ("in_process", rows[2][TOKEN])
         assert write(connection, kind, others, again=True).lost == []
 
@@ -341,45 +300,30 @@ def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
         written = write_part(connection, Kind.KEPT, kept(rows))
 
     assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
-    assert "idle in transaction" in written.blockers
-
-
-def slow_down(seconds: float, row_condition: str = "true") -> None:
-    """Have updates of rows that meet a condition take some time, and the role's statements less."""
-    execute(
-        connection,
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;"
-        " CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        f" WHEN ({row_condition}) EXECUTE FUNCTION meddle()",
-    )
 
 
 @pytest.fixture
 def impatient() -> Iterator[BaseDatabaseWrapper]:
-    """A connection whose statements are cancelled after 300 ms."""
-    made = open_connection("impatient")
-    execute(made, "SET statement_timeout = 300")
-    yield made
-    made.close()
+    with impatient_session(300) as made:
+        yield made
 
 
 def test_what_takes_too_long_at_once_is_written_in_parts(impatient):
     rows = claimed(16)
-    slow_down(0.05)
 
-    assert write(impatient, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
-    assert write_all(impatient, Kind.KEPT, kept(rows)) == []
+    with slow(0.05):
+        assert write(impatient, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
+        assert write_all(impatient, Kind.KEPT, kept(rows)) == []
 
     assert set(statuses(rows)) == {"finished"}
 
 
 def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
     rows = claimed(4)
-    slow_down(2, f"NEW.id = {rows[1][ID]}")
 
-    assert _ids(write_all(impatient, Kind.KEPT, kept(rows))) == [rows[1][ID]]
-    written = write(impatient, Kind.KEPT, kept(rows[1:2]))
+    with slow(2, f"NEW.id = {rows[1][ID]}"):
+        assert _ids(write_all(impatient, Kind.KEPT, kept(rows))) == [rows[1][ID]]
+        written = write(impatient, Kind.KEPT, kept(rows[1:2]))
 
     assert (written.held_up, written.later) == ([], [rows[1][ID]])
     assert "ALTER ROLE ... SET statement_timeout" in str(written.error)
@@ -389,15 +333,9 @@ def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
 def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and_then_fails():
     rows = claimed(3)
     refuse(f"status <> 'finished' OR id <> {rows[1][ID]}")
-    execute(
-        connection,
-        "CREATE SEQUENCE tries; CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " IF nextval('tries') = 1 THEN RAISE EXCEPTION 'locked' USING ERRCODE = '55P03'; END IF;"
-        " RETURN NEW; END $$; CREATE TRIGGER meddling BEFORE UPDATE ON django_partisan_task FOR EACH ROW"
-        " WHEN (NEW.status = 'error') EXECUTE FUNCTION meddle()",
-    )
 
-    first = write(connection, Kind.KEPT, kept(rows))
+    with refusing("UPDATE", "NEW.status = 'error'", "55P03"):
+        first = write(connection, Kind.KEPT, kept(rows))
     second = write_part(connection, Kind.KEPT, kept(rows[1:]))
 
     assert (first.unsettleable, first.held_up) == ([], [row[ID] for row in rows[1:]])
@@ -407,9 +345,9 @@ def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and
 
 def test_a_completion_that_waits_for_another_lock_than_the_rows_is_for_later():
     rows = claimed(2)
-    raise_when(f"NEW.status = 'finished' AND NEW.id = {rows[0][ID]}", "55P03")
 
-    assert _ids(write_all(connection, Kind.KEPT, kept(rows))) == [rows[0][ID]]
+    with refusing("UPDATE", f"NEW.status = 'finished' AND NEW.id = {rows[0][ID]}", "55P03"):
+        assert _ids(write_all(connection, Kind.KEPT, kept(rows))) == [rows[0][ID]]
 
     assert statuses(rows) == ["in_process", "finished"]
 
@@ -418,9 +356,9 @@ def test_a_task_that_has_a_duplicate_and_is_refused_without_its_key_for_another_
     key = uuid4()
     rows = claimed(1, key=key)
     insert(key=key)
-    raise_when("NEW.status = 'new' AND NEW.unique_key IS NULL", "P0001")
 
-    written = write(connection, Kind.RELEASED, pairs(rows))
+    with refusing("UPDATE", "NEW.status = 'new' AND NEW.unique_key IS NULL"):
+        written = write(connection, Kind.RELEASED, pairs(rows))
 
     [(task_id, error)] = written.unsettleable
     assert (task_id, "refused the outcome: as asked" in error.message) == (rows[0][ID], True)
@@ -435,11 +373,8 @@ def test_values_that_postgresql_cannot_even_compare_hold_up_nothing():
 
 def test_a_look_at_locks_that_takes_too_long_is_halved():
     rows = claimed(2)
-    impatient = open_connection("impatient")
-    execute(impatient, "SET statement_timeout = 5")
-    with open_transaction("LOCK TABLE django_partisan_task"):
+    with impatient_session(5) as impatient, open_transaction("LOCK TABLE django_partisan_task"):
         written = write_part(impatient, Kind.KEPT, kept(rows))
-    impatient.close()
 
     assert (written.held_up, written.later) == ([row[ID] for row in rows], [])
     assert written.is_cancelled

@@ -131,7 +131,8 @@ def test_under_autoreload_the_end_of_the_process_stops_the_manager(monkeypatch):
 @pytest.fixture
 def files() -> Iterator[None]:
     """The tasks' database is none of PostgreSQL."""
-    yield from database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
+    with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
+        yield
 
 
 @pytest.mark.usefixtures("files")

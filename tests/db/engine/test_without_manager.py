@@ -26,14 +26,14 @@ from django_partisan.engine.worker.report import PendingReport, Unsettled
 from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
-from django_partisan.sql import leasing
+from django_partisan.sql import rescuing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute, fetch_all
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.database import open_transaction
 from tests.support.engine import config_of
-from tests.support.rows import claimed, columns, dead, register_manager, statuses_of
+from tests.support.rows import claimed, columns, dead, lock_of, register_manager, statuses_of
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -196,7 +196,7 @@ def test_a_task_that_another_manager_has_taken_over_already_is_let_be(side):
     [runs] = claimed(1, side.manager)
     side.running = runs
     other = register_manager()
-    leasing.rescue(connection, "default", other, new_token(), dead(proven=[side.manager]))
+    rescuing.rescue(connection, "default", other, new_token(), dead(proven=[side.manager]))
 
     with side.keeping():
         wait_until(lambda: side.without_manager._lease._row is runs)
@@ -215,7 +215,7 @@ def test_where_another_manager_has_its_task_it_leaves_no_file_and_tries_to_delet
     [runs] = claimed(1, side.manager)
     side.running = runs
     if not was_held:
-        leasing.rescue(connection, "default", register_manager(), new_token(), dead(proven=[side.manager]))
+        rescuing.rescue(connection, "default", register_manager(), new_token(), dead(proven=[side.manager]))
 
     with side.keeping():
         if was_held:
@@ -337,7 +337,7 @@ def test_what_others_lock_is_tried_again_and_holds_up_nothing(side):
     side.completes(locked)
     side.completes(free)
     finishing = threading.Thread(target=side.without_manager.finish)
-    with open_transaction(f"SELECT FROM django_partisan_task WHERE id = {locked[ID]} FOR UPDATE"):
+    with open_transaction(lock_of(locked[ID])):
         finishing.start()
         wait_until(lambda: statuses_of(free[ID]) == ["finished"])
         assert statuses_of(locked[ID]) == ["in_process"]
@@ -351,7 +351,7 @@ def test_its_row_stays_until_the_outcome_of_its_run_is_written(side):
     side.running = runs
     with side.keeping(), open_transaction() as other:
         row = row_that_holds(runs)
-        execute(other, f"SELECT FROM django_partisan_task WHERE id = {runs[ID]} FOR UPDATE")
+        execute(other, lock_of(runs[ID]))
         side.completes(runs)
         side.running = None
         finishing = threading.Thread(target=side.without_manager.finish)

@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_partisan.sql import leasing, settling
+from django_partisan.sql import leasing, rescuing, settling
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, dead, insert, register_manager
 from tools.chaos import wire
@@ -21,8 +22,8 @@ def statements(act: Callable[[], object]) -> set[str | None]:
     return {wire.name_of(query["sql"]) for query in sent}
 
 
-def rescue(manager: UUID) -> list[leasing.RescuedTask]:
-    return leasing.rescue(connection, "default", manager, new_token(), dead(proven=[uuid4()]))
+def rescue(manager: UUID) -> list[rescuing.RescuedTask]:
+    return rescuing.rescue(connection, "default", manager, new_token(), dead(proven=[uuid4()]))
 
 
 def test_enqueue_and_register_are_recognised():
@@ -33,7 +34,7 @@ def test_enqueue_and_register_are_recognised():
 def test_heartbeat_claim_settle_and_rescue_are_recognised():
     manager = register_manager()
     insert()
-    change = settling.RowChange(1, 1, "new")
+    change = RowChange(1, 1, "new")
 
     assert statements(lambda: leasing.heartbeat(connection, "default", manager)) == {"heartbeat"}
     assert statements(lambda: claim(connection, "default", manager, 1)) == {"claim"}

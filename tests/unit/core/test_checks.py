@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.core import checks as django_checks
-from django.db import connections
 from django.test import override_settings
 
 from django_partisan import checks, registry
@@ -19,16 +18,10 @@ from django_partisan.config.problems import KINDS
 from django_partisan.config.processor_configs import ErrorsHandleConfig, PostponeConfig
 from django_partisan.metrics.custom import CounterMeasure
 from django_partisan.processor import BaseTaskProcessor
+from tests.support.database import database_elsewhere
 from tests.support.registry import Idle
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-class FilesRouter:
-    """Keep every table in a database that is none of PostgreSQL."""
-
-    def db_for_write(self, model: Any, **hints: Any) -> str:
-        return "files"
 
 
 @pytest.fixture(autouse=True)
@@ -98,12 +91,10 @@ def test_a_port_that_two_queues_share_is_a_warning():
 
 
 @pytest.fixture
-def files_database(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
-    engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    monkeypatch.setitem(connections.settings, "files", connections.settings["default"] | engine)
-    settings.DATABASE_ROUTERS = [FilesRouter()]
-    yield
-    del connections["files"]
+def files_database() -> Iterator[None]:
+    """The tasks' database is none of PostgreSQL."""
+    with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
+        yield
 
 
 @pytest.mark.usefixtures("files_database")
@@ -111,7 +102,7 @@ def test_tasks_in_another_database_than_postgresql_are_a_warning_so_that_other_c
     [warning] = messages()
 
     assert warning.id == "partisan.W002"
-    assert warning.msg == "The tasks' database 'files' is sqlite; django-partisan needs PostgreSQL."
+    assert warning.msg == "The tasks' database 'elsewhere' is sqlite; django-partisan needs PostgreSQL."
     assert "django.db.backends.postgresql" in str(warning.hint)
     assert not warning.is_serious()
 

@@ -21,7 +21,7 @@ from django_partisan.outcomes import RETRIED
 from django_partisan.sql.cancelling import CancelledTask, Request
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry.events.managers import DatabaseRestored
 from django_partisan.telemetry.events.operators import TasksCancelled
 from django_partisan.telemetry.events.queues import ClaimFailed

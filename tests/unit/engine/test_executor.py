@@ -15,7 +15,7 @@ from django_partisan.engine.worker.executor import Executor
 from django_partisan.exceptions import ClaimLost, PostponeTask
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import TaskRow
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events.runs import (
     TaskCompleted,

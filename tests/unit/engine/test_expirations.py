@@ -16,7 +16,7 @@ from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.report import PendingReport
 from django_partisan.sql.claiming import WAIT, TaskRow
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.leasing import RescuedTask
+from django_partisan.sql.rescuing import RescuedTask
 from django_partisan.telemetry.events.tasks import TaskClaimLost, TaskExpired
 from tests.support.engine import ALL_WRITTEN, IntakeHarness, config_of, report
 from tests.support.events import RecordedEvents

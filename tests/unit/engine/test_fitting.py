@@ -4,7 +4,7 @@ import pytest
 
 from django_partisan.engine.manager.held_up import CHARACTERS_AT_MOST, Entry, fitting, written_characters
 from django_partisan.engine.writing import Kind
-from django_partisan.sql.settling import Crash, RowChange
+from django_partisan.sql.row_changes import Crash, RowChange
 from tests.support.rows import task_row
 
 LARGE = "x" * (CHARACTERS_AT_MOST // 2)

@@ -22,8 +22,8 @@ from django_partisan.outcomes import (
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.sql.holding import HeldProcessor
-from django_partisan.sql.leasing import RescuedTask
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.sql.rescuing import RescuedTask
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events.runs import TaskFailed
 from django_partisan.telemetry.events.tasks import TaskClaimLost, TaskRescued
 from django_partisan.telemetry.events.values import LostRun

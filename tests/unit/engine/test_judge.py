@@ -17,7 +17,7 @@ from django_partisan.engine.judge import (
 from django_partisan.exceptions import ClaimLost, PostponeTask, RetryTask
 from django_partisan.moments import LONGEST_DELAY_SECONDS
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 from tests.support.engine import config_of
 from tests.support.rows import task_row

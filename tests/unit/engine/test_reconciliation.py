@@ -14,7 +14,7 @@ from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.engine.manager.reconciliation import RETRY_SECONDS, Reconciliation
 from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.leasing import RescuedTask
+from django_partisan.sql.rescuing import RescuedTask
 from django_partisan.telemetry.events.managers import DatabaseRestored
 from django_partisan.telemetry.events.queues import ClaimFailed
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of

@@ -11,7 +11,7 @@ from django_partisan.engine.protocol import Report
 from django_partisan.engine.worker.report import CHARACTERS_MAX, PendingReport
 from django_partisan.sql.claiming import WAIT
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import RowChange
+from django_partisan.sql.row_changes import RowChange
 from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events.runs import RunsCompleted
 from tests.support.events import RecordedEvents, subscribed

@@ -18,6 +18,7 @@ from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
 from django_partisan.engine.manager.tick_errors import describe
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
+from django_partisan.sql.blocking import TableLocked
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry.events.schedules import ScheduleFailed, ScheduleOperationFailed
 from django_partisan.telemetry.events.values import ErrorInfo
@@ -116,6 +117,54 @@ def test_an_outage_is_left_to_those_who_report_it(play: Play, name: str, recorde
     assert recorded_events.of(ScheduleOperationFailed) == []
     if name != "open":
         assert pauses == pytest.approx([1.0] * 8, abs=0.5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_lock_is_reported_once_it_has_outlasted_five_tries(
+    play: Play, name: str, recorded_events: RecordedEvents
+):
+    clock, locked = Clock(play, name), error_with("55P03")
+
+    for _ in range(4):
+        clock.fail_again(locked)
+    before = recorded_events.of(ScheduleOperationFailed)
+    pauses = [clock.fail_again(locked) for _ in range(3)]
+
+    [failed] = recorded_events.of(ScheduleOperationFailed)
+    assert before == []
+    assert (failed.operation, failed.schedule) == (OPERATIONS[name], None)
+    assert failed.error.message.endswith("(55P03)")
+    if name != "open":
+        assert pauses == pytest.approx([1.0] * 3, abs=0.5)
+
+
+@pytest.mark.parametrize("between", [AWAY, None, {"nightly": describe(ValueError("ours"))}])
+def test_locks_that_other_answers_part_are_left_to_pass(between: Any, recorded_events: RecordedEvents):
+    failures = ScheduleFailures("default", "compare")
+
+    for _ in range(3):
+        for _ in range(4):
+            failures.fail(error_with("55P03"))
+        if between is None:
+            failures.end()
+        elif isinstance(between, Exception):
+            failures.fail(between)
+        else:
+            failures.leave_out(between)
+
+    assert [one for one in recorded_events.of(ScheduleOperationFailed) if one.schedule is None] == []
+
+
+@pytest.mark.parametrize("code", ["55P03", "57014"])
+def test_an_error_that_names_who_locks_the_table_is_described_with_the_session(code: str):
+    blocked = TableLocked("timeout (the table is locked by session 7 (psql))", "session 7 (psql)")
+    blocked.__cause__ = error_with(code).__cause__
+
+    found = describe(blocked)
+
+    assert found.text.startswith("the table of tasks is locked by session 7 (psql) (PostgreSQL: timeout")
+    assert found.info.message == found.text
+    assert found.text.endswith(f"({code})")
 
 
 def test_an_error_that_has_not_occurred_for_a_while_is_reported_again_whatever_else_failed(

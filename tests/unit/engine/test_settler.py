@@ -16,7 +16,7 @@ from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.errors import explained
 from django_partisan.sql.history import EndedRun
-from django_partisan.sql.settling import STATUS_ERROR, STATUS_NEW, RowChange
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events.managers import DatabaseRestored
 from django_partisan.telemetry.events.queues import (
     OutcomesSettled,

@@ -8,7 +8,8 @@ import pytest
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.sharing import ASK_SECONDS, LOOK_SECONDS, SHARE_SECONDS
-from django_partisan.sql.leasing import OtherManager, RescuedTask
+from django_partisan.sql.leasing import OtherManager
+from django_partisan.sql.rescuing import RescuedTask
 from tests.support.engine import IntakeHarness
 from tests.support.rows import task_row
 

@@ -137,6 +137,11 @@ def _fork_server() -> int:
     return pid
 
 
+def _is_zombie(pid: int) -> bool:
+    """Return whether a child has ended; its exit code stays to be taken."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
 def _has_ended(pid: int) -> bool:
     spawning._reap()
     return not Path(f"/proc/{pid}").exists()
@@ -166,7 +171,7 @@ def test_a_fork_server_that_died_after_its_folder_was_removed_is_replaced():
     process = _started()
     shutil.rmtree(util.get_temp_dir())
     os.kill(_fork_server(), signal.SIGKILL)
-    os.waitid(os.P_PID, _fork_server(), os.WEXITED | os.WNOWAIT)
+    wait_until(lambda: _is_zombie(_fork_server()))
 
     another = _started()
 
@@ -201,11 +206,12 @@ def test_a_start_that_waits_for_the_fork_server_fails_at_once_when_it_is_given_u
 @pytest.mark.usefixtures("fork_server")
 @pytest.mark.slow
 def test_a_fork_server_that_was_started_when_the_start_was_given_up_is_killed():
-    given_up = SetLater()
+    given_up = threading.Event()
+    given_up.set()
 
     spawning._ensure_fork_server(given_up)
 
-    os.waitid(os.P_PID, _fork_server(), os.WEXITED | os.WNOWAIT)
+    wait_until(lambda: _is_zombie(_fork_server()))
 
 
 def _is_waiting(spawner: Spawner) -> bool:
@@ -213,13 +219,15 @@ def _is_waiting(spawner: Spawner) -> bool:
     return "read_signed" in [each.name for each in traceback.extract_stack(frame)]
 
 
-class SetLater(threading.Event):
-    """An event that is set after it was looked at."""
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_no_worker_is_started_once_starts_are_given_up(method: str, loop: Loop, presence: PresenceFile):
+    spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
+    spawner.give_up()
 
-    def is_set(self) -> bool:
-        was_set = super().is_set()
-        self.set()
-        return was_set
+    error = loop.result(lambda done: spawner.start(spec_of(1, 2), done))
+
+    assert isinstance(error, spawning.GivenUp)
+    spawner.close(PATIENCE_SECONDS)
 
 
 def test_nothing_is_killed_where_no_fork_server_runs(

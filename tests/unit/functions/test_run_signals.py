@@ -2,8 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -53,33 +53,39 @@ def calls_of(name: str) -> int:
     return len(calls)
 
 
-@contextmanager
-def log_level(level: int) -> Iterator[None]:
-    before = signals.logger.level
-    signals.logger.setLevel(level)
-    yield
-    signals.logger.setLevel(before)
+@pytest.fixture
+def log_level(caplog: pytest.LogCaptureFixture) -> Callable[[int], None]:
+    """Set the level of the framework's log for the test."""
+    return partial(caplog.set_level, logger=signals.logger.name)
 
 
 @pytest.fixture
-def no_receivers() -> Iterator[None]:
-    """Leave the framework's own receivers alone: modules of other tests connect some for good."""
+def own_receivers() -> Iterator[None]:
+    """Keep what the test connects from others, and what modules of other tests have connected."""
     kept = [list(signal.receivers) for signal in OF_A_RUN]
-    for signal, log in zip(OF_A_RUN, (signals.log_task_started, signals.log_task_finished), strict=True):
+    for signal in OF_A_RUN:
         signal.receivers = []
-        signal.connect(log)
     yield
     for signal, receivers in zip(OF_A_RUN, kept, strict=True):
         signal.receivers = receivers
 
 
-@pytest.mark.usefixtures("no_receivers")
-def test_a_run_of_a_function_that_nothing_observes_calls_hardly_more_than_that_of_a_processor():
+def connect_logs() -> None:
+    """Connect the receivers that the framework has."""
+    for signal, log in zip(OF_A_RUN, (signals.log_task_started, signals.log_task_finished), strict=True):
+        signal.connect(log)
+
+
+@pytest.mark.usefixtures("own_receivers")
+def test_a_run_of_a_function_that_nothing_observes_calls_hardly_more_than_that_of_a_processor(
+    log_level: Callable[[int], None],
+):
     registry.register(Kept)
     function = definition.register(framework_tasks.give_back)
+    connect_logs()
+    log_level(logging.WARNING)
 
-    with log_level(logging.WARNING):
-        assert calls_of(function.name) <= calls_of("Kept") + FEW
+    assert calls_of(function.name) <= calls_of("Kept") + FEW
 
 
 @pytest.mark.parametrize(
@@ -92,35 +98,36 @@ def test_a_run_of_a_function_that_nothing_observes_calls_hardly_more_than_that_o
         (logging.CRITICAL, framework_tasks.fail, []),
     ],
 )
-def test_the_framework_logs_what_its_level_lets_through(level: int, task: Any, lines: list[Any], caplog: Any):
+def test_the_framework_logs_what_its_level_lets_through(
+    level: int, task: Any, lines: list[Any], log_level: Callable[[int], None], caplog: Any
+):
     function = definition.register(task)
+    log_level(level)
 
-    with log_level(level):
-        execute(function.name)
+    execute(function.name)
 
     logged = [one for one in caplog.records if one.name == signals.logger.name]
     assert [(one.levelname, one.args[-1]) for one in logged] == lines
     assert all(f"id=1 path={task.module_path}" in one.getMessage() for one in logged)
 
 
+@pytest.mark.usefixtures("own_receivers")
 @pytest.mark.parametrize("has_log", [True, False])
-def test_receivers_get_the_signals_while_the_log_is_off_and_where_it_is_disconnected(has_log: bool):
+def test_receivers_get_the_signals_while_the_log_is_off_and_where_it_is_disconnected(
+    has_log: bool, log_level: Callable[[int], None]
+):
     function = definition.register(framework_tasks.give_back)
     seen: list[Any] = []
 
     def look(task_result: Any, **_: Any) -> None:
         seen.append((task_result.status, task_result.args))
 
-    kept = [list(signal.receivers) for signal in OF_A_RUN]
+    if has_log:
+        connect_logs()
     for signal in OF_A_RUN:
-        if not has_log:
-            signal.receivers = []
         signal.connect(look)
-    try:
-        with log_level(logging.CRITICAL):
-            execute(function.name, '{"args":[7],"kwargs":{}}')
-    finally:
-        for signal, receivers in zip(OF_A_RUN, kept, strict=True):
-            signal.receivers = receivers
+    log_level(logging.CRITICAL)
+
+    execute(function.name, '{"args":[7],"kwargs":{}}')
 
     assert seen == [("RUNNING", [7]), ("SUCCESSFUL", [7])]

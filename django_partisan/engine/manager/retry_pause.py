@@ -1,0 +1,11 @@
+"""The pause before the next try: it doubles with each failure in a row."""
+
+from typing import Final
+
+_DOUBLINGS_AT_MOST: Final = 10  # more would exceed what a float holds, and every maximum
+
+
+def pause_after(failures: int, first: float, at_most: float) -> float:
+    """Return the seconds to wait after so many failures in a row: ``first`` after one, and ``at_most``."""
+    doubled: float = first * 2 ** min(failures - 1, _DOUBLINGS_AT_MOST)
+    return min(doubled, at_most)
