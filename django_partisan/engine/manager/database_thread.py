@@ -51,9 +51,8 @@ class DatabaseThread:
 
     ``deliver`` hands a function to the loop, which calls it in its own thread; ``done`` gets what
     the call returned, or the exception that it raised, which names who locks the table if the call waited in
-    vain for a lock. After an error the connection is closed if it
-    is of no use, and opened again for the next call. A call that gets no answer fails: the loop
-    asks ``hang_up_if_late()``.
+    vain for a lock. After an error the connection is closed if it is of no use, and opened again for the next
+    call. A call that gets no answer fails: the loop asks ``hang_up_if_late()``.
 
     With ``listeners``, by channel, the connection listens for notifications after its first call. Each
     listener gets the payloads of its channel, if any, or ``None`` when some may have been missed: when the

@@ -24,11 +24,7 @@ from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.task_ref import lost_elsewhere, task_ref
-from django_partisan.outcomes import (
-    REASON_MANAGER_LOST,
-    REASON_STOPPED,
-    REASON_UNREGISTERED,
-)
+from django_partisan.outcomes import REASON_MANAGER_LOST, REASON_STOPPED, REASON_UNREGISTERED
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, PROCESSOR, TAKEOVERS, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun
 from django_partisan.sql.rescuing import RescuedTask

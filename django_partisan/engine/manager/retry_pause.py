@@ -2,10 +2,10 @@
 
 from typing import Final
 
-_DOUBLINGS_AT_MOST: Final = 10  # more would exceed what a float holds, and every maximum
+_DOUBLINGS_AT_MOST: Final = 10  # every maximum is reached by then, and no float overflows
 
 
 def pause_after(failures: int, first: float, at_most: float) -> float:
-    """Return the seconds to wait after so many failures in a row: ``first`` after one, and ``at_most``."""
+    """Return the seconds to wait after so many failures in a row, ``first`` after one."""
     doubled: float = first * 2 ** min(failures - 1, _DOUBLINGS_AT_MOST)
     return min(doubled, at_most)

@@ -99,11 +99,9 @@ class SettleNews:
 
 
 def _locked(blockers: str) -> ErrorInfo:
-    return (
-        LOCKED._replace(message=f"other transactions lock these rows, or the table: {blockers}")
-        if blockers
-        else LOCKED
-    )
+    if not blockers:
+        return LOCKED
+    return LOCKED._replace(message=f"other transactions lock these rows, or the table: {blockers}")
 
 
 def _is_hold(entry: Entry) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -26,7 +26,7 @@ from django_partisan.sql.own_claims import compare
 from django_partisan.sql.requeueing import requeue
 from django_partisan.sql.row_changes import Crash, RowChange
 from django_partisan.sql.tokens import new_token
-from tests.support.database import impatient_session, lock_waits
+from tests.support.database import impatient_session, lock_waits, open_transaction
 from tests.support.rows import (
     ARGUMENTS,
     claimed,
@@ -308,20 +308,12 @@ def test_what_was_written_since_the_claim_is_not_restored(act):
     assert list(Task.objects.values()) == before
 
 
-@contextmanager
-def locked_by_another(row: TaskRow) -> Iterator[None]:
-    with closing(open_connection("other")) as other:
-        other.set_autocommit(False)
-        execute(other, lock_of(row[ID]))
-        yield
-
-
 def test_a_row_that_others_lock_is_skipped_or_waited_for():
     one = register_manager()
     rows = claimed(2, one)
     forget(rows)
 
-    with locked_by_another(rows[0]):
+    with open_transaction(lock_of(rows[0][ID])):
         with pytest.raises(OperationalError) as caught:
             restore(connection, one, rows, lock_timeout_ms=20)
         with transaction.atomic():
@@ -358,7 +350,7 @@ def test_a_comparison_skips_rows_whose_locks_last():
     rows = claimed(2, one)
     forget(rows)
 
-    with locked_by_another(rows[0]):
+    with open_transaction(lock_of(rows[0][ID])):
         assert compare(connection, "default", one, rows, lock_timeout_ms=20) == pairs(rows[1:])
 
 
