@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.real_parts.servers import Alertmanager, Webhook
+from tests.real_parts.monitoring import Alertmanager, Webhook
 from tests.support.waiting import wait_until
 
 OF_A_MANAGER = {"job": "partisan", "instance": "a:9100"}
