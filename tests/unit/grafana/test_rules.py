@@ -213,6 +213,7 @@ def test_the_alerts_of_a_cause_mute_those_of_its_consequences() -> None:
         ("PartisanDatabaseReadOnly", "PartisanScheduleLate"),
         ("PartisanDatabaseReadOnly", "PartisanScheduleNotCompleting"),
         ("PartisanManagerMissing", "PartisanManagerDown"),
+        ("PartisanTasksRescued", "PartisanTelemetryDropping"),
         ("PartisanQueueLatencyCritical", "PartisanQueueLatencyHigh"),
     }
     # Of two managers that are not scraped, one may be dead.
