@@ -79,7 +79,7 @@ budget: $(VENV)/.dev ## count what a task costs and fail if it grew; UPDATE=yes 
 
 ## Tests and checks
 
-.PHONY: test test-fast test-real parts chaos coverage check check_mypy black matrix other-pair tables
+.PHONY: test test-fast test-real parts chaos game-day coverage check check_mypy black matrix other-pair tables
 # With worksteal, the tests of a module stay in one process, which starts their servers once.
 test: $(VENV)/.dev ## run every tier but real_parts, in parallel and random order; COVERAGE=yes also does what coverage does
 	$(BIN)/pytest tests -n $(N) --dist worksteal $(if $(COVERAGE),--cov --cov-fail-under=100)
@@ -100,6 +100,10 @@ SEEDS ?= 30
 SECONDS ?= 30
 chaos: $(VENV)/.dev ## break managers, connections and the server at random, and check that no promise is broken
 	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ONLY:%=--only %) $(MANAGERS:%=--managers %) $(RATE:%=--rate %)
+
+# "make game-day ONLY=manager-killed" injects one fault.
+game-day: $(VENV)/.dev ## inject each fault for real and check which alerts tell of it; CUT=yes does a part; needs Prometheus
+	$(BIN)/python -m tests.real_parts.game_day $(if $(CUT),--cut) $(ONLY:%=--only %)
 
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100

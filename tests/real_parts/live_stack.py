@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from tests.real_parts.servers import HOST, Alertmanager, Child, Prometheus, Webhook, free_port
+from tests.real_parts.monitoring import Alertmanager, Prometheus, Webhook
+from tests.real_parts.servers import HOST, Child, free_port
 from tests.real_parts.shortening import shortened
 from tests.support.commands import MANAGE, ROOT, manage, python
 from tools import postgres
@@ -23,7 +24,9 @@ C = TypeVar("C", bound=Child)
 class Manager(Child):
     """A ``start_partisan`` process; ``port`` is that of its metrics."""
 
-    def __init__(self, queue: str, workers: int, port: int, folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, queue: str, workers: int, port: int, folder: Path, env: Mapping[str, str], *more: str
+    ) -> None:
         self.queue = queue
         self.port = port
         arguments = [
@@ -35,6 +38,7 @@ class Manager(Child):
             str(port),
             "--log-format",
             "ecs",
+            *more,
         ]
         super().__init__(f"manager-{queue}", [*MANAGE, "start_partisan", *arguments], folder, env)
         self.wait_until_it_answers(f"http://{HOST}:{port}/ready", 60)

@@ -3,23 +3,38 @@
 import re
 from typing import Final
 
-WINDOW: Final = "15s"
+SHORTEST_WINDOW_MS: Final = 12_500
+"""Of two windows, the longer one still is: five minutes are 15 s, fifteen are 20 s."""
 LONG_WINDOW: Final = "60s"
-PAUSE: Final = "5s"
-"""Five scrapes: as with the minutes that it stands for, one that is missed is no alarm."""
+OFFSET: Final = "15s"
+SHORTEST_PAUSE_MS: Final = 4_000
+"""Four scrapes: as with the minutes that it stands for, one that is missed is no alarm."""
+MS_PER_MINUTE: Final = 500
 
 # What an alert waits for, where waiting that long would be the test: alert, limit, limit in the test.
-LIMITS: Final = (("PartisanWorkersSaturated", "> 60", "> 2"),)
+LIMITS: Final = (
+    ("PartisanWorkersSaturated", "> 60", "> 2"),
+    ("PartisanTaskRunningTooLong", ", 300)", ", 5)"),
+    ("PartisanOldTransaction", "> 1800", "> 5"),
+)
 
 
 def shortened(text: str) -> str:
     """Return the text of a rule file with short windows, pauses and limits."""
-    text = re.sub(r"\[\d+m\]", f"[{WINDOW}]", text)
+    text = re.sub(r"\[(\d+)m\]", _short_window, text)
     text = re.sub(r"\[\d+[hd]\]", f"[{LONG_WINDOW}]", text)
-    text = re.sub(r"offset \d+[mhd]", f"offset {WINDOW}", text)
-    text = re.sub(r"for: \d+m", f"for: {PAUSE}", text)
+    text = re.sub(r"offset \d+[mhd]", f"offset {OFFSET}", text)
+    text = re.sub(r"for: (\d+)m", _short_pause, text)
     text = re.sub(r"interval: \d+m", "interval: 1s", text)
     for alert, limit, short in LIMITS:
         before, found, after = text.partition(f"- alert: {alert}\n")
         text = before + found + (after.replace(limit, short, 1) if found else after)
     return text
+
+
+def _short_window(minutes: "re.Match[str]") -> str:
+    return f"[{SHORTEST_WINDOW_MS + MS_PER_MINUTE * int(minutes[1])}ms]"
+
+
+def _short_pause(minutes: "re.Match[str]") -> str:
+    return f"for: {SHORTEST_PAUSE_MS + MS_PER_MINUTE * int(minutes[1])}ms"

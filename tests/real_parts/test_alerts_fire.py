@@ -86,7 +86,7 @@ def test_a_processor_that_fails_is_named(stack: Stack) -> None:
 
 def test_a_backlog_is_late_and_its_workers_saturated_until_it_is_worked_off(stack: Stack) -> None:
     with _manager(stack, "backlog", workers=1):
-        stack.enqueue("Nap", 60)
+        stack.enqueue("Nap", 80)
 
         _hear(stack, "firing", "PartisanQueueLatencyHigh", queue="backlog")
         _hear(stack, "firing", "PartisanQueueLatencyCritical", queue="backlog")

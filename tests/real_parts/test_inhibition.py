@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.real_parts.servers import Alertmanager, Webhook
+from tests.real_parts.monitoring import Alertmanager, Webhook
 from tests.support.waiting import wait_until
 
 OF_A_MANAGER = {"job": "partisan", "instance": "a:9100"}
@@ -90,3 +90,19 @@ def test_crash_loops_over_several_kinds_mute_the_warning_alone(alertmanager: Ale
 
     _becomes(alertmanager, SUPPRESSED, "PartisanWorkersCrashLooping", queue="q", severity="warning")
     _becomes(alertmanager, ACTIVE, "PartisanWorkersCrashLooping", queue="q", severity="critical")
+
+
+def test_rescued_tasks_mute_the_loss_of_the_spans_of_killed_workers_and_no_other_loss(
+    alertmanager: Alertmanager,
+) -> None:
+    of_queue = {**OF_A_MANAGER, "queue": "killed-workers", "severity": "warning"}
+    lost = {**of_queue, "alertname": "PartisanTelemetryDropping"}
+
+    alertmanager.fire(
+        {**of_queue, "alertname": "PartisanTasksRescued", "reason": "worker_lost"},
+        {**lost, "reason": "worker_lost"},
+        {**lost, "reason": "span_export_failed"},
+    )
+
+    _becomes(alertmanager, SUPPRESSED, "PartisanTelemetryDropping", **of_queue, reason="worker_lost")
+    _becomes(alertmanager, ACTIVE, "PartisanTelemetryDropping", **of_queue, reason="span_export_failed")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.real_parts.live_stack import ALERTS
-from tests.real_parts.servers import INHIBITION, program
+from tests.real_parts.monitoring import INHIBITION
+from tests.real_parts.servers import program
 from tests.real_parts.shortening import shortened
 from tests.support.commands import ROOT
 

@@ -51,7 +51,8 @@ def test_every_exported_metric_is_read_or_listed_as_unused_with_a_reason() -> No
 
 def test_labels_in_selectors_and_groupings_exist() -> None:
     known = {label for metric in METRICS.values() for label in metric.labels}
-    of_targets = {"job", "instance", "pod", "container", "endpoint", "node", "le", "alertname", "alertstate"}
+    of_targets = {"job", "instance", "pod", "container", "endpoint", "node", "le"}
+    of_targets |= {"alertname", "alertstate", "severity"}  # of ALERTS
 
     found = set()
     for _, expression in files.expressions():

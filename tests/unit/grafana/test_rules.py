@@ -263,6 +263,7 @@ def test_the_alerts_of_a_cause_mute_those_of_its_consequences_and_no_others() ->
             "PartisanQueueLatencyHigh",
         },
         "PartisanQueueLatencyCritical": late,
+        "PartisanTasksRescued": {"PartisanTelemetryDropping"},
         "PartisanWaitObjectiveBurningFast": {"PartisanWaitObjectiveBurningSlow"},
         "PartisanWorkersCrashLooping": {"PartisanWorkersCrashLooping"},
         "PartisanClaimErrors": {"PartisanFiguresMissing"},

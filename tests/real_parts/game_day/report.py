@@ -1,0 +1,117 @@
+"""What a person reads: a line for each row, a summary, and the page of the documentation."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import yaml
+
+from tests.real_parts.game_day.rows import ROWS
+from tests.real_parts.game_day.trial import Result
+from tests.real_parts.game_day.verdict import Row
+from tests.real_parts.live_stack import ALERTS
+from tests.support.commands import ROOT
+
+PAGE: Final = ROOT / "docs" / "game-day.md"
+TOP: Final = """\
+# The game day
+
+What tells of a fault, and how soon.
+Each fault was injected for real, under load.
+A real Prometheus and Alertmanager with the shipped rules and inhibition of `grafana/` watched.
+The alerts of the row fired and no others, and all were resolved after the recovery.
+The rules' minutes were shortened to seconds, so the times are those of the shortened rules.
+Some faults are counted once a minute, and their alerts ended before the next count.
+[Runbooks](runbooks.md) say what to do for each alert.
+
+`make game-day` carries out every row and writes this page if all are right.
+
+"""
+NOTHING: Final = "nothing"
+
+
+def listed(row: Row) -> str:
+    """Return a row's line of the list."""
+    return f"{row.name:<20} {row.fault}: {', '.join(row.told_by) or NOTHING}"
+
+
+def line(result: Result) -> str:
+    """Return what is printed when a row has ended."""
+    if result.problems:
+        return "\n      ".join((f"{result.row.name}: WRONG", *result.problems))
+    told = [f"{alert} after {after:.0f} s" for alert, after in _told(result)]
+    resolved = _resolved(result)
+    return f"{result.row.name}: ok; {', '.join(told) or NOTHING}{resolved and f', resolved {resolved}'}"
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Return the last lines."""
+    wrong = [result.row.name for result in results if result.problems]
+    if not wrong:
+        return f"{len(results)} rows, all right"
+    again = " ".join(f"--only {name}" for name in wrong)
+    return (
+        f"{len(results)} rows, {len(wrong)} wrong: {', '.join(wrong)}\n"
+        f"again: python -m tests.real_parts.game_day {again}"
+    )
+
+
+def page(results: Sequence[Result]) -> str:
+    """Return the page of the documentation."""
+    lines = [
+        "| Fault | Told by | After | The shipped rule waits for | True as well | Resolved |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(f"| {' | '.join(_cells(result))} |" for result in results),
+    ]
+    return TOP + "\n".join(lines) + "\n" + bottom()
+
+
+def bottom() -> str:
+    """Return the end of the page: the alerts that need not fire in any row."""
+    told = {alert for row in ROWS.values() for alert in row.told_by}
+    others = ", ".join(_linked(alert) for alert in WAITS if alert not in told)
+    return f"\nNo row requires these, which promtool's cases in `grafana/alerts/tests` cover: {others}.\n"
+
+
+def expected(row: Row) -> tuple[str, str]:
+    """Return the cells of a row that do not depend on how it went."""
+    return row.fault, ", ".join(map(_linked, row.told_by)) or NOTHING
+
+
+def _cells(result: Result) -> Iterator[str]:
+    yield from expected(result.row)
+    yield ", ".join(f"{after:.0f} s" for _, after in _told(result))
+    yield ", ".join(WAITS[alert] for alert in result.row.told_by)
+    yield ", ".join(map(_linked, sorted(_beside(result))))
+    yield _resolved(result)
+
+
+def _told(result: Result) -> Iterator[tuple[str, float]]:
+    if result.seen is not None:
+        for alert in result.row.told_by:
+            after = result.seen.told_after(alert)
+            if after is not None:
+                yield alert, after
+
+
+def _beside(result: Result) -> set[str]:
+    seen = result.seen
+    return set() if seen is None else {alert for alert in result.row.beside if seen.firings(alert)}
+
+
+def _resolved(result: Result) -> str:
+    after = None if result.seen is None else result.seen.resolved_after()
+    if after is None:
+        return ""
+    return f"after {after:.0f} s" if after >= 0 else "during the fault"
+
+
+def _linked(alert: str) -> str:
+    return f"[{alert}](runbooks.md#{alert.lower()})"
+
+
+def _waits() -> dict[str, str]:
+    rules: list[dict[str, Any]] = yaml.safe_load((ALERTS / "alerts.yaml").read_text())["groups"][0]["rules"]
+    return {rule["alert"]: rule["for"].replace("m", " min") for rule in rules}
+
+
+WAITS: Final = _waits()

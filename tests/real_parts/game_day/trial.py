@@ -1,0 +1,85 @@
+"""Carry out one row: a site under load, the fault, its alerts, the recovery, and silence again."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.real_parts.game_day.control_room import ControlRoom, TooLate
+from tests.real_parts.game_day.site import site
+from tests.real_parts.game_day.verdict import FIRING, Observation, Row, problems
+
+# In evaluations of the rules.
+HEALTHY: Final = 22
+"""Longer than a window: rates have a history when the fault comes."""
+TOLD_WITHIN: Final = 60
+WATCHED_ON: Final = 10
+"""After the alerts fired, until the recovery: consequences fire in this time, too."""
+QUIET: Final = 30
+"""How long a fault lasts that no alert tells of."""
+RESOLVED_WITHIN: Final = 120
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a row went."""
+
+    row: Row
+    problems: tuple[str, ...]
+    seen: Observation | None = None
+
+
+def carry_out(row: Row, room: ControlRoom, folder: Path) -> Result:
+    """Carry out a row in a folder of its own, and judge it."""
+    with site(row.name, folder, room.prometheus, row.options) as one:
+        room.let_pass(HEALTHY)
+        began_at = time.monotonic()
+        with row.inject(one):
+            injected_at = time.monotonic()
+            _watch(row, room, one.job)
+            recovered_at = time.monotonic()
+        still_firing = _wait_for_silence(room, one.job)
+        seen = Observation(
+            began_at=began_at,
+            injected_at=injected_at,
+            recovered_at=recovered_at,
+            heard=tuple(room.heard(one.job)),
+            log=one.log(),
+            still_firing=frozenset(still_firing),
+        )
+    (folder / "heard.json").write_text(json.dumps(seen.heard, indent=1))
+    return Result(row, tuple(problems(row, seen)), seen)
+
+
+def _watch(row: Row, room: ControlRoom, job: str) -> None:
+    """Wait for the row's alerts, then for what else fires; the verdict says what is missing."""
+    if not row.told_by:
+        room.let_pass(QUIET)
+        return
+
+    def told() -> bool:
+        fired = {one["labels"]["alertname"] for one in room.heard(job) if one["status"] == FIRING}
+        return fired.issuperset(row.told_by)
+
+    try:
+        room.wait(told, TOLD_WITHIN, lambda: ", ".join(row.told_by))
+    except TooLate:
+        return  # the verdict names what did not fire
+    room.let_pass(WATCHED_ON)
+
+
+def _wait_for_silence(room: ControlRoom, job: str) -> set[str]:
+    """Wait until nothing of a job fires or is pending, and all ends were notified; return what still does."""
+    try:
+        room.wait(lambda: not _open(room, job), RESOLVED_WITHIN, lambda: ", ".join(_open(room, job)))
+    except TooLate:
+        return _open(room, job)
+    return set()
+
+
+def _open(room: ControlRoom, job: str) -> set[str]:
+    """Return what fires or is pending, and what the latest notification of its labels says to fire."""
+    latest = {frozenset(one["labels"].items()): one for one in room.heard(job)}
+    notified = {one["labels"]["alertname"] for one in latest.values() if one["status"] == FIRING}
+    return room.firing(job) | notified

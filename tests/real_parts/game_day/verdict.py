@@ -1,0 +1,120 @@
+"""What a row of the table promises, and what is wrong with what was observed."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.real_parts.game_day.site import Fault, SiteOptions
+from tests.real_parts.monitoring import Message
+
+FIRING: Final = "firing"
+RESOLVED: Final = "resolved"
+CRITICAL: Final = "critical"
+WARNING: Final = "warning"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault, and the alerts that tell of it."""
+
+    name: str
+    fault: str
+    inject: Fault
+    told_by: tuple[str, ...]
+    """All of them fire; none means that nothing does."""
+    beside: tuple[str, ...] = ()
+    """Warnings that may fire as well, because they are true, too."""
+    severity: str = ""
+    """That of the first alert, if two rules have its name."""
+    named: str = ""
+    """What the description of the first alert says, such as the processor."""
+    logged: str = ""
+    """What a line of a manager's log matches: the cause."""
+    options: SiteOptions = field(default_factory=SiteOptions)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was notified of a row's site, and when; moments are by the monotonic clock."""
+
+    began_at: float
+    """When the injection began; it may take some seconds."""
+    injected_at: float
+    recovered_at: float
+    heard: Sequence[Message]
+    log: str
+    still_firing: frozenset[str] = frozenset()
+    """What fired or was pending when the wait for the end was over."""
+
+    def firings(self, alert: str) -> list[Message]:
+        """Return the notifications that an alert fires."""
+        return [one for one in self.heard if (one["status"], _name(one)) == (FIRING, alert)]
+
+    def told_after(self, alert: str) -> float | None:
+        """Return the seconds from the fault to the first notification of an alert."""
+        firings = self.firings(alert)
+        return max(firings[0]["heard_at"] - self.injected_at, 0.0) if firings else None
+
+    def resolved_after(self) -> float | None:
+        """Return the seconds from the recovery to the last notification of an end, which may be before it."""
+        ends = [one["heard_at"] for one in self.heard if one["status"] == RESOLVED]
+        return ends[-1] - self.recovered_at if ends else None
+
+
+def problems(row: Row, seen: Observation) -> Iterator[str]:
+    """Yield what is not as the row promises."""
+    yield from _missing(row, seen)
+    yield from _wrong(row, seen)
+    if row.told_by and seen.firings(row.told_by[0]) and not _is_named(row, seen):
+        texts = {one["annotations"]["description"] for one in seen.firings(row.told_by[0])}
+        yield f"{row.told_by[0]} does not name {row.named!r}: {' / '.join(sorted(texts))}"
+    if not re.search(row.logged, seen.log):
+        yield f"no line of a manager's log matches {row.logged!r}"
+    if seen.still_firing:
+        yield f"not resolved: {', '.join(sorted(seen.still_firing))}"
+
+
+def _missing(row: Row, seen: Observation) -> Iterator[str]:
+    missing = [alert for alert in row.told_by if not seen.firings(alert)]
+    if missing:
+        fired = sorted({_name(one) for one in seen.heard}) or ["nothing"]
+        yield f"{', '.join(missing)} did not fire; what fired: {', '.join(fired)}"
+    elif row.severity and row.severity not in _severities(seen, row.told_by[0]):
+        yield f"{row.told_by[0]} did not fire as {row.severity}"
+
+
+def _wrong(row: Row, seen: Observation) -> Iterator[str]:
+    told: set[tuple[str, str]] = set()
+    for message in seen.heard:
+        alert, severity = graded = _name(message), message["labels"]["severity"]
+        if message["status"] != FIRING or graded in told:
+            continue
+        told.add(graded)
+        if message["heard_at"] < seen.began_at or not _may_fire(row, alert, severity):
+            text = message["annotations"]["description"]
+            yield f"{alert} ({severity}) fired {_when(message, seen)}: {text}"
+
+
+def _may_fire(row: Row, alert: str, severity: str) -> bool:
+    if severity == CRITICAL:
+        return alert in row.told_by and row.severity in ("", CRITICAL)
+    return alert in (*row.told_by, *row.beside)
+
+
+def _when(message: Message, seen: Observation) -> str:
+    if message["heard_at"] < seen.began_at:
+        return "before the fault"
+    return f"{max(message['heard_at'] - seen.injected_at, 0):.0f} s after the fault"
+
+
+def _severities(seen: Observation, alert: str) -> set[str]:
+    return {one["labels"]["severity"] for one in seen.firings(alert)}
+
+
+def _is_named(row: Row, seen: Observation) -> bool:
+    return any(row.named in one["annotations"]["description"] for one in seen.firings(row.told_by[0]))
+
+
+def _name(message: Message) -> str:
+    return message["labels"]["alertname"]

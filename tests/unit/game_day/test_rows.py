@@ -1,0 +1,47 @@
+"""The table names alerts that exist, and the page of the documentation is of this table."""
+
+import re
+
+from tests.real_parts.game_day import report
+from tests.real_parts.game_day.rows import CUT, ROWS
+from tests.unit.grafana import files
+
+RULES = files.rules("alerts")
+ALERTS = {rule["alert"] for rule in RULES}
+
+
+def test_alerts_of_the_table_exist():
+    named = {alert for row in ROWS.values() for alert in (*row.told_by, *row.beside)}
+
+    assert named <= ALERTS
+
+
+def test_every_critical_alert_is_told_by_a_row():
+    critical = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "critical"}
+
+    assert critical <= {alert for row in ROWS.values() for alert in row.told_by}
+
+
+def test_only_warnings_may_fire_beside():
+    of_two_grades = {"PartisanWorkersCrashLooping"}
+    critical = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "critical"} - of_two_grades
+
+    assert {alert for row in ROWS.values() for alert in row.beside} & critical == set()
+
+
+def test_names_fit_a_command_line_and_a_job_of_prometheus():
+    assert [name for name in ROWS if not re.fullmatch(r"[a-z0-9-]+", name)] == []
+
+
+def test_the_cut_has_rows_of_the_table_and_the_healthy_one():
+    assert set(CUT) < set(ROWS)
+    assert "healthy" in CUT
+
+
+def test_the_page_is_of_this_table():
+    page = report.PAGE.read_text()
+    cells = [tuple(line.strip("| ").split(" | ")[:2]) for line in page.splitlines() if line.startswith("| ")]
+
+    assert page.startswith(report.TOP)
+    assert page.endswith(report.bottom())
+    assert cells[2:] == [report.expected(row) for row in ROWS.values()]
