@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -24,6 +25,8 @@ from django_partisan.tracing import TracingSubscriber, dropped_spans, otlp_http
 from django_partisan.tracing.otlp_http import TemplateExporter
 from django_partisan.tracing.provider import CountingExporter, Provider
 from django_partisan.tracing.sdk import flush
+from tests.support.progress import descendants, progress_of
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tools.otlp_sink import OtlpSink
 
 from .driving import complete, fail
@@ -199,18 +202,25 @@ class TestRequest:
         assert sent == [b"spans", None]
 
     def test_process_that_was_forked_while_spans_are_sent_sends_its_own(self, sink: OtlpSink):
-        sink.delay_seconds = 30.0
-        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_BSP_SCHEDULE_DELAY": "1"}
+        sink.delay_seconds = 600.0  # until it is let go
+        environment = {
+            **os.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "600",  # nothing is sent again, however slow the machine is
+            "OTEL_BSP_EXPORT_TIMEOUT": "600000",
+            "OTEL_BSP_SCHEDULE_DELAY": "1",
+        }
         program = subprocess.Popen([sys.executable, "-W", "ignore", "-c", FORKING], env=environment)
         try:
-            deadline = time.monotonic() + 20
-            while sink.requests < 2 and time.monotonic() < deadline:
-                assert program.poll() is None
-                time.sleep(0.02)
-            assert sink.requests == 2  # the child's too, while the parent's is not answered
+            # The child's request comes, too, while the parent's is not answered.
+            wait_until(
+                lambda: sink.requests == 2,
+                what=lambda: f"2 requests, not {sink.requests}; exit code {program.poll()}",
+                progress=progress_of(partial(descendants, program.pid), PATIENCE_SECONDS),
+            )
             sink.let_go()
 
-            assert program.wait(20) == 0
+            assert program.wait(PATIENCE_SECONDS) == 0
             assert sorted(span.name for span in sink.spans) == ["of the child", "of the parent"]
         finally:
             program.kill()
