@@ -36,7 +36,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     tempfile.tempdir = os.environ["TMPDIR"]
     if not _needs_database(session.config):
         return
-    variables = stack.enter_context(postgres.environment())
+    # Autovacuum at random moments would change plans, and what tests count of them.
+    variables = stack.enter_context(postgres.environment(settings={"autovacuum": "off"}))
     # The settings were read before, without an address: libpq reads the variables when it connects.
     # DATABASE_URL would give the workers of pytest-xdist other settings than those of a run without them.
     variables.pop("DATABASE_URL", None)
