@@ -102,7 +102,7 @@ chaos: $(VENV)/.dev ## break managers, connections and the server at random, and
 	$(BIN)/python -m tools.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ONLY:%=--only %) $(MANAGERS:%=--managers %) $(RATE:%=--rate %)
 
 # "make game-day ONLY=manager-killed" injects one fault.
-game-day: $(VENV)/.dev ## inject each fault for real and check which alerts tell of it; CUT=yes does a part; needs Prometheus
+game-day: $(VENV)/.dev ## inject each fault for real and check which alerts fire; CUT=yes runs a selection; needs Prometheus and Alertmanager
 	$(BIN)/python -m tests.real_parts.game_day $(if $(CUT),--cut) $(ONLY:%=--only %)
 
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Failed(Exception):
-    """What was measured, or its surroundings, did not do its part: there are no figures."""
+    """A measurement failed, so there are no figures."""
 
 
 @dataclass

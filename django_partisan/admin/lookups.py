@@ -1,4 +1,4 @@
-"""What a list answers to a query string with a value that is refused only when the rows are queried.
+"""Redirect from a query string with a value that is refused only when the rows are queried.
 
 Django redirects from lookups that it refuses itself to the list without them. Others, such as a year that no
 date has, a NUL, a wrong regular expression or half a range, are refused by Python, the driver or PostgreSQL.

@@ -118,7 +118,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         1_800,
         or_none(seconds(1)),
         "How many seconds a due task may wait. An alert warns when the oldest has waited for a sixth of it, "
-        "and is critical when it has waited for longer than it; `None`: no alert about late tasks. It does "
+        "and is critical when it has waited for longer than it; `None`: no alert about this limit. It does "
         "not change how tasks run. Lower it if users wait for the tasks.",
     ),
     "MAX_CRASHES": Setting(

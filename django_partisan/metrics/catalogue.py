@@ -291,14 +291,14 @@ WORKER_PEAK_MEMORY = _declare(
 MEMORY_LIMIT = _declare(
     "partisan_memory_limit_bytes", GAUGE, "queue", "M",
     "How much memory is there?",
-    "Memory of the host, or the limit of a control group that the manager is in: of the one with the least "
+    "Memory of the host, or the limit of a control group of the manager, whichever has the least memory "
     "left. Absent where it is not known.",
 )
 MEMORY_USED = _declare(
     "partisan_memory_used_bytes", GAUGE, "queue", "M",
     "Does memory run out?",
-    "Memory of that host or control group that is in use by all its processes, without what the kernel "
-    "can reclaim; in a control group that is inactive page cache.",
+    "Memory in use by all processes of that host or control group, without what the kernel can reclaim (in a "
+    "control group: inactive page cache).",
 )
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",

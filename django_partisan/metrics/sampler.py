@@ -140,7 +140,7 @@ class Sampler:
             request.set_exception(error)
 
     def _report(self, error: BaseException | None, schedules_error: Exception | None) -> None:
-        """Emit a failure when it begins, and when it begins to concern more or less than before."""
+        """Emit a failure when it begins, and again when it concerns other statistics than before."""
         failure: Failure | None = None
         if error is not None:
             failure = "all"

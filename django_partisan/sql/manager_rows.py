@@ -1,4 +1,4 @@
-"""What the rows of managers say: who lives, who serves a queue, and which tasks nobody holds."""
+"""Conditions on rows: which managers are alive, which serve a queue, which tasks no manager holds."""
 
 from typing import Final
 

@@ -13,7 +13,7 @@ from django_partisan.sql.manager_rows import HAS_NO_MANAGER, IS_ALIVE, TASKS_IN_
 
 _IS_EXPIRED: Final = f"NOT ({IS_ALIVE})"
 
-# Of a dead manager's run is known on which host it was, and sometimes when it started.
+# The entry for a run of a dead manager: its host is known, and sometimes when it started.
 _APPENDED: Final = appended(
     "task.history",
     f"""jsonb_build_object('outcome', '{CRASHED}', 'reason', '{REASON_MANAGER_LOST}', 'worker',

@@ -21,32 +21,32 @@ JOB = "partisan"
 class Message(TypedDict):
     """What Alertmanager says of one alert; ``status`` is firing or resolved.
 
-    ``heard_at`` is the moment by the monotonic clock.
+    ``received_at`` is the moment by the monotonic clock.
     """
 
     status: str
     labels: dict[str, str]
     annotations: dict[str, str]
-    heard_at: float
+    received_at: float
 
 
 class Webhook:
-    """Hears of alerts from Alertmanager."""
+    """Receives the notifications of Alertmanager."""
 
     def __init__(self) -> None:
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         webhook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                heard_at = time.monotonic()
-                webhook.heard += [
+                received_at = time.monotonic()
+                webhook.received += [
                     Message(
                         status=alert["status"],
                         labels=alert["labels"],
                         annotations=alert["annotations"],
-                        heard_at=heard_at,
+                        received_at=received_at,
                     )
                     for alert in json.loads(body)["alerts"]
                 ]
@@ -60,16 +60,16 @@ class Webhook:
         self.url = f"http://{HOST}:{self._server.server_port}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def has_heard(self, status: str, alert: str, **labels: str) -> Message | None:
+    def has_received(self, status: str, alert: str, **labels: str) -> Message | None:
         """Return the latest message of an alert with this status and these labels, if there is one."""
         wanted = {"alertname": alert, **labels}.items()
-        for message in reversed(self.heard):
+        for message in reversed(self.received):
             if message["status"] == status and wanted <= message["labels"].items():
                 return message
         return None
 
     def stop(self) -> None:
-        """Hear nothing more."""
+        """Receive nothing more."""
         self._server.shutdown()
         self._server.server_close()
 

@@ -38,9 +38,9 @@ def _table_locked(stack: Stack) -> Iterator[None]:
         connection.rollback()
 
 
-def _hear(stack: Stack, status: str, alert: str, seconds: float = 60, **labels: str) -> dict[str, str]:
-    heard = partial(stack.webhook.has_heard, status, alert, **labels)
-    message: Any = wait_until(heard, seconds, f"{alert} {status}", every=0.1)
+def _got(stack: Stack, status: str, alert: str, seconds: float = 60, **labels: str) -> dict[str, str]:
+    received = partial(stack.webhook.has_received, status, alert, **labels)
+    message: Any = wait_until(received, seconds, f"{alert} {status}", every=0.1)
     return message["annotations"]  # type: ignore[no-any-return]
 
 
@@ -49,13 +49,13 @@ def test_a_killed_manager_is_missed_until_it_is_back(stack: Stack) -> None:
         manager.process.send_signal(signal.SIGKILL)
         manager.process.wait()
 
-        missing = _hear(stack, "firing", "PartisanManagerMissing", queue="idle")
+        missing = _got(stack, "firing", "PartisanManagerMissing", queue="idle")
         down = partial(
             stack.alertmanager.state_of, "PartisanManagerDown", instance=f"127.0.0.1:{manager.port}"
         )
         wait_until(lambda: down() == "suppressed", 60, "PartisanManagerDown suppressed", every=0.1)
         again = stack.start_manager("idle", port=manager.port)
-        _hear(stack, "resolved", "PartisanManagerMissing", queue="idle")
+        _got(stack, "resolved", "PartisanManagerMissing", queue="idle")
         wait_until(lambda: down() is None, 60, "PartisanManagerDown resolved", every=0.1)
         again.stop()
 
@@ -66,10 +66,10 @@ def test_workers_that_die_again_and_again_are_told_with_the_tasks_that_were_take
     with _manager(stack, "crashing"):
         stack.enqueue("Crash", 3)
 
-        looping = _hear(stack, "firing", "PartisanWorkersCrashLooping", queue="crashing")
-        _hear(stack, "firing", "PartisanTasksRescued", queue="crashing", reason="worker_lost")
-        _hear(stack, "resolved", "PartisanWorkersCrashLooping", queue="crashing")
-        _hear(stack, "resolved", "PartisanTasksRescued", queue="crashing")
+        looping = _got(stack, "firing", "PartisanWorkersCrashLooping", queue="crashing")
+        _got(stack, "firing", "PartisanTasksRescued", queue="crashing", reason="worker_lost")
+        _got(stack, "resolved", "PartisanWorkersCrashLooping", queue="crashing")
+        _got(stack, "resolved", "PartisanTasksRescued", queue="crashing")
 
     assert "died within 10 minutes" in looping["description"]
 
@@ -78,8 +78,8 @@ def test_a_processor_that_fails_is_named(stack: Stack) -> None:
     with _manager(stack, "failing"):
         stack.enqueue("Fail", 20)
 
-        failing = _hear(stack, "firing", "PartisanTaskFailureRatioHigh", queue="failing", processor="Fail")
-        _hear(stack, "resolved", "PartisanTaskFailureRatioHigh", queue="failing")
+        failing = _got(stack, "firing", "PartisanTaskFailureRatioHigh", queue="failing", processor="Fail")
+        _got(stack, "resolved", "PartisanTaskFailureRatioHigh", queue="failing")
 
     assert "100% of the tasks of Fail in queue failing failed" in failing["description"]
 
@@ -88,19 +88,19 @@ def test_a_backlog_is_late_and_its_workers_saturated_until_it_is_worked_off(stac
     with _manager(stack, "backlog", workers=1):
         stack.enqueue("Nap", 80)
 
-        _hear(stack, "firing", "PartisanQueueLatencyHigh", queue="backlog")
-        _hear(stack, "firing", "PartisanQueueLatencyCritical", queue="backlog")
-        _hear(stack, "firing", "PartisanWorkersSaturated", queue="backlog")
-        _hear(stack, "resolved", "PartisanQueueLatencyHigh", queue="backlog")
-        _hear(stack, "resolved", "PartisanWorkersSaturated", queue="backlog")
+        _got(stack, "firing", "PartisanQueueLatencyHigh", queue="backlog")
+        _got(stack, "firing", "PartisanQueueLatencyCritical", queue="backlog")
+        _got(stack, "firing", "PartisanWorkersSaturated", queue="backlog")
+        _got(stack, "resolved", "PartisanQueueLatencyHigh", queue="backlog")
+        _got(stack, "resolved", "PartisanWorkersSaturated", queue="backlog")
 
 
 def test_a_locked_table_is_told_while_scrapes_go_on_and_resolves_with_the_lock(stack: Stack) -> None:
     with _manager(stack, "locked") as manager:
         with _table_locked(stack):
-            unreachable = _hear(stack, "firing", "PartisanDatabaseUnreachable", queue="locked")
+            unreachable = _got(stack, "firing", "PartisanDatabaseUnreachable", queue="locked")
             still_scraped = stack.prometheus.query(f'up{{instance="127.0.0.1:{manager.port}"}} == 1')
-        _hear(stack, "resolved", "PartisanDatabaseUnreachable", queue="locked")
+        _got(stack, "resolved", "PartisanDatabaseUnreachable", queue="locked")
 
     assert "does not answer the manager" in unreachable["description"]
     assert still_scraped
@@ -136,9 +136,9 @@ def test_a_queue_without_a_manager_is_told_by_the_manager_of_another(stack: Stac
     with _manager(stack, "idle"):
         stack.enqueue("Report", 2)
 
-        unserved = _hear(stack, "firing", "PartisanQueueUnserved", queue="reports")
+        unserved = _got(stack, "firing", "PartisanQueueUnserved", queue="reports")
         _execute(stack, "DELETE FROM django_partisan_task WHERE queue_name = 'reports'")
-        _hear(stack, "resolved", "PartisanQueueUnserved", queue="reports")
+        _got(stack, "resolved", "PartisanQueueUnserved", queue="reports")
 
     assert unserved["description"].startswith("2 or more tasks of queue reports are due")
 
@@ -149,12 +149,12 @@ def test_a_column_that_is_missing_is_told_as_refused_claims_and_not_as_a_databas
     with _manager(stack, "various"):
         _execute(stack, "ALTER TABLE django_partisan_task RENAME COLUMN priority TO gone")
         try:
-            _hear(stack, "firing", "PartisanClaimErrors", queue="various")
+            _got(stack, "firing", "PartisanClaimErrors", queue="various")
         finally:
             _execute(stack, "ALTER TABLE django_partisan_task RENAME COLUMN gone TO priority")
-        _hear(stack, "resolved", "PartisanClaimErrors", queue="various")
+        _got(stack, "resolved", "PartisanClaimErrors", queue="various")
 
-    assert not stack.webhook.has_heard("firing", "PartisanDatabaseUnreachable", queue="various")
+    assert not stack.webhook.has_received("firing", "PartisanDatabaseUnreachable", queue="various")
 
 
 @contextmanager
@@ -197,19 +197,19 @@ def test_a_manager_that_is_alive_and_cannot_be_scraped_is_told_apart_from_one_th
         way.shutdown()
         way.server_close()
 
-        alive = _hear(stack, "firing", "PartisanManagerNotScraped", queue="unseen")
-        _hear(stack, "firing", "PartisanManagerDown", instance=instance)
+        alive = _got(stack, "firing", "PartisanManagerNotScraped", queue="unseen")
+        _got(stack, "firing", "PartisanManagerDown", instance=instance)
         stack.prometheus.forget(way.server_port)
 
     assert "is 1, and fewer answer scrapes" in alive["description"]
-    assert not stack.webhook.has_heard("firing", "PartisanManagerMissing", queue="unseen")
+    assert not stack.webhook.has_received("firing", "PartisanManagerMissing", queue="unseen")
 
 
 def test_a_server_that_became_read_only_is_told_as_that_and_managers_are_not_missed(stack: Stack) -> None:
     with _manager(stack, "readonly"):
         with _read_only(stack):
-            _hear(stack, "firing", "PartisanDatabaseReadOnly", queue="readonly")
-        _hear(stack, "resolved", "PartisanDatabaseReadOnly", queue="readonly")
+            _got(stack, "firing", "PartisanDatabaseReadOnly", queue="readonly")
+        _got(stack, "resolved", "PartisanDatabaseReadOnly", queue="readonly")
 
     others = ("PartisanManagerMissing", "PartisanDatabaseUnreachable", "PartisanQueueUnserved")
-    assert [alert for alert in others if stack.webhook.has_heard("firing", alert, queue="readonly")] == []
+    assert [alert for alert in others if stack.webhook.has_received("firing", alert, queue="readonly")] == []

@@ -50,7 +50,7 @@ class PrefetchedTasks:
         # What nobody took back, because the manager is dead; the main thread does not start it.
         self._unreturned: list[TaskRow] = []
         self._reading = threading.Lock()
-        # Of no event but the end, which is always told.
+        # No events are requested: poll() always reports a hang-up.
         self._lost = select.poll()
         self._lost.register(pipe.fd, 0)
         # Monotonic times of the claims that the tasks came with, by token.

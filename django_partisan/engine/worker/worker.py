@@ -156,7 +156,7 @@ class Worker:
         return True
 
     def _has_lease(self) -> bool:
-        """Return whether tasks may start: the lease is valid, and the manager lives and spares us."""
+        """Return whether tasks may start: the lease is valid; the manager lives and does not kill us."""
         self._lease_until = self._page.lease_until()
         self._tasks.return_older(self._page.epoch())  # read last, as it is written first
         if self._page.is_condemned() or self._tasks.has_lost_manager():

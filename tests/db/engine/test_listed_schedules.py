@@ -184,7 +184,7 @@ def test_only_a_change_of_its_times_moves_the_next_tick(definition, is_new):
 
 
 @pytest.mark.parametrize("moment", ["-infinity", "4000-01-01 BC"])
-def test_a_next_tick_that_no_manager_can_read_starts_anew_with_a_change(moment: str):
+def test_a_next_tick_that_no_manager_can_read_is_computed_again_after_a_change(moment: str):
     Manager({"nightly": DAILY}, seconds=10).compare()
     execute(connection, "UPDATE django_partisan_schedule SET next_at = %s", (moment,))
 

@@ -1,4 +1,4 @@
-"""Inject every fault of the table for real, and check which alerts tell of it."""
+"""Inject every fault of the table for real, and check which alerts fire."""
 
 import argparse
 import os
@@ -27,8 +27,8 @@ rules, whose minutes are shortened to seconds, and a real Alertmanager with the 
 needed; on Debian: apt-get install prometheus prometheus-alertmanager.
 
 exit codes:
-  0  each fault was told by its alerts, by no others, and all were resolved
-  1  a row is wrong; it is named with what fired and what should have
+  0  for each fault its alerts fired and no others, and all were resolved
+  1  a row failed; its name is printed with the alerts that fired and those that should have
 
 examples:
   make game-day                           all rows; writes docs/game-day.md if all are right
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=AT_ONCE,
         metavar="N",
-        help="carry out so many rows at a time (default: %(default)s)",
+        help="carry out this many rows at a time (default: %(default)s)",
     )
     parser.add_argument(
         "--folder",

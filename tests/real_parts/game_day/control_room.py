@@ -53,9 +53,9 @@ class ControlRoom:
         self._looked_at = -LOOK_SECONDS
         self._evaluations = 0
 
-    def heard(self, job: str) -> list[Message]:
+    def received(self, job: str) -> list[Message]:
         """Return what was notified of a job's alerts so far."""
-        return [message for message in self._webhook.heard if message["labels"].get("job") == job]
+        return [message for message in self._webhook.received if message["labels"].get("job") == job]
 
     def firing(self, job: str) -> set[str]:
         """Return the names of a job's alerts that fire or are pending, muted or not."""

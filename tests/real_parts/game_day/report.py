@@ -15,12 +15,13 @@ PAGE: Final = ROOT / "docs" / "game-day.md"
 TOP: Final = """\
 # The game day
 
-What tells of a fault, and how soon.
-Each fault was injected for real, under load.
-A real Prometheus and Alertmanager with the shipped rules and inhibition of `grafana/` watched.
-The alerts of the row fired and no others, and all were resolved after the recovery.
+Which alerts fire for a fault, and how soon.
+Each fault was injected for real, into managers under load.
+A real Prometheus and Alertmanager ran with the shipped rules and inhibition rules of `grafana/`.
+The alerts in the row fired and no others, and all were resolved at the latest after the recovery.
 The rules' minutes were shortened to seconds, so the times are those of the shortened rules.
-Some faults are counted once a minute, and their alerts ended before the next count.
+They count from the end of the injection, which itself takes some seconds.
+Some losses are counted once a minute, so their alerts can be resolved during the fault.
 [Runbooks](runbooks.md) say what to do for each alert.
 
 `make game-day` carries out every row and writes this page if all are right.
@@ -31,16 +32,16 @@ NOTHING: Final = "nothing"
 
 def listed(row: Row) -> str:
     """Return a row's line of the list."""
-    return f"{row.name:<20} {row.fault}: {', '.join(row.told_by) or NOTHING}"
+    return f"{row.name:<20} {row.fault}: {', '.join(row.alerts) or NOTHING}"
 
 
 def line(result: Result) -> str:
     """Return what is printed when a row has ended."""
     if result.problems:
         return "\n      ".join((f"{result.row.name}: WRONG", *result.problems))
-    told = [f"{alert} after {after:.0f} s" for alert, after in _told(result)]
+    fired = [f"{alert} after {after:.0f} s" for alert, after in _fired(result)]
     resolved = _resolved(result)
-    return f"{result.row.name}: ok; {', '.join(told) or NOTHING}{resolved and f', resolved {resolved}'}"
+    return f"{result.row.name}: ok; {', '.join(fired) or NOTHING}{resolved and f', resolved {resolved}'}"
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -58,7 +59,7 @@ def summary(results: Sequence[Result]) -> str:
 def page(results: Sequence[Result]) -> str:
     """Return the page of the documentation."""
     lines = [
-        "| Fault | Told by | After | The shipped rule waits for | True as well | Resolved |",
+        "| Fault | Fired | After | The shipped rule waits for | Also fired | Resolved |",
         "| --- | --- | --- | --- | --- | --- |",
         *(f"| {' | '.join(_cells(result))} |" for result in results),
     ]
@@ -67,35 +68,36 @@ def page(results: Sequence[Result]) -> str:
 
 def bottom() -> str:
     """Return the end of the page: the alerts that need not fire in any row."""
-    told = {alert for row in ROWS.values() for alert in row.told_by}
-    others = ", ".join(_linked(alert) for alert in WAITS if alert not in told)
-    return f"\nNo row requires these, which promtool's cases in `grafana/alerts/tests` cover: {others}.\n"
+    required = {alert for row in ROWS.values() for alert in row.alerts}
+    others = ", ".join(_linked(alert) for alert in WAITS if alert not in required)
+    covered = "No row requires these alerts; promtool's cases in `grafana/alerts/tests` cover them"
+    return f"\n{covered}: {others}.\n"
 
 
 def expected(row: Row) -> tuple[str, str]:
     """Return the cells of a row that do not depend on how it went."""
-    return row.fault, ", ".join(map(_linked, row.told_by)) or NOTHING
+    return row.fault, ", ".join(map(_linked, row.alerts)) or NOTHING
 
 
 def _cells(result: Result) -> Iterator[str]:
     yield from expected(result.row)
-    yield ", ".join(f"{after:.0f} s" for _, after in _told(result))
-    yield ", ".join(WAITS[alert] for alert in result.row.told_by)
-    yield ", ".join(map(_linked, sorted(_beside(result))))
+    yield ", ".join(f"{after:.0f} s" for _, after in _fired(result))
+    yield ", ".join(WAITS[alert] for alert in result.row.alerts)
+    yield ", ".join(map(_linked, sorted(_also_fired(result))))
     yield _resolved(result)
 
 
-def _told(result: Result) -> Iterator[tuple[str, float]]:
+def _fired(result: Result) -> Iterator[tuple[str, float]]:
     if result.seen is not None:
-        for alert in result.row.told_by:
-            after = result.seen.told_after(alert)
+        for alert in result.row.alerts:
+            after = result.seen.fired_after(alert)
             if after is not None:
                 yield alert, after
 
 
-def _beside(result: Result) -> set[str]:
+def _also_fired(result: Result) -> set[str]:
     seen = result.seen
-    return set() if seen is None else {alert for alert in result.row.beside if seen.firings(alert)}
+    return set() if seen is None else {alert for alert in result.row.also_allowed if seen.firings(alert)}
 
 
 def _resolved(result: Result) -> str:

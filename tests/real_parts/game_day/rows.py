@@ -22,14 +22,14 @@ _ALL: Final = (
         "the only manager is killed",
         process_faults.manager_killed,
         ("PartisanManagerMissing",),
-        beside=("PartisanTasksRescued",),
+        also_allowed=("PartisanTasksRescued",),
     ),
     Row(
         "manager-stopped",
         "the process of the only manager is stopped (SIGSTOP)",
         process_faults.manager_stopped,
         ("PartisanManagerMissing",),
-        beside=("PartisanLeaseLost",),
+        also_allowed=("PartisanLeaseLost",),
     ),
     Row(
         "manager-drained",
@@ -43,7 +43,7 @@ _ALL: Final = (
         "a manager is alive, and its port cannot be reached",
         process_faults.port_unreachable,
         ("PartisanManagerNotScraped",),
-        beside=("PartisanManagerDown",),
+        also_allowed=("PartisanManagerDown",),
     ),
     Row("fork-server-killed", "the fork server is killed", process_faults.fork_server_killed, ()),
     # Tasks.
@@ -68,7 +68,7 @@ _ALL: Final = (
         task_faults.stream("Render", per_second=1),
         ("PartisanWorkersCrashLooping",),
         severity=WARNING,
-        beside=_OF_CRASHES,
+        also_allowed=_OF_CRASHES,
     ),
     Row(
         "crash-loops",
@@ -76,14 +76,14 @@ _ALL: Final = (
         task_faults.several_kinds_crash,
         ("PartisanWorkersCrashLooping",),
         severity=CRITICAL,
-        beside=_OF_CRASHES,
+        also_allowed=_OF_CRASHES,
     ),
     Row(
         "poison-task",
         "one task kills each worker that runs it",
         task_faults.one("Render"),
         ("PartisanTasksRescued",),
-        beside=("PartisanTaskNotCompleting",),
+        also_allowed=("PartisanTaskNotCompleting",),
     ),
     Row(
         "retry-storm",
@@ -110,14 +110,14 @@ _ALL: Final = (
         "tasks wait for longer than MAX_WAIT_SECONDS",
         task_faults.objective_missed,
         ("PartisanQueueLatencyCritical",),
-        beside=("PartisanWorkersSaturated", "PartisanQueueLatencyHigh", "PartisanQueueGrowing"),
+        also_allowed=("PartisanWorkersSaturated", "PartisanQueueLatencyHigh", "PartisanQueueGrowing"),
     ),
     Row(
         "starving",
         "tasks of low priority wait while others run",
         task_faults.low_priorities_starve,
         ("PartisanQueueLatencyHigh",),
-        beside=("PartisanWorkersSaturated",),
+        also_allowed=("PartisanWorkersSaturated",),
         named="HurriedLast",
     ),
     Row(
@@ -200,7 +200,7 @@ _ALL: Final = (
         "PostgreSQL refuses what tasks enqueue",
         database_faults.enqueueing_fails,
         ("PartisanEnqueueFailing",),
-        beside=("PartisanTaskFailureRatioHigh", "PartisanTaskNotCompleting"),
+        also_allowed=("PartisanTaskFailureRatioHigh", "PartisanTaskNotCompleting"),
         named="shop",
     ),
     Row(

@@ -13,7 +13,7 @@ from tests.real_parts.game_day.verdict import FIRING, Observation, Row, problems
 # In evaluations of the rules.
 HEALTHY: Final = 22
 """Longer than a window: rates have a history when the fault comes."""
-TOLD_WITHIN: Final = 60
+FIRED_WITHIN: Final = 60
 WATCHED_ON: Final = 10
 """After the alerts fired, until the recovery: consequences fire in this time, too."""
 QUIET: Final = 30
@@ -44,26 +44,26 @@ def carry_out(row: Row, room: ControlRoom, folder: Path) -> Result:
             began_at=began_at,
             injected_at=injected_at,
             recovered_at=recovered_at,
-            heard=tuple(room.heard(one.job)),
+            received=tuple(room.received(one.job)),
             log=one.log(),
             still_firing=frozenset(still_firing),
         )
-    (folder / "heard.json").write_text(json.dumps(seen.heard, indent=1))
+    (folder / "received.json").write_text(json.dumps(seen.received, indent=1))
     return Result(row, tuple(problems(row, seen)), seen)
 
 
 def _watch(row: Row, room: ControlRoom, job: str) -> None:
     """Wait for the row's alerts, then for what else fires; the verdict says what is missing."""
-    if not row.told_by:
+    if not row.alerts:
         room.let_pass(QUIET)
         return
 
-    def told() -> bool:
-        fired = {one["labels"]["alertname"] for one in room.heard(job) if one["status"] == FIRING}
-        return fired.issuperset(row.told_by)
+    def have_fired() -> bool:
+        fired = {one["labels"]["alertname"] for one in room.received(job) if one["status"] == FIRING}
+        return fired.issuperset(row.alerts)
 
     try:
-        room.wait(told, TOLD_WITHIN, lambda: ", ".join(row.told_by))
+        room.wait(have_fired, FIRED_WITHIN, lambda: ", ".join(row.alerts))
     except TooLate:
         return  # the verdict names what did not fire
     room.let_pass(WATCHED_ON)
@@ -80,6 +80,6 @@ def _wait_for_silence(room: ControlRoom, job: str) -> set[str]:
 
 def _open(room: ControlRoom, job: str) -> set[str]:
     """Return what fires or is pending, and what the latest notification of its labels says to fire."""
-    latest = {frozenset(one["labels"].items()): one for one in room.heard(job)}
+    latest = {frozenset(one["labels"].items()): one for one in room.received(job)}
     notified = {one["labels"]["alertname"] for one in latest.values() if one["status"] == FIRING}
     return room.firing(job) | notified

@@ -21,9 +21,9 @@ class Row:
     name: str
     fault: str
     inject: Fault
-    told_by: tuple[str, ...]
+    alerts: tuple[str, ...]
     """All of them fire; none means that nothing does."""
-    beside: tuple[str, ...] = ()
+    also_allowed: tuple[str, ...] = ()
     """Warnings that may fire as well, because they are true, too."""
     severity: str = ""
     """That of the first alert, if two rules have its name."""
@@ -42,23 +42,23 @@ class Observation:
     """When the injection began; it may take some seconds."""
     injected_at: float
     recovered_at: float
-    heard: Sequence[Message]
+    received: Sequence[Message]
     log: str
     still_firing: frozenset[str] = frozenset()
     """What fired or was pending when the wait for the end was over."""
 
     def firings(self, alert: str) -> list[Message]:
         """Return the notifications that an alert fires."""
-        return [one for one in self.heard if (one["status"], _name(one)) == (FIRING, alert)]
+        return [one for one in self.received if (one["status"], _name(one)) == (FIRING, alert)]
 
-    def told_after(self, alert: str) -> float | None:
+    def fired_after(self, alert: str) -> float | None:
         """Return the seconds from the fault to the first notification of an alert."""
         firings = self.firings(alert)
-        return max(firings[0]["heard_at"] - self.injected_at, 0.0) if firings else None
+        return max(firings[0]["received_at"] - self.injected_at, 0.0) if firings else None
 
     def resolved_after(self) -> float | None:
         """Return the seconds from the recovery to the last notification of an end, which may be before it."""
-        ends = [one["heard_at"] for one in self.heard if one["status"] == RESOLVED]
+        ends = [one["received_at"] for one in self.received if one["status"] == RESOLVED]
         return ends[-1] - self.recovered_at if ends else None
 
 
@@ -66,9 +66,9 @@ def problems(row: Row, seen: Observation) -> Iterator[str]:
     """Yield what is not as the row promises."""
     yield from _missing(row, seen)
     yield from _wrong(row, seen)
-    if row.told_by and seen.firings(row.told_by[0]) and not _is_named(row, seen):
-        texts = {one["annotations"]["description"] for one in seen.firings(row.told_by[0])}
-        yield f"{row.told_by[0]} does not name {row.named!r}: {' / '.join(sorted(texts))}"
+    if row.alerts and seen.firings(row.alerts[0]) and not _is_named(row, seen):
+        texts = {one["annotations"]["description"] for one in seen.firings(row.alerts[0])}
+        yield f"{row.alerts[0]} does not name {row.named!r}: {' / '.join(sorted(texts))}"
     if not re.search(row.logged, seen.log):
         yield f"no line of a manager's log matches {row.logged!r}"
     if seen.still_firing:
@@ -76,36 +76,36 @@ def problems(row: Row, seen: Observation) -> Iterator[str]:
 
 
 def _missing(row: Row, seen: Observation) -> Iterator[str]:
-    missing = [alert for alert in row.told_by if not seen.firings(alert)]
+    missing = [alert for alert in row.alerts if not seen.firings(alert)]
     if missing:
-        fired = sorted({_name(one) for one in seen.heard}) or ["nothing"]
+        fired = sorted({_name(one) for one in seen.received}) or ["nothing"]
         yield f"{', '.join(missing)} did not fire; what fired: {', '.join(fired)}"
-    elif row.severity and row.severity not in _severities(seen, row.told_by[0]):
-        yield f"{row.told_by[0]} did not fire as {row.severity}"
+    elif row.severity and row.severity not in _severities(seen, row.alerts[0]):
+        yield f"{row.alerts[0]} did not fire as {row.severity}"
 
 
 def _wrong(row: Row, seen: Observation) -> Iterator[str]:
-    told: set[tuple[str, str]] = set()
-    for message in seen.heard:
+    seen_already: set[tuple[str, str]] = set()
+    for message in seen.received:
         alert, severity = graded = _name(message), message["labels"]["severity"]
-        if message["status"] != FIRING or graded in told:
+        if message["status"] != FIRING or graded in seen_already:
             continue
-        told.add(graded)
-        if message["heard_at"] < seen.began_at or not _may_fire(row, alert, severity):
+        seen_already.add(graded)
+        if message["received_at"] < seen.began_at or not _may_fire(row, alert, severity):
             text = message["annotations"]["description"]
             yield f"{alert} ({severity}) fired {_when(message, seen)}: {text}"
 
 
 def _may_fire(row: Row, alert: str, severity: str) -> bool:
     if severity == CRITICAL:
-        return alert in row.told_by and row.severity in ("", CRITICAL)
-    return alert in (*row.told_by, *row.beside)
+        return alert in row.alerts and row.severity in ("", CRITICAL)
+    return alert in (*row.alerts, *row.also_allowed)
 
 
 def _when(message: Message, seen: Observation) -> str:
-    if message["heard_at"] < seen.began_at:
+    if message["received_at"] < seen.began_at:
         return "before the fault"
-    return f"{max(message['heard_at'] - seen.injected_at, 0):.0f} s after the fault"
+    return f"{max(message['received_at'] - seen.injected_at, 0):.0f} s after the fault"
 
 
 def _severities(seen: Observation, alert: str) -> set[str]:
@@ -113,7 +113,7 @@ def _severities(seen: Observation, alert: str) -> set[str]:
 
 
 def _is_named(row: Row, seen: Observation) -> bool:
-    return any(row.named in one["annotations"]["description"] for one in seen.firings(row.told_by[0]))
+    return any(row.named in one["annotations"]["description"] for one in seen.firings(row.alerts[0]))
 
 
 def _name(message: Message) -> str:

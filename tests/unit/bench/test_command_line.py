@@ -39,5 +39,5 @@ def test_conditions_that_peers_do_not_know_are_refused_beside_them(
     assert said.endswith("--held, --managers: only without peers; leave out --peers")
 
 
-def test_no_managers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_zero_managers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 managers; expected at least 1" in refusal(capsys, "--managers", "0")

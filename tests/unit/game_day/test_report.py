@@ -14,7 +14,7 @@ SILENT = Row("healthy", "none", ROW.inject, ())
 
 
 def message(alert: str, at: float, status: str = FIRING) -> Message:
-    return Message(status=status, labels={"alertname": alert}, annotations={}, heard_at=at)
+    return Message(status=status, labels={"alertname": alert}, annotations={}, received_at=at)
 
 
 HEARD = (

@@ -11,22 +11,22 @@ ALERTS = {rule["alert"] for rule in RULES}
 
 
 def test_alerts_of_the_table_exist():
-    named = {alert for row in ROWS.values() for alert in (*row.told_by, *row.beside)}
+    named = {alert for row in ROWS.values() for alert in (*row.alerts, *row.also_allowed)}
 
     assert named <= ALERTS
 
 
-def test_every_critical_alert_is_told_by_a_row():
+def test_a_row_requires_each_critical_alert():
     critical = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "critical"}
 
-    assert critical <= {alert for row in ROWS.values() for alert in row.told_by}
+    assert critical <= {alert for row in ROWS.values() for alert in row.alerts}
 
 
-def test_only_warnings_may_fire_beside():
+def test_only_warnings_may_fire_as_well():
     of_two_grades = {"PartisanWorkersCrashLooping"}
     critical = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "critical"} - of_two_grades
 
-    assert {alert for row in ROWS.values() for alert in row.beside} & critical == set()
+    assert {alert for row in ROWS.values() for alert in row.also_allowed} & critical == set()
 
 
 def test_names_fit_a_command_line_and_a_job_of_prometheus():

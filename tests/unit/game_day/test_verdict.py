@@ -7,7 +7,7 @@ import pytest
 from tests.real_parts.game_day.verdict import FIRING, RESOLVED, Observation, Row, problems
 from tests.real_parts.monitoring import Message
 
-ROW = Row("row", "a fault", lambda site: nullcontext(), ("PartisanLate",), beside=("PartisanBusy",))
+ROW = Row("row", "a fault", lambda site: nullcontext(), ("PartisanLate",), also_allowed=("PartisanBusy",))
 BEGAN_AT, INJECTED_AT, RECOVERED_AT = 95.0, 100.0, 150.0
 
 
@@ -15,18 +15,18 @@ def message(
     alert: str, at: float, status: str = FIRING, severity: str = "warning", text: str = "Mail is late."
 ) -> Message:
     labels = {"alertname": alert, "severity": severity}
-    return Message(status=status, labels=labels, annotations={"description": text}, heard_at=at)
+    return Message(status=status, labels=labels, annotations={"description": text}, received_at=at)
 
 
-def seen(*heard: Message, log: str = "", still_firing: frozenset[str] = frozenset()) -> Observation:
-    return Observation(BEGAN_AT, INJECTED_AT, RECOVERED_AT, heard, log, still_firing)
+def seen(*received: Message, log: str = "", still_firing: frozenset[str] = frozenset()) -> Observation:
+    return Observation(BEGAN_AT, INJECTED_AT, RECOVERED_AT, received, log, still_firing)
 
 
 def test_a_row_whose_alert_fires_and_ends_is_right():
     observed = seen(message("PartisanLate", 112), message("PartisanLate", 170, RESOLVED))
 
     assert list(problems(ROW, observed)) == []
-    assert observed.told_after("PartisanLate") == 12
+    assert observed.fired_after("PartisanLate") == 12
     assert observed.resolved_after() == 20
 
 
@@ -34,7 +34,7 @@ def test_an_alert_that_does_not_fire_is_missed_and_what_fired_is_named():
     observed = seen(message("PartisanBusy", 112))
 
     assert list(problems(ROW, observed)) == ["PartisanLate did not fire; what fired: PartisanBusy"]
-    assert observed.told_after("PartisanLate") is None
+    assert observed.fired_after("PartisanLate") is None
     assert observed.resolved_after() is None
 
 
@@ -52,10 +52,10 @@ def test_an_alert_that_the_row_does_not_know_is_wrong_once(severity: str):
 
 
 def test_a_warning_that_is_true_as_well_may_fire_and_a_critical_alert_of_its_name_may_not():
-    told = message("PartisanLate", 112)
+    late = message("PartisanLate", 112)
 
-    assert list(problems(ROW, seen(told, message("PartisanBusy", 120)))) == []
-    assert list(problems(ROW, seen(told, message("PartisanBusy", 120, severity="critical")))) == [
+    assert list(problems(ROW, seen(late, message("PartisanBusy", 120)))) == []
+    assert list(problems(ROW, seen(late, message("PartisanBusy", 120, severity="critical")))) == [
         "PartisanBusy (critical) fired 20 s after the fault: Mail is late."
     ]
 
