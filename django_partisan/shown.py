@@ -1,8 +1,10 @@
 """How the admin shows durations, moments and long texts."""
 
 import re
+from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from math import isfinite
+from typing import Any, Final
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -19,6 +21,14 @@ def moment(stored: datetime | None) -> str | None:
         return None
     local = localtime(stored) if is_aware(stored) else stored
     return local.replace(tzinfo=None).isoformat(" ", "milliseconds")
+
+
+def seconds_of(stored: Any) -> float | None:
+    """Return a stored number of seconds, or its text; ``None`` for anything else, such as infinity."""
+    with suppress(TypeError, ValueError, OverflowError):
+        seconds = float(stored)
+        return seconds if isfinite(seconds) else None
+    return None
 
 
 def duration(seconds: float) -> str:

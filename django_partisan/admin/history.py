@@ -1,6 +1,7 @@
 """How a task's page shows the history of the task."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from django.utils.dateparse import parse_datetime
@@ -10,7 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan.admin.wrapping import two_lines, unbroken, wrappable
-from django_partisan.shown import block, duration, moment
+from django_partisan.shown import block, duration, moment, seconds_of
 
 _TITLES: Final = (_("attempt"), _("when"), _("run time"), _("outcome"), _("error or comment"), _("worker"))
 
@@ -18,9 +19,12 @@ _TITLES: Final = (_("attempt"), _("when"), _("run time"), _("outcome"), _("error
 def history(stored: Any) -> SafeString:
     """Return a table of the entries of a history, as ``sql.history`` describes them, the latest last.
 
-    Entries that are not objects are left out.
+    Entries that are not objects are left out, and values that are not of their kind: SQL may have written
+    anything.
     """
-    entries = [entry for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
+    entries = (
+        [_sound(entry) for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
+    )
     head = format_html_join("", '<th scope="col">{}</th>', ((title,) for title in _TITLES))
     rows = format_html_join(
         "",
@@ -29,6 +33,17 @@ def history(stored: Any) -> SafeString:
     )
     table = "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
     return format_html('<div class="partisan-history">' + table + "</div>", head, rows)
+
+
+def _sound(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry as text, without what cannot be read; seconds and a count are numbers."""
+    sound: dict[str, Any] = {key: str(value) for key, value in entry.items() if value is not None}
+    for key, read in _READ.items():
+        if key in sound and (value := read(entry[key])) is not None:
+            sound[key] = value
+        else:
+            sound.pop(key, None)
+    return sound
 
 
 def _cells(entry: Mapping[str, Any]) -> SafeString:
@@ -45,17 +60,31 @@ def _cells(entry: Mapping[str, Any]) -> SafeString:
 
 def _when(entry: Mapping[str, Any]) -> SafeString | str:
     """Return when the run started or, if nothing ran, when the entry was made; of several, since when too."""
-    shown = _moment_of(entry, "started_at" if "started_at" in entry else "ended_at")
+    shown = entry.get("started_at") or entry.get("ended_at", "-")
     if "count" not in entry:
         return unbroken(shown)
     words = gettext("the last of %(count)d since %(moment)s")
-    first = {"count": entry["count"], "moment": _moment_of(entry, "first_ended_at")}
+    first = {"count": entry["count"], "moment": entry.get("first_ended_at", "-")}
     return two_lines(unbroken(shown), words % first)
 
 
-def _moment_of(entry: Mapping[str, Any], key: str) -> str:
-    found = parse_datetime(entry[key]) if key in entry else None
-    return moment(found) or "-"
+def _moment_of(stored: Any) -> str | None:
+    with suppress(TypeError, ValueError, OverflowError):
+        return moment(parse_datetime(stored))
+    return None
+
+
+def _count_of(stored: Any) -> int | None:
+    return stored if isinstance(stored, int) else None
+
+
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "seconds": seconds_of,
+    "count": _count_of,
+    "started_at": _moment_of,
+    "ended_at": _moment_of,
+    "first_ended_at": _moment_of,
+}
 
 
 def _outcome(entry: Mapping[str, Any]) -> SafeString:

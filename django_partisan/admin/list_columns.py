@@ -1,7 +1,5 @@
 """The columns of the list of tasks."""
 
-from contextlib import suppress
-from math import isfinite
 from typing import Any, Final
 
 from django.contrib import admin
@@ -15,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_partisan.admin.wrapping import two_lines, unbroken, wrappable
 from django_partisan.models import Task
-from django_partisan.shown import duration, moment
+from django_partisan.shown import duration, moment, seconds_of
 
 ERROR_SHOWN_MAX: Final = 100
 _LARGE: Final = ("arguments", "extra", "context", "error_message", "error_traceback", "history", "result")
@@ -63,7 +61,7 @@ class ListColumns:
     @admin.display(description=_("last run"), empty_value="")
     def last_run(self, task: Any) -> SafeString | None:
         """Return how long the last run took, and the worker that ran it below."""
-        seconds = _seconds(task.last_seconds)
+        seconds = seconds_of(task.last_seconds)
         if seconds is None and task.started_at and task.finished_at:
             seconds = (task.finished_at - task.started_at).total_seconds()
         if seconds is None:
@@ -85,14 +83,6 @@ def status(task: Task) -> SafeString:
     """Return the status of a task, marked with its colour."""
     shown = '<span class="partisan-status partisan-{}">{}</span>'
     return format_html(shown, task.status, task.get_status_display())
-
-
-def _seconds(text: str | None) -> float | None:
-    """Return the duration that a history has; ``None`` if it has none, or what is no number."""
-    with suppress(ValueError):
-        seconds = float(text or "nan")
-        return seconds if isfinite(seconds) else None
-    return None
 
 
 def _to_the_second(stored: Any) -> SafeString:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.db import DataError, ProgrammingError
 from django.http import HttpRequest
 
@@ -27,6 +28,6 @@ class RefusesLookups(ModelAdminBase):
         try:
             return super().get_changelist_instance(request)
         except _REFUSALS as error:
-            if not request.GET:
+            if not request.GET or ERROR_FLAG in request.GET:  # the list without lookups fails, too
                 raise
             raise IncorrectLookupParameters(str(error)) from error

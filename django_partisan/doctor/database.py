@@ -1,4 +1,4 @@
-"""Does the tasks' database answer, is it migrated, is its clock right, and does a manager serve the queue?"""
+"""Does the tasks' database answer and take writes, is it migrated, is its clock right, is there a manager?"""
 
 import time
 from collections.abc import Iterator
@@ -11,11 +11,24 @@ from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subjec
 from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, fetch_all, task_database
 from django_partisan.sql.manager_rows import IS_ALIVE, SERVES
-from django_partisan.sql.readiness import answer_to, ensure_migrated, ensure_permitted, ensure_postgresql
+from django_partisan.sql.readiness import (
+    answer_to,
+    ensure_migrated,
+    ensure_permitted,
+    ensure_postgresql,
+    missing_columns,
+)
 
 SKEW_WARNING_SECONDS: Final = 1.0
 SKEW_ERROR_SECONDS: Final = 5.0  # the limit of the alert PartisanClockSkew
 
+NAME_THE_PRIMARY: Final = (
+    "Have DATABASES lead to the primary server, for example with several hosts and "
+    "OPTIONS['target_session_attrs'] = 'read-write'."
+)
+LET_IT_WRITE: Final = "Set default_transaction_read_only to off: of the server, the database or the role."
+
+_WRITABLE: Final = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _ALIVE: Final = f"""
     SELECT host, pid FROM django_partisan_manager
@@ -33,11 +46,34 @@ def look(subject: Subject) -> Iterator[Finding]:
     yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, by {driver}.")
 
 
+def look_at_writes(subject: Subject) -> Iterator[Finding]:
+    """Ask whether the server is a standby, or set to be read-only."""
+    connection = connections[task_database()]
+    yield judge_writes(*fetch_all(connection, _WRITABLE)[0])
+
+
+def judge_writes(is_standby: bool, read_only: str) -> Finding:
+    """Return what it means that the server is a standby, or that its transactions are read-only."""
+    if is_standby:
+        return Finding(ERROR, "PostgreSQL is a standby, which takes no writes.", NAME_THE_PRIMARY)
+    if read_only == "on":
+        return Finding(ERROR, "PostgreSQL is set to be read-only.", LET_IT_WRITE)
+    return Finding(FINE, "PostgreSQL takes writes.")
+
+
 def look_at_migrations(subject: Subject) -> Iterator[Finding]:
     """Compare the tables with the migrations of the installed version; raises ``CannotStart``."""
     connection = connections[task_database()]
     latest = ensure_migrated(connection)
     ensure_permitted(connection)
+    missing = missing_columns(connection)
+    if missing:
+        yield Finding(
+            ERROR,
+            f"All migrations are recorded, up to {latest}, but these are missing: {', '.join(missing)}.",
+            "Undo what renamed or dropped them.",
+        )
+        return
     if latest is None:
         yield Finding(FINE, "None is recorded, but all tables exist: they were created without migrations.")
     else:

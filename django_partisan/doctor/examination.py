@@ -1,6 +1,7 @@
 """Run every check in order, each on its own, so that one that breaks hides no other."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Final, NamedTuple
 
 from django_partisan.doctor import (
@@ -19,6 +20,7 @@ from django_partisan.doctor import (
     traces,
 )
 from django_partisan.doctor.finding import ERROR, SKIPPED, Finding, Subject
+from django_partisan.doctor.reading import limited
 from django_partisan.exceptions import CannotStart
 
 
@@ -27,20 +29,23 @@ class Check(NamedTuple):
 
     look: Callable[[Subject], Iterator[Finding]]
     needs: tuple[str, ...] = ()
+    reads: bool = False
+    """Whether it only reads the tables of the tasks' database, which is done in a limited time."""
 
 
 CHECKS: Final[Mapping[str, Check]] = {
     "settings": Check(settings.look),
     "limits": Check(time_limits.look, ("settings",)),
     "database": Check(database.look),
-    "migrations": Check(database.look_at_migrations, ("database",)),
-    "indexes": Check(indexes.look, ("database", "migrations")),
+    "writes": Check(database.look_at_writes, ("database",), reads=True),
+    "migrations": Check(database.look_at_migrations, ("database",), reads=True),
+    "indexes": Check(indexes.look, ("database", "migrations"), reads=True),
     "notifications": Check(notifications.look, ("database",)),
     "clock": Check(database.look_at_clock, ("database",)),
-    "managers": Check(database.look_at_managers, ("database", "migrations")),
-    "paused": Check(paused.look, ("database", "migrations")),
-    "held": Check(held.look, ("database", "migrations")),
-    "retention": Check(retention.look, ("settings", "database", "migrations")),
+    "managers": Check(database.look_at_managers, ("database", "migrations"), reads=True),
+    "paused": Check(paused.look, ("database", "migrations"), reads=True),
+    "held": Check(held.look, ("database", "migrations"), reads=True),
+    "retention": Check(retention.look, ("settings", "database", "migrations"), reads=True),
     "host": Check(host.look),
     "logs": Check(log_lines.look),
     "traces": Check(traces.look),
@@ -61,7 +66,8 @@ def examine(subject: Subject, checks: Mapping[str, Check] = CHECKS) -> list[Find
 
 def _findings_of(check: Check, subject: Subject) -> Iterator[Finding]:
     try:
-        yield from check.look(subject)
+        with limited() if check.reads else nullcontext():
+            yield from check.look(subject)
     except CannotStart as error:
         yield Finding(ERROR, error.problem, error.cure)
     except Exception as error:  # what is broken here must not hide what the other checks find

@@ -35,14 +35,7 @@ _OF_ROWS: Final = f"""
      WHERE task.id = ANY(%s) AND pg_locks.pid <> pg_backend_pid()
 """
 _NAMED_AT_MOST: Final = 3
-
-
-class TableLocked(OperationalError):
-    """A statement waited in vain for a lock of the table, which ``blockers`` hold."""
-
-    def __init__(self, message: str, blockers: str) -> None:
-        super().__init__(message)
-        self.blockers = blockers
+_BLOCKERS: Final = "partisan_blockers"
 
 
 def blocking_sessions(connection: BaseDatabaseWrapper, ids: Collection[int] = ()) -> str:
@@ -69,11 +62,21 @@ def with_blockers(connection: BaseDatabaseWrapper, error: Error) -> Error:
     if kind_of(error) not in (ErrorKind.CANCELLED, ErrorKind.LOCKED):
         return error
     blockers = blocking_sessions(connection)
-    if not blockers:
-        return error
-    made = TableLocked(f"{str(error).strip()} (the table is locked by {blockers})", blockers)
+    return locked_by(error, blockers) if blockers else error
+
+
+def locked_by(error: Error, blockers: str) -> OperationalError:
+    """Return an error like ``error`` that names the sessions that lock the table."""
+    # No class of its own: logs and error trackers go by the class that Django gives to errors of PostgreSQL.
+    made = OperationalError(f"{str(error).strip()} (the table is locked by {blockers})")
+    setattr(made, _BLOCKERS, blockers)
     made.__cause__ = error.__cause__
     return made
+
+
+def blockers_of(error: Error) -> str:
+    """Return the sessions that ``with_blockers()`` found; empty if it found none."""
+    return str(getattr(error, _BLOCKERS, ""))
 
 
 def _age(session: tuple[Any, ...]) -> float:

@@ -91,12 +91,12 @@ def ensure_migrated(connection: BaseDatabaseWrapper) -> str | None:
     is_recorded = any(app == APP for app, _ in executor.loader.applied_migrations)
     targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
     if not (is_recorded and targets):
-        incomplete = _incomplete_tables(connection)
+        incomplete = missing_columns(connection)
         if not incomplete:
             return None
         if not targets:
             raise CannotStart(
-                f"Tables of {APP} are missing or lack columns: {', '.join(incomplete)}.",
+                f"Tables or columns of {APP} are missing: {', '.join(incomplete)}.",
                 f"MIGRATION_MODULES disables its migrations: enable them, and run: manage.py migrate {APP}",
             )
     missing = [migration.name for migration, _ in executor.migration_plan(targets)]
@@ -147,16 +147,17 @@ def _ensure_schema(connection: BaseDatabaseWrapper) -> None:
         )
 
 
-def _incomplete_tables(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the tables that do not exist or lack a column."""
-    incomplete = []
+def missing_columns(connection: BaseDatabaseWrapper) -> list[str]:
+    """Return the columns that tables lack, with the names of the tables, and the tables that do not exist."""
+    missing = []
     existing = connection.introspection.table_names()
     with connection.cursor() as cursor:
         for model in apps.get_app_config(APP).get_models():
             table = model._meta.db_table
-            columns = {field.column for field in model._meta.concrete_fields if field.column}
-            if table not in existing or columns.difference(
-                column.name for column in connection.introspection.get_table_description(cursor, table)
-            ):
-                incomplete.append(table)
-    return incomplete
+            if table not in existing:
+                missing.append(table)
+                continue
+            found = connection.introspection.get_table_description(cursor, table)
+            columns = [field.column for field in model._meta.concrete_fields if field.column]
+            missing += [f"{table}.{name}" for name in columns if name not in {one.name for one in found}]
+    return missing

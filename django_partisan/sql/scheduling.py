@@ -42,7 +42,7 @@ _JSON: Final = {
     for field in Schedule._meta.concrete_fields
     if isinstance(field, JSONField)
 }
-"""The places of the columns with JSON, and the value that an empty one has, as SQL."""
+"""The places of the columns with JSON, and what an empty one holds: JSON, or NULL."""
 _COLUMNS: Final = ", ".join(
     (_MOMENT if isinstance(field, DateTimeField) else "schedule.{0}").format(field.attname)
     for field in Schedule._meta.concrete_fields

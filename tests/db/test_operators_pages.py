@@ -16,7 +16,7 @@ OPERATORS_PAGES = ("docs/deploying.md", "docs/troubleshooting.md")
 READ_ONLY = re.compile(r"\s*SELECT\b", re.IGNORECASE)
 QUERIES = [
     pytest.param(block.text, id=f"{name}:{block.line}")
-    for name in OPERATORS_PAGES
+    for name in (*OPERATORS_PAGES, "docs/runbooks.md")
     for block in blocks_of(page(name))
     if block.kind == "sql"
 ]

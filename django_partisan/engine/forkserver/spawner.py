@@ -154,7 +154,9 @@ def _start_from_fork_server(process: BaseProcess, given_up: threading.Event) -> 
     _ensure_fork_server(given_up)
     try:
         process.start()
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        if given_up.is_set():  # the server was killed for that
+            raise GivenUp from error
         _abandon_fork_server()
         _ensure_fork_server(given_up)
         process.start()

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from django.db import Error
 
-from django_partisan.sql.blocking import TableLocked
+from django_partisan.sql.blocking import blockers_of
 from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
 from django_partisan.telemetry.events.values import ErrorInfo
 
@@ -42,8 +42,8 @@ def describe(error: BaseException) -> TickError:
         diagnostics = getattr(error.__cause__, "diag", None)
         message, kind = getattr(diagnostics, "message_primary", None) or message.partition("\n")[0], code
         info = info._replace(stack_trace="")
-        if isinstance(error, TableLocked):
-            message = TABLE_LOCKED.format(error.blockers, message)
+        if blockers := blockers_of(error):
+            message = TABLE_LOCKED.format(blockers, message)
         elif is_lock(error):
             message = LOCKED.format(message)
     line = " ".join(message.replace("\0", "").split())[:LENGTH]

@@ -50,9 +50,8 @@ class PrefetchedTasks:
         # What nobody took back, because the manager is dead; the main thread does not start it.
         self._unreturned: list[TaskRow] = []
         self._reading = threading.Lock()
-        # No events are requested: poll() always reports a hang-up.
         self._lost = select.poll()
-        self._lost.register(pipe.fd, 0)
+        self._lost.register(pipe.fd, select.POLLIN)  # macOS reports no end without it
         # Monotonic times of the claims that the tasks came with, by token.
         self.claim_times: dict[int, float] = {}
         self._epoch = 0
@@ -87,7 +86,7 @@ class PrefetchedTasks:
 
     def has_lost_manager(self) -> bool:
         """Return whether the manager is dead, also while messages of it have not been read."""
-        return bool(self._lost.poll(0))
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in self._lost.poll(0))
 
     def put_back(self, row: TaskRow) -> None:
         """Put back a task that was to start next, and must not start now."""

@@ -66,12 +66,13 @@ def test_a_search_for_what_no_name_holds_lists_what_the_filter_selects(browser):
     assert listed(browser, f"?{STATUS}=error&q=%00") == [task.pk]
 
 
-def test_an_error_that_no_query_string_causes_is_not_hidden(rf: RequestFactory, admin_user):
+@pytest.mark.parametrize("query", ["", "?e=1"])
+def test_an_error_that_no_query_string_causes_is_not_hidden(rf: RequestFactory, admin_user, query: str):
     class Broken(TaskAdmin):
         def get_queryset(self, request):
             raise ValueError("broken")
 
-    request = rf.get(TASKS)
+    request = rf.get(TASKS + query)
     request.user = admin_user
 
     with pytest.raises(ValueError, match="broken"):

@@ -187,6 +187,16 @@ def test_a_page_opens_whatever_json_sql_has_written(browser, settings, column):
     assert (str(UNREADABLE) in page) is (column in ("arguments", "history", "context"))
 
 
+@pytest.mark.parametrize("key", ["seconds", "count", "started_at", "reason", "worker", "outcome", "comment"])
+@pytest.mark.parametrize("value", [None, 5, "long", [1], {}, "0001-01-01T00:00:00+23:59", 10**400])
+def test_an_entry_of_the_history_with_any_value_is_shown(browser, key, value):
+    entry = {"attempt": 3, "outcome": "failed", "first_ended_at": "noon", key: value}
+
+    page = text(browser, page_of(make_task(history=[entry])))
+
+    assert "<td>3</td>" in page
+
+
 @pytest.mark.parametrize("stored", [{"a": 1}, ["x", None], "noon", 5])
 def test_a_history_without_entries_is_an_empty_table(browser, stored):
     assert "<tbody></tbody>" in text(browser, page_of(make_task(history=stored)))

@@ -12,14 +12,15 @@ from django.db import connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from django_partisan.doctor import notifications
+from django_partisan.doctor.database import LET_IT_WRITE
 from django_partisan.doctor.examination import CHECKS, examine
 from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING, Finding, Subject
 from django_partisan.models import Chore, ManagerLease, Pause, Task
 from django_partisan.pausing import pause
-from django_partisan.sql.connection import execute, open_connection
+from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import Listener
-from tests.support.database import LATEST_MIGRATION
+from tests.support.database import LATEST_MIGRATION, open_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -96,6 +97,40 @@ def test_a_missing_migration_is_an_error_with_the_command():
     assert finding.status == ERROR
     assert finding.message == f"Migrations of django_partisan are missing: {LATEST_MIGRATION}."
     assert finding.cure == "Run: manage.py migrate django_partisan"
+
+
+def test_a_column_that_is_gone_is_an_error_though_every_migration_is_recorded():
+    execute(connection, "ALTER TABLE django_partisan_task RENAME priority TO mislaid")
+    try:
+        finding = one("migrations")
+    finally:
+        execute(connection, "ALTER TABLE django_partisan_task RENAME mislaid TO priority")
+
+    assert finding.status == ERROR
+    assert finding.message.endswith("but these are missing: django_partisan_task.priority.")
+
+
+def test_a_server_that_takes_writes_is_fine():
+    assert one("writes").status == FINE
+
+
+def test_a_server_that_is_set_to_be_read_only_is_an_error():
+    execute(connection, "SET default_transaction_read_only = on")
+    try:
+        finding = one("writes")
+    finally:
+        execute(connection, "RESET default_transaction_read_only")
+
+    assert finding == Finding(ERROR, "PostgreSQL is set to be read-only.", LET_IT_WRITE, check="writes")
+
+
+def test_a_locked_table_does_not_hold_up_the_doctor_and_the_session_is_named():
+    with open_transaction("LOCK TABLE django_partisan_task") as other:
+        finding = one("managers")
+        locker = fetch_all(other, "SELECT pg_backend_pid()")[0][0]
+
+    assert finding.status == ERROR
+    assert f"(the table is locked by session {locker} " in finding.message
 
 
 def test_every_index_exists():

@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     if wrong := sorted(set(options.only) - ROWS.keys()):
         parser.error(f"unknown row {wrong[0]!r}; known: {', '.join(ROWS)}")
-    rows = [ROWS[name] for name in options.only or (CUT if options.cut else ROWS)]
+    rows = [ROWS[name] for name in dict.fromkeys(options.only) or (CUT if options.cut else ROWS)]
     if options.list:
         print(*(report.listed(row) for row in rows), sep="\n")
         return 0

@@ -18,7 +18,8 @@ TOP: Final = """\
 Which alerts fire for a fault, and how soon.
 Each fault was injected for real, into managers under load.
 A real Prometheus and Alertmanager ran with the shipped rules and inhibition rules of `grafana/`.
-The alerts in the row fired and no others, and all were resolved at the latest after the recovery.
+The alerts in the row fired, no others did, and all were resolved at the latest after the recovery.
+An alert in *Also fired* is a warning about a consequence of the fault.
 The rules' minutes were shortened to seconds, so the times are those of the shortened rules.
 They count from the end of the injection, which itself takes some seconds.
 Some losses are counted once a minute, so their alerts can be resolved during the fault.

@@ -118,6 +118,7 @@ def nightly_fails(site: Site) -> Iterator[None]:
 
 @contextmanager
 def memory_hog(site: Site) -> Iterator[None]:
-    """Have one task use far more memory than any worker did before; it ends by itself."""
-    site.enqueue("Load", 700, 30)
+    """Have one task use far more memory than any worker did before; cancel it."""
+    site.enqueue("Load", 700, 3600)
     yield
+    site.command("partisan_cancel", "--processor", "Load", "--yes")

@@ -18,7 +18,7 @@ from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
 from django_partisan.engine.manager.tick_errors import describe
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
 from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
-from django_partisan.sql.blocking import TableLocked
+from django_partisan.sql.blocking import locked_by
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry.events.schedules import ScheduleFailed, ScheduleOperationFailed
 from django_partisan.telemetry.events.values import ErrorInfo
@@ -157,12 +157,9 @@ def test_locks_that_other_answers_part_are_left_to_pass(between: Any, recorded_e
 
 @pytest.mark.parametrize("code", ["55P03", "57014"])
 def test_an_error_that_names_who_locks_the_table_is_described_with_the_session(code: str):
-    blocked = TableLocked("timeout (the table is locked by session 7 (psql))", "session 7 (psql)")
-    blocked.__cause__ = error_with(code).__cause__
+    found = describe(locked_by(error_with(code), "session 7 (psql)"))
 
-    found = describe(blocked)
-
-    assert found.text.startswith("the table of tasks is locked by session 7 (psql) (PostgreSQL: timeout")
+    assert found.text.startswith(f"the table of tasks is locked by session 7 (psql) (PostgreSQL: {code}")
     assert found.info.message == found.text
     assert found.text.endswith(f"({code})")
 

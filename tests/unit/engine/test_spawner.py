@@ -147,6 +147,15 @@ def _has_ended(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+class GivenUpLater(threading.Event):
+    """Set when it is asked for the second time."""
+
+    def is_set(self) -> bool:
+        was_set = super().is_set()
+        self.set()
+        return was_set
+
+
 @pytest.mark.usefixtures("fork_server", "spawner")
 @pytest.mark.slow
 def test_a_fork_server_whose_socket_was_removed_is_replaced_and_serves_the_workers_that_it_has():
@@ -212,6 +221,23 @@ def test_a_fork_server_that_was_started_when_the_start_was_given_up_is_killed():
     spawning._ensure_fork_server(given_up)
 
     wait_until(lambda: _is_zombie(_fork_server()))
+
+
+@pytest.mark.usefixtures("fork_server", "spawner")
+@pytest.mark.slow
+def test_no_other_fork_server_is_started_for_a_start_that_was_given_up_meanwhile():
+    _started().kill()
+    shutil.rmtree(util.get_temp_dir())
+    given_up = GivenUpLater()
+    first = _fork_server()
+    process: Any = get_context("forkserver").Process(target=time.sleep, args=(60,))
+
+    with spawning._without_main_module(), pytest.raises(spawning.GivenUp):
+        spawning._start_from_fork_server(process, given_up)
+
+    assert _fork_server() == first
+    spawning._abandon_fork_server()  # its folder is gone, and so is what it could be stopped by
+    wait_until(lambda: _has_ended(first))
 
 
 def _is_waiting(spawner: Spawner) -> bool:
