@@ -200,7 +200,7 @@ def _loop() -> list[Panel]:
         ),
         graph(
             "Buffer fill",
-            "Tasks claimed, not started, of the most the manager takes. Empty while tasks are due: claiming"
+            "Share of the buffer that is in use: tasks claimed and not started. Empty while tasks are due: claiming"
             " is too slow. Full: workers are the limit.",
             Query(
                 "sum by (queue) (partisan_buffer_tasks{@queue}) / sum by (queue)"

@@ -111,7 +111,7 @@ def test_a_standby_is_named():
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is none of PostgreSQL."""
+    """The tasks' database is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 

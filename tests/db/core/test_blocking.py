@@ -161,7 +161,7 @@ def test_a_lock_of_a_table_in_a_copy_of_the_database_is_none_of_ours(
     assert found == ""
 
 
-def test_of_a_session_about_which_nothing_may_be_read_the_number_is_named(
+def test_a_session_that_the_role_may_not_read_is_named_by_its_number(
     impatient: BaseDatabaseWrapper,
 ) -> None:
     execute(impatient, "SET ROLE pg_read_all_settings")

@@ -43,7 +43,7 @@ def nothing_listens() -> Iterator[None]:
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is none of PostgreSQL."""
+    """The tasks' database is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 

@@ -130,7 +130,7 @@ def test_under_autoreload_the_end_of_the_process_stops_the_manager(monkeypatch):
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is none of PostgreSQL."""
+    """The tasks' database is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 

@@ -92,7 +92,7 @@ def test_a_port_that_two_queues_share_is_a_warning():
 
 @pytest.fixture
 def files_database() -> Iterator[None]:
-    """The tasks' database is none of PostgreSQL."""
+    """The tasks' database is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 

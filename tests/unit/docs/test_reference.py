@@ -18,8 +18,8 @@ from tools.document_tables import pages, tables
 OF_OTHER_PROGRAMS = {
     "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
     "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps", "--nomigrations",
-    "--now", "--property", "--reps", "--rows", "--scenarios", "--since", "--sort", "--storage", "--tag", "--unit",
-    "--variants", "--web",
+    "--now", "--property", "--reps", "--rows", "--scenarios", "--since", "--sort", "--storage", "--tag",
+    "--unit", "--variants", "--web",
 }  # fmt: skip
 OTHER_COMMANDS = (
     "partisan_cancel",
