@@ -200,8 +200,8 @@ def _loop() -> list[Panel]:
         ),
         graph(
             "Buffer fill",
-            "Share of the buffer that is in use: tasks claimed and not started. Empty while tasks are due: claiming"
-            " is too slow. Full: workers are the limit.",
+            "Share of the buffer that is in use: tasks claimed and not started. Empty while tasks are due:"
+            " claiming is too slow. Full: workers are the limit.",
             Query(
                 "sum by (queue) (partisan_buffer_tasks{@queue}) / sum by (queue)"
                 " (partisan_buffer_limit{@queue})",

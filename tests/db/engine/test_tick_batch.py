@@ -188,9 +188,7 @@ def test_values_on_which_no_tick_depends_keep_none(own: BaseDatabaseWrapper, cha
 @pytest.mark.parametrize(
     ("moment", "is_due"), [("infinity", False), ("-infinity", True), ("4000-01-01 BC", True)]
 )
-def test_a_heartbeat_succeeds_with_a_next_tick_that_is_infinite(
-    own: BaseDatabaseWrapper, moment: str, is_due: bool
-):
+def test_a_heartbeat_succeeds_with_an_infinite_next_tick(own: BaseDatabaseWrapper, moment: str, is_due: bool):
     add_schedule()
     spoil("nightly", f"next_at = '{moment}'")
 
