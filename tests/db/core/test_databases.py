@@ -126,7 +126,7 @@ def test_without_migrations_a_manager_may_start_if_every_column_exists(disabled,
 
     fetch_all(unmigrated, "ALTER TABLE django_partisan_pause DROP COLUMN until; SELECT 1")
 
-    with pytest.raises(CannotStart, match=r"(Tables|Migrations) of django_partisan are missing"):
+    with pytest.raises(CannotStart, match=r"(Tables or columns|Migrations) of django_partisan are missing"):
         ensure_migrated(unmigrated)
 
 
