@@ -82,9 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Measure no test with this mark: in a worker of pytest-xdist, pytest-cov pauses one of two coverages."""
+    if item.get_closest_marker("no_cover") is None:
+        yield
+        return
     tracer = sys.gettrace()
-    if item.get_closest_marker("no_cover") is not None:
-        sys.settrace(None)
+    sys.settrace(None)
     try:
         yield
     finally:
@@ -152,5 +154,5 @@ def _same_subscribers() -> Iterator[None]:
     yield
     after = bus.subscribers()
     if after != before:
-        events.exchange(before)
+        bus.exchange(after, before)
     assert after == before

@@ -66,16 +66,11 @@ def look_at_migrations(subject: Subject) -> Iterator[Finding]:
     connection = connections[task_database()]
     latest = ensure_migrated(connection)
     ensure_permitted(connection)
-    missing = missing_columns(connection)
-    if missing:
-        yield Finding(
-            ERROR,
-            f"All migrations are recorded, up to {latest}, but these are missing: {', '.join(missing)}.",
-            "Undo what renamed or dropped them.",
-        )
-        return
     if latest is None:
         yield Finding(FINE, "None is recorded, but all tables exist: they were created without migrations.")
+    elif missing := missing_columns(connection):
+        text = f"All migrations are recorded, up to {latest}, but these are missing: {', '.join(missing)}."
+        yield Finding(ERROR, text, "Undo what renamed or dropped them.")
     else:
         yield Finding(FINE, f"All are applied, up to {latest}.")
 

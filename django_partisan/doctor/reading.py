@@ -22,4 +22,4 @@ def limited() -> Iterator[None]:
             execute(connection, _LIMIT)
             yield
     except Error as error:
-        raise with_blockers(connection, error) from error
+        raise with_blockers(connection, error) from error.__cause__  # of the driver, with the SQLSTATE

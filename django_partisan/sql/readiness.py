@@ -157,7 +157,7 @@ def missing_columns(connection: BaseDatabaseWrapper) -> list[str]:
             if table not in existing:
                 missing.append(table)
                 continue
-            found = connection.introspection.get_table_description(cursor, table)
+            found = {one.name for one in connection.introspection.get_table_description(cursor, table)}
             columns = [field.column for field in model._meta.concrete_fields if field.column]
-            missing += [f"{table}.{name}" for name in columns if name not in {one.name for one in found}]
+            missing += [f"{table}.{name}" for name in columns if name not in found]
     return missing

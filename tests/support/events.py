@@ -1,6 +1,6 @@
 """A subscriber that records events, and a bus without subscribers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -61,17 +61,9 @@ def provided(**tools: Any) -> Iterator[None]:
 def no_subscribers() -> Iterator[None]:
     """Take every subscriber away for the length of a ``with``; those of the test go at its end."""
     before = bus.subscribers()
-    exchange(())
+    bus.exchange(before, ())
     swallowed._reported.clear()
     try:
         yield
     finally:
-        exchange(before)
-
-
-def exchange(new: Iterable[Subscriber]) -> None:
-    """Subscribe these in the place of all others."""
-    for subscriber in bus.subscribers():
-        bus.unsubscribe(subscriber)
-    for subscriber in new:
-        bus.subscribe(subscriber)
+        bus.exchange(bus.subscribers(), before)

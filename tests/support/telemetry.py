@@ -12,7 +12,6 @@ from django_partisan.logs.subscriber import output
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot
 from django_partisan.tracing import installation
-from tests.support import events
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def telemetry_kept() -> Iterator[None]:
     setting_up._subscriber.become(APP)
     observability.use_resolved(None)
     installation._subscriber = traced_by  # the set-up of a manager takes it away where no SDK is configured
-    events.exchange(subscribed)
+    bus.exchange(bus.subscribers(), subscribed)
 
 
 def started_snapshot(queue: str = "default") -> Snapshot:

@@ -15,7 +15,6 @@ from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events.telemetry import TelemetryDropped
 from django_partisan.tracing import TracingSubscriber
 from django_partisan.tracing.provider import Provider
-from tests.support.events import exchange
 from tools.otlp_sink import OtlpSink
 
 from .driving import SLOT
@@ -59,9 +58,9 @@ def provider_of_our_own(exporter: InMemorySpanExporter) -> Provider:
 def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
     """Return a function that adds a subscriber; the application's tracing would record it all again."""
     before = bus.subscribers()
-    exchange([one for one in before if not isinstance(one, TracingSubscriber)])
+    bus.exchange([one for one in before if isinstance(one, TracingSubscriber)], ())
     yield bus.subscribe
-    exchange(before)
+    bus.exchange(bus.subscribers(), before)
 
 
 @pytest.fixture(params=[provider_of_a_host, provider_of_our_own])
