@@ -1,10 +1,11 @@
-# Needs python3 (3.10 or newer, with venv) and make; the Python packages go into .venv and .venv-tools.
+# Needs python3 (3.10 or newer, with venv) and make; the Python packages go into .venv, .venv-tools and .venv-docs.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Programs whose dependencies the environment of the tests must not have; see pyproject.toml.
 TOOLS := .venv-tools
+DOCS := .venv-docs
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 # Parallel test processes, twice the cores: many tests wait for real processes. "make test N=8".
 N ?= $(shell expr 2 \* $(CORES))
@@ -53,6 +54,10 @@ $(VENV)/.dev: pyproject.toml
 
 $(TOOLS)/.tools: pyproject.toml
 	$(call environment,tools)
+	@touch $@
+
+$(DOCS)/.docs: pyproject.toml
+	$(call environment,docs)
 	@touch $@
 
 ## Seeing it work
@@ -108,7 +113,7 @@ game-day: $(VENV)/.dev ## inject each fault for real and check which alerts fire
 coverage: $(VENV)/.dev ## run the unit and db tiers and require that they reach every line and branch
 	$(BIN)/pytest tests/unit tests/db -n $(N) --cov --cov-fail-under=100
 
-check: $(VENV)/.dev $(TOOLS)/.tools check_mypy ## check style, types, import contracts, migrations and the wheel
+check: $(VENV)/.dev $(TOOLS)/.tools check_mypy docs ## check style, types, import contracts, migrations, the wheel and the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(TOOLS)/bin/lint-imports
@@ -131,6 +136,17 @@ other-pair: $(VENV)/.dev ## run the unit and db tiers on another Python and Djan
 tables: $(VENV)/.dev ## write the generated tables of the documentation
 	$(BIN)/python -m tools.document_tables
 
+## The site of the documentation
+
+.PHONY: docs docs-serve
+# Material's end, on 2027-05-05, is known: the program it names as its successor reads the same mkdocs.yml.
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS)/.docs ## build the site of the documentation into build/site; a broken link or anchor fails
+	$(DOCS)/bin/python -m mkdocs build --quiet
+
+docs-serve: $(DOCS)/.docs ## the same at http://127.0.0.1:8000/, and again after each change
+	$(DOCS)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8000
+
 ## Releases: write CHANGELOG.md first; the version is committed and tagged, nothing is pushed
 
 .PHONY: major_release minor_release patch_release
@@ -143,5 +159,5 @@ major_release minor_release patch_release:
 
 .PHONY: clean
 clean: ## remove the environments and everything that was built
-	rm -rf $(VENV) $(TOOLS) .nox build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(TOOLS) $(DOCS) .nox build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -113,27 +113,30 @@ class BaseTaskProcessor(ProcessorBase):
     from the stored arguments and calls ``run()``.
     """
 
-    # The lower the number, the earlier a task runs.
     PRIORITY: ClassVar[int] = 10
-    # Do not enqueue a task while one with the same arguments waits.
+    """The lower the number, the earlier a task runs."""
     UNIQUE_FOR_PARAMS: ClassVar[bool] = True
+    """Do not enqueue a task while one with the same arguments waits."""
     QUEUE_NAME: ClassVar[str] = DEFAULT_QUEUE
-    # Which errors lead to a retry; ``None``: none. If no subclass sets it: ``DEFAULT_RETRY`` of the queue.
+    """The queue of the tasks; ``delay(queue_name=...)`` overrides it."""
     RETRY_ON_ERROR_CONFIG: ClassVar[ErrorsHandleConfig | None] = None
+    """Which errors lead to a retry; ``None``: none. If no class sets it: ``DEFAULT_RETRY`` of the queue."""
     POSTPONE_CONFIG: ClassVar[PostponeConfig | None] = None
-    # Run in one transaction together with the task's own completion: both are kept, or neither.
+    """How many times a task may be postponed; ``None``: ``DEFAULT_POSTPONES_COUNT`` of the queue."""
     ATOMIC: ClassVar[bool] = False
-    # Keep the row of a completed task, with what ``run()`` returned, in ``Task.result``.
+    """Run in one transaction together with the task's own completion: both are kept, or neither."""
     KEEP_RESULT: ClassVar[bool] = False
-    # How long rows are kept after the end of their task; ``None``: forever. Not set: as the queue says.
+    """Keep the row of a completed task, with what ``run()`` returned, in ``Task.result``."""
     KEEP_FINISHED_SECONDS: ClassVar[float | None]
+    """How long the row of a completed task is kept; ``None``: forever. Not set: as the queue says."""
     KEEP_FAILED_SECONDS: ClassVar[float | None]
-    # Interrupt a run that lasts longer; ``None``: the queue's limit, ``math.inf``: none.
+    """How long the row of a failed task is kept; ``None``: forever. Not set: as the queue says."""
     TIMEOUT_SECONDS: ClassVar[float | None] = None
-    # A task that has not started this many seconds after it was due ends without a run; ``None``: never.
+    """Interrupt a run that lasts longer; ``None``: the queue's limit, ``math.inf``: none."""
     EXPIRES_SECONDS: ClassVar[float | None] = None
-    # ``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting.
+    """A task that has not started this many seconds after it was due ends without a run; ``None``: never."""
     TRACE_PROPAGATION: ClassVar[str | None] = None
+    """``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting."""
 
     args: tuple[Any, ...] = wrong_calls.set_by_init()
     kwargs: dict[str, Any] = wrong_calls.set_by_init()

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-# Wait ``retry_pause`` seconds before every retry.
 DELAY_STRATEGY_CONSTANT: Final = "constant"
+"""Wait ``retry_pause`` seconds before every retry."""
 
-# Wait ``retry_pause`` seconds longer before each further retry.
 DELAY_STRATEGY_INCREMENTAL: Final = "incremental"
+"""Wait ``retry_pause`` seconds longer before each further retry."""
 
-# Wait twice as long before each further retry.
 DELAY_STRATEGY_EXPONENTIAL: Final = "exponential"
+"""Wait twice as long before each further retry."""
 
 DELAY_STRATEGIES: Final = (DELAY_STRATEGY_CONSTANT, DELAY_STRATEGY_INCREMENTAL, DELAY_STRATEGY_EXPONENTIAL)

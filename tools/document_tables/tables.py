@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
-
-from django.core.management import load_command_class
+from functools import partial
+from typing import Final
 
 from django_partisan import logs
 from django_partisan.config import observability, problems, queue_keys, schedule_keys
@@ -15,13 +14,10 @@ from django_partisan.logs.log_event import LogEvent
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.metric import Metric
 from django_partisan.tracing import spans
+from tools.document_tables import commands
+from tools.document_tables.markdown import table
 
 COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the cores that this process may use"}
-DJANGO_OPTIONS: Final = frozenset(
-    {"help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color",
-     "skip_checks"}
-)  # fmt: skip
-
 
 GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "E": fields.ERROR}
 """Letters for fields that go together in log events; a run's before a task's, which it includes."""
@@ -33,48 +29,30 @@ def queue_settings() -> str:
         (*_setting(name, setting), "yes" if setting.flat else "no", setting.meaning)
         for name, setting in queue_keys.KEYS.items()
     )
-    return _table(("Key", "Default", "Accepts", "Flat name too", "Meaning"), rows)
+    return table(("Key", "Default", "Accepts", "Flat name too", "Meaning"), rows)
 
 
 def queue_settings_in_short() -> str:
     """Return the keys of a queue's settings for the README."""
     rows = ((*_setting(name, setting)[:2], setting.meaning) for name, setting in queue_keys.KEYS.items())
-    return _table(("Key", "Default", "Meaning"), rows)
+    return table(("Key", "Default", "Meaning"), rows)
 
 
 def observability_settings() -> str:
     """Return every key of ``PARTISAN_OBSERVABILITY``."""
     rows = ((*_setting(name, setting), setting.meaning) for name, setting in observability.KEYS.items())
-    return _table(("Key", "Default", "Accepts", "Meaning"), rows)
+    return table(("Key", "Default", "Accepts", "Meaning"), rows)
 
 
 def schedule_settings() -> str:
     """Return every key of a schedule."""
     rows = ((*_setting(name, setting), setting.meaning) for name, setting in schedule_keys.KEYS.items())
-    return _table(("Key", "Default", "Accepts", "Meaning"), rows)
+    return table(("Key", "Default", "Accepts", "Meaning"), rows)
 
 
 def checks() -> str:
     """Return every system check."""
-    return _table(("Id", "What is wrong"), ((f"`{kind.id}`", kind.meaning) for kind in problems.KINDS))
-
-
-def options() -> str:
-    """Return the options of ``start_partisan``, without those of every Django command."""
-    rows = []
-    for action in start_partisan_options():
-        spellings = ", ".join(f"`{spelling}`" for spelling in action.option_strings)
-        choices = "" if action.choices is None else f" ({', '.join(map(str, action.choices))})"
-        rows.append((spellings, (action.help or "") % {"default": action.default} + choices))
-    return _table(("Option", "Meaning"), rows)
-
-
-def start_partisan_options() -> list[Any]:
-    """Return the parser's own description of each option that is ours."""
-    parser = load_command_class("django_partisan", "start_partisan").create_parser(
-        "manage.py", "start_partisan"
-    )
-    return [action for action in parser._actions if action.dest not in DJANGO_OPTIONS]
+    return table(("Id", "What is wrong"), ((f"`{kind.id}`", kind.meaning) for kind in problems.KINDS))
 
 
 def log_events() -> str:
@@ -83,7 +61,7 @@ def log_events() -> str:
         (f"`{one.action}`", _level(one), ", ".join(one.by), _named(one.fields), one.when)
         for one in logs.LOG_EVENTS.values()
     )
-    return _table(("`event.action`", "Level", "By", "Fields beside the common ones", "When"), rows)
+    return table(("`event.action`", "Level", "By", "Fields beside the common ones", "When"), rows)
 
 
 def log_fields() -> str:
@@ -95,7 +73,7 @@ def log_fields() -> str:
         "**P**, a worker process": fields.WORKER_FIELDS,
         "**E**, an error": fields.ERROR,
     }
-    return _table(
+    return table(
         ("Where", "Fields"),
         ((where, ", ".join(map(_field, group))) for where, group in groups.items()),
     )
@@ -107,7 +85,7 @@ def span_names() -> str:
         (name, f"`{span.operation} {{queue}}`", span.kind.name, span.by, span.relation)
         for name, span in spans.SPANS.items()
     )
-    return _table(("Span", "Name", "Kind", "Made by", "Parent or links"), rows)
+    return table(("Span", "Name", "Kind", "Made by", "Parent or links"), rows)
 
 
 def span_attributes() -> str:
@@ -123,12 +101,12 @@ def span_attributes() -> str:
         )
         for attribute in spans.ATTRIBUTES
     )
-    return _table(("Attribute", "Type", "On", "Value", "When"), rows)
+    return table(("Attribute", "Type", "On", "Value", "When"), rows)
 
 
 def metrics() -> str:
     """Return every metric with the question that it answers."""
-    return _table(
+    return table(
         ("Metric", "Type", "Labels", "From", "Answers", "Help"),
         (
             (
@@ -150,7 +128,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "observability-settings": observability_settings,
     "schedule-settings": schedule_settings,
     "checks": checks,
-    "options": options,
+    "options": partial(commands.options, commands.START),
+    **{name.replace("_", "-"): partial(commands.help_of, name) for name in commands.OTHERS},
     "log-events": log_events,
     "log-fields": log_fields,
     "spans": span_names,
@@ -197,12 +176,3 @@ def _help(metric: Metric) -> str:
     text = metric.help.partition(" From the database,")[0]  # said once, above the table
     buckets = f" Bounds: {', '.join(f'{bound:g}' for bound in metric.buckets)}." if metric.buckets else ""
     return text + buckets
-
-
-def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [_row(headings), _row("---" for _ in headings)]
-    return "\n".join([*lines, *(_row(row) for row in rows)]) + "\n"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -4,35 +4,25 @@ import re
 from argparse import ArgumentParser
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import find_commands, load_command_class
 
 from django_partisan import outcomes, pytest_plugin
 from django_partisan.logs import running_task
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
 from django_partisan.tracing import spans
-from tests.unit.docs.pages import PAGES, blocks_of, code_in, first_cells_below, name_of, page
-from tools.document_tables import pages, tables
+from tests.support.commands import ROOT
+from tests.unit.docs.pages import PAGES, anchors_of, blocks_of, code_in, first_cells_below, name_of, page
+from tools.document_tables import commands, pages, tables
 
+PACKAGE = ROOT / "django_partisan"
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
     "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
     "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps", "--nomigrations",
     "--now", "--property", "--reps", "--rows", "--scenarios", "--since", "--sort", "--storage", "--tag",
-    "--unit", "--variants", "--web",
+    "--unit", "--update-aliases", "--variants", "--web",
 }  # fmt: skip
-OTHER_COMMANDS = (
-    "partisan_cancel",
-    "partisan_doctor",
-    "partisan_enqueue",
-    "partisan_export",
-    "partisan_pause",
-    "partisan_prune",
-    "partisan_requeue",
-    "partisan_resume",
-    "partisan_schedules",
-    "partisan_status",
-)
 
 
 def test_the_tables_are_those_that_the_code_makes():
@@ -53,6 +43,13 @@ def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
     assert pages.with_tables(stale) == text
 
 
+def test_the_page_on_commands_has_a_section_for_each():
+    known = find_commands(str(PACKAGE / "management"))
+
+    assert set(known) == {commands.START, *commands.OTHERS}
+    assert set(known) <= anchors_of(page("docs/commands.md"))
+
+
 def test_the_page_on_errors_lists_every_reason_of_a_failure():
     listed = set(first_cells_below("## Why a task failed", page("docs/errors.md")))
 
@@ -64,7 +61,7 @@ def test_every_option_that_is_named_exists(path, parser: ArgumentParser):
     text = path.read_text()
     code = [*code_in(text), *(block.text for block in blocks_of(text) if block.kind in ("console", "ini"))]
     named = {option for piece in code for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", piece)}
-    others = [load_command_class("django_partisan", name).create_parser("", name) for name in OTHER_COMMANDS]
+    others = [load_command_class("django_partisan", name).create_parser("", name) for name in commands.OTHERS]
     actions = [action for each in (parser, *others) for action in each._actions]
     known = {option for action in actions for option in action.option_strings}
 
@@ -81,7 +78,7 @@ def test_every_metric_and_index_that_is_named_exists(path):
     known = {name + suffix for name in catalogue.METRICS for suffix in ("", "_bucket", "_sum", "_count")}
     known |= set(running_task.KEYS)
     known |= {name for name in vars(pytest_plugin) if name.startswith("partisan_")}
-    known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]} | set(OTHER_COMMANDS)
+    known |= {index.name for index in [*Task._meta.indexes, *Task._meta.constraints]} | set(commands.OTHERS)
 
     assert named - known == set()
 

@@ -1,0 +1,94 @@
+"""The site has every page, its links and its diagrams; `make docs` builds it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.docs.pages import PAGES, blocks_of, name_of
+from tools.docs_site.paths import DOCS, ROOT, for_site, linked_files, site_path
+
+CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+
+BEFORE = """\
+[one](tasks.md#a) [two](../CHANGELOG.md#b) [three](../tests/x.py) [four](#c) [five](https://example.org/d.md)
+`[code](../tests/x.py)` ![picture](images/p.png)
+
+```python
+handlers[name](event)
+```
+
+```mermaid
+a --> b
+```
+"""
+AFTER = """\
+[one](tasks.md#a) [two](CHANGELOG.md#b) [three](tests/x.py.md) [four](#c) [five](https://example.org/d.md)
+`[code](../tests/x.py)` ![picture](images/p.png)
+
+```python
+handlers[name](event)
+```
+
+PICTURE
+"""
+
+
+def pages_in(nav: list[Any]) -> Iterator[str]:
+    """Yield the pages of a navigation and of its parts."""
+    for entry in nav:
+        for target in entry.values():
+            yield from pages_in(target) if isinstance(target, list) else [target]
+
+
+def test_the_navigation_has_every_page_once():
+    listed = sorted(pages_in(CONFIG["nav"]))
+
+    assert listed == sorted([*map(site_path, map(name_of, PAGES)), "LICENSE.md"])
+
+
+def test_links_to_other_files_lead_to_pages_of_the_site_and_code_stays():
+    assert for_site("docs/page.md", BEFORE, "PICTURE") == AFTER
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "on_site"),
+    [
+        ("README.md", "docs/tasks.md#a", "tasks.md#a"),
+        ("README.md", "LICENSE", "LICENSE.md"),
+        ("grafana/README.md", "../docs/runbooks.md", "../runbooks.md"),
+        ("grafana/README.md", "alerts/alerts.yaml", "alerts/alerts.yaml.md"),
+    ],
+)
+def test_a_link_is_relative_to_the_place_of_its_page_on_the_site(page, link, on_site):
+    assert for_site(page, f"[x]({link})", "") == f"[x]({on_site})"
+
+
+def test_the_files_that_a_page_links_to_are_shown():
+    assert list(linked_files("docs/page.md", BEFORE)) == [
+        "docs/tasks.md", "CHANGELOG.md", "tests/x.py", "docs/images/p.png",
+    ]  # fmt: skip
+
+
+def test_each_diagram_has_a_picture_with_the_same_words():
+    with_diagram = [
+        (path, block.text)
+        for path in PAGES
+        for block in blocks_of(path.read_text())
+        if block.kind == "mermaid"
+    ]
+
+    for path, text in with_diagram:
+        picture = (ROOT / DOCS / "images" / f"{path.stem}.svg").read_text()
+        words = {word for line in text.splitlines()[1:] for word in re.split(r"-->|: ", line.strip())}
+
+        assert {word.strip() for word in words} - {"[*]"} == set(re.findall(r">([^<>\n]+)</text>", picture))
+    assert len(with_diagram) == len({path for path, _ in with_diagram}) == 1, "one picture for each page"
+
+
+def test_nothing_is_fetched_from_other_servers():
+    assert CONFIG["theme"]["font"] is False
+    assert not [key for key in ("extra_javascript", "repo_url") if key in CONFIG]
+    assert CONFIG["extra_css"] == ["site.css"]

@@ -1,0 +1,63 @@
+"""MkDocs calls these functions while it builds the site; see ``hooks`` in mkdocs.yml."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+from tools.docs_site.paths import DOCS, ROOT, for_site, linked_files, site_path
+
+LANGUAGES: Final = {".py": "python", ".yaml": "yaml", ".service": "ini"}
+# Not found by the search: the page that links to the file is.
+AS_PAGE: Final = "---\nsearch:\n  exclude: true\n---\n# {path}\n\n````{language}\n{text}\n````\n"
+
+_paths: dict[str, str] = {}
+"""The files of the repository by their place on the site, apart from those that are only shown."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of the repository's root, and every file that a page links to."""
+    _paths.clear()
+    for path in _pages_and_linked():
+        place = site_path(path)
+        if path.endswith(".md"):
+            _paths[place] = path
+        if files.get_file_from_path(place) is None:
+            files.append(_generated(config, path, place))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return a page's text with links that lead to the site's pages, and with its diagram."""
+    path = _paths.get(page.file.src_uri)
+    return markdown if path is None else for_site(path, markdown, _diagram(path))
+
+
+def _pages_and_linked() -> Iterator[str]:
+    """Yield the pages of the root and of ``docs/``, and what they link to, each once."""
+    found = [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob(f"{DOCS}/*.md")]]
+    seen = set(found)
+    while found:
+        path = found.pop()
+        yield path
+        if path.endswith(".md"):
+            linked = {*linked_files(path, (ROOT / path).read_text())} - seen
+            seen |= linked
+            found += [file for file in linked if (ROOT / file).is_file()]
+
+
+def _generated(config: MkDocsConfig, path: str, place: str) -> File:
+    if path.endswith(".md"):
+        return File.generated(config, place, abs_src_path=str(ROOT / path))
+    language = LANGUAGES.get(PurePosixPath(path).suffix, "text")
+    text = AS_PAGE.format(path=path, language=language, text=(ROOT / path).read_text().rstrip())
+    return File.generated(config, place, content=text, inclusion=InclusionLevel.NOT_IN_NAV)
+
+
+def _diagram(path: str) -> str:
+    """Return the picture of the diagram on a page; empty without one."""
+    picture = ROOT / DOCS / "images" / f"{PurePosixPath(path).stem}.svg"
+    return f"<figure>\n{picture.read_text().strip()}\n</figure>" if picture.exists() else ""

@@ -1,0 +1,45 @@
+"""What `--help` of each command says."""
+
+from argparse import Action
+from typing import Final
+
+from django.core.management import load_command_class
+
+from tools.document_tables.markdown import table
+
+DJANGO_OPTIONS: Final = frozenset(
+    {"help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color",
+     "skip_checks"}
+)  # fmt: skip
+# Listed on docs/settings.md, beside the settings that they replace.
+START: Final = "start_partisan"
+OTHERS: Final = (
+    "partisan_cancel", "partisan_doctor", "partisan_enqueue", "partisan_export", "partisan_pause",
+    "partisan_prune", "partisan_requeue", "partisan_resume", "partisan_schedules", "partisan_status",
+)  # fmt: skip
+
+
+def options(command: str) -> str:
+    """Return the arguments and options of a command, without those of every Django command."""
+    parser = load_command_class("django_partisan", command).create_parser("manage.py", command)
+    ours = [action for action in parser._actions if action.dest not in DJANGO_OPTIONS]
+    return table(("Option", "Meaning"), ((_spellings(action), _meaning(action)) for action in ours))
+
+
+def help_of(command: str) -> str:
+    """Return what `--help` of a command says: what it does, its options, and notes with examples."""
+    parser = load_command_class("django_partisan", command).create_parser("manage.py", command)
+    notes = "" if parser.epilog is None else f"\n```text\n{parser.epilog.strip()}\n```\n"
+    return f"{parser.description}\n\n{options(command)}{notes}"
+
+
+def _spellings(action: Action) -> str:
+    names = [*(action.option_strings or [str(action.metavar or action.dest)])]
+    if action.option_strings and action.metavar is not None:
+        names[-1] += f" {action.metavar}"
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _meaning(action: Action) -> str:
+    choices = "" if action.choices is None else f" ({', '.join(map(str, action.choices))})"
+    return (action.help or "") % {"default": action.default} + choices
