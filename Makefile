@@ -141,8 +141,9 @@ tables: $(VENV)/.dev ## write the generated tables of the documentation
 .PHONY: docs docs-serve
 # Material's end, on 2027-05-05, is known: the program it names as its successor reads the same mkdocs.yml.
 docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+# Not with --quiet: only warnings that are shown end the build.
 docs: $(DOCS)/.docs ## build the site of the documentation into build/site; a broken link or anchor fails
-	$(DOCS)/bin/python -m mkdocs build --quiet
+	$(DOCS)/bin/python -m mkdocs build
 
 docs-serve: $(DOCS)/.docs ## the same at http://127.0.0.1:8000/, and again after each change
 	$(DOCS)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8000
