@@ -1,17 +1,14 @@
 """The walk of docs/operate.md, command by command, with real programs where there are some."""
 
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.real_parts.servers import Child, free_port
+from tests.real_parts.servers import free_port
 from tests.support.commands import ROOT
-from tests.support.waiting import wait_until
+from tests.support.walking import Walk
 from tests.unit.docs.consoles import Console, consoles_of
 from tools.bulk_endpoint import BulkEndpoint
 from tools.otlp_sink import OtlpSink
@@ -21,67 +18,15 @@ MANAGE = "import runpy\nrunpy.run_module('tests.manage', run_name='__main__')\n"
 TARGET = "127.0.0.1:9464"
 
 
-class Walk:
-    """A reader with a shell in a folder of a project; ports of the page stand for free ones."""
+class OperatorsWalk(Walk):
+    """A walk in a project of the tests' settings, whose Prometheus scrapes the test's port."""
 
     def __init__(self, folder: Path, env: dict[str, str], ports: dict[str, int]) -> None:
-        self.folder = folder
-        self.ports = ports
-        programs = f"{Path(sys.executable).parent}:{env['PATH']}"
-        self.env = {**env, "PATH": programs, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": ""}
-        for name in [name for name in self.env if name.startswith("OTEL_")]:
-            del self.env[name]
-        self.background: list[Child] = []
+        super().__init__(folder, env, ports)
         (folder / "manage.py").write_text(MANAGE)
 
-    def ported(self, text: str) -> str:
-        """Return a text with the test's ports."""
-        return re.sub(
-            r"(?<=127\.0\.0\.1:)(\d+)|(?<=--metrics-port )(\d+)",
-            lambda match: str(self.ports[match[0]]),
-            text,
-        )
-
     def take(self, console: Console) -> None:
-        """Do what the page says at one place."""
-        if console.until is not None:
-            [command] = console.commands
-            child = Child(
-                f"step-{console.line}",
-                ["sh", "-c", f"exec env {self.ported(command)}"],
-                self.folder,
-                self.env,
-            )
-            self.background.append(child)
-            until = console.until
-            wait_until(lambda: self.run(until).returncode == 0 or self._ended(child), 60, until, every=0.1)
-            return
-        for command in console.commands:
-            if console.patiently:
-                wait_until(lambda: self.run(command).returncode == 0, 60, command, every=1)  # noqa: B023
-                continue
-            done = self.run(command)
-            assert done.returncode == console.exit_code, f"{command}\n{done.stdout}"
-        self._point_prometheus_at_the_manager()
-
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run one command in a shell."""
-        return subprocess.run(
-            self.ported(command),
-            shell=True,
-            cwd=self.folder,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-
-    def _ended(self, child: Child) -> bool:
-        assert child.process.poll() is None, child.last_words()
-        return False
-
-    def _point_prometheus_at_the_manager(self) -> None:
+        super().take(console)
         scrape = self.folder / "partisan-grafana" / "prometheus" / "scrape.yaml"
         if scrape.exists() and TARGET in scrape.read_text():
             scrape.write_text(self.ported(scrape.read_text()))
@@ -100,10 +45,8 @@ def walk(
             "9200": endpoint.port,
             "4318": int(sink.url.rpartition(":")[2]),
         }
-        made = Walk(tmp_path, env, ports)
-        yield made
-        for child in reversed(made.background):
-            child.stop()
+        with OperatorsWalk(tmp_path, env, ports) as made:
+            yield made
 
 
 def test_every_command_of_the_page_works_in_its_order(walk: Walk) -> None:

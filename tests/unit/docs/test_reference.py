@@ -18,10 +18,11 @@ from tools.document_tables import commands, pages, tables
 PACKAGE = ROOT / "django_partisan"
 # Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
-    "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
-    "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps", "--nomigrations",
-    "--now", "--property", "--reps", "--rows", "--scenarios", "--since", "--sort", "--storage", "--tag",
-    "--unit", "--update-aliases", "--variants", "--web",
+    "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--email",
+    "--enable-feature", "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps",
+    "--noinput", "--nomigrations", "--noreload", "--now", "--property", "--reps", "--rows", "--scenarios",
+    "--since", "--sort", "--storage", "--tag", "--unit", "--update-aliases", "--username", "--variants",
+    "--web",
 }  # fmt: skip
 
 

@@ -1,0 +1,83 @@
+"""The tutorial, from an empty folder to a task that was requeued, command by command."""
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.support.walking import Walk
+from tests.unit.docs.consoles import Console, consoles_of
+from tests.unit.docs.pages import Block, blocks_of, page
+from tools import postgres
+from tools.postgres.server import free_port
+
+PAGE = page("docs/tutorial.md")
+CURL = f"""#!{sys.executable}
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[-1]).read().decode())
+"""
+
+
+class TutorialWalk(Walk):
+    """A reader who writes the page's files, and sees the lines that it shows."""
+
+    def __init__(self, folder: Path, env: dict[str, str], server: postgres.Server) -> None:
+        super().__init__(folder, env, defaultdict(free_port))  # each when it is used, so that it is free
+        self.address = {"HOST": env["PGHOST"], "PORT": str(server.port), "USER": env["PGUSER"]}
+        self.env.pop("DJANGO_SETTINGS_MODULE", None)
+        curl = folder / "bin" / "curl"
+        curl.parent.mkdir()
+        curl.write_text(CURL)
+        curl.chmod(0o755)
+        self.env["PATH"] = f"{curl.parent}:{self.env['PATH']}"
+
+    def write(self, block: Block) -> None:
+        """Write a file as its first line names it; that of the settings exists and gets more lines."""
+        name = block.text.partition("\n")[0].removeprefix("# ")
+        text = block.text
+        if find_spec("django.tasks") is None:  # as the page says for Django 5.2
+            text = text.replace("django.tasks", "django_tasks")
+        if name.endswith("settings.py"):
+            text += f"DATABASES['default'].update({self.address!r}, NAME={self.env['PGDATABASE']!r})\n"
+        with (self.folder / name).open("a") as file:
+            file.write(text)
+
+    def is_right(self, console: Console, command: str, done: "subprocess.CompletedProcess[str]") -> bool:
+        return super().is_right(console, command, done) and all(
+            line in done.stdout for line in shown_below(console, command)
+        )
+
+
+def shown_below(console: Console, command: str) -> list[str]:
+    """Return the lines that the page shows below a command."""
+    [block] = [block for block in blocks_of(PAGE) if block.line == console.line]
+    _, _, below = block.text.partition(f"$ {command}\n")
+    return below.partition("$ ")[0].splitlines()
+
+
+@pytest.fixture
+def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TutorialWalk]:
+    """An empty folder, and a server with an empty database."""
+    monkeypatch.chdir(tmp_path)
+    with postgres.server() as server:
+        env = os.environ | server.env()
+        with TutorialWalk(tmp_path, env, server) as made:
+            yield made
+
+
+def test_the_tutorial_works_from_its_first_command_to_its_last(walk: TutorialWalk):
+    files = [block for block in blocks_of(PAGE) if block.kind == "python"]
+    consoles = [console for console in consoles_of(PAGE) if console.is_run]
+
+    for step in sorted([*files, *consoles], key=lambda step: step.line):
+        if isinstance(step, Block):
+            walk.write(step)
+        else:
+            walk.take(step)
+
+    assert len(walk.background) == 2
