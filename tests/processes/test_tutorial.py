@@ -71,10 +71,10 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TutorialWa
 
 
 def test_the_tutorial_works_from_its_first_command_to_its_last(walk: TutorialWalk):
-    files = [block for block in blocks_of(PAGE) if block.kind == "python"]
-    consoles = [console for console in consoles_of(PAGE) if console.is_run]
+    steps: list[Block | Console] = [block for block in blocks_of(PAGE) if block.kind == "python"]
+    steps += [console for console in consoles_of(PAGE) if console.is_run]
 
-    for step in sorted([*files, *consoles], key=lambda step: step.line):
+    for step in sorted(steps, key=lambda step: step.line):
         if isinstance(step, Block):
             walk.write(step)
         else:
