@@ -5,18 +5,22 @@ import logging
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from email.message import Message
+from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
 from logging.config import DictConfigurator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
+from urllib.error import HTTPError
 
 import pytest
 import structlog
 from django.core import mail
 from django.core.management import call_command
+from django.http import Http404
 from django.utils import timezone
 
 from django_partisan import retention, signals
@@ -26,8 +30,9 @@ from django_partisan.logs import add_running_task
 from django_partisan.models import Schedule, Task
 from django_partisan.pausing import paused_queues
 from django_partisan.schedules import configured
-from django_partisan.testing import Ran, drain
+from django_partisan.testing import Ran, drain, run_pending
 from tests.db.snippets import OF_SETTINGS, Project
+from tests.support.database import open_transaction
 from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +41,7 @@ TESTED_BELOW = {
     "README.md", "docs/coming-from.md", "docs/deploying.md", "docs/django-tasks.md", "docs/errors.md",
     "docs/integrations.md", "docs/observability.md", "docs/operate.md", "docs/postgresql.md",
     "docs/postponing.md", "docs/queues.md", "docs/schedules.md", "docs/settings.md", "docs/tasks.md",
-    "docs/testing.md",
+    "docs/recipes.md", "docs/testing.md",
 }  # fmt: skip
 TESTED_ELSEWHERE = {"docs/tutorial.md"}  # by tests/processes/test_tutorial.py
 
@@ -53,7 +58,9 @@ def project(own_registry: None, monkeypatch: pytest.MonkeyPatch, settings: Any) 
 def django_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the framework under its name in Django 6, where Django 5.2 has the backport only."""
     if find_spec("django.tasks") is None:
+        exceptions = import_module(framework.TaskResultDoesNotExist.__module__)
         monkeypatch.setitem(sys.modules, "django.tasks", framework.base)
+        monkeypatch.setitem(sys.modules, "django.tasks.exceptions", exceptions)
 
 
 def outcomes(ran: list[Ran]) -> Counter[tuple[str, str]]:
@@ -193,6 +200,59 @@ def test_the_page_on_errors(project: Project):
     assert len(second) == 4, "a failed task that is put back has all its retries again"
     assert project.names["result"] == (1, 0)
     assert Task.objects.get(error_reason="cancelled").error_message == "the mirror is gone"
+
+
+@pytest.mark.usefixtures("django_tasks")
+def test_the_recipes(project: Project, rf: Any):
+    project.run_page("docs/recipes.md", page("docs/recipes.md"))
+    project.names["urlopen"] = unavailable(503)
+    busy = "SELECT pg_advisory_xact_lock(hashtextextended('SyncCustomer 17', 0))"
+
+    with open_transaction(busy):
+        ran = [one for _ in range(2) for one in run_pending()]
+    now = sorted((one.processor, one.outcome) for one in ran)
+    project.names["urlopen"] = lambda url, timeout: None
+    later = outcomes(drain(now=timezone.now() + timedelta(minutes=2)))
+
+    assert now == [
+        ("Newsletter", "completed"),
+        ("NewsletterPart", "completed"),
+        ("NewsletterPart", "completed"),
+        ("NewsletterSummary", "completed"),
+        ("Notify", "retried"),
+        ("RemindOfInvoice", "completed"),
+        ("SyncCustomer", "postponed"),
+    ]
+    assert later[("Notify", "completed")] == later[("SyncCustomer", "completed")] == 1
+    assert later[("UpdateIndex", "completed")] == 1, "three changes lead to one run"
+    token = json.loads(project.names["start"](rf.post("", {"text": "one two"})).content)["token"]
+    shown = [json.loads(project.names["progress"](rf.get(""), token).content)]
+    drain()
+    shown.append(json.loads(project.names["progress"](rf.get(""), token).content))
+    assert shown == [{"status": "READY", "value": None}, {"status": "SUCCESSFUL", "value": 2}]
+    with pytest.raises(Http404):
+        project.names["progress"](rf.get(""), "1")
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(429, "retried"), (503, "retried"), (403, "failed")])
+@pytest.mark.usefixtures("django_tasks")
+def test_the_recipe_for_http_retries_by_status(project: Project, status: int, outcome: str):
+    first = next(block.text for block in blocks_of(page("docs/recipes.md")) if block.kind == "python")
+    project.run(first)
+    project.names["urlopen"] = unavailable(status)
+
+    [ran] = run_pending(raise_errors=False)
+
+    assert ran.outcome == outcome
+
+
+def unavailable(status: int) -> Callable[..., NoReturn]:
+    """Return what opens no address, because the server answers with a status."""
+
+    def urlopen(url: str, timeout: float) -> NoReturn:
+        raise HTTPError(url, status, "", Message(), None)
+
+    return urlopen
 
 
 def test_the_page_on_integrations(project: Project):
