@@ -1,13 +1,19 @@
 """Schedules in the table, as if they had been there for a while."""
 
+import time
 from datetime import datetime, timedelta, timezone
+from itertools import count
 from typing import Any
 
 from django_partisan.models import Schedule
 from django_partisan.schedules.definition import ScheduleDefinition
 from tests.support.database import first_value
 
-DAY = 86_400
+HOUR = 3600
+PERIOD = next(
+    seconds for seconds in count(24 * HOUR, HOUR) if 3 * HOUR < time.time() % seconds < seconds - 3 * HOUR
+)
+"""An interval of about a day whose ticks are hours away, at any time of day: none comes during a test."""
 UNREADABLE = "('[' || repeat('9', 5000) || ']')::jsonb"
 """JSON, as SQL, that PostgreSQL stores, and whose integer has too many digits for any version of Python."""
 NOON = datetime(2026, 11, 30, 12, tzinfo=timezone.utc)
@@ -33,10 +39,15 @@ def last_multiple(seconds: int) -> datetime:
     return now - timedelta(seconds=now.timestamp() % seconds)
 
 
+def periods(number: int) -> timedelta:
+    """Return the time between a tick and the one ``number`` ticks later, of schedules with that interval."""
+    return timedelta(seconds=number * PERIOD)
+
+
 def add_schedule(name: str = "nightly", **columns: Any) -> Schedule:
-    """Insert the row of a schedule, by default of one that ticks every day and has one due tick."""
+    """Insert the row of a schedule, by default with an interval of about a day and one due tick."""
     if "every" not in columns and "cron" not in columns:
-        columns["every"] = DAY
+        columns["every"] = PERIOD
     values: dict[str, Any] = {"task": "Letter", **columns}
     if "next_at" not in values:
         values["next_at"] = last_multiple(values["every"])
