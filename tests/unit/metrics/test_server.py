@@ -177,7 +177,7 @@ def test_a_slow_reader_gets_everything_and_holds_nobody_up(start: Start) -> None
 
 
 def test_a_reader_that_never_reads_is_disconnected(start: Start, made: list[Server]) -> None:
-    port = start(big, limits=Limits(seconds=0.3))
+    port = start(big, limits=Limits(seconds=2))
     with connect(port) as client:
         client.sendall(b"GET /big HTTP/1.1\r\n\r\n")
         assert client.recv(1) == b"H"
@@ -311,7 +311,7 @@ def test_with_tls_garbage_is_closed_and_is_no_error(
 def test_with_tls_a_handshake_that_never_comes_is_cut_off_and_holds_nobody_up(
     start: Start, certificates: Certificates
 ) -> None:
-    port = start(tls=access.tls_context(*certificates.server, None), limits=Limits(seconds=1))
+    port = start(tls=access.tls_context(*certificates.server, None), limits=Limits(seconds=3))
     with connect(port) as client:
         assert b"200 OK" in talk(trusting(certificates), port)
         assert read_all(client) == b""
