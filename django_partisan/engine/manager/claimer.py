@@ -40,7 +40,7 @@ class Need(Enum):
     """The next step of the claimer."""
 
     CLAIM = "tasks may be due: claim when there is room"
-    LOOK = "the last claim came back short: wait for the promoter's next look"
+    LOOK = "the last claim returned fewer tasks than its limit: wait for the promoter's answer"
     REST = "nothing was due: wait for a notification, or for the promoter"
 
 

@@ -121,7 +121,7 @@ class DatabaseThread:
         """Shut down the connection if its answer is late; return True, once, if others should be distrusted.
 
         They should not if this connection was distrusted itself, which shortens its deadline. A call that
-        does not end nevertheless is given up: it counts as failed, but the thread stays busy.
+        still does not end is given up: it counts as failed, but the thread stays busy.
         """
         since = self._session.waits_since
         if since is None:
@@ -152,7 +152,7 @@ class DatabaseThread:
         self._session.is_worn = True
 
     def distrust(self) -> None:
-        """Replace the connection before the next call; wait only a second for the current answer."""
+        """Replace the connection before the next call; wait at most a second for the current answer."""
         self._session.distrust()
 
     def hang_up(self) -> None:
@@ -251,7 +251,7 @@ class DatabaseThread:
         try:
             arrived = listener.take()
         except Error:
-            self._has_ended = True  # set before `lost` is counted, which the loop checks first
+            self._has_ended = True  # set before `lost` grows, because the loop checks `lost` first
             self._disconnect()  # the next call reconnects and listens again
             self._deliver_missed()
             return

@@ -27,7 +27,7 @@ class Drain(Component):
 
     @property
     def is_forced(self) -> bool:
-        """True once running tasks are ended by force."""
+        """True once running tasks are being ended by force."""
         return self.forced_at is not None
 
     def ask(self, signal_name: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""End tasks that have expired when the manager takes them in.
+"""End tasks that have expired by the time the manager takes them in.
 
 A task that expires later is ended by the worker that would run it: see ``Executor``.
 """
@@ -15,7 +15,7 @@ from django_partisan.telemetry.events.tasks import TaskExpired
 
 
 class Expirations:
-    """The end of a queue's expired tasks, without a run."""
+    """Settles expired tasks of a queue without a run."""
 
     def __init__(self, queue: str, settler: Settler) -> None:
         self._queue = queue
