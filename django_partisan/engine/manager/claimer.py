@@ -178,7 +178,7 @@ class Claimer(Component):
         room = self._dispatcher.room() if manager is not None else 0
         if manager is None or room <= 0:
             return
-        if self._thread.needs_connection:  # Reconciliation compares held tasks first
+        if self._thread.needs_connection:  # reconnect; Reconciliation compares held tasks before the claim
             self._thread.submit(_connect, self._on_connected)
             return
         if self._is_asleep and self._full_claims >= AWAKE_AFTER_FULL_CLAIMS:
