@@ -39,7 +39,7 @@ _takeovers = itemgetter(TAKEOVERS)
 
 
 class Intake:
-    """The way of each incoming task into the buffer; outcomes go to the settler, through ``Reports``.
+    """The entry point for tasks: it adds them to the buffer. Outcomes go to the settler, through ``Reports``.
 
     A task whose worker or manager died runs again, unless more than ``MAX_CRASHES`` workers died while they
     ran it. A task that no worker here can run is held.

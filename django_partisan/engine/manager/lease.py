@@ -245,7 +245,7 @@ class Lease(Component):
         self._state = State.HELD
         self._expires_at = expires_at
         self._owner.extended(expires_at)
-        if not self._outage.has_paused:  # only heartbeats failed: without room for tasks, no claim would end it
+        if not self._outage.has_paused:  # only heartbeats failed; with a full buffer, no claim ends it
             self._outage.end()
 
     def _on_failed(self, error: Exception) -> None:
