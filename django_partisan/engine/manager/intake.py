@@ -63,7 +63,7 @@ class Intake:
         self._revoked: set[int] = set()
         """Ids of the tasks that workers hold under a claim that this manager has lost."""
         self._waiting: dict[int, TaskRow] = {}
-        """Tasks that this manager claimed again while a revoked run of them goes on here, by id."""
+        """Tasks that this manager has claimed again and that wait for a revoked run to end, by id."""
         self._lost_runs = LostRuns(config, settler, drain, tokens, self._run_again)
         self.buffer = Buffer()
         self.cancel_requests = CancelRequests(config.queue)
@@ -85,7 +85,7 @@ class Intake:
         return [row[ID] for row in self.known(held)]
 
     def drop_forgotten(self, claimed: list[TaskRow], workers: Sequence[WorkerProcess]) -> None:
-        """Drop older claims of tasks that were claimed again, because PostgreSQL forgot the older claims.
+        """Drop older claims of ``claimed`` tasks that are still held here: PostgreSQL forgot them in a crash.
 
         A run under the older claim may finish; then the task runs again.
         """
@@ -155,7 +155,7 @@ class Intake:
     def on_exited(
         self, begun: TaskRow | None, rest: list[TaskRow], lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
     ) -> None:
-        """Handle the tasks of a worker that ended: ``begun``, which it was running, and ``rest``, unstarted.
+        """Take back the tasks of a worker that ended: ``begun``, which was running, and ``rest``, unstarted.
 
         ``lost`` describes the run that ended with the worker for events, and ``run`` for the history.
         """
@@ -176,8 +176,8 @@ class Intake:
     def ours(self, rows: list[TaskRow]) -> list[TaskRow]:
         """Return the tasks whose claim is still valid.
 
-        The runs of the others, whose claims are lost, have ended now. If this manager has claimed such a task
-        again meanwhile, the task goes into the buffer.
+        The runs of the others, whose claims were lost, have ended. If this manager has claimed such a task
+        again, the new claim goes into the buffer now.
         """
         if not self._revoked:
             return rows
@@ -237,7 +237,7 @@ class Intake:
         return others
 
     def _set_aside(self, rows: list[TaskRow]) -> list[TaskRow]:
-        """Return the tasks that may run now; those whose revoked run still goes on here wait."""
+        """Return the tasks that may run now; a task waits while a revoked run of it still goes on here."""
         if not self._revoked:
             return rows
         self._waiting.update((row[ID], row) for row in rows if row[ID] in self._revoked)

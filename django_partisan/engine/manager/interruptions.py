@@ -4,7 +4,7 @@ The worker's page shows which task it runs and when the run began. An interrupti
 
 1. The worker raises an exception inside ``run()``, and reports the outcome itself.
 2. If its page still shows the run after ``INTERRUPT_GRACE_SECONDS``, the page is marked, and the worker logs
-   the stacks of its threads. Should the run end now, the worker starts no other until the mark is removed.
+   the stacks of its threads. A worker whose page is marked starts no other run until the mark is removed.
 3. If its page still shows the run ``STACKS_SECONDS`` later, no other run can have started, and the worker is
    killed. When it has exited, the intake settles the task, unless the worker has already done so.
 """

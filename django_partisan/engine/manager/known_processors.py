@@ -51,7 +51,7 @@ class KnownProcessors:
         self.known = set(registered)
         """Names of processors that can run here."""
         self.unknown: dict[str, UnknownProcessor] = {}
-        """Processors that cannot run here and whose tasks were seen here, by name."""
+        """Processors that cannot run here but have tasks, by name."""
         self.version = 0
         """Incremented when ``known`` changes, and when a worker reports a processor as not registered."""
         self.not_emitted: Counter[str] = Counter()

@@ -10,11 +10,11 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import ProcessorsIgnored
 
 NAMES_AT_MOST: Final = 10_000
-"""More than any project has, so that code which creates processors at run time cannot exhaust memory."""
+"""More than any project has; it keeps code that creates processors at run time from exhausting memory."""
 
 
 class LateProcessors:
-    """Processors that workers describe; any beyond ``limit`` names are ignored, which is emitted once."""
+    """Processors that workers describe; beyond ``limit`` names they are ignored, and an event is emitted."""
 
     def __init__(self, queue: str, processors: KnownProcessors, limit: int = NAMES_AT_MOST) -> None:
         self._queue = queue

@@ -78,12 +78,12 @@ class ListedSchedules(Component):
         return max(self._compare_at, self._outage.over_at, self._failures.retry_at)
 
     def look_now(self) -> None:
-        """Compare in the next turn, because somebody has changed schedules."""
+        """Compare the rows in the next turn, because somebody has changed schedules."""
         if self._definitions:
             self._compare_at = 0.0
 
     def on_heartbeat(self, seen: SchedulesSeen) -> None:
-        """Request a comparison if the managers that list schedules, or the rows, have changed, or if due."""
+        """Request a comparison if the live managers' lists or the rows have changed, or if one is due."""
         self._seen = seen.listing
         has_changed = seen.listing != self._listing
         is_due = seen.has_any and time.monotonic() >= self._again_at

@@ -31,7 +31,7 @@ from django_partisan.telemetry.events.values import ErrorInfo, LostRun, TaskRef
 class LostRuns:
     """The handler of runs that were lost with their worker.
 
-    ``run_again`` is called once a crash is counted, with the task before and after that (under a new token).
+    Once a crash is counted, ``run_again`` is called with the task as it was, and as it is under a new token.
     """
 
     def __init__(

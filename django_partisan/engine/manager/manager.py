@@ -46,7 +46,7 @@ EXIT_OK: Final = 0
 EXIT_FORCED: Final = 1
 EXIT_TASK_FAILED: Final = 2
 CONNECTIONS: Final = ("claim", "settle", "pulse", "chores")
-"""Each has a thread and a connection, which components share; a component adds none."""
+"""The database connections, each with its own thread. Components share them and add none."""
 
 
 class Manager:

@@ -32,7 +32,7 @@ from django_partisan.telemetry.events.queues import PruneFailed, PrunePassEnded,
 from django_partisan.telemetry.events.values import ErrorInfo
 
 ROWS_AT_MOST: Final = 500
-"""How many rows one batch deletes. It takes some milliseconds, during which the other chores wait."""
+"""How many rows one batch deletes at most, in some milliseconds, for which the other chores wait."""
 ROWS_PER_SECOND: Final = 2000.0
 READ_PER_ROW: Final = 4
 """How many rows a batch reads for each row that it may delete."""
@@ -50,7 +50,7 @@ PASSES: Final = 10.0
 """How many passes begin within the shortest retention time; but at most one every five seconds, and at least
 one every five minutes."""
 KEPT_RATE: Final = 1000.0
-"""After a pass that read and kept rows, the next one waits at least one second for this many of them."""
+"""A pass that reads and keeps rows delays the next one by at least one second for this many of them."""
 BUSY_SECONDS: Final = 60.0
 """How often other managers check whether the manager that prunes is still active."""
 SILENT_SECONDS: Final = 60.0

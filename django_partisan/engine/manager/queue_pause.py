@@ -1,4 +1,4 @@
-"""Hold whether a manager's queue is paused; the ``Pauses`` component writes it, others read it."""
+"""The state of a queue's pause, written by the ``Pauses`` component and read by others."""
 
 import time
 

@@ -48,11 +48,12 @@ class Question(Enum):
 
 
 class Reconciliation(Component):
-    """The component that asks for this manager's tasks, adds unknown ones, and drops those it has lost.
+    """The component that finds out which tasks are this manager's, after answers were lost.
 
-    ``thread`` and ``outage`` are those of the claims. ``identity`` returns the id of this manager's row, or
-    ``None`` while the row is not confirmed. While the manager drains, tasks that are found are released. A
-    call under way delays its end, because the thread is busy; a question not yet asked does not.
+    Unknown tasks are added, and lost ones dropped. While the manager drains, tasks that are found are
+    released; a call under way delays its end, because the thread is busy, but a question not yet asked does
+    not. ``thread`` and ``outage`` are those of the claims. ``identity`` returns the id of this manager's row,
+    or ``None`` while the row is not confirmed.
     """
 
     def __init__(

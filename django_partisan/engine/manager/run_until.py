@@ -21,8 +21,8 @@ class RunUntil(Component):
 
     ``holders`` hold tasks, and ``finders`` look for them. The manager drains when the holders have nothing
     left and after that the finders find nothing. A run may enqueue or postpone a task after the promoter's
-    last look began, so only a look that began after the last run counts. If the queue is paused, the manager
-    waits only for running tasks; waiting tasks keep waiting.
+    last check began, so only a check that began after the last run counts. If the queue is paused, the
+    manager waits only for running tasks; waiting tasks keep waiting.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Assemble a manager's components for schedules: settings to rows, enqueueing of ticks, lookup of ends."""
+"""Assemble the components for schedules, which update rows from settings, enqueue ticks, and look up ends."""
 
 from collections.abc import Callable, Mapping
 from uuid import UUID
@@ -41,7 +41,7 @@ class ScheduleDuties:
         return self._listed.fingerprints
 
     def look_now(self) -> None:
-        """Look in the next turn, because somebody has changed schedules."""
+        """Check the schedules in the next turn, because somebody has changed them."""
         self._scheduler.look_now()
         self._listed.look_now()
 

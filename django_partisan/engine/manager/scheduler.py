@@ -32,7 +32,7 @@ from django_partisan.telemetry.events.schedules import (
 )
 
 RETRY_SECONDS: Final = 1.0
-"""The pause before due rows that other transactions lock are tried again, or after an error past a commit."""
+"""The pause before locked due rows are tried again, and after an error that followed a commit."""
 
 
 class Scheduler(Component):

@@ -65,7 +65,10 @@ class SettleNews:
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
     def held_up(self, held_up: HeldUp, results: Sequence[Written]) -> None:
-        """Emit once that outcomes are held up, if that takes long or a write of one outcome was cancelled."""
+        """Emit that outcomes are held up, if that lasts long or the write of a single one was cancelled.
+
+        ``SettleErrored`` is emitted each time, and ``SettleFailed`` once until nothing is held up any more.
+        """
         if not len(held_up):
             self._is_emitted = False
             return

@@ -223,7 +223,7 @@ class Settler(Component):
         self._news.written(parts, result, time.monotonic() - started, self._reason_to_release)
         self._news.held_up(self._held_up, result)
         if delays:
-            self._requeued(min(delays))  # only after the write: a look before it would not find them
+            self._requeued(min(delays))  # only after the write: an earlier check would not find them
 
     def _learn(self, parts: list[Part], result: list[Written]) -> None:
         """Adjust the size of batches, and end the outage unless every statement was cancelled."""
@@ -239,7 +239,7 @@ class Settler(Component):
             self._outage.fail(error)
 
     def _call_back(self, part: Part, written: Written) -> None:
-        """Call back for counted crashes, with the updated task or, if the claim was lost, ``None``."""
+        """Call back for counted crashes, with the updated task or, if the crash was dropped, ``None``."""
         dropped = _dropped(written)
         for row, crash in part.without(written.left):
             assert isinstance(crash, Crash)
@@ -267,7 +267,7 @@ def _is_failure(change: RowChange) -> bool:
 
 
 def _delays(entries: list[Entry]) -> list[float]:
-    """Return the seconds until each of the requeued tasks can be claimed again."""
+    """Return the seconds until each of the tasks that wait again can be claimed."""
     changes = [change for _, change in entries if isinstance(change, RowChange)]
     return [change.delay for change in changes if change.status == STATUS_NEW and change.held is None]
 

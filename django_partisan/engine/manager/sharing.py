@@ -21,9 +21,10 @@ from django_partisan.sql.claiming import PROCESSOR, TaskRow
 from django_partisan.sql.leasing import OtherManager
 
 SHARE_SECONDS: Final = 1.0
-"""Seconds of expected work per worker that may be claimed and not started, and how long it may wait.
+"""Seconds of expected work per worker that may be claimed and not started.
 
-A task with unknown run time is expected to take this long, so there may be one per worker.
+A task with unknown run time is expected to take this long, so there may be one per worker. If all workers are
+busy and silent for this long, nothing more is claimed, and unstarted tasks count as surplus.
 """
 LOOK_SECONDS: Final = 0.25
 """How often the buffer is examined."""

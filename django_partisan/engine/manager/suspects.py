@@ -1,8 +1,8 @@
-"""Dispatch suspects, tasks that may have brought down their host, to idle workers, and mark them before.
+"""Dispatch suspects, tasks that may have brought down their host, to idle workers; mark each one first.
 
 A rescue that cannot find out which tasks had started counts a takeover for each of them. One of them may have
-brought down the host, and may bring down the next one. So its row durably records that the task starts,
-before it starts. The next rescue then finds the mark and counts a crash, and ``MAX_CRASHES`` stops the task.
+brought down the host, and may bring down the next one. So the row of a suspect is durably marked as started
+before it runs. The next rescue then finds the mark and counts a crash, and ``MAX_CRASHES`` limits crashes.
 """
 
 import time

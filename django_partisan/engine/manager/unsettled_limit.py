@@ -1,4 +1,4 @@
-"""Limit unsettled outcomes: beyond it, a manager claims no more, so that an outage cannot exhaust memory."""
+"""Limit unsettled outcomes: beyond the limit no task is claimed, so an outage cannot exhaust memory."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -57,7 +57,7 @@ class WorkerProcess:
         self.held: dict[int, TaskRow] = {}
         self.expected_seconds = 0.0
         self.tasks_left = tasks_left
-        """How many more tasks it may get before it is recycled."""
+        """How many more tasks it may be sent before it is recycled."""
         self.active_at = self.started_at
         """Monotonic time at which it last received tasks or reported."""
         self.retired_at: float | None = None
