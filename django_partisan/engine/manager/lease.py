@@ -40,10 +40,10 @@ RETRY_SECONDS: Final = 1.0
 class State(Enum):
     """Whether the manager's row and its claims are confirmed."""
 
-    JOINING = "no rescue is done yet: the first heartbeat is not answered, or others may still come back"
+    JOINING = "no claims yet: the first heartbeat is unanswered, or missing managers may still come back"
     HELD = "the row is confirmed"
-    UNSURE = "the lease had expired before the row was confirmed: others may have taken our tasks"
-    LOST = "the row was removed: a new identity is to be registered"
+    UNSURE = "the lease expired before the row was confirmed: other managers may have taken tasks"
+    LOST = "the row was removed: a new id must be registered"
 
 
 class LeaseOwner(NamedTuple):

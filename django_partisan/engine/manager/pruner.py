@@ -60,8 +60,8 @@ RETRY_SECONDS: Final = 5.0
 CANCELLED_OFTEN: Final = 5
 """After this many cancelled batches in a row, which takes some minutes, smaller batches have not helped."""
 TOO_LONG: Final = (
-    "{} batches in a row took longer than {:g} s and deleted nothing; look for transactions that are open for"
-    " long, which keep VACUUM from removing deleted rows, and then run VACUUM (PostgreSQL: {})"
+    "{} batches in a row took longer than {:g} s and deleted nothing; look for long-running transactions,"
+    " which keep VACUUM from removing deleted rows, end them, and then run VACUUM (PostgreSQL: {})"
 )
 
 

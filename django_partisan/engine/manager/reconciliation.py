@@ -43,8 +43,8 @@ _pair = itemgetter(ID, TOKEN)
 class Question(Enum):
     """What to ask the database."""
 
-    LOST = "which tasks are ours under the tokens of calls that were not answered"
-    ALL = "which tasks are ours"
+    LOST = "which tasks this manager holds under the tokens of unanswered calls"
+    ALL = "which tasks this manager holds"
 
 
 class Reconciliation(Component):

@@ -81,7 +81,7 @@ def ensure_schema(served: ServedDatabase) -> None:
         raise CannotStart(
             f"This connection finds the tasks in schema {here}, but new connections find them in "
             f"{served.schema}.",
-            "Set search_path in OPTIONS of DATABASES, in a settings module for each schema.",
+            "Set search_path in the OPTIONS of DATABASES, with a settings module for each schema.",
         )
 
 
@@ -90,8 +90,8 @@ def notice_of_immediate_mode() -> str | None:
     if not immediate.mode():
         return None
     return (
-        f"{immediate.NAME} is set: processes with these settings run what they enqueue themselves. This "
-        "manager runs the rest: scheduled, postponed and retried tasks, and those of other processes."
+        f"{immediate.NAME} is set: processes with these settings run the tasks that they enqueue. This "
+        "manager runs the rest: scheduled, postponed and retried tasks, and tasks of other processes."
     )
 
 

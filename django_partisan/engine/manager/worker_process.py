@@ -24,11 +24,11 @@ _id = itemgetter(ID)
 class State(Enum):
     """The state of a worker."""
 
-    STARTING = "loads its code"
-    READY = "takes tasks"
+    STARTING = "is loading its code"
+    READY = "can be sent tasks"
     STOPPING = "was asked to end"
-    ENDING = "was asked to end, and has run its last task"
-    RECYCLING = "has run as many tasks as it may, and ends without being asked"
+    ENDING = "was asked to end and has run its last task"
+    RECYCLING = "has run its maximum number of tasks and is ending by itself"
 
 
 class WorkerProcess:
