@@ -120,7 +120,7 @@ class Outage:
         return is_first
 
     def note(self, error: Exception) -> bool:
-        """Record a failure of a caller that decides itself when to retry; return True for the first one."""
+        """Record a failure without a pause, which the caller sets itself; return True for the first one."""
         self.error = ErrorInfo.of(error)
         self._failures += 1
         self._shared.note(self)

@@ -2,7 +2,7 @@
 
 | signal | effect |
 |---|---|
-| TERM, INT, HUP | end the command before the manager serves; then drain, and the next time end by force |
+| TERM, INT, HUP | before the manager serves, end the command; then drain, and the next time end by force |
 | QUIT | log the stack of every thread, and continue |
 
 A process with PID 1 receives only signals for which it has a handler. HUP never forces the end, and it stays
