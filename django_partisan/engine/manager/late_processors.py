@@ -14,7 +14,7 @@ NAMES_AT_MOST: Final = 10_000
 
 
 class LateProcessors:
-    """Processors that workers describe; beyond ``limit`` names they are ignored, and an event is emitted."""
+    """Processors that workers describe; beyond ``limit`` names they are ignored, and one event is emitted."""
 
     def __init__(self, queue: str, processors: KnownProcessors, limit: int = NAMES_AT_MOST) -> None:
         self._queue = queue

@@ -195,7 +195,7 @@ class Manager:
         return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
-        if queues is None:  # some may be missing: listen again with the next heartbeat, and claim
+        if queues is None:  # some may have been missed: listen again with the next heartbeat, and claim
             self._parts.lease.heartbeat_soon()
             self._parts.claimer.notified()
         elif self._config.queue in queues:

@@ -32,7 +32,7 @@ from django_partisan.telemetry.events.queues import PruneFailed, PrunePassEnded,
 from django_partisan.telemetry.events.values import ErrorInfo
 
 ROWS_AT_MOST: Final = 500
-"""How many rows one batch deletes at most, in some milliseconds, for which the other chores wait."""
+"""How many rows one batch deletes at most; this takes some milliseconds, in which other chores wait."""
 ROWS_PER_SECOND: Final = 2000.0
 READ_PER_ROW: Final = 4
 """How many rows a batch reads for each row that it may delete."""

@@ -2,7 +2,8 @@
 
 A rescue that cannot find out which tasks had started counts a takeover for each of them. One of them may have
 brought down the host, and may bring down the next one. So the row of a suspect is durably marked as started
-before it runs. The next rescue then finds the mark and counts a crash, and ``MAX_CRASHES`` limits crashes.
+before it runs. The next rescue then finds the mark and counts a crash; after more than ``MAX_CRASHES`` the
+task fails.
 """
 
 import time
