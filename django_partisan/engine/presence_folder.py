@@ -1,4 +1,4 @@
-"""The folder of a user's presence files, one for each manager process."""
+"""The folder for a user's presence files, which contains one file per manager process."""
 
 import os
 import stat
@@ -11,12 +11,12 @@ from django_partisan.exceptions import CannotStart
 
 
 def path_of(name: UUID) -> Path:
-    """Return where a file is; raises ``CannotStart`` if there can be no folder."""
+    """Return the path of a file; raises ``CannotStart`` if the folder cannot be used."""
     return _folder() / f"{name}.lock"
 
 
 def all_paths() -> Iterator[Path]:
-    """Return where this user's files are; raises ``CannotStart`` if there can be no folder."""
+    """Return the paths of this user's files; raises ``CannotStart`` if the folder cannot be used."""
     return _folder().glob("*.lock")
 
 
