@@ -1,6 +1,6 @@
-"""Every span and attribute, declared once for the code, its documentation and its tests.
+"""All spans and attributes, declared once for the code, its documentation and its tests.
 
-Names in ``messaging.*``, ``server.*`` and ``error.*`` are OpenTelemetry's semantic conventions.
+Names in ``messaging.*``, ``server.*`` and ``error.*`` come from OpenTelemetry's semantic conventions.
 """
 
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ SCHEDULE: Final = "schedule"
 
 
 class Span(NamedTuple):
-    """One span: ``operation`` is the first word of its name, and its type if it is ``typed``."""
+    """One kind of span: ``operation`` is the first word of its name, and its type if ``typed`` is true."""
 
     operation: str
     kind: SpanKind
@@ -34,7 +34,7 @@ class Span(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """One attribute: the spans that carry it, and ``when`` if not each of them always does."""
+    """One attribute: the spans that carry it, and ``when``, if some of them do not always carry it."""
 
     name: str
     type: type
@@ -115,7 +115,8 @@ ATTRIBUTES: Final = (
 
 COMPLETED_EVENT: Final = f"task.{outcomes.COMPLETED}"
 
-# Of span events: the exception's are the conventions', the others those of the log event of that name.
+# Names in span events: the exception's follow the conventions, the others are fields of the log event of that
+# name.
 EXCEPTION: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
@@ -127,12 +128,12 @@ RETRIES_LEFT: Final = "partisan.task.retries_left"
 WORKER_SLOT: Final = "partisan.worker.slot"
 WORKER_GENERATION: Final = "partisan.worker.generation"
 
-# Of the link from a later run to the run before it.
+# The attribute of the link from a run to the previous run, and its value.
 LINK: Final = "partisan.link"
 LINK_PREVIOUS_RUN: Final = "previous_run"
 
 PREVIOUS_SPAN: Final = "partisan.previous_span"
-"""Key of a row's context: the ``traceparent`` of the previous run."""
+"""The key in a row's context for the ``traceparent`` of the previous run."""
 
 LINKS_MAX: Final = 128
-"""Most links of one claim or settle, as is the SDK's default."""
+"""The maximum number of links of one claim or settle, which is the SDK's default."""
