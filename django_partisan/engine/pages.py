@@ -113,7 +113,7 @@ def epoch(pages: mmap.mmap) -> int:
 
 
 def set_epoch(pages: mmap.mmap, number: int) -> None:
-    """Write how many times the lease was lost. Write it before the end of the next lease, never after."""
+    """Write how many times the lease was lost, before the new lease end, which must not be seen first."""
     pages[_epoch_place(pages)] = _epoch.pack(number)
 
 

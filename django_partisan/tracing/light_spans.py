@@ -141,7 +141,7 @@ class LightSpan(SdkSpan):
         return object.__getattribute__(self, name)
 
     def complete_run(self, fields: Attributes) -> bool:
-        """Record that the run completed; return False if the span is full, and must be set as such."""
+        """Record that the run completed; return False if this is a full span, which has to be set itself."""
         with self._mutex:
             if not self._is_full:
                 self.fields, self.completed_at = fields, time_ns()
@@ -169,7 +169,7 @@ class _FullSpan(SdkSpan):
 
 
 class _EndOnly(SynchronousMultiSpanProcessor):
-    """Passes on only the ends of spans: only our own processors would have seen their starts."""
+    """Passes on only the ends of spans: at their start there were no processors except our own."""
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         """Ignore the start."""

@@ -71,7 +71,7 @@ _CANCELLED_QUERY: Final = (OperationalError, InternalError, TransactionManagemen
 
 
 class Interruption:
-    """Interrupts a runner's runs, trying for at most ``seconds``; ``connections`` returns the runs'."""
+    """Interrupts one runner's runs, for at most ``seconds`` each; ``connections`` returns its connections."""
 
     def __init__(
         self, connections: Callable[[], Iterable[BaseDatabaseWrapper]] = tuple, seconds: float = 0.0

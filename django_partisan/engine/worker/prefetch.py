@@ -72,7 +72,7 @@ class PrefetchedTasks:
     def wait(self, timeout: float, may_start: bool = True) -> bool:
         """Wait for a message; return False if none came. Raises ``PipeError`` if the manager is dead.
 
-        Do not wait if there are tasks and they may start.
+        Returns at once if there are tasks that may start, or if the worker is stopping.
         """
         poll = select.poll()
         poll.register(self._pipe.fd, select.POLLIN)
