@@ -15,7 +15,7 @@ from django_partisan.sql.history import history_entry
 from django_partisan.sql.row_changes import STATUS_ERROR, RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 
-ERROR: Final = ErrorInfo.of(TaskExpired("The task had not started when it expired."))
+ERROR: Final = ErrorInfo.of(TaskExpired("The task expired before it started."))
 _ENTRY: Final = history_entry(
     FAILED, reason=REASON_EXPIRED, error_type=ERROR.type, error_message=ERROR.message
 )

@@ -45,14 +45,14 @@ class Frames:
         while len(pending) - start >= _length.size:
             (length,) = _length.unpack_from(pending, start)
             if length > FRAME_MAX_BYTES:
-                raise PipeError(f"a frame of {length} bytes is announced")
+                raise PipeError(f"a frame of {length} bytes is too large")
             end = start + _length.size + length
             if len(pending) < end:
                 break
             try:
                 messages.append(decode(marshal.loads(pending[start + _length.size : end])))
             except (EOFError, ValueError, TypeError) as error:
-                raise PipeError(f"a frame cannot be read: {error}") from error
+                raise PipeError(f"a frame cannot be decoded: {error}") from error
             start = end
         del pending[:start]
         return messages

@@ -27,11 +27,11 @@ def _folder() -> Path:
         status = folder.lstat()
     except OSError as error:
         raise CannotStart(
-            f"No folder for the file that shows who is alive: {error}. "
-            "Set TMPDIR to a folder that can be written."
+            f"The folder for the presence file cannot be created: {error}. "
+            "Set TMPDIR to a folder that this user can write to."
         ) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise CannotStart(
-            f"{folder} does not belong to this user alone. Remove it, or set TMPDIR to another folder."
+            f"{folder} must be a folder that only this user can access. Remove it, or set TMPDIR."
         )
     return folder

@@ -126,5 +126,5 @@ def decode(values: Any) -> Message:
             del fields[len(Ready._fields) :]
         message: Message = kind(*fields)
     except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"a message of no known kind: {error}") from error
+        raise ValueError(f"an invalid message: {error}") from error
     return message

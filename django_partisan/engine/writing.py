@@ -25,7 +25,7 @@ class Kind(Enum):
     COMPLETED = "the run completed, and the row is deleted"
     KEPT = "the run completed, and the row is kept"
     CRASHED = "the worker died, and the task runs again here"
-    CHANGED = "the run ended otherwise"
+    CHANGED = "the run ended in another way"
     RELEASED = "the task did not run, or its run was stopped, and it waits again"
 
     @property

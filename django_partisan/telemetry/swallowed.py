@@ -34,7 +34,8 @@ def swallow(name: str) -> None:
     try:
         error = traceback.format_exc().rstrip()
         _report_to(
-            f"django_partisan: the {name} subscriber raised; further errors are only counted.\n{error}"
+            f"django_partisan: the {name} subscriber raised an exception; "
+            f"further errors are only counted.\n{error}"
         )
     except Exception:  # standard error is closed: the error stays counted, and the task continues
         counts["stderr"] += 1

@@ -107,7 +107,7 @@ def _exporter(name: str) -> "SpanExporter":
         # Standard output is reserved for log lines.
         made: SpanExporter = exporter_class(out=sys.stderr) if name == "console" else exporter_class()
     except Exception as error:
-        raise CannotExport(f"The span exporter {name!r} refused its settings: {error}") from error
+        raise CannotExport(f"The span exporter {name!r} rejected its settings: {error}") from error
     return made
 
 
@@ -122,13 +122,13 @@ def _exporter_class(name: str) -> Any:
         return entry.load()
     except (ImportError, ValueError) as error:
         raise CannotExport(
-            f"OTEL_* asks for the span exporter {name!r}, which is not installed, so no spans go there. "
+            f"OTEL_* variables select the span exporter {name!r}, which is not installed: it gets no spans. "
             + _remedy_for_missing(name)
         ) from error
 
 
 def _remedy_for_missing(name: str) -> str:
     if name.startswith("otlp over"):
-        return f"OTEL_EXPORTER_OTLP_PROTOCOL is {HTTP} (the extra 'otlp') or {GRPC}."
+        return f"OTEL_EXPORTER_OTLP_PROTOCOL must be {HTTP} (the extra 'otlp') or {GRPC}."
     other = "Install its package, or correct OTEL_TRACES_EXPORTER (otlp, console, none)."
     return _REMEDIES.get(name, other)

@@ -43,7 +43,7 @@ def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: Ended) -> Non
     elif isinstance(event, TaskCancelled):
         outcome = outcomes.CANCELLED
     elif event.reason != outcomes.REASON_STOPPED:  # a forced stop is not an error
-        error = ErrorInfo.of(WorkerLost(f"{task.processor}: its worker died while it ran."))
+        error = ErrorInfo.of(WorkerLost(f"{task.processor}: the worker died while it ran this task."))
     if outcome != RESCUED:
         span.set_attribute(spans.OUTCOME, outcome)
     fields = _fields(event, lost)

@@ -46,8 +46,12 @@ class Attribute(NamedTuple):
 SPANS: Final[dict[str, Span]] = {
     SEND: Span("send", SpanKind.PRODUCER, "delay()", "child of the current span"),
     CREATE: Span("create", SpanKind.PRODUCER, "bulk_delay(), one per task", "child of the batch send"),
-    BATCH_SEND: Span("send", SpanKind.CLIENT, "bulk_delay()", "child of the current, links to creates"),
-    CLAIM: Span("claim", SpanKind.INTERNAL, "manager, if rows came", "root, a link per task", typed=False),
+    BATCH_SEND: Span(
+        "send", SpanKind.CLIENT, "bulk_delay()", "child of the current span, links to the creates"
+    ),
+    CLAIM: Span(
+        "claim", SpanKind.INTERNAL, "manager, if rows were claimed", "root, a link per task", typed=False
+    ),
     PROCESS: Span(
         "process", SpanKind.CONSUMER, "worker, around run(), or manager", "link, child with a link, or none"
     ),
@@ -81,7 +85,7 @@ _ALL: Final = tuple(SPANS)
 _SINGLE: Final = (SEND, CREATE, PROCESS)
 _BATCH: Final = (BATCH_SEND, CLAIM, SETTLE, SCHEDULE)
 _ENQUEUED: Final = "once the row is written"
-_SETTINGS: Final = "set in settings or libpq's variables"
+_SETTINGS: Final = "if set in the settings or libpq's variables"
 
 ATTRIBUTES: Final = (
     Attribute(MESSAGING_SYSTEM, str, _ALL, SYSTEM),
@@ -97,8 +101,8 @@ ATTRIBUTES: Final = (
     Attribute(ATTEMPT, int, (PROCESS,), "number of this run, from 1"),
     Attribute(RETRIES, int, (PROCESS,), "retries so far"),
     Attribute(POSTPONES, int, (PROCESS,), "postpones so far"),
-    Attribute(PRIORITY, int, (PROCESS,), "the lower, the earlier"),
-    Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started", "where it is known"),
+    Attribute(PRIORITY, int, (PROCESS,), "the lower number runs first"),
+    Attribute(WAIT_SECONDS, float, (PROCESS,), "from due to started", "if it is known"),
     Attribute(
         OUTCOME,
         str,
@@ -106,10 +110,10 @@ ATTRIBUTES: Final = (
         "completed, postponed, retried, failed, cancelled",
         "unless the task was rescued",
     ),
-    Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
-    Attribute(DEDUPLICATED, bool, (SEND,), "a duplicate was found", _ENQUEUED),
+    Attribute(DELAY_SECONDS, float, (PROCESS,), "delay before the next run", "if postponed or retried"),
+    Attribute(DEDUPLICATED, bool, (SEND,), "whether a duplicate was found", _ENQUEUED),
     Attribute(
-        ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS, SCHEDULE), "qualified class name", "failed or retried"
+        ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS, SCHEDULE), "qualified class name", "if failed or retried"
     ),
 )
 

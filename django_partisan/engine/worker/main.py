@@ -98,7 +98,7 @@ def _set_up_django() -> list[str]:  # pragma: no cover: child process
     warnings: list[str] = list(getattr(preload, "warnings", ()))
     if not apps.ready:
         if preload is not None:
-            warnings.append("nothing was preloaded: this worker loaded Django by itself")
+            warnings.append("nothing was preloaded: this worker loaded Django itself")
         # The fork server's package may be older than the code that is loaded now.
         importlib.reload(django_partisan)
         set_up_process()

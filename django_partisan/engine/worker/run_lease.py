@@ -25,9 +25,9 @@ from django_partisan.sql.manager_state import Run
 class Hold(Enum):
     """Whether the worker's own manager row exists and holds the task."""
 
-    NONE = "there is no row: no task was taken over yet, or another manager has the one that runs"
-    UNSURE = "there may be a row: the answer to its insert or delete is missing"
-    HELD = "the row holds the task that runs"
+    NONE = "no row exists: no task was taken over yet, or another manager has the running task"
+    UNSURE = "a row may exist: the answer to its insert or delete is missing"
+    HELD = "the row holds the running task"
 
 
 class RunLease:

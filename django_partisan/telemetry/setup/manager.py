@@ -24,7 +24,7 @@ LEAST_SHARE: Final = 0.1
 EXIT_HANDLERS_SECONDS: Final = 0.5
 TLS_OPTIONS: Final = {
     "metrics_certfile": "Serve metrics over TLS with this certificate.",
-    "metrics_keyfile": "Key of the certificate, if it is in another file.",
+    "metrics_keyfile": "Private key of the certificate, if it is in a separate file.",
     "metrics_client_ca": "Require client certificates that this CA signed.",
 }
 
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser, spellings: Callable[[str], li
         *spellings("log_format"),
         default="auto",
         choices=logs.FORMATS,
-        help="Format of log lines; host: LOGGING decides; auto: host if LOGGING has a handler for the "
-        "library, else console (default: auto).",
+        help="Format of log lines. host: as LOGGING configures; auto: host if LOGGING has a handler for the "
+        "library, otherwise console (default: auto).",
     )
     group.add_argument(*spellings("log_file"), metavar="FILE", help="Append log lines to this file.")
 
