@@ -33,7 +33,7 @@ class WorkerSpec(NamedTuple):
 def packed(spec: WorkerSpec) -> bytes:
     """Return a spec as bytes, with the versions of the code that can read it.
 
-    ``DEFAULT_RETRY`` is left out: its exception classes and functions may not be picklable.
+    ``DEFAULT_RETRY`` is left out: its exception classes and functions might not be picklable.
     """
     spec = spec._replace(config=replace(spec.config, default_retry=None))
     return pickle.dumps((protocol.VERSION, __version__, pickle.dumps(spec)))

@@ -93,7 +93,7 @@ def exporters(silent: bool) -> "Iterator[SpanExporter]":
 def import_exporter() -> None:
     """Import, without starting anything, what processes forked from this one need to export.
 
-    This covers HTTP only: what gRPC's library or other exporters start on import may not survive a fork.
+    This covers HTTP only: what gRPC's library or other exporters start on import might not survive a fork.
     """
     if OTLP_HTTP in exporter_names(os.environ):
         with contextlib.suppress(CannotExport):  # each process that lacks it reports that itself

@@ -43,7 +43,7 @@ def parsed(text: Any) -> SpanContext | None:
 
 def _is_default(propagator: TextMapPropagator) -> bool:
     """Return whether a propagator consists of exactly OpenTelemetry's default ones."""
-    # A project's own propagator may not be hashable.
+    # A project's own propagator might not be hashable.
     return type(propagator) is CompositePropagator and _has_default_parts(propagator)
 
 

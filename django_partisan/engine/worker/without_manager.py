@@ -2,7 +2,7 @@
 
 | thread | does what |
 |---|---|
-| control | everything from the end of the bell until the run ends, so that no other manager repeats it |
+| control | everything from the end of the bell to the end of the run, so that no manager repeats the run |
 | main | ends the run, waits for the other thread, and writes what is left |
 
 The thread that does the work holds ``_duty``. All writes use the claims of the dead manager, so that a write
@@ -132,7 +132,7 @@ class WithoutManager:
     def _call(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
         """Make calls over a new connection.
 
-        A silent server does not block this: a worker that waited forever would look as if it still ran its
+        A silent server cannot block the call: a worker that waited forever would look as if it still ran its
         task.
         """
         session = Session(f"without manager {self._config.queue}", self._answer_seconds)
