@@ -118,7 +118,7 @@ def encode(message: Message) -> tuple[Any, ...]:
 
 
 def decode(values: Any) -> Message:
-    """Return the message that ``encode()`` turned into ``values``; raises ``ValueError`` if there is none."""
+    """Return the message that ``encode()`` turned into ``values``; raises ``ValueError`` for other values."""
     try:
         number, *fields = values
         kind = _KINDS[number]
