@@ -222,7 +222,7 @@ def test_an_expired_task_ends_as_an_error_without_an_attempt(manager):
     task = Task.objects.get()
     assert (task.status, task.error_reason, task.attempts, task.started_at) == ("error", "expired", 0, None)
     assert task.error_type == "django_partisan.exceptions.TaskExpired"
-    assert task.error_message == "The task had not started when it expired."
+    assert task.error_message == "The task expired before it started."
     assert (task.error_traceback, task.claim_token) == ("", NO_CLAIM)
     [entry] = columns(task.pk, "history")
     assert (entry["outcome"], entry["reason"], "attempt" in entry) == ("failed", "expired", False)

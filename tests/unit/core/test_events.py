@@ -160,7 +160,9 @@ class TestErrors:
         act()
 
         errors = capsys.readouterr().err
-        report = "django_partisan: the faulty subscriber raised; further errors are only counted."
+        report = (
+            "django_partisan: the faulty subscriber raised an exception; further errors are only counted."
+        )
         assert swallowed.counts == {"faulty": 2}
         assert errors.count(report) == errors.count("ValueError: faulty") == 1
 

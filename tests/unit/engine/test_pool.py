@@ -216,9 +216,9 @@ NO_MESSAGE = framed(7)
 @pytest.mark.parametrize(
     ("nonsense", "reason"),
     [
-        (TOO_LONG, "a frame of 4294967295 bytes is announced"),
-        (NO_MESSAGE, "a message of no known kind"),
-        (framed((99, "a message of a later version")), "a message of no known kind"),
+        (TOO_LONG, "a frame of 4294967295 bytes is too large"),
+        (NO_MESSAGE, "an invalid message"),
+        (framed((99, "a message of a later version")), "an invalid message"),
         (framed(encode(Stop())), "a worker sent Stop, which only managers send"),
     ],
 )
@@ -250,10 +250,10 @@ def test_a_worker_that_sends_nonsense_is_killed_and_hurts_no_other(
     [
         (b"", []),
         (b"\0\0\0\4t", ["torn frame"]),
-        (TOO_LONG, ["a frame of 4294967295 bytes is announced"]),
+        (TOO_LONG, ["a frame of 4294967295 bytes is too large"]),
         (
             NO_MESSAGE,
-            ["a frame cannot be read: a message of no known kind: cannot unpack non-iterable int object"],
+            ["a frame cannot be decoded: an invalid message: cannot unpack non-iterable int object"],
         ),
     ],
 )

@@ -342,7 +342,7 @@ def test_a_folder_that_others_may_enter_is_refused(temporary_folder: Path):
     folder.mkdir()
     folder.chmod(0o755)
 
-    with pytest.raises(CannotStart, match=f"{folder} does not belong to this user alone"):
+    with pytest.raises(CannotStart, match=f"{folder} must be a folder that only this user can access"):
         PresenceFile(uuid.uuid4(), 1)
 
 
@@ -350,7 +350,7 @@ def test_no_folder_at_all_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
 
-    with pytest.raises(CannotStart, match="Set TMPDIR to a folder that can be written"):
+    with pytest.raises(CannotStart, match="Set TMPDIR to a folder that this user can write to"):
         PresenceFile(uuid.uuid4(), 1)
 
 

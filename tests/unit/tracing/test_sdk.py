@@ -233,7 +233,7 @@ def test_exporter_that_refuses_its_settings_is_one_line(otel, monkeypatch: pytes
     assert not configure(monkeypatch, ENDPOINT)
 
     assert capsys.readouterr().err == (
-        "django_partisan: The span exporter 'otlp_proto_http' refused its settings: no such certificate\n"
+        "django_partisan: The span exporter 'otlp_proto_http' rejected its settings: no such certificate\n"
     )
 
 
