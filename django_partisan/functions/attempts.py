@@ -19,7 +19,7 @@ def retry_config(max_attempts: int | None) -> ErrorsHandleConfig | None:
 
 
 def pause(backoff: Any, error: BaseException, task_result: Any) -> float:
-    """Return the seconds that ``backoff`` returns, without an upper limit.
+    """Call ``backoff`` and return its number of seconds, without an upper limit.
 
     Raises ``TypeError`` if it does not return a number that is at least 0.
     """

@@ -70,7 +70,7 @@ class RunTaskResult(StoredTaskResult):
         return self
 
     def read(self) -> None:
-        """Load the row once, ahead of use, because Django refuses queries in a coroutine.
+        """Load the row once, before it is needed, because Django refuses queries in a coroutine.
 
         If the query fails, the attributes stay unloaded; within a transaction, which the failure has broken,
         ``django.db.Error`` is raised.

@@ -1,6 +1,6 @@
 """Build array literals for PostgreSQL.
 
-They cost less than lists, for which the driver adapts each value and PostgreSQL parses each constant.
+They cost less than lists, for which the driver adapts each value and PostgreSQL parses it as a constant.
 """
 
 from collections.abc import Iterable

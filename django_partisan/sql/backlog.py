@@ -21,7 +21,7 @@ _WAITING = """
 
 
 class Waiting(NamedTuple):
-    """The number of waiting tasks, when the first of them is due, and the number of further, held tasks."""
+    """How many tasks wait and are not held, when the first of them is due, and how many are held."""
 
     number: int
     next_due_at: datetime | None

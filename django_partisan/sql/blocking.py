@@ -68,7 +68,7 @@ def with_blockers(connection: BaseDatabaseWrapper, error: Error) -> Error:
 
 def locked_by(error: Error, blockers: str) -> OperationalError:
     """Return an error like ``error`` that names the sessions that lock the table."""
-    # Not a class of our own: logs and error trackers group errors by class, and expect that of Django.
+    # Django's class for PostgreSQL errors is kept, because logs and error trackers group errors by class.
     made = OperationalError(f"{str(error).strip()} (the table is locked by {blockers})")
     setattr(made, _BLOCKERS, blockers)
     made.__cause__ = error.__cause__

@@ -50,7 +50,7 @@ def insert_scheduled(
 ) -> list[tuple[int, bool]]:
     """Insert the tasks of ticks at the times ``scheduled_for``, in the caller's transaction.
 
-    In all else, this does the same as ``insert_tasks()``.
+    Otherwise, it does the same as ``insert_tasks()``.
     """
     parts, ids = _planned(connection, tasks, part_bytes)
     return _insert_parts(connection, tasks, parts, ids, scheduled_for)

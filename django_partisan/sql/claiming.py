@@ -122,7 +122,7 @@ def claim(
     sql = _CLAIMS[behind is not None, bool(without)]
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
-    ours = (token,)  # one object for all rows; to read it from each row and to send it with each costs more
+    ours = (token,)  # one object for all rows; reading it from and sending it with each row costs more
     rows = cast(list[TaskRow], [row + ours for row in fetch_all(connection, sql, parameters)])
     rows.sort(key=in_running_order)
     return rows

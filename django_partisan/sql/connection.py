@@ -130,7 +130,7 @@ def identity_of(connection: BaseDatabaseWrapper) -> bytes:
 
 
 def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """Execute a statement and return its rows; for several statements in one message, the last one's."""
+    """Execute a statement and return its rows; of several statements in one message, those of the last."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         while is_psycopg3 and cursor.nextset():

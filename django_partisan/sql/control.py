@@ -15,7 +15,7 @@ from django_partisan.sql.schema import SCHEMA_OF_TASKS
 CONTROL_CHANNEL: Final = "django_partisan_control"
 VERSION: Final = 1
 EVERY_QUEUE: Final = ""
-"""Given instead of a queue, it notifies the managers of all queues; those of earlier versions ignore it."""
+"""Used instead of a queue's name to notify managers of all queues; those of earlier versions ignore it."""
 
 Look: TypeAlias = Literal["cancel", "pause", "schedule"]
 

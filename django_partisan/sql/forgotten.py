@@ -52,8 +52,8 @@ def restore(
 ) -> set[int]:
     """Restore forgotten claims in place, with their own tokens; return the ids of their tasks.
 
-    ``rows`` are the tasks as they were claimed. A manager whose row is missing restores nothing. Rows that
-    other transactions lock, such as one that enqueues a duplicate, are skipped; with ``lock_timeout_ms`` the
+    ``rows`` are the tasks as they were claimed. A manager whose row is missing restores nothing. Rows locked
+    by other transactions, such as one that enqueues a duplicate, are skipped; with ``lock_timeout_ms`` the
     statement waits for them that long, and then raises an error of ``ErrorKind.LOCKED``.
     """
     sql = _SKIP_LOCKED if lock_timeout_ms is None else _WAIT_FOR_LOCKS.format(lock_timeout_ms)

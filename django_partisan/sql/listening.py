@@ -1,4 +1,4 @@
-"""Receive notifications with LISTEN, with both drivers."""
+"""Receive PostgreSQL's notifications, with both drivers."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ _LOCK: Final = f"""
     ON CONFLICT (name) DO UPDATE SET last_at = EXCLUDED.last_at
 """
 
-# For itself, a manager counts even if its lease has expired.
+# A manager's own list counts for it even if its lease has expired.
 _LISTED: Final = f"""
     SELECT DISTINCT ON (listed.key) listed.key AS name, listed.value AS fingerprint, manager.id
       FROM django_partisan_manager AS manager, jsonb_each_text(manager.schedules) AS listed

@@ -136,7 +136,7 @@ def _limited(sql: str, lock_timeout_ms: int | None, schema: str = "") -> str:
 def _lost(
     connection: BaseDatabaseWrapper, items: Sequence[Item], settled: list[int], again: bool
 ) -> list[int]:
-    """Return the ids that were not settled because another manager holds or held the claim."""
+    """Return the ids that were not settled because their claim was lost."""
     if len(settled) == len(items):
         return []
     missing = {item[0] for item in items}.difference(settled)
