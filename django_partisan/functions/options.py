@@ -16,7 +16,9 @@ _RULES: Final = {
     "timeout": or_none(TIME_LIMIT),
     "max_attempts": or_none(integer(1)),
     "retry": or_none(instance_of(ErrorsHandleConfig)),
-    "backoff": or_none(Rule(callable, "a function of an exception and a task result that returns seconds")),
+    "backoff": or_none(
+        Rule(callable, "a function that takes an exception and a task result, and returns seconds")
+    ),
     "unique": or_none(BOOLEAN),
     "atomic": or_none(BOOLEAN),
 }

@@ -23,7 +23,7 @@ def problems() -> Iterator[Problem]:
     """Yield every problem of the schedules in the settings."""
     given = _given()
     if not isinstance(given, Mapping):
-        yield Problem(WRONG_SCHEDULE, SETTING, given, "a dict of names and schedules")
+        yield Problem(WRONG_SCHEDULE, SETTING, given, "a dict that maps names to schedules")
         return
     for name, schedule in given.items():
         yield from _of_schedule(name, schedule)

@@ -41,7 +41,7 @@ class CronError(ValueError):
     """A cron expression is invalid; ``field`` is the invalid field, or empty if the whole text is wrong."""
 
     def __init__(self, text: str, field: str, value: str, expected: str) -> None:
-        place = f"The {field} field of {text!r}" if field else "A cron text"
+        place = f"The {field} field of {text!r}" if field else "A cron expression"
         super().__init__(f"{place} is {value!r}; expected {expected}.")
         self.field = field
         self.value = value
@@ -87,7 +87,7 @@ def parse(text: str) -> Cron:
         if not _is_accepted(alone):
             raise CronError(text, name, fields[place], expected)
     if not _is_accepted(fields):
-        raise CronError(text, "day-of-month", fields[2], "a day that one of its months has")
+        raise CronError(text, "day-of-month", fields[2], "a day that exists in one of the months")
     return Cron(" ".join(fields).upper())
 
 

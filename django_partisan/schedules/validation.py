@@ -65,7 +65,7 @@ def _of_times(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Faul
         yield Fault(problems.WRONG_SCHEDULE, "", dict(given), "exactly one of 'cron' and 'every'")
         return
     if every is not None and zone is not None:
-        yield Fault(problems.WRONG_SCHEDULE, "time_zone", zone, "no time zone beside 'every'")
+        yield Fault(problems.WRONG_SCHEDULE, "time_zone", zone, "no time zone with 'every'")
         return
     if not {"cron", "every", "time_zone"}.isdisjoint(wrong):
         return

@@ -24,7 +24,7 @@ def find(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:  # OSError: a folder such as "America", or a long name
-        raise ValueError(f"{name!r} is no time zone that this host knows.") from error
+        raise ValueError(f"{name!r} is not a time zone that this host has.") from error
 
 
 def wall(moment: datetime, zone: ZoneInfo) -> Wall:

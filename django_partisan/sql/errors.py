@@ -9,11 +9,11 @@ from django.db import Error, InterfaceError, OperationalError
 class ErrorKind(Enum):
     """The kind of a database error: it determines how the failed call is handled."""
 
-    OUTAGE = "the database is away, or refuses every call alike: make the same call again later"
-    READ_ONLY = "the server became a standby: connect again, and make the same call later"
-    LOCKED = "other transactions hold a lock that the call needs: try less of it, or try later"
-    CANCELLED = "the call took longer than statement_timeout: try less of it"
-    REFUSED = "PostgreSQL refuses the values: the same call fails again"
+    OUTAGE = "the database is unavailable or refuses every call: repeat the call later"
+    READ_ONLY = "the server became a standby: connect again, and repeat the call later"
+    LOCKED = "other transactions hold a lock that the call needs: try a smaller part of it, or try later"
+    CANCELLED = "the call took longer than statement_timeout: try a smaller part of it"
+    REFUSED = "PostgreSQL refuses the values: the same call would fail again"
 
 
 READ_ONLY: Final = frozenset({"25006"})
@@ -55,8 +55,8 @@ def kind_of(error: Error) -> ErrorKind:
 
 
 STATEMENT_TIMEOUT: Final = (
-    "statement_timeout cancelled a statement for one task, or pg_cancel_backend() did; give the role a longer"
-    " limit: ALTER ROLE ... SET statement_timeout = '30s' (PostgreSQL: {})"
+    "A statement for one task was cancelled by statement_timeout or pg_cancel_backend(). Raise the limit of"
+    " the role: ALTER ROLE ... SET statement_timeout = '30s' (PostgreSQL: {})"
 )
 
 

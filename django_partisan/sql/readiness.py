@@ -120,7 +120,7 @@ def ensure_permitted(connection: BaseDatabaseWrapper) -> None:
     [(role, missing)] = fetch_all(connection, _MISSING_RIGHTS)
     if missing:
         raise CannotStart(
-            f"The role {role!r} lacks rights in the tasks' database: {missing}.",
+            f"The role {role!r} lacks privileges in the tasks' database: {missing}.",
             "GRANT them to it, or use the role that ran the migrations.",
         )
 
@@ -142,7 +142,7 @@ def _ensure_schema(connection: BaseDatabaseWrapper) -> None:
     [(role, path, usable)] = fetch_all(connection, _USABLE_SCHEMAS)
     if not usable:
         raise CannotStart(
-            f"The role {role!r} may use no schema of its search_path ({path}).",
+            f"The role {role!r} cannot use any schema in its search_path ({path}).",
             "GRANT it USAGE on the schema of the tasks' tables, or correct its search_path.",
         )
 

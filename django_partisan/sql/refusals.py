@@ -33,17 +33,17 @@ class Refusal(NamedTuple):
 
 OUT_OF_REACH: Final = Refusal(
     "",
-    "is out of reach",
+    "cannot be reached",
     "Start it, or correct DATABASES.",
     start_cure="Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS.",
 )
 WITHOUT_RIGHTS: Final = Refusal(
     r"permission denied",
-    "denies the role a right",
+    "denies the role a privilege",
     "Grant it to the role (the error names what is missing), or use the role that ran the migrations.",
 )
 WITHOUT_WRITES: Final = Refusal(
-    r"read-only transaction", "accepts no writes", "Name the primary server in DATABASES."
+    r"read-only transaction", "does not accept writes", "Name the primary server in DATABASES."
 )
 REFUSALS: Final = (
     Refusal(
@@ -56,13 +56,13 @@ REFUSALS: Final = (
     ),
     Refusal(
         r"too many (clients|connections)|connection slots are reserved",
-        "has no connection left",
-        "End other clients, or raise max_connections.",
-        start_cure="End other clients or raise max_connections, or wait with --wait-for-database SECONDS.",
+        "has no free connection",
+        "Close connections, or raise max_connections.",
+        start_cure="Close connections, raise max_connections, or wait with --wait-for-database SECONDS.",
     ),
     Refusal(
         r"starting up|shutting down|recovery|not (yet )?accepting connections",
-        "accepts no connections yet",
+        "does not accept connections yet",
         "Try again when the server accepts connections.",
         start_cure="Wait for it with --wait-for-database SECONDS.",
     ),

@@ -242,7 +242,7 @@ def _locked(connection: BaseDatabaseWrapper, values: tuple[Any, ...]) -> LockedS
             columns[place] = None if columns[place] is None else json.loads(columns[place])
         except (ValueError, RecursionError) as error:
             columns[place] = None
-            problem = f"{_FIELDS[place]} is JSON that Python cannot read ({error}); expected other JSON"
+            problem = f"{_FIELDS[place]} is JSON that Python cannot parse ({error}); expected other JSON"
             fault = MalformedRow(f"{problem}. Set it to {remedy}, for example.")
     row = Schedule.from_db(connection.alias, _FIELDS, columns)
     return LockedSchedule(row, _moment(next_at), next_at_text, _moment(stopped_at), moment_of(now), fault)

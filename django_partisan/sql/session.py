@@ -179,7 +179,7 @@ class Session:
             if has_ended_before is False:
                 self.close()
                 self._abandoned = before
-                raise OperationalError(f"the earlier session {before.pid} does not end")
+                raise OperationalError(f"the earlier session {before.pid} has not ended")
             if pid == self.connection.connection.info.backend_pid:  # otherwise there is a pooler in between
                 self._backend = Backend(pid, started_at)
             is_short = 0 < limit <= self._answer_seconds

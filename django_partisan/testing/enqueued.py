@@ -154,7 +154,7 @@ def _listed(wanted: _Wanted, waiting: list[Task]) -> str:
     more = len(waiting) - LISTED_AT_MOST
     if more > 0:
         lines.append(f"\n  and {more} more")
-    heading = f" {_counted(len(waiting), 'wait')}:" if waiting else " No task waits."
+    heading = f" {_counted(len(waiting), 'wait')}:" if waiting else " No task is waiting."
     return heading + "".join(lines) + _ended(wanted)
 
 
@@ -168,7 +168,7 @@ def _ended(wanted: _Wanted) -> str:
         return ""
     shown = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
     of = f" of {wanted.processor}" if wanted.processor else ""
-    return f"\nTasks{of} that do not wait any more: {shown}."
+    return f"\nTasks{of} that are no longer waiting: {shown}."
 
 
 def _shown(value: Any) -> str:
