@@ -157,7 +157,7 @@ class Task(models.Model):
         required_db_vendor = "postgresql"  # no table is created or expected in other databases
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
-        # What users of the admin may do with tasks; deletion has Django's own permission.
+        # Permissions for actions on tasks in the admin; deletion has Django's own permission.
         permissions = (
             ("requeue_task", "Can requeue failed tasks"),
             ("cancel_task", "Can cancel tasks"),

@@ -61,7 +61,7 @@ _APPEND: Final = f"""
 
 
 class EndedRun(NamedTuple):
-    """What is known of a run besides its outcome, which is little if its manager died."""
+    """The details of a run besides its outcome; few are known if its manager died."""
 
     started: float | None = None
     """When it started, in monotonic seconds of the host."""

@@ -238,7 +238,7 @@ def prune(connection: BaseDatabaseWrapper, walk: Walk) -> Batch:
 
 
 def count(connection: BaseDatabaseWrapper, walk: Walk) -> Batch:
-    """Count what ``prune()`` would delete in a batch."""
+    """Count the rows that ``prune()`` would delete in a batch."""
     return _walk(connection, walk, f"{{}} {_COUNT_RESULT}")
 
 

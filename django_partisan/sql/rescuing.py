@@ -80,7 +80,7 @@ class RescuedTask(NamedTuple):
 
 
 class Dead(NamedTuple):
-    """The managers whose tasks are rescued, and what is known of their tasks."""
+    """The managers whose tasks are rescued, and the known state of these tasks."""
 
     proven: list[UUID]
     """Managers that are certainly dead."""

@@ -11,7 +11,7 @@ NAMED_AT_MOST: Final = 200
 """How many schedules have statistics of their own."""
 
 OVERDUE_SECONDS: Final = 300
-"""How many seconds after the next tick is due the task of a tick must have ended; the alert uses the same."""
+"""A tick is overdue if its task has not ended this many seconds after the next tick is due; see the alert."""
 
 # The table is read once, so that the next tick and the totals are consistent. The row for all others has the
 # worst of their values: the first tick that is due, and the oldest open one of those that are overdue. For

@@ -30,7 +30,7 @@ _RETRY_AT: Final = f"CASE WHEN retry_at < now() + interval '{RETRY_SECONDS_AT_MO
 # SQL may have written '-infinity', from which PostgreSQL 15 and 16 cannot subtract.
 _DUE_AT: Final = f"greatest(next_at, {_RETRY_AT}, 'epoch')"
 NEXT_IN: Final = f"extract(epoch FROM min({_DUE_AT}) FILTER (WHERE {IS_ACTIVE}) - clock_timestamp())::float8"
-"""Seconds until the first tick is due, whether its task is known or not."""
+"""Seconds until the first tick is due, whether or not a manager can enqueue its task."""
 
 # Python and the drivers do not support moments outside of these years, so those are read only as text.
 _MOMENT: Final = (

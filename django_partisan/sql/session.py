@@ -44,7 +44,7 @@ def answer_seconds(lease_seconds: float) -> float:
 
 
 class Backend(NamedTuple):
-    """The server's process for a session; a process id alone is not unique, because ids are used again."""
+    """The server's process for a session; a process id alone is not unique, because ids are reused."""
 
     pid: int
     started_at: str
