@@ -82,7 +82,7 @@ def test_a_connection_that_is_refused_is_named_with_its_address(command, moved):
 
     said = refusal_of(command)
 
-    assert f" at 127.0.0.1:{NOBODY} is out of reach: " in said
+    assert f" at 127.0.0.1:{NOBODY} cannot be reached: " in said
     assert said.endswith(" Start it, or correct DATABASES.")
 
 
@@ -105,7 +105,7 @@ def test_a_standby_is_named():
     finally:
         execute(connection, "SET default_transaction_read_only = off")
 
-    assert " accepts no writes: cannot execute SELECT in a read-only transaction. " in said
+    assert " does not accept writes: cannot execute SELECT in a read-only transaction. " in said
     assert said.endswith("Name the primary server in DATABASES.")
 
 

@@ -55,7 +55,7 @@ def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_pass
 
     said = str(refused.value)
     name = connections[ELSEWHERE].settings_dict["NAME"]
-    assert said.startswith(f"The database {name!r} at 127.0.0.1:1 is out of reach: ")
+    assert said.startswith(f"The database {name!r} at 127.0.0.1:1 cannot be reached: ")
     assert "refused" in said
     assert "--wait-for-database SECONDS" in said
     assert "\n" not in said
@@ -158,10 +158,19 @@ def role(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: s
 @pytest.mark.parametrize(
     ("granted", "said"),
     [
-        ([], "denies the role a right: permission denied for table django_migrations. Grant it to the role "),
+        (
+            [],
+            (
+                "denies the role a privilege: permission denied for table django_migrations. "
+                "Grant it to the role "
+            ),
+        ),
         (
             ["SELECT ON ALL TABLES IN SCHEMA public", "UPDATE, INSERT ON django_partisan_manager"],
-            "lacks rights in the tasks' database: UPDATE on public.django_partisan_task, DELETE on public.",
+            (
+                "lacks privileges in the tasks' database: UPDATE on public.django_partisan_task, "
+                "DELETE on public."
+            ),
         ),
     ],
 )
@@ -180,7 +189,7 @@ def test_a_role_whose_search_path_leads_nowhere_is_not_told_to_migrate(role):
     execute(connection, f"ALTER ROLE {role} SET search_path = nowhere")
 
     with pytest.raises(
-        CannotStart, match=r"may use no schema of its search_path \(nowhere\)\. GRANT it USAGE"
+        CannotStart, match=r"cannot use any schema in its search_path \(nowhere\)\. GRANT it USAGE"
     ):
         startup.ensure_database()
 

@@ -128,12 +128,12 @@ def test_a_failure_says_how_many_were_expected_and_which_ran():
     with pytest.raises(AssertionError) as caught:
         assert_enqueued(Letter)
     assert str(caught.value) == (
-        "Expected at least 1 task of Letter; found 0. No task waits.\n"
-        "Tasks of Letter that do not wait any more: 1 finished."
+        "Expected at least 1 task of Letter; found 0. No task is waiting.\n"
+        "Tasks of Letter that are no longer waiting: 1 finished."
     )
-    with pytest.raises(AssertionError, match=r"Expected 2 tasks; .*\nTasks that do not wait any more"):
+    with pytest.raises(AssertionError, match=r"Expected 2 tasks; .*\nTasks that are no longer waiting"):
         assert_enqueued(count=2)
-    with pytest.raises(AssertionError, match=r"found 0\. No task waits\.$"):
+    with pytest.raises(AssertionError, match=r"found 0\. No task is waiting\.$"):
         assert_enqueued(Bill)
 
 

@@ -59,7 +59,7 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
     findings = {finding.check: finding for finding in examine(SUBJECT)}
 
     assert findings["database"].status == ERROR
-    assert "is out of reach" in findings["database"].message
+    assert "cannot be reached" in findings["database"].message
     assert "correct DATABASES" in findings["database"].cure
     for name in ("migrations", "notifications", "clock", "managers", "paused", "held", "retention"):
         assert findings[name].status == SKIPPED

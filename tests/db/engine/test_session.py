@@ -146,7 +146,7 @@ def test_while_an_earlier_session_does_not_end_there_is_no_other(sessions, repla
     session.close()
     session._abandoned = survivor._backend
     for _ in range(2):
-        with pytest.raises(OperationalError, match=f"the earlier session {pid_of(survivor)} does not end"):
+        with pytest.raises(OperationalError, match=f"the earlier session {pid_of(survivor)} has not ended"):
             session.open()
         assert session.connection.connection is None
     survivor.close()

@@ -61,7 +61,7 @@ def test_using_does_not_change_the_options():
         ("max_attempts", 0, "an integer, at least 1, or None"),
         ("max_attempts", "3", "an integer, at least 1, or None"),
         ("retry", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
-        ("backoff", 5, "a function of an exception and a task result that returns seconds, or None"),
+        ("backoff", 5, "a function that takes an exception and a task result, and returns seconds, or None"),
         pytest.param("timeout", 10**400, LIMIT, id="too_large"),
         ("timeout", 1e300, LIMIT),
         ("unique", 1, "True or False, or None"),

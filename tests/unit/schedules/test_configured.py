@@ -148,7 +148,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         (
             changed({"time_zone": "UTC"}),
             "E012",
-            "['time_zone'] is 'UTC'; expected no time zone beside 'every'",
+            "['time_zone'] is 'UTC'; expected no time zone with 'every'",
         ),
         (changed({"cron": "@daily", "time_zone": 3}), "E012", "['time_zone'] is 3"),
         (
@@ -236,7 +236,7 @@ def test_each_kind_of_wrong_schedule_has_an_id_and_says_what_is_expected(given, 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "PARTISAN_SCHEDULES is []; expected a dict of names and schedules"),
+        ([], "PARTISAN_SCHEDULES is []; expected a dict that maps names to schedules"),
         ({"nightly": "0 3 * * *"}, "PARTISAN_SCHEDULES['nightly'] is '0 3 * * *'; expected a dict"),
         ({"": {}}, "A key of PARTISAN_SCHEDULES is ''; expected a name of 1 to 200"),
         ({"a\nb": {}}, "A key of PARTISAN_SCHEDULES is 'a\\nb'"),
