@@ -1,4 +1,4 @@
-"""What a confirmation asks for: a comment, and for a change of priority the number."""
+"""The forms of confirmations: a comment and, for a change of priority, the new priority."""
 
 from typing import Any, Final
 

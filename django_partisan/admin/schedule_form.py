@@ -1,4 +1,4 @@
-"""The form of a schedule that is made by hand; the row itself validates what the form gives."""
+"""The form of a schedule that is made by hand; the model itself validates the values."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -17,14 +17,14 @@ else:
     ScheduleFormBase = forms.ModelForm
 
 DEFINITION: Final = ("name", *KEYS, "comment")
-"""The editable fields, in the order of the pages."""
+"""The editable fields, in the order of the page."""
 _LINE = {"class": "vTextField"}
 _NUMBER = {"class": "vIntegerField"}
 _BLOCK = {"class": "vLargeTextField", "rows": 3}
 
 
 def _json(label: "StrPromise", help_text: "StrPromise", initial: Callable[[], Any]) -> forms.JSONField:
-    """Return a field of several lines of JSON."""
+    """Return a multi-line JSON field."""
     return forms.JSONField(
         label=label,
         required=False,
@@ -35,7 +35,7 @@ def _json(label: "StrPromise", help_text: "StrPromise", initial: Callable[[], An
 
 
 class ScheduleForm(ScheduleFormBase):
-    """What is enqueued, when, and what happens to ticks that are late."""
+    """The form of a schedule: its task, its times, and the handling of late ticks."""
 
     cron = forms.CharField(
         label=_("Cron"),
@@ -76,9 +76,9 @@ class ScheduleForm(ScheduleFormBase):
         fields = DEFINITION
 
     def clean_args(self) -> Any:
-        """Return the arguments; an empty field is an empty list."""
+        """Return the positional arguments; an empty field means an empty list."""
         return [] if self.cleaned_data["args"] is None else self.cleaned_data["args"]
 
     def clean_kwargs(self) -> Any:
-        """Return the arguments; an empty field is an empty object."""
+        """Return the keyword arguments; an empty field means an empty object."""
         return {} if self.cleaned_data["kwargs"] is None else self.cleaned_data["kwargs"]
