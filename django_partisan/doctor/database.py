@@ -1,4 +1,4 @@
-"""Does the tasks' database answer and take writes, is it migrated, is its clock right, is there a manager?"""
+"""Check the tasks' database: the connection, writes, migrations, its clock, and live managers."""
 
 import time
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ _ALIVE: Final = f"""
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Connect, and ask for the version; raises ``CannotStart``."""
+    """Connect, and query the version; raise ``CannotStart`` if that fails."""
     ensure_postgresql()
     connection = connections[task_database()]
     version = answer_to(server_version)
@@ -47,13 +47,13 @@ def look(subject: Subject) -> Iterator[Finding]:
 
 
 def look_at_writes(subject: Subject) -> Iterator[Finding]:
-    """Ask whether the server is a standby, or set to be read-only."""
+    """Check whether the server is a standby, or read-only."""
     connection = connections[task_database()]
     yield judge_writes(*fetch_all(connection, _WRITABLE)[0])
 
 
 def judge_writes(is_standby: bool, read_only: str) -> Finding:
-    """Return what it means that the server is a standby, or that its transactions are read-only."""
+    """Return the finding for a server that is a standby, or whose transactions are read-only, or neither."""
     if is_standby:
         return Finding(ERROR, "PostgreSQL is a standby, which takes no writes.", NAME_THE_PRIMARY)
     if read_only == "on":
@@ -62,7 +62,10 @@ def judge_writes(is_standby: bool, read_only: str) -> Finding:
 
 
 def look_at_migrations(subject: Subject) -> Iterator[Finding]:
-    """Compare the tables with the migrations of the installed version; raises ``CannotStart``."""
+    """Compare the tables with the migrations of the installed version.
+
+    Raises ``CannotStart`` if migrations or permissions are missing.
+    """
     connection = connections[task_database()]
     latest = ensure_migrated(connection)
     ensure_permitted(connection)
@@ -76,9 +79,9 @@ def look_at_migrations(subject: Subject) -> Iterator[Finding]:
 
 
 def look_at_clock(subject: Subject) -> Iterator[Finding]:
-    """Compare the database's time with ours, halfway through the query."""
+    """Compare the database's time with this host's time, halfway through the query."""
     connection = connections[task_database()]
-    fetch_all(connection, _NOW)  # so that connecting is no part of the measurement
+    fetch_all(connection, _NOW)  # so that the measurement does not include connecting
     before = time.time()
     theirs = fetch_all(connection, _NOW)[0][0]
     after = time.time()
@@ -86,7 +89,7 @@ def look_at_clock(subject: Subject) -> Iterator[Finding]:
 
 
 def judge_skew(skew: float, uncertainty: float) -> Finding:
-    """Return what a clock skew in seconds means, measured within ``uncertainty`` seconds."""
+    """Return the finding for a clock skew in seconds, measured to within ``uncertainty`` seconds."""
     size = abs(skew)
     way = "ahead of" if skew > 0 else "behind"
     message = f"The database's clock is {size:.3f} s {way} this host's (within {uncertainty:.3f} s)."
@@ -97,7 +100,7 @@ def judge_skew(skew: float, uncertainty: float) -> Finding:
 
 
 def look_at_managers(subject: Subject) -> Iterator[Finding]:
-    """Look for managers whose lease has not expired."""
+    """List the managers whose lease has not expired."""
     connection = connections[task_database()]
     alive = fetch_all(connection, _ALIVE, (subject.queue,))
     tasks = waiting(connection, subject.queue).number

@@ -1,4 +1,4 @@
-"""Are tasks held because no manager knows their processor?"""
+"""Check whether tasks are held because no manager has their processor registered."""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone

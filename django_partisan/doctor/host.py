@@ -1,4 +1,4 @@
-"""Can a manager start its workers on this host, and lock its presence file?"""
+"""Check whether a manager can start its workers on this host, and lock its presence file."""
 
 import multiprocessing
 import sys
@@ -15,7 +15,7 @@ WORKERS_PER_CORE_MAX = 16
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Look at the start method, the number of workers and the presence folder."""
+    """Check the start method, the number of workers and the presence folder."""
     if METHOD in multiprocessing.get_all_start_methods():
         yield Finding(FINE, f"Workers start by {METHOD} on Python {sys.version.split()[0]}.")
     else:

@@ -1,4 +1,4 @@
-"""Where do a manager's log lines go, and do they get there whole?"""
+"""Check where a manager's log lines are written, and that they are written in full."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from django_partisan.logs.subscriber import LOGGER
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Resolve format and file as a manager would; check level, file and length. Raises ``CannotStart``."""
+    """Resolve format and file like a manager; check level, file and length. Raises ``CannotStart``."""
     chosen = resolve(subject.log_format, subject.log_file)
     to = subject.log_file or ("your LOGGING's handlers" if chosen == "host" else "standard output")
     service = service_fields().get("service.name")

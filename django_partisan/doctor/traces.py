@@ -1,4 +1,4 @@
-"""Are spans exported, and does a collector accept them?"""
+"""Check whether spans are exported, and whether a collector accepts connections."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ from django_partisan.tracing.exporters import ENDPOINTS, ensure_right_endpoint, 
 from django_partisan.tracing.sdk import configured_tracer
 
 CONNECT_SECONDS: Final = 2.0
-# Where each exporter sends spans to, unless the environment says where.
+# Where each exporter sends spans, unless the environment sets another endpoint.
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Look at the exporters that the environment asks for, as a manager would."""
+    """Check the exporters that the environment selects, as a manager would."""
     if configured_tracer() is not None:
         yield Finding(FINE, "Your project sets up OpenTelemetry's SDK itself; managers use that.")
     else:
@@ -25,7 +25,10 @@ def look(subject: Subject) -> Iterator[Finding]:
 
 
 def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what is found of each exporter that ``environ`` asks for; raises ``CannotStart``."""
+    """Yield a finding for each exporter that ``environ`` selects.
+
+    Raises ``CannotStart`` for a wrong endpoint.
+    """
     ensure_right_endpoint(environ)
     names = exporter_names(environ)
     if not names:
@@ -47,7 +50,7 @@ def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def endpoint_of(name: str, environ: Mapping[str, str]) -> tuple[str, int]:
-    """Return host and port that an OTLP exporter sends to."""
+    """Return the host and the port to which an OTLP exporter sends spans."""
     given = next((environ[key] for key in reversed(ENDPOINTS) if environ.get(key)), OTLP[name])
     url = urlsplit(given if "//" in given else f"//{given}")
     return url.hostname or "localhost", url.port or (443 if url.scheme == "https" else 80)

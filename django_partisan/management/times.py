@@ -1,4 +1,4 @@
-"""How commands read durations and moments; each function is a ``type`` for ``argparse``."""
+"""Parse the durations and moments given to commands; each function is a ``type`` for ``argparse``."""
 
 import argparse
 import re
@@ -22,7 +22,7 @@ _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def duration(text: str) -> float:
-    """Return a duration in seconds."""
+    """Parse a duration; return it in seconds."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; expected {DURATION}.")
@@ -33,7 +33,7 @@ def duration(text: str) -> float:
 
 
 def moment(text: str) -> datetime:
-    """Return a moment, which has a time zone if ``USE_TZ`` is ``True``; of a date alone, its midnight."""
+    """Parse a moment; return it aware if ``USE_TZ`` is ``True``. A date alone means its midnight."""
     stripped = text.strip()
     try:
         found = parse_datetime(f"{stripped}T00:00" if _DATE.fullmatch(stripped) else stripped)

@@ -33,7 +33,7 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which tasks, and whether to ask."""
+        """Add the options that select tasks, the confirmation, and the comment."""
         add_filters(parser)
         group = parser.add_mutually_exclusive_group()
         for state, text in (
@@ -47,7 +47,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Say what is to be done, ask, and cancel with progress."""
+        """Print what will be cancelled, ask, and cancel with progress."""
         state, filters = options["state"], described(options)
         tasks = selected(options).cancellable()
         if state is not None:

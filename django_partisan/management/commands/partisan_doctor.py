@@ -34,7 +34,7 @@ class Command(OperatorCommand):
     checks_database = False
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options: those of the manager, and what to compare."""
+        """Add the options: those that the manager is started with, and the rules to compare."""
         parser.add_argument(
             "--queue-name", "--queue_name", default=queues.DEFAULT_QUEUE, help="queue (default: %(default)s)"
         )
@@ -49,7 +49,7 @@ class Command(OperatorCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Examine, print, and exit with the code of the worst finding."""
+        """Run the checks, print the findings, and exit with the code of the worst one."""
         subject = Subject(options["queue_name"], **{name: options[name] for name in Subject._fields[1:]})
         findings = self.examine(subject)
         if options["json"]:
@@ -61,7 +61,7 @@ class Command(OperatorCommand):
             raise SystemExit(code)
 
     def examine(self, subject: Subject) -> list[Finding]:
-        """Return the findings."""
+        """Return the findings of all checks."""
         return examine(subject)
 
     def _print(self, subject: Subject, findings: list[Finding]) -> None:

@@ -38,7 +38,7 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what runs, with which arguments, and when."""
+        """Add the options for the processor, its arguments, and the time."""
         parser.add_argument("name", metavar="NAME", help="registered name of the processor")
         parser.add_argument(
             "--args", type=_array, default=[], dest="task_args", metavar="JSON", help="a JSON array"

@@ -26,7 +26,7 @@ from django_partisan.sql.pruning import Batch, Walk, largest_id
 ROWS_PER_SECOND: Final = 2000.0
 PROGRESS_SECONDS: Final = 2.0
 INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, as of a program that the signal ended."""
+"""The exit code after Ctrl-C, the same as for a program that the signal ended."""
 STATUSES: Final = {"finished": Task.STATUS_FINISHED, "failed": Task.STATUS_ERROR}
 
 EPILOG: Final = """\
@@ -49,7 +49,7 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which rows, how fast, and whether to ask."""
+        """Add the options that select rows, the rate, and the confirmation."""
         group = parser.add_argument_group("tasks", "Which tasks; all that are given must apply.")
         group.add_argument("--processor", metavar="NAME", help="of this processor, by its registered name")
         group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="of this queue")
@@ -107,7 +107,7 @@ class Command(OperatorCommand):
         self._show(f"Pruned {_number(pruned)}", pruned)
 
     def _followed(self, batches: Iterable[Batch], walk: Walk, verb: str) -> Counter[tuple[str, str]]:
-        """Add up batches with progress; after Ctrl-C, say what was done, and exit."""
+        """Add up the results of batches, with progress; after Ctrl-C, print what was done, and exit."""
         numbers: Counter[tuple[str, str]] = Counter()
         try:
             for batch in batches:

@@ -29,7 +29,7 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which tasks, and whether to ask."""
+        """Add the options that select tasks, the confirmation, and the comment."""
         add_failure_filters(parser)
         add_confirmation(parser)
         parser.add_argument(
@@ -37,7 +37,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Say what is to be done, ask, and requeue with progress."""
+        """Print what will be requeued, ask, and requeue with progress."""
         ids = self._chosen(options)
         filters = described(options)
         which = f"failed {'task' if len(ids) == 1 else 'tasks'}{f' ({filters})' if filters else ''}"

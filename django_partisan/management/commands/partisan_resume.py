@@ -1,4 +1,4 @@
-"""Resume a queue, or all that are paused."""
+"""Resume a queue, or all paused queues."""
 
 import argparse
 from typing import Any, Final
@@ -27,11 +27,11 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which queues."""
+        """Add the options for the queues."""
         add_queues(parser, "that is paused")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Resume, and say what was paused."""
+        """Resume the queues, and print which were paused."""
         names = [queue.queue_name for queue in paused_queues()] if options["all"] else [options["queue_name"]]
         if not names:
             self.stdout.write("No queue is paused.")

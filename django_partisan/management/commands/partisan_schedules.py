@@ -39,7 +39,7 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what is shown, or done."""
+        """Add the options for the output and the actions."""
         group = parser.add_mutually_exclusive_group()
         group.add_argument("--upcoming", metavar="NAME", help="show the ticks to come; changes nothing")
         group.add_argument("--run", metavar="NAME", help="enqueue its task now, also while it is paused")
@@ -56,7 +56,7 @@ class Command(OperatorCommand):
         parser.add_argument("--format", choices=(TABLE, JSON), default=TABLE, help="default: %(default)s")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Show, or act."""
+        """Show schedules, or act on one."""
         _refuse_useless(options)
         try:
             lines = self._lines(options)
@@ -77,7 +77,7 @@ class Command(OperatorCommand):
         return as_text(schedules, width)
 
     def _all(self) -> list[ScheduleStatus]:
-        """Return all schedules; if the settings are wrong, say so, and return those of the table."""
+        """Return all schedules; if the settings are wrong, print that, and return those of the table."""
         try:
             return read_schedules()
         except WrongSetting as error:
@@ -86,7 +86,7 @@ class Command(OperatorCommand):
 
 
 def _upcoming(status: ScheduleStatus, options: dict[str, Any]) -> list[str]:
-    """Return the ticks to come, in the time zone of the schedule."""
+    """Return the next ticks, in the time zone of the schedule."""
     ticks = status.definition.upcoming(options["count"] or COUNT, moment_or_now(options["after"]))
     return moments_as_json(ticks) if options["format"] == JSON else [*map(iso, ticks)]
 
@@ -114,7 +114,7 @@ _ACTIONS: Final = {"run": _run, "pause": _pause, "resume": _resume}
 
 
 def _row_of(name: str) -> Schedule:
-    """Return the row of a schedule; raise ``CommandError`` if it has none, and so cannot be run or paused."""
+    """Return the row of a schedule; raise ``CommandError`` if it has none: it cannot be run or paused yet."""
     row = named(name).row
     if row is None:
         raise CommandError(

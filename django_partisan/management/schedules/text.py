@@ -1,4 +1,4 @@
-"""Schedules for people: lines that fit the width, without any control character."""
+"""Schedules as text for people: lines that fit the width, without control characters."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
